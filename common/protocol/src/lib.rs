@@ -1,0 +1,20 @@
+//! What the gateway and its clients agree on.
+//!
+//! Pure by rule: no I/O, no clock, no async runtime, so that every decision in here can be tested
+//! by handing it a time. The gateway and the console both build on this crate and never on each
+//! other.
+
+pub mod backoff;
+pub mod documents;
+pub mod identity;
+pub mod limits;
+pub mod native;
+pub mod quality;
+pub mod ranking;
+pub mod rate;
+pub mod routing;
+pub mod scope;
+
+pub use identity::{Guid, SampleId};
+
+pub use scope::{Scope, ScopeSet, Tier};

@@ -1,0 +1,84 @@
+//! Every bound of the system in one place, with its unit in the name.
+
+/// Clients per endpoint unless configured.
+pub const CLIENTS_PER_ENDPOINT: usize = 50;
+/// Largest WebSocket message accepted from a client.
+pub const INBOUND_MESSAGE_BYTES: usize = 1 << 20;
+/// Largest WebSocket message sent to a client.
+pub const OUTBOUND_MESSAGE_BYTES: usize = 32 << 20;
+/// Largest HTTP request head (request line and header fields).
+pub const HTTP_HEAD_BYTES: usize = 16 << 10;
+/// Most header fields in a request.
+pub const HTTP_HEADERS: usize = 64;
+/// How long a new connection may take to send its request.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// Connections that have not yet become a session, per endpoint.
+pub const PENDING_CONNECTIONS: usize = 128;
+/// How long a WebSocket without a subprotocol may stay silent before it is taken for a plain one.
+pub const DIALECT_DECISION_MS: u64 = 200;
+
+/// Bytes that wait for one client in its `every` queue.
+pub const OUTBOX_EVERY_BYTES: usize = 2 << 20;
+/// Frames that wait for one client in its `every` queue.
+pub const OUTBOX_EVERY_FRAMES: usize = 8_192;
+/// Bytes of control messages (answers, heartbeats) that wait for one client.
+pub const OUTBOX_CONTROL_BYTES: usize = 4 << 20;
+/// Kernel send buffer of a client's socket: small, so that what is read after a stall is new.
+pub const SOCKET_SEND_BUFFER_BYTES: usize = 256 << 10;
+/// A client that reads nothing for this long, with bytes waiting, is closed.
+pub const CLIENT_STALL_MS: u64 = 30_000;
+/// Inbound messages per second one client may send before it is throttled.
+pub const INBOUND_MESSAGES_PER_S: u32 = 500;
+/// Bad messages after which a session is closed.
+pub const BAD_MESSAGES_PER_SESSION: u32 = 100;
+/// Subscription patterns per session.
+pub const PATTERNS_PER_SESSION: usize = 1_024;
+/// Characters of one topic name or pattern.
+pub const TOPIC_NAME_CHARS: usize = 256;
+
+/// Samples that wait between a source and the hub.
+pub const INGRESS_SAMPLES: usize = 8_192;
+/// Bytes that wait between a source and the hub.
+pub const INGRESS_BYTES: usize = 64 << 20;
+/// Topics one hub knows.
+pub const TOPICS: usize = 4_096;
+/// Latched samples kept per topic (one per writer, as transient local does).
+pub const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
+/// Nodes listed from the ROS graph.
+pub const NODES: usize = 1_024;
+
+/// Native heartbeat, also the interval of a client's time exchange.
+pub const HEARTBEAT_MS: u64 = 100;
+/// Silence after which a link is suspect.
+pub const SUSPECT_MS: u64 = 350;
+/// Silence after which a link is dead.
+pub const DEAD_MS: u64 = 700;
+/// Plain telemetry rate.
+pub const PLAIN_RATE_HZ: u32 = 5;
+
+/// Interval at which peers ask each other for `/health`.
+pub const PEER_POLL_MS: u64 = 3_000;
+/// The same while a peer is suspicious.
+pub const PEER_POLL_SUSPICIOUS_MS: u64 = 500;
+/// How long a peer may take to answer.
+pub const PEER_TIMEOUT_MS: u64 = 1_000;
+/// Longest `/health` body read from a peer.
+pub const PEER_BODY_BYTES: usize = 64 << 10;
+
+/// Heartbeat of an endpoint process to its supervisor.
+pub const CHILD_HEARTBEAT_MS: u64 = 100;
+/// Silence after which the supervisor takes an endpoint process for hung and kills it.
+pub const CHILD_HUNG_MS: u64 = 1_500;
+/// The same while the process starts.
+pub const CHILD_START_MS: u64 = 10_000;
+/// A clean stop ends within this time; what has not ended is killed.
+pub const STOP_MS: u64 = 1_500;
+/// First and last delay of a restart.
+pub const RESTART_BACKOFF_MS: (u64, u64) = (20, 5_000);
+/// A process that lived this long starts its backoff anew.
+pub const RESTART_HEALTHY_MS: u64 = 10_000;
+
+/// Decoded nesting depth of a message type.
+pub const SCHEMA_DEPTH: usize = 32;
+/// Bytes of one message definition with its dependencies.
+pub const SCHEMA_TEXT_BYTES: usize = 1 << 20;

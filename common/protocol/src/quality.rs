@@ -1,0 +1,84 @@
+//! Age of data as an axis of its own: not whether a link is up, but how old what we show is.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a value can be trusted by its age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// No value has ever arrived. Unknown is not fresh.
+    #[default]
+    Never,
+    /// As young as its rate lets one expect.
+    Fresh,
+    /// Late, but not yet alarming.
+    Ageing,
+    /// Too old to act on; shown with its age.
+    Stale,
+    /// It arrived and could not be decoded, or its source says that it is not valid.
+    Invalid,
+}
+
+impl Quality {
+    /// The word shown beside glyph and colour.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Quality::Never => "never",
+            Quality::Fresh => "fresh",
+            Quality::Ageing => "ageing",
+            Quality::Stale => "stale",
+            Quality::Invalid => "invalid",
+        }
+    }
+}
+
+/// The ages at which a value turns ageing and stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// Older than this: ageing.
+    pub ageing: Duration,
+    /// Older than this: stale.
+    pub stale: Duration,
+}
+
+impl Horizon {
+    /// From the period at which values arrive: three missed are ageing, ten are stale; never below
+    /// 0.5 s and 2 s, because a person cannot act on less. Latched values do not age: pass `None`.
+    pub fn from_period(period: Option<Duration>) -> Horizon {
+        match period {
+            None => Horizon { ageing: Duration::MAX, stale: Duration::MAX },
+            Some(period) => Horizon {
+                ageing: (period.saturating_mul(3)).max(Duration::from_millis(500)),
+                stale: (period.saturating_mul(10)).max(Duration::from_secs(2)),
+            },
+        }
+    }
+
+    /// The quality of a value of this age.
+    pub fn quality(self, age: Option<Duration>) -> Quality {
+        match age {
+            None => Quality::Never,
+            Some(age) if age > self.stale => Quality::Stale,
+            Some(age) if age > self.ageing => Quality::Ageing,
+            Some(_) => Quality::Fresh,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_not_fresh_and_latched_does_not_age() {
+        let horizon = Horizon::from_period(Some(Duration::from_secs(1)));
+        assert_eq!(horizon.quality(None), Quality::Never);
+        assert_eq!(horizon.quality(Some(Duration::from_secs(3))), Quality::Fresh);
+        assert_eq!(horizon.quality(Some(Duration::from_secs(4))), Quality::Ageing);
+        assert_eq!(horizon.quality(Some(Duration::from_secs(11))), Quality::Stale);
+        let latched = Horizon::from_period(None);
+        assert_eq!(latched.quality(Some(Duration::from_secs(1 << 40))), Quality::Fresh);
+    }
+}

@@ -1,0 +1,1 @@
+//! .msg text → plan → value, JSON and CDR.

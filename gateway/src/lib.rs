@@ -1,0 +1,3 @@
+//! The gateway: sources → hub → sessions, one process per endpoint.
+
+pub mod source;

@@ -1,0 +1,3 @@
+//! `roverline-gateway`.
+
+fn main() {}

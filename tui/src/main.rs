@@ -1,0 +1,3 @@
+//! `roverline`.
+
+fn main() {}
