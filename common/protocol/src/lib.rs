@@ -16,5 +16,6 @@ pub mod routing;
 pub mod scope;
 
 pub use identity::{Guid, SampleId};
+pub use routing::{Delivery, Priority, Route, Routing};
 
 pub use scope::{Scope, ScopeSet, Tier};

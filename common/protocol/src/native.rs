@@ -1,1 +1,351 @@
-//! (to be written)
+//! The native dialect, subprotocol `roverline.v1`: JSON text for control, binary for samples.
+//!
+//! A client says `subscribe` and receives `topics` (what the endpoint has in scope), samples and
+//! heartbeats. Unknown operations and fields are answered with a `status`, never with a close, so
+//! that both sides can grow.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::documents::EndpointDocument;
+use crate::{Delivery, Guid, Priority, SampleId, ScopeSet, Tier};
+
+/// The WebSocket subprotocol (RFC 6455, section 1.9).
+pub const SUBPROTOCOL: &str = "roverline.v1";
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Who the client is; optional, for the operators' lists.
+    Hello {
+        /// A name a person recognizes.
+        client: String,
+    },
+    /// Deliver the topics that match, now and when they appear later.
+    Subscribe {
+        /// Echoed in the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        /// Topic globs: `/imu/data`, `/motor/*`, `**`.
+        topics: Vec<String>,
+        /// At most this many samples per second and topic; the newest is kept. Absent: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_rate_hz: Option<f64>,
+    },
+    /// Takes subscriptions back; patterns as they were given.
+    Unsubscribe {
+        /// The patterns to remove.
+        topics: Vec<String>,
+    },
+    /// Asks for the definition of a message type.
+    Schema {
+        /// `sensor_msgs/msg/Imu`.
+        type_name: String,
+    },
+    /// Time exchange (RFC 5905, section 8): the client's clock when it asked.
+    Time {
+        /// Client time, nanoseconds, any epoch.
+        t0_ns: i64,
+    },
+    /// Stop the rover; any tier, any client that may.
+    EmergencyStop {
+        /// The command's identity: repeating it does nothing more.
+        id: String,
+        /// True engages, false releases.
+        #[serde(default = "yes")]
+        engage: bool,
+        /// Why, for the log.
+        #[serde(default)]
+        reason: String,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What an endpoint says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// First message of every session.
+    Hello {
+        /// Major version of this protocol.
+        protocol: u32,
+        /// The endpoint that speaks, and what it knows of itself.
+        endpoint: EndpointDocument,
+        /// This session's number, unique in the process.
+        session: u64,
+        /// Interval of heartbeats in an otherwise silent session.
+        heartbeat_ms: u64,
+        /// Server time, nanoseconds since the Unix epoch.
+        time_ns: i64,
+    },
+    /// Topics that appeared or changed, and ids of topics that vanished.
+    Topics {
+        /// New and changed.
+        up: Vec<TopicInfo>,
+        /// Gone; the id is not used again.
+        #[serde(default)]
+        down: Vec<u32>,
+    },
+    /// Answer to `subscribe`.
+    Subscribed {
+        /// As asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        /// How many topics match now.
+        matching: usize,
+    },
+    /// Answer to `schema`.
+    Schema {
+        /// As asked.
+        type_name: String,
+        /// `ros2msg`.
+        encoding: String,
+        /// The definition, dependencies concatenated.
+        text: String,
+    },
+    /// Answer to `time`.
+    Time {
+        /// As asked.
+        t0_ns: i64,
+        /// Server clock when the question arrived, nanoseconds since the Unix epoch.
+        t1_ns: i64,
+        /// Server clock when the answer left.
+        t2_ns: i64,
+    },
+    /// The endpoints of this gateway as the speaker knows them; sent on change.
+    Directory {
+        /// One entry per endpoint, the speaker included.
+        endpoints: Vec<EndpointDocument>,
+    },
+    /// Samples this session did not get, counted since the last such message.
+    Dropped {
+        /// Per topic.
+        topics: Vec<DropCount>,
+    },
+    /// What became of a command.
+    Command {
+        /// As given.
+        id: String,
+        /// Whether it was accepted.
+        accepted: bool,
+        /// Why not, or what happened.
+        message: String,
+    },
+    /// Something the client should know; the session goes on.
+    Status {
+        /// How bad.
+        level: Level,
+        /// A word for programs: `bad_message`, `unknown_type`, `out_of_scope`.
+        code: String,
+        /// A sentence for people.
+        message: String,
+    },
+}
+
+/// Severity of a [`ServerMessage::Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// The request was not carried out as asked.
+    Warning,
+    /// The request failed.
+    Error,
+}
+
+/// What a client needs to know of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// The endpoint's number for it; binary samples carry it.
+    pub id: u32,
+    /// The ROS name.
+    pub name: String,
+    /// The ROS type: `sensor_msgs/msg/Imu`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// What it is about.
+    pub scopes: ScopeSet,
+    /// Its place in the outbox.
+    pub priority: Priority,
+    /// Whether samples may replace each other.
+    pub delivery: Delivery,
+    /// Whether late clients get its last value.
+    pub latched: bool,
+}
+
+/// A topic and how many of its samples were not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCount {
+    /// The topic's number.
+    pub id: u32,
+    /// Samples.
+    pub count: u64,
+}
+
+/// First byte of a binary message: a sample.
+pub const KIND_SAMPLE: u8 = 1;
+/// First byte of a binary message: a heartbeat.
+pub const KIND_HEARTBEAT: u8 = 2;
+/// Length of the header before a sample's CDR.
+pub const SAMPLE_HEADER_BYTES: usize = 48;
+/// Length of a heartbeat.
+pub const HEARTBEAT_BYTES: usize = 16;
+/// Flag of a sample: it is a stored value, sent because the client came late.
+pub const FLAG_STORED: u8 = 1;
+
+/// Everything of a binary sample but its payload. Little endian:
+/// kind u8, flags u8, reserved u16, topic u32, source \[u8; 16], seq u64, source time i64 ns,
+/// receive time i64 ns, then CDR with its encapsulation header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleHeader {
+    /// [`FLAG_STORED`] and flags to come.
+    pub flags: u8,
+    /// [`TopicInfo::id`].
+    pub topic: u32,
+    /// The sample's identity, the same at every endpoint.
+    pub id: SampleId,
+    /// Publisher's stamp, nanoseconds since the Unix epoch, 0 where unknown.
+    pub source_time_ns: i64,
+    /// When the gateway received it.
+    pub receive_time_ns: i64,
+}
+
+impl SampleHeader {
+    /// The header's bytes.
+    pub fn to_bytes(&self) -> [u8; SAMPLE_HEADER_BYTES] {
+        let mut out = [0; SAMPLE_HEADER_BYTES];
+        out[0] = KIND_SAMPLE;
+        out[1] = self.flags;
+        out[4..8].copy_from_slice(&self.topic.to_le_bytes());
+        out[8..24].copy_from_slice(&self.id.source.0);
+        out[24..32].copy_from_slice(&self.id.seq.to_le_bytes());
+        out[32..40].copy_from_slice(&self.source_time_ns.to_le_bytes());
+        out[40..48].copy_from_slice(&self.receive_time_ns.to_le_bytes());
+        out
+    }
+}
+
+/// A binary message of the native dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// A sample and its CDR.
+    Sample(SampleHeader, Bytes),
+    /// Only says that the endpoint lives.
+    Heartbeat {
+        /// Counts up per session.
+        seq: u32,
+        /// Server time, nanoseconds since the Unix epoch.
+        time_ns: i64,
+    },
+}
+
+/// A binary message that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BinaryError {
+    /// Its first byte is not known.
+    #[error("unknown kind {0} of binary message")]
+    Kind(u8),
+    /// It ends before its header does.
+    #[error("a binary message of {0} bytes is too short")]
+    Short(usize),
+}
+
+impl Binary {
+    /// Reads a binary message; the payload shares the message's memory.
+    pub fn parse(message: &Bytes) -> Result<Binary, BinaryError> {
+        let short = BinaryError::Short(message.len());
+        match message.first() {
+            Some(&KIND_SAMPLE) => {
+                let head = message.first_chunk::<SAMPLE_HEADER_BYTES>().ok_or(short)?;
+                Ok(Binary::Sample(parse_sample(head), message.slice(SAMPLE_HEADER_BYTES..)))
+            }
+            Some(&KIND_HEARTBEAT) => {
+                let head = message.first_chunk::<HEARTBEAT_BYTES>().ok_or(short)?;
+                Ok(Binary::Heartbeat { seq: u32_at(head, 4), time_ns: u64_at(head, 8) as i64 })
+            }
+            Some(&kind) => Err(BinaryError::Kind(kind)),
+            None => Err(short),
+        }
+    }
+
+    /// A heartbeat's bytes.
+    pub fn heartbeat(seq: u32, time_ns: i64) -> [u8; HEARTBEAT_BYTES] {
+        let mut out = [0; HEARTBEAT_BYTES];
+        out[0] = KIND_HEARTBEAT;
+        out[4..8].copy_from_slice(&seq.to_le_bytes());
+        out[8..16].copy_from_slice(&time_ns.to_le_bytes());
+        out
+    }
+}
+
+fn parse_sample(head: &[u8; SAMPLE_HEADER_BYTES]) -> SampleHeader {
+    let mut source = [0; 16];
+    source.copy_from_slice(&head[8..24]);
+    SampleHeader {
+        flags: head[1],
+        topic: u32_at(head, 4),
+        id: SampleId { source: Guid(source), seq: u64_at(head, 24) },
+        source_time_ns: u64_at(head, 32) as i64,
+        receive_time_ns: u64_at(head, 40) as i64,
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// A topic's place in line, and the tier that first carries it, follow from the same scopes.
+pub fn tiers_serving(scopes: ScopeSet) -> impl Iterator<Item = Tier> {
+    Tier::ALL.into_iter().filter(move |tier| tier.scopes().intersects(scopes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_read_as_documented() {
+        let subscribe: ClientMessage = serde_json::from_str(r#"{"op":"subscribe","topics":["**"]}"#).unwrap();
+        assert_eq!(
+            subscribe,
+            ClientMessage::Subscribe { id: None, topics: vec!["**".into()], max_rate_hz: None }
+        );
+        let stop: ClientMessage = serde_json::from_str(r#"{"op":"emergency_stop","id":"a"}"#).unwrap();
+        assert_eq!(
+            stop,
+            ClientMessage::EmergencyStop { id: "a".into(), engage: true, reason: String::new() }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn samples_round_trip(flags: u8, topic: u32, source: [u8; 16], seq: u64, s: i64, r: i64, body: Vec<u8>) {
+            let header = SampleHeader {
+                flags, topic, id: SampleId { source: Guid(source), seq }, source_time_ns: s, receive_time_ns: r,
+            };
+            let mut bytes = header.to_bytes().to_vec();
+            bytes.extend_from_slice(&body);
+            prop_assert_eq!(Binary::parse(&bytes.into()).unwrap(), Binary::Sample(header, body.into()));
+        }
+
+        #[test]
+        fn any_bytes_parse_or_err(bytes: Vec<u8>) {
+            let _ = Binary::parse(&bytes.into());
+        }
+    }
+}
