@@ -1,1 +1,3 @@
 //! .msg text → plan → value, JSON and CDR.
+
+pub mod cdr;
