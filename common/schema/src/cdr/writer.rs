@@ -137,6 +137,17 @@ impl Writer {
         self.u32(u32::try_from(n).unwrap_or(u32::MAX))
     }
 
+    /// Pads to a multiple of `align` (1, 2, 4 or 8).
+    pub(crate) fn align_to(&mut self, align: usize) -> &mut Self {
+        self.align(align);
+        self
+    }
+
+    /// Bytes so far, header included.
+    pub(crate) fn written(&self) -> usize {
+        self.bytes.len()
+    }
+
     #[inline]
     fn align(&mut self, align: usize) {
         let pad = padding(self.bytes.len() - HEADER_BYTES, align);
