@@ -6,6 +6,7 @@
 //! channel, counted from the file's beginning wherever the playing starts and on through loops.
 
 mod chain;
+mod clock;
 mod db3;
 mod locate;
 mod mcap;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::player::{Player, SystemClock};
+use self::clock::SystemClock;
+use self::player::Player;
 use self::recording::Recording;
 use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, Stop};
 

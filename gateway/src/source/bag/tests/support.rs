@@ -10,7 +10,8 @@ use std::time::Duration;
 use mcap::WriteOptions;
 use mcap::records::MessageHeader;
 
-use super::super::player::{Clock, Player};
+use super::super::clock::Clock;
+use super::super::player::Player;
 use super::super::{BagOptions, BagSource};
 use crate::source::{NodeInfo, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey};
 
