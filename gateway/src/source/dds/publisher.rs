@@ -1,0 +1,114 @@
+//! The way back into DDS: a bounded queue and the thread behind it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::writers::{Outgoing, Writers};
+use crate::source::{Publication, PublishError, Publisher, Qos};
+
+/// Messages that may wait for the publishing thread.
+const QUEUE: usize = 256;
+/// How soon the publishing thread notices that it shall end.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The sending end, usable from any thread; nothing here blocks.
+pub(super) struct Queue {
+    sender: SyncSender<Outgoing>,
+    closed: AtomicBool,
+}
+
+impl Queue {
+    /// A queue and the end that [`work`] takes.
+    pub(super) fn new() -> (Queue, Receiver<Outgoing>) {
+        let (sender, receiver) = sync_channel(QUEUE);
+        (Queue { sender, closed: AtomicBool::new(false) }, receiver)
+    }
+
+    /// Hands a message to the thread.
+    pub(super) fn push(&self, message: Outgoing) -> Result<(), PublishError> {
+        let stopped = || PublishError::Failed("the source has stopped".to_owned());
+        message.check()?;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(stopped());
+        }
+        self.sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => PublishError::Busy(QUEUE),
+            TrySendError::Disconnected(_) => stopped(),
+        })
+    }
+
+    /// Ends the thread; messages that still wait are dropped.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The publishing thread; `tick` is called between messages, every now and then.
+pub(super) fn work(
+    queue: &Queue,
+    receiver: &Receiver<Outgoing>,
+    mut writers: Writers,
+    mut tick: impl FnMut(),
+) {
+    let mut ticked = Instant::now();
+    while !queue.closed.load(Ordering::Relaxed) {
+        match receiver.recv_timeout(TICK) {
+            Ok(message) => writers.send(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if ticked.elapsed() >= TICK {
+            tick();
+            ticked = Instant::now();
+        }
+    }
+}
+
+impl Publisher for Queue {
+    fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let Publication { topic, type_name, payload, latched } = publication;
+        let qos = Qos { reliable: true, transient_local: latched };
+        self.push(Outgoing { topic, type_name, qos, payload: Some(payload), source_time_ns: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn publication(topic: &str, type_name: &str, payload: &'static [u8]) -> Publication {
+        let payload = Bytes::from_static(payload);
+        Publication { topic: topic.into(), type_name: type_name.into(), payload, latched: false }
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_says_so() {
+        let (queue, receiver) = Queue::new();
+        let good = publication("/stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1]);
+        for _ in 0..QUEUE {
+            queue.publish(good.clone()).unwrap();
+        }
+        assert_eq!(queue.publish(good.clone()), Err(PublishError::Busy(QUEUE)));
+        drop(receiver);
+        assert!(matches!(queue.publish(good.clone()), Err(PublishError::Failed(_))));
+        queue.close();
+        assert!(matches!(queue.publish(good), Err(PublishError::Failed(text)) if text.contains("stopped")));
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_refused_at_once() {
+        let (queue, _receiver) = Queue::new();
+        for (topic, type_name, payload) in [
+            ("stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1][..]),
+            ("/stop", "Bool", &[0, 1, 0, 0, 1]),
+            ("/stop", "std_msgs/msg/Bool", &[0, 0, 0, 0, 1]),
+            ("/stop", "std_msgs/msg/Bool", &[]),
+        ] {
+            let error = queue.publish(publication(topic, type_name, payload).clone()).unwrap_err();
+            assert!(matches!(error, PublishError::Failed(_)), "{error}");
+        }
+    }
+}

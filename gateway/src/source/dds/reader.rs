@@ -1,0 +1,276 @@
+//! The readers of one topic: one for each class of publisher, never a sample twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use roverline_protocol::{Guid, SampleId};
+use rustdds::mio1::{Interest, Registry, Token};
+use rustdds::no_key::{DeserializedCacheChange, SimpleDataReader};
+use rustdds::{DomainParticipant, GUID, RTPSEntity, Subscriber, Timestamp, TopicKind};
+
+use super::catalog::{Class, TopicState};
+use super::participant::reader_qos;
+use super::raw::{Raw, RawAdapter, nanoseconds};
+use crate::source::{Qos, RawSample, Sink, SourceError, TopicKey};
+
+pub(super) type RawReader = SimpleDataReader<Raw, RawAdapter>;
+
+/// Samples taken from one reader before the others get their turn.
+const BATCH: usize = 256;
+/// Writers that discovery has not told of yet whose progress is remembered.
+const MAX_STRANGERS: usize = 1024;
+
+/// One wanted topic.
+pub(super) struct Subscription {
+    pub(super) key: TopicKey,
+    pub(super) type_name: String,
+    /// What the sink was told.
+    pub(super) qos: Qos,
+    names: (String, String),
+    readers: BTreeMap<Class, RawReader>,
+    progress: HashMap<GUID, Progress>,
+    depth: Depth,
+    since: Timestamp,
+}
+
+/// How far a writer's samples have been delivered.
+#[derive(Default)]
+struct Progress {
+    /// The reader that delivers them; unknown until discovery tells of the writer.
+    home: Option<Class>,
+    last: u64,
+}
+
+impl Subscription {
+    /// `names` are the topic's and the type's as DDS sees them.
+    pub(super) fn new(key: TopicKey, type_name: String, qos: Qos, names: (String, String)) -> Subscription {
+        let (readers, progress) = (BTreeMap::new(), HashMap::new());
+        let since = Timestamp::now();
+        Subscription { key, type_name, qos, names, readers, progress, depth: Depth::default(), since }
+    }
+
+    /// Makes the readers fit the writers there are. `token` is the first of three.
+    pub(super) fn fit(
+        &mut self,
+        topic: &TopicState,
+        participant: &DomainParticipant,
+        subscriber: &Subscriber,
+        registry: (&Registry, usize),
+    ) -> Result<(), SourceError> {
+        self.progress.retain(|writer, progress| {
+            progress.home = topic.writers.get(writer).copied().map(Class::of);
+            progress.home.is_some()
+        });
+        for (writer, qos) in &topic.writers {
+            self.progress.entry(*writer).or_default().home = Some(Class::of(*qos));
+        }
+        let classes = topic.classes();
+        self.readers.retain(|class, _| classes.contains(class));
+        for class in classes {
+            if !self.readers.contains_key(&class) {
+                let mut reader = create(participant, subscriber, &self.names, class, self.depth.depth)?;
+                let token = Token(registry.1 + class as usize);
+                rustdds::mio1::event::Source::register(&mut reader, registry.0, token, Interest::READABLE)
+                    .map_err(|error| SourceError(format!("cannot wait for {}: {error}", self.names.0)))?;
+                self.readers.insert(class, reader);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what has arrived; returns whether there may be more.
+    pub(super) fn drain(&mut self, class: Class, participant: &DomainParticipant, sink: &dyn Sink) -> bool {
+        let Some(reader) = self.readers.get(&class) else { return false };
+        let mut grown = None;
+        let more = take(reader, |change| {
+            grown = self.depth.observe(change.sample.0.len()).or(grown);
+            if let Some(sample) = accept(&mut self.progress, self.since, class, change) {
+                sink.sample(self.key, sample);
+            }
+        });
+        if let Some(depth) = grown {
+            self.grow(class, depth, participant);
+        }
+        more
+    }
+
+    /// Announcing the topic again with a deeper history enlarges the cache behind its readers.
+    fn grow(&self, class: Class, depth: i32, participant: &DomainParticipant) {
+        let (name, type_name) = self.names.clone();
+        let qos = reader_qos(class, depth);
+        if let Err(error) = participant.create_topic(name, type_name, &qos, TopicKind::NoKey) {
+            tracing::debug!("the history of {} stays as it is: {error}", self.names.0);
+        }
+    }
+
+    /// The ids of the readers, for the ROS graph.
+    pub(super) fn reader_ids(&self) -> impl Iterator<Item = GUID> + '_ {
+        self.readers.values().map(RTPSEntity::guid)
+    }
+
+    /// The classes read now.
+    pub(super) fn classes(&self) -> Vec<Class> {
+        self.readers.keys().copied().collect()
+    }
+}
+
+/// Opens a reader of raw messages.
+pub(super) fn create(
+    participant: &DomainParticipant,
+    subscriber: &Subscriber,
+    names: &(String, String),
+    class: Class,
+    depth: i32,
+) -> Result<RawReader, SourceError> {
+    let qos = reader_qos(class, depth);
+    participant
+        .create_topic(names.0.clone(), names.1.clone(), &qos, TopicKind::NoKey)
+        .and_then(|topic| subscriber.create_simple_datareader_no_key::<Raw, RawAdapter>(&topic, Some(qos)))
+        .map_err(|error| SourceError(format!("cannot subscribe to {}: {error}", names.0)))
+}
+
+/// Takes up to a batch; returns whether there may be more. A disposal reads as "nothing there", so
+/// only two of those in a row mean it.
+pub(super) fn take(reader: &RawReader, mut each: impl FnMut(DeserializedCacheChange<Raw>)) -> bool {
+    reader.drain_read_notifications();
+    let (mut nothing, mut taken) = (0, 0);
+    for _ in 0..BATCH {
+        match reader.try_take_one() {
+            Ok(Some(change)) => {
+                (nothing, taken) = (0, taken + 1);
+                each(change);
+            }
+            Ok(None) if nothing == 1 => return false,
+            Ok(None) => nothing = 1,
+            Err(error) => tracing::debug!("a sample could not be read: {error}"),
+        }
+    }
+    taken > 0
+}
+
+/// The sample, unless another reader delivers it or it has been delivered. The library keeps a
+/// topic's cache after its last reader, so a new reader also finds samples from before `since`:
+/// they are history where a latched publisher offers them, and stale otherwise.
+fn accept(
+    progress: &mut HashMap<GUID, Progress>,
+    since: Timestamp,
+    class: Class,
+    change: DeserializedCacheChange<Raw>,
+) -> Option<RawSample> {
+    let seq = u64::try_from(i64::from(change.sequence_number)).ok()?;
+    if progress.len() > MAX_STRANGERS {
+        progress.retain(|_, progress| progress.home.is_some());
+    }
+    let progress = progress.entry(change.writer_guid).or_default();
+    let elsewhere = progress.home.is_some_and(|home| home != class);
+    let stale = change.receive_instant < since && progress.home != Some(Class::Latched);
+    if elsewhere || stale || seq <= progress.last {
+        return None;
+    }
+    progress.last = seq;
+    Some(RawSample {
+        id: SampleId { source: Guid(change.writer_guid.to_bytes()), seq },
+        source_time_ns: change.source_timestamp().map_or(0, nanoseconds),
+        receive_time_ns: nanoseconds(change.receive_instant),
+        payload: change.sample.0,
+    })
+}
+
+/// How many samples the cache keeps: two seconds' worth, so that a pause of the draining thread
+/// costs nothing, within a budget of bytes. The cache never shrinks, so it grows as it learns.
+struct Depth {
+    depth: i32,
+    largest: usize,
+    seen: u64,
+    since: Instant,
+}
+
+impl Default for Depth {
+    fn default() -> Self {
+        Depth { depth: Depth::FIRST, largest: 1, seen: 0, since: Instant::now() }
+    }
+}
+
+impl Depth {
+    const FIRST: i32 = 16;
+    const BUDGET: usize = 1024 * 1024;
+    const RANGE: (usize, usize) = (4, 1024);
+    const SMALLEST_RATE: f64 = 32.0;
+
+    /// Learns from a sample; returns the new depth when it should grow.
+    fn observe(&mut self, bytes: usize) -> Option<i32> {
+        if self.seen == 0 {
+            self.since = Instant::now();
+        }
+        self.seen += 1;
+        self.largest = self.largest.max(bytes);
+        if !self.seen.is_power_of_two() {
+            return None;
+        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        let rate = if self.seen == 1 { 0.0 } else { self.seen as f64 / seconds.max(1e-6) };
+        let affordable = (Self::BUDGET / self.largest).clamp(Self::RANGE.0, Self::RANGE.1);
+        let wanted = (2.0 * rate.clamp(Self::SMALLEST_RATE, 1024.0)) as usize;
+        let depth = wanted.min(affordable) as i32;
+        (depth > self.depth).then(|| {
+            self.depth = depth;
+            depth
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_bounded_by_bytes_and_by_need() {
+        let mut small = Depth::default();
+        assert_eq!(small.observe(300), Some(64));
+        assert_eq!(small.observe(300), Some(1024), "a burst");
+        let mut large = Depth::default();
+        for _ in 0..1000 {
+            assert_eq!(large.observe(6_000_000), None);
+        }
+        let mut slow = Depth::default();
+        slow.observe(100);
+        slow.since -= std::time::Duration::from_secs(100);
+        for _ in 0..1000 {
+            assert_eq!(slow.observe(100), None);
+        }
+    }
+
+    fn change(writer: u8, seq: i64) -> DeserializedCacheChange<Raw> {
+        DeserializedCacheChange {
+            receive_instant: rustdds::Timestamp::now(),
+            writer_guid: GUID::from_bytes([writer; 16]),
+            sequence_number: rustdds::SequenceNumber::from(seq),
+            write_options: rustdds::WriteOptionsBuilder::new().build(),
+            sample: Raw(bytes::Bytes::from_static(&[0, 1, 0, 0])),
+        }
+    }
+
+    #[test]
+    fn a_sample_is_delivered_once() {
+        let mut progress = HashMap::new();
+        let writer = GUID::from_bytes([1; 16]);
+        progress.insert(writer, Progress { home: Some(Class::Latched), last: 0 });
+        assert!(
+            accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(1, 1)).is_none(),
+            "another reader's"
+        );
+        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 1)).is_some());
+        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 1)).is_none(), "again");
+        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 3)).is_some());
+        // A writer that discovery has not told of yet is heard through whichever reader it matches.
+        assert!(accept(&mut progress, Timestamp::ZERO, Class::Reliable, change(2, 5)).is_some());
+        assert!(accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(2, 5)).is_none());
+        assert!(
+            accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(3, -1)).is_none(),
+            "not a number"
+        );
+        let later = Timestamp::from_ticks(u64::MAX);
+        assert!(accept(&mut progress, later, Class::Reliable, change(4, 1)).is_none(), "left over");
+        assert!(accept(&mut progress, later, Class::Latched, change(1, 4)).is_some(), "history");
+    }
+}
