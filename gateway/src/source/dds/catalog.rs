@@ -59,9 +59,10 @@ impl TopicState {
         })
     }
 
-    /// The readers it takes to hear every writer at its best.
-    pub(super) fn classes(&self) -> BTreeSet<Class> {
-        self.writers.values().map(|qos| Class::of(*qos)).collect()
+    /// The readers it takes to hear every writer at its best, except those of our own participant.
+    pub(super) fn classes(&self, own: GUID) -> BTreeSet<Class> {
+        let others = self.writers.iter().filter(|(writer, _)| writer.prefix != own.prefix);
+        others.map(|(_, qos)| Class::of(*qos)).collect()
     }
 }
 
@@ -152,7 +153,9 @@ mod tests {
         ]);
         let topic = &catalog.topics["/a"];
         assert_eq!(topic.qos(), LATCHED);
-        assert_eq!(Vec::from_iter(topic.classes()), [Class::BestEffort, Class::Reliable, Class::Latched]);
+        let classes = |own| Vec::from_iter(topic.classes(GUID::from_bytes([own; 16])));
+        assert_eq!(classes(9), [Class::BestEffort, Class::Reliable, Class::Latched]);
+        assert_eq!(classes(3), [Class::BestEffort, Class::Latched]);
         assert_eq!(Class::of(Qos { reliable: false, transient_local: true }), Class::BestEffort);
     }
 

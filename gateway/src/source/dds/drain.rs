@@ -124,7 +124,7 @@ impl Drain {
         match token {
             STATUS => self.hear_status(),
             GRAPH => self.hear_graph(),
-            Token(index) if index < FIRST_TOPIC => self.scan_due = true,
+            Token(index) if index < FIRST_TOPIC => self.hear_own(),
             Token(index) => {
                 let class = match index % 4 {
                     0 => Class::BestEffort,
@@ -176,6 +176,20 @@ impl Drain {
         self.scan_due |= self.announcer.heard(self.nodes.heard);
     }
 
+    /// What our own writers wrote, under topics that are declared first.
+    fn hear_own(&mut self) {
+        let (changed, echo) = self.own.news();
+        if changed {
+            self.scan();
+        }
+        for (topic, sample) in echo {
+            let slot = self.by_name.get(&topic).copied();
+            if let Some(subscription) = slot.and_then(|slot| self.slots[slot].as_ref()) {
+                self.sink.sample(subscription.key, sample);
+            }
+        }
+    }
+
     fn tell_nodes(&self) {
         self.sink.nodes(self.nodes.list());
     }
@@ -191,9 +205,12 @@ impl Drain {
 
     fn scan_if_due(&mut self) {
         let since = self.scanned.elapsed();
-        if !(self.scan_due && since >= SCAN_GAP) && since < REFRESH {
-            return;
+        if (self.scan_due && since >= SCAN_GAP) || since >= REFRESH {
+            self.scan();
         }
+    }
+
+    fn scan(&mut self) {
         self.scan_due = false;
         self.scanned = Instant::now();
         let mut graph_writers = Vec::new();

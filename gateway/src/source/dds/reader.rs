@@ -64,7 +64,7 @@ impl Subscription {
         for (writer, qos) in &topic.writers {
             self.progress.entry(*writer).or_default().home = Some(Class::of(*qos));
         }
-        let classes = topic.classes();
+        let classes = topic.classes(participant.guid());
         self.readers.retain(|class, _| classes.contains(class));
         for class in classes {
             if !self.readers.contains_key(&class) {
@@ -83,6 +83,9 @@ impl Subscription {
         let Some(reader) = self.readers.get(&class) else { return false };
         let mut grown = None;
         let more = take(reader, |change| {
+            if change.writer_guid.prefix == reader.guid().prefix {
+                return; // our own: the writing side hands it on
+            }
             grown = self.depth.observe(change.sample.0.len()).or(grown);
             if let Some(sample) = accept(&mut self.progress, self.since, class, change) {
                 sink.sample(self.key, sample);

@@ -1,57 +1,103 @@
 //! The writers of a participant, made on demand and kept.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use roverline_protocol::{Guid, SampleId};
+use rustdds::dds::WriteError;
 use rustdds::mio1::Waker;
 use rustdds::no_key::DataWriter;
-use rustdds::{DomainParticipant, GUID, RTPSEntity, WriteOptionsBuilder};
+use rustdds::rpc::SampleIdentity;
+use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilder};
 
 use super::announce::open;
 use super::catalog::Offer;
 use super::names::{dds_topic, dds_type};
-use super::raw::{Raw, RawAdapter, is_plain_little_endian, timestamp};
-use crate::source::{PublishError, Qos};
+use super::raw::{Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
+use crate::source::{PublishError, Qos, RawSample};
 
 /// Writers beyond this are refused: a client could otherwise make one per message.
 const MAX_WRITERS: usize = 256;
 /// Warnings about messages that could not be sent come at most this often.
 const WARN_GAP: Duration = Duration::from_secs(5);
 
-/// What the reading side needs to know of our own writers, which discovery does not list.
+/// Our own messages that wait to be handed to the reading side.
+const MAX_ECHO: usize = 256;
+
+/// What the reading side needs to know of our own writers. Discovery does not list them, and whether
+/// a participant hears itself depends on the network; so the writing side says what it wrote, and
+/// this endpoint's clients see it under the identity that every other endpoint sees.
 #[derive(Default)]
 pub(super) struct Own {
-    offers: Mutex<Vec<Offer>>,
+    state: Mutex<OwnState>,
     waker: OnceLock<Waker>,
 }
 
+#[derive(Default)]
+struct OwnState {
+    offers: Vec<Offer>,
+    offers_changed: bool,
+    echo: VecDeque<(String, RawSample)>,
+}
+
 impl Own {
-    /// Whom to wake when a writer is made.
+    /// Whom to wake; without anybody, nothing is kept.
     pub(super) fn wake_with(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
 
     /// Our writers as any other participant sees them.
     pub(super) fn offers(&self) -> Vec<Offer> {
-        self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().offers.clone()
     }
 
     /// Their ids.
     pub(super) fn ids(&self) -> Vec<GUID> {
-        self.offers.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|o| o.writer).collect()
+        self.lock().offers.iter().map(|offer| offer.writer).collect()
     }
 
-    fn changed(&self, gone: Option<GUID>, offer: Offer) {
-        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-        offers.retain(|known| Some(known.writer) != gone);
-        offers.push(offer);
-        drop(offers);
-        if let Some(waker) = self.waker.get() {
-            // A failed wake-up costs a second: the list is read again by then.
-            let _ = waker.wake();
+    /// Whether there are other writers than before, and what was written.
+    pub(super) fn news(&self) -> (bool, VecDeque<(String, RawSample)>) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
+    }
+
+    fn replaced(&self, gone: Option<GUID>, offer: Offer) {
+        let mut state = self.lock();
+        state.offers.retain(|known| Some(known.writer) != gone);
+        state.offers.push(offer);
+        state.offers_changed = true;
+        drop(state);
+        self.wake();
+    }
+
+    fn wrote(&self, topic: String, id: SampleIdentity, payload: Bytes, source_time_ns: i64) {
+        if self.waker.get().is_none() {
+            return;
         }
+        let source = Guid(id.writer_guid.to_bytes());
+        let seq = u64::try_from(i64::from(id.sequence_number)).unwrap_or(0);
+        let id = SampleId { source, seq };
+        let receive_time_ns = nanoseconds(Timestamp::now());
+        let mut state = self.lock();
+        if state.echo.len() == MAX_ECHO {
+            state.echo.pop_front();
+        }
+        state.echo.push_back((topic, RawSample { id, source_time_ns, receive_time_ns, payload }));
+        drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(Err(error)) = self.waker.get().map(Waker::wake) {
+            tracing::debug!("the reading thread was not woken: {error}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OwnState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,16 +164,16 @@ impl Writers {
         let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
         let writer = self.writer(&topic, &type_name, qos)?;
         let Some(payload) = payload else { return Ok(()) };
-        let mut options = WriteOptionsBuilder::new();
-        if let Some(time) = timestamp(source_time_ns).or_else(|| Some(rustdds::Timestamp::now())) {
-            options = options.source_timestamp(time);
-        }
-        writer.write_with_options(Raw(payload), options.build()).map(drop).map_err(|error| match error {
-            rustdds::dds::WriteError::WouldBlock { .. } => {
-                "a subscriber has stopped acknowledging".to_owned()
+        let stamp = timestamp(source_time_ns).unwrap_or_else(Timestamp::now);
+        let options = WriteOptionsBuilder::new().source_timestamp(stamp).build();
+        match writer.write_with_options(Raw(payload.clone()), options) {
+            Ok(id) => {
+                self.own.wrote(topic, id, payload, nanoseconds(stamp));
+                Ok(())
             }
-            error => error.to_string(),
-        })
+            Err(WriteError::WouldBlock { .. }) => Err("a subscriber has stopped acknowledging".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The writer of a topic. One that offers less than asked for is replaced.
@@ -159,7 +205,7 @@ impl Writers {
         let writer = open(&self.participant, (&names.0, &names.1), qos).map_err(|error| error.to_string())?;
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
-        self.own.changed(gone, offer);
+        self.own.replaced(gone, offer);
         self.open.insert(topic.to_owned(), Open { type_name: type_name.to_owned(), qos, writer });
         Ok(())
     }

@@ -1,0 +1,368 @@
+//! The DDS source and sink against CycloneDDS, over the loopback interface. Needs
+//! `scripts/setup-clients`; without it the tests say SKIPPED, or fail where
+//! `ROVERLINE_REQUIRE_CLIENTS=1`.
+//!
+//! The figures (latency, loss, memory) come from the ignored tests:
+//! `cargo test --release -p roverline-gateway --test dds_cyclone -- --ignored --nocapture --test-threads 1`
+
+#![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use roverline_gateway::source::dds::{DdsOptions, DdsSink, DdsSource};
+use roverline_gateway::source::{
+    NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
+    TopicDecl, TopicKey,
+};
+use roverline_protocol::SampleId;
+
+/// What a sink heard of one topic.
+#[derive(Default)]
+struct Heard {
+    decl: Option<TopicDecl>,
+    up: bool,
+    samples: Vec<(SampleId, usize, Vec<u8>)>,
+    /// Publisher's stamp to here, nanoseconds.
+    delays: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Recorder {
+    topics: Mutex<Vec<(String, Heard)>>,
+    nodes: Mutex<Vec<NodeInfo>>,
+    ignore: Vec<&'static str>,
+}
+
+fn now_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
+}
+
+impl Sink for Recorder {
+    fn wants(&self, name: &str, _: &str) -> bool {
+        !self.ignore.contains(&name)
+    }
+
+    fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
+        let mut topics = self.topics.lock().unwrap();
+        let index = topics.iter().position(|(name, _)| *name == decl.name).unwrap_or_else(|| {
+            topics.push((decl.name.clone(), Heard::default()));
+            topics.len() - 1
+        });
+        topics[index].1.up = true;
+        topics[index].1.decl = Some(decl);
+        Some(TopicKey(index as u32))
+    }
+
+    fn topic_down(&self, key: TopicKey) {
+        self.topics.lock().unwrap()[key.0 as usize].1.up = false;
+    }
+
+    fn sample(&self, key: TopicKey, sample: RawSample) {
+        let delay = now_ns() - sample.source_time_ns;
+        let head = sample.payload[..sample.payload.len().min(64)].to_vec();
+        let heard = &mut self.topics.lock().unwrap()[key.0 as usize].1;
+        heard.delays.push(delay);
+        heard.samples.push((sample.id, sample.payload.len(), head));
+    }
+
+    fn nodes(&self, nodes: Vec<NodeInfo>) {
+        *self.nodes.lock().unwrap() = nodes;
+    }
+
+    fn state(&self, _: SourceState) {}
+
+    fn has_listener(&self) -> bool {
+        true
+    }
+}
+
+impl Recorder {
+    fn with<T>(&self, topic: &str, f: impl FnOnce(&Heard) -> T) -> Option<T> {
+        self.topics.lock().unwrap().iter().find(|(name, _)| name == topic).map(|(_, heard)| f(heard))
+    }
+
+    fn count(&self, topic: &str) -> usize {
+        self.with(topic, |heard| heard.samples.len()).unwrap_or(0)
+    }
+
+    fn ids(&self, topic: &str) -> Vec<SampleId> {
+        self.with(topic, |heard| heard.samples.iter().map(|s| s.0).collect()).unwrap_or_default()
+    }
+}
+
+struct Running {
+    sink: Arc<Recorder>,
+    stop: Stop,
+    publisher: Arc<dyn Publisher>,
+    thread: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Running {
+    fn start(domain: u16, sink: Recorder) -> Running {
+        let source = Box::new(DdsSource::new(&options(domain)).unwrap());
+        let (sink, stop, publisher) = (Arc::new(sink), Stop::default(), source.publisher());
+        let (their_sink, their_stop) = (sink.clone(), stop.clone());
+        let thread = std::thread::spawn(move || source.run(their_sink, their_stop));
+        Running { sink, stop, publisher, thread }
+    }
+
+    /// Returns how long it took.
+    fn end(self) -> Duration {
+        let start = Instant::now();
+        self.stop.set();
+        self.thread.join().unwrap().unwrap();
+        start.elapsed()
+    }
+}
+
+fn options(domain_id: u16) -> DdsOptions {
+    let node_name = "gateway_under_test".to_owned();
+    DdsOptions { domain_id, node_name, localhost_only: true, ..DdsOptions::default() }
+}
+
+/// Domains that tests of other processes are unlikely to use at the same time.
+fn domain() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let random = (std::process::id() as u16).wrapping_mul(7);
+    100 + (random + NEXT.fetch_add(1, Ordering::Relaxed)) % 100
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The Python that has the clients; `None` means: skip, and it has been said.
+fn python() -> Option<PathBuf> {
+    let python = root().join(".clients/python/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    assert!(
+        std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
+        "the foreign clients are required here: run scripts/setup-clients"
+    );
+    eprintln!("SKIPPED: run scripts/setup-clients to test against CycloneDDS");
+    None
+}
+
+fn client(python: &Path, script: &str, domain: u16, args: &str) -> Child {
+    Command::new(python)
+        .arg(root().join("tests/clients").join(script))
+        .args(["--domain", &domain.to_string()])
+        .args(args.split_whitespace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for a client and returns the last line it printed.
+fn finish(child: Child) -> serde_json::Value {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+fn eventually(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn no_gap(ids: &[SampleId]) -> bool {
+    ids.windows(2).all(|pair| pair[0].source == pair[1].source && pair[0].seq + 1 == pair[1].seq)
+}
+
+#[test]
+fn everything_that_cyclone_publishes_arrives_once() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder { ignore: vec!["/gps/fix"], ..Recorder::default() });
+    let robot =
+        client(&python, "dds_publisher.py", domain, "--seconds 3 --wait 2 --image-reliable --slow-rate 5");
+    eventually("nodes", Duration::from_secs(5), || {
+        running.sink.nodes.lock().unwrap().iter().any(|node| node.name == "cyclone_robot")
+    });
+    eventually("samples", Duration::from_secs(8), || running.sink.count("/imu/data") > 300);
+    // One who comes late gets what was latched, and the same identities.
+    let late = Running::start(domain, Recorder::default());
+    eventually("the latched sample", Duration::from_secs(3), || late.sink.count("/tf_static") == 1);
+    let published = finish(robot);
+
+    let counts: BTreeMap<String, usize> = serde_json::from_value(published["published"].clone()).unwrap();
+    for topic in ["/imu/data", "/tf_static", "/camera/image", "/battery_state"] {
+        assert_eq!(running.sink.count(topic), counts[topic], "{topic}");
+        assert!(no_gap(&running.sink.ids(topic)), "{topic}");
+    }
+    assert_eq!(running.sink.count("/gps/fix"), 0, "not wanted");
+    let declared = |topic| running.sink.with(topic, |heard| heard.decl.clone().unwrap()).unwrap();
+    assert_eq!(declared("/imu/data").type_name, "sensor_msgs/msg/Imu");
+    assert_eq!(declared("/imu/data").qos, Qos { reliable: true, transient_local: false });
+    assert_eq!(declared("/tf_static").qos, Qos { reliable: true, transient_local: true });
+    assert_eq!(declared("/battery_state").qos, Qos::default());
+    let image = running.sink.with("/camera/image", |heard| heard.samples[0].1).unwrap();
+    assert!((100_000..100_100).contains(&image), "{image}");
+    let all: HashSet<SampleId> = running.sink.ids("/imu/data").into_iter().collect();
+    assert!(late.sink.ids("/imu/data").iter().all(|id| all.contains(id)));
+    assert_eq!(late.sink.ids("/tf_static"), running.sink.ids("/tf_static"));
+
+    eventually("topics go with their publisher", Duration::from_secs(3), || {
+        running.sink.topics.lock().unwrap().iter().all(|(_, heard)| !heard.up)
+    });
+    eventually("nodes go with their context", Duration::from_secs(3), || {
+        running.sink.nodes.lock().unwrap().iter().all(|node| node.name != "cyclone_robot")
+    });
+    late.end();
+    let took = running.end();
+    assert!(took < Duration::from_millis(200), "{took:?}");
+}
+
+#[test]
+fn cyclone_hears_what_is_published() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder::default());
+    let bool_true = Bytes::from_static(&[0, 1, 0, 0, 1]);
+    let publish = |topic: &str, latched| {
+        running.publisher.publish(Publication {
+            topic: topic.into(),
+            type_name: "std_msgs/msg/Bool".into(),
+            payload: bool_true.clone(),
+            latched,
+        })
+    };
+    publish("/emergency_stop", true).unwrap();
+    publish("/ping", false).unwrap();
+    let ear = client(
+        &python,
+        "dds_subscriber.py",
+        domain,
+        "--seconds 8 --until 1 /emergency_stop=std_msgs/msg/Bool:latched /ping=std_msgs/msg/Bool",
+    );
+    // Our own topics are topics like any other: this endpoint's clients see them too.
+    eventually("our own topic", Duration::from_secs(3), || running.sink.count("/emergency_stop") == 1);
+    let ear = std::thread::spawn(move || finish(ear));
+    while !ear.is_finished() {
+        publish("/ping", false).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let received = ear.join().unwrap();
+    assert_eq!(received["received"]["/emergency_stop"]["count"], 1, "{received}");
+    assert!(received["received"]["/ping"]["count"].as_u64().unwrap() >= 1, "{received}");
+    assert!(no_gap(&running.sink.ids("/ping")));
+    running.end();
+}
+
+#[test]
+fn a_source_can_be_published_as_a_robot() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let sink = DdsSink::new(&DdsOptions { ros_distro: "jazzy".into(), ..options(domain) }).unwrap();
+    let latched = Qos { reliable: true, transient_local: true };
+    let declare = |name: &str, type_name: &str, qos| {
+        let (name, type_name) = (name.to_owned(), type_name.to_owned());
+        sink.topic_up(TopicDecl { name, type_name, qos, schema: None }).unwrap()
+    };
+    let text = declare("/text", "std_msgs/msg/String", Qos { reliable: true, ..Qos::default() });
+    let state = declare("/state", "std_msgs/msg/Bool", latched);
+    sink.nodes(vec![NodeInfo { namespace: "/".into(), name: "built_in_rover".into() }]);
+    let sample = |seq: u64, payload: Vec<u8>| RawSample {
+        id: SampleId { seq, ..SampleId::default() },
+        source_time_ns: now_ns(),
+        receive_time_ns: now_ns(),
+        payload: payload.into(),
+    };
+    sink.sample(state, sample(1, vec![0, 1, 0, 0, 1]));
+    let ear = client(
+        &python,
+        "dds_subscriber.py",
+        domain,
+        "--seconds 8 --until 1 /text=std_msgs/msg/String /state=std_msgs/msg/Bool:latched \
+         /ros_discovery_info=rmw_dds_common/msg/ParticipantEntitiesInfo:latched",
+    );
+    let ear = std::thread::spawn(move || finish(ear));
+    let mut seq = 0;
+    while !ear.is_finished() {
+        seq += 1;
+        let words = format!("{seq} hello");
+        let mut payload = vec![0, 1, 0, 0];
+        payload.extend_from_slice(&(words.len() as u32 + 1).to_le_bytes());
+        payload.extend_from_slice(words.as_bytes());
+        payload.push(0);
+        sink.sample(text, sample(seq, payload));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let received = &ear.join().unwrap()["received"];
+    assert_eq!(received["/state"]["count"], 1, "{received}");
+    assert!(received["/text"]["count"].as_u64().unwrap() > 0, "{received}");
+    assert_eq!(received["/text"]["gaps"], 0, "{received}");
+    assert_eq!(received["/ros_discovery_info"]["nodes"][0], "built_in_rover", "{received}");
+    assert_eq!(sink.dropped(), 0);
+}
+
+fn percentile(sorted: &[i64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize] as f64 / 1000.0
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn measure(what: &str, topic: &str, args: &str) {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let before = resident_kib();
+    let running = Running::start(domain, Recorder::default());
+    let robot = finish(client(&python, "dds_publisher.py", domain, args));
+    std::thread::sleep(Duration::from_millis(300));
+    let published = robot["published"][topic].as_u64().unwrap() as usize;
+    let mut delays = running.sink.with(topic, |heard| heard.delays.clone()).unwrap_or_default();
+    delays.sort_unstable();
+    println!(
+        "{what}: {} of {published} received, lost {}; publisher → sink p50 {:.0} µs, p99 {:.0} µs, max {:.0} µs; \
+         resident {} → {} KiB; publisher late by up to {} ms",
+        delays.len(),
+        published - delays.len(),
+        percentile(&delays, 0.5),
+        percentile(&delays, 0.99),
+        percentile(&delays, 1.0),
+        before,
+        resident_kib(),
+        robot["latest_by_ms"],
+    );
+    println!("  stopped in {:?}", running.end());
+    assert_eq!(delays.len(), published);
+}
+
+#[test]
+#[ignore = "takes half a minute and wants a quiet machine"]
+fn imu_at_200_hz_is_complete() {
+    measure("Imu 200 Hz × 30 s", "/imu/data", "--seconds 30.5 --count 6000 --wait 3 --slow-rate 5");
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn one_kilobyte_at_1_khz_is_complete() {
+    let args =
+        "--seconds 11 --wait 3 --text-rate 1000 --count 10000 --image-rate 0 --imu-rate 1 --slow-rate 0";
+    measure("String 1 KiB 1 kHz × 10 s", "/text", args);
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn images_are_complete() {
+    let args = "--seconds 10 --wait 3 --imu-rate 1 --slow-rate 0";
+    measure("Image 100 KB best effort 10 Hz × 10 s", "/camera/image", args);
+    measure("Image 100 KB reliable 10 Hz × 10 s", "/camera/image", &format!("{args} --image-reliable"));
+}
