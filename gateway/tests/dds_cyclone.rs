@@ -29,7 +29,7 @@ struct Heard {
     decl: Option<TopicDecl>,
     up: bool,
     samples: Vec<(SampleId, usize, Vec<u8>)>,
-    /// Publisher's stamp to here, nanoseconds.
+    /// Publisher's stamp (of a fragmented sample: arrival) to here, nanoseconds.
     delays: Vec<i64>,
 }
 
@@ -65,7 +65,9 @@ impl Sink for Recorder {
     }
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        let delay = now_ns() - sample.source_time_ns;
+        // A fragmented sample comes without its publisher's stamp; it is timed from its last fragment.
+        let sent = if sample.source_time_ns == 0 { sample.receive_time_ns } else { sample.source_time_ns };
+        let delay = now_ns() - sent;
         let head = sample.payload[..sample.payload.len().min(64)].to_vec();
         let heard = &mut self.topics.lock().unwrap()[key.0 as usize].1;
         heard.delays.push(delay);
@@ -365,4 +367,55 @@ fn images_are_complete() {
     let args = "--seconds 10 --wait 3 --imu-rate 1 --slow-rate 0";
     measure("Image 100 KB best effort 10 Hz × 10 s", "/camera/image", args);
     measure("Image 100 KB reliable 10 Hz × 10 s", "/camera/image", &format!("{args} --image-reliable"));
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn idle_and_start() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let robot = client(&python, "dds_publisher.py", domain, "--seconds 9 --image-rate 0");
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, start) = (resident_kib(), Instant::now());
+    let running = Running::start(domain, Recorder { ignore: vec!["/imu/data"], ..Recorder::default() });
+    eventually("a first sample", Duration::from_secs(5), || running.sink.count("/tf_static") > 0);
+    println!("joined a running graph: first sample after {:?}", start.elapsed());
+    finish(robot);
+    let (cpu, clock) = (cpu_ms(), Instant::now());
+    std::thread::sleep(Duration::from_secs(5));
+    println!(
+        "resident {before} → {} KiB; idle: {} ms of processor in {:?}",
+        resident_kib(),
+        cpu_ms() - cpu,
+        clock.elapsed()
+    );
+    println!("stopped in {:?}", running.end());
+}
+
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn four_endpoints_hear_the_same() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let endpoints: Vec<Running> = (0..4).map(|_| Running::start(domain, Recorder::default())).collect();
+    let args = "--seconds 5 --wait 3 --text-rate 500 --count 2000 --image-reliable";
+    let robot = finish(client(&python, "dds_publisher.py", domain, args));
+    std::thread::sleep(Duration::from_millis(300));
+    for topic in ["/imu/data", "/text", "/camera/image", "/gps/fix", "/tf_static"] {
+        let published = robot["published"][topic].as_u64().unwrap() as usize;
+        let counts: Vec<usize> = endpoints.iter().map(|e| e.sink.count(topic)).collect();
+        println!("{topic}: {published} published, heard {counts:?}");
+        let first = endpoints[0].sink.ids(topic);
+        assert!(first.len() == published && endpoints.iter().all(|e| e.sink.ids(topic) == first), "{topic}");
+    }
+    println!("resident {} KiB with four participants", resident_kib());
+    for endpoint in endpoints {
+        println!("stopped in {:?}", endpoint.end());
+    }
 }
