@@ -7,134 +7,18 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
 
+mod dds_common;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use roverline_gateway::source::dds::{DdsOptions, DdsSink, DdsSource};
-use roverline_gateway::source::{
-    NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
-    TopicDecl, TopicKey,
-};
+use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
+use roverline_gateway::source::dds::{DdsOptions, DdsSink};
+use roverline_gateway::source::{NodeInfo, Publication, Qos, RawSample, Sink, TopicDecl};
 use roverline_protocol::SampleId;
-
-/// What a sink heard of one topic.
-#[derive(Default)]
-struct Heard {
-    decl: Option<TopicDecl>,
-    up: bool,
-    samples: Vec<(SampleId, usize, Vec<u8>)>,
-    /// Publisher's stamp (of a fragmented sample: arrival) to here, nanoseconds.
-    delays: Vec<i64>,
-}
-
-#[derive(Default)]
-struct Recorder {
-    topics: Mutex<Vec<(String, Heard)>>,
-    nodes: Mutex<Vec<NodeInfo>>,
-    ignore: Vec<&'static str>,
-}
-
-fn now_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
-}
-
-impl Sink for Recorder {
-    fn wants(&self, name: &str, _: &str) -> bool {
-        !self.ignore.contains(&name)
-    }
-
-    fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
-        let mut topics = self.topics.lock().unwrap();
-        let index = topics.iter().position(|(name, _)| *name == decl.name).unwrap_or_else(|| {
-            topics.push((decl.name.clone(), Heard::default()));
-            topics.len() - 1
-        });
-        topics[index].1.up = true;
-        topics[index].1.decl = Some(decl);
-        Some(TopicKey(index as u32))
-    }
-
-    fn topic_down(&self, key: TopicKey) {
-        self.topics.lock().unwrap()[key.0 as usize].1.up = false;
-    }
-
-    fn sample(&self, key: TopicKey, sample: RawSample) {
-        // A fragmented sample comes without its publisher's stamp; it is timed from its last fragment.
-        let sent = if sample.source_time_ns == 0 { sample.receive_time_ns } else { sample.source_time_ns };
-        let delay = now_ns() - sent;
-        let head = sample.payload[..sample.payload.len().min(64)].to_vec();
-        let heard = &mut self.topics.lock().unwrap()[key.0 as usize].1;
-        heard.delays.push(delay);
-        heard.samples.push((sample.id, sample.payload.len(), head));
-    }
-
-    fn nodes(&self, nodes: Vec<NodeInfo>) {
-        *self.nodes.lock().unwrap() = nodes;
-    }
-
-    fn state(&self, _: SourceState) {}
-
-    fn has_listener(&self) -> bool {
-        true
-    }
-}
-
-impl Recorder {
-    fn with<T>(&self, topic: &str, f: impl FnOnce(&Heard) -> T) -> Option<T> {
-        self.topics.lock().unwrap().iter().find(|(name, _)| name == topic).map(|(_, heard)| f(heard))
-    }
-
-    fn count(&self, topic: &str) -> usize {
-        self.with(topic, |heard| heard.samples.len()).unwrap_or(0)
-    }
-
-    fn ids(&self, topic: &str) -> Vec<SampleId> {
-        self.with(topic, |heard| heard.samples.iter().map(|s| s.0).collect()).unwrap_or_default()
-    }
-}
-
-struct Running {
-    sink: Arc<Recorder>,
-    stop: Stop,
-    publisher: Arc<dyn Publisher>,
-    thread: JoinHandle<Result<(), SourceError>>,
-}
-
-impl Running {
-    fn start(domain: u16, sink: Recorder) -> Running {
-        let source = Box::new(DdsSource::new(&options(domain)).unwrap());
-        let (sink, stop, publisher) = (Arc::new(sink), Stop::default(), source.publisher());
-        let (their_sink, their_stop) = (sink.clone(), stop.clone());
-        let thread = std::thread::spawn(move || source.run(their_sink, their_stop));
-        Running { sink, stop, publisher, thread }
-    }
-
-    /// Returns how long it took.
-    fn end(self) -> Duration {
-        let start = Instant::now();
-        self.stop.set();
-        self.thread.join().unwrap().unwrap();
-        start.elapsed()
-    }
-}
-
-fn options(domain_id: u16) -> DdsOptions {
-    let node_name = "gateway_under_test".to_owned();
-    DdsOptions { domain_id, node_name, localhost_only: true, ..DdsOptions::default() }
-}
-
-/// Domains that tests of other processes are unlikely to use at the same time.
-fn domain() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let random = (std::process::id() as u16).wrapping_mul(7);
-    100 + (random + NEXT.fetch_add(1, Ordering::Relaxed)) % 100
-}
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -170,18 +54,6 @@ fn finish(child: Child) -> serde_json::Value {
     assert!(output.status.success(), "{:?}", output.status);
     let text = String::from_utf8(output.stdout).unwrap();
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
-}
-
-fn eventually(what: &str, limit: Duration, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn no_gap(ids: &[SampleId]) -> bool {
-    ids.windows(2).all(|pair| pair[0].source == pair[1].source && pair[0].seq + 1 == pair[1].seq)
 }
 
 #[test]

@@ -46,6 +46,9 @@ impl Class {
 pub(super) struct TopicState {
     pub(super) type_name: String,
     pub(super) writers: BTreeMap<GUID, Qos>,
+    /// Writers of the same name but another type. The library matches by name alone, so their
+    /// samples arrive too.
+    pub(super) foreign: BTreeSet<GUID>,
     /// Types that other writers of this name disagree with; each was warned about once.
     disputed: BTreeSet<String>,
 }
@@ -106,18 +109,21 @@ fn settle(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> TopicSt
         Some(first) if !offers.iter().any(|offer| offer.type_name == settled) => first.type_name.clone(),
         _ => settled,
     };
-    let mut writers = BTreeMap::new();
+    let (mut writers, mut foreign) = (BTreeMap::new(), BTreeSet::new());
     for offer in offers {
         if offer.type_name == type_name {
             writers.insert(offer.writer, offer.qos);
-        } else if disputed.len() < 8 && disputed.insert(offer.type_name.clone()) {
+            continue;
+        }
+        foreign.insert(offer.writer);
+        if disputed.len() < 8 && disputed.insert(offer.type_name.clone()) {
             tracing::warn!(
                 "{name} is published as {type_name} and as {}: only {type_name} is forwarded",
                 offer.type_name
             );
         }
     }
-    TopicState { type_name, writers, disputed }
+    TopicState { type_name, writers, foreign, disputed }
 }
 
 #[cfg(test)]
@@ -167,6 +173,7 @@ mod tests {
         catalog.update(vec![b.clone(), a]);
         assert_eq!(catalog.topics["/x"].type_name, "p/msg/A");
         assert_eq!(catalog.topics["/x"].writers.len(), 1);
+        assert!(catalog.topics["/x"].foreign.contains(&b.writer));
         catalog.update(vec![b]);
         assert_eq!(catalog.topics["/x"].type_name, "p/msg/B");
     }

@@ -200,6 +200,14 @@ impl Drain {
             if subscription.drain(class, &self.participant, self.sink.as_ref()) {
                 self.ready.push((slot, class));
             }
+            if subscription.asks() {
+                // A writer's first sample can be here before the news of the writer; the list of
+                // writers has it by now.
+                self.scan();
+                if let Some(Some(subscription)) = self.slots.get_mut(slot) {
+                    subscription.release(class, self.sink.as_ref());
+                }
+            }
         }
     }
 
@@ -258,6 +266,7 @@ impl Drain {
         let Some(mut subscription) = self.slots[slot].take() else { return };
         for class in subscription.classes() {
             while subscription.drain(class, &self.participant, self.sink.as_ref()) {}
+            subscription.release(class, self.sink.as_ref());
         }
         self.sink.topic_down(subscription.key);
     }

@@ -17,8 +17,8 @@ pub(super) type RawReader = SimpleDataReader<Raw, RawAdapter>;
 
 /// Samples taken from one reader before the others get their turn.
 const BATCH: usize = 256;
-/// Writers that discovery has not told of yet whose progress is remembered.
-const MAX_STRANGERS: usize = 1024;
+/// Writers of one topic whose progress is remembered although discovery does not list them.
+const MAX_STRANGERS: usize = 4096;
 
 /// One wanted topic.
 pub(super) struct Subscription {
@@ -31,14 +31,34 @@ pub(super) struct Subscription {
     progress: HashMap<GUID, Progress>,
     depth: Depth,
     since: Timestamp,
+    /// Samples of writers that are not known yet, until discovery has been asked.
+    held: Vec<DeserializedCacheChange<Raw>>,
 }
 
 /// How far a writer's samples have been delivered.
 #[derive(Default)]
 struct Progress {
-    /// The reader that delivers them; unknown until discovery tells of the writer.
-    home: Option<Class>,
+    home: Home,
     last: u64,
+}
+
+/// Who delivers a writer's samples.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Home {
+    /// Whoever hears them: the writer vanished before it was known.
+    #[default]
+    Anywhere,
+    /// The reader of the writer's class.
+    Reader(Class),
+    /// Nobody: they are of another type.
+    Nowhere,
+}
+
+/// What becomes of a sample.
+enum Verdict {
+    Deliver(RawSample),
+    Drop,
+    AskFirst(DeserializedCacheChange<Raw>),
 }
 
 impl Subscription {
@@ -46,7 +66,8 @@ impl Subscription {
     pub(super) fn new(key: TopicKey, type_name: String, qos: Qos, names: (String, String)) -> Subscription {
         let (readers, progress) = (BTreeMap::new(), HashMap::new());
         let since = Timestamp::now();
-        Subscription { key, type_name, qos, names, readers, progress, depth: Depth::default(), since }
+        let (depth, held) = (Depth::default(), Vec::new());
+        Subscription { key, type_name, qos, names, readers, progress, depth, since, held }
     }
 
     /// Makes the readers fit the writers there are. `token` is the first of three.
@@ -57,12 +78,13 @@ impl Subscription {
         subscriber: &Subscriber,
         registry: (&Registry, usize),
     ) -> Result<(), SourceError> {
-        self.progress.retain(|writer, progress| {
-            progress.home = topic.writers.get(writer).copied().map(Class::of);
-            progress.home.is_some()
-        });
+        self.progress
+            .retain(|writer, _| topic.writers.contains_key(writer) || topic.foreign.contains(writer));
         for (writer, qos) in &topic.writers {
-            self.progress.entry(*writer).or_default().home = Some(Class::of(*qos));
+            self.progress.entry(*writer).or_default().home = Home::Reader(Class::of(*qos));
+        }
+        for writer in &topic.foreign {
+            self.progress.entry(*writer).or_default().home = Home::Nowhere;
         }
         let classes = topic.classes(participant.guid());
         self.readers.retain(|class, _| classes.contains(class));
@@ -78,23 +100,45 @@ impl Subscription {
         Ok(())
     }
 
-    /// Hands on what has arrived; returns whether there may be more.
+    /// Hands on what has arrived; returns whether there may be more. Where [`Subscription::asks`]
+    /// after that, discovery is to be asked before [`Subscription::release`].
     pub(super) fn drain(&mut self, class: Class, participant: &DomainParticipant, sink: &dyn Sink) -> bool {
         let Some(reader) = self.readers.get(&class) else { return false };
         let mut grown = None;
+        let own = reader.guid().prefix;
         let more = take(reader, |change| {
-            if change.writer_guid.prefix == reader.guid().prefix {
-                return; // our own: the writing side hands it on
+            if change.writer_guid.prefix == own {
+                return; // the writing side hands these on
             }
             grown = self.depth.observe(change.sample.0.len()).or(grown);
-            if let Some(sample) = accept(&mut self.progress, self.since, class, change) {
-                sink.sample(self.key, sample);
+            match judge(&mut self.progress, self.since, class, change) {
+                Verdict::Deliver(sample) => sink.sample(self.key, sample),
+                Verdict::AskFirst(change) => self.held.push(change),
+                Verdict::Drop => {}
             }
         });
         if let Some(depth) = grown {
             self.grow(class, depth, participant);
         }
         more
+    }
+
+    /// Whether there are samples of writers that were not known.
+    pub(super) fn asks(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Hands on the samples that were held back.
+    pub(super) fn release(&mut self, class: Class, sink: &dyn Sink) {
+        for change in std::mem::take(&mut self.held) {
+            if self.progress.len() >= MAX_STRANGERS && !self.progress.contains_key(&change.writer_guid) {
+                continue;
+            }
+            self.progress.entry(change.writer_guid).or_default();
+            if let Verdict::Deliver(sample) = judge(&mut self.progress, self.since, class, change) {
+                sink.sample(self.key, sample);
+            }
+        }
     }
 
     /// Announcing the topic again with a deeper history enlarges the cache behind its readers.
@@ -154,24 +198,21 @@ pub(super) fn take(reader: &RawReader, mut each: impl FnMut(DeserializedCacheCha
 /// The sample, unless another reader delivers it or it has been delivered. The library keeps a
 /// topic's cache after its last reader, so a new reader also finds samples from before `since`:
 /// they are history where a latched publisher offers them, and stale otherwise.
-fn accept(
+fn judge(
     progress: &mut HashMap<GUID, Progress>,
     since: Timestamp,
     class: Class,
     change: DeserializedCacheChange<Raw>,
-) -> Option<RawSample> {
-    let seq = u64::try_from(i64::from(change.sequence_number)).ok()?;
-    if progress.len() > MAX_STRANGERS {
-        progress.retain(|_, progress| progress.home.is_some());
-    }
-    let progress = progress.entry(change.writer_guid).or_default();
-    let elsewhere = progress.home.is_some_and(|home| home != class);
-    let stale = change.receive_instant < since && progress.home != Some(Class::Latched);
-    if elsewhere || stale || seq <= progress.last {
-        return None;
+) -> Verdict {
+    let Ok(seq) = u64::try_from(i64::from(change.sequence_number)) else { return Verdict::Drop };
+    let Some(progress) = progress.get_mut(&change.writer_guid) else { return Verdict::AskFirst(change) };
+    let here = progress.home == Home::Anywhere || progress.home == Home::Reader(class);
+    let stale = change.receive_instant < since && progress.home != Home::Reader(Class::Latched);
+    if !here || stale || seq <= progress.last {
+        return Verdict::Drop;
     }
     progress.last = seq;
-    Some(RawSample {
+    Verdict::Deliver(RawSample {
         id: SampleId { source: Guid(change.writer_guid.to_bytes()), seq },
         source_time_ns: change.source_timestamp().map_or(0, nanoseconds),
         receive_time_ns: nanoseconds(change.receive_instant),
@@ -255,25 +296,32 @@ mod tests {
 
     #[test]
     fn a_sample_is_delivered_once() {
-        let mut progress = HashMap::new();
-        let writer = GUID::from_bytes([1; 16]);
-        progress.insert(writer, Progress { home: Some(Class::Latched), last: 0 });
-        assert!(
-            accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(1, 1)).is_none(),
-            "another reader's"
-        );
-        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 1)).is_some());
-        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 1)).is_none(), "again");
-        assert!(accept(&mut progress, Timestamp::ZERO, Class::Latched, change(1, 3)).is_some());
-        // A writer that discovery has not told of yet is heard through whichever reader it matches.
-        assert!(accept(&mut progress, Timestamp::ZERO, Class::Reliable, change(2, 5)).is_some());
-        assert!(accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(2, 5)).is_none());
-        assert!(
-            accept(&mut progress, Timestamp::ZERO, Class::BestEffort, change(3, -1)).is_none(),
-            "not a number"
-        );
+        let mut all = HashMap::new();
+        for (writer, home) in [
+            (1, Home::Reader(Class::Latched)),
+            (2, Home::Anywhere),
+            (3, Home::Nowhere),
+            (4, Home::Reader(Class::Reliable)),
+        ] {
+            all.insert(GUID::from_bytes([writer; 16]), Progress { home, last: 0 });
+        }
+        let mut heard = |since, class, writer, seq| match judge(&mut all, since, class, change(writer, seq)) {
+            Verdict::Deliver(_) => "delivered",
+            Verdict::Drop => "dropped",
+            Verdict::AskFirst(_) => "asked",
+        };
+        let start = Timestamp::ZERO;
+        assert_eq!(heard(start, Class::BestEffort, 1, 1), "dropped", "another reader's");
+        assert_eq!(heard(start, Class::Latched, 1, 1), "delivered");
+        assert_eq!(heard(start, Class::Latched, 1, 1), "dropped", "again");
+        assert_eq!(heard(start, Class::Latched, 1, 3), "delivered");
+        assert_eq!(heard(start, Class::Reliable, 2, 5), "delivered", "through whichever reader");
+        assert_eq!(heard(start, Class::BestEffort, 2, 5), "dropped");
+        assert_eq!(heard(start, Class::BestEffort, 3, 1), "dropped", "another type");
+        assert_eq!(heard(start, Class::BestEffort, 5, 1), "asked", "unknown");
+        assert_eq!(heard(start, Class::Reliable, 4, -1), "dropped", "not a number");
         let later = Timestamp::from_ticks(u64::MAX);
-        assert!(accept(&mut progress, later, Class::Reliable, change(4, 1)).is_none(), "left over");
-        assert!(accept(&mut progress, later, Class::Latched, change(1, 4)).is_some(), "history");
+        assert_eq!(heard(later, Class::Reliable, 4, 1), "dropped", "left over");
+        assert_eq!(heard(later, Class::Latched, 1, 4), "delivered", "history");
     }
 }
