@@ -253,21 +253,31 @@ fn idle_and_start() {
     eventually("a first sample", Duration::from_secs(5), || running.sink.count("/tf_static") > 0);
     println!("joined a running graph: first sample after {:?}", start.elapsed());
     finish(robot);
-    let (cpu, clock) = (cpu_ms(), Instant::now());
+    let (before_idle, clock) = (thread_times(), Instant::now());
     std::thread::sleep(Duration::from_secs(5));
     println!(
-        "resident {before} → {} KiB; idle: {} ms of processor in {:?}",
+        "resident {before} → {} KiB; processor time of the threads while idle for {:?}:",
         resident_kib(),
-        cpu_ms() - cpu,
         clock.elapsed()
     );
+    for (thread, time) in thread_times() {
+        let idle = time - before_idle.get(&thread).copied().unwrap_or(0);
+        println!("  {:.3} ms {}", idle as f64 / 1e6, thread.1);
+    }
     println!("stopped in {:?}", running.end());
 }
 
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+/// Nanoseconds on a processor, by thread.
+fn thread_times() -> BTreeMap<(String, String), u64> {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let time = read(path.join("schedstat")).split(' ').next().unwrap().parse().unwrap();
+            ((path.display().to_string(), read(path.join("comm")).trim().to_owned()), time)
+        })
+        .collect()
 }
 
 #[test]

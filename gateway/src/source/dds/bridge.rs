@@ -116,6 +116,7 @@ impl Sink for DdsSink {
 
     fn nodes(&self, nodes: Vec<NodeInfo>) {
         *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
+        self.queue.wake();
     }
 
     fn state(&self, state: SourceState) {

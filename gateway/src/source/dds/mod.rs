@@ -16,8 +16,8 @@ use rustdds::DomainParticipant;
 
 use self::announce::Announcer;
 use self::drain::Drain;
-use self::publisher::{Queue, work};
-use self::writers::{Outgoing, Own, Writers};
+use self::publisher::{Entry, Queue, work};
+use self::writers::{Own, Writers};
 use super::{NodeInfo, Publisher, Sink, Source, SourceError, SourceState, Stop};
 
 mod announce;
@@ -68,7 +68,7 @@ pub struct DdsSource {
     announcer: Announcer,
     own: Arc<Own>,
     queue: Arc<Queue>,
-    receiver: Receiver<Outgoing>,
+    receiver: Receiver<Entry>,
 }
 
 impl DdsSource {

@@ -9,18 +9,21 @@ use crate::source::{Publication, PublishError, Publisher, Qos};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
-/// How soon the publishing thread notices that it shall end.
-const TICK: Duration = Duration::from_millis(50);
+/// The longest pause between two calls of a publishing thread's `tick`.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What waits in the queue: a message, or nothing where the thread shall just look up.
+pub(super) type Entry = Option<Outgoing>;
 
 /// The sending end, usable from any thread; nothing here blocks.
 pub(super) struct Queue {
-    sender: SyncSender<Outgoing>,
+    sender: SyncSender<Entry>,
     closed: AtomicBool,
 }
 
 impl Queue {
     /// A queue and the end that [`work`] takes.
-    pub(super) fn new() -> (Queue, Receiver<Outgoing>) {
+    pub(super) fn new() -> (Queue, Receiver<Entry>) {
         let (sender, receiver) = sync_channel(QUEUE);
         (Queue { sender, closed: AtomicBool::new(false) }, receiver)
     }
@@ -32,33 +35,36 @@ impl Queue {
         if self.closed.load(Ordering::Relaxed) {
             return Err(stopped());
         }
-        self.sender.try_send(message).map_err(|error| match error {
+        self.sender.try_send(Some(message)).map_err(|error| match error {
             TrySendError::Full(_) => PublishError::Busy(QUEUE),
             TrySendError::Disconnected(_) => stopped(),
         })
     }
 
+    /// Has the thread look up. Where the queue is full it is about to do so anyway.
+    pub(super) fn wake(&self) {
+        let _ = self.sender.try_send(None);
+    }
+
     /// Ends the thread; messages that still wait are dropped.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        self.wake();
     }
 }
 
-/// The publishing thread; `tick` is called between messages, every now and then.
-pub(super) fn work(
-    queue: &Queue,
-    receiver: &Receiver<Outgoing>,
-    mut writers: Writers,
-    mut tick: impl FnMut(),
-) {
+/// The publishing thread; `tick` is called between messages, every now and then and when woken.
+pub(super) fn work(queue: &Queue, receiver: &Receiver<Entry>, mut writers: Writers, mut tick: impl FnMut()) {
     let mut ticked = Instant::now();
     while !queue.closed.load(Ordering::Relaxed) {
-        match receiver.recv_timeout(TICK) {
-            Ok(message) => writers.send(message),
-            Err(RecvTimeoutError::Timeout) => {}
+        let message = match receiver.recv_timeout(TICK) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
-        }
-        if ticked.elapsed() >= TICK {
+        };
+        let woken = message.is_none();
+        message.into_iter().for_each(|message| writers.send(message));
+        if woken || ticked.elapsed() >= TICK {
             tick();
             ticked = Instant::now();
         }
