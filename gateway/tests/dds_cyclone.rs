@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
 use roverline_gateway::source::dds::{DdsOptions, DdsSink};
-use roverline_gateway::source::{NodeInfo, Publication, Qos, RawSample, Sink, TopicDecl};
+use roverline_gateway::source::{NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
 use roverline_protocol::SampleId;
 
 fn root() -> &'static Path {
@@ -133,6 +133,60 @@ fn cyclone_hears_what_is_published() {
     assert_eq!(received["received"]["/emergency_stop"]["count"], 1, "{received}");
     assert!(received["received"]["/ping"]["count"].as_u64().unwrap() >= 1, "{received}");
     assert!(no_gap(&running.sink.ids("/ping")));
+    running.end();
+}
+
+#[test]
+fn a_subscriber_that_hangs_holds_nobody_up() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder::default());
+    let publish = |topic: &str| {
+        running.publisher.publish(Publication {
+            topic: topic.into(),
+            type_name: "std_msgs/msg/Bool".into(),
+            payload: Bytes::from_static(&[0, 1, 0, 0, 1]),
+            latched: false,
+        })
+    };
+    let listen = |topic: &str, until: u32| {
+        let args = format!("--seconds 20 --until {until} {topic}=std_msgs/msg/Bool");
+        client(&python, "dds_subscriber.py", domain, &args)
+    };
+    let hung = listen("/cmd", 5000);
+    let healthy = std::thread::spawn({
+        let child = listen("/stop", 1);
+        move || (finish(child), Instant::now())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    publish("/cmd").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &hung.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let mut accepted = 0;
+    while accepted < 1500 {
+        match publish("/cmd") {
+            Ok(()) => accepted += 1,
+            Err(PublishError::Busy(_)) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let asked = Instant::now();
+    while !healthy.is_finished() {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the stop did not arrive");
+        let _ = publish("/stop");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal("-CONT");
+    let (received, at) = healthy.join().unwrap();
+    assert_eq!(received["received"]["/stop"]["count"].as_u64().map(|count| count > 0), Some(true));
+    println!("the stop arrived and its listener ended after {:?}", at - asked);
+    assert!(at - asked < Duration::from_secs(2), "{:?}", at - asked);
+    let mut hung = hung;
+    hung.kill().unwrap();
+    hung.wait().unwrap();
     running.end();
 }
 

@@ -15,10 +15,12 @@ const LAST_DOMAIN: u16 = 232;
 /// Absorbs what arrives while the receiving thread is off the processor. The kernel lowers it to
 /// `net.core.rmem_max`; memory is taken only while packets wait.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// How long a reliable write waits for a subscriber that has stopped acknowledging.
-const MAX_BLOCKING_MS: u32 = 20;
-/// Unacknowledged messages that one writer keeps for resending.
-const WRITER_WINDOW: i32 = 128;
+/// How long a reliable write waits for a subscriber that has stopped acknowledging: next to nothing,
+/// since an emergency stop may wait behind it.
+const MAX_BLOCKING_MS: i64 = 1;
+/// Unacknowledged messages that one writer keeps for resending. Once they are this many nobody gets
+/// another one, so it is enough for a command stream until a dead subscriber's lease ends.
+const WRITER_WINDOW: i32 = 1024;
 
 /// Joins the domain: opens the sockets and starts the library's two threads.
 pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceError> {
@@ -62,7 +64,7 @@ pub(super) fn reader_qos(class: Class, depth: i32) -> QosPolicies {
 /// What a writer offers: a latched one keeps its last message for late subscribers.
 pub(super) fn writer_qos(qos: Qos) -> QosPolicies {
     let reliability = if qos.reliable {
-        Reliability::Reliable { max_blocking_time: Duration::from_millis(i64::from(MAX_BLOCKING_MS)) }
+        Reliability::Reliable { max_blocking_time: Duration::from_millis(MAX_BLOCKING_MS) }
     } else {
         Reliability::BestEffort
     };
