@@ -149,5 +149,16 @@ fn the_first_type_of_a_name_is_taken() {
     assert!(values(&running, "/x").iter().all(|value| *value == 1));
     let decl = running.sink.with("/x", |heard| heard.decl.clone().unwrap()).unwrap();
     assert_eq!(decl.type_name, "std_msgs/msg/UInt8");
+    // When its last publisher goes, the other one's turn comes.
+    drop(first);
+    let count = running.sink.count("/x");
+    eventually("the other type", SOON, || {
+        second.say(3);
+        std::thread::sleep(Duration::from_millis(20));
+        running.sink.count("/x") > count
+    });
+    let decl = running.sink.with("/x", |heard| heard.decl.clone().unwrap()).unwrap();
+    assert_eq!(decl.type_name, "std_msgs/msg/Int8");
+    assert!(values(&running, "/x")[count..].iter().all(|value| *value == 3));
     running.end();
 }
