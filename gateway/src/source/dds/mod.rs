@@ -23,6 +23,7 @@ use super::{NodeInfo, Publisher, Sink, Source, SourceError, SourceState, Stop};
 mod announce;
 mod bridge;
 mod catalog;
+mod depth;
 mod drain;
 mod graph;
 mod names;

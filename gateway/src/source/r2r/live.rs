@@ -1,22 +1,23 @@
 //! The source behind the `r2r` feature: one thread spins a node, looks at the graph twice a second
 //! and publishes in between.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
+use r2r::QosProfile;
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
-use r2r::{PublisherUntyped, QosProfile};
 
 use super::identity::Identities;
+use super::publish::{Publishers, QUEUE, Queue, profile};
 use super::{R2rOptions, check_environment};
 use crate::source::{
-    NodeInfo, Publication, PublishError, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState,
-    Stop, TopicDecl, TopicKey,
+    NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
+    TopicDecl, TopicKey,
 };
 
 /// How long a quiet spin lasts: a publication waits for its end.
@@ -24,13 +25,8 @@ const SPIN: Duration = Duration::from_millis(10);
 /// The graph tells nobody when it changes, so it is asked.
 const LOOK: Duration = Duration::from_millis(500);
 const MAX_TOPICS: usize = 1024;
-const MAX_PUBLISHERS: usize = 256;
-/// Publications that may wait; published per spin at most.
-const QUEUE: usize = 256;
 /// Samples that the middleware keeps for us between two spins.
-const DEPTH: usize = 100;
-/// Warnings about publications come at most this often.
-const WARN_GAP: Duration = Duration::from_secs(5);
+pub(super) const DEPTH: usize = 100;
 
 type Messages = Box<dyn Stream<Item = Vec<u8>> + Unpin + Send>;
 
@@ -84,24 +80,13 @@ impl Source for R2rSource {
                 }
                 graph.node.spin_once(SPIN);
                 graph.drain();
-                receiver.try_iter().take(QUEUE).for_each(|publication| graph.publish(publication));
+                receiver
+                    .try_iter()
+                    .take(QUEUE)
+                    .for_each(|publication| graph.publishers.publish(&mut graph.node, publication));
             }
         }))
         .map_err(|_| SourceError("the ROS client library failed; restart to go on".to_owned()))
-    }
-}
-
-struct Queue(SyncSender<Publication>);
-
-impl Publisher for Queue {
-    fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        if publication.payload.len() < 4 {
-            return Err(PublishError::Failed("the message has no CDR header".to_owned()));
-        }
-        self.0.try_send(publication).map_err(|error| match error {
-            TrySendError::Full(_) => PublishError::Busy(QUEUE),
-            TrySendError::Disconnected(_) => PublishError::Failed("the source has stopped".to_owned()),
-        })
     }
 }
 
@@ -118,12 +103,11 @@ struct Graph {
     node: r2r::Node,
     sink: Arc<dyn Sink>,
     subscriptions: BTreeMap<String, Subscription>,
-    publishers: HashMap<String, (String, bool, PublisherUntyped)>,
+    publishers: Publishers,
     /// Topics that could not be subscribed to, each said once.
     refused: BTreeSet<String>,
     nodes: BTreeSet<NodeInfo>,
     process: u64,
-    warned: Option<Instant>,
 }
 
 /// What the publishers of one topic offer.
@@ -152,11 +136,10 @@ impl Graph {
             node,
             sink,
             subscriptions: BTreeMap::new(),
-            publishers: HashMap::new(),
+            publishers: Publishers::default(),
             refused: BTreeSet::new(),
             nodes: BTreeSet::new(),
             process: now_ns() as u64 ^ u64::from(std::process::id()),
-            warned: None,
         }
     }
 
@@ -271,59 +254,12 @@ impl Graph {
             }
         }
     }
-
-    fn publish(&mut self, publication: Publication) {
-        let topic = publication.topic.clone();
-        let Err(problem) = self.try_publish(publication) else { return };
-        if self.warned.is_none_or(|at| at.elapsed() >= WARN_GAP) {
-            tracing::warn!("a message to {topic} was not published: {problem}");
-            self.warned = Some(Instant::now());
-        }
-    }
-
-    fn try_publish(&mut self, publication: Publication) -> Result<(), String> {
-        let Publication { topic, type_name, payload, latched } = publication;
-        let known = self.publishers.get(&topic);
-        if let Some((other, ..)) = known.filter(|(known, ..)| *known != type_name) {
-            return Err(format!("it is already published as {other}"));
-        }
-        if !known.is_some_and(|(_, was_latched, _)| *was_latched || !latched) {
-            if known.is_none() && self.publishers.len() >= MAX_PUBLISHERS {
-                return Err(format!("{MAX_PUBLISHERS} topics are published already"));
-            }
-            if let Some((_, _, weaker)) = self.publishers.remove(&topic) {
-                self.node.destroy_publisher_untyped(weaker);
-            }
-            let qos = Qos { reliable: true, transient_local: latched };
-            let publisher = self
-                .node
-                .create_publisher_untyped(&topic, &type_name, profile(qos, if latched { 1 } else { DEPTH }))
-                .map_err(|error| error.to_string())?;
-            self.publishers.insert(topic.clone(), (type_name, latched, publisher));
-        }
-        let publisher = self.publishers.get(&topic).map(|(.., publisher)| publisher);
-        publisher
-            .map_or(Ok(()), |publisher| publisher.publish_raw(&payload).map_err(|error| error.to_string()))
-    }
 }
 
 fn offered(profile: &QosProfile) -> Qos {
     Qos {
         reliable: profile.reliability == ReliabilityPolicy::Reliable,
         transient_local: profile.durability == DurabilityPolicy::TransientLocal,
-    }
-}
-
-fn profile(qos: Qos, depth: usize) -> QosProfile {
-    QosProfile {
-        depth,
-        reliability: if qos.reliable { ReliabilityPolicy::Reliable } else { ReliabilityPolicy::BestEffort },
-        durability: if qos.transient_local {
-            DurabilityPolicy::TransientLocal
-        } else {
-            DurabilityPolicy::Volatile
-        },
-        ..QosProfile::default()
     }
 }
 

@@ -10,6 +10,9 @@ use super::SourceError;
 #[cfg(feature = "r2r")]
 mod live;
 
+#[cfg(feature = "r2r")]
+mod publish;
+
 #[cfg(any(feature = "r2r", test))]
 mod identity;
 
