@@ -343,7 +343,7 @@ fn four_endpoints_hear_the_same() {
     let Some(python) = python() else { return };
     let domain = domain();
     let endpoints: Vec<Running> = (0..4).map(|_| Running::start(domain, Recorder::default())).collect();
-    let args = "--seconds 5 --wait 3 --text-rate 500 --count 2000 --image-reliable";
+    let args = "--seconds 5 --wait 5 --readers 4 --text-rate 500 --count 2000 --image-reliable";
     let robot = finish(client(&python, "dds_publisher.py", domain, args));
     std::thread::sleep(Duration::from_millis(300));
     for topic in ["/imu/data", "/text", "/camera/image", "/gps/fix", "/tf_static"] {

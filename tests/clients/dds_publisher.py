@@ -78,9 +78,11 @@ def announce(participant, name):
     return writer
 
 
-def wait_for_reader(streams, seconds):
+def wait_for_readers(streams, readers, seconds):
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not all(s.writer.get_matched_subscriptions() for s in streams):
+    while time.monotonic() < end:
+        if all(len(stream.writer.get_matched_subscriptions()) >= readers for stream in streams):
+            return
         time.sleep(0.005)
 
 
@@ -96,7 +98,8 @@ def main():
     parser.add_argument("--text-rate", type=float, default=0.0)
     parser.add_argument("--text-bytes", type=int, default=1000)
     parser.add_argument("--count", type=int, default=0, help="stop the IMU and the text after so many")
-    parser.add_argument("--wait", type=float, default=0.0, help="wait so long for a subscriber of everything")
+    parser.add_argument("--wait", type=float, default=0.0, help="wait so long for subscribers of everything")
+    parser.add_argument("--readers", type=int, default=1, help="how many of them to wait for")
     parser.add_argument("--node", default="cyclone_robot")
     parser.add_argument("--linger", type=float, default=0.3, help="stay so long after the last message")
     args = parser.parse_args()
@@ -104,7 +107,7 @@ def main():
     participant = DomainParticipant(args.domain)
     node = announce(participant, args.node)
     streams = build(participant, args)
-    wait_for_reader(streams, args.wait)
+    wait_for_readers(streams, args.readers, args.wait)
     start = time.monotonic()
     for stream in streams:
         stream.next = start
