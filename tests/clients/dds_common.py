@@ -10,7 +10,7 @@ CONFIG = """<CycloneDDS><Domain Id="any">
 <AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize></General>
 <Discovery><ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>30</MaxAutoParticipantIndex>
 <Peers><Peer address="127.0.0.1"/></Peers></Discovery>
-<Tracing><Verbosity>warning</Verbosity></Tracing>
+<Tracing><Verbosity>warning</Verbosity><OutputFile>stderr</OutputFile></Tracing>
 </Domain></CycloneDDS>"""
 
 # Read when the library is loaded.
