@@ -28,10 +28,11 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         NonBlockingBuilder::default().buffered_lines_limit(limits::LOG_LINES).lossy(true).finish(appender);
     // rustdds and what is below it report every packet they do not like.
     let level = &settings.log.level;
-    let filter = EnvFilter::try_new(format!("rustdds=error,mio=warn,hyper=warn,{level}")).unwrap_or_else(|error| {
-        eprintln!("roverline-gateway: log level '{level}' is not understood ({error}): using info");
-        EnvFilter::new("rustdds=error,info")
-    });
+    let filter =
+        EnvFilter::try_new(format!("rustdds=error,mio=warn,hyper=warn,{level}")).unwrap_or_else(|error| {
+            eprintln!("roverline-gateway: log level '{level}' is not understood ({error}): using info");
+            EnvFilter::new("rustdds=error,info")
+        });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     let set = match settings.log.format {
         LogFormat::Text => builder.try_init(),

@@ -49,8 +49,10 @@ pub const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
 /// Nodes listed from the ROS graph.
 pub const NODES: usize = 1_024;
 
-/// Native heartbeat, also the interval of a client's time exchange.
+/// Native heartbeat of an otherwise silent session.
 pub const HEARTBEAT_MS: u64 = 100;
+/// Interval of a client's time exchange, from which it estimates round trip and clock offset.
+pub const PROBE_MS: u64 = 500;
 /// Silence after which a link is suspect.
 pub const SUSPECT_MS: u64 = 350;
 /// Silence after which a link is dead.

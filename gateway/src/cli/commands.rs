@@ -114,15 +114,16 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), Failure> {
             move || Box::new(SimSource::new(options)).run(sink, stop)
         })
         .map_err(failed)?;
-    runtime()?.block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            result = tokio::signal::ctrl_c() => result?,
-        }
-        Ok::<_, std::io::Error>(())
-    })
-    .map_err(failed)?;
+    runtime()?
+        .block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                result = tokio::signal::ctrl_c() => result?,
+            }
+            Ok::<_, std::io::Error>(())
+        })
+        .map_err(failed)?;
     stop.set();
     match publishing.join() {
         Ok(result) => result.map_err(failed),

@@ -84,7 +84,9 @@ fn parse_peer(text: &str) -> Result<(Tier, String), String> {
     let (tier, address) = text.split_once('=').ok_or(hint)?;
     let tier = tier.parse().map_err(|error| format!("{error}"))?;
     match address.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok((tier, address.to_owned())),
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok((tier, address.to_owned()))
+        }
         _ => Err(hint.to_owned()),
     }
 }

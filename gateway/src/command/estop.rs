@@ -58,8 +58,7 @@ impl EmergencyStop {
             return Ok("already done".to_owned());
         }
         let latch = Latch { engaged: engage, id: id.clone(), reason: bounded(reason, 256), at_ns: unix_ns() };
-        self.write(&latch)
-            .map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
+        self.write(&latch).map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
         if done.len() == REMEMBERED_IDS {
             done.pop_front();
         }

@@ -37,7 +37,8 @@ fn candidates() -> Vec<PathBuf> {
 /// Parses the text of the file called `name`.
 pub(super) fn parse(text: &str, name: &str) -> Result<Settings, ConfigError> {
     let settings: Settings = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
         ConfigError(format!("{name}:{line}: {} (at `{shown}`)", error.message().replace('\n', ", ")))
     })?;
@@ -88,10 +89,8 @@ mod tests {
         let sample = include_str!("../../../roverline.example.toml");
         assert_eq!(parse(sample, "sample").unwrap(), Settings::default());
         // Every line that is commented out must be valid as well.
-        let uncommented: String = sample
-            .lines()
-            .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
-            .collect();
+        let uncommented: String =
+            sample.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
         let all = parse(&uncommented, "sample").unwrap();
         assert_eq!(all.route.len(), 1);
         assert!(all.gateway.state_dir.is_some());

@@ -240,9 +240,10 @@ impl Settings {
     /// Where this gateway keeps its state: the given directory, else one for its base port in the
     /// XDG state directory.
     pub fn state_dir(&self) -> PathBuf {
-        self.gateway.state_dir.clone().unwrap_or_else(|| {
-            xdg_state_home().join(format!("gateway-{}", self.port(Tier::Primary)))
-        })
+        self.gateway
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| xdg_state_home().join(format!("gateway-{}", self.port(Tier::Primary))))
     }
 }
 

@@ -77,9 +77,7 @@ fn greeting(endpoint: &Endpoint) -> String {
 
 fn text(body: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
@@ -104,9 +102,7 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             let mut answer = problem(status, "Not a WebSocket handshake", why);
             if status == StatusCode::UPGRADE_REQUIRED {
-                answer
-                    .headers_mut()
-                    .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             return answer;
         }

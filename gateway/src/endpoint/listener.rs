@@ -45,9 +45,8 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) {
 
 fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    let set = stream
-        .set_nodelay(true)
-        .and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BUFFER_BYTES));
+    let set =
+        stream.set_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BUFFER_BYTES));
     if let Err(error) = set {
         tracing::debug!(%error, "socket options not set");
     }

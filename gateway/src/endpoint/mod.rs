@@ -129,9 +129,9 @@ impl Endpoint {
 
     /// Reserves a place for a client; `None` when all are taken. It is free again when dropped.
     pub fn reserve(self: &Arc<Self>) -> Option<Place> {
-        let taken = self.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < self.max_clients).then_some(n + 1)
-        });
+        let taken = self
+            .places
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.max_clients).then_some(n + 1));
         taken.ok().map(|_| Place(self.clone()))
     }
 

@@ -156,8 +156,8 @@ async fn ask(peer: &Peer) -> Result<(HealthDocument, Duration), String> {
     let body = tokio::time::timeout(patience, get(&peer.address, "/health"))
         .await
         .map_err(|_| format!("no answer within {} ms", limits::PEER_TIMEOUT_MS))??;
-    let health: HealthDocument =
-        serde_json::from_slice(&body).map_err(|error| format!("its answer is not a health document: {error}"))?;
+    let health: HealthDocument = serde_json::from_slice(&body)
+        .map_err(|error| format!("its answer is not a health document: {error}"))?;
     if health.endpoint.tier != peer.tier {
         return Err(format!("a {} endpoint answers in its place", health.endpoint.tier));
     }

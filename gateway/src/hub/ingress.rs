@@ -156,11 +156,7 @@ impl Sink for Ingress {
     }
 
     fn topic_down(&self, key: TopicKey) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .known
-            .retain(|_, (known, _)| *known != key);
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).known.retain(|_, (known, _)| *known != key);
         self.push(Item::TopicDown(key));
     }
 

@@ -49,13 +49,7 @@ pub fn start(settings: Settings, supervised: bool, sink: Arc<dyn Sink>) -> Runni
     running
 }
 
-fn run_for_ever(
-    settings: &Settings,
-    supervised: bool,
-    sink: &Arc<dyn Sink>,
-    stop: &Stop,
-    outlet: &Outlet,
-) {
+fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, stop: &Stop, outlet: &Outlet) {
     let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut jitter = Jitter::new(u64::from(std::process::id()));

@@ -135,10 +135,13 @@ async fn hear(heart: &mut ChildStdout, patience: Duration) -> Beat {
     let mut bytes = [0; 64];
     let read = match timeout(patience, heart.read(&mut bytes)).await {
         // We may have been the one who slept: what was written meanwhile is in the pipe.
-        Err(_) => match timeout(Duration::from_millis(limits::CHILD_HEARTBEAT_MS * 2), heart.read(&mut bytes)).await {
-            Err(_) => return Beat::Silent,
-            Ok(read) => read,
-        },
+        Err(_) => {
+            match timeout(Duration::from_millis(limits::CHILD_HEARTBEAT_MS * 2), heart.read(&mut bytes)).await
+            {
+                Err(_) => return Beat::Silent,
+                Ok(read) => read,
+            }
+        }
         Ok(read) => read,
     };
     match read {

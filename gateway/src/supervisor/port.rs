@@ -17,9 +17,10 @@ impl BindError {
 
 /// Listens on `host:port` for `tier`.
 pub fn bind(host: &str, port: u16, tier: Tier) -> Result<TcpListener, BindError> {
-    let addresses = (host.trim_start_matches('[').trim_end_matches(']'), port)
-        .to_socket_addrs()
-        .map_err(|error| BindError(format!("'{host}' is not an address to listen on: {error}; see --host")))?;
+    let addresses =
+        (host.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs().map_err(|error| {
+            BindError(format!("'{host}' is not an address to listen on: {error}; see --host"))
+        })?;
     TcpListener::bind(&addresses.collect::<Vec<_>>()[..]).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             let owner = owner(port).map_or_else(|| "another program".to_owned(), |owner| owner);
@@ -30,7 +31,9 @@ pub fn bind(host: &str, port: u16, tier: Tier) -> Result<TcpListener, BindError>
         std::io::ErrorKind::PermissionDenied => BindError(format!(
             "port {port} ({tier}) needs privileges; choose ports above 1023 with --base-port"
         )),
-        _ => BindError(format!("cannot listen on {host}:{port} ({tier}): {error}; see --host and --base-port")),
+        _ => {
+            BindError(format!("cannot listen on {host}:{port} ({tier}): {error}; see --host and --base-port"))
+        }
     })
 }
 
@@ -39,11 +42,13 @@ fn owner(port: u16) -> Option<String> {
     let inode = listening_inode(port)?;
     let wanted = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(descriptors) = std::fs::read_dir(entry.path().join("fd")) else { continue };
-        let holds = descriptors
-            .flatten()
-            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()));
+        let holds = descriptors.flatten().any(|fd| {
+            std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+        });
         if holds {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (pid {pid})", name.trim()));

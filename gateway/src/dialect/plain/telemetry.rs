@@ -38,20 +38,75 @@ macro_rules! named {
 use Scope::{Battery, Emergency, Health, Location, Mission, Safety, Sensors, State};
 
 const KEYS: &[Key] = &[
-    Key { name: "mission_time", scopes: &[Mission], from: named!("/mission/time", "/mission_time"), extract: data },
-    Key { name: "battery_level", scopes: &[Battery], from: of_type!("sensor_msgs/msg/BatteryState"), extract: battery_percent },
-    Key { name: "current", scopes: &[Battery], from: of_type!("sensor_msgs/msg/BatteryState"), extract: |v| number(v, "current") },
-    Key { name: "gps_position", scopes: &[Location], from: of_type!("sensor_msgs/msg/NavSatFix"), extract: gps },
+    Key {
+        name: "mission_time",
+        scopes: &[Mission],
+        from: named!("/mission/time", "/mission_time"),
+        extract: data,
+    },
+    Key {
+        name: "battery_level",
+        scopes: &[Battery],
+        from: of_type!("sensor_msgs/msg/BatteryState"),
+        extract: battery_percent,
+    },
+    Key {
+        name: "current",
+        scopes: &[Battery],
+        from: of_type!("sensor_msgs/msg/BatteryState"),
+        extract: |v| number(v, "current"),
+    },
+    Key {
+        name: "gps_position",
+        scopes: &[Location],
+        from: of_type!("sensor_msgs/msg/NavSatFix"),
+        extract: gps,
+    },
     Key { name: "imu_data", scopes: &[Sensors], from: of_type!("sensor_msgs/msg/Imu"), extract: imu },
-    Key { name: "velocity", scopes: &[Location, State], from: of_type!("nav_msgs/msg/Odometry"), extract: velocity },
-    Key { name: "current_mission", scopes: &[Mission], from: named!("/mission/name", "/current_mission"), extract: data },
-    Key { name: "mission_status", scopes: &[Mission], from: named!("/mission/status", "/mission_status"), extract: data },
+    Key {
+        name: "velocity",
+        scopes: &[Location, State],
+        from: of_type!("nav_msgs/msg/Odometry"),
+        extract: velocity,
+    },
+    Key {
+        name: "current_mission",
+        scopes: &[Mission],
+        from: named!("/mission/name", "/current_mission"),
+        extract: data,
+    },
+    Key {
+        name: "mission_status",
+        scopes: &[Mission],
+        from: named!("/mission/status", "/mission_status"),
+        extract: data,
+    },
     Key { name: "samples_collected", scopes: &[Mission], from: named!("/samples_collected"), extract: data },
-    Key { name: "autonomous_mode", scopes: &[State], from: named!("/autonomy/enabled", "/autonomous_mode"), extract: data },
-    Key { name: "emergency_stop", scopes: &[Emergency], from: named!("/emergency_stop", "/estop", "/e_stop"), extract: data },
+    Key {
+        name: "autonomous_mode",
+        scopes: &[State],
+        from: named!("/autonomy/enabled", "/autonomous_mode"),
+        extract: data,
+    },
+    Key {
+        name: "emergency_stop",
+        scopes: &[Emergency],
+        from: named!("/emergency_stop", "/estop", "/e_stop"),
+        extract: data,
+    },
     Key { name: "boundary_violation", scopes: &[Safety], from: named!("/boundary_violation"), extract: data },
-    Key { name: "joint_states", scopes: &[Sensors], from: of_type!("sensor_msgs/msg/JointState"), extract: joints },
-    Key { name: "system_errors", scopes: &[Health], from: of_type!("diagnostic_msgs/msg/DiagnosticArray"), extract: errors },
+    Key {
+        name: "joint_states",
+        scopes: &[Sensors],
+        from: of_type!("sensor_msgs/msg/JointState"),
+        extract: joints,
+    },
+    Key {
+        name: "system_errors",
+        scopes: &[Health],
+        from: of_type!("diagnostic_msgs/msg/DiagnosticArray"),
+        extract: errors,
+    },
 ];
 
 /// The object's maker, with the frame of the running tick.
@@ -119,7 +174,8 @@ fn collect(
             }
         }
         if with_temperatures && topic.info.type_name == "sensor_msgs/msg/Temperature" {
-            temperatures.insert(motor_name(&topic.info.name), number(&value, "temperature").unwrap_or_default());
+            temperatures
+                .insert(motor_name(&topic.info.name), number(&value, "temperature").unwrap_or_default());
             hottest_age = hottest_age.min(seconds);
         }
         if topic.info.type_name == "diagnostic_msgs/msg/DiagnosticArray" {
@@ -142,8 +198,8 @@ fn in_scope(scopes: ScopeSet) -> impl Iterator<Item = &'static Key> {
 }
 
 fn newest(topic: &Topic, now: Duration) -> Option<(Value, f64)> {
-    let needed = KEYS.iter().any(|key| (key.from)(topic))
-        || topic.info.type_name == "sensor_msgs/msg/Temperature";
+    let needed =
+        KEYS.iter().any(|key| (key.from)(topic)) || topic.info.type_name == "sensor_msgs/msg/Temperature";
     let latest = topic.latest.as_ref().filter(|_| needed)?;
     let value = topic.plan.as_ref()?.decode(&latest.sample.payload).ok()?;
     Some((value, now.saturating_sub(latest.at).as_secs_f64()))
@@ -211,7 +267,9 @@ fn joints(value: &Value) -> Option<Json> {
     let positions = value.get("position")?.as_array()?;
     let pairs = names.iter().zip(positions).take(256);
     Some(Json::Object(
-        pairs.filter_map(|(name, position)| Some((name.as_str()?.to_owned(), real(position.as_f64()?)))).collect(),
+        pairs
+            .filter_map(|(name, position)| Some((name.as_str()?.to_owned(), real(position.as_f64()?))))
+            .collect(),
     ))
 }
 
