@@ -23,6 +23,8 @@ pub const OUTBOX_EVERY_BYTES: usize = 2 << 20;
 pub const OUTBOX_EVERY_FRAMES: usize = 8_192;
 /// Bytes of control messages (answers, heartbeats) that wait for one client.
 pub const OUTBOX_CONTROL_BYTES: usize = 4 << 20;
+/// A streamed sample that has waited this long is dropped rather than sent late.
+pub const OUTBOX_MAX_AGE_MS: u64 = 1_000;
 /// Kernel send buffer of a client's socket: small, so that what is read after a stall is new.
 pub const SOCKET_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// A client that reads nothing for this long, with bytes waiting, is closed.
