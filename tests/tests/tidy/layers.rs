@@ -113,6 +113,27 @@ pub(crate) fn pure_code(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// What changes is passed, not reached for: a `static` is data that nobody changes.
+pub(crate) fn no_global_state(tree: &Tree) -> Vec<Finding> {
+    let changeable = ["Mutex", "RwLock", "Atomic", "Cell<", "RefCell", "static mut"];
+    let mut findings = Vec::new();
+    for file in product_files(tree) {
+        let code = rust::product_code(&file.text);
+        let statics = rust::word_offsets(&code, "static").filter(|at| !code[..*at].ends_with('\''));
+        for offset in statics {
+            let item = code[offset..].split(['=', ';']).next().unwrap_or_default();
+            if item.contains(':') && changeable.iter().any(|kind| item.contains(kind)) {
+                let what = "global state that changes: pass it to who may change it";
+                findings.push(file.finding(file.line_of(offset), what));
+            }
+        }
+        for offset in rust::word_offsets(&code, "thread_local") {
+            findings.push(file.finding(file.line_of(offset), "global state per thread: pass it instead"));
+        }
+    }
+    findings
+}
+
 fn product_files(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.rust().filter(|file| !file.is_test())
 }
@@ -180,5 +201,23 @@ mod tests {
         let test = "#[cfg(test)]\nmod tests { use std::fs; }";
         assert_silent(pure_code, &[("common/schema/src/parse.rs", test)]);
         assert_silent(pure_code, &[("common/schema/src/registry/ament.rs", "use std::fs;")]);
+    }
+
+    #[test]
+    fn global_state_is_caught() {
+        for text in [
+            "\nstatic COUNT: AtomicU64 = AtomicU64::new(0);",
+            "\npub(crate) static NOW: OnceLock<Mutex<State>> = OnceLock::new();",
+            "\nstatic mut X: u8 = 0;",
+            "\nthread_local! { }",
+        ] {
+            assert_catches(
+                no_global_state,
+                &[("gateway/src/a.rs", text)],
+                "gateway/src/a.rs:2: global state",
+            );
+        }
+        let fine = "static T: &[u8] = &[];\nfn f(x: &'static Mutex<u8>) {}\nstatic I: LazyLock<Index> = x();";
+        assert_silent(no_global_state, &[("gateway/src/a.rs", fine)]);
     }
 }

@@ -29,6 +29,7 @@ rules! {
     layers::crate_graph => crates_depend_downwards_only;
     layers::confined_crates => libraries_stay_in_their_folders;
     layers::pure_code => pure_code_has_no_way_out;
+    layers::no_global_state => nothing_changes_behind_the_back;
     manifest::versions_once => every_version_is_named_once;
     style::short_files => files_are_short;
     style::no_panics => the_product_does_not_panic_on_purpose;
