@@ -84,3 +84,8 @@ pub const RESTART_HEALTHY_MS: u64 = 10_000;
 pub const SCHEMA_DEPTH: usize = 32;
 /// Bytes of one message definition with its dependencies.
 pub const SCHEMA_TEXT_BYTES: usize = 1 << 20;
+
+/// Lines that wait for the log's writer; more are dropped and counted.
+pub const LOG_LINES: usize = 16_384;
+/// Daily log files kept per process.
+pub const LOG_FILES: usize = 7;
