@@ -11,6 +11,11 @@ use crate::config::{LogFormat, Settings};
 /// write to there is a word on standard error and no log: that is no reason not to serve.
 pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
     let dir = settings.state_dir().join("log");
+    // The appender complains on standard error about a directory that it then makes itself.
+    if let Err(error) = std::fs::create_dir_all(&dir) {
+        eprintln!("roverline-gateway: no log: cannot make {}: {error}", dir.display());
+        return None;
+    }
     let appender = Builder::new()
         .rotation(Rotation::DAILY)
         .filename_prefix(process)

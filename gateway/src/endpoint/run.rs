@@ -51,10 +51,9 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
 
     wait_for_end(supervised).await.map_err(text)?;
     tracing::info!(%tier, "stopping");
-    source.stop.set();
     endpoint.stop();
     let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
-    drain(&endpoint).await;
+    tokio::join!(drain(&endpoint), source.end(Duration::from_millis(limits::STOP_MS / 4)));
     tasks.shutdown().await;
     Ok(())
 }

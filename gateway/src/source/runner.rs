@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
@@ -19,6 +20,20 @@ pub struct Running {
     pub stop: Stop,
     /// The way back into the graph.
     pub outlet: Arc<Outlet>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Tells the source to end and waits until it has left the graph, but no longer than `patience`.
+    pub async fn end(self, patience: Duration) {
+        self.stop.set();
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 /// The publisher of whichever source runs now.
@@ -37,14 +52,15 @@ impl Publisher for Outlet {
 
 /// Starts the source's thread. A live source that fails is made anew, with backoff.
 pub fn start(settings: Settings, supervised: bool, sink: Arc<dyn Sink>) -> Running {
-    let running = Running { stop: Stop::default(), outlet: Arc::default() };
+    let mut running = Running { stop: Stop::default(), outlet: Arc::default(), thread: None };
     let (stop, outlet) = (running.stop.clone(), running.outlet.clone());
     let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
         let sink = sink.clone();
         move || run_for_ever(&settings, supervised, &sink, &stop, &outlet)
     });
-    if let Err(error) = spawned {
-        sink.state(SourceState::Failed(format!("no thread for the source: {error}")));
+    match spawned {
+        Ok(thread) => running.thread = Some(thread),
+        Err(error) => sink.state(SourceState::Failed(format!("no thread for the source: {error}"))),
     }
     running
 }
