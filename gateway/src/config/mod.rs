@@ -158,11 +158,14 @@ pub struct SimSettings {
     /// When the rover's clock began, so that all endpoints simulate the same; set by the supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_ns: Option<i64>,
+    /// The same moment on the computer's monotonic clock, which nobody sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_monotonic_ns: Option<i64>,
 }
 
 impl Default for SimSettings {
     fn default() -> Self {
-        SimSettings { seed: 1, faults: Vec::new(), epoch_ns: None }
+        SimSettings { seed: 1, faults: Vec::new(), epoch_ns: None, epoch_monotonic_ns: None }
     }
 }
 

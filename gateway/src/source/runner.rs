@@ -10,7 +10,7 @@ use roverline_protocol::backoff::{Backoff, Jitter};
 use super::bag::{BagOptions, BagSource};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
-use super::sim::{SimOptions, SimSource};
+use super::sim::{Fault, SimOptions, SimSource};
 use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, SourceState, Stop};
 use crate::config::{Settings, SourceKind};
 
@@ -125,12 +125,18 @@ fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
 
 /// The options of the built-in rover; a fault that is not one is an error that lists them.
 pub fn sim_options(settings: &Settings) -> Result<SimOptions, SourceError> {
-    let epoch = settings.sim.epoch_ns.unwrap_or_else(crate::clock::unix_ns);
-    let faults = settings.sim.faults.iter().map(|text| super::sim::Fault::parse(text));
+    let sim = &settings.sim;
+    let now = SimOptions::starting_now(sim.seed);
+    let (epoch, monotonic) = match sim.epoch_ns {
+        Some(epoch) => (epoch, sim.epoch_monotonic_ns),
+        None => (now.epoch_unix_ns, now.epoch_monotonic_ns),
+    };
+    let faults = sim.faults.iter().map(|text| Fault::parse(text)).collect::<Result<_, _>>();
     Ok(SimOptions {
-        seed: settings.sim.seed,
         epoch_unix_ns: epoch,
-        faults: faults.collect::<Result<_, _>>().map_err(|error| SourceError(error.to_string()))?,
+        epoch_monotonic_ns: monotonic,
+        faults: faults.map_err(|error| SourceError(error.to_string()))?,
         inputs_file: Some(settings.state_dir().join(format!("sim-inputs-{epoch}.jsonl"))),
+        ..now
     })
 }
