@@ -1,1 +1,39 @@
-//! .msg text → plan → value, JSON and CDR.
+//! ROS 2 messages without ROS: definition text becomes a plan, and a plan turns payloads into
+//! values and JSON and back.
+//!
+//! ```
+//! use roverline_schema::{Registry, cdr::Writer};
+//!
+//! let registry = Registry::bundled();
+//! let plan = registry.plan("geometry_msgs/msg/Point")?;
+//! let mut w = Writer::new();
+//! w.f64(1.0).f64(-2.5).f64(f64::NAN);
+//! let cdr = w.finish();
+//!
+//! let mut json = Vec::new();
+//! plan.write_json(&cdr, &mut json)?;
+//! assert_eq!(json, br#"{"x":1.0,"y":-2.5,"z":null}"#);
+//! assert_eq!(plan.decode(&cdr)?.get("y").and_then(|v| v.as_f64()), Some(-2.5));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Definitions and payloads are taken as hostile: every length is checked before it is believed,
+//! every bound is in [`limits`], and nothing panics.
+
+pub mod cdr;
+mod error;
+mod layout;
+pub mod limits;
+pub mod model;
+mod name;
+mod parse;
+mod plan;
+mod registry;
+mod value;
+
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, SchemaError};
+pub use name::{Kind, TypeName};
+pub use parse::parse_definition;
+pub use plan::Plan;
+pub use registry::Registry;
+pub use value::{Struct, Value};

@@ -1,0 +1,168 @@
+//! What can go wrong, in words that name the type or the field.
+
+use crate::cdr::ReadError;
+
+/// A definition that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Not `pkg/Type`, `pkg/msg/Type`, `pkg/srv/Type` or `pkg/action/Type`.
+    #[error("`{0}` is not a type name such as pkg/msg/Type")]
+    Name(String),
+    /// No recording, installed package or bundled set defines it.
+    #[error("type {0} is unknown")]
+    Unknown(String),
+    /// A type that a known type refers to is not defined anywhere.
+    #[error("type {name}, which {user} uses, is unknown")]
+    UnknownDependency {
+        /// The missing type.
+        name: String,
+        /// The type with the field.
+        user: String,
+    },
+    /// A line that is not in the message definition language.
+    #[error("{type_name}, line {line}: {what}")]
+    Syntax {
+        /// The type being read.
+        type_name: String,
+        /// Line within its definition, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The type contains itself.
+    #[error("type {0} contains itself")]
+    Recursive(String),
+    /// One of the bounds in [`crate::limits`] is exceeded.
+    #[error("{type_name}: more than {limit} {what}")]
+    TooLarge {
+        /// The type being read.
+        type_name: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// A definition language other than `ros2msg`.
+    #[error("{type_name}: schema encoding `{encoding}` is not supported, only ros2msg is")]
+    Encoding {
+        /// The type being added.
+        type_name: String,
+        /// The encoding that was named.
+        encoding: String,
+    },
+    /// An interface file is there and cannot be read.
+    #[error("{type_name}: {what}")]
+    File {
+        /// The type being loaded.
+        type_name: String,
+        /// The operating system's words.
+        what: String,
+    },
+}
+
+/// A payload that does not hold what its type says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{kind}", Prefix(path))]
+pub struct DecodeError {
+    /// Where, such as `points[3].positions`; empty for the message as a whole.
+    pub path: String,
+    /// What.
+    pub kind: DecodeErrorKind,
+}
+
+/// What is wrong with a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// Header or length trouble.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Bytes after the last field, more than padding explains: the sender's definition differs.
+    #[error("{0} bytes are left over after the last field: the sender's definition differs")]
+    Trailing(usize),
+    /// More values than [`crate::limits::MAX_VALUES`].
+    #[error("more than {0} values in one message")]
+    TooManyValues(usize),
+    /// More JSON than [`crate::limits::MAX_JSON_BYTES`].
+    #[error("more than {0} bytes of JSON")]
+    TooMuchJson(usize),
+}
+
+impl DecodeError {
+    pub(crate) fn at(path: impl Into<String>, kind: impl Into<DecodeErrorKind>) -> Self {
+        Self { path: path.into(), kind: kind.into() }
+    }
+
+    /// The same error seen from one level further out.
+    #[cold]
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        prepend(&mut self.path, outer);
+        self
+    }
+
+    /// The same error seen from the array around it.
+    #[cold]
+    pub(crate) fn within_index(self, index: usize) -> Self {
+        self.within(&format!("[{index}]"))
+    }
+}
+
+impl From<DecodeErrorKind> for DecodeError {
+    #[cold]
+    fn from(kind: DecodeErrorKind) -> Self {
+        Self::at(String::new(), kind)
+    }
+}
+
+impl From<ReadError> for DecodeError {
+    #[cold]
+    fn from(error: ReadError) -> Self {
+        Self::at(String::new(), error)
+    }
+}
+
+/// A value or JSON document that does not fit the type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", Prefix(path))]
+pub struct EncodeError {
+    /// Where, such as `pose.position.x`; empty for the message as a whole.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl EncodeError {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { path: String::new(), what: what.into() }
+    }
+
+    /// The same error seen from one level further out.
+    #[cold]
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        prepend(&mut self.path, outer);
+        self
+    }
+
+    /// The same error seen from the array around it.
+    #[cold]
+    pub(crate) fn within_index(self, index: usize) -> Self {
+        self.within(&format!("[{index}]"))
+    }
+}
+
+fn prepend(path: &mut String, outer: &str) {
+    if !path.is_empty() && !path.starts_with('[') && !outer.is_empty() {
+        path.insert(0, '.');
+    }
+    path.insert_str(0, outer);
+}
+
+/// `path: `, or nothing when there is no path.
+struct Prefix<'a>(&'a str);
+
+impl std::fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+    }
+}

@@ -1,0 +1,107 @@
+//! Concatenated definitions: a message followed by everything it depends on, as recordings
+//! and viewers pass them around.
+
+use super::{check_size, parse_definition, too_large};
+use crate::limits::MAX_TEXT_DEFINITIONS;
+use crate::model::Definition;
+use crate::{SchemaError, TypeName};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+/// The line between two definitions.
+const RULE: &str = "================================================================================";
+/// A rule is recognised from this many signs on; a comment could contain a short one.
+const MIN_RULE_BYTES: usize = 16;
+
+/// The rule and the title in front of a dependency.
+pub(crate) fn separator(name: &TypeName) -> String {
+    format!("{RULE}\nMSG: {}\n", name.in_definitions())
+}
+
+/// One text, taken apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Bundle {
+    /// The message that the text is for, and its dependencies.
+    pub definitions: HashMap<TypeName, Arc<Definition>>,
+    /// The text as a whole.
+    pub text: Arc<str>,
+}
+
+/// Reads the text for `root`.
+pub(crate) fn parse_bundle(root: &TypeName, text: &str) -> Result<Bundle, SchemaError> {
+    check_size(root, text)?;
+    let mut definitions = HashMap::new();
+    for (index, section) in sections(text).into_iter().enumerate() {
+        let name = match section.title {
+            // A text may begin or end with a rule.
+            None if section.body.trim().is_empty() => continue,
+            None if index == 0 => root.clone(),
+            None => return Err(untitled(root)),
+            Some(Title::Message(name)) => TypeName::parse(name)?,
+            Some(Title::Other(encoding)) => {
+                let encoding = encoding.to_owned();
+                return Err(SchemaError::Encoding { type_name: root.to_string(), encoding });
+            }
+        };
+        if definitions.len() >= MAX_TEXT_DEFINITIONS {
+            return Err(too_large(root, "definitions in one text", MAX_TEXT_DEFINITIONS as u64));
+        }
+        // The first one counts: the root must not be replaced by something further down.
+        if let Entry::Vacant(entry) = definitions.entry(name) {
+            let definition = parse_definition(entry.key(), section.body)?;
+            entry.insert(Arc::new(definition));
+        }
+    }
+    if !definitions.contains_key(root) {
+        definitions.insert(root.clone(), Arc::new(parse_definition(root, "")?));
+    }
+    Ok(Bundle { definitions, text: text.into() })
+}
+
+#[cold]
+fn untitled(root: &TypeName) -> SchemaError {
+    let what = "a rule of `=` without `MSG: pkg/Type` after it".to_owned();
+    SchemaError::Syntax { type_name: root.to_string(), line: 0, what }
+}
+
+enum Title<'a> {
+    Message(&'a str),
+    Other(&'static str),
+}
+
+struct Section<'a> {
+    title: Option<Title<'a>>,
+    body: &'a str,
+}
+
+/// Splits at the rules. What comes before the first rule has no title.
+fn sections(text: &str) -> Vec<Section<'_>> {
+    let mut out = Vec::new();
+    let mut title = None;
+    let mut start = 0;
+    let mut at = 0;
+    let mut after_rule = false;
+    for line in text.split_inclusive('\n') {
+        let end = at + line.len();
+        if is_rule(line) {
+            out.push(Section { title: title.take(), body: &text[start..at] });
+            (after_rule, start) = (true, end);
+        } else if after_rule && !line.trim().is_empty() {
+            after_rule = false;
+            if let Some(name) = line.trim().strip_prefix("MSG:") {
+                (title, start) = (Some(Title::Message(name.trim())), end);
+            } else if line.trim().starts_with("IDL:") {
+                (title, start) = (Some(Title::Other("ros2idl")), end);
+            }
+        }
+        at = end;
+    }
+    out.push(Section { title, body: &text[start..] });
+    out
+}
+
+fn is_rule(line: &str) -> bool {
+    let line = line.trim_end();
+    line.len() >= MIN_RULE_BYTES && line.bytes().all(|b| b == b'=')
+}

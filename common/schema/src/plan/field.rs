@@ -1,0 +1,137 @@
+//! One value out of a message, without making the others.
+
+use super::decode;
+use crate::cdr::{ReadError, Reader};
+use crate::layout::{Item, Layout, Node};
+use crate::model::Arity;
+use crate::value::{Step, steps};
+use crate::{DecodeError, Value};
+
+/// Reads the value at a path.
+pub(super) fn read(layout: &Layout, cdr: &[u8], path: &str) -> Result<Option<Value>, DecodeError> {
+    if !exists(layout, path) {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(cdr)?;
+    find(layout, &mut reader, path).map_err(|e| if e.path.is_empty() { e.within(path) } else { e })
+}
+
+/// Where a walk along a path stands.
+enum At<'a> {
+    Layout(&'a Layout),
+    Node(&'a Node),
+    Item(&'a Item),
+}
+
+impl<'a> At<'a> {
+    /// A single field is its element, a nested message its layout.
+    fn settled(self) -> Self {
+        match self {
+            Self::Node(Node { arity: Arity::One, item, .. }) => Self::Item(item).settled(),
+            Self::Item(Item::Message(layout)) => Self::Layout(layout),
+            other => other,
+        }
+    }
+}
+
+/// Whether the type allows the path. Indices are held against fixed sizes only.
+pub(super) fn exists(layout: &Layout, path: &str) -> bool {
+    let mut at = At::Layout(layout);
+    for step in steps(path) {
+        at = match (step, at.settled()) {
+            (Some(Step::Name(name)), At::Layout(layout)) => {
+                match layout.named().find(|(n, _)| &***n == name) {
+                    Some((_, node)) => At::Node(node),
+                    None => return false,
+                }
+            }
+            (Some(Step::Index(i)), At::Node(node)) => match node.arity {
+                Arity::Array(n) if i >= n as usize => return false,
+                _ => At::Item(&node.item),
+            },
+            _ => return false,
+        };
+    }
+    true
+}
+
+fn find(layout: &Layout, reader: &mut Reader<'_>, path: &str) -> Result<Option<Value>, DecodeError> {
+    let mut at = At::Layout(layout);
+    for step in steps(path) {
+        at = match (step, at.settled()) {
+            (Some(Step::Name(name)), At::Layout(layout)) => {
+                let mut found = None;
+                for (n, node) in layout.named() {
+                    if &**n == name {
+                        found = Some(node);
+                        break;
+                    }
+                    skip_node(node, reader).map_err(|e| DecodeError::at(&**n, e))?;
+                }
+                let Some(node) = found else { return Ok(None) };
+                At::Node(node)
+            }
+            (Some(Step::Index(i)), At::Node(node)) => {
+                if i >= decode::count(node, reader)? {
+                    return Ok(None);
+                }
+                skip_items(&node.item, i, reader)?;
+                At::Item(&node.item)
+            }
+            _ => return Ok(None),
+        };
+    }
+    match at.settled() {
+        At::Layout(layout) => decode::message(layout, reader),
+        At::Node(node) => decode::node(node, reader),
+        At::Item(item) => decode::item(item, reader),
+    }
+    .map(Some)
+}
+
+fn skip_layout(layout: &Layout, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+    for node in &layout.fields {
+        skip_node(node, reader)?;
+    }
+    if layout.fields.is_empty() {
+        reader.u8()?;
+    }
+    Ok(())
+}
+
+fn skip_node(node: &Node, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+    let count = match node.arity {
+        Arity::One => 1,
+        Arity::Array(n) => n,
+        Arity::Sequence(_) => reader.len()?,
+    };
+    decode::check_room(u64::from(count).saturating_mul(node.item.min_bytes()), reader)?;
+    skip_items(&node.item, count as usize, reader)
+}
+
+fn skip_items(item: &Item, count: usize, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+    match item {
+        Item::Primitive(_) if count == 0 => {}
+        Item::Primitive(p) => {
+            reader.align(p.bytes());
+            reader.take(p.bytes().saturating_mul(count))?;
+        }
+        Item::String(_) => {
+            for _ in 0..count {
+                reader.bytes_seq()?;
+            }
+        }
+        Item::WString(_) => {
+            for _ in 0..count {
+                let units = reader.u32()? as usize;
+                reader.take(units.saturating_mul(4))?;
+            }
+        }
+        Item::Message(layout) => {
+            for _ in 0..count {
+                skip_layout(layout, reader)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What messages can be made from: values and JSON, behind one face.
+
+use super::text::decode_base64;
+use crate::Value;
+use serde_json::Value as Json;
+use std::borrow::Cow;
+
+/// A value of either kind. Each question answers `None` when the value is something else.
+pub(super) trait Input<'a>: Copy + 'a {
+    /// A bool.
+    fn boolean(self) -> Option<bool>;
+    /// An integer, or a float that is one.
+    fn integer(self) -> Option<i128>;
+    /// Any number, or what stands for not-a-number.
+    fn float(self) -> Option<f64>;
+    /// A string.
+    fn text(self) -> Option<&'a str>;
+    /// Octets, if they are not given as an array.
+    fn octets(self) -> Option<Cow<'a, [u8]>>;
+    /// How many elements an array has.
+    fn len(self) -> Option<usize>;
+    /// An element of an array.
+    fn item(self, index: usize) -> Option<Self>;
+    /// Whether it is a message.
+    fn is_message(self) -> bool;
+    /// A field of a message.
+    fn field(self, name: &str) -> Option<Self>;
+    /// A field of a message that is not in `known`.
+    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str>;
+    /// What it is, for messages to people.
+    fn kind(self) -> &'static str;
+}
+
+/// Floats from here on are not all integers that somebody meant.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+fn whole(v: f64) -> Option<i128> {
+    (v.fract() == 0.0 && v.abs() <= MAX_EXACT).then_some(v as i128)
+}
+
+impl<'a> Input<'a> for &'a Value {
+    fn boolean(self) -> Option<bool> {
+        self.as_bool()
+    }
+
+    fn integer(self) -> Option<i128> {
+        match self {
+            Value::F32(v) => whole((*v).into()),
+            Value::F64(v) => whole(*v),
+            other => other.as_i128(),
+        }
+    }
+
+    fn float(self) -> Option<f64> {
+        if let Value::Bool(_) = self { None } else { self.as_f64() }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        self.as_str()
+    }
+
+    fn octets(self) -> Option<Cow<'a, [u8]>> {
+        if let Value::Bytes(b) = self { Some(Cow::Borrowed(b)) } else { None }
+    }
+
+    fn len(self) -> Option<usize> {
+        match self {
+            Value::Array(items) => Some(items.len()),
+            Value::Bytes(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
+
+    fn item(self, index: usize) -> Option<Self> {
+        self.element(index)
+    }
+
+    fn is_message(self) -> bool {
+        self.as_struct().is_some()
+    }
+
+    fn field(self, name: &str) -> Option<Self> {
+        self.as_struct()?.get(name)
+    }
+
+    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+        self.as_struct()?.iter().map(|(n, _)| n).find(|n| !known(n))
+    }
+
+    fn kind(self) -> &'static str {
+        self.kind()
+    }
+}
+
+impl<'a> Input<'a> for &'a Json {
+    fn boolean(self) -> Option<bool> {
+        self.as_bool()
+    }
+
+    fn integer(self) -> Option<i128> {
+        let Json::Number(n) = self else { return None };
+        n.as_i64()
+            .map(i128::from)
+            .or_else(|| n.as_u64().map(i128::from))
+            .or_else(|| n.as_f64().and_then(whole))
+    }
+
+    fn float(self) -> Option<f64> {
+        if self.is_null() { Some(f64::NAN) } else { self.as_f64() }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        self.as_str()
+    }
+
+    fn octets(self) -> Option<Cow<'a, [u8]>> {
+        decode_base64(self.as_str()?).map(Cow::Owned)
+    }
+
+    fn len(self) -> Option<usize> {
+        self.as_array().map(Vec::len)
+    }
+
+    fn item(self, index: usize) -> Option<Self> {
+        self.as_array()?.get(index)
+    }
+
+    fn is_message(self) -> bool {
+        self.is_object()
+    }
+
+    fn field(self, name: &str) -> Option<Self> {
+        self.as_object()?.get(name)
+    }
+
+    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+        self.as_object()?.keys().map(String::as_str).find(|n| !known(n))
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a bool",
+            Json::Number(n) if n.is_f64() => "a float",
+            Json::Number(_) => "an integer",
+            Json::String(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
+        }
+    }
+}

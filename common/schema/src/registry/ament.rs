@@ -1,0 +1,84 @@
+//! Interface files of the installed packages. The only code of the crate that touches files.
+
+use crate::SchemaError;
+use crate::limits::{MAX_INSTALLED_TYPES, MAX_TEXT_BYTES};
+use crate::name::{Kind, is_identifier};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The `share` directories of a prefix path, in the order in which they are searched.
+#[derive(Debug, Default)]
+pub(super) struct Ament {
+    shares: Vec<PathBuf>,
+}
+
+impl Ament {
+    pub(super) fn new(prefix_path: &OsStr) -> Self {
+        let prefixes = std::env::split_paths(prefix_path).filter(|p| !p.as_os_str().is_empty());
+        Self { shares: prefixes.map(|p| p.join("share")).collect() }
+    }
+
+    /// The text of an interface file; `None` when no prefix has it.
+    pub(super) fn text(&self, package: &str, kind: Kind, stem: &str) -> Result<Option<String>, SchemaError> {
+        let type_name = || format!("{package}/{}/{stem}", kind.word());
+        for share in &self.shares {
+            let directory = share.join(package).join(kind.word());
+            let path = directory.join(format!("{stem}.{}", kind.word()));
+            match read(&path) {
+                Ok(Some(text)) => return Ok(Some(text)),
+                Ok(None) if directory.join(format!("{stem}.idl")).is_file() => {
+                    return Err(SchemaError::Encoding {
+                        type_name: type_name(),
+                        encoding: "ros2idl".to_owned(),
+                    });
+                }
+                Ok(None) => {}
+                Err(what) => return Err(SchemaError::File { type_name: type_name(), what }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All interface files, unordered and perhaps repeated. What cannot be read is left out.
+    pub(super) fn files(&self) -> Vec<(String, Kind, String)> {
+        let mut out = Vec::new();
+        for package in self.shares.iter().flat_map(|share| names(share)) {
+            let Some(package_name) = package.file_name().and_then(OsStr::to_str).filter(|n| is_identifier(n))
+            else {
+                continue;
+            };
+            for kind in [Kind::Msg, Kind::Srv, Kind::Action] {
+                for file in names(&package.join(kind.word())) {
+                    let stem = file.file_stem().and_then(OsStr::to_str).filter(|n| is_identifier(n));
+                    if let (Some(stem), true) = (stem, file.extension().is_some_and(|e| e == kind.word())) {
+                        out.push((package_name.to_owned(), kind, stem.to_owned()));
+                    }
+                    if out.len() >= MAX_INSTALLED_TYPES {
+                        return out;
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// What a directory holds; nothing when it is not there.
+fn names(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().take(MAX_INSTALLED_TYPES).flatten().map(|e| e.path())
+}
+
+/// A file's text, at most one byte more than the limit so that the parser can refuse it.
+fn read(path: &Path) -> Result<Option<String>, String> {
+    // Opening a named pipe would wait for a writer.
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let file = fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    // Comments are in every encoding; names and types are ASCII.
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}

@@ -1,0 +1,91 @@
+//! Finds definitions and puts them together.
+
+use super::ament::Ament;
+use super::{bundled, interface};
+use crate::layout::{Layout, Source, build};
+use crate::limits::{MAX_TEXT_BYTES, MAX_TEXT_DEFINITIONS};
+use crate::model::{Definition, Element};
+use crate::parse::{Bundle, parse_definition, separator, too_large};
+use crate::{Plan, SchemaError, TypeName};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// The definitions that count for one root type.
+pub(super) struct Scope<'a> {
+    recorded: Option<&'a Bundle>,
+    ament: &'a Ament,
+    loaded: RefCell<HashMap<TypeName, Arc<Definition>>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(recorded: Option<&'a Bundle>, ament: &'a Ament) -> Self {
+        Self { recorded, ament, loaded: RefCell::default() }
+    }
+
+    pub(super) fn plan(&self, name: &TypeName) -> Result<Plan, SchemaError> {
+        let layout: Arc<Layout> = build(self, name)?;
+        Plan::new(layout)
+    }
+
+    fn load(&self, name: &TypeName) -> Result<Option<Arc<Definition>>, SchemaError> {
+        let Some((stem, part)) = interface::file_and_part(name) else {
+            return Ok(None);
+        };
+        let (package, kind) = (name.package(), name.kind());
+        let text = match self.ament.text(package, kind, &stem)? {
+            Some(text) => interface::part_text(name, &stem, part, &text),
+            None => match bundled::text(package, kind, &stem) {
+                Some(text) => interface::part_text(name, &stem, part, text),
+                None => return Ok(None),
+            },
+        };
+        parse_definition(name, &text).map(|d| Some(Arc::new(d)))
+    }
+}
+
+impl Source for Scope<'_> {
+    fn definition(&self, name: &TypeName) -> Result<Option<Arc<Definition>>, SchemaError> {
+        if let Some(found) = self.recorded.and_then(|b| b.definitions.get(name)) {
+            return Ok(Some(found.clone()));
+        }
+        if let Some(found) = self.loaded.borrow().get(name) {
+            return Ok(Some(found.clone()));
+        }
+        let loaded = self.load(name)?;
+        if let Some(definition) = &loaded {
+            self.loaded.borrow_mut().insert(name.clone(), definition.clone());
+        }
+        Ok(loaded)
+    }
+}
+
+/// The text of a type followed by those of its dependencies, in the order in which they are
+/// first used, level by level.
+pub(super) fn concatenated(scope: &Scope<'_>, root: &TypeName) -> Result<String, SchemaError> {
+    let mut out = String::new();
+    let mut seen: HashSet<TypeName> = HashSet::from([root.clone()]);
+    let mut queue = VecDeque::from([root.clone()]);
+    while let Some(name) = queue.pop_front() {
+        let definition = scope.definition(&name)?.ok_or_else(|| SchemaError::Unknown(name.to_string()))?;
+        if name != *root {
+            out.push_str(&separator(&name));
+        }
+        out.push_str(&definition.text);
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push('\n');
+        }
+        for field in &definition.fields {
+            if let Element::Message(wanted) = &field.element {
+                let used = scope.resolve(&name, wanted)?.name.clone();
+                if seen.insert(used.clone()) {
+                    queue.push_back(used);
+                }
+            }
+        }
+        if seen.len() > MAX_TEXT_DEFINITIONS || out.len() > MAX_TEXT_BYTES {
+            return Err(too_large(root, "bytes of definitions", MAX_TEXT_BYTES as u64));
+        }
+    }
+    Ok(out)
+}
