@@ -4,11 +4,15 @@
 //! draws a model and changes nothing; `update` changes the model and does no I/O; the runtime does
 //! all of it.
 
+pub mod cli;
+pub mod command;
+pub mod environment;
 pub mod format;
 pub mod keymap;
 pub mod mapping;
 pub mod model;
 pub mod readout;
+pub mod runtime;
 pub mod theme;
 pub mod update;
 pub mod view;

@@ -113,6 +113,8 @@ pub struct Notice {
 pub struct Model {
     /// The time of the last clock message.
     pub now: Now,
+    /// When rates were last made anew.
+    pub refreshed: Option<Duration>,
     /// Columns and lines.
     pub size: (u16, u16),
     /// What is shown.

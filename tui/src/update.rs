@@ -63,6 +63,9 @@ pub const NOTICE_STAYS: std::time::Duration = std::time::Duration::from_secs(8);
 /// A stop nobody answered for this long has failed, as far as the operator is concerned.
 pub const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// Rates and the order of lists are made anew this often, however much happens.
+const REFRESH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Changes the model; what else is to be done comes back.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
@@ -84,6 +87,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
     model.now = Now { mono: now.mono.max(model.now.mono), ..now };
     let now = model.now;
+    if model.refreshed.is_some_and(|at| now.since(at) < REFRESH_EVERY) {
+        return sample::decode_selected(model);
+    }
+    model.refreshed = Some(now.mono);
     let served = model.network.all_down_since.is_none() && model.network.active().is_some();
     model.topics.refresh(now, served);
     if model.notice.as_ref().is_some_and(|notice| now.since(notice.at) > NOTICE_STAYS) {

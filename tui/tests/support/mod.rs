@@ -1,5 +1,6 @@
 //! A rover made of events: what the link would deliver, in, and a model, out.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
