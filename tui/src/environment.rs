@@ -34,6 +34,7 @@ pub fn log_dir() -> Option<PathBuf> {
 pub fn start_log(level: Option<&str>) -> Result<WorkerGuard, String> {
     let dir = log_dir().ok_or("no log: neither XDG_STATE_HOME nor HOME is set")?;
     let cannot = |why: String| format!("no log in {}: {why}", dir.display());
+    std::fs::create_dir_all(&dir).map_err(|error| cannot(error.to_string()))?;
     let appender = Builder::new()
         .rotation(Rotation::DAILY)
         .filename_prefix("roverline")

@@ -79,8 +79,8 @@ impl Gateway {
                 let why =
                     if outcome.is_err() { "did not get ready in time" } else { "ended before it was ready" };
                 let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                let said: Vec<String> = said.iter().cloned().collect();
-                Err(Failure::Nothing(format!("the gateway {why}\n{}", said.join("\n"))))
+                let said: String = said.iter().map(|line| format!("\n{line}")).collect();
+                Err(Failure::Nothing(format!("the gateway {why}{said}")))
             }
         }
     }
