@@ -1,3 +1,5 @@
 //! `roverline-gateway`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    roverline_gateway::cli::main()
+}

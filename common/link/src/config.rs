@@ -35,7 +35,7 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Timings {
-            probe: Duration::from_millis(limits::HEARTBEAT_MS),
+            probe: Duration::from_millis(limits::PROBE_MS),
             suspect: Duration::from_millis(limits::SUSPECT_MS),
             dead: Duration::from_millis(limits::DEAD_MS),
             connect: Duration::from_secs(3),

@@ -19,9 +19,13 @@
 //! ```
 
 mod config;
+mod connection;
+mod dedup;
 mod event;
+mod link;
+mod manager;
+mod slot;
 
 pub use config::{Config, ConfigError, Timings};
 pub use event::{EndpointView, Event, FailoverCause, FailoverView, LinkSample, LinkState};
 pub use link::{Events, Link};
-mod link;

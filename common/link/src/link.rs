@@ -1,20 +1,42 @@
-//! The handle.
+//! The handle to a running link, and its stream of events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
+use crate::manager::Manager;
 use crate::{Config, Event};
+
+/// Events that wait for a slow reader.
+const EVENTS: usize = 8_192;
+/// Requests that wait for the link.
+const REQUESTS: usize = 1_024;
+
+/// What a [`Link`] asks of its manager.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Request {
+    Subscribe { topic: String, max_rate_hz: Option<f64> },
+    Unsubscribe { topic: String },
+    Schema { type_name: String },
+    EmergencyStop { id: String, engage: bool, reason: String },
+}
 
 /// The handle to a running link: cheap to clone; the link ends when the last one is dropped.
 #[derive(Clone, Debug)]
-pub struct Link {}
+pub struct Link {
+    requests: mpsc::Sender<Request>,
+    commands: Arc<AtomicU64>,
+}
 
-/// The stream of events; must be read, as it is bounded (samples are dropped and counted when it
-/// is full, everything else waits).
+/// The stream of events; must be read, as it is bounded: samples are dropped when it is full,
+/// everything else waits.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
 
 impl Events {
-    /// The next event; `None` when the link has ended.
+    /// The next event; `None` when the link has ended. Safe to cancel.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }
@@ -27,23 +49,43 @@ impl Events {
 
 impl Link {
     /// Starts the link on the current tokio runtime.
-    pub fn open(_config: Config) -> (Link, Events) {
-        let (_, receiver) = mpsc::channel(1);
-        (Link {}, Events(receiver))
+    pub fn open(config: Config) -> (Link, Events) {
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let (events, receiver) = mpsc::channel(EVENTS);
+        tokio::spawn(Manager::new(config, events).run(inbox));
+        (Link { requests, commands: Arc::default() }, Events(receiver))
     }
 
-    /// Asks for topics that match the glob, at most `max_rate_hz` samples per second and topic.
-    pub fn subscribe(&self, _topic: &str, _max_rate_hz: Option<f64>) {}
+    /// Asks for topics that match the glob (`*` stays within one name, `**` crosses `/`), at most
+    /// `max_rate_hz` samples per second and topic. Holds across every switch of endpoints.
+    pub fn subscribe(&self, topic: &str, max_rate_hz: Option<f64>) {
+        self.request(Request::Subscribe { topic: topic.to_owned(), max_rate_hz });
+    }
 
     /// Takes a subscription back.
-    pub fn unsubscribe(&self, _topic: &str) {}
+    pub fn unsubscribe(&self, topic: &str) {
+        self.request(Request::Unsubscribe { topic: topic.to_owned() });
+    }
 
-    /// Asks for a type's definition; the answer is an [`Event::Schema`].
-    pub fn schema(&self, _type_name: &str) {}
+    /// Asks for a type's definition; the answer is an [`Event::Schema`], or an [`Event::Notice`]
+    /// when the endpoint does not know the type.
+    pub fn schema(&self, type_name: &str) {
+        self.request(Request::Schema { type_name: type_name.to_owned() });
+    }
 
     /// Engages (or releases) the emergency stop through every connected endpoint; returns the
-    /// command's id. The answers are [`Event::Command`].
-    pub fn emergency_stop(&self, _engage: bool, _reason: &str) -> String {
-        String::new()
+    /// command's id. The endpoints carry an id out once; their answers are [`Event::Command`].
+    pub fn emergency_stop(&self, engage: bool, reason: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let n = self.commands.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{now:x}-{}-{n}", std::process::id());
+        self.request(Request::EmergencyStop { id: id.clone(), engage, reason: reason.to_owned() });
+        id
+    }
+
+    fn request(&self, request: Request) {
+        if let Err(error) = self.requests.try_send(request) {
+            tracing::warn!(%error, "the link does not take requests");
+        }
     }
 }

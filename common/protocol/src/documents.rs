@@ -30,22 +30,14 @@ impl HealthStatus {
     }
 }
 
-/// The body of `GET /health` (200, or 503 when unhealthy).
+/// The body of `GET /health` (200, or 503 when unhealthy): what the endpoint is, and how it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthDocument {
-    /// The verdict.
-    pub status: HealthStatus,
-    /// Why it is not healthy; empty when it is.
-    #[serde(default)]
-    pub reasons: Vec<String>,
-    /// Which endpoint.
-    pub tier: Tier,
+    /// Status, reasons, tier, port, scopes, clients, start, version: at the top level of the JSON.
+    #[serde(flatten)]
+    pub endpoint: EndpointDocument,
     /// Seconds since this process began to serve.
     pub uptime_s: f64,
-    /// Sessions now.
-    pub clients: usize,
-    /// Sessions at most.
-    pub max_clients: usize,
     /// The source and how young its data is.
     pub source: SourceDocument,
 }
@@ -92,9 +84,7 @@ pub struct EndpointDocument {
 /// The body of `GET /status`: everything an endpoint knows of itself and its peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusDocument {
-    /// This endpoint.
-    pub endpoint: EndpointDocument,
-    /// Its health in full.
+    /// This endpoint, as `/health` shows it.
     pub health: HealthDocument,
     /// Process id.
     pub pid: u32,

@@ -23,6 +23,8 @@ pub const OUTBOX_EVERY_BYTES: usize = 2 << 20;
 pub const OUTBOX_EVERY_FRAMES: usize = 8_192;
 /// Bytes of control messages (answers, heartbeats) that wait for one client.
 pub const OUTBOX_CONTROL_BYTES: usize = 4 << 20;
+/// A streamed sample that has waited this long is dropped rather than sent late.
+pub const OUTBOX_MAX_AGE_MS: u64 = 1_000;
 /// Kernel send buffer of a client's socket: small, so that what is read after a stall is new.
 pub const SOCKET_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// A client that reads nothing for this long, with bytes waiting, is closed.
@@ -47,8 +49,10 @@ pub const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
 /// Nodes listed from the ROS graph.
 pub const NODES: usize = 1_024;
 
-/// Native heartbeat, also the interval of a client's time exchange.
+/// Native heartbeat of an otherwise silent session.
 pub const HEARTBEAT_MS: u64 = 100;
+/// Interval of a client's time exchange, from which it estimates round trip and clock offset.
+pub const PROBE_MS: u64 = 500;
 /// Silence after which a link is suspect.
 pub const SUSPECT_MS: u64 = 350;
 /// Silence after which a link is dead.
@@ -82,3 +86,8 @@ pub const RESTART_HEALTHY_MS: u64 = 10_000;
 pub const SCHEMA_DEPTH: usize = 32;
 /// Bytes of one message definition with its dependencies.
 pub const SCHEMA_TEXT_BYTES: usize = 1 << 20;
+
+/// Lines that wait for the log's writer; more are dropped and counted.
+pub const LOG_LINES: usize = 16_384;
+/// Daily log files kept per process.
+pub const LOG_FILES: usize = 7;

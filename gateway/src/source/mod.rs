@@ -10,6 +10,7 @@ use roverline_protocol::SampleId;
 pub mod bag;
 pub mod dds;
 pub mod r2r;
+pub mod runner;
 pub mod sim;
 
 /// The hub's short name for a topic; valid for the life of the process.

@@ -1,0 +1,138 @@
+//! What the commands do.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use roverline_protocol::Tier;
+use rustix::process::Signal;
+
+use super::{FAILED, Failure, ServeArgs, SimArgs, USAGE};
+use crate::config::{Flags, Settings};
+use crate::endpoint::{self, EndpointOptions};
+use crate::source::dds::DdsSink;
+use crate::source::sim::SimSource;
+use crate::source::{Source, Stop, runner};
+use crate::supervisor::{self, heartbeat};
+
+fn usage(why: impl ToString) -> Failure {
+    Failure { code: USAGE, why: why.to_string() }
+}
+
+fn failed(why: impl ToString) -> Failure {
+    Failure { code: FAILED, why: why.to_string() }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // One thread serves all clients of an endpoint: a sample's fan-out needs no locks that wait and
+    // no wake-ups across cores. The source has its own thread.
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)
+}
+
+/// Sources that cannot start are told before any port is opened.
+fn check_source(settings: &Settings) -> Result<(), Failure> {
+    runner::sim_options(settings).map_err(usage)?;
+    if settings.gateway.source == crate::config::SourceKind::Bag {
+        runner::open(settings, true).map(drop).map_err(usage)?;
+    }
+    if settings.gateway.source == crate::config::SourceKind::R2r {
+        runner::open(settings, true).map(drop).map_err(failed)?;
+    }
+    Ok(())
+}
+
+pub(super) fn up(flags: &Flags) -> Result<(), Failure> {
+    let with_parent = std::env::var_os(heartbeat::EXIT_WITH_PARENT).is_some();
+    if with_parent {
+        heartbeat::tie_to_parent(Signal::TERM, None);
+    }
+    let settings = flags.resolve().map_err(usage)?;
+    check_source(&settings)?;
+    let _log = crate::log::start(&settings, "supervisor");
+    runtime()?.block_on(supervisor::run(settings)).map_err(failed)
+}
+
+pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    if let Some(parent) = args.supervised
+        && !heartbeat::tie_to_parent(Signal::KILL, Some(parent))
+    {
+        return Err(failed("the supervisor is gone"));
+    }
+    let handed_over = std::env::var(heartbeat::SETTINGS).ok().filter(|_| args.supervised.is_some());
+    let settings = match handed_over {
+        Some(json) => serde_json::from_str(&json).map_err(usage)?,
+        None => standalone(args)?,
+    };
+    let listener = listener(args.tier, &settings)?;
+    let _log = crate::log::start(&settings, args.tier.name());
+    let options =
+        EndpointOptions { tier: args.tier, settings, listener, supervised: args.supervised.is_some() };
+    let runtime = runtime()?;
+    let result = runtime.block_on(endpoint::run(options)).map_err(failed);
+    runtime.shutdown_background();
+    result
+}
+
+fn standalone(args: &ServeArgs) -> Result<Settings, Failure> {
+    let mut settings = args.flags.resolve().map_err(usage)?;
+    if args.port.is_some() {
+        settings.endpoint_mut(args.tier).port = args.port;
+    }
+    for (tier, address) in &args.peers {
+        settings.endpoint_mut(*tier).address = Some(address.clone());
+    }
+    check_source(&settings)?;
+    Ok(settings)
+}
+
+/// The socket that the supervisor or systemd handed over, else our own.
+fn listener(tier: Tier, settings: &Settings) -> Result<TcpListener, Failure> {
+    if let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0).map_err(failed)? {
+        return Ok(listener);
+    }
+    supervisor::bind(&settings.gateway.host, settings.port(tier), tier).map_err(failed)
+}
+
+pub(super) fn sim(args: &SimArgs) -> Result<(), Failure> {
+    if !args.dds {
+        return Err(usage(
+            "say how to publish the rover: --dds publishes it into ROS 2; \
+             `roverline-gateway up --source sim` serves it without ROS",
+        ));
+    }
+    let settings = args.flags.resolve().map_err(usage)?;
+    let options = runner::sim_options(&settings).map_err(usage)?;
+    let _log = crate::log::start(&settings, "sim");
+    let mut dds = runner::dds_options(&settings);
+    dds.node_name = "roverline_sim".to_owned();
+    let sink = Arc::new(DdsSink::new(&dds).map_err(failed)?);
+    println!("publishing the built-in rover into ROS domain {}; ^C ends it", settings.ros.domain_id);
+    let stop = Stop::default();
+    let publishing = std::thread::Builder::new()
+        .name("sim".to_owned())
+        .spawn({
+            let stop = stop.clone();
+            move || Box::new(SimSource::new(options)).run(sink, stop)
+        })
+        .map_err(failed)?;
+    runtime()?
+        .block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                result = tokio::signal::ctrl_c() => result?,
+            }
+            Ok::<_, std::io::Error>(())
+        })
+        .map_err(failed)?;
+    stop.set();
+    match publishing.join() {
+        Ok(result) => result.map_err(failed),
+        Err(_) => Err(failed("the rover's thread panicked; the log has the reason")),
+    }
+}
+
+pub(super) fn config(flags: &Flags) -> Result<(), Failure> {
+    let settings = flags.resolve().map_err(usage)?;
+    print!("{}", toml::to_string(&settings).map_err(failed)?);
+    Ok(())
+}

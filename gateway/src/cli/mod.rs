@@ -1,0 +1,157 @@
+//! The command line.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use roverline_protocol::Tier;
+
+use crate::config::Flags;
+
+/// Exit code of a run that failed.
+pub const FAILED: u8 = 1;
+/// Exit code of bad flags or a bad configuration.
+pub const USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  roverline-gateway up                          live ROS 2 on ports 8080 to 8083
+  roverline-gateway up --source sim             the built-in rover, no ROS needed
+  roverline-gateway serve --source bag --file run.mcap
+                                                play a recording on port 8080
+  roverline-gateway sim --dds                   publish the built-in rover into ROS 2
+  websocat ws://127.0.0.1:8080                  listen with any WebSocket client
+  curl http://127.0.0.1:8080/health             ask how the endpoint is
+
+Exit codes: 0 stopped as asked, 1 failed, 2 bad flags or configuration.";
+
+/// Bridges ROS 2 to four prioritized WebSocket endpoints that do not go dark.
+#[derive(Debug, Parser)]
+#[command(name = "roverline-gateway", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all four endpoints, watched and restarted
+    Up(Flags),
+    /// Run one endpoint in this process
+    Serve(ServeArgs),
+    /// Publish the built-in rover into ROS 2
+    Sim(SimArgs),
+    /// Print the configuration in force as TOML
+    Config(Flags),
+    /// Print shell completions
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Which endpoint: primary, secondary, tertiary or emergency
+    #[arg(long, default_value = "primary")]
+    tier: Tier,
+    /// Port to listen on, instead of the tier's
+    #[arg(long)]
+    port: Option<u16>,
+    /// Another endpoint of the same rover, as TIER=HOST:PORT; may be repeated
+    #[arg(long = "peer", value_name = "TIER=HOST:PORT", value_parser = parse_peer)]
+    peers: Vec<(Tier, String)>,
+    #[command(flatten)]
+    flags: Flags,
+    /// Internal: the supervisor's process id
+    #[arg(long, hide = true)]
+    supervised: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct SimArgs {
+    /// Publish as a DDS participant, so that every ROS 2 tool sees the rover
+    #[arg(long)]
+    dds: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn parse_peer(text: &str) -> Result<(Tier, String), String> {
+    let hint = "write TIER=HOST:PORT, for example secondary=192.168.1.11:8081";
+    let (tier, address) = text.split_once('=').ok_or(hint)?;
+    let tier = tier.parse().map_err(|error| format!("{error}"))?;
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok((tier, address.to_owned()))
+        }
+        _ => Err(hint.to_owned()),
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Up(flags) => commands::up(&flags),
+        Command::Serve(args) => commands::serve(&args),
+        Command::Sim(args) => commands::sim(&args),
+        Command::Config(flags) => commands::config(&flags),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "roverline-gateway", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, why }) => {
+            eprintln!("roverline-gateway: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Why a command ended: an exit code and a sentence.
+struct Failure {
+    code: u8,
+    why: String,
+}
+
+/// Says on standard output that these endpoints listen: `ready {json}` on one line, for programs.
+pub fn say_ready(endpoints: &[(Tier, String, u16)]) {
+    let list: Vec<_> = endpoints
+        .iter()
+        .map(|(tier, address, port)| {
+            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            serde_json::json!({"tier": tier, "url": format!("ws://{host}:{port}")})
+        })
+        .collect();
+    let line = format!("ready {}\n", serde_json::json!({"endpoints": list}));
+    // Nobody may be reading; that is no reason to stop.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn peers_are_read_or_explained() {
+        assert_eq!(parse_peer("secondary=rover:8081"), Ok((Tier::Secondary, "rover:8081".to_owned())));
+        assert!(parse_peer("rover:8081").unwrap_err().contains("TIER=HOST:PORT"));
+        assert!(parse_peer("fifth=rover:8081").unwrap_err().contains("emergency"));
+    }
+}

@@ -1,0 +1,134 @@
+//! The emergency stop: latched in a file that all endpoints of a computer share, published into ROS
+//! by every one of them until it is released.
+//!
+//! It is a software stop and never a replacement for the red button (ISO 13850).
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_schema::cdr;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::unix_ns;
+use crate::source::{Publication, Publisher};
+
+const POLL: Duration = Duration::from_millis(50);
+const REPEAT: Duration = Duration::from_secs(1);
+const REMEMBERED_IDS: usize = 256;
+
+/// The latch as it is on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latch {
+    /// Whether the rover is to stand.
+    pub engaged: bool,
+    /// The command that set it so.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// When, nanoseconds since the Unix epoch.
+    pub at_ns: i64,
+}
+
+/// The latch and its publisher.
+pub struct EmergencyStop {
+    path: PathBuf,
+    topic: String,
+    done: Mutex<VecDeque<String>>,
+}
+
+impl EmergencyStop {
+    /// The latch in this state directory, published on `topic` (std_msgs/msg/Bool).
+    pub fn new(state_dir: &Path, topic: &str) -> Arc<EmergencyStop> {
+        let path = state_dir.join("emergency_stop.json");
+        Arc::new(EmergencyStop { path, topic: topic.to_owned(), done: Mutex::default() })
+    }
+
+    /// Engages or releases. It is on disk when this returns `Ok`; a command id is carried out once.
+    pub fn command(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
+        let bounded = |text: &str, chars| text.chars().take(chars).collect::<String>();
+        let id = bounded(id, 128);
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.read();
+        if done.contains(&id) || now.id == id {
+            return Ok("already done".to_owned());
+        }
+        let latch = Latch { engaged: engage, id: id.clone(), reason: bounded(reason, 256), at_ns: unix_ns() };
+        self.write(&latch).map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
+        if done.len() == REMEMBERED_IDS {
+            done.pop_front();
+        }
+        done.push_back(id);
+        tracing::warn!(engage, reason = latch.reason, "emergency stop");
+        Ok(if engage { "emergency stop engaged" } else { "emergency stop released" }.to_owned())
+    }
+
+    /// The latch; never engaged where there is no file.
+    pub fn read(&self) -> Latch {
+        fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    fn write(&self, latch: &Latch) -> std::io::Result<()> {
+        if let Some(dir) = self.path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        // Written aside and renamed, so that a reader sees the old one or the new one, whole.
+        let aside = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut file = fs::File::create(&aside)?;
+        file.write_all(&serde_json::to_vec(latch)?)?;
+        file.sync_all()?;
+        fs::rename(&aside, &self.path)
+    }
+
+    /// Publishes the latch for ever: at each change, and once a second while it is engaged.
+    pub async fn publish(&self, publisher: Arc<dyn Publisher>) {
+        let mut known = Latch::default();
+        let mut published_at = tokio::time::Instant::now();
+        loop {
+            let latch = self.read();
+            let repeat = latch.engaged && published_at.elapsed() >= REPEAT;
+            if latch.engaged != known.engaged || repeat {
+                if let Err(error) = publisher.publish(self.publication(latch.engaged)) {
+                    tracing::warn!(%error, "emergency stop was not published");
+                }
+                published_at = tokio::time::Instant::now();
+                known = latch;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn publication(&self, engaged: bool) -> Publication {
+        let mut writer = cdr::Writer::new();
+        writer.bool(engaged);
+        Publication {
+            topic: self.topic.clone(),
+            type_name: "std_msgs/msg/Bool".to_owned(),
+            payload: Bytes::from(writer.finish()),
+            latched: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engages_once_per_id_and_survives_a_restart() {
+        let dir = std::env::temp_dir().join(format!("roverline-estop-{}", std::process::id()));
+        let stop = EmergencyStop::new(&dir, "/emergency_stop");
+        assert!(!stop.read().engaged);
+        assert_eq!(stop.command("a", true, "test").unwrap(), "emergency stop engaged");
+        let again = EmergencyStop::new(&dir, "/emergency_stop");
+        assert!(again.read().engaged);
+        assert_eq!(again.command("b", false, "").unwrap(), "emergency stop released");
+        assert_eq!(stop.command("a", true, "test").unwrap(), "already done");
+        assert!(!stop.read().engaged, "a repeated command must not engage it anew");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! Commands: what clients may ask the rover to do.
+
+mod estop;
+
+pub use estop::EmergencyStop;

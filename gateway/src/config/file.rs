@@ -1,0 +1,115 @@
+//! `roverline.toml`: found, read, checked.
+
+use std::path::{Path, PathBuf};
+
+use roverline_protocol::Routing;
+
+use super::Settings;
+
+/// A configuration that cannot be used; the text names file, line and key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Reads `explicit`, or the first of `./roverline.toml`, the XDG configuration directory and
+/// `/etc/roverline` that exists, or nothing.
+pub fn load(explicit: Option<&Path>) -> Result<(Settings, Option<PathBuf>), ConfigError> {
+    let path = match explicit {
+        Some(path) => Some(path.to_owned()),
+        None => candidates().into_iter().find(|path| path.is_file()),
+    };
+    let Some(path) = path else { return Ok((Settings::default(), None)) };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
+    let settings = parse(&text, &path.display().to_string())?;
+    Ok((settings, Some(path)))
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    let mut paths = vec![PathBuf::from("roverline.toml")];
+    paths.extend(config.map(|config| config.join("roverline/roverline.toml")));
+    paths.push(PathBuf::from("/etc/roverline/roverline.toml"));
+    paths
+}
+
+/// Parses the text of the file called `name`.
+pub(super) fn parse(text: &str, name: &str) -> Result<Settings, ConfigError> {
+    let settings: Settings = toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+        ConfigError(format!("{name}:{line}: {} (at `{shown}`)", error.message().replace('\n', ", ")))
+    })?;
+    check(&settings).map_err(|(key, why)| {
+        let line = line_of(text, key);
+        ConfigError(format!("{name}:{line}: {key}: {why}"))
+    })?;
+    Ok(settings)
+}
+
+/// What the types cannot say; the error is a key and a sentence.
+pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
+    if settings.gateway.max_clients == 0 || settings.gateway.max_clients > 10_000 {
+        return Err(("max_clients", "write a number from 1 to 10000".to_owned()));
+    }
+    if settings.gateway.base_port > u16::MAX - 3 {
+        return Err(("base_port", "write a port up to 65532: three more follow it".to_owned()));
+    }
+    if settings.ros.domain_id > 232 {
+        return Err(("domain_id", "write a number from 0 to 232".to_owned()));
+    }
+    if !(settings.bag.rate > 0.0 && settings.bag.rate.is_finite()) {
+        return Err(("rate", "write a number greater than 0".to_owned()));
+    }
+    if !(settings.bag.start_s >= 0.0 && settings.bag.start_s < 1e9) {
+        return Err(("start_s", "write seconds, 0 or more".to_owned()));
+    }
+    if !settings.gateway.emergency_stop_topic.starts_with('/') {
+        return Err(("emergency_stop_topic", "write a ROS name that begins with /".to_owned()));
+    }
+    Routing::new(&settings.route).map(drop).map_err(|error| ("route", error.to_string()))
+}
+
+fn line_of(text: &str, key: &str) -> usize {
+    let names_key = |line: &str| {
+        let line = line.trim_start().trim_start_matches('[');
+        line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', ']']))
+    };
+    text.lines().position(names_key).map_or(1, |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_the_defaults() {
+        let sample = include_str!("../../../roverline.example.toml");
+        assert_eq!(parse(sample, "sample").unwrap(), Settings::default());
+        // Every line that is commented out must be valid as well.
+        let uncommented: String =
+            sample.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+        let all = parse(&uncommented, "sample").unwrap();
+        assert_eq!(all.route.len(), 1);
+        assert!(all.gateway.state_dir.is_some());
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        for (text, line, word) in [
+            ("[gateway]\nhots = \"x\"\n", 2, "hots"),
+            ("[gateway]\n\nbase_port = \"x\"\n", 3, "base_port"),
+            ("[gateway]\nmax_clients = 0\n", 2, "max_clients"),
+            ("[ros]\ndomain_id = 500\n", 2, "domain_id"),
+            ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
+            ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
+            ("[gateway\n", 1, "gateway"),
+        ] {
+            let error = parse(text, "r.toml").unwrap_err().to_string();
+            assert!(error.starts_with(&format!("r.toml:{line}: ")), "{error}");
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

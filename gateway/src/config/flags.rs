@@ -1,0 +1,163 @@
+//! The flags that settings can be given by; each has an environment variable.
+
+use std::path::PathBuf;
+
+use roverline_protocol::Tier;
+
+use super::file::{ConfigError, check};
+use super::{LogFormat, Settings, SourceKind};
+use crate::endpoint::Peer;
+
+/// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Configuration file [default: ./roverline.toml, then the XDG and /etc directories]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, env = "ROVERLINE_HOST")]
+    pub host: Option<String>,
+    /// Port of the primary endpoint, the other three follow; 0 picks free ports [default: 8080]
+    #[arg(long, value_name = "PORT", env = "ROVERLINE_BASE_PORT")]
+    pub base_port: Option<u16>,
+    /// Where samples come from [default: dds]
+    #[arg(long, value_enum, env = "ROVERLINE_SOURCE")]
+    pub source: Option<SourceKind>,
+    /// Recording to play, with --source bag: MCAP, .db3 or a rosbag2 directory
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_BAG_FILE")]
+    pub file: Option<PathBuf>,
+    /// How much faster than recorded [default: 1]
+    #[arg(long, env = "ROVERLINE_BAG_RATE")]
+    pub rate: Option<f64>,
+    /// Play the recording again and again
+    #[arg(long = "loop", env = "ROVERLINE_BAG_LOOP")]
+    pub looped: bool,
+    /// Begin this far into the recording: 90s, 2m, 1500ms
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, env = "ROVERLINE_BAG_START")]
+    pub start: Option<f64>,
+    /// Seed of the built-in rover [default: 1]
+    #[arg(long, env = "ROVERLINE_SIM_SEED")]
+    pub seed: Option<u64>,
+    /// Scripted fault of the built-in rover, may be repeated: gps-loss@60s
+    #[arg(long = "fault", value_name = "FAULT", env = "ROVERLINE_SIM_FAULTS", value_delimiter = ',')]
+    pub faults: Vec<String>,
+    /// ROS 2 domain [default: 0]
+    #[arg(long, value_name = "ID", env = "ROS_DOMAIN_ID")]
+    pub domain_id: Option<u16>,
+    /// Clients per endpoint [default: 50]
+    #[arg(long, value_name = "N", env = "ROVERLINE_MAX_CLIENTS")]
+    pub max_clients: Option<usize>,
+    /// Directory for state and logs [default: the XDG state directory]
+    #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
+    pub state: Option<PathBuf>,
+    /// Log level or filter [default: info]
+    #[arg(long, value_name = "LEVEL", env = "ROVERLINE_LOG")]
+    pub log_level: Option<String>,
+    /// Log format [default: text]
+    #[arg(long, value_enum, env = "ROVERLINE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Flags {
+    /// The file's settings (or the defaults) with these flags on top, checked.
+    pub fn resolve(&self) -> Result<Settings, ConfigError> {
+        let (mut settings, _) = super::load(self.config.as_deref())?;
+        self.apply(&mut settings);
+        if let Ok(value) = std::env::var("ROS_LOCALHOST_ONLY") {
+            settings.ros.localhost_only = value == "1";
+        }
+        check(&settings).map_err(|(key, why)| ConfigError(format!("{key}: {why}")))?;
+        if settings.gateway.source == SourceKind::Bag && settings.bag.file.is_none() {
+            return Err(ConfigError("--source bag needs a recording: add --file FILE".to_owned()));
+        }
+        Ok(settings)
+    }
+
+    fn apply(&self, settings: &mut Settings) {
+        fn set<T: Clone>(target: &mut T, flag: &Option<T>) {
+            if let Some(value) = flag {
+                *target = value.clone();
+            }
+        }
+        set(&mut settings.gateway.host, &self.host);
+        if let Some(port) = self.base_port {
+            settings.gateway.base_port = port;
+            for tier in Tier::ALL {
+                // The flag speaks of all four: it wins over ports in the file.
+                settings.endpoint_mut(tier).port = None;
+            }
+        }
+        set(&mut settings.gateway.source, &self.source);
+        if self.file.is_some() {
+            settings.bag.file = self.file.clone();
+        }
+        set(&mut settings.bag.rate, &self.rate);
+        settings.bag.looped |= self.looped;
+        set(&mut settings.bag.start_s, &self.start);
+        set(&mut settings.sim.seed, &self.seed);
+        if !self.faults.is_empty() {
+            settings.sim.faults.clone_from(&self.faults);
+        }
+        set(&mut settings.ros.domain_id, &self.domain_id);
+        set(&mut settings.gateway.max_clients, &self.max_clients);
+        if self.state.is_some() {
+            settings.gateway.state_dir = self.state.clone();
+        }
+        set(&mut settings.log.level, &self.log_level);
+        set(&mut settings.log.format, &self.log_format);
+    }
+}
+
+/// The other endpoints of these settings, as seen from `tier`.
+pub fn peer_list(settings: &Settings, tier: Tier) -> Vec<Peer> {
+    let others = Tier::ALL.into_iter().filter(|other| *other != tier && settings.port(*other) != 0);
+    others.map(|other| Peer { tier: other, address: settings.address(other) }).collect()
+}
+
+/// `90s`, `2m`, `1500ms`, `1.5h` or plain seconds, as seconds.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let factor = match &text[end..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err("write a time such as 90s, 2m or 1500ms".to_owned()),
+    };
+    match text[..end].parse::<f64>() {
+        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number * factor),
+        _ => Err("write a time such as 90s, 2m or 1500ms".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(parse_seconds("90s"), Ok(90.0));
+        assert_eq!(parse_seconds("1500ms"), Ok(1.5));
+        assert_eq!(parse_seconds("2m"), Ok(120.0));
+        assert!(parse_seconds("soon").is_err());
+        assert!(parse_seconds("-1s").is_err());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let mut settings = Settings::default();
+        settings.endpoints.primary.port = Some(9_999);
+        settings.gateway.max_clients = 7;
+        let flags = Flags { base_port: Some(9_000), ..Flags::default() };
+        flags.apply(&mut settings);
+        assert_eq!((settings.port(Tier::Primary), settings.port(Tier::Emergency)), (9_000, 9_003));
+        assert_eq!(settings.gateway.max_clients, 7);
+    }
+
+    #[test]
+    fn peers_are_the_others() {
+        let peers = peer_list(&Settings::default(), Tier::Secondary);
+        let addresses: Vec<_> = peers.iter().map(|peer| peer.address.as_str()).collect();
+        assert_eq!(addresses, ["127.0.0.1:8080", "127.0.0.1:8082", "127.0.0.1:8083"]);
+    }
+}

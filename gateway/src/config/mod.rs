@@ -1,0 +1,261 @@
+//! Settings: what can be configured, its defaults, and where it is read from. A flag wins over the
+//! environment, the environment over the file, the file over the default.
+
+mod file;
+mod flags;
+
+use std::path::PathBuf;
+
+use roverline_protocol::routing::Rule;
+use roverline_protocol::{ScopeSet, Tier, limits};
+use serde::{Deserialize, Serialize};
+
+pub use file::{ConfigError, load};
+pub use flags::{Flags, peer_list};
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Live ROS 2 over DDS; no ROS installation is needed.
+    #[default]
+    Dds,
+    /// Live ROS 2 through an installed ROS 2 (a build with the `r2r` feature).
+    R2r,
+    /// A recording: MCAP or rosbag2 .db3.
+    Bag,
+    /// The built-in rover.
+    Sim,
+}
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address, ports, capacity, directories.
+    pub gateway: GatewaySettings,
+    /// Per tier: port and scopes.
+    pub endpoints: EndpointsSettings,
+    /// The `dds` and `r2r` sources.
+    pub ros: RosSettings,
+    /// The `bag` source.
+    pub bag: BagSettings,
+    /// The `sim` source.
+    pub sim: SimSettings,
+    /// The log.
+    pub log: LogSettings,
+    /// Routing rules, before the built-in ones.
+    pub route: Vec<Rule>,
+}
+
+/// Address, ports, capacity, directories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// The address to listen on.
+    pub host: String,
+    /// Port of the primary endpoint; the others follow. 0: any free port for each.
+    pub base_port: u16,
+    /// Clients per endpoint.
+    pub max_clients: usize,
+    /// Where samples come from.
+    pub source: SourceKind,
+    /// Where state is kept; absent: the XDG state directory.
+    pub state_dir: Option<PathBuf>,
+    /// The topic of the emergency stop (std_msgs/msg/Bool).
+    pub emergency_stop_topic: String,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        GatewaySettings {
+            host: "127.0.0.1".to_owned(),
+            base_port: 8080,
+            max_clients: limits::CLIENTS_PER_ENDPOINT,
+            source: SourceKind::Dds,
+            state_dir: None,
+            emergency_stop_topic: "/emergency_stop".to_owned(),
+        }
+    }
+}
+
+/// Per tier: port and scopes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointsSettings {
+    /// Full telemetry and commands.
+    pub primary: EndpointSettings,
+    /// The mission goes on.
+    pub secondary: EndpointSettings,
+    /// Keep people and rover safe.
+    pub tertiary: EndpointSettings,
+    /// Find it and stop it.
+    pub emergency: EndpointSettings,
+}
+
+/// One tier: absent values follow from the tier.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointSettings {
+    /// The port; absent: base port + 0 to 3.
+    pub port: Option<u16>,
+    /// What it serves; absent: the tier's scopes.
+    pub scopes: Option<ScopeSet>,
+    /// `host:port` where it listens, if on another computer.
+    pub address: Option<String>,
+}
+
+/// Live ROS 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RosSettings {
+    /// `ROS_DOMAIN_ID`.
+    pub domain_id: u16,
+    /// The gateway's name in the ROS graph.
+    pub node_name: String,
+    /// Talk to this computer only (`ROS_LOCALHOST_ONLY`).
+    pub localhost_only: bool,
+}
+
+impl Default for RosSettings {
+    fn default() -> Self {
+        RosSettings { domain_id: 0, node_name: "roverline_gateway".to_owned(), localhost_only: false }
+    }
+}
+
+/// A recording.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BagSettings {
+    /// MCAP, .db3, or a rosbag2 directory.
+    pub file: Option<PathBuf>,
+    /// How much faster than recorded.
+    pub rate: f64,
+    /// Start again at the end.
+    #[serde(rename = "loop")]
+    pub looped: bool,
+    /// Seconds into the recording.
+    pub start_s: f64,
+    /// When playing began, so that all endpoints play in step; set by the supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_ns: Option<i64>,
+}
+
+impl Default for BagSettings {
+    fn default() -> Self {
+        BagSettings { file: None, rate: 1.0, looped: false, start_s: 0.0, epoch_ns: None }
+    }
+}
+
+/// The built-in rover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimSettings {
+    /// Equal seeds make equal rovers.
+    pub seed: u64,
+    /// Scripted faults: `gps-loss@60s`.
+    pub faults: Vec<String>,
+    /// When the rover's clock began, so that all endpoints simulate the same; set by the supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_ns: Option<i64>,
+    /// The same moment on the computer's monotonic clock, which nobody sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_monotonic_ns: Option<i64>,
+}
+
+impl Default for SimSettings {
+    fn default() -> Self {
+        SimSettings { seed: 1, faults: Vec::new(), epoch_ns: None, epoch_monotonic_ns: None }
+    }
+}
+
+/// In which form the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Settings {
+    /// The settings of one tier.
+    pub fn endpoint(&self, tier: Tier) -> &EndpointSettings {
+        match tier {
+            Tier::Primary => &self.endpoints.primary,
+            Tier::Secondary => &self.endpoints.secondary,
+            Tier::Tertiary => &self.endpoints.tertiary,
+            Tier::Emergency => &self.endpoints.emergency,
+        }
+    }
+
+    /// The settings of one tier, to be changed.
+    pub fn endpoint_mut(&mut self, tier: Tier) -> &mut EndpointSettings {
+        match tier {
+            Tier::Primary => &mut self.endpoints.primary,
+            Tier::Secondary => &mut self.endpoints.secondary,
+            Tier::Tertiary => &mut self.endpoints.tertiary,
+            Tier::Emergency => &mut self.endpoints.emergency,
+        }
+    }
+
+    /// The port of a tier; 0 means any.
+    pub fn port(&self, tier: Tier) -> u16 {
+        self.endpoint(tier).port.unwrap_or(match self.gateway.base_port {
+            0 => 0,
+            base => base.saturating_add(tier.port_offset()),
+        })
+    }
+
+    /// Where a tier can be reached.
+    pub fn address(&self, tier: Tier) -> String {
+        let host = match self.gateway.host.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "[::1]",
+            host => host,
+        };
+        self.endpoint(tier).address.clone().unwrap_or_else(|| format!("{host}:{}", self.port(tier)))
+    }
+
+    /// What a tier serves.
+    pub fn scopes(&self, tier: Tier) -> ScopeSet {
+        self.endpoint(tier).scopes.unwrap_or_else(|| tier.scopes())
+    }
+
+    /// Where this gateway keeps its state: the given directory, else one for its base port in the
+    /// XDG state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.gateway
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| xdg_state_home().join(format!("gateway-{}", self.port(Tier::Primary))))
+    }
+}
+
+/// `$XDG_STATE_HOME/roverline`, `~/.local/state/roverline`, or a folder for temporary files.
+pub fn xdg_state_home() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("roverline")
+}

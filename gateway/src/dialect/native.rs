@@ -1,0 +1,143 @@
+//! The native dialect: see [`roverline_protocol::native`] for the wire.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_protocol::native::{Binary, ClientMessage, Level, ServerMessage, TopicInfo};
+use tungstenite::protocol::Message;
+
+use super::frame;
+use crate::clock::unix_ns;
+use crate::hub::Encoding;
+use crate::session::{Context, Ending, Inbound};
+
+/// The announcement of topics that came and went.
+pub fn topics_frame(up: Vec<TopicInfo>, down: Vec<u32>) -> Bytes {
+    frame::json(&ServerMessage::Topics { up, down })
+}
+
+/// Serves a native session until it ends.
+pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
+    greet(context);
+    let mut directory = context.endpoint.directory.subscribe();
+    let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut beats, mut sent_before, mut bad) = (0u32, 0u64, 0u32);
+    let mut stop = context.endpoint.stopping();
+    loop {
+        tokio::select! {
+            message = inbound.next() => match message {
+                Err(ending) => return ending,
+                Ok(message) => {
+                    if let Err(why) = handle(context, &message) {
+                        bad += 1;
+                        context.endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+                        say(context, &status(Level::Error, "bad_message", why));
+                        if bad > limits::BAD_MESSAGES_PER_SESSION {
+                            return Ending::new(1008, "too many bad messages");
+                        }
+                    }
+                }
+            },
+            _ = beat.tick() => {
+                tell_drops(context);
+                // Any frame is a sign of life: beat only when nothing else was sent.
+                let sent = context.info.outbox().stats().sent;
+                if sent == sent_before {
+                    beats = beats.wrapping_add(1);
+                    context.info.outbox().control(frame::binary(&[&Binary::heartbeat(beats, unix_ns())]));
+                    sent_before = sent + 1;
+                } else {
+                    sent_before = sent;
+                }
+            }
+            Ok(()) = directory.changed() => {
+                let endpoints = directory.borrow_and_update().as_ref().clone();
+                say(context, &ServerMessage::Directory { endpoints });
+            }
+            _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
+        }
+    }
+}
+
+fn greet(context: &Context) {
+    let endpoint = &context.endpoint;
+    say(
+        context,
+        &ServerMessage::Hello {
+            protocol: 1,
+            endpoint: endpoint.document(),
+            session: context.info.id,
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            time_ns: unix_ns(),
+        },
+    );
+    // Attached first, listed second: a topic that appears in between is told twice, never missed.
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Encoding::Native);
+    say(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
+    let endpoints = endpoint.directory.borrow().as_ref().clone();
+    say(context, &ServerMessage::Directory { endpoints });
+}
+
+fn tell_drops(context: &Context) {
+    let topics = context.info.outbox().take_drops();
+    if !topics.is_empty() {
+        say(context, &ServerMessage::Dropped { topics });
+    }
+}
+
+fn say(context: &Context, message: &ServerMessage) {
+    context.info.outbox().control(frame::json(message));
+}
+
+fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
+    ServerMessage::Status { level, code: code.to_owned(), message: message.into() }
+}
+
+/// An error is a sentence for the client; the session goes on.
+fn handle(context: &Context, message: &Message) -> Result<(), String> {
+    let t1_ns = unix_ns();
+    let Message::Text(text) = message else {
+        return Err("the native dialect takes JSON text messages".to_owned());
+    };
+    let message: ClientMessage =
+        serde_json::from_str(text.as_str()).map_err(|error| format!("not understood: {error}"))?;
+    let (endpoint, id) = (&context.endpoint, context.info.id);
+    match message {
+        ClientMessage::Hello { client } => context.info.set_client(&client),
+        ClientMessage::Subscribe { id: request, topics, max_rate_hz } => {
+            let matching =
+                endpoint.hub.subscribe(id, &topics, max_rate_hz).map_err(|error| error.to_string())?;
+            endpoint.ingress.listener_arrived();
+            say(context, &ServerMessage::Subscribed { id: request, matching });
+        }
+        ClientMessage::Unsubscribe { topics } => endpoint.hub.unsubscribe(id, &topics),
+        ClientMessage::Schema { type_name } => match endpoint.hub.registry().text(&type_name) {
+            Ok(text) => {
+                let text: Arc<str> = text;
+                let encoding = "ros2msg".to_owned();
+                say(context, &ServerMessage::Schema { type_name, encoding, text: text.to_string() });
+            }
+            Err(error) => say(context, &status(Level::Warning, "unknown_type", error.to_string())),
+        },
+        ClientMessage::Time { t0_ns } => {
+            say(context, &ServerMessage::Time { t0_ns, t1_ns, t2_ns: unix_ns() });
+        }
+        ClientMessage::EmergencyStop { id: command, engage, reason } => {
+            let outcome = if context.observer_only {
+                Err("this client may only look".to_owned())
+            } else {
+                endpoint.emergency_stop(&command, engage, &reason)
+            };
+            let (accepted, message) = match outcome {
+                Ok(message) => (true, message),
+                Err(message) => (false, message),
+            };
+            say(context, &ServerMessage::Command { id: command, accepted, message });
+        }
+    }
+    Ok(())
+}

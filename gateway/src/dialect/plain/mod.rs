@@ -1,0 +1,182 @@
+//! The plain dialect: one flat JSON object five times a second, for any WebSocket client.
+
+mod telemetry;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_protocol::native::TopicInfo;
+use roverline_schema::Plan;
+use serde::Deserialize;
+use serde_json::json;
+use tungstenite::protocol::Message;
+
+pub use telemetry::Telemetry;
+
+use super::frame;
+use crate::clock::unix_ns;
+use crate::hub::Encoding;
+use crate::session::{Context, Ending, Inbound};
+use crate::source::RawSample;
+
+/// What a plain client may say.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Request {
+    /// The telemetry, now.
+    RequestTelemetry,
+    /// Messages of these topics as they come.
+    Subscribe {
+        topics: Vec<String>,
+        #[serde(default)]
+        max_rate_hz: Option<f64>,
+    },
+    /// No longer.
+    Unsubscribe { topics: Vec<String> },
+    /// Stop the rover.
+    EmergencyStop {
+        #[serde(default)]
+        id: Option<String>,
+        #[serde(default)]
+        reason: String,
+    },
+    /// Are you there?
+    Ping,
+}
+
+/// Serves a plain session until it ends.
+pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
+    let endpoint = &context.endpoint;
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Encoding::PlainJson);
+    context.info.outbox().control(frame::text(&endpoint.telemetry.message(&endpoint.hub, "initial")));
+    let mut tick = tokio::time::interval(Duration::from_millis(1_000 / u64::from(limits::PLAIN_RATE_HZ)));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick.tick().await;
+    let (mut ticks, mut bad) = (0u32, 0u32);
+    let mut stop = endpoint.stopping();
+    loop {
+        tokio::select! {
+            message = inbound.next() => match message {
+                Err(ending) => return ending,
+                Ok(message) => {
+                    if let Err(why) = handle(context, &message) {
+                        bad += 1;
+                        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+                        say(context, &json!({"type": "error", "code": "bad_message", "message": why}));
+                        if bad > limits::BAD_MESSAGES_PER_SESSION {
+                            return Ending::new(1008, "too many bad messages");
+                        }
+                    }
+                }
+            },
+            _ = tick.tick() => {
+                // A judge who never subscribes listens as well, but one who is about to gets a moment.
+                ticks = ticks.saturating_add(1);
+                if ticks == limits::PLAIN_RATE_HZ {
+                    endpoint.ingress.listener_arrived();
+                }
+                let frame = endpoint.telemetry.frame(&endpoint.hub);
+                context.info.outbox().latest(u32::MAX, roverline_protocol::Priority::Emergency, frame);
+                tell_drops(context);
+            }
+            _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
+        }
+    }
+}
+
+fn say(context: &Context, message: &serde_json::Value) {
+    context.info.outbox().control(frame::json(message));
+}
+
+fn tell_drops(context: &Context) {
+    let drops = context.info.outbox().take_drops();
+    let count: u64 = drops.iter().map(|drop| drop.count).sum();
+    if count > 0 {
+        say(context, &json!({"type": "dropped", "count": count}));
+    }
+}
+
+/// An error is a sentence for the client; the session goes on.
+fn handle(context: &Context, message: &Message) -> Result<(), String> {
+    let Message::Text(text) = message else {
+        return Err("send JSON as a text message".to_owned());
+    };
+    let request: Request = serde_json::from_str(text.as_str()).map_err(|error| {
+        format!(
+            "not understood: {error}; send {{\"type\":\"request_telemetry\"}}, \
+             {{\"type\":\"subscribe\",\"topics\":[\"/odom\"]}} or {{\"type\":\"emergency_stop\"}}"
+        )
+    })?;
+    let (endpoint, id) = (&context.endpoint, context.info.id);
+    match request {
+        Request::RequestTelemetry => {
+            let frame = frame::text(&endpoint.telemetry.message(&endpoint.hub, "telemetry"));
+            context.info.outbox().control(frame);
+        }
+        Request::Subscribe { topics, max_rate_hz } => {
+            let matching =
+                endpoint.hub.subscribe(id, &topics, max_rate_hz).map_err(|error| error.to_string())?;
+            endpoint.ingress.listener_arrived();
+            say(context, &json!({"type": "subscribed", "topics": topics, "matching": matching}));
+        }
+        Request::Unsubscribe { topics } => {
+            endpoint.hub.unsubscribe(id, &topics);
+            say(context, &json!({"type": "unsubscribed", "topics": topics}));
+        }
+        Request::EmergencyStop { id: command, reason } => {
+            let command = command.unwrap_or_else(|| format!("plain-{id}-{}", unix_ns()));
+            let outcome = if context.observer_only {
+                Err("this client may only look".to_owned())
+            } else {
+                endpoint.emergency_stop(&command, true, &reason)
+            };
+            let (accepted, message) = match outcome {
+                Ok(message) => (true, message),
+                Err(message) => (false, message),
+            };
+            say(
+                context,
+                &json!({"type": "emergency_stop", "id": command, "accepted": accepted, "message": message}),
+            );
+        }
+        Request::Ping => say(context, &json!({"type": "pong", "timestamp": unix_ns() as f64 / 1e9})),
+    }
+    Ok(())
+}
+
+/// A sample as a plain client gets it: decoded, or its size where the type is not known.
+pub fn sample_frame(topic: &TopicInfo, plan: Option<&Plan>, sample: &RawSample) -> Bytes {
+    let mut out = Vec::with_capacity(sample.payload.len() * 3 + 256);
+    out.extend_from_slice(b"{\"type\":\"message\",\"topic\":");
+    push_json(&mut out, &topic.name);
+    out.extend_from_slice(b",\"msg_type\":");
+    push_json(&mut out, &topic.type_name);
+    let stamp = sample.receive_time_ns as f64 / 1e9;
+    out.extend_from_slice(format!(",\"seq\":{},\"stamp\":{stamp},\"msg\":", sample.id.seq).as_bytes());
+    match plan.map(|plan| plan.write_json(&sample.payload, &mut out)) {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            out.extend_from_slice(b"null,\"error\":");
+            push_json(&mut out, &error.to_string());
+        }
+        None => {
+            out.extend_from_slice(b"null,\"error\":\"the type is not known\",\"bytes\":");
+            out.extend_from_slice(sample.payload.len().to_string().as_bytes());
+        }
+    }
+    out.push(b'}');
+    if out.len() > limits::OUTBOUND_MESSAGE_BYTES {
+        return frame::json(&json!({
+            "type": "message", "topic": topic.name, "msg_type": topic.type_name, "seq": sample.id.seq,
+            "msg": null, "error": "the message is too large for JSON", "bytes": sample.payload.len(),
+        }));
+    }
+    frame::text(&out)
+}
+
+fn push_json(out: &mut Vec<u8>, text: &str) {
+    // Strings always serialize.
+    let _ = serde_json::to_writer(out, text);
+}

@@ -1,0 +1,124 @@
+//! From an HTTP request to a WebSocket (RFC 6455, section 4.2), with a clear answer where it fails.
+
+use http::header::{self, HeaderMap};
+use http::{Method, Request, StatusCode, Version};
+use tungstenite::handshake::derive_accept_key;
+
+use crate::dialect::Dialect;
+
+/// Paths on which a WebSocket may be opened.
+pub(super) const PATHS: [&str; 4] = ["/", "/ws", "/websocket", "/telemetry"];
+
+/// What the client asked for, checked.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    pub(super) accept: String,
+    pub(super) dialect: Dialect,
+    pub(super) subprotocol: Option<&'static str>,
+    pub(super) observer_only: bool,
+}
+
+/// Whether the request asks for a WebSocket at all.
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+}
+
+/// Checks the request; an error is a status and what to do.
+pub(super) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
+    let headers = request.headers();
+    let bad = |why: &str| Err((StatusCode::BAD_REQUEST, why.to_owned()));
+    if request.method() != Method::GET || request.version() < Version::HTTP_11 {
+        return bad("a WebSocket is opened by an HTTP/1.1 GET");
+    }
+    if !PATHS.contains(&request.uri().path()) {
+        return Err((StatusCode::NOT_FOUND, format!("open the WebSocket at one of {}", PATHS.join(" "))));
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return bad("the Connection header must name Upgrade");
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err((StatusCode::UPGRADE_REQUIRED, "this server speaks WebSocket version 13".to_owned()));
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
+        return bad("Sec-WebSocket-Key must be 16 bytes in base64");
+    };
+    let offered: Vec<&str> = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let (dialect, subprotocol) = Dialect::choose(&offered.join(","));
+    Ok(Upgrade {
+        accept: derive_accept_key(key.as_bytes()),
+        dialect,
+        subprotocol,
+        observer_only: is_foreign_page(headers),
+    })
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// A browser names the page a WebSocket comes from. Another site's page may look, not command: only
+/// a page from this very host (any of its ports) may.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host_of = |authority: &str| {
+        authority.parse::<http::uri::Authority>().ok().map(|a| a.host().to_ascii_lowercase())
+    };
+    let page = origin.to_str().ok().and_then(|origin| origin.split_once("://")).and_then(|(_, a)| host_of(a));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_of);
+    page.is_none() || page != host
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(edit: impl FnOnce(&mut HeaderMap)) -> Request<()> {
+        let mut request = Request::get("/")
+            .header("Host", "rover:8080")
+            .header("Upgrade", "websocket")
+            .header("Connection", "keep-alive, Upgrade")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap();
+        edit(request.headers_mut());
+        request
+    }
+
+    #[test]
+    fn the_sample_of_the_rfc_is_accepted() {
+        let upgrade = check(&request(|_| {})).unwrap();
+        assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!((upgrade.dialect, upgrade.observer_only), (Dialect::Plain, false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let status = |edit: fn(&mut HeaderMap)| check(&request(edit)).unwrap_err().0;
+        assert_eq!(status(|h| drop(h.remove("Sec-WebSocket-Key"))), 400);
+        assert_eq!(status(|h| drop(h.insert("Sec-WebSocket-Version", "8".parse().unwrap()))), 426);
+        assert_eq!(status(|h| drop(h.insert("Connection", "close".parse().unwrap()))), 400);
+        let wrong = Request::get("/nothing").body(()).unwrap();
+        assert_eq!(check(&wrong).unwrap_err().0, 404);
+    }
+
+    #[test]
+    fn a_foreign_page_may_only_look() {
+        let observer = |origin: &str| {
+            let value = origin.parse().unwrap();
+            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().observer_only
+        };
+        assert!(!observer("http://rover:8081"));
+        assert!(observer("http://evil.example"));
+        assert!(observer("null"));
+    }
+}

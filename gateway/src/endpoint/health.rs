@@ -1,0 +1,131 @@
+//! What an endpoint says of itself: the verdict, and the documents.
+
+use std::time::Duration;
+
+use roverline_protocol::documents::{
+    EndpointDocument, HealthDocument, HealthStatus, SourceDocument, StatusDocument, TopicDocument,
+};
+
+use super::Endpoint;
+use crate::clock::{monotonic, unix_ns};
+use crate::source::SourceState;
+
+/// A source that has been running and silent for this long is worth a word.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// The verdict on a source of this state and age, with `topics` in scope.
+fn verdict(state: &SourceState, topics: usize, age: Option<Duration>) -> (HealthStatus, Vec<String>) {
+    let degraded = |why: String| (HealthStatus::Degraded, vec![why]);
+    match state {
+        SourceState::Failed(why) => (HealthStatus::Unhealthy, vec![format!("the source failed: {why}")]),
+        SourceState::Starting => degraded("the source is starting".to_owned()),
+        SourceState::Waiting => (HealthStatus::Healthy, Vec::new()),
+        SourceState::Finished => degraded("the recording has ended".to_owned()),
+        SourceState::Running if topics == 0 => degraded("no topic in scope has been seen".to_owned()),
+        SourceState::Running => match age {
+            Some(age) if age > SILENT => degraded(format!("no sample for {:.0} s", age.as_secs_f64())),
+            _ => (HealthStatus::Healthy, Vec::new()),
+        },
+    }
+}
+
+fn state_word(state: &SourceState) -> &'static str {
+    match state {
+        SourceState::Starting => "starting",
+        SourceState::Waiting => "waiting",
+        SourceState::Running => "running",
+        SourceState::Finished => "finished",
+        SourceState::Failed(_) => "failed",
+    }
+}
+
+impl Endpoint {
+    /// This endpoint as its peers and clients know it.
+    pub fn document(&self) -> EndpointDocument {
+        let (state, _, newest) = self.hub.source();
+        let topics = self.hub.with_topics(|topics| topics.count());
+        let (status, reasons) = verdict(&state, topics, newest.map(|at| monotonic().saturating_sub(at)));
+        EndpointDocument {
+            tier: self.tier,
+            port: self.port,
+            scopes: self.scopes(),
+            status,
+            reasons,
+            clients: self.clients(),
+            max_clients: self.max_clients,
+            started_ns: self.started_ns,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The body of `/health`.
+    pub fn health(&self) -> HealthDocument {
+        let (state, samples, newest) = self.hub.source();
+        HealthDocument {
+            endpoint: self.document(),
+            uptime_s: (unix_ns() - self.started_ns).max(0) as f64 / 1e9,
+            source: SourceDocument {
+                kind: self.source_kind.to_owned(),
+                state: state_word(&state).to_owned(),
+                topics: self.hub.with_topics(|topics| topics.count()),
+                samples,
+                age_s: newest.map(|at| monotonic().saturating_sub(at).as_secs_f64()),
+            },
+        }
+    }
+
+    /// The body of `/status`.
+    pub fn status(&self) -> StatusDocument {
+        let nodes = self.hub.nodes();
+        StatusDocument {
+            health: self.health(),
+            pid: std::process::id(),
+            peers: self.peers.documents(),
+            topics: self.topic_documents(),
+            nodes: nodes
+                .iter()
+                .map(|node| format!("{}/{}", node.namespace.trim_end_matches('/'), node.name))
+                .collect(),
+            sessions: self.sessions().iter().map(|session| session.document()).collect(),
+            counters: self.counter_document(),
+        }
+    }
+
+    fn topic_documents(&self) -> Vec<TopicDocument> {
+        let now = monotonic();
+        let mut documents: Vec<_> = self.hub.with_topics(|topics| {
+            topics
+                .map(|topic| {
+                    let (samples, bytes) = topic.meter.totals();
+                    TopicDocument {
+                        name: topic.info.name.clone(),
+                        type_name: topic.info.type_name.clone(),
+                        scopes: topic.info.scopes,
+                        schema: topic.plan.is_some(),
+                        samples,
+                        bytes,
+                        rate_hz: topic.meter.rates(now).0,
+                        age_s: topic.meter.newest().map(|at| now.saturating_sub(at).as_secs_f64()),
+                    }
+                })
+                .collect()
+        });
+        documents.sort_by(|a: &TopicDocument, b| a.name.cmp(&b.name));
+        documents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_names_its_reason() {
+        let running = SourceState::Running;
+        assert_eq!(verdict(&running, 3, Some(Duration::ZERO)), (HealthStatus::Healthy, vec![]));
+        assert_eq!(verdict(&running, 0, None).0, HealthStatus::Degraded);
+        assert_eq!(verdict(&running, 3, Some(Duration::from_secs(9))).1, ["no sample for 9 s"]);
+        let failed = SourceState::Failed("x".into());
+        assert_eq!(verdict(&failed, 3, None).0, HealthStatus::Unhealthy);
+    }
+}

@@ -1,0 +1,177 @@
+//! The HTTP side of a port: `/health`, `/status`, a short page, problem details, and the upgrade.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use roverline_protocol::documents::{HealthStatus, Problem};
+use serde::Serialize;
+use tokio::net::TcpStream;
+
+use super::handshake::{self, Upgrade};
+use super::{Endpoint, Place};
+use crate::session::{self, Accepted};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers one request of a connection from `peer`.
+pub(super) async fn handle(
+    endpoint: Arc<Endpoint>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Answer, Infallible> {
+    if handshake::asks_for_websocket(request.headers()) {
+        return Ok(upgrade(&endpoint, request, peer));
+    }
+    let mut answer = route(&endpoint, request.method(), request.uri().path());
+    if answer.status().is_client_error() {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    }
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+fn route(endpoint: &Endpoint, method: &Method, path: &str) -> Answer {
+    let known = matches!(path, "/" | "/health" | "/status");
+    match path {
+        _ if known && method != Method::GET && method != Method::HEAD => {
+            let mut answer =
+                problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "use GET".to_owned());
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            answer
+        }
+        "/health" => {
+            let health = endpoint.health();
+            let status = match health.endpoint.status {
+                HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
+                HealthStatus::Unhealthy | HealthStatus::Down => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            json(status, "application/json", &health)
+        }
+        "/status" => json(StatusCode::OK, "application/json", &endpoint.status()),
+        "/" => text(&greeting(endpoint)),
+        path => problem(
+            StatusCode::NOT_FOUND,
+            "Not found",
+            format!("there is no {}; try /health or /status", path.chars().take(80).collect::<String>()),
+        ),
+    }
+}
+
+fn greeting(endpoint: &Endpoint) -> String {
+    format!(
+        "Roverline {} endpoint, scopes: {}.\n\n\
+         Open a WebSocket here for telemetry: websocat ws://127.0.0.1:{port}\n\
+         GET /health   how it is\nGET /status   everything it knows of itself and its peers\n",
+        endpoint.tier,
+        endpoint.scopes(),
+        port = endpoint.port
+    )
+}
+
+fn text(body: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answer {
+    // Our own documents always serialize.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn problem(status: StatusCode, title: &str, detail: String) -> Answer {
+    let problem = Problem { title: title.to_owned(), status: status.as_u16(), detail };
+    json(status, "application/problem+json", &problem)
+}
+
+fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    let upgrade = match handshake::check(&request) {
+        Ok(upgrade) => upgrade,
+        Err((status, why)) => {
+            endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+            let mut answer = problem(status, "Not a WebSocket handshake", why);
+            if status == StatusCode::UPGRADE_REQUIRED {
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            return answer;
+        }
+    };
+    let Some(place) = endpoint.reserve() else {
+        endpoint.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+        return full(endpoint);
+    };
+    let answer = switching(&upgrade);
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let endpoint = endpoint.clone();
+    tokio::spawn(async move {
+        match on_upgrade.await {
+            Ok(upgraded) => serve(endpoint, upgraded, upgrade, peer, place).await,
+            Err(error) => tracing::debug!(%peer, %error, "upgrade failed"),
+        }
+    });
+    answer
+}
+
+async fn serve(
+    endpoint: Arc<Endpoint>,
+    upgraded: hyper::upgrade::Upgraded,
+    upgrade: Upgrade,
+    peer: SocketAddr,
+    _place: Place,
+) {
+    let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => parts,
+        Err(_) => return tracing::error!("an upgraded connection is not a TCP stream"),
+    };
+    let accepted = Accepted {
+        stream: parts.io.into_inner(),
+        read_ahead: parts.read_buf,
+        peer,
+        dialect: upgrade.dialect,
+        observer_only: upgrade.observer_only,
+    };
+    session::run(endpoint, accepted).await;
+}
+
+fn switching(upgrade: &Upgrade) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = upgrade.subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    answer
+}
+
+/// 503 with where to go instead.
+fn full(endpoint: &Endpoint) -> Answer {
+    let alternatives = endpoint.peers.with_room();
+    let mut answer = json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "application/problem+json",
+        &serde_json::json!({
+            "title": "Endpoint full",
+            "status": 503,
+            "detail": format!("{} clients are connected, which is all it takes", endpoint.max_clients),
+            "alternatives": alternatives,
+        }),
+    );
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
+}

@@ -1,0 +1,200 @@
+//! One endpoint: a port, its sessions, its hub, and what it tells about itself.
+
+mod handshake;
+mod health;
+mod http;
+mod listener;
+mod peers;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use roverline_protocol::documents::{CounterDocument, EndpointDocument};
+use roverline_protocol::{ScopeSet, Tier};
+use tokio::sync::watch;
+
+pub use listener::accept_loop;
+pub use peers::{Peer, Peers};
+pub use run::{EndpointOptions, run};
+
+use crate::command::EmergencyStop;
+use crate::dialect::plain::Telemetry;
+use crate::hub::{Hub, Ingress};
+use crate::session::SessionInfo;
+
+/// What an endpoint is made of; shared by its tasks.
+pub struct Endpoint {
+    /// Which of the four.
+    pub tier: Tier,
+    /// The port it listens on.
+    pub port: u16,
+    /// Sessions at most.
+    pub max_clients: usize,
+    /// What it knows of the rover.
+    pub hub: Arc<Hub>,
+    /// Where its source puts things.
+    pub ingress: Arc<Ingress>,
+    /// `dds`, `sim`, ...
+    pub source_kind: &'static str,
+    /// The plain dialect's object.
+    pub telemetry: Telemetry,
+    /// The endpoints of this gateway as this one knows them, itself included.
+    pub directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
+    /// The others.
+    pub peers: Peers,
+    /// What it counts.
+    pub counters: Counters,
+    estop: Arc<EmergencyStop>,
+    started_ns: i64,
+    sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
+    places: AtomicUsize,
+    next_session: AtomicU64,
+    stop: watch::Sender<bool>,
+}
+
+/// Counters since the process began to serve.
+#[derive(Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections turned away because the endpoint was full.
+    pub refused_full: AtomicU64,
+    /// Requests and messages that were not understood.
+    pub bad_input: AtomicU64,
+    /// Messages delivered in sessions that have ended.
+    pub delivered: AtomicU64,
+    /// Samples dropped in sessions that have ended.
+    pub dropped: AtomicU64,
+}
+
+/// What an endpoint needs to be made.
+pub struct Parts {
+    /// Which of the four.
+    pub tier: Tier,
+    /// The port it listens on.
+    pub port: u16,
+    /// Sessions at most.
+    pub max_clients: usize,
+    /// Its hub.
+    pub hub: Arc<Hub>,
+    /// Its source's way in.
+    pub ingress: Arc<Ingress>,
+    /// The source's name.
+    pub source_kind: &'static str,
+    /// The other endpoints.
+    pub peers: Peers,
+    /// The latch.
+    pub estop: Arc<EmergencyStop>,
+}
+
+impl Endpoint {
+    /// An endpoint that does not listen yet.
+    pub fn new(parts: Parts) -> Arc<Endpoint> {
+        Arc::new(Endpoint {
+            tier: parts.tier,
+            port: parts.port,
+            max_clients: parts.max_clients,
+            hub: parts.hub,
+            ingress: parts.ingress,
+            source_kind: parts.source_kind,
+            telemetry: Telemetry::default(),
+            directory: watch::Sender::new(Arc::new(Vec::new())),
+            peers: parts.peers,
+            counters: Counters::default(),
+            estop: parts.estop,
+            started_ns: crate::clock::unix_ns(),
+            sessions: Mutex::default(),
+            places: AtomicUsize::new(0),
+            next_session: AtomicU64::new(1),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// A number no session of this process had.
+    pub fn next_session_id(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What this endpoint serves.
+    pub fn scopes(&self) -> ScopeSet {
+        self.hub.scopes()
+    }
+
+    /// Sessions now, those in the middle of their handshake included.
+    pub fn clients(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    /// Reserves a place for a client; `None` when all are taken. It is free again when dropped.
+    pub fn reserve(self: &Arc<Self>) -> Option<Place> {
+        let taken = self
+            .places
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.max_clients).then_some(n + 1));
+        taken.ok().map(|_| Place(self.clone()))
+    }
+
+    /// Lists a session until the guard is dropped.
+    pub fn register(self: &Arc<Self>, info: Arc<SessionInfo>) -> Registered {
+        let id = info.id;
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, info);
+        Registered(self.clone(), id)
+    }
+
+    /// The sessions, by number.
+    pub fn sessions(&self) -> Vec<Arc<SessionInfo>> {
+        let mut sessions: Vec<_> =
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        sessions.sort_by_key(|session| session.id);
+        sessions
+    }
+
+    /// Turns true when the endpoint stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Tells every session to end.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Engages or releases the emergency stop: latched on disk, published by every endpoint.
+    pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
+        self.estop.command(id, engage, reason)
+    }
+
+    /// Counters, running sessions included.
+    pub fn counter_document(&self) -> CounterDocument {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let running: Vec<_> = self.sessions().iter().map(|session| session.outbox().stats()).collect();
+        CounterDocument {
+            connections: get(&self.counters.connections),
+            refused_full: get(&self.counters.refused_full),
+            bad_input: get(&self.counters.bad_input),
+            samples: self.hub.source().1,
+            ingress_dropped: self.ingress.dropped(),
+            delivered: get(&self.counters.delivered) + running.iter().map(|stats| stats.sent).sum::<u64>(),
+            dropped: get(&self.counters.dropped) + running.iter().map(|stats| stats.dropped).sum::<u64>(),
+        }
+    }
+}
+
+/// A reserved place; see [`Endpoint::reserve`].
+pub struct Place(Arc<Endpoint>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A listed session; see [`Endpoint::register`].
+pub struct Registered(Arc<Endpoint>, u64);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}

@@ -1,0 +1,191 @@
+//! From the ingress to the outboxes: remember, encode once per dialect, hand the bytes out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::native::{FLAG_STORED, SampleHeader, TopicInfo};
+use roverline_protocol::{Delivery, limits};
+
+use super::ingress::{Ingress, Item};
+use super::subscription::Subscriber;
+use super::topic::Topic;
+use super::{Hub, HubState};
+use crate::dialect::{frame, native, plain};
+use crate::session::Outbox;
+use crate::source::{RawSample, SourceState, TopicDecl, TopicKey};
+
+/// In which form a session takes samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Binary header and CDR.
+    Native,
+    /// One JSON object.
+    PlainJson,
+}
+
+/// A sample's frames, each made when the first session asks for it.
+pub struct Encoder<'a> {
+    topic: &'a TopicInfo,
+    plan: Option<&'a roverline_schema::Plan>,
+    sample: &'a RawSample,
+    stored: bool,
+    native: Option<Bytes>,
+    plain: Option<Bytes>,
+}
+
+impl<'a> Encoder<'a> {
+    /// Nothing is encoded yet.
+    pub fn new(
+        topic: &'a TopicInfo,
+        plan: Option<&'a roverline_schema::Plan>,
+        sample: &'a RawSample,
+        stored: bool,
+    ) -> Self {
+        Encoder { topic, plan, sample, stored, native: None, plain: None }
+    }
+
+    /// The WebSocket frame in this encoding.
+    pub fn frame(&mut self, encoding: Encoding) -> Bytes {
+        let Encoder { topic, plan, sample, stored, native, plain } = self;
+        match encoding {
+            Encoding::Native => native.get_or_insert_with(|| native_frame(topic.id, sample, *stored)),
+            Encoding::PlainJson => plain.get_or_insert_with(|| plain::sample_frame(topic, *plan, sample)),
+        }
+        .clone()
+    }
+}
+
+fn native_frame(topic: u32, sample: &RawSample, stored: bool) -> Bytes {
+    let header = SampleHeader {
+        flags: if stored { FLAG_STORED } else { 0 },
+        topic,
+        id: sample.id,
+        source_time_ns: sample.source_time_ns,
+        receive_time_ns: sample.receive_time_ns,
+    };
+    frame::binary(&[&header.to_bytes(), &sample.payload])
+}
+
+fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
+    let announcement = native::topics_frame(up, down);
+    for subscriber in state.subscribers.values().filter(|s| s.encoding == Encoding::Native) {
+        subscriber.outbox.control(announcement.clone());
+    }
+}
+
+fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes) {
+    match topic.delivery {
+        Delivery::Latest => outbox.latest(topic.id, topic.priority, frame),
+        Delivery::Every => outbox.every(topic.id, topic.priority, frame),
+    }
+}
+
+impl Hub {
+    /// Drains the ingress for ever. Yields between batches so that sessions get their turn.
+    pub async fn run(&self, ingress: &Ingress) {
+        let mut batch = Vec::with_capacity(64);
+        loop {
+            ingress.take(&mut batch, 64).await;
+            let now = crate::clock::monotonic();
+            for item in batch.drain(..) {
+                self.handle(ingress, item, now);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes in one item at `now` (monotonic).
+    pub fn handle(&self, ingress: &Ingress, item: Item, now: Duration) {
+        match item {
+            Item::Sample(key, sample) => self.sample(key, &sample, now),
+            Item::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
+            Item::TopicDown(key) => {
+                let mut state = self.lock();
+                if state.topics.remove(&key.0).is_some() {
+                    tell_topics(&state, Vec::new(), vec![key.0]);
+                }
+            }
+            Item::Nodes(nodes) => self.lock().nodes = nodes,
+            Item::State(source) => {
+                if let SourceState::Failed(why) = &source {
+                    tracing::error!("source failed: {why}");
+                }
+                self.lock().source = source;
+            }
+        }
+    }
+
+    fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
+        let route = ingress.routing().route(&decl.name, &decl.type_name);
+        if !route.scopes.intersects(self.scopes()) {
+            return; // the source should have known; the hub is the one who enforces
+        }
+        if let Some(schema) = decl.schema.as_ref().filter(|schema| schema.encoding == "ros2msg") {
+            if schema.text.len() > limits::SCHEMA_TEXT_BYTES {
+                tracing::warn!(topic = decl.name, "definition is too long, ignored");
+            } else if let Err(error) = self.registry().add(&decl.type_name, &schema.text) {
+                tracing::warn!(topic = decl.name, %error, "definition from the source is not usable");
+            }
+        }
+        let plan = self.registry().plan(&decl.type_name);
+        if let Err(error) = &plan {
+            tracing::info!(topic = decl.name, r#type = decl.type_name, %error, "type unknown: forwarded raw");
+        }
+        let mut topic = Topic::new(key.0, decl, route, plan.ok());
+        let mut state = self.lock();
+        let HubState { topics, subscribers, .. } = &mut *state;
+        if let Some(old) = topics.remove(&key.0) {
+            topic.inherit(old);
+        }
+        let announcement = native::topics_frame(vec![topic.info.clone()], Vec::new());
+        for (&id, subscriber) in subscribers.iter() {
+            if subscriber.encoding == Encoding::Native {
+                subscriber.outbox.control(announcement.clone());
+            }
+            self.connect(&mut topic, id, subscriber);
+        }
+        topics.insert(key.0, topic);
+    }
+
+    fn sample(&self, key: TopicKey, sample: &RawSample, now: Duration) {
+        let mut state = self.lock();
+        state.samples += 1;
+        state.newest_at = Some(now);
+        let HubState { topics, subscribers, .. } = &mut *state;
+        let Some(topic) = topics.get_mut(&key.0) else { return };
+        topic.remember(sample, now);
+        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, false);
+        for (id, throttle) in &mut topic.subscribers {
+            if let Some(subscriber) = subscribers.get(id)
+                && throttle.pass(sample, now)
+            {
+                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+            }
+        }
+    }
+
+    pub(super) fn send_stored(&self, topic: &Topic, subscriber: &Subscriber, sample: &RawSample) {
+        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, true);
+        let frame = encoder.frame(subscriber.encoding);
+        if topic.info.latched {
+            // Several writers may each have latched one: none may replace another.
+            subscriber.outbox.every(topic.info.id, topic.info.priority, frame);
+        } else {
+            send(&topic.info, &subscriber.outbox, frame);
+        }
+    }
+
+    /// Sends what throttles hold back and whose time has come.
+    pub fn flush_throttled(&self, now: Duration) {
+        let mut state = self.lock();
+        let HubState { topics, subscribers, .. } = &mut *state;
+        for topic in topics.values_mut() {
+            for (id, throttle) in &mut topic.subscribers {
+                if let (Some(sample), Some(subscriber)) = (throttle.due(now), subscribers.get(id)) {
+                    let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, false);
+                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Between a source's thread and the hub's task: a bounded queue that never makes the source wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use roverline_protocol::{Routing, ScopeSet, limits};
+use tokio::sync::Notify;
+
+use crate::source::{NodeInfo, RawSample, Sink, SourceState, TopicDecl, TopicKey};
+
+/// What a source told.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A topic appeared or changed.
+    TopicUp(TopicKey, TopicDecl),
+    /// A topic went.
+    TopicDown(TopicKey),
+    /// A message.
+    Sample(TopicKey, RawSample),
+    /// The graph's nodes.
+    Nodes(Vec<NodeInfo>),
+    /// The source's state.
+    State(SourceState),
+}
+
+/// The [`Sink`] that feeds a hub.
+pub struct Ingress {
+    routing: Arc<Routing>,
+    scopes: ScopeSet,
+    queue: Mutex<Queue>,
+    notify: Notify,
+    has_listener: AtomicBool,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    samples: usize,
+    bytes: usize,
+    known: HashMap<String, (TopicKey, TopicDecl)>,
+    next_key: u32,
+}
+
+impl Ingress {
+    /// An empty queue for an endpoint of these scopes.
+    pub fn new(routing: Arc<Routing>, scopes: ScopeSet) -> Arc<Ingress> {
+        Arc::new(Ingress {
+            routing,
+            scopes,
+            queue: Mutex::default(),
+            notify: Notify::new(),
+            has_listener: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// The table that decides a topic's scopes.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
+    /// Tells the source that somebody listens.
+    pub fn listener_arrived(&self) {
+        self.has_listener.store(true, Ordering::Relaxed);
+    }
+
+    /// Samples that were lost here because the hub was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is something, then takes up to `max` items into `batch`.
+    pub async fn take(&self, batch: &mut Vec<Item>, max: usize) {
+        loop {
+            let notified = self.notify.notified();
+            {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let n = queue.items.len().min(max);
+                if n > 0 {
+                    batch.extend(queue.items.drain(..n));
+                    for item in &batch[batch.len() - n..] {
+                        if let Item::Sample(_, sample) = item {
+                            queue.samples -= 1;
+                            queue.bytes -= sample.payload.len();
+                        }
+                    }
+                    return;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    fn push(&self, item: Item) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Item::Sample(_, sample) = &item {
+            queue.samples += 1;
+            queue.bytes += sample.payload.len();
+        }
+        queue.items.push_back(item);
+        while queue.samples > limits::INGRESS_SAMPLES || queue.bytes > limits::INGRESS_BYTES {
+            if !queue.drop_oldest_sample() {
+                break;
+            }
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(queue);
+        self.notify.notify_one();
+    }
+}
+
+impl Queue {
+    fn drop_oldest_sample(&mut self) -> bool {
+        // Everything but samples is rare, so the oldest sample is at or near the front.
+        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Sample(..))) else {
+            return false;
+        };
+        if let Some(Item::Sample(_, sample)) = self.items.remove(at) {
+            self.samples -= 1;
+            self.bytes -= sample.payload.len();
+        }
+        true
+    }
+}
+
+impl Sink for Ingress {
+    fn wants(&self, name: &str, type_name: &str) -> bool {
+        self.routing.route(name, type_name).scopes.intersects(self.scopes)
+    }
+
+    fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
+        if decl.name.len() > limits::TOPIC_NAME_CHARS || !self.wants(&decl.name, &decl.type_name) {
+            return None;
+        }
+        let key = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            match queue.known.get(&decl.name) {
+                Some((key, known)) if *known == decl => return Some(*key),
+                Some((key, _)) => *key,
+                None if queue.known.len() >= limits::TOPICS => return None,
+                None => {
+                    queue.next_key += 1;
+                    TopicKey(queue.next_key)
+                }
+            }
+        };
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .known
+            .insert(decl.name.clone(), (key, decl.clone()));
+        self.push(Item::TopicUp(key, decl));
+        Some(key)
+    }
+
+    fn topic_down(&self, key: TopicKey) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).known.retain(|_, (known, _)| *known != key);
+        self.push(Item::TopicDown(key));
+    }
+
+    fn sample(&self, key: TopicKey, sample: RawSample) {
+        self.push(Item::Sample(key, sample));
+    }
+
+    fn nodes(&self, mut nodes: Vec<NodeInfo>) {
+        nodes.truncate(limits::NODES);
+        self.push(Item::Nodes(nodes));
+    }
+
+    fn state(&self, state: SourceState) {
+        self.push(Item::State(state));
+    }
+
+    fn has_listener(&self) -> bool {
+        self.has_listener.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roverline_protocol::{SampleId, Tier};
+
+    use super::*;
+    use crate::source::Qos;
+
+    fn decl(name: &str, type_name: &str) -> TopicDecl {
+        TopicDecl { name: name.into(), type_name: type_name.into(), qos: Qos::default(), schema: None }
+    }
+
+    fn sample(seq: u64, bytes: usize) -> RawSample {
+        RawSample {
+            id: SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::from(vec![0; bytes]),
+        }
+    }
+
+    #[tokio::test]
+    async fn scopes_are_enforced_and_a_flood_drops_the_oldest() {
+        let ingress = Ingress::new(Arc::new(Routing::default()), Tier::Secondary.scopes());
+        assert_eq!(ingress.topic_up(decl("/imu/data", "sensor_msgs/msg/Imu")), None);
+        let key = ingress.topic_up(decl("/mission/status", "std_msgs/msg/String")).unwrap();
+        assert_eq!(ingress.topic_up(decl("/mission/status", "std_msgs/msg/String")), Some(key));
+        for seq in 0..limits::INGRESS_SAMPLES as u64 + 10 {
+            ingress.sample(key, sample(seq, 8));
+        }
+        assert_eq!(ingress.dropped(), 10);
+        let mut batch = Vec::new();
+        ingress.take(&mut batch, usize::MAX).await;
+        assert!(matches!(batch[0], Item::TopicUp(..)));
+        assert!(matches!(&batch[1], Item::Sample(_, sample) if sample.id.seq == 10));
+        for seq in 0..10 {
+            ingress.sample(key, sample(seq, limits::INGRESS_BYTES / 4));
+        }
+        assert_eq!(ingress.dropped(), 16);
+    }
+}

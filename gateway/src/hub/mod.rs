@@ -1,0 +1,91 @@
+//! The hub: latest values, latched values, and fan-out to the sessions whose subscriptions match.
+//!
+//! Sources fill the [`Ingress`] from their threads; one task on the endpoint's runtime drains it
+//! into [`Hub::handle`]. A sample is encoded at most once per dialect, and the bytes are shared.
+
+mod fanout;
+mod ingress;
+mod subscription;
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use roverline_protocol::ScopeSet;
+use roverline_protocol::native::TopicInfo;
+use roverline_schema::Registry;
+
+pub use fanout::{Encoder, Encoding};
+pub use ingress::{Ingress, Item};
+pub use subscription::{Subscriber, SubscriberId};
+pub use topic::{Latest, Topic};
+
+use crate::source::{NodeInfo, SourceState};
+
+/// Everything one endpoint knows of the rover.
+pub struct Hub {
+    state: Mutex<HubState>,
+    registry: Registry,
+    scopes: ScopeSet,
+}
+
+pub(crate) struct HubState {
+    pub(crate) topics: HashMap<u32, Topic>,
+    pub(crate) subscribers: HashMap<SubscriberId, Subscriber>,
+    pub(crate) nodes: Vec<NodeInfo>,
+    pub(crate) source: SourceState,
+    pub(crate) samples: u64,
+    pub(crate) newest_at: Option<std::time::Duration>,
+}
+
+impl Hub {
+    /// An empty hub that serves `scopes` and decodes with `registry`.
+    pub fn new(scopes: ScopeSet, registry: Registry) -> Arc<Hub> {
+        let state = HubState {
+            topics: HashMap::new(),
+            subscribers: HashMap::new(),
+            nodes: Vec::new(),
+            source: SourceState::Starting,
+            samples: 0,
+            newest_at: None,
+        };
+        Arc::new(Hub { state: Mutex::new(state), registry, scopes })
+    }
+
+    /// Message definitions.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What this endpoint serves.
+    pub fn scopes(&self) -> ScopeSet {
+        self.scopes
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HubState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topics in scope, by name.
+    pub fn topic_infos(&self) -> Vec<TopicInfo> {
+        let mut infos: Vec<TopicInfo> = self.lock().topics.values().map(|topic| topic.info.clone()).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    /// Runs `read` on the topics while they cannot change.
+    pub fn with_topics<R>(&self, read: impl FnOnce(&mut dyn Iterator<Item = &mut Topic>) -> R) -> R {
+        read(&mut self.lock().topics.values_mut())
+    }
+
+    /// The ROS nodes now known.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.lock().nodes.clone()
+    }
+
+    /// The source's state, how many samples it gave, and when the newest came (monotonic).
+    pub fn source(&self) -> (SourceState, u64, Option<std::time::Duration>) {
+        let state = self.lock();
+        (state.source.clone(), state.samples, state.newest_at)
+    }
+}

@@ -1,0 +1,200 @@
+//! Who listens to what: topic globs with rates, matched when they are made and when topics appear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use roverline_protocol::limits;
+use roverline_protocol::routing::topic_glob;
+
+use super::fanout::Encoding;
+use super::topic::Topic;
+use super::{Hub, HubState};
+use crate::session::Outbox;
+use crate::source::RawSample;
+
+/// A session's number in this process.
+pub type SubscriberId = u64;
+
+/// A session as the hub sees it.
+pub struct Subscriber {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) encoding: Encoding,
+    patterns: Vec<Pattern>,
+}
+
+struct Pattern {
+    text: String,
+    glob: GlobMatcher,
+    interval: Option<Duration>,
+}
+
+/// Why a subscription was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// Not a glob.
+    #[error("'{0}' is not a topic pattern: {1}")]
+    Pattern(String, String),
+    /// Too many.
+    #[error("a session may have {} subscriptions", limits::PATTERNS_PER_SESSION)]
+    TooMany,
+    /// Not a rate.
+    #[error("max_rate_hz must be greater than 0 and at most 10000")]
+    Rate,
+}
+
+/// Lets a sample through at most once per interval; the newest that was held back goes out when the
+/// interval has passed.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    pub(crate) interval: Option<Duration>,
+    next: Duration,
+    pub(crate) held: Option<RawSample>,
+}
+
+impl Throttle {
+    /// Whether `sample` goes out now; otherwise it is held.
+    pub(crate) fn pass(&mut self, sample: &RawSample, now: Duration) -> bool {
+        let Some(interval) = self.interval else { return true };
+        if now < self.next {
+            self.held = Some(sample.clone());
+            return false;
+        }
+        self.next = (self.next + interval).max(now);
+        self.held = None;
+        true
+    }
+
+    /// The held sample, if its time has come.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<RawSample> {
+        let interval = self.interval?;
+        if self.held.is_none() || now < self.next {
+            return None;
+        }
+        self.next = now + interval;
+        self.held.take()
+    }
+}
+
+impl Hub {
+    /// Adds a session without subscriptions. It hears of topics from now on.
+    pub fn attach(&self, id: SubscriberId, outbox: Arc<Outbox>, encoding: Encoding) {
+        self.lock().subscribers.insert(id, Subscriber { outbox, encoding, patterns: Vec::new() });
+    }
+
+    /// Takes a session out.
+    pub fn detach(&self, id: SubscriberId) {
+        let mut state = self.lock();
+        state.subscribers.remove(&id);
+        for topic in state.topics.values_mut() {
+            topic.subscribers.retain(|(subscriber, _)| *subscriber != id);
+        }
+    }
+
+    /// Adds subscriptions (all or none) and sends what is stored of newly matched topics; returns
+    /// how many topics the patterns match now.
+    pub fn subscribe(
+        &self,
+        id: SubscriberId,
+        patterns: &[String],
+        max_rate_hz: Option<f64>,
+    ) -> Result<usize, SubscribeError> {
+        if max_rate_hz.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
+            return Err(SubscribeError::Rate);
+        }
+        let interval = max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
+        let new = patterns.iter().map(|text| compile(text, interval)).collect::<Result<Vec<_>, _>>()?;
+        let mut state = self.lock();
+        let HubState { topics, subscribers, .. } = &mut *state;
+        let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(0) };
+        for pattern in new {
+            subscriber.patterns.retain(|old| old.text != pattern.text);
+            subscriber.patterns.push(pattern);
+        }
+        if subscriber.patterns.len() > limits::PATTERNS_PER_SESSION {
+            let keep = limits::PATTERNS_PER_SESSION;
+            subscriber.patterns.truncate(keep);
+            return Err(SubscribeError::TooMany);
+        }
+        let mut matching = 0;
+        for topic in topics.values_mut() {
+            matching += usize::from(patterns.iter().any(|text| {
+                subscriber.patterns.iter().any(|p| p.text == *text && p.glob.is_match(&topic.info.name))
+            }));
+            self.connect(topic, id, subscriber);
+        }
+        Ok(matching)
+    }
+
+    /// Takes subscriptions back; unknown ones are ignored.
+    pub fn unsubscribe(&self, id: SubscriberId, patterns: &[String]) {
+        let mut state = self.lock();
+        let HubState { topics, subscribers, .. } = &mut *state;
+        let Some(subscriber) = subscribers.get_mut(&id) else { return };
+        subscriber.patterns.retain(|pattern| !patterns.contains(&pattern.text));
+        for topic in topics.values_mut() {
+            if subscriber.wish(&topic.info.name).is_none() {
+                topic.subscribers.retain(|(other, _)| *other != id);
+            } else {
+                self.connect(topic, id, subscriber);
+            }
+        }
+    }
+
+    /// Makes the topic's subscriber list agree with the subscriber's patterns.
+    pub(super) fn connect(&self, topic: &mut Topic, id: SubscriberId, subscriber: &Subscriber) {
+        let Some(interval) = subscriber.wish(&topic.info.name) else { return };
+        let own = topic.route.max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
+        let interval = interval.into_iter().chain(own).max();
+        if let Some((_, throttle)) = topic.subscribers.iter_mut().find(|(other, _)| *other == id) {
+            throttle.interval = interval;
+            return;
+        }
+        topic.subscribers.push((id, Throttle { interval, ..Throttle::default() }));
+        for sample in topic.stored() {
+            self.send_stored(topic, subscriber, &sample);
+        }
+    }
+}
+
+impl Subscriber {
+    /// The shortest interval any matching pattern asks for; `None` when none matches.
+    fn wish(&self, topic: &str) -> Option<Option<Duration>> {
+        let matching = self.patterns.iter().filter(|pattern| pattern.glob.is_match(topic));
+        matching.map(|pattern| pattern.interval).min()
+    }
+}
+
+fn compile(text: &str, interval: Option<Duration>) -> Result<Pattern, SubscribeError> {
+    let refuse = |why: String| SubscribeError::Pattern(text.chars().take(64).collect(), why);
+    if text.is_empty() || text.len() > limits::TOPIC_NAME_CHARS {
+        return Err(refuse(format!("it must have 1 to {} characters", limits::TOPIC_NAME_CHARS)));
+    }
+    Ok(Pattern { text: text.to_owned(), glob: topic_glob(text).map_err(refuse)?, interval })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_throttle_keeps_the_trailing_value() {
+        let sample = |seq| RawSample {
+            id: roverline_protocol::SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::new(),
+        };
+        let at = Duration::from_millis;
+        let mut throttle = Throttle { interval: Some(at(100)), ..Throttle::default() };
+        assert!(throttle.pass(&sample(1), at(0)));
+        assert!(!throttle.pass(&sample(2), at(10)));
+        assert!(!throttle.pass(&sample(3), at(50)));
+        assert!(throttle.due(at(99)).is_none());
+        assert_eq!(throttle.due(at(100)).unwrap().id.seq, 3);
+        assert!(throttle.due(at(300)).is_none());
+        assert!(throttle.pass(&sample(4), at(300)));
+    }
+}

@@ -1,0 +1,98 @@
+//! One topic as the hub keeps it: its declaration, its newest samples, its rate, its subscribers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use roverline_protocol::native::TopicInfo;
+use roverline_protocol::rate::RateMeter;
+use roverline_protocol::{Guid, Route, limits};
+use roverline_schema::Plan;
+
+use super::SubscriberId;
+use super::subscription::Throttle;
+use crate::source::{Qos, RawSample, TopicDecl};
+
+/// A sample kept because it is the newest, and when it came (monotonic).
+#[derive(Clone, Debug)]
+pub struct Latest {
+    /// The sample.
+    pub sample: RawSample,
+    /// When it came.
+    pub at: std::time::Duration,
+}
+
+/// A topic in scope.
+pub struct Topic {
+    /// What clients are told of it.
+    pub info: TopicInfo,
+    /// Where the routing table put it.
+    pub route: Route,
+    /// What its publishers offer.
+    pub qos: Qos,
+    /// How to decode it; `None` when its type is not known.
+    pub plan: Option<Arc<Plan>>,
+    /// How many samples and bytes came, and how fast.
+    pub meter: RateMeter,
+    /// The newest sample.
+    pub latest: Option<Latest>,
+    latched: HashMap<Guid, Latest>,
+    pub(crate) subscribers: Vec<(SubscriberId, Throttle)>,
+}
+
+impl Topic {
+    pub(crate) fn new(id: u32, decl: &TopicDecl, route: Route, plan: Option<Arc<Plan>>) -> Topic {
+        Topic {
+            info: TopicInfo {
+                id,
+                name: decl.name.clone(),
+                type_name: decl.type_name.clone(),
+                scopes: route.scopes,
+                priority: route.priority,
+                delivery: route.delivery,
+                latched: decl.qos.transient_local,
+            },
+            route,
+            qos: decl.qos,
+            plan,
+            meter: RateMeter::default(),
+            latest: None,
+            latched: HashMap::new(),
+            subscribers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn remember(&mut self, sample: &RawSample, now: std::time::Duration) {
+        let latest = Latest { sample: sample.clone(), at: now };
+        if self.qos.transient_local
+            && (self.latched.len() < limits::LATCHED_SAMPLES_PER_TOPIC
+                || self.latched.contains_key(&sample.id.source))
+        {
+            self.latched.insert(sample.id.source, latest.clone());
+        }
+        self.meter.count(now, sample.payload.len());
+        self.latest = Some(latest);
+    }
+
+    /// What a late subscriber is given: of a latched topic the last sample of every writer, of any
+    /// other topic the newest sample.
+    pub(crate) fn stored(&self) -> Vec<RawSample> {
+        if self.qos.transient_local && !self.latched.is_empty() {
+            let mut stored: Vec<_> = self.latched.values().map(|latest| latest.sample.clone()).collect();
+            stored.sort_by_key(|sample| sample.receive_time_ns);
+            return stored;
+        }
+        self.latest.iter().map(|latest| latest.sample.clone()).collect()
+    }
+}
+
+impl Topic {
+    /// A topic that was declared anew keeps what it had received.
+    pub(crate) fn inherit(&mut self, old: Topic) {
+        if old.info.type_name == self.info.type_name {
+            self.meter = old.meter;
+            self.latest = old.latest;
+            self.latched = old.latched;
+            self.subscribers = old.subscribers;
+        }
+    }
+}

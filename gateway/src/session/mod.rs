@@ -1,0 +1,133 @@
+//! One client: its outbox, the task that writes it, and the task that reads what the client says.
+
+mod outbox;
+mod reader;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use roverline_protocol::documents::SessionDocument;
+use tokio::net::TcpStream;
+
+pub use outbox::{Outbox, OutboxStats};
+pub use reader::Inbound;
+
+use crate::dialect::Dialect;
+use crate::endpoint::Endpoint;
+
+/// A client's connection after its WebSocket handshake.
+pub struct Accepted {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What the client sent behind its request.
+    pub read_ahead: Bytes,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Whether it may only look: its `Origin` is a page that is not ours.
+    pub observer_only: bool,
+}
+
+/// What the endpoint's lists show of a session.
+pub struct SessionInfo {
+    /// Its number in this process.
+    pub id: u64,
+    peer: SocketAddr,
+    dialect: Dialect,
+    client: Mutex<String>,
+    outbox: Arc<Outbox>,
+    /// Messages received from the client.
+    pub received: AtomicU64,
+}
+
+impl SessionInfo {
+    /// What the client calls itself; bounded.
+    pub fn set_client(&self, name: &str) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = name.chars().take(64).collect();
+    }
+
+    /// Its outbox.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// As `/status` shows it.
+    pub fn document(&self) -> SessionDocument {
+        let stats = self.outbox.stats();
+        SessionDocument {
+            id: self.id,
+            peer: self.peer.to_string(),
+            dialect: self.dialect.name().to_owned(),
+            client: self.client.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            sent: stats.sent,
+            sent_bytes: stats.sent_bytes,
+            dropped: stats.dropped,
+            queued_bytes: stats.queued_bytes,
+        }
+    }
+}
+
+/// Serves one client until either side ends it. Removes every trace of it at the end.
+pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
+    let Accepted { stream, read_ahead, peer, dialect, observer_only } = accepted;
+    let outbox = Outbox::new();
+    let info = Arc::new(SessionInfo {
+        id: endpoint.next_session_id(),
+        peer,
+        dialect,
+        client: Mutex::default(),
+        outbox: outbox.clone(),
+        received: AtomicU64::new(0),
+    });
+    let _registered = endpoint.register(info.clone());
+    tracing::info!(session = info.id, %peer, dialect = dialect.name(), "client connected");
+    let (read, write) = stream.into_split();
+    let writing = tokio::spawn(writer::run(write, outbox.clone()));
+    let inbound = Inbound::new(read, read_ahead, outbox.clone()).await;
+    let context = Context { endpoint: endpoint.clone(), info: info.clone(), observer_only };
+    let why = match dialect {
+        Dialect::Native => crate::dialect::native::serve(&context, inbound).await,
+        Dialect::Plain => crate::dialect::plain::serve(&context, inbound).await,
+    };
+    endpoint.hub.detach(info.id);
+    outbox.close(why.code, &why.reason);
+    // The writer ends when the close frame is out, or gives up by its own time limit.
+    let _ = writing.await;
+    let stats = outbox.stats();
+    endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
+    endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);
+    tracing::info!(
+        session = info.id, %peer, code = why.code, reason = why.reason,
+        sent = stats.sent, dropped = stats.dropped, "client gone"
+    );
+}
+
+/// What a dialect may use while it serves a session.
+pub struct Context {
+    /// The endpoint that serves.
+    pub endpoint: Arc<Endpoint>,
+    /// This session.
+    pub info: Arc<SessionInfo>,
+    /// It may only look.
+    pub observer_only: bool,
+}
+
+/// Why a session ends: a close code (RFC 6455, section 7.4.1) and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The close code.
+    pub code: u16,
+    /// Why, at most 123 bytes of it are sent.
+    pub reason: String,
+}
+
+impl Ending {
+    /// An ending of this code for this reason.
+    pub fn new(code: u16, reason: impl Into<String>) -> Ending {
+        Ending { code, reason: reason.into() }
+    }
+}

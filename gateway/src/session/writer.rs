@@ -1,0 +1,71 @@
+//! The task that writes one client's socket: whole batches, gathered, with a limit on waiting.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use roverline_protocol::limits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
+
+use super::outbox::{After, Outbox};
+
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Writes until the outbox is closed, the client is gone, or it has read nothing for too long.
+pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
+    let mut batch = Vec::with_capacity(64);
+    loop {
+        let after = outbox.take(&mut batch, BATCH_BYTES).await;
+        if after == After::Abort {
+            tracing::warn!("a client does not take its answers: cut off");
+            break;
+        }
+        let patience = match after {
+            After::Close => Duration::from_millis(500),
+            _ => Duration::from_millis(limits::CLIENT_STALL_MS),
+        };
+        match write_batch(&mut socket, &mut batch, patience).await {
+            Ok(()) if after == After::Continue => {}
+            _ => break,
+        }
+    }
+    let _ = timeout(Duration::from_millis(500), socket.shutdown()).await;
+    outbox.ended.notify_one();
+}
+
+/// `patience` bounds each wait for the socket to take anything at all.
+async fn write_batch(
+    socket: &mut OwnedWriteHalf,
+    batch: &mut Vec<Bytes>,
+    patience: Duration,
+) -> std::io::Result<()> {
+    let mut first = 0;
+    while first < batch.len() {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let n = slices.len().min(batch.len() - first);
+        for (slice, frame) in slices.iter_mut().zip(&batch[first..first + n]) {
+            *slice = IoSlice::new(frame);
+        }
+        let mut written = match socket.try_write_vectored(&slices[..n]) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                timeout(patience, socket.writable()).await??;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        while first < batch.len() && written >= batch[first].len() {
+            written -= batch[first].len();
+            first += 1;
+        }
+        if written > 0 {
+            batch[first].advance(written);
+        }
+    }
+    batch.clear();
+    Ok(())
+}

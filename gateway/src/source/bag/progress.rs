@@ -1,0 +1,68 @@
+//! One line on stderr for somebody who watches a terminal, and nothing for anybody else.
+
+use std::io::{IsTerminal, Write};
+
+/// Nanoseconds between two updates: four a second are enough to see it move.
+const INTERVAL_NS: i64 = 250_000_000;
+
+/// Writes the line, when it is wanted and there is a terminal.
+pub(super) struct Progress {
+    on: bool,
+    last: Option<i64>,
+}
+
+impl Progress {
+    pub(super) fn new(wanted: bool) -> Progress {
+        Progress { on: wanted && std::io::stderr().is_terminal(), last: None }
+    }
+
+    /// Rewrites the line unless that was done within the interval.
+    pub(super) fn update(&mut self, now: i64, position: i64, total: Option<i64>, messages: u64) {
+        if !self.on || self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL_NS) {
+            return;
+        }
+        self.last = Some(now);
+        self.write(&format!("\r{}\x1b[K", line(position, total, messages)));
+    }
+
+    /// Writes the final figures and leaves the line.
+    pub(super) fn finish(&mut self, position: i64, total: Option<i64>, messages: u64) {
+        if self.on && self.last.is_some() {
+            self.write(&format!("\r{}\x1b[K\n", line(position, total, messages)));
+            self.on = false;
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        let mut stderr = std::io::stderr();
+        // A terminal that went away is no reason to stop playing.
+        if stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).is_err() {
+            self.on = false;
+        }
+    }
+}
+
+/// `12.3 / 184.3 s    6.7 %  1234 msgs`
+fn line(position: i64, total: Option<i64>, messages: u64) -> String {
+    let position = position as f64 / 1e9;
+    match total {
+        Some(total) if total > 0 => {
+            let total = total as f64 / 1e9;
+            let percent = (100.0 * position / total).clamp(0.0, 100.0);
+            format!("{position:.1} / {total:.1} s  {percent:5.1} %  {messages} msgs")
+        }
+        _ => format!("{position:.1} s  {messages} msgs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_where_it_is() {
+        assert_eq!(line(12_300_000_000, Some(184_300_000_000), 1234), "12.3 / 184.3 s    6.7 %  1234 msgs");
+        assert_eq!(line(2_000_000_000, None, 5), "2.0 s  5 msgs");
+        assert_eq!(line(0, Some(0), 1), "0.0 s  1 msgs");
+    }
+}

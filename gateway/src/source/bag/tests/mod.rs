@@ -1,0 +1,8 @@
+//! The source as its users see it: files on disk in, samples out.
+
+mod damage;
+mod db3;
+mod mcap;
+mod playing;
+mod real;
+mod support;

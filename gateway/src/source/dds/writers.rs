@@ -1,0 +1,212 @@
+//! The writers of a participant, made on demand and kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use roverline_protocol::{Guid, SampleId};
+use rustdds::dds::WriteError;
+use rustdds::mio1::Waker;
+use rustdds::no_key::DataWriter;
+use rustdds::rpc::SampleIdentity;
+use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilder};
+
+use super::announce::open;
+use super::catalog::Offer;
+use super::names::{dds_topic, dds_type};
+use super::raw::{Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
+use crate::source::{PublishError, Qos, RawSample};
+
+/// Writers beyond this are refused: a client could otherwise make one per message.
+const MAX_WRITERS: usize = 256;
+/// Warnings about messages that could not be sent come at most this often.
+const WARN_GAP: Duration = Duration::from_secs(5);
+
+/// Our own messages that wait to be handed to the reading side.
+const MAX_ECHO: usize = 256;
+
+/// What the reading side needs to know of our own writers. Discovery does not list them, and whether
+/// a participant hears itself depends on the network; so the writing side says what it wrote, and
+/// this endpoint's clients see it under the identity that every other endpoint sees.
+#[derive(Default)]
+pub(super) struct Own {
+    state: Mutex<OwnState>,
+    waker: OnceLock<Waker>,
+}
+
+#[derive(Default)]
+struct OwnState {
+    offers: Vec<Offer>,
+    offers_changed: bool,
+    echo: VecDeque<(String, RawSample)>,
+}
+
+impl Own {
+    /// Whom to wake; without anybody, nothing is kept.
+    pub(super) fn wake_with(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// Our writers as any other participant sees them.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        self.lock().offers.clone()
+    }
+
+    /// Their ids.
+    pub(super) fn ids(&self) -> Vec<GUID> {
+        self.lock().offers.iter().map(|offer| offer.writer).collect()
+    }
+
+    /// Whether there are other writers than before, and what was written.
+    pub(super) fn news(&self) -> (bool, VecDeque<(String, RawSample)>) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
+    }
+
+    fn replaced(&self, gone: Option<GUID>, offer: Offer) {
+        let mut state = self.lock();
+        state.offers.retain(|known| Some(known.writer) != gone);
+        state.offers.push(offer);
+        state.offers_changed = true;
+        drop(state);
+        self.wake();
+    }
+
+    fn wrote(&self, topic: String, id: SampleIdentity, payload: Bytes, source_time_ns: i64) {
+        if self.waker.get().is_none() {
+            return;
+        }
+        let source = Guid(id.writer_guid.to_bytes());
+        let seq = u64::try_from(i64::from(id.sequence_number)).unwrap_or(0);
+        let id = SampleId { source, seq };
+        let receive_time_ns = nanoseconds(Timestamp::now());
+        let mut state = self.lock();
+        if state.echo.len() == MAX_ECHO {
+            state.echo.pop_front();
+        }
+        state.echo.push_back((topic, RawSample { id, source_time_ns, receive_time_ns, payload }));
+        drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(Err(error)) = self.waker.get().map(Waker::wake) {
+            tracing::debug!("the reading thread was not woken: {error}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OwnState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message on its way out.
+pub(super) struct Outgoing {
+    pub(super) topic: String,
+    pub(super) type_name: String,
+    pub(super) qos: Qos,
+    /// `None` only opens the writer, so that subscribers can find it before the first message.
+    pub(super) payload: Option<Bytes>,
+    /// 0 for now.
+    pub(super) source_time_ns: i64,
+}
+
+impl Outgoing {
+    /// Refuses what could not be published, in words for whoever sent it.
+    pub(super) fn check(&self) -> Result<(), PublishError> {
+        let problem = if dds_topic(&self.topic).is_none() {
+            format!("{:?} is not a ROS topic name", self.topic)
+        } else if dds_type(&self.type_name).is_none() {
+            format!("{:?} is not a ROS type: it reads package/msg/Name", self.type_name)
+        } else if self.payload.as_ref().is_some_and(|payload| !is_plain_little_endian(payload)) {
+            "the message is not little-endian CDR with its 4-byte header".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(PublishError::Failed(problem))
+    }
+}
+
+struct Open {
+    type_name: String,
+    qos: Qos,
+    writer: DataWriter<Raw, RawAdapter>,
+}
+
+/// The cache of writers; belongs to the publishing thread, since a reliable write may block.
+pub(super) struct Writers {
+    participant: DomainParticipant,
+    own: Arc<Own>,
+    open: HashMap<String, Open>,
+    failures: u64,
+    warned: Option<Instant>,
+}
+
+impl Writers {
+    pub(super) fn new(participant: DomainParticipant, own: Arc<Own>) -> Writers {
+        Writers { participant, own, open: HashMap::new(), failures: 0, warned: None }
+    }
+
+    /// Sends a message; what goes wrong is logged, not too often.
+    pub(super) fn send(&mut self, message: Outgoing) {
+        let topic = message.topic.clone();
+        let Err(problem) = self.try_send(message) else { return };
+        self.failures += 1;
+        if self.warned.is_none_or(|at| at.elapsed() >= WARN_GAP) {
+            tracing::warn!(failures = self.failures, "a message to {topic} was not published: {problem}");
+            self.warned = Some(Instant::now());
+            self.failures = 0;
+        }
+    }
+
+    fn try_send(&mut self, message: Outgoing) -> Result<(), String> {
+        let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
+        let writer = self.writer(&topic, &type_name, qos)?;
+        let Some(payload) = payload else { return Ok(()) };
+        let stamp = timestamp(source_time_ns).unwrap_or_else(Timestamp::now);
+        let options = WriteOptionsBuilder::new().source_timestamp(stamp).build();
+        match writer.write_with_options(Raw(payload.clone()), options) {
+            Ok(id) => {
+                self.own.wrote(topic, id, payload, nanoseconds(stamp));
+                Ok(())
+            }
+            Err(WriteError::WouldBlock { .. }) => Err("a subscriber has stopped acknowledging".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The writer of a topic. One that offers less than asked for is replaced.
+    fn writer(
+        &mut self,
+        topic: &str,
+        type_name: &str,
+        qos: Qos,
+    ) -> Result<&DataWriter<Raw, RawAdapter>, String> {
+        let known = self.open.get(topic);
+        if let Some(other) = known.filter(|open| open.type_name != type_name) {
+            return Err(format!("it is already published as {}", other.type_name));
+        }
+        let enough = known.is_some_and(|open| {
+            open.qos.reliable >= qos.reliable && open.qos.transient_local >= qos.transient_local
+        });
+        if !enough {
+            self.make(topic, type_name, qos)?;
+        }
+        self.open.get(topic).map(|open| &open.writer).ok_or_else(|| "it has no writer".to_owned())
+    }
+
+    fn make(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), String> {
+        if self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
+            return Err(format!("{MAX_WRITERS} topics are published already"));
+        }
+        let names = dds_topic(topic).zip(dds_type(type_name)).ok_or("it has no DDS name")?;
+        let gone = self.open.remove(topic).map(|open| open.writer.guid());
+        let writer = open(&self.participant, (&names.0, &names.1), qos).map_err(|error| error.to_string())?;
+        let offer =
+            Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
+        self.own.replaced(gone, offer);
+        self.open.insert(topic.to_owned(), Open { type_name: type_name.to_owned(), qos, writer });
+        Ok(())
+    }
+}

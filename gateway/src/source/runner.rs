@@ -1,0 +1,142 @@
+//! Makes the configured source and keeps it running on a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use roverline_protocol::backoff::{Backoff, Jitter};
+
+use super::bag::{BagOptions, BagSource};
+use super::dds::{DdsOptions, DdsSource};
+use super::r2r::{R2rOptions, R2rSource};
+use super::sim::{Fault, SimOptions, SimSource};
+use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, SourceState, Stop};
+use crate::config::{Settings, SourceKind};
+
+/// A source on its thread.
+pub struct Running {
+    /// Ends it.
+    pub stop: Stop,
+    /// The way back into the graph.
+    pub outlet: Arc<Outlet>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Tells the source to end and waits until it has left the graph, but no longer than `patience`.
+    pub async fn end(self, patience: Duration) {
+        self.stop.set();
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The publisher of whichever source runs now.
+#[derive(Default)]
+pub struct Outlet(Mutex<Option<Arc<dyn Publisher>>>);
+
+impl Publisher for Outlet {
+    fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let publisher = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match publisher {
+            Some(publisher) => publisher.publish(publication),
+            None => Err(PublishError::Failed("the source is not running".to_owned())),
+        }
+    }
+}
+
+/// Starts the source's thread. A live source that fails is made anew, with backoff.
+pub fn start(settings: Settings, supervised: bool, sink: Arc<dyn Sink>) -> Running {
+    let mut running = Running { stop: Stop::default(), outlet: Arc::default(), thread: None };
+    let (stop, outlet) = (running.stop.clone(), running.outlet.clone());
+    let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
+        let sink = sink.clone();
+        move || run_for_ever(&settings, supervised, &sink, &stop, &outlet)
+    });
+    match spawned {
+        Ok(thread) => running.thread = Some(thread),
+        Err(error) => sink.state(SourceState::Failed(format!("no thread for the source: {error}"))),
+    }
+    running
+}
+
+fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, stop: &Stop, outlet: &Outlet) {
+    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r);
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut jitter = Jitter::new(u64::from(std::process::id()));
+    loop {
+        let result = open(settings, supervised).and_then(|source| {
+            *outlet.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source.publisher());
+            source.run(sink.clone(), stop.clone())
+        });
+        *outlet.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Err(SourceError(why)) = result {
+            eprintln!("roverline-gateway: source: {why}");
+            sink.state(SourceState::Failed(why));
+        }
+        if !live || stop.wait(backoff.fail(jitter.unit())) {
+            return;
+        }
+    }
+}
+
+/// Makes the configured source.
+pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match settings.gateway.source {
+        SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings))?),
+        SourceKind::R2r => Box::new(R2rSource::new(&R2rOptions {
+            node_name: settings.ros.node_name.clone(),
+            ..R2rOptions::default()
+        })?),
+        SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),
+        SourceKind::Sim => Box::new(SimSource::new(sim_options(settings)?)),
+    })
+}
+
+/// The options of a DDS participant.
+pub fn dds_options(settings: &Settings) -> DdsOptions {
+    DdsOptions {
+        domain_id: settings.ros.domain_id,
+        node_name: settings.ros.node_name.clone(),
+        ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
+        localhost_only: settings.ros.localhost_only,
+        ..DdsOptions::default()
+    }
+}
+
+fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
+    let bag = &settings.bag;
+    BagOptions {
+        file: bag.file.clone().unwrap_or_else(PathBuf::new),
+        rate: bag.rate,
+        looped: bag.looped,
+        start: Duration::from_secs_f64(bag.start_s),
+        epoch_unix_ns: bag.epoch_ns,
+        // Alone, nothing is played before somebody listens; four in step begin together.
+        wait: bag.epoch_ns.is_none(),
+        progress: !supervised,
+    }
+}
+
+/// The options of the built-in rover; a fault that is not one is an error that lists them.
+pub fn sim_options(settings: &Settings) -> Result<SimOptions, SourceError> {
+    let sim = &settings.sim;
+    let now = SimOptions::starting_now(sim.seed);
+    let (epoch, monotonic) = match sim.epoch_ns {
+        Some(epoch) => (epoch, sim.epoch_monotonic_ns),
+        None => (now.epoch_unix_ns, now.epoch_monotonic_ns),
+    };
+    let faults = sim.faults.iter().map(|text| Fault::parse(text)).collect::<Result<_, _>>();
+    Ok(SimOptions {
+        epoch_unix_ns: epoch,
+        epoch_monotonic_ns: monotonic,
+        faults: faults.map_err(|error| SourceError(error.to_string()))?,
+        inputs_file: Some(settings.state_dir().join(format!("sim-inputs-{epoch}.jsonl"))),
+        ..now
+    })
+}

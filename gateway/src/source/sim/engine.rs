@@ -1,0 +1,146 @@
+//! Plays the rover to a sink: what is due at a given time. Time comes from outside.
+
+use std::sync::Arc;
+
+use super::inbox::InboxReader;
+use super::input::Input;
+use super::rover::{Rover, SimMessage};
+use super::ticks::{TICK_NS, TICKS_PER_S};
+use super::topics::{nodes_alive, topics};
+use crate::source::{RawSample, Sink, TopicDecl, TopicKey};
+
+/// A longer backlog, as after a freeze, is skipped.
+const MAX_BACKLOG_TICKS: u64 = TICKS_PER_S / 5;
+
+/// A rover and the sink that hears it.
+pub(super) struct Engine {
+    rover: Rover,
+    inbox: InboxReader,
+    epoch_unix_ns: i64,
+    sink: Arc<dyn Sink>,
+    topics: Vec<TopicDecl>,
+    wanted: Vec<bool>,
+    keys: Vec<Option<TopicKey>>,
+    /// The identity of what was last delivered of each latched topic.
+    told: Vec<Option<roverline_protocol::SampleId>>,
+    nodes_complete: Option<bool>,
+}
+
+impl Engine {
+    /// Catches up with `now` without delivering, then delivers the latched values.
+    pub(super) fn start(
+        mut rover: Rover,
+        inbox: InboxReader,
+        epoch_unix_ns: i64,
+        sink: Arc<dyn Sink>,
+        now_ns: i64,
+    ) -> Self {
+        let topics = topics();
+        let wanted: Vec<bool> = topics.iter().map(|t| sink.wants(&t.name, &t.type_name)).collect();
+        rover.select(|name, type_name| sink.wants(name, type_name));
+        let count = topics.len();
+        let mut engine = Self {
+            rover,
+            inbox,
+            epoch_unix_ns,
+            sink,
+            topics,
+            wanted,
+            keys: vec![None; count],
+            told: vec![None; count],
+            nodes_complete: None,
+        };
+        engine.declare();
+        engine.take_inputs();
+        let due = engine.due(now_ns);
+        // The last one is left to the first `poll`, so that there is something to see at once.
+        engine.rover.advance_to(due.saturating_sub(1));
+        engine.deliver_latched(now_ns);
+        engine
+    }
+
+    /// Delivers what is due at `now`.
+    pub(super) fn poll(&mut self, now_ns: i64) {
+        self.take_inputs();
+        let due = self.due(now_ns);
+        if due.saturating_sub(self.rover.next_tick()) > MAX_BACKLOG_TICKS {
+            self.rover.advance_to(due - 1);
+            self.deliver_latched(now_ns);
+        }
+        while self.rover.next_tick() < due {
+            if self.rover.next_tick().is_multiple_of(TICKS_PER_S) {
+                self.declare();
+            }
+            let Self { rover, sink, keys, told, .. } = self;
+            for message in rover.step() {
+                deliver(sink.as_ref(), keys, told, message, now_ns);
+            }
+            self.tell_nodes();
+        }
+    }
+
+    /// When the next tick is due, nanoseconds since the Unix epoch.
+    pub(super) fn next_due_ns(&self) -> i64 {
+        self.epoch_unix_ns.saturating_add((self.rover.next_tick() as i64).saturating_mul(TICK_NS))
+    }
+
+    /// How many ticks are due at a time: tick `n` is due from the epoch plus `n` times 10 ms.
+    fn due(&self, now_ns: i64) -> u64 {
+        let since = now_ns.saturating_sub(self.epoch_unix_ns);
+        if since < 0 { 0 } else { (since / TICK_NS) as u64 + 1 }
+    }
+
+    fn take_inputs(&mut self) {
+        let given = self.inbox.read();
+        if !given.is_empty() {
+            let inputs: Vec<Input> = given.iter().filter_map(|g| g.at_epoch(self.epoch_unix_ns)).collect();
+            self.rover.add_inputs(&inputs);
+        }
+    }
+
+    /// Declares the wanted topics that have no key yet: there may not have been room before.
+    fn declare(&mut self) {
+        for ((decl, wanted), key) in self.topics.iter().zip(&self.wanted).zip(&mut self.keys) {
+            if *wanted && key.is_none() {
+                *key = self.sink.topic_up(decl.clone());
+            }
+        }
+    }
+
+    /// Delivers the latched values that are not those last delivered.
+    fn deliver_latched(&mut self, now_ns: i64) {
+        let Self { rover, sink, keys, told, .. } = self;
+        for message in rover.latched() {
+            if told[message.topic] != Some(message.id) {
+                deliver(sink.as_ref(), keys, told, message, now_ns);
+            }
+        }
+        self.tell_nodes();
+    }
+
+    fn tell_nodes(&mut self) {
+        let complete = self.rover.nodes_complete();
+        if self.nodes_complete != Some(complete) {
+            self.nodes_complete = Some(complete);
+            self.sink.nodes(nodes_alive(complete));
+        }
+    }
+}
+
+fn deliver(
+    sink: &dyn Sink,
+    keys: &[Option<TopicKey>],
+    told: &mut [Option<roverline_protocol::SampleId>],
+    message: &SimMessage,
+    now_ns: i64,
+) {
+    let Some(key) = keys[message.topic] else { return };
+    told[message.topic] = Some(message.id);
+    let sample = RawSample {
+        id: message.id,
+        source_time_ns: message.stamp_ns,
+        receive_time_ns: now_ns,
+        payload: message.payload.clone(),
+    };
+    sink.sample(key, sample);
+}

@@ -1,0 +1,172 @@
+//! One endpoint process: started with its socket, watched by its exit and its heartbeat, started
+//! again with backoff.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use roverline_protocol::backoff::{Backoff, Jitter};
+use roverline_protocol::{Tier, limits};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::ChildEvent;
+use super::heartbeat::{EXIT_WITH_PARENT, READY, SETTINGS};
+use crate::config::Settings;
+
+/// Keeps one endpoint process alive.
+pub(super) struct Keeper {
+    tier: Tier,
+    socket: TcpListener,
+    settings: String,
+    events: mpsc::Sender<ChildEvent>,
+}
+
+/// How a child's life ended.
+enum End {
+    Exited(String),
+    Hung,
+    Stopping,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        tier: Tier,
+        socket: TcpListener,
+        settings: &Settings,
+        events: mpsc::Sender<ChildEvent>,
+    ) -> Result<Keeper, String> {
+        let settings = serde_json::to_string(settings).map_err(|error| error.to_string())?;
+        Ok(Keeper { tier, socket, settings, events })
+    }
+
+    /// Until `stopping` turns true.
+    pub(super) async fn keep(self, mut stopping: watch::Receiver<bool>) {
+        let millis = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
+        let (first, last) = millis(limits::RESTART_BACKOFF_MS);
+        let mut backoff = Backoff::new(first, last);
+        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.tier as u64));
+        while !*stopping.borrow() {
+            let born = Instant::now();
+            let why = match self.start() {
+                Ok(child) => match self.live(child, &mut stopping).await {
+                    End::Stopping => break,
+                    End::Hung => "it hung and was killed".to_owned(),
+                    End::Exited(status) => status,
+                },
+                Err(error) => format!("it could not be started: {error}"),
+            };
+            if born.elapsed() > Duration::from_millis(limits::RESTART_HEALTHY_MS) {
+                backoff.reset();
+            }
+            let pause = backoff.fail(jitter.unit());
+            tracing::warn!(tier = %self.tier, why, pause_ms = pause.as_millis() as u64, "endpoint ended, starting it again");
+            eprintln!("roverline-gateway: {} endpoint: {why}; starting it again", self.tier);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+        let _ = self.events.send(ChildEvent::Stopped(self.tier)).await;
+    }
+
+    fn start(&self) -> std::io::Result<Child> {
+        let socket: OwnedFd = self.socket.try_clone()?.into();
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command
+            .args(["serve", "--tier", self.tier.name(), "--supervised"])
+            .arg(std::process::id().to_string())
+            .env(SETTINGS, &self.settings)
+            .env_remove(EXIT_WITH_PARENT)
+            // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
+            .env("LISTEN_FDS", "1")
+            .env_remove("LISTEN_PID")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+            .fd_mappings(vec![FdMapping { parent_fd: socket, child_fd: 3 }])
+            .map_err(std::io::Error::other)?;
+        let mut command = Command::from(command);
+        // A ^C at the terminal is the supervisor's to handle: its children get SIGTERM in turn.
+        command.process_group(0).kill_on_drop(true);
+        command.spawn()
+    }
+
+    async fn live(&self, mut child: Child, stopping: &mut watch::Receiver<bool>) -> End {
+        let Some(mut heart) = child.stdout.take() else { return End::Hung };
+        let mut patience = Duration::from_millis(limits::CHILD_START_MS);
+        loop {
+            tokio::select! {
+                beat = hear(&mut heart, patience) => match beat {
+                    Beat::Ready => {
+                        tracing::info!(tier = %self.tier, pid = child.id(), "endpoint serves");
+                        let _ = self.events.send(ChildEvent::Ready(self.tier)).await;
+                        patience = Duration::from_millis(limits::CHILD_HUNG_MS);
+                    }
+                    Beat::Alive => {}
+                    Beat::Silent => {
+                        let _ = child.kill().await;
+                        return End::Hung;
+                    }
+                    Beat::Closed => return exited(&mut child).await,
+                },
+                _ = stopping.changed() => {
+                    stop(&mut child).await;
+                    return End::Stopping;
+                }
+            }
+        }
+    }
+}
+
+enum Beat {
+    Ready,
+    Alive,
+    Silent,
+    Closed,
+}
+
+async fn hear(heart: &mut ChildStdout, patience: Duration) -> Beat {
+    let mut bytes = [0; 64];
+    let read = match timeout(patience, heart.read(&mut bytes)).await {
+        // We may have been the one who slept: what was written meanwhile is in the pipe.
+        Err(_) => {
+            match timeout(Duration::from_millis(limits::CHILD_HEARTBEAT_MS * 2), heart.read(&mut bytes)).await
+            {
+                Err(_) => return Beat::Silent,
+                Ok(read) => read,
+            }
+        }
+        Ok(read) => read,
+    };
+    match read {
+        Ok(0) | Err(_) => Beat::Closed,
+        Ok(n) if bytes[..n].contains(&READY) => Beat::Ready,
+        Ok(_) => Beat::Alive,
+    }
+}
+
+/// Its standard output closed: it is ending. Its status, and its end made sure.
+async fn exited(child: &mut Child) -> End {
+    match timeout(Duration::from_millis(500), child.wait()).await {
+        Ok(Ok(status)) => End::Exited(format!("it ended ({status})")),
+        _ => {
+            let _ = child.kill().await;
+            End::Exited("it closed its heartbeat and was killed".to_owned())
+        }
+    }
+}
+
+async fn stop(child: &mut Child) {
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if timeout(Duration::from_millis(limits::STOP_MS), child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}

@@ -1,0 +1,360 @@
+//! The DDS source and sink against CycloneDDS, over the loopback interface. Needs
+//! `scripts/setup-clients`; without it the tests say SKIPPED, or fail where
+//! `ROVERLINE_REQUIRE_CLIENTS=1`.
+//!
+//! The figures (latency, loss, memory) come from the ignored tests:
+//! `cargo test --release -p roverline-gateway --test dds_cyclone -- --ignored --nocapture --test-threads 1`
+
+#![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
+
+mod dds_common;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
+use roverline_gateway::source::dds::{DdsOptions, DdsSink};
+use roverline_gateway::source::{NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
+use roverline_protocol::SampleId;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The Python that has the clients; `None` means: skip, and it has been said.
+fn python() -> Option<PathBuf> {
+    let python = root().join(".clients/python/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    assert!(
+        std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
+        "the foreign clients are required here: run scripts/setup-clients"
+    );
+    // Not by a macro: the test runner would keep it to itself.
+    let line = "SKIPPED: run scripts/setup-clients to test against CycloneDDS\n";
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    None
+}
+
+fn client(python: &Path, script: &str, domain: u16, args: &str) -> Child {
+    Command::new(python)
+        .arg(root().join("tests/clients").join(script))
+        .args(["--domain", &domain.to_string()])
+        .args(args.split_whitespace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for a client and returns the last line it printed.
+fn finish(child: Child) -> serde_json::Value {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn everything_that_cyclone_publishes_arrives_once() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder { ignore: vec!["/gps/fix"], ..Recorder::default() });
+    let robot =
+        client(&python, "dds_publisher.py", domain, "--seconds 3 --wait 2 --image-reliable --slow-rate 5");
+    eventually("nodes", Duration::from_secs(5), || {
+        running.sink.nodes.lock().unwrap().iter().any(|node| node.name == "cyclone_robot")
+    });
+    eventually("samples", Duration::from_secs(8), || running.sink.count("/imu/data") > 300);
+    // One who comes late gets what was latched, and the same identities.
+    let late = Running::start(domain, Recorder::default());
+    eventually("the latched sample", Duration::from_secs(3), || late.sink.count("/tf_static") == 1);
+    let published = finish(robot);
+
+    let counts: BTreeMap<String, usize> = serde_json::from_value(published["published"].clone()).unwrap();
+    for topic in ["/imu/data", "/tf_static", "/camera/image", "/battery_state"] {
+        assert_eq!(running.sink.count(topic), counts[topic], "{topic}");
+        assert!(no_gap(&running.sink.ids(topic)), "{topic}");
+    }
+    assert_eq!(running.sink.count("/gps/fix"), 0, "not wanted");
+    let declared = |topic| running.sink.with(topic, |heard| heard.decl.clone().unwrap()).unwrap();
+    assert_eq!(declared("/imu/data").type_name, "sensor_msgs/msg/Imu");
+    assert_eq!(declared("/imu/data").qos, Qos { reliable: true, transient_local: false });
+    assert_eq!(declared("/tf_static").qos, Qos { reliable: true, transient_local: true });
+    assert_eq!(declared("/battery_state").qos, Qos::default());
+    let image = running.sink.with("/camera/image", |heard| heard.samples[0].1).unwrap();
+    assert!((100_000..100_100).contains(&image), "{image}");
+    let all: HashSet<SampleId> = running.sink.ids("/imu/data").into_iter().collect();
+    assert!(late.sink.ids("/imu/data").iter().all(|id| all.contains(id)));
+    assert_eq!(late.sink.ids("/tf_static"), running.sink.ids("/tf_static"));
+
+    eventually("topics go with their publisher", Duration::from_secs(3), || {
+        running.sink.topics.lock().unwrap().iter().all(|(_, heard)| !heard.up)
+    });
+    eventually("nodes go with their context", Duration::from_secs(3), || {
+        running.sink.nodes.lock().unwrap().iter().all(|node| node.name != "cyclone_robot")
+    });
+    late.end();
+    let took = running.end();
+    assert!(took < Duration::from_millis(200), "{took:?}");
+}
+
+#[test]
+fn cyclone_hears_what_is_published() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder::default());
+    let bool_true = Bytes::from_static(&[0, 1, 0, 0, 1]);
+    let publish = |topic: &str, latched| {
+        running.publisher.publish(Publication {
+            topic: topic.into(),
+            type_name: "std_msgs/msg/Bool".into(),
+            payload: bool_true.clone(),
+            latched,
+        })
+    };
+    publish("/emergency_stop", true).unwrap();
+    publish("/ping", false).unwrap();
+    let ear = client(
+        &python,
+        "dds_subscriber.py",
+        domain,
+        "--seconds 8 --until 1 /emergency_stop=std_msgs/msg/Bool:latched /ping=std_msgs/msg/Bool",
+    );
+    // Our own topics are topics like any other: this endpoint's clients see them too.
+    eventually("our own topic", Duration::from_secs(3), || running.sink.count("/emergency_stop") == 1);
+    let ear = std::thread::spawn(move || finish(ear));
+    while !ear.is_finished() {
+        publish("/ping", false).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let received = ear.join().unwrap();
+    assert_eq!(received["received"]["/emergency_stop"]["count"], 1, "{received}");
+    assert!(received["received"]["/ping"]["count"].as_u64().unwrap() >= 1, "{received}");
+    assert!(no_gap(&running.sink.ids("/ping")));
+    running.end();
+}
+
+#[test]
+fn a_subscriber_that_hangs_holds_nobody_up() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = Running::start(domain, Recorder::default());
+    let publish = |topic: &str| {
+        running.publisher.publish(Publication {
+            topic: topic.into(),
+            type_name: "std_msgs/msg/Bool".into(),
+            payload: Bytes::from_static(&[0, 1, 0, 0, 1]),
+            latched: false,
+        })
+    };
+    let listen = |topic: &str, until: u32| {
+        let args = format!("--seconds 20 --until {until} {topic}=std_msgs/msg/Bool");
+        client(&python, "dds_subscriber.py", domain, &args)
+    };
+    let hung = listen("/cmd", 5000);
+    let healthy = std::thread::spawn({
+        let child = listen("/stop", 1);
+        move || (finish(child), Instant::now())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    publish("/cmd").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &hung.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let mut accepted = 0;
+    while accepted < 1500 {
+        match publish("/cmd") {
+            Ok(()) => accepted += 1,
+            Err(PublishError::Busy(_)) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let asked = Instant::now();
+    while !healthy.is_finished() {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the stop did not arrive");
+        let _ = publish("/stop");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal("-CONT");
+    let (received, at) = healthy.join().unwrap();
+    assert_eq!(received["received"]["/stop"]["count"].as_u64().map(|count| count > 0), Some(true));
+    println!("the stop arrived and its listener ended after {:?}", at - asked);
+    assert!(at - asked < Duration::from_secs(2), "{:?}", at - asked);
+    let mut hung = hung;
+    hung.kill().unwrap();
+    hung.wait().unwrap();
+    running.end();
+}
+
+#[test]
+fn a_source_can_be_published_as_a_robot() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let sink = DdsSink::new(&DdsOptions { ros_distro: "jazzy".into(), ..options(domain) }).unwrap();
+    let latched = Qos { reliable: true, transient_local: true };
+    let declare = |name: &str, type_name: &str, qos| {
+        let (name, type_name) = (name.to_owned(), type_name.to_owned());
+        sink.topic_up(TopicDecl { name, type_name, qos, schema: None }).unwrap()
+    };
+    let text = declare("/text", "std_msgs/msg/String", Qos { reliable: true, ..Qos::default() });
+    let state = declare("/state", "std_msgs/msg/Bool", latched);
+    sink.nodes(vec![NodeInfo { namespace: "/".into(), name: "built_in_rover".into() }]);
+    let sample = |seq: u64, payload: Vec<u8>| RawSample {
+        id: SampleId { seq, ..SampleId::default() },
+        source_time_ns: now_ns(),
+        receive_time_ns: now_ns(),
+        payload: payload.into(),
+    };
+    sink.sample(state, sample(1, vec![0, 1, 0, 0, 1]));
+    let ear = client(
+        &python,
+        "dds_subscriber.py",
+        domain,
+        "--seconds 8 --until 1 /text=std_msgs/msg/String /state=std_msgs/msg/Bool:latched \
+         /ros_discovery_info=rmw_dds_common/msg/ParticipantEntitiesInfo:latched",
+    );
+    let ear = std::thread::spawn(move || finish(ear));
+    let mut seq = 0;
+    while !ear.is_finished() {
+        seq += 1;
+        let words = format!("{seq} hello");
+        let mut payload = vec![0, 1, 0, 0];
+        payload.extend_from_slice(&(words.len() as u32 + 1).to_le_bytes());
+        payload.extend_from_slice(words.as_bytes());
+        payload.push(0);
+        sink.sample(text, sample(seq, payload));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let received = &ear.join().unwrap()["received"];
+    assert_eq!(received["/state"]["count"], 1, "{received}");
+    assert!(received["/text"]["count"].as_u64().unwrap() > 0, "{received}");
+    assert_eq!(received["/text"]["gaps"], 0, "{received}");
+    assert_eq!(received["/ros_discovery_info"]["nodes"][0], "built_in_rover", "{received}");
+    assert_eq!(sink.dropped(), 0);
+}
+
+fn percentile(sorted: &[i64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize] as f64 / 1000.0
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn measure(what: &str, topic: &str, args: &str) {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let before = resident_kib();
+    let running = Running::start(domain, Recorder::default());
+    let robot = finish(client(&python, "dds_publisher.py", domain, args));
+    std::thread::sleep(Duration::from_millis(300));
+    let published = robot["published"][topic].as_u64().unwrap() as usize;
+    let mut delays = running.sink.with(topic, |heard| heard.delays.clone()).unwrap_or_default();
+    delays.sort_unstable();
+    println!(
+        "{what}: {} of {published} received, lost {}; publisher → sink p50 {:.0} µs, p99 {:.0} µs, max {:.0} µs; \
+         resident {} → {} KiB; publisher late by up to {} ms",
+        delays.len(),
+        published - delays.len(),
+        percentile(&delays, 0.5),
+        percentile(&delays, 0.99),
+        percentile(&delays, 1.0),
+        before,
+        resident_kib(),
+        robot["latest_by_ms"],
+    );
+    println!("  stopped in {:?}", running.end());
+    assert_eq!(delays.len(), published);
+}
+
+#[test]
+#[ignore = "takes half a minute and wants a quiet machine"]
+fn imu_at_200_hz_is_complete() {
+    measure("Imu 200 Hz × 30 s", "/imu/data", "--seconds 30.5 --count 6000 --wait 3 --slow-rate 5");
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn one_kilobyte_at_1_khz_is_complete() {
+    let args =
+        "--seconds 11 --wait 3 --text-rate 1000 --count 10000 --image-rate 0 --imu-rate 1 --slow-rate 0";
+    measure("String 1 KiB 1 kHz × 10 s", "/text", args);
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn images_are_complete() {
+    let args = "--seconds 10 --wait 3 --imu-rate 1 --slow-rate 0";
+    measure("Image 100 KB best effort 10 Hz × 10 s", "/camera/image", args);
+    measure("Image 100 KB reliable 10 Hz × 10 s", "/camera/image", &format!("{args} --image-reliable"));
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn idle_and_start() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let robot = client(&python, "dds_publisher.py", domain, "--seconds 9 --image-rate 0");
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, start) = (resident_kib(), Instant::now());
+    let running = Running::start(domain, Recorder { ignore: vec!["/imu/data"], ..Recorder::default() });
+    eventually("a first sample", Duration::from_secs(5), || running.sink.count("/tf_static") > 0);
+    println!("joined a running graph: first sample after {:?}", start.elapsed());
+    finish(robot);
+    let (before_idle, clock) = (thread_times(), Instant::now());
+    std::thread::sleep(Duration::from_secs(5));
+    println!(
+        "resident {before} → {} KiB; processor time of the threads while idle for {:?}:",
+        resident_kib(),
+        clock.elapsed()
+    );
+    for (thread, time) in thread_times() {
+        let idle = time - before_idle.get(&thread).copied().unwrap_or(0);
+        println!("  {:.3} ms {}", idle as f64 / 1e6, thread.1);
+    }
+    println!("stopped in {:?}", running.end());
+}
+
+/// Nanoseconds on a processor, by thread.
+fn thread_times() -> BTreeMap<(String, String), u64> {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let time = read(path.join("schedstat")).split(' ').next().unwrap().parse().unwrap();
+            ((path.display().to_string(), read(path.join("comm")).trim().to_owned()), time)
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "wants a quiet machine"]
+fn four_endpoints_hear_the_same() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let endpoints: Vec<Running> = (0..4).map(|_| Running::start(domain, Recorder::default())).collect();
+    let args = "--seconds 5 --wait 5 --readers 4 --text-rate 500 --count 2000 --image-reliable";
+    let robot = finish(client(&python, "dds_publisher.py", domain, args));
+    std::thread::sleep(Duration::from_millis(300));
+    for topic in ["/imu/data", "/text", "/camera/image", "/gps/fix", "/tf_static"] {
+        let published = robot["published"][topic].as_u64().unwrap() as usize;
+        let counts: Vec<usize> = endpoints.iter().map(|e| e.sink.count(topic)).collect();
+        println!("{topic}: {published} published, heard {counts:?}");
+        let first = endpoints[0].sink.ids(topic);
+        assert!(first.len() == published && endpoints.iter().all(|e| e.sink.ids(topic) == first), "{topic}");
+    }
+    println!("resident {} KiB with four participants", resident_kib());
+    for endpoint in endpoints {
+        println!("stopped in {:?}", endpoint.end());
+    }
+}

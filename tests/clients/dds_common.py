@@ -1,0 +1,34 @@
+"""What the CycloneDDS clients share: a configuration that stays on this machine, and QoS."""
+
+import json
+import os
+import sys
+
+# No multicast on the loopback interface: peers are found by asking the first ports of the domain.
+CONFIG = """<CycloneDDS><Domain Id="any">
+<General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
+<AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize></General>
+<Discovery><ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>30</MaxAutoParticipantIndex>
+<Peers><Peer address="127.0.0.1"/></Peers></Discovery>
+<Tracing><Verbosity>warning</Verbosity><OutputFile>stderr</OutputFile></Tracing>
+</Domain></CycloneDDS>"""
+
+# Read when the library is loaded.
+os.environ.setdefault("CYCLONEDDS_URI", CONFIG)
+
+from cyclonedds.core import Policy, Qos  # noqa: E402
+from cyclonedds.util import duration  # noqa: E402
+
+
+def qos(reliable=True, latched=False, depth=1000):
+    return Qos(
+        Policy.Reliability.Reliable(duration(seconds=1)) if reliable else Policy.Reliability.BestEffort,
+        Policy.Durability.TransientLocal if latched else Policy.Durability.Volatile,
+        Policy.History.KeepLast(depth),
+    )
+
+
+def report(**values):
+    """One line of JSON, whatever reads it."""
+    print(json.dumps(values), flush=True)
+    sys.stdout.flush()
