@@ -23,6 +23,9 @@ const INBOX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(20);
 /// When every link is silent it is the radio. The links are kept this long, as it may come back.
 const RADIO_PATIENCE: Duration = Duration::from_secs(5);
+/// The first choice waits this long for endpoints that have not answered yet: the first to answer
+/// is seldom the best.
+const FIRST_CHOICE: Duration = Duration::from_millis(250);
 /// The endpoints are shown this often even when nothing changed.
 const REFRESH: Duration = Duration::from_millis(500);
 
@@ -40,6 +43,8 @@ pub(crate) struct Manager {
     start: Instant,
     shown_at: Duration,
     changed: bool,
+    /// No endpoint has been in use yet.
+    first: bool,
 }
 
 /// A switch that waits for the first sample on the new endpoint.
@@ -47,6 +52,8 @@ struct Switch {
     from: Option<usize>,
     cause: FailoverCause,
     dark_since: Option<Duration>,
+    /// The endpoint that goes on delivering until then: a planned switch is never dark.
+    release: Option<usize>,
 }
 
 impl Manager {
@@ -66,6 +73,7 @@ impl Manager {
             start: Instant::now(),
             shown_at: Duration::ZERO,
             changed: true,
+            first: true,
         }
     }
 
@@ -246,7 +254,11 @@ impl Manager {
             return;
         }
         let Some(switch) = self.switch.take() else { return };
-        let blackout = switch.dark_since.map(|since| now.saturating_sub(since));
+        let planned = (switch.cause == FailoverCause::Better).then_some(Duration::ZERO);
+        let blackout = switch.dark_since.map_or(planned, |since| Some(now.saturating_sub(since)));
+        if let Some(previous) = switch.release.filter(|&previous| previous != at) {
+            self.unsubscribe_all(previous);
+        }
         self.tell_failover(switch.from, Some(at), switch.cause, blackout).await;
     }
 
@@ -317,6 +329,12 @@ impl Manager {
         if self.backup == Some(at) {
             self.backup = None;
         }
+        if let Some(switch) = &mut self.switch
+            && switch.release == Some(at)
+        {
+            switch.release = None;
+            switch.dark_since.get_or_insert(self.slots[at].heard_at);
+        }
         if self.active != Some(at) {
             return;
         }
@@ -328,7 +346,7 @@ impl Manager {
             Some(switch) => (switch.from.or(Some(at)), switch.dark_since.or(dark_since)),
             None => (Some(at), dark_since),
         };
-        self.switch = Some(Switch { from, cause, dark_since });
+        self.switch = Some(Switch { from, cause, dark_since, release: None });
         self.select(now).await;
         if self.active.is_none() {
             self.tell_failover(from, None, FailoverCause::AllDown, None).await;
@@ -337,6 +355,10 @@ impl Manager {
 
     /// Asks the selector, and goes where it says.
     async fn select(&mut self, now: Duration) {
+        let undecided = self.slots.iter().any(|slot| !slot.greeted && slot.failures == 0);
+        if self.first && undecided && now < FIRST_CHOICE {
+            return;
+        }
         let mut candidates: Vec<_> = self.slots.iter().map(Slot::candidate).collect();
         if let Some(active) = self.active {
             // Suspect is not lost: that is decided by silence, not by ranking.
@@ -346,19 +368,21 @@ impl Manager {
         if self.active == Some(chosen) {
             return;
         }
+        self.first = false;
         let previous = self.active.replace(chosen);
-        if self.switch.is_none() {
-            let (cause, dark_since) = match previous {
-                Some(_) => (FailoverCause::Better, Some(now)),
-                None => (FailoverCause::First, None),
-            };
-            self.switch = Some(Switch { from: previous, cause, dark_since });
+        let cause = if previous.is_some() { FailoverCause::Better } else { FailoverCause::First };
+        // A switch that never arrived is overtaken by this one, and its darkness goes on.
+        let mut switch =
+            self.switch.take().unwrap_or(Switch { from: previous, cause, dark_since: None, release: None });
+        if let Some(previous) = previous
+            && let Some(stale) = switch.release.replace(previous)
+            && stale != chosen
+        {
+            self.unsubscribe_all(stale);
         }
+        self.switch = Some(switch);
         self.backup = None;
         self.subscribe_all(chosen);
-        if let Some(previous) = previous {
-            self.unsubscribe_all(previous);
-        }
         self.changed = true;
         self.tell_topics().await;
         if self.subscriptions.is_empty() {
