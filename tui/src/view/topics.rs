@@ -14,17 +14,18 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.width >= 118 {
         let [list_area, fields_area] =
             Layout::horizontal([Constraint::Fill(2), Constraint::Fill(1)]).spacing(3).areas(area);
-        list(model, theme, list_area, true, buf);
+        list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
     } else {
         let [list_area, fields_area] =
             Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
-        list(model, theme, list_area, false, buf);
+        list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
     }
 }
 
-pub(super) fn list(model: &Model, theme: &Theme, area: Rect, wide: bool, buf: &mut Buffer) {
+pub(super) fn list(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let wide = area.width >= 95;
     let topics = &model.topics;
     // The overview shows the list as well, without a cursor.
     let here = model.screen == Screen::Topics;
