@@ -3,10 +3,10 @@
 mod decode;
 mod encode;
 mod field;
-mod float;
 mod input;
 mod json;
 mod program;
+mod sink;
 mod text;
 
 use crate::cdr::Reader;

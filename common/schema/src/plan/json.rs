@@ -1,8 +1,8 @@
 //! CDR to JSON, along the program.
 
 use super::check_end;
-use super::float::{write_f64, write_integer};
 use super::program::{Count, Leaf, Op, OpKind, Program, Span};
+use super::sink::{MAX_NUMBER_BYTES, Sink};
 use super::text::{write_base64, write_string};
 use crate::DecodeError;
 use crate::cdr::{Endian, ReadError, Reader};
@@ -12,41 +12,58 @@ use crate::model::Primitive;
 
 /// JSON is this many times as long as CDR when it is mostly floats; saves growing in steps.
 const USUAL_GROWTH: usize = 3;
+/// Numbers that room is made for at once.
+const NUMBERS_AT_ONCE: usize = 256;
+
+/// Reads a number of a type from the front of bytes.
+macro_rules! number {
+    ($ty:ty, $bytes:expr, $endian:expr) => {{
+        let bytes = first($bytes);
+        if $endian == Endian::Little { <$ty>::from_le_bytes(bytes) } else { <$ty>::from_be_bytes(bytes) }
+    }};
+}
 
 /// Appends one message; on errors something may have been appended too.
 pub(super) fn write(program: &Program, cdr: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     let mut reader = Reader::new(cdr)?;
-    out.reserve(program.text.len() + USUAL_GROWTH * cdr.len());
     let max_len = out.len().saturating_add(MAX_JSON_BYTES);
-    Job { reader: &mut reader, out, max_len }.program(program)?;
+    out.reserve(program.text.len() + USUAL_GROWTH * cdr.len());
+    let mut job = Job { reader: &mut reader, out: Sink::new(out), max_len };
+    job.program(program)?;
+    job.out.finish();
     check_end(&reader)
 }
 
 struct Job<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    out: &'r mut Vec<u8>,
+    out: Sink<'r>,
     max_len: usize,
 }
 
 impl Job<'_, '_> {
     fn program(&mut self, program: &Program) -> Result<(), DecodeError> {
         for op in &program.ops {
-            self.put(program, op.text);
             match &op.kind {
-                OpKind::Run { align, bytes, leaves } => {
+                OpKind::Run { align, bytes, leaves, json_bytes } => {
+                    self.out.ensure(*json_bytes as usize);
                     let leaves = &program.leaves[leaves.start as usize..leaves.end as usize];
                     self.run(program, usize::from(*align), *bytes as usize, leaves)?;
                 }
-                kind => self.varying(kind).map_err(|e| at(program, op, e))?,
+                kind => {
+                    self.out.ensure(op.text.len());
+                    self.put(program, op.text);
+                    self.varying(kind).map_err(|e| at(program, op, e))?;
+                }
             }
         }
+        self.out.ensure(program.tail.len());
         self.put(program, program.tail);
         Ok(())
     }
 
     #[inline]
     fn put(&mut self, program: &Program, span: Span) {
-        self.out.extend_from_slice(&program.text[span.start as usize..span.end as usize]);
+        self.out.piece(&program.text, span.start as usize, span.len());
     }
 
     fn run(
@@ -62,8 +79,12 @@ impl Job<'_, '_> {
         let endian = self.reader.endian();
         for leaf in leaves {
             self.put(program, leaf.text);
-            if let Some(p) = leaf.primitive {
-                write_primitive(p, &bytes[leaf.offset as usize..], endian, self.out);
+            let bytes = &bytes[leaf.offset as usize..];
+            match leaf.primitive {
+                // Asked first: most of what moves is a float64.
+                Some(Primitive::F64) => self.out.float(number!(f64, bytes, endian)),
+                Some(p) => write_primitive(p, bytes, endian, &mut self.out),
+                None => {}
             }
         }
         Ok(())
@@ -72,47 +93,47 @@ impl Job<'_, '_> {
     fn varying(&mut self, kind: &OpKind) -> Result<(), DecodeError> {
         match kind {
             OpKind::Run { .. } => {}
-            OpKind::String => write_string(self.reader.string_bytes()?, self.out),
-            OpKind::WString => write_string(self.reader.wstring()?.as_bytes(), self.out),
+            OpKind::String => write_string(self.reader.string_bytes()?, &mut self.out),
+            OpKind::WString => write_string(self.reader.wstring()?.as_bytes(), &mut self.out),
             OpKind::Base64(count) => {
                 let count = self.count(*count, 1)?;
-                write_base64(self.reader.take(count)?, self.out);
+                write_base64(self.reader.take(count)?, &mut self.out);
             }
             OpKind::Primitives(p, count) => self.primitives(*p, *count)?,
             OpKind::Strings(count) => self.each(*count, 4, |job| {
-                write_string(job.reader.string_bytes()?, job.out);
+                write_string(job.reader.string_bytes()?, &mut job.out);
                 Ok(())
             })?,
             OpKind::WStrings(count) => self.each(*count, 4, |job| {
-                write_string(job.reader.wstring()?.as_bytes(), job.out);
+                write_string(job.reader.wstring()?.as_bytes(), &mut job.out);
                 Ok(())
             })?,
             OpKind::Messages(body, count, min_bytes) => {
                 self.each(*count, *min_bytes, |job| job.program(body))?;
             }
         }
-        if self.out.len() > self.max_len {
-            return Err(DecodeErrorKind::TooMuchJson(MAX_JSON_BYTES).into());
-        }
-        Ok(())
+        self.check_size()
     }
 
     fn primitives(&mut self, p: Primitive, count: Count) -> Result<(), DecodeError> {
         let count = self.count(count, p.bytes() as u64)?;
-        self.out.push(b'[');
+        self.out.ensure(2);
+        self.out.byte(b'[');
         // The wire has no padding in front of nothing.
         if count > 0 {
             self.reader.align(p.bytes());
             let bytes = self.reader.take(count.saturating_mul(p.bytes()))?;
             let endian = self.reader.endian();
-            for (i, element) in bytes.chunks_exact(p.bytes()).enumerate() {
-                if i > 0 {
-                    self.out.push(b',');
-                }
-                write_primitive(p, element, endian, self.out);
+            for some in bytes.chunks(NUMBERS_AT_ONCE * p.bytes()) {
+                self.out.ensure(NUMBERS_AT_ONCE * (MAX_NUMBER_BYTES + 1));
+                write_primitives(p, some, endian, &mut self.out);
+                self.check_size()?;
             }
+            // The last number's comma makes way.
+            self.out.back();
         }
-        self.out.push(b']');
+        self.out.ensure(1);
+        self.out.byte(b']');
         Ok(())
     }
 
@@ -123,17 +144,18 @@ impl Job<'_, '_> {
         mut element: impl FnMut(&mut Self) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
         let count = self.count(count, min_bytes)?;
-        self.out.push(b'[');
+        self.out.ensure(1);
+        self.out.byte(b'[');
         for i in 0..count {
             if i > 0 {
-                self.out.push(b',');
+                self.out.ensure(1);
+                self.out.byte(b',');
             }
             element(self).map_err(|e| e.within_index(i))?;
-            if self.out.len() > self.max_len {
-                return Err(DecodeErrorKind::TooMuchJson(MAX_JSON_BYTES).into());
-            }
+            self.check_size()?;
         }
-        self.out.push(b']');
+        self.out.ensure(1);
+        self.out.byte(b']');
         Ok(())
     }
 
@@ -145,6 +167,14 @@ impl Job<'_, '_> {
         };
         super::decode::check_room(u64::from(count).saturating_mul(min_bytes), self.reader)?;
         Ok(count as usize)
+    }
+
+    #[inline]
+    fn check_size(&self) -> Result<(), DecodeError> {
+        if self.out.len() > self.max_len {
+            return Err(DecodeErrorKind::TooMuchJson(MAX_JSON_BYTES).into());
+        }
+        Ok(())
     }
 }
 
@@ -169,27 +199,39 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 #[inline]
-fn write_primitive(p: Primitive, bytes: &[u8], endian: Endian, out: &mut Vec<u8>) {
-    macro_rules! number {
-        ($ty:ty) => {{
-            let bytes = first(bytes);
-            if endian == Endian::Little { <$ty>::from_le_bytes(bytes) } else { <$ty>::from_be_bytes(bytes) }
-        }};
-    }
+fn write_primitive(p: Primitive, bytes: &[u8], endian: Endian, out: &mut Sink<'_>) {
     match p {
-        Primitive::Bool => {
-            out.extend_from_slice(if first::<1>(bytes) == [0] { b"false" } else { b"true" });
-        }
-        Primitive::Byte | Primitive::U8 => write_integer(number!(u8), out),
-        Primitive::I8 => write_integer(number!(i8), out),
-        Primitive::U16 => write_integer(number!(u16), out),
-        Primitive::I16 => write_integer(number!(i16), out),
-        Primitive::U32 => write_integer(number!(u32), out),
-        Primitive::I32 => write_integer(number!(i32), out),
-        Primitive::U64 => write_integer(number!(u64), out),
-        Primitive::I64 => write_integer(number!(i64), out),
+        Primitive::Bool if first::<1>(bytes) == [0] => out.block(b"false\0\0\0", 5),
+        Primitive::Bool => out.block(b"true", 4),
+        Primitive::Byte | Primitive::U8 => out.integer(number!(u8, bytes, endian)),
+        Primitive::I8 => out.integer(number!(i8, bytes, endian)),
+        Primitive::U16 => out.integer(number!(u16, bytes, endian)),
+        Primitive::I16 => out.integer(number!(i16, bytes, endian)),
+        Primitive::U32 => out.integer(number!(u32, bytes, endian)),
+        Primitive::I32 => out.integer(number!(i32, bytes, endian)),
+        Primitive::U64 => out.integer(number!(u64, bytes, endian)),
+        Primitive::I64 => out.integer(number!(i64, bytes, endian)),
         // As the double that a client's parser makes of it, not the shortest single.
-        Primitive::F32 => write_f64(number!(f32).into(), out),
-        Primitive::F64 => write_f64(number!(f64), out),
+        Primitive::F32 => out.float(number!(f32, bytes, endian).into()),
+        Primitive::F64 => out.float(number!(f64, bytes, endian)),
+    }
+}
+
+/// Writes numbers with a comma after each.
+fn write_primitives(p: Primitive, bytes: &[u8], endian: Endian, out: &mut Sink<'_>) {
+    match p {
+        // The type that long arrays mostly have deserves a loop without questions.
+        Primitive::F64 => {
+            for element in bytes.as_chunks::<8>().0 {
+                out.float(number!(f64, element, endian));
+                out.byte(b',');
+            }
+        }
+        _ => {
+            for element in bytes.chunks_exact(p.bytes()) {
+                write_primitive(p, element, endian, out);
+                out.byte(b',');
+            }
+        }
     }
 }

@@ -4,11 +4,13 @@
 //! next value. What is left are runs of fixed-size values, which are checked against the end of
 //! the payload once, and the few things that vary in size.
 
+use super::sink::{BLOCK_BYTES, MAX_NUMBER_BYTES};
 use crate::SchemaError;
 use crate::layout::{Item, Layout, Node};
 use crate::limits::{MAX_PLAN_FIELDS, MAX_PLAN_TEXT_BYTES};
 use crate::model::{Arity, Primitive};
 use crate::parse::too_large;
+use std::ops::Range;
 
 /// Steps for one message, or for one element of an array of messages.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(super) struct Program {
     pub ops: Vec<Op>,
     /// The values of all runs.
     pub leaves: Vec<Leaf>,
-    /// All text, one piece after the other.
+    /// All text, one piece after the other, and a block of nothing.
     pub text: Vec<u8>,
     /// What comes after the last value.
     pub tail: Span,
@@ -31,6 +33,12 @@ pub(super) struct Span {
     pub end: u32,
 }
 
+impl Span {
+    pub(super) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
 /// One step.
 #[derive(Debug)]
 pub(super) struct Op {
@@ -42,11 +50,12 @@ pub(super) struct Op {
 
 #[derive(Debug)]
 pub(super) enum OpKind {
-    /// Values at fixed distances from an aligned start.
+    /// Values at fixed distances from an aligned start. `json_bytes` is the most that they come to.
     Run {
         align: u8,
         bytes: u32,
-        leaves: std::ops::Range<u32>,
+        leaves: Range<u32>,
+        json_bytes: u32,
     },
     String,
     WString,
@@ -93,6 +102,8 @@ fn compile_layout(layout: &Layout, budget: &mut Budget<'_>) -> Result<Program, S
     let mut builder = Builder { out: Program::default(), pending: Vec::new(), path: String::new(), budget };
     builder.layout(layout)?;
     builder.out.tail = builder.flush()?;
+    // The last piece can be copied as a whole block too.
+    builder.out.text.extend_from_slice(&[0; BLOCK_BYTES]);
     Ok(builder.out)
 }
 
@@ -200,14 +211,18 @@ impl Builder<'_, '_> {
         let next = self.out.leaves.len() as u32;
         // Offsets are the same wherever the run begins as long as nothing in it needs a
         // stricter alignment than its beginning has.
+        let json = (text.len() + MAX_NUMBER_BYTES) as u32;
         let offset = match self.out.ops.last_mut() {
-            Some(Op { kind: OpKind::Run { align, bytes, leaves }, .. }) if size <= u32::from(*align) => {
+            Some(Op { kind: OpKind::Run { align, bytes, leaves, json_bytes }, .. })
+                if size <= u32::from(*align) =>
+            {
                 let offset = bytes.next_multiple_of(size);
-                (*bytes, leaves.end) = (offset + size, next + 1);
+                (*bytes, leaves.end, *json_bytes) = (offset + size, next + 1, *json_bytes + json);
                 offset
             }
             _ => {
-                let kind = OpKind::Run { align: size as u8, bytes: size, leaves: next..next + 1 };
+                let kind =
+                    OpKind::Run { align: size as u8, bytes: size, leaves: next..next + 1, json_bytes: json };
                 self.out.ops.push(Op { text: Span::default(), kind, path });
                 0
             }

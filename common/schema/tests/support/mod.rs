@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+pub(crate) mod generate;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roverline_schema::{Struct, Value};
