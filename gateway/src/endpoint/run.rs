@@ -79,7 +79,7 @@ fn assemble(
         Some(path) => Registry::with_ament(&path),
         None => Registry::bundled(),
     };
-    let estop = EmergencyStop::new(&settings.state_dir(), &settings.gateway.emergency_stop_topic);
+    let estop = EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic);
     let endpoint = Endpoint::new(Parts {
         tier,
         port,
