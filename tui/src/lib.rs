@@ -1,1 +1,19 @@
-//! The console.
+//! The operators' console: what the rover says, in a terminal, and what to do when it says nothing.
+//!
+//! One loop: `terminal, links, clock → Msg → update(&mut Model) → [Effect] → runtime → Msg`. `view`
+//! draws a model and changes nothing; `update` changes the model and does no I/O; the runtime does
+//! all of it.
+
+pub mod cli;
+pub mod command;
+pub mod environment;
+pub mod format;
+pub mod keymap;
+pub mod mapping;
+pub mod model;
+pub mod readout;
+pub mod runtime;
+pub mod theme;
+pub mod update;
+pub mod view;
+pub mod widget;

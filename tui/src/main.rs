@@ -1,3 +1,5 @@
 //! `roverline`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    roverline_tui::cli::main()
+}

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use roverline_protocol::backoff::{Backoff, Jitter};
@@ -121,7 +120,7 @@ async fn speak(slot: usize, socket: Socket, told: &mpsc::Sender<Told>) -> Result
                     // A newer endpoint may say what we do not know.
                     Err(error) => tracing::debug!(%error, "message not understood"),
                 },
-                Some(Ok(Message::Binary(bytes))) => match Binary::parse(&Bytes::from(bytes)) {
+                Some(Ok(Message::Binary(bytes))) => match Binary::parse(&bytes) {
                     Ok(message) => tell(told, slot, What::Binary(message)).await?,
                     Err(error) => tracing::debug!(%error, "message not understood"),
                 },

@@ -14,10 +14,13 @@ use crate::source::sim::SimSource;
 use crate::source::{Source, Stop, runner};
 use crate::supervisor::{self, heartbeat};
 
+// By value, to fit `map_err`.
+#[expect(clippy::needless_pass_by_value)]
 fn usage(why: impl ToString) -> Failure {
     Failure { code: USAGE, why: why.to_string() }
 }
 
+#[expect(clippy::needless_pass_by_value)]
 fn failed(why: impl ToString) -> Failure {
     Failure { code: FAILED, why: why.to_string() }
 }

@@ -12,6 +12,7 @@ use super::{Endpoint, Parts, Peers, accept_loop};
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
+use crate::source::Sink;
 use crate::source::runner::{self, Outlet};
 use crate::supervisor::heartbeat;
 
@@ -36,7 +37,8 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(text)?;
 
     let (endpoint, estop) = assemble(tier, port, &settings)?;
-    let source = runner::start(settings.clone(), supervised, endpoint.ingress.clone());
+    let sink: Arc<dyn Sink> = endpoint.ingress.clone();
+    let source = runner::start(settings.clone(), supervised, &sink);
     let outlet: Arc<Outlet> = source.outlet.clone();
     let mut tasks = tokio::task::JoinSet::new();
     spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source);

@@ -1,6 +1,5 @@
 //! Makes the configured source and keeps it running on a thread of its own.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -51,7 +50,7 @@ impl Publisher for Outlet {
 }
 
 /// Starts the source's thread. A live source that fails is made anew, with backoff.
-pub fn start(settings: Settings, supervised: bool, sink: Arc<dyn Sink>) -> Running {
+pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>) -> Running {
     let mut running = Running { stop: Stop::default(), outlet: Arc::default(), thread: None };
     let (stop, outlet) = (running.stop.clone(), running.outlet.clone());
     let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
@@ -112,7 +111,7 @@ pub fn dds_options(settings: &Settings) -> DdsOptions {
 fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
     let bag = &settings.bag;
     BagOptions {
-        file: bag.file.clone().unwrap_or_else(PathBuf::new),
+        file: bag.file.clone().unwrap_or_default(),
         rate: bag.rate,
         looped: bag.looped,
         start: Duration::from_secs_f64(bag.start_s),

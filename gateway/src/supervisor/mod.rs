@@ -80,7 +80,8 @@ fn bind_all(settings: &mut Settings) -> Result<Vec<(Tier, std::net::TcpListener)
     let mut sockets = Vec::new();
     for tier in Tier::ALL {
         let socket = bind(&settings.gateway.host, settings.port(tier), tier)?;
-        settings.endpoint_mut(tier).port = Some(socket.local_addr().map_err(BindError::other)?.port());
+        settings.endpoint_mut(tier).port =
+            Some(socket.local_addr().map_err(|error| BindError::other(&error))?.port());
         sockets.push((tier, socket));
     }
     Ok(sockets)

@@ -10,7 +10,7 @@ use roverline_protocol::Tier;
 pub struct BindError(String);
 
 impl BindError {
-    pub(super) fn other(error: std::io::Error) -> BindError {
+    pub(super) fn other(error: &std::io::Error) -> BindError {
         BindError(error.to_string())
     }
 }
@@ -23,7 +23,7 @@ pub fn bind(host: &str, port: u16, tier: Tier) -> Result<TcpListener, BindError>
         })?;
     TcpListener::bind(&addresses.collect::<Vec<_>>()[..]).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            let owner = owner(port).map_or_else(|| "another program".to_owned(), |owner| owner);
+            let owner = owner(port).unwrap_or_else(|| "another program".to_owned());
             BindError(format!(
                 "port {port} ({tier}) is taken by {owner}; stop it, or choose other ports with --base-port"
             ))

@@ -26,7 +26,8 @@ use crate::source::RawSample;
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Request {
     /// The telemetry, now.
-    RequestTelemetry,
+    #[serde(rename = "request_telemetry")]
+    Telemetry,
     /// Messages of these topics as they come.
     Subscribe {
         topics: Vec<String>,
@@ -111,7 +112,7 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
     })?;
     let (endpoint, id) = (&context.endpoint, context.info.id);
     match request {
-        Request::RequestTelemetry => {
+        Request::Telemetry => {
             let frame = frame::text(&endpoint.telemetry.message(&endpoint.hub, "telemetry"));
             context.info.outbox().control(frame);
         }

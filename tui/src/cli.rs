@@ -1,0 +1,254 @@
+//! The command line.
+
+mod duration;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use roverline_link::Config;
+
+pub use duration::parse_duration;
+
+use crate::command::{self, Failure};
+use crate::environment;
+
+const EXAMPLES: &str = "\
+Examples:
+  roverline                                    the four endpoints of this computer
+  roverline --host rover.local                 those of another
+  roverline ws://10.0.0.5:8080 10.0.0.6:8080   just these
+  roverline demo                               a rover that needs no hardware
+  roverline demo --headless --for 10s          the same, checked without a screen
+  roverline status --json | jq .rover          for scripts
+  roverline echo /odom --field pose.pose.position.x
+
+Endpoints come from the command line, else from ROVERLINE_ENDPOINTS (comma-separated), else they
+are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
+
+Exit codes: 0 done, 1 nothing reachable or no data, 2 wrong usage.";
+
+/// Telemetry of a rover that holds: a console over several endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "roverline", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    look: Look,
+    /// What is logged to ~/.local/state/roverline: error, warn, info, debug, trace, or a filter
+    #[arg(long, global = true, env = "ROVERLINE_LOG", value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Which endpoints.
+#[derive(Clone, Debug, Args)]
+pub struct Reach {
+    /// Endpoints: ws://HOST:PORT or HOST:PORT, the preferred one first
+    #[arg(value_name = "URL", conflicts_with_all = ["host", "base_port"])]
+    urls: Vec<String>,
+    /// Host of all four endpoints
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Port of the primary; the others follow it
+    #[arg(long, value_name = "PORT")]
+    base_port: Option<u16>,
+}
+
+/// How the console looks.
+#[derive(Clone, Debug, Args)]
+pub struct Look {
+    /// Name of a theme; `roverline themes` lists them
+    #[arg(long, env = "ROVERLINE_THEME", value_name = "NAME")]
+    pub theme: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print endpoints and rover once
+    Status {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Print the topics with their rates
+    Topics {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Print the messages of a topic
+    Echo {
+        /// Name of the topic
+        topic: String,
+        #[command(flatten)]
+        reach: Reach,
+        /// Only this field, such as pose.position.x
+        #[arg(long, value_name = "PATH")]
+        field: Option<String>,
+        /// End after so many messages
+        #[arg(long, short = 'n', value_name = "N")]
+        count: Option<u64>,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Start a gateway with the built-in rover, and the console on it
+    Demo(Demo),
+    /// List the themes
+    Themes,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  roverline completions bash > ~/.local/share/bash-completion/completions/roverline"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How something is printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Print {
+    /// JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Wait so long for the first data
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+/// The demonstration.
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// No screen: connect to each endpoint, check what it sends, print a table
+    #[arg(long)]
+    pub headless: bool,
+    /// How long the check runs
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_duration, requires = "headless")]
+    pub duration: Duration,
+    /// JSON instead of a table
+    #[arg(long, requires = "headless")]
+    pub json: bool,
+    /// Port of the primary; 0 picks free ones
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub base_port: u16,
+    /// Seed of the built-in rover
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// A fault for the built-in rover to have; may be repeated
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<String>,
+    /// The gateway to start instead of the one beside this program
+    #[arg(long, value_name = "PATH")]
+    pub gateway: Option<std::path::PathBuf>,
+    /// How the console looks.
+    #[command(flatten)]
+    pub look: Look,
+}
+
+impl Reach {
+    /// The link's configuration; the environment counts where the command line is silent.
+    fn config(&self) -> Result<Config, Failure> {
+        let usage = |error: roverline_link::ConfigError| Failure::Usage(error.to_string());
+        if !self.urls.is_empty() {
+            return Config::with_urls(&self.urls).map_err(usage);
+        }
+        let set = std::env::var("ROVERLINE_ENDPOINTS").ok();
+        match (&self.host, self.base_port, set) {
+            (None, None, Some(set)) if !set.trim().is_empty() => {
+                let urls: Vec<&str> = set.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+                Config::with_urls(&urls).map_err(usage)
+            }
+            (None, None, _) => Ok(Config::local()),
+            (host, port, _) => {
+                let config = Config::at(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080));
+                Config::with_urls(&config.endpoints).map_err(usage)
+            }
+        }
+    }
+}
+
+/// Reads the command line, does it, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Kept to the end: it writes the last lines.
+    let log = environment::start_log(cli.log_level.as_deref());
+    if let Err(why) = &log {
+        eprintln!("roverline: {why}");
+    }
+    let done = run(cli);
+    drop(log);
+    match done {
+        Ok(code) => code,
+        // Whoever read our output has had enough.
+        Err(Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("roverline: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "roverline", &mut script);
+            std::io::stdout().write_all(&script)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Themes) => return command::themes::run(),
+        _ => {}
+    }
+    // Two threads: the screen may wait for a slow terminal, the links may not.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(async {
+        match cli.command {
+            None => command::console::run(cli.reach.config()?, cli.look.theme.as_deref()).await,
+            Some(Command::Status { reach, print }) => command::status::run(reach.config()?, print).await,
+            Some(Command::Topics { reach, print }) => command::topics::run(reach.config()?, print).await,
+            Some(Command::Echo { topic, reach, field, count, print }) => {
+                let what = command::echo::What { topic, field, count, print };
+                command::echo::run(reach.config()?, what).await
+            }
+            Some(Command::Demo(demo)) => command::demo::run(demo).await,
+            Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A terminal read that still waits must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn endpoints_by_url_by_host_and_by_default() {
+        let urls = |args: &[&str]| {
+            let cli = Cli::try_parse_from(args).unwrap();
+            cli.reach.config().unwrap().endpoints
+        };
+        assert_eq!(urls(&["roverline", "a:1", "ws://b:2"]), ["ws://a:1", "ws://b:2"]);
+        assert_eq!(urls(&["roverline", "--host", "a", "--base-port", "9000"])[3], "ws://a:9003");
+        assert!(Cli::try_parse_from(["roverline", "a:1", "--host", "b"]).is_err());
+    }
+
+    #[test]
+    fn a_mistyped_command_is_explained() {
+        let cli = Cli::try_parse_from(["roverline", "stauts"]).unwrap();
+        let error = cli.reach.config().unwrap_err();
+        assert!(error.to_string().contains("'stauts' is not an endpoint"), "{error}");
+    }
+}

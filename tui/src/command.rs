@@ -1,0 +1,61 @@
+//! What the program can be asked to do.
+
+pub mod console;
+pub mod demo;
+pub mod echo;
+mod gateway;
+mod headless;
+mod report;
+pub mod status;
+pub mod themes;
+pub mod topics;
+mod watch;
+
+pub use watch::{Clock, Watch, perform};
+
+use std::process::ExitCode;
+
+/// Why it did not work out; also the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// Asked for wrongly.
+    Usage(String),
+    /// Nothing there, or not what should be.
+    Nothing(String),
+    /// Reading or writing failed.
+    Io(std::io::Error),
+}
+
+impl Failure {
+    /// What the shell gets to see.
+    pub fn code(&self) -> ExitCode {
+        match self {
+            Failure::Usage(_) => ExitCode::from(2),
+            Failure::Nothing(_) | Failure::Io(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Usage(why) | Failure::Nothing(why) => f.write_str(why),
+            Failure::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// What to say when no endpoint answers.
+fn unreachable(watch: &Watch) -> Failure {
+    let urls: Vec<&str> = watch.model.network.endpoints.iter().map(|e| e.url.as_str()).collect();
+    let tried = if urls.is_empty() { String::new() } else { format!(" ({})", urls.join(", ")) };
+    Failure::Nothing(format!(
+        "no endpoint answers{tried}: start a gateway, name another with --host, or try 'roverline demo'"
+    ))
+}

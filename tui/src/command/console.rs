@@ -1,0 +1,58 @@
+//! `roverline`: the console.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use roverline_link::Config;
+
+use super::Failure;
+use crate::environment::themes_dir;
+use crate::runtime;
+use crate::theme::{self, ColorDepth, Theme};
+
+/// Whether the console could run: the themes and which is wanted.
+pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
+    let found = theme::load(themes_dir().as_deref());
+    for error in &found.errors {
+        tracing::warn!("theme: {error}");
+    }
+    let index = match wanted {
+        Some(name) => found.find(name).ok_or_else(|| no_such_theme(name, &found))?,
+        None => found.find(default_theme()).unwrap_or(0),
+    };
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "the console needs a terminal; without one use 'roverline status' or 'roverline demo --headless'"
+                .to_owned(),
+        ));
+    }
+    let depth = ColorDepth::detect(|name| std::env::var(name).ok());
+    Ok((found.themes.into_iter().map(|theme| depth.adapt(theme)).collect(), index))
+}
+
+/// Runs the console until the operator has had enough.
+pub async fn run(config: Config, wanted: Option<&str>) -> Result<ExitCode, Failure> {
+    let (themes, index) = check(wanted)?;
+    runtime::run(config, &themes, index).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A broken file is most likely the one that was meant, so its error is shown.
+fn no_such_theme(name: &str, found: &theme::Themes) -> Failure {
+    let names: Vec<&str> = found.themes.iter().map(|theme| theme.name.as_str()).collect();
+    let mut text = format!("there is no theme '{name}'; there are {}", names.join(", "));
+    for error in &found.errors {
+        text.push_str("\n  ");
+        text.push_str(error);
+    }
+    Failure::Usage(text)
+}
+
+/// Some terminals tell their colours (`COLORFGBG`, foreground;background): 7 and 15 are light.
+fn default_theme() -> &'static str {
+    let background = std::env::var("COLORFGBG").ok();
+    match background.as_deref().and_then(|value| value.rsplit(';').next()) {
+        Some("7" | "15") => "roverline-light",
+        _ => "roverline-dark",
+    }
+}

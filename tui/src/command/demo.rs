@@ -1,0 +1,32 @@
+//! `roverline demo`.
+
+use std::process::ExitCode;
+
+use roverline_link::Config;
+
+use super::gateway::Gateway;
+use super::{Failure, console, headless};
+use crate::cli::Demo;
+
+/// Starts a gateway on the built-in rover, shows or checks it, and ends it.
+pub async fn run(demo: Demo) -> Result<ExitCode, Failure> {
+    if !demo.headless {
+        // Before anything is started: a theme that does not exist, a terminal that is none.
+        console::check(demo.look.theme.as_deref())?;
+    }
+    let gateway = Gateway::start(&demo).await?;
+    let done = if demo.headless {
+        tokio::select! {
+            done = headless::run(&gateway.endpoints, demo.duration, demo.json) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Nothing("interrupted".to_owned())),
+        }
+    } else {
+        let urls: Vec<&str> = gateway.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
+        match Config::with_urls(&urls) {
+            Ok(config) => console::run(config, demo.look.theme.as_deref()).await,
+            Err(error) => Err(Failure::Nothing(format!("the gateway announced an address: {error}"))),
+        }
+    };
+    gateway.stop().await;
+    done
+}

@@ -1,0 +1,109 @@
+//! `roverline echo`.
+
+mod print;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roverline_link::{Config, Event, Events, Link, LinkSample};
+use roverline_schema::{Plan, Registry};
+
+use super::Failure;
+use crate::cli::Print;
+
+/// What to print.
+#[derive(Debug)]
+pub struct What {
+    /// Name of the topic.
+    pub topic: String,
+    /// Only this field.
+    pub field: Option<String>,
+    /// End after so many.
+    pub count: Option<u64>,
+    /// How.
+    pub print: Print,
+}
+
+/// Prints until the count is reached or for ever; the first message must come in time.
+pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
+    let (link, mut events) = Link::open(config);
+    link.subscribe(&what.topic, None);
+    let registry = Registry::bundled();
+    let mut asked = HashMap::new();
+    let mut printed = 0;
+    let patience = tokio::time::Instant::now() + what.print.timeout;
+    while what.count.is_none_or(|count| printed < count) {
+        let Some(event) = next(&mut events, (printed == 0).then_some(patience)).await else {
+            return Err(nothing(&what, &asked));
+        };
+        match event {
+            Event::Sample(sample) if sample.topic.name == what.topic => {
+                match registry.plan(&sample.topic.type_name) {
+                    Ok(plan) => {
+                        show(&what, &sample, &plan)?;
+                        printed += 1;
+                    }
+                    Err(_) => {
+                        let type_name = sample.topic.type_name.clone();
+                        asked.entry(type_name).or_insert_with_key(|type_name| link.schema(type_name));
+                    }
+                }
+            }
+            Event::Schema { type_name, text } => {
+                registry.add(&type_name, &text).map_err(|error| Failure::Nothing(error.to_string()))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn next(events: &mut Events, until: Option<tokio::time::Instant>) -> Option<Event> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, events.next()).await.ok()?,
+        None => events.next().await,
+    }
+}
+
+fn nothing(what: &What, asked: &HashMap<String, ()>) -> Failure {
+    let waited = Duration::from_millis(what.print.timeout.as_millis() as u64);
+    Failure::Nothing(match asked.keys().next() {
+        Some(type_name) => format!("no endpoint knows the definition of {type_name}"),
+        None => {
+            format!("nothing on {} within {waited:?}: 'roverline topics' lists what there is", what.topic)
+        }
+    })
+}
+
+fn show(what: &What, sample: &LinkSample, plan: &Arc<Plan>) -> Result<(), Failure> {
+    if let Some(field) = what.field.as_ref().filter(|field| !plan.has_field(field)) {
+        let fields: Vec<&str> = plan.field_names().collect();
+        let type_name = plan.type_name();
+        return Err(Failure::Usage(format!(
+            "{type_name} has no field '{field}'; it has {}",
+            fields.join(", ")
+        )));
+    }
+    let broken = |error: roverline_schema::DecodeError| {
+        Failure::Nothing(format!("a message on {} cannot be decoded: {error}", what.topic))
+    };
+    let value = match &what.field {
+        Some(field) => plan.field(&sample.payload, field).map_err(broken)?,
+        None => Some(plan.decode(&sample.payload).map_err(broken)?),
+    };
+    // An element beyond the end of an array is not there this time; it may be the next time.
+    let Some(value) = value else { return Ok(()) };
+    let text = match (what.print.json, &what.field) {
+        (true, field) => print::json_line(sample, field.as_deref(), &value),
+        (false, Some(_)) => format!("{value}\n"),
+        (false, None) => print::tree(&value),
+    };
+    // One write per message, flushed, so that a reader never waits for half of one.
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! The demonstration without a screen: every endpoint by itself, and what it sends, checked.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use roverline_link::{Config, LinkState};
+use roverline_protocol::Tier;
+use serde_json::{Value as Json, json};
+
+use super::gateway::Endpoint;
+use super::{Failure, Watch, report};
+use crate::format;
+use crate::model::Model;
+
+/// What one endpoint came to.
+#[derive(Clone, Debug, PartialEq)]
+struct Tally {
+    tier: Tier,
+    url: String,
+    live: bool,
+    state: &'static str,
+    topics: usize,
+    samples: u64,
+    rate_hz: f64,
+    out_of_scope: Vec<String>,
+}
+
+impl Tally {
+    /// Of a link that knew this endpoint only. A topic counts as seen when it is listed or came.
+    fn of(endpoint: &Endpoint, model: &Model, time: Duration) -> Tally {
+        let rows = model.topics.rows.values();
+        let view = model.network.endpoints.first();
+        let samples: u64 = rows.clone().map(|row| row.samples()).sum();
+        let strangers = rows.clone().filter(|row| !row.info.scopes.intersects(endpoint.tier.scopes()));
+        Tally {
+            tier: endpoint.tier,
+            url: endpoint.url.clone(),
+            live: view.is_some_and(|view| view.state == LinkState::Active),
+            state: view.map_or("unknown", |view| view.state.word()),
+            topics: rows.clone().filter(|row| row.listed).count(),
+            samples,
+            rate_hz: samples as f64 / time.as_secs_f64().max(1e-3),
+            out_of_scope: strangers.map(|row| row.info.name.clone()).collect(),
+        }
+    }
+
+    fn good(&self) -> bool {
+        self.live && self.samples > 0 && self.out_of_scope.is_empty()
+    }
+
+    fn json(&self) -> Json {
+        json!({
+            "tier": self.tier, "url": self.url, "state": self.state, "topics": self.topics,
+            "samples": self.samples, "rate_hz": self.rate_hz, "out_of_scope": self.out_of_scope,
+            "ok": self.good(),
+        })
+    }
+}
+
+/// Four links, each to one endpoint, for so long; succeeds when all are as they should be.
+pub(super) async fn run(endpoints: &[Endpoint], time: Duration, json: bool) -> Result<ExitCode, Failure> {
+    let mut watches = Vec::new();
+    for endpoint in endpoints {
+        let config =
+            Config::with_urls(&[&endpoint.url]).map_err(|error| Failure::Nothing(error.to_string()))?;
+        watches.push(Watch::open(Config { client_name: "roverline demo".to_owned(), ..config }));
+    }
+    let all = join_all(watches.iter_mut().map(|watch| watch.until(time, |_| false)));
+    tokio::select! {
+        _ = all => {}
+        () = progress(time) => {}
+    }
+    let tallies: Vec<Tally> =
+        endpoints.iter().zip(&watches).map(|(e, w)| Tally::of(e, &w.model, time)).collect();
+    let good = tallies.len() == Tier::ALL.len() && tallies.iter().all(Tally::good);
+    let rover = watches.first().map(|watch| &watch.model);
+    let text = match json {
+        true => {
+            let list: Vec<Json> = tallies.iter().map(Tally::json).collect();
+            format!("{:#}\n", json!({"ok": good, "endpoints": list, "rover": rover.map(report::rover_json)}))
+        }
+        false => summary(&tallies, rover, good),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// A line on a terminal that says how far we are; never ends.
+async fn progress(time: Duration) {
+    let shown = std::io::stderr().is_terminal();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut passed = 0;
+    loop {
+        second.tick().await;
+        if shown && passed < time.as_secs() {
+            eprint!("\r\x1b[Kchecking four endpoints: {passed} of {} s", time.as_secs());
+        } else if shown {
+            eprint!("\r\x1b[K");
+        }
+        passed += 1;
+    }
+}
+
+fn summary(tallies: &[Tally], rover: Option<&Model>, good: bool) -> String {
+    let mut out = String::new();
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        out,
+        "{:<22} {:<10} {:<11} {:>6} {:>9} {:>9}  OUT OF SCOPE",
+        "ENDPOINT", "TIER", "STATE", "TOPICS", "SAMPLES", "PER S"
+    );
+    for tally in tallies {
+        let strangers = match tally.out_of_scope.as_slice() {
+            [] => "none".to_owned(),
+            some => format!("✗ {}", format::printable(&some.join(" "))),
+        };
+        let mark = if tally.good() { "" } else { "  ✗" };
+        let _ = writeln!(
+            out,
+            "{:<22} {:<10} {:<11} {:>6} {:>9} {:>9.1}  {strangers}{mark}",
+            format::address(&tally.url),
+            tally.tier,
+            tally.state,
+            tally.topics,
+            tally.samples,
+            tally.rate_hz
+        );
+    }
+    if let Some(model) = rover {
+        report::rover_text(model, &mut out);
+    }
+    let verdict = if good { "✓ all four endpoints live, in scope" } else { "✗ not as it should be" };
+    let _ = writeln!(out, "\n{verdict}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> Tally {
+        Tally {
+            tier: Tier::Emergency,
+            url: "ws://127.0.0.1:8083".to_owned(),
+            live: true,
+            state: "active",
+            topics: 3,
+            samples: 120,
+            rate_hz: 12.0,
+            out_of_scope: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_good_when_it_lives_sends_and_keeps_to_its_scope() {
+        assert!(tally().good());
+        assert!(!Tally { live: false, ..tally() }.good());
+        assert!(!Tally { samples: 0, ..tally() }.good());
+        let strange = Tally { out_of_scope: vec!["/camera".to_owned()], ..tally() };
+        assert!(!strange.good());
+        assert!(summary(&[strange], None, false).contains("✗ /camera"));
+    }
+}

@@ -1,0 +1,29 @@
+//! `roverline status`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use roverline_link::Config;
+
+use super::{Failure, Watch, report, unreachable};
+use crate::cli::Print;
+use crate::model::Model;
+
+/// Waits until every value of the overview that can come has come, or for the time given.
+pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
+    let mut watch = Watch::open(config);
+    watch.until(print.timeout, complete).await;
+    let model = &watch.model;
+    let text = if print.json { format!("{:#}\n", report::json(model)) } else { report::text(model) };
+    if model.network.active().is_none() && !print.json {
+        return Err(unreachable(&watch));
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
+    let any = model.topics.rows.values().any(|row| row.at.is_some());
+    Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn complete(model: &Model) -> bool {
+    let mut mapped = model.topics.rows.values().filter(|row| row.listed && row.slot.is_some()).peekable();
+    mapped.peek().is_some() && mapped.all(|row| row.at.is_some())
+}

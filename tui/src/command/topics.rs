@@ -1,0 +1,55 @@
+//! `roverline topics`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use roverline_link::Config;
+use serde_json::json;
+
+use super::{Failure, Watch, unreachable};
+use crate::cli::Print;
+use crate::format;
+
+/// A rate needs a full second to be counted.
+const MEASURE: Duration = Duration::from_millis(2_300);
+
+/// Waits for the list, then measures.
+pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
+    let mut watch = Watch::open(config);
+    watch.until(print.timeout, |model| !model.topics.rows.is_empty()).await;
+    if watch.model.topics.rows.is_empty() {
+        return Err(unreachable(&watch));
+    }
+    watch.until(MEASURE, |_| false).await;
+    let mut out = std::io::stdout().lock();
+    let now = watch.model.now;
+    let rows = watch.model.topics.rows.values();
+    if print.json {
+        let list: Vec<_> = rows
+            .map(|row| {
+                json!({
+                    "name": row.info.name, "type": row.info.type_name, "scopes": row.info.scopes,
+                    "rate_hz": row.rate.0, "bytes_per_s": row.rate.1, "samples": row.samples(),
+                    "age_s": row.age(now).map(|age| age.as_secs_f64()), "quality": row.quality(now).word(),
+                    "subscribed": row.subscribed,
+                })
+            })
+            .collect();
+        writeln!(out, "{:#}", json!(list))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = rows.clone().map(|row| row.info.name.len()).max().unwrap_or(0).min(60);
+    writeln!(out, "{}  {:<28}  {:>7}  {:>11}  SCOPES", format::left("NAME", width), "TYPE", "HZ", "BYTES")?;
+    for row in rows {
+        // What is not subscribed (pictures, point clouds) has no rate.
+        let (hz, bytes) = match row.subscribed {
+            true => (format::rate(row.rate.0), format::bandwidth(row.rate.1)),
+            false => ("–".to_owned(), "–".to_owned()),
+        };
+        let name = format::left(&format::printable(&row.info.name), width);
+        let type_name = format::left(&format::printable(&format::short_type(&row.info.type_name)), 28);
+        writeln!(out, "{name}  {type_name}  {hz:>7}  {bytes:>11}  {}", row.info.scopes)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

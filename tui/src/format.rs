@@ -1,0 +1,155 @@
+//! Numbers as people read them: fixed widths, units, nothing that flickers.
+
+use std::time::Duration;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// An age in at most five columns: `<1s`, `12s`, `3m05s`, `2h05m`, `5d03h`.
+///
+/// Whole seconds, because an age that changes ten times a second draws the eye for nothing.
+pub fn age(age: Duration) -> String {
+    let s = age.as_secs();
+    match s {
+        0 => "<1s".to_owned(),
+        1..60 => format!("{s}s"),
+        60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
+        3_600..86_400 => format!("{}h{:02}m", s / 3_600, s % 3_600 / 60),
+        _ => format!("{}d{:02}h", (s / 86_400).min(99), s % 86_400 / 3_600),
+    }
+}
+
+/// A short time: `0.42 ms`, `12.3 ms`, `123 ms`, `1.2 s`.
+pub fn millis(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    match ms {
+        _ if ms < 10.0 => format!("{ms:.2} ms"),
+        _ if ms < 100.0 => format!("{ms:.1} ms"),
+        _ if ms < 1_000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+/// A rate without its unit; the column's head has it.
+pub fn rate(hz: f64) -> String {
+    if hz < 100.0 { format!("{hz:.1}") } else { format!("{hz:.0}") }
+}
+
+/// Bytes per second: `812 B/s`, `12.3 kB/s`, `1.2 MB/s`.
+pub fn bandwidth(bytes_per_s: f64) -> String {
+    format!("{}/s", bytes(bytes_per_s))
+}
+
+/// Bytes: `812 B`, `12.3 kB`, `1.2 MB`.
+pub fn bytes(bytes: f64) -> String {
+    match bytes {
+        _ if bytes < 1e3 => format!("{bytes:.0} B"),
+        _ if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        _ if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+/// A number, or a dash where there is none (not a number, infinite).
+pub fn number(value: f64, digits: usize, unit: &str) -> String {
+    if value.is_finite() { format!("{value:.digits$}{unit}") } else { "–".to_owned() }
+}
+
+/// A compass course: `087° E`.
+pub fn compass(degrees: f64) -> String {
+    const POINTS: [&str; 8] = ["N", "NE", "E", "SE", "S", "SW", "W", "NW"];
+    if !degrees.is_finite() {
+        return "–".to_owned();
+    }
+    let whole = degrees.rem_euclid(360.0).round() % 360.0;
+    let point = (whole / 45.0).round() as usize % POINTS.len();
+    format!("{whole:03.0}° {}", POINTS[point])
+}
+
+/// The address of an endpoint without what all have in common.
+pub fn address(url: &str) -> &str {
+    url.strip_prefix("ws://").unwrap_or(url)
+}
+
+/// `sensor_msgs/msg/Imu` as `sensor_msgs/Imu`: the middle says nothing.
+pub fn short_type(type_name: &str) -> String {
+    type_name.replacen("/msg/", "/", 1)
+}
+
+/// The hour of a wall clock time, UTC: `14:03:59`.
+pub fn clock(wall_ns: i64) -> String {
+    let s = wall_ns.div_euclid(1_000_000_000).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", s / 3_600, s % 3_600 / 60, s % 60)
+}
+
+/// Text that cannot steer a terminal: control characters become `·`.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+/// At most `width` columns; what is cut off is marked by `…`.
+pub fn fit(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 1; // the ellipsis
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Exactly `width` columns, text at the left.
+pub fn left(text: &str, width: usize) -> String {
+    let mut out = fit(text, width);
+    out.extend(std::iter::repeat_n(' ', width.saturating_sub(out.width())));
+    out
+}
+
+/// Exactly `width` columns, text at the right.
+pub fn right(text: &str, width: usize) -> String {
+    let text = fit(text, width);
+    let mut out = " ".repeat(width.saturating_sub(text.width()));
+    out.push_str(&text);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_fit_five_columns() {
+        for (s, expected) in
+            [(0, "<1s"), (59, "59s"), (60, "1m00s"), (3_599, "59m59s"), (7_500, "2h05m"), (442_800, "5d03h")]
+        {
+            assert_eq!(age(Duration::from_secs(s)), expected);
+        }
+        assert!(age(Duration::MAX).len() <= 6);
+    }
+
+    #[test]
+    fn courses_wrap() {
+        for (degrees, expected) in
+            [(0.0, "000° N"), (359.6, "000° N"), (-90.0, "270° W"), (87.0, "087° E"), (f64::NAN, "–")]
+        {
+            assert_eq!(compass(degrees), expected);
+        }
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_not_bytes() {
+        assert_eq!(fit("日本語です", 5), "日本…");
+        assert_eq!(left("日", 4), "日  ");
+        assert_eq!(right("abc", 2), "a…");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(printable("a\x1b[2Jb"), "a·[2Jb");
+    }
+}

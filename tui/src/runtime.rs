@@ -1,0 +1,159 @@
+//! The loop that does what the model only describes: keys, links, clock in; effects and frames out.
+
+mod pace;
+mod screen;
+
+use std::time::Duration;
+
+use crossterm::event::{Event as Input, EventStream};
+use futures_util::StreamExt as _;
+use roverline_link::{Config, Event, Link};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::command::{Clock, perform};
+use crate::model::Model;
+use crate::theme::Theme;
+use crate::update::{Effect, Msg, update};
+use pace::{Pace, Urgency};
+use screen::Screen;
+
+/// Ages and qualities change by themselves, this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Link events taken in one go before keys are looked at again.
+const BATCH: usize = 256;
+
+/// Runs the console. The terminal is given back however this ends.
+pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
+    let mut signals = Signals::new()?;
+    let names = themes.iter().map(|theme| theme.name.clone()).collect();
+    let mut console = Console {
+        model: Model::new(names, theme),
+        screen: Screen::enter()?,
+        themes,
+        clock: Clock::start(),
+        pace: Pace::new(Instant::now()),
+        link: None,
+        quit: false,
+    };
+    let size = crossterm::terminal::size()?;
+    console.send(Msg::Clock(console.clock.now()))?;
+    console.send(Msg::Resize(size.0, size.1))?;
+    console.draw()?; // before anything is connected: the screen is there at once
+    let (link, mut events) = Link::open(config);
+    console.link = Some(link);
+    let mut input = EventStream::new();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut linked = true;
+    while !console.quit {
+        tokio::select! {
+            biased;
+            key = input.next() => console.input(key)?,
+            () = signals.any() => console.send(Msg::Terminate)?,
+            () = sleep_until(console.pace.due()), if console.pace.is_due_some() => console.draw()?,
+            event = events.next(), if linked => match event {
+                Some(first) => {
+                    console.send(Msg::Clock(console.clock.now()))?;
+                    console.event(first)?;
+                    for _ in 0..BATCH {
+                        let Some(event) = events.try_next() else { break };
+                        console.event(event)?;
+                    }
+                }
+                None => linked = false,
+            },
+            _ = tick.tick() => {
+                console.pace.want(Urgency::Someday);
+                console.send(Msg::Clock(console.clock.now()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Console<'a> {
+    model: Model,
+    screen: Screen,
+    themes: &'a [Theme],
+    clock: Clock,
+    pace: Pace,
+    link: Option<Link>,
+    quit: bool,
+}
+
+impl Console<'_> {
+    /// A terminal that is gone ends the console.
+    fn input(&mut self, input: Option<std::io::Result<Input>>) -> std::io::Result<()> {
+        let Some(Ok(input)) = input else {
+            self.quit = true;
+            return Ok(());
+        };
+        self.send(Msg::Clock(self.clock.now()))?;
+        self.pace.want(Urgency::Now);
+        match input {
+            Input::Key(key) => self.send(Msg::Key(key)),
+            Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What changes many times a second is drawn at leisure, the rest at once.
+    fn event(&mut self, event: Event) -> std::io::Result<()> {
+        self.pace.want(match event {
+            Event::Sample(_) | Event::Endpoints(_) => Urgency::Someday,
+            _ => Urgency::Now,
+        });
+        self.send(Msg::Link(event))
+    }
+
+    fn send(&mut self, msg: Msg) -> std::io::Result<()> {
+        let stopped = self.model.rover.stopped();
+        for effect in update(&mut self.model, msg) {
+            match effect {
+                Effect::Quit => self.quit = true,
+                Effect::Suspend => {
+                    self.screen.suspend()?;
+                    self.pace.want(Urgency::Now);
+                }
+                effect => {
+                    let answer = self.link.as_ref().and_then(|link| perform(link, &effect));
+                    if let Some(msg) = answer {
+                        update(&mut self.model, msg);
+                    }
+                }
+            }
+        }
+        if stopped != self.model.rover.stopped() {
+            self.pace.want(Urgency::Now);
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> std::io::Result<()> {
+        self.pace.drawn(Instant::now());
+        match self.themes.get(self.model.theme) {
+            Some(theme) => self.screen.draw(&self.model, theme),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The signals that ask a process to end.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let of = |kind| signal(kind);
+        Ok(Signals([of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?]))
+    }
+
+    async fn any(&mut self) {
+        let [a, b, c] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => {}
+            _ = b.recv() => {}
+            _ = c.recv() => {}
+        }
+    }
+}

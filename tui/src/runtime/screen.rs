@@ -1,0 +1,86 @@
+//! The terminal: taken, drawn on, and given back as it was, whatever happens.
+
+use std::io::{self, BufWriter, Stdout, Write as _, stdout};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::cursor::Show;
+use crossterm::execute;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
+};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use crate::model::Model;
+use crate::theme::Theme;
+use crate::view;
+
+/// A frame goes out in one write.
+const FRAME_BYTES: usize = 64 << 10;
+
+/// Whether the terminal is ours, for the panic hook and the guard: who is first gives it back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+type Backend = CrosstermBackend<BufWriter<Stdout>>;
+
+/// The terminal while it is ours.
+pub(super) struct Screen {
+    terminal: Terminal<Backend>,
+}
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Screen> {
+        HOOK.call_once(|| {
+            let default = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                give_back();
+                tracing::error!("{panic}");
+                default(panic);
+            }));
+        });
+        take()?;
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()));
+        // Dropped on failure, and that gives the terminal back.
+        let terminal = Terminal::new(backend).inspect_err(|_| give_back())?;
+        Ok(Screen { terminal })
+    }
+
+    pub(super) fn draw(&mut self, model: &Model, theme: &Theme) -> io::Result<()> {
+        crossterm::queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(|frame| view::view(model, theme, frame))?;
+        crossterm::queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        io::Write::flush(self.terminal.backend_mut())
+    }
+
+    /// Gives the terminal back, stops this process, and takes it again when the shell says so.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        take()?;
+        self.terminal.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(stdout(), EnterAlternateScreen).inspect_err(|_| give_back())
+}
+
+/// Errors are of no use here: there is nobody left to tell.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+        let _ = stdout().flush();
+    }
+}

@@ -1,0 +1,181 @@
+//! Samples: counted, and decoded where somebody needs their fields.
+
+mod extract;
+
+use std::time::Duration;
+
+use roverline_link::LinkSample;
+use roverline_schema::Value;
+
+use super::Effect;
+use crate::format;
+use crate::mapping::{self, Slot};
+use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
+
+/// The fields of the selected topic follow it this often: no eye reads faster.
+const DECODE_EVERY: Duration = Duration::from_millis(100);
+/// Types whose definition is waited for.
+const MAX_ASKED: usize = 256;
+
+pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
+    let now = model.now;
+    let at = made_at(model, sample);
+    let watched =
+        model.screen == Screen::Topics && model.topics.selected.as_ref() == Some(&sample.topic.name);
+    let Some(row) = model.topics.row_for(&sample.topic, now) else { return Vec::new() };
+    row.take(sample, at, watched, now);
+    let slot = row.slot;
+    model.fields.pending |= watched;
+    if let Some((slot, rank)) = slot {
+        fill(model, sample, slot, rank, at);
+    }
+    if watched { decode_selected(model) } else { Vec::new() }
+}
+
+/// When a sample was made, on our clock. What was stored or replayed is as old as the gateway's
+/// stamp says, once we know how far its clock is from ours; everything else is new.
+fn made_at(model: &Model, sample: &LinkSample) -> Duration {
+    let now = model.now;
+    let offset_s = model.network.active().and_then(|endpoint| endpoint.clock_offset_s);
+    let Some(offset_s) = offset_s.filter(|_| sample.receive_time_ns > 0) else { return now.mono };
+    let server_now_ns = now.wall_ns.saturating_add((offset_s * 1e9) as i64);
+    let age_ns = server_now_ns.saturating_sub(sample.receive_time_ns).max(0);
+    now.mono.saturating_sub(Duration::from_nanos(age_ns.unsigned_abs()))
+}
+
+fn fill(model: &mut Model, sample: &LinkSample, slot: Slot, rank: usize, at: Duration) {
+    let Ok(plan) = model.registry.plan(&sample.topic.type_name) else { return };
+    let topic = sample.topic.name.as_str();
+    let decoded = plan.decode(&sample.payload);
+    let fault = decoded.as_ref().err().map(ToString::to_string);
+    if let (Some(fault), Some(row)) = (fault, model.topics.rows.get_mut(topic)) {
+        row.fault = Some(fault);
+    }
+    let mut taker = Taker { topic, rank, at, topics: &model.topics, now: model.now };
+    taker.fill(&mut model.rover, slot, decoded.as_ref().ok());
+}
+
+/// One sample on its way into the overview.
+struct Taker<'a> {
+    topic: &'a str,
+    rank: usize,
+    at: Duration,
+    topics: &'a Topics,
+    now: Now,
+}
+
+impl Taker<'_> {
+    /// `value` is `None` when the sample cannot be decoded.
+    fn fill(&mut self, rover: &mut Rover, slot: Slot, value: Option<&Value>) {
+        match slot {
+            Slot::Fix => self.put(&mut rover.fix, value.map(extract::fix)),
+            Slot::Odometry => self.put(&mut rover.odometry, value.map(extract::odometry)),
+            Slot::Imu => self.put(&mut rover.imu_heading, value.map(extract::imu_heading)),
+            Slot::Battery => self.put(&mut rover.battery, value.map(extract::battery)),
+            Slot::MissionName => self.put(&mut rover.mission_name, value.map(extract::text)),
+            Slot::MissionStatus => self.put(&mut rover.mission_status, value.map(extract::text)),
+            Slot::Samples => self.put(&mut rover.samples, value.map(extract::number)),
+            Slot::Mode => self.put(&mut rover.mode, value.map(extract::text)),
+            Slot::Autonomous => self.put(&mut rover.autonomous, value.map(extract::flag)),
+            Slot::Led => self.put(&mut rover.led, value.map(extract::led)),
+            Slot::EmergencyStop => {
+                let before = rover.emergency_stop.as_ref().map(|reading| reading.value);
+                self.put(&mut rover.emergency_stop, value.map(extract::flag));
+                if before != rover.emergency_stop.as_ref().map(|reading| reading.value) {
+                    rover.stop_since = Some(self.at);
+                }
+            }
+            Slot::Boundary => self.put(&mut rover.boundary, value.map(extract::flag)),
+            Slot::Temperature => {
+                let label = mapping::temperature_label(self.topic);
+                let room = rover.temperatures.len() < crate::model::MAX_TEMPERATURES;
+                self.put_into(&mut rover.temperatures, label, value.map(extract::temperature), room);
+            }
+            Slot::Diagnostics => {
+                for (name, status) in value.map(extract::diagnostics).unwrap_or_default() {
+                    let room = rover.diagnostics.len() < crate::model::MAX_DIAGNOSTICS;
+                    self.put_into(&mut rover.diagnostics, name, Some(Ok(status)), room);
+                }
+            }
+        }
+    }
+
+    fn put_into<T>(
+        &mut self,
+        map: &mut std::collections::BTreeMap<String, Reading<T>>,
+        key: String,
+        value: Option<Result<T, &'static str>>,
+        room: bool,
+    ) {
+        let mut reading = map.remove(&key);
+        if reading.is_some() || room {
+            self.put(&mut reading, value);
+        }
+        if let Some(reading) = reading {
+            map.insert(key, reading);
+        }
+    }
+
+    /// Takes the value unless another topic with a better name fills the place and is alive.
+    fn put<T>(&mut self, place: &mut Option<Reading<T>>, value: Option<Result<T, &'static str>>) {
+        use roverline_protocol::quality::Quality;
+        if let Some(held) = place.as_ref().filter(|held| held.topic != self.topic) {
+            let alive = matches!(held.quality(self.topics, self.now), Quality::Fresh | Quality::Ageing);
+            if alive && held.rank <= self.rank {
+                return;
+            }
+        }
+        match (value.unwrap_or(Err("cannot be decoded")), place) {
+            (Ok(value), place) => {
+                let (topic, rank, at) = (self.topic.to_owned(), self.rank, self.at);
+                *place = Some(Reading { value, topic, rank, at, fault: None });
+            }
+            // What was good stays on screen, marked.
+            (Err(why), Some(held)) if held.topic == self.topic => held.fault = Some(why),
+            (Err(_), _) => {}
+        }
+    }
+}
+
+/// Brings the fields of the selected topic up to date, not more often than they can be read.
+pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
+    let now = model.now;
+    let due = model.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
+    if model.screen != Screen::Topics || !model.fields.pending || !due {
+        return Vec::new();
+    }
+    model.fields.decoded = Some(now.mono);
+    let Some(row) = model.topics.selected_row() else { return Vec::new() };
+    let type_name = row.info.type_name.clone();
+    let Some(payload) = row.latest.clone() else {
+        model.fields.say(waiting_for(row.latest_bytes));
+        return Vec::new();
+    };
+    model.fields.pending = false;
+    match model.registry.plan(&type_name) {
+        Ok(plan) => {
+            match plan.decode(&payload) {
+                Ok(value) => model.fields.show(&value),
+                Err(error) => model.fields.say(format!("{} bytes, not decoded: {error}", payload.len())),
+            }
+            Vec::new()
+        }
+        Err(error) => {
+            let asked = model.asked_schemas.contains(&type_name);
+            let why = if asked { format!("{error}") } else { "asking for its definition".to_owned() };
+            model.fields.say(format!("{} bytes of {}: {why}", payload.len(), format::printable(&type_name)));
+            if asked || model.asked_schemas.len() >= MAX_ASKED {
+                return Vec::new();
+            }
+            model.asked_schemas.insert(type_name.clone());
+            vec![Effect::Schema(type_name)]
+        }
+    }
+}
+
+fn waiting_for(bytes: usize) -> String {
+    match bytes {
+        0 => "nothing received yet".to_owned(),
+        _ => format!("{bytes} bytes; waiting for the next one"),
+    }
+}

@@ -1,0 +1,34 @@
+//! Which topics are asked for: all small ones, a heavy one while somebody looks at it.
+
+use roverline_protocol::limits;
+
+use super::Effect;
+use crate::model::{Model, Screen};
+
+/// A heavy topic is looked at by a person, over what may be a radio.
+const HEAVY_RATE_HZ: f64 = 2.0;
+/// The gateway refuses more patterns in one session; a few are left for the selected ones.
+const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
+
+/// Subscribes and unsubscribes until it is as it should be.
+pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
+    let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
+    let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
+    let mut effects = Vec::new();
+    for (name, row) in &mut model.topics.rows {
+        let is_watched = watched.as_ref() == Some(name);
+        let wanted = is_watched || (!row.heavy() && (row.subscribed || (row.listed && subscribed < MOST)));
+        if wanted && !row.subscribed {
+            let max_rate_hz = row.heavy().then_some(HEAVY_RATE_HZ);
+            effects.push(Effect::Subscribe { topic: name.clone(), max_rate_hz });
+            subscribed += 1;
+        } else if !wanted && row.subscribed {
+            effects.push(Effect::Unsubscribe(name.clone()));
+            // Nobody looks: the memory of a picture is not kept.
+            row.latest = None;
+            subscribed = subscribed.saturating_sub(1);
+        }
+        row.subscribed = wanted;
+    }
+    effects
+}

@@ -1,0 +1,37 @@
+//! The help overlay, made from the keymap.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::chrome::dialog;
+use crate::keymap::{HelpLine, help};
+use crate::theme::Theme;
+use crate::widget::put;
+
+const WIDTH: u16 = 76;
+const KEYS: u16 = 16;
+/// A stop by software is not a stop by wire (ISO 13850).
+const WARNING: &str = "! is a software stop. It is not a replacement for the red button.";
+
+/// The last line at which the overlay can begin, on a terminal of this size.
+pub fn last_scroll(size: (u16, u16)) -> usize {
+    let visible = size.1.saturating_sub(6);
+    help().len().saturating_sub(usize::from(visible))
+}
+
+pub(super) fn draw(theme: &Theme, scroll: usize, area: Rect, buf: &mut Buffer) {
+    let lines = help();
+    let height = (lines.len() as u16 + 4).min(area.height.saturating_sub(2));
+    let inner = dialog(theme, "Keys", theme.faint, (WIDTH, height), area, buf);
+    put(buf, inner.x, inner.y, inner.width, WARNING, theme.caution);
+    let scroll = scroll.min(last_scroll((area.width, area.height)));
+    for (line, y) in lines.iter().skip(scroll).zip(inner.y + 2..inner.bottom()) {
+        match line {
+            HelpLine::Title(title) => drop(put(buf, inner.x, y, inner.width, title, theme.strong)),
+            HelpLine::Entry(keys, what) => {
+                put(buf, inner.x + 2, y, KEYS, keys, theme.accent);
+                put(buf, inner.x + 3 + KEYS, y, inner.width.saturating_sub(KEYS + 3), what, theme.screen);
+            }
+        }
+    }
+}

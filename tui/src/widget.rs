@@ -1,0 +1,89 @@
+//! Small things to draw with. They know styles and columns, nothing of rovers.
+
+mod reading;
+mod table;
+
+pub use reading::group;
+pub use table::{Align, Cell, Column, line, table};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use unicode_width::UnicodeWidthStr;
+
+use crate::format;
+
+/// Writes text into `width` columns from `x` on; returns the column after it.
+pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {
+    let area = buf.area;
+    if y >= area.bottom() || x >= area.right() || width == 0 {
+        return x;
+    }
+    let fitted = format::fit(text, usize::from(width.min(area.right() - x)));
+    buf.set_stringn(x, y, &fitted, usize::from(width), style).0
+}
+
+/// The same, ending at the column before `right`.
+pub fn put_right(buf: &mut Buffer, right: u16, y: u16, width: u16, text: &str, style: Style) {
+    let fitted = format::fit(text, usize::from(width.min(right)));
+    let used = fitted.width() as u16;
+    put(buf, right.saturating_sub(used), y, used, &fitted, style);
+}
+
+/// A heading with a line to the end of its area.
+pub fn heading(buf: &mut Buffer, area: Rect, title: &str, strong: Style, faint: Style) {
+    if area.height == 0 {
+        return;
+    }
+    let x = put(buf, area.x, area.y, area.width, title, strong);
+    rule(buf, x.saturating_add(1), area.y, area.right(), faint);
+}
+
+/// A thin line from `x` to before `right`.
+pub fn rule(buf: &mut Buffer, x: u16, y: u16, right: u16, style: Style) {
+    if y >= buf.area.bottom() {
+        return;
+    }
+    for x in x..right.min(buf.area.right()) {
+        buf[(x, y)].set_symbol("─").set_style(style);
+    }
+}
+
+/// The rows of `area` from its line `skip` on.
+pub fn below(area: Rect, skip: u16) -> Rect {
+    let skip = skip.min(area.height);
+    Rect { y: area.y + skip, height: area.height - skip, ..area }
+}
+
+/// The first line to show of a list so that `cursor` is in view, in the middle where possible.
+pub fn window(cursor: usize, len: usize, height: usize) -> usize {
+    cursor.saturating_sub(height / 2).min(len.saturating_sub(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_is_always_in_view() {
+        for len in 0..30 {
+            for height in 1..12 {
+                for cursor in 0..len {
+                    let first = window(cursor, len, height);
+                    assert!((first..first + height).contains(&cursor));
+                    assert!(first == 0 || first + height <= len);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_drawn_outside() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 4, 1));
+        assert_eq!(put(&mut buf, 2, 0, 10, "abcdef", Style::new()), 4);
+        assert_eq!(put(&mut buf, 9, 9, 10, "abc", Style::new()), 9);
+        put_right(&mut buf, 1, 0, 9, "abcdef", Style::new());
+        assert_eq!(buf[(2, 0)].symbol(), "a");
+        assert_eq!(buf[(3, 0)].symbol(), "…");
+    }
+}

@@ -1,0 +1,112 @@
+//! What the operator sees, as text, in every state that matters, at both sizes.
+
+mod support;
+
+use std::time::Duration;
+
+use crossterm::event::KeyCode;
+use roverline_link::{Event, FailoverCause};
+use roverline_tui::update::Msg;
+use serde_json::json;
+use support::{Rig, endpoints, failover, messages, picture, topic};
+
+fn snap(name: &str, rig: &mut Rig) {
+    for (width, height) in [(80, 24), (160, 50)] {
+        rig.send(Msg::Resize(width, height));
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), picture(&rig.model, width, height));
+    }
+}
+
+#[test]
+fn never_received() {
+    snap("never_received", &mut Rig::new());
+}
+
+#[test]
+fn overview_fresh() {
+    snap("overview_fresh", &mut Rig::running());
+}
+
+#[test]
+fn overview_on_a_small_terminal() {
+    let rig = Rig::running();
+    insta::assert_snapshot!("overview_60x20", picture(&rig.model, 60, 20));
+    insta::assert_snapshot!("too_small_40x10", picture(&rig.model, 40, 10));
+}
+
+#[test]
+fn overview_after_a_failover_keeps_what_the_tier_does_not_serve() {
+    let mut rig = Rig::running();
+    rig.link(Event::Endpoints(endpoints(Some(1)).into()));
+    rig.link(Event::Failover(failover(Some(0), Some(1), FailoverCause::Closed, Some(23))));
+    let scopes = roverline_protocol::Tier::Secondary.scopes();
+    let served: Vec<_> = messages().into_iter().filter(|(t, _)| t.scopes.intersects(scopes)).collect();
+    rig.link(Event::Topics(served.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>().into()));
+    for _ in 0..40 {
+        rig.wait(Duration::from_millis(100));
+        for (topic, value) in &served {
+            rig.sample(topic, value);
+        }
+    }
+    snap("overview_failover", &mut rig);
+}
+
+#[test]
+fn overview_all_down() {
+    let mut rig = Rig::running();
+    rig.link(Event::Endpoints(endpoints(None).into()));
+    rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
+    rig.wait(Duration::from_secs(72));
+    snap("overview_all_down", &mut rig);
+}
+
+#[test]
+fn overview_emergency_stop() {
+    let mut rig = Rig::running();
+    rig.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": true}));
+    rig.sample(&topic("/safety/boundary_violation", "std_msgs/msg/Bool"), &json!({"data": true}));
+    rig.wait(Duration::from_millis(400));
+    snap("overview_emergency_stop", &mut rig);
+}
+
+#[test]
+fn overview_invalid() {
+    let mut rig = Rig::running();
+    rig.sample(&topic("/gps/fix", "sensor_msgs/msg/NavSatFix"), &json!({"status": {"status": -1}}));
+    rig.raw(&topic("/odom", "nav_msgs/msg/Odometry"), vec![0, 1, 0, 0, 9]);
+    snap("overview_invalid", &mut rig);
+}
+
+#[test]
+fn endpoints_screen() {
+    snap("endpoints_fresh", Rig::running().keys("2"));
+    let mut rig = Rig::running();
+    rig.link(Event::Endpoints(endpoints(Some(1)).into()));
+    rig.link(Event::Failover(failover(Some(0), Some(1), FailoverCause::Silent, Some(412))));
+    snap("endpoints_failover", rig.keys("2"));
+}
+
+#[test]
+fn topics_screen() {
+    let mut rig = Rig::running();
+    rig.keys("3").key(KeyCode::End);
+    rig.keys("kkkkkkkkk").wait(Duration::from_millis(300));
+    snap("topics", &mut rig);
+    rig.keys("\njjj").wait(Duration::from_millis(300));
+    snap("topics_fields", &mut rig);
+    rig.keys("\u{1b}/mfl").wait(Duration::from_millis(300));
+    snap("topics_filter", &mut rig);
+}
+
+#[test]
+fn overlays() {
+    snap("help", Rig::running().keys("?"));
+    snap("confirm_release", Rig::running().keys("R"));
+}
+
+#[test]
+fn light_theme() {
+    let rig = &mut Rig::running();
+    rig.keys("t");
+    assert_eq!(support::draw(&rig.model, 80, 24)[(0, 5)].style().bg, support::themes()[1].screen.bg);
+}
