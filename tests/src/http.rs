@@ -32,7 +32,8 @@ impl Answer {
     }
 }
 
-/// Sends these bytes to a port and reads until the other side closes, or is silent for 10 s.
+/// Sends these bytes to a port and reads one answer, until the other side closes, or is silent for
+/// 10 s.
 pub fn exchange(port: u16, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -42,6 +43,11 @@ pub fn exchange(port: u16, request: &[u8]) -> Answer {
     let mut buffer = [0; 16 << 10];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         bytes.extend_from_slice(&buffer[..n]);
+        let answer = Answer::parse(&bytes);
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        if length.is_some_and(|length: usize| answer.body.len() >= length) {
+            return answer;
+        }
     }
     Answer::parse(&bytes)
 }
