@@ -9,6 +9,7 @@
 
 pub mod binary;
 pub mod gateway;
+pub mod good;
 pub mod http;
 pub mod native;
 pub mod plain;

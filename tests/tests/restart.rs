@@ -59,12 +59,17 @@ struct Stage {
     plain: Arc<Mutex<Stubborn>>,
     newest_seq: u64,
     lost: u64,
+    newest_at: Instant,
+    longest_gap: Duration,
 }
 
 /// What one trial showed.
 #[derive(Debug)]
 struct Figures {
+    /// As the link tells it.
     link_blackout: Duration,
+    /// As its user sees it: the longest wait for a sample of a 50 Hz topic.
+    link_gap: Duration,
     plain_gap: Duration,
     lost: u64,
     back_after: Duration,
@@ -78,8 +83,17 @@ impl Stage {
         let plain = Arc::<Mutex<Stubborn>>::default();
         tokio::spawn(stubborn(gateway.port(Tier::Primary), plain.clone()));
         let primary = gateway.urls()[0].clone();
-        let mut stage =
-            Stage { gateway, primary: primary.clone(), _link: link, events, plain, newest_seq: 0, lost: 0 };
+        let mut stage = Stage {
+            gateway,
+            primary: primary.clone(),
+            _link: link,
+            events,
+            plain,
+            newest_seq: 0,
+            lost: 0,
+            newest_at: Instant::now(),
+            longest_gap: Duration::ZERO,
+        };
         let start = Instant::now();
         // Whoever answers first is used first; the primary serves the most and is used in the end.
         if stage.failover("a first endpoint", 10).await.0.as_deref() != Some(primary.as_str()) {
@@ -102,6 +116,8 @@ impl Stage {
                     self.lost += sample.id.seq - self.newest_seq - 1;
                 }
                 self.newest_seq = sample.id.seq;
+                self.longest_gap = self.longest_gap.max(self.newest_at.elapsed());
+                self.newest_at = Instant::now();
             }
             _ => {}
         }
@@ -141,7 +157,7 @@ impl Stage {
         let pid = tokio::task::block_in_place(|| http::status(port).pid);
         self.plain.lock().unwrap().longest_gap = Duration::ZERO;
         let connected = self.plain.lock().unwrap().connected;
-        self.lost = 0;
+        (self.lost, self.longest_gap, self.newest_at) = (0, Duration::ZERO, Instant::now());
         let start = Instant::now();
         process::signal(pid, harm);
         let (to, cause, blackout) = self.failover("a failover", 10).await;
@@ -165,7 +181,9 @@ impl Stage {
         let new = tokio::task::block_in_place(|| http::status(port).pid);
         assert_ne!(new, pid);
         eventually("the old process to be gone", Duration::from_secs(3), || !process::runs(pid));
-        Figures { link_blackout, plain_gap, lost: self.lost, back_after }
+        let link_gap = self.longest_gap;
+        assert!(link_gap < Duration::from_secs(5), "{link_gap:?}");
+        Figures { link_blackout, link_gap, plain_gap, lost: self.lost, back_after }
     }
 }
 
@@ -183,6 +201,7 @@ async fn trials(harm: Signal, count: usize) {
         println!("{harm:?} × {count}: {name}: median {:.0} ms, max {:.0} ms", sorted[count / 2], sorted[count - 1]);
     };
     summary("link's blackout", |figures| figures.link_blackout);
+    summary("longest gap behind the link", |figures| figures.link_gap);
     summary("plain client's longest gap", |figures| figures.plain_gap);
     summary("primary in use again after", |figures| figures.back_after);
     println!("{harm:?} × {count}: lost on /odom: {}", all.iter().map(|figures| figures.lost).sum::<u64>());
