@@ -33,6 +33,8 @@ pub(crate) struct Manager {
     active: Option<usize>,
     /// The standby that is subscribed because the active one is suspect.
     backup: Option<usize>,
+    /// When the first sample came through it.
+    backup_since: Option<Duration>,
     selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
     dedup: Dedup,
@@ -59,6 +61,7 @@ impl Manager {
             slots,
             active: None,
             backup: None,
+            backup_since: None,
             selector: Selector::new(stickiness),
             subscriptions: BTreeMap::new(),
             dedup: Dedup::default(),
@@ -227,6 +230,9 @@ impl Manager {
             return;
         }
         self.arrived(at, now).await;
+        if self.backup == Some(at) {
+            self.backup_since.get_or_insert(now);
+        }
         let sample = LinkSample {
             topic,
             id: header.id,
@@ -246,7 +252,9 @@ impl Manager {
             return;
         }
         let Some(switch) = self.switch.take() else { return };
-        let blackout = switch.dark_since.map(|since| now.saturating_sub(since));
+        // Where the standby was subscribed in time, the darkness ended before the switch.
+        let light = self.backup_since.take().unwrap_or(now);
+        let blackout = switch.dark_since.map(|since| light.saturating_sub(since));
         self.tell_failover(switch.from, Some(at), switch.cause, blackout).await;
     }
 
@@ -299,11 +307,13 @@ impl Manager {
                 let next = rank(&candidates, ScopeSet::ALL).into_iter().find(|&i| candidates[i].usable);
                 if let Some(next) = next {
                     self.backup = Some(next);
+                    self.backup_since = None;
                     self.subscribe_all(next);
                 }
             }
             (None, Some(backup)) => {
                 self.backup = None;
+                self.backup_since = None;
                 if self.active != Some(backup) {
                     self.unsubscribe_all(backup);
                 }
@@ -316,6 +326,7 @@ impl Manager {
     async fn lost(&mut self, at: usize, cause: FailoverCause) {
         if self.backup == Some(at) {
             self.backup = None;
+            self.backup_since = None;
         }
         if self.active != Some(at) {
             return;
@@ -354,7 +365,9 @@ impl Manager {
             };
             self.switch = Some(Switch { from: previous, cause, dark_since });
         }
-        self.backup = None;
+        if self.backup.take() != Some(chosen) {
+            self.backup_since = None;
+        }
         self.subscribe_all(chosen);
         if let Some(previous) = previous {
             self.unsubscribe_all(previous);
