@@ -29,6 +29,7 @@ fn beside_a_good_client(counted: u64, harm: impl FnOnce(u16)) {
     harm(port);
     let longest = good.end();
     println!("the good client waited for at most {longest:?} for a sample of a 50 Hz topic");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
     eventually("bad input to be counted", Duration::from_secs(10), || {
         http::status(port).counters.bad_input >= counted
     });
