@@ -35,6 +35,8 @@ pub(crate) struct Manager {
     active: Option<usize>,
     /// The standby that is subscribed because the active one is suspect.
     backup: Option<usize>,
+    /// When the first sample came through it.
+    backup_since: Option<Duration>,
     selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
     dedup: Dedup,
@@ -56,6 +58,7 @@ impl Manager {
             slots,
             active: None,
             backup: None,
+            backup_since: None,
             selector: Selector::new(stickiness),
             subscriptions: BTreeMap::new(),
             dedup: Dedup::default(),
@@ -225,6 +228,9 @@ impl Manager {
             return;
         }
         self.arrived(at, now).await;
+        if self.backup == Some(at) {
+            self.backup_since.get_or_insert(now);
+        }
         let sample = LinkSample {
             topic,
             id: header.id,

@@ -1,5 +1,6 @@
 //! Who listens to what: topic globs with rates, matched when they are made and when topics appear.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,26 +103,30 @@ impl Hub {
         if max_rate_hz.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
             return Err(SubscribeError::Rate);
         }
+        if patterns.len() > limits::PATTERNS_PER_SESSION {
+            // Before they are compiled: that takes its time.
+            return Err(SubscribeError::TooMany);
+        }
         let interval = max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
         let new = patterns.iter().map(|text| compile(text, interval)).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(0) };
-        for pattern in new {
-            subscriber.patterns.retain(|old| old.text != pattern.text);
-            subscriber.patterns.push(pattern);
-        }
-        if subscriber.patterns.len() > limits::PATTERNS_PER_SESSION {
-            let keep = limits::PATTERNS_PER_SESSION;
-            subscriber.patterns.truncate(keep);
+        let names: HashSet<&str> = patterns.iter().map(String::as_str).collect();
+        let is_kept = |old: &Pattern| !names.contains(old.text.as_str());
+        let kept = subscriber.patterns.iter().filter(|old| is_kept(old)).count();
+        if kept + new.len() > limits::PATTERNS_PER_SESSION {
             return Err(SubscribeError::TooMany);
         }
+        subscriber.patterns.retain(is_kept);
+        subscriber.patterns.extend(new);
         let mut matching = 0;
         for topic in topics.values_mut() {
-            matching += usize::from(patterns.iter().any(|text| {
-                subscriber.patterns.iter().any(|p| p.text == *text && p.glob.is_match(&topic.info.name))
-            }));
-            self.connect(topic, id, subscriber);
+            // Topics that no new pattern matches stay as they are.
+            if subscriber.patterns[kept..].iter().any(|new| new.glob.is_match(&topic.info.name)) {
+                matching += 1;
+                self.connect(topic, id, subscriber);
+            }
         }
         Ok(matching)
     }

@@ -94,6 +94,9 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
         Dialect::Plain => crate::dialect::plain::serve(&context, inbound).await,
     };
     endpoint.hub.detach(info.id);
+    if matches!(why.code, 1002 | 1007 | 1009) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    }
     outbox.close(why.code, &why.reason);
     // The writer ends when the close frame is out, or gives up by its own time limit.
     let _ = writing.await;

@@ -64,6 +64,8 @@ impl Inbound {
     }
 
     async fn pace(&mut self) {
+        // A burst from one client must not keep the others of this thread waiting.
+        tokio::task::yield_now().await;
         let (start, count) = self.window;
         if start.elapsed() >= std::time::Duration::from_secs(1) {
             self.window = (tokio::time::Instant::now(), 1);

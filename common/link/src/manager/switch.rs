@@ -32,8 +32,10 @@ impl Manager {
             return;
         }
         let Some(switch) = self.switch.take() else { return };
+        // Where the standby was subscribed in time, the darkness ended before the switch.
+        let light = self.backup_since.take().unwrap_or(now);
         let planned = (switch.cause == FailoverCause::Better).then_some(Duration::ZERO);
-        let blackout = switch.dark_since.map_or(planned, |since| Some(now.saturating_sub(since)));
+        let blackout = switch.dark_since.map_or(planned, |since| Some(light.saturating_sub(since)));
         if let Some(previous) = switch.release.filter(|&previous| previous != at) {
             self.unsubscribe_all(previous);
         }
@@ -89,11 +91,13 @@ impl Manager {
                 let next = rank(&candidates, ScopeSet::ALL).into_iter().find(|&i| candidates[i].usable);
                 if let Some(next) = next {
                     self.backup = Some(next);
+                    self.backup_since = None;
                     self.subscribe_all(next);
                 }
             }
             (None, Some(backup)) => {
                 self.backup = None;
+                self.backup_since = None;
                 if self.active != Some(backup) {
                     self.unsubscribe_all(backup);
                 }
@@ -106,6 +110,7 @@ impl Manager {
     pub(super) async fn lost(&mut self, at: usize, cause: FailoverCause) {
         if self.backup == Some(at) {
             self.backup = None;
+            self.backup_since = None;
         }
         if let Some(switch) = &mut self.switch
             && switch.release == Some(at)
@@ -159,7 +164,9 @@ impl Manager {
             self.unsubscribe_all(stale);
         }
         self.switch = Some(switch);
-        self.backup = None;
+        if self.backup.take() != Some(chosen) {
+            self.backup_since = None;
+        }
         self.subscribe_all(chosen);
         self.changed = true;
         self.tell_topics().await;

@@ -1,0 +1,167 @@
+//! The gateway as its own process, or as its own five.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use roverline_protocol::Tier;
+
+use crate::process::{self, Signal};
+use crate::scratch::Scratch;
+use crate::{binary, http};
+
+/// How long a start may take on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// A running gateway. Ends when dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    /// Tier and port of every endpoint.
+    pub endpoints: Vec<(Tier, u16)>,
+    state: Scratch,
+    stderr: std::thread::JoinHandle<String>,
+}
+
+/// A command of the gateway's binary, with an environment that nobody's settings reach.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(binary::bin("roverline-gateway"));
+    let foreign = |name: &str| name.starts_with("ROVERLINE_") || name.starts_with("ROS_");
+    for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
+        command.env_remove(name);
+    }
+    command.env_remove("AMENT_PREFIX_PATH").args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that is to end by itself; its exit code, standard output and standard error.
+pub fn run(args: &[&str], patience: Duration) -> (i32, String, String) {
+    let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
+    let status = process::wait(&mut child, patience);
+    if status.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let status = status.unwrap_or_else(|| panic!("{args:?} still ran after {patience:?}: {stdout}{stderr}"));
+    (status.code().unwrap_or(-1), stdout, stderr)
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Gateway {
+    /// `up` on free ports.
+    pub fn up(args: &[&str]) -> Gateway {
+        Gateway::start(command(&["up", "--base-port", "0"]), args)
+    }
+
+    /// `serve` on a free port.
+    pub fn serve(args: &[&str]) -> Gateway {
+        Gateway::start(command(&["serve", "--port", "0"]), args)
+    }
+
+    /// A command that says `ready`, with more arguments and a state directory of its own.
+    pub fn start(mut command: Command, args: &[&str]) -> Gateway {
+        let state = Scratch::new();
+        command.args(args).arg("--state").arg(state.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = drain(child.stderr.take().unwrap());
+        let (tell, told) = mpsc::sync_channel(64);
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            // Until the end: a full pipe must not stop the gateway.
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        let endpoints = match told.recv_timeout(START) {
+            Ok(line) => ready(&line),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{args:?} was not ready in {START:?}: {}", stderr.join().unwrap());
+            }
+        };
+        Gateway { child, endpoints, state, stderr }
+    }
+
+    /// The process that was started: the supervisor of `up`, the endpoint of `serve`.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A tier's port.
+    pub fn port(&self, tier: Tier) -> u16 {
+        self.endpoints.iter().find(|(other, _)| *other == tier).unwrap().1
+    }
+
+    /// The port of the best tier.
+    pub fn first_port(&self) -> u16 {
+        self.endpoints[0].1
+    }
+
+    /// A tier's process, as it says itself.
+    pub fn endpoint_pid(&self, tier: Tier) -> u32 {
+        http::status(self.port(tier)).pid
+    }
+
+    /// `ws://127.0.0.1:PORT` of every endpoint, best first.
+    pub fn urls(&self) -> Vec<String> {
+        self.endpoints.iter().map(|(_, port)| format!("ws://127.0.0.1:{port}")).collect()
+    }
+
+    /// Where it keeps its state.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Waits for its end; `None` when it still runs after `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        process::wait(&mut self.child, patience)
+    }
+
+    /// Ends it and returns what it said on standard error.
+    pub fn end(mut self) -> String {
+        self.stop();
+        let stderr = std::mem::replace(&mut self.stderr, std::thread::spawn(String::new));
+        stderr.join().unwrap()
+    }
+
+    fn stop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        process::signal(self.child.id(), Signal::TERM);
+        if process::wait(&mut self.child, Duration::from_secs(5)).is_none() {
+            // Its endpoints end with it: the kernel sees to that.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The line `ready {"endpoints":[{"tier":…,"url":…}]}`.
+fn ready(line: &str) -> Vec<(Tier, u16)> {
+    let json = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not the ready line: {line}"));
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    let endpoint = |entry: &serde_json::Value| {
+        let port = entry["url"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+        (entry["tier"].as_str().unwrap().parse().unwrap(), port)
+    };
+    value["endpoints"].as_array().unwrap().iter().map(endpoint).collect()
+}

@@ -1,0 +1,69 @@
+//! A plain client: any WebSocket, JSON text.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::wait::within;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A session.
+#[derive(Debug)]
+pub struct Plain(WebSocketStream<TcpStream>);
+
+impl Plain {
+    /// Connects to a port.
+    pub async fn connect(port: u16) -> Plain {
+        Plain::try_connect(port).await.unwrap()
+    }
+
+    /// Connects, or says why not.
+    pub async fn try_connect(port: u16) -> Result<Plain, Error> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let handshake = tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}"), stream);
+        Ok(Plain(within("the handshake", PATIENCE, handshake).await?.0))
+    }
+
+    /// Sends text.
+    pub async fn send(&mut self, text: &str) {
+        self.message(Message::text(text)).await;
+    }
+
+    /// Sends any message.
+    pub async fn message(&mut self, message: Message) {
+        self.0.send(message).await.unwrap();
+    }
+
+    /// The next message, or `Err` with the close code (1006 without one).
+    pub async fn next(&mut self) -> Result<Value, u16> {
+        loop {
+            match within("a message", PATIENCE, self.0.next()).await {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(text.as_str()).unwrap()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1006, |frame| frame.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    /// The next message of this type; others are passed over.
+    pub async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+}
+
+/// The keys of an object.
+pub fn keys(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}

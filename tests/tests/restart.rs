@@ -1,0 +1,229 @@
+//! An endpoint is killed or frozen under its clients: they go on, and it comes back.
+//!
+//! The figures come from the ignored test:
+//! `cargo test -p roverline-tests --release --test restart -- --ignored --nocapture`
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use roverline_link::{Config, Event, Events, FailoverCause, Link};
+use roverline_protocol::Tier;
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::plain::Plain;
+use roverline_tests::process::{self, Signal};
+use roverline_tests::wait::{eventually, within};
+
+/// A plain client that connects again at once, and what it went through.
+#[derive(Default)]
+struct Stubborn {
+    connected: u32,
+    refused: u32,
+    newest: Option<Instant>,
+    longest_gap: Duration,
+}
+
+async fn stubborn(port: u16, log: Arc<Mutex<Stubborn>>) {
+    loop {
+        match Plain::try_connect(port).await {
+            Err(tokio_tungstenite::tungstenite::Error::Io(error))
+                if error.kind() == std::io::ErrorKind::ConnectionRefused =>
+            {
+                log.lock().unwrap().refused += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The process that accepted it ended before it answered.
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Ok(mut client) => {
+                log.lock().unwrap().connected += 1;
+                while client.next().await.is_ok() {
+                    let mut log = log.lock().unwrap();
+                    let now = Instant::now();
+                    let gap = log.newest.map_or(Duration::ZERO, |newest| now - newest);
+                    log.longest_gap = log.longest_gap.max(gap);
+                    log.newest = Some(now);
+                }
+            }
+        }
+    }
+}
+
+struct Stage {
+    gateway: Gateway,
+    primary: String,
+    // The link ends with its handle.
+    _link: Link,
+    events: Events,
+    plain: Arc<Mutex<Stubborn>>,
+    newest_seq: u64,
+    lost: u64,
+    newest_at: Instant,
+    longest_gap: Duration,
+}
+
+/// What one trial showed.
+#[derive(Debug)]
+struct Figures {
+    /// As the link tells it.
+    link_blackout: Duration,
+    /// As its user sees it: the longest wait for a sample of a 50 Hz topic.
+    link_gap: Duration,
+    plain_gap: Duration,
+    lost: u64,
+    back_after: Duration,
+}
+
+impl Stage {
+    async fn set() -> Stage {
+        let gateway = Gateway::up(&["--source", "sim"]);
+        let (link, events) = Link::open(Config::with_urls(&gateway.urls()).unwrap());
+        link.subscribe("/odom", None);
+        let plain = Arc::<Mutex<Stubborn>>::default();
+        tokio::spawn(stubborn(gateway.port(Tier::Primary), plain.clone()));
+        let primary = gateway.urls()[0].clone();
+        let mut stage = Stage {
+            gateway,
+            primary: primary.clone(),
+            _link: link,
+            events,
+            plain,
+            newest_seq: 0,
+            lost: 0,
+            newest_at: Instant::now(),
+            longest_gap: Duration::ZERO,
+        };
+        let start = Instant::now();
+        // Whoever answers first is used first; the primary serves the most and is used in the end.
+        if stage.failover("a first endpoint", 10).await.0.as_deref() != Some(primary.as_str()) {
+            stage.until_back(Duration::from_secs(30)).await;
+        }
+        while stage.newest_seq == 0 || stage.plain.lock().unwrap().newest.is_none() {
+            assert!(start.elapsed() < Duration::from_secs(40), "no telemetry");
+            stage.step().await;
+        }
+        stage
+    }
+
+    /// Reads one event; returns a failover.
+    async fn step(&mut self) -> Option<(Option<String>, FailoverCause, Option<Duration>)> {
+        match within("an event", Duration::from_secs(10), self.events.next()).await.unwrap() {
+            Event::Failover(view) => return Some((view.to, view.cause, view.blackout)),
+            Event::Sample(sample) => {
+                if self.newest_seq != 0 {
+                    assert!(sample.id.seq > self.newest_seq, "a sample came twice, or late");
+                    self.lost += sample.id.seq - self.newest_seq - 1;
+                }
+                self.newest_seq = sample.id.seq;
+                self.longest_gap = self.longest_gap.max(self.newest_at.elapsed());
+                self.newest_at = Instant::now();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    async fn failover(
+        &mut self,
+        what: &str,
+        seconds: u64,
+    ) -> (Option<String>, FailoverCause, Option<Duration>) {
+        let start = Instant::now();
+        loop {
+            if let Some(failover) = self.step().await {
+                return failover;
+            }
+            assert!(start.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");
+        }
+    }
+
+    async fn until_back(&mut self, patience: Duration) {
+        let start = Instant::now();
+        loop {
+            let left = patience.saturating_sub(start.elapsed()).as_secs();
+            let (to, cause, _) = self.failover("the primary to be used again", left).await;
+            if to.as_deref() == Some(self.primary.as_str()) {
+                assert_eq!(cause, FailoverCause::Better);
+                return;
+            }
+        }
+    }
+
+    /// Sends `harm` to the primary and sees it through until the primary is in use again.
+    async fn trial(&mut self, harm: Signal) -> Figures {
+        let port = self.gateway.port(Tier::Primary);
+        // /status is asked by a blocking client.
+        let pid = tokio::task::block_in_place(|| http::status(port).pid);
+        self.plain.lock().unwrap().longest_gap = Duration::ZERO;
+        let connected = self.plain.lock().unwrap().connected;
+        (self.lost, self.longest_gap, self.newest_at) = (0, Duration::ZERO, Instant::now());
+        let start = Instant::now();
+        process::signal(pid, harm);
+        let (to, cause, blackout) = self.failover("a failover", 10).await;
+        let expected = if harm == Signal::KILL { FailoverCause::Closed } else { FailoverCause::Silent };
+        assert_eq!(cause, expected);
+        assert!(to.is_some_and(|to| to != self.primary));
+        let link_blackout = blackout.unwrap();
+        assert!(link_blackout < Duration::from_secs(5), "{link_blackout:?}");
+        while self.plain.lock().unwrap().connected == connected {
+            assert!(start.elapsed() < Duration::from_secs(20), "the plain client did not come back");
+            self.step().await;
+        }
+        self.until_back(Duration::from_secs(30)).await;
+        let back_after = start.elapsed();
+        let (refused, plain_gap) = {
+            let log = self.plain.lock().unwrap();
+            (log.refused, log.longest_gap)
+        };
+        assert_eq!(refused, 0, "a client that came back was refused");
+        assert!(plain_gap < Duration::from_secs(10), "{plain_gap:?}");
+        let new = tokio::task::block_in_place(|| http::status(port).pid);
+        assert_ne!(new, pid);
+        eventually("the old process to be gone", Duration::from_secs(3), || !process::runs(pid));
+        let link_gap = self.longest_gap;
+        assert!(link_gap < Duration::from_secs(5), "{link_gap:?}");
+        Figures { link_blackout, link_gap, plain_gap, lost: self.lost, back_after }
+    }
+}
+
+async fn trials(harm: Signal, count: usize) {
+    let mut stage = Stage::set().await;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let figures = stage.trial(harm).await;
+        println!("{harm:?}: {figures:?}");
+        all.push(figures);
+    }
+    let summary = |name: &str, of: fn(&Figures) -> Duration| {
+        let mut sorted: Vec<_> = all.iter().map(|figures| of(figures).as_secs_f64() * 1e3).collect();
+        sorted.sort_by(f64::total_cmp);
+        println!(
+            "{harm:?} × {count}: {name}: median {:.0} ms, max {:.0} ms",
+            sorted[count / 2],
+            sorted[count - 1]
+        );
+    };
+    summary("link's blackout", |figures| figures.link_blackout);
+    summary("longest gap behind the link", |figures| figures.link_gap);
+    summary("plain client's longest gap", |figures| figures.plain_gap);
+    summary("primary in use again after", |figures| figures.back_after);
+    println!("{harm:?} × {count}: lost on /odom: {}", all.iter().map(|figures| figures.lost).sum::<u64>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_endpoint_is_replaced_and_used_again() {
+    trials(Signal::KILL, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_endpoint_is_replaced_and_used_again() {
+    trials(Signal::STOP, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes and wants a quiet machine"]
+async fn figures() {
+    trials(Signal::KILL, 20).await;
+    trials(Signal::STOP, 20).await;
+}
