@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use roverline_protocol::native::{Binary, ClientMessage, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo};
+use roverline_protocol::native::{
+    Binary, ClientMessage, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;

@@ -47,7 +47,7 @@ fn works_at(columns: u16, rows: u16) {
     console.keys("2");
     console.until_shows("ENDPOINTS");
     console.keys("3");
-    console.until_shows("/odom");
+    console.until_shows("/battery_state");
     console.keys("1");
     console.until_shows("Speed");
 
@@ -134,7 +134,8 @@ fn commands_for_scripts() {
 #[test]
 fn nothing_reachable_is_a_failure() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (code, _) = roverline(&["status", &unused.to_string(), "--timeout", "500ms"], Duration::from_secs(10));
+    let (code, _) =
+        roverline(&["status", &unused.to_string(), "--timeout", "500ms"], Duration::from_secs(10));
     assert_eq!(code, 1);
 }
 

@@ -114,9 +114,7 @@ async fn native_client_sees_its_scopes(tier: Tier, port: u16) -> Samples {
     assert!(beats >= 3, "{tier}: {beats} heartbeats in 0.7 s");
     assert!(!quiet.iter().any(|said| matches!(said, Said::Sample(..))), "{tier}");
 
-    client
-        .say(&ClientMessage::Subscribe { id: Some(7), topics: vec!["**".into()], max_rate_hz: None })
-        .await;
+    client.say(&ClientMessage::Subscribe { id: Some(7), topics: vec!["**".into()], max_rate_hz: None }).await;
     let mut samples = Samples::new();
     let mut answered = false;
     for said in client.listen(Duration::from_secs(4)).await {

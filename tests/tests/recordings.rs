@@ -92,7 +92,11 @@ async fn plays_as_recorded(path: &Path, recording: &Recording, rate: f64) -> f64
         }
         assert_eq!(got.len() + lost, wanted.len(), "{}: every loss is told", info.name);
         let mut rest = wanted.iter();
-        assert!(got.iter().all(|message| rest.any(|other| other == message)), "{}: bytes or order", info.name);
+        assert!(
+            got.iter().all(|message| rest.any(|other| other == message)),
+            "{}: bytes or order",
+            info.name
+        );
     }
     assert_eq!(heard.len(), recording.len(), "topics");
     let took = (end - start.unwrap()).as_secs_f64();

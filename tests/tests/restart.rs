@@ -198,7 +198,11 @@ async fn trials(harm: Signal, count: usize) {
     let summary = |name: &str, of: fn(&Figures) -> Duration| {
         let mut sorted: Vec<_> = all.iter().map(|figures| of(figures).as_secs_f64() * 1e3).collect();
         sorted.sort_by(f64::total_cmp);
-        println!("{harm:?} × {count}: {name}: median {:.0} ms, max {:.0} ms", sorted[count / 2], sorted[count - 1]);
+        println!(
+            "{harm:?} × {count}: {name}: median {:.0} ms, max {:.0} ms",
+            sorted[count / 2],
+            sorted[count - 1]
+        );
     };
     summary("link's blackout", |figures| figures.link_blackout);
     summary("longest gap behind the link", |figures| figures.link_gap);
