@@ -11,9 +11,13 @@ pub mod themes;
 pub mod topics;
 mod watch;
 
-pub use watch::{Clock, Watch, perform};
+pub use watch::{Clock, Watch, at_once, perform};
 
 use std::process::ExitCode;
+
+use roverline_link::LinkState;
+
+use crate::model::Model;
 
 /// Why it did not work out; also the exit code.
 #[derive(Debug)]
@@ -49,6 +53,15 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::Io(error)
     }
+}
+
+/// Whether all were tried and the best endpoint of those that answer is the one in use. The first
+/// that answers is used first, and that may be one with little to say.
+fn on_the_best(model: &Model) -> bool {
+    let endpoints = &model.network.endpoints;
+    let tried = endpoints.iter().all(|e| e.state != LinkState::Connecting || e.failures > 0);
+    let best = endpoints.iter().find(|e| !matches!(e.state, LinkState::Down | LinkState::Connecting));
+    tried && best.is_some_and(|best| best.state == LinkState::Active)
 }
 
 /// What to say when no endpoint answers.

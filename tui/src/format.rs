@@ -51,7 +51,13 @@ pub fn bytes(bytes: f64) -> String {
 
 /// A number, or a dash where there is none (not a number, infinite).
 pub fn number(value: f64, digits: usize, unit: &str) -> String {
-    if value.is_finite() { format!("{value:.digits$}{unit}") } else { "–".to_owned() }
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    let text = format!("{value:.digits$}");
+    // A rover that stands still turns at 0.0, not at -0.0.
+    let zero = text.bytes().all(|b| matches!(b, b'-' | b'.' | b'0'));
+    format!("{}{unit}", if zero { text.trim_start_matches('-') } else { &text })
 }
 
 /// A compass course: `087° E`.
@@ -150,6 +156,8 @@ mod tests {
         assert_eq!(left("日", 4), "日  ");
         assert_eq!(right("abc", 2), "a…");
         assert_eq!(fit("abc", 0), "");
+        assert_eq!(number(-0.04, 1, " m"), "0.0 m");
+        assert_eq!(number(-0.4, 1, ""), "-0.4");
         assert_eq!(printable("a\x1b[2Jb"), "a·[2Jb");
     }
 }

@@ -109,7 +109,7 @@ impl Binding {
 
 use Context::{Always, Confirm, Fields, Filter, Help, Screen, Topics};
 
-const STOP: &str = "emergency stop, at once (software stop: not a replacement for the red button)";
+const STOP: &str = "emergency stop, at once, without a question";
 
 /// The table.
 pub static KEYS: &[Binding] = &[
@@ -161,7 +161,7 @@ pub static KEYS: &[Binding] = &[
     key(KeyCode::Esc, Action::Close, Help, "close").footer("close"),
     char('?', Action::Close, Help, "close"),
     char('q', Action::Close, Help, "close"),
-    key(KeyCode::Down, Action::Down, Help, "down"),
+    key(KeyCode::Down, Action::Down, Help, "down").footer("more"),
     key(KeyCode::Up, Action::Up, Help, "up"),
     char('j', Action::Down, Help, "down"),
     char('k', Action::Up, Help, "up"),

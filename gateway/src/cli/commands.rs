@@ -84,6 +84,7 @@ fn standalone(args: &ServeArgs) -> Result<Settings, Failure> {
         settings.endpoint_mut(*tier).address = Some(address.clone());
     }
     check_source(&settings)?;
+    settings.begin_sim();
     Ok(settings)
 }
 
@@ -102,7 +103,9 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), Failure> {
              `roverline-gateway up --source sim` serves it without ROS",
         ));
     }
-    let settings = args.flags.resolve().map_err(usage)?;
+    let mut settings = args.flags.resolve().map_err(usage)?;
+    settings.gateway.source = crate::config::SourceKind::Sim;
+    settings.begin_sim();
     let options = runner::sim_options(&settings).map_err(usage)?;
     let _log = crate::log::start(&settings, "sim");
     let mut dds = runner::dds_options(&settings);

@@ -125,8 +125,18 @@ struct Failure {
     why: String,
 }
 
-/// Says on standard output that these endpoints listen: `ready {json}` on one line, for programs.
+/// Says on standard output that these endpoints listen: a table for people at a terminal, one line
+/// `ready {json}` for programs.
 pub fn say_ready(endpoints: &[(Tier, String, u16)]) {
+    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        let mut table = String::from("Serving; ^C ends it.\n");
+        for (tier, address, port) in endpoints {
+            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            table += &format!("  {tier:<10} ws://{host}:{port}\n");
+        }
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes());
+        return;
+    }
     let list: Vec<_> = endpoints
         .iter()
         .map(|(tier, address, port)| {

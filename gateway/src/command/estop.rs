@@ -84,13 +84,14 @@ impl EmergencyStop {
         fs::rename(&aside, &self.path)
     }
 
-    /// Publishes the latch for ever: at each change, and once a second while it is engaged.
-    pub async fn publish(&self, publisher: Arc<dyn Publisher>) {
+    /// Publishes the latch for ever: at each change and, if asked to, once a second while it is
+    /// engaged.
+    pub async fn publish(&self, publisher: Arc<dyn Publisher>, repeated: bool) {
         let mut known = Latch::default();
         let mut published_at = tokio::time::Instant::now();
         loop {
             let latch = self.read();
-            let repeat = latch.engaged && published_at.elapsed() >= REPEAT;
+            let repeat = repeated && latch.engaged && published_at.elapsed() >= REPEAT;
             if latch.engaged != known.engaged || repeat {
                 if let Err(error) = publisher.publish(self.publication(latch.engaged)) {
                     tracing::warn!(%error, "emergency stop was not published");

@@ -248,6 +248,26 @@ impl Settings {
             .clone()
             .unwrap_or_else(|| xdg_state_home().join(format!("gateway-{}", self.port(Tier::Primary))))
     }
+
+    /// Where what was done to the rover is kept: with the state, but for the built-in rover, which
+    /// is born anew with every run and must not inherit an emergency stop.
+    pub fn rover_dir(&self) -> PathBuf {
+        match (self.gateway.source, self.sim.epoch_ns) {
+            (SourceKind::Sim, Some(epoch)) => self.state_dir().join("sim").join(epoch.to_string()),
+            _ => self.state_dir(),
+        }
+    }
+
+    /// A new life for the built-in rover, from now on; what was kept of earlier ones is removed.
+    pub fn begin_sim(&mut self) {
+        if self.gateway.source != SourceKind::Sim {
+            return;
+        }
+        let _ = std::fs::remove_dir_all(self.state_dir().join("sim"));
+        let rover = crate::source::sim::SimOptions::starting_now(self.sim.seed);
+        self.sim.epoch_ns = Some(rover.epoch_unix_ns);
+        self.sim.epoch_monotonic_ns = rover.epoch_monotonic_ns;
+    }
 }
 
 /// `$XDG_STATE_HOME/roverline`, `~/.local/state/roverline`, or a folder for temporary files.

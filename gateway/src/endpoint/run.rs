@@ -51,13 +51,21 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     }
     tracing::info!(%tier, port, scopes = %endpoint.scopes(), "serving");
 
-    wait_for_end(supervised).await.map_err(text)?;
-    tracing::info!(%tier, "stopping");
+    let ended = tokio::select! {
+        ended = wait_for_end(supervised) => ended.map_err(text),
+        // These tasks run for ever. Without one of them the endpoint would be up and of no use:
+        // better to end, and to be started anew.
+        Some(task) = tasks.join_next() => Err(match task {
+            Ok(()) => "one of the endpoint's own tasks ended".to_owned(),
+            Err(error) => format!("one of the endpoint's own tasks failed: {error}"),
+        }),
+    };
+    tracing::info!(%tier, ?ended, "stopping");
     endpoint.stop();
     let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
     tokio::join!(drain(&endpoint), source.end(Duration::from_millis(limits::STOP_MS / 4)));
     tasks.shutdown().await;
-    Ok(())
+    ended
 }
 
 fn assemble(
@@ -71,7 +79,7 @@ fn assemble(
         Some(path) => Registry::with_ament(&path),
         None => Registry::bundled(),
     };
-    let estop = EmergencyStop::new(&settings.state_dir(), &settings.gateway.emergency_stop_topic);
+    let estop = EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic);
     let endpoint = Endpoint::new(Parts {
         tier,
         port,
@@ -112,7 +120,9 @@ fn spawn_tasks(
     tasks.spawn(async move { watched.peers.watch(&watched).await });
     if source != SourceKind::Bag {
         let estop = estop.clone();
-        tasks.spawn(async move { estop.publish(outlet).await });
+        // The built-in rover remembers; a real graph gains late subscribers.
+        let repeated = source != SourceKind::Sim;
+        tasks.spawn(async move { estop.publish(outlet, repeated).await });
     }
 }
 

@@ -128,7 +128,8 @@ impl Outbox {
         let mut state = self.lock();
         if !state.closing {
             state.closing = true;
-            state.close = Some(crate::dialect::frame::close(code, reason));
+            // 1006 says that there was no close frame; it is never sent (RFC 6455, section 7.4.1).
+            state.close = (code != 1006).then(|| crate::dialect::frame::close(code, reason));
             state.levels.iter_mut().for_each(VecDeque::clear);
             state.latest.clear();
             (state.every_frames, state.every_bytes, state.latest_bytes) = (0, 0, 0);

@@ -135,7 +135,7 @@ pub fn sim_options(settings: &Settings) -> Result<SimOptions, SourceError> {
         epoch_unix_ns: epoch,
         epoch_monotonic_ns: monotonic,
         faults: faults.map_err(|error| SourceError(error.to_string()))?,
-        inputs_file: Some(settings.state_dir().join(format!("sim-inputs-{epoch}.jsonl"))),
+        inputs_file: Some(settings.rover_dir().join("sim-inputs.jsonl")),
         ..now
     })
 }

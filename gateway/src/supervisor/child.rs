@@ -99,6 +99,8 @@ impl Keeper {
 
     async fn live(&self, mut child: Child, stopping: &mut watch::Receiver<bool>) -> End {
         let Some(mut heart) = child.stdout.take() else { return End::Hung };
+        // Its lifeline; waiting for the child would close it.
+        let _lifeline = child.stdin.take();
         let mut patience = Duration::from_millis(limits::CHILD_START_MS);
         loop {
             tokio::select! {

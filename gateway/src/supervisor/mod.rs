@@ -15,7 +15,6 @@ use tokio::sync::{mpsc, watch};
 pub use port::{BindError, bind};
 
 use crate::config::{Settings, SourceKind};
-use crate::source::sim::SimOptions;
 
 /// What a child's keeper tells the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +28,7 @@ enum ChildEvent {
 pub async fn run(mut settings: Settings) -> Result<(), String> {
     let sockets = bind_all(&mut settings).map_err(|error| error.to_string())?;
     let epoch = crate::clock::unix_ns();
-    let rover = SimOptions::starting_now(settings.sim.seed);
-    settings.sim.epoch_ns = Some(rover.epoch_unix_ns);
-    settings.sim.epoch_monotonic_ns = rover.epoch_monotonic_ns;
+    settings.begin_sim();
     if settings.gateway.source == SourceKind::Bag {
         // Time for four processes to start and for clients to attach.
         settings.bag.epoch_ns.get_or_insert(epoch + 1_000_000_000);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use roverline_link::{Config, Event, Events, Link, LinkSample};
 use roverline_schema::{Plan, Registry};
 
-use super::Failure;
+use super::{Failure, at_once};
 use crate::cli::Print;
 
 /// What to print.
@@ -29,7 +29,7 @@ pub struct What {
 
 /// Prints until the count is reached or for ever; the first message must come in time.
 pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
-    let (link, mut events) = Link::open(config);
+    let (link, mut events) = Link::open(at_once(config));
     link.subscribe(&what.topic, None);
     let registry = Registry::bundled();
     let mut asked = HashMap::new();

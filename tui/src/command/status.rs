@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use roverline_link::Config;
 
-use super::{Failure, Watch, report, unreachable};
+use super::{Failure, Watch, on_the_best, report, unreachable};
 use crate::cli::Print;
 use crate::model::Model;
 
@@ -23,7 +23,10 @@ pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
     Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// The best of those that answer is in use, and all it has to say for the overview is there.
 fn complete(model: &Model) -> bool {
+    let mut ready = on_the_best(model);
     let mut mapped = model.topics.rows.values().filter(|row| row.listed && row.slot.is_some()).peekable();
-    mapped.peek().is_some() && mapped.all(|row| row.at.is_some())
+    ready &= mapped.peek().is_some();
+    ready && mapped.all(|row| row.at.is_some())
 }

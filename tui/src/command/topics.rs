@@ -7,7 +7,7 @@ use std::time::Duration;
 use roverline_link::Config;
 use serde_json::json;
 
-use super::{Failure, Watch, unreachable};
+use super::{Failure, Watch, on_the_best, unreachable};
 use crate::cli::Print;
 use crate::format;
 
@@ -17,7 +17,7 @@ const MEASURE: Duration = Duration::from_millis(2_300);
 /// Waits for the list, then measures.
 pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
     let mut watch = Watch::open(config);
-    watch.until(print.timeout, |model| !model.topics.rows.is_empty()).await;
+    watch.until(print.timeout, |model| on_the_best(model) && !model.topics.rows.is_empty()).await;
     if watch.model.topics.rows.is_empty() {
         return Err(unreachable(&watch));
     }

@@ -45,6 +45,13 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
     None
 }
 
+/// For a program that looks once: the best endpoint that answers, without waiting whether it stays
+/// the best.
+pub fn at_once(mut config: Config) -> Config {
+    config.timings.hold = Duration::ZERO;
+    config
+}
+
 /// A link and the model it fills.
 #[derive(Debug)]
 pub struct Watch {
@@ -58,7 +65,7 @@ pub struct Watch {
 impl Watch {
     /// Opens the link.
     pub fn open(config: Config) -> Watch {
-        let (link, events) = Link::open(config);
+        let (link, events) = Link::open(at_once(config));
         Watch { model: Model::default(), link, events, clock: Clock::start() }
     }
 

@@ -269,12 +269,13 @@ impl Topics {
     /// Filters and orders anew. The selection follows its topic, not its line.
     pub fn arrange(&mut self, now: Now) {
         let needle = self.filter.to_lowercase();
-        let hit = |row: &TopicRow| {
-            needle.is_empty()
-                || matches_fuzzily(&row.info.name, &needle)
-                || row.info.type_name.to_lowercase().contains(&needle)
-        };
-        let mut rows: Vec<&TopicRow> = self.rows.values().filter(|row| hit(row)).collect();
+        let has = |text: &str| text.to_lowercase().contains(&needle);
+        let mut rows: Vec<&TopicRow> =
+            self.rows.values().filter(|row| has(&row.info.name) || has(&row.info.type_name)).collect();
+        // Letters here and there only when the word itself is nowhere: they hit more than is meant.
+        if rows.is_empty() {
+            rows.extend(self.rows.values().filter(|row| matches_fuzzily(&row.info.name, &needle)));
+        }
         match self.sort {
             Sort::Name => {}
             Sort::Type => rows.sort_by(|a, b| a.info.type_name.cmp(&b.info.type_name)),

@@ -1,7 +1,7 @@
 //! The terminal: taken, drawn on, and given back as it was, whatever happens.
 
 use std::io::{self, BufWriter, Stdout, Write as _, stdout};
-use std::sync::Once;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::Show;
@@ -20,32 +20,31 @@ use crate::view;
 /// A frame goes out in one write.
 const FRAME_BYTES: usize = 64 << 10;
 
-/// Whether the terminal is ours, for the panic hook and the guard: who is first gives it back.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-static HOOK: Once = Once::new();
-
 type Backend = CrosstermBackend<BufWriter<Stdout>>;
 
 /// The terminal while it is ours.
 pub(super) struct Screen {
     terminal: Terminal<Backend>,
+    hold: Hold,
 }
+
+/// Whether the terminal is ours; shared with the panic hook: who is first gives it back.
+#[derive(Clone, Default)]
+struct Hold(Arc<AtomicBool>);
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Screen> {
-        HOOK.call_once(|| {
-            let default = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                give_back();
-                tracing::error!("{panic}");
-                default(panic);
-            }));
-        });
-        take()?;
+        let hold = Hold::default();
+        let (default, ours) = (std::panic::take_hook(), hold.clone());
+        std::panic::set_hook(Box::new(move |panic| {
+            ours.give_back();
+            tracing::error!("{panic}");
+            default(panic);
+        }));
+        hold.take()?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()));
-        // Dropped on failure, and that gives the terminal back.
-        let terminal = Terminal::new(backend).inspect_err(|_| give_back())?;
-        Ok(Screen { terminal })
+        let terminal = Terminal::new(backend).inspect_err(|_| hold.give_back())?;
+        Ok(Screen { terminal, hold })
     }
 
     pub(super) fn draw(&mut self, model: &Model, theme: &Theme) -> io::Result<()> {
@@ -57,30 +56,32 @@ impl Screen {
 
     /// Gives the terminal back, stops this process, and takes it again when the shell says so.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        give_back();
+        self.hold.give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
-        take()?;
+        self.hold.take()?;
         self.terminal.clear()
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        self.hold.give_back();
     }
 }
 
-fn take() -> io::Result<()> {
-    enable_raw_mode()?;
-    TAKEN.store(true, Ordering::SeqCst);
-    execute!(stdout(), EnterAlternateScreen).inspect_err(|_| give_back())
-}
+impl Hold {
+    fn take(&self) -> io::Result<()> {
+        enable_raw_mode()?;
+        self.0.store(true, Ordering::SeqCst);
+        execute!(stdout(), EnterAlternateScreen).inspect_err(|_| self.give_back())
+    }
 
-/// Errors are of no use here: there is nobody left to tell.
-fn give_back() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
-        let _ = disable_raw_mode();
-        let _ = stdout().flush();
+    /// Errors are of no use here: there is nobody left to tell.
+    fn give_back(&self) {
+        if self.0.swap(false, Ordering::SeqCst) {
+            let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
+            let _ = disable_raw_mode();
+            let _ = stdout().flush();
+        }
     }
 }

@@ -85,12 +85,12 @@ fn links(model: &Model, theme: &Theme) -> Option<Said> {
         }
         Serving::By(_) | Serving::Connecting => {
             let failover = model.network.recent(now)?;
-            let from = model.network.name_of(failover.from.as_deref()?);
-            let to = model.network.name_of(failover.to.as_deref()?);
+            let from = model.network.short_name_of(failover.from.as_deref()?);
+            let to = model.network.short_name_of(failover.to.as_deref()?);
             let blackout = failover
                 .blackout
                 .map_or_else(String::new, |time| format!(", {} without data", format::millis(time)));
-            let text = format!("↻ now on {to}: {from} {}{blackout}", failover.cause.word());
+            let text = format!("↻ now on {to}; {from} was left: {}{blackout}", failover.cause.word());
             Some((text, false, theme.caution))
         }
     }
@@ -162,7 +162,7 @@ pub(super) fn dialog(
 }
 
 pub(super) fn confirm(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let inner = dialog(theme, "Release the emergency stop?", theme.caution, (56, 8), area, buf);
+    let inner = dialog(theme, "Release the emergency stop?", theme.caution, (62, 7), area, buf);
     let state = match model.rover.emergency_stop.as_ref().map(|reading| reading.value) {
         Some(true) => "■ It is engaged. The rover may move once it is released.",
         Some(false) => "It is released already, as far as this console knows.",

@@ -78,11 +78,10 @@ fn details(endpoint: &EndpointView, theme: &Theme, area: Rect, wide: bool, buf: 
     let width = area.width.saturating_sub(4);
     if !wide && area.height > 0 {
         let text = format!(
-            "up {}  jitter {}  failed {}  received {}  {}",
+            "up {}  jitter {}  failed {}  {}",
             endpoint.connected_for.map_or_else(|| "–".to_owned(), format::age),
             endpoint.jitter.map_or_else(|| "–".to_owned(), format::millis),
             endpoint.failures,
-            endpoint.received,
             scopes(endpoint.scopes),
         );
         put(buf, area.x + 2, area.y, width, &text, theme.dim);
@@ -167,8 +166,11 @@ fn history(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let room = usize::from(area.height.saturating_sub(1));
     let skip = model.endpoints_scroll.min(history.len().saturating_sub(room));
     for (failover, y) in history.iter().skip(skip).zip(area.y + 1..area.bottom()) {
-        let name =
-            |url: &Option<String>| url.as_deref().map_or("–".to_owned(), |u| model.network.name_of(u));
+        let name = |url: &Option<String>| match url.as_deref() {
+            None => "–".to_owned(),
+            Some(url) if area.width < 100 => model.network.short_name_of(url),
+            Some(url) => model.network.name_of(url),
+        };
         let text = format!(
             "{}  {:<11}  {} → {}",
             format::clock(failover.at_ns),

@@ -99,7 +99,7 @@ fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let used_c = used + column(buf, below(c, used), &[readout::diagnostics(model, 12)], theme);
     let rest = below(area, used_a.max(used_b).max(used_c));
     if rest.height >= 6 {
-        topics::list(model, theme, rest, true, buf);
+        topics::list(model, theme, rest, buf);
     }
 }
 

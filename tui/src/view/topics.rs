@@ -13,18 +13,19 @@ use crate::widget::{Align, Cell, Column, below, heading, put, put_right, table, 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.width >= 118 {
         let [list_area, fields_area] =
-            Layout::horizontal([Constraint::Fill(5), Constraint::Fill(3)]).spacing(3).areas(area);
-        list(model, theme, list_area, true, buf);
+            Layout::horizontal([Constraint::Fill(2), Constraint::Fill(1)]).spacing(3).areas(area);
+        list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
     } else {
         let [list_area, fields_area] =
             Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
-        list(model, theme, list_area, false, buf);
+        list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
     }
 }
 
-pub(super) fn list(model: &Model, theme: &Theme, area: Rect, wide: bool, buf: &mut Buffer) {
+pub(super) fn list(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let wide = area.width >= 95;
     let topics = &model.topics;
     // The overview shows the list as well, without a cursor.
     let here = model.screen == Screen::Topics;
@@ -66,16 +67,14 @@ fn columns(model: &Model, wide: bool) -> Vec<Column> {
     let right = |title, width| Column { title, width, align: Align::Right };
     let mut columns = vec![
         left(title(Sort::Name, "NAME ↓", "NAME ↑", "NAME"), 0),
-        left(title(Sort::Type, "TYPE ↓", "TYPE ↑", "TYPE"), if wide { 24 } else { 18 }),
+        left(title(Sort::Type, "TYPE ↓", "TYPE ↑", "TYPE"), if wide { 20 } else { 13 }),
         right(title(Sort::Rate, "HZ ↓", "HZ ↑", "HZ"), 6),
-        right(title(Sort::Bandwidth, "BYTES ↓", "BYTES ↑", "BYTES"), 10),
-        left("QUALITY", if wide { 9 } else { 1 }),
+        right(title(Sort::Bandwidth, "BYTES ↓", "BYTES ↑", "BYTES"), 9),
+        left("QUALITY", 9),
         right(title(Sort::Age, "AGE ↓", "AGE ↑", "AGE"), 6),
     ];
     if wide {
         columns.insert(2, left("SCOPES", 16));
-    } else {
-        columns[4].title = "";
     }
     columns
 }
@@ -94,12 +93,8 @@ fn cells(model: &Model, theme: &Theme, row: &TopicRow, wide: bool, whole: Option
     let bound = if row.heavy() && row.subscribed { "≥" } else { "" };
     let received = row.at.is_some();
     let or_dash = |text: String| if received { text } else { "–".to_owned() };
-    let type_name =
-        if wide { format::short_type(&row.info.type_name) } else { last_part(&row.info.type_name) };
-    let quality_text = match wide {
-        true => format!("{} {}", quality_glyph(quality), quality.word()),
-        false => quality_glyph(quality).to_owned(),
-    };
+    let type_name = last_part(&row.info.type_name);
+    let quality_text = format!("{} {}", quality_glyph(quality), quality.word());
     let mut cells = vec![
         (format::printable(&row.info.name), value),
         (format::printable(&type_name), on(theme.dim)),

@@ -171,12 +171,9 @@ impl Rover {
         self.counts.fill(0);
         self.told = None;
         for (source, topic) in self.sources.iter_mut().zip(TABLE.iter()) {
-            // Counting starts anew, so later sorties are other writers, as after a restart.
-            *source = if sortie == 0 {
-                Guid::from_name(&format!("sim:{}:{}", self.seed, topic.name))
-            } else {
-                Guid::from_name(&format!("sim:{}:{}:{sortie}", self.seed, topic.name))
-            };
+            // Counting starts anew, so another sortie has other writers, and so has another run.
+            let writer = format!("sim:{}:{}:{}:{sortie}", self.seed, self.state.epoch_unix_ns, topic.name);
+            *source = Guid::from_name(&writer);
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) noise: Noise,
     pub(super) course: Course,
     pub(super) faults: FaultScript,
-    epoch_unix_ns: i64,
+    pub(super) epoch_unix_ns: i64,
     /// The tick that this state is of, from the epoch.
     pub(super) tick: u64,
     pub(super) drive: Drive,

@@ -43,11 +43,13 @@ fn record(rover: &mut Rover, until_s: f64) -> Vec<SimMessage> {
 
 /// One field of a topic's messages with their times in seconds.
 fn series(messages: &[SimMessage], topic: &str, path: &str) -> Vec<(f64, Value)> {
-    let of_topic = messages.iter().filter(|m| m.topic == index(topic));
+    let wanted = index(topic);
+    let plan = REGISTRY.plan(topics::TABLE[wanted].type_name).unwrap();
+    let of_topic = messages.iter().filter(|m| m.topic == wanted);
     of_topic
         .map(|m| {
-            let value = decode(m).get(path).unwrap_or_else(|| panic!("{topic} {path}")).clone();
-            ((m.stamp_ns - EPOCH_NS) as f64 / 1e9, value)
+            let field = plan.field(&m.payload, path).unwrap().unwrap_or_else(|| panic!("{topic} {path}"));
+            ((m.stamp_ns - EPOCH_NS) as f64 / 1e9, field)
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use crate::source::sim::drive::Drive;
 use crate::source::sim::fault::FaultKind;
 use crate::source::sim::noise::Channel;
 use crate::source::sim::state::State;
-use crate::source::sim::ticks::{TICK_S, TICKS_PER_S};
+use crate::source::sim::ticks::TICK_S;
 use crate::source::sim::world;
 
 const GRAVITY: f64 = 9.798;
@@ -120,6 +120,3 @@ pub(super) fn joints(w: &mut Writer, state: &State) {
     header(w, state, "");
     w.string_seq(&JOINTS).f64_seq(&position).f64_seq(&velocity).f64_seq(&efforts);
 }
-
-// The rates above assume that a tick is this long.
-const _: () = assert!(TICKS_PER_S == 100);

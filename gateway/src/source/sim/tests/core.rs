@@ -75,6 +75,19 @@ fn every_message_decodes_to_its_last_byte_and_its_stamp_is_the_ticks() {
 }
 
 #[test]
+fn what_is_not_selected_is_counted_all_the_same() {
+    let mut narrow = rover(3, &[], &[]);
+    narrow.select(|name, _| name == "/odom");
+    let odometry = record(&mut narrow, 10.0);
+    assert_eq!(odometry.len(), 500);
+    assert!(odometry.iter().all(|m| m.topic == index("/odom")));
+    narrow.select(|_, _| true);
+    let mut wide = rover(3, &[], &[]);
+    record(&mut wide, 10.0);
+    assert_eq!(record(&mut narrow, 15.0), record(&mut wide, 15.0));
+}
+
+#[test]
 fn everything_latched_is_there_at_once() {
     let mut rover = rover(1, &[], &[]);
     rover.advance();
@@ -146,7 +159,9 @@ fn it_drives_its_loop_for_a_whole_sortie() {
 
 #[test]
 fn what_it_says_fits_together() {
-    let messages = record(&mut rover(4, &[], &[]), 400.0);
+    let mut rover = rover(4, &[], &[]);
+    rover.select(|name, _| name != "/camera/front/compressed" && name != "/scan");
+    let messages = record(&mut rover, 400.0);
     let lat = numbers(&messages, "/gps/fix", "latitude");
     let lon = numbers(&messages, "/gps/fix", "longitude");
     assert!(lat.iter().all(|(_, v)| (v - 38.4064).abs() < 0.002));

@@ -60,7 +60,8 @@ fn a_late_joiner_agrees_about_every_sample() {
         late.poll(60.004 + f64::from(i) / 100.0);
     }
     let late_heard = late.sink.by_id().len();
-    assert!(late_heard > 1_500, "{late_heard}");
+    // Five seconds of 278 messages each, and the latched ones.
+    assert!(late_heard >= 1_390, "{late_heard}");
     assert_eq!(agree(&early, &late), late_heard);
     let heard = late.sink.heard();
     let latched = topics().iter().filter(|t| t.qos.transient_local).count();
@@ -114,7 +115,8 @@ fn an_emergency_stop_given_to_one_stops_all() {
         assert_eq!(engaged, (521..921).contains(&tick), "{tick}");
     }
     assert!(stops(&a).contains(&(521, true)) && stops(&b).contains(&(921, false)));
-    assert!(agree(&a, &b) > 3_500);
+    let of_b = b.sink.by_id().len();
+    assert!(of_b >= 12 * 278 - 10 && agree(&a, &b) == of_b, "{of_b}");
     assert_eq!(agree(&a, &c), c.sink.by_id().len());
     fs::remove_file(path).unwrap();
 }

@@ -1,0 +1,242 @@
+//! Keys in; what the model became and what the runtime is told, out.
+
+mod support;
+
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use roverline_link::{Event, FailoverCause, LinkSample};
+use roverline_protocol::quality::Quality;
+use roverline_protocol::{Guid, SampleId};
+use roverline_tui::model::{Focus, Now, Overlay, Screen};
+use roverline_tui::update::{Effect, Msg};
+use serde_json::json;
+use support::{Rig, endpoints, failover, topic};
+
+const STOP: Effect = Effect::EmergencyStop { engage: true };
+const RELEASE: Effect = Effect::EmergencyStop { engage: false };
+
+fn effects_of(rig: &mut Rig, keys: &str) -> Vec<Effect> {
+    rig.effects.clear();
+    rig.keys(keys);
+    std::mem::take(&mut rig.effects)
+}
+
+#[test]
+fn screens_by_number_and_by_turning() {
+    let mut rig = Rig::new();
+    for (keys, screen) in [
+        ("2", Screen::Endpoints),
+        ("3", Screen::Topics),
+        ("1", Screen::Overview),
+        ("\t", Screen::Endpoints),
+        ("\t\t", Screen::Overview),
+        ("h", Screen::Topics),
+    ] {
+        rig.keys(keys);
+        assert_eq!(rig.model.screen, screen, "{keys:?}");
+    }
+    rig.key(KeyCode::BackTab);
+    assert_eq!(rig.model.screen, Screen::Endpoints);
+}
+
+#[test]
+fn the_stop_needs_one_key_wherever_one_is() {
+    for before in ["", "2", "3", "3/", "3\n", "?", "R", "3/imu"] {
+        let mut rig = Rig::running();
+        rig.keys(before);
+        assert_eq!(effects_of(&mut rig, "!"), [STOP], "after {before:?}");
+    }
+}
+
+#[test]
+fn a_release_asks_first() {
+    let mut rig = Rig::running();
+    assert_eq!(effects_of(&mut rig, "R"), []);
+    assert_eq!(rig.model.overlay, Overlay::ConfirmRelease);
+    assert_eq!(effects_of(&mut rig, "q1\n"), [], "other keys do not answer");
+    assert_eq!(effects_of(&mut rig, "n"), []);
+    assert_eq!(rig.model.overlay, Overlay::None);
+    assert_eq!(effects_of(&mut rig, "Ry"), [RELEASE]);
+}
+
+#[test]
+fn what_became_of_a_stop_is_shown() {
+    let mut rig = Rig::running();
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    let says = |rig: &Rig, text: &str| {
+        let screen = support::text(&support::draw(&rig.model, 80, 24));
+        assert!(screen.contains(text), "{text} not in\n{screen}");
+    };
+    says(&rig, "stop sent, waiting");
+    rig.wait(Duration::from_secs(3));
+    says(&rig, "NOT ANSWERED: use the red button");
+    let answer = |id: &str, accepted, message: &str| Event::Command {
+        id: id.into(),
+        accepted,
+        message: message.into(),
+    };
+    rig.link(answer("other", true, "not ours"));
+    says(&rig, "NOT ANSWERED");
+    rig.link(answer("a", false, "only operators may"));
+    says(&rig, "stop REFUSED: only operators may");
+    rig.link(answer("a", true, "engaged"));
+    rig.link(answer("a", false, "late refusal of another endpoint"));
+    says(&rig, "stop accepted: engaged");
+    rig.wait(Duration::from_secs(9));
+    assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("accepted"));
+}
+
+#[test]
+fn quitting() {
+    assert_eq!(effects_of(&mut Rig::new(), "q"), [Effect::Quit]);
+    let mut rig = Rig::new();
+    rig.keys("3/q");
+    assert_eq!((rig.model.topics.filter.as_str(), rig.effects.len()), ("q", 0), "text is text");
+    rig.send(Msg::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+    assert_eq!(rig.effects, [Effect::Quit]);
+    rig.effects.clear();
+    rig.send(Msg::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL)));
+    assert_eq!(rig.effects, [Effect::Suspend]);
+    rig.effects.clear();
+    assert_eq!(rig.send(Msg::Terminate).effects, [Effect::Quit]);
+}
+
+#[test]
+fn a_filter_narrows_the_list_and_the_selection_stays_in_it() {
+    let mut rig = Rig::running();
+    rig.keys("3/temp");
+    assert_eq!(rig.model.topics.visible.len(), 4);
+    assert_eq!(rig.model.topics.selected.as_deref(), Some("/motor/front_left/temperature"));
+    rig.keys("\u{8}\u{8}\u{8}\u{8}imu\n");
+    assert_eq!((rig.model.topics.visible.len(), rig.model.topics.filtering), (1, false));
+    rig.keys("\u{1b}");
+    assert_eq!(rig.model.topics.visible.len(), 18);
+    assert_eq!(rig.model.topics.selected.as_deref(), Some("/imu/data"), "it follows its topic");
+}
+
+#[test]
+fn sorting_and_its_reverse() {
+    let mut rig = Rig::running();
+    rig.keys("3sss");
+    let odom_first = rig.model.topics.visible.first().map(String::as_str);
+    assert_eq!(odom_first, Some("/odom"), "by bandwidth");
+    rig.keys("S");
+    assert_eq!(rig.model.topics.visible.last().map(String::as_str), Some("/odom"));
+}
+
+#[test]
+fn fields_are_opened_and_left() {
+    let mut rig = Rig::running();
+    rig.keys("3/odom\n\n").wait(Duration::from_millis(200));
+    assert_eq!(rig.model.topics.focus, Focus::Fields);
+    let rows = rig.model.fields.rows.len();
+    let covariance = rig.model.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
+    rig.keys(&"j".repeat(covariance)).keys("l").wait(Duration::from_millis(200));
+    assert_eq!(rig.model.fields.rows.len(), rows + 36);
+    rig.keys("h").wait(Duration::from_millis(200));
+    assert_eq!(rig.model.fields.rows.len(), rows);
+    rig.keys("h");
+    assert_eq!(rig.model.topics.focus, Focus::List);
+}
+
+#[test]
+fn small_topics_are_asked_for_at_once_and_heavy_ones_while_they_are_looked_at() {
+    let mut rig = Rig::new();
+    let image = topic("/camera/image", "sensor_msgs/msg/Image");
+    let imu = topic("/imu/data", "sensor_msgs/msg/Imu");
+    let subscribe = |topic: &str, max_rate_hz| Effect::Subscribe { topic: topic.to_owned(), max_rate_hz };
+    rig.link(Event::Topics(vec![image, imu.clone()].into()));
+    assert_eq!(rig.effects, [subscribe("/imu/data", None)]);
+    assert_eq!(effects_of(&mut rig, "3"), [subscribe("/camera/image", Some(2.0))]);
+    assert_eq!(effects_of(&mut rig, "j"), [Effect::Unsubscribe("/camera/image".to_owned())]);
+    assert_eq!(effects_of(&mut rig, "k"), [subscribe("/camera/image", Some(2.0))]);
+    assert_eq!(effects_of(&mut rig, "1"), [Effect::Unsubscribe("/camera/image".to_owned())]);
+    rig.effects.clear();
+    rig.link(Event::Topics(vec![imu].into()));
+    assert_eq!(rig.effects, [], "what is subscribed is not subscribed again");
+}
+
+#[test]
+fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
+    let mut rig = Rig::new();
+    let odd = topic("/servo", "crab_interfaces/msg/Servo");
+    rig.link(Event::Topics(vec![odd.clone()].into())).keys("3");
+    rig.raw(&odd, vec![0, 1, 0, 0, 7, 0, 0, 0]).wait(Duration::from_millis(200));
+    rig.raw(&odd, vec![0, 1, 0, 0, 8, 0, 0, 0]).wait(Duration::from_millis(200));
+    let asked = rig.effects.iter().filter(|e| matches!(e, Effect::Schema(_))).count();
+    assert_eq!(asked, 1);
+    assert!(rig.model.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
+    let type_name = odd.type_name.clone();
+    rig.link(Event::Schema { type_name, text: "int32 angle\n".into() }).wait(Duration::from_millis(200));
+    assert_eq!(
+        (rig.model.fields.rows[0].label.as_str(), rig.model.fields.rows[0].text.as_str()),
+        ("angle", "8")
+    );
+    rig.link(Event::Schema { type_name: "a/b".into(), text: "no such thing".into() });
+    assert!(rig.model.notice.as_ref().unwrap().serious);
+}
+
+#[test]
+fn a_better_named_topic_wins_until_it_goes_stale() {
+    let mut rig = Rig::new();
+    let fix = |rig: &mut Rig, name: &str, latitude: f64| {
+        let message = json!({"latitude": latitude, "longitude": 0.0});
+        rig.sample(&topic(name, "sensor_msgs/msg/NavSatFix"), &message);
+        rig.model.rover.fix.as_ref().unwrap().value.latitude
+    };
+    assert_eq!(fix(&mut rig, "/base_station", 1.0), 1.0, "better than nothing");
+    assert_eq!(fix(&mut rig, "/gps/fix", 2.0), 2.0, "better named");
+    assert_eq!(fix(&mut rig, "/base_station", 3.0), 2.0, "not as good");
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(fix(&mut rig, "/base_station", 4.0), 4.0, "better than stale");
+}
+
+#[test]
+fn stored_values_are_as_old_as_the_gateway_says() {
+    let mut rig = Rig::new();
+    let mut views = endpoints(Some(0));
+    views[0].clock_offset_s = Some(100.0);
+    rig.link(Event::Endpoints(views.into()));
+    let status = topic("/mission/status", "std_msgs/msg/String");
+    let sample = LinkSample {
+        topic: std::sync::Arc::new(status),
+        id: SampleId { source: Guid::default(), seq: 1 },
+        stored: true,
+        source_time_ns: 0,
+        receive_time_ns: rig.model.now.wall_ns + 100_000_000_000 - 42_000_000_000,
+        payload: vec![0, 1, 0, 0, 2, 0, 0, 0, b'a', 0].into(),
+    };
+    rig.link(Event::Sample(sample));
+    let reading = rig.model.rover.mission_status.as_ref().unwrap();
+    assert_eq!(rig.model.now.since(reading.at), Duration::from_secs(42));
+    assert_eq!(reading.quality(&rig.model.topics, rig.model.now), Quality::Stale);
+}
+
+#[test]
+fn a_latched_value_holds_while_somebody_vouches_for_it() {
+    let mut rig = Rig::new();
+    rig.link(Event::Endpoints(endpoints(Some(0)).into()));
+    rig.link(Event::Failover(failover(None, Some(0), FailoverCause::First, None)));
+    let mut name = topic("/mission/name", "std_msgs/msg/String");
+    name.latched = true;
+    rig.link(Event::Topics(vec![name.clone()].into()));
+    rig.sample(&name, &json!({"data": "x"}));
+    let quality = |rig: &Rig| {
+        let reading = rig.model.rover.mission_name.as_ref().unwrap();
+        reading.quality(&rig.model.topics, rig.model.now)
+    };
+    rig.wait(Duration::from_secs(600));
+    assert_eq!(quality(&rig), Quality::Fresh);
+    rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(quality(&rig), Quality::Stale);
+}
+
+#[test]
+fn the_clock_never_goes_back() {
+    let mut rig = Rig::running();
+    let before = rig.model.now.mono;
+    rig.send(Msg::Clock(Now { mono: Duration::ZERO, wall_ns: 0 }));
+    assert_eq!(rig.model.now.mono, before);
+}
