@@ -8,6 +8,7 @@
 )]
 
 pub mod binary;
+pub mod console;
 pub mod gateway;
 pub mod good;
 pub mod http;

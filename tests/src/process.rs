@@ -48,3 +48,14 @@ pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// A child that does not outlive its test.
+#[derive(Debug)]
+pub struct Guard(pub Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,108 @@
+//! The console in a real pseudo-terminal, read back from its screen.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use crate::binary;
+use crate::scratch::Scratch;
+
+/// A running console. Ends when dropped.
+pub struct Console {
+    child: Box<dyn Child + Send + Sync>,
+    keyboard: Box<dyn Write + Send>,
+    terminal: Arc<Mutex<vt100::Parser>>,
+    // The terminal is there as long as this is.
+    _master: Box<dyn MasterPty + Send>,
+    _home: Scratch,
+}
+
+impl Console {
+    /// Starts `roverline` with these arguments in a terminal of this size.
+    pub fn open(args: &[String], columns: u16, rows: u16) -> Console {
+        let home = Scratch::new();
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(binary::bin("roverline"));
+        command.env_clear();
+        command.env("HOME", home.path());
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        command.args(args);
+        let child = pair.slave.spawn_command(command).unwrap();
+        let size = |n: u16| n.try_into().expect("a terminal has lines and columns");
+        let terminal = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        std::thread::spawn({
+            let terminal = terminal.clone();
+            move || {
+                let mut bytes = [0; 4096];
+                while let Ok(n @ 1..) = output.read(&mut bytes) {
+                    terminal.lock().unwrap().process(&bytes[..n]);
+                }
+            }
+        });
+        let keyboard = pair.master.take_writer().unwrap();
+        Console { child, keyboard, terminal, _master: pair.master, _home: home }
+    }
+
+    /// What the screen shows now, line by line.
+    pub fn screen(&self) -> String {
+        self.terminal.lock().unwrap().screen().contents()
+    }
+
+    /// Whether the console has the terminal: its alternate screen.
+    pub fn has_terminal(&self) -> bool {
+        self.terminal.lock().unwrap().screen().alternate_screen()
+    }
+
+    /// Whether the cursor is hidden.
+    pub fn hides_cursor(&self) -> bool {
+        self.terminal.lock().unwrap().screen().hide_cursor()
+    }
+
+    /// Types keys.
+    pub fn keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// Waits until the screen answers the question; panics with the screen when it does not.
+    pub fn until<T>(&self, what: &str, patience: Duration, ask: impl Fn(&str) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let screen = self.screen();
+            if let Some(answer) = ask(&screen) {
+                return answer;
+            }
+            assert!(start.elapsed() < patience, "not within {patience:?}: {what}; the screen:\n{screen}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the screen shows this text.
+    pub fn until_shows(&self, text: &str) {
+        self.until(text, Duration::from_secs(15), |screen| screen.contains(text).then_some(()));
+    }
+
+    /// Waits for its end; the exit code.
+    pub fn exit_code(&mut self, patience: Duration) -> u32 {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(start.elapsed() < patience, "still runs; the screen:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
