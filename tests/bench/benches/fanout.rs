@@ -7,7 +7,13 @@
 //!
 //! `cargo bench -p roverline-bench --bench fanout [-- roverline/50]`; `TURNS=9` for a longer look.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench is not a library")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench is not a library"
+)]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -74,10 +80,13 @@ fn main() {
 
 // ---- the servers, each in its own process ----
 
+/// Takes a message's number and the message.
+type Publish = Box<dyn FnMut(u64, &[u8])>;
+
 struct Running {
     port: u16,
     channel: u64,
-    publish: Box<dyn FnMut(u64, &[u8])>,
+    publish: Publish,
 }
 
 /// Says where it listens; publishes as many messages as the first line asks for, then tells its CPU
