@@ -52,10 +52,11 @@ fn works_at(columns: u16, rows: u16) {
     console.until_shows("Speed");
 
     process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
-    console.until_shows("now on ");
-    let turned = |screen: &str| after(screen, "Turn rate").map(str::to_owned);
-    let before = turned(&console.screen());
-    console.until("values that go on", PATIENCE, |screen| (turned(screen) != before).then_some(()));
+    console.until_shows("primary was left: closed");
+    // It drives straight on, or stands: but its receiver is never quite sure where.
+    let position = |screen: &str| after(screen, "Longitude").map(str::to_owned);
+    let before = position(&console.screen());
+    console.until("values that go on", PATIENCE, |screen| (position(screen) != before).then_some(()));
     console.keys("2");
     console.until("the failover's cause in the list", PATIENCE, |screen| {
         let list = screen.split_once("FAILOVERS")?.1;
