@@ -1,5 +1,7 @@
 //! From the ingress to the outboxes: remember, encode once per dialect, hand the bytes out.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,6 +82,20 @@ fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes) {
     }
 }
 
+/// Goes to the end of the run queue, behind the writers that were just woken. (`yield_now` would
+/// first poll the I/O driver: a system call per batch.)
+async fn let_others_run() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Hub {
     /// Drains the ingress for ever. Yields between batches so that sessions get their turn.
     pub async fn run(&self, ingress: &Ingress) {
@@ -90,7 +106,7 @@ impl Hub {
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
-            tokio::task::yield_now().await;
+            let_others_run().await;
         }
     }
 
