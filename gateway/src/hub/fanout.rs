@@ -75,10 +75,10 @@ fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
     }
 }
 
-fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes) {
+fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
     match topic.delivery {
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame),
-        Delivery::Every => outbox.every(topic.id, topic.priority, frame),
+        Delivery::Every => outbox.every(topic.id, topic.priority, frame, now),
     }
 }
 
@@ -175,7 +175,7 @@ impl Hub {
             if let Some(subscriber) = subscribers.get(id)
                 && throttle.pass(sample, now)
             {
-                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
             }
         }
     }
@@ -183,11 +183,12 @@ impl Hub {
     pub(super) fn send_stored(&self, topic: &Topic, subscriber: &Subscriber, sample: &RawSample) {
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, true);
         let frame = encoder.frame(subscriber.encoding);
+        let now = crate::clock::monotonic();
         if topic.info.latched {
             // Several writers may each have latched one: none may replace another.
-            subscriber.outbox.every(topic.info.id, topic.info.priority, frame);
+            subscriber.outbox.every(topic.info.id, topic.info.priority, frame, now);
         } else {
-            send(&topic.info, &subscriber.outbox, frame);
+            send(&topic.info, &subscriber.outbox, frame, now);
         }
     }
 
@@ -199,7 +200,7 @@ impl Hub {
             for (id, throttle) in &mut topic.subscribers {
                 if let (Some(sample), Some(subscriber)) = (throttle.due(now), subscribers.get(id)) {
                     let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, false);
-                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
                 }
             }
         }
