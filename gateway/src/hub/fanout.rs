@@ -1,5 +1,7 @@
 //! From the ingress to the outboxes: remember, encode once per dialect, hand the bytes out.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,13 +75,27 @@ fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
     }
 }
 
-fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes) {
+fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
     match topic.delivery {
         // No client would take it; it is counted and told as dropped.
         _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame),
-        Delivery::Every => outbox.every(topic.id, topic.priority, frame),
+        Delivery::Every => outbox.every(topic.id, topic.priority, frame, now),
     }
+}
+
+/// Goes to the end of the run queue, behind the writers that were just woken. (`yield_now` would
+/// first poll the I/O driver: a system call per batch.)
+async fn let_others_run() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Hub {
@@ -92,7 +108,7 @@ impl Hub {
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
-            tokio::task::yield_now().await;
+            let_others_run().await;
         }
     }
 
@@ -161,7 +177,7 @@ impl Hub {
             if let Some(subscriber) = subscribers.get(id)
                 && throttle.pass(sample, now)
             {
-                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
             }
         }
     }
@@ -169,12 +185,13 @@ impl Hub {
     pub(super) fn send_stored(&self, topic: &Topic, subscriber: &Subscriber, sample: &RawSample) {
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, true);
         let frame = encoder.frame(subscriber.encoding);
+        let now = crate::clock::monotonic();
         if topic.info.latched {
             // Several writers may each have latched one: none may replace another.
             let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
-            send(&info, &subscriber.outbox, frame);
+            send(&info, &subscriber.outbox, frame, now);
         } else {
-            send(&topic.info, &subscriber.outbox, frame);
+            send(&topic.info, &subscriber.outbox, frame, now);
         }
     }
 
@@ -186,7 +203,7 @@ impl Hub {
             for (id, throttle) in &mut topic.subscribers {
                 if let (Some(sample), Some(subscriber)) = (throttle.due(now), subscribers.get(id)) {
                     let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, false);
-                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding));
+                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
                 }
             }
         }

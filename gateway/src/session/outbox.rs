@@ -101,19 +101,15 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Queues a sample of an `every` topic.
-    pub fn every(&self, topic: u32, priority: Priority, frame: Bytes) {
+    /// Queues a sample of an `every` topic at the time `at` (monotonic).
+    pub fn every(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
         let mut state = self.lock();
         if state.closing {
             return;
         }
         state.every_frames += 1;
         state.every_bytes += frame.len();
-        state.levels[priority as usize].push_back(Slot::Every {
-            topic,
-            frame,
-            at: crate::clock::monotonic(),
-        });
+        state.levels[priority as usize].push_back(Slot::Every { topic, frame, at });
         while state.every_frames > limits::OUTBOX_EVERY_FRAMES
             || (state.every_bytes > limits::OUTBOX_EVERY_BYTES && state.every_frames > 1)
         {
@@ -176,12 +172,12 @@ impl Outbox {
     /// Returns what to do after writing them.
     pub(super) async fn take(&self, batch: &mut Vec<Bytes>, max_bytes: usize) -> After {
         loop {
-            let woken = self.wake.notified();
+            // Whoever adds something leaves a permit, and so does a take that leaves something.
+            self.wake.notified().await;
             let after = self.try_take(batch, max_bytes, crate::clock::monotonic());
             if !batch.is_empty() || after != After::Continue {
                 return after;
             }
-            woken.await;
         }
     }
 
@@ -191,7 +187,11 @@ impl Outbox {
             return After::Abort;
         }
         let mut bytes = 0;
-        while bytes < max_bytes && batch.len() < 64 {
+        loop {
+            if bytes >= max_bytes || batch.len() >= 64 {
+                self.wake.notify_one();
+                break;
+            }
             let Some(frame) = state.pop(now) else { break };
             bytes += frame.len();
             batch.push(frame);
@@ -289,17 +289,17 @@ mod tests {
 
     fn drain(outbox: &Outbox) -> Vec<u8> {
         let mut batch = Vec::new();
-        outbox.try_take(&mut batch, usize::MAX, crate::clock::monotonic());
+        outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
         batch.iter().map(|frame| frame[0]).collect()
     }
 
     #[test]
     fn urgent_first_and_newest_wins() {
         let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1));
+        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
         outbox.latest(2, Priority::Vital, frame(2));
         outbox.latest(2, Priority::Vital, frame(3));
-        outbox.every(3, Priority::Emergency, frame(4));
+        outbox.every(3, Priority::Emergency, frame(4), Duration::ZERO);
         outbox.control(frame(5));
         assert_eq!(drain(&outbox), [5, 4, 3, 1]);
         assert_eq!(outbox.take_drops(), [DropCount { id: 2, count: 1 }]);
@@ -309,21 +309,34 @@ mod tests {
     #[test]
     fn a_full_queue_sheds_the_oldest_of_the_least_urgent() {
         let outbox = Outbox::new();
-        outbox.every(9, Priority::Emergency, frame(9));
+        outbox.every(9, Priority::Emergency, frame(9), Duration::ZERO);
         for n in 0..limits::OUTBOX_EVERY_FRAMES {
-            outbox.every(1, Priority::Sensors, frame(n as u8));
+            outbox.every(1, Priority::Sensors, frame(n as u8), Duration::ZERO);
         }
         assert_eq!(outbox.stats().dropped, 1);
         assert_eq!(drain(&outbox)[..2], [9, 1]);
     }
 
+    #[tokio::test]
+    async fn what_a_take_leaves_is_taken_next() {
+        let outbox = Outbox::new();
+        (0..100).for_each(|n| outbox.every(1, Priority::Mission, frame(n), Duration::ZERO));
+        let mut batch = Vec::new();
+        for expected in [5, 5, 64, 26] {
+            batch.clear();
+            let max_bytes = if expected == 5 { 20 } else { usize::MAX };
+            assert_eq!(outbox.take(&mut batch, max_bytes).await, After::Continue);
+            assert_eq!(batch.len(), expected);
+        }
+    }
+
     #[test]
     fn old_streams_expire_and_old_history_stays() {
         let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1));
-        outbox.every(2, Priority::Mission, frame(2));
+        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
+        outbox.every(2, Priority::Mission, frame(2), Duration::ZERO);
         let mut batch = Vec::new();
-        let later = crate::clock::monotonic() + MAX_AGE + Duration::from_millis(1);
+        let later = MAX_AGE + Duration::from_millis(1);
         outbox.try_take(&mut batch, usize::MAX, later);
         assert_eq!(batch, [frame(2)]);
         assert_eq!(outbox.stats().dropped, 1);
@@ -332,7 +345,7 @@ mod tests {
     #[test]
     fn close_is_the_last_word_and_a_hoarder_is_cut_off() {
         let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1));
+        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
         outbox.control(frame(2));
         outbox.close(1001, "bye");
         outbox.control(frame(3));
@@ -352,7 +365,7 @@ mod tests {
                 let frame = Bytes::from(vec![0; size]);
                 match op {
                     0 => outbox.latest(topic, Priority::ALL[level], frame),
-                    1 => outbox.every(topic + 10, Priority::ALL[level], frame),
+                    1 => outbox.every(topic + 10, Priority::ALL[level], frame, Duration::ZERO),
                     _ => { outbox.try_take(&mut Vec::new(), size, Duration::ZERO); }
                 }
                 prop_assert!(outbox.stats().queued_bytes <= limits::OUTBOX_EVERY_BYTES + 4 * 5000);
