@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt as _;
-use roverline_link::{Config, Event, Link};
+use roverline_link::{Config, Event, Events, Link};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -22,6 +22,9 @@ use screen::Screen;
 const TICK: Duration = Duration::from_millis(250);
 /// Link events taken in one go before keys are looked at again.
 const BATCH: usize = 256;
+/// Link events are collected for so long: shorter than a frame, and hundreds of samples a second
+/// wake the loop fifty times instead of hundreds.
+const COLLECT: Duration = Duration::from_millis(20);
 
 /// Runs the console. The terminal is given back however this ends.
 pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
@@ -46,20 +49,17 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut linked = true;
+    let mut collect_until = Instant::now();
     while !console.quit {
         tokio::select! {
             biased;
             key = input.next() => console.input(key)?,
             () = signals.any() => console.send(Msg::Terminate)?,
             () = sleep_until(console.pace.due()), if console.pace.is_due_some() => console.draw()?,
-            event = events.next(), if linked => match event {
+            event = next_after(collect_until, &mut events), if linked => match event {
                 Some(first) => {
-                    console.send(Msg::Clock(console.clock.now()))?;
-                    console.event(first)?;
-                    for _ in 0..BATCH {
-                        let Some(event) = events.try_next() else { break };
-                        console.event(event)?;
-                    }
+                    let all_taken = console.events(first, &mut events)?;
+                    collect_until = Instant::now() + if all_taken { COLLECT } else { Duration::ZERO };
                 }
                 None => linked = false,
             },
@@ -70,6 +70,11 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         }
     }
     Ok(())
+}
+
+async fn next_after(time: Instant, events: &mut Events) -> Option<Event> {
+    sleep_until(time).await;
+    events.next().await
 }
 
 struct Console<'a> {
@@ -96,6 +101,17 @@ impl Console<'_> {
             Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines)),
             _ => Ok(()),
         }
+    }
+
+    /// Takes what there is, up to a bound; says whether that was all.
+    fn events(&mut self, first: Event, events: &mut Events) -> std::io::Result<bool> {
+        self.send(Msg::Clock(self.clock.now()))?;
+        self.event(first)?;
+        for _ in 0..BATCH {
+            let Some(event) = events.try_next() else { return Ok(true) };
+            self.event(event)?;
+        }
+        Ok(false)
     }
 
     /// What changes many times a second is drawn at leisure, the rest at once.

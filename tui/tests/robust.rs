@@ -108,6 +108,12 @@ proptest! {
     }
 }
 
+/// What this thread has computed: what others do on the machine does not count.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
 /// Not a benchmark of the machine: it fails only when a frame has become a matter of its own.
 #[test]
 fn a_frame_at_200_topics_is_quick() {
@@ -121,19 +127,22 @@ fn a_frame_at_200_topics_is_quick() {
         rig.keys(keys).send(Msg::Resize(160, 50));
         let backend = ratatui::backend::TestBackend::new(160, 50);
         let mut terminal = ratatui::Terminal::new(backend).unwrap();
-        let mut times = Vec::new();
+        let (mut times, mut cpu) = (Vec::new(), Vec::new());
         for i in 0..300 {
             for info in infos.iter().skip(18).step_by(4) {
                 rig.sample(info, &json!({"data": f64::from(i)}));
             }
-            let start = Instant::now();
+            let (start, start_cpu) = (Instant::now(), cpu_time());
             rig.wait(Duration::from_millis(33));
             terminal.draw(|frame| roverline_tui::view::view(&rig.model, &themes[0], frame)).unwrap();
             times.push(start.elapsed());
+            cpu.push(cpu_time() - start_cpu);
         }
-        times.sort();
-        let (p50, p99) = (times[150], times[297]);
-        println!("{name}: p50 {} µs, p99 {} µs", p50.as_micros(), p99.as_micros());
+        for (what, list) in [("passed", &mut times), ("computed", &mut cpu)] {
+            list.sort();
+            println!("{name}: p50 {} µs, p99 {} µs {what}", list[150].as_micros(), list[297].as_micros());
+        }
+        let p50 = cpu[150];
         assert!(p50 < Duration::from_millis(50), "{name}: {p50:?} for a frame");
     }
 }

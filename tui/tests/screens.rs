@@ -28,9 +28,14 @@ fn overview_fresh() {
 }
 
 #[test]
-fn overview_on_a_small_terminal() {
-    let rig = Rig::running();
+fn other_sizes() {
+    let mut rig = Rig::running();
     insta::assert_snapshot!("overview_60x20", picture(&rig.model, 60, 20));
+    insta::assert_snapshot!("overview_120x36", picture(&rig.model, 120, 36));
+    rig.keys("2");
+    insta::assert_snapshot!("endpoints_60x20", picture(&rig.model, 60, 20));
+    rig.keys("3").wait(Duration::from_millis(100));
+    insta::assert_snapshot!("topics_60x20", picture(&rig.model, 60, 20));
     insta::assert_snapshot!("too_small_40x10", picture(&rig.model, 40, 10));
 }
 

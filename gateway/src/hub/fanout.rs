@@ -75,6 +75,8 @@ fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
 
 fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes) {
     match topic.delivery {
+        // No client would take it; it is counted and told as dropped.
+        _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame),
         Delivery::Every => outbox.every(topic.id, topic.priority, frame),
     }
@@ -169,7 +171,8 @@ impl Hub {
         let frame = encoder.frame(subscriber.encoding);
         if topic.info.latched {
             // Several writers may each have latched one: none may replace another.
-            subscriber.outbox.every(topic.info.id, topic.info.priority, frame);
+            let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
+            send(&info, &subscriber.outbox, frame);
         } else {
             send(&topic.info, &subscriber.outbox, frame);
         }
@@ -187,5 +190,64 @@ impl Hub {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use roverline_protocol::{Routing, SampleId, ScopeSet, Tier};
+    use roverline_schema::Registry;
+
+    use super::*;
+    use crate::source::{Qos, Sink};
+
+    fn sample(seq: u64, bytes: usize) -> RawSample {
+        RawSample {
+            id: SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::from(vec![0; bytes]),
+        }
+    }
+
+    fn decl(name: &str, transient_local: bool) -> TopicDecl {
+        let qos = Qos { reliable: true, transient_local };
+        TopicDecl { name: name.into(), type_name: "std_msgs/msg/String".into(), qos, schema: None }
+    }
+
+    fn hub(scopes: ScopeSet) -> (Arc<Hub>, Arc<Ingress>) {
+        (
+            Hub::new(scopes, Registry::bundled()),
+            Ingress::new(Arc::new(Routing::default()), Tier::Primary.scopes()),
+        )
+    }
+
+    #[test]
+    fn the_hub_enforces_scopes_even_when_the_source_does_not() {
+        let (hub, ingress) = hub(Tier::Emergency.scopes());
+        let key = ingress.topic_up(decl("/mission/status", false)).unwrap();
+        hub.handle(&ingress, Item::TopicUp(key, decl("/mission/status", false)), Duration::ZERO);
+        hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+        assert!(hub.topic_infos().is_empty());
+    }
+
+    #[test]
+    fn late_subscribers_get_what_is_stored_and_giants_are_told_as_dropped() {
+        let (hub, ingress) = hub(ScopeSet::ALL);
+        let key = ingress.topic_up(decl("/map/name", true)).unwrap();
+        hub.handle(&ingress, Item::TopicUp(key, decl("/map/name", true)), Duration::ZERO);
+        hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+        let outbox = Outbox::new();
+        hub.attach(7, outbox.clone(), Encoding::Native);
+        assert_eq!(hub.subscribe(7, &["/map/*".to_owned()], None), Ok(1));
+        assert!(outbox.stats().queued_bytes > 8);
+        let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
+        hub.handle(&ingress, Item::Sample(key, giant), Duration::ZERO);
+        assert_eq!(outbox.stats().dropped, 1);
+        hub.detach(7);
+        hub.handle(&ingress, Item::Sample(key, sample(3, 8)), Duration::ZERO);
+        assert_eq!(outbox.stats().dropped, 1);
     }
 }

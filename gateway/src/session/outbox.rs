@@ -123,6 +123,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Counts a sample that cannot be sent at all.
+    pub fn refuse(&self, topic: u32) {
+        self.lock().count_drop(topic);
+    }
+
     /// No more samples: what was queued as control goes out, then the close frame.
     pub fn close(&self, code: u16, reason: &str) {
         let mut state = self.lock();

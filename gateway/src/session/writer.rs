@@ -36,6 +36,18 @@ pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
     outbox.ended.notify_one();
 }
 
+/// Writes what the socket takes now. A lone frame, which is the usual case, goes by the cheaper call.
+fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> std::io::Result<usize> {
+    if let [frame] = frames {
+        return socket.try_write(frame);
+    }
+    let mut slices = [IoSlice::new(&[]); 64];
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame);
+    }
+    socket.try_write_vectored(&slices[..frames.len().min(64)])
+}
+
 /// `patience` bounds each wait for the socket to take anything at all.
 async fn write_batch(
     socket: &mut OwnedWriteHalf,
@@ -44,12 +56,7 @@ async fn write_batch(
 ) -> std::io::Result<()> {
     let mut first = 0;
     while first < batch.len() {
-        let mut slices = [IoSlice::new(&[]); 64];
-        let n = slices.len().min(batch.len() - first);
-        for (slice, frame) in slices.iter_mut().zip(&batch[first..first + n]) {
-            *slice = IoSlice::new(frame);
-        }
-        let mut written = match socket.try_write_vectored(&slices[..n]) {
+        let mut written = match try_write(socket, &batch[first..]) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(written) => written,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {

@@ -31,6 +31,10 @@ const NARROW: [Column; 8] = [
     right("CLIENTS", 7),
 ];
 
+/// For the smallest terminals.
+const COMPACT: [Column; 5] =
+    [right("#", 1), left("TIER", 9), left("ADDRESS", 0), left("STATE", 12), right("RTT", 8)];
+
 const WIDE: [Column; 13] = [
     right("#", 2),
     left("TIER", 10),
@@ -50,7 +54,11 @@ const WIDE: [Column; 13] = [
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let wide = area.width >= 150;
     heading(buf, area, "ENDPOINTS", theme.strong, theme.faint);
-    let columns: &[Column] = if wide { &WIDE } else { &NARROW };
+    let columns: &[Column] = match area.width {
+        150.. => &WIDE,
+        70.. => &NARROW,
+        _ => &COMPACT,
+    };
     let titles: Vec<Cell> = columns.iter().map(|c| (c.title.to_owned(), theme.dim)).collect();
     line(buf, below(area, 1), columns, &titles);
     let mut used = 2;
@@ -65,7 +73,7 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         if used >= most {
             break;
         }
-        let cells = if wide { wide_cells(endpoint, theme) } else { narrow_cells(endpoint, theme) };
+        let cells = cells_for(columns, endpoint, theme);
         line(buf, below(area, used), columns, &cells);
         used += 1;
         used += details(endpoint, theme, below(area, used), wide, buf);
@@ -105,13 +113,11 @@ fn scopes(scopes: ScopeSet) -> String {
     }
 }
 
-fn narrow_cells(e: &EndpointView, theme: &Theme) -> Vec<Cell> {
-    let [rank, tier, address, state, health, rtt, _, loss, clients, ..] = cells(e, theme);
-    vec![rank, tier, address, state, health, rtt, loss, clients]
-}
-
-fn wide_cells(e: &EndpointView, theme: &Theme) -> Vec<Cell> {
-    cells(e, theme).into()
+/// The cells of the columns that are shown, by their titles: one place says what stands in which.
+fn cells_for(columns: &[Column], endpoint: &EndpointView, theme: &Theme) -> Vec<Cell> {
+    let all = cells(endpoint, theme);
+    let of = |column: &Column| WIDE.iter().position(|wide| wide.title == column.title);
+    columns.iter().filter_map(of).filter_map(|at| all.get(at).cloned()).collect()
 }
 
 fn cells(e: &EndpointView, theme: &Theme) -> [Cell; 13] {
@@ -185,22 +191,17 @@ fn history(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
 }
 
+const SUMMARY: [Column; 4] = [left("TIER", 9), left("ADDRESS", 0), left("STATE", 12), right("RTT", 8)];
+const SUMMARY_NARROW: [Column; 3] = [left("TIER", 0), left("STATE", 12), right("RTT", 8)];
+const SUMMARY_ROWS: usize = 8;
+
 /// The links in a few lines, for the overview; returns the lines used.
 pub(super) fn summary(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> u16 {
     heading(buf, area, "LINKS", theme.strong, theme.faint);
+    let columns: &[Column] = if area.width >= 46 { &SUMMARY } else { &SUMMARY_NARROW };
     let mut used = 1;
-    for endpoint in model.network.endpoints.iter().take(8) {
-        let at = below(area, used);
-        if at.height == 0 {
-            break;
-        }
-        let (glyph, style) = state(endpoint.state, theme);
-        let tier = endpoint.tier.map_or("–", |tier| tier.name());
-        put(buf, at.x, at.y, 10, tier, theme.dim);
-        put(buf, at.x + 11, at.y, 18, format::address(&endpoint.url), theme.screen);
-        put(buf, at.x + 30, at.y, 11, &format!("{glyph} {}", endpoint.state.word()), style);
-        let rtt = endpoint.rtt.map_or_else(|| "–".to_owned(), format::millis);
-        put_right(buf, at.right(), at.y, 8, &rtt, theme.screen);
+    for endpoint in model.network.endpoints.iter().take(SUMMARY_ROWS) {
+        line(buf, below(area, used), columns, &cells_for(columns, endpoint, theme));
         used += 1;
     }
     let last = match (model.network.serving(model.now), model.network.history.front()) {

@@ -92,7 +92,8 @@ fn two_columns(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
 
 /// With lines to spare, the topics as well.
 fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let [a, b, c] = Layout::horizontal([Constraint::Fill(1); 3]).spacing(3).areas(area);
+    let spacing = if area.width < 140 { 2 } else { 3 };
+    let [a, b, c] = Layout::horizontal([Constraint::Fill(1); 3]).spacing(spacing).areas(area);
     let used_a = column(buf, a, &[readout::motion(model), readout::power(model), boundary(model)], theme);
     let used_b = column(buf, b, &[readout::mission(model), readout::temperatures(model)], theme);
     let used = endpoints::summary(model, theme, c, buf) + 1;

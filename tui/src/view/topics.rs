@@ -10,6 +10,11 @@ use crate::model::{Focus, Model, Screen, Sort, TopicRow};
 use crate::theme::{Theme, quality_glyph};
 use crate::widget::{Align, Cell, Column, below, heading, put, put_right, table, window};
 
+/// From here on the list has room for the scopes.
+const WIDE: u16 = 95;
+/// Below this the type goes: it is said of the selected topic anyway.
+const NARROW: u16 = 70;
+
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.width >= 118 {
         let [list_area, fields_area] =
@@ -25,7 +30,6 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
 }
 
 pub(super) fn list(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let wide = area.width >= 95;
     let topics = &model.topics;
     // The overview shows the list as well, without a cursor.
     let here = model.screen == Screen::Topics;
@@ -47,13 +51,13 @@ pub(super) fn list(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let rows = rows.map(|row| {
         let is_selected = here && topics.selected.as_ref() == Some(&row.info.name);
         let whole = is_selected.then_some(if focused { theme.selected } else { theme.strong });
-        (cells(model, theme, row, wide, whole), whole)
+        (cells(model, theme, row, area.width, whole), whole)
     });
-    table(buf, body, &columns(model, wide), theme.dim, rows);
+    table(buf, body, &columns(model, area.width), theme.dim, rows);
 }
 
 /// The column by which the list is ordered carries the mark.
-fn columns(model: &Model, wide: bool) -> Vec<Column> {
+fn columns(model: &Model, width: u16) -> Vec<Column> {
     let sort = model.topics.sort;
     let title = |column: Sort, up: &'static str, down: &'static str, plain: &'static str| match (
         column == sort,
@@ -67,19 +71,21 @@ fn columns(model: &Model, wide: bool) -> Vec<Column> {
     let right = |title, width| Column { title, width, align: Align::Right };
     let mut columns = vec![
         left(title(Sort::Name, "NAME ↓", "NAME ↑", "NAME"), 0),
-        left(title(Sort::Type, "TYPE ↓", "TYPE ↑", "TYPE"), if wide { 20 } else { 13 }),
+        left(title(Sort::Type, "TYPE ↓", "TYPE ↑", "TYPE"), if width >= WIDE { 20 } else { 13 }),
         right(title(Sort::Rate, "HZ ↓", "HZ ↑", "HZ"), 6),
         right(title(Sort::Bandwidth, "BYTES ↓", "BYTES ↑", "BYTES"), 9),
         left("QUALITY", 9),
         right(title(Sort::Age, "AGE ↓", "AGE ↑", "AGE"), 6),
     ];
-    if wide {
-        columns.insert(2, left("SCOPES", 16));
+    match width {
+        WIDE.. => columns.insert(2, left("SCOPES", 16)),
+        NARROW.. => {}
+        _ => drop(columns.remove(1)),
     }
     columns
 }
 
-fn cells(model: &Model, theme: &Theme, row: &TopicRow, wide: bool, whole: Option<Style>) -> Vec<Cell> {
+fn cells(model: &Model, theme: &Theme, row: &TopicRow, width: u16, whole: Option<Style>) -> Vec<Cell> {
     let quality = row.quality(model.now);
     let on = |style: Style| whole.map_or(style, |whole| style.patch(Style { fg: None, ..whole }));
     let value = match quality {
@@ -103,8 +109,10 @@ fn cells(model: &Model, theme: &Theme, row: &TopicRow, wide: bool, whole: Option
         (quality_text, on(theme.quality(quality))),
         (row.age(model.now).map_or_else(|| "–".to_owned(), format::age), on(theme.quality(quality))),
     ];
-    if wide {
-        cells.insert(2, (row.info.scopes.to_string(), on(theme.dim)));
+    match width {
+        WIDE.. => cells.insert(2, (row.info.scopes.to_string(), on(theme.dim))),
+        NARROW.. => {}
+        _ => drop(cells.remove(1)),
     }
     cells
 }
