@@ -27,7 +27,12 @@ pub struct Gateway {
 
 /// A command of the gateway's binary, with an environment that nobody's settings reach.
 pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(binary::bin("roverline-gateway"));
+    command_of(&binary::bin("roverline-gateway"), args)
+}
+
+/// The same of a copy of the binary.
+pub fn command_of(binary: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     let foreign = |name: &str| name.starts_with("ROVERLINE_") || name.starts_with("ROS_");
     for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use roverline_link::{Config, Event, Events, FailoverCause, Link};
-use roverline_protocol::Tier;
+use roverline_protocol::{Tier, limits};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
 use roverline_tests::plain::Plain;
@@ -142,10 +142,23 @@ impl Stage {
         let start = Instant::now();
         loop {
             let left = patience.saturating_sub(start.elapsed()).as_secs();
-            let (to, cause, _) = self.failover("the primary to be used again", left).await;
+            // Mostly because it is better; on a machine that stalls, because the standby fell silent.
+            let (to, _, _) = self.failover("the primary to be used again", left).await;
             if to.as_deref() == Some(self.primary.as_str()) {
-                assert_eq!(cause, FailoverCause::Better);
                 return;
+            }
+        }
+    }
+
+    /// Until the primary has run for long enough that its next end is a first one, not one of a
+    /// series, which is answered with longer and longer pauses.
+    async fn until_settled(&mut self) {
+        let port = self.gateway.port(Tier::Primary);
+        let settled = Duration::from_millis(limits::RESTART_HEALTHY_MS + 500).as_secs_f64();
+        while tokio::task::block_in_place(|| http::health(port).uptime_s) < settled {
+            // A sample comes every 20 ms: asking now and then is enough.
+            for _ in 0..20 {
+                self.step().await;
             }
         }
     }
@@ -194,6 +207,9 @@ async fn trials(harm: Signal, count: usize) {
         let figures = stage.trial(harm).await;
         println!("{harm:?}: {figures:?}");
         all.push(figures);
+        if all.len() < count {
+            stage.until_settled().await;
+        }
     }
     let summary = |name: &str, of: fn(&Figures) -> Duration| {
         let mut sorted: Vec<_> = all.iter().map(|figures| of(figures).as_secs_f64() * 1e3).collect();
@@ -222,8 +238,13 @@ async fn a_frozen_endpoint_is_replaced_and_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes and wants a quiet machine"]
-async fn figures() {
+#[ignore = "takes four minutes and wants a quiet machine"]
+async fn figures_of_killed_endpoints() {
     trials(Signal::KILL, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes four minutes and wants a quiet machine"]
+async fn figures_of_frozen_endpoints() {
     trials(Signal::STOP, 20).await;
 }

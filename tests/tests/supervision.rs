@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use command_fds::{CommandFdExt, FdMapping};
 use roverline_protocol::Tier;
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::http;
 use roverline_tests::plain::Plain;
 use roverline_tests::process::{self, Signal};
 use roverline_tests::scratch::Scratch;
 use roverline_tests::wait::eventually;
+use roverline_tests::{binary, http};
 
 /// A stop takes at most two seconds; a loaded machine gets a little more before the test complains.
 const STOP: Duration = Duration::from_millis(2_500);
@@ -98,6 +98,24 @@ fn a_stop_does_not_wait_for_a_frozen_endpoint() {
     let status = gateway.wait(STOP).unwrap_or_else(|| panic!("still running after {STOP:?}"));
     assert_eq!(status.code(), Some(0), "{status}");
     nobody_is_left(&children);
+}
+
+#[test]
+fn an_endpoint_comes_back_though_the_binary_was_replaced() {
+    let scratch = Scratch::new();
+    let copy = scratch.path().join("roverline-gateway");
+    std::fs::copy(binary::bin("roverline-gateway"), &copy).unwrap();
+    let gateway =
+        Gateway::start(gateway::command_of(&copy, &["up", "--base-port", "0", "--source", "sim"]), &[]);
+    let first = endpoints_of(&gateway);
+    // As an upgrade does.
+    std::fs::remove_file(&copy).unwrap();
+    process::signal(first[0], Signal::KILL);
+    eventually("four endpoints again", Duration::from_secs(10), || {
+        let now = process::children(gateway.pid());
+        now.len() == 4 && !now.contains(&first[0]) && now.iter().all(|pid| process::runs(*pid))
+    });
+    endpoints_of(&gateway);
 }
 
 #[test]

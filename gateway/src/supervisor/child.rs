@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl Keeper {
 
     fn start(&self) -> std::io::Result<Child> {
         let socket: OwnedFd = self.socket.try_clone()?.into();
-        let mut command = std::process::Command::new(std::env::current_exe()?);
+        let mut command = std::process::Command::new(own_binary()?);
         command
             .args(["serve", "--tier", self.tier.name(), "--supervised"])
             .arg(std::process::id().to_string())
@@ -126,6 +127,13 @@ impl Keeper {
             }
         }
     }
+}
+
+/// This program. After an upgrade its path is gone or is another version, which may not understand
+/// our settings; the kernel still has the one that runs.
+fn own_binary() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
 enum Beat {
