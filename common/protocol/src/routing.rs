@@ -230,10 +230,7 @@ pub fn default_rules() -> Vec<Rule> {
         of_type("sensor_msgs/msg/Temperature", &[Health]),
         topic("**/{temperature,temperatures,diagnostics,system_health,health}{,/**}", &[Health]),
         topic("/rosout", &[Health]),
-        latest(of_type(
-            "sensor_msgs/msg/{Image,CompressedImage,PointCloud2,PointCloud,LaserScan}",
-            &[Sensors],
-        )),
+        latest(of_type("sensor_msgs/msg/{Image,CompressedImage,PointCloud2,PointCloud}", &[Sensors])),
         latest(of_type("nav_msgs/msg/OccupancyGrid", &[Sensors])),
     ]
 }
