@@ -127,15 +127,7 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
             say(context, &ServerMessage::Time { t0_ns, t1_ns, t2_ns: unix_ns() });
         }
         ClientMessage::EmergencyStop { id: command, engage, reason } => {
-            let outcome = if context.observer_only {
-                Err("this client may only look".to_owned())
-            } else {
-                endpoint.emergency_stop(&command, engage, &reason)
-            };
-            let (accepted, message) = match outcome {
-                Ok(message) => (true, message),
-                Err(message) => (false, message),
-            };
+            let (accepted, message) = context.emergency_stop(&command, engage, &reason);
             say(context, &ServerMessage::Command { id: command, accepted, message });
         }
     }

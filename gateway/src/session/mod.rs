@@ -119,6 +119,20 @@ pub struct Context {
     pub observer_only: bool,
 }
 
+impl Context {
+    /// Engages or releases the emergency stop for this client: whether it was accepted, and a
+    /// sentence.
+    pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> (bool, String) {
+        if self.observer_only {
+            return (false, "this client may only look".to_owned());
+        }
+        match self.endpoint.emergency_stop(id, engage, reason) {
+            Ok(message) => (true, message),
+            Err(message) => (false, message),
+        }
+    }
+}
+
 /// Why a session ends: a close code (RFC 6455, section 7.4.1) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {

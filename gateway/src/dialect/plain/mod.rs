@@ -128,15 +128,7 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
         }
         Request::EmergencyStop { id: command, reason } => {
             let command = command.unwrap_or_else(|| format!("plain-{id}-{}", unix_ns()));
-            let outcome = if context.observer_only {
-                Err("this client may only look".to_owned())
-            } else {
-                endpoint.emergency_stop(&command, true, &reason)
-            };
-            let (accepted, message) = match outcome {
-                Ok(message) => (true, message),
-                Err(message) => (false, message),
-            };
+            let (accepted, message) = context.emergency_stop(&command, true, &reason);
             say(
                 context,
                 &json!({"type": "emergency_stop", "id": command, "accepted": accepted, "message": message}),
