@@ -80,7 +80,7 @@ pub const STOP_MS: u64 = 1_500;
 /// First and last delay of a restart.
 pub const RESTART_BACKOFF_MS: (u64, u64) = (20, 5_000);
 /// A process that lived this long starts its backoff anew.
-pub const RESTART_HEALTHY_MS: u64 = 10_000;
+pub const RESTART_HEALTHY_MS: u64 = 2_000;
 
 /// Decoded nesting depth of a message type.
 pub const SCHEMA_DEPTH: usize = 32;
