@@ -1,0 +1,216 @@
+//! Fan-out side by side: messages of 1 KiB at 1 kHz to 1 and to 50 WebSocket clients, by our
+//! endpoint, by the Foxglove SDK's server, and by the barest broadcast over tokio-tungstenite.
+//!
+//! Each server runs in a process of its own, so that its CPU time and memory can be told apart; all
+//! clients share one epoll loop in this process. The servers take short turns, so that noise of
+//! the machine meets all of them. A latency runs from the publisher's call to the client's `read`.
+//!
+//! `cargo bench -p roverline-bench --bench fanout [-- roverline/50]`; `TURNS=9` for a longer look.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench is not a library"
+)]
+
+mod clients;
+mod servers;
+
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::time::{ClockId, clock_gettime};
+
+use clients::{Client, Server};
+use servers::serve;
+
+const SERVERS: [&str; 3] = ["roverline", "foxglove", "bare"];
+const CLIENTS: [usize; 2] = [1, 50];
+const PAYLOAD: usize = 1024;
+const PERIOD: Duration = Duration::from_millis(1);
+/// Messages before the measurement.
+const WARM_UP: u64 = 300;
+/// Set in a server's process: which one it is.
+const ROLE: &str = "ROVERLINE_FANOUT_SERVER";
+
+fn clock(id: ClockId) -> u64 {
+    let now = clock_gettime(id);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn main() {
+    if let Ok(role) = std::env::var(ROLE) {
+        return serve(&role);
+    }
+    // As criterion does: without `--bench` (`cargo test --benches`) only show that it works.
+    let (options, filters): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a.starts_with('-'));
+    let (turns, messages) = match options.iter().any(|option| option == "--bench") {
+        true => (std::env::var("TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(3), 2_000),
+        false => (1, 100),
+    };
+    let mut results = Vec::new();
+    for clients in CLIENTS {
+        let of_count: Vec<_> = SERVERS
+            .into_iter()
+            .map(|server| Outcome::new(server, clients))
+            .filter(|o| filters.is_empty() || filters.iter().any(|filter| o.name().contains(filter)))
+            .collect();
+        let first = results.len();
+        results.extend(of_count);
+        for turn in 0..turns {
+            for outcome in &mut results[first..] {
+                eprintln!("turn {}/{turns}: {}", turn + 1, outcome.name());
+                take_turn(outcome, messages);
+            }
+        }
+    }
+    report(&mut results);
+}
+
+/// What was measured of one server with so many clients, over all its turns.
+struct Outcome {
+    server: &'static str,
+    clients: usize,
+    latencies_ns: Vec<u64>,
+    best_p99_ns: u64,
+    expected: u64,
+    seconds: f64,
+    cpu_ns: u64,
+    rss_mb: f64,
+}
+
+impl Outcome {
+    fn new(server: &'static str, clients: usize) -> Outcome {
+        Outcome {
+            server,
+            clients,
+            latencies_ns: Vec::new(),
+            best_p99_ns: u64::MAX,
+            expected: 0,
+            seconds: 0.0,
+            cpu_ns: 0,
+            rss_mb: 0.0,
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.server, self.clients)
+    }
+
+    fn percentile(&self, percent: usize) -> f64 {
+        percentile(&self.latencies_ns, percent) as f64 / 1e6
+    }
+
+    fn cpu_per_million(&self) -> f64 {
+        self.cpu_ns as f64 / 1e9 / self.latencies_ns.len().max(1) as f64 * 1e6
+    }
+}
+
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+}
+
+fn take_turn(outcome: &mut Outcome, messages: u64) {
+    let mut server = Server::start(outcome.server);
+    let ready = server.line();
+    let (port, channel) = ready.trim().split_once(' ').expect("a port and a channel");
+    let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+    let channel = channel.parse().unwrap();
+    let mut clients: Vec<_> =
+        (0..outcome.clients).map(|_| Client::connect(address, outcome.server, channel)).collect();
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    for (at, client) in clients.iter().enumerate() {
+        let data = epoll::EventData::new_u64(at as u64);
+        epoll::add(&poll, &client.stream, data, epoll::EventFlags::IN).unwrap();
+    }
+    // Where a subscription is not answered, give it time.
+    std::thread::sleep(Duration::from_millis(200));
+
+    let last = WARM_UP + messages;
+    let expected = messages * outcome.clients as u64;
+    let mut latencies = Vec::with_capacity(expected as usize);
+    writeln!(server.input, "{last}").unwrap();
+    let deadline = Instant::now() + PERIOD * last as u32 + Duration::from_secs(1);
+    let mut events = Vec::with_capacity(64);
+    let patience = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    while (latencies.len() as u64) < expected && Instant::now() < deadline {
+        events.clear();
+        epoll::wait(&poll, spare_capacity(&mut events), Some(&patience)).unwrap();
+        for event in &events {
+            let client = &mut clients[event.data.u64() as usize];
+            match client.fill() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) => panic!("{} lost a client: {error}", outcome.server),
+            }
+            let now = clock(ClockId::Monotonic);
+            client.frames(|first, body| {
+                if first == 0x82 && body.len() >= PAYLOAD {
+                    let payload = &body[body.len() - PAYLOAD..];
+                    let word = |at: usize| u64::from_le_bytes(payload[at..at + 8].try_into().unwrap());
+                    if word(8) >= WARM_UP {
+                        latencies.push(now.saturating_sub(word(16)));
+                    }
+                }
+            });
+        }
+    }
+    writeln!(server.input).unwrap();
+    outcome.cpu_ns += server.line().trim().parse::<u64>().unwrap();
+    outcome.rss_mb = outcome.rss_mb.max(server.rss_mb());
+    outcome.expected += expected;
+    outcome.seconds += messages as f64 * PERIOD.as_secs_f64();
+    latencies.sort_unstable();
+    outcome.best_p99_ns = outcome.best_p99_ns.min(percentile(&latencies, 99));
+    outcome.latencies_ns.append(&mut latencies);
+}
+
+fn report(results: &mut [Outcome]) {
+    println!(
+        "{:<10} {:>7} {:>11} {:>6} {:>8} {:>8} {:>8} {:>9} {:>10} {:>7}",
+        "server",
+        "clients",
+        "delivered/s",
+        "lost",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "best p99",
+        "CPU s/M",
+        "RSS MB"
+    );
+    for outcome in results.iter_mut() {
+        outcome.latencies_ns.sort_unstable();
+        println!(
+            "{:<10} {:>7} {:>11.0} {:>6} {:>8.3} {:>8.3} {:>8.3} {:>9.3} {:>10.2} {:>7.1}",
+            outcome.server,
+            outcome.clients,
+            outcome.latencies_ns.len() as f64 / outcome.seconds,
+            outcome.expected - outcome.latencies_ns.len() as u64,
+            outcome.percentile(50),
+            outcome.percentile(99),
+            outcome.percentile(100),
+            outcome.best_p99_ns as f64 / 1e6,
+            outcome.cpu_per_million(),
+            outcome.rss_mb
+        );
+    }
+    for ours in results.iter().filter(|outcome| outcome.server == SERVERS[0]) {
+        for other in results.iter().filter(|o| o.clients == ours.clients && o.server != ours.server) {
+            println!(
+                "ours / {} at {}: p50 {:.2}, p99 {:.2}, CPU {:.2}, RSS {:.2}",
+                other.server,
+                ours.clients,
+                ours.percentile(50) / other.percentile(50),
+                ours.percentile(99) / other.percentile(99),
+                ours.cpu_per_million() / other.cpu_per_million(),
+                ours.rss_mb / other.rss_mb
+            );
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The servers that are compared, each in its own process.
+
+use std::io::BufRead;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use roverline_gateway::command::EmergencyStop;
+use roverline_gateway::endpoint::{Endpoint, Parts, Peers, accept_loop};
+use roverline_gateway::hub::{Hub, Ingress};
+use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl};
+use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
+use roverline_schema::Registry;
+use rustix::time::ClockId;
+use tokio::sync::{broadcast, oneshot};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{PAYLOAD, PERIOD, WARM_UP, clock};
+
+/// Takes a message's number and the message.
+type Publish = Box<dyn FnMut(u64, &[u8])>;
+
+struct Running {
+    port: u16,
+    channel: u64,
+    publish: Publish,
+}
+
+/// Says where it listens; publishes as many messages as the first line asks for, then tells its CPU
+/// time when asked by another line; ends with its input.
+pub(super) fn serve(role: &str) {
+    let mut server = match role {
+        "roverline" => roverline(),
+        "foxglove" => foxglove(),
+        _ => bare(),
+    };
+    println!("{} {}", server.port, server.channel);
+    let mut lines = std::io::stdin().lock().lines();
+    let Some(Ok(count)) = lines.next() else { return };
+    let count: u64 = count.parse().expect("a number of messages");
+    let mut payload = [0; PAYLOAD];
+    payload[1] = 1; // CDR, little endian
+    let (start, mut cpu_before) = (Instant::now(), 0);
+    for seq in 0..count {
+        let wait = PERIOD * seq as u32;
+        std::thread::sleep(wait.saturating_sub(start.elapsed()));
+        if seq == WARM_UP {
+            cpu_before = clock(ClockId::ProcessCPUTime);
+        }
+        payload[8..16].copy_from_slice(&seq.to_le_bytes());
+        payload[16..24].copy_from_slice(&clock(ClockId::Monotonic).to_le_bytes());
+        (server.publish)(seq, &payload);
+    }
+    if lines.next().is_some() {
+        println!("{}", clock(ClockId::ProcessCPUTime) - cpu_before);
+    }
+    let _ = lines.next();
+}
+
+/// Runs `serving` for ever on a runtime like the endpoint's: one thread. Returns what it sends first.
+fn on_runtime<T: Send + 'static, F: Future<Output = ()>>(
+    serving: impl FnOnce(oneshot::Sender<T>) -> F + Send + 'static,
+) -> T {
+    let (ready, started) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(serving(ready));
+    });
+    started.blocking_recv().unwrap()
+}
+
+/// A real endpoint, put together as `endpoint::run` does; this process's main thread is its source.
+fn roverline() -> Running {
+    let scopes = Tier::Primary.scopes();
+    let rule = Rule {
+        topic: Some("/bench".into()),
+        type_name: None,
+        scopes,
+        priority: None,
+        delivery: Some(Delivery::Every),
+        max_rate_hz: None,
+    };
+    let ingress = Ingress::new(Arc::new(Routing::new(&[rule]).unwrap()), scopes);
+    let feed = ingress.clone();
+    let port = on_runtime(move |ready| async move {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = Endpoint::new(Parts {
+            tier: Tier::Primary,
+            port,
+            max_clients: 50,
+            hub: Hub::new(scopes, Registry::bundled()),
+            ingress,
+            source_kind: "bench",
+            peers: Peers::new(Vec::new()),
+            estop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
+        });
+        let draining = endpoint.clone();
+        tokio::spawn(async move { draining.hub.run(&draining.ingress).await });
+        let ticking = endpoint.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                tick.tick().await;
+                ticking.hub.flush_throttled(roverline_gateway::clock::monotonic());
+            }
+        });
+        ready.send(port).unwrap();
+        accept_loop(endpoint, listener).await;
+    });
+    let decl = TopicDecl {
+        name: "/bench".into(),
+        type_name: "std_msgs/msg/ByteMultiArray".into(),
+        qos: Qos { reliable: true, transient_local: false },
+        schema: None,
+    };
+    let topic = feed.topic_up(decl).unwrap();
+    let source = Guid::from_name("bench");
+    let publish = move |seq, payload: &[u8]| {
+        let now = roverline_gateway::clock::unix_ns();
+        let id = SampleId { source, seq };
+        let payload = Bytes::copy_from_slice(payload);
+        feed.sample(topic, RawSample { id, source_time_ns: now, receive_time_ns: now, payload });
+    };
+    Running { port, channel: 0, publish: Box::new(publish) }
+}
+
+/// The SDK with everything at its default, its own multi-threaded runtime included.
+fn foxglove() -> Running {
+    let schema = foxglove::Schema::new("std_msgs/msg/ByteMultiArray", "ros2msg", b"byte[] data".as_slice());
+    let channel =
+        foxglove::ChannelBuilder::new("/bench").message_encoding("cdr").schema(schema).build_raw().unwrap();
+    let server = foxglove::WebSocketServer::new().bind("127.0.0.1", 0).start_blocking().unwrap();
+    let (port, id) = (server.port(), u64::from(channel.id()));
+    let publish = move |_, payload: &[u8]| {
+        let _running = &server;
+        channel.log(payload);
+    };
+    Running { port, channel: id, publish: Box::new(publish) }
+}
+
+/// A broadcast channel and a task per client; it does nothing else, not even read.
+fn bare() -> Running {
+    let (sender, _) = broadcast::channel::<Bytes>(8192);
+    let messages = sender.clone();
+    let port = on_runtime(|ready| async move {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        ready.send(listener.local_addr().unwrap().port()).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut messages = messages.subscribe();
+            tokio::spawn(async move {
+                stream.set_nodelay(true).unwrap();
+                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                while let Ok(message) = messages.recv().await {
+                    if socket.send(Message::Binary(message)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let publish = move |_, payload: &[u8]| drop(sender.send(Bytes::copy_from_slice(payload)));
+    Running { port, channel: 0, publish: Box::new(publish) }
+}
