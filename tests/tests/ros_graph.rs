@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use roverline_protocol::Tier;
 use roverline_tests::gateway::{self, Gateway};
@@ -18,9 +19,10 @@ use roverline_tests::python::{Script, python};
 use roverline_tests::scratch::Scratch;
 
 /// A ROS domain that no other run uses, most likely.
+/// No two tests of this process share one: each would hear the other's robot.
 fn domain() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    (100 + (now.subsec_micros() + std::process::id()) % 100).to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (100 + (std::process::id() * 7 + NEXT.fetch_add(1, Ordering::Relaxed)) % 100).to_string()
 }
 
 /// What the publisher publishes.
