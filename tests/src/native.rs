@@ -55,7 +55,7 @@ impl Native {
     pub async fn subscribed(port: u16, topics: &[&str]) -> Native {
         let mut native = Native::connect(port).await;
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        native.say(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None }).await;
+        native.say(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
         native
     }
 

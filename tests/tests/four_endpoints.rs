@@ -114,7 +114,9 @@ async fn native_client_sees_its_scopes(tier: Tier, port: u16) -> Samples {
     assert!(beats >= 3, "{tier}: {beats} heartbeats in 0.7 s");
     assert!(!quiet.iter().any(|said| matches!(said, Said::Sample(..))), "{tier}");
 
-    client.say(&ClientMessage::Subscribe { id: Some(7), topics: vec!["**".into()], max_rate_hz: None }).await;
+    let wish =
+        ClientMessage::Subscribe { id: Some(7), topics: vec!["**".into()], max_rate_hz: None, scopes: None };
+    client.say(&wish).await;
     let mut samples = Samples::new();
     let mut answered = false;
     for said in client.listen(Duration::from_secs(4)).await {

@@ -20,7 +20,6 @@
 
 mod config;
 mod connection;
-mod dedup;
 mod event;
 mod link;
 mod manager;

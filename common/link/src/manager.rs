@@ -9,11 +9,11 @@ use roverline_protocol::native::{
     Binary, ClientMessage, FLAG_STORED, Level, SampleHeader, ServerMessage, TopicInfo,
 };
 use roverline_protocol::ranking::{Selector, Stickiness, rank};
+use roverline_protocol::resume::Cursors;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::connection::{self, Told, What};
-use crate::dedup::Dedup;
 use crate::link::Request;
 use crate::slot::Slot;
 use crate::{Config, Event, FailoverCause, LinkSample};
@@ -39,7 +39,7 @@ pub(crate) struct Manager {
     backup_since: Option<Duration>,
     selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
-    dedup: Dedup,
+    cursors: Cursors,
     switch: Option<Switch>,
     start: Instant,
     shown_at: Duration,
@@ -61,7 +61,7 @@ impl Manager {
             backup_since: None,
             selector: Selector::new(stickiness),
             subscriptions: BTreeMap::new(),
-            dedup: Dedup::default(),
+            cursors: Cursors::default(),
             switch: None,
             start: Instant::now(),
             shown_at: Duration::ZERO,
@@ -144,7 +144,10 @@ impl Manager {
             What::Connecting => slot.connecting = true,
             What::Up(say) => {
                 slot.up(say, now);
-                slot.say(ClientMessage::Hello { client: self.config.client_name.clone() });
+                slot.say(ClientMessage::Hello {
+                    client: self.config.client_name.clone(),
+                    heartbeat_ms: None,
+                });
             }
             What::Down(why) => {
                 slot.down(why);
@@ -201,7 +204,11 @@ impl Manager {
                 }
             }
             ServerMessage::Subscribed { matching: 0, .. } => self.arrived(at, now).await,
-            ServerMessage::Subscribed { .. } => {}
+            ServerMessage::Subscribed { .. }
+            | ServerMessage::Resumed { .. }
+            | ServerMessage::Drain { .. }
+            | ServerMessage::Service { .. }
+            | ServerMessage::Event(_) => {}
             ServerMessage::Schema { type_name, text, .. } => {
                 self.tell(Event::Schema { type_name, text }).await;
             }
@@ -221,7 +228,7 @@ impl Manager {
 
     async fn sample(&mut self, at: usize, header: SampleHeader, payload: bytes::Bytes, now: Duration) {
         let Some(topic) = self.slots[at].topics.get(&header.topic).cloned() else { return };
-        if !self.dedup.is_new(header.id, now) {
+        if !self.cursors.see(header.id, now).is_new() {
             if self.active == Some(at) {
                 self.arrived(at, now).await;
             }
@@ -280,7 +287,7 @@ fn heard(slot: &mut Slot, now: Duration) {
 }
 
 fn subscribe(topics: Vec<String>, max_rate_hz: Option<f64>) -> ClientMessage {
-    ClientMessage::Subscribe { id: None, topics, max_rate_hz }
+    ClientMessage::Subscribe { id: None, topics, max_rate_hz, scopes: None }
 }
 
 fn unix_ns() -> i64 {

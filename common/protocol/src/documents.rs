@@ -1,8 +1,11 @@
 //! The JSON that endpoints show of themselves: `/health` and `/status`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{ScopeSet, Tier};
+use crate::degrade::ServiceLevel;
+use crate::{Scope, ScopeSet, Tier};
 
 /// How an endpoint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct HealthDocument {
     pub uptime_s: f64,
     /// The source and how young its data is.
     pub source: SourceDocument,
+    /// Seconds since the newest sample of each scope that had one.
+    #[serde(default)]
+    pub freshness_s: BTreeMap<Scope, f64>,
 }
 
 /// A source as `/health` shows it.
@@ -71,9 +77,18 @@ pub struct EndpointDocument {
     /// Why it is not healthy.
     #[serde(default)]
     pub reasons: Vec<String>,
-    /// Sessions now.
+    /// Tiers that are down and whose scopes it serves as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<Tier>,
+    /// Whether it is about to end, and takes no new clients.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// `host:port` where it listens, as far as the one who tells knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Clients now.
     pub clients: usize,
-    /// Sessions at most.
+    /// Clients at most.
     pub max_clients: usize,
     /// When its process began to serve, nanoseconds since the Unix epoch; changes with a restart.
     pub started_ns: i64,
@@ -98,6 +113,92 @@ pub struct StatusDocument {
     pub sessions: Vec<SessionDocument>,
     /// Counters since the process began to serve.
     pub counters: CounterDocument,
+    /// What happened of late, oldest first.
+    #[serde(default)]
+    pub events: Vec<EventDocument>,
+}
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An endpoint serves.
+    EndpointUp,
+    /// An endpoint does not answer, or says that it cannot serve.
+    EndpointDown,
+    /// An endpoint is healthy, degraded or unhealthy, and was not before.
+    EndpointHealth,
+    /// A peer was added at run time.
+    PeerAdded,
+    /// A peer was removed at run time.
+    PeerRemoved,
+    /// A client went over from one endpoint to another.
+    Failover,
+    /// An endpoint covers a tier that stays down.
+    Promotion,
+    /// It gives the tier back.
+    GiveBack,
+    /// An endpoint asks its clients to leave.
+    Drain,
+    /// A client was turned away.
+    Full,
+    /// A session gets less, because of its link.
+    Degraded,
+    /// It gets more again.
+    Recovered,
+    /// A client was closed because it did not read.
+    Stalled,
+}
+
+impl EventKind {
+    /// The word used on the wire and in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            EventKind::EndpointUp => "endpoint_up",
+            EventKind::EndpointDown => "endpoint_down",
+            EventKind::EndpointHealth => "endpoint_health",
+            EventKind::PeerAdded => "peer_added",
+            EventKind::PeerRemoved => "peer_removed",
+            EventKind::Failover => "failover",
+            EventKind::Promotion => "promotion",
+            EventKind::GiveBack => "give_back",
+            EventKind::Drain => "drain",
+            EventKind::Full => "full",
+            EventKind::Degraded => "degraded",
+            EventKind::Recovered => "recovered",
+            EventKind::Stalled => "stalled",
+        }
+    }
+}
+
+/// Something that happened, with its cause and what it cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventDocument {
+    /// Counts up in the process that tells.
+    pub id: u64,
+    /// Wall clock, nanoseconds since the Unix epoch, for display.
+    pub at_ns: i64,
+    /// Who tells.
+    pub tier: Tier,
+    /// What happened.
+    pub kind: EventKind,
+    /// Why, in words.
+    pub cause: String,
+    /// What was before: an endpoint, a tier, a level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// How long nothing was received, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blackout_ms: Option<f64>,
+    /// Samples that were replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<u64>,
+    /// Samples that nobody could replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
 }
 
 /// A peer as this endpoint last heard of it.
@@ -111,6 +212,9 @@ pub struct PeerDocument {
     pub rtt_ms: Option<f64>,
     /// Why the last question failed.
     pub last_error: Option<String>,
+    /// Seconds since the newest sample of each scope, as it said itself.
+    #[serde(default)]
+    pub freshness_s: BTreeMap<Scope, f64>,
 }
 
 /// A topic as `/status` shows it.
@@ -154,6 +258,15 @@ pub struct SessionDocument {
     pub dropped: u64,
     /// Bytes that wait for it.
     pub queued_bytes: usize,
+    /// What it gets.
+    #[serde(default)]
+    pub service: ServiceLevel,
+    /// Samples not sent because its link does not carry them.
+    #[serde(default)]
+    pub shed: u64,
+    /// Whether it only stands by.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// What an endpoint counts.
@@ -173,6 +286,15 @@ pub struct CounterDocument {
     pub delivered: u64,
     /// Samples not delivered to a slow client.
     pub dropped: u64,
+    /// Samples not sent because a link does not carry them.
+    #[serde(default)]
+    pub shed: u64,
+    /// Samples replayed to clients that resumed.
+    #[serde(default)]
+    pub replayed: u64,
+    /// Samples that clients asked for and that could not be replayed.
+    #[serde(default)]
+    pub replay_missing: u64,
 }
 
 /// A problem in the body of an HTTP error (RFC 9457).

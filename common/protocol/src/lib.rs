@@ -5,6 +5,8 @@
 //! other.
 
 pub mod backoff;
+pub mod breaker;
+pub mod degrade;
 pub mod documents;
 pub mod identity;
 pub mod limits;
@@ -12,6 +14,7 @@ pub mod native;
 pub mod quality;
 pub mod ranking;
 pub mod rate;
+pub mod resume;
 pub mod routing;
 pub mod scope;
 

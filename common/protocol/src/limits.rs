@@ -57,6 +57,52 @@ pub const PROBE_MS: u64 = 500;
 pub const SUSPECT_MS: u64 = 350;
 /// Silence after which a link is dead.
 pub const DEAD_MS: u64 = 700;
+/// Heartbeat that a client asks for where it only stands by.
+pub const STANDBY_HEARTBEAT_MS: u64 = 500;
+/// Slowest heartbeat a client may ask for.
+pub const HEARTBEAT_MAX_MS: u64 = 5_000;
+/// Muted standby sessions per endpoint, as a multiple of its clients: each client of the three other
+/// endpoints may hold one here.
+pub const STANDBYS_PER_CLIENT: usize = 4;
+/// A standby that takes over may go beyond the endpoint's clients by this multiple: to turn away who
+/// has lost its endpoint would be worse than to be crowded.
+pub const FAILOVER_RESERVE: usize = 2;
+
+/// Bytes kept for replay per topic.
+pub const REPLAY_TOPIC_BYTES: usize = 2 << 20;
+/// Samples kept for replay per topic.
+pub const REPLAY_TOPIC_SAMPLES: usize = 4_096;
+/// Bytes kept for replay per endpoint.
+pub const REPLAY_BYTES: usize = 8 << 20;
+/// Age beyond which a sample is not replayed.
+pub const REPLAY_AGE_MS: u64 = 5_000;
+/// Writers a topic's replay keeps account of.
+pub const REPLAY_WRITERS_PER_TOPIC: usize = 256;
+/// Cursors one client may resume with.
+pub const CURSORS_PER_RESUME: usize = 8_192;
+
+/// A tier that stays down longer than this is covered by the best living endpoint.
+pub const PROMOTION_GRACE_MS: u64 = 2_000;
+/// A tier that is back is given its scopes back after this long.
+pub const GIVE_BACK_MS: u64 = 10_000;
+/// Peers one endpoint knows.
+pub const PEERS: usize = 16;
+/// Events one endpoint remembers.
+pub const EVENTS: usize = 512;
+/// Characters of one event's text.
+pub const EVENT_CHARS: usize = 256;
+
+/// How long clients have to leave an endpoint that drains.
+pub const DRAIN_MS: u64 = 2_000;
+/// A client that gave no sign of life for this long gets nothing more queued in the network.
+pub const CLIENT_SILENT_MS: u64 = 1_500;
+/// WebSocket pings to clients whose dialect has no sign of life of its own.
+pub const PING_MS: u64 = 1_000;
+/// The longest a frame may occupy a budgeted link; larger ones are shed.
+pub const BUDGET_FRAME_MS: u64 = 200;
+/// Smallest link budget.
+pub const BUDGET_MIN_BYTES_PER_S: u64 = 1_000;
+
 /// Plain telemetry rate.
 pub const PLAIN_RATE_HZ: u32 = 5;
 

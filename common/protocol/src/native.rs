@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::documents::EndpointDocument;
+use crate::degrade::ServiceLevel;
+use crate::documents::{EndpointDocument, EventDocument};
 use crate::{Delivery, Guid, Priority, SampleId, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
@@ -17,10 +18,22 @@ pub const SUBPROTOCOL: &str = "roverline.v1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// Who the client is; optional, for the operators' lists.
+    /// Who the client is; optional, for the operators' lists. May be said again.
     Hello {
         /// A name a person recognizes.
         client: String,
+        /// Interval of heartbeats in an otherwise silent session, 100 to 5000. Absent: as it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heartbeat_ms: Option<u64>,
+    },
+    /// What this client has received, at whichever endpoint. Topics that the session subscribes
+    /// from now on are replayed from there; each `subscribe` is then answered with `resumed`.
+    Resume {
+        /// The newest sample of every writer.
+        cursors: Vec<Cursor>,
+        /// How long ago the client was last up to date, milliseconds: of a writer that it does not
+        /// name, it misses what is younger than that. A duration, so that no two clocks must agree.
+        age_ms: u64,
     },
     /// Deliver the topics that match, now and when they appear later.
     Subscribe {
@@ -32,6 +45,9 @@ pub enum ClientMessage {
         /// At most this many samples per second and topic; the newest is kept. Absent: all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_rate_hz: Option<f64>,
+        /// Only topics that are about one of these. Absent: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<ScopeSet>,
     },
     /// Takes subscriptions back; patterns as they were given.
     Unsubscribe {
@@ -59,6 +75,8 @@ pub enum ClientMessage {
         #[serde(default)]
         reason: String,
     },
+    /// What a switch of endpoints cost the client, for the gateway's events and metrics.
+    Switched(SwitchReport),
 }
 
 fn yes() -> bool {
@@ -98,6 +116,34 @@ pub enum ServerMessage {
         /// How many topics match now.
         matching: usize,
     },
+    /// After a `resume`: what the last `subscribe` replays, and what it cannot.
+    Resumed {
+        /// Samples that follow, flagged as replayed.
+        replayed: u64,
+        /// What this endpoint no longer has, or never had.
+        #[serde(default)]
+        gaps: Vec<Gap>,
+    },
+    /// This process ends soon, and another will accept at the same address: connect to it anew, or
+    /// to one of the alternatives. What it has subscribed goes on until the deadline.
+    Drain {
+        /// Milliseconds until it closes the session.
+        deadline_ms: u64,
+        /// Endpoints that would take the client.
+        #[serde(default)]
+        to: Vec<EndpointDocument>,
+    },
+    /// The session gets less than it asked for, or all of it again, because of its link.
+    Service {
+        /// What it gets now.
+        level: ServiceLevel,
+        /// What was measured.
+        reason: String,
+        /// Samples not sent because of it, since the session began.
+        shed: u64,
+    },
+    /// Something happened at this endpoint.
+    Event(EventDocument),
     /// Answer to `schema`.
     Schema {
         /// As asked.
@@ -139,7 +185,7 @@ pub enum ServerMessage {
     Status {
         /// How bad.
         level: Level,
-        /// A word for programs: `bad_message`, `unknown_type`, `out_of_scope`.
+        /// A word for programs: `bad_message`, `unknown_type`, `full`.
         code: String,
         /// A sentence for people.
         message: String,
@@ -187,6 +233,60 @@ pub struct DropCount {
     pub count: u64,
 }
 
+/// The newest sample that a client has of one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The writer.
+    pub source: Guid,
+    /// The sequence number.
+    pub seq: u64,
+}
+
+/// Samples of a writer that cannot be replayed: those with `after < seq < before`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// [`TopicInfo::id`].
+    pub topic: u32,
+    /// The writer.
+    pub source: Guid,
+    /// The newest that the client has.
+    pub after: u64,
+    /// The oldest that is replayed, or the next to come.
+    pub before: u64,
+}
+
+impl Gap {
+    /// How many sequence numbers are missing.
+    pub const fn count(&self) -> u64 {
+        self.before.saturating_sub(self.after).saturating_sub(1)
+    }
+}
+
+/// What a switch of endpoints cost a client.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SwitchReport {
+    /// The endpoint that was in use, as the client addresses it.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The one in use now.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// `connected`, `closed`, `silent`, `better`, `drain`, `all_down`.
+    pub cause: String,
+    /// From the last frame on the old link to the first on the new, milliseconds.
+    #[serde(default)]
+    pub blackout_ms: Option<f64>,
+    /// Samples that were replayed.
+    #[serde(default)]
+    pub replayed: u64,
+    /// Samples that both endpoints delivered, of which the client kept one.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Samples that no endpoint could replay.
+    #[serde(default)]
+    pub missing: u64,
+}
+
 /// First byte of a binary message: a sample.
 pub const KIND_SAMPLE: u8 = 1;
 /// First byte of a binary message: a heartbeat.
@@ -197,6 +297,16 @@ pub const SAMPLE_HEADER_BYTES: usize = 48;
 pub const HEARTBEAT_BYTES: usize = 16;
 /// Flag of a sample: it is a stored value, sent because the client came late.
 pub const FLAG_STORED: u8 = 1;
+/// Flag of a sample: it is replayed, because the client resumed.
+pub const FLAG_REPLAYED: u8 = 2;
+/// Query of a WebSocket's address by which a client says that it only stands by: such a session is
+/// no client until it subscribes to more than the emergency scope.
+pub const STANDBY_QUERY: &str = "session=standby";
+/// Close code of a session that must leave because its endpoint drains (RFC 6455, section 7.4.2:
+/// 4000 to 4999 are for private use).
+pub const CLOSE_DRAIN: u16 = 4_200;
+/// Close code of a session for which there is no room (IANA registry: try again later).
+pub const CLOSE_TRY_AGAIN: u16 = 1_013;
 
 /// Everything of a binary sample but its payload. Little endian:
 /// kind u8, flags u8, reserved u16, topic u32, source \[u8; 16], seq u64, source time i64 ns,
@@ -323,7 +433,7 @@ mod tests {
         let subscribe: ClientMessage = serde_json::from_str(r#"{"op":"subscribe","topics":["**"]}"#).unwrap();
         assert_eq!(
             subscribe,
-            ClientMessage::Subscribe { id: None, topics: vec!["**".into()], max_rate_hz: None }
+            ClientMessage::Subscribe { id: None, topics: vec!["**".into()], max_rate_hz: None, scopes: None }
         );
         let stop: ClientMessage = serde_json::from_str(r#"{"op":"emergency_stop","id":"a"}"#).unwrap();
         assert_eq!(

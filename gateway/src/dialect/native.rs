@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::limits;
 use roverline_protocol::native::{Binary, ClientMessage, Level, ServerMessage, TopicInfo};
+use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
 use super::frame;
 use crate::clock::unix_ns;
-use crate::hub::Encoding;
+use crate::hub::{Encoding, Wish};
 use crate::session::{Context, Ending, Inbound};
 
 /// The announcement of topics that came and went.
@@ -25,14 +26,17 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let mut directory = context.endpoint.directory.subscribe();
     let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let (mut beats, mut sent_before, mut bad) = (0u32, 0u64, 0u32);
+    let mut pulse = Pulse::default();
+    let mut bad = 0u32;
+    let mut events = context.endpoint.events.subscribe();
+    let mut drain = context.endpoint.draining();
     let mut stop = context.endpoint.stopping();
     loop {
         tokio::select! {
             message = inbound.next() => match message {
                 Err(ending) => return ending,
                 Ok(message) => {
-                    if let Err(why) = handle(context, &message) {
+                    if let Err(why) = handle(context, &mut pulse, &message) {
                         bad += 1;
                         context.endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
                         say(context, &status(Level::Error, "bad_message", why));
@@ -44,14 +48,19 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
             },
             _ = beat.tick() => {
                 tell_drops(context);
-                // Any frame is a sign of life: beat only when nothing else was sent.
-                let sent = context.info.outbox().stats().sent;
-                if sent == sent_before {
-                    beats = beats.wrapping_add(1);
-                    context.info.outbox().control(frame::binary(&[&Binary::heartbeat(beats, unix_ns())]));
-                    sent_before = sent + 1;
-                } else {
-                    sent_before = sent;
+                pulse.beat(context);
+            }
+            event = events.recv() => match event {
+                Ok(event) => say(context, &ServerMessage::Event(event)),
+                // Too slow for some of them; `/status` has them all.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ending::new(1001, "the endpoint is stopping"),
+            },
+            Ok(()) = drain.changed() => {
+                let window = *drain.borrow_and_update();
+                if let Some(window) = window {
+                    let to = context.endpoint.peers.with_room();
+                    say(context, &ServerMessage::Drain { deadline_ms: window.as_millis() as u64, to });
                 }
             }
             Ok(()) = directory.changed() => {
@@ -60,6 +69,44 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
             }
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }
+    }
+}
+
+/// The heartbeats of one session.
+struct Pulse {
+    every: u32,
+    ticks: u32,
+    beats: u32,
+    sent_before: u64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Pulse { every: 1, ticks: 0, beats: 0, sent_before: 0 }
+    }
+}
+
+impl Pulse {
+    /// Any frame is a sign of life: beats only when nothing else was sent.
+    fn beat(&mut self, context: &Context) {
+        self.ticks += 1;
+        if self.ticks < self.every {
+            return;
+        }
+        self.ticks = 0;
+        let sent = context.info.outbox().stats().sent;
+        if sent == self.sent_before {
+            self.beats = self.beats.wrapping_add(1);
+            context.info.outbox().control(frame::binary(&[&Binary::heartbeat(self.beats, unix_ns())]));
+            self.sent_before = sent + 1;
+        } else {
+            self.sent_before = sent;
+        }
+    }
+
+    fn set_interval(&mut self, heartbeat_ms: u64) {
+        let bounded = heartbeat_ms.clamp(limits::HEARTBEAT_MS, limits::HEARTBEAT_MAX_MS);
+        self.every = u32::try_from(bounded / limits::HEARTBEAT_MS).unwrap_or(1);
     }
 }
 
@@ -98,7 +145,7 @@ fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage
 }
 
 /// An error is a sentence for the client; the session goes on.
-fn handle(context: &Context, message: &Message) -> Result<(), String> {
+fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(), String> {
     let t1_ns = unix_ns();
     let Message::Text(text) = message else {
         return Err("the native dialect takes JSON text messages".to_owned());
@@ -107,12 +154,26 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
         serde_json::from_str(text.as_str()).map_err(|error| format!("not understood: {error}"))?;
     let (endpoint, id) = (&context.endpoint, context.info.id);
     match message {
-        ClientMessage::Hello { client } => context.info.set_client(&client),
-        ClientMessage::Subscribe { id: request, topics, max_rate_hz } => {
-            let matching =
-                endpoint.hub.subscribe(id, &topics, max_rate_hz).map_err(|error| error.to_string())?;
+        ClientMessage::Hello { client, heartbeat_ms } => {
+            context.info.set_client(&client);
+            if let Some(heartbeat_ms) = heartbeat_ms {
+                pulse.set_interval(heartbeat_ms);
+            }
+        }
+        ClientMessage::Resume { cursors, age_ms } => {
+            if cursors.len() > limits::CURSORS_PER_RESUME {
+                return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
+            }
+            endpoint.hub.resume(id, cursors, Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS)));
+        }
+        ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
+            let wish = Wish { patterns: topics, max_rate_hz, scopes };
+            let granted = endpoint.hub.subscribe(id, &wish).map_err(|error| error.to_string())?;
             endpoint.ingress.listener_arrived();
-            say(context, &ServerMessage::Subscribed { id: request, matching });
+            say(context, &ServerMessage::Subscribed { id: request, matching: granted.matching });
+            if let Some((replayed, gaps)) = granted.resumed {
+                say(context, &ServerMessage::Resumed { replayed, gaps });
+            }
         }
         ClientMessage::Unsubscribe { topics } => endpoint.hub.unsubscribe(id, &topics),
         ClientMessage::Schema { type_name } => match endpoint.hub.registry().text(&type_name) {
@@ -130,6 +191,7 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
             let (accepted, message) = context.emergency_stop(&command, engage, &reason);
             say(context, &ServerMessage::Command { id: command, accepted, message });
         }
+        ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! What an endpoint says of itself: the verdict, and the documents.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use roverline_protocol::Scope;
 use roverline_protocol::documents::{
     EndpointDocument, HealthDocument, HealthStatus, SourceDocument, StatusDocument, TopicDocument,
 };
@@ -51,6 +53,9 @@ impl Endpoint {
             scopes: self.scopes(),
             status,
             reasons,
+            covers: Vec::new(),
+            draining: self.drain.borrow().is_some(),
+            address: None,
             clients: self.clients(),
             max_clients: self.max_clients,
             started_ns: self.started_ns,
@@ -71,6 +76,7 @@ impl Endpoint {
                 samples,
                 age_s: newest.map(|at| monotonic().saturating_sub(at).as_secs_f64()),
             },
+            freshness_s: self.freshness(),
         }
     }
 
@@ -88,7 +94,25 @@ impl Endpoint {
                 .collect(),
             sessions: self.sessions().iter().map(|session| session.document()).collect(),
             counters: self.counter_document(),
+            events: self.events.recent(),
         }
+    }
+
+    /// Seconds since the newest sample of each scope.
+    fn freshness(&self) -> BTreeMap<Scope, f64> {
+        let now = monotonic();
+        let mut ages = BTreeMap::new();
+        self.hub.with_topics(|topics| {
+            for topic in topics {
+                let Some(at) = topic.meter.newest() else { continue };
+                let age = now.saturating_sub(at).as_secs_f64();
+                for scope in topic.info.scopes.intersection(self.scopes()).iter() {
+                    let youngest: &mut f64 = ages.entry(scope).or_insert(age);
+                    *youngest = youngest.min(age);
+                }
+            }
+        });
+        ages
     }
 
     fn topic_documents(&self) -> Vec<TopicDocument> {

@@ -1,5 +1,6 @@
 //! One endpoint: a port, its sessions, its hub, and what it tells about itself.
 
+mod events;
 mod handshake;
 mod health;
 mod http;
@@ -10,11 +11,14 @@ mod run;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use roverline_protocol::documents::{CounterDocument, EndpointDocument};
+use roverline_protocol::documents::{CounterDocument, EndpointDocument, EventKind};
+use roverline_protocol::native::SwitchReport;
 use roverline_protocol::{ScopeSet, Tier};
 use tokio::sync::watch;
 
+pub use events::{Events, Facts};
 pub use listener::accept_loop;
 pub use peers::{Peer, Peers};
 pub use run::{EndpointOptions, run};
@@ -46,6 +50,9 @@ pub struct Endpoint {
     pub peers: Peers,
     /// What it counts.
     pub counters: Counters,
+    /// What happened.
+    pub events: Events,
+    drain: watch::Sender<Option<Duration>>,
     estop: Arc<EmergencyStop>,
     started_ns: i64,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
@@ -103,6 +110,8 @@ impl Endpoint {
             directory: watch::Sender::new(Arc::new(Vec::new())),
             peers: parts.peers,
             counters: Counters::default(),
+            events: Events::new(parts.tier),
+            drain: watch::Sender::new(None),
             estop: parts.estop,
             started_ns: crate::clock::unix_ns(),
             sessions: Mutex::default(),
@@ -120,6 +129,11 @@ impl Endpoint {
     /// What this endpoint serves.
     pub fn scopes(&self) -> ScopeSet {
         self.hub.scopes()
+    }
+
+    /// Serves these scopes from now on; topics come and go with them.
+    pub fn serve_scopes(&self, scopes: ScopeSet) {
+        self.hub.set_scopes(&self.ingress, scopes);
     }
 
     /// Sessions now, those in the middle of their handshake included.
@@ -155,6 +169,29 @@ impl Endpoint {
         self.stop.subscribe()
     }
 
+    /// Turns into the time left when the endpoint drains.
+    pub fn draining(&self) -> watch::Receiver<Option<Duration>> {
+        self.drain.subscribe()
+    }
+
+    /// Asks every client to leave within `window`.
+    pub fn drain(&self, window: Duration) {
+        self.drain.send_replace(Some(window));
+    }
+
+    /// A client says what a switch of endpoints cost it.
+    pub fn client_switched(&self, client: &str, report: SwitchReport) {
+        let cause = format!("{client}: {}", report.cause);
+        let facts = Facts {
+            from: report.from,
+            to: report.to,
+            blackout_ms: report.blackout_ms,
+            replayed: Some(report.replayed),
+            missing: Some(report.missing),
+        };
+        self.events.note(EventKind::Failover, &cause, facts);
+    }
+
     /// Tells every session to end.
     pub fn stop(&self) {
         self.stop.send_replace(true);
@@ -177,6 +214,9 @@ impl Endpoint {
             ingress_dropped: self.ingress.dropped(),
             delivered: get(&self.counters.delivered) + running.iter().map(|stats| stats.sent).sum::<u64>(),
             dropped: get(&self.counters.dropped) + running.iter().map(|stats| stats.dropped).sum::<u64>(),
+            shed: 0,
+            replayed: 0,
+            replay_missing: 0,
         }
     }
 }

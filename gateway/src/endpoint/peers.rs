@@ -1,5 +1,6 @@
 //! The other endpoints of this gateway, as this one hears of them by asking for `/health`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use roverline_protocol::documents::{EndpointDocument, HealthDocument, HealthStatus, PeerDocument};
-use roverline_protocol::{Tier, limits};
+use roverline_protocol::{Scope, Tier, limits};
 use tokio::net::TcpStream;
 
 use super::Endpoint;
@@ -29,6 +30,7 @@ struct Known {
     heard_at: Option<Duration>,
     rtt: Option<Duration>,
     error: Option<String>,
+    freshness: BTreeMap<Scope, f64>,
 }
 
 /// What is known of the peers.
@@ -38,7 +40,14 @@ pub struct Peers(Arc<Mutex<Vec<Known>>>);
 impl Peers {
     /// Peers that have not been asked yet.
     pub fn new(peers: Vec<Peer>) -> Peers {
-        let unknown = |peer| Known { peer, last: None, heard_at: None, rtt: None, error: None };
+        let unknown = |peer| Known {
+            peer,
+            last: None,
+            heard_at: None,
+            rtt: None,
+            error: None,
+            freshness: BTreeMap::new(),
+        };
         Peers(Arc::new(Mutex::new(peers.into_iter().map(unknown).collect())))
     }
 
@@ -57,6 +66,7 @@ impl Peers {
                     age_s: peer.heard_at.map(|at| now.saturating_sub(at).as_secs_f64()),
                     rtt_ms: peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
                     last_error: peer.error.clone(),
+                    freshness_s: peer.freshness.clone(),
                 })
                 .collect()
         })
@@ -82,6 +92,7 @@ impl Peers {
             match answer {
                 Ok((health, rtt)) => {
                     peer.last = Some(health.endpoint);
+                    peer.freshness = health.freshness_s;
                     peer.heard_at = Some(monotonic());
                     peer.rtt = Some(rtt);
                     peer.error = None;
@@ -137,11 +148,15 @@ impl Known {
             scopes: self.peer.tier.scopes(),
             status: HealthStatus::Down,
             reasons: vec!["it has not answered yet".to_owned()],
+            covers: Vec::new(),
+            draining: false,
+            address: None,
             clients: 0,
             max_clients: 0,
             started_ns: 0,
             version: String::new(),
         });
+        document.address = Some(self.peer.address.clone());
         if let Some(error) = &self.error {
             document.status = HealthStatus::Down;
             document.reasons = vec![error.clone()];

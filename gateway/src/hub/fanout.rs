@@ -218,6 +218,7 @@ mod tests {
     use roverline_schema::Registry;
 
     use super::*;
+    use crate::hub::Wish;
     use crate::source::{Qos, Sink};
 
     fn sample(seq: u64, bytes: usize) -> RawSample {
@@ -258,7 +259,8 @@ mod tests {
         hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), Encoding::Native);
-        assert_eq!(hub.subscribe(7, &["/map/*".to_owned()], None), Ok(1));
+        let wish = Wish { patterns: vec!["/map/*".to_owned()], ..Wish::default() };
+        assert_eq!(hub.subscribe(7, &wish).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);
         let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
         hub.handle(&ingress, Item::Sample(key, giant), Duration::ZERO);

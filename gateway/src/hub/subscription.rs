@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobMatcher;
-use roverline_protocol::limits;
+use roverline_protocol::native::{Cursor, Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
+use roverline_protocol::{ScopeSet, limits};
 
 use super::fanout::Encoding;
 use super::topic::Topic;
@@ -28,6 +29,33 @@ struct Pattern {
     text: String,
     glob: GlobMatcher,
     interval: Option<Duration>,
+    scopes: Option<ScopeSet>,
+}
+
+impl Pattern {
+    fn matches(&self, info: &TopicInfo) -> bool {
+        self.scopes.is_none_or(|scopes| scopes.intersects(info.scopes)) && self.glob.is_match(&info.name)
+    }
+}
+
+/// What a session asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Topic globs.
+    pub patterns: Vec<String>,
+    /// At most so many samples per second and topic.
+    pub max_rate_hz: Option<f64>,
+    /// Only topics that are about one of these.
+    pub scopes: Option<ScopeSet>,
+}
+
+/// What became of a subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// How many topics match now.
+    pub matching: usize,
+    /// Where the session had resumed: samples replayed, and what could not be.
+    pub resumed: Option<(u64, Vec<Gap>)>,
 }
 
 /// Why a subscription was refused.
@@ -83,6 +111,12 @@ impl Hub {
         self.lock().subscribers.insert(id, Subscriber { outbox, encoding, patterns: Vec::new() });
     }
 
+    /// What the session has received already, at whichever endpoint, and how long ago it was last up
+    /// to date: topics that it subscribes from now on are replayed from there.
+    pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) {
+        let _ = (id, cursors, age, self);
+    }
+
     /// Takes a session out.
     pub fn detach(&self, id: SubscriberId) {
         let mut state = self.lock();
@@ -94,12 +128,9 @@ impl Hub {
 
     /// Adds subscriptions (all or none) and sends what is stored of newly matched topics; returns
     /// how many topics the patterns match now.
-    pub fn subscribe(
-        &self,
-        id: SubscriberId,
-        patterns: &[String],
-        max_rate_hz: Option<f64>,
-    ) -> Result<usize, SubscribeError> {
+    pub fn subscribe(&self, id: SubscriberId, wish: &Wish) -> Result<Granted, SubscribeError> {
+        let Wish { patterns, max_rate_hz, scopes } = wish;
+        let (max_rate_hz, scopes) = (*max_rate_hz, *scopes);
         if max_rate_hz.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
             return Err(SubscribeError::Rate);
         }
@@ -108,10 +139,11 @@ impl Hub {
             return Err(SubscribeError::TooMany);
         }
         let interval = max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
-        let new = patterns.iter().map(|text| compile(text, interval)).collect::<Result<Vec<_>, _>>()?;
+        let new =
+            patterns.iter().map(|text| compile(text, interval, scopes)).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
-        let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(0) };
+        let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(Granted::default()) };
         let names: HashSet<&str> = patterns.iter().map(String::as_str).collect();
         let is_kept = |old: &Pattern| !names.contains(old.text.as_str());
         let kept = subscriber.patterns.iter().filter(|old| is_kept(old)).count();
@@ -123,12 +155,12 @@ impl Hub {
         let mut matching = 0;
         for topic in topics.values_mut() {
             // Topics that no new pattern matches stay as they are.
-            if subscriber.patterns[kept..].iter().any(|new| new.glob.is_match(&topic.info.name)) {
+            if subscriber.patterns[kept..].iter().any(|new| new.matches(&topic.info)) {
                 matching += 1;
                 self.connect(topic, id, subscriber);
             }
         }
-        Ok(matching)
+        Ok(Granted { matching, resumed: None })
     }
 
     /// Takes subscriptions back; unknown ones are ignored.
@@ -138,7 +170,7 @@ impl Hub {
         let Some(subscriber) = subscribers.get_mut(&id) else { return };
         subscriber.patterns.retain(|pattern| !patterns.contains(&pattern.text));
         for topic in topics.values_mut() {
-            if subscriber.wish(&topic.info.name).is_none() {
+            if subscriber.wish(&topic.info).is_none() {
                 topic.subscribers.retain(|(other, _)| *other != id);
             } else {
                 self.connect(topic, id, subscriber);
@@ -148,7 +180,7 @@ impl Hub {
 
     /// Makes the topic's subscriber list agree with the subscriber's patterns.
     pub(super) fn connect(&self, topic: &mut Topic, id: SubscriberId, subscriber: &Subscriber) {
-        let Some(interval) = subscriber.wish(&topic.info.name) else { return };
+        let Some(interval) = subscriber.wish(&topic.info) else { return };
         let own = topic.route.max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
         let interval = interval.into_iter().chain(own).max();
         if let Some((_, throttle)) = topic.subscribers.iter_mut().find(|(other, _)| *other == id) {
@@ -164,18 +196,22 @@ impl Hub {
 
 impl Subscriber {
     /// The shortest interval any matching pattern asks for; `None` when none matches.
-    fn wish(&self, topic: &str) -> Option<Option<Duration>> {
-        let matching = self.patterns.iter().filter(|pattern| pattern.glob.is_match(topic));
+    fn wish(&self, topic: &TopicInfo) -> Option<Option<Duration>> {
+        let matching = self.patterns.iter().filter(|pattern| pattern.matches(topic));
         matching.map(|pattern| pattern.interval).min()
     }
 }
 
-fn compile(text: &str, interval: Option<Duration>) -> Result<Pattern, SubscribeError> {
+fn compile(
+    text: &str,
+    interval: Option<Duration>,
+    scopes: Option<ScopeSet>,
+) -> Result<Pattern, SubscribeError> {
     let refuse = |why: String| SubscribeError::Pattern(text.chars().take(64).collect(), why);
     if text.is_empty() || text.len() > limits::TOPIC_NAME_CHARS {
         return Err(refuse(format!("it must have 1 to {} characters", limits::TOPIC_NAME_CHARS)));
     }
-    Ok(Pattern { text: text.to_owned(), glob: topic_glob(text).map_err(refuse)?, interval })
+    Ok(Pattern { text: text.to_owned(), glob: topic_glob(text).map_err(refuse)?, interval, scopes })
 }
 
 #[cfg(test)]

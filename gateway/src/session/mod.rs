@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use roverline_protocol::degrade::ServiceLevel;
 use roverline_protocol::documents::SessionDocument;
 use tokio::net::TcpStream;
 
@@ -50,6 +51,12 @@ impl SessionInfo {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = name.chars().take(64).collect();
     }
 
+    /// What the client calls itself, else where it comes from.
+    pub fn client(&self) -> String {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if client.is_empty() { self.peer.to_string() } else { client }
+    }
+
     /// Its outbox.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -67,6 +74,9 @@ impl SessionInfo {
             sent_bytes: stats.sent_bytes,
             dropped: stats.dropped,
             queued_bytes: stats.queued_bytes,
+            service: ServiceLevel::Full,
+            shed: 0,
+            standby: false,
         }
     }
 }

@@ -88,6 +88,12 @@ pub enum SourceState {
 /// Where a source puts what it finds. Every method returns at once and may be called from any
 /// thread.
 pub trait Sink: Send + Sync {
+    /// Changes whenever [`Sink::wants`] may answer otherwise than before: an endpoint widens its scopes
+    /// to cover another, and narrows them again. A source that sees it change declares its topics
+    /// anew; those no longer wanted are refused by [`Sink::topic_up`].
+    fn generation(&self) -> u64 {
+        0
+    }
     /// Whether this endpoint's scopes include the topic; a source does not subscribe to others.
     fn wants(&self, name: &str, type_name: &str) -> bool;
     /// A topic appeared or its declaration changed; `None` when it is not wanted or there is no

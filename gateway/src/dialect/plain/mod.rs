@@ -17,7 +17,7 @@ pub use telemetry::Telemetry;
 
 use super::frame;
 use crate::clock::unix_ns;
-use crate::hub::Encoding;
+use crate::hub::{Encoding, Wish};
 use crate::session::{Context, Ending, Inbound};
 use crate::source::RawSample;
 
@@ -117,9 +117,10 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
             context.info.outbox().control(frame);
         }
         Request::Subscribe { topics, max_rate_hz } => {
-            let matching =
-                endpoint.hub.subscribe(id, &topics, max_rate_hz).map_err(|error| error.to_string())?;
+            let wish = Wish { patterns: topics, max_rate_hz, scopes: None };
+            let granted = endpoint.hub.subscribe(id, &wish).map_err(|error| error.to_string())?;
             endpoint.ingress.listener_arrived();
+            let (topics, matching) = (wish.patterns, granted.matching);
             say(context, &json!({"type": "subscribed", "topics": topics, "matching": matching}));
         }
         Request::Unsubscribe { topics } => {
