@@ -1,6 +1,8 @@
 //! What a client has, and what an endpoint can still give: cursors, and the ring they point into.
 
 mod cursors;
+#[cfg(test)]
+mod model;
 mod ring;
 
 pub use cursors::{Cursors, Seen};

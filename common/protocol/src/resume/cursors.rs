@@ -18,6 +18,9 @@ pub enum Seen {
     Next,
     /// Not seen before; so many between it and the one before were not seen either.
     After(u64),
+    /// Not seen before, though newer ones were: two endpoints delivered at once, and the other one
+    /// was ahead.
+    Late,
     /// Seen already.
     Echo,
 }
@@ -29,35 +32,79 @@ impl Seen {
     }
 }
 
-/// The newest sequence number of every writer. Endpoints deliver each writer in order, so what is
-/// not newer was seen.
+/// The newest sequence number of every writer, and which of the last before it were seen (as the
+/// anti-replay window of RFC 4303, section 3.4.3).
 #[derive(Clone, Debug, Default)]
-pub struct Cursors(HashMap<Guid, (u64, Duration)>);
+pub struct Cursors(HashMap<Guid, Position>);
+
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    newest: u64,
+    at: Duration,
+    /// Bit `n`: the sample `n` before the newest was seen.
+    seen: u128,
+}
+
+impl Position {
+    fn see(&mut self, seq: u64, now: Duration) -> Seen {
+        if let Some(ahead) = seq.checked_sub(self.newest).filter(|&ahead| ahead > 0) {
+            self.seen = u32::try_from(ahead).ok().and_then(|n| self.seen.checked_shl(n)).unwrap_or(0) | 1;
+            (self.newest, self.at) = (seq, now);
+            return if ahead == 1 { Seen::Next } else { Seen::After(ahead - 1) };
+        }
+        let behind = self.newest - seq;
+        if behind >= WINDOW || now.saturating_sub(self.at) >= MEMORY {
+            *self = Position { newest: seq, at: now, seen: 1 };
+            return Seen::Next;
+        }
+        let bit = u32::try_from(behind).ok().and_then(|n| 1u128.checked_shl(n)).unwrap_or(0);
+        if bit == 0 || self.seen & bit != 0 {
+            return Seen::Echo;
+        }
+        self.seen |= bit;
+        Seen::Late
+    }
+
+    /// The newest before which nothing is missing, as far back as is remembered: what was skipped is
+    /// asked for again.
+    fn contiguous(&self) -> u64 {
+        let oldest = u128::BITS - 1 - self.seen.leading_zeros();
+        let missing = !self.seen & ((1u128 << oldest) - 1);
+        match missing {
+            0 => self.newest,
+            _ => self.newest - u64::from(u128::BITS - missing.leading_zeros()),
+        }
+    }
+}
 
 impl Cursors {
     /// Takes account of a sample that arrives at `now` (monotonic).
     pub fn see(&mut self, id: SampleId, now: Duration) -> Seen {
-        if let Some((newest, at)) = self.0.get_mut(&id.source) {
-            let echo = id.seq <= *newest && *newest - id.seq < WINDOW;
-            if echo && now.saturating_sub(*at) < MEMORY {
-                return Seen::Echo;
-            }
-            let skipped = id.seq.checked_sub(*newest + 1).unwrap_or(0);
-            (*newest, *at) = (id.seq, now);
-            return if skipped == 0 { Seen::Next } else { Seen::After(skipped) };
+        if let Some(position) = self.0.get_mut(&id.source) {
+            return position.see(id.seq, now);
         }
         if self.0.len() >= limits::CURSORS_PER_RESUME {
-            self.0.retain(|_, (_, at)| now.saturating_sub(*at) < MEMORY);
+            self.0.retain(|_, position| now.saturating_sub(position.at) < MEMORY);
         }
         if self.0.len() < limits::CURSORS_PER_RESUME {
-            self.0.insert(id.source, (id.seq, now));
+            self.0.insert(id.source, Position { newest: id.seq, at: now, seen: 1 });
         }
         Seen::Next
     }
 
     /// What a `resume` says.
     pub fn snapshot(&self) -> Vec<Cursor> {
-        self.0.iter().map(|(&source, &(seq, _))| Cursor { source, seq }).collect()
+        self.0.iter().map(|(&source, position)| Cursor { source, seq: position.contiguous() }).collect()
+    }
+
+    /// Takes account of samples that nobody has any more, after the first number and before the
+    /// second: they are not asked for again.
+    pub fn give_up(&mut self, source: Guid, after: u64, before: u64) {
+        let Some(position) = self.0.get_mut(&source) else { return };
+        let oldest = position.newest.saturating_sub(u64::from(u128::BITS - 1));
+        for seq in after.saturating_add(1).max(oldest)..before.min(position.newest) {
+            position.seen |= 1u128 << (position.newest - seq);
+        }
     }
 
     /// How many writers are known.
@@ -84,6 +131,13 @@ mod tests {
         assert_eq!(cursors.see(id(10_000), at(1)), Seen::Echo);
         assert_eq!(cursors.see(id(9_000), at(1)), Seen::Echo);
         assert_eq!(cursors.see(id(10_003), at(1)), Seen::After(2));
+        assert_eq!(cursors.see(id(10_002), at(1)), Seen::Late, "another endpoint was ahead");
+        assert_eq!(cursors.see(id(10_002), at(1)), Seen::Echo);
+        let cursor = |cursors: &Cursors| cursors.snapshot()[0].seq;
+        assert_eq!(cursor(&cursors), 10_000, "10001 is asked for again");
+        cursors.give_up(id(0).source, 10_000, 10_002);
+        assert_eq!(cursor(&cursors), 10_003);
+        assert_eq!(cursors.see(id(10_500), at(1)), Seen::After(496));
         assert!(cursors.see(id(1), at(2)).is_new(), "far back: began anew");
         assert!(cursors.see(id(1), at(60)).is_new(), "long silent: began anew");
         assert_eq!(cursors.snapshot(), [Cursor { source: id(0).source, seq: 1 }]);
