@@ -76,6 +76,16 @@ pub const REPLAY_TOPIC_SAMPLES: usize = 4_096;
 pub const REPLAY_BYTES: usize = 8 << 20;
 /// Age beyond which a sample is not replayed.
 pub const REPLAY_AGE_MS: u64 = 5_000;
+/// The same of topics about emergency, safety, state and mission: few, small, and history.
+pub const REPLAY_URGENT_AGE_MS: u64 = 60_000;
+/// A `resume` holds for subscriptions that follow it within this time.
+pub const RESUME_VALID_MS: u64 = 2_000;
+/// Bytes replayed to one client at a time; what is older is named as a gap.
+pub const REPLAY_CLIENT_BYTES: usize = OUTBOX_EVERY_BYTES / 4 * 3;
+/// What a replayed sample weighs beyond its payload: headers and its place in the queue.
+pub const REPLAY_SAMPLE_OVERHEAD_BYTES: usize = 64;
+/// Samples replayed to one client at a time.
+pub const REPLAY_CLIENT_SAMPLES: usize = OUTBOX_EVERY_FRAMES / 4 * 3;
 /// Writers a topic's replay keeps account of.
 pub const REPLAY_WRITERS_PER_TOPIC: usize = 256;
 /// Cursors one client may resume with.

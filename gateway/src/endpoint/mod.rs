@@ -215,8 +215,8 @@ impl Endpoint {
             delivered: get(&self.counters.delivered) + running.iter().map(|stats| stats.sent).sum::<u64>(),
             dropped: get(&self.counters.dropped) + running.iter().map(|stats| stats.dropped).sum::<u64>(),
             shed: 0,
-            replayed: 0,
-            replay_missing: 0,
+            replayed: self.hub.replays().0,
+            replay_missing: self.hub.replays().1,
         }
     }
 }

@@ -111,9 +111,15 @@ fn spawn_tasks(
     tasks.spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut expired = Duration::ZERO;
         loop {
             tick.tick().await;
-            hub.flush_throttled(crate::clock::monotonic());
+            let now = crate::clock::monotonic();
+            hub.flush_throttled(now);
+            if now.saturating_sub(expired) >= Duration::from_secs(1) {
+                expired = now;
+                hub.expire(now);
+            }
         }
     });
     let watched = endpoint.clone();

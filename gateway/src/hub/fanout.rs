@@ -9,6 +9,7 @@ use roverline_protocol::native::{FLAG_STORED, SampleHeader, TopicInfo};
 use roverline_protocol::{Delivery, limits};
 
 use super::ingress::{Ingress, Item};
+use super::replay::shrink;
 use super::subscription::Subscriber;
 use super::topic::Topic;
 use super::{Hub, HubState};
@@ -30,36 +31,36 @@ pub struct Encoder<'a> {
     topic: &'a TopicInfo,
     plan: Option<&'a roverline_schema::Plan>,
     sample: &'a RawSample,
-    stored: bool,
+    flags: u8,
     native: Option<Bytes>,
     plain: Option<Bytes>,
 }
 
 impl<'a> Encoder<'a> {
-    /// Nothing is encoded yet.
+    /// Nothing is encoded yet. `flags` are those of the native dialect.
     pub fn new(
         topic: &'a TopicInfo,
         plan: Option<&'a roverline_schema::Plan>,
         sample: &'a RawSample,
-        stored: bool,
+        flags: u8,
     ) -> Self {
-        Encoder { topic, plan, sample, stored, native: None, plain: None }
+        Encoder { topic, plan, sample, flags, native: None, plain: None }
     }
 
     /// The WebSocket frame in this encoding.
     pub fn frame(&mut self, encoding: Encoding) -> Bytes {
-        let Encoder { topic, plan, sample, stored, native, plain } = self;
+        let Encoder { topic, plan, sample, flags, native, plain } = self;
         match encoding {
-            Encoding::Native => native.get_or_insert_with(|| native_frame(topic.id, sample, *stored)),
+            Encoding::Native => native.get_or_insert_with(|| native_frame(topic.id, sample, *flags)),
             Encoding::PlainJson => plain.get_or_insert_with(|| plain::sample_frame(topic, *plan, sample)),
         }
         .clone()
     }
 }
 
-fn native_frame(topic: u32, sample: &RawSample, stored: bool) -> Bytes {
+fn native_frame(topic: u32, sample: &RawSample, flags: u8) -> Bytes {
     let header = SampleHeader {
-        flags: if stored { FLAG_STORED } else { 0 },
+        flags,
         topic,
         id: sample.id,
         source_time_ns: sample.source_time_ns,
@@ -75,7 +76,7 @@ fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
     }
 }
 
-fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
+pub(super) fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
     match topic.delivery {
         // No client would take it; it is counted and told as dropped.
         _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
@@ -117,12 +118,7 @@ impl Hub {
         match item {
             Item::Sample(key, sample) => self.sample(key, &sample, now),
             Item::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
-            Item::TopicDown(key) => {
-                let mut state = self.lock();
-                if state.topics.remove(&key.0).is_some() {
-                    tell_topics(&state, Vec::new(), vec![key.0]);
-                }
-            }
+            Item::TopicDown(key) => self.topic_down(&[key.0]),
             Item::Nodes(nodes) => self.lock().nodes = nodes,
             Item::State(source) => {
                 if let SourceState::Failed(why) = &source {
@@ -130,6 +126,15 @@ impl Hub {
                 }
                 self.lock().source = source;
             }
+        }
+    }
+
+    /// Takes topics out; those that it does not have are ignored.
+    pub(super) fn topic_down(&self, ids: &[u32]) {
+        let mut state = self.lock();
+        let gone: Vec<u32> = ids.iter().copied().filter(|id| state.topics.remove(id).is_some()).collect();
+        if !gone.is_empty() {
+            tell_topics(&state, Vec::new(), gone);
         }
     }
 
@@ -156,7 +161,7 @@ impl Hub {
             topic.inherit(old);
         }
         let announcement = native::topics_frame(vec![topic.info.clone()], Vec::new());
-        for (&id, subscriber) in subscribers.iter() {
+        for (&id, subscriber) in subscribers.iter_mut() {
             if subscriber.encoding == Encoding::Native {
                 subscriber.outbox.control(announcement.clone());
             }
@@ -169,10 +174,12 @@ impl Hub {
         let mut state = self.lock();
         state.samples += 1;
         state.newest_at = Some(now);
-        let HubState { topics, subscribers, .. } = &mut *state;
+        let HubState { topics, subscribers, replay_bytes, .. } = &mut *state;
         let Some(topic) = topics.get_mut(&key.0) else { return };
+        let kept = topic.ring.bytes();
         topic.remember(sample, now);
-        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, false);
+        *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
+        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
         for (id, throttle) in &mut topic.subscribers {
             if let Some(subscriber) = subscribers.get(id)
                 && throttle.pass(sample, now)
@@ -180,10 +187,13 @@ impl Hub {
                 send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
             }
         }
+        if *replay_bytes > limits::REPLAY_BYTES {
+            shrink(topics, replay_bytes);
+        }
     }
 
     pub(super) fn send_stored(&self, topic: &Topic, subscriber: &Subscriber, sample: &RawSample) {
-        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, true);
+        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
         let frame = encoder.frame(subscriber.encoding);
         let now = crate::clock::monotonic();
         if topic.info.latched {
@@ -195,6 +205,17 @@ impl Hub {
         }
     }
 
+    /// Lets go of samples that are too old to be replayed.
+    pub fn expire(&self, now: Duration) {
+        let mut state = self.lock();
+        let HubState { topics, replay_bytes, .. } = &mut *state;
+        *replay_bytes = 0;
+        for topic in topics.values_mut() {
+            topic.ring.expire(now);
+            *replay_bytes += topic.ring.bytes();
+        }
+    }
+
     /// Sends what throttles hold back and whose time has come.
     pub fn flush_throttled(&self, now: Duration) {
         let mut state = self.lock();
@@ -202,7 +223,7 @@ impl Hub {
         for topic in topics.values_mut() {
             for (id, throttle) in &mut topic.subscribers {
                 if let (Some(sample), Some(subscriber)) = (throttle.due(now), subscribers.get(id)) {
-                    let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, false);
+                    let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
                     send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roverline_protocol::{Routing, ScopeSet, limits};
 use tokio::sync::Notify;
@@ -27,8 +27,8 @@ pub enum Item {
 /// The [`Sink`] that feeds a hub.
 pub struct Ingress {
     routing: Arc<Routing>,
-    scopes: ScopeSet,
     queue: Mutex<Queue>,
+    generation: AtomicU64,
     notify: Notify,
     has_listener: AtomicBool,
     dropped: AtomicU64,
@@ -36,6 +36,7 @@ pub struct Ingress {
 
 #[derive(Default)]
 struct Queue {
+    scopes: ScopeSet,
     items: VecDeque<Item>,
     samples: usize,
     bytes: usize,
@@ -48,8 +49,8 @@ impl Ingress {
     pub fn new(routing: Arc<Routing>, scopes: ScopeSet) -> Arc<Ingress> {
         Arc::new(Ingress {
             routing,
-            scopes,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { scopes, ..Queue::default() }),
+            generation: AtomicU64::new(0),
             notify: Notify::new(),
             has_listener: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
@@ -59,6 +60,27 @@ impl Ingress {
     /// The table that decides a topic's scopes.
     pub fn routing(&self) -> &Routing {
         &self.routing
+    }
+
+    /// Wants topics of these scopes from now on. A topic that comes back into scope has its number of
+    /// before, so that a source which noticed nothing goes on delivering.
+    pub fn set_scopes(&self, scopes: ScopeSet) {
+        let back: Vec<Item> = {
+            let mut queue = self.lock();
+            let before = std::mem::replace(&mut queue.scopes, scopes);
+            let comes_back = |decl: &TopicDecl| {
+                let topic = self.routing.route(&decl.name, &decl.type_name).scopes;
+                topic.intersects(scopes) && !topic.intersects(before)
+            };
+            let known = queue.known.values().filter(|(_, decl)| comes_back(decl));
+            known.map(|(key, decl)| Item::TopicUp(*key, decl.clone())).collect()
+        };
+        back.into_iter().for_each(|item| self.push(item));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the source that somebody listens.
@@ -76,7 +98,7 @@ impl Ingress {
         loop {
             let notified = self.notify.notified();
             {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut queue = self.lock();
                 let n = queue.items.len().min(max);
                 if n > 0 {
                     batch.extend(queue.items.drain(..n));
@@ -94,7 +116,7 @@ impl Ingress {
     }
 
     fn push(&self, item: Item) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         if let Item::Sample(_, sample) = &item {
             queue.samples += 1;
             queue.bytes += sample.payload.len();
@@ -126,8 +148,12 @@ impl Queue {
 }
 
 impl Sink for Ingress {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     fn wants(&self, name: &str, type_name: &str) -> bool {
-        self.routing.route(name, type_name).scopes.intersects(self.scopes)
+        self.routing.route(name, type_name).scopes.intersects(self.lock().scopes)
     }
 
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
@@ -135,7 +161,7 @@ impl Sink for Ingress {
             return None;
         }
         let key = {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.lock();
             match queue.known.get(&decl.name) {
                 Some((key, known)) if *known == decl => return Some(*key),
                 Some((key, _)) => *key,
@@ -146,17 +172,13 @@ impl Sink for Ingress {
                 }
             }
         };
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .known
-            .insert(decl.name.clone(), (key, decl.clone()));
+        self.lock().known.insert(decl.name.clone(), (key, decl.clone()));
         self.push(Item::TopicUp(key, decl));
         Some(key)
     }
 
     fn topic_down(&self, key: TopicKey) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).known.retain(|_, (known, _)| *known != key);
+        self.lock().known.retain(|_, (known, _)| *known != key);
         self.push(Item::TopicDown(key));
     }
 

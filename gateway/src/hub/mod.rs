@@ -5,6 +5,7 @@
 
 mod fanout;
 mod ingress;
+mod replay;
 mod subscription;
 mod topic;
 
@@ -26,30 +27,39 @@ use crate::source::{NodeInfo, SourceState};
 pub struct Hub {
     state: Mutex<HubState>,
     registry: Registry,
-    scopes: ScopeSet,
 }
 
 pub(crate) struct HubState {
+    pub(crate) scopes: ScopeSet,
     pub(crate) topics: HashMap<u32, Topic>,
     pub(crate) subscribers: HashMap<SubscriberId, Subscriber>,
     pub(crate) nodes: Vec<NodeInfo>,
     pub(crate) source: SourceState,
     pub(crate) samples: u64,
     pub(crate) newest_at: Option<std::time::Duration>,
+    /// Bytes that the topics' rings hold together.
+    pub(crate) replay_bytes: usize,
+    /// Samples replayed, and samples asked for that could not be.
+    pub(crate) replayed: u64,
+    pub(crate) replay_missing: u64,
 }
 
 impl Hub {
     /// An empty hub that serves `scopes` and decodes with `registry`.
     pub fn new(scopes: ScopeSet, registry: Registry) -> Arc<Hub> {
         let state = HubState {
+            scopes,
             topics: HashMap::new(),
             subscribers: HashMap::new(),
             nodes: Vec::new(),
             source: SourceState::Starting,
             samples: 0,
             newest_at: None,
+            replay_bytes: 0,
+            replayed: 0,
+            replay_missing: 0,
         };
-        Arc::new(Hub { state: Mutex::new(state), registry, scopes })
+        Arc::new(Hub { state: Mutex::new(state), registry })
     }
 
     /// Message definitions.
@@ -59,13 +69,19 @@ impl Hub {
 
     /// What this endpoint serves.
     pub fn scopes(&self) -> ScopeSet {
-        self.scopes
+        self.lock().scopes
     }
 
     /// Serves these scopes from now on: the source is asked for more topics or fewer, and those out
     /// of scope go.
     pub fn set_scopes(&self, ingress: &Ingress, scopes: ScopeSet) {
-        let _ = (self, ingress, scopes);
+        let out: Vec<u32> = {
+            let mut state = self.lock();
+            state.scopes = scopes;
+            state.topics.values().filter(|t| !t.route.scopes.intersects(scopes)).map(|t| t.info.id).collect()
+        };
+        ingress.set_scopes(scopes);
+        self.topic_down(&out);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, HubState> {
@@ -82,6 +98,12 @@ impl Hub {
     /// Runs `read` on the topics while they cannot change.
     pub fn with_topics<R>(&self, read: impl FnOnce(&mut dyn Iterator<Item = &mut Topic>) -> R) -> R {
         read(&mut self.lock().topics.values_mut())
+    }
+
+    /// Samples replayed to clients that resumed, and samples that could not be.
+    pub fn replays(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.replayed, state.replay_missing)
     }
 
     /// The ROS nodes now known.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobMatcher;
-use roverline_protocol::native::{Cursor, Gap, TopicInfo};
+use roverline_protocol::native::{Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::{ScopeSet, limits};
 
 use super::fanout::Encoding;
+use super::replay::Resumed;
 use super::topic::Topic;
 use super::{Hub, HubState};
 use crate::session::Outbox;
@@ -22,6 +23,7 @@ pub type SubscriberId = u64;
 pub struct Subscriber {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) encoding: Encoding,
+    pub(super) resumed: Option<Resumed>,
     patterns: Vec<Pattern>,
 }
 
@@ -108,13 +110,9 @@ impl Throttle {
 impl Hub {
     /// Adds a session without subscriptions. It hears of topics from now on.
     pub fn attach(&self, id: SubscriberId, outbox: Arc<Outbox>, encoding: Encoding) {
-        self.lock().subscribers.insert(id, Subscriber { outbox, encoding, patterns: Vec::new() });
-    }
-
-    /// What the session has received already, at whichever endpoint, and how long ago it was last up
-    /// to date: topics that it subscribes from now on are replayed from there.
-    pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) {
-        let _ = (id, cursors, age, self);
+        self.lock()
+            .subscribers
+            .insert(id, Subscriber { outbox, encoding, resumed: None, patterns: Vec::new() });
     }
 
     /// Takes a session out.
@@ -142,7 +140,7 @@ impl Hub {
         let new =
             patterns.iter().map(|text| compile(text, interval, scopes)).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.lock();
-        let HubState { topics, subscribers, .. } = &mut *state;
+        let HubState { topics, subscribers, replayed: replays, replay_missing: missing, .. } = &mut *state;
         let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(Granted::default()) };
         let names: HashSet<&str> = patterns.iter().map(String::as_str).collect();
         let is_kept = |old: &Pattern| !names.contains(old.text.as_str());
@@ -153,14 +151,22 @@ impl Hub {
         subscriber.patterns.retain(is_kept);
         subscriber.patterns.extend(new);
         let mut matching = 0;
-        for topic in topics.values_mut() {
-            // Topics that no new pattern matches stay as they are.
-            if subscriber.patterns[kept..].iter().any(|new| new.matches(&topic.info)) {
-                matching += 1;
-                self.connect(topic, id, subscriber);
-            }
+        // Topics that no new pattern matches stay as they are. Urgent ones come first, in case there
+        // is not room for all that is to be replayed.
+        let is_new =
+            |topic: &&mut Topic| subscriber.patterns[kept..].iter().any(|new| new.matches(&topic.info));
+        let mut matched: Vec<&mut Topic> = topics.values_mut().filter(is_new).collect();
+        matched.sort_by_key(|topic| (topic.info.priority, topic.info.id));
+        for topic in matched {
+            matching += 1;
+            self.connect(topic, id, subscriber);
         }
-        Ok(Granted { matching, resumed: None })
+        let resumed = subscriber.resumed.as_mut().map(Resumed::take_account);
+        if let Some((replayed, gaps)) = &resumed {
+            *replays += replayed;
+            *missing += gaps.iter().map(Gap::count).sum::<u64>();
+        }
+        Ok(Granted { matching, resumed })
     }
 
     /// Takes subscriptions back; unknown ones are ignored.
@@ -179,7 +185,7 @@ impl Hub {
     }
 
     /// Makes the topic's subscriber list agree with the subscriber's patterns.
-    pub(super) fn connect(&self, topic: &mut Topic, id: SubscriberId, subscriber: &Subscriber) {
+    pub(super) fn connect(&self, topic: &mut Topic, id: SubscriberId, subscriber: &mut Subscriber) {
         let Some(interval) = subscriber.wish(&topic.info) else { return };
         let own = topic.route.max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
         let interval = interval.into_iter().chain(own).max();
@@ -188,9 +194,7 @@ impl Hub {
             return;
         }
         topic.subscribers.push((id, Throttle { interval, ..Throttle::default() }));
-        for sample in topic.stored() {
-            self.send_stored(topic, subscriber, &sample);
-        }
+        self.catch_up(topic, subscriber, interval.is_some());
     }
 }
 

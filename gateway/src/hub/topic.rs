@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::rate::RateMeter;
-use roverline_protocol::{Guid, Route, limits};
+use roverline_protocol::resume::{Ring, RingLimits};
+use roverline_protocol::{Delivery, Guid, Priority, Route, limits};
 use roverline_schema::Plan;
 
 use super::SubscriberId;
@@ -18,7 +20,7 @@ pub struct Latest {
     /// The sample.
     pub sample: RawSample,
     /// When it came.
-    pub at: std::time::Duration,
+    pub at: Duration,
 }
 
 /// A topic in scope.
@@ -36,6 +38,7 @@ pub struct Topic {
     /// The newest sample.
     pub latest: Option<Latest>,
     latched: HashMap<Guid, Latest>,
+    pub(super) ring: Ring<RawSample>,
     pub(crate) subscribers: Vec<(SubscriberId, Throttle)>,
 }
 
@@ -57,11 +60,12 @@ impl Topic {
             meter: RateMeter::default(),
             latest: None,
             latched: HashMap::new(),
+            ring: Ring::new(ring_limits(route.priority)),
             subscribers: Vec::new(),
         }
     }
 
-    pub(crate) fn remember(&mut self, sample: &RawSample, now: std::time::Duration) {
+    pub(crate) fn remember(&mut self, sample: &RawSample, now: Duration) {
         let latest = Latest { sample: sample.clone(), at: now };
         if self.qos.transient_local
             && (self.latched.len() < limits::LATCHED_SAMPLES_PER_TOPIC
@@ -70,6 +74,9 @@ impl Topic {
             self.latched.insert(sample.id.source, latest.clone());
         }
         self.meter.count(now, sample.payload.len());
+        if self.route.delivery == Delivery::Every {
+            self.ring.push(sample.id, now, sample.payload.len(), sample.clone());
+        }
         self.latest = Some(latest);
     }
 
@@ -85,6 +92,14 @@ impl Topic {
     }
 }
 
+fn ring_limits(priority: Priority) -> RingLimits {
+    let age_ms = match priority {
+        Priority::Vital | Priority::Sensors => limits::REPLAY_AGE_MS,
+        _ => limits::REPLAY_URGENT_AGE_MS,
+    };
+    RingLimits { age: Duration::from_millis(age_ms), ..RingLimits::default() }
+}
+
 impl Topic {
     /// A topic that was declared anew keeps what it had received.
     pub(crate) fn inherit(&mut self, old: Topic) {
@@ -92,6 +107,7 @@ impl Topic {
             self.meter = old.meter;
             self.latest = old.latest;
             self.latched = old.latched;
+            self.ring = old.ring;
             self.subscribers = old.subscribers;
         }
     }

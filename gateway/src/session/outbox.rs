@@ -157,6 +157,19 @@ impl Outbox {
         drops
     }
 
+    /// Takes everything that waits, in the order of sending.
+    #[cfg(test)]
+    pub(crate) fn drain_for_test(&self) -> Vec<Bytes> {
+        let mut batch = Vec::new();
+        loop {
+            let before = batch.len();
+            self.try_take(&mut batch, usize::MAX, crate::clock::monotonic());
+            if batch.len() == before {
+                return batch;
+            }
+        }
+    }
+
     /// Counters.
     pub fn stats(&self) -> OutboxStats {
         let state = self.lock();

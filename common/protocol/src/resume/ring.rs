@@ -141,6 +141,14 @@ impl<T> Ring<T> {
         self.writers.iter().map(|(&writer, account)| (writer, account.newest))
     }
 
+    /// Whether this sample is here.
+    pub fn holds(&self, id: SampleId) -> bool {
+        let account = self.writers.get(&id.source);
+        account.is_some_and(|account| {
+            id.seq <= account.newest && account.gone.is_none_or(|(seq, _)| id.seq > seq)
+        })
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes

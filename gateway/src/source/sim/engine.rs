@@ -20,6 +20,8 @@ pub(super) struct Engine {
     sink: Arc<dyn Sink>,
     topics: Vec<TopicDecl>,
     wanted: Vec<bool>,
+    /// The sink's, when `wanted` was asked.
+    generation: u64,
     keys: Vec<Option<TopicKey>>,
     /// The identity of what was last delivered of each latched topic.
     told: Vec<Option<roverline_protocol::SampleId>>,
@@ -36,6 +38,7 @@ impl Engine {
         now_ns: i64,
     ) -> Self {
         let topics = topics();
+        let generation = sink.generation();
         let wanted: Vec<bool> = topics.iter().map(|t| sink.wants(&t.name, &t.type_name)).collect();
         rover.select(|name, type_name| sink.wants(name, type_name));
         let count = topics.len();
@@ -46,6 +49,7 @@ impl Engine {
             sink,
             topics,
             wanted,
+            generation,
             keys: vec![None; count],
             told: vec![None; count],
             nodes_complete: None,
@@ -62,6 +66,9 @@ impl Engine {
     /// Delivers what is due at `now`.
     pub(super) fn poll(&mut self, now_ns: i64) {
         self.take_inputs();
+        if self.sink.generation() != self.generation {
+            self.ask_anew(now_ns);
+        }
         let due = self.due(now_ns);
         if due.saturating_sub(self.rover.next_tick()) > MAX_BACKLOG_TICKS {
             self.rover.advance_to(due - 1);
@@ -105,6 +112,22 @@ impl Engine {
                 *key = self.sink.topic_up(decl.clone());
             }
         }
+    }
+
+    /// The sink wants other topics than before.
+    fn ask_anew(&mut self, now_ns: i64) {
+        // First, so that a change in the meantime is seen the next time.
+        self.generation = self.sink.generation();
+        let Self { rover, sink, topics, .. } = self;
+        rover.select(|name, type_name| sink.wants(name, type_name));
+        for (index, topic) in topics.iter().enumerate() {
+            self.wanted[index] = self.sink.wants(&topic.name, &topic.type_name);
+            if !self.wanted[index] {
+                (self.keys[index], self.told[index]) = (None, None);
+            }
+        }
+        self.declare();
+        self.deliver_latched(now_ns);
     }
 
     /// Delivers the latched values that are not those last delivered.
