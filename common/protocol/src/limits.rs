@@ -27,6 +27,8 @@ pub const OUTBOX_CONTROL_BYTES: usize = 4 << 20;
 pub const OUTBOX_MAX_AGE_MS: u64 = 1_000;
 /// Kernel send buffer of a client's socket: small, so that what is read after a stall is new.
 pub const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of a client's socket that may wait in the kernel to be sent before no more are written.
+pub const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
 /// A client that reads nothing for this long, with bytes waiting, is closed.
 pub const CLIENT_STALL_MS: u64 = 30_000;
 /// Inbound messages per second one client may send before it is throttled.

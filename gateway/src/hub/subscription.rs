@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobMatcher;
+use roverline_protocol::degrade::{Allowance, ServiceLevel};
 use roverline_protocol::native::{Cursor, Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::{ScopeSet, limits};
@@ -78,13 +79,45 @@ pub enum SubscribeError {
 pub(crate) struct Throttle {
     pub(crate) interval: Option<Duration>,
     next: Duration,
+    /// What the session's service level adds.
+    slowed: Option<Duration>,
     pub(crate) held: Option<RawSample>,
 }
 
 impl Throttle {
+    /// As [`Throttle::pass`], and as the session's service level allows.
+    pub(crate) fn serve(
+        &mut self,
+        topic: &TopicInfo,
+        outbox: &Outbox,
+        sample: &RawSample,
+        now: Duration,
+    ) -> bool {
+        let level = outbox.level();
+        if level == ServiceLevel::Full && self.slowed.is_none() {
+            return self.pass(sample, now);
+        }
+        // What was held is superseded by this sample, whatever becomes of it.
+        let superseded = self.held.take().is_some() && self.slowed.is_some();
+        let allowance = level.allowance(topic.scopes, topic.priority);
+        self.slowed = match allowance {
+            Allowance::Every(interval) => Some(interval),
+            Allowance::All | Allowance::Nothing => None,
+        };
+        if superseded || allowance == Allowance::Nothing {
+            outbox.count_shed();
+        }
+        allowance != Allowance::Nothing && self.pass(sample, now)
+    }
+
+    /// The longer of what the client asks for and what the service level allows.
+    fn interval(&self) -> Option<Duration> {
+        self.interval.max(self.slowed)
+    }
+
     /// Whether `sample` goes out now; otherwise it is held.
     pub(crate) fn pass(&mut self, sample: &RawSample, now: Duration) -> bool {
-        let Some(interval) = self.interval else { return true };
+        let Some(interval) = self.interval() else { return true };
         if now < self.next {
             self.held = Some(sample.clone());
             return false;
@@ -96,7 +129,7 @@ impl Throttle {
 
     /// The held sample, if its time has come.
     pub(crate) fn due(&mut self, now: Duration) -> Option<RawSample> {
-        let interval = self.interval?;
+        let interval = self.interval()?;
         if self.held.is_none() || now < self.next {
             return None;
         }
@@ -115,6 +148,14 @@ impl Hub {
     /// to date: topics that it subscribes from now on are replayed from there.
     pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) {
         let _ = (id, cursors, age, self);
+    }
+
+    /// Whether the session subscribes to nothing beyond topics about these scopes.
+    pub fn listens_only_to(&self, id: SubscriberId, scopes: ScopeSet) -> bool {
+        self.lock().subscribers.get(&id).is_none_or(|subscriber| {
+            let within = |pattern: &Pattern| pattern.scopes.is_some_and(|asked| scopes.covers(asked));
+            subscriber.patterns.iter().all(within)
+        })
     }
 
     /// Takes a session out.
