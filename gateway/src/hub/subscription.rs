@@ -279,4 +279,41 @@ mod tests {
         assert!(throttle.due(at(300)).is_none());
         assert!(throttle.pass(&sample(4), at(300)));
     }
+
+    #[test]
+    fn a_service_level_slows_what_it_may_and_keeps_the_newest() {
+        let outbox = Outbox::new();
+        let info = |scope| TopicInfo {
+            id: 1,
+            name: "/a".into(),
+            type_name: "b".into(),
+            scopes: ScopeSet::of(&[scope]),
+            priority: roverline_protocol::Priority::of(ScopeSet::of(&[scope])),
+            delivery: roverline_protocol::Delivery::Every,
+            latched: false,
+        };
+        let sample = |seq| RawSample {
+            id: roverline_protocol::SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::new(),
+        };
+        let at = Duration::from_millis;
+        let mut throttle = Throttle::default();
+        let sensors = info(roverline_protocol::Scope::Sensors);
+        assert!(throttle.serve(&sensors, &outbox, &sample(1), at(0)));
+        outbox.set_level(ServiceLevel::Reduced);
+        assert!(throttle.serve(&sensors, &outbox, &sample(2), at(0)));
+        assert!(!throttle.serve(&sensors, &outbox, &sample(3), at(10)));
+        assert!(!throttle.serve(&sensors, &outbox, &sample(4), at(20)));
+        assert_eq!(outbox.stats().shed, 1);
+        assert_eq!(throttle.due(at(200)).unwrap().id.seq, 4);
+        outbox.set_level(ServiceLevel::Mission);
+        assert!(!throttle.serve(&sensors, &outbox, &sample(5), at(900)));
+        assert!(throttle.due(at(9_000)).is_none());
+        assert_eq!((outbox.stats().shed, outbox.stats().dropped), (2, 0));
+        outbox.set_level(ServiceLevel::Full);
+        assert!(throttle.serve(&sensors, &outbox, &sample(6), at(901)));
+        assert!(throttle.serve(&sensors, &outbox, &sample(7), at(902)));
+    }
 }

@@ -101,3 +101,74 @@ fn drain_all(outbox: &Outbox) -> Vec<Bytes> {
     outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
     batch
 }
+
+fn budgeted(bytes_per_s: u64) -> std::sync::Arc<Outbox> {
+    let outbox = Outbox::new();
+    let rate = roverline_protocol::budget::ByteRate::new(bytes_per_s);
+    outbox.set_budget(Budget::new(1, Some(rate), None, Duration::ZERO));
+    outbox
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn a_budget_sheds_giants_and_makes_the_patient_wait() {
+    let outbox = budgeted(10_000);
+    let giant = Bytes::from(vec![0; 2_001]);
+    outbox.latest(1, Priority::Sensors, giant.clone(), ms(0));
+    assert_eq!(outbox.stats().shed, 1);
+    outbox.every(2, Priority::State, giant, ms(0));
+    outbox.every(3, Priority::Sensors, Bytes::from(vec![3; 440]), ms(0));
+    let mut batch = Vec::new();
+    // The state goes though it overdraws; the sensor waits until both are paid.
+    let (_, nap) = outbox.try_take(&mut batch, usize::MAX, ms(0));
+    assert_eq!(batch.len(), 1);
+    let nap = nap.unwrap();
+    assert!((ms(155)..ms(158)).contains(&nap), "{nap:?}");
+    batch.clear();
+    outbox.try_take(&mut batch, usize::MAX, nap + ms(1));
+    assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn on_a_budget_a_stream_gives_way_to_itself_and_a_single_event_waits() {
+    let outbox = budgeted(1_000);
+    outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
+    (1..=3).for_each(|n| outbox.every(1, Priority::State, frame(n), ms(0)));
+    outbox.every(2, Priority::State, frame(4), ms(0));
+    let mut batch = Vec::new();
+    outbox.try_take(&mut batch, usize::MAX, ms(0));
+    assert_eq!(batch.len(), 1);
+    batch.clear();
+    outbox.try_take(&mut batch, usize::MAX, ms(900));
+    assert_eq!(batch, [frame(3), frame(4)]);
+    assert_eq!((outbox.stats().shed, outbox.stats().dropped), (2, 0));
+}
+
+#[test]
+fn who_was_away_gets_the_newest_and_a_little_history() {
+    let outbox = Outbox::new();
+    outbox.pause(true, ms(0));
+    for n in 0..100u8 {
+        outbox.every(1, Priority::Sensors, frame(n), ms(u64::from(n) * 100));
+        outbox.every(2, Priority::Mission, frame(n), ms(u64::from(n) * 100));
+    }
+    outbox.ping(frame(255));
+    let mut batch = Vec::new();
+    outbox.try_take(&mut batch, usize::MAX, ms(9_900));
+    assert_eq!((batch.len(), outbox.stats().sent), (1, 0), "nothing but the ping, which does not count");
+    outbox.pause(false, ms(9_900));
+    let got = drain_at(&outbox, ms(9_900));
+    // 11 of each are at most 1 s old.
+    assert_eq!(got.len(), 11 + 11 + limits::AWAY_SAMPLES_PER_TOPIC);
+    assert_eq!((got[0], got[26], got[27], got[37]), (73, 99, 89, 99));
+    assert_eq!(outbox.stats().queued_bytes, 0);
+}
+
+fn drain_at(outbox: &Outbox, now: Duration) -> Vec<u8> {
+    let mut batch = Vec::new();
+    outbox.try_take(&mut batch, usize::MAX, now);
+    batch.iter().map(|frame| frame[0]).collect()
+}
