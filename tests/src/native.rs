@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use roverline_protocol::native::{
-    Binary, ClientMessage, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
+    Binary, ClientMessage, STANDBY_QUERY, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -42,7 +42,16 @@ pub struct Native {
 impl Native {
     /// Connects to a port.
     pub async fn connect(port: u16) -> Native {
-        let mut request = format!("ws://127.0.0.1:{port}").into_client_request().unwrap();
+        Native::open(port, "").await
+    }
+
+    /// Connects to a port as a standby.
+    pub async fn standby(port: u16) -> Native {
+        Native::open(port, STANDBY_QUERY).await
+    }
+
+    async fn open(port: u16, query: &str) -> Native {
+        let mut request = format!("ws://127.0.0.1:{port}/?{query}").into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let handshake = tokio_tungstenite::client_async(request, stream);

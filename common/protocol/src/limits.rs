@@ -27,6 +27,8 @@ pub const OUTBOX_CONTROL_BYTES: usize = 4 << 20;
 pub const OUTBOX_MAX_AGE_MS: u64 = 1_000;
 /// Kernel send buffer of a client's socket: small, so that what is read after a stall is new.
 pub const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of a client's socket that may wait in the kernel to be sent before no more are written.
+pub const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
 /// A client that reads nothing for this long, with bytes waiting, is closed.
 pub const CLIENT_STALL_MS: u64 = 30_000;
 /// Inbound messages per second one client may send before it is throttled.
@@ -106,10 +108,35 @@ pub const EVENT_CHARS: usize = 256;
 pub const DRAIN_MS: u64 = 2_000;
 /// A client that gave no sign of life for this long gets nothing more queued in the network.
 pub const CLIENT_SILENT_MS: u64 = 1_500;
+/// Samples of one topic that are kept for a client while it is away, of those older than
+/// [`OUTBOX_MAX_AGE_MS`] that do not expire.
+pub const AWAY_SAMPLES_PER_TOPIC: usize = 16;
+/// Frames that wait longer than this, for [`LADDER_DOWN_MS`], take a session down a service level.
+pub const LADDER_WAIT_MS: u64 = 150;
+/// How long a queue must stand before a session goes down one service level.
+pub const LADDER_DOWN_MS: u64 = 1_000;
+/// How long a link must be clean before a session goes up one level, first and after failures.
+pub const LADDER_HOLD_MS: (u64, u64) = (5_000, 60_000);
+/// Interval at which a session whose samples are shed is told how many.
+pub const SHED_TELL_MS: u64 = 2_000;
+/// Interval at which an endpoint notes that it turns clients away.
+pub const FULL_EVENT_MS: u64 = 5_000;
 /// WebSocket pings to clients whose dialect has no sign of life of its own.
 pub const PING_MS: u64 = 1_000;
 /// The longest a frame may occupy a budgeted link; larger ones are shed.
 pub const BUDGET_FRAME_MS: u64 = 200;
+/// Bytes that a frame costs beside itself: TCP and IP headers with options, at one packet a frame.
+pub const BUDGET_FRAME_OVERHEAD_BYTES: usize = 60;
+/// What a budgeted link may be given at once after silence.
+pub const BUDGET_BURST_MS: u64 = 100;
+/// How far what is urgent (state, mission, safety) may overdraw a budget.
+pub const BUDGET_OVERDRAFT_MS: u64 = 100;
+/// How far the emergency stop, heartbeats and answers may.
+pub const BUDGET_EMERGENCY_MS: u64 = 500;
+/// On a budgeted link, a sample that waited this long gives way to a newer one of its topic.
+pub const BUDGET_WAIT_MS: u64 = 200;
+/// Shortest sleep of a session that waits for its share of an endpoint's budget.
+pub const BUDGET_NAP_MS: u64 = 5;
 /// Smallest link budget.
 pub const BUDGET_MIN_BYTES_PER_S: u64 = 1_000;
 

@@ -77,6 +77,11 @@ pub enum ClientMessage {
     },
     /// What a switch of endpoints cost the client, for the gateway's events and metrics.
     Switched(SwitchReport),
+    /// Send no more than this to this session; the endpoint's own budgets hold as well.
+    Budget {
+        /// Bytes per second, headers of TCP and IP included; 0 takes the wish back.
+        bytes_per_s: u64,
+    },
 }
 
 fn yes() -> bool {
@@ -305,6 +310,9 @@ pub const STANDBY_QUERY: &str = "session=standby";
 /// Close code of a session that must leave because its endpoint drains (RFC 6455, section 7.4.2:
 /// 4000 to 4999 are for private use).
 pub const CLOSE_DRAIN: u16 = 4_200;
+/// Close code of a session whose client gave no sign of life for too long (for private use; after
+/// HTTP's 408).
+pub const CLOSE_SILENT: u16 = 4_408;
 /// Close code of a session for which there is no room (IANA registry: try again later).
 pub const CLOSE_TRY_AGAIN: u16 = 1_013;
 

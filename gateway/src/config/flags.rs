@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use roverline_protocol::Tier;
+use roverline_protocol::budget::ByteRate;
 
 use super::file::{ConfigError, check};
 use super::{LogFormat, Settings, SourceKind};
@@ -47,6 +48,12 @@ pub struct Flags {
     /// Clients per endpoint [default: 50]
     #[arg(long, value_name = "N", env = "ROVERLINE_MAX_CLIENTS")]
     pub max_clients: Option<usize>,
+    /// What each session may cost its link: 250kbit, 30kB [default: no limit]
+    #[arg(long, value_name = "RATE", env = "ROVERLINE_SESSION_BUDGET")]
+    pub session_budget: Option<ByteRate>,
+    /// What all sessions of an endpoint may cost: 2Mbit, 250kB [default: no limit]
+    #[arg(long, value_name = "RATE", env = "ROVERLINE_ENDPOINT_BUDGET")]
+    pub endpoint_budget: Option<ByteRate>,
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
@@ -100,6 +107,12 @@ impl Flags {
         }
         set(&mut settings.ros.domain_id, &self.domain_id);
         set(&mut settings.gateway.max_clients, &self.max_clients);
+        if self.session_budget.is_some() {
+            settings.gateway.session_budget = self.session_budget;
+        }
+        if self.endpoint_budget.is_some() {
+            settings.gateway.endpoint_budget = self.endpoint_budget;
+        }
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }

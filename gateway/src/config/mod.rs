@@ -6,6 +6,7 @@ mod flags;
 
 use std::path::PathBuf;
 
+use roverline_protocol::budget::ByteRate;
 use roverline_protocol::routing::Rule;
 use roverline_protocol::{ScopeSet, Tier, limits};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,10 @@ pub struct GatewaySettings {
     pub base_port: u16,
     /// Clients per endpoint.
     pub max_clients: usize,
+    /// What each session may cost its link; absent: no limit.
+    pub session_budget: Option<ByteRate>,
+    /// What all sessions of an endpoint may cost; absent: no limit.
+    pub endpoint_budget: Option<ByteRate>,
     /// Where samples come from.
     pub source: SourceKind,
     /// Where state is kept; absent: the XDG state directory.
@@ -72,6 +77,8 @@ impl Default for GatewaySettings {
             host: "127.0.0.1".to_owned(),
             base_port: 8080,
             max_clients: limits::CLIENTS_PER_ENDPOINT,
+            session_budget: None,
+            endpoint_budget: None,
             source: SourceKind::Dds,
             state_dir: None,
             emergency_stop_topic: "/emergency_stop".to_owned(),
@@ -103,6 +110,10 @@ pub struct EndpointSettings {
     pub scopes: Option<ScopeSet>,
     /// `host:port` where it listens, if on another computer.
     pub address: Option<String>,
+    /// What each session may cost its link; absent: as for all tiers.
+    pub session_budget: Option<ByteRate>,
+    /// What all its sessions may cost; absent: as for all tiers.
+    pub endpoint_budget: Option<ByteRate>,
 }
 
 /// Live ROS 2.
@@ -238,6 +249,16 @@ impl Settings {
     /// What a tier serves.
     pub fn scopes(&self, tier: Tier) -> ScopeSet {
         self.endpoint(tier).scopes.unwrap_or_else(|| tier.scopes())
+    }
+
+    /// What each session of a tier may cost its link.
+    pub fn session_budget(&self, tier: Tier) -> Option<ByteRate> {
+        self.endpoint(tier).session_budget.or(self.gateway.session_budget)
+    }
+
+    /// What all sessions of a tier may cost.
+    pub fn endpoint_budget(&self, tier: Tier) -> Option<ByteRate> {
+        self.endpoint(tier).endpoint_budget.or(self.gateway.endpoint_budget)
     }
 
     /// Where this gateway keeps its state: the given directory, else one for its base port in the

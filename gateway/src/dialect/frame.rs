@@ -29,6 +29,11 @@ pub fn json<T: Serialize>(value: &T) -> Bytes {
     }
 }
 
+/// A ping (RFC 6455, section 5.5.2): empty, for its pong alone.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[0x89, 0])
+}
+
 /// A close frame (RFC 6455, section 5.5.1). The reason is cut to what fits.
 pub fn close(code: u16, reason: &str) -> Bytes {
     let mut end = reason.len().min(123);

@@ -5,15 +5,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
 use roverline_protocol::native::{Binary, ClientMessage, Level, ServerMessage, TopicInfo};
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
 use super::frame;
-use crate::clock::unix_ns;
+use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Encoding, Wish};
-use crate::session::{Context, Ending, Inbound};
+use crate::session::{Care, Context, Ending, Inbound, Service};
 
 /// The announcement of topics that came and went.
 pub fn topics_frame(up: Vec<TopicInfo>, down: Vec<u32>) -> Bytes {
@@ -27,6 +28,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut pulse = Pulse::default();
+    let mut care = Care::default();
     let mut bad = 0u32;
     let mut events = context.endpoint.events.subscribe();
     let mut drain = context.endpoint.draining();
@@ -47,8 +49,17 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                 }
             },
             _ = beat.tick() => {
-                tell_drops(context);
-                pulse.beat(context);
+                match care.look(context, monotonic()) {
+                    Err(ending) => return ending,
+                    Ok(None) => {}
+                    Ok(Some(Service { level, reason, shed })) => {
+                        say(context, &ServerMessage::Service { level, reason, shed });
+                    }
+                }
+                if !context.info.outbox().is_paused() {
+                    tell_drops(context);
+                    pulse.beat(context);
+                }
             }
             event = events.recv() => match event {
                 Ok(event) => say(context, &ServerMessage::Event(event)),
@@ -164,18 +175,28 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
             if cursors.len() > limits::CURSORS_PER_RESUME {
                 return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
             }
+            context.resumed();
             endpoint.hub.resume(id, cursors, Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS)));
         }
         ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
+            if let Err(full) = context.may_subscribe(scopes) {
+                say(context, &status(Level::Error, "full", full));
+                return Ok(());
+            }
             let wish = Wish { patterns: topics, max_rate_hz, scopes };
-            let granted = endpoint.hub.subscribe(id, &wish).map_err(|error| error.to_string())?;
+            let granted = endpoint.hub.subscribe(id, &wish);
+            context.settle();
+            let granted = granted.map_err(|error| error.to_string())?;
             endpoint.ingress.listener_arrived();
             say(context, &ServerMessage::Subscribed { id: request, matching: granted.matching });
             if let Some((replayed, gaps)) = granted.resumed {
                 say(context, &ServerMessage::Resumed { replayed, gaps });
             }
         }
-        ClientMessage::Unsubscribe { topics } => endpoint.hub.unsubscribe(id, &topics),
+        ClientMessage::Unsubscribe { topics } => {
+            endpoint.hub.unsubscribe(id, &topics);
+            context.settle();
+        }
         ClientMessage::Schema { type_name } => match endpoint.hub.registry().text(&type_name) {
             Ok(text) => {
                 let text: Arc<str> = text;
@@ -185,11 +206,16 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
             Err(error) => say(context, &status(Level::Warning, "unknown_type", error.to_string())),
         },
         ClientMessage::Time { t0_ns } => {
+            // Who asks will ask again: from now on its silence says something.
+            context.info.outbox().answers();
             say(context, &ServerMessage::Time { t0_ns, t1_ns, t2_ns: unix_ns() });
         }
         ClientMessage::EmergencyStop { id: command, engage, reason } => {
             let (accepted, message) = context.emergency_stop(&command, engage, &reason);
             say(context, &ServerMessage::Command { id: command, accepted, message });
+        }
+        ClientMessage::Budget { bytes_per_s } => {
+            context.ask_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));
         }
         ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }

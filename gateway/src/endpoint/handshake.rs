@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode, Version};
+use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::dialect::Dialect;
@@ -16,6 +17,8 @@ pub(super) struct Upgrade {
     pub(super) dialect: Dialect,
     pub(super) subprotocol: Option<&'static str>,
     pub(super) observer_only: bool,
+    /// It only stands by, for now.
+    pub(super) standby: bool,
 }
 
 /// Whether the request asks for a WebSocket at all.
@@ -53,6 +56,8 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
         dialect,
         subprotocol,
         observer_only: is_foreign_page(headers),
+        standby: dialect == Dialect::Native
+            && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
     })
 }
 
@@ -99,6 +104,20 @@ mod tests {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!((upgrade.dialect, upgrade.observer_only), (Dialect::Plain, false));
+    }
+
+    #[test]
+    fn only_native_clients_stand_by() {
+        let standby = |uri: &str, subprotocol: &'static str| {
+            let mut request =
+                request(|h| drop(h.insert("Sec-WebSocket-Protocol", subprotocol.parse().unwrap())));
+            *request.uri_mut() = uri.parse().unwrap();
+            check(&request).unwrap().standby
+        };
+        assert!(standby("/?session=standby", "roverline.v1"));
+        assert!(standby("/ws?x=1&session=standby", "roverline.v1"));
+        assert!(!standby("/", "roverline.v1"));
+        assert!(!standby("/?session=standby", "chat"));
     }
 
     #[test]

@@ -107,8 +107,9 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
             return answer;
         }
     };
-    let Some(place) = endpoint.reserve() else {
-        endpoint.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+    let place = if upgrade.standby { endpoint.reserve_standby() } else { endpoint.reserve() };
+    let Some(place) = place else {
+        endpoint.turned_away(&peer.to_string());
         return full(endpoint);
     };
     let answer = switching(&upgrade);
@@ -128,7 +129,7 @@ async fn serve(
     upgraded: hyper::upgrade::Upgraded,
     upgrade: Upgrade,
     peer: SocketAddr,
-    _place: Place,
+    place: Place,
 ) {
     let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => parts,
@@ -140,6 +141,7 @@ async fn serve(
         peer,
         dialect: upgrade.dialect,
         observer_only: upgrade.observer_only,
+        place,
     };
     session::run(endpoint, accepted).await;
 }
@@ -168,7 +170,7 @@ fn full(endpoint: &Endpoint) -> Answer {
         &serde_json::json!({
             "title": "Endpoint full",
             "status": 503,
-            "detail": format!("{} clients are connected, which is all it takes", endpoint.max_clients),
+            "detail": endpoint.full_sentence(),
             "alternatives": alternatives,
         }),
     );

@@ -47,6 +47,8 @@ fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let set =
         stream.set_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BUFFER_BYTES));
+    // What is in the kernel and not yet on the wire cannot be overtaken by what is more urgent.
+    let set = set.and_then(|()| socket.set_tcp_notsent_lowat(limits::SOCKET_UNSENT_BYTES));
     if let Err(error) = set {
         tracing::debug!(%error, "socket options not set");
     }

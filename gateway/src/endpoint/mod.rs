@@ -6,13 +6,15 @@ mod health;
 mod http;
 mod listener;
 mod peers;
+mod places;
 mod run;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use roverline_protocol::budget::ByteRate;
 use roverline_protocol::documents::{CounterDocument, EndpointDocument, EventKind};
 use roverline_protocol::native::SwitchReport;
 use roverline_protocol::{ScopeSet, Tier};
@@ -21,12 +23,13 @@ use tokio::sync::watch;
 pub use events::{Events, Facts};
 pub use listener::accept_loop;
 pub use peers::{Peer, Peers};
+pub use places::Place;
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
 use crate::dialect::plain::Telemetry;
 use crate::hub::{Hub, Ingress};
-use crate::session::SessionInfo;
+use crate::session::{SessionInfo, SharedBudget};
 
 /// What an endpoint is made of; shared by its tasks.
 pub struct Endpoint {
@@ -52,11 +55,15 @@ pub struct Endpoint {
     pub counters: Counters,
     /// What happened.
     pub events: Events,
+    /// What each session may cost its link.
+    pub session_budget: Option<ByteRate>,
+    /// What all of them may.
+    pub shared_budget: Option<SharedBudget>,
     drain: watch::Sender<Option<Duration>>,
     estop: Arc<EmergencyStop>,
     started_ns: i64,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
-    places: AtomicUsize,
+    places: places::Places,
     next_session: AtomicU64,
     stop: watch::Sender<bool>,
 }
@@ -74,6 +81,8 @@ pub struct Counters {
     pub delivered: AtomicU64,
     /// Samples dropped in sessions that have ended.
     pub dropped: AtomicU64,
+    /// Samples not sent in sessions that have ended, because their links did not carry them.
+    pub shed: AtomicU64,
 }
 
 /// What an endpoint needs to be made.
@@ -94,6 +103,10 @@ pub struct Parts {
     pub peers: Peers,
     /// The latch.
     pub estop: Arc<EmergencyStop>,
+    /// What each session may cost its link.
+    pub session_budget: Option<ByteRate>,
+    /// What all of them may.
+    pub endpoint_budget: Option<ByteRate>,
 }
 
 impl Endpoint {
@@ -111,11 +124,13 @@ impl Endpoint {
             peers: parts.peers,
             counters: Counters::default(),
             events: Events::new(parts.tier),
+            session_budget: parts.session_budget,
+            shared_budget: parts.endpoint_budget.map(SharedBudget::new),
             drain: watch::Sender::new(None),
             estop: parts.estop,
             started_ns: crate::clock::unix_ns(),
             sessions: Mutex::default(),
-            places: AtomicUsize::new(0),
+            places: places::Places::default(),
             next_session: AtomicU64::new(1),
             stop: watch::Sender::new(false),
         })
@@ -134,19 +149,6 @@ impl Endpoint {
     /// Serves these scopes from now on; topics come and go with them.
     pub fn serve_scopes(&self, scopes: ScopeSet) {
         self.hub.set_scopes(&self.ingress, scopes);
-    }
-
-    /// Sessions now, those in the middle of their handshake included.
-    pub fn clients(&self) -> usize {
-        self.places.load(Ordering::Relaxed)
-    }
-
-    /// Reserves a place for a client; `None` when all are taken. It is free again when dropped.
-    pub fn reserve(self: &Arc<Self>) -> Option<Place> {
-        let taken = self
-            .places
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.max_clients).then_some(n + 1));
-        taken.ok().map(|_| Place(self.clone()))
     }
 
     /// Lists a session until the guard is dropped.
@@ -214,19 +216,10 @@ impl Endpoint {
             ingress_dropped: self.ingress.dropped(),
             delivered: get(&self.counters.delivered) + running.iter().map(|stats| stats.sent).sum::<u64>(),
             dropped: get(&self.counters.dropped) + running.iter().map(|stats| stats.dropped).sum::<u64>(),
-            shed: 0,
+            shed: get(&self.counters.shed) + running.iter().map(|stats| stats.shed).sum::<u64>(),
             replayed: self.hub.replays().0,
             replay_missing: self.hub.replays().1,
         }
-    }
-}
-
-/// A reserved place; see [`Endpoint::reserve`].
-pub struct Place(Arc<Endpoint>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

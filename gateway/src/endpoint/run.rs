@@ -94,6 +94,8 @@ fn assemble(
         },
         peers: Peers::new(peer_list(settings, tier)),
         estop: estop.clone(),
+        session_budget: settings.session_budget(tier),
+        endpoint_budget: settings.endpoint_budget(tier),
     });
     Ok((endpoint, estop))
 }
@@ -148,7 +150,7 @@ async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
 /// Waits until the sessions have said goodbye, within the time a stop may take.
 async fn drain(endpoint: &Endpoint) {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::STOP_MS / 2);
-    while endpoint.clients() > 0 && tokio::time::Instant::now() < deadline {
+    while endpoint.clients() + endpoint.standbys() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::degrade::{Allowance, ServiceLevel};
 use roverline_protocol::native::{FLAG_STORED, SampleHeader, TopicInfo};
 use roverline_protocol::{Delivery, limits};
 
@@ -76,11 +77,17 @@ fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
     }
 }
 
+fn is_off(topic: &TopicInfo, level: ServiceLevel) -> bool {
+    level != ServiceLevel::Full && level.allowance(topic.scopes, topic.priority) == Allowance::Nothing
+}
+
 pub(super) fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
     match topic.delivery {
         // No client would take it; it is counted and told as dropped.
         _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
-        Delivery::Latest => outbox.latest(topic.id, topic.priority, frame),
+        // Replays and stored values as well keep to what the session gets.
+        _ if is_off(topic, outbox.level()) => outbox.count_shed(),
+        Delivery::Latest => outbox.latest(topic.id, topic.priority, frame, now),
         Delivery::Every => outbox.every(topic.id, topic.priority, frame, now),
     }
 }
@@ -182,7 +189,7 @@ impl Hub {
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
         for (id, throttle) in &mut topic.subscribers {
             if let Some(subscriber) = subscribers.get(id)
-                && throttle.pass(sample, now)
+                && throttle.serve(&topic.info, &subscriber.outbox, sample, now)
             {
                 send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
             }

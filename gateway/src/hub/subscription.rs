@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobMatcher;
+use roverline_protocol::degrade::{Allowance, ServiceLevel};
 use roverline_protocol::native::{Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::{ScopeSet, limits};
@@ -80,13 +81,45 @@ pub enum SubscribeError {
 pub(crate) struct Throttle {
     pub(crate) interval: Option<Duration>,
     next: Duration,
+    /// What the session's service level adds.
+    slowed: Option<Duration>,
     pub(crate) held: Option<RawSample>,
 }
 
 impl Throttle {
+    /// As [`Throttle::pass`], and as the session's service level allows.
+    pub(crate) fn serve(
+        &mut self,
+        topic: &TopicInfo,
+        outbox: &Outbox,
+        sample: &RawSample,
+        now: Duration,
+    ) -> bool {
+        let level = outbox.level();
+        if level == ServiceLevel::Full && self.slowed.is_none() {
+            return self.pass(sample, now);
+        }
+        // What was held is superseded by this sample, whatever becomes of it.
+        let superseded = self.held.take().is_some() && self.slowed.is_some();
+        let allowance = level.allowance(topic.scopes, topic.priority);
+        self.slowed = match allowance {
+            Allowance::Every(interval) => Some(interval),
+            Allowance::All | Allowance::Nothing => None,
+        };
+        if superseded || allowance == Allowance::Nothing {
+            outbox.count_shed();
+        }
+        allowance != Allowance::Nothing && self.pass(sample, now)
+    }
+
+    /// The longer of what the client asks for and what the service level allows.
+    fn interval(&self) -> Option<Duration> {
+        self.interval.max(self.slowed)
+    }
+
     /// Whether `sample` goes out now; otherwise it is held.
     pub(crate) fn pass(&mut self, sample: &RawSample, now: Duration) -> bool {
-        let Some(interval) = self.interval else { return true };
+        let Some(interval) = self.interval() else { return true };
         if now < self.next {
             self.held = Some(sample.clone());
             return false;
@@ -98,7 +131,7 @@ impl Throttle {
 
     /// The held sample, if its time has come.
     pub(crate) fn due(&mut self, now: Duration) -> Option<RawSample> {
-        let interval = self.interval?;
+        let interval = self.interval()?;
         if self.held.is_none() || now < self.next {
             return None;
         }
@@ -113,6 +146,14 @@ impl Hub {
         self.lock()
             .subscribers
             .insert(id, Subscriber { outbox, encoding, resumed: None, patterns: Vec::new() });
+    }
+
+    /// Whether the session subscribes to nothing beyond topics about these scopes.
+    pub fn listens_only_to(&self, id: SubscriberId, scopes: ScopeSet) -> bool {
+        self.lock().subscribers.get(&id).is_none_or(|subscriber| {
+            let within = |pattern: &Pattern| pattern.scopes.is_some_and(|asked| scopes.covers(asked));
+            subscriber.patterns.iter().all(within)
+        })
     }
 
     /// Takes a session out.
@@ -241,5 +282,42 @@ mod tests {
         assert_eq!(throttle.due(at(100)).unwrap().id.seq, 3);
         assert!(throttle.due(at(300)).is_none());
         assert!(throttle.pass(&sample(4), at(300)));
+    }
+
+    #[test]
+    fn a_service_level_slows_what_it_may_and_keeps_the_newest() {
+        let outbox = Outbox::new();
+        let info = |scope| TopicInfo {
+            id: 1,
+            name: "/a".into(),
+            type_name: "b".into(),
+            scopes: ScopeSet::of(&[scope]),
+            priority: roverline_protocol::Priority::of(ScopeSet::of(&[scope])),
+            delivery: roverline_protocol::Delivery::Every,
+            latched: false,
+        };
+        let sample = |seq| RawSample {
+            id: roverline_protocol::SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::new(),
+        };
+        let at = Duration::from_millis;
+        let mut throttle = Throttle::default();
+        let sensors = info(roverline_protocol::Scope::Sensors);
+        assert!(throttle.serve(&sensors, &outbox, &sample(1), at(0)));
+        outbox.set_level(ServiceLevel::Reduced);
+        assert!(throttle.serve(&sensors, &outbox, &sample(2), at(0)));
+        assert!(!throttle.serve(&sensors, &outbox, &sample(3), at(10)));
+        assert!(!throttle.serve(&sensors, &outbox, &sample(4), at(20)));
+        assert_eq!(outbox.stats().shed, 1);
+        assert_eq!(throttle.due(at(200)).unwrap().id.seq, 4);
+        outbox.set_level(ServiceLevel::Mission);
+        assert!(!throttle.serve(&sensors, &outbox, &sample(5), at(900)));
+        assert!(throttle.due(at(9_000)).is_none());
+        assert_eq!((outbox.stats().shed, outbox.stats().dropped), (2, 0));
+        outbox.set_level(ServiceLevel::Full);
+        assert!(throttle.serve(&sensors, &outbox, &sample(6), at(901)));
+        assert!(throttle.serve(&sensors, &outbox, &sample(7), at(902)));
     }
 }

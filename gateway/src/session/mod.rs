@@ -1,6 +1,9 @@
 //! One client: its outbox, the task that writes it, and the task that reads what the client says.
 
+mod budget;
+mod care;
 mod outbox;
+mod place;
 mod reader;
 mod writer;
 
@@ -9,15 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use roverline_protocol::degrade::ServiceLevel;
-use roverline_protocol::documents::SessionDocument;
+use roverline_protocol::budget::ByteRate;
+use roverline_protocol::documents::{EventKind, SessionDocument};
 use tokio::net::TcpStream;
 
+pub use budget::SharedBudget;
+pub use care::{Care, Service};
 pub use outbox::{Outbox, OutboxStats};
 pub use reader::Inbound;
 
 use crate::dialect::Dialect;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Facts, Place};
 
 /// A client's connection after its WebSocket handshake.
 pub struct Accepted {
@@ -31,6 +36,8 @@ pub struct Accepted {
     pub dialect: Dialect,
     /// Whether it may only look: its `Origin` is a page that is not ours.
     pub observer_only: bool,
+    /// Its place among the clients or the standbys.
+    pub place: Place,
 }
 
 /// What the endpoint's lists show of a session.
@@ -41,6 +48,7 @@ pub struct SessionInfo {
     dialect: Dialect,
     client: Mutex<String>,
     outbox: Arc<Outbox>,
+    place: Place,
     /// Messages received from the client.
     pub received: AtomicU64,
 }
@@ -74,16 +82,16 @@ impl SessionInfo {
             sent_bytes: stats.sent_bytes,
             dropped: stats.dropped,
             queued_bytes: stats.queued_bytes,
-            service: ServiceLevel::Full,
-            shed: 0,
-            standby: false,
+            service: self.outbox.level(),
+            shed: stats.shed,
+            standby: self.place.is_standby(),
         }
     }
 }
 
 /// Serves one client until either side ends it. Removes every trace of it at the end.
 pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
-    let Accepted { stream, read_ahead, peer, dialect, observer_only } = accepted;
+    let Accepted { stream, read_ahead, peer, dialect, observer_only, place } = accepted;
     let outbox = Outbox::new();
     let info = Arc::new(SessionInfo {
         id: endpoint.next_session_id(),
@@ -91,6 +99,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
         dialect,
         client: Mutex::default(),
         outbox: outbox.clone(),
+        place,
         received: AtomicU64::new(0),
     });
     let _registered = endpoint.register(info.clone());
@@ -98,6 +107,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
     let (read, write) = stream.into_split();
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = Inbound::new(read, read_ahead, outbox.clone()).await;
+    set_budget(&endpoint, &info, None);
     let context = Context { endpoint: endpoint.clone(), info: info.clone(), observer_only };
     let why = match dialect {
         Dialect::Native => crate::dialect::native::serve(&context, inbound).await,
@@ -107,16 +117,28 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
     if matches!(why.code, 1002 | 1007 | 1009) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
+    if why == Ending::stopped_reading() {
+        let cause = format!("{}: {}", info.client(), why.reason);
+        endpoint.events.note(EventKind::Stalled, &cause, Facts::default());
+    }
     outbox.close(why.code, &why.reason);
     // The writer ends when the close frame is out, or gives up by its own time limit.
     let _ = writing.await;
     let stats = outbox.stats();
     endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
     endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);
+    endpoint.counters.shed.fetch_add(stats.shed, Ordering::Relaxed);
     tracing::info!(
         session = info.id, %peer, code = why.code, reason = why.reason,
         sent = stats.sent, dropped = stats.dropped, "client gone"
     );
+}
+
+/// Puts a session on the smallest of the budgets that hold for it.
+fn set_budget(endpoint: &Endpoint, info: &SessionInfo, asked: Option<ByteRate>) {
+    let own = endpoint.session_budget.into_iter().chain(asked).min();
+    let shared = endpoint.shared_budget.clone();
+    info.outbox.set_budget(budget::Budget::new(info.id, own, shared, crate::clock::monotonic()));
 }
 
 /// What a dialect may use while it serves a session.
@@ -130,6 +152,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The client wants no more than this; `None` takes it back.
+    pub fn ask_budget(&self, rate: Option<ByteRate>) {
+        set_budget(&self.endpoint, &self.info, rate);
+    }
+
     /// Engages or releases the emergency stop for this client: whether it was accepted, and a
     /// sentence.
     pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> (bool, String) {
@@ -153,6 +180,11 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// The socket took nothing for too long.
+    fn stopped_reading() -> Ending {
+        Ending::new(1006, "the client stopped reading")
+    }
+
     /// An ending of this code for this reason.
     pub fn new(code: u16, reason: impl Into<String>) -> Ending {
         Ending { code, reason: reason.into() }

@@ -2,46 +2,40 @@
 //!
 //! A `latest` topic holds one slot: a newer sample replaces the one that waits, at its place. An
 //! `every` topic queues; when the queue is full the oldest sample of the least urgent topic goes,
-//! and it is counted and told. Control messages (answers, heartbeats, close) go first.
+//! and it is counted and told. Control messages (answers, heartbeats, close) go first. On a budgeted
+//! link frames go when they can be paid; while the client is away nothing goes.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::Priority;
+use roverline_protocol::degrade::ServiceLevel;
 use roverline_protocol::native::DropCount;
-use roverline_protocol::{Priority, limits};
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use self::queue::{Popped, Queue};
+use super::budget::Budget;
 
 /// The queue between the hub and a session's writer.
+#[derive(Default)]
 pub struct Outbox {
-    state: Mutex<State>,
+    queue: Mutex<Queue>,
     wake: Notify,
     /// Wakes whoever reads from the client, when the writer has ended.
     pub(super) ended: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    control: VecDeque<Bytes>,
-    control_bytes: usize,
-    levels: [VecDeque<Slot>; Priority::ALL.len()],
-    latest: HashMap<u32, Bytes>,
-    latest_bytes: usize,
-    every_frames: usize,
-    every_bytes: usize,
-    dropped: HashMap<u32, u64>,
-    close: Option<Bytes>,
-    closing: bool,
-    broken: bool,
-    sent: u64,
-    sent_bytes: u64,
-    dropped_total: u64,
-}
-
-enum Slot {
-    Latest { topic: u32 },
-    Every { topic: u32, frame: Bytes, at: Duration },
+    level: AtomicU8,
+    shed: AtomicU64,
+    heard_ms: AtomicU64,
+    answers: AtomicBool,
+    /// When the socket stopped taking anything, milliseconds (monotonic) and one; 0: it takes.
+    blocked_ms: AtomicU64,
 }
 
 /// Counters of one session.
@@ -53,6 +47,8 @@ pub struct OutboxStats {
     pub sent_bytes: u64,
     /// Samples dropped because the client was slow.
     pub dropped: u64,
+    /// Samples not sent because of a service level or a budget.
+    pub shed: u64,
     /// Bytes that wait.
     pub queued_bytes: usize,
 }
@@ -60,62 +56,35 @@ pub struct OutboxStats {
 impl Outbox {
     /// An empty one.
     pub fn new() -> Arc<Outbox> {
-        Arc::new(Outbox { state: Mutex::default(), wake: Notify::new(), ended: Notify::new() })
+        Arc::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a control message. A client that lets megabytes of answers pile up is ended.
     pub fn control(&self, frame: Bytes) {
-        let mut state = self.lock();
-        if state.closing {
-            return;
-        }
-        if state.control_bytes + frame.len() > limits::OUTBOX_CONTROL_BYTES {
-            state.broken = true;
-        } else {
-            state.control_bytes += frame.len();
-            state.control.push_back(frame);
-        }
-        drop(state);
+        self.lock().control(frame);
         self.wake.notify_one();
     }
 
-    /// Queues a sample of a `latest` topic: it takes the place of one that waits.
-    pub fn latest(&self, topic: u32, priority: Priority, frame: Bytes) {
-        let mut state = self.lock();
-        if state.closing {
-            return;
-        }
-        state.latest_bytes += frame.len();
-        match state.latest.insert(topic, frame) {
-            Some(old) => {
-                state.latest_bytes -= old.len();
-                state.count_drop(topic);
-            }
-            None => state.levels[priority as usize].push_back(Slot::Latest { topic }),
-        }
-        drop(state);
+    /// Queues a ping, unless one waits. It counts as no message.
+    pub(super) fn ping(&self, frame: Bytes) {
+        self.lock().ping = Some(frame);
+        self.wake.notify_one();
+    }
+
+    /// Queues a sample of a `latest` topic at the time `at` (monotonic): it takes the place of one
+    /// that waits.
+    pub fn latest(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
+        self.lock().latest(topic, priority, frame, at);
         self.wake.notify_one();
     }
 
     /// Queues a sample of an `every` topic at the time `at` (monotonic).
     pub fn every(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
-        let mut state = self.lock();
-        if state.closing {
-            return;
-        }
-        state.every_frames += 1;
-        state.every_bytes += frame.len();
-        state.levels[priority as usize].push_back(Slot::Every { topic, frame, at });
-        while state.every_frames > limits::OUTBOX_EVERY_FRAMES
-            || (state.every_bytes > limits::OUTBOX_EVERY_BYTES && state.every_frames > 1)
-        {
-            state.shed_one();
-        }
-        drop(state);
+        self.lock().every(topic, priority, frame, at);
         self.wake.notify_one();
     }
 
@@ -124,18 +93,86 @@ impl Outbox {
         self.lock().count_drop(topic);
     }
 
+    /// Counts a sample that the session's service level does not let through.
+    pub fn count_shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the session gets now.
+    pub fn level(&self) -> ServiceLevel {
+        let level = self.level.load(Ordering::Relaxed);
+        ServiceLevel::ALL.get(usize::from(level)).copied().unwrap_or_default()
+    }
+
+    /// Changes what the session gets.
+    pub fn set_level(&self, level: ServiceLevel) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Puts the session on a budget, or takes it off.
+    pub(super) fn set_budget(&self, budget: Option<Budget>) {
+        self.lock().budget = budget;
+        self.wake.notify_one();
+    }
+
+    /// The client gave a sign of life at `now` (monotonic).
+    pub(super) fn heard(&self, now: Duration) {
+        self.heard_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The client gives signs of life by itself, or answers pings: from now on its silence counts.
+    pub fn answers(&self) {
+        self.answers.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long the client gave no sign of life; zero for one that never does.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        match self.answers.load(Ordering::Relaxed) {
+            true => now.saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Stops and starts sending: while the client is away, what is newest waits here and not in the
+    /// network. Returns whether that is a change.
+    pub(super) fn pause(&self, paused: bool, now: Duration) -> bool {
+        let mut queue = self.lock();
+        if queue.paused == paused {
+            return false;
+        }
+        queue.paused = paused;
+        if !paused {
+            queue.forget_the_old(now);
+            drop(queue);
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Whether nothing is sent because the client is away.
+    pub fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
+    /// The socket takes nothing any more, or again.
+    pub(super) fn blocked(&self, since: Option<Duration>) {
+        self.blocked_ms.store(since.map_or(0, |at| at.as_millis() as u64 + 1), Ordering::Relaxed);
+    }
+
+    /// How long the oldest frame has waited, here or for the socket, and how many samples have been
+    /// lost to waiting so far.
+    pub(super) fn measure(&self, now: Duration) -> (Duration, u64) {
+        let queue = self.lock();
+        let blocked = match self.blocked_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            ms => now.saturating_sub(Duration::from_millis(ms - 1)),
+        };
+        (queue.oldest_wait(now).max(blocked), queue.lost)
+    }
+
     /// No more samples: what was queued as control goes out, then the close frame.
     pub fn close(&self, code: u16, reason: &str) {
-        let mut state = self.lock();
-        if !state.closing {
-            state.closing = true;
-            // 1006 says that there was no close frame; it is never sent (RFC 6455, section 7.4.1).
-            state.close = (code != 1006).then(|| crate::dialect::frame::close(code, reason));
-            state.levels.iter_mut().for_each(VecDeque::clear);
-            state.latest.clear();
-            (state.every_frames, state.every_bytes, state.latest_bytes) = (0, 0, 0);
-        }
-        drop(state);
+        self.lock().close(code, reason);
         self.wake.notify_one();
     }
 
@@ -172,50 +209,71 @@ impl Outbox {
 
     /// Counters.
     pub fn stats(&self) -> OutboxStats {
-        let state = self.lock();
+        let queue = self.lock();
         OutboxStats {
-            sent: state.sent,
-            sent_bytes: state.sent_bytes,
-            dropped: state.dropped_total,
-            queued_bytes: state.control_bytes + state.every_bytes + state.latest_bytes,
+            sent: queue.sent,
+            sent_bytes: queue.sent_bytes,
+            dropped: queue.dropped_total,
+            shed: queue.shed + self.shed.load(Ordering::Relaxed),
+            queued_bytes: queue.bytes(),
         }
     }
 
     /// Waits for frames, then moves up to `max_bytes` of them into `batch`, most urgent first.
     /// Returns what to do after writing them.
     pub(super) async fn take(&self, batch: &mut Vec<Bytes>, max_bytes: usize) -> After {
+        let mut nap = None;
         loop {
             // Whoever adds something leaves a permit, and so does a take that leaves something.
-            self.wake.notified().await;
-            let after = self.try_take(batch, max_bytes, crate::clock::monotonic());
+            match nap {
+                None => self.wake.notified().await,
+                // Until the next frame can be paid, or a more urgent one comes.
+                Some(nap) => drop(timeout(nap, self.wake.notified()).await),
+            }
+            let after;
+            (after, nap) = self.try_take(batch, max_bytes, crate::clock::monotonic());
             if !batch.is_empty() || after != After::Continue {
                 return after;
             }
         }
     }
 
-    fn try_take(&self, batch: &mut Vec<Bytes>, max_bytes: usize, now: Duration) -> After {
-        let mut state = self.lock();
-        if state.broken {
-            return After::Abort;
+    fn try_take(&self, batch: &mut Vec<Bytes>, max_bytes: usize, now: Duration) -> (After, Option<Duration>) {
+        let mut queue = self.lock();
+        if queue.broken {
+            return (After::Abort, None);
         }
-        let mut bytes = 0;
-        loop {
+        let (mut bytes, mut nap) = (0, None);
+        // Whoever waits for a pong does not count pings as messages.
+        batch.extend(queue.ping.take());
+        let pings = batch.len();
+        while !queue.paused || queue.closing {
             if bytes >= max_bytes || batch.len() >= 64 {
                 self.wake.notify_one();
                 break;
             }
-            let Some(frame) = state.pop(now) else { break };
-            bytes += frame.len();
-            batch.push(frame);
+            match queue.pop(now) {
+                Popped::Frame(frame) => {
+                    bytes += frame.len();
+                    batch.push(frame);
+                }
+                Popped::Later(wait) => {
+                    nap = Some(wait);
+                    if !batch.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    break;
+                }
+                Popped::Nothing => break,
+            }
         }
-        state.sent += batch.len() as u64;
-        state.sent_bytes += bytes as u64;
-        if state.closing && state.control.is_empty() {
-            batch.extend(state.close.take());
-            return After::Close;
+        queue.sent += (batch.len() - pings) as u64;
+        queue.sent_bytes += bytes as u64;
+        if queue.closing && queue.is_spoken() {
+            batch.extend(queue.close.take());
+            return (After::Close, None);
         }
-        After::Continue
+        (After::Continue, nap)
     }
 }
 
@@ -228,169 +286,4 @@ pub(super) enum After {
     Close,
     /// The client misbehaved: no more words.
     Abort,
-}
-
-impl State {
-    fn pop(&mut self, now: Duration) -> Option<Bytes> {
-        if let Some(frame) = self.control.pop_front() {
-            self.control_bytes -= frame.len();
-            return Some(frame);
-        }
-        for level in 0..self.levels.len() {
-            while let Some(slot) = self.levels[level].pop_front() {
-                match slot {
-                    Slot::Latest { topic } => {
-                        if let Some(frame) = self.latest.remove(&topic) {
-                            self.latest_bytes -= frame.len();
-                            return Some(frame);
-                        }
-                    }
-                    Slot::Every { topic, frame, at } => {
-                        self.every_frames -= 1;
-                        self.every_bytes -= frame.len();
-                        if expires(level) && now.saturating_sub(at) > MAX_AGE {
-                            self.count_drop(topic);
-                        } else {
-                            return Some(frame);
-                        }
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Drops the oldest `every` sample of the least urgent level that has one.
-    fn shed_one(&mut self) {
-        for level in (0..self.levels.len()).rev() {
-            let Some(at) = self.levels[level].iter().position(|slot| matches!(slot, Slot::Every { .. }))
-            else {
-                continue;
-            };
-            if let Some(Slot::Every { topic, frame, .. }) = self.levels[level].remove(at) {
-                self.every_frames -= 1;
-                self.every_bytes -= frame.len();
-                self.count_drop(topic);
-            }
-            return;
-        }
-    }
-
-    fn count_drop(&mut self, topic: u32) {
-        *self.dropped.entry(topic).or_default() += 1;
-        self.dropped_total += 1;
-    }
-}
-
-const MAX_AGE: Duration = Duration::from_millis(limits::OUTBOX_MAX_AGE_MS);
-
-/// Whether samples of this level are worthless when they are old: a client that thaws wants what is
-/// now. Emergency, safety, state and mission are history and stay.
-fn expires(level: usize) -> bool {
-    level > Priority::Mission as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn frame(n: u8) -> Bytes {
-        Bytes::from(vec![n; 4])
-    }
-
-    fn drain(outbox: &Outbox) -> Vec<u8> {
-        let mut batch = Vec::new();
-        outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
-        batch.iter().map(|frame| frame[0]).collect()
-    }
-
-    #[test]
-    fn urgent_first_and_newest_wins() {
-        let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
-        outbox.latest(2, Priority::Vital, frame(2));
-        outbox.latest(2, Priority::Vital, frame(3));
-        outbox.every(3, Priority::Emergency, frame(4), Duration::ZERO);
-        outbox.control(frame(5));
-        assert_eq!(drain(&outbox), [5, 4, 3, 1]);
-        assert_eq!(outbox.take_drops(), [DropCount { id: 2, count: 1 }]);
-        assert_eq!(outbox.stats().queued_bytes, 0);
-    }
-
-    #[test]
-    fn a_full_queue_sheds_the_oldest_of_the_least_urgent() {
-        let outbox = Outbox::new();
-        outbox.every(9, Priority::Emergency, frame(9), Duration::ZERO);
-        for n in 0..limits::OUTBOX_EVERY_FRAMES {
-            outbox.every(1, Priority::Sensors, frame(n as u8), Duration::ZERO);
-        }
-        assert_eq!(outbox.stats().dropped, 1);
-        assert_eq!(drain(&outbox)[..2], [9, 1]);
-    }
-
-    #[tokio::test]
-    async fn what_a_take_leaves_is_taken_next() {
-        let outbox = Outbox::new();
-        (0..100).for_each(|n| outbox.every(1, Priority::Mission, frame(n), Duration::ZERO));
-        let mut batch = Vec::new();
-        for expected in [5, 5, 64, 26] {
-            batch.clear();
-            let max_bytes = if expected == 5 { 20 } else { usize::MAX };
-            assert_eq!(outbox.take(&mut batch, max_bytes).await, After::Continue);
-            assert_eq!(batch.len(), expected);
-        }
-    }
-
-    #[test]
-    fn old_streams_expire_and_old_history_stays() {
-        let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
-        outbox.every(2, Priority::Mission, frame(2), Duration::ZERO);
-        let mut batch = Vec::new();
-        let later = MAX_AGE + Duration::from_millis(1);
-        outbox.try_take(&mut batch, usize::MAX, later);
-        assert_eq!(batch, [frame(2)]);
-        assert_eq!(outbox.stats().dropped, 1);
-    }
-
-    #[test]
-    fn close_is_the_last_word_and_a_hoarder_is_cut_off() {
-        let outbox = Outbox::new();
-        outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
-        outbox.control(frame(2));
-        outbox.close(1001, "bye");
-        outbox.control(frame(3));
-        let mut batch = Vec::new();
-        assert_eq!(outbox.try_take(&mut batch, usize::MAX, Duration::ZERO), After::Close);
-        assert_eq!((batch.len(), batch[0][0], batch[1][0]), (2, 2, 0x88));
-        let outbox = Outbox::new();
-        outbox.control(Bytes::from(vec![0; limits::OUTBOX_CONTROL_BYTES + 1]));
-        assert_eq!(outbox.try_take(&mut Vec::new(), 1, Duration::ZERO), After::Abort);
-    }
-
-    proptest! {
-        #[test]
-        fn bytes_are_accounted_for(ops in prop::collection::vec((0u8..3, 0u32..4, 0usize..6, 0usize..5000), 0..400)) {
-            let outbox = Outbox::new();
-            for (op, topic, level, size) in ops {
-                let frame = Bytes::from(vec![0; size]);
-                match op {
-                    0 => outbox.latest(topic, Priority::ALL[level], frame),
-                    1 => outbox.every(topic + 10, Priority::ALL[level], frame, Duration::ZERO),
-                    _ => { outbox.try_take(&mut Vec::new(), size, Duration::ZERO); }
-                }
-                prop_assert!(outbox.stats().queued_bytes <= limits::OUTBOX_EVERY_BYTES + 4 * 5000);
-            }
-            while !drain_all(&outbox).is_empty() {}
-            prop_assert_eq!(outbox.stats().queued_bytes, 0);
-        }
-    }
-
-    fn drain_all(outbox: &Outbox) -> Vec<Bytes> {
-        let mut batch = Vec::new();
-        outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
-        batch
-    }
 }

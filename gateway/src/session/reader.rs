@@ -51,12 +51,16 @@ impl Inbound {
             self.pace().await;
             let message = tokio::select! {
                 message = self.socket.next() => message,
-                () = self.outbox.ended.notified() => return Err(Ending::new(1006, "the client stopped reading")),
+                () = self.outbox.ended.notified() => return Err(Ending::stopped_reading()),
             };
+            if matches!(message, Some(Ok(_))) {
+                self.outbox.heard(crate::clock::monotonic());
+            }
             match message {
                 None => return Err(Ending::new(1006, "connection lost")),
                 Some(Ok(Message::Close(_))) => return Err(Ending::new(1000, "closed by the client")),
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(message),
+                Some(Ok(Message::Pong(_))) => self.outbox.answers(),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(ending(&error)),
             }

@@ -13,12 +13,15 @@ use tokio::time::timeout;
 use super::outbox::{After, Outbox};
 
 const BATCH_BYTES: usize = 64 << 10;
+/// While the socket does not keep up, less is taken at once: what is taken cannot be overtaken.
+const SLOW_BATCH_BYTES: usize = 4 << 10;
 
 /// Writes until the outbox is closed, the client is gone, or it has read nothing for too long.
 pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
     let mut batch = Vec::with_capacity(64);
+    let mut batch_bytes = BATCH_BYTES;
     loop {
-        let after = outbox.take(&mut batch, BATCH_BYTES).await;
+        let after = outbox.take(&mut batch, batch_bytes).await;
         if after == After::Abort {
             tracing::warn!("a client does not take its answers: cut off");
             break;
@@ -27,8 +30,9 @@ pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
             After::Close => Duration::from_millis(500),
             _ => Duration::from_millis(limits::CLIENT_STALL_MS),
         };
-        match write_batch(&mut socket, &mut batch, patience).await {
-            Ok(()) if after == After::Continue => {}
+        match write_batch(&mut socket, &mut batch, patience, &outbox).await {
+            Ok(true) if after == After::Continue => batch_bytes = SLOW_BATCH_BYTES,
+            Ok(false) if after == After::Continue => batch_bytes = (batch_bytes * 2).min(BATCH_BYTES),
             _ => break,
         }
     }
@@ -48,19 +52,23 @@ fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> std::io::Result<usize
     socket.try_write_vectored(&slices[..frames.len().min(64)])
 }
 
-/// `patience` bounds each wait for the socket to take anything at all.
+/// `patience` bounds each wait for the socket to take anything at all. Returns whether it had to wait.
 async fn write_batch(
     socket: &mut OwnedWriteHalf,
     batch: &mut Vec<Bytes>,
     patience: Duration,
-) -> std::io::Result<()> {
-    let mut first = 0;
+    outbox: &Outbox,
+) -> std::io::Result<bool> {
+    let (mut first, mut waited) = (0, false);
     while first < batch.len() {
         let mut written = match try_write(socket, &batch[first..]) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(written) => written,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                waited = true;
+                outbox.blocked(Some(crate::clock::monotonic()));
                 timeout(patience, socket.writable()).await??;
+                outbox.blocked(None);
                 continue;
             }
             Err(error) => return Err(error),
@@ -74,5 +82,5 @@ async fn write_batch(
         }
     }
     batch.clear();
-    Ok(())
+    Ok(waited)
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use roverline_protocol::native::TopicInfo;
+use roverline_protocol::{Priority, limits};
 use roverline_schema::Plan;
 use serde::Deserialize;
 use serde_json::json;
@@ -16,9 +16,9 @@ use tungstenite::protocol::Message;
 pub use telemetry::Telemetry;
 
 use super::frame;
-use crate::clock::unix_ns;
+use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Encoding, Wish};
-use crate::session::{Context, Ending, Inbound};
+use crate::session::{Care, Context, Ending, Inbound};
 use crate::source::RawSample;
 
 /// What a plain client may say.
@@ -56,6 +56,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     let (mut ticks, mut bad) = (0u32, 0u32);
+    let mut care = Care::default();
     let mut stop = endpoint.stopping();
     loop {
         tokio::select! {
@@ -78,9 +79,21 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                 if ticks == limits::PLAIN_RATE_HZ {
                     endpoint.ingress.listener_arrived();
                 }
-                let frame = endpoint.telemetry.frame(&endpoint.hub);
-                context.info.outbox().latest(u32::MAX, roverline_protocol::Priority::Emergency, frame);
-                tell_drops(context);
+                let (outbox, now) = (context.info.outbox(), monotonic());
+                match care.look(context, now) {
+                    Err(ending) => return ending,
+                    Ok(None) => {}
+                    Ok(Some(service)) => outbox.control(service.plain()),
+                }
+                if ticks.is_multiple_of(outbox.level().one_summary_in()) {
+                    let frame = endpoint.telemetry.frame(&endpoint.hub);
+                    outbox.latest(u32::MAX, Priority::Emergency, frame, now);
+                } else {
+                    outbox.count_shed();
+                }
+                if !outbox.is_paused() {
+                    tell_drops(context);
+                }
             }
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }

@@ -87,6 +87,8 @@ fn roverline() -> Running {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let endpoint = Endpoint::new(Parts {
+            session_budget: None,
+            endpoint_budget: None,
             tier: Tier::Primary,
             port,
             max_clients: 50,

@@ -1,0 +1,97 @@
+//! Who gets in: clients up to a number, standbys beside them, and those who have lost their endpoint.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::time::Duration;
+
+use roverline_protocol::documents::{EventKind, SessionDocument};
+use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
+use roverline_protocol::{Scope, ScopeSet, Tier};
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http::{self, exchange};
+use roverline_tests::native::{Native, Said};
+use roverline_tests::plain::Plain;
+use roverline_tests::raw;
+use roverline_tests::wait::eventually;
+
+fn subscribe(scopes: Option<ScopeSet>) -> ClientMessage {
+    ClientMessage::Subscribe { id: Some(1), topics: vec!["**".to_owned()], max_rate_hz: None, scopes }
+}
+
+/// Whether a subscription is granted; the sentence if not.
+async fn asks(client: &mut Native, scopes: Option<ScopeSet>) -> Result<(), String> {
+    client.say(&subscribe(scopes)).await;
+    loop {
+        match client.next().await {
+            Said::Text(message) => match *message {
+                ServerMessage::Subscribed { .. } => return Ok(()),
+                ServerMessage::Status { level: Level::Error, code, message } => {
+                    assert_eq!(code, "full");
+                    return Err(message);
+                }
+                _ => {}
+            },
+            Said::Closed(code) => panic!("closed with {code}"),
+            _ => {}
+        }
+    }
+}
+
+fn standbys(port: u16) -> usize {
+    http::status(port).sessions.iter().filter(|session: &&SessionDocument| session.standby).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_51st_is_refused_and_200_standbys_take_no_place() {
+    let gateway = Gateway::serve(&["--source", "sim"]);
+    let port = gateway.first_port();
+    let mut waiting = Vec::new();
+    for _ in 0..200 {
+        waiting.push(Native::standby(port).await);
+    }
+    assert_eq!(http::health(port).endpoint.clients, 0);
+    assert_eq!(standbys(port), 200);
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        clients.push(Plain::connect(port).await);
+    }
+    let refused = exchange(port, raw::handshake("/").as_bytes());
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")), "{refused:?}");
+    assert!(refused.body.contains("50 clients are connected"), "{refused:?}");
+
+    // A standby listens to what is urgent for free; more is for clients, and there is no room.
+    let mut standby = waiting.pop().unwrap();
+    asks(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
+    let why = asks(&mut standby, None).await.unwrap_err();
+    assert!(why.contains("50 is all"), "{why}");
+    // Unless it has lost its endpoint.
+    standby.say(&ClientMessage::Resume { cursors: Vec::new(), age_ms: 100 }).await;
+    asks(&mut standby, None).await.unwrap();
+    assert_eq!((http::health(port).endpoint.clients, standbys(port)), (51, 199));
+    // It gives the place back when it goes on listening to what is urgent only.
+    asks(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
+    eventually("the place to be free", Duration::from_secs(5), || standbys(port) == 200);
+    standby.say(&ClientMessage::Unsubscribe { topics: vec!["**".to_owned()] }).await;
+
+    drop(clients);
+    eventually("room", Duration::from_secs(10), || http::health(port).endpoint.clients == 0);
+    asks(&mut standby, None).await.unwrap();
+    let status = http::status(port);
+    assert_eq!((status.counters.refused_full, status.health.endpoint.clients), (2, 1));
+    let full = status.events.iter().filter(|event| event.kind == EventKind::Full).count();
+    assert_eq!(full, 1, "refusals in quick succession are one event");
+}
+
+#[test]
+fn who_is_refused_is_told_where_there_is_room() {
+    let gateway = Gateway::up(&["--source", "sim", "--max-clients", "1"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let port = gateway.port(Tier::Primary);
+    let _client = runtime.block_on(Plain::connect(port));
+    eventually("alternatives", Duration::from_secs(15), || {
+        let refused = exchange(port, raw::handshake("/").as_bytes());
+        assert_eq!(refused.status, 503, "{refused:?}");
+        let problem: serde_json::Value = serde_json::from_str(&refused.body).unwrap();
+        problem["alternatives"].as_array().unwrap().len() == 3
+    });
+}
