@@ -125,6 +125,9 @@ pub const CHILD_START_MS: u64 = 10_000;
 pub const CHILD_WARM_MS: u64 = 1_500;
 /// How long an endpoint process may take to stop accepting when it is told to drain.
 pub const CHILD_QUIET_MS: u64 = 500;
+/// How long a replacement must have served before the next endpoint's turn comes: a version that
+/// falls over at its first clients is to cost one endpoint.
+pub const CHILD_SETTLE_MS: u64 = 1_000;
 /// Bytes of an endpoint process's last words to its supervisor.
 pub const CHILD_LAST_WORDS_BYTES: usize = 512;
 /// How long the replacement of one endpoint process may take in all.

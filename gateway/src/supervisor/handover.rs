@@ -83,13 +83,21 @@ impl Keeper {
         tracing::info!(tier = %self.launch.tier, pid = new.pid, pause_ms = pause, "the replacement accepts");
         self.tell("accepts", new, &format!("process {} accepts; nobody did for {pause:.0} ms", new.pid));
         self.in_use(new);
+        let settled = Instant::now() + Duration::from_millis(limits::CHILD_SETTLE_MS);
         self.leaving.spawn(async move {
-            tokio::select! {
-                _ = stopping.wait_for(|stopping| *stopping) => {}
-                how = old.leave(WINDOW) => return how,
+            let leave = async {
+                let how = old.leave(WINDOW).await;
+                tokio::time::sleep_until(settled).await;
+                how
+            };
+            let how = tokio::select! {
+                how = leave => Some(how),
+                _ = stopping.wait_for(|stopping| *stopping) => None,
+            };
+            if how.is_none() {
+                old.stop().await;
             }
-            old.stop().await;
-            "the supervisor stops".to_owned()
+            how.unwrap_or_else(|| "the supervisor stops".to_owned())
         });
     }
 
