@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -229,10 +229,10 @@ fn copied(scratch: &Scratch) -> (Gateway, PathBuf) {
 }
 
 /// As an installation does: another file at the same path.
-fn install(path: &PathBuf, script: &str) {
+fn install(path: &Path, script: &str, mode: u32) {
     let new = path.with_extension("new");
     std::fs::write(&new, script).unwrap();
-    std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&new, PermissionsExt::from_mode(mode)).unwrap();
     std::fs::rename(new, path).unwrap();
 }
 
@@ -242,10 +242,18 @@ fn a_replacement_that_does_not_start_leaves_the_old_one_serving() {
     let (gateway, path) = copied(&scratch);
     let before = pids(&gateway);
     let state = gateway.state().to_str().unwrap();
-    for (script, word) in
-        [("#!/bin/sh\nexit 3\n", "exit status: 3"), ("\u{7f}not a program", "could not be started")]
-    {
-        install(&path, script);
+    let broken = [
+        (
+            "#!/bin/sh
+exit 3
+",
+            0o755,
+            "exit status: 3",
+        ),
+        ("", 0o644, "could not be started"),
+    ];
+    for (script, mode, word) in broken {
+        install(&path, script, mode);
         let (code, stdout, stderr) = gateway::run(&["restart", "--rolling", "--state", state], PATIENCE);
         assert_eq!(code, 1, "{stdout}{stderr}");
         for word in ["emergency", word, "goes on", "0 replaced"] {
@@ -314,7 +322,7 @@ fn the_socket_is_its_owners_and_supervisors_share_a_directory() {
 }
 
 /// The old process is killed after this step of its replacement.
-async fn killed_after(step: &'static str) -> (i32, Arc<Mutex<Log>>) {
+async fn killed_after(step: &'static str) -> Vec<u16> {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
     let log = stubborn(gateway.first_port(), 10).await;
     let code = blocking({
@@ -332,26 +340,22 @@ async fn killed_after(step: &'static str) -> (i32, Arc<Mutex<Log>>) {
         }
     })
     .await;
+    assert_eq!(code, 0);
     connected(&log, 20).await;
-    (code, log)
+    let log = log.lock().unwrap();
+    assert!(log.failures.is_empty(), "{log:?}");
+    log.closed.clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_it_drains_nobody_is_refused() {
-    let (code, log) = killed_after("accepts").await;
-    let log = log.lock().unwrap();
-    assert_eq!(code, 0);
-    assert!(log.failures.is_empty(), "{log:?}");
-    assert!(log.closed.contains(&1006), "it was killed too late to matter: {log:?}");
+    let closed = killed_after("accepts").await;
+    assert!(closed.contains(&1006), "it was killed too late to matter: {closed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_its_replacement_warms_up_nobody_is_refused() {
-    let (code, log) = killed_after("started").await;
-    let log = log.lock().unwrap();
-    assert_eq!(code, 0);
-    assert!(log.failures.is_empty(), "{log:?}");
-    assert_eq!(log.closed, [1006; 10]);
+    assert_eq!(killed_after("started").await, [1006; 10]);
 }
 
 #[test]

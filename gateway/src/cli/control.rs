@@ -22,7 +22,11 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     }
     let request = Request::Restart { rolling: true, tier: args.tier };
     let (done, message, _) = ask(&args.target, request, show)?;
-    if done { Ok(say(&format!("{message}\n"))) } else { Err(failed(message)) }
+    if !done {
+        return Err(failed(message));
+    }
+    say(&format!("{message}\n"));
+    Ok(())
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
@@ -93,7 +97,7 @@ fn find(target: &Target) -> Result<UnixStream, Failure> {
     if flags.state.is_some() {
         settings.gateway.state_dir = flags.state;
     }
-    let named = settings.gateway.state_dir.clone();
+    let named = settings.gateway.state_dir;
     let shown = named.clone().unwrap_or_else(xdg_state_home);
     let sockets = sockets(named.as_deref(), &shown);
     choose(sockets, target.base_port.filter(|port| *port != 0), &shown).map_err(failed)

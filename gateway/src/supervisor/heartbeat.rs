@@ -44,7 +44,7 @@ impl Word {
     fn parse(line: &str) -> Option<Word> {
         match line.split_once(' ') {
             None => (line == "accept").then_some(Word::Accept),
-            Some((word, millis)) if word == "drain" => {
+            Some(("drain", millis)) => {
                 millis.parse().ok().map(|millis| Word::Drain(Duration::from_millis(millis)))
             }
             Some(_) => None,
