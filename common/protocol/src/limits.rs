@@ -141,7 +141,7 @@ pub const CONTROL_PATIENCE_MS: u64 = 2_000;
 /// Longest path of a Unix socket on Linux (`sun_path` and its final zero, unix(7)).
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// Control sockets that are looked at to find the one that is meant.
-pub const CONTROL_SOCKETS: usize = 256;
+pub const CONTROL_SOCKET_FILES: usize = 256;
 /// A clean stop ends within this time; what has not ended is killed.
 pub const STOP_MS: u64 = 1_500;
 /// First and last delay of a restart.

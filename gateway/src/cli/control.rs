@@ -107,7 +107,7 @@ fn find(target: &Target) -> Result<UnixStream, Failure> {
 fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
     let entries = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.take(limits::CONTROL_SOCKETS * 4).map(|entry| entry.path()).collect::<Vec<_>>()
+        entries.take(limits::CONTROL_SOCKET_FILES * 4).map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let dirs = match named {
         Some(dir) => vec![dir.to_owned()],
@@ -117,7 +117,7 @@ fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
         let port = socket_port(path.file_name()?.to_str()?)?;
         Some((port, path))
     });
-    let mut found: Vec<_> = found.take(limits::CONTROL_SOCKETS).collect();
+    let mut found: Vec<_> = found.take(limits::CONTROL_SOCKET_FILES).collect();
     found.sort();
     found
 }
