@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
 use roverline_protocol::native::{ClientMessage, ServerMessage};
@@ -67,6 +67,7 @@ fn pids(gateway: &Gateway) -> Vec<u32> {
 struct Log {
     connected: usize,
     closed: Vec<u16>,
+    closed_at: Vec<Instant>,
     failures: Vec<String>,
 }
 
@@ -89,7 +90,9 @@ async fn stubborn(port: u16, count: usize) -> Arc<Mutex<Log>> {
                                 break code;
                             }
                         };
-                        log.lock().unwrap().closed.push(code);
+                        let mut log = log.lock().unwrap();
+                        log.closed.push(code);
+                        log.closed_at.push(Instant::now());
                     }
                 }
             }
@@ -130,6 +133,8 @@ async fn plain_clients_are_never_refused() {
     connected(&log, 20).await;
     let log = log.lock().unwrap();
     assert_eq!(log.closed, [4200; 10], "each is moved once");
+    let spread = log.closed_at[9] - log.closed_at[0];
+    assert!(spread > Duration::from_millis(300), "all at once: {spread:?}");
     assert!(log.failures.is_empty(), "{log:?}");
 }
 
@@ -358,34 +363,45 @@ async fn killed_while_its_replacement_warms_up_nobody_is_refused() {
     assert_eq!(killed_after("started").await, [1006; 10]);
 }
 
+/// Sends a request and reads the answer: its head, and as much of a body as it announces.
+fn ask(stream: &mut TcpStream, request: &str) -> Answer {
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let length = Answer::parse(&head).header("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    Answer::parse(&[head, body].concat())
+}
+
 #[test]
-fn an_old_connection_is_told_to_come_anew() {
+fn who_has_just_come_is_served_and_old_connections_are_sent_on() {
     let gateway = Gateway::up(&["--source", "sim"]);
-    let port = gateway.first_port();
-    let mut kept = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    kept.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut ask = |request: &str| {
-        kept.write_all(request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        loop {
-            let mut buffer = [0; 4096];
-            let n = kept.read(&mut buffer).unwrap();
-            bytes.extend_from_slice(&buffer[..n]);
-            let answer = Answer::parse(&bytes);
-            let length = answer.header("content-length").and_then(|length| length.parse().ok());
-            if n == 0 || length.is_some_and(|length: usize| answer.body.len() >= length) {
-                return answer;
-            }
-        }
+    let connect = || {
+        let stream = TcpStream::connect(("127.0.0.1", gateway.first_port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
     };
     let health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
-    assert!(!ask(health).body.contains("draining"));
+    let (mut kept, mut other, mut fresh) = (connect(), connect(), connect());
+    for stream in [&mut kept, &mut other] {
+        assert!(!ask(stream, health).body.contains("draining"));
+    }
     let mut restart = Restart::of(&gateway, &["--tier", "primary"]);
     restart.until("accepts");
-    let refused = ask(&raw::handshake("/"));
+    let refused = ask(&mut kept, &raw::handshake("/"));
     assert_eq!(refused.status, 503, "{refused:?}");
     assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
     assert!(refused.body.contains("alternatives") && refused.body.contains("secondary"), "{refused:?}");
+    let draining = ask(&mut other, health);
+    assert!(draining.body.contains("\"draining\":true"), "{draining:?}");
+    assert_eq!(draining.header("connection"), Some("close"));
+    // It was accepted before the drain, and asks for the first time.
+    assert_eq!(ask(&mut fresh, &raw::handshake("/")).status, 101);
+    assert_eq!(raw::Raw(fresh).close_code(), 4200);
     assert_eq!(restart.end(), 0);
 }
 

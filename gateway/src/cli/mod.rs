@@ -6,6 +6,7 @@ mod control;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
@@ -68,8 +69,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Which endpoint: primary, secondary, tertiary or emergency
-    #[arg(long, default_value = "primary")]
+    /// Which endpoint
+    #[arg(long, default_value = "primary", value_parser = tiers())]
     tier: Tier,
     /// Port to listen on, instead of the tier's
     #[arg(long)]
@@ -106,8 +107,8 @@ struct RestartArgs {
     /// One endpoint after another, with nothing lost; the only way offered, to be said in full
     #[arg(long)]
     rolling: bool,
-    /// Only this endpoint: primary, secondary, tertiary or emergency
-    #[arg(long)]
+    /// Only this endpoint
+    #[arg(long, value_parser = tiers())]
     tier: Option<Tier>,
     #[command(flatten)]
     target: Target,
@@ -129,6 +130,11 @@ struct SimArgs {
     dds: bool,
     #[command(flatten)]
     flags: Flags,
+}
+
+/// Tiers by name, so that help and completions list them.
+fn tiers() -> impl TypedValueParser<Value = Tier> {
+    PossibleValuesParser::new(Tier::ALL.map(Tier::name)).try_map(|name| name.parse::<Tier>())
 }
 
 fn parse_peer(text: &str) -> Result<(Tier, String), String> {
