@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -225,10 +225,16 @@ async fn a_native_client_that_stays_is_closed_at_the_end_of_the_window() {
     assert_eq!(restarting.await.unwrap(), 0);
 }
 
+/// Copies a program in a process of its own: a file that this one has written may still be open in a
+/// child that another thread is about to start, and could not be run ("text file busy").
+fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success());
+}
+
 /// A gateway whose program is a copy that can be replaced, and the copy.
 fn copied(scratch: &Scratch) -> (Gateway, PathBuf) {
     let copy = scratch.path().join("roverline-gateway");
-    std::fs::copy(roverline_tests::binary::bin("roverline-gateway"), &copy).unwrap();
+    copy_program(&roverline_tests::binary::bin("roverline-gateway"), &copy);
     let up = ["up", "--base-port", "0", "--source", "sim"];
     (Gateway::start(gateway::command_of(&copy, &up), &[]), copy)
 }
@@ -236,7 +242,9 @@ fn copied(scratch: &Scratch) -> (Gateway, PathBuf) {
 /// As an installation does: another file at the same path.
 fn install(path: &Path, script: &str, mode: u32) {
     let new = path.with_extension("new");
-    std::fs::write(&new, script).unwrap();
+    let source = path.with_extension("source");
+    std::fs::write(&source, script).unwrap();
+    copy_program(&source, &new);
     std::fs::set_permissions(&new, PermissionsExt::from_mode(mode)).unwrap();
     std::fs::rename(new, path).unwrap();
 }
@@ -281,7 +289,7 @@ fn after_an_upgrade_the_new_program_runs() {
     let old = std::fs::read_link(format!("/proc/{}/exe", gateway.endpoint_pid(Tier::Tertiary))).unwrap();
     assert_eq!(old, path);
     let new = path.with_extension("new");
-    std::fs::copy(&path, &new).unwrap();
+    copy_program(&path, &new);
     std::fs::rename(new, &path).unwrap();
     assert_eq!(Restart::of(&gateway, &["--tier", "tertiary"]).end(), 0);
     let exe = |tier| std::fs::read_link(format!("/proc/{}/exe", gateway.endpoint_pid(tier))).unwrap();
