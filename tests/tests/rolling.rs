@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -138,11 +139,12 @@ async fn plain_clients_are_never_refused() {
     assert!(log.failures.is_empty(), "{log:?}");
 }
 
-/// A native client that listens to `/odom`, and does what a drain asks of it by hand.
-async fn dance(port: u16, until: Arc<Mutex<bool>>) -> (BTreeSet<u64>, usize) {
+/// A native client that listens to `/odom`, and does what a drain asks of it by hand. What it has
+/// seen, and between which samples it went over.
+async fn dance(port: u16, until: Arc<Mutex<bool>>) -> (BTreeSet<u64>, Vec<RangeInclusive<u64>>) {
     let mut seen = BTreeSet::new();
     let mut current = Native::subscribed(port, &["/odom"]).await;
-    let mut moves = 0;
+    let mut moves = Vec::new();
     while !*until.lock().unwrap() {
         match current.next().await {
             Said::Sample(_, header, _) => drop(seen.insert(header.id.seq)),
@@ -151,8 +153,9 @@ async fn dance(port: u16, until: Arc<Mutex<bool>>) -> (BTreeSet<u64>, usize) {
                     assert!((1_000..=2_000).contains(&deadline_ms), "{deadline_ms}");
                     assert!(to.iter().all(|other| other.address.is_some() && other.tier != Tier::Primary));
                     assert_eq!(to.len(), 3);
+                    let newest = *seen.last().unwrap();
                     current = go_over(current, port, &mut seen).await;
-                    moves += 1;
+                    moves.push(newest..=*seen.last().unwrap());
                 }
             }
             Said::Heartbeat(_) => {}
@@ -186,8 +189,9 @@ async fn go_over(mut old: Native, port: u16, seen: &mut BTreeSet<u64>) -> Native
     new
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_native_client_loses_nothing() {
+/// What a native client loses while all four are replaced; `None` if it says nothing, because the
+/// machine stalls so much that the rover skips samples at other times as well.
+async fn lost_by_dancing() -> Option<Vec<u64>> {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
     let over = Arc::<Mutex<bool>>::default();
     let dancing = tokio::spawn(dance(gateway.first_port(), over.clone()));
@@ -199,10 +203,21 @@ async fn a_native_client_loses_nothing() {
     *over.lock().unwrap() = true;
     assert_eq!(code, 0);
     let (seen, moves) = dancing.await.unwrap();
+    assert_eq!(moves.len(), 1);
     let (first, last) = (*seen.first().unwrap(), *seen.last().unwrap());
-    println!("/odom {first} to {last}, {} seen, {moves} moves", seen.len());
-    assert_eq!(moves, 1);
-    assert_eq!(seen.len() as u64, last - first + 1, "samples were lost");
+    let lost: Vec<u64> = (first..=last).filter(|seq| !seen.contains(seq)).collect();
+    println!("/odom {first} to {last}, went over within {moves:?}, lost {lost:?}");
+    lost.iter().all(|seq| moves[0].contains(seq)).then_some(lost)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_native_client_loses_nothing() {
+    for _ in 0..3 {
+        if let Some(lost) = lost_by_dancing().await {
+            return assert!(lost.is_empty(), "{lost:?}");
+        }
+    }
+    panic!("this machine stalls too much to tell");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
