@@ -158,6 +158,27 @@ pub const CHILD_HEARTBEAT_MS: u64 = 100;
 pub const CHILD_HUNG_MS: u64 = 1_500;
 /// The same while the process starts.
 pub const CHILD_START_MS: u64 = 10_000;
+/// How long a replacement warms up at least before it takes over: discovery, and filling its ring.
+pub const CHILD_WARM_MS: u64 = 1_500;
+/// How long an endpoint process may take to stop accepting when it is told to drain.
+pub const CHILD_QUIET_MS: u64 = 500;
+/// How long a replacement must have served before the next endpoint's turn comes: a version that
+/// falls over at its first clients is to cost one endpoint.
+pub const CHILD_SETTLE_MS: u64 = 1_000;
+/// Bytes of an endpoint process's last words to its supervisor.
+pub const CHILD_LAST_WORDS_BYTES: usize = 512;
+/// How long the replacement of one endpoint process may take in all.
+pub const REPLACE_MS: u64 = 30_000;
+/// Clients of the supervisor's control socket at a time.
+pub const CONTROL_CLIENTS: usize = 4;
+/// Longest request to the control socket, and longest line of its answers.
+pub const CONTROL_LINE_BYTES: usize = 4 << 10;
+/// How long a client of the control socket may take to say what it wants, or to read an answer.
+pub const CONTROL_PATIENCE_MS: u64 = 2_000;
+/// Longest path of a Unix socket on Linux (`sun_path` and its final zero, unix(7)).
+pub const SOCKET_PATH_BYTES: usize = 107;
+/// Control sockets that are looked at to find the one that is meant.
+pub const CONTROL_SOCKET_FILES: usize = 256;
 /// A clean stop ends within this time; what has not ended is killed.
 pub const STOP_MS: u64 = 1_500;
 /// First and last delay of a restart.

@@ -13,6 +13,9 @@ use crate::{Delivery, Guid, Priority, SampleId, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
 pub const SUBPROTOCOL: &str = "roverline.v1";
+/// The close code (RFC 6455, section 7.4.2: private use) of a session whose endpoint process is being
+/// replaced: connect to the same address again.
+pub const CLOSE_RESTARTS: u16 = 4200;
 
 /// What a client says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use roverline_protocol::Tier;
 use rustix::process::Signal;
 
 use super::{FAILED, Failure, ServeArgs, SimArgs, USAGE};
-use crate::config::{Flags, Settings};
+use crate::config::{self, Flags, Settings};
 use crate::endpoint::{self, EndpointOptions};
 use crate::source::dds::DdsSink;
 use crate::source::sim::SimSource;
@@ -16,12 +16,12 @@ use crate::supervisor::{self, heartbeat};
 
 // By value, to fit `map_err`.
 #[expect(clippy::needless_pass_by_value)]
-fn usage(why: impl ToString) -> Failure {
+pub(super) fn usage(why: impl ToString) -> Failure {
     Failure { code: USAGE, why: why.to_string() }
 }
 
 #[expect(clippy::needless_pass_by_value)]
-fn failed(why: impl ToString) -> Failure {
+pub(super) fn failed(why: impl ToString) -> Failure {
     Failure { code: FAILED, why: why.to_string() }
 }
 
@@ -62,13 +62,14 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let handed_over = std::env::var(heartbeat::SETTINGS).ok().filter(|_| args.supervised.is_some());
     let settings = match handed_over {
-        Some(json) => serde_json::from_str(&json).map_err(usage)?,
+        Some(json) => config::from_supervisor(&json).map_err(usage)?,
         None => standalone(args)?,
     };
     let listener = listener(args.tier, &settings)?;
     let _log = crate::log::start(&settings, args.tier.name());
+    let supervised = args.supervised.is_some();
     let options =
-        EndpointOptions { tier: args.tier, settings, listener, supervised: args.supervised.is_some() };
+        EndpointOptions { tier: args.tier, settings, listener, supervised, hold: supervised && args.hold };
     let runtime = runtime()?;
     let result = runtime.block_on(endpoint::run(options)).map_err(failed);
     runtime.shutdown_background();

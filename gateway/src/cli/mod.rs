@@ -1,9 +1,12 @@
 //! The command line.
 
 mod commands;
+mod control;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
@@ -22,6 +25,7 @@ Examples:
   roverline-gateway serve --source bag --file run.mcap
                                                 play a recording on port 8080
   roverline-gateway sim --dds                   publish the built-in rover into ROS 2
+  roverline-gateway restart --rolling           go over to a new version, losing nothing
   websocat ws://127.0.0.1:8080                  listen with any WebSocket client
   curl http://127.0.0.1:8080/health             ask how the endpoint is
 
@@ -41,6 +45,17 @@ enum Command {
     Up(Flags),
     /// Run one endpoint in this process
     Serve(ServeArgs),
+    /// Replace the processes of a running gateway, as after an upgrade
+    ///
+    /// Tells the gateway that `up` started to replace its endpoints' processes with the program that is
+    /// now installed, the emergency endpoint first and the primary one last. Each replacement warms up
+    /// while its predecessor serves, then takes over the same port: no client is refused, and native
+    /// clients lose no sample. If a replacement does not come up, its predecessor goes on, and so do the
+    /// endpoints whose turn it would have been. Settings stay as they were when the gateway was
+    /// started, and so does the supervising process itself: to change these, stop it and start it again.
+    Restart(RestartArgs),
+    /// Show the processes of a running gateway
+    Status(StatusArgs),
     /// Publish the built-in rover into ROS 2
     Sim(SimArgs),
     /// Print the configuration in force as TOML
@@ -54,8 +69,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Which endpoint: primary, secondary, tertiary or emergency
-    #[arg(long, default_value = "primary")]
+    /// Which endpoint
+    #[arg(long, default_value = "primary", value_parser = tiers())]
     tier: Tier,
     /// Port to listen on, instead of the tier's
     #[arg(long)]
@@ -68,6 +83,44 @@ struct ServeArgs {
     /// Internal: the supervisor's process id
     #[arg(long, hide = true)]
     supervised: Option<u32>,
+    /// Internal: another process accepts from the socket, wait for the word
+    #[arg(long, hide = true)]
+    hold: bool,
+}
+
+/// Which of the running gateways is meant.
+#[derive(Debug, Args)]
+struct Target {
+    /// Port of its primary endpoint; needed when several run
+    #[arg(long, value_name = "PORT", env = "ROVERLINE_BASE_PORT")]
+    base_port: Option<u16>,
+    /// Its directory for state [default: all in the XDG state directory]
+    #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
+    state: Option<PathBuf>,
+    /// Its configuration file, for the directory that it names
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct RestartArgs {
+    /// One endpoint after another, with nothing lost; the only way offered, to be said in full
+    #[arg(long)]
+    rolling: bool,
+    /// Only this endpoint
+    #[arg(long, value_parser = tiers())]
+    tier: Option<Tier>,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +130,11 @@ struct SimArgs {
     dds: bool,
     #[command(flatten)]
     flags: Flags,
+}
+
+/// Tiers by name, so that help and completions list them.
+fn tiers() -> impl TypedValueParser<Value = Tier> {
+    PossibleValuesParser::new(Tier::ALL.map(Tier::name)).try_map(|name| name.parse::<Tier>())
 }
 
 fn parse_peer(text: &str) -> Result<(Tier, String), String> {
@@ -103,6 +161,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Up(flags) => commands::up(&flags),
         Command::Serve(args) => commands::serve(&args),
+        Command::Restart(args) => control::restart(&args),
+        Command::Status(args) => control::status(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {

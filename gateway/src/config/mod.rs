@@ -3,6 +3,7 @@
 
 mod file;
 mod flags;
+mod handover;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use file::{ConfigError, load};
 pub use flags::{Flags, peer_list};
+pub use handover::from_supervisor;
 
 /// Where samples come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

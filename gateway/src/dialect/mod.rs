@@ -7,6 +7,9 @@ pub mod plain;
 
 use roverline_protocol::native::SUBPROTOCOL;
 
+/// Why a session ends whose endpoint process is being replaced.
+const RESTARTS: &str = "this endpoint restarts; connect again";
+
 /// Which dialect a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
-use roverline_protocol::native::{Binary, ClientMessage, Level, ServerMessage, TopicInfo};
+use roverline_protocol::native::{Binary, CLOSE_RESTARTS, ClientMessage, Level, ServerMessage, TopicInfo};
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
-use super::frame;
+use super::{RESTARTS, frame};
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Encoding, Wish};
 use crate::session::{Care, Context, Ending, Inbound, Service};
@@ -32,6 +32,8 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let mut bad = 0u32;
     let mut events = context.endpoint.events.subscribe();
     let mut drain = context.endpoint.draining();
+    // It is asked first, and closed when it is still there at the end.
+    let mut leave = std::pin::pin!(context.endpoint.time_to_leave(1.0));
     let mut stop = context.endpoint.stopping();
     loop {
         tokio::select! {
@@ -68,12 +70,13 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                 Err(RecvError::Closed) => return Ending::new(1001, "the endpoint is stopping"),
             },
             Ok(()) = drain.changed() => {
-                let window = *drain.borrow_and_update();
-                if let Some(window) = window {
+                let drain = *drain.borrow_and_update();
+                if let Some(drain) = drain {
                     let to = context.endpoint.peers.with_room();
-                    say(context, &ServerMessage::Drain { deadline_ms: window.as_millis() as u64, to });
+                    say(context, &ServerMessage::Drain { deadline_ms: drain.left().as_millis() as u64, to });
                 }
             }
+            () = &mut leave => return Ending::new(CLOSE_RESTARTS, RESTARTS),
             Ok(()) = directory.changed() => {
                 let endpoints = directory.borrow_and_update().as_ref().clone();
                 say(context, &ServerMessage::Directory { endpoints });

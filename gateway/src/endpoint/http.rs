@@ -20,13 +20,20 @@ use crate::session::{self, Accepted};
 
 type Answer = Response<Full<Bytes>>;
 
-/// Answers one request of a connection from `peer`.
+/// Answers one request, the `first` or a later one, of a connection from `peer`.
 pub(super) async fn handle(
     endpoint: Arc<Endpoint>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    first: bool,
 ) -> Result<Answer, Infallible> {
+    let leaving = endpoint.is_draining();
     if handshake::asks_for_websocket(request.headers()) {
+        // Who has just been accepted is served, however briefly: it connected in good faith, and it
+        // will be asked to go over in its turn. On a connection of old, the way is to connect anew.
+        if leaving && !first {
+            return Ok(draining(&endpoint));
+        }
         return Ok(upgrade(&endpoint, request, peer));
     }
     let mut answer = route(&endpoint, request.method(), request.uri().path());
@@ -34,6 +41,9 @@ pub(super) async fn handle(
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if leaving {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(answer)
 }
 
@@ -163,17 +173,29 @@ fn switching(upgrade: &Upgrade) -> Answer {
 
 /// 503 with where to go instead.
 fn full(endpoint: &Endpoint) -> Answer {
+    elsewhere(endpoint, "Endpoint full", &endpoint.full_sentence(), "5")
+}
+
+/// The same for a while: a new connection reaches the process that takes over.
+fn draining(endpoint: &Endpoint) -> Answer {
+    let detail = "this process ends; connect again, and its successor answers";
+    let mut answer = elsewhere(endpoint, "Endpoint restarts", detail, "1");
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn elsewhere(endpoint: &Endpoint, title: &str, detail: &str, retry_after_s: &'static str) -> Answer {
     let alternatives = endpoint.peers.with_room();
     let mut answer = json(
         StatusCode::SERVICE_UNAVAILABLE,
         "application/problem+json",
         &serde_json::json!({
-            "title": "Endpoint full",
+            "title": title,
             "status": 503,
-            "detail": endpoint.full_sentence(),
+            "detail": detail,
             "alternatives": alternatives,
         }),
     );
-    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after_s));
     answer
 }

@@ -1,7 +1,7 @@
 //! The accept loop of a port: bounded, patient with nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,16 +14,33 @@ use tokio::sync::Semaphore;
 
 use super::{Endpoint, http};
 
-/// Accepts until the endpoint stops.
-pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) {
+/// Connections that were accepted and are not sessions yet.
+pub struct Pending(Arc<Semaphore>);
+
+impl Pending {
+    /// Waits until each of them is a session, or gone.
+    pub(super) async fn settled(&self) {
+        let _ = self.0.acquire_many(limits::PENDING_CONNECTIONS as u32).await;
+    }
+}
+
+/// Accepts until the endpoint stops or drains.
+pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pending {
     let pending = Arc::new(Semaphore::new(limits::PENDING_CONNECTIONS));
-    let mut stop = endpoint.stopping();
+    let (mut stop, mut drain) = (endpoint.stopping(), endpoint.draining());
     loop {
         // A permit first: when too many connections dawdle, new ones wait in the kernel's backlog.
-        let Ok(permit) = pending.clone().acquire_owned().await else { return };
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+        let accept = async {
+            let permit = pending.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, (stream, peer)) = tokio::select! {
+            biased;
+            _ = stop.changed() => break,
+            // What waits in the backlog is for the process that takes over.
+            _ = drain.changed() => break,
+            (permit, accepted) = accept => match accepted {
+                Ok(accepted) => (permit, accepted),
                 Err(error) => {
                     // Out of file descriptors, most likely: it passes when clients leave.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -31,7 +48,6 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) {
                     continue;
                 }
             },
-            _ = stop.changed() => return,
         };
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
@@ -41,6 +57,7 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) {
             drop(permit);
         });
     }
+    Pending(pending)
 }
 
 fn tune(stream: &TcpStream) {
@@ -56,7 +73,11 @@ fn tune(stream: &TcpStream) {
 
 async fn serve_connection(endpoint: Arc<Endpoint>, stream: TcpStream, peer: std::net::SocketAddr) {
     let service_endpoint = endpoint.clone();
-    let service = service_fn(move |request| http::handle(service_endpoint.clone(), request, peer));
+    let first = AtomicBool::new(true);
+    let service = service_fn(move |request| {
+        let first = first.swap(false, Ordering::Relaxed);
+        http::handle(service_endpoint.clone(), request, peer, first)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))

@@ -1,5 +1,6 @@
 //! One endpoint: a port, its sessions, its hub, and what it tells about itself.
 
+mod drain;
 mod events;
 mod handshake;
 mod health;
@@ -8,11 +9,11 @@ mod listener;
 mod peers;
 mod places;
 mod run;
+mod warm;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::documents::{CounterDocument, EndpointDocument, EventKind};
@@ -20,8 +21,9 @@ use roverline_protocol::native::SwitchReport;
 use roverline_protocol::{ScopeSet, Tier};
 use tokio::sync::watch;
 
+pub use drain::Drain;
 pub use events::{Events, Facts};
-pub use listener::accept_loop;
+pub use listener::{Pending, accept_loop};
 pub use peers::{Peer, Peers};
 pub use places::Place;
 pub use run::{EndpointOptions, run};
@@ -59,7 +61,7 @@ pub struct Endpoint {
     pub session_budget: Option<ByteRate>,
     /// What all of them may.
     pub shared_budget: Option<SharedBudget>,
-    drain: watch::Sender<Option<Duration>>,
+    drain: watch::Sender<Option<Drain>>,
     estop: Arc<EmergencyStop>,
     started_ns: i64,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
@@ -169,16 +171,6 @@ impl Endpoint {
     /// Turns true when the endpoint stops.
     pub fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
-    }
-
-    /// Turns into the time left when the endpoint drains.
-    pub fn draining(&self) -> watch::Receiver<Option<Duration>> {
-        self.drain.subscribe()
-    }
-
-    /// Asks every client to leave within `window`.
-    pub fn drain(&self, window: Duration) {
-        self.drain.send_replace(Some(window));
     }
 
     /// A client says what a switch of endpoints cost it.

@@ -180,7 +180,7 @@ async fn ask(peer: &Peer) -> Result<(HealthDocument, Duration), String> {
 }
 
 /// A bounded GET; the caller bounds the time.
-async fn get(address: &str, path: &str) -> Result<Bytes, String> {
+pub(super) async fn get(address: &str, path: &str) -> Result<Bytes, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
     let (mut sender, connection) =

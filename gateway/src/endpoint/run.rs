@@ -1,20 +1,23 @@
 //! One endpoint process from its listening socket to its last goodbye.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roverline_protocol::documents::EventKind;
 use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{Endpoint, Parts, Peers, accept_loop};
+use super::{Endpoint, Facts, Parts, Peers, Pending, accept_loop, warm};
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
 use crate::source::Sink;
 use crate::source::runner::{self, Outlet};
-use crate::supervisor::heartbeat;
+use crate::supervisor::heartbeat::{self, Word};
 
 /// What an endpoint process is started with.
 pub struct EndpointOptions {
@@ -26,46 +29,99 @@ pub struct EndpointOptions {
     pub listener: TcpListener,
     /// Whether a supervisor reads our heartbeats and holds our lifeline.
     pub supervised: bool,
+    /// Whether another process accepts from the socket still: get ready to take over, and accept when
+    /// told to.
+    pub hold: bool,
 }
 
-/// Serves until SIGTERM, SIGINT or, when supervised, the supervisor's end. An error is a sentence.
+/// Serves until SIGTERM, SIGINT or, when supervised, the order to drain or the supervisor's end. An
+/// error is a sentence.
 pub async fn run(options: EndpointOptions) -> Result<(), String> {
-    let EndpointOptions { tier, settings, listener, supervised } = options;
+    let EndpointOptions { tier, settings, listener, supervised, hold } = options;
     let text = |error: std::io::Error| error.to_string();
-    let port = listener.local_addr().map_err(text)?.port();
+    let address = listener.local_addr().map_err(text)?;
     listener.set_nonblocking(true).map_err(text)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(text)?;
 
-    let (endpoint, estop) = assemble(tier, port, &settings)?;
+    let (endpoint, estop) = assemble(tier, address.port(), &settings)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
     let source = runner::start(settings.clone(), supervised, &sink);
     let outlet: Arc<Outlet> = source.outlet.clone();
     let mut tasks = tokio::task::JoinSet::new();
     spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source);
-    let accepting = tokio::spawn(accept_loop(endpoint.clone(), listener));
+    let go = watch::Sender::new(!hold);
+    let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, go.subscribe()));
     if supervised {
-        heartbeat::announce();
-        tasks.spawn(heartbeat::beat());
+        tasks.spawn(live(endpoint.clone(), hold.then_some(address), go.subscribe()));
     } else {
-        crate::cli::say_ready(&[(tier, settings.address(tier), port)]);
+        crate::cli::say_ready(&[(tier, settings.address(tier), address.port())]);
     }
-    tracing::info!(%tier, port, scopes = %endpoint.scopes(), "serving");
 
     let ended = tokio::select! {
-        ended = wait_for_end(supervised) => ended.map_err(text),
+        ended = wait_for_end(supervised, &endpoint, &go) => ended.map_err(text),
         // These tasks run for ever. Without one of them the endpoint would be up and of no use:
         // better to end, and to be started anew.
         Some(task) = tasks.join_next() => Err(match task {
             Ok(()) => "one of the endpoint's own tasks ended".to_owned(),
             Err(error) => format!("one of the endpoint's own tasks failed: {error}"),
         }),
+        ended = leave(&endpoint, &mut accepting, supervised) => ended,
     };
     tracing::info!(%tier, ?ended, "stopping");
     endpoint.stop();
-    let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
-    tokio::join!(drain(&endpoint), source.end(Duration::from_millis(limits::STOP_MS / 4)));
+    if !accepting.is_finished() {
+        let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
+    }
+    tokio::join!(say_goodbye(&endpoint), source.end(Duration::from_millis(limits::STOP_MS / 4)));
     tasks.shutdown().await;
     ended
+}
+
+/// Accepts as soon as it may.
+async fn accept(
+    endpoint: Arc<Endpoint>,
+    listener: tokio::net::TcpListener,
+    mut go: watch::Receiver<bool>,
+) -> Pending {
+    let mut stop = endpoint.stopping();
+    tokio::select! {
+        _ = go.wait_for(|go| *go) => {}
+        _ = stop.changed() => {}
+    }
+    tracing::info!(tier = %endpoint.tier, port = endpoint.port, scopes = %endpoint.scopes(), "serving");
+    endpoint.events.note(EventKind::EndpointUp, "this process serves", Facts::default());
+    accept_loop(endpoint, listener).await
+}
+
+/// Tells the supervisor that this process serves, or would serve no worse than the one that accepts
+/// at `predecessor`, and then that it lives.
+async fn live(endpoint: Arc<Endpoint>, predecessor: Option<SocketAddr>, mut go: watch::Receiver<bool>) {
+    if let Some(predecessor) = predecessor {
+        tokio::select! {
+            ready = warm::up(&endpoint, predecessor) => if let Err(why) = ready {
+                heartbeat::last_words(&why);
+                return;
+            },
+            // The predecessor is gone: better a cold endpoint than none.
+            _ = go.wait_for(|go| *go) => {}
+        }
+    }
+    heartbeat::announce();
+    heartbeat::beat().await;
+}
+
+/// The way out in order: returns when the endpoint was told to drain and its clients are gone.
+async fn leave(
+    endpoint: &Endpoint,
+    accepting: &mut JoinHandle<Pending>,
+    supervised: bool,
+) -> Result<(), String> {
+    let pending = accepting.await.map_err(|error| format!("the accept loop failed: {error}"))?;
+    if supervised {
+        heartbeat::quiet();
+    }
+    endpoint.clients_gone(&pending, Duration::from_millis(limits::STOP_MS / 2)).await;
+    Ok(())
 }
 
 fn assemble(
@@ -134,21 +190,36 @@ fn spawn_tasks(
     }
 }
 
-async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
+async fn wait_for_end(
+    supervised: bool,
+    endpoint: &Endpoint,
+    go: &watch::Sender<bool>,
+) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = heartbeat::lifeline(), if supervised => {
+        () = obey(endpoint, go), if supervised => {
             tracing::warn!("the supervisor is gone");
         }
     }
     Ok(())
 }
 
+/// Does what the supervisor says; returns when it is gone.
+async fn obey(endpoint: &Endpoint, go: &watch::Sender<bool>) {
+    let mut words = heartbeat::lifeline();
+    while let Some(word) = words.recv().await {
+        match word {
+            Word::Accept => drop(go.send_replace(true)),
+            Word::Drain(window) => endpoint.drain(window.min(Duration::from_millis(limits::REPLACE_MS))),
+        }
+    }
+}
+
 /// Waits until the sessions have said goodbye, within the time a stop may take.
-async fn drain(endpoint: &Endpoint) {
+async fn say_goodbye(endpoint: &Endpoint) {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::STOP_MS / 2);
     while endpoint.clients() + endpoint.standbys() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;

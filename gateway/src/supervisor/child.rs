@@ -1,184 +1,175 @@
-//! One endpoint process: started with its socket, watched by its exit and its heartbeat, started
-//! again with backoff.
+//! Keeps one tier served: its process watched by its exit and its heartbeat, started again with
+//! backoff, replaced on demand.
 
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use command_fds::{CommandFdExt, FdMapping};
 use roverline_protocol::backoff::{Backoff, Jitter};
 use roverline_protocol::{Tier, limits};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::ChildEvent;
-use super::heartbeat::{EXIT_WITH_PARENT, READY, SETTINGS};
+use super::process::{Beat, Launch, Process};
+use super::roll::{Order, View};
 use crate::config::Settings;
 
 /// Keeps one endpoint process alive.
 pub(super) struct Keeper {
-    tier: Tier,
-    socket: TcpListener,
-    settings: String,
+    pub(super) launch: Launch,
     events: mpsc::Sender<ChildEvent>,
+    orders: mpsc::Receiver<Order>,
+    /// The order that is being carried out.
+    pub(super) order: Option<Order>,
+    /// Predecessors that drain; each says in the end how it went.
+    pub(super) leaving: JoinSet<String>,
+    view: watch::Sender<View>,
 }
 
 /// How a child's life ended.
 enum End {
-    Exited(String),
-    Hung,
     Stopping,
+    Ended { why: String, lived: Duration, served: bool },
+}
+
+impl End {
+    fn of(process: &Process, why: String) -> End {
+        End::Ended { why, lived: process.born.elapsed(), served: process.ready }
+    }
 }
 
 impl Keeper {
     pub(super) fn new(
-        tier: Tier,
-        socket: TcpListener,
+        (tier, socket): (Tier, TcpListener),
         settings: &Settings,
+        path: PathBuf,
         events: mpsc::Sender<ChildEvent>,
+        orders: mpsc::Receiver<Order>,
     ) -> Result<Keeper, String> {
         let settings = serde_json::to_string(settings).map_err(|error| error.to_string())?;
-        Ok(Keeper { tier, socket, settings, events })
+        let launch = Launch { tier, socket, settings, path, fall_back: false };
+        let view = watch::Sender::new(View::default());
+        Ok(Keeper { launch, events, orders, order: None, leaving: JoinSet::new(), view })
+    }
+
+    /// What can be told of it.
+    pub(super) fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
     }
 
     /// Until `stopping` turns true.
-    pub(super) async fn keep(self, mut stopping: watch::Receiver<bool>) {
+    pub(super) async fn keep(mut self, mut stopping: watch::Receiver<bool>) {
         let millis = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
         let (first, last) = millis(limits::RESTART_BACKOFF_MS);
         let mut backoff = Backoff::new(first, last);
-        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.tier as u64));
+        let tier = self.launch.tier;
+        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (tier as u64));
         while !*stopping.borrow() {
-            let born = Instant::now();
-            let why = match self.start() {
-                Ok(child) => match self.live(child, &mut stopping).await {
+            let (why, lived, served) = match self.launch.start(false) {
+                Ok(process) => match self.live(process, &mut stopping).await {
                     End::Stopping => break,
-                    End::Hung => "it hung and was killed".to_owned(),
-                    End::Exited(status) => status,
+                    End::Ended { why, lived, served } => (why, lived, served),
                 },
-                Err(error) => format!("it could not be started: {error}"),
+                Err(error) => (format!("it could not be started: {error}"), Duration::ZERO, false),
             };
-            if born.elapsed() > Duration::from_millis(limits::RESTART_HEALTHY_MS) {
+            self.failed(&why);
+            // What is at our path may be a version that does not serve: the other one in turn.
+            self.launch.fall_back = !served && !self.launch.fall_back;
+            if lived > Duration::from_millis(limits::RESTART_HEALTHY_MS) {
                 backoff.reset();
             }
             let pause = backoff.fail(jitter.unit());
-            tracing::warn!(tier = %self.tier, why, pause_ms = pause.as_millis() as u64, "endpoint ended, starting it again");
-            eprintln!("roverline-gateway: {} endpoint: {why}; starting it again", self.tier);
+            tracing::warn!(%tier, why, pause_ms = pause.as_millis() as u64, "endpoint ended, starting it again");
+            eprintln!("roverline-gateway: {tier} endpoint: {why}; starting it again");
+            self.view.send_modify(View::ended);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                Some(order) = self.orders.recv() => if !order.is_withdrawn() {
+                    order.tell("started", None, "it was down: nothing to replace");
+                    self.launch.fall_back = false;
+                    self.order = Some(order);
+                },
                 _ = stopping.changed() => {}
             }
         }
-        let _ = self.events.send(ChildEvent::Stopped(self.tier)).await;
+        while self.leaving.join_next().await.is_some() {}
+        let _ = self.events.send(ChildEvent::Stopped(tier)).await;
     }
 
-    fn start(&self) -> std::io::Result<Child> {
-        let socket: OwnedFd = self.socket.try_clone()?.into();
-        let mut command = std::process::Command::new(own_binary()?);
-        command
-            .args(["serve", "--tier", self.tier.name(), "--supervised"])
-            .arg(std::process::id().to_string())
-            .env(SETTINGS, &self.settings)
-            .env_remove(EXIT_WITH_PARENT)
-            // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
-            .env("LISTEN_FDS", "1")
-            .env_remove("LISTEN_PID")
-            // glibc keeps an arena per thread and core; two hold the same and cost megabytes less.
-            .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "2".into()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        command
-            .fd_mappings(vec![FdMapping { parent_fd: socket, child_fd: 3 }])
-            .map_err(std::io::Error::other)?;
-        let mut command = Command::from(command);
-        // A ^C at the terminal is the supervisor's to handle: its children get SIGTERM in turn.
-        command.process_group(0).kill_on_drop(true);
-        command.spawn()
-    }
-
-    async fn live(&self, mut child: Child, stopping: &mut watch::Receiver<bool>) -> End {
-        let Some(mut heart) = child.stdout.take() else { return End::Hung };
-        // Its lifeline; waiting for the child would close it.
-        let _lifeline = child.stdin.take();
-        let mut patience = Duration::from_millis(limits::CHILD_START_MS);
+    async fn live(&mut self, mut current: Process, stopping: &mut watch::Receiver<bool>) -> End {
+        self.view.send_modify(|view| view.started(current.pid));
         loop {
             tokio::select! {
-                beat = hear(&mut heart, patience) => match beat {
-                    Beat::Ready => {
-                        tracing::info!(tier = %self.tier, pid = child.id(), "endpoint serves");
-                        let _ = self.events.send(ChildEvent::Ready(self.tier)).await;
-                        patience = Duration::from_millis(limits::CHILD_HUNG_MS);
-                    }
-                    Beat::Alive => {}
+                beat = current.hear() => match beat {
+                    Beat::Ready => self.serves(&current).await,
+                    Beat::Alive | Beat::Quiet => {}
                     Beat::Silent => {
-                        let _ = child.kill().await;
-                        return End::Hung;
+                        current.kill().await;
+                        return End::of(&current, "it hung and was killed".to_owned());
                     }
-                    Beat::Closed => return exited(&mut child).await,
+                    Beat::Closed => {
+                        let why = current.exited().await;
+                        return End::of(&current, why);
+                    }
                 },
+                Some(order) = self.orders.recv(), if current.ready && self.order.is_none() => {
+                    if order.is_withdrawn() { continue }
+                    self.order = Some(order);
+                    match self.replace(current, stopping).await {
+                        Some(next) => current = next,
+                        None => return End::Stopping,
+                    }
+                }
+                Some(how) = self.leaving.join_next(), if !self.leaving.is_empty() => self.left(how),
                 _ = stopping.changed() => {
-                    stop(&mut child).await;
+                    current.stop().await;
                     return End::Stopping;
                 }
             }
         }
     }
-}
 
-/// This program. After an upgrade its path is gone or is another version, which may not understand
-/// our settings; the kernel still has the one that runs.
-fn own_binary() -> std::io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
-}
-
-enum Beat {
-    Ready,
-    Alive,
-    Silent,
-    Closed,
-}
-
-async fn hear(heart: &mut ChildStdout, patience: Duration) -> Beat {
-    let mut bytes = [0; 64];
-    let read = match timeout(patience, heart.read(&mut bytes)).await {
-        // We may have been the one who slept: what was written meanwhile is in the pipe.
-        Err(_) => {
-            match timeout(Duration::from_millis(limits::CHILD_HEARTBEAT_MS * 2), heart.read(&mut bytes)).await
-            {
-                Err(_) => return Beat::Silent,
-                Ok(read) => read,
-            }
-        }
-        Ok(read) => read,
-    };
-    match read {
-        Ok(0) | Err(_) => Beat::Closed,
-        Ok(n) if bytes[..n].contains(&READY) => Beat::Ready,
-        Ok(_) => Beat::Alive,
-    }
-}
-
-/// Its standard output closed: it is ending. Its status, and its end made sure.
-async fn exited(child: &mut Child) -> End {
-    match timeout(Duration::from_millis(500), child.wait()).await {
-        Ok(Ok(status)) => End::Exited(format!("it ended ({status})")),
-        _ => {
-            let _ = child.kill().await;
-            End::Exited("it closed its heartbeat and was killed".to_owned())
+    /// The process in use says that it serves.
+    async fn serves(&mut self, process: &Process) {
+        let tier = self.launch.tier;
+        tracing::info!(%tier, pid = process.pid, "endpoint serves");
+        let _ = self.events.send(ChildEvent::Ready(tier)).await;
+        self.in_use(process);
+        if self.leaving.is_empty()
+            && let Some(order) = self.order.take()
+        {
+            order.finish(Ok(format!("process {} serves", process.pid)));
         }
     }
-}
 
-async fn stop(child: &mut Child) {
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
-        let _ = kill_process(pid, Signal::TERM);
+    /// Tells that this process is the tier's.
+    pub(super) fn in_use(&self, process: &Process) {
+        let ready = process.ready;
+        let since = Instant::now();
+        self.view.send_modify(|view| {
+            view.started(process.pid);
+            view.serving = ready.then_some(since);
+        });
     }
-    if timeout(Duration::from_millis(limits::STOP_MS), child.wait()).await.is_err() {
-        let _ = child.kill().await;
+
+    /// A replaced process has ended.
+    fn left(&mut self, how: Result<String, tokio::task::JoinError>) {
+        let how = how.unwrap_or_else(|error| error.to_string());
+        tracing::info!(tier = %self.launch.tier, how, "replaced process left");
+        if self.leaving.is_empty()
+            && let Some(order) = self.order.take()
+        {
+            order.tell("left", None, &how);
+            order.finish(Ok("replaced".to_owned()));
+        }
+    }
+
+    /// The order in hand cannot be carried out.
+    pub(super) fn failed(&mut self, why: &str) {
+        if let Some(order) = self.order.take() {
+            order.finish(Err(why.to_owned()));
+        }
     }
 }

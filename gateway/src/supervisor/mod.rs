@@ -3,9 +3,14 @@
 //! telemetry, so that there is little in it that could fail.
 
 mod child;
+pub mod control;
+mod handover;
 pub mod heartbeat;
 mod port;
+mod process;
+mod roll;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::{Tier, limits};
@@ -13,8 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 pub use port::{BindError, bind};
+pub use roll::{Post, Progress};
 
 use crate::config::{Settings, SourceKind};
+use control::Control;
+use roll::{Desk, Roller};
 
 /// What a child's keeper tells the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +43,17 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
     }
     let (stop, stopping) = watch::channel(false);
     let (events, mut inbox) = mpsc::channel(16);
+    let path = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    let mut desks = Vec::new();
     for (tier, socket) in sockets {
-        let child = child::Keeper::new(tier, socket, &settings, events.clone())?;
-        tokio::spawn(child.keep(stopping.clone()));
+        let (orders, inbox) = mpsc::channel(1);
+        let seat = (tier, socket);
+        let keeper = child::Keeper::new(seat, &settings, path.clone(), events.clone(), inbox)?;
+        desks.push(Desk { tier, port: settings.port(tier), orders, view: keeper.view() });
+        tokio::spawn(keeper.keep(stopping.clone()));
     }
     drop(events);
+    let _control = serve_control(&settings, Roller::new(desks));
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let orphaned = heartbeat::parent_gone();
@@ -71,6 +85,27 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
     // The channel closes when the last keeper has seen its child end.
     let _ = tokio::time::timeout(patience, async { while inbox.recv().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Without its control socket a gateway serves all the same: it only cannot be told to restart.
+fn serve_control(settings: &Settings, roller: Roller) -> Option<Ending> {
+    match Control::bind(&settings.state_dir(), settings.port(Tier::Primary)) {
+        Ok(control) => Some(Ending(tokio::spawn(control.serve(Arc::new(roller))))),
+        Err(why) => {
+            tracing::warn!(why, "no control socket");
+            eprintln!("roverline-gateway: no control socket, so no rolling restart: {why}");
+            None
+        }
+    }
+}
+
+/// A task that ends with its owner.
+struct Ending(tokio::task::JoinHandle<()>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn bind_all(settings: &mut Settings) -> Result<Vec<(Tier, std::net::TcpListener)>, BindError> {

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::native::TopicInfo;
+use roverline_protocol::backoff::Jitter;
+use roverline_protocol::native::{CLOSE_RESTARTS, TopicInfo};
 use roverline_protocol::{Priority, limits};
 use roverline_schema::Plan;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use tungstenite::protocol::Message;
 
 pub use telemetry::Telemetry;
 
-use super::frame;
+use super::{RESTARTS, frame};
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Encoding, Wish};
 use crate::session::{Care, Context, Ending, Inbound};
@@ -58,6 +59,8 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let (mut ticks, mut bad) = (0u32, 0u32);
     let mut care = Care::default();
     let mut stop = endpoint.stopping();
+    let mut jitter = Jitter::new(unix_ns().unsigned_abs() ^ context.info.id);
+    let mut leave = std::pin::pin!(endpoint.time_to_leave(jitter.unit()));
     loop {
         tokio::select! {
             message = inbound.next() => match message {
@@ -95,6 +98,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                     tell_drops(context);
                 }
             }
+            () = &mut leave => return Ending::new(CLOSE_RESTARTS, RESTARTS),
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }
     }
