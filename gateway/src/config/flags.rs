@@ -111,7 +111,12 @@ impl Flags {
 /// The other endpoints of these settings, as seen from `tier`.
 pub fn peer_list(settings: &Settings, tier: Tier) -> Vec<Peer> {
     let others = Tier::ALL.into_iter().filter(|other| *other != tier && settings.port(*other) != 0);
-    others.map(|other| Peer { tier: other, address: settings.address(other) }).collect()
+    let explicit = |tier| {
+        let endpoint = settings.endpoint(tier);
+        endpoint.address.is_some() || endpoint.port.is_some()
+    };
+    let peer = |other| Peer { tier: other, address: settings.address(other), expected: explicit(other) };
+    others.map(peer).collect()
 }
 
 /// `90s`, `2m`, `1500ms`, `1.5h` or plain seconds, as seconds.

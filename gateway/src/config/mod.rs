@@ -5,10 +5,13 @@ mod file;
 mod flags;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use roverline_protocol::routing::Rule;
 use roverline_protocol::{ScopeSet, Tier, limits};
 use serde::{Deserialize, Serialize};
+
+use crate::endpoint::Policy;
 
 pub use file::{ConfigError, load};
 pub use flags::{Flags, peer_list};
@@ -64,6 +67,27 @@ pub struct GatewaySettings {
     pub state_dir: Option<PathBuf>,
     /// The topic of the emergency stop (std_msgs/msg/Bool).
     pub emergency_stop_topic: String,
+    /// Cover a tier that stays down.
+    pub promotion: bool,
+    /// How long a tier may be down before it is covered, seconds.
+    pub promotion_grace_s: f64,
+    /// The rover's name: endpoints of one rover find each other by it; absent: the computer's.
+    pub rover: Option<String>,
+    /// Announce endpoints in the network, and find others.
+    pub mdns: MdnsMode,
+}
+
+/// Whether endpoints announce themselves and find each other by mDNS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MdnsMode {
+    /// Where the gateway listens beyond loopback.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 impl Default for GatewaySettings {
@@ -75,6 +99,10 @@ impl Default for GatewaySettings {
             source: SourceKind::Dds,
             state_dir: None,
             emergency_stop_topic: "/emergency_stop".to_owned(),
+            promotion: true,
+            promotion_grace_s: limits::PROMOTION_GRACE_MS as f64 / 1e3,
+            rover: None,
+            mdns: MdnsMode::Auto,
         }
     }
 }
@@ -233,6 +261,17 @@ impl Settings {
             host => host,
         };
         self.endpoint(tier).address.clone().unwrap_or_else(|| format!("{host}:{}", self.port(tier)))
+    }
+
+    /// How a tier's endpoint treats the others.
+    pub fn policy(&self, tier: Tier) -> Policy {
+        let gateway = &self.gateway;
+        let anywhere = matches!(gateway.host.as_str(), "0.0.0.0" | "::");
+        Policy {
+            promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
+            // Who listens everywhere cannot tell under which name a client reaches it.
+            address: (!anywhere || self.endpoint(tier).address.is_some()).then(|| self.address(tier)),
+        }
     }
 
     /// What a tier serves.

@@ -53,7 +53,7 @@ impl Endpoint {
             scopes: self.scopes(),
             status,
             reasons,
-            covers: Vec::new(),
+            covers: self.peers.covers(),
             draining: self.drain.borrow().is_some(),
             address: None,
             clients: self.clients(),

@@ -1,11 +1,13 @@
 //! One endpoint: a port, its sessions, its hub, and what it tells about itself.
 
+mod api;
 mod events;
 mod handshake;
 mod health;
 mod http;
 mod listener;
-mod peers;
+mod metrics;
+mod redundancy;
 mod run;
 
 use std::collections::HashMap;
@@ -20,7 +22,8 @@ use tokio::sync::watch;
 
 pub use events::{Events, Facts};
 pub use listener::accept_loop;
-pub use peers::{Peer, Peers};
+pub use metrics::Blackouts;
+pub use redundancy::{Peer, Peers, Policy, Refused, watch_peers};
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
@@ -74,6 +77,8 @@ pub struct Counters {
     pub delivered: AtomicU64,
     /// Samples dropped in sessions that have ended.
     pub dropped: AtomicU64,
+    /// What switches cost clients.
+    pub blackouts: Blackouts,
 }
 
 /// What an endpoint needs to be made.
@@ -181,6 +186,9 @@ impl Endpoint {
 
     /// A client says what a switch of endpoints cost it.
     pub fn client_switched(&self, client: &str, report: SwitchReport) {
+        if let Some(blackout) = report.blackout_ms {
+            self.counters.blackouts.add(blackout);
+        }
         let cause = format!("{client}: {}", report.cause);
         let facts = Facts {
             from: report.from,

@@ -8,7 +8,7 @@ use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Endpoint, Parts, Peers, accept_loop};
+use super::{Endpoint, Parts, Peers, Policy, accept_loop, watch_peers};
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
@@ -41,7 +41,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     let source = runner::start(settings.clone(), supervised, &sink);
     let outlet: Arc<Outlet> = source.outlet.clone();
     let mut tasks = tokio::task::JoinSet::new();
-    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source);
+    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, settings.policy(tier));
     let accepting = tokio::spawn(accept_loop(endpoint.clone(), listener));
     if supervised {
         heartbeat::announce();
@@ -104,6 +104,7 @@ fn spawn_tasks(
     estop: &Arc<EmergencyStop>,
     outlet: Arc<Outlet>,
     source: SourceKind,
+    policy: Policy,
 ) {
     let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
     tasks.spawn(async move { hub.run(&ingress).await });
@@ -117,7 +118,8 @@ fn spawn_tasks(
         }
     });
     let watched = endpoint.clone();
-    tasks.spawn(async move { watched.peers.watch(&watched).await });
+    let leads = tokio::sync::watch::Sender::new(false);
+    tasks.spawn(async move { watch_peers(&watched, policy, leads).await });
     if source != SourceKind::Bag {
         let estop = estop.clone();
         // The built-in rover remembers; a real graph gains late subscribers.
