@@ -110,7 +110,8 @@ impl Flags {
 
 /// The other endpoints of these settings, as seen from `tier`.
 pub fn peer_list(settings: &Settings, tier: Tier) -> Vec<Peer> {
-    let others = Tier::ALL.into_iter().filter(|other| *other != tier && settings.port(*other) != 0);
+    let listens = |other| settings.port(other) != 0 || settings.endpoint(other).address.is_some();
+    let others = Tier::ALL.into_iter().filter(|other| *other != tier && listens(*other));
     let explicit = |tier| {
         let endpoint = settings.endpoint(tier);
         endpoint.address.is_some() || endpoint.port.is_some()

@@ -263,6 +263,17 @@ impl Settings {
         self.endpoint(tier).address.clone().unwrap_or_else(|| format!("{host}:{}", self.port(tier)))
     }
 
+    /// The rover's name: as given, else the computer's.
+    pub fn rover(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut name = self.gateway.rover.clone().unwrap_or_else(host);
+        // It travels as one DNS label's worth of text.
+        while name.len() > 63 {
+            name.pop();
+        }
+        name
+    }
+
     /// How a tier's endpoint treats the others.
     pub fn policy(&self, tier: Tier) -> Policy {
         let gateway = &self.gateway;
@@ -271,6 +282,7 @@ impl Settings {
             promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
             // Who listens everywhere cannot tell under which name a client reaches it.
             address: (!anywhere || self.endpoint(tier).address.is_some()).then(|| self.address(tier)),
+            rover: self.rover(),
         }
     }
 

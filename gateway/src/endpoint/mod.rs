@@ -2,6 +2,7 @@
 
 mod api;
 mod events;
+mod graph;
 mod handshake;
 mod health;
 mod http;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::documents::{EventDocument, EventKind};
 use roverline_protocol::limits;
 use roverline_protocol::native::TopicInfo;
 use roverline_schema::Plan;
@@ -57,8 +58,10 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     tick.tick().await;
     let (mut ticks, mut bad) = (0u32, 0u32);
     let mut stop = endpoint.stopping();
+    let mut events = endpoint.events.subscribe();
     loop {
         tokio::select! {
+            event = events.recv() => tell_promotion(context, event.ok()),
             message = inbound.next() => match message {
                 Err(ending) => return ending,
                 Ok(message) => {
@@ -89,6 +92,21 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
 
 fn say(context: &Context, message: &serde_json::Value) {
     context.info.outbox().control(frame::json(message));
+}
+
+/// Of all that happens, a plain client needs to know when what the endpoint serves changes.
+fn tell_promotion(context: &Context, event: Option<EventDocument>) {
+    let Some(event) = event.filter(|e| matches!(e.kind, EventKind::Promotion | EventKind::GiveBack)) else {
+        return;
+    };
+    let own = context.endpoint.document();
+    say(
+        context,
+        &json!({
+            "type": "promotion", "event": event.kind, "cause": event.cause,
+            "from": event.from, "to": event.to, "covers": own.covers, "scopes": own.scopes,
+        }),
+    );
 }
 
 fn tell_drops(context: &Context) {

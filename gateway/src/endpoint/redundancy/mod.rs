@@ -30,6 +30,8 @@ pub struct Policy {
     pub promotion: Option<Duration>,
     /// Where this endpoint can be reached, for its own entry in the directory.
     pub address: Option<String>,
+    /// The rover's name.
+    pub rover: String,
 }
 
 /// Asks every peer for ever: each by its own clock, so that a slow one delays no verdict on another,
