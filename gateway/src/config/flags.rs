@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use roverline_protocol::Tier;
 
 use super::file::{ConfigError, check};
-use super::{LogFormat, Settings, SourceKind};
+use super::{LogFormat, MdnsMode, Settings, SourceKind};
 use crate::endpoint::Peer;
 
 /// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
@@ -47,6 +47,9 @@ pub struct Flags {
     /// Clients per endpoint [default: 50]
     #[arg(long, value_name = "N", env = "ROVERLINE_MAX_CLIENTS")]
     pub max_clients: Option<usize>,
+    /// Announce endpoints in the network and find others [default: auto]
+    #[arg(long, value_enum, env = "ROVERLINE_MDNS")]
+    pub mdns: Option<MdnsMode>,
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
@@ -100,6 +103,7 @@ impl Flags {
         }
         set(&mut settings.ros.domain_id, &self.domain_id);
         set(&mut settings.gateway.max_clients, &self.max_clients);
+        set(&mut settings.gateway.mdns, &self.mdns);
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }

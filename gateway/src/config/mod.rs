@@ -278,11 +278,20 @@ impl Settings {
     pub fn policy(&self, tier: Tier) -> Policy {
         let gateway = &self.gateway;
         let anywhere = matches!(gateway.host.as_str(), "0.0.0.0" | "::");
+        let host = gateway.host.trim_start_matches('[').trim_end_matches(']');
+        let loopback =
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let mdns = match gateway.mdns {
+            MdnsMode::Auto => !loopback,
+            MdnsMode::On => true,
+            MdnsMode::Off => false,
+        };
         Policy {
             promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
             // Who listens everywhere cannot tell under which name a client reaches it.
             address: (!anywhere || self.endpoint(tier).address.is_some()).then(|| self.address(tier)),
             rover: self.rover(),
+            mdns: mdns.then(|| gateway.host.clone()),
         }
     }
 

@@ -8,7 +8,7 @@ use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Endpoint, Parts, Peers, Policy, accept_loop, graph, watch_peers};
+use super::{Endpoint, Parts, Peers, Policy, accept_loop, announce_and_browse, graph, watch_peers};
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
@@ -122,6 +122,9 @@ fn spawn_tasks(
     if matches!(source, SourceKind::Dds | SourceKind::R2r) {
         let telling = graph::tell(endpoint.clone(), outlet.clone(), policy.rover.clone(), leads.subscribe());
         tasks.spawn(telling);
+    }
+    if let Some(host) = policy.mdns.clone() {
+        tasks.spawn(announce_and_browse(endpoint.clone(), policy.rover.clone(), host));
     }
     tasks.spawn(async move { watch_peers(&watched, policy, leads).await });
     if source != SourceKind::Bag {

@@ -1,6 +1,7 @@
 //! What one endpoint knows of the others, and what it does when one of them stays down.
 
 mod ask;
+mod mdns;
 mod promotion;
 mod table;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use roverline_protocol::documents::{EndpointDocument, EventKind, HealthStatus};
 use roverline_protocol::{ScopeSet, limits};
 use tokio::sync::watch;
 
+pub use mdns::announce_and_browse;
 pub use table::{Peer, Peers, Refused};
 
 use self::promotion::{Patience, Promotion, Step};
@@ -32,6 +34,8 @@ pub struct Policy {
     pub address: Option<String>,
     /// The rover's name.
     pub rover: String,
+    /// Announce this endpoint, which listens at this host, and find others; `None`: neither.
+    pub mdns: Option<String>,
 }
 
 /// Asks every peer for ever: each by its own clock, so that a slow one delays no verdict on another,

@@ -108,6 +108,16 @@ impl Peers {
         removed
     }
 
+    /// Forgets a peer that came to be known in this way; its tier, where there is one.
+    pub(super) fn forget(&self, address: &str, origin: Origin) -> Option<Tier> {
+        let removed = self.with(|known| {
+            let at = known.iter().position(|k| k.peer.address == address && k.origin == origin)?;
+            Some(known.remove(at).peer.tier)
+        });
+        self.0.changed.notify_one();
+        removed
+    }
+
     /// Resolves when a peer has come or gone.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
