@@ -24,7 +24,7 @@ use tokio::sync::watch;
 pub use events::{Events, Facts};
 pub use listener::accept_loop;
 pub use metrics::Blackouts;
-pub use redundancy::{announce_and_browse, Peer, Peers, Policy, Refused, watch_peers};
+pub use redundancy::{Peer, Peers, Policy, Refused, announce_and_browse, watch_peers};
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
