@@ -11,6 +11,7 @@ use roverline_tests::http::{self, Answer};
 use roverline_tests::plain::Plain;
 use roverline_tests::process::{self, Signal};
 use roverline_tests::python::{Script, python};
+use roverline_tests::scratch::Scratch;
 use roverline_tests::wait::eventually;
 use serde_json::Value;
 
@@ -95,6 +96,37 @@ fn peers_come_and_go_at_run_time() {
 }
 
 #[test]
+fn endpoints_of_one_rover_find_each_other() {
+    let scratch = Scratch::new();
+    let config = |rover: &str| {
+        let path = scratch.path().join(format!("{rover}.toml"));
+        std::fs::write(&path, format!("[gateway]\nrover = \"{rover}-{}\"\n", std::process::id())).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ours, theirs) = (config("ours"), config("theirs"));
+    let start = |tier, config: &str| serve(tier, &["--mdns", "on", "--config", config]);
+    let primary = start("primary", &ours);
+    let port = primary.first_port();
+    let _stranger = start("tertiary", &theirs);
+    let secondary = start("secondary", &ours);
+    let address = format!("127.0.0.1:{}", secondary.first_port());
+    eventually("they see each other", Duration::from_secs(20), || {
+        sees(port, Tier::Secondary, HealthStatus::Healthy)
+            && sees(secondary.first_port(), Tier::Primary, HealthStatus::Healthy)
+    });
+    let known = directory(port).endpoints;
+    assert_eq!(known.len(), 2, "{known:?}");
+    assert_eq!(
+        (known[1].origin, known[1].peer.endpoint.address.as_deref()),
+        (Origin::Mdns, Some(address.as_str()))
+    );
+    // Its goodbye is heard.
+    drop(secondary);
+    eventually("it is gone", Duration::from_secs(20), || directory(port).endpoints.len() == 1);
+    assert!(has_event(port, EventKind::PeerRemoved));
+}
+
+#[test]
 fn what_is_wrong_is_refused_in_words() {
     let endpoint = serve("primary", &["--peer", "secondary=127.0.0.1:9"]);
     let port = endpoint.first_port();
@@ -102,11 +134,8 @@ fn what_is_wrong_is_refused_in_words() {
     assert!(problem(&register(port, "fifth", "rover:1"), 422).contains("fifth"));
     let json = "Content-Type: application/json\r\n";
     assert!(problem(&write(port, "POST", ENDPOINTS, json, "{"), 400).contains("for example"));
-    assert_eq!(
-        problem(&write(port, "POST", ENDPOINTS, json, r#"{"tier":"primary","adress":"a:1"}"#), 422)
-            .contains("adress"),
-        true
-    );
+    let misspelt = write(port, "POST", ENDPOINTS, json, r#"{"tier":"primary","adress":"a:1"}"#);
+    assert!(problem(&misspelt, 422).contains("adress"));
     problem(&write(port, "POST", ENDPOINTS, "Content-Type: text/plain\r\n", "{}"), 415);
     problem(&write(port, "POST", ENDPOINTS, json, &"x".repeat(9_000)), 413);
     let foreign = "Content-Type: application/json\r\nOrigin: http://evil.example\r\n";

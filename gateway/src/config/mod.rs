@@ -274,8 +274,8 @@ impl Settings {
         name
     }
 
-    /// How a tier's endpoint treats the others.
-    pub fn policy(&self, tier: Tier) -> Policy {
+    /// How a tier's endpoint, which listens on `port`, treats the others.
+    pub fn policy(&self, tier: Tier, port: u16) -> Policy {
         let gateway = &self.gateway;
         let anywhere = matches!(gateway.host.as_str(), "0.0.0.0" | "::");
         let host = gateway.host.trim_start_matches('[').trim_end_matches(']');
@@ -289,7 +289,10 @@ impl Settings {
         Policy {
             promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
             // Who listens everywhere cannot tell under which name a client reaches it.
-            address: (!anywhere || self.endpoint(tier).address.is_some()).then(|| self.address(tier)),
+            address: match &self.endpoint(tier).address {
+                Some(address) => Some(address.clone()),
+                None => (!anywhere).then(|| format!("{}:{port}", gateway.host)),
+            },
             rover: self.rover(),
             mdns: mdns.then(|| gateway.host.clone()),
         }

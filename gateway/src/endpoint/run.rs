@@ -41,7 +41,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     let source = runner::start(settings.clone(), supervised, &sink);
     let outlet: Arc<Outlet> = source.outlet.clone();
     let mut tasks = tokio::task::JoinSet::new();
-    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, settings.policy(tier));
+    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, settings.policy(tier, port));
     let accepting = tokio::spawn(accept_loop(endpoint.clone(), listener));
     if supervised {
         heartbeat::announce();

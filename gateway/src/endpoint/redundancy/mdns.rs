@@ -2,9 +2,10 @@
 //! (RFC 6763): each announces itself, and takes those of the same rover for peers.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use roverline_protocol::documents::{EventKind, Origin};
 use roverline_protocol::limits;
 
@@ -46,24 +47,30 @@ type Started = (ServiceDaemon, mdns_sd::Receiver<ServiceEvent>, String);
 
 fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<Started, String> {
     let text = |error: mdns_sd::Error| error.to_string();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let ip: IpAddr =
+        host.parse().map_err(|_| format!("{host} is no address: write one, or 0.0.0.0, as the host"))?;
     let daemon = ServiceDaemon::new().map_err(text)?;
+    if !ip.is_unspecified() {
+        // Who listens in one network has nothing to say in the others.
+        daemon.disable_interface(IfKind::All).map_err(text)?;
+        daemon.enable_interface(IfKind::Addr(ip)).map_err(text)?;
+    }
     let computer = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let label = |text: String| text.chars().filter(|c| *c != '.').take(LABEL_CHARS / 2).collect::<String>();
     let instance = format!("{} {} {}", endpoint.tier, endpoint.port, label(computer.clone()));
     // A name of its own: the computer's is announced by others, with addresses that may differ.
     let hostname = format!("roverline-{}-{}.local.", endpoint.port, label(computer));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let everywhere = matches!(host, "0.0.0.0" | "::");
     let properties = [
         ("tier", endpoint.tier.name()),
         ("rover", rover),
         ("version", env!("CARGO_PKG_VERSION")),
         ("network", &network()),
     ];
-    let address = if everywhere { "" } else { host };
+    let address = if ip.is_unspecified() { "" } else { host };
     let info = ServiceInfo::new(SERVICE, &instance, &hostname, address, endpoint.port, &properties[..]);
     let info = info.map_err(text)?;
-    let info = if everywhere { info.enable_addr_auto() } else { info };
+    let info = if ip.is_unspecified() { info.enable_addr_auto() } else { info };
     let own = info.get_fullname().to_owned();
     let events = daemon.browse(SERVICE).map_err(text)?;
     daemon.register(info).map_err(text)?;
@@ -140,9 +147,9 @@ fn address(service: &ResolvedService, here: bool) -> Option<String> {
     let mut all: Vec<_> = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect();
     all.retain(|ip| here || !ip.is_loopback());
     all.retain(|ip| match ip {
-        std::net::IpAddr::V4(_) => true,
-        std::net::IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     });
     all.sort_by_key(|ip| (ip.is_ipv6(), *ip));
-    all.first().map(|ip| std::net::SocketAddr::new(*ip, service.port).to_string())
+    all.first().map(|ip| SocketAddr::new(*ip, service.port).to_string())
 }
