@@ -87,8 +87,6 @@ pub const PROMOTION_GRACE_MS: u64 = 2_000;
 pub const GIVE_BACK_MS: u64 = 10_000;
 /// Peers one endpoint knows.
 pub const PEERS: usize = 16;
-/// Services that an endpoint offers into the ROS graph.
-pub const SERVICES: usize = 16;
 /// Longest body of a request to change something.
 pub const API_BODY_BYTES: usize = 8 << 10;
 /// Events one endpoint remembers.

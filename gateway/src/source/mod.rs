@@ -136,8 +136,14 @@ pub struct Service {
     pub open: Arc<AtomicBool>,
     /// From a request to its response, both CDR with their encapsulation header, the response in
     /// little endian; `None`: no answer. Called on the source's thread, and returns at once.
-    pub handler: Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>,
+    pub handler: Arc<Handler>,
 }
+
+/// From a request to its response; see [`Service::handler`].
+pub type Handler = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
+
+/// Services that one source offers at most.
+const MAX_SERVICES: usize = 16;
 
 /// The way back: publishing into the graph that a source reads from.
 pub trait Publisher: Send + Sync {

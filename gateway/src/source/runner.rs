@@ -5,13 +5,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
-use roverline_protocol::limits;
 
 use super::bag::{BagOptions, BagSource};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
-use super::{Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState, Stop};
+use super::{
+    MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState, Stop,
+};
 use crate::config::{Settings, SourceKind};
 
 /// A source on its thread.
@@ -69,8 +70,8 @@ impl Publisher for Outlet {
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if services.len() >= limits::SERVICES {
-            return Err(PublishError::Busy(limits::SERVICES));
+        if services.len() >= MAX_SERVICES {
+            return Err(PublishError::Busy(MAX_SERVICES));
         }
         services.push(service.clone());
         let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();

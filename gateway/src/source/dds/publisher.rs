@@ -5,10 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use roverline_protocol::limits;
-
 use super::writers::{Outgoing, Writers};
-use crate::source::{Publication, PublishError, Publisher, Qos, Service};
+use crate::source::{MAX_SERVICES, Publication, PublishError, Publisher, Qos, Service};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
@@ -89,8 +87,8 @@ impl Publisher for Queue {
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if services.len() >= limits::SERVICES {
-            return Err(PublishError::Busy(limits::SERVICES));
+        if services.len() >= MAX_SERVICES {
+            return Err(PublishError::Busy(MAX_SERVICES));
         }
         services.push(service);
         Ok(())
