@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
-from cyclonedds.idl.types import array, float32, float64, int8, int32, sequence, uint8, uint16, uint32
+from cyclonedds.idl.types import array, float32, float64, int8, int32, int64, sequence, uint8, uint16, uint32, uint64
 
 
 def zeros(count):
@@ -180,6 +180,49 @@ class NodeEntitiesInfo(IdlStruct, typename="rmw_dds_common.msg.dds_.NodeEntities
 class ParticipantEntitiesInfo(IdlStruct, typename="rmw_dds_common.msg.dds_.ParticipantEntitiesInfo_"):
     gid: Gid16 = make(Gid16)
     node_entities_info_seq: sequence[NodeEntitiesInfo] = make(list)
+
+
+@dataclass
+@final
+class KeyValue(IdlStruct, typename="diagnostic_msgs.msg.dds_.KeyValue_"):
+    key: str = ""
+    value: str = ""
+
+
+@dataclass
+@final
+class DiagnosticStatus(IdlStruct, typename="diagnostic_msgs.msg.dds_.DiagnosticStatus_"):
+    level: uint8 = 0
+    name: str = ""
+    message: str = ""
+    hardware_id: str = ""
+    values: sequence[KeyValue] = make(list)
+
+
+@dataclass
+@final
+class DiagnosticArray(IdlStruct, typename="diagnostic_msgs.msg.dds_.DiagnosticArray_"):
+    header: Header = make(Header)
+    status: sequence[DiagnosticStatus] = make(list)
+
+
+@dataclass
+@final
+class TriggerRequest(IdlStruct, typename="std_srvs.srv.dds_.Trigger_Request_"):
+    """With the header that CycloneDDS's RMW puts ahead of every request."""
+
+    client: uint64 = 0
+    number: int64 = 0
+    structure_needs_at_least_one_member: uint8 = 0
+
+
+@dataclass
+@final
+class TriggerResponse(IdlStruct, typename="std_srvs.srv.dds_.Trigger_Response_"):
+    client: uint64 = 0
+    number: int64 = 0
+    success: bool = False
+    message: str = ""
 
 
 TYPES = {

@@ -45,6 +45,7 @@ class Topics:
             seq = counter(message[HEADER_BYTES:])
         entry["gaps"] += entry["last"] is not None and seq != entry["last"] + 1
         entry["last"] = seq
+        return topic["name"]
 
 
 async def native(args):
@@ -56,8 +57,9 @@ async def native(args):
             message = await asyncio.wait_for(socket.recv(), 10)
             if isinstance(message, bytes):
                 if message[0] == SAMPLE:
-                    topics.sample(message)
-                    last = time.monotonic()
+                    # The gateway's own, which never ends.
+                    if topics.sample(message) != "/diagnostics":
+                        last = time.monotonic()
                 continue
             message = json.loads(message)
             if message["op"] == "topics":

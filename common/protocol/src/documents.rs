@@ -217,6 +217,51 @@ pub struct PeerDocument {
     pub freshness_s: BTreeMap<Scope, f64>,
 }
 
+/// How an endpoint came to be in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It is the one who tells.
+    Own,
+    /// The configuration or the command line names it.
+    Config,
+    /// It was added at run time, over HTTP.
+    Api,
+    /// It announces itself in the network.
+    Mdns,
+}
+
+impl Origin {
+    /// The word used on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Origin::Own => "own",
+            Origin::Config => "config",
+            Origin::Api => "api",
+            Origin::Mdns => "mdns",
+        }
+    }
+}
+
+/// The body of `GET /api/v2/endpoints`: the endpoints that one of them knows, itself included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DirectoryDocument {
+    /// By tier, then by address.
+    pub endpoints: Vec<DirectoryEntry>,
+}
+
+/// An endpoint in a directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Clients, as a share of those it takes; null where it takes none.
+    pub load: Option<f64>,
+    /// Document, age, round trip, last error, freshness: at the top level of the JSON.
+    #[serde(flatten)]
+    pub peer: PeerDocument,
+}
+
 /// A topic as `/status` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicDocument {
@@ -300,10 +345,17 @@ pub struct CounterDocument {
 /// A problem in the body of an HTTP error (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
+    /// A URI of the kind; `about:blank` where the status says it all.
+    #[serde(rename = "type", default = "about_blank")]
+    pub kind: String,
     /// What kind, one line.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
+}
+
+fn about_blank() -> String {
+    "about:blank".to_owned()
 }

@@ -99,6 +99,8 @@ pub const PROMOTION_GRACE_MS: u64 = 2_000;
 pub const GIVE_BACK_MS: u64 = 10_000;
 /// Peers one endpoint knows.
 pub const PEERS: usize = 16;
+/// Longest body of a request to change something.
+pub const API_BODY_BYTES: usize = 8 << 10;
 /// Events one endpoint remembers.
 pub const EVENTS: usize = 512;
 /// Characters of one event's text.
@@ -145,6 +147,8 @@ pub const PLAIN_RATE_HZ: u32 = 5;
 
 /// Interval at which peers ask each other for `/health`.
 pub const PEER_POLL_MS: u64 = 3_000;
+/// The same on one computer.
+pub const PEER_POLL_LOCAL_MS: u64 = 1_000;
 /// The same while a peer is suspicious.
 pub const PEER_POLL_SUSPICIOUS_MS: u64 = 500;
 /// How long a peer may take to answer.

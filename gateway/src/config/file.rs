@@ -69,6 +69,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if !settings.gateway.emergency_stop_topic.starts_with('/') {
         return Err(("emergency_stop_topic", "write a ROS name that begins with /".to_owned()));
     }
+    if !(0.5..=3_600.0).contains(&settings.gateway.promotion_grace_s) {
+        return Err(("promotion_grace_s", "write seconds from 0.5 to 3600".to_owned()));
+    }
+    if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
+        return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
+    }
     Routing::new(&settings.route).map(drop).map_err(|error| ("route", error.to_string()))
 }
 

@@ -6,7 +6,7 @@ use roverline_protocol::Tier;
 use roverline_protocol::budget::ByteRate;
 
 use super::file::{ConfigError, check};
-use super::{LogFormat, Settings, SourceKind};
+use super::{LogFormat, MdnsMode, Settings, SourceKind};
 use crate::endpoint::Peer;
 
 /// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
@@ -54,6 +54,9 @@ pub struct Flags {
     /// What all sessions of an endpoint may cost: 2Mbit, 250kB [default: no limit]
     #[arg(long, value_name = "RATE", env = "ROVERLINE_ENDPOINT_BUDGET")]
     pub endpoint_budget: Option<ByteRate>,
+    /// Announce endpoints in the network and find others [default: auto]
+    #[arg(long, value_enum, env = "ROVERLINE_MDNS")]
+    pub mdns: Option<MdnsMode>,
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
@@ -113,6 +116,7 @@ impl Flags {
         if self.endpoint_budget.is_some() {
             settings.gateway.endpoint_budget = self.endpoint_budget;
         }
+        set(&mut settings.gateway.mdns, &self.mdns);
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }
@@ -123,8 +127,14 @@ impl Flags {
 
 /// The other endpoints of these settings, as seen from `tier`.
 pub fn peer_list(settings: &Settings, tier: Tier) -> Vec<Peer> {
-    let others = Tier::ALL.into_iter().filter(|other| *other != tier && settings.port(*other) != 0);
-    others.map(|other| Peer { tier: other, address: settings.address(other) }).collect()
+    let listens = |other| settings.port(other) != 0 || settings.endpoint(other).address.is_some();
+    let others = Tier::ALL.into_iter().filter(|other| *other != tier && listens(*other));
+    let explicit = |tier| {
+        let endpoint = settings.endpoint(tier);
+        endpoint.address.is_some() || endpoint.port.is_some()
+    };
+    let peer = |other| Peer { tier: other, address: settings.address(other), expected: explicit(other) };
+    others.map(peer).collect()
 }
 
 /// `90s`, `2m`, `1500ms`, `1.5h` or plain seconds, as seconds.

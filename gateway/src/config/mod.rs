@@ -6,11 +6,14 @@ mod flags;
 mod handover;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::routing::Rule;
 use roverline_protocol::{ScopeSet, Tier, limits};
 use serde::{Deserialize, Serialize};
+
+use crate::endpoint::Policy;
 
 pub use file::{ConfigError, load};
 pub use flags::{Flags, peer_list};
@@ -71,6 +74,27 @@ pub struct GatewaySettings {
     pub state_dir: Option<PathBuf>,
     /// The topic of the emergency stop (std_msgs/msg/Bool).
     pub emergency_stop_topic: String,
+    /// Cover a tier that stays down.
+    pub promotion: bool,
+    /// How long a tier may be down before it is covered, seconds.
+    pub promotion_grace_s: f64,
+    /// The rover's name: endpoints of one rover find each other by it; absent: the computer's.
+    pub rover: Option<String>,
+    /// Announce endpoints in the network, and find others.
+    pub mdns: MdnsMode,
+}
+
+/// Whether endpoints announce themselves and find each other by mDNS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MdnsMode {
+    /// Where the gateway listens beyond loopback.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 impl Default for GatewaySettings {
@@ -84,6 +108,10 @@ impl Default for GatewaySettings {
             source: SourceKind::Dds,
             state_dir: None,
             emergency_stop_topic: "/emergency_stop".to_owned(),
+            promotion: true,
+            promotion_grace_s: limits::PROMOTION_GRACE_MS as f64 / 1e3,
+            rover: None,
+            mdns: MdnsMode::Auto,
         }
     }
 }
@@ -246,6 +274,41 @@ impl Settings {
             host => host,
         };
         self.endpoint(tier).address.clone().unwrap_or_else(|| format!("{host}:{}", self.port(tier)))
+    }
+
+    /// The rover's name: as given, else the computer's.
+    pub fn rover(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut name = self.gateway.rover.clone().unwrap_or_else(host);
+        // It travels as one DNS label's worth of text.
+        while name.len() > 63 {
+            name.pop();
+        }
+        name
+    }
+
+    /// How a tier's endpoint, which listens on `port`, treats the others.
+    pub fn policy(&self, tier: Tier, port: u16) -> Policy {
+        let gateway = &self.gateway;
+        let anywhere = matches!(gateway.host.as_str(), "0.0.0.0" | "::");
+        let host = gateway.host.trim_start_matches('[').trim_end_matches(']');
+        let loopback =
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let mdns = match gateway.mdns {
+            MdnsMode::Auto => !loopback,
+            MdnsMode::On => true,
+            MdnsMode::Off => false,
+        };
+        Policy {
+            promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
+            // Who listens everywhere cannot tell under which name a client reaches it.
+            address: match &self.endpoint(tier).address {
+                Some(address) => Some(address.clone()),
+                None => (!anywhere).then(|| format!("{}:{port}", gateway.host)),
+            },
+            rover: self.rover(),
+            mdns: mdns.then(|| gateway.host.clone()),
+        }
     }
 
     /// What a tier serves.

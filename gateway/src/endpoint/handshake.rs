@@ -72,7 +72,7 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 
 /// A browser names the page a WebSocket comes from. Another site's page may look, not command: only
 /// a page from this very host (any of its ports) may.
-fn is_foreign_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign_page(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let host_of = |authority: &str| {
         authority.parse::<http::uri::Authority>().ok().map(|a| a.host().to_ascii_lowercase())

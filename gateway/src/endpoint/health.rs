@@ -9,6 +9,7 @@ use roverline_protocol::documents::{
 };
 
 use super::Endpoint;
+use super::graph::DIAGNOSTICS;
 use crate::clock::{monotonic, unix_ns};
 use crate::source::SourceState;
 
@@ -44,8 +45,8 @@ fn state_word(state: &SourceState) -> &'static str {
 impl Endpoint {
     /// This endpoint as its peers and clients know it.
     pub fn document(&self) -> EndpointDocument {
-        let (state, _, newest) = self.hub.source();
-        let topics = self.hub.with_topics(|topics| topics.count());
+        let state = self.hub.source().0;
+        let (topics, newest) = self.rover_data();
         let (status, reasons) = verdict(&state, topics, newest.map(|at| monotonic().saturating_sub(at)));
         EndpointDocument {
             tier: self.tier,
@@ -53,7 +54,7 @@ impl Endpoint {
             scopes: self.scopes(),
             status,
             reasons,
-            covers: Vec::new(),
+            covers: self.peers.covers(),
             draining: self.drain.borrow().is_some(),
             address: None,
             clients: self.clients(),
@@ -65,14 +66,15 @@ impl Endpoint {
 
     /// The body of `/health`.
     pub fn health(&self) -> HealthDocument {
-        let (state, samples, newest) = self.hub.source();
+        let (state, samples, _) = self.hub.source();
+        let (topics, newest) = self.rover_data();
         HealthDocument {
             endpoint: self.document(),
             uptime_s: (unix_ns() - self.started_ns).max(0) as f64 / 1e9,
             source: SourceDocument {
                 kind: self.source_kind.to_owned(),
                 state: state_word(&state).to_owned(),
-                topics: self.hub.with_topics(|topics| topics.count()),
+                topics,
                 samples,
                 age_s: newest.map(|at| monotonic().saturating_sub(at).as_secs_f64()),
             },
@@ -98,12 +100,21 @@ impl Endpoint {
         }
     }
 
+    /// Topics in scope and when the newest sample came, without what gateways say of themselves: that
+    /// comes even where the rover is silent.
+    fn rover_data(&self) -> (usize, Option<Duration>) {
+        self.hub.with_topics(|topics| {
+            let rovers = topics.filter(|topic| topic.info.name != DIAGNOSTICS);
+            rovers.fold((0, None), |(count, newest), topic| (count + 1, newest.max(topic.meter.newest())))
+        })
+    }
+
     /// Seconds since the newest sample of each scope.
     fn freshness(&self) -> BTreeMap<Scope, f64> {
         let now = monotonic();
         let mut ages = BTreeMap::new();
         self.hub.with_topics(|topics| {
-            for topic in topics {
+            for topic in topics.filter(|topic| topic.info.name != DIAGNOSTICS) {
                 let Some(at) = topic.meter.newest() else { continue };
                 let age = now.saturating_sub(at).as_secs_f64();
                 for scope in topic.info.scopes.intersection(self.scopes()).iter() {

@@ -15,10 +15,10 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 
 use super::handshake::{self, Upgrade};
-use super::{Endpoint, Place};
+use super::{Endpoint, Place, api, metrics};
 use crate::session::{self, Accepted};
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers one request, the `first` or a later one, of a connection from `peer`.
 pub(super) async fn handle(
@@ -36,7 +36,11 @@ pub(super) async fn handle(
         }
         return Ok(upgrade(&endpoint, request, peer));
     }
-    let mut answer = route(&endpoint, request.method(), request.uri().path());
+    let mut answer = if request.uri().path().starts_with(api::ROOT) {
+        api::handle(&endpoint, request, peer).await
+    } else {
+        route(&endpoint, request.method(), request.uri().path())
+    };
     if answer.status().is_client_error() {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
@@ -48,7 +52,7 @@ pub(super) async fn handle(
 }
 
 fn route(endpoint: &Endpoint, method: &Method, path: &str) -> Answer {
-    let known = matches!(path, "/" | "/health" | "/status");
+    let known = matches!(path, "/" | "/health" | "/status" | "/metrics");
     match path {
         _ if known && method != Method::GET && method != Method::HEAD => {
             let mut answer =
@@ -65,11 +69,20 @@ fn route(endpoint: &Endpoint, method: &Method, path: &str) -> Answer {
             json(status, "application/json", &health)
         }
         "/status" => json(StatusCode::OK, "application/json", &endpoint.status()),
+        "/metrics" => {
+            let mut answer = text(&metrics::render(endpoint));
+            let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+            answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+            answer
+        }
         "/" => text(&greeting(endpoint)),
         path => problem(
             StatusCode::NOT_FOUND,
             "Not found",
-            format!("there is no {}; try /health or /status", path.chars().take(80).collect::<String>()),
+            format!(
+                "there is no {}; try /health, /status, /metrics or /api/v2/endpoints",
+                path.chars().take(80).collect::<String>()
+            ),
         ),
     }
 }
@@ -78,7 +91,8 @@ fn greeting(endpoint: &Endpoint) -> String {
     format!(
         "Roverline {} endpoint, scopes: {}.\n\n\
          Open a WebSocket here for telemetry: websocat ws://127.0.0.1:{port}\n\
-         GET /health   how it is\nGET /status   everything it knows of itself and its peers\n",
+         GET /health   how it is\nGET /status   everything it knows of itself and its peers\n\
+         GET /metrics  the same in numbers, for Prometheus\nGET /api/v2/endpoints   all endpoints it knows\n",
         endpoint.tier,
         endpoint.scopes(),
         port = endpoint.port
@@ -91,7 +105,7 @@ fn text(body: &str) -> Answer {
     answer
 }
 
-fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answer {
+pub(super) fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answer {
     // Our own documents always serialize.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut answer = Response::new(Full::new(Bytes::from(body)));
@@ -100,8 +114,9 @@ fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answe
     answer
 }
 
-fn problem(status: StatusCode, title: &str, detail: String) -> Answer {
-    let problem = Problem { title: title.to_owned(), status: status.as_u16(), detail };
+pub(super) fn problem(status: StatusCode, title: &str, detail: String) -> Answer {
+    let kind = "about:blank".to_owned();
+    let problem = Problem { kind, title: title.to_owned(), status: status.as_u16(), detail };
     json(status, "application/problem+json", &problem)
 }
 

@@ -1,13 +1,16 @@
 //! One endpoint: a port, its sessions, its hub, and what it tells about itself.
 
+mod api;
 mod drain;
 mod events;
+mod graph;
 mod handshake;
 mod health;
 mod http;
 mod listener;
-mod peers;
+mod metrics;
 mod places;
+mod redundancy;
 mod run;
 mod warm;
 
@@ -24,8 +27,9 @@ use tokio::sync::watch;
 pub use drain::Drain;
 pub use events::{Events, Facts};
 pub use listener::{Pending, accept_loop};
-pub use peers::{Peer, Peers};
+pub use metrics::Blackouts;
 pub use places::Place;
+pub use redundancy::{Peer, Peers, Policy, Refused, announce_and_browse, watch_peers};
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
@@ -85,6 +89,8 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Samples not sent in sessions that have ended, because their links did not carry them.
     pub shed: AtomicU64,
+    /// What switches cost clients.
+    pub blackouts: Blackouts,
 }
 
 /// What an endpoint needs to be made.
@@ -175,6 +181,9 @@ impl Endpoint {
 
     /// A client says what a switch of endpoints cost it.
     pub fn client_switched(&self, client: &str, report: SwitchReport) {
+        if let Some(blackout) = report.blackout_ms {
+            self.counters.blackouts.add(blackout);
+        }
         let cause = format!("{client}: {}", report.cause);
         let facts = Facts {
             from: report.from,

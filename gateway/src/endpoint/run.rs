@@ -11,7 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Endpoint, Facts, Parts, Peers, Pending, accept_loop, warm};
+use super::{
+    Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, graph, warm,
+    watch_peers,
+};
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
@@ -48,7 +51,8 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     let source = runner::start(settings.clone(), supervised, &sink);
     let outlet: Arc<Outlet> = source.outlet.clone();
     let mut tasks = tokio::task::JoinSet::new();
-    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source);
+    let policy = settings.policy(tier, address.port());
+    spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, policy);
     let go = watch::Sender::new(!hold);
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, go.subscribe()));
     if supervised {
@@ -162,6 +166,7 @@ fn spawn_tasks(
     estop: &Arc<EmergencyStop>,
     outlet: Arc<Outlet>,
     source: SourceKind,
+    policy: Policy,
 ) {
     let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
     tasks.spawn(async move { hub.run(&ingress).await });
@@ -181,7 +186,15 @@ fn spawn_tasks(
         }
     });
     let watched = endpoint.clone();
-    tasks.spawn(async move { watched.peers.watch(&watched).await });
+    let leads = tokio::sync::watch::Sender::new(false);
+    if matches!(source, SourceKind::Dds | SourceKind::R2r) {
+        let telling = graph::tell(endpoint.clone(), outlet.clone(), policy.rover.clone(), leads.subscribe());
+        tasks.spawn(telling);
+    }
+    if let Some(host) = policy.mdns.clone() {
+        tasks.spawn(announce_and_browse(endpoint.clone(), policy.rover.clone(), host));
+    }
+    tasks.spawn(async move { watch_peers(&watched, policy, leads).await });
     if source != SourceKind::Bag {
         let estop = estop.clone();
         // The built-in rover remembers; a real graph gains late subscribers.

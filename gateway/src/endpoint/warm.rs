@@ -7,7 +7,8 @@ use roverline_protocol::documents::{HealthDocument, SourceDocument};
 use roverline_protocol::limits;
 use tokio::time::Instant;
 
-use super::{Endpoint, peers};
+use super::Endpoint;
+use super::redundancy::ask;
 
 const LEAST: Duration = Duration::from_millis(limits::CHILD_WARM_MS);
 /// Topics may be gone for good: after this long they are not waited for.
@@ -56,7 +57,7 @@ async fn predecessor(mut address: SocketAddr) -> Result<HealthDocument, String> 
         });
     }
     let patience = Duration::from_millis(limits::PEER_TIMEOUT_MS);
-    let body = tokio::time::timeout(patience, peers::get(&address.to_string(), "/health"))
+    let body = tokio::time::timeout(patience, ask::get(&address.to_string(), "/health"))
         .await
         .map_err(|_| format!("no answer within {patience:?}"))??;
     serde_json::from_slice(&body).map_err(|error| error.to_string())

@@ -1,6 +1,7 @@
 //! Where samples come from. A source runs on a thread of its own, blocks as it likes, and hands
 //! raw CDR to a [`Sink`]; nothing past this folder and the schema crate knows ROS.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -124,10 +125,34 @@ pub struct Publication {
     pub latched: bool,
 }
 
+/// A service that is offered into the graph.
+#[derive(Clone)]
+pub struct Service {
+    /// The ROS name: `/websocket_redundancy/status`.
+    pub name: String,
+    /// The ROS type: `std_srvs/srv/Trigger`.
+    pub type_name: String,
+    /// Whether it is there to be asked now.
+    pub open: Arc<AtomicBool>,
+    /// From a request to its response, both CDR with their encapsulation header, the response in
+    /// little endian; `None`: no answer. Called on the source's thread, and returns at once.
+    pub handler: Arc<Handler>,
+}
+
+/// From a request to its response; see [`Service::handler`].
+pub type Handler = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
+
+/// Services that one source offers at most.
+const MAX_SERVICES: usize = 16;
+
 /// The way back: publishing into the graph that a source reads from.
 pub trait Publisher: Send + Sync {
     /// Hands a message to the source's own thread; an error says why it cannot be sent.
     fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+    /// Offers a service for as long as the source runs.
+    fn offer(&self, service: Service) -> Result<(), PublishError> {
+        Err(PublishError::Failed(format!("{}: this source offers no services", service.name)))
+    }
 }
 
 /// Why a message was not published.

@@ -10,7 +10,9 @@ use super::bag::{BagOptions, BagSource};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
-use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, SourceState, Stop};
+use super::{
+    MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState, Stop,
+};
 use crate::config::{Settings, SourceKind};
 
 /// A source on its thread.
@@ -37,15 +39,43 @@ impl Running {
 
 /// The publisher of whichever source runs now.
 #[derive(Default)]
-pub struct Outlet(Mutex<Option<Arc<dyn Publisher>>>);
+pub struct Outlet {
+    publisher: Mutex<Option<Arc<dyn Publisher>>>,
+    services: Mutex<Vec<Service>>,
+}
+
+impl Outlet {
+    /// The source that runs now, or none. What was offered is offered by the new one as well.
+    fn set(&self, publisher: Option<Arc<dyn Publisher>>) {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(publisher) = &publisher {
+            for service in services.iter() {
+                if let Err(error) = publisher.offer(service.clone()) {
+                    tracing::debug!("{error}");
+                }
+            }
+        }
+        *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = publisher;
+    }
+}
 
 impl Publisher for Outlet {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let publisher = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match publisher {
             Some(publisher) => publisher.publish(publication),
             None => Err(PublishError::Failed("the source is not running".to_owned())),
         }
+    }
+
+    fn offer(&self, service: Service) -> Result<(), PublishError> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if services.len() >= MAX_SERVICES {
+            return Err(PublishError::Busy(MAX_SERVICES));
+        }
+        services.push(service.clone());
+        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        publisher.map_or(Ok(()), |publisher| publisher.offer(service))
     }
 }
 
@@ -70,10 +100,10 @@ fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, sto
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
         let result = open(settings, supervised).and_then(|source| {
-            *outlet.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source.publisher());
+            outlet.set(Some(source.publisher()));
             source.run(sink.clone(), stop.clone())
         });
-        *outlet.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        outlet.set(None);
         if let Err(SourceError(why)) = result {
             eprintln!("roverline-gateway: source: {why}");
             sink.state(SourceState::Failed(why));

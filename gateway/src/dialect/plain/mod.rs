@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_protocol::backoff::Jitter;
+use roverline_protocol::documents::{EventDocument, EventKind};
 use roverline_protocol::native::{CLOSE_RESTARTS, TopicInfo};
 use roverline_protocol::{Priority, limits};
 use roverline_schema::Plan;
@@ -61,8 +62,10 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let mut stop = endpoint.stopping();
     let mut jitter = Jitter::new(unix_ns().unsigned_abs() ^ context.info.id);
     let mut leave = std::pin::pin!(endpoint.time_to_leave(jitter.unit()));
+    let mut events = endpoint.events.subscribe();
     loop {
         tokio::select! {
+            event = events.recv() => tell_promotion(context, event.ok()),
             message = inbound.next() => match message {
                 Err(ending) => return ending,
                 Ok(message) => {
@@ -106,6 +109,21 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
 
 fn say(context: &Context, message: &serde_json::Value) {
     context.info.outbox().control(frame::json(message));
+}
+
+/// Of all that happens, a plain client needs to know when what the endpoint serves changes.
+fn tell_promotion(context: &Context, event: Option<EventDocument>) {
+    let Some(event) = event.filter(|e| matches!(e.kind, EventKind::Promotion | EventKind::GiveBack)) else {
+        return;
+    };
+    let own = context.endpoint.document();
+    say(
+        context,
+        &json!({
+            "type": "promotion", "event": event.kind, "cause": event.cause,
+            "from": event.from, "to": event.to, "covers": own.covers, "scopes": own.scopes,
+        }),
+    );
 }
 
 fn tell_drops(context: &Context) {

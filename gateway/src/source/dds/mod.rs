@@ -31,6 +31,7 @@ mod participant;
 mod publisher;
 mod raw;
 mod reader;
+mod services;
 mod writers;
 
 pub use self::bridge::DdsSink;
@@ -94,6 +95,7 @@ impl Source for DdsSource {
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
         let DdsSource { participant, announcer, own, queue, receiver } = *self;
         let writers = Writers::new(participant.clone(), own.clone());
+        let serving = participant.clone();
         let drain = Drain::new(participant, own, announcer, sink.clone())?;
         sink.state(SourceState::Running);
         let their_queue = &queue;
@@ -102,6 +104,13 @@ impl Source for DdsSource {
                 .name("dds-publish".into())
                 .spawn_scoped(scope, move || work(their_queue, &receiver, writers, || {}))
                 .map_err(|error| SourceError(format!("cannot start the publishing thread: {error}")));
+            let stopping = &stop;
+            let serving = std::thread::Builder::new()
+                .name("dds-services".into())
+                .spawn_scoped(scope, move || services::work(their_queue, &serving, stopping));
+            if let Err(error) = serving {
+                tracing::warn!("no thread for services: {error}");
+            }
             // The library answers a bug of its own with a panic in whoever calls it next: that ends
             // this source with a reason instead of a thread that nobody misses.
             let result = publishing.and_then(|_| {

@@ -32,6 +32,17 @@ pub(super) fn dds_type(ros: &str) -> Option<String> {
     is_type(ros).then(|| format!("{}::dds_::{name}_", namespace.replace('/', "::")))
 }
 
+/// A service's request and reply: topic and type of each, as DDS sees them. `/a/b` of `std_srvs/srv/Trigger` →
+/// `rq/a/bRequest` of `std_srvs::srv::dds_::Trigger_Request_`, `rr/a/bReply` of `…Trigger_Response_`.
+pub(super) fn service(name: &str, type_name: &str) -> Option<[(String, String); 2]> {
+    if !is_topic(name) {
+        return None;
+    }
+    let request = dds_type(&format!("{type_name}_Request"))?;
+    let response = dds_type(&format!("{type_name}_Response"))?;
+    Some([(format!("rq{name}Request"), request), (format!("rr{name}Reply"), response)])
+}
+
 /// Absolute, of segments that ROS allows.
 fn is_topic(name: &str) -> bool {
     name.len() <= MAX_NAME && name.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_token))
@@ -60,6 +71,15 @@ mod tests {
         assert_eq!(dds_type("sensor_msgs/msg/Imu").as_deref(), Some("sensor_msgs::msg::dds_::Imu_"));
         // A name that ends in an underscore or a digit loses only the suffix that DDS added.
         assert_eq!(ros_type("a_b::msg::dds_::C2__").as_deref(), Some("a_b/msg/C2_"));
+    }
+
+    #[test]
+    fn services_are_two_topics() {
+        let [request, reply] = service("/a/b", "std_srvs/srv/Trigger").unwrap();
+        assert_eq!(request, ("rq/a/bRequest".into(), "std_srvs::srv::dds_::Trigger_Request_".into()));
+        assert_eq!(reply, ("rr/a/bReply".into(), "std_srvs::srv::dds_::Trigger_Response_".into()));
+        assert_eq!(service("a", "std_srvs/srv/Trigger"), None);
+        assert_eq!(service("/a", "Trigger"), None);
     }
 
     #[test]

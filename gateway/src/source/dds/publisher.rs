@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::writers::{Outgoing, Writers};
-use crate::source::{Publication, PublishError, Publisher, Qos};
+use crate::source::{MAX_SERVICES, Publication, PublishError, Publisher, Qos, Service};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
@@ -19,13 +20,14 @@ pub(super) type Entry = Option<Outgoing>;
 pub(super) struct Queue {
     sender: SyncSender<Entry>,
     closed: AtomicBool,
+    services: Mutex<Vec<Service>>,
 }
 
 impl Queue {
     /// A queue and the end that [`work`] takes.
     pub(super) fn new() -> (Queue, Receiver<Entry>) {
         let (sender, receiver) = sync_channel(QUEUE);
-        (Queue { sender, closed: AtomicBool::new(false) }, receiver)
+        (Queue { sender, closed: AtomicBool::new(false), services: Mutex::default() }, receiver)
     }
 
     /// Hands a message to the thread.
@@ -39,6 +41,11 @@ impl Queue {
             TrySendError::Full(_) => PublishError::Busy(QUEUE),
             TrySendError::Disconnected(_) => stopped(),
         })
+    }
+
+    /// The services that were offered, in that order.
+    pub(super) fn services(&self) -> Vec<Service> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has the thread look up. Where the queue is full it is about to do so anyway.
@@ -76,6 +83,15 @@ impl Publisher for Queue {
         let Publication { topic, type_name, payload, latched } = publication;
         let qos = Qos { reliable: true, transient_local: latched };
         self.push(Outgoing { topic, type_name, qos, payload: Some(payload), source_time_ns: 0 })
+    }
+
+    fn offer(&self, service: Service) -> Result<(), PublishError> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if services.len() >= MAX_SERVICES {
+            return Err(PublishError::Busy(MAX_SERVICES));
+        }
+        services.push(service);
+        Ok(())
     }
 }
 
