@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
 
-use crate::config::Flags;
+use crate::config::{Flags, UpstreamFlags};
 
 /// Exit code of a run that failed.
 pub const FAILED: u8 = 1;
@@ -21,6 +21,8 @@ Examples:
   roverline-gateway up --source sim             the built-in rover, no ROS needed
   roverline-gateway serve --source bag --file run.mcap
                                                 play a recording on port 8080
+  roverline-gateway relay --upstream ws://rover:8080,ws://rover:8081,ws://rover:8082,ws://rover:8083
+                                                serve the rover on the ground station
   roverline-gateway sim --dds                   publish the built-in rover into ROS 2
   websocat ws://127.0.0.1:8080                  listen with any WebSocket client
   curl http://127.0.0.1:8080/health             ask how the endpoint is
@@ -41,6 +43,8 @@ enum Command {
     Up(Flags),
     /// Run one endpoint in this process
     Serve(ServeArgs),
+    /// Serve a rover's telemetry from the ground station: one stream over the radio, however many listen
+    Relay(RelayArgs),
     /// Publish the built-in rover into ROS 2
     Sim(SimArgs),
     /// Print the configuration in force as TOML
@@ -63,6 +67,17 @@ struct ServeArgs {
     /// Another endpoint of the same rover, as TIER=HOST:PORT; may be repeated
     #[arg(long = "peer", value_name = "TIER=HOST:PORT", value_parser = parse_peer)]
     peers: Vec<(Tier, String)>,
+    #[command(flatten)]
+    flags: Flags,
+    /// Internal: the supervisor's process id
+    #[arg(long, hide = true)]
+    supervised: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct RelayArgs {
+    #[command(flatten)]
+    upstream: UpstreamFlags,
     #[command(flatten)]
     flags: Flags,
     /// Internal: the supervisor's process id
@@ -103,6 +118,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Up(flags) => commands::up(&flags),
         Command::Serve(args) => commands::serve(&args),
+        Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {

@@ -11,7 +11,7 @@ use roverline_protocol::{ScopeSet, Tier, limits};
 use serde::{Deserialize, Serialize};
 
 pub use file::{ConfigError, load};
-pub use flags::{Flags, peer_list};
+pub use flags::{Flags, UpstreamFlags, peer_list};
 
 /// Where samples come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -26,6 +26,21 @@ pub enum SourceKind {
     Bag,
     /// The built-in rover.
     Sim,
+    /// Another gateway, over the network: what `relay` does.
+    Upstream,
+}
+
+impl SourceKind {
+    /// The name used in configuration and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SourceKind::Dds => "dds",
+            SourceKind::R2r => "r2r",
+            SourceKind::Bag => "bag",
+            SourceKind::Sim => "sim",
+            SourceKind::Upstream => "upstream",
+        }
+    }
 }
 
 /// Everything that can be configured.
@@ -42,6 +57,8 @@ pub struct Settings {
     pub bag: BagSettings,
     /// The `sim` source.
     pub sim: SimSettings,
+    /// The `upstream` source.
+    pub upstream: UpstreamSettings,
     /// The log.
     pub log: LogSettings,
     /// Routing rules, before the built-in ones.
@@ -166,6 +183,25 @@ pub struct SimSettings {
 impl Default for SimSettings {
     fn default() -> Self {
         SimSettings { seed: 1, faults: Vec::new(), epoch_ns: None, epoch_monotonic_ns: None }
+    }
+}
+
+/// The gateway that a relay reads from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamSettings {
+    /// `ws://host:port` of its endpoints.
+    pub urls: Vec<String>,
+    /// Topic globs: what crosses the radio, besides the emergency stop.
+    pub topics: Vec<String>,
+    /// At most so many samples per second and topic; the newest is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate_hz: Option<f64>,
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        UpstreamSettings { urls: Vec::new(), topics: vec!["**".to_owned()], max_rate_hz: None }
     }
 }
 

@@ -188,8 +188,9 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
             say(context, &ServerMessage::Time { t0_ns, t1_ns, t2_ns: unix_ns() });
         }
         ClientMessage::EmergencyStop { id: command, engage, reason } => {
-            let (accepted, message) = context.emergency_stop(&command, engage, &reason);
-            say(context, &ServerMessage::Command { id: command, accepted, message });
+            context.emergency_stop(command, engage, reason, |id, accepted, message| {
+                frame::json(&ServerMessage::Command { id, accepted, message })
+            });
         }
         ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }

@@ -6,6 +6,7 @@ mod health;
 mod http;
 mod listener;
 mod peers;
+mod relay;
 mod run;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 pub use events::{Events, Facts};
 pub use listener::accept_loop;
 pub use peers::{Peer, Peers};
+pub use relay::{RelayOptions, run_relay};
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
@@ -197,9 +199,10 @@ impl Endpoint {
         self.stop.send_replace(true);
     }
 
-    /// Engages or releases the emergency stop: latched on disk, published by every endpoint.
-    pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        self.estop.command(id, engage, reason)
+    /// Engages or releases the emergency stop: latched on disk and published by every endpoint, or of
+    /// a relay confirmed by the rover.
+    pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
+        self.estop.carry_out(id, engage, reason).await
     }
 
     /// Counters, running sessions included.

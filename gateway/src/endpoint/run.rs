@@ -36,10 +36,10 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     listener.set_nonblocking(true).map_err(text)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(text)?;
 
-    let (endpoint, estop) = assemble(tier, port, &settings)?;
+    let outlet: Arc<Outlet> = Arc::default();
+    let (endpoint, estop) = assemble(tier, port, &settings, &outlet)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
-    let source = runner::start(settings.clone(), supervised, &sink);
-    let outlet: Arc<Outlet> = source.outlet.clone();
+    let source = runner::start(settings.clone(), supervised, &sink, outlet.clone());
     let mut tasks = tokio::task::JoinSet::new();
     spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source);
     let accepting = tokio::spawn(accept_loop(endpoint.clone(), listener));
@@ -68,10 +68,11 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     ended
 }
 
-fn assemble(
+pub(super) fn assemble(
     tier: Tier,
     port: u16,
     settings: &Settings,
+    outlet: &Arc<Outlet>,
 ) -> Result<(Arc<Endpoint>, Arc<EmergencyStop>), String> {
     let routing = Arc::new(Routing::new(&settings.route).map_err(|error| error.to_string())?);
     let scopes = settings.scopes(tier);
@@ -79,26 +80,24 @@ fn assemble(
         Some(path) => Registry::with_ament(&path),
         None => Registry::bundled(),
     };
-    let estop = EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic);
+    let estop = match settings.gateway.source {
+        SourceKind::Upstream => EmergencyStop::forwarded(outlet.clone()),
+        _ => EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic),
+    };
     let endpoint = Endpoint::new(Parts {
         tier,
         port,
         max_clients: settings.gateway.max_clients,
         hub: Hub::new(scopes, registry),
         ingress: Ingress::new(routing, scopes),
-        source_kind: match settings.gateway.source {
-            SourceKind::Dds => "dds",
-            SourceKind::R2r => "r2r",
-            SourceKind::Bag => "bag",
-            SourceKind::Sim => "sim",
-        },
+        source_kind: settings.gateway.source.name(),
         peers: Peers::new(peer_list(settings, tier)),
         estop: estop.clone(),
     });
     Ok((endpoint, estop))
 }
 
-fn spawn_tasks(
+pub(super) fn spawn_tasks(
     tasks: &mut tokio::task::JoinSet<()>,
     endpoint: &Arc<Endpoint>,
     estop: &Arc<EmergencyStop>,
@@ -118,7 +117,8 @@ fn spawn_tasks(
     });
     let watched = endpoint.clone();
     tasks.spawn(async move { watched.peers.watch(&watched).await });
-    if source != SourceKind::Bag {
+    // A recording takes nothing; of a relay, the rover's own gateway has the latch and publishes it.
+    if !matches!(source, SourceKind::Bag | SourceKind::Upstream) {
         let estop = estop.clone();
         // The built-in rover remembers; a real graph gains late subscribers.
         let repeated = source != SourceKind::Sim;
@@ -126,7 +126,7 @@ fn spawn_tasks(
     }
 }
 
-async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
+pub(super) async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -140,7 +140,7 @@ async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
 }
 
 /// Waits until the sessions have said goodbye, within the time a stop may take.
-async fn drain(endpoint: &Endpoint) {
+pub(super) async fn drain(endpoint: &Endpoint) {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::STOP_MS / 2);
     while endpoint.clients() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -5,6 +5,7 @@
 
 mod fanout;
 mod ingress;
+mod stored;
 mod subscription;
 mod topic;
 
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roverline_protocol::ScopeSet;
+use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::native::TopicInfo;
 use roverline_schema::Registry;
 
@@ -36,6 +38,7 @@ pub(crate) struct HubState {
     pub(crate) source: SourceState,
     pub(crate) samples: u64,
     pub(crate) newest_at: Option<std::time::Duration>,
+    pub(crate) upstream: Vec<UpstreamDocument>,
 }
 
 impl Hub {
@@ -48,6 +51,7 @@ impl Hub {
             source: SourceState::Starting,
             samples: 0,
             newest_at: None,
+            upstream: Vec::new(),
         };
         Arc::new(Hub { state: Mutex::new(state), registry, scopes })
     }
@@ -87,6 +91,11 @@ impl Hub {
     /// The ROS nodes now known.
     pub fn nodes(&self) -> Vec<NodeInfo> {
         self.lock().nodes.clone()
+    }
+
+    /// The endpoints that the source reads from, where it reads from a gateway.
+    pub fn upstream(&self) -> Vec<UpstreamDocument> {
+        self.lock().upstream.clone()
     }
 
     /// The source's state, how many samples it gave, and when the newest came (monotonic).

@@ -10,15 +10,14 @@ use super::bag::{BagOptions, BagSource};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
-use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, SourceState, Stop};
+use super::upstream::{UpstreamOptions, UpstreamSource};
+use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, SourceState, Stop, StopOrder};
 use crate::config::{Settings, SourceKind};
 
 /// A source on its thread.
 pub struct Running {
     /// Ends it.
     pub stop: Stop,
-    /// The way back into the graph.
-    pub outlet: Arc<Outlet>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -41,18 +40,26 @@ pub struct Outlet(Mutex<Option<Arc<dyn Publisher>>>);
 
 impl Publisher for Outlet {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let publisher = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match publisher {
-            Some(publisher) => publisher.publish(publication),
-            None => Err(PublishError::Failed("the source is not running".to_owned())),
-        }
+        self.running()?.publish(publication)
+    }
+
+    fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
+        self.running()?.forward_stop(order)
     }
 }
 
-/// Starts the source's thread. A live source that fails is made anew, with backoff.
-pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>) -> Running {
-    let mut running = Running { stop: Stop::default(), outlet: Arc::default(), thread: None };
-    let (stop, outlet) = (running.stop.clone(), running.outlet.clone());
+impl Outlet {
+    fn running(&self) -> Result<Arc<dyn Publisher>, PublishError> {
+        let publisher = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        publisher.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
+    }
+}
+
+/// Starts the source's thread; its way back goes into `outlet`. A live source that fails is made
+/// anew, with backoff.
+pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>, outlet: Arc<Outlet>) -> Running {
+    let mut running = Running { stop: Stop::default(), thread: None };
+    let stop = running.stop.clone();
     let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
         let sink = sink.clone();
         move || run_for_ever(&settings, supervised, &sink, &stop, &outlet)
@@ -65,7 +72,7 @@ pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>) -> Runn
 }
 
 fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, stop: &Stop, outlet: &Outlet) {
-    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r);
+    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r | SourceKind::Upstream);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
@@ -94,6 +101,12 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
         })?),
         SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),
         SourceKind::Sim => Box::new(SimSource::new(sim_options(settings)?)),
+        SourceKind::Upstream => Box::new(UpstreamSource::new(UpstreamOptions {
+            urls: settings.upstream.urls.clone(),
+            topics: settings.upstream.topics.clone(),
+            max_rate_hz: settings.upstream.max_rate_hz,
+            emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),
+        })?),
     })
 }
 

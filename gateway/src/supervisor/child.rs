@@ -20,10 +20,12 @@ use super::ChildEvent;
 use super::heartbeat::{EXIT_WITH_PARENT, READY, SETTINGS};
 use crate::config::Settings;
 
-/// Keeps one endpoint process alive.
+/// Keeps one process alive, which serves one tier or, as a relay, all of them.
 pub(super) struct Keeper {
-    tier: Tier,
-    socket: TcpListener,
+    tiers: Vec<Tier>,
+    sockets: Vec<TcpListener>,
+    /// For people: `primary endpoint`.
+    name: String,
     settings: String,
     events: mpsc::Sender<ChildEvent>,
 }
@@ -37,13 +39,17 @@ enum End {
 
 impl Keeper {
     pub(super) fn new(
-        tier: Tier,
-        socket: TcpListener,
+        tiers_and_sockets: Vec<(Tier, TcpListener)>,
         settings: &Settings,
         events: mpsc::Sender<ChildEvent>,
     ) -> Result<Keeper, String> {
         let settings = serde_json::to_string(settings).map_err(|error| error.to_string())?;
-        Ok(Keeper { tier, socket, settings, events })
+        let (tiers, sockets): (Vec<_>, Vec<_>) = tiers_and_sockets.into_iter().unzip();
+        let name = match &tiers[..] {
+            [tier] => format!("{tier} endpoint"),
+            _ => "relay".to_owned(),
+        };
+        Ok(Keeper { tiers, sockets, name, settings, events })
     }
 
     /// Until `stopping` turns true.
@@ -51,7 +57,8 @@ impl Keeper {
         let millis = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
         let (first, last) = millis(limits::RESTART_BACKOFF_MS);
         let mut backoff = Backoff::new(first, last);
-        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.tier as u64));
+        let mut jitter =
+            Jitter::new(u64::from(std::process::id()) ^ self.tiers.first().map_or(0, |tier| *tier as u64));
         while !*stopping.borrow() {
             let born = Instant::now();
             let why = match self.start() {
@@ -66,34 +73,49 @@ impl Keeper {
                 backoff.reset();
             }
             let pause = backoff.fail(jitter.unit());
-            tracing::warn!(tier = %self.tier, why, pause_ms = pause.as_millis() as u64, "endpoint ended, starting it again");
-            eprintln!("roverline-gateway: {} endpoint: {why}; starting it again", self.tier);
+            tracing::warn!(
+                name = self.name,
+                why,
+                pause_ms = pause.as_millis() as u64,
+                "it ended, starting it again"
+            );
+            eprintln!("roverline-gateway: {}: {why}; starting it again", self.name);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = stopping.changed() => {}
             }
         }
-        let _ = self.events.send(ChildEvent::Stopped(self.tier)).await;
+        let _ = self.events.send(ChildEvent::Stopped).await;
+    }
+
+    /// One tier is served by `serve`, all of them in one process by `relay`.
+    fn arguments(&self) -> Vec<&'static str> {
+        match &self.tiers[..] {
+            [tier] => vec!["serve", "--tier", tier.name(), "--supervised"],
+            _ => vec!["relay", "--supervised"],
+        }
     }
 
     fn start(&self) -> std::io::Result<Child> {
-        let socket: OwnedFd = self.socket.try_clone()?.into();
+        let mut mappings = Vec::new();
+        for (socket, child_fd) in self.sockets.iter().zip(3..) {
+            let parent_fd: OwnedFd = socket.try_clone()?.into();
+            mappings.push(FdMapping { parent_fd, child_fd });
+        }
         let mut command = std::process::Command::new(own_binary()?);
         command
-            .args(["serve", "--tier", self.tier.name(), "--supervised"])
+            .args(self.arguments())
             .arg(std::process::id().to_string())
             .env(SETTINGS, &self.settings)
             .env_remove(EXIT_WITH_PARENT)
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
-            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
             // glibc keeps an arena per thread and core; two hold the same and cost megabytes less.
             .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "2".into()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        command
-            .fd_mappings(vec![FdMapping { parent_fd: socket, child_fd: 3 }])
-            .map_err(std::io::Error::other)?;
+        command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let mut command = Command::from(command);
         // A ^C at the terminal is the supervisor's to handle: its children get SIGTERM in turn.
         command.process_group(0).kill_on_drop(true);
@@ -109,8 +131,10 @@ impl Keeper {
             tokio::select! {
                 beat = hear(&mut heart, patience) => match beat {
                     Beat::Ready => {
-                        tracing::info!(tier = %self.tier, pid = child.id(), "endpoint serves");
-                        let _ = self.events.send(ChildEvent::Ready(self.tier)).await;
+                        tracing::info!(name = self.name, pid = child.id(), "it serves");
+                        for tier in &self.tiers {
+                            let _ = self.events.send(ChildEvent::Ready(*tier)).await;
+                        }
                         patience = Duration::from_millis(limits::CHILD_HUNG_MS);
                     }
                     Beat::Alive => {}

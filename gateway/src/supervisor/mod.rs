@@ -20,7 +20,7 @@ use crate::config::{Settings, SourceKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChildEvent {
     Ready(Tier),
-    Stopped(Tier),
+    Stopped,
 }
 
 /// Binds the ports, keeps four endpoint processes alive, and stops them on SIGTERM or SIGINT. An
@@ -35,8 +35,13 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
     }
     let (stop, stopping) = watch::channel(false);
     let (events, mut inbox) = mpsc::channel(16);
-    for (tier, socket) in sockets {
-        let child = child::Keeper::new(tier, socket, &settings, events.clone())?;
+    // One uplink means one process: four of them would read the rover four times.
+    let charges = match settings.gateway.source {
+        SourceKind::Upstream => vec![sockets],
+        _ => sockets.into_iter().map(|socket| vec![socket]).collect(),
+    };
+    for charge in charges {
+        let child = child::Keeper::new(charge, &settings, events.clone())?;
         tokio::spawn(child.keep(stopping.clone()));
     }
     drop(events);
@@ -57,7 +62,7 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
                         crate::cli::say_ready(&all);
                     }
                 }
-                Some(ChildEvent::Stopped(_)) => {}
+                Some(ChildEvent::Stopped) => {}
                 None => return Ok(()),
             },
             _ = terminate.recv() => break,
