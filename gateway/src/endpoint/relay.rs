@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use roverline_protocol::{Tier, limits};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::run::{assemble, drain, spawn_tasks, wait_for_end};
+use super::run::{assemble, spawn_tasks};
 use super::{Endpoint, accept_loop};
 use crate::config::Settings;
 use crate::source::Sink;
@@ -48,7 +49,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), String> {
     tasks.spawn(heartbeat::beat());
 
     let ended = tokio::select! {
-        ended = wait_for_end(true) => ended.map_err(|error| error.to_string()),
+        ended = wait_for_end() => ended.map_err(|error| error.to_string()),
         // As in a single endpoint: without one of these the relay would be up and of no use.
         Some(task) = tasks.join_next() => Err(match task {
             Ok(()) => "one of the relay's own tasks ended".to_owned(),
@@ -60,8 +61,26 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), String> {
         endpoint.stop();
     }
     let _ = tokio::time::timeout(Duration::from_millis(200), join_all(accepting)).await;
-    let goodbyes = join_all(endpoints.iter().map(|endpoint| drain(endpoint)));
-    tokio::join!(goodbyes, source.end(Duration::from_millis(limits::STOP_MS / 4)));
+    tokio::join!(say_goodbye(&endpoints), source.end(Duration::from_millis(limits::STOP_MS / 4)));
     tasks.shutdown().await;
     ended
+}
+
+async fn wait_for_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = heartbeat::lifeline() => tracing::warn!("the supervisor is gone"),
+    }
+    Ok(())
+}
+
+/// Waits until the sessions have said goodbye, within the time a stop may take.
+async fn say_goodbye(endpoints: &[Arc<Endpoint>]) {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::STOP_MS / 2);
+    while endpoints.iter().any(|endpoint| endpoint.clients() > 0) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -126,7 +126,7 @@ pub(super) fn spawn_tasks(
     }
 }
 
-pub(super) async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
+async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -140,7 +140,7 @@ pub(super) async fn wait_for_end(supervised: bool) -> std::io::Result<()> {
 }
 
 /// Waits until the sessions have said goodbye, within the time a stop may take.
-pub(super) async fn drain(endpoint: &Endpoint) {
+async fn drain(endpoint: &Endpoint) {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::STOP_MS / 2);
     while endpoint.clients() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -286,3 +286,99 @@ fn document(view: &EndpointView) -> UpstreamDocument {
         last_error: view.last_error.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roverline_protocol::{Delivery, Guid, Priority, Routing, SampleId, Scope, Tier};
+
+    use super::*;
+    use crate::hub::{Ingress, Item};
+
+    fn view(state: LinkState, clock_offset_s: Option<f64>, error: Option<&str>) -> EndpointView {
+        EndpointView {
+            url: "ws://rover:8080".to_owned(),
+            tier: Some(Tier::Primary),
+            scopes: ScopeSet::ALL,
+            state,
+            clock_offset_s,
+            failures: u32::from(error.is_some()),
+            last_error: error.map(str::to_owned),
+            ..unknown()
+        }
+    }
+
+    fn unknown() -> EndpointView {
+        EndpointView {
+            url: String::new(),
+            rank: 1,
+            tier: None,
+            scopes: ScopeSet::EMPTY,
+            state: LinkState::Connecting,
+            health: None,
+            rtt: None,
+            jitter: None,
+            loss: 0.0,
+            clock_offset_s: None,
+            clients: None,
+            connected_for: None,
+            failures: 0,
+            last_error: None,
+            received: 0,
+        }
+    }
+
+    fn stored(received_ns: i64) -> Event {
+        let topic = TopicInfo {
+            id: 3,
+            name: "/mission/name".to_owned(),
+            type_name: "std_msgs/msg/String".to_owned(),
+            scopes: ScopeSet::of(&[Scope::Mission]),
+            priority: Priority::Mission,
+            delivery: Delivery::Every,
+            latched: true,
+        };
+        Event::Sample(LinkSample {
+            topic: Arc::new(topic),
+            id: SampleId { source: Guid::from_name("w"), seq: 1 },
+            stored: true,
+            source_time_ns: 0,
+            receive_time_ns: received_ns,
+            payload: Bytes::new(),
+        })
+    }
+
+    #[test]
+    fn being_connected_to_one_is_being_connected() {
+        assert_eq!(state_of(&[]), SourceState::Starting);
+        assert_eq!(state_of(&[unknown()]), SourceState::Starting);
+        let down = view(LinkState::Down, None, Some("refused"));
+        assert_eq!(state_of(&[down.clone(), view(LinkState::Standby, None, None)]), SourceState::Running);
+        let SourceState::Disconnected(why) = state_of(&[down]) else { panic!() };
+        assert_eq!(why, "no endpoint of the rover answers: refused");
+    }
+
+    #[tokio::test]
+    async fn a_stored_value_waits_for_the_rovers_clock_and_tells_its_age() {
+        let ingress = Ingress::new(Arc::new(Routing::default()), ScopeSet::ALL);
+        let (link, _events) = Link::open(Config { endpoints: Vec::new(), ..Config::local() });
+        let mut relay = Relay::new(ingress.clone(), link);
+        // The rover's clock is an hour ahead; what it has was received 20 s ago.
+        relay.event(stored(unix_ns() + 3_580_000_000_000));
+        relay.tick();
+        let mut told = Vec::new();
+        ingress.take(&mut told, 64).await;
+        assert!(matches!(told[..], [Item::State(SourceState::Starting)]), "{told:?}");
+        let views = [view(LinkState::Active, Some(3_600.0), None)];
+        relay.event(Event::Endpoints(views.to_vec().into()));
+        relay.tick();
+        told.clear();
+        ingress.take(&mut told, 64).await;
+        let age = told.iter().find_map(|item| match item {
+            Item::Stored(_, _, age) => Some(age.as_secs_f64()),
+            _ => None,
+        });
+        assert!(age.is_some_and(|age| (19.9..25.0).contains(&age)), "{age:?}");
+        assert!(told.iter().any(|item| matches!(item, Item::Upstream(all) if all[0].state == "active")));
+    }
+}
