@@ -223,6 +223,32 @@ async fn a_rover_that_is_gone_and_back_is_seen_by_ages_only() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_dies_is_back_on_its_four_ports() {
+    let rover = Gateway::up(&["--source", "sim"]);
+    let mut relay = relay_of(&rover.urls());
+    let first = process::children(relay.pid());
+    assert_eq!(first.len(), 1, "one uplink means one process");
+    process::signal(first[0], Signal::KILL);
+    for tier in Tier::ALL {
+        // A connection waits in the backlog meanwhile.
+        let mut client = Plain::connect(relay.port(tier)).await;
+        client.next_of("telemetry").await;
+        assert_eq!(http::health(relay.port(tier)).endpoint.tier, tier);
+    }
+    eventually("the rover's samples", PATIENCE, || flows(&relay));
+    assert_ne!(process::children(relay.pid()), first);
+    let mut client = Plain::connect(relay.port(Tier::Secondary)).await;
+    process::signal(relay.pid(), Signal::TERM);
+    let code = loop {
+        if let Err(code) = client.next().await {
+            break code;
+        }
+    };
+    assert_eq!(code, 1001, "a stop says goodbye");
+    assert_eq!(relay.wait(PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
 #[test]
 fn what_a_relay_needs_is_said() {
     for (args, word) in [

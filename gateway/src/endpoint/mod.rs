@@ -166,9 +166,14 @@ impl Endpoint {
         sessions
     }
 
-    /// Turns true when the endpoint stops.
+    /// Turns true when the endpoint stops; has changed from the first when it already does, for a
+    /// session that begins meanwhile.
     pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+        let mut stop = self.stop.subscribe();
+        if *stop.borrow() {
+            stop.mark_changed();
+        }
+        stop
     }
 
     /// Turns into the time left when the endpoint drains.

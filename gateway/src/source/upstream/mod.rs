@@ -64,7 +64,8 @@ impl UpstreamSource {
     pub fn new(options: UpstreamOptions) -> Result<UpstreamSource, SourceError> {
         if options.urls.is_empty() {
             let advice = "add --upstream ws://ROVER:8080,ws://ROVER:8081,ws://ROVER:8082,ws://ROVER:8083";
-            return Err(SourceError(format!("a relay needs the rover's endpoints: {advice}")));
+            let place = "or `urls` under [upstream] in roverline.toml";
+            return Err(SourceError(format!("a relay needs the rover's endpoints: {advice}, {place}")));
         }
         let config = Config::with_urls(&options.urls).map_err(|error| SourceError(error.to_string()))?;
         let config = Config { client_name: "roverline relay".to_owned(), ..config };
