@@ -175,8 +175,8 @@ impl Relay {
             Event::Schema { type_name, text } => self.topics.defined(&type_name, &text),
             Event::Command { id, accepted, message } => self.stops.answered(&id, accepted, message),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
-            // The link logs it and tells the rover; here the views say where things stand.
-            Event::Failover(_) => {}
+            // The link logs what else it does and tells the rover; here the views say where things stand.
+            other => tracing::debug!(?other, "link"),
         }
     }
 
@@ -291,41 +291,20 @@ fn document(view: &EndpointView) -> UpstreamDocument {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use roverline_protocol::{Delivery, Guid, Priority, Routing, SampleId, Scope, Tier};
+    use roverline_protocol::{Delivery, Guid, Priority, Routing, SampleId, Scope};
 
     use super::*;
     use crate::hub::{Ingress, Item};
 
-    fn view(state: LinkState, clock_offset_s: Option<f64>, error: Option<&str>) -> EndpointView {
-        EndpointView {
-            url: "ws://rover:8080".to_owned(),
-            tier: Some(Tier::Primary),
-            scopes: ScopeSet::ALL,
-            state,
-            clock_offset_s,
-            failures: u32::from(error.is_some()),
-            last_error: error.map(str::to_owned),
-            ..unknown()
-        }
-    }
-
-    fn unknown() -> EndpointView {
-        EndpointView {
-            url: String::new(),
-            rank: 1,
-            tier: None,
-            scopes: ScopeSet::EMPTY,
-            state: LinkState::Connecting,
-            health: None,
-            rtt: None,
-            jitter: None,
-            loss: 0.0,
-            clock_offset_s: None,
-            clients: None,
-            connected_for: None,
-            failures: 0,
-            last_error: None,
-            received: 0,
+    /// A link to nowhere, and what it says of its endpoint.
+    async fn nowhere() -> (Link, Events, EndpointView) {
+        let config = Config { endpoints: vec!["ws://127.0.0.1:1".to_owned()], ..Config::local() };
+        let (link, mut events) = Link::open(config);
+        loop {
+            if let Some(Event::Endpoints(views)) = events.next().await {
+                let first = EndpointView { failures: 0, last_error: None, ..views[0].clone() };
+                return (link, events, first);
+            }
         }
     }
 
@@ -349,12 +328,15 @@ mod tests {
         })
     }
 
-    #[test]
-    fn being_connected_to_one_is_being_connected() {
+    #[tokio::test]
+    async fn being_connected_to_one_is_being_connected() {
+        let (_link, _events, untried) = nowhere().await;
         assert_eq!(state_of(&[]), SourceState::Starting);
-        assert_eq!(state_of(&[unknown()]), SourceState::Starting);
-        let down = view(LinkState::Down, None, Some("refused"));
-        assert_eq!(state_of(&[down.clone(), view(LinkState::Standby, None, None)]), SourceState::Running);
+        assert_eq!(state_of(std::slice::from_ref(&untried)), SourceState::Starting);
+        let last_error = Some("refused".to_owned());
+        let down = EndpointView { state: LinkState::Down, failures: 1, last_error, ..untried.clone() };
+        let standby = EndpointView { state: LinkState::Standby, ..untried };
+        assert_eq!(state_of(&[down.clone(), standby]), SourceState::Running);
         let SourceState::Disconnected(why) = state_of(&[down]) else { panic!() };
         assert_eq!(why, "no endpoint of the rover answers: refused");
     }
@@ -362,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn a_stored_value_waits_for_the_rovers_clock_and_tells_its_age() {
         let ingress = Ingress::new(Arc::new(Routing::default()), ScopeSet::ALL);
-        let (link, _events) = Link::open(Config { endpoints: Vec::new(), ..Config::local() });
+        let (link, _events, view) = nowhere().await;
         let mut relay = Relay::new(ingress.clone(), link);
         // The rover's clock is an hour ahead; what it has was received 20 s ago.
         relay.event(stored(unix_ns() + 3_580_000_000_000));
@@ -370,8 +352,9 @@ mod tests {
         let mut told = Vec::new();
         ingress.take(&mut told, 64).await;
         assert!(matches!(told[..], [Item::State(SourceState::Starting)]), "{told:?}");
-        let views = [view(LinkState::Active, Some(3_600.0), None)];
-        relay.event(Event::Endpoints(views.to_vec().into()));
+        let clock_offset_s = Some(3_600.0);
+        let view = EndpointView { state: LinkState::Active, clock_offset_s, ..view };
+        relay.event(Event::Endpoints(vec![view].into()));
         relay.tick();
         told.clear();
         ingress.take(&mut told, 64).await;
