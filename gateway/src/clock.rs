@@ -10,8 +10,11 @@ pub fn unix_ns() -> i64 {
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Monotonic time since the first call in this process.
+/// Where [`monotonic`] begins: moments that long before the process began can be told.
+const BEFORE: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Monotonic time of this process; it begins at 30 days.
 pub fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
+    BEFORE + START.get_or_init(Instant::now).elapsed()
 }

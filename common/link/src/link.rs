@@ -79,8 +79,14 @@ impl Link {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let n = self.commands.fetch_add(1, Ordering::Relaxed);
         let id = format!("{now:x}-{}-{n}", std::process::id());
-        self.request(Request::EmergencyStop { id: id.clone(), engage, reason: reason.to_owned() });
+        self.emergency_stop_as(&id, engage, reason);
         id
+    }
+
+    /// The same under an id that was given already: for a relay, which passes on what its clients
+    /// say. Repeating it is harmless.
+    pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
+        self.request(Request::EmergencyStop { id: id.to_owned(), engage, reason: reason.to_owned() });
     }
 
     fn request(&self, request: Request) {

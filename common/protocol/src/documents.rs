@@ -53,7 +53,7 @@ pub struct HealthDocument {
 pub struct SourceDocument {
     /// `dds`, `r2r`, `bag`, `sim` or `upstream`.
     pub kind: String,
-    /// `starting`, `waiting`, `running`, `finished` or `failed`.
+    /// `starting`, `waiting`, `running`, `disconnected`, `finished` or `failed`.
     pub state: String,
     /// Topics now in scope.
     pub topics: usize,
@@ -61,6 +61,29 @@ pub struct SourceDocument {
     pub samples: u64,
     /// Seconds since the last sample; null before the first.
     pub age_s: Option<f64>,
+    /// Of a relay: the rover's endpoints, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<UpstreamDocument>,
+}
+
+/// An endpoint of the rover as a relay sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamDocument {
+    /// As configured: `ws://192.168.1.10:8080`.
+    pub url: String,
+    /// Absent until it has been reached once.
+    #[serde(default)]
+    pub tier: Option<Tier>,
+    /// `active`, `standby`, `suspect`, `connecting`, `down`, ...
+    pub state: String,
+    /// Smoothed round-trip time, milliseconds.
+    #[serde(default)]
+    pub rtt_ms: Option<f64>,
+    /// Messages received over it.
+    pub received: u64,
+    /// The last thing that went wrong, in words.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// An endpoint as its peers and clients know it.

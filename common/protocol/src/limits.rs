@@ -142,6 +142,23 @@ pub const BUDGET_NAP_MS: u64 = 5;
 /// Smallest link budget.
 pub const BUDGET_MIN_BYTES_PER_S: u64 = 1_000;
 
+/// How long a relay's client waits for the rover to confirm an emergency stop.
+pub const STOP_CONFIRM_MS: u64 = 2_000;
+/// An emergency stop that is not confirmed is said again this often: the rover does an id once.
+pub const STOP_REPEAT_MS: u64 = 250;
+/// Emergency stops that wait for the rover in one relay.
+pub const STOPS_WAITING_ENTRIES: usize = 64;
+/// A topic that the rover's endpoint no longer lists is kept by a relay this long.
+pub const RELAY_TOPIC_KEEP_MS: u64 = 10_000;
+/// A type's definition is asked for again after this long without an answer.
+pub const RELAY_SCHEMA_RETRY_MS: u64 = 5_000;
+/// How often a type's definition is asked for.
+pub const RELAY_SCHEMA_ATTEMPTS: u32 = 5;
+/// Stored values that wait in a relay until the rover's clock is known.
+pub const RELAY_STORED_SAMPLES: usize = 1_024;
+/// How long they wait.
+pub const RELAY_STORED_MS: u64 = 1_000;
+
 /// Plain telemetry rate.
 pub const PLAIN_RATE_HZ: u32 = 5;
 

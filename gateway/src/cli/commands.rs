@@ -6,9 +6,9 @@ use std::sync::Arc;
 use roverline_protocol::Tier;
 use rustix::process::Signal;
 
-use super::{FAILED, Failure, ServeArgs, SimArgs, USAGE};
-use crate::config::{self, Flags, Settings};
-use crate::endpoint::{self, EndpointOptions};
+use super::{FAILED, Failure, RelayArgs, ServeArgs, SimArgs, USAGE};
+use crate::config::{self, Flags, Settings, SourceKind};
+use crate::endpoint::{self, EndpointOptions, RelayOptions};
 use crate::source::dds::DdsSink;
 use crate::source::sim::SimSource;
 use crate::source::{Source, Stop, runner};
@@ -34,21 +34,25 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Sources that cannot start are told before any port is opened.
 fn check_source(settings: &Settings) -> Result<(), Failure> {
     runner::sim_options(settings).map_err(usage)?;
-    if settings.gateway.source == crate::config::SourceKind::Bag {
+    if matches!(settings.gateway.source, SourceKind::Bag | SourceKind::Upstream) {
         runner::open(settings, true).map(drop).map_err(usage)?;
     }
-    if settings.gateway.source == crate::config::SourceKind::R2r {
+    if settings.gateway.source == SourceKind::R2r {
         runner::open(settings, true).map(drop).map_err(failed)?;
     }
     Ok(())
 }
 
 pub(super) fn up(flags: &Flags) -> Result<(), Failure> {
+    supervise(|| flags.resolve().map_err(usage))
+}
+
+fn supervise(settings: impl FnOnce() -> Result<Settings, Failure>) -> Result<(), Failure> {
     let with_parent = std::env::var_os(heartbeat::EXIT_WITH_PARENT).is_some();
     if with_parent {
         heartbeat::tie_to_parent(Signal::TERM, None);
     }
-    let settings = flags.resolve().map_err(usage)?;
+    let settings = settings()?;
     check_source(&settings)?;
     let _log = crate::log::start(&settings, "supervisor");
     runtime()?.block_on(supervisor::run(settings)).map_err(failed)
@@ -72,6 +76,28 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         EndpointOptions { tier: args.tier, settings, listener, supervised, hold: supervised && args.hold };
     let runtime = runtime()?;
     let result = runtime.block_on(endpoint::run(options)).map_err(failed);
+    runtime.shutdown_background();
+    result
+}
+
+pub(super) fn relay(args: &RelayArgs) -> Result<(), Failure> {
+    let Some(parent) = args.supervised else {
+        return supervise(|| args.upstream.resolve(&args.flags).map_err(usage));
+    };
+    if !heartbeat::tie_to_parent(Signal::KILL, Some(parent)) {
+        return Err(failed("the supervisor is gone"));
+    }
+    let json = std::env::var(heartbeat::SETTINGS).map_err(usage)?;
+    let settings = config::from_supervisor(&json).map_err(usage)?;
+    let mut handed_over = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for (at, tier) in Tier::ALL.into_iter().enumerate() {
+        let listener = handed_over.take_tcp_listener(at).map_err(failed)?;
+        listeners.push((tier, listener.ok_or_else(|| failed("the supervisor handed over no socket"))?));
+    }
+    let _log = crate::log::start(&settings, "relay");
+    let runtime = runtime()?;
+    let result = runtime.block_on(endpoint::run_relay(RelayOptions { settings, listeners })).map_err(failed);
     runtime.shutdown_background();
     result
 }
@@ -105,7 +131,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), Failure> {
         ));
     }
     let mut settings = args.flags.resolve().map_err(usage)?;
-    settings.gateway.source = crate::config::SourceKind::Sim;
+    settings.gateway.source = SourceKind::Sim;
     settings.begin_sim();
     let options = runner::sim_options(&settings).map_err(usage)?;
     let _log = crate::log::start(&settings, "sim");

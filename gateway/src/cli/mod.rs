@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
 
-use crate::config::Flags;
+use crate::config::{Flags, UpstreamFlags};
 
 /// Exit code of a run that failed.
 pub const FAILED: u8 = 1;
@@ -24,6 +24,8 @@ Examples:
   roverline-gateway up --source sim             the built-in rover, no ROS needed
   roverline-gateway serve --source bag --file run.mcap
                                                 play a recording on port 8080
+  roverline-gateway relay --upstream ws://rover:8080,ws://rover:8081,ws://rover:8082,ws://rover:8083
+                                                serve the rover on the ground station
   roverline-gateway sim --dds                   publish the built-in rover into ROS 2
   roverline-gateway restart --rolling           go over to a new version, losing nothing
   websocat ws://127.0.0.1:8080                  listen with any WebSocket client
@@ -45,6 +47,8 @@ enum Command {
     Up(Flags),
     /// Run one endpoint in this process
     Serve(ServeArgs),
+    /// Serve a rover's telemetry from the ground station: one stream over the radio, however many listen
+    Relay(RelayArgs),
     /// Replace the processes of a running gateway, as after an upgrade
     ///
     /// Tells the gateway that `up` started to replace its endpoints' processes with the program that is
@@ -124,6 +128,17 @@ struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+struct RelayArgs {
+    #[command(flatten)]
+    upstream: UpstreamFlags,
+    #[command(flatten)]
+    flags: Flags,
+    /// Internal: the supervisor's process id
+    #[arg(long, hide = true)]
+    supervised: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 struct SimArgs {
     /// Publish as a DDS participant, so that every ROS 2 tool sees the rover
     #[arg(long)]
@@ -163,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => commands::serve(&args),
         Command::Restart(args) => control::restart(&args),
         Command::Status(args) => control::status(&args),
+        Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {

@@ -1,5 +1,6 @@
 //! The emergency stop: latched in a file that all endpoints of a computer share, published into ROS
-//! by every one of them until it is released.
+//! by every one of them until it is released. A relay has no latch: the rover's own gateway has it, and
+//! says when it is done.
 //!
 //! It is a software stop and never a replacement for the red button (ISO 13850).
 
@@ -11,15 +12,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::limits;
 use roverline_schema::cdr;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::clock::unix_ns;
-use crate::source::{Publication, Publisher};
+use crate::source::upstream::not_confirmed;
+use crate::source::{Publication, Publisher, StopOrder};
 
 const POLL: Duration = Duration::from_millis(50);
 const REPEAT: Duration = Duration::from_secs(1);
 const REMEMBERED_IDS: usize = 256;
+const ID_CHARS: usize = 128;
+const REASON_CHARS: usize = 256;
+/// Longer than the source takes to give up: it knows more to say.
+const FORWARD: Duration = Duration::from_millis(limits::STOP_CONFIRM_MS + 500);
 
 /// The latch as it is on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,25 +47,50 @@ pub struct EmergencyStop {
     path: PathBuf,
     topic: String,
     done: Mutex<VecDeque<String>>,
+    forward: Option<Arc<dyn Publisher>>,
 }
 
 impl EmergencyStop {
     /// The latch in this state directory, published on `topic` (std_msgs/msg/Bool).
     pub fn new(state_dir: &Path, topic: &str) -> Arc<EmergencyStop> {
         let path = state_dir.join("emergency_stop.json");
-        Arc::new(EmergencyStop { path, topic: topic.to_owned(), done: Mutex::default() })
+        Arc::new(EmergencyStop { path, topic: topic.to_owned(), done: Mutex::default(), forward: None })
+    }
+
+    /// Passes every command on to the gateway that this source reads from.
+    pub fn forwarded(source: Arc<dyn Publisher>) -> Arc<EmergencyStop> {
+        let (path, topic) = (PathBuf::new(), String::new());
+        Arc::new(EmergencyStop { path, topic, done: Mutex::default(), forward: Some(source) })
+    }
+
+    /// Engages or releases: here, or where the samples come from. `Ok` says that it is done: on disk
+    /// here, or confirmed by the rover.
+    pub async fn carry_out(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
+        let Some(source) = &self.forward else { return self.command(id, engage, reason) };
+        let (answer, answered) = oneshot::channel();
+        let (id, reason) = (bounded(id, ID_CHARS), bounded(reason, REASON_CHARS));
+        let order = StopOrder { id, engage, reason, answer };
+        source.forward_stop(order).map_err(|error| error.to_string())?;
+        match tokio::time::timeout(FORWARD, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(not_confirmed()),
+        }
     }
 
     /// Engages or releases. It is on disk when this returns `Ok`; a command id is carried out once.
     pub fn command(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        let bounded = |text: &str, chars| text.chars().take(chars).collect::<String>();
-        let id = bounded(id, 128);
+        let id = bounded(id, ID_CHARS);
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.read();
         if done.contains(&id) || now.id == id {
             return Ok("already done".to_owned());
         }
-        let latch = Latch { engaged: engage, id: id.clone(), reason: bounded(reason, 256), at_ns: unix_ns() };
+        let latch = Latch {
+            engaged: engage,
+            id: id.clone(),
+            reason: bounded(reason, REASON_CHARS),
+            at_ns: unix_ns(),
+        };
         self.write(&latch).map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
         if done.len() == REMEMBERED_IDS {
             done.pop_front();
@@ -113,6 +146,10 @@ impl EmergencyStop {
             latched: true,
         }
     }
+}
+
+fn bounded(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 #[cfg(test)]

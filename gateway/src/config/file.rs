@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use roverline_protocol::Routing;
+use roverline_protocol::routing::topic_glob;
 
 use super::Settings;
 
@@ -65,6 +66,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     }
     if !(settings.bag.start_s >= 0.0 && settings.bag.start_s < 1e9) {
         return Err(("start_s", "write seconds, 0 or more".to_owned()));
+    }
+    let upstream = &settings.upstream;
+    if upstream.max_rate_hz.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
+        return Err(("max_rate_hz", "write a number greater than 0, at most 10000".to_owned()));
+    }
+    for topic in &upstream.topics {
+        topic_glob(topic).map_err(|why| ("topics", format!("'{topic}': {why}")))?;
     }
     if !settings.gateway.emergency_stop_topic.starts_with('/') {
         return Err(("emergency_stop_topic", "write a ROS name that begins with /".to_owned()));

@@ -68,6 +68,37 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
+/// Flags of `relay`: what it reads, and how much of it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct UpstreamFlags {
+    /// The rover's endpoints, best first: ws://rover:8080,ws://rover:8081,...
+    #[arg(long, value_name = "URL,...", env = "ROVERLINE_UPSTREAM", value_delimiter = ',')]
+    pub upstream: Vec<String>,
+    /// Topics that cross the radio, besides the emergency stop [default: **]
+    #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
+    pub topics: Vec<String>,
+    /// At most so many samples per second and topic cross the radio [default: all]
+    #[arg(long, value_name = "HZ", env = "ROVERLINE_UPSTREAM_MAX_RATE")]
+    pub max_rate: Option<f64>,
+}
+
+impl UpstreamFlags {
+    /// `flags` resolved for a relay, with these on top, checked.
+    pub fn resolve(&self, flags: &Flags) -> Result<Settings, ConfigError> {
+        let flags = Flags { source: Some(SourceKind::Upstream), ..flags.clone() };
+        let mut settings = flags.resolve()?;
+        if !self.upstream.is_empty() {
+            settings.upstream.urls.clone_from(&self.upstream);
+        }
+        if !self.topics.is_empty() {
+            settings.upstream.topics.clone_from(&self.topics);
+        }
+        settings.upstream.max_rate_hz = self.max_rate.or(settings.upstream.max_rate_hz);
+        check(&settings).map_err(|(key, why)| ConfigError(format!("{key}: {why}")))?;
+        Ok(settings)
+    }
+}
+
 impl Flags {
     /// The file's settings (or the defaults) with these flags on top, checked.
     pub fn resolve(&self) -> Result<Settings, ConfigError> {

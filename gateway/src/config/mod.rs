@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::Policy;
 
 pub use file::{ConfigError, load};
-pub use flags::{Flags, peer_list};
+pub use flags::{Flags, UpstreamFlags, peer_list};
 pub use handover::from_supervisor;
 
 /// Where samples come from.
@@ -32,6 +32,21 @@ pub enum SourceKind {
     Bag,
     /// The built-in rover.
     Sim,
+    /// Another gateway, over the network: what `relay` does.
+    Upstream,
+}
+
+impl SourceKind {
+    /// The name used in configuration and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SourceKind::Dds => "dds",
+            SourceKind::R2r => "r2r",
+            SourceKind::Bag => "bag",
+            SourceKind::Sim => "sim",
+            SourceKind::Upstream => "upstream",
+        }
+    }
 }
 
 /// Everything that can be configured.
@@ -48,6 +63,8 @@ pub struct Settings {
     pub bag: BagSettings,
     /// The `sim` source.
     pub sim: SimSettings,
+    /// The `upstream` source.
+    pub upstream: UpstreamSettings,
     /// The log.
     pub log: LogSettings,
     /// Routing rules, before the built-in ones.
@@ -210,6 +227,25 @@ impl Default for SimSettings {
     }
 }
 
+/// The gateway that a relay reads from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamSettings {
+    /// `ws://host:port` of its endpoints.
+    pub urls: Vec<String>,
+    /// Topic globs: what crosses the radio, besides the emergency stop.
+    pub topics: Vec<String>,
+    /// At most so many samples per second and topic; the newest is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate_hz: Option<f64>,
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        UpstreamSettings { urls: Vec::new(), topics: vec!["**".to_owned()], max_rate_hz: None }
+    }
+}
+
 /// In which form the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -300,7 +336,9 @@ impl Settings {
             MdnsMode::Off => false,
         };
         Policy {
-            promotion: gateway.promotion.then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
+            // A relay's four tiers are one process: none of them is down alone.
+            promotion: (gateway.promotion && gateway.source != SourceKind::Upstream)
+                .then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
             // Who listens everywhere cannot tell under which name a client reaches it.
             address: match &self.endpoint(tier).address {
                 Some(address) => Some(address.clone()),

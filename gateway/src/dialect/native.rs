@@ -214,8 +214,9 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
             say(context, &ServerMessage::Time { t0_ns, t1_ns, t2_ns: unix_ns() });
         }
         ClientMessage::EmergencyStop { id: command, engage, reason } => {
-            let (accepted, message) = context.emergency_stop(&command, engage, &reason);
-            say(context, &ServerMessage::Command { id: command, accepted, message });
+            context.emergency_stop(command, engage, reason, |id, accepted, message| {
+                frame::json(&ServerMessage::Command { id, accepted, message })
+            });
         }
         ClientMessage::Budget { bytes_per_s } => {
             context.ask_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));

@@ -17,16 +17,24 @@ use crate::source::SourceState;
 const SILENT: Duration = Duration::from_secs(5);
 
 /// The verdict on a source of this state and age, with `topics` in scope.
-fn verdict(state: &SourceState, topics: usize, age: Option<Duration>) -> (HealthStatus, Vec<String>) {
+fn verdict(
+    state: &SourceState,
+    topics: usize,
+    age: Option<Duration>,
+    source: &str,
+) -> (HealthStatus, Vec<String>) {
+    // Of a relay it is said who is silent.
+    let from = if source == "upstream" { " from the rover" } else { "" };
     let degraded = |why: String| (HealthStatus::Degraded, vec![why]);
     match state {
         SourceState::Failed(why) => (HealthStatus::Unhealthy, vec![format!("the source failed: {why}")]),
+        SourceState::Disconnected(why) => degraded(why.clone()),
         SourceState::Starting => degraded("the source is starting".to_owned()),
         SourceState::Waiting => (HealthStatus::Healthy, Vec::new()),
         SourceState::Finished => degraded("the recording has ended".to_owned()),
         SourceState::Running if topics == 0 => degraded("no topic in scope has been seen".to_owned()),
         SourceState::Running => match age {
-            Some(age) if age > SILENT => degraded(format!("no sample for {:.0} s", age.as_secs_f64())),
+            Some(age) if age > SILENT => degraded(format!("no sample{from} for {:.0} s", age.as_secs_f64())),
             _ => (HealthStatus::Healthy, Vec::new()),
         },
     }
@@ -38,6 +46,7 @@ fn state_word(state: &SourceState) -> &'static str {
         SourceState::Waiting => "waiting",
         SourceState::Running => "running",
         SourceState::Finished => "finished",
+        SourceState::Disconnected(_) => "disconnected",
         SourceState::Failed(_) => "failed",
     }
 }
@@ -47,7 +56,8 @@ impl Endpoint {
     pub fn document(&self) -> EndpointDocument {
         let state = self.hub.source().0;
         let (topics, newest) = self.rover_data();
-        let (status, reasons) = verdict(&state, topics, newest.map(|at| monotonic().saturating_sub(at)));
+        let age = newest.map(|at| monotonic().saturating_sub(at));
+        let (status, reasons) = verdict(&state, topics, age, self.source_kind);
         EndpointDocument {
             tier: self.tier,
             port: self.port,
@@ -77,6 +87,7 @@ impl Endpoint {
                 topics,
                 samples,
                 age_s: newest.map(|at| monotonic().saturating_sub(at).as_secs_f64()),
+                upstream: self.hub.upstream(),
             },
             freshness_s: self.freshness(),
         }
@@ -157,10 +168,16 @@ mod tests {
     #[test]
     fn a_verdict_names_its_reason() {
         let running = SourceState::Running;
-        assert_eq!(verdict(&running, 3, Some(Duration::ZERO)), (HealthStatus::Healthy, vec![]));
-        assert_eq!(verdict(&running, 0, None).0, HealthStatus::Degraded);
-        assert_eq!(verdict(&running, 3, Some(Duration::from_secs(9))).1, ["no sample for 9 s"]);
+        assert_eq!(verdict(&running, 3, Some(Duration::ZERO), "dds"), (HealthStatus::Healthy, vec![]));
+        assert_eq!(verdict(&running, 0, None, "dds").0, HealthStatus::Degraded);
+        assert_eq!(verdict(&running, 3, Some(Duration::from_secs(9)), "dds").1, ["no sample for 9 s"]);
+        assert_eq!(
+            verdict(&running, 3, Some(Duration::from_secs(9)), "upstream").1,
+            ["no sample from the rover for 9 s"]
+        );
+        let cut = SourceState::Disconnected("x".into());
+        assert_eq!(verdict(&cut, 3, None, "upstream"), (HealthStatus::Degraded, vec!["x".to_owned()]));
         let failed = SourceState::Failed("x".into());
-        assert_eq!(verdict(&failed, 3, None).0, HealthStatus::Unhealthy);
+        assert_eq!(verdict(&failed, 3, None, "dds").0, HealthStatus::Unhealthy);
     }
 }

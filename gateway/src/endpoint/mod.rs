@@ -11,6 +11,7 @@ mod listener;
 mod metrics;
 mod places;
 mod redundancy;
+mod relay;
 mod run;
 mod warm;
 
@@ -30,6 +31,7 @@ pub use listener::{Pending, accept_loop};
 pub use metrics::Blackouts;
 pub use places::Place;
 pub use redundancy::{Peer, Peers, Policy, Refused, announce_and_browse, watch_peers};
+pub use relay::{RelayOptions, run_relay};
 pub use run::{EndpointOptions, run};
 
 use crate::command::EmergencyStop;
@@ -174,9 +176,14 @@ impl Endpoint {
         sessions
     }
 
-    /// Turns true when the endpoint stops.
+    /// Turns true when the endpoint stops; has changed from the first when it already does, for a
+    /// session that begins meanwhile.
     pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+        let mut stop = self.stop.subscribe();
+        if *stop.borrow() {
+            stop.mark_changed();
+        }
+        stop
     }
 
     /// A client says what a switch of endpoints cost it.
@@ -200,9 +207,10 @@ impl Endpoint {
         self.stop.send_replace(true);
     }
 
-    /// Engages or releases the emergency stop: latched on disk, published by every endpoint.
-    pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        self.estop.command(id, engage, reason)
+    /// Engages or releases the emergency stop: latched on disk and published by every endpoint, or of
+    /// a relay confirmed by the rover.
+    pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
+        self.estop.carry_out(id, engage, reason).await
     }
 
     /// Counters, running sessions included.

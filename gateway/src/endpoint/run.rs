@@ -46,10 +46,10 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     listener.set_nonblocking(true).map_err(text)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(text)?;
 
-    let (endpoint, estop) = assemble(tier, address.port(), &settings)?;
+    let outlet: Arc<Outlet> = Arc::default();
+    let (endpoint, estop) = assemble(tier, address.port(), &settings, &outlet)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
-    let source = runner::start(settings.clone(), supervised, &sink);
-    let outlet: Arc<Outlet> = source.outlet.clone();
+    let source = runner::start(settings.clone(), supervised, &sink, outlet.clone());
     let mut tasks = tokio::task::JoinSet::new();
     let policy = settings.policy(tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, policy);
@@ -128,10 +128,11 @@ async fn leave(
     Ok(())
 }
 
-fn assemble(
+pub(super) fn assemble(
     tier: Tier,
     port: u16,
     settings: &Settings,
+    outlet: &Arc<Outlet>,
 ) -> Result<(Arc<Endpoint>, Arc<EmergencyStop>), String> {
     let routing = Arc::new(Routing::new(&settings.route).map_err(|error| error.to_string())?);
     let scopes = settings.scopes(tier);
@@ -139,19 +140,17 @@ fn assemble(
         Some(path) => Registry::with_ament(&path),
         None => Registry::bundled(),
     };
-    let estop = EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic);
+    let estop = match settings.gateway.source {
+        SourceKind::Upstream => EmergencyStop::forwarded(outlet.clone()),
+        _ => EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic),
+    };
     let endpoint = Endpoint::new(Parts {
         tier,
         port,
         max_clients: settings.gateway.max_clients,
         hub: Hub::new(scopes, registry),
         ingress: Ingress::new(routing, scopes),
-        source_kind: match settings.gateway.source {
-            SourceKind::Dds => "dds",
-            SourceKind::R2r => "r2r",
-            SourceKind::Bag => "bag",
-            SourceKind::Sim => "sim",
-        },
+        source_kind: settings.gateway.source.name(),
         peers: Peers::new(peer_list(settings, tier)),
         estop: estop.clone(),
         session_budget: settings.session_budget(tier),
@@ -160,7 +159,7 @@ fn assemble(
     Ok((endpoint, estop))
 }
 
-fn spawn_tasks(
+pub(super) fn spawn_tasks(
     tasks: &mut tokio::task::JoinSet<()>,
     endpoint: &Arc<Endpoint>,
     estop: &Arc<EmergencyStop>,
@@ -195,7 +194,8 @@ fn spawn_tasks(
         tasks.spawn(announce_and_browse(endpoint.clone(), policy.rover.clone(), host));
     }
     tasks.spawn(async move { watch_peers(&watched, policy, leads).await });
-    if source != SourceKind::Bag {
+    // A recording takes nothing; of a relay, the rover's own gateway has the latch and publishes it.
+    if !matches!(source, SourceKind::Bag | SourceKind::Upstream) {
         let estop = estop.clone();
         // The built-in rover remembers; a real graph gains late subscribers.
         let repeated = source != SourceKind::Sim;

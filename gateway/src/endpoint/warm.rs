@@ -81,7 +81,14 @@ mod tests {
     use super::*;
 
     fn source(state: &str, topics: usize) -> SourceDocument {
-        SourceDocument { kind: "sim".into(), state: state.into(), topics, samples: 0, age_s: None }
+        SourceDocument {
+            kind: "sim".into(),
+            state: state.into(),
+            topics,
+            samples: 0,
+            age_s: None,
+            upstream: Vec::new(),
+        }
     }
 
     #[test]

@@ -124,6 +124,8 @@ impl Hub {
     pub fn handle(&self, ingress: &Ingress, item: Item, now: Duration) {
         match item {
             Item::Sample(key, sample) => self.sample(key, &sample, now),
+            Item::Stored(key, sample, age) => self.stored(key, &sample, now.saturating_sub(age)),
+            Item::Upstream(endpoints) => self.lock().upstream = endpoints,
             Item::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
             Item::TopicDown(key) => self.topic_down(&[key.0]),
             Item::Nodes(nodes) => self.lock().nodes = nodes,
@@ -146,7 +148,7 @@ impl Hub {
     }
 
     fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
-        let route = ingress.routing().route(&decl.name, &decl.type_name);
+        let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
         if !route.scopes.intersects(self.scopes()) {
             return; // the source should have known; the hub is the one who enforces
         }
@@ -260,7 +262,13 @@ mod tests {
 
     fn decl(name: &str, transient_local: bool) -> TopicDecl {
         let qos = Qos { reliable: true, transient_local };
-        TopicDecl { name: name.into(), type_name: "std_msgs/msg/String".into(), qos, schema: None }
+        TopicDecl {
+            name: name.into(),
+            type_name: "std_msgs/msg/String".into(),
+            qos,
+            schema: None,
+            route: None,
+        }
     }
 
     fn hub(scopes: ScopeSet) -> (Arc<Hub>, Arc<Ingress>) {

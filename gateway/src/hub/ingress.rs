@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet, limits};
 use tokio::sync::Notify;
 
@@ -18,10 +20,14 @@ pub enum Item {
     TopicDown(TopicKey),
     /// A message.
     Sample(TopicKey, RawSample),
+    /// A message that is this old already.
+    Stored(TopicKey, RawSample, Duration),
     /// The graph's nodes.
     Nodes(Vec<NodeInfo>),
     /// The source's state.
     State(SourceState),
+    /// The endpoints that the source reads from.
+    Upstream(Vec<UpstreamDocument>),
 }
 
 /// The [`Sink`] that feeds a hub.
@@ -69,7 +75,8 @@ impl Ingress {
             let mut queue = self.lock();
             let before = std::mem::replace(&mut queue.scopes, scopes);
             let comes_back = |decl: &TopicDecl| {
-                let topic = self.routing.route(&decl.name, &decl.type_name).scopes;
+                let route = decl.route.unwrap_or_else(|| self.routing.route(&decl.name, &decl.type_name));
+                let topic = route.scopes;
                 topic.intersects(scopes) && !topic.intersects(before)
             };
             let known = queue.known.values().filter(|(_, decl)| comes_back(decl));
@@ -103,7 +110,7 @@ impl Ingress {
                 if n > 0 {
                     batch.extend(queue.items.drain(..n));
                     for item in &batch[batch.len() - n..] {
-                        if let Item::Sample(_, sample) = item {
+                        if let Item::Sample(_, sample) | Item::Stored(_, sample, _) = item {
                             queue.samples -= 1;
                             queue.bytes -= sample.payload.len();
                         }
@@ -117,7 +124,7 @@ impl Ingress {
 
     fn push(&self, item: Item) {
         let mut queue = self.lock();
-        if let Item::Sample(_, sample) = &item {
+        if let Item::Sample(_, sample) | Item::Stored(_, sample, _) = &item {
             queue.samples += 1;
             queue.bytes += sample.payload.len();
         }
@@ -136,10 +143,11 @@ impl Ingress {
 impl Queue {
     fn drop_oldest_sample(&mut self) -> bool {
         // Everything but samples is rare, so the oldest sample is at or near the front.
-        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Sample(..))) else {
+        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Sample(..) | Item::Stored(..)))
+        else {
             return false;
         };
-        if let Some(Item::Sample(_, sample)) = self.items.remove(at) {
+        if let Some(Item::Sample(_, sample) | Item::Stored(_, sample, _)) = self.items.remove(at) {
             self.samples -= 1;
             self.bytes -= sample.payload.len();
         }
@@ -157,7 +165,11 @@ impl Sink for Ingress {
     }
 
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
-        if decl.name.len() > limits::TOPIC_NAME_CHARS || !self.wants(&decl.name, &decl.type_name) {
+        let wanted = match decl.route {
+            Some(route) => route.scopes.intersects(self.lock().scopes),
+            None => self.wants(&decl.name, &decl.type_name),
+        };
+        if decl.name.len() > limits::TOPIC_NAME_CHARS || !wanted {
             return None;
         }
         let key = {
@@ -186,6 +198,10 @@ impl Sink for Ingress {
         self.push(Item::Sample(key, sample));
     }
 
+    fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {
+        self.push(Item::Stored(key, sample, age));
+    }
+
     fn nodes(&self, mut nodes: Vec<NodeInfo>) {
         nodes.truncate(limits::NODES);
         self.push(Item::Nodes(nodes));
@@ -193,6 +209,10 @@ impl Sink for Ingress {
 
     fn state(&self, state: SourceState) {
         self.push(Item::State(state));
+    }
+
+    fn upstream(&self, endpoints: Vec<UpstreamDocument>) {
+        self.push(Item::Upstream(endpoints));
     }
 
     fn has_listener(&self) -> bool {
@@ -209,7 +229,13 @@ mod tests {
     use crate::source::Qos;
 
     fn decl(name: &str, type_name: &str) -> TopicDecl {
-        TopicDecl { name: name.into(), type_name: type_name.into(), qos: Qos::default(), schema: None }
+        TopicDecl {
+            name: name.into(),
+            type_name: type_name.into(),
+            qos: Qos::default(),
+            schema: None,
+            route: None,
+        }
     }
 
     fn sample(seq: u64, bytes: usize) -> RawSample {

@@ -6,6 +6,7 @@
 mod fanout;
 mod ingress;
 mod replay;
+mod stored;
 mod subscription;
 mod topic;
 
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roverline_protocol::ScopeSet;
+use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::native::TopicInfo;
 use roverline_schema::Registry;
 
@@ -42,6 +44,7 @@ pub(crate) struct HubState {
     /// Samples replayed, and samples asked for that could not be.
     pub(crate) replayed: u64,
     pub(crate) replay_missing: u64,
+    pub(crate) upstream: Vec<UpstreamDocument>,
 }
 
 impl Hub {
@@ -58,6 +61,7 @@ impl Hub {
             replay_bytes: 0,
             replayed: 0,
             replay_missing: 0,
+            upstream: Vec::new(),
         };
         Arc::new(Hub { state: Mutex::new(state), registry })
     }
@@ -109,6 +113,11 @@ impl Hub {
     /// The ROS nodes now known.
     pub fn nodes(&self) -> Vec<NodeInfo> {
         self.lock().nodes.clone()
+    }
+
+    /// The endpoints that the source reads from, where it reads from a gateway.
+    pub fn upstream(&self) -> Vec<UpstreamDocument> {
+        self.lock().upstream.clone()
     }
 
     /// The source's state, how many samples it gave, and when the newest came (monotonic).

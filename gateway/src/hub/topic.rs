@@ -67,17 +67,29 @@ impl Topic {
 
     pub(crate) fn remember(&mut self, sample: &RawSample, now: Duration) {
         let latest = Latest { sample: sample.clone(), at: now };
-        if self.qos.transient_local
-            && (self.latched.len() < limits::LATCHED_SAMPLES_PER_TOPIC
-                || self.latched.contains_key(&sample.id.source))
-        {
-            self.latched.insert(sample.id.source, latest.clone());
+        if self.qos.transient_local {
+            self.latch(sample.id.source, latest.clone());
         }
         self.meter.count(now, sample.payload.len());
         if self.route.delivery == Delivery::Every {
             self.ring.push(sample.id, now, sample.payload.len(), sample.clone());
         }
         self.latest = Some(latest);
+    }
+
+    /// The last sample of a writer of a latched topic.
+    pub(super) fn latched(&self, writer: Guid) -> Option<&Latest> {
+        self.latched.get(&writer)
+    }
+
+    /// Keeps a writer's last sample, if there is room for another writer; whether there was.
+    pub(super) fn latch(&mut self, writer: Guid, latest: Latest) -> bool {
+        let room =
+            self.latched.len() < limits::LATCHED_SAMPLES_PER_TOPIC || self.latched.contains_key(&writer);
+        if room {
+            self.latched.insert(writer, latest);
+        }
+        room
     }
 
     /// What a late subscriber is given: of a latched topic the last sample of every writer, of any

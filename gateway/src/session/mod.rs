@@ -157,16 +157,29 @@ impl Context {
         set_budget(&self.endpoint, &self.info, rate);
     }
 
-    /// Engages or releases the emergency stop for this client: whether it was accepted, and a
-    /// sentence.
-    pub fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> (bool, String) {
+    /// Engages or releases the emergency stop for this client. `answer` makes the frame that tells it
+    /// whether that was accepted, with a sentence; a relay has to wait for the rover, and neither
+    /// this session nor the others wait with it.
+    pub fn emergency_stop(
+        &self,
+        id: String,
+        engage: bool,
+        reason: String,
+        answer: fn(String, bool, String) -> Bytes,
+    ) {
+        let outbox = self.info.outbox().clone();
         if self.observer_only {
-            return (false, "this client may only look".to_owned());
+            return outbox.control(answer(id, false, "this client may only look".to_owned()));
         }
-        match self.endpoint.emergency_stop(id, engage, reason) {
-            Ok(message) => (true, message),
-            Err(message) => (false, message),
-        }
+        let endpoint = self.endpoint.clone();
+        // Bounded: a latch answers at once, and a relay's source refuses when too many wait.
+        tokio::spawn(async move {
+            let (accepted, message) = match endpoint.emergency_stop(&id, engage, &reason).await {
+                Ok(message) => (true, message),
+                Err(message) => (false, message),
+            };
+            outbox.control(answer(id, accepted, message));
+        });
     }
 }
 

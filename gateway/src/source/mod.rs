@@ -7,19 +7,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_protocol::SampleId;
+use roverline_protocol::documents::UpstreamDocument;
+use roverline_protocol::routing::Route;
+use tokio::sync::oneshot;
 
 pub mod bag;
 pub mod dds;
+pub mod fan;
 pub mod r2r;
 pub mod runner;
 pub mod sim;
+pub mod upstream;
 
 /// The hub's short name for a topic; valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicKey(pub u32);
 
 /// What a source knows of a topic when it appears.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicDecl {
     /// The ROS name: `/imu/data`.
     pub name: String,
@@ -29,6 +34,8 @@ pub struct TopicDecl {
     pub qos: Qos,
     /// The message definition with its dependencies, where the source carries it.
     pub schema: Option<SchemaText>,
+    /// Where it was put by the gateway that the source reads from; absent: this one's table decides.
+    pub route: Option<Route>,
 }
 
 /// The part of a publisher's QoS that decides what a late or slow subscriber gets.
@@ -82,6 +89,8 @@ pub enum SourceState {
     Running,
     /// It played to its end; the hub keeps the last values.
     Finished,
+    /// It does not reach what it reads from, and goes on trying; why.
+    Disconnected(String),
     /// It cannot go on; why, and what to do about it.
     Failed(String),
 }
@@ -104,10 +113,20 @@ pub trait Sink: Send + Sync {
     fn topic_down(&self, key: TopicKey);
     /// A message arrived.
     fn sample(&self, key: TopicKey, sample: RawSample);
+    /// A message that is this old already: what the gateway that the source reads from had stored. It
+    /// is a topic's last value, and no sign that its publisher lives.
+    fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {
+        let _ = age;
+        self.sample(key, sample);
+    }
     /// The ROS nodes now known, all of them.
     fn nodes(&self, nodes: Vec<NodeInfo>);
     /// The source's own state changed.
     fn state(&self, state: SourceState);
+    /// The endpoints of the gateway that the source reads from, as it knows them now.
+    fn upstream(&self, endpoints: Vec<UpstreamDocument>) {
+        let _ = endpoints;
+    }
     /// Whether a client listens; a recording that waits for its first listener asks this.
     fn has_listener(&self) -> bool;
 }
@@ -149,10 +168,31 @@ const MAX_SERVICES: usize = 16;
 pub trait Publisher: Send + Sync {
     /// Hands a message to the source's own thread; an error says why it cannot be sent.
     fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+
     /// Offers a service for as long as the source runs.
     fn offer(&self, service: Service) -> Result<(), PublishError> {
         Err(PublishError::Failed(format!("{}: this source offers no services", service.name)))
     }
+
+    /// Passes an emergency stop on to the gateway that the source reads from. An error says why it
+    /// cannot be; otherwise the order's `answer` will.
+    fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
+        let _ = order;
+        Err(PublishError::Failed("this source leads to no other gateway".to_owned()))
+    }
+}
+
+/// An emergency stop on its way to the gateway that a source reads from.
+#[derive(Debug)]
+pub struct StopOrder {
+    /// The client's own: the rover carries an id out once.
+    pub id: String,
+    /// True engages, false releases.
+    pub engage: bool,
+    /// Why, for the log.
+    pub reason: String,
+    /// What the rover says: done, or why not.
+    pub answer: oneshot::Sender<Result<String, String>>,
 }
 
 /// Why a message was not published.
@@ -171,7 +211,7 @@ pub enum PublishError {
 
 /// A source that has been set up and can run.
 pub trait Source: Send {
-    /// `dds`, `r2r`, `bag` or `sim`.
+    /// `dds`, `r2r`, `bag`, `sim` or `upstream`.
     fn name(&self) -> &'static str;
     /// The way back, usable from any thread while the source runs.
     fn publisher(&self) -> Arc<dyn Publisher>;

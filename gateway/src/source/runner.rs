@@ -10,8 +10,10 @@ use super::bag::{BagOptions, BagSource};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
+use super::upstream::{UpstreamOptions, UpstreamSource};
 use super::{
-    MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState, Stop,
+    MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState,
+    Stop, StopOrder,
 };
 use crate::config::{Settings, SourceKind};
 
@@ -19,8 +21,6 @@ use crate::config::{Settings, SourceKind};
 pub struct Running {
     /// Ends it.
     pub stop: Stop,
-    /// The way back into the graph.
-    pub outlet: Arc<Outlet>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,6 +45,11 @@ pub struct Outlet {
 }
 
 impl Outlet {
+    fn running(&self) -> Result<Arc<dyn Publisher>, PublishError> {
+        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        publisher.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
+    }
+
     /// The source that runs now, or none. What was offered is offered by the new one as well.
     fn set(&self, publisher: Option<Arc<dyn Publisher>>) {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,11 +66,11 @@ impl Outlet {
 
 impl Publisher for Outlet {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match publisher {
-            Some(publisher) => publisher.publish(publication),
-            None => Err(PublishError::Failed("the source is not running".to_owned())),
-        }
+        self.running()?.publish(publication)
+    }
+
+    fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
+        self.running()?.forward_stop(order)
     }
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
@@ -79,10 +84,11 @@ impl Publisher for Outlet {
     }
 }
 
-/// Starts the source's thread. A live source that fails is made anew, with backoff.
-pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>) -> Running {
-    let mut running = Running { stop: Stop::default(), outlet: Arc::default(), thread: None };
-    let (stop, outlet) = (running.stop.clone(), running.outlet.clone());
+/// Starts the source's thread; its way back goes into `outlet`. A live source that fails is made
+/// anew, with backoff.
+pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>, outlet: Arc<Outlet>) -> Running {
+    let mut running = Running { stop: Stop::default(), thread: None };
+    let stop = running.stop.clone();
     let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
         let sink = sink.clone();
         move || run_for_ever(&settings, supervised, &sink, &stop, &outlet)
@@ -95,7 +101,7 @@ pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>) -> Runn
 }
 
 fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, stop: &Stop, outlet: &Outlet) {
-    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r);
+    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r | SourceKind::Upstream);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
@@ -124,6 +130,12 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
         })?),
         SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),
         SourceKind::Sim => Box::new(SimSource::new(sim_options(settings)?)),
+        SourceKind::Upstream => Box::new(UpstreamSource::new(UpstreamOptions {
+            urls: settings.upstream.urls.clone(),
+            topics: settings.upstream.topics.clone(),
+            max_rate_hz: settings.upstream.max_rate_hz,
+            emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),
+        })?),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Keeps one tier served: its process watched by its exit and its heartbeat, started again with
+//! Keeps one tier served (or, as a relay, all of them): its process watched by its exit and its heartbeat, started again with
 //! backoff, replaced on demand.
 
 use std::net::TcpListener;
@@ -42,14 +42,15 @@ impl End {
 
 impl Keeper {
     pub(super) fn new(
-        (tier, socket): (Tier, TcpListener),
+        charge: Vec<(Tier, TcpListener)>,
         settings: &Settings,
         path: PathBuf,
         events: mpsc::Sender<ChildEvent>,
         orders: mpsc::Receiver<Order>,
     ) -> Result<Keeper, String> {
         let settings = serde_json::to_string(settings).map_err(|error| error.to_string())?;
-        let launch = Launch { tier, socket, settings, path, fall_back: false };
+        let (tiers, sockets) = charge.into_iter().unzip();
+        let launch = Launch { tiers, sockets, settings, path, fall_back: false };
         let view = watch::Sender::new(View::default());
         Ok(Keeper { launch, events, orders, order: None, leaving: JoinSet::new(), view })
     }
@@ -64,8 +65,8 @@ impl Keeper {
         let millis = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
         let (first, last) = millis(limits::RESTART_BACKOFF_MS);
         let mut backoff = Backoff::new(first, last);
-        let tier = self.launch.tier;
-        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (tier as u64));
+        let name = self.launch.name();
+        let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.launch.tier() as u64));
         while !*stopping.borrow() {
             let (why, lived, served) = match self.launch.start(false) {
                 Ok(process) => match self.live(process, &mut stopping).await {
@@ -81,8 +82,8 @@ impl Keeper {
                 backoff.reset();
             }
             let pause = backoff.fail(jitter.unit());
-            tracing::warn!(%tier, why, pause_ms = pause.as_millis() as u64, "endpoint ended, starting it again");
-            eprintln!("roverline-gateway: {tier} endpoint: {why}; starting it again");
+            tracing::warn!(name, why, pause_ms = pause.as_millis() as u64, "it ended, starting it again");
+            eprintln!("roverline-gateway: {name}: {why}; starting it again");
             self.view.send_modify(View::ended);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -95,7 +96,7 @@ impl Keeper {
             }
         }
         while self.leaving.join_next().await.is_some() {}
-        let _ = self.events.send(ChildEvent::Stopped(tier)).await;
+        let _ = self.events.send(ChildEvent::Stopped).await;
     }
 
     async fn live(&mut self, mut current: Process, stopping: &mut watch::Receiver<bool>) -> End {
@@ -133,9 +134,10 @@ impl Keeper {
 
     /// The process in use says that it serves.
     async fn serves(&mut self, process: &Process) {
-        let tier = self.launch.tier;
-        tracing::info!(%tier, pid = process.pid, "endpoint serves");
-        let _ = self.events.send(ChildEvent::Ready(tier)).await;
+        tracing::info!(name = self.launch.name(), pid = process.pid, "it serves");
+        for tier in &self.launch.tiers {
+            let _ = self.events.send(ChildEvent::Ready(*tier)).await;
+        }
         self.in_use(process);
         if self.leaving.is_empty()
             && let Some(order) = self.order.take()
@@ -157,7 +159,7 @@ impl Keeper {
     /// A replaced process has ended.
     fn left(&mut self, how: Result<String, tokio::task::JoinError>) {
         let how = how.unwrap_or_else(|error| error.to_string());
-        tracing::info!(tier = %self.launch.tier, how, "replaced process left");
+        tracing::info!(tier = %self.launch.tier(), how, "replaced process left");
         if self.leaving.is_empty()
             && let Some(order) = self.order.take()
         {

@@ -23,7 +23,7 @@ impl Keeper {
         stopping: &mut watch::Receiver<bool>,
     ) -> Option<Process> {
         self.launch.fall_back = false;
-        let tier = self.launch.tier;
+        let tier = self.launch.tier();
         let mut new = match self.launch.start(true) {
             Ok(new) => new,
             Err(error) => {
@@ -80,7 +80,7 @@ impl Keeper {
         .await;
         new.say(Word::Accept).await;
         let pause = start.elapsed().as_secs_f64() * 1e3;
-        tracing::info!(tier = %self.launch.tier, pid = new.pid, pause_ms = pause, "the replacement accepts");
+        tracing::info!(tier = %self.launch.tier(), pid = new.pid, pause_ms = pause, "the replacement accepts");
         self.tell("accepts", new, &format!("process {} accepts; nobody did for {pause:.0} ms", new.pid));
         self.in_use(new);
         let settled = Instant::now() + Duration::from_millis(limits::CHILD_SETTLE_MS);
@@ -103,7 +103,7 @@ impl Keeper {
 
     /// The old process ended before the new one was ready: better a cold endpoint than none.
     async fn promote(&mut self, mut old: Process, mut new: Process) -> Process {
-        tracing::warn!(tier = %self.launch.tier, old = old.pid, new = new.pid, "ended while its replacement warmed up");
+        tracing::warn!(tier = %self.launch.tier(), old = old.pid, new = new.pid, "ended while its replacement warmed up");
         old.kill().await;
         new.say(Word::Accept).await;
         self.tell("accepts", &new, &format!("process {} ended early; {} takes over", old.pid, new.pid));

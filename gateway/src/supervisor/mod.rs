@@ -28,7 +28,7 @@ use roll::{Desk, Roller};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChildEvent {
     Ready(Tier),
-    Stopped(Tier),
+    Stopped,
 }
 
 /// Binds the ports, keeps four endpoint processes alive, and stops them on SIGTERM or SIGINT. An
@@ -44,12 +44,20 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
     let (stop, stopping) = watch::channel(false);
     let (events, mut inbox) = mpsc::channel(16);
     let path = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    // One uplink means one process: four of them would read the rover four times.
+    let is_relay = settings.gateway.source == SourceKind::Upstream;
+    let charges = match is_relay {
+        true => vec![sockets],
+        false => sockets.into_iter().map(|socket| vec![socket]).collect(),
+    };
     let mut desks = Vec::new();
-    for (tier, socket) in sockets {
+    for charge in charges {
         let (orders, inbox) = mpsc::channel(1);
-        let seat = (tier, socket);
-        let keeper = child::Keeper::new(seat, &settings, path.clone(), events.clone(), inbox)?;
-        desks.push(Desk { tier, port: settings.port(tier), orders, view: keeper.view() });
+        let tier = charge.first().map_or(Tier::Primary, |(tier, _)| *tier);
+        let keeper = child::Keeper::new(charge, &settings, path.clone(), events.clone(), inbox)?;
+        if !is_relay {
+            desks.push(Desk { tier, port: settings.port(tier), orders, view: keeper.view() });
+        }
         tokio::spawn(keeper.keep(stopping.clone()));
     }
     drop(events);
@@ -71,7 +79,7 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
                         crate::cli::say_ready(&all);
                     }
                 }
-                Some(ChildEvent::Stopped(_)) => {}
+                Some(ChildEvent::Stopped) => {}
                 None => return Ok(()),
             },
             _ = terminate.recv() => break,

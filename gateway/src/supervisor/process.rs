@@ -17,10 +17,10 @@ use super::heartbeat::{EXIT_WITH_PARENT, LAST_WORDS, QUIET, READY, SETTINGS, Wor
 
 const HUNG: Duration = Duration::from_millis(limits::CHILD_HUNG_MS);
 
-/// What is needed to start a tier's endpoint.
+/// What is needed to start the process that serves one tier or, as a relay, all of them.
 pub(super) struct Launch {
-    pub(super) tier: Tier,
-    pub(super) socket: TcpListener,
+    pub(super) tiers: Vec<Tier>,
+    pub(super) sockets: Vec<TcpListener>,
     pub(super) settings: String,
     /// Where this program was when it was started; after an upgrade there is another version.
     pub(super) path: PathBuf,
@@ -38,26 +38,49 @@ impl Launch {
         }
     }
 
+    /// The first tier stands for all.
+    pub(super) fn tier(&self) -> Tier {
+        self.tiers.first().copied().unwrap_or(Tier::Primary)
+    }
+
+    /// For people: `primary endpoint`.
+    pub(super) fn name(&self) -> String {
+        match &self.tiers[..] {
+            [tier] => format!("{tier} endpoint"),
+            _ => "relay".to_owned(),
+        }
+    }
+
+    /// One tier is served by `serve`, all of them in one process by `relay`.
+    fn arguments(&self) -> Vec<&'static str> {
+        match &self.tiers[..] {
+            [tier] => vec!["serve", "--tier", tier.name(), "--supervised"],
+            _ => vec!["relay", "--supervised"],
+        }
+    }
+
     /// Starts a process. If `hold`, it accepts only when it is told to.
     pub(super) fn start(&self, hold: bool) -> std::io::Result<Process> {
-        let socket: OwnedFd = self.socket.try_clone()?.into();
+        let mut mappings = Vec::new();
+        for (socket, child_fd) in self.sockets.iter().zip(3..) {
+            let parent_fd: OwnedFd = socket.try_clone()?.into();
+            mappings.push(FdMapping { parent_fd, child_fd });
+        }
         let mut command = std::process::Command::new(self.program());
         command
-            .args(["serve", "--tier", self.tier.name(), "--supervised"])
+            .args(self.arguments())
             .arg(std::process::id().to_string())
             .args(hold.then_some("--hold"))
             .env(SETTINGS, &self.settings)
             .env_remove(EXIT_WITH_PARENT)
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
-            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
             // glibc keeps an arena per thread and core; two hold the same and cost megabytes less.
             .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "2".into()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        command
-            .fd_mappings(vec![FdMapping { parent_fd: socket, child_fd: 3 }])
-            .map_err(std::io::Error::other)?;
+        command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let mut command = Command::from(command);
         // A ^C at the terminal is the supervisor's to handle: its children get SIGTERM in turn.
         command.process_group(0).kill_on_drop(true);

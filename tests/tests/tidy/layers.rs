@@ -9,7 +9,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("roverline-protocol", &[]),
     ("roverline-schema", &["roverline-protocol"]),
     ("roverline-link", &["roverline-protocol", "roverline-schema"]),
-    ("roverline-gateway", &["roverline-protocol", "roverline-schema"]),
+    // A relay is a gateway whose source is another gateway, which it reads as any client does.
+    ("roverline-gateway", &["roverline-protocol", "roverline-schema", "roverline-link"]),
     ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-link"]),
     ("roverline-tests", &["roverline-protocol", "roverline-schema", "roverline-link"]),
     ("roverline-bench", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-gateway"]),

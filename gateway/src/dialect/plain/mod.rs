@@ -164,11 +164,11 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
         }
         Request::EmergencyStop { id: command, reason } => {
             let command = command.unwrap_or_else(|| format!("plain-{id}-{}", unix_ns()));
-            let (accepted, message) = context.emergency_stop(&command, true, &reason);
-            say(
-                context,
-                &json!({"type": "emergency_stop", "id": command, "accepted": accepted, "message": message}),
-            );
+            context.emergency_stop(command, true, reason, |id, accepted, message| {
+                frame::json(
+                    &json!({"type": "emergency_stop", "id": id, "accepted": accepted, "message": message}),
+                )
+            });
         }
         Request::Ping => say(context, &json!({"type": "pong", "timestamp": unix_ns() as f64 / 1e9})),
     }

@@ -34,6 +34,7 @@ fn document(tier: Tier) -> HealthDocument {
             topics: 1,
             samples: 1,
             age_s: Some(0.0),
+            upstream: Vec::new(),
         },
         freshness_s: Default::default(),
     }

@@ -24,7 +24,7 @@ fn bench(name: &str, type_name: &str, transient_local: bool, count: u64) -> Benc
     let hub = Hub::new(ScopeSet::ALL, Registry::bundled());
     let ingress = Ingress::new(Arc::new(Routing::default()), ScopeSet::ALL);
     let qos = Qos { reliable: true, transient_local };
-    let decl = TopicDecl { name: name.into(), type_name: type_name.into(), qos, schema: None };
+    let decl = TopicDecl { name: name.into(), type_name: type_name.into(), qos, schema: None, route: None };
     let key = ingress.topic_up(decl.clone()).unwrap();
     hub.handle(&ingress, Item::TopicUp(key, decl), Duration::ZERO);
     let bench = Bench { hub, ingress, key };
@@ -123,6 +123,7 @@ fn all_rings_together_are_bounded_and_the_least_urgent_gives() {
             type_name: "my_msgs/msg/Raw".into(),
             qos: Qos::default(),
             schema: None,
+            route: None,
         };
         let key = bench.ingress.topic_up(decl.clone()).unwrap();
         bench.hub.handle(&bench.ingress, Item::TopicUp(key, decl), Duration::ZERO);

@@ -146,6 +146,7 @@ impl<'a> Player<'a> {
                 type_name: channel.type_name,
                 qos: *offer,
                 schema: channel.schema,
+                route: None,
             };
             let key = if wanted { self.sink.topic_up(decl) } else { None };
             if key.is_none() {

@@ -308,5 +308,11 @@ impl Drain {
 }
 
 fn declaration(name: &str, topic: &TopicState) -> TopicDecl {
-    TopicDecl { name: name.to_owned(), type_name: topic.type_name.clone(), qos: topic.qos(), schema: None }
+    TopicDecl {
+        name: name.to_owned(),
+        type_name: topic.type_name.clone(),
+        qos: topic.qos(),
+        schema: None,
+        route: None,
+    }
 }

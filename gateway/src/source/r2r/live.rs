@@ -215,6 +215,7 @@ impl Graph {
             type_name: type_name.clone(),
             qos: offer.strongest,
             schema: None,
+            route: None,
         };
         let Some(key) = self.sink.topic_up(decl) else { return };
         let identities = match self.subscriptions.remove(&name) {

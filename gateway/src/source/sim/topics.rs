@@ -142,6 +142,7 @@ pub fn topics() -> Vec<TopicDecl> {
             transient_local: topic.offer == Offer::Latched,
         },
         schema: None,
+        route: None,
     };
     TABLE.iter().map(declare).collect()
 }

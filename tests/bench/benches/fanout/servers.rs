@@ -116,6 +116,7 @@ fn roverline() -> Running {
         type_name: "std_msgs/msg/ByteMultiArray".into(),
         qos: Qos { reliable: true, transient_local: false },
         schema: None,
+        route: None,
     };
     let topic = feed.topic_up(decl).unwrap();
     let source = Guid::from_name("bench");

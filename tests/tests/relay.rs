@@ -1,0 +1,263 @@
+//! A relay on the ground station: its clients never see a rover's endpoint die, they cost the radio one
+//! stream, and their emergency stop reaches the rover.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use roverline_protocol::Tier;
+use roverline_protocol::documents::HealthStatus;
+use roverline_protocol::native::{ClientMessage, FLAG_STORED, ServerMessage};
+use roverline_tests::gateway::{self, Gateway};
+use roverline_tests::http;
+use roverline_tests::native::{Native, Said};
+use roverline_tests::plain::Plain;
+use roverline_tests::process::{self, Signal};
+use roverline_tests::scratch::Scratch;
+use roverline_tests::wait::{eventually, within};
+use tokio::task::JoinHandle;
+
+/// What a change may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
+const JUDGES: usize = 10;
+
+fn relay_of(urls: &[String]) -> Gateway {
+    let relay =
+        Gateway::start(gateway::command(&["relay", "--base-port", "0"]), &["--upstream", &urls.join(",")]);
+    eventually("the rover's samples", PATIENCE, || flows(&relay));
+    relay
+}
+
+/// Whether the newest sample of a sensor is younger than a second.
+fn flows(gateway: &Gateway) -> bool {
+    let health = http::health(gateway.port(Tier::Primary));
+    health.source.topics > 20 && health.source.age_s.is_some_and(|age| age < 1.0)
+}
+
+/// A plain client that stays until it is told to leave; how many messages it got, or the close code.
+fn judge(port: u16, stay: tokio::sync::watch::Receiver<bool>) -> JoinHandle<Result<u64, u16>> {
+    tokio::spawn(async move {
+        let mut client = Plain::connect(port).await;
+        let (mut stay, mut got) = (stay, 0);
+        loop {
+            tokio::select! {
+                message = client.next() => match message {
+                    Ok(_) => got += 1,
+                    Err(code) => return Err(code),
+                },
+                _ = stay.changed() => return Ok(got),
+            }
+        }
+    })
+}
+
+/// The sequence numbers of one topic by writer, as a native client of the relay gets them.
+async fn sequences(port: u16, stay: tokio::sync::watch::Receiver<bool>) -> BTreeMap<[u8; 16], Vec<u64>> {
+    let mut client = Native::subscribed(port, &["/odom"]).await;
+    let (mut stay, mut got) = (stay, BTreeMap::<_, Vec<u64>>::new());
+    loop {
+        tokio::select! {
+            said = client.next() => match said {
+                Said::Sample(_, header, _) if header.flags & FLAG_STORED == 0 => {
+                    got.entry(header.id.source.0).or_default().push(header.id.seq);
+                }
+                Said::Closed(code) => panic!("closed with {code}"),
+                _ => {}
+            },
+            _ = stay.changed() => return got,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_never_see_the_rovers_endpoints_die() {
+    let rover = Gateway::up(&["--source", "sim"]);
+    let relay = relay_of(&rover.urls());
+    let (leave, stay) = tokio::sync::watch::channel(false);
+    let ports = Tier::ALL.map(|tier| relay.port(tier));
+    let judges: Vec<_> = (0..JUDGES).map(|n| judge(ports[n % 4], stay.clone())).collect();
+    let listening = tokio::spawn(sequences(ports[0], stay));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let every_tier = Tier::ALL.map(|tier| vec![tier]).into_iter().chain([Tier::ALL.to_vec()]);
+    for tiers in every_tier {
+        let killed: Vec<u32> = tiers.iter().map(|tier| rover.endpoint_pid(*tier)).collect();
+        let samples = http::health(ports[0]).source.samples;
+        for pid in &killed {
+            process::signal(*pid, Signal::KILL);
+        }
+        eventually("samples after a kill", PATIENCE, || {
+            http::health(ports[0]).source.samples > samples + 50 && flows(&relay)
+        });
+        eventually("the rover's endpoints to be back", PATIENCE, || {
+            let alive = process::children(rover.pid());
+            alive.len() == 4 && alive.iter().all(|pid| !killed.contains(pid))
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    leave.send(true).unwrap();
+    for judge in judges {
+        let got = within("a judge to leave", PATIENCE, judge).await.unwrap();
+        assert!(got.is_ok_and(|messages| messages > 20), "{got:?}");
+    }
+    let got = within("the listener to leave", PATIENCE, listening).await.unwrap();
+    let (mut missing, mut all) = (0, 0);
+    for seqs in got.values() {
+        assert!(seqs.is_sorted_by(|a, b| a < b), "in order, and none twice");
+        all += seqs.len();
+        missing += seqs.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<u64>();
+    }
+    println!("/odom: {all} samples, {missing} missing, {} writers", got.len());
+    assert!(all > 200 && got.len() == 1, "{all} samples of {} writers", got.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_stop_is_confirmed_by_the_rover_or_not_at_all() {
+    let rover = Gateway::up(&["--source", "sim"]);
+    let relay = relay_of(&rover.urls());
+    let mut client = Plain::connect(relay.port(Tier::Emergency)).await;
+    client.send(r#"{"type":"emergency_stop","id":"stop-1","reason":"test"}"#).await;
+    let answer = client.next_of("emergency_stop").await;
+    assert_eq!((&answer["accepted"], &answer["id"]), (&true.into(), &"stop-1".into()), "{answer}");
+    let latch = std::fs::read_dir(rover.state().join("sim")).unwrap().flatten().next().unwrap();
+    let latch = std::fs::read_to_string(latch.path().join("emergency_stop.json")).unwrap();
+    assert!(latch.contains("stop-1") && latch.contains("true"), "{latch}");
+    assert!(!relay.state().join("emergency_stop.json").exists(), "a relay has no latch");
+    within("the rover's stop to come back", PATIENCE, async {
+        while client.next_of("telemetry").await["data"]["emergency_stop"] != true {}
+    })
+    .await;
+
+    // The same from a native client, while the rover is frozen: nobody is told what is not known.
+    // The supervisor as well, which would replace them.
+    let mut frozen = process::children(rover.pid());
+    frozen.insert(0, rover.pid());
+    let mut native = Native::connect(relay.port(Tier::Secondary)).await;
+    for pid in &frozen {
+        process::signal(*pid, Signal::STOP);
+    }
+    eventually("the freeze", PATIENCE, || frozen.iter().all(|pid| process::state(*pid) == Some('T')));
+    let asked = Instant::now();
+    let release = ClientMessage::EmergencyStop { id: "go-1".into(), engage: false, reason: String::new() };
+    native.say(&release).await;
+    let mut heard_meanwhile = 0;
+    let (accepted, message) = loop {
+        match native.next().await {
+            Said::Text(said) => {
+                if let ServerMessage::Command { accepted, message, .. } = *said {
+                    break (accepted, message);
+                }
+            }
+            Said::Closed(code) => panic!("closed with {code}"),
+            Said::Heartbeat(_) | Said::Sample(..) => heard_meanwhile += 1,
+        }
+    };
+    for pid in frozen.iter().rev() {
+        process::signal(*pid, Signal::CONT);
+    }
+    assert!(!accepted && message.contains("not confirmed by the rover within 2 s"), "{message}");
+    assert!(asked.elapsed() >= Duration::from_millis(1_900), "{:?}", asked.elapsed());
+    assert!(heard_meanwhile > 5, "the session goes on while it waits");
+}
+
+/// Bytes that the rover has sent to the relay, and to whoever else listens natively.
+fn sent(rover: &Gateway) -> (u64, u64) {
+    let sessions = Tier::ALL.into_iter().flat_map(|tier| http::status(rover.port(tier)).sessions);
+    sessions.fold((0, 0), |(relay, other), session| match session.client.contains("relay") {
+        true => (relay + session.sent_bytes, other),
+        false => (relay, other + session.sent_bytes),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_judges_cost_the_radio_one_stream() {
+    let rover = Gateway::up(&["--source", "sim"]);
+    let relay = relay_of(&rover.urls());
+    let (leave, stay) = tokio::sync::watch::channel(false);
+    let judges: Vec<_> = (0..JUDGES).map(|_| judge(relay.port(Tier::Primary), stay.clone())).collect();
+    let mut direct = Native::subscribed(rover.port(Tier::Primary), &["**"]).await;
+    // Until both are past what is stored for who comes late.
+    direct.listen(Duration::from_secs(1)).await;
+    let before = sent(&rover);
+    direct.listen(Duration::from_secs(6)).await;
+    let after = sent(&rover);
+    leave.send(true).unwrap();
+    for judge in judges {
+        assert!(judge.await.unwrap().is_ok_and(|messages| messages > 20));
+    }
+    let (relay_bytes, direct_bytes) = (after.0 - before.0, after.1 - before.1);
+    let ratio = relay_bytes as f64 / direct_bytes as f64;
+    println!("relay {relay_bytes} bytes, one native client {direct_bytes} bytes: {ratio:.3}");
+    assert!(direct_bytes > 100_000 && ratio <= 1.2, "{relay_bytes} / {direct_bytes} = {ratio:.2}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rover_that_is_gone_and_back_is_seen_by_ages_only() {
+    let scratch = Scratch::new();
+    let first = Gateway::up(&["--source", "sim"]);
+    let urls = first.urls();
+    let ports: String =
+        first.endpoints.iter().map(|(tier, port)| format!("[endpoints.{tier}]\nport = {port}\n")).collect();
+    let config = scratch.write("rover.toml", &ports);
+    let relay = relay_of(&urls);
+    let (leave, stay) = tokio::sync::watch::channel(false);
+    let judges: Vec<_> = Tier::ALL.map(|tier| judge(relay.port(tier), stay.clone())).into_iter().collect();
+    drop(first);
+    let port = relay.port(Tier::Primary);
+    eventually("a reason", PATIENCE, || {
+        let health = http::health(port);
+        let names_it = health.endpoint.reasons.iter().any(|why| why.contains("rover"));
+        health.endpoint.status == HealthStatus::Degraded && names_it && health.source.state == "disconnected"
+    });
+    assert_eq!(http::get(port, "/health").status, 200, "a silent radio is not the relay's fault");
+    assert!(http::health(port).source.upstream.iter().all(|endpoint| endpoint.last_error.is_some()));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let again = gateway::command(&["up", "--config", config.to_str().unwrap()]);
+    let second = Gateway::start(again, &["--source", "sim"]);
+    assert_eq!(second.urls(), urls);
+    eventually("the rover to be back", PATIENCE, || flows(&relay));
+    assert_eq!(http::health(port).endpoint.status, HealthStatus::Healthy);
+    leave.send(true).unwrap();
+    for judge in judges {
+        assert!(judge.await.unwrap().is_ok_and(|messages| messages > 25));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_dies_is_back_on_its_four_ports() {
+    let rover = Gateway::up(&["--source", "sim"]);
+    let mut relay = relay_of(&rover.urls());
+    let first = process::children(relay.pid());
+    assert_eq!(first.len(), 1, "one uplink means one process");
+    process::signal(first[0], Signal::KILL);
+    for tier in Tier::ALL {
+        // A connection waits in the backlog meanwhile.
+        let mut client = Plain::connect(relay.port(tier)).await;
+        client.next_of("telemetry").await;
+        assert_eq!(http::health(relay.port(tier)).endpoint.tier, tier);
+    }
+    eventually("the rover's samples", PATIENCE, || flows(&relay));
+    assert_ne!(process::children(relay.pid()), first);
+    let mut client = Plain::connect(relay.port(Tier::Secondary)).await;
+    process::signal(relay.pid(), Signal::TERM);
+    let code = loop {
+        if let Err(code) = client.next().await {
+            break code;
+        }
+    };
+    assert_eq!(code, 1001, "a stop says goodbye");
+    assert_eq!(relay.wait(PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
+#[test]
+fn what_a_relay_needs_is_said() {
+    for (args, word) in [
+        (&["relay"][..], "--upstream"),
+        (&["relay", "--upstream", "rover"], "ws://HOST:PORT"),
+        (&["relay", "--upstream", "ws://rover:8080", "--max-rate", "0"], "max_rate_hz"),
+        (&["relay", "--upstream", "ws://rover:8080", "--topics", "/a["], "topics"),
+    ] {
+        let (code, _, stderr) = gateway::run(args, PATIENCE);
+        assert!(code == 2 && stderr.contains(word), "{args:?}: {code}: {stderr}");
+    }
+}
