@@ -55,6 +55,11 @@ impl Cursors {
         Seen::Next
     }
 
+    /// The newest sequence number of a writer.
+    pub fn newest(&self, source: Guid) -> Option<u64> {
+        self.0.get(&source).map(|&(seq, _)| seq)
+    }
+
     /// What a `resume` says.
     pub fn snapshot(&self) -> Vec<Cursor> {
         self.0.iter().map(|(&source, &(seq, _))| Cursor { source, seq }).collect()
