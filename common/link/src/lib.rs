@@ -20,11 +20,17 @@
 
 mod config;
 mod connection;
+mod dial;
 mod event;
+mod frozen;
+mod join;
 mod link;
 mod manager;
+mod offset;
 mod slot;
+mod view;
 
 pub use config::{Config, ConfigError, Timings};
-pub use event::{EndpointView, Event, FailoverCause, FailoverView, LinkSample, LinkState};
+pub use event::{Event, FailoverCause, FailoverView, LinkSample, RadioView};
 pub use link::{Events, Link};
+pub use view::{EndpointView, LinkState};

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
+use crate::dial::{self, Dialer};
 use crate::manager::Manager;
 use crate::{Config, Event};
 
@@ -50,9 +51,14 @@ impl Events {
 impl Link {
     /// Starts the link on the current tokio runtime.
     pub fn open(config: Config) -> (Link, Events) {
+        Link::over(config, dial::tcp())
+    }
+
+    /// The same over any kind of stream.
+    pub(crate) fn over(config: Config, dial: Dialer) -> (Link, Events) {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (events, receiver) = mpsc::channel(EVENTS);
-        tokio::spawn(Manager::new(config, events).run(inbox));
+        tokio::spawn(Manager::new(config, dial, events).run(inbox));
         (Link { requests, commands: Arc::default() }, Events(receiver))
     }
 
@@ -79,8 +85,15 @@ impl Link {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let n = self.commands.fetch_add(1, Ordering::Relaxed);
         let id = format!("{now:x}-{}-{n}", std::process::id());
-        self.request(Request::EmergencyStop { id: id.clone(), engage, reason: reason.to_owned() });
+        self.emergency_stop_as(&id, engage, reason);
         id
+    }
+
+    /// The same under an id of the caller's, for one who passes a command on: said twice, it is
+    /// carried out once.
+    pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        self.request(Request::EmergencyStop { id, engage, reason });
     }
 
     fn request(&self, request: Request) {

@@ -19,3 +19,16 @@ pub enum ServiceLevel {
     /// Find it and stop it.
     Critical,
 }
+
+impl ServiceLevel {
+    /// The word used on the wire and on screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ServiceLevel::Full => "full",
+            ServiceLevel::Reduced => "reduced",
+            ServiceLevel::Mission => "mission",
+            ServiceLevel::Safety => "safety",
+            ServiceLevel::Critical => "critical",
+        }
+    }
+}
