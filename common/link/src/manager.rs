@@ -67,6 +67,8 @@ pub(crate) struct Manager {
     radio: Option<Duration>,
     /// Until then a choice waits for endpoints that have not answered yet.
     gathering: Option<Duration>,
+    /// Since when no endpoint is in use.
+    unused_since: Option<Duration>,
     /// That nothing is in use was told.
     dark: bool,
     frozen: Frozen,
@@ -104,6 +106,7 @@ impl Manager {
             contiguous: None,
             radio: None,
             gathering: Some(FIRST_CHOICE),
+            unused_since: None,
             dark: true,
             frozen: Frozen::new(),
             start: Instant::now(),

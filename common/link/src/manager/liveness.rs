@@ -26,8 +26,9 @@ impl Manager {
         self.select(now).await;
         self.settle(now).await;
         self.keep_hot(now);
-        let dark_since = self.switch.as_ref().and_then(|switch| switch.dark_since);
-        if self.active.is_none() && dark_since.is_some_and(|since| now.saturating_sub(since) > DARK) {
+        if self.active.is_some() {
+            self.unused_since = None;
+        } else if now.saturating_sub(*self.unused_since.get_or_insert(now)) > DARK {
             self.all_down().await;
         }
     }
