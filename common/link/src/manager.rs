@@ -170,7 +170,7 @@ impl Manager {
             Request::Subscribe { topic, max_rate_hz } => {
                 self.subscriptions.insert(topic.clone(), max_rate_hz);
                 self.known.clear();
-                self.say_subscribe(topic, max_rate_hz);
+                self.say_subscribe(&topic, max_rate_hz);
             }
             Request::Unsubscribe { topic } => {
                 self.subscriptions.remove(&topic);

@@ -110,7 +110,7 @@ async fn what_nobody_can_replay_is_counted() {
     assert_eq!((view.to.clone(), view.missing), (url(1), 30));
     assert!(view.replayed >= 60, "{view:?}");
     assert_eq!(view.cause, FailoverCause::Closed);
-    let (at, _) = world.seen.iter().zip(&world.seen[1..]).filter(|(a, b)| **b != **a + 1).next().unwrap();
+    let (at, _) = world.seen.iter().zip(&world.seen[1..]).find(|(a, b)| **b != **a + 1).unwrap();
     assert_eq!(*at, last);
 }
 

@@ -50,13 +50,13 @@ impl Manager {
     }
 
     /// A new subscription, wherever the others are.
-    pub(super) fn say_subscribe(&mut self, topic: String, rate: Option<f64>) {
+    pub(super) fn say_subscribe(&mut self, topic: &str, rate: Option<f64>) {
         for at in 0..self.slots.len() {
             let session = &self.slots[at].session;
             if session.subscribed {
-                self.subscribe(at, vec![topic.clone()], rate, None);
+                self.subscribe(at, vec![topic.to_owned()], rate, None);
             } else if session.hot {
-                self.subscribe(at, vec![topic.clone()], rate, Some(EMERGENCY));
+                self.subscribe(at, vec![topic.to_owned()], rate, Some(EMERGENCY));
             }
         }
     }
@@ -71,7 +71,7 @@ impl Manager {
         for (topic, rate) in &self.subscriptions {
             match by_rate.iter_mut().find(|(other, _)| other == rate) {
                 Some((_, topics)) => topics.push(topic.clone()),
-                None => by_rate.push((*rate, vec![topic.clone()])),
+                None => by_rate.push((*rate, vec![topic.to_owned()])),
             }
         }
         by_rate.into_iter().map(|(rate, topics)| self.subscribe(at, topics, rate, scopes)).collect()
