@@ -6,6 +6,9 @@ mod subscriptions;
 
 use crossterm::event::KeyEvent;
 use roverline_link::Event;
+use roverline_protocol::breaker::BreakerState;
+use roverline_protocol::degrade::ServiceLevel;
+use roverline_protocol::documents::{EventDocument, EventKind};
 use roverline_protocol::native::Level;
 
 use crate::format;
@@ -114,12 +117,53 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Sample(sample) => return sample::take(model, &sample),
         Event::Schema { type_name, text } => learn(model, &type_name, &text),
         Event::Command { id, accepted, message } => answer(model, &id, accepted, &message),
+        Event::Service { url, level, reason, .. } => {
+            let name = model.network.short_name_of(&url);
+            let text = format!("{name} gives {} service: {}", level.word(), format::printable(&reason));
+            notice(model, level != ServiceLevel::Full, text);
+        }
+        Event::Drain { url, .. } => {
+            let text = format!("{} is about to restart", model.network.short_name_of(&url));
+            notice(model, false, text);
+        }
+        Event::Breaker { url, state } => {
+            let name = model.network.short_name_of(&url);
+            let text = match state {
+                BreakerState::Open => format!("{name} fails too often and is avoided"),
+                BreakerState::HalfOpen => return Vec::new(),
+                BreakerState::Closed => format!("{name} is trusted again"),
+            };
+            notice(model, state == BreakerState::Open, text);
+        }
+        Event::Radio(radio) => {
+            let lasted = format::millis(radio.lasted);
+            let text = if radio.silent {
+                format!("the radio is silent: nothing on any link for {lasted}")
+            } else {
+                format!("the radio is back after {lasted}")
+            };
+            notice(model, radio.silent, text);
+        }
+        Event::Gateway(event) => gateway(model, &event),
         Event::Notice { level, text } => {
             let serious = level != Level::Info;
             notice(model, serious, format::printable(&text));
         }
     }
     Vec::new()
+}
+
+/// What concerns the gateway as a whole; the switches of other clients do not concern this one.
+fn gateway(model: &mut Model, event: &EventDocument) {
+    let serious = match event.kind {
+        EventKind::EndpointDown | EventKind::Promotion => true,
+        EventKind::EndpointUp | EventKind::EndpointHealth | EventKind::GiveBack => false,
+        _ => return,
+    };
+    let kind = event.kind.word().replace('_', " ");
+    let what = event.to.as_deref().or(event.from.as_deref()).map(format::printable).unwrap_or_default();
+    let cause = format::printable(&event.cause);
+    notice(model, serious, format!("{kind} {what}: {cause}"));
 }
 
 fn learn(model: &mut Model, type_name: &str, text: &str) {

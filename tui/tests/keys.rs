@@ -203,6 +203,7 @@ fn stored_values_are_as_old_as_the_gateway_says() {
         topic: std::sync::Arc::new(status),
         id: SampleId { source: Guid::default(), seq: 1 },
         stored: true,
+        replayed: false,
         source_time_ns: 0,
         receive_time_ns: rig.model.now.wall_ns + 100_000_000_000 - 42_000_000_000,
         payload: vec![0, 1, 0, 0, 2, 0, 0, 0, b'a', 0].into(),

@@ -1,18 +1,32 @@
 //! What a link is told at its start.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use roverline_protocol::{Tier, limits};
+use roverline_protocol::{ScopeSet, Tier, limits};
 
-/// Endpoints, a name, and the times by which a link decides.
+/// Endpoints, a name, and the times by which a link decides. Made by one of the constructors, and
+/// changed by the builders or field by field:
+///
+/// ```
+/// use roverline_link::Config;
+/// use roverline_protocol::{Scope, ScopeSet};
+/// let config = Config::at("rover", 8080).named("map").wanting(ScopeSet::of(&[Scope::Location]));
+/// assert_eq!(config.endpoints.len(), 4);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `ws://host:port`, in order of preference among equals.
     pub endpoints: Vec<String>,
     /// How the client shows in the endpoints' lists.
     pub client_name: String,
+    /// What the program wants: of two endpoints, the one that serves more of it is used.
+    pub scopes: ScopeSet,
     /// When a link is suspect or dead.
     pub timings: Timings,
+    /// Seed of this client's jitter; chosen at random, so that clients that lose an endpoint
+    /// together do not return together.
+    pub seed: u64,
 }
 
 /// When a link is suspect or dead, and how it returns.
@@ -20,16 +34,20 @@ pub struct Config {
 pub struct Timings {
     /// A time exchange this often; any frame counts as a sign of life.
     pub probe: Duration,
-    /// Silence after which the next link is subscribed as well.
+    /// Silence after which the next link is subscribed as well. This and `dead` hold for the
+    /// endpoint in use; a standby is asked for fewer heartbeats and given as many times longer.
     pub suspect: Duration,
-    /// Silence after which the link is closed.
+    /// Silence after which the link is closed, unless all are silent.
     pub dead: Duration,
     /// Connecting takes no longer than this.
     pub connect: Duration,
     /// First and last delay before connecting again.
     pub backoff: (Duration, Duration),
-    /// A better link must have been better for this long.
+    /// A cheaper link must have been cheaper for this long.
     pub hold: Duration,
+    /// First and longest time for which an endpoint that serves more must have been healthy; it
+    /// doubles with each of the endpoint's recent failures.
+    pub failback: (Duration, Duration),
 }
 
 impl Default for Timings {
@@ -41,6 +59,10 @@ impl Default for Timings {
             connect: Duration::from_secs(3),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
             hold: Duration::from_secs(5),
+            failback: (
+                Duration::from_millis(limits::FAILBACK_MS.0),
+                Duration::from_millis(limits::FAILBACK_MS.1),
+            ),
         }
     }
 }
@@ -65,7 +87,9 @@ impl Config {
         Config {
             endpoints: Tier::ALL.map(url).to_vec(),
             client_name: "roverline".to_owned(),
+            scopes: ScopeSet::ALL,
             timings: Timings::default(),
+            seed: RandomState::new().hash_one(std::process::id()),
         }
     }
 
@@ -73,6 +97,43 @@ impl Config {
     pub fn with_urls<S: AsRef<str>>(urls: &[S]) -> Result<Config, ConfigError> {
         let endpoints = urls.iter().map(|url| normalize(url.as_ref())).collect::<Result<_, _>>()?;
         Ok(Config { endpoints, ..Config::local() })
+    }
+
+    /// The same, with a name by which operators recognize the client.
+    #[must_use]
+    pub fn named(mut self, client_name: &str) -> Config {
+        client_name.clone_into(&mut self.client_name);
+        self
+    }
+
+    /// The same, for a program that wants these scopes only.
+    #[must_use]
+    pub fn wanting(mut self, scopes: ScopeSet) -> Config {
+        self.scopes = scopes;
+        self
+    }
+
+    /// The same, with other times.
+    #[must_use]
+    pub fn timed(mut self, timings: Timings) -> Config {
+        self.timings = timings;
+        self
+    }
+
+    /// The same, with a seed: two links with the same seed draw the same jitter.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Config {
+        self.seed = seed;
+        self
+    }
+
+    /// The same, for a program that looks once: the best endpoint that answers, without waiting
+    /// whether it stays the best.
+    #[must_use]
+    pub fn hasty(mut self) -> Config {
+        self.timings.hold = Duration::ZERO;
+        self.timings.failback = (Duration::ZERO, Duration::ZERO);
+        self
     }
 }
 

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::documents::HealthStatus;
+use roverline_protocol::SampleId;
+use roverline_protocol::breaker::BreakerState;
+use roverline_protocol::degrade::ServiceLevel;
+use roverline_protocol::documents::EventDocument;
 use roverline_protocol::native::{Level, TopicInfo};
-use roverline_protocol::{SampleId, ScopeSet, Tier};
+
+use crate::EndpointView;
 
 /// Something happened on the link.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +21,7 @@ pub enum Event {
     Failover(FailoverView),
     /// The topics that the endpoint in use has in scope, all of them, by name.
     Topics(Arc<[TopicInfo]>),
-    /// A message.
+    /// A message. Of each writer they come in order and once, whichever endpoints delivered them.
     Sample(LinkSample),
     /// A type's definition, as asked for.
     Schema {
@@ -35,6 +39,37 @@ pub enum Event {
         /// Why not, or what happened.
         message: String,
     },
+    /// An endpoint gives us less than was asked for, because of the link, or all of it again.
+    Service {
+        /// Which endpoint.
+        url: String,
+        /// What it gives now.
+        level: ServiceLevel,
+        /// What it measured.
+        reason: String,
+        /// Samples it did not send because of that, since the session began.
+        shed: u64,
+    },
+    /// An endpoint will end soon. The link leaves it in time and without loss; nothing is to be
+    /// done.
+    Drain {
+        /// Which endpoint.
+        url: String,
+        /// How soon.
+        deadline: Duration,
+    },
+    /// An endpoint's circuit breaker changed: it failed too often, or is trusted again.
+    Breaker {
+        /// Which endpoint.
+        url: String,
+        /// Where it stands now.
+        state: BreakerState,
+    },
+    /// Every link fell silent at once, which is the radio and no endpoint; or something was heard
+    /// again.
+    Radio(RadioView),
+    /// Something happened at a gateway, as it tells it itself.
+    Gateway(EventDocument),
     /// Something the user should know.
     Notice {
         /// How bad.
@@ -53,6 +88,9 @@ pub struct LinkSample {
     pub id: SampleId,
     /// It is a stored value, sent because this client came late.
     pub stored: bool,
+    /// It was sent again, because this client came from another endpoint: it is older than it
+    /// would be otherwise, up to [`roverline_protocol::limits::REPLAY_AGE_MS`].
+    pub replayed: bool,
     /// Publisher's stamp, nanoseconds since the Unix epoch, 0 where unknown.
     pub source_time_ns: i64,
     /// When the gateway received it.
@@ -61,67 +99,13 @@ pub struct LinkSample {
     pub payload: Bytes,
 }
 
-/// Where a link to one endpoint stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LinkState {
-    /// In use: telemetry flows through it.
-    Active,
-    /// Connected and probed, ready to take over.
-    Standby,
-    /// Connected, and silent for too long.
-    Suspect,
-    /// Trying to connect.
-    Connecting,
-    /// Down; waits before it tries again.
-    Down,
-}
-
-impl LinkState {
-    /// The word shown beside glyph and colour.
-    pub const fn word(self) -> &'static str {
-        match self {
-            LinkState::Active => "active",
-            LinkState::Standby => "standby",
-            LinkState::Suspect => "suspect",
-            LinkState::Connecting => "connecting",
-            LinkState::Down => "down",
-        }
-    }
-}
-
-/// What is known of one endpoint.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndpointView {
-    /// As configured: `ws://127.0.0.1:8080`.
-    pub url: String,
-    /// Its place in the ranking, from 1.
-    pub rank: usize,
-    /// `None` until it has been reached once.
-    pub tier: Option<Tier>,
-    /// What it serves; empty until reached.
-    pub scopes: ScopeSet,
-    /// Where our link to it stands.
-    pub state: LinkState,
-    /// What it says of its own health.
-    pub health: Option<HealthStatus>,
-    /// Smoothed round-trip time.
-    pub rtt: Option<Duration>,
-    /// Smoothed deviation of it.
-    pub jitter: Option<Duration>,
-    /// Lost probes, 0 to 1.
-    pub loss: f64,
-    /// Server clock minus ours, seconds, by the exchange with the shortest round trip.
-    pub clock_offset_s: Option<f64>,
-    /// Its clients now and at most.
-    pub clients: Option<(usize, usize)>,
-    /// Since when it has been connected.
-    pub connected_for: Option<Duration>,
-    /// How often connecting failed in a row.
-    pub failures: u32,
-    /// The last thing that went wrong, in words.
-    pub last_error: Option<String>,
-    /// Messages received over it.
-    pub received: u64,
+/// The radio is silent, or is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RadioView {
+    /// Whether nothing is heard at all.
+    pub silent: bool,
+    /// For how long, so far or in all.
+    pub lasted: Duration,
 }
 
 /// Why the endpoint in use changed.
@@ -135,6 +119,12 @@ pub enum FailoverCause {
     Silent,
     /// A better one was available for long enough.
     Better,
+    /// It is about to end: its successor, or another one, took over before.
+    Drain,
+    /// It has no room for another client.
+    Full,
+    /// This program was stopped for a while, and everything was connected anew.
+    Thawed,
     /// Every endpoint is gone.
     AllDown,
 }
@@ -147,12 +137,25 @@ impl FailoverCause {
             FailoverCause::Closed => "closed",
             FailoverCause::Silent => "silent",
             FailoverCause::Better => "better link",
+            FailoverCause::Drain => "drain",
+            FailoverCause::Full => "full",
+            FailoverCause::Thawed => "thawed",
             FailoverCause::AllDown => "all down",
+        }
+    }
+
+    /// The word in a [`roverline_protocol::native::SwitchReport`].
+    pub const fn code(self) -> &'static str {
+        match self {
+            FailoverCause::Better => "better",
+            FailoverCause::AllDown => "all_down",
+            other => other.word(),
         }
     }
 }
 
-/// A change of the endpoint in use.
+/// A change of the endpoint in use, told when it is complete: what was missed has been replayed,
+/// and the new endpoint delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailoverView {
     /// Wall clock, nanoseconds since the Unix epoch, for display.
@@ -165,4 +168,10 @@ pub struct FailoverView {
     pub cause: FailoverCause,
     /// From the last frame on the old link to the first on the new; zero for a planned switch.
     pub blackout: Option<Duration>,
+    /// Samples that were missed and replayed.
+    pub replayed: u64,
+    /// Samples that came twice, of which one was kept.
+    pub duplicates: u64,
+    /// Samples that nobody could replay: lost.
+    pub missing: u64,
 }

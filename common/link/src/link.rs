@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
+use crate::dial::{self, Dialer};
 use crate::manager::Manager;
 use crate::{Config, Event};
 
@@ -50,9 +51,14 @@ impl Events {
 impl Link {
     /// Starts the link on the current tokio runtime.
     pub fn open(config: Config) -> (Link, Events) {
+        Link::over(config, dial::tcp())
+    }
+
+    /// The same over any kind of stream.
+    pub(crate) fn over(config: Config, dial: Dialer) -> (Link, Events) {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (events, receiver) = mpsc::channel(EVENTS);
-        tokio::spawn(Manager::new(config, events).run(inbox));
+        tokio::spawn(Manager::new(config, dial, events).run(inbox));
         (Link { requests, commands: Arc::default() }, Events(receiver))
     }
 
@@ -83,10 +89,11 @@ impl Link {
         id
     }
 
-    /// The same under an id that was given already: for a relay, which passes on what its clients
-    /// say. Repeating it is harmless.
+    /// The same under an id of the caller's, for one who passes a command on: said twice, it is
+    /// carried out once.
     pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
-        self.request(Request::EmergencyStop { id: id.to_owned(), engage, reason: reason.to_owned() });
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        self.request(Request::EmergencyStop { id, engage, reason });
     }
 
     fn request(&self, request: Request) {

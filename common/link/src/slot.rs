@@ -4,49 +4,129 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::ScopeSet;
-use roverline_protocol::documents::EndpointDocument;
+use roverline_protocol::backoff::Backoff;
+use roverline_protocol::breaker::{Breaker, BreakerState};
+use roverline_protocol::degrade::ServiceLevel;
+use roverline_protocol::documents::{EndpointDocument, HealthStatus};
 use roverline_protocol::native::{ClientMessage, TopicInfo};
-use roverline_protocol::ranking::{Candidate, LinkEstimate};
+use roverline_protocol::ranking::{Candidate, Failback, LinkEstimate, Standing};
+use roverline_protocol::{ScopeSet, limits};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
-use crate::{EndpointView, LinkState};
+use crate::connection::Ending;
+use crate::join::Join;
+use crate::offset::ClockOffset;
+use crate::{EndpointView, LinkState, Timings};
 
-/// One endpoint and our link to it. Times are monotonic.
+/// An attempt to connect, or what became of it. Dropping it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An endpoint that will end soon.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// When we go over to its successor.
+    pub(crate) go_at: Duration,
+    /// When we go elsewhere, if there is none.
+    pub(crate) last_call: Duration,
+}
+
+/// One session with the endpoint, from its connection to its end.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
-    pub(crate) url: String,
+pub(crate) struct Session {
     pub(crate) say: Option<mpsc::Sender<ClientMessage>>,
-    pub(crate) connecting: bool,
     pub(crate) greeted: bool,
-    pub(crate) suspect: bool,
+    /// Silent for too long, since then.
+    pub(crate) suspect: Option<Duration>,
+    /// Everything is subscribed.
     pub(crate) subscribed: bool,
-    pub(crate) document: Option<EndpointDocument>,
+    /// The emergency scope is.
+    pub(crate) hot: bool,
     pub(crate) topics: HashMap<u32, Arc<TopicInfo>>,
     pub(crate) estimate: LinkEstimate,
+    pub(crate) clock: ClockOffset,
     pub(crate) connected_at: Duration,
     pub(crate) heard_at: Duration,
+    /// The heartbeat that it was asked for, and since when.
+    pub(crate) heartbeat: (Duration, Duration),
+    /// Our clock and the monotonic one when it was asked for the time.
+    pub(crate) probe: Option<(i64, Duration)>,
+    pub(crate) probed_at: Duration,
+    pub(crate) leaving: Option<Leaving>,
+    pub(crate) service: ServiceLevel,
+    pub(crate) join: Option<Join>,
+    /// We said `resume`: every `subscribe` since is answered with `resumed`.
+    pub(crate) resuming: bool,
+    pub(crate) resumes: u64,
+    pub(crate) resumed: u64,
+    /// What it told that it left out, until it is found missing.
+    pub(crate) dropped: u64,
+}
+
+/// One endpoint and our link to it. Times are monotonic.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) url: String,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) session: Session,
+    pub(crate) document: Option<EndpointDocument>,
     pub(crate) failures: u32,
     pub(crate) last_error: Option<String>,
     pub(crate) received: u64,
-    pub(crate) probe_sent: Option<Duration>,
-    pub(crate) probed_at: Duration,
-    best_rtt: Option<(Duration, f64)>,
+    pub(crate) missed: u64,
+    /// Not before this is it connected again.
+    pub(crate) retry_at: Duration,
+    /// Until then it has no room for us.
+    pub(crate) full_until: Option<Duration>,
+    pub(crate) breaker: Breaker,
+    pub(crate) shown_breaker: BreakerState,
+    failback: Failback,
+    backoff: Backoff,
 }
 
 impl Slot {
-    pub(crate) fn new(url: String) -> Slot {
-        Slot { url, ..Slot::default() }
+    pub(crate) fn new(url: String, timings: &Timings) -> Slot {
+        Slot {
+            url,
+            connection: None,
+            session: Session::default(),
+            document: None,
+            failures: 0,
+            last_error: None,
+            received: 0,
+            missed: 0,
+            retry_at: Duration::ZERO,
+            full_until: None,
+            breaker: Breaker::default(),
+            shown_breaker: BreakerState::Closed,
+            failback: Failback::default(),
+            backoff: Backoff::new(timings.backoff.0, timings.backoff.1),
+        }
     }
 
     /// Whether telemetry may be asked of it.
-    pub(crate) fn usable(&self) -> bool {
-        self.say.is_some() && self.greeted && !self.suspect
+    pub(crate) fn usable(&self, now: Duration) -> bool {
+        self.ready(now) && self.session.suspect.is_none()
+    }
+
+    /// The same, silent or not.
+    pub(crate) fn ready(&self, now: Duration) -> bool {
+        self.session.say.is_some() && self.session.greeted && self.full_until.is_none_or(|until| now >= until)
     }
 
     /// Sends, or drops the message when the connection is stuck: it will be found silent.
     pub(crate) fn say(&self, message: ClientMessage) {
-        if let Some(say) = &self.say
+        if let Some(say) = &self.session.say
             && say.try_send(message).is_err()
         {
             tracing::debug!(url = self.url, "outgoing queue is full");
@@ -54,88 +134,144 @@ impl Slot {
     }
 
     pub(crate) fn up(&mut self, say: mpsc::Sender<ClientMessage>, now: Duration) {
-        let url = std::mem::take(&mut self.url);
-        *self = Slot {
-            url,
-            say: Some(say),
-            document: self.document.take(),
-            connected_at: now,
-            heard_at: now,
-            last_error: self.last_error.take(),
-            received: self.received,
-            ..Slot::default()
-        };
+        let say = Some(say);
+        self.session = Session { say, connected_at: now, heard_at: now, ..Session::default() };
     }
 
-    pub(crate) fn down(&mut self, why: String) {
-        self.say = None;
-        self.connecting = false;
-        self.greeted = false;
-        self.suspect = false;
-        self.subscribed = false;
-        self.topics.clear();
-        self.estimate = LinkEstimate::default();
-        self.best_rtt = None;
-        self.failures = self.failures.saturating_add(1);
-        self.last_error = Some(why);
-    }
-
-    /// An answer to a time exchange (RFC 5905, section 8). The offset of the exchange with the
-    /// shortest way is the truest.
-    pub(crate) fn answered(
-        &mut self,
-        sent: Duration,
-        now: Duration,
-        t0_ns: i64,
-        t1_ns: i64,
-        t2_ns: i64,
-        t3_ns: i64,
-    ) {
-        let rtt = now.saturating_sub(sent);
-        self.estimate.answered(rtt);
-        self.probe_sent = None;
-        let offset_s = ((t1_ns - t0_ns) as f64 + (t2_ns - t3_ns) as f64) / 2e9;
-        if self.best_rtt.is_none_or(|(best, _)| rtt <= best.mul_f64(1.1)) {
-            self.best_rtt = Some((rtt, offset_s));
+    /// It introduced itself: only now is it known to be what it should.
+    pub(crate) fn greeted(&mut self, document: EndpointDocument, now: Duration) {
+        self.document = Some(document);
+        if !self.session.greeted {
+            self.session.greeted = true;
+            self.failures = 0;
+            self.backoff.reset();
+            self.breaker.up(now);
         }
     }
 
-    pub(crate) fn candidate(&self) -> Candidate {
+    pub(crate) fn heard(&mut self, now: Duration) {
+        self.session.heard_at = now;
+        self.session.suspect = None;
+        self.received += 1;
+    }
+
+    /// For how long nothing was heard, since it was asked for its present heartbeat.
+    pub(crate) fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.session.heard_at.max(self.session.heartbeat.1))
+    }
+
+    /// A time of a link in use, for the heartbeat that this one was asked for.
+    pub(crate) fn scaled(&self, time: Duration) -> Duration {
+        let usual = Duration::from_millis(limits::HEARTBEAT_MS);
+        time.mul_f64(self.session.heartbeat.0.max(usual).div_duration_f64(usual))
+    }
+
+    /// Closes the connection without a judgement.
+    pub(crate) fn drop_connection(&mut self, why: &str, retry_at: Duration) {
+        self.connection = None;
+        self.session = Session::default();
+        self.breaker.ended();
+        self.last_error = Some(why.to_owned());
+        self.retry_at = retry_at;
+    }
+
+    /// The connection ended, or never came about. `random` is uniform in [0, 1).
+    pub(crate) fn ended(&mut self, ending: Ending, now: Duration, mut random: impl FnMut() -> f64) {
+        let was_up = self.session.greeted;
+        match ending {
+            Ending::Drained => {
+                let wait = Duration::from_millis(200).mul_f64(random());
+                self.drop_connection("restarts", now + wait);
+            }
+            Ending::Full(after) => {
+                let after = after.unwrap_or(Duration::from_millis(limits::FULL_RETRY_MS));
+                let until = now + after.min(Duration::from_millis(limits::FULL_RETRY_MAX_MS));
+                self.drop_connection("the endpoint is full", until);
+            }
+            Ending::Broken(why) => {
+                if was_up {
+                    self.breaker.lost(now, random());
+                    self.failback.lost(now, random());
+                } else {
+                    self.breaker.connect_failed(now, random());
+                }
+                let wait = self.backoff.fail(random());
+                self.drop_connection(&why, now + wait);
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
+    }
+
+    /// An answer to a time exchange.
+    pub(crate) fn answered(&mut self, now: Duration, t0_ns: i64, t1_ns: i64, t2_ns: i64) {
+        let Some((asked_ns, sent)) = self.session.probe.filter(|(asked_ns, _)| *asked_ns == t0_ns) else {
+            return;
+        };
+        let rtt = now.saturating_sub(sent);
+        self.session.estimate.answered(rtt);
+        self.session.clock.answered(asked_ns, t1_ns, t2_ns, rtt);
+        self.session.probe = None;
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.session.leaving.is_some() || self.document.as_ref().is_some_and(|document| document.draining)
+    }
+
+    fn standing(&mut self, now: Duration) -> Standing {
+        let status = self.document.as_ref().map_or(HealthStatus::Healthy, |document| document.status);
+        match () {
+            () if matches!(status, HealthStatus::Unhealthy | HealthStatus::Down) => Standing::Unhealthy,
+            () if self.breaker.state(now) != BreakerState::Closed => Standing::Untrusted,
+            () if self.draining() => Standing::Draining,
+            () => Standing::Good,
+        }
+    }
+
+    pub(crate) fn candidate(&mut self, timings: &Timings, now: Duration) -> Candidate {
+        let standing = self.standing(now);
         let document = self.document.as_ref();
         Candidate {
-            usable: self.usable(),
+            usable: self.usable(now),
+            standing,
+            failback: self.failback.hold(now, timings.failback.0, timings.failback.1),
             scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
-            rtt: self.estimate.rtt(),
-            jitter: self.estimate.jitter(),
-            loss: self.estimate.loss(),
+            rtt: self.session.estimate.rtt(),
+            jitter: self.session.estimate.jitter(),
+            loss: self.session.estimate.loss(),
             load: document.map_or(0.0, |d| d.clients as f64 / d.max_clients.max(1) as f64),
         }
     }
 
     pub(crate) fn view(&self, rank: usize, active: bool, now: Duration) -> EndpointView {
+        let session = &self.session;
         let document = self.document.as_ref();
+        let greeted = document.filter(|_| session.greeted);
         EndpointView {
             url: self.url.clone(),
             rank,
             tier: document.map(|document| document.tier),
             scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
             state: match () {
-                () if self.suspect => LinkState::Suspect,
-                () if active && self.say.is_some() => LinkState::Active,
-                () if self.usable() => LinkState::Standby,
-                () if self.connecting || self.say.is_some() => LinkState::Connecting,
+                () if session.suspect.is_some() => LinkState::Suspect,
+                () if active && session.say.is_some() => LinkState::Active,
+                () if self.usable(now) => LinkState::Standby,
+                () if self.connection.is_some() => LinkState::Connecting,
                 () => LinkState::Down,
             },
-            health: document.filter(|_| self.greeted).map(|document| document.status),
-            rtt: self.estimate.rtt(),
-            jitter: self.estimate.jitter(),
-            loss: self.estimate.loss(),
-            clock_offset_s: self.best_rtt.map(|(_, offset)| offset),
-            clients: document.filter(|_| self.greeted).map(|d| (d.clients, d.max_clients)),
-            connected_for: self.say.as_ref().map(|_| now.saturating_sub(self.connected_at)),
+            health: greeted.map(|document| document.status),
+            rtt: session.estimate.rtt(),
+            jitter: session.estimate.jitter(),
+            loss: session.estimate.loss(),
+            clock_offset_s: session.clock.seconds(),
+            clients: greeted.map(|d| (d.clients, d.max_clients)),
+            connected_for: session.say.as_ref().map(|_| now.saturating_sub(session.connected_at)),
             failures: self.failures,
             last_error: self.last_error.clone(),
             received: self.received,
+            missed: self.missed,
+            breaker: self.shown_breaker,
+            service: session.service,
+            draining: session.greeted && self.draining(),
         }
     }
 }

@@ -61,6 +61,29 @@ pub const SUSPECT_MS: u64 = 350;
 pub const DEAD_MS: u64 = 700;
 /// Heartbeat that a client asks for where it only stands by.
 pub const STANDBY_HEARTBEAT_MS: u64 = 500;
+/// Links all silent for longer than this are closed, though it is the radio: what it holds is old.
+pub const RADIO_PATIENCE_MS: u64 = 5_000;
+/// First and longest time an endpoint that covers more must have been healthy before a client
+/// returns to it; doubles with each of its recent failures.
+pub const FAILBACK_MS: (u64, u64) = (1_000, 10_000);
+/// How long an endpoint's failure counts as recent.
+pub const FAILBACK_MEMORY_MS: u64 = 60_000;
+/// Consecutive failed connections that open an endpoint's circuit breaker.
+pub const BREAKER_FAILED_CONNECTIONS: u32 = 5;
+/// Links lost within [`BREAKER_WINDOW_MS`] that open it.
+pub const BREAKER_LOST_CONNECTIONS: usize = 3;
+/// The time within which lost links are counted.
+pub const BREAKER_WINDOW_MS: u64 = 30_000;
+/// First and longest time a breaker stays open.
+pub const BREAKER_OPEN_MS: (u64, u64) = (1_000, 30_000);
+/// A breaker on trial closes after so much health.
+pub const BREAKER_HEALTHY_MS: u64 = 5_000;
+/// A full endpoint that does not say when to return is asked again after this long.
+pub const FULL_RETRY_MS: u64 = 5_000;
+/// The longest a full endpoint may send a client away for.
+pub const FULL_RETRY_MAX_MS: u64 = 60_000;
+/// Kernel receive buffer of a client's socket: small, so that little is old after a pause.
+pub const SOCKET_RECEIVE_BUFFER_BYTES: usize = 128 << 10;
 /// Slowest heartbeat a client may ask for.
 pub const HEARTBEAT_MAX_MS: u64 = 5_000;
 /// Muted standby sessions per endpoint, as a multiple of its clients: each client of the three other

@@ -1,9 +1,10 @@
 //! Which endpoint to use: scope coverage first, then link quality, with enough hysteresis that two
 //! equal links never make a client swing between them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::ScopeSet;
+use crate::{ScopeSet, limits};
 
 /// Smoothed round-trip time and jitter as in RFC 6298 (gains 1/8 and 1/4), and loss over the last
 /// 32 probes.
@@ -65,11 +66,29 @@ const fn mask(n: u32) -> u32 {
     if n >= 32 { u32::MAX } else { (1 << n) - 1 }
 }
 
+/// How far an endpoint that can be used should be, worst first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// It says that it cannot serve: only when nothing else is left.
+    Unhealthy,
+    /// Its circuit breaker is not closed: only when nothing better is left.
+    Untrusted,
+    /// It ends soon.
+    Draining,
+    /// Nothing is known against it.
+    #[default]
+    Good,
+}
+
 /// What the ranking knows of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     /// Whether a session with it is up and not suspect.
     pub usable: bool,
+    /// Whether it should be used.
+    pub standing: Standing,
+    /// How long it must have been usable before it is returned to for what it covers.
+    pub failback: Duration,
     /// What it serves.
     pub scopes: ScopeSet,
     /// Smoothed round-trip time; unknown counts as slow.
@@ -91,18 +110,49 @@ pub fn cost_ms(candidate: &Candidate) -> f64 {
     (rtt + 4.0 * jitter).max(5.0) + 500.0 * candidate.loss + 5.0 * candidate.load
 }
 
-/// Indices of `candidates`, best first: usable before not, more of the wanted scopes before fewer,
-/// cheaper before dearer, then as listed.
+/// Indices of `candidates`, best first: usable before not, of better standing before worse, more of
+/// the wanted scopes before fewer, cheaper before dearer, then as listed.
 pub fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
-        let key = |i: usize| (candidates[i].usable, candidates[i].scopes.intersection(wanted).len());
+        let key = |i: usize| (candidates[i].usable, merit(&candidates[i], wanted));
         key(b)
             .cmp(&key(a))
             .then_with(|| cost_ms(&candidates[a]).total_cmp(&cost_ms(&candidates[b])))
             .then_with(|| a.cmp(&b))
     });
     order
+}
+
+fn merit(candidate: &Candidate, wanted: ScopeSet) -> (Standing, u32) {
+    (candidate.standing, candidate.scopes.intersection(wanted).len())
+}
+
+/// How long an endpoint must be healthy before a client returns to it: a planned switch costs
+/// nothing, so it may be soon; what must be slowed is an endpoint that comes and goes.
+#[derive(Clone, Debug, Default)]
+pub struct Failback {
+    losses: VecDeque<(Duration, f64)>,
+}
+
+impl Failback {
+    /// The endpoint was lost at `now` (monotonic). `random`, uniform in [0, 1), is this client's
+    /// share of the spread: clients that left together do not return together.
+    pub fn lost(&mut self, now: Duration, random: f64) {
+        if self.losses.len() >= 16 {
+            self.losses.pop_front();
+        }
+        self.losses.push_back((now, random.clamp(0.0, 1.0)));
+    }
+
+    /// The time to wait, between `first` and 1.25 × `last`.
+    pub fn hold(&self, now: Duration, first: Duration, last: Duration) -> Duration {
+        let memory = Duration::from_millis(limits::FAILBACK_MEMORY_MS);
+        let recent = self.losses.iter().filter(|(at, _)| now.saturating_sub(*at) < memory).count();
+        let spread = self.losses.back().map_or(0.0, |(_, random)| 0.25 * random);
+        let doubled = 1 << recent.saturating_sub(1).min(20);
+        first.saturating_mul(doubled).min(last).mul_f64(1.0 + spread)
+    }
 }
 
 /// How much better a challenger must be, and for how long.
@@ -135,7 +185,8 @@ impl Selector {
 
     /// The endpoint to use at `now` (monotonic), given the one in use. Leaves an unusable one at
     /// once; leaves a usable one only for a challenger that has been clearly better for the hold
-    /// time. `None` when no endpoint is usable.
+    /// time: its own failback time where it covers more or stands better, the selector's where it
+    /// is only cheaper. `None` when no endpoint is usable.
     pub fn select(
         &mut self,
         candidates: &[Candidate],
@@ -152,23 +203,29 @@ impl Selector {
             self.challenger = None;
             return Some(current);
         }
+        let covers_more = merit(&candidates[best], wanted) > merit(&candidates[current], wanted);
+        let hold = if covers_more { candidates[best].failback } else { self.stickiness.hold };
         match self.challenger {
             Some((challenger, since)) if challenger == best => {
-                if now.saturating_sub(since) >= self.stickiness.hold {
+                if now.saturating_sub(since) >= hold {
                     self.challenger = None;
                     return Some(best);
                 }
             }
+            _ if hold.is_zero() => return Some(best),
             _ => self.challenger = Some((best, now)),
         }
         Some(current)
     }
 
+    /// Forgets the challenger: the candidates have new places.
+    pub fn reset(&mut self) {
+        self.challenger = None;
+    }
+
     fn clearly_better(&self, challenger: &Candidate, current: &Candidate, wanted: ScopeSet) -> bool {
-        let covers = |c: &Candidate| c.scopes.intersection(wanted).len();
-        covers(challenger) > covers(current)
-            || (covers(challenger) == covers(current)
-                && cost_ms(challenger) < self.stickiness.share * cost_ms(current))
+        let (theirs, ours) = (merit(challenger, wanted), merit(current, wanted));
+        theirs > ours || (theirs == ours && cost_ms(challenger) < self.stickiness.share * cost_ms(current))
     }
 }
 
@@ -182,6 +239,8 @@ mod tests {
     fn candidate(tier: Tier, rtt_ms: u64) -> Candidate {
         Candidate {
             usable: true,
+            standing: Standing::Good,
+            failback: Duration::from_secs(1),
             scopes: tier.scopes(),
             rtt: Some(Duration::from_millis(rtt_ms)),
             jitter: Some(Duration::ZERO),
@@ -204,6 +263,7 @@ mod tests {
     #[test]
     fn fails_back_only_after_the_hold_time_without_a_break() {
         let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Secondary, 2)];
+        all[0].failback = Duration::from_secs(5);
         let mut selector = Selector::default();
         let at = Duration::from_secs;
         assert_eq!(selector.select(&all, ScopeSet::ALL, Some(1), at(0)), Some(1));
@@ -213,6 +273,39 @@ mod tests {
         all[0].usable = true;
         assert_eq!(selector.select(&all, ScopeSet::ALL, Some(1), at(6)), Some(1));
         assert_eq!(selector.select(&all, ScopeSet::ALL, Some(1), at(12)), Some(0));
+    }
+
+    #[test]
+    fn an_endpoint_of_worse_standing_is_the_last_choice() {
+        let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Emergency, 90)];
+        for standing in [Standing::Draining, Standing::Untrusted, Standing::Unhealthy] {
+            all[0].standing = standing;
+            assert_eq!(rank(&all, ScopeSet::ALL), [1, 0], "{standing:?}");
+        }
+        all[1].usable = false;
+        assert_eq!(Selector::default().select(&all, ScopeSet::ALL, None, Duration::ZERO), Some(0));
+    }
+
+    /// Drives a selector over a primary that is up or down by `up`, asking every 20 ms; counts the
+    /// switches.
+    fn switches(seconds: u64, jitter: f64, up: impl Fn(u64) -> bool) -> usize {
+        let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Secondary, 2)];
+        let (mut selector, mut failback) = (Selector::default(), Failback::default());
+        let (mut current, mut count) = (Some(0), 0);
+        let ms = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
+        let (first, last) = ms(limits::FAILBACK_MS);
+        for at in (0..seconds * 1_000).step_by(20) {
+            let now = Duration::from_millis(at);
+            if all[0].usable && !up(at) {
+                failback.lost(now, jitter);
+            }
+            all[0].usable = up(at);
+            all[0].failback = failback.hold(now, first, last);
+            let next = selector.select(&all, ScopeSet::ALL, current, now);
+            count += usize::from(next != current);
+            current = next;
+        }
+        count
     }
 
     #[test]
@@ -240,6 +333,42 @@ mod tests {
                 current = selector.select(&all, ScopeSet::ALL, current, Duration::from_secs(i as u64));
                 prop_assert_eq!(current, Some(0));
             }
+        }
+
+        /// The same with what a real link is: estimates of jittered round trips, and loads that move.
+        #[test]
+        fn never_flaps_between_jittered_equals(
+            probes in prop::collection::vec((900u32..1_100, 900u32..1_100, 0.0..1.0, 0.0..1.0), 1..300),
+        ) {
+            let mut selector = Selector::default();
+            let mut links = [LinkEstimate::default(), LinkEstimate::default()];
+            // Ten even probes first: what a link costs is not known after one.
+            let even = std::iter::repeat_n((1_000, 1_000, 0.0, 0.0), 10);
+            for (i, (a, b, load_a, load_b)) in even.chain(probes).enumerate() {
+                links[0].answered(Duration::from_micros(100 * u64::from(a)));
+                links[1].answered(Duration::from_micros(100 * u64::from(b)));
+                let of = |i: usize, load| {
+                    let (rtt, jitter) = (links[i].rtt(), Some(Duration::ZERO));
+                    Candidate { rtt, jitter, load, ..candidate(Tier::Primary, 0) }
+                };
+                let all = [of(0, load_a), of(1, load_b)];
+                let now = Duration::from_millis(500 * i as u64);
+                prop_assert_eq!(selector.select(&all, ScopeSet::ALL, Some(0), now), Some(0));
+            }
+        }
+
+        /// An endpoint that comes and goes every two seconds is returned to once, not each time.
+        #[test]
+        fn a_flapping_endpoint_is_soon_left_alone(phase in 0u64..4_000, jitter in 0.0..1.0) {
+            let count = switches(60, jitter, |at| (at + phase) % 4_000 < 2_000);
+            prop_assert!((1..=4).contains(&count), "{} switches", count);
+        }
+
+        /// One failure costs one switch away and, a second or little more later, one back.
+        #[test]
+        fn one_failure_is_two_switches(from in 1_000u64..5_000, lasts in 40u64..5_000, jitter in 0.0..1.0) {
+            let up = |at: u64| at < from || at >= from + lasts;
+            prop_assert_eq!(switches(12, jitter, up), 2);
         }
     }
 }

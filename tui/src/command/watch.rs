@@ -47,9 +47,8 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
 
 /// For a program that looks once: the best endpoint that answers, without waiting whether it stays
 /// the best.
-pub fn at_once(mut config: Config) -> Config {
-    config.timings.hold = Duration::ZERO;
-    config
+pub fn at_once(config: Config) -> Config {
+    config.hasty()
 }
 
 /// A link and the model it fills.

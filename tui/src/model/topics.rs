@@ -156,7 +156,7 @@ impl TopicRow {
         let gap_ns = sample.receive_time_ns.saturating_sub(self.receive_time_ns);
         let first = self.receive_time_ns == 0;
         self.receive_time_ns = self.receive_time_ns.max(sample.receive_time_ns);
-        if first || gap_ns <= 0 || sample.stored {
+        if first || gap_ns <= 0 || sample.stored || sample.replayed {
             return;
         }
         let gap = Duration::from_nanos(gap_ns.unsigned_abs()).min(Duration::from_secs(600));

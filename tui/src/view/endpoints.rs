@@ -5,6 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use roverline_link::{EndpointView, LinkState};
 use roverline_protocol::ScopeSet;
+use roverline_protocol::breaker::BreakerState;
+use roverline_protocol::degrade::ServiceLevel;
 use roverline_protocol::documents::HealthStatus;
 
 use crate::format;
@@ -95,6 +97,25 @@ fn details(endpoint: &EndpointView, theme: &Theme, area: Rect, wide: bool, buf: 
         put(buf, area.x + 2, area.y, width, &text, theme.dim);
         used = 1;
     }
+    // Said only where it is not as it should be.
+    let mut unusual = Vec::new();
+    if endpoint.breaker != BreakerState::Closed {
+        unusual.push(format!("breaker {}", endpoint.breaker.word()));
+    }
+    if endpoint.service != ServiceLevel::Full {
+        unusual.push(format!("service {}", endpoint.service.word()));
+    }
+    if endpoint.draining {
+        unusual.push("about to restart".to_owned());
+    }
+    if endpoint.missed > 0 {
+        unusual.push(format!("{} missed", endpoint.missed));
+    }
+    if !unusual.is_empty() && area.height > used {
+        let text = format!("└ {}", unusual.join(", "));
+        put(buf, area.x + 2, area.y + used, width, &text, theme.caution);
+        used += 1;
+    }
     // An error that is over is not news.
     let trouble = !matches!(endpoint.state, LinkState::Active | LinkState::Standby);
     if let Some(error) = endpoint.last_error.as_ref().filter(|_| trouble && area.height > used) {
@@ -184,7 +205,12 @@ fn history(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
             name(&failover.from),
             name(&failover.to)
         );
-        let style = if failover.to.is_none() { theme.caution } else { theme.screen };
+        let text = match (failover.replayed, failover.missing) {
+            (0, 0) => text,
+            (replayed, 0) => format!("{text}  {replayed} replayed"),
+            (replayed, missing) => format!("{text}  {replayed} replayed, {missing} lost"),
+        };
+        let style = if failover.to.is_none() || failover.missing > 0 { theme.caution } else { theme.screen };
         put(buf, area.x, y, area.width.saturating_sub(12), &text, style);
         let blackout = failover.blackout.map_or_else(|| "–".to_owned(), format::millis);
         put_right(buf, area.right(), y, 11, &blackout, theme.screen);

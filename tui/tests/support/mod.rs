@@ -11,6 +11,8 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 use roverline_link::{EndpointView, Event, FailoverCause, FailoverView, LinkSample, LinkState};
+use roverline_protocol::breaker::BreakerState;
+use roverline_protocol::degrade::ServiceLevel;
 use roverline_protocol::documents::HealthStatus;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
@@ -84,6 +86,7 @@ impl Rig {
             topic: Arc::new(topic.clone()),
             id: SampleId { source: Guid::from_name(&topic.name), seq: self.seq },
             stored: false,
+            replayed: false,
             source_time_ns: self.model.now.wall_ns,
             receive_time_ns: self.model.now.wall_ns,
             payload: payload.into(),
@@ -156,6 +159,10 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         failures: if active.is_some_and(|a| a <= i) { 0 } else { 7 },
         last_error: active.is_none_or(|a| a > i).then(|| "connection refused".to_owned()),
         received: 48_211 / (i as u64 + 1),
+        missed: 0,
+        breaker: BreakerState::Closed,
+        service: ServiceLevel::Full,
+        draining: false,
     };
     Tier::ALL.into_iter().enumerate().map(view).collect()
 }
@@ -172,6 +179,9 @@ pub(crate) fn failover(
         to: to.map(url),
         cause,
         blackout: blackout_ms.map(Duration::from_millis),
+        replayed: 0,
+        duplicates: 0,
+        missing: 0,
     }
 }
 

@@ -2,202 +2,238 @@
 
 use std::time::Duration;
 
-use roverline_protocol::ScopeSet;
-use roverline_protocol::native::ClientMessage;
+use roverline_protocol::native::{ClientMessage, SwitchReport};
 use roverline_protocol::ranking::rank;
 
-use super::{Manager, subscribe, unix_ns};
-use crate::slot::Slot;
-use crate::{Event, FailoverCause, FailoverView, Timings};
+use super::{FIRST_CHOICE, Manager, unix_ns};
+use crate::join::Tally;
+use crate::{Event, FailoverCause, FailoverView};
 
-/// When every link is silent it is the radio. The links are kept this long, as it may come back.
-const RADIO_PATIENCE: Duration = Duration::from_secs(5);
-/// The first choice waits this long for endpoints that have not answered yet: the first to answer
-/// is seldom the best.
-const FIRST_CHOICE: Duration = Duration::from_millis(250);
-
-/// A switch that waits for the first sample on the new endpoint.
+/// A switch that waits until the new endpoint has replayed what was missed, and delivers.
 pub(super) struct Switch {
     pub(super) from: Option<usize>,
-    cause: FailoverCause,
-    dark_since: Option<Duration>,
+    pub(super) cause: FailoverCause,
+    pub(super) dark_since: Option<Duration>,
     /// The endpoint that goes on delivering until then: a planned switch is never dark.
-    release: Option<usize>,
+    pub(super) release: Option<usize>,
 }
 
 impl Manager {
-    /// Telemetry flows from this endpoint: a switch to it is complete.
-    pub(super) async fn arrived(&mut self, at: usize, now: Duration) {
-        if self.active != Some(at) {
+    /// Completes the switch under way, if it is complete.
+    pub(super) async fn settle(&mut self, now: Duration) {
+        let Some(active) = self.active else { return };
+        let session = &mut self.slots[active].session;
+        let resumed = session.resumed;
+        if session.join.as_mut().is_some_and(|join| !join.done(resumed, now)) {
             return;
         }
+        let join = session.join.take();
         let Some(switch) = self.switch.take() else { return };
         // Where the standby was subscribed in time, the darkness ended before the switch.
-        let light = self.backup_since.take().unwrap_or(now);
-        let planned = (switch.cause == FailoverCause::Better).then_some(Duration::ZERO);
+        let light = join.as_ref().and_then(crate::join::Join::light).unwrap_or(now);
+        let planned = switch.release.map(|_| Duration::ZERO);
         let blackout = switch.dark_since.map_or(planned, |since| Some(light.saturating_sub(since)));
-        if let Some(previous) = switch.release.filter(|&previous| previous != at) {
-            self.unsubscribe_all(previous);
-        }
-        self.tell_failover(switch.from, Some(at), switch.cause, blackout).await;
-    }
-
-    pub(super) async fn tick(&mut self) {
-        let now = self.now();
-        let Timings { probe, suspect, dead, .. } = self.config.timings;
-        let connected: Vec<usize> = (0..self.slots.len()).filter(|&i| self.slots[i].say.is_some()).collect();
-        let silence = |slot: &Slot| now.saturating_sub(slot.heard_at);
-        let radio = connected.len() > 1 && connected.iter().all(|&i| silence(&self.slots[i]) > suspect);
-        let patience = if radio { RADIO_PATIENCE } else { dead };
-        for at in connected {
-            let slot = &mut self.slots[at];
-            if silence(slot) > patience {
-                // Letting go of the sender closes the connection, which will then say so.
-                slot.down(format!("silent for {} ms", silence(slot).as_millis()));
-                self.changed = true;
-                self.lost(at, FailoverCause::Silent).await;
-                continue;
+        let late = self.slots[active].session.estimate.rtt().unwrap_or_default();
+        self.contiguous = Some((now, late.saturating_mul(2)));
+        self.dark = false;
+        let tally = join.map(|join| join.tally).unwrap_or_default();
+        self.tell_failover(switch.from, Some(active), switch.cause, blackout, tally).await;
+        if let Some(previous) = switch.release.filter(|&previous| previous != active) {
+            if active == previous + self.rows() {
+                self.take_seat(previous);
+                self.slots[active].drop_connection("replaced by its successor", now);
+            } else {
+                self.unsubscribe_all(previous);
             }
-            if silence(slot) > suspect && !slot.suspect {
-                slot.suspect = true;
-                self.changed = true;
-            }
-            match slot.probe_sent {
-                Some(sent) if now.saturating_sub(sent) < probe.max(dead) => {}
-                sent => {
-                    if sent.is_some() {
-                        slot.estimate.lost();
-                    }
-                    if sent.is_some() || now.saturating_sub(slot.probed_at) >= probe {
-                        slot.probe_sent = Some(now);
-                        slot.probed_at = now;
-                        slot.say(ClientMessage::Time { t0_ns: unix_ns() });
-                    }
-                }
-            }
-        }
-        if !radio {
-            self.back_up();
-        }
-        self.select(now).await;
-    }
-
-    /// While the endpoint in use is suspect, its standby is subscribed as well.
-    fn back_up(&mut self) {
-        let suspect = self.active.filter(|&active| self.slots[active].suspect);
-        match (suspect, self.backup) {
-            (Some(_), None) => {
-                let candidates: Vec<_> = self.slots.iter().map(Slot::candidate).collect();
-                let next = rank(&candidates, ScopeSet::ALL).into_iter().find(|&i| candidates[i].usable);
-                if let Some(next) = next {
-                    self.backup = Some(next);
-                    self.backup_since = None;
-                    self.subscribe_all(next);
-                }
-            }
-            (None, Some(backup)) => {
-                self.backup = None;
-                self.backup_since = None;
-                if self.active != Some(backup) {
-                    self.unsubscribe_all(backup);
-                }
-            }
-            _ => {}
         }
     }
 
-    /// The link to this endpoint is gone.
-    pub(super) async fn lost(&mut self, at: usize, cause: FailoverCause) {
-        if self.backup == Some(at) {
-            self.backup = None;
-            self.backup_since = None;
+    /// The successor becomes the endpoint's row, and what was in the row goes behind it.
+    pub(super) fn take_seat(&mut self, row: usize) {
+        let seat = row + self.rows();
+        let (rows, seats) = self.slots.split_at_mut(seat);
+        let (old, new) = (&mut rows[row], &mut seats[0]);
+        std::mem::swap(&mut old.connection, &mut new.connection);
+        std::mem::swap(&mut old.session, &mut new.session);
+        std::mem::swap(&mut old.document, &mut new.document);
+        let moved = |at: &mut Option<usize>| {
+            *at = at.map(|at| {
+                if at == row {
+                    seat
+                } else if at == seat {
+                    row
+                } else {
+                    at
+                }
+            });
+        };
+        moved(&mut self.active);
+        moved(&mut self.backup);
+        moved(&mut self.hot);
+        if let Some(switch) = &mut self.switch {
+            moved(&mut switch.from);
+            moved(&mut switch.release);
+        }
+        self.selector.reset();
+        self.changed = true;
+    }
+
+    /// The link to this endpoint is gone; it was heard last at `heard_at`.
+    pub(super) async fn lost(&mut self, at: usize, cause: FailoverCause, heard_at: Duration) {
+        let rows = self.rows();
+        for watched in [&mut self.backup, &mut self.hot] {
+            watched.take_if(|watched| *watched == at);
         }
         if let Some(switch) = &mut self.switch
             && switch.release == Some(at)
         {
             switch.release = None;
-            switch.dark_since.get_or_insert(self.slots[at].heard_at);
+            switch.dark_since.get_or_insert(heard_at);
         }
-        if self.active != Some(at) {
+        if self.active == Some(at) {
+            self.left(at, cause, heard_at);
+        }
+        // Its successor is there already, or nearly: it is the endpoint now.
+        if at < rows && self.slots[at + rows].connection.is_some() {
+            self.take_seat(at);
+            self.slots[at + rows].retry_at = self.now();
+        }
+        self.go_on().await;
+    }
+
+    /// It has no room for us.
+    pub(super) async fn refused(&mut self, at: usize) {
+        self.slots[at].session.subscribed = false;
+        self.slots[at].session.join = None;
+        self.backup.take_if(|backup| *backup == at);
+        self.hot.take_if(|hot| *hot == at);
+        self.hello(at, roverline_protocol::limits::STANDBY_HEARTBEAT_MS);
+        if self.active == Some(at) {
+            self.left(at, FailoverCause::Full, self.now());
+            self.go_on().await;
+        }
+    }
+
+    /// The endpoint in use is not in use any more, and no other one is yet.
+    fn left(&mut self, at: usize, cause: FailoverCause, heard_at: Duration) {
+        self.active = None;
+        let Some(switch) = self.switch.take() else {
+            let dark_since = Some(heard_at);
+            self.switch = Some(Switch { from: Some(at), cause, dark_since, release: None });
+            return;
+        };
+        if let Some(previous) = switch.release {
+            // A planned switch that failed: the one in use before still delivers.
+            self.active = Some(previous);
+            self.changed = true;
             return;
         }
+        // A switch that never arrived goes on being dark since its beginning.
+        let dark_since = switch.dark_since.or((cause != FailoverCause::Full).then_some(heard_at));
+        self.switch = Some(Switch { dark_since, ..switch });
+    }
+
+    async fn go_on(&mut self) {
         let now = self.now();
-        let dark_since = Some(self.slots[at].heard_at);
-        self.active = None;
-        // A switch under way that never arrived goes on being dark since its beginning.
-        let (from, dark_since) = match self.switch.take() {
-            Some(switch) => (switch.from.or(Some(at)), switch.dark_since.or(dark_since)),
-            None => (Some(at), dark_since),
-        };
-        self.switch = Some(Switch { from, cause, dark_since, release: None });
         self.select(now).await;
-        if self.active.is_none() {
-            self.tell_failover(from, None, FailoverCause::AllDown, None).await;
+        if self.active.is_none() && self.gathering.is_none() {
+            self.all_down().await;
+        }
+    }
+
+    /// Says, once, that no endpoint is left; the next choice is a first one.
+    pub(super) async fn all_down(&mut self) {
+        let choice = self.now() + FIRST_CHOICE;
+        self.gathering.get_or_insert(choice);
+        if !std::mem::replace(&mut self.dark, true) {
+            let from = self.switch.as_ref().and_then(|switch| switch.from);
+            self.tell_failover(from, None, FailoverCause::AllDown, None, Tally::default()).await;
         }
     }
 
     /// Asks the selector, and goes where it says.
     pub(super) async fn select(&mut self, now: Duration) {
-        let undecided = self.slots.iter().any(|slot| !slot.greeted && slot.failures == 0);
-        if self.first && undecided && now < FIRST_CHOICE {
+        let leaving = self.active.is_some_and(|active| self.slots[active].session.leaving.is_some());
+        if self.active.is_some() && (self.switch.is_some() || leaving) {
             return;
         }
-        let mut candidates: Vec<_> = self.slots.iter().map(Slot::candidate).collect();
+        let mut candidates = self.candidates(now);
+        if !candidates.iter().any(|candidate| candidate.usable) && self.active.is_none() {
+            // The time to gather begins with the first that answers.
+            self.gathering = self.gathering.map(|_| now + FIRST_CHOICE);
+            return;
+        }
+        let undecided = |at: usize| {
+            let slot = &self.slots[at];
+            !slot.session.greeted && (slot.connection.is_some() || slot.failures == 0)
+        };
+        if self.active.is_none()
+            && self.gathering.is_some_and(|until| now < until)
+            && (0..self.rows()).any(undecided)
+        {
+            return;
+        }
         if let Some(active) = self.active {
             // Suspect is not lost: that is decided by silence, not by ranking.
-            candidates[active].usable = self.slots[active].greeted;
+            candidates[active].usable = self.slots[active].ready(now);
         }
-        let Some(chosen) = self.selector.select(&candidates, ScopeSet::ALL, self.active, now) else { return };
-        if self.active == Some(chosen) {
-            return;
+        // The standby that delivers already is not left for one that would begin to.
+        let backup = self.backup.filter(|&b| self.active.is_none() && candidates[b].usable);
+        let chosen = match backup {
+            Some(backup) => Some(backup),
+            None => self.selector.select(&candidates, self.config.scopes, self.active, now),
+        };
+        if let Some(chosen) = chosen.filter(|&chosen| self.active != Some(chosen)) {
+            let cause = if self.active.is_some() { FailoverCause::Better } else { FailoverCause::First };
+            self.switch_to(chosen, cause, now).await;
         }
-        self.first = false;
+    }
+
+    /// Begins to use `chosen`. One in use until now delivers until the switch is complete.
+    pub(super) async fn switch_to(&mut self, chosen: usize, cause: FailoverCause, now: Duration) {
+        self.gathering = None;
         let previous = self.active.replace(chosen);
-        let cause = if previous.is_some() { FailoverCause::Better } else { FailoverCause::First };
-        // A switch that never arrived is overtaken by this one, and its darkness goes on.
-        let mut switch =
-            self.switch.take().unwrap_or(Switch { from: previous, cause, dark_since: None, release: None });
+        let fresh = Switch { from: previous, cause, dark_since: None, release: previous };
+        let mut switch = self.switch.take().unwrap_or(fresh);
         if let Some(previous) = previous
             && let Some(stale) = switch.release.replace(previous)
             && stale != chosen
+            && stale != previous
         {
             self.unsubscribe_all(stale);
         }
         self.switch = Some(switch);
-        if self.backup.take() != Some(chosen) {
-            self.backup_since = None;
+        if let Some(backup) = self.backup.take().filter(|&backup| backup != chosen) {
+            self.unsubscribe_all(backup);
         }
         self.subscribe_all(chosen);
         self.changed = true;
         self.tell_topics().await;
-        if self.subscriptions.is_empty() {
-            self.arrived(chosen, now).await;
-        }
+        self.settle(now).await;
     }
 
-    fn subscribe_all(&mut self, at: usize) {
-        let slot = &mut self.slots[at];
-        if slot.subscribed {
-            return;
-        }
-        slot.subscribed = true;
-        let mut by_rate: Vec<(Option<f64>, Vec<String>)> = Vec::new();
-        for (topic, rate) in &self.subscriptions {
-            match by_rate.iter_mut().find(|(other, _)| other == rate) {
-                Some((_, topics)) => topics.push(topic.clone()),
-                None => by_rate.push((*rate, vec![topic.clone()])),
+    /// While the endpoint in use is suspect, its best standby is subscribed as well.
+    pub(super) fn back_up(&mut self, now: Duration) {
+        let suspect = self.active.is_some_and(|active| self.slots[active].session.suspect.is_some());
+        match (suspect, self.backup) {
+            (true, None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
+                let mut candidates = self.candidates(now);
+                if let Some(active) = self.active {
+                    candidates[active].usable = false;
+                }
+                let order = rank(&candidates, self.config.scopes);
+                if let Some(next) = order.into_iter().find(|&at| candidates[at].usable) {
+                    self.backup = Some(next);
+                    self.subscribe_all(next);
+                }
             }
-        }
-        for (rate, topics) in by_rate {
-            slot.say(subscribe(topics, rate));
-        }
-    }
-
-    fn unsubscribe_all(&mut self, at: usize) {
-        let slot = &mut self.slots[at];
-        slot.subscribed = false;
-        if !self.subscriptions.is_empty() {
-            slot.say(ClientMessage::Unsubscribe { topics: self.subscriptions.keys().cloned().collect() });
+            (false, Some(backup)) if self.active.is_some() => {
+                self.backup = None;
+                if self.active != Some(backup) {
+                    self.unsubscribe_all(backup);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -207,11 +243,26 @@ impl Manager {
         to: Option<usize>,
         cause: FailoverCause,
         blackout: Option<Duration>,
+        tally: Tally,
     ) {
         let url = |slot: Option<usize>| slot.map(|slot| self.slots[slot].url.clone());
-        let view = FailoverView { at_ns: unix_ns(), from: url(from), to: url(to), cause, blackout };
+        let Tally { replayed, duplicates, missing } = tally;
+        let (from, to) = (url(from), url(to));
+        let view =
+            FailoverView { at_ns: unix_ns(), from, to, cause, blackout, replayed, duplicates, missing };
         tracing::info!(?view, "failover");
         self.changed = true;
+        if let Some(active) = self.active.filter(|_| view.from.is_some() && view.to.is_some()) {
+            self.slots[active].say(ClientMessage::Switched(SwitchReport {
+                from: view.from.clone(),
+                to: view.to.clone(),
+                cause: cause.code().to_owned(),
+                blackout_ms: blackout.map(|blackout| blackout.as_secs_f64() * 1e3),
+                replayed,
+                duplicates,
+                missing,
+            }));
+        }
         self.tell(Event::Failover(view)).await;
     }
 }

@@ -92,6 +92,11 @@ impl Cursors {
         Seen::Next
     }
 
+    /// The newest sequence number of a writer.
+    pub fn newest(&self, source: Guid) -> Option<u64> {
+        self.0.get(&source).map(|position| position.newest)
+    }
+
     /// What a `resume` says.
     pub fn snapshot(&self) -> Vec<Cursor> {
         self.0.iter().map(|(&source, position)| Cursor { source, seq: position.contiguous() }).collect()

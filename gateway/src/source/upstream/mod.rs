@@ -321,6 +321,7 @@ mod tests {
         Event::Sample(LinkSample {
             topic: Arc::new(topic),
             id: SampleId { source: Guid::from_name("w"), seq: 1 },
+            replayed: false,
             stored: true,
             source_time_ns: 0,
             receive_time_ns: received_ns,
