@@ -89,8 +89,7 @@ fn arguments(options: &Options) -> Vec<String> {
         values.iter().flat_map(|value| [flag.to_owned(), value.clone()]).collect::<Vec<_>>()
     };
     let mut all = [each("--url", urls), each("--topic", topics), each("--plain", plain)].concat();
-    for (flag, value) in
-        [("--links", *links as u64), ("--plains", *plains as u64), ("--retry-ms", *retry_ms)]
+    for (flag, value) in [("--links", *links as u64), ("--plains", *plains as u64), ("--retry-ms", *retry_ms)]
     {
         all.extend([flag.to_owned(), value.to_string()]);
     }

@@ -173,8 +173,19 @@ fn failures(expect: &Expect, wide: bool, outcome: &Outcome) -> Vec<String> {
 
 /// All outcomes in one table, and what was not as expected.
 pub(crate) fn summary(outcomes: &[Outcome]) -> String {
-    let head =
-        ["fault", "trials", "p50 ms", "p99 ms", "max ms", "lost", "twice", "stale", "RSS MiB", "others noticed", ""];
+    let head = [
+        "fault",
+        "trials",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "lost",
+        "twice",
+        "stale",
+        "RSS MiB",
+        "others noticed",
+        "",
+    ];
     let row = |outcome: &Outcome| {
         if outcome.skipped.is_some() {
             return vec![outcome.title.clone(), "skipped".to_owned()];

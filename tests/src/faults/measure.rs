@@ -103,9 +103,10 @@ impl Wait {
         self.newest = Some(now);
     }
 
-    /// Whether one came within so long.
+    /// Whether one came within so long, or within what its rate makes usual.
     pub(crate) fn is_served(&self, now: Duration, within: Duration) -> bool {
-        self.newest.is_some_and(|newest| now.saturating_sub(newest) <= within)
+        let usual = within.max(self.period * 2);
+        self.newest.is_some_and(|newest| now.saturating_sub(newest) <= usual)
     }
 
     /// The longest wait since this was last asked; one that goes on counts.

@@ -2,6 +2,7 @@
 //! `docs/faults.md` tells what there is and how to read it.
 
 mod child;
+mod figures;
 mod liar;
 mod listener;
 mod matrix;
@@ -29,6 +30,7 @@ Examples:
   scripts/faults --quick                all of them, a few minutes
   scripts/faults --list                 what there is
   scripts/faults rolling                a rolling restart under load
+  scripts/faults soak --minutes 30      random kills for half an hour
 
 Scenarios are files in tests/scenarios. Those with a radio need root (network namespaces and TUN);
 where something is missing they are skipped, and the table says so.
@@ -65,6 +67,8 @@ enum Command {
     /// Internal: the measuring client
     #[command(hide = true)]
     Listen(listener::Options),
+    #[command(flatten)]
+    Figure(figures::Figure),
 }
 
 /// Runs the command line.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
     };
     match &cli.command {
         Some(Command::Listen(options)) => listener::run(options),
+        Some(Command::Figure(figure)) => figure.run(),
         None => run(&cli),
     }
 }

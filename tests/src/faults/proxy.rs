@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(Frames::default().cut(&stream, true), Some(start + 128));
         // However the bytes are divided.
         let mut frames = Frames::default();
-        let cuts: Vec<_> = stream.iter().enumerate().filter(|(_, b)| frames.cut(&[**b], true).is_some()).collect();
+        let cuts: Vec<_> =
+            stream.iter().enumerate().filter(|(_, b)| frames.cut(&[**b], true).is_some()).collect();
         assert_eq!(cuts.len(), 1);
         assert_eq!(cuts[0].0, start - 1);
     }

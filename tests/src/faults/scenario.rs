@@ -203,10 +203,11 @@ pub(crate) fn all() -> Result<Vec<Scenario>, String> {
 
 impl Scenario {
     fn check(&self) -> Result<(), String> {
-        let needs = |what: &str, given: bool, step: fn(&Step) -> bool| match self.steps.iter().find(|s| step(s)) {
-            Some(step) if !given => Err(format!("the step {step:?} needs `{what}`")),
-            _ => Ok(()),
-        };
+        let needs =
+            |what: &str, given: bool, step: fn(&Step) -> bool| match self.steps.iter().find(|s| step(s)) {
+                Some(step) if !given => Err(format!("the step {step:?} needs `{what}`")),
+                _ => Ok(()),
+            };
         needs("radio", self.radio.is_some(), |step| {
             use Step::{Block, Cut, Flap, Heal, Radio};
             matches!(step, Block { .. } | Cut { .. } | Radio { .. } | Flap { .. } | Heal)
@@ -229,13 +230,18 @@ mod tests {
         let all = all().unwrap();
         assert!(all.len() >= 15, "{} scenarios", all.len());
         for scenario in all {
-            assert!(scenario.trials >= scenario.quick_trials && scenario.quick_trials > 0, "{}", scenario.name);
+            assert!(
+                scenario.trials >= scenario.quick_trials && scenario.quick_trials > 0,
+                "{}",
+                scenario.name
+            );
         }
     }
 
     #[test]
     fn a_step_that_cannot_be_is_explained() {
-        let text = "title = 'x'\ntrials = 1\nquick_trials = 1\nexpect = {}\nsteps = [{ do = 'cut', way = 'up' }]";
+        let text =
+            "title = 'x'\ntrials = 1\nquick_trials = 1\nexpect = {}\nsteps = [{ do = 'cut', way = 'up' }]";
         let scenario: Scenario = toml::from_str(text).unwrap();
         assert!(scenario.check().unwrap_err().contains("needs `radio`"));
     }

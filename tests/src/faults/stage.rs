@@ -13,10 +13,10 @@ use super::net::Net;
 use super::proxy::Proxy;
 use super::scenario::{Scenario, Side, Target};
 use super::usage;
+use crate::binary;
 use crate::gateway::{self, Gateway};
 use crate::process::{self, Signal};
 use crate::scratch::Scratch;
-use crate::binary;
 
 /// Where Debian keeps it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -124,7 +124,18 @@ impl Stage {
         all_served("the clients", [Some(&mut client), bystanders.as_mut()].into_iter().flatten());
         let environment = environment(Side::Gateway);
         let gateway = Some(gateway);
-        Ok(Stage { client, bystanders, proxies, gateway, lied_to, clock, arguments, base_port, environment, net })
+        Ok(Stage {
+            client,
+            bystanders,
+            proxies,
+            gateway,
+            lied_to,
+            clock,
+            arguments,
+            base_port,
+            environment,
+            net,
+        })
     }
 
     /// The tier that a target means now. `None` when no endpoint is in use.
@@ -137,7 +148,9 @@ impl Stage {
             Target::Active => {
                 let port = self.client.active()?.rsplit_once(':')?.1.parse::<u16>().ok()?;
                 let place = self.proxies.iter().position(|proxy| proxy.port == port);
-                Tier::ALL.get(place.unwrap_or_else(|| usize::from(port.wrapping_sub(self.base_port)))).copied()
+                Tier::ALL
+                    .get(place.unwrap_or_else(|| usize::from(port.wrapping_sub(self.base_port))))
+                    .copied()
             }
         }
     }
@@ -186,7 +199,9 @@ impl Stage {
         while !primary() && start.elapsed() < Duration::from_secs(40) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let is_young = || self.pid(Tier::Primary).and_then(usage::age).is_some_and(|age| age < Duration::from_millis(2_500));
+        let is_young = || {
+            self.pid(Tier::Primary).and_then(usage::age).is_some_and(|age| age < Duration::from_millis(2_500))
+        };
         while is_young() && start.elapsed() < Duration::from_secs(45) {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -210,7 +225,12 @@ pub(crate) fn all_served<'a>(who: &str, listeners: impl Iterator<Item = &'a mut 
 }
 
 /// `up` in the rover's place. It has the ports to itself.
-pub(crate) fn up(net: &Net, base_port: u16, arguments: &[String], environment: &[(String, String)]) -> Gateway {
+pub(crate) fn up(
+    net: &Net,
+    base_port: u16,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Gateway {
     let base_port = base_port.to_string();
     let mut command: Command = net.rover.command(&binary::bin("roverline-gateway"));
     gateway::undisturbed(&mut command);
@@ -223,8 +243,6 @@ pub(crate) fn up(net: &Net, base_port: u16, arguments: &[String], environment: &
 /// The first of four free ports in a row, away from those that the system hands out.
 pub(crate) fn free_base_port() -> u16 {
     let start = 20_000 + (std::process::id() % 1_000) as u16 * 8;
-    let free = |port: &u16| {
-        (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok())
-    };
+    let free = |port: &u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
     (start..32_000).step_by(4).find(free).expect("four free ports in a row")
 }

@@ -10,7 +10,7 @@ use roverline_protocol::native::SUBPROTOCOL;
 use super::child::Listener;
 use super::listener::Options;
 use super::scenario::{Step, Target, Way};
-use super::stage::{self, Stage};
+use super::stage::Stage;
 use crate::process::{self, Signal};
 use crate::raw;
 
@@ -129,9 +129,4 @@ fn slow_reader(host: &str, port: u16) -> TcpStream {
     stream.write_all(native.as_bytes()).unwrap();
     stream.write_all(&raw::frame(1, br#"{"op":"subscribe","topics":["**"]}"#)).unwrap();
     stream
-}
-
-/// Waits until clients that were started together hear samples; what was before is forgotten.
-pub(crate) fn until_served(listener: &mut Listener) {
-    stage::all_served("the clients", std::iter::once(listener));
 }

@@ -22,7 +22,9 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = line(&mut head.iter().copied());
-    text += &line(&mut widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().iter().map(String::as_str));
+    text += &line(
+        &mut widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().iter().map(String::as_str),
+    );
     for row in rows {
         text += &line(&mut row.iter().map(String::as_str));
     }
