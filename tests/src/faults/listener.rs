@@ -110,7 +110,7 @@ pub(crate) struct PlainReport {
     pub(crate) refused: u64,
     /// Attempts that failed otherwise.
     pub(crate) failed: u64,
-    /// The longest wait between two messages.
+    /// The longest wait between two messages of telemetry.
     pub(crate) gap_ms: f64,
 }
 
@@ -284,8 +284,11 @@ async fn hold_plain(url: String, heard: Shared<PlainHeard>, retry: Duration) {
             Ok(mut socket) => {
                 heard.lock().unwrap().told.connected = 1;
                 while let Some(Ok(message)) = socket.next().await {
-                    if matches!(message, Message::Close(_)) {
-                        break;
+                    match message {
+                        Message::Close(_) => break,
+                        // A welcome is not what it waits for.
+                        Message::Text(text) if text.as_str().contains("\"telemetry\"") => {}
+                        _ => continue,
                     }
                     let mut heard = heard.lock().unwrap();
                     heard.waited();

@@ -34,6 +34,8 @@ struct Trial {
     report: Report,
     rss_kib: f64,
     others_noticed: bool,
+    /// What the bystanders went through.
+    others: Option<Report>,
     causes: Vec<String>,
     herd: Option<(usize, usize)>,
 }
@@ -89,6 +91,9 @@ pub(crate) fn play(scenario: &Scenario, mode: Mode, tell: &dyn Fn(&str)) -> Outc
     if stage.lies_told() == Some(0) {
         outcome.failures.push("the liar was never asked".to_owned());
     }
+    if scenario.stepped_clock.is_some_and(|side| !stage.has_stepped_clock(side)) {
+        outcome.failures.push("the clock was not stepped: libfaketime is not in the process".to_owned());
+    }
     outcome
 }
 
@@ -109,7 +114,7 @@ fn trial(stage: &mut Stage, scenario: &Scenario, quick: bool) -> Trial {
     let report = stage.client.report();
     let spared = scenario.bystanders.is_some_and(|tier| !running.harmed.contains(&tier));
     let others = stage.bystanders.as_mut().map(super::child::Listener::report);
-    let noticed = |report: Report| {
+    let noticed = |report: &Report| {
         report.lost + report.duplicated + report.switches + report.plain.closed > 0
             || report.gap_ms.max(report.plain.gap_ms - 200.0) > NOTICED_MS
     };
@@ -117,7 +122,8 @@ fn trial(stage: &mut Stage, scenario: &Scenario, quick: bool) -> Trial {
     Trial {
         report,
         rss_kib,
-        others_noticed: unserved || others.is_some_and(|report| spared && noticed(report)),
+        others_noticed: unserved || spared && others.as_ref().is_some_and(noticed),
+        others,
         causes: stage.client.take_switches().into_iter().map(|switch| switch.cause).collect(),
         herd: running.herd,
     }

@@ -137,7 +137,7 @@ pub(crate) enum Step {
     /// Blocks and heals again and again.
     Flap { target: Target, ms: u64, times: u32 },
     /// The clock of the side that has one of its own goes ahead.
-    StepClock { hours: i64 },
+    Clock { hours: i64 },
     /// Clients that subscribe to everything and read nothing, until the trial ends.
     SlowReaders { count: usize },
     /// Links that come at once, and are gone with the trial.
@@ -213,7 +213,7 @@ impl Scenario {
             matches!(step, Block { .. } | Cut { .. } | Radio { .. } | Flap { .. } | Heal)
         })?;
         needs("proxied", self.proxied, |step| matches!(step, Step::BreakFrame { .. }))?;
-        needs("stepped_clock", self.stepped_clock.is_some(), |step| matches!(step, Step::StepClock { .. }))?;
+        needs("stepped_clock", self.stepped_clock.is_some(), |step| matches!(step, Step::Clock { .. }))?;
         if self.radio.is_some() && (self.proxied || self.lying_peer.is_some()) {
             return Err("`radio` goes with neither `proxied` nor `lying_peer`".to_owned());
         }

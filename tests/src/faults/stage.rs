@@ -207,6 +207,16 @@ impl Stage {
         }
     }
 
+    /// Whether the processes of a side see the clock that is stepped.
+    pub(crate) fn has_stepped_clock(&self, side: Side) -> bool {
+        let pids = if side == Side::Client { vec![self.client.pid()] } else { self.pids() };
+        let sees = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/maps"))
+                .is_ok_and(|maps| maps.contains("libfaketime"))
+        };
+        !pids.is_empty() && pids.iter().all(sees)
+    }
+
     /// How often the liar was asked.
     pub(crate) fn lies_told(&self) -> Option<u64> {
         self.lied_to.as_ref().map(|(_, liar)| liar.asked())

@@ -63,7 +63,7 @@ pub(crate) fn take(stage: &mut Stage, step: &Step, running: &mut Running, quick:
                 std::thread::sleep(ms(*each));
             }
         }
-        Step::StepClock { hours } => {
+        Step::Clock { hours } => {
             if let Some(clock) = &stage.clock {
                 clock.step_to(*hours);
             }

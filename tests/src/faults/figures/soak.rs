@@ -10,7 +10,7 @@ use super::{Found, secs};
 use crate::faults::measure::slope;
 use crate::faults::usage;
 
-/// What comes before is growing up.
+/// What comes before is growing up; a quarter of a short run is.
 const WARM_S: f64 = 60.0;
 /// Two kills are this far apart, seconds.
 const APART_S: (f64, f64) = (8.0, 25.0);
@@ -72,10 +72,11 @@ pub(super) fn run(options: &Options) -> Result<Found, String> {
         }
     }
     let last = clients.report();
+    let warm_s = WARM_S.min(options.minutes * 15.0);
     let mut found = Found::default();
     for (what, points) in &memory {
         let grown: Vec<(f64, f64)> =
-            points.iter().filter(|(at, _)| *at >= WARM_S).map(|(at, kib)| (at / 3_600.0, *kib)).collect();
+            points.iter().filter(|(at, _)| *at >= warm_s).map(|(at, kib)| (at / 3_600.0, *kib)).collect();
         let newest = points.last().map_or(0.0, |(_, kib)| kib / 1024.0);
         let line = format!("{what}: slope over {} points (KiB/h), now {newest:.1} MiB", grown.len());
         if what == "all" {
