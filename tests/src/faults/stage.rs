@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
@@ -252,7 +253,10 @@ pub(crate) fn up(
 
 /// The first of four free ports in a row, away from those that the system hands out.
 pub(crate) fn free_base_port() -> u16 {
-    let start = 20_000 + (std::process::id() % 1_000) as u16 * 8;
+    // Away from those of other processes, and of other threads of this one.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start =
+        20_000 + (std::process::id() % 128) as u16 * 64 + NEXT.fetch_add(1, Ordering::Relaxed) % 16 * 4;
     let free = |port: &u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
     (start..32_000).step_by(4).find(free).expect("four free ports in a row")
 }
