@@ -7,9 +7,11 @@ const ADVICE: &str = "run `cargo test --workspace`, which builds it";
 
 /// The binary of this name in the profile that this test was built with.
 pub fn bin(name: &str) -> PathBuf {
-    // target/<profile>/deps/<this test>
+    // target/<profile>/deps/<this test>, or target/<profile>/<this program>
     let this = std::env::current_exe().unwrap();
-    let path = this.ancestors().nth(2).unwrap().join(name);
+    let directory = this.parent().unwrap();
+    let profile = if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
+    let path = profile.join(name);
     let Ok(built) = modified(&path) else { panic!("{} is not there: {ADVICE}", path.display()) };
     let depends = std::fs::read_to_string(path.with_extension("d")).unwrap_or_default();
     if let Some(newer) = sources(&depends).find(|source| modified(source).is_ok_and(|at| at > built)) {

@@ -33,12 +33,18 @@ pub fn command(args: &[&str]) -> Command {
 /// The same of a copy of the binary.
 pub fn command_of(binary: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary);
+    undisturbed(&mut command);
+    command.args(args);
+    command
+}
+
+/// Takes everybody's settings out of a command's environment, and the terminal.
+pub fn undisturbed(command: &mut Command) {
     let foreign = |name: &str| name.starts_with("ROVERLINE_") || name.starts_with("ROS_");
     for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);
     }
-    command.env_remove("AMENT_PREFIX_PATH").args(args).stdin(Stdio::null());
-    command
+    command.env_remove("AMENT_PREFIX_PATH").stdin(Stdio::null());
 }
 
 /// Runs a command that is to end by itself; its exit code, standard output and standard error.

@@ -1,0 +1,173 @@
+//! Where processes run: on this computer's own network, or at the two ends of an emulated radio.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::process;
+
+/// A network namespace, or none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place(Option<String>);
+
+impl Place {
+    /// A command that runs the program here.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        match &self.0 {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                // It becomes the program: same process id.
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// What the emulated radio is like at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Radio {
+    /// One way.
+    pub(crate) delay_ms: f64,
+    /// On top of it, evenly spread.
+    #[serde(default)]
+    pub(crate) jitter_ms: f64,
+    /// Share of packets, 0 to 1.
+    #[serde(default)]
+    pub(crate) loss: f64,
+    /// 0: unlimited.
+    #[serde(default)]
+    pub(crate) rate_kbit: f64,
+}
+
+/// Bytes and packets that the radio was given, one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Count {
+    /// With IP headers.
+    pub(crate) bytes: u64,
+    /// Of those, packets.
+    pub(crate) packets: u64,
+    /// Packets that never arrived.
+    pub(crate) dropped: u64,
+}
+
+/// Both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Counts {
+    /// Ground to rover.
+    pub(crate) up: Count,
+    /// Rover to ground.
+    pub(crate) down: Count,
+}
+
+/// The network of one scenario.
+#[derive(Debug)]
+pub(crate) struct Net {
+    emulator: Option<Emulator>,
+    /// Where the gateway runs.
+    pub(crate) rover: Place,
+    /// Where its clients run.
+    pub(crate) ground: Place,
+    /// The rover's address as the ground sees it.
+    pub(crate) host: String,
+}
+
+#[derive(Debug)]
+struct Emulator {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ready {
+    Up { rover: String, ground: String, host: String },
+    Failed { error: String },
+}
+
+impl Net {
+    /// This computer's own.
+    pub(crate) fn loopback() -> Net {
+        let host = "127.0.0.1".to_owned();
+        Net { emulator: None, rover: Place(None), ground: Place(None), host }
+    }
+
+    /// A radio between two namespaces; why not, where that cannot be.
+    pub(crate) fn radio(radio: Radio, seed: u64) -> Result<Net, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            return Err("network namespaces need root".to_owned());
+        }
+        if !Path::new("/dev/net/tun").exists() {
+            return Err("there is no /dev/net/tun".to_owned());
+        }
+        let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/netem/link_emulator.py"));
+        // Two letters at the end keep a device's name short, and runs of one process apart.
+        let n = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        let mut child = Command::new("python3")
+            .arg(script)
+            .args(["--tag", &format!("{}{n:02}", std::process::id()), "--seed", &seed.to_string()])
+            .args(["--delay-ms", &radio.delay_ms.to_string(), "--jitter-ms", &radio.jitter_ms.to_string()])
+            .args(["--loss", &radio.loss.to_string(), "--rate-kbit", &radio.rate_kbit.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("python3 does not start: {error}"))?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut emulator = Emulator { child, stdin, stdout };
+        match emulator.answer() {
+            Some(Ready::Up { rover, ground, host }) => Ok(Net {
+                emulator: Some(emulator),
+                rover: Place(Some(rover)),
+                ground: Place(Some(ground)),
+                host,
+            }),
+            Some(Ready::Failed { error }) => Err(format!("the link emulator cannot work here: {error}")),
+            None => Err("the link emulator ended at once".to_owned()),
+        }
+    }
+
+    /// Whether there is a radio in between.
+    pub(crate) fn is_radio(&self) -> bool {
+        self.emulator.is_some()
+    }
+
+    /// Tells the radio what to do; see `tests/netem/link_emulator.py`.
+    pub(crate) fn say(&mut self, words: &str) {
+        let stdin = self.emulator.as_mut().and_then(|emulator| emulator.stdin.as_mut());
+        writeln!(stdin.expect("this step needs [radio] in the scenario"), "{words}").unwrap();
+    }
+
+    /// What went over the radio so far.
+    pub(crate) fn counts(&mut self) -> Counts {
+        self.say("count");
+        self.emulator.as_mut().and_then(Emulator::answer).unwrap()
+    }
+}
+
+impl Emulator {
+    fn answer<T: for<'a> Deserialize<'a>>(&mut self) -> Option<T> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // The end of its input is its end; it removes the namespaces.
+        self.stdin = None;
+        if process::wait(&mut self.child, Duration::from_secs(5)).is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

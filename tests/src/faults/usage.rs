@@ -1,0 +1,53 @@
+//! Memory, processor time and age of a process, from `/proc`.
+
+use std::time::Duration;
+
+/// The kernel counts processor time and starts in these.
+const TICKS_PER_S: f64 = 100.0;
+
+/// Resident memory now, KiB.
+pub(crate) fn rss_kib(pid: u32) -> Option<f64> {
+    status(pid, "VmRSS:")
+}
+
+/// The most resident memory it ever had, KiB.
+pub(crate) fn peak_rss_kib(pid: u32) -> Option<f64> {
+    status(pid, "VmHWM:")
+}
+
+/// Processor time so far, seconds.
+pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
+    Some((stat(pid, 14)? + stat(pid, 15)?) / TICKS_PER_S)
+}
+
+/// How long it has lived.
+pub(crate) fn age(pid: u32) -> Option<Duration> {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_secs_f64((uptime - stat(pid, 22)? / TICKS_PER_S).max(0.0)))
+}
+
+fn status(pid: u32, key: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok())
+}
+
+/// A field of `/proc/PID/stat` by its number in proc(5).
+fn stat(pid: u32, number: usize) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything; the third field follows it.
+    text.rsplit_once(") ")?.1.split(' ').nth(number - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_all_of_them() {
+        let own = std::process::id();
+        assert!(rss_kib(own).unwrap() > 500.0 && peak_rss_kib(own).unwrap() > 500.0);
+        assert!(cpu_s(own).is_some() && age(own).unwrap() < Duration::from_secs(3_600));
+        assert_eq!(rss_kib(u32::MAX), None);
+    }
+}
