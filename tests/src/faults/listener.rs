@@ -230,7 +230,7 @@ impl Heard {
 
 /// Whether the client asked for what was before: it may be old.
 fn was_asked_for(sample: &LinkSample) -> bool {
-    sample.stored
+    sample.stored || sample.replayed
 }
 
 fn report(links: &[Shared<Heard>], plains: &[Shared<PlainHeard>], now: Duration) -> Report {
