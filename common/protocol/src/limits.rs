@@ -101,8 +101,10 @@ pub const REPLAY_TOPIC_SAMPLES: usize = 4_096;
 pub const REPLAY_BYTES: usize = 8 << 20;
 /// Age beyond which a sample is not replayed.
 pub const REPLAY_AGE_MS: u64 = 5_000;
-/// The same of topics about emergency, safety, state and mission: few, small, and history.
-pub const REPLAY_URGENT_AGE_MS: u64 = 60_000;
+/// The same of the last few samples of a topic about emergency, safety, state or mission: history.
+pub const REPLAY_HISTORY_AGE_MS: u64 = 60_000;
+/// How many these are.
+pub const REPLAY_HISTORY_SAMPLES: usize = 64;
 /// A `resume` holds for subscriptions that follow it within this time.
 pub const RESUME_VALID_MS: u64 = 2_000;
 /// Bytes replayed to one client at a time; what is older is named as a gap.

@@ -29,10 +29,11 @@ use crate::source::{NodeInfo, SourceState};
 pub struct Hub {
     state: Mutex<HubState>,
     registry: Registry,
+    /// Apart from the rest, so that it can be asked for while topics are looked at.
+    scopes: Mutex<ScopeSet>,
 }
 
 pub(crate) struct HubState {
-    pub(crate) scopes: ScopeSet,
     pub(crate) topics: HashMap<u32, Topic>,
     pub(crate) subscribers: HashMap<SubscriberId, Subscriber>,
     pub(crate) nodes: Vec<NodeInfo>,
@@ -51,7 +52,6 @@ impl Hub {
     /// An empty hub that serves `scopes` and decodes with `registry`.
     pub fn new(scopes: ScopeSet, registry: Registry) -> Arc<Hub> {
         let state = HubState {
-            scopes,
             topics: HashMap::new(),
             subscribers: HashMap::new(),
             nodes: Vec::new(),
@@ -63,7 +63,7 @@ impl Hub {
             replay_missing: 0,
             upstream: Vec::new(),
         };
-        Arc::new(Hub { state: Mutex::new(state), registry })
+        Arc::new(Hub { state: Mutex::new(state), registry, scopes: Mutex::new(scopes) })
     }
 
     /// Message definitions.
@@ -73,15 +73,15 @@ impl Hub {
 
     /// What this endpoint serves.
     pub fn scopes(&self) -> ScopeSet {
-        self.lock().scopes
+        *self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves these scopes from now on: the source is asked for more topics or fewer, and those out
     /// of scope go.
     pub fn set_scopes(&self, ingress: &Ingress, scopes: ScopeSet) {
+        *self.scopes.lock().unwrap_or_else(PoisonError::into_inner) = scopes;
         let out: Vec<u32> = {
-            let mut state = self.lock();
-            state.scopes = scopes;
+            let state = self.lock();
             state.topics.values().filter(|t| !t.route.scopes.intersects(scopes)).map(|t| t.info.id).collect()
         };
         ingress.set_scopes(scopes);

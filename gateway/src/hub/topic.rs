@@ -105,11 +105,14 @@ impl Topic {
 }
 
 fn ring_limits(priority: Priority) -> RingLimits {
-    let age_ms = match priority {
-        Priority::Vital | Priority::Sensors => limits::REPLAY_AGE_MS,
-        _ => limits::REPLAY_URGENT_AGE_MS,
-    };
-    RingLimits { age: Duration::from_millis(age_ms), ..RingLimits::default() }
+    match priority {
+        Priority::Vital | Priority::Sensors => RingLimits::default(),
+        _ => RingLimits {
+            old_samples: limits::REPLAY_HISTORY_SAMPLES,
+            old_age: Duration::from_millis(limits::REPLAY_HISTORY_AGE_MS),
+            ..RingLimits::default()
+        },
+    }
 }
 
 impl Topic {

@@ -48,7 +48,8 @@ struct Endpoint {
 }
 
 fn endpoint() -> Endpoint {
-    let limits = RingLimits { bytes: 10_000, samples: 6, age: Duration::from_secs(20) };
+    let limits =
+        RingLimits { bytes: 10_000, samples: 6, age: Duration::from_secs(20), ..RingLimits::default() };
     Endpoint { ring: Ring::new(limits), session: None, unheard: Vec::new() }
 }
 
@@ -170,7 +171,7 @@ proptest! {
 fn what_was_evicted_or_never_heard_is_named() {
     let id = |seq| SampleId { source: WRITERS[0], seq };
     let at = Duration::from_secs;
-    let limits = RingLimits { bytes: 1_000, samples: 3, age: at(10) };
+    let limits = RingLimits { bytes: 1_000, samples: 3, age: at(10), ..RingLimits::default() };
     let mut ring = Ring::new(limits);
     (5..=9).for_each(|seq| ring.push(id(seq), at(seq), 10, seq));
     let replay = |ring: &Ring<u64>, seq: u64| ring.replay(|_| Some(seq), at(0), Vec::new());
@@ -186,6 +187,18 @@ fn what_was_evicted_or_never_heard_is_named() {
     assert_eq!(ring.replay(|_| None, at(8), Vec::new()).gaps, [(WRITERS[0], 8, 10)], "an unknown writer");
     ring.push(id(12), at(31), 10, 12);
     assert_eq!(replay(&ring, 9).gaps, [(WRITERS[0], 9, 12)], "never heard");
+}
+
+#[test]
+fn a_topic_that_seldom_speaks_keeps_its_history() {
+    let id = |seq| SampleId { source: WRITERS[0], seq };
+    let at = Duration::from_secs;
+    let limits = RingLimits { age: at(5), old_samples: 3, old_age: at(60), ..RingLimits::default() };
+    let mut ring = Ring::new(limits);
+    (1..=9).for_each(|seq| ring.push(id(seq), at(seq * 10), 10, seq));
+    assert_eq!(ring.replay(|_| Some(0), at(0), Vec::new()).samples, [7, 8, 9]);
+    ring.expire(at(145));
+    assert_eq!(ring.replay(|_| Some(0), at(0), Vec::new()).samples, [9]);
 }
 
 #[test]

@@ -17,6 +17,10 @@ pub struct RingLimits {
     pub samples: usize,
     /// Age beyond which a sample goes.
     pub age: Duration,
+    /// So many may be older than that: of a topic that seldom says anything, its history.
+    pub old_samples: usize,
+    /// Age beyond which these go as well.
+    pub old_age: Duration,
 }
 
 impl Default for RingLimits {
@@ -25,6 +29,8 @@ impl Default for RingLimits {
             bytes: limits::REPLAY_TOPIC_BYTES,
             samples: limits::REPLAY_TOPIC_SAMPLES,
             age: Duration::from_millis(limits::REPLAY_AGE_MS),
+            old_samples: 0,
+            old_age: Duration::ZERO,
         }
     }
 }
@@ -110,7 +116,12 @@ impl<T> Ring<T> {
 
     /// Lets go of what is too old at `now`.
     pub fn expire(&mut self, now: Duration) {
-        while self.entries.front().is_some_and(|entry| now.saturating_sub(entry.at) > self.limits.age) {
+        while let Some(entry) = self.entries.front() {
+            let age = now.saturating_sub(entry.at);
+            let history = self.entries.len() <= self.limits.old_samples && age <= self.limits.old_age;
+            if age <= self.limits.age || history {
+                return;
+            }
             self.pop();
         }
     }

@@ -1,0 +1,117 @@
+//! A client that goes to another endpoint is given what it lacks, or told what is gone.
+
+use std::time::Duration;
+
+use roverline_protocol::native::{ClientMessage, Cursor, FLAG_REPLAYED, Gap, SampleHeader, ServerMessage};
+use roverline_protocol::{Guid, Tier};
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::native::{Native, Said};
+use roverline_tests::process::{self, Signal};
+use roverline_tests::wait::eventually;
+
+/// On the primary only, 50 a second.
+const ODOM: &str = "/odom";
+/// On primary and tertiary, 10 a second.
+const GPS: &str = "/gps/fix";
+
+/// Reads samples of a topic until there are so many.
+async fn read(client: &mut Native, topic: &str, count: usize) -> Vec<SampleHeader> {
+    let mut headers = Vec::new();
+    while headers.len() < count {
+        if let Said::Sample(name, header, _) = client.next().await
+            && name == topic
+        {
+            headers.push(header);
+        }
+    }
+    headers
+}
+
+/// Resumes with this cursor; what the endpoint says of it.
+async fn resume(port: u16, topic: &str, cursor: Cursor) -> (Native, u64, Vec<Gap>) {
+    let mut client = Native::connect(port).await;
+    client.say(&ClientMessage::Resume { cursors: vec![cursor], age_ms: 0 }).await;
+    let topics = vec![topic.to_owned()];
+    client.say(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
+    loop {
+        if let Said::Text(message) = client.next().await
+            && let ServerMessage::Resumed { replayed, gaps } = *message
+        {
+            return (client, replayed, gaps);
+        }
+    }
+}
+
+fn cursor(source: Guid, seq: u64) -> Cursor {
+    Cursor { source, seq }
+}
+
+/// A client reads at the first endpoint and stops; another endpoint gives it all that came since.
+async fn switch(from: u16, to: u16, topic: &str) {
+    let mut first = Native::subscribed(from, &[topic]).await;
+    let last = read(&mut first, topic, 5).await.pop().unwrap().id;
+    drop(first);
+    // Some go by unheard: who watches them is another client.
+    let mut other = Native::subscribed(to, &[topic]).await;
+    while read(&mut other, topic, 1).await[0].id.seq < last.seq + 10 {}
+    let (mut client, replayed, gaps) = resume(to, topic, cursor(last.source, last.seq)).await;
+    assert_eq!(gaps, []);
+    assert!(replayed >= 10, "{replayed}");
+    let headers = read(&mut client, topic, replayed as usize + 10).await;
+    let seqs: Vec<u64> = headers.iter().map(|header| header.id.seq).collect();
+    let expected: Vec<u64> = (last.seq + 1..).take(seqs.len()).collect();
+    assert_eq!(seqs, expected, "in order, none lost and none twice");
+    let flagged = headers.iter().filter(|header| header.flags & FLAG_REPLAYED != 0).count();
+    assert_eq!(flagged as u64, replayed);
+    assert_eq!(tokio::task::block_in_place(|| http::status(to)).counters.replayed, replayed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_endpoint_replays_what_was_missed() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    switch(gateway.port(Tier::Primary), gateway.port(Tier::Tertiary), GPS).await;
+    switch(gateway.port(Tier::Tertiary), gateway.port(Tier::Primary), GPS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_endpoint_replays_and_names_what_it_no_longer_has() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let port = gateway.port(Tier::Primary);
+    switch(port, port, ODOM).await;
+    // Older than a ring keeps anything.
+    let mut first = Native::subscribed(port, &[ODOM]).await;
+    let id = read(&mut first, ODOM, 350).await[0].id;
+    let (mut client, replayed, gaps) = resume(port, ODOM, cursor(id.source, id.seq)).await;
+    let headers = read(&mut client, ODOM, replayed as usize + 1).await;
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!((gaps[0].after, gaps[0].before), (id.seq, headers[0].id.seq));
+    assert!(headers.is_sorted_by(|a, b| a.id.seq + 1 == b.id.seq));
+    let counters = tokio::task::block_in_place(|| http::status(port)).counters;
+    assert_eq!(counters.replay_missing, gaps[0].count());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_has_just_begun_names_what_it_never_had() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let port = gateway.port(Tier::Primary);
+    let mut first = Native::subscribed(port, &[ODOM]).await;
+    let last = read(&mut first, ODOM, 5).await.pop().unwrap().id;
+    let pid = tokio::task::block_in_place(|| http::status(port).pid);
+    process::signal(pid, Signal::KILL);
+    tokio::task::block_in_place(|| {
+        eventually("the old process to be gone", Duration::from_secs(5), || !process::runs(pid));
+        // It has heard the topic: of a writer that it does not know it can say nothing.
+        eventually("another in its place", Duration::from_secs(20), || {
+            http::status(port).topics.iter().any(|topic| topic.name == ODOM && topic.samples > 0)
+        });
+    });
+    let (mut client, replayed, gaps) = resume(port, ODOM, cursor(last.source, last.seq)).await;
+    let headers = read(&mut client, ODOM, replayed as usize + 5).await;
+    // Where the new process was there in time, nothing is missing.
+    match gaps.iter().find(|gap| gap.source == last.source) {
+        Some(gap) => assert_eq!((gap.after, gap.before), (last.seq, headers[0].id.seq)),
+        None => assert_eq!(headers[0].id.seq, last.seq + 1),
+    }
+    assert!(headers.is_sorted_by(|a, b| a.id.seq + 1 == b.id.seq));
+}
