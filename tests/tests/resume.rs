@@ -50,7 +50,7 @@ fn cursor(source: Guid, seq: u64) -> Cursor {
 /// A client reads at the first endpoint and stops; another endpoint gives it all that came since.
 async fn switch(from: u16, to: u16, topic: &str) {
     let mut first = Native::subscribed(from, &[topic]).await;
-    let last = read(&mut first, topic, 5).await.pop().unwrap().id;
+    let last = read(&mut first, topic, 5).await[4].id;
     drop(first);
     // Some go by unheard: who watches them is another client.
     let mut other = Native::subscribed(to, &[topic]).await;
@@ -96,7 +96,7 @@ async fn an_endpoint_that_has_just_begun_names_what_it_never_had() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let port = gateway.port(Tier::Primary);
     let mut first = Native::subscribed(port, &[ODOM]).await;
-    let last = read(&mut first, ODOM, 5).await.pop().unwrap().id;
+    let last = read(&mut first, ODOM, 5).await[4].id;
     let pid = tokio::task::block_in_place(|| http::status(port).pid);
     process::signal(pid, Signal::KILL);
     tokio::task::block_in_place(|| {

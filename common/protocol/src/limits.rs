@@ -91,7 +91,7 @@ pub const HEARTBEAT_MAX_MS: u64 = 5_000;
 pub const STANDBYS_PER_CLIENT: usize = 4;
 /// A standby that takes over may go beyond the endpoint's clients by this multiple: to turn away who
 /// has lost its endpoint would be worse than to be crowded.
-pub const FAILOVER_RESERVE: usize = 2;
+pub const FAILOVER_RESERVE_MULTIPLE: usize = 2;
 
 /// Bytes kept for replay per topic.
 pub const REPLAY_TOPIC_BYTES: usize = 2 << 20;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
-use roverline_protocol::native::{Binary, CLOSE_RESTARTS, ClientMessage, Level, ServerMessage, TopicInfo};
+use roverline_protocol::native::{Binary, CLOSE_DRAIN, ClientMessage, Level, ServerMessage, TopicInfo};
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
@@ -76,7 +76,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                     say(context, &ServerMessage::Drain { deadline_ms: drain.left().as_millis() as u64, to });
                 }
             }
-            () = &mut leave => return Ending::new(CLOSE_RESTARTS, RESTARTS),
+            () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
             Ok(()) = directory.changed() => {
                 let endpoints = directory.borrow_and_update().as_ref().clone();
                 say(context, &ServerMessage::Directory { endpoints });

@@ -110,7 +110,8 @@ impl Place {
         if !self.is_standby() {
             return true;
         }
-        let reserve = if self.resumed.load(Ordering::Relaxed) { limits::FAILOVER_RESERVE } else { 1 };
+        let reserve =
+            if self.resumed.load(Ordering::Relaxed) { limits::FAILOVER_RESERVE_MULTIPLE } else { 1 };
         if !take(&self.endpoint.places.clients, self.endpoint.max_clients.saturating_mul(reserve)) {
             return false;
         }

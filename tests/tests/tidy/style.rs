@@ -66,6 +66,11 @@ const UNITS: &[&str] = &[
     "DEFINITIONS",
     "LEVELS",
     "VALUES",
+    "STANDBYS",
+    "WRITERS",
+    "CURSORS",
+    "EVENTS",
+    "MULTIPLE",
 ];
 
 /// Rust files stay short.

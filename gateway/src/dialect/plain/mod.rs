@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::backoff::Jitter;
 use roverline_protocol::documents::{EventDocument, EventKind};
-use roverline_protocol::native::{CLOSE_RESTARTS, TopicInfo};
+use roverline_protocol::native::{CLOSE_DRAIN, TopicInfo};
 use roverline_protocol::{Priority, limits};
 use roverline_schema::Plan;
 use serde::Deserialize;
@@ -101,7 +101,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                     tell_drops(context);
                 }
             }
-            () = &mut leave => return Ending::new(CLOSE_RESTARTS, RESTARTS),
+            () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }
     }
