@@ -171,6 +171,8 @@ async fn a_tier_that_stays_down_is_covered_and_given_back() {
     assert_eq!((&told["event"], &told["covers"][0]), (&"promotion".into(), &"primary".into()));
     assert_eq!(http::health(port).endpoint.covers, [Tier::Primary]);
     assert!(has_event(port, EventKind::EndpointDown) && has_event(port, EventKind::Promotion));
+    let carries = |topic: &str| http::status(port).topics.iter().any(|t| t.name == topic && t.samples > 0);
+    eventually("the primary's topics at the secondary", Duration::from_secs(10), || carries("/imu/data"));
 
     let again = primary.first_port().to_string();
     let back = Gateway::start(gateway::command(&["serve", "--port", &again]), &ALONE);
@@ -188,6 +190,7 @@ async fn a_tier_that_stays_down_is_covered_and_given_back() {
     assert!(started.elapsed() > Duration::from_secs(9));
     assert_eq!(told["covers"], serde_json::json!([]));
     assert_eq!(http::health(port).endpoint.covers, []);
+    eventually("its own topics again", Duration::from_secs(10), || !carries("/imu/data") && carries("/odom"));
     let promotions =
         http::status(port).events.iter().filter(|event| event.kind == EventKind::Promotion).count();
     assert_eq!((promotions, back.endpoints.len()), (1, 1));

@@ -4,6 +4,7 @@ mod cursors;
 #[cfg(test)]
 mod model;
 mod ring;
+mod window;
 
 pub use cursors::{Cursors, Seen};
 pub use ring::{Replay, Ring, RingLimits};

@@ -93,6 +93,11 @@ impl Manager {
             Some(since) if heard_at.is_some_and(|heard_at| heard_at > since) => {
                 self.radio = None;
                 self.tell_radio(false, now.saturating_sub(since)).await;
+                // What waited too long for the radio was not sent: it is asked for.
+                if let Some(active) = self.active {
+                    self.unsubscribe_all(active);
+                    self.subscribe_all(active);
+                }
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::window::{SPAN, Window};
 use crate::native::Cursor;
 use crate::{Guid, SampleId, limits};
 
@@ -41,39 +42,36 @@ pub struct Cursors(HashMap<Guid, Position>);
 struct Position {
     newest: u64,
     at: Duration,
-    /// Bit `n`: the sample `n` before the newest was seen.
-    seen: u128,
+    seen: Window,
 }
 
 impl Position {
+    fn new(newest: u64, at: Duration) -> Position {
+        Position { newest, at, seen: Window::new() }
+    }
+
     fn see(&mut self, seq: u64, now: Duration) -> Seen {
         if let Some(ahead) = seq.checked_sub(self.newest).filter(|&ahead| ahead > 0) {
-            self.seen = u32::try_from(ahead).ok().and_then(|n| self.seen.checked_shl(n)).unwrap_or(0) | 1;
+            self.seen.advance(ahead);
             (self.newest, self.at) = (seq, now);
             return if ahead == 1 { Seen::Next } else { Seen::After(ahead - 1) };
         }
         let behind = self.newest - seq;
         if behind >= WINDOW || now.saturating_sub(self.at) >= MEMORY {
-            *self = Position { newest: seq, at: now, seen: 1 };
+            *self = Position::new(seq, now);
             return Seen::Next;
         }
-        let bit = u32::try_from(behind).ok().and_then(|n| 1u128.checked_shl(n)).unwrap_or(0);
-        if bit == 0 || self.seen & bit != 0 {
+        if self.seen.has(behind) {
             return Seen::Echo;
         }
-        self.seen |= bit;
+        self.seen.set(behind);
         Seen::Late
     }
 
     /// The newest before which nothing is missing, as far back as is remembered: what was skipped is
     /// asked for again.
     fn contiguous(&self) -> u64 {
-        let oldest = u128::BITS - 1 - self.seen.leading_zeros();
-        let missing = !self.seen & ((1u128 << oldest) - 1);
-        match missing {
-            0 => self.newest,
-            _ => self.newest - u64::from(u128::BITS - missing.leading_zeros()),
-        }
+        self.seen.oldest_hole().map_or(self.newest, |hole| self.newest - hole - 1)
     }
 }
 
@@ -87,7 +85,7 @@ impl Cursors {
             self.0.retain(|_, position| now.saturating_sub(position.at) < MEMORY);
         }
         if self.0.len() < limits::CURSORS_PER_RESUME {
-            self.0.insert(id.source, Position { newest: id.seq, at: now, seen: 1 });
+            self.0.insert(id.source, Position::new(id.seq, now));
         }
         Seen::Next
     }
@@ -106,9 +104,9 @@ impl Cursors {
     /// second: they are not asked for again.
     pub fn give_up(&mut self, source: Guid, after: u64, before: u64) {
         let Some(position) = self.0.get_mut(&source) else { return };
-        let oldest = position.newest.saturating_sub(u64::from(u128::BITS - 1));
+        let oldest = position.newest.saturating_sub(SPAN - 1);
         for seq in after.saturating_add(1).max(oldest)..before.min(position.newest) {
-            position.seen |= 1u128 << (position.newest - seq);
+            position.seen.set(position.newest - seq);
         }
     }
 
@@ -134,7 +132,7 @@ mod tests {
         let mut cursors = Cursors::default();
         assert_eq!(cursors.see(id(10_000), at(0)), Seen::Next);
         assert_eq!(cursors.see(id(10_000), at(1)), Seen::Echo);
-        assert_eq!(cursors.see(id(9_000), at(1)), Seen::Echo);
+        assert_eq!(cursors.see(id(8_000), at(1)), Seen::Echo, "out of sight");
         assert_eq!(cursors.see(id(10_003), at(1)), Seen::After(2));
         assert_eq!(cursors.see(id(10_002), at(1)), Seen::Late, "another endpoint was ahead");
         assert_eq!(cursors.see(id(10_002), at(1)), Seen::Echo);
@@ -143,6 +141,7 @@ mod tests {
         cursors.give_up(id(0).source, 10_000, 10_002);
         assert_eq!(cursor(&cursors), 10_003);
         assert_eq!(cursors.see(id(10_500), at(1)), Seen::After(496));
+        assert_eq!(cursor(&cursors), 10_003);
         assert!(cursors.see(id(1), at(2)).is_new(), "far back: began anew");
         assert!(cursors.see(id(1), at(60)).is_new(), "long silent: began anew");
         assert_eq!(cursors.snapshot(), [Cursor { source: id(0).source, seq: 1 }]);
