@@ -87,7 +87,7 @@ impl Care {
 
     fn measure(&mut self, outbox: &Outbox, now: Duration) -> Option<Step> {
         let (waited, lost) = outbox.measure(now);
-        let newly_lost = lost - std::mem::replace(&mut self.lost, lost);
+        let newly_lost = lost.saturating_sub(std::mem::replace(&mut self.lost, lost));
         let step = self.ladder.observe(now, waited, newly_lost)?;
         outbox.set_level(step.to);
         Some(step)

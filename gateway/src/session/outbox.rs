@@ -160,14 +160,18 @@ impl Outbox {
     }
 
     /// How long the oldest frame has waited, here or for the socket, and how many samples have been
-    /// lost to waiting so far.
+    /// lost to waiting so far. Under a budget only what is urgent counts: that the rest waits and is
+    /// shed is what a budget is for, and says nothing of the link.
     pub(super) fn measure(&self, now: Duration) -> (Duration, u64) {
         let queue = self.lock();
         let blocked = match self.blocked_ms.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             ms => now.saturating_sub(Duration::from_millis(ms - 1)),
         };
-        (queue.oldest_wait(now).max(blocked), queue.lost)
+        match queue.budget.is_some() {
+            true => (queue.oldest_wait(Priority::Mission, now).max(blocked), 0),
+            false => (queue.oldest_wait(Priority::Sensors, now).max(blocked), queue.lost),
+        }
     }
 
     /// No more samples: what was queued as control goes out, then the close frame.

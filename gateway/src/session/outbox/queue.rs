@@ -155,8 +155,9 @@ impl Queue {
     }
 
     /// How long the frame has waited that waits longest.
-    pub(super) fn oldest_wait(&self, now: Duration) -> Duration {
-        let oldest = self.levels.iter().filter_map(|level| level.front().map(Slot::at)).min();
+    pub(super) fn oldest_wait(&self, least: Priority, now: Duration) -> Duration {
+        let levels = self.levels.iter().take(least as usize + 1);
+        let oldest = levels.filter_map(|level| level.front().map(Slot::at)).min();
         oldest.map_or(Duration::ZERO, |at| now.saturating_sub(at))
     }
 
