@@ -171,7 +171,8 @@ impl Queue {
             self.control_bytes -= length;
             return self.control.pop_front().map_or(Popped::Nothing, Popped::Frame);
         }
-        for (level, priority) in Priority::ALL.into_iter().enumerate() {
+        for priority in self.order(now) {
+            let level = priority as usize;
             while self.skip_the_useless(level, now) {}
             let length = match self.levels[level].front() {
                 None => continue,
@@ -190,6 +191,24 @@ impl Queue {
             budget.idle();
         }
         Popped::Nothing
+    }
+
+    /// In which order levels are served: by priority. Under a budget, of safety, state and mission the
+    /// one that has waited too long comes before the others of them: a stream of state that takes
+    /// all there is must not starve the mission.
+    fn order(&self, now: Duration) -> [Priority; Priority::ALL.len()] {
+        let mut order = Priority::ALL;
+        let urgent = Priority::Safety as usize..=Priority::Mission as usize;
+        let waited = |level: usize| {
+            let front = self.levels[level].front().map(Slot::at);
+            front.map(|at| now.saturating_sub(at)).filter(|waited| *waited > BUDGET_WAIT / 2)
+        };
+        if self.budget.is_some()
+            && let Some((_, level)) = urgent.filter_map(|level| Some((waited(level)?, level))).max()
+        {
+            order[Priority::Safety as usize..=level].rotate_right(1);
+        }
+        order
     }
 
     /// Pays for a frame of this length, or says when that can be.

@@ -148,6 +148,19 @@ fn on_a_budget_a_stream_gives_way_to_itself_and_a_single_event_waits() {
 }
 
 #[test]
+fn on_a_budget_a_stream_of_state_does_not_starve_the_mission() {
+    let outbox = budgeted(1_000);
+    outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
+    outbox.every(2, Priority::Mission, frame(7), ms(0));
+    outbox.every(1, Priority::State, frame(8), ms(700));
+    let mut batch = Vec::new();
+    outbox.try_take(&mut batch, usize::MAX, ms(0));
+    batch.clear();
+    outbox.try_take(&mut batch, usize::MAX, ms(750));
+    assert_eq!(batch, [frame(7), frame(8)], "what has waited longer goes first");
+}
+
+#[test]
 fn who_was_away_gets_the_newest_and_a_little_history() {
     let outbox = Outbox::new();
     outbox.pause(true, ms(0));
