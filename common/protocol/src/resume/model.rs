@@ -108,7 +108,10 @@ impl World {
             .into_iter()
             .filter(|writer| endpoint.ring.newest().all(|(w, _)| w != *writer) || !known.contains_key(writer))
             .collect();
+        let held = endpoint.ring.replay(|_| None, Duration::ZERO, Vec::new()).samples;
         for (writer, after, before) in replay.gaps {
+            let has = |(id, _): &(SampleId, _)| id.source == writer && after < id.seq && id.seq < before;
+            assert!(!held.iter().any(has), "{writer} {after} to {before} is said to be gone, and is not");
             self.cursors.give_up(writer, after, before);
             self.named.push((writer, after, before));
         }
