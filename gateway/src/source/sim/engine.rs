@@ -9,8 +9,9 @@ use super::ticks::{TICK_NS, TICKS_PER_S};
 use super::topics::{nodes_alive, topics};
 use crate::source::{RawSample, Sink, TopicDecl, TopicKey};
 
-/// A longer backlog, as after a freeze, is skipped.
-const MAX_BACKLOG_TICKS: u64 = TICKS_PER_S / 5;
+/// A longer backlog, as after a freeze, is skipped: it would be too old to be sent. A shorter one is
+/// made up for, as a computer that stalls is no rover that stops.
+const MAX_BACKLOG_TICKS: u64 = TICKS_PER_S * 9 / 10;
 
 /// A rover and the sink that hears it.
 pub(super) struct Engine {
