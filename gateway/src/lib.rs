@@ -1,5 +1,6 @@
 //! The gateway: sources → hub → sessions, one process per endpoint.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod command;

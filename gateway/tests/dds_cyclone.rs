@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
 use roverline_gateway::source::dds::{DdsOptions, DdsSink};
-use roverline_gateway::source::{NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
+use roverline_gateway::source::{
+    Graph, NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl,
+};
 use roverline_protocol::SampleId;
 
 fn root() -> &'static Path {
@@ -205,7 +207,7 @@ fn a_source_can_be_published_as_a_robot() {
     };
     let text = declare("/text", "std_msgs/msg/String", Qos { reliable: true, ..Qos::default() });
     let state = declare("/state", "std_msgs/msg/Bool", latched);
-    sink.nodes(vec![NodeInfo { namespace: "/".into(), name: "built_in_rover".into() }]);
+    sink.graph(Graph::of_nodes(vec![NodeInfo { namespace: "/".into(), name: "built_in_rover".into() }]));
     let sample = |seq: u64, payload: Vec<u8>| RawSample {
         id: SampleId { seq, ..SampleId::default() },
         source_time_ns: now_ns(),

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod good;
 pub mod http;
 pub mod native;
+pub mod node;
 pub mod plain;
 pub mod process;
 pub mod python;

@@ -56,6 +56,9 @@ pub struct Reach {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
+    /// Token that proves who you are, needed to command a rover from another computer
+    #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// How the console looks.
@@ -154,6 +157,10 @@ pub struct Demo {
 impl Reach {
     /// The link's configuration; the environment counts where the command line is silent.
     fn config(&self) -> Result<Config, Failure> {
+        Ok(Config { token: self.token.clone(), ..self.endpoints()? })
+    }
+
+    fn endpoints(&self) -> Result<Config, Failure> {
         let usage = |error: roverline_link::ConfigError| Failure::Usage(error.to_string());
         if !self.urls.is_empty() {
             return Config::with_urls(&self.urls).map_err(usage);

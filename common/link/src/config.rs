@@ -20,6 +20,8 @@ pub struct Config {
     pub endpoints: Vec<String>,
     /// How the client shows in the endpoints' lists.
     pub client_name: String,
+    /// What proves to the endpoints who the client is; without it, it is whatever its address is.
+    pub token: Option<String>,
     /// What the program wants: of two endpoints, the one that serves more of it is used.
     pub scopes: ScopeSet,
     /// When a link is suspect or dead.
@@ -87,6 +89,7 @@ impl Config {
         Config {
             endpoints: Tier::ALL.map(url).to_vec(),
             client_name: "roverline".to_owned(),
+            token: None,
             scopes: ScopeSet::ALL,
             timings: Timings::default(),
             seed: RandomState::new().hash_one(std::process::id()),

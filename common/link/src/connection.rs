@@ -48,15 +48,22 @@ pub(crate) enum Ending {
     Drained,
 }
 
+/// Where to connect to, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) url: String,
+    pub(crate) token: Option<String>,
+}
+
 /// Until the connection ends, or the manager drops it.
 pub(crate) async fn run(
     connection: u64,
-    url: String,
+    target: Target,
     patience: Duration,
     dial: Dialer,
     told: mpsc::Sender<Told>,
 ) {
-    let ending = match timeout(patience, connect(&url, &dial)).await {
+    let ending = match timeout(patience, connect(&target, &dial)).await {
         Err(_) => Ending::Broken("no answer while connecting".to_owned()),
         Ok(Err(ending)) => ending,
         Ok(Ok(socket)) => match speak(connection, socket, &told).await {
@@ -76,11 +83,16 @@ async fn tell(told: &mpsc::Sender<Told>, connection: u64, what: What) -> Result<
     told.send(Told { connection, what }).await.map_err(|_| ManagerGone)
 }
 
-async fn connect(url: &str, dial: &Dialer) -> Result<Socket, Ending> {
+async fn connect(target: &Target, dial: &Dialer) -> Result<Socket, Ending> {
     let broken = |error: &dyn std::fmt::Display| Ending::Broken(error.to_string());
-    let address = format!("{}/?{STANDBY_QUERY}", url.trim_end_matches('/'));
+    let address = format!("{}/?{STANDBY_QUERY}", target.url.trim_end_matches('/'));
     let mut request = address.into_client_request().map_err(|error| broken(&error))?;
     request.headers_mut().insert(http::header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(token) = &target.token {
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| Ending::Broken("the token has characters that do not belong in one".to_owned()))?;
+        request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
+    }
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let stream = dial(authority).await.map_err(|error| broken(&error))?;
     let config = WebSocketConfig::default()
@@ -101,6 +113,9 @@ fn explain(error: &tokio_tungstenite::tungstenite::Error) -> Ending {
         Error::Http(answer) if answer.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
             let after = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             Ending::Full(after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs))
+        }
+        Error::Http(answer) if answer.status() == http::StatusCode::UNAUTHORIZED => {
+            Ending::Broken("the endpoint does not know our token".to_owned())
         }
         Error::Http(answer) => Ending::Broken(format!("the server answered {}", answer.status())),
         other => Ending::Broken(other.to_string()),

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::connection::{self, Told, What};
+use crate::connection::{self, Target, Told, What};
 use crate::dial::Dialer;
 use crate::frozen::Frozen;
 use crate::link::Request;
@@ -244,8 +244,8 @@ impl Manager {
             if wanted && admitted && slot.connection.is_none() && now >= slot.retry_at {
                 let (id, patience) = (self.next_connection, self.config.timings.connect);
                 self.next_connection += 1;
-                let run =
-                    connection::run(id, slot.url.clone(), patience, self.dial.clone(), self.told.clone());
+                let target = Target { url: slot.url.clone(), token: self.config.token.clone() };
+                let run = connection::run(id, target, patience, self.dial.clone(), self.told.clone());
                 let task = self.connections.spawn(run);
                 slot.connection = Some(Connection { id, task });
                 self.changed = true;

@@ -316,6 +316,9 @@ pub struct SessionDocument {
     pub peer: String,
     /// `native`, `plain`, ...
     pub dialect: String,
+    /// What it may be trusted with: `observer`, `operator` or `commander`.
+    #[serde(default)]
+    pub role: String,
     /// What it calls itself.
     pub client: String,
     /// Messages delivered.

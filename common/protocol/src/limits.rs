@@ -50,6 +50,26 @@ pub const TOPICS: usize = 4_096;
 pub const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
 /// Nodes listed from the ROS graph.
 pub const NODES: usize = 1_024;
+/// Services listed from the ROS graph: a node has about seven for its parameters.
+pub const SERVICES: usize = 8_192;
+/// How long a service may take where the client does not say.
+pub const SERVICE_TIMEOUT_MS: u64 = 5_000;
+/// The longest a client may have a call wait.
+pub const SERVICE_TIMEOUT_MAX_MS: u64 = 60_000;
+/// Service calls of one session that wait for their answers.
+pub const CALLS_PER_SESSION: usize = 64;
+/// Service calls of one endpoint that wait for their answers.
+pub const CALLS: usize = 512;
+/// Services that one session may offer.
+pub const SERVICES_PER_SESSION: usize = 16;
+/// Topics that one session may publish.
+pub const PUBLICATIONS_PER_SESSION: usize = 64;
+/// Goals of one session that are under way.
+pub const GOALS_PER_SESSION: usize = 16;
+/// Holders of tokens.
+pub const TOKENS_ENTRIES: usize = 1_000;
+/// Nesting of JSON that a client sends.
+pub const JSON_DEPTH: usize = 128;
 
 /// Native heartbeat of an otherwise silent session.
 pub const HEARTBEAT_MS: u64 = 100;

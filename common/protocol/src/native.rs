@@ -31,6 +31,12 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heartbeat_ms: Option<u64>,
     },
+    /// Proves who the client is, where it could not with its handshake (a browser); answered with
+    /// `status`, code `role` or `denied`.
+    Auth {
+        /// As it was handed out.
+        token: String,
+    },
     /// What this client has received, at whichever endpoint. Topics that the session subscribes
     /// from now on are replayed from there; each `subscribe` is then answered with `resumed`.
     Resume {

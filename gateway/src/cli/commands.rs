@@ -1,12 +1,14 @@
 //! What the commands do.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use roverline_protocol::Tier;
 use rustix::process::Signal;
 
-use super::{FAILED, Failure, RelayArgs, ServeArgs, SimArgs, USAGE};
+use super::{FAILED, Failure, RelayArgs, ServeArgs, SimArgs, TokenCommand, USAGE};
+use crate::access;
 use crate::config::{self, Flags, Settings, SourceKind};
 use crate::endpoint::{self, EndpointOptions, RelayOptions};
 use crate::source::dds::DdsSink;
@@ -40,6 +42,14 @@ fn check_source(settings: &Settings) -> Result<(), Failure> {
     if settings.gateway.source == SourceKind::R2r {
         runner::open(settings, true).map(drop).map_err(failed)?;
     }
+    Ok(())
+}
+
+pub(super) fn token(command: &TokenCommand) -> Result<(), Failure> {
+    let TokenCommand::Add { tokens, role, name } = command;
+    let token = access::add_token(tokens, *role, name).map_err(failed)?;
+    // Nobody may be reading; the token is in the file.
+    let _ = writeln!(std::io::stdout(), "{token}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
 
+use crate::access::Role;
 use crate::config::{Flags, UpstreamFlags};
 
 /// Exit code of a run that failed.
@@ -62,6 +63,9 @@ enum Command {
     Status(StatusArgs),
     /// Publish the built-in rover into ROS 2
     Sim(SimArgs),
+    /// Tokens, by which operators and commanders prove who they are
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print the configuration in force as TOML
     Config(Flags),
     /// Print shell completions
@@ -138,6 +142,25 @@ struct RelayArgs {
     supervised: Option<u32>,
 }
 
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token for somebody, add it to the file, and print it
+    ///
+    /// Give it to its holder over a way that others do not read. Clients show it as
+    /// `Authorization: Bearer TOKEN`, as `?token=TOKEN`, or in their first message. A gateway that runs
+    /// takes it up at its next start: `roverline-gateway restart --rolling`.
+    Add {
+        /// The file; it is made if there is none, readable by its owner only
+        #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
+        tokens: PathBuf,
+        /// What its holder may do
+        #[arg(long, value_enum, default_value = "operator")]
+        role: Role,
+        /// Its holder's name, shown in lists and logs
+        name: String,
+    },
+}
+
 #[derive(Debug, Args)]
 struct SimArgs {
     /// Publish as a DDS participant, so that every ROS 2 tool sees the rover
@@ -180,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
+        Command::Token(command) => commands::token(&command),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "roverline-gateway", &mut std::io::stdout());

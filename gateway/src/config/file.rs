@@ -83,6 +83,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
+    for allow in &settings.access.allow {
+        for glob in allow.publish.iter().chain(&allow.call).chain(&allow.set) {
+            topic_glob(glob).map_err(|why| ("allow", format!("'{glob}': {why}")))?;
+        }
+    }
     Routing::new(&settings.route).map(drop).map_err(|error| ("route", error.to_string()))
 }
 

@@ -7,6 +7,7 @@ use roverline_protocol::budget::ByteRate;
 
 use super::file::{ConfigError, check};
 use super::{LogFormat, MdnsMode, Settings, SourceKind};
+use crate::access::Role;
 use crate::endpoint::Peer;
 
 /// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
@@ -54,6 +55,12 @@ pub struct Flags {
     /// What all sessions of an endpoint may cost: 2Mbit, 250kB [default: no limit]
     #[arg(long, value_name = "RATE", env = "ROVERLINE_ENDPOINT_BUDGET")]
     pub endpoint_budget: Option<ByteRate>,
+    /// File with the tokens of operators and commanders, made by `token add` [default: none]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
+    pub tokens: Option<PathBuf>,
+    /// What clients on this computer may do without a token [default: commander]
+    #[arg(long, value_enum, value_name = "ROLE", env = "ROVERLINE_LOOPBACK_ROLE")]
+    pub loopback_role: Option<Role>,
     /// Announce endpoints in the network and find others [default: auto]
     #[arg(long, value_enum, env = "ROVERLINE_MDNS")]
     pub mdns: Option<MdnsMode>,
@@ -74,6 +81,9 @@ pub struct UpstreamFlags {
     /// The rover's endpoints, best first: ws://rover:8080,ws://rover:8081,...
     #[arg(long, value_name = "URL,...", env = "ROVERLINE_UPSTREAM", value_delimiter = ',')]
     pub upstream: Vec<String>,
+    /// Token that proves to the rover who this relay is, so that it takes emergency stops from it
+    #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// Topics that cross the radio, besides the emergency stop [default: **]
     #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
     pub topics: Vec<String>,
@@ -89,6 +99,9 @@ impl UpstreamFlags {
         let mut settings = flags.resolve()?;
         if !self.upstream.is_empty() {
             settings.upstream.urls.clone_from(&self.upstream);
+        }
+        if self.token.is_some() {
+            settings.upstream.token.clone_from(&self.token);
         }
         if !self.topics.is_empty() {
             settings.upstream.topics.clone_from(&self.topics);
@@ -148,6 +161,10 @@ impl Flags {
             settings.gateway.endpoint_budget = self.endpoint_budget;
         }
         set(&mut settings.gateway.mdns, &self.mdns);
+        if self.tokens.is_some() {
+            settings.access.tokens.clone_from(&self.tokens);
+        }
+        set(&mut settings.access.loopback, &self.loopback_role);
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }

@@ -13,6 +13,7 @@ use roverline_protocol::routing::Rule;
 use roverline_protocol::{ScopeSet, Tier, limits};
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessSettings;
 use crate::endpoint::Policy;
 
 pub use file::{ConfigError, load};
@@ -65,6 +66,8 @@ pub struct Settings {
     pub sim: SimSettings,
     /// The `upstream` source.
     pub upstream: UpstreamSettings,
+    /// Who may do what.
+    pub access: AccessSettings,
     /// The log.
     pub log: LogSettings,
     /// Routing rules, before the built-in ones.
@@ -233,6 +236,9 @@ impl Default for SimSettings {
 pub struct UpstreamSettings {
     /// `ws://host:port` of its endpoints.
     pub urls: Vec<String>,
+    /// What proves to them who this relay is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Topic globs: what crosses the radio, besides the emergency stop.
     pub topics: Vec<String>,
     /// At most so many samples per second and topic; the newest is kept.
@@ -242,7 +248,7 @@ pub struct UpstreamSettings {
 
 impl Default for UpstreamSettings {
     fn default() -> Self {
-        UpstreamSettings { urls: Vec::new(), topics: vec!["**".to_owned()], max_rate_hz: None }
+        UpstreamSettings { urls: Vec::new(), token: None, topics: vec!["**".to_owned()], max_rate_hz: None }
     }
 }
 

@@ -13,7 +13,7 @@ use tungstenite::protocol::Message;
 
 use super::{RESTARTS, frame};
 use crate::clock::{monotonic, unix_ns};
-use crate::hub::{Encoding, Wish};
+use crate::hub::{Form, Wish};
 use crate::session::{Care, Context, Ending, Inbound, Service};
 
 /// The announcement of topics that came and went.
@@ -137,7 +137,7 @@ fn greet(context: &Context) {
         },
     );
     // Attached first, listed second: a topic that appears in between is told twice, never missed.
-    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Encoding::Native);
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Form::Native);
     say(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
     let endpoints = endpoint.directory.borrow().as_ref().clone();
     say(context, &ServerMessage::Directory { endpoints });
@@ -174,6 +174,13 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
                 pulse.set_interval(heartbeat_ms);
             }
         }
+        ClientMessage::Auth { token } => {
+            let answer = match context.authenticate(&token) {
+                Ok(role) => status(Level::Info, "role", role.name()),
+                Err(denied) => status(Level::Error, "denied", denied.to_string()),
+            };
+            say(context, &answer);
+        }
         ClientMessage::Resume { cursors, age_ms } => {
             if cursors.len() > limits::CURSORS_PER_RESUME {
                 return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
@@ -186,7 +193,7 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
                 say(context, &status(Level::Error, "full", full));
                 return Ok(());
             }
-            let wish = Wish { patterns: topics, max_rate_hz, scopes };
+            let wish = Wish { patterns: topics, max_rate_hz, scopes, ..Wish::default() };
             let granted = endpoint.hub.subscribe(id, &wish);
             context.settle();
             let granted = granted.map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{Endpoint, api};
 use crate::clock::unix_ns;
-use crate::source::{Publication, Publisher, Service};
+use crate::source::{Publication, Publisher, Reply, Service};
 
 /// Where ROS collects what nodes say of themselves (diagnostic_msgs/msg/DiagnosticArray).
 pub(super) const DIAGNOSTICS: &str = "/diagnostics";
@@ -43,7 +43,7 @@ pub(super) async fn tell(
         open: open.clone(),
         handler: Arc::new({
             let endpoint = endpoint.clone();
-            move |_: &[u8]| Some(trigger_response(&endpoint))
+            move |_, reply: Reply| reply.send(Bytes::from(trigger_response(&endpoint)))
         }),
     };
     if let Err(error) = publisher.offer(service) {

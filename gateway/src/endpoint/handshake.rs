@@ -5,10 +5,12 @@ use http::{Method, Request, StatusCode, Version};
 use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, ROSBRIDGE_PATH};
 
 /// Paths on which a WebSocket may be opened.
-pub(super) const PATHS: [&str; 4] = ["/", "/ws", "/websocket", "/telemetry"];
+pub(super) const PATHS: [&str; 5] = ["/", "/ws", "/websocket", PLAIN_PATH, ROSBRIDGE_PATH];
+/// On this one it is a plain client's.
+const PLAIN_PATH: &str = "/telemetry";
 
 /// What the client asked for, checked.
 #[derive(Debug)]
@@ -16,7 +18,12 @@ pub(super) struct Upgrade {
     pub(super) accept: String,
     pub(super) dialect: Dialect,
     pub(super) subprotocol: Option<&'static str>,
-    pub(super) observer_only: bool,
+    /// It comes by way of another site's page.
+    pub(super) foreign_page: bool,
+    /// What it shows to prove its role.
+    pub(super) token: Option<String>,
+    /// It asked for the plain dialect by name, and is not waited for.
+    pub(super) says_plain: bool,
     /// It only stands by, for now.
     pub(super) standby: bool,
 }
@@ -50,15 +57,29 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    let (dialect, subprotocol) = Dialect::choose(&offered.join(","));
+    let (dialect, subprotocol) = Dialect::choose(&offered.join(","), request.uri().path());
     Ok(Upgrade {
         accept: derive_accept_key(key.as_bytes()),
         dialect,
         subprotocol,
-        observer_only: is_foreign_page(headers),
+        foreign_page: is_foreign_page(headers),
+        token: token(headers, request.uri().query()),
+        says_plain: request.uri().path() == PLAIN_PATH,
         standby: dialect == Dialect::Native
             && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
     })
+}
+
+/// The token that a request shows: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), or `token=`
+/// in its query, for browsers, whose WebSockets have no header fields of their own.
+pub(super) fn token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let asked = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
+    bearer.or(asked).filter(|token| !token.is_empty()).map(str::to_owned)
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
@@ -103,7 +124,7 @@ mod tests {
     fn the_sample_of_the_rfc_is_accepted() {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!((upgrade.dialect, upgrade.observer_only), (Dialect::Plain, false));
+        assert_eq!((upgrade.dialect, upgrade.foreign_page), (Dialect::Plain, false));
     }
 
     #[test]
@@ -134,7 +155,7 @@ mod tests {
     fn a_foreign_page_may_only_look() {
         let observer = |origin: &str| {
             let value = origin.parse().unwrap();
-            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().observer_only
+            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().foreign_page
         };
         assert!(!observer("http://rover:8081"));
         assert!(observer("http://evil.example"));

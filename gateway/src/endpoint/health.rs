@@ -95,7 +95,7 @@ impl Endpoint {
 
     /// The body of `/status`.
     pub fn status(&self) -> StatusDocument {
-        let nodes = self.hub.nodes();
+        let nodes = &self.hub.graph().borrow().nodes.clone();
         StatusDocument {
             health: self.health(),
             pid: std::process::id(),

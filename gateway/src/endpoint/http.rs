@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::handshake::{self, Upgrade};
 use super::{Endpoint, Place, api, metrics};
+use crate::access::{Denied, Identity};
 use crate::session::{self, Accepted};
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -132,6 +133,15 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
             return answer;
         }
     };
+    let identity = match identify(endpoint, &upgrade, peer) {
+        Ok(identity) => identity,
+        Err(denied) => {
+            endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+            let mut answer = problem(StatusCode::UNAUTHORIZED, "Unauthorized", denied.to_string());
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return answer;
+        }
+    };
     let place = if upgrade.standby { endpoint.reserve_standby() } else { endpoint.reserve() };
     let Some(place) = place else {
         endpoint.turned_away(&peer.to_string());
@@ -142,17 +152,26 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
     let endpoint = endpoint.clone();
     tokio::spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => serve(endpoint, upgraded, upgrade, peer, place).await,
+            Ok(upgraded) => serve(endpoint, upgraded, upgrade, identity, peer, place).await,
             Err(error) => tracing::debug!(%peer, %error, "upgrade failed"),
         }
     });
     answer
 }
 
+/// Who the client is, by its token or by where it comes from.
+fn identify(endpoint: &Endpoint, upgrade: &Upgrade, peer: SocketAddr) -> Result<Identity, Denied> {
+    match &upgrade.token {
+        Some(token) => endpoint.access.holder(token),
+        None => Ok(endpoint.access.guest(peer.ip(), upgrade.foreign_page)),
+    }
+}
+
 async fn serve(
     endpoint: Arc<Endpoint>,
     upgraded: hyper::upgrade::Upgraded,
     upgrade: Upgrade,
+    identity: Identity,
     peer: SocketAddr,
     place: Place,
 ) {
@@ -165,7 +184,8 @@ async fn serve(
         read_ahead: parts.read_buf,
         peer,
         dialect: upgrade.dialect,
-        observer_only: upgrade.observer_only,
+        patient: !upgrade.says_plain,
+        identity,
         place,
     };
     session::run(endpoint, accepted).await;

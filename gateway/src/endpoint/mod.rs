@@ -34,10 +34,13 @@ pub use redundancy::{Peer, Peers, Policy, Refused, announce_and_browse, watch_pe
 pub use relay::{RelayOptions, run_relay};
 pub use run::{EndpointOptions, run};
 
+use crate::access::Access;
 use crate::command::EmergencyStop;
 use crate::dialect::plain::Telemetry;
 use crate::hub::{Hub, Ingress};
 use crate::session::{SessionInfo, SharedBudget};
+use crate::source::ros::Ros;
+use crate::source::{Graph, Publisher, Sink};
 
 /// What an endpoint is made of; shared by its tasks.
 pub struct Endpoint {
@@ -67,6 +70,12 @@ pub struct Endpoint {
     pub session_budget: Option<ByteRate>,
     /// What all of them may.
     pub shared_budget: Option<SharedBudget>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// What clients may ask of the ROS graph.
+    pub ros: Ros,
+    /// The topic of the emergency stop.
+    pub stop_topic: String,
     drain: watch::Sender<Option<Drain>>,
     estop: Arc<EmergencyStop>,
     started_ns: i64,
@@ -117,11 +126,18 @@ pub struct Parts {
     pub session_budget: Option<ByteRate>,
     /// What all of them may.
     pub endpoint_budget: Option<ByteRate>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The way to the ROS graph.
+    pub publisher: Arc<dyn Publisher>,
+    /// The topic of the emergency stop.
+    pub stop_topic: String,
 }
 
 impl Endpoint {
     /// An endpoint that does not listen yet.
     pub fn new(parts: Parts) -> Arc<Endpoint> {
+        let ros = Ros::new(parts.publisher, parts.hub.registry().clone(), parts.hub.graph());
         Arc::new(Endpoint {
             tier: parts.tier,
             port: parts.port,
@@ -136,6 +152,9 @@ impl Endpoint {
             events: Events::new(parts.tier),
             session_budget: parts.session_budget,
             shared_budget: parts.endpoint_budget.map(SharedBudget::new),
+            access: parts.access,
+            ros,
+            stop_topic: parts.stop_topic,
             drain: watch::Sender::new(None),
             estop: parts.estop,
             started_ns: crate::clock::unix_ns(),
@@ -159,6 +178,19 @@ impl Endpoint {
     /// Serves these scopes from now on; topics come and go with them.
     pub fn serve_scopes(&self, scopes: ScopeSet) {
         self.hub.set_scopes(&self.ingress, scopes);
+    }
+
+    /// Whether a topic or service of this name and type is among what this endpoint serves now.
+    pub fn is_in_scope(&self, name: &str, type_name: &str) -> bool {
+        self.ingress.wants(name, type_name)
+    }
+
+    /// The ROS graph as far as this endpoint serves it: nodes, and topics and services in scope.
+    pub fn graph(&self) -> Graph {
+        let mut graph = Graph::clone(&self.ros.graph());
+        graph.topics.retain(|topic| self.is_in_scope(&topic.name, &topic.type_name));
+        graph.services.retain(|service| self.is_in_scope(&service.name, &service.type_name));
+        graph
     }
 
     /// Lists a session until the guard is dropped.

@@ -15,6 +15,7 @@ use super::{
     Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, graph, warm,
     watch_peers,
 };
+use crate::access::Access;
 use crate::command::EmergencyStop;
 use crate::config::{Settings, SourceKind, peer_list};
 use crate::hub::{Hub, Ingress};
@@ -155,6 +156,9 @@ pub(super) fn assemble(
         estop: estop.clone(),
         session_budget: settings.session_budget(tier),
         endpoint_budget: settings.endpoint_budget(tier),
+        access: Arc::new(Access::new(&settings.access)?),
+        publisher: outlet.clone(),
+        stop_topic: settings.gateway.emergency_stop_topic.clone(),
     });
     Ok((endpoint, estop))
 }

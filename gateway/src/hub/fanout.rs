@@ -1,6 +1,7 @@
 //! From the ingress to the outboxes: remember, encode once per dialect, hand the bytes out.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,20 +12,26 @@ use roverline_protocol::{Delivery, limits};
 
 use super::ingress::{Ingress, Item};
 use super::replay::shrink;
-use super::subscription::Subscriber;
 use super::topic::Topic;
 use super::{Hub, HubState};
-use crate::dialect::{frame, native, plain};
+use crate::dialect::{foxglove, frame, native, plain, rosbridge};
 use crate::session::Outbox;
 use crate::source::{RawSample, SourceState, TopicDecl, TopicKey};
 
-/// In which form a session takes samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+/// In which form a session takes the samples of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
     /// Binary header and CDR.
     Native,
     /// One JSON object.
     PlainJson,
+    /// Foxglove's binary message, for the client's subscription of this number.
+    Foxglove {
+        /// The client's number for it.
+        subscription: u32,
+    },
+    /// As a rosbridge client asked for it.
+    Rosbridge(rosbridge::Form),
 }
 
 /// A sample's frames, each made when the first session asks for it.
@@ -33,9 +40,11 @@ pub struct Encoder<'a> {
     plan: Option<&'a roverline_schema::Plan>,
     sample: &'a RawSample,
     flags: u8,
-    native: Option<Bytes>,
-    plain: Option<Bytes>,
+    made: Vec<(Form, Bytes)>,
 }
+
+/// Forms of one sample that are remembered: clients of one kind number alike.
+const FORMS: usize = 8;
 
 impl<'a> Encoder<'a> {
     /// Nothing is encoded yet. `flags` are those of the native dialect.
@@ -45,17 +54,25 @@ impl<'a> Encoder<'a> {
         sample: &'a RawSample,
         flags: u8,
     ) -> Self {
-        Encoder { topic, plan, sample, flags, native: None, plain: None }
+        Encoder { topic, plan, sample, flags, made: Vec::new() }
     }
 
-    /// The WebSocket frame in this encoding.
-    pub fn frame(&mut self, encoding: Encoding) -> Bytes {
-        let Encoder { topic, plan, sample, flags, native, plain } = self;
-        match encoding {
-            Encoding::Native => native.get_or_insert_with(|| native_frame(topic.id, sample, *flags)),
-            Encoding::PlainJson => plain.get_or_insert_with(|| plain::sample_frame(topic, *plan, sample)),
+    /// The WebSocket message in this form; where it is cut into several, all of them.
+    pub fn frame(&mut self, form: Form) -> Bytes {
+        if let Some((_, frame)) = self.made.iter().find(|(made, _)| *made == form) {
+            return frame.clone();
         }
-        .clone()
+        let Encoder { topic, plan, sample, flags, .. } = self;
+        let frame = match form {
+            Form::Native => native_frame(topic.id, sample, *flags),
+            Form::PlainJson => plain::sample_frame(topic, *plan, sample),
+            Form::Foxglove { subscription } => foxglove::sample_frame(subscription, sample),
+            Form::Rosbridge(form) => rosbridge::sample_frame(form, topic, *plan, sample),
+        };
+        if self.made.len() < FORMS {
+            self.made.push((form, frame.clone()));
+        }
+        frame
     }
 }
 
@@ -72,7 +89,7 @@ fn native_frame(topic: u32, sample: &RawSample, flags: u8) -> Bytes {
 
 fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
     let announcement = native::topics_frame(up, down);
-    for subscriber in state.subscribers.values().filter(|s| s.encoding == Encoding::Native) {
+    for subscriber in state.subscribers.values().filter(|s| s.form == Form::Native) {
         subscriber.outbox.control(announcement.clone());
     }
 }
@@ -81,13 +98,21 @@ fn is_off(topic: &TopicInfo, level: ServiceLevel) -> bool {
     level != ServiceLevel::Full && level.allowance(topic.scopes, topic.priority) == Allowance::Nothing
 }
 
-pub(super) fn send(topic: &TopicInfo, outbox: &Outbox, frame: Bytes, now: Duration) {
+pub(super) fn send(
+    topic: &TopicInfo,
+    queue_length: Option<u32>,
+    outbox: &Outbox,
+    frame: Bytes,
+    now: Duration,
+) {
     match topic.delivery {
         // No client would take it; it is counted and told as dropped.
         _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
         // Replays and stored values as well keep to what the session gets.
         _ if is_off(topic, outbox.level()) => outbox.count_shed(),
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame, now),
+        // A queue of one is what `latest` means.
+        Delivery::Every if queue_length == Some(1) => outbox.latest(topic.id, topic.priority, frame, now),
         Delivery::Every => outbox.every(topic.id, topic.priority, frame, now),
     }
 }
@@ -128,7 +153,15 @@ impl Hub {
             Item::Upstream(endpoints) => self.lock().upstream = endpoints,
             Item::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
             Item::TopicDown(key) => self.topic_down(&[key.0]),
-            Item::Nodes(nodes) => self.lock().nodes = nodes,
+            Item::Graph(graph) => {
+                self.graph.send_if_modified(|known| {
+                    let differs = **known != graph;
+                    if differs {
+                        *known = Arc::new(graph);
+                    }
+                    differs
+                });
+            }
             Item::State(source) => {
                 if let SourceState::Failed(why) = &source {
                     tracing::error!("source failed: {why}");
@@ -144,6 +177,7 @@ impl Hub {
         let gone: Vec<u32> = ids.iter().copied().filter(|id| state.topics.remove(id).is_some()).collect();
         if !gone.is_empty() {
             tell_topics(&state, Vec::new(), gone);
+            self.topic_changes.send_modify(|changes| *changes += 1);
         }
     }
 
@@ -171,12 +205,13 @@ impl Hub {
         }
         let announcement = native::topics_frame(vec![topic.info.clone()], Vec::new());
         for (&id, subscriber) in subscribers.iter_mut() {
-            if subscriber.encoding == Encoding::Native {
+            if subscriber.form == Form::Native {
                 subscriber.outbox.control(announcement.clone());
             }
             self.connect(&mut topic, id, subscriber);
         }
         topics.insert(key.0, topic);
+        self.topic_changes.send_modify(|changes| *changes += 1);
     }
 
     fn sample(&self, key: TopicKey, sample: &RawSample, now: Duration) {
@@ -189,11 +224,12 @@ impl Hub {
         topic.remember(sample, now);
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
-        for (id, throttle) in &mut topic.subscribers {
-            if let Some(subscriber) = subscribers.get(id)
-                && throttle.serve(&topic.info, &subscriber.outbox, sample, now)
+        for listener in &mut topic.listeners {
+            if let Some(subscriber) = subscribers.get(&listener.id)
+                && listener.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
             {
-                send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
+                let frame = encoder.frame(listener.form);
+                send(&topic.info, listener.queue_length, &subscriber.outbox, frame, now);
             }
         }
         if *replay_bytes > limits::REPLAY_BYTES {
@@ -201,16 +237,23 @@ impl Hub {
         }
     }
 
-    pub(super) fn send_stored(&self, topic: &Topic, subscriber: &Subscriber, sample: &RawSample) {
+    pub(super) fn send_stored(
+        &self,
+        topic: &Topic,
+        listener: (Form, Option<u32>),
+        outbox: &Outbox,
+        sample: &RawSample,
+    ) {
+        let (form, queue_length) = listener;
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
-        let frame = encoder.frame(subscriber.encoding);
+        let frame = encoder.frame(form);
         let now = crate::clock::monotonic();
         if topic.info.latched {
             // Several writers may each have latched one: none may replace another.
             let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
-            send(&info, &subscriber.outbox, frame, now);
+            send(&info, None, outbox, frame, now);
         } else {
-            send(&topic.info, &subscriber.outbox, frame, now);
+            send(&topic.info, queue_length, outbox, frame, now);
         }
     }
 
@@ -230,10 +273,12 @@ impl Hub {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         for topic in topics.values_mut() {
-            for (id, throttle) in &mut topic.subscribers {
-                if let (Some(sample), Some(subscriber)) = (throttle.due(now), subscribers.get(id)) {
+            for listener in &mut topic.listeners {
+                let due = listener.throttle.due(now);
+                if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&listener.id)) {
                     let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
-                    send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
+                    let frame = encoder.frame(listener.form);
+                    send(&topic.info, listener.queue_length, &subscriber.outbox, frame, now);
                 }
             }
         }

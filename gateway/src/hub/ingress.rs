@@ -9,7 +9,7 @@ use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet, limits};
 use tokio::sync::Notify;
 
-use crate::source::{NodeInfo, RawSample, Sink, SourceState, TopicDecl, TopicKey};
+use crate::source::{Graph, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
 /// What a source told.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ pub enum Item {
     Sample(TopicKey, RawSample),
     /// A message that is this old already.
     Stored(TopicKey, RawSample, Duration),
-    /// The graph's nodes.
-    Nodes(Vec<NodeInfo>),
+    /// The ROS graph.
+    Graph(Graph),
     /// The source's state.
     State(SourceState),
     /// The endpoints that the source reads from.
@@ -202,9 +202,11 @@ impl Sink for Ingress {
         self.push(Item::Stored(key, sample, age));
     }
 
-    fn nodes(&self, mut nodes: Vec<NodeInfo>) {
-        nodes.truncate(limits::NODES);
-        self.push(Item::Nodes(nodes));
+    fn graph(&self, mut graph: Graph) {
+        graph.nodes.truncate(limits::NODES);
+        graph.topics.truncate(limits::TOPICS);
+        graph.services.truncate(limits::SERVICES);
+        self.push(Item::Graph(graph));
     }
 
     fn state(&self, state: SourceState) {

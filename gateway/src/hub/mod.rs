@@ -17,13 +17,14 @@ use roverline_protocol::ScopeSet;
 use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::native::TopicInfo;
 use roverline_schema::Registry;
+use tokio::sync::watch;
 
-pub use fanout::{Encoder, Encoding};
+pub use fanout::{Encoder, Form};
 pub use ingress::{Ingress, Item};
 pub use subscription::{Granted, SubscribeError, Subscriber, SubscriberId, Wish};
 pub use topic::{Latest, Topic};
 
-use crate::source::{NodeInfo, SourceState};
+use crate::source::{Graph, SourceState};
 
 /// Everything one endpoint knows of the rover.
 pub struct Hub {
@@ -31,12 +32,13 @@ pub struct Hub {
     registry: Registry,
     /// Apart from the rest, so that it can be asked for while topics are looked at.
     scopes: Mutex<ScopeSet>,
+    graph: watch::Sender<Arc<Graph>>,
+    topic_changes: watch::Sender<u64>,
 }
 
 pub(crate) struct HubState {
     pub(crate) topics: HashMap<u32, Topic>,
     pub(crate) subscribers: HashMap<SubscriberId, Subscriber>,
-    pub(crate) nodes: Vec<NodeInfo>,
     pub(crate) source: SourceState,
     pub(crate) samples: u64,
     pub(crate) newest_at: Option<std::time::Duration>,
@@ -54,7 +56,6 @@ impl Hub {
         let state = HubState {
             topics: HashMap::new(),
             subscribers: HashMap::new(),
-            nodes: Vec::new(),
             source: SourceState::Starting,
             samples: 0,
             newest_at: None,
@@ -63,7 +64,13 @@ impl Hub {
             replay_missing: 0,
             upstream: Vec::new(),
         };
-        Arc::new(Hub { state: Mutex::new(state), registry, scopes: Mutex::new(scopes) })
+        Arc::new(Hub {
+            state: Mutex::new(state),
+            registry,
+            scopes: Mutex::new(scopes),
+            graph: watch::Sender::default(),
+            topic_changes: watch::Sender::new(0),
+        })
     }
 
     /// Message definitions.
@@ -110,9 +117,14 @@ impl Hub {
         (state.replayed, state.replay_missing)
     }
 
-    /// The ROS nodes now known.
-    pub fn nodes(&self) -> Vec<NodeInfo> {
-        self.lock().nodes.clone()
+    /// The ROS graph as it is known, whatever this endpoint serves of it; tells when it changes.
+    pub fn graph(&self) -> watch::Receiver<Arc<Graph>> {
+        self.graph.subscribe()
+    }
+
+    /// Changes whenever a topic came, went or was declared anew.
+    pub fn topic_changes(&self) -> watch::Receiver<u64> {
+        self.topic_changes.subscribe()
     }
 
     /// The endpoints that the source reads from, where it reads from a gateway.

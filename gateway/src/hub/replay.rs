@@ -7,7 +7,7 @@ use roverline_protocol::native::{Cursor, FLAG_REPLAYED, FLAG_STORED, Gap};
 use roverline_protocol::resume::Replay;
 use roverline_protocol::{Delivery, Guid, limits};
 
-use super::fanout::{Encoder, send};
+use super::fanout::{Encoder, Form, send};
 use super::subscription::Subscriber;
 use super::topic::Topic;
 use super::{Hub, SubscriberId};
@@ -124,22 +124,29 @@ impl Hub {
     }
 
     /// Sends a newly connected subscriber what it lacks of a topic.
-    pub(super) fn catch_up(&self, topic: &Topic, subscriber: &mut Subscriber, throttled: bool) {
+    pub(super) fn catch_up(
+        &self,
+        topic: &Topic,
+        listener: (Form, Option<u32>),
+        subscriber: &mut Subscriber,
+        throttled: bool,
+    ) {
         let now = crate::clock::monotonic();
         subscriber.resumed.take_if(|resumed| now.saturating_sub(resumed.at) > VALID);
         let Some(resumed) = &mut subscriber.resumed else {
             for sample in topic.stored() {
-                self.send_stored(topic, subscriber, &sample);
+                self.send_stored(topic, listener, &subscriber.outbox, &sample);
             }
             return;
         };
         for (sample, flag) in resumed.lacks(topic, throttled) {
             if flag == FLAG_STORED {
-                self.send_stored(topic, subscriber, &sample);
+                self.send_stored(topic, listener, &subscriber.outbox, &sample);
                 continue;
             }
             let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, flag);
-            send(&topic.info, &subscriber.outbox, encoder.frame(subscriber.encoding), now);
+            let (form, queue_length) = listener;
+            send(&topic.info, queue_length, &subscriber.outbox, encoder.frame(form), now);
             if let Some(resumed) = &mut subscriber.resumed {
                 resumed.replayed += 1;
             }

@@ -16,9 +16,10 @@ impl Hub {
         if !topic.keep(sample, at) {
             return;
         }
-        for (id, _) in &topic.subscribers {
-            if let Some(subscriber) = subscribers.get(id) {
-                self.send_stored(topic, subscriber, sample);
+        for listener in &topic.listeners {
+            if let Some(subscriber) = subscribers.get(&listener.id) {
+                let how = (listener.form, listener.queue_length);
+                self.send_stored(topic, how, &subscriber.outbox, sample);
             }
         }
     }
@@ -50,7 +51,7 @@ mod tests {
     use roverline_schema::Registry;
 
     use super::*;
-    use crate::hub::{Encoding, Ingress, Item, Wish};
+    use crate::hub::{Form, Ingress, Item, Wish};
     use crate::session::Outbox;
     use crate::source::{Qos, Sink, TopicDecl};
 
@@ -78,7 +79,7 @@ mod tests {
         let key = ingress.topic_up(decl.clone()).unwrap();
         hub.handle(&ingress, Item::TopicUp(key, decl), at(100));
         let outbox = Outbox::new();
-        hub.attach(1, outbox.clone(), Encoding::Native);
+        hub.attach(1, outbox.clone(), Form::Native);
         hub.subscribe(1, &Wish { patterns: vec!["**".to_owned()], ..Wish::default() }).unwrap();
         let queued = || outbox.stats().queued_bytes;
         let before = queued();

@@ -10,9 +10,9 @@ use roverline_protocol::native::{Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::{ScopeSet, limits};
 
-use super::fanout::Encoding;
+use super::fanout::Form;
 use super::replay::Resumed;
-use super::topic::Topic;
+use super::topic::{Listener, Topic};
 use super::{Hub, HubState};
 use crate::session::Outbox;
 use crate::source::RawSample;
@@ -23,7 +23,8 @@ pub type SubscriberId = u64;
 /// A session as the hub sees it.
 pub struct Subscriber {
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) encoding: Encoding,
+    /// How it takes samples unless it asks otherwise.
+    pub(crate) form: Form,
     pub(super) resumed: Option<Resumed>,
     patterns: Vec<Pattern>,
 }
@@ -33,6 +34,15 @@ struct Pattern {
     glob: GlobMatcher,
     interval: Option<Duration>,
     scopes: Option<ScopeSet>,
+    form: Option<Form>,
+    queue_length: Option<u32>,
+}
+
+/// How a subscriber wants a topic, all its matching patterns considered.
+struct Terms {
+    interval: Option<Duration>,
+    form: Form,
+    queue_length: Option<u32>,
 }
 
 impl Pattern {
@@ -50,6 +60,10 @@ pub struct Wish {
     pub max_rate_hz: Option<f64>,
     /// Only topics that are about one of these.
     pub scopes: Option<ScopeSet>,
+    /// In another form than the session's own.
+    pub form: Option<Form>,
+    /// At most so many messages of a topic may wait; with one, a newer takes the place of an older.
+    pub queue_length: Option<u32>,
 }
 
 /// What became of a subscription.
@@ -142,10 +156,8 @@ impl Throttle {
 
 impl Hub {
     /// Adds a session without subscriptions. It hears of topics from now on.
-    pub fn attach(&self, id: SubscriberId, outbox: Arc<Outbox>, encoding: Encoding) {
-        self.lock()
-            .subscribers
-            .insert(id, Subscriber { outbox, encoding, resumed: None, patterns: Vec::new() });
+    pub fn attach(&self, id: SubscriberId, outbox: Arc<Outbox>, form: Form) {
+        self.lock().subscribers.insert(id, Subscriber { outbox, form, resumed: None, patterns: Vec::new() });
     }
 
     /// Whether the session subscribes to nothing beyond topics about these scopes.
@@ -161,15 +173,15 @@ impl Hub {
         let mut state = self.lock();
         state.subscribers.remove(&id);
         for topic in state.topics.values_mut() {
-            topic.subscribers.retain(|(subscriber, _)| *subscriber != id);
+            topic.listeners.retain(|listener| listener.id != id);
         }
     }
 
     /// Adds subscriptions (all or none) and sends what is stored of newly matched topics; returns
     /// how many topics the patterns match now.
     pub fn subscribe(&self, id: SubscriberId, wish: &Wish) -> Result<Granted, SubscribeError> {
-        let Wish { patterns, max_rate_hz, scopes } = wish;
-        let (max_rate_hz, scopes) = (*max_rate_hz, *scopes);
+        let Wish { patterns, max_rate_hz, .. } = wish;
+        let max_rate_hz = *max_rate_hz;
         if max_rate_hz.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
             return Err(SubscribeError::Rate);
         }
@@ -178,8 +190,7 @@ impl Hub {
             return Err(SubscribeError::TooMany);
         }
         let interval = max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
-        let new =
-            patterns.iter().map(|text| compile(text, interval, scopes)).collect::<Result<Vec<_>, _>>()?;
+        let new = patterns.iter().map(|text| compile(text, interval, wish)).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.lock();
         let HubState { topics, subscribers, replayed: replays, replay_missing: missing, .. } = &mut *state;
         let Some(subscriber) = subscribers.get_mut(&id) else { return Ok(Granted::default()) };
@@ -218,7 +229,7 @@ impl Hub {
         subscriber.patterns.retain(|pattern| !patterns.contains(&pattern.text));
         for topic in topics.values_mut() {
             if subscriber.wish(&topic.info).is_none() {
-                topic.subscribers.retain(|(other, _)| *other != id);
+                topic.listeners.retain(|listener| listener.id != id);
             } else {
                 self.connect(topic, id, subscriber);
             }
@@ -227,36 +238,47 @@ impl Hub {
 
     /// Makes the topic's subscriber list agree with the subscriber's patterns.
     pub(super) fn connect(&self, topic: &mut Topic, id: SubscriberId, subscriber: &mut Subscriber) {
-        let Some(interval) = subscriber.wish(&topic.info) else { return };
+        let Some(Terms { interval, form, queue_length }) = subscriber.wish(&topic.info) else { return };
         let own = topic.route.max_rate_hz.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
         let interval = interval.into_iter().chain(own).max();
-        if let Some((_, throttle)) = topic.subscribers.iter_mut().find(|(other, _)| *other == id) {
-            throttle.interval = interval;
+        if let Some(listener) = topic.listeners.iter_mut().find(|listener| listener.id == id) {
+            listener.throttle.interval = interval;
+            (listener.form, listener.queue_length) = (form, queue_length);
             return;
         }
-        topic.subscribers.push((id, Throttle { interval, ..Throttle::default() }));
-        self.catch_up(topic, subscriber, interval.is_some());
+        let throttle = Throttle { interval, ..Throttle::default() };
+        topic.listeners.push(Listener { id, form, queue_length, throttle });
+        self.catch_up(topic, (form, queue_length), subscriber, interval.is_some());
     }
 }
 
 impl Subscriber {
-    /// The shortest interval any matching pattern asks for; `None` when none matches.
-    fn wish(&self, topic: &TopicInfo) -> Option<Option<Duration>> {
-        let matching = self.patterns.iter().filter(|pattern| pattern.matches(topic));
-        matching.map(|pattern| pattern.interval).min()
+    /// The shortest interval any matching pattern asks for, and otherwise what the newest of them
+    /// asks for; `None` when none matches.
+    fn wish(&self, topic: &TopicInfo) -> Option<Terms> {
+        let matching = || self.patterns.iter().filter(|pattern| pattern.matches(topic));
+        let newest = matching().last()?;
+        Some(Terms {
+            interval: matching().map(|pattern| pattern.interval).min().flatten(),
+            form: newest.form.unwrap_or(self.form),
+            queue_length: newest.queue_length,
+        })
     }
 }
 
-fn compile(
-    text: &str,
-    interval: Option<Duration>,
-    scopes: Option<ScopeSet>,
-) -> Result<Pattern, SubscribeError> {
+fn compile(text: &str, interval: Option<Duration>, wish: &Wish) -> Result<Pattern, SubscribeError> {
     let refuse = |why: String| SubscribeError::Pattern(text.chars().take(64).collect(), why);
     if text.is_empty() || text.len() > limits::TOPIC_NAME_CHARS {
         return Err(refuse(format!("it must have 1 to {} characters", limits::TOPIC_NAME_CHARS)));
     }
-    Ok(Pattern { text: text.to_owned(), glob: topic_glob(text).map_err(refuse)?, interval, scopes })
+    Ok(Pattern {
+        text: text.to_owned(),
+        glob: topic_glob(text).map_err(refuse)?,
+        interval,
+        scopes: wish.scopes,
+        form: wish.form,
+        queue_length: wish.queue_length,
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use roverline_protocol::{Delivery, Guid, Priority, Route, limits};
 use roverline_schema::Plan;
 
 use super::SubscriberId;
+use super::fanout::Form;
 use super::subscription::Throttle;
 use crate::source::{Qos, RawSample, TopicDecl};
 
@@ -21,6 +22,16 @@ pub struct Latest {
     pub sample: RawSample,
     /// When it came.
     pub at: Duration,
+}
+
+/// A session that listens to a topic, and how.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) id: SubscriberId,
+    pub(crate) form: Form,
+    /// How many of its messages may wait; none: as many as there is room for.
+    pub(crate) queue_length: Option<u32>,
+    pub(crate) throttle: Throttle,
 }
 
 /// A topic in scope.
@@ -39,7 +50,7 @@ pub struct Topic {
     pub latest: Option<Latest>,
     latched: HashMap<Guid, Latest>,
     pub(super) ring: Ring<RawSample>,
-    pub(crate) subscribers: Vec<(SubscriberId, Throttle)>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 impl Topic {
@@ -61,7 +72,7 @@ impl Topic {
             latest: None,
             latched: HashMap::new(),
             ring: Ring::new(ring_limits(route.priority)),
-            subscribers: Vec::new(),
+            listeners: Vec::new(),
         }
     }
 
@@ -123,7 +134,7 @@ impl Topic {
             self.latest = old.latest;
             self.latched = old.latched;
             self.ring = old.ring;
-            self.subscribers = old.subscribers;
+            self.listeners = old.listeners;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod care;
+mod deeds;
 mod outbox;
 mod place;
 mod reader;
@@ -21,7 +22,8 @@ pub use care::{Care, Service};
 pub use outbox::{Outbox, OutboxStats};
 pub use reader::Inbound;
 
-use crate::dialect::Dialect;
+use crate::access::{Deed, Identity};
+use crate::dialect::{Dialect, foxglove, native, plain, rosbridge};
 use crate::endpoint::{Endpoint, Facts, Place};
 
 /// A client's connection after its WebSocket handshake.
@@ -34,8 +36,10 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// What it speaks.
     pub dialect: Dialect,
-    /// Whether it may only look: its `Origin` is a page that is not ours.
-    pub observer_only: bool,
+    /// Who it is.
+    pub identity: Identity,
+    /// Whether a plain client is given a moment to say that it is another.
+    pub patient: bool,
     /// Its place among the clients or the standbys.
     pub place: Place,
 }
@@ -45,7 +49,8 @@ pub struct SessionInfo {
     /// Its number in this process.
     pub id: u64,
     peer: SocketAddr,
-    dialect: Dialect,
+    dialect: Mutex<Dialect>,
+    identity: Mutex<Identity>,
     client: Mutex<String>,
     outbox: Arc<Outbox>,
     place: Place,
@@ -65,6 +70,11 @@ impl SessionInfo {
         if client.is_empty() { self.peer.to_string() } else { client }
     }
 
+    /// Who it is.
+    pub fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Its outbox.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -76,7 +86,8 @@ impl SessionInfo {
         SessionDocument {
             id: self.id,
             peer: self.peer.to_string(),
-            dialect: self.dialect.name().to_owned(),
+            dialect: self.dialect.lock().unwrap_or_else(PoisonError::into_inner).name().to_owned(),
+            role: self.identity().role.name().to_owned(),
             client: self.client.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             sent: stats.sent,
             sent_bytes: stats.sent_bytes,
@@ -91,12 +102,13 @@ impl SessionInfo {
 
 /// Serves one client until either side ends it. Removes every trace of it at the end.
 pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
-    let Accepted { stream, read_ahead, peer, dialect, observer_only, place } = accepted;
+    let Accepted { stream, read_ahead, peer, dialect, identity, patient, place } = accepted;
     let outbox = Outbox::new();
     let info = Arc::new(SessionInfo {
         id: endpoint.next_session_id(),
         peer,
-        dialect,
+        dialect: Mutex::new(dialect),
+        identity: Mutex::new(identity),
         client: Mutex::default(),
         outbox: outbox.clone(),
         place,
@@ -108,11 +120,8 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = Inbound::new(read, read_ahead, outbox.clone()).await;
     set_budget(&endpoint, &info, None);
-    let context = Context { endpoint: endpoint.clone(), info: info.clone(), observer_only };
-    let why = match dialect {
-        Dialect::Native => crate::dialect::native::serve(&context, inbound).await,
-        Dialect::Plain => crate::dialect::plain::serve(&context, inbound).await,
-    };
+    let context = Context { endpoint: endpoint.clone(), info: info.clone() };
+    let why = serve(&context, inbound, dialect, patient).await;
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
@@ -134,6 +143,22 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
     );
 }
 
+async fn serve(context: &Context, mut inbound: Inbound, dialect: Dialect, patient: bool) -> Ending {
+    match dialect {
+        Dialect::Native => native::serve(context, inbound).await,
+        Dialect::Foxglove => foxglove::serve(context, inbound).await,
+        Dialect::Rosbridge => rosbridge::serve(context, inbound, None).await,
+        Dialect::Plain => match plain::serve(context, &mut inbound, patient).await {
+            plain::Outcome::Ended(ending) => ending,
+            plain::Outcome::Rosbridge(said) => {
+                *context.info.dialect.lock().unwrap_or_else(PoisonError::into_inner) = Dialect::Rosbridge;
+                context.endpoint.hub.detach(context.info.id);
+                rosbridge::serve(context, inbound, Some(said)).await
+            }
+        },
+    }
+}
+
 /// Puts a session on the smallest of the budgets that hold for it.
 fn set_budget(endpoint: &Endpoint, info: &SessionInfo, asked: Option<ByteRate>) {
     let own = endpoint.session_budget.into_iter().chain(asked).min();
@@ -147,8 +172,6 @@ pub struct Context {
     pub endpoint: Arc<Endpoint>,
     /// This session.
     pub info: Arc<SessionInfo>,
-    /// It may only look.
-    pub observer_only: bool,
 }
 
 impl Context {
@@ -168,8 +191,9 @@ impl Context {
         answer: fn(String, bool, String) -> Bytes,
     ) {
         let outbox = self.info.outbox().clone();
-        if self.observer_only {
-            return outbox.control(answer(id, false, "this client may only look".to_owned()));
+        let deed = if engage { Deed::EngageStop } else { Deed::ReleaseStop };
+        if let Err(denied) = self.may(deed) {
+            return outbox.control(answer(id, false, denied.to_string()));
         }
         let endpoint = self.endpoint.clone();
         // Bounded: a latch answers at once, and a relay's source refuses when too many wait.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roverline_protocol::documents::UpstreamDocument;
 
-use super::{NodeInfo, RawSample, Sink, SourceState, TopicDecl, TopicKey};
+use super::{Graph, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
 /// A [`Sink`] that feeds several.
 pub struct Fan {
@@ -88,9 +88,9 @@ impl Sink for Fan {
         }
     }
 
-    fn nodes(&self, nodes: Vec<NodeInfo>) {
+    fn graph(&self, graph: Graph) {
         for sink in &self.sinks {
-            sink.nodes(nodes.clone());
+            sink.graph(graph.clone());
         }
     }
 

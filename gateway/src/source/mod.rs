@@ -1,7 +1,6 @@
 //! Where samples come from. A source runs on a thread of its own, blocks as it likes, and hands
 //! raw CDR to a [`Sink`]; nothing past this folder and the schema crate knows ROS.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +11,18 @@ use roverline_protocol::routing::Route;
 use tokio::sync::oneshot;
 
 pub mod bag;
+mod call;
 pub mod dds;
 pub mod fan;
+mod graph;
 pub mod r2r;
+pub mod ros;
 pub mod runner;
 pub mod sim;
 pub mod upstream;
+
+pub use call::{Call, CallError, Handler, Listen, Reply, Service};
+pub use graph::{Graph, GraphService, GraphTopic, NodeInfo};
 
 /// The hub's short name for a topic; valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,15 +74,6 @@ pub struct RawSample {
     pub payload: Bytes,
 }
 
-/// A node of the ROS graph.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeInfo {
-    /// `/` or `/ns`.
-    pub namespace: String,
-    /// The node's name.
-    pub name: String,
-}
-
 /// How a source is doing, for `/health` and the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceState {
@@ -119,8 +115,8 @@ pub trait Sink: Send + Sync {
         let _ = age;
         self.sample(key, sample);
     }
-    /// The ROS nodes now known, all of them.
-    fn nodes(&self, nodes: Vec<NodeInfo>);
+    /// The ROS graph as it is now known, all of it.
+    fn graph(&self, graph: Graph);
     /// The source's own state changed.
     fn state(&self, state: SourceState);
     /// The endpoints of the gateway that the source reads from, as it knows them now.
@@ -144,34 +140,34 @@ pub struct Publication {
     pub latched: bool,
 }
 
-/// A service that is offered into the graph.
-#[derive(Clone)]
-pub struct Service {
-    /// The ROS name: `/websocket_redundancy/status`.
-    pub name: String,
-    /// The ROS type: `std_srvs/srv/Trigger`.
-    pub type_name: String,
-    /// Whether it is there to be asked now.
-    pub open: Arc<AtomicBool>,
-    /// From a request to its response, both CDR with their encapsulation header, the response in
-    /// little endian; `None`: no answer. Called on the source's thread, and returns at once.
-    pub handler: Arc<Handler>,
-}
-
-/// From a request to its response; see [`Service::handler`].
-pub type Handler = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
-
 /// Services that one source offers at most.
-const MAX_SERVICES: usize = 16;
+const MAX_SERVICES: usize = 64;
 
 /// The way back: publishing into the graph that a source reads from.
 pub trait Publisher: Send + Sync {
     /// Hands a message to the source's own thread; an error says why it cannot be sent.
     fn publish(&self, publication: Publication) -> Result<(), PublishError>;
 
-    /// Offers a service for as long as the source runs.
+    /// Offers a service for as long as the source runs, or until it is withdrawn. Another one of the
+    /// same name takes its place.
     fn offer(&self, service: Service) -> Result<(), PublishError> {
         Err(PublishError::Failed(format!("{}: this source offers no services", service.name)))
+    }
+
+    /// Offers the service of this name no longer.
+    fn withdraw(&self, name: &str) {
+        let _ = name;
+    }
+
+    /// Calls a service. An error says why it cannot be; otherwise the call's `answer` will, within its
+    /// timeout.
+    fn call(&self, call: Call) -> Result<(), PublishError> {
+        Err(PublishError::Failed(format!("{}: this source calls no services", call.service)))
+    }
+
+    /// Listens to a topic apart from what the hub gets, until the receiver is dropped.
+    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+        Err(PublishError::Failed(format!("{}: this source listens to nothing else", listen.topic)))
     }
 
     /// Passes an emergency stop on to the gateway that the source reads from. An error says why it

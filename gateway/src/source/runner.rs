@@ -12,8 +12,8 @@ use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
 use super::upstream::{UpstreamOptions, UpstreamSource};
 use super::{
-    MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError, SourceState,
-    Stop, StopOrder,
+    Call, Listen, MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError,
+    SourceState, Stop, StopOrder,
 };
 use crate::config::{Settings, SourceKind};
 
@@ -73,11 +73,28 @@ impl Publisher for Outlet {
         self.running()?.forward_stop(order)
     }
 
+    fn withdraw(&self, name: &str) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.retain(|known| known.name != name);
+        if let Ok(publisher) = self.running() {
+            publisher.withdraw(name);
+        }
+    }
+
+    fn call(&self, call: Call) -> Result<(), PublishError> {
+        self.running()?.call(call)
+    }
+
+    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+        self.running()?.listen(listen)
+    }
+
     fn offer(&self, service: Service) -> Result<(), PublishError> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         if services.len() >= MAX_SERVICES {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
+        services.retain(|known| known.name != service.name);
         services.push(service.clone());
         let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
         publisher.map_or(Ok(()), |publisher| publisher.offer(service))
@@ -132,6 +149,7 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
         SourceKind::Sim => Box::new(SimSource::new(sim_options(settings)?)),
         SourceKind::Upstream => Box::new(UpstreamSource::new(UpstreamOptions {
             urls: settings.upstream.urls.clone(),
+            token: settings.upstream.token.clone(),
             topics: settings.upstream.topics.clone(),
             max_rate_hz: settings.upstream.max_rate_hz,
             emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roverline_gateway::source::dds::{DdsOptions, DdsSource};
 use roverline_gateway::source::{
-    NodeInfo, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
+    Graph, NodeInfo, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
 };
 use roverline_protocol::SampleId;
 
@@ -67,7 +67,7 @@ impl Sink for Recorder {
         heard.samples.push((sample.id, sample.payload.len(), head));
     }
 
-    fn nodes(&self, nodes: Vec<NodeInfo>) {
+    fn graph(&self, Graph { nodes, .. }: Graph) {
         *self.nodes.lock().unwrap() = nodes;
     }
 

@@ -17,11 +17,13 @@ use tungstenite::protocol::Message;
 
 pub use telemetry::Telemetry;
 
-use super::{RESTARTS, frame};
+use super::{RESTARTS, frame, rosbridge};
 use crate::clock::{monotonic, unix_ns};
-use crate::hub::{Encoding, Wish};
+use crate::hub::{Form, Wish};
 use crate::session::{Care, Context, Ending, Inbound};
 use crate::source::RawSample;
+
+const DECISION: Duration = Duration::from_millis(limits::DIALECT_DECISION_MS);
 
 /// What a plain client may say.
 #[derive(Debug, Deserialize)]
@@ -45,14 +47,42 @@ enum Request {
         #[serde(default)]
         reason: String,
     },
+    /// Who I am.
+    Auth { token: String },
     /// Are you there?
     Ping,
 }
 
-/// Serves a plain session until it ends.
-pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
+/// How a plain session comes to its end.
+pub enum Outcome {
+    /// Indeed.
+    Ended(Ending),
+    /// By what it said it is no plain client.
+    Rosbridge(Message),
+}
+
+/// Serves a plain session until it ends, or turns out to be another. With `patient` nothing is sent
+/// until the client has spoken or has had a moment to.
+pub async fn serve(context: &Context, inbound: &mut Inbound, patient: bool) -> Outcome {
+    let mut first = None;
+    if patient {
+        match tokio::time::timeout(DECISION, inbound.next()).await {
+            Ok(Ok(message)) if rosbridge::speaks(&message) => return Outcome::Rosbridge(message),
+            Ok(Ok(message)) => first = Some(message),
+            Ok(Err(ending)) => return Outcome::Ended(ending),
+            Err(_) => {}
+        }
+    }
+    telemetry_until_it_ends(context, inbound, first).await
+}
+
+async fn telemetry_until_it_ends(
+    context: &Context,
+    inbound: &mut Inbound,
+    mut first: Option<Message>,
+) -> Outcome {
     let endpoint = &context.endpoint;
-    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Encoding::PlainJson);
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Form::PlainJson);
     context.info.outbox().control(frame::text(&endpoint.telemetry.message(&endpoint.hub, "initial")));
     let mut tick = tokio::time::interval(Duration::from_millis(1_000 / u64::from(limits::PLAIN_RATE_HZ)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -66,15 +96,16 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     loop {
         tokio::select! {
             event = events.recv() => tell_promotion(context, event.ok()),
-            message = inbound.next() => match message {
-                Err(ending) => return ending,
+            message = next(inbound, &mut first) => match message {
+                Err(ending) => return Outcome::Ended(ending),
+                Ok(message) if rosbridge::speaks(&message) => return Outcome::Rosbridge(message),
                 Ok(message) => {
                     if let Err(why) = handle(context, &message) {
                         bad += 1;
                         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
                         say(context, &json!({"type": "error", "code": "bad_message", "message": why}));
                         if bad > limits::BAD_MESSAGES_PER_SESSION {
-                            return Ending::new(1008, "too many bad messages");
+                            return Outcome::Ended(Ending::new(1008, "too many bad messages"));
                         }
                     }
                 }
@@ -87,7 +118,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                 }
                 let (outbox, now) = (context.info.outbox(), monotonic());
                 match care.look(context, now) {
-                    Err(ending) => return ending,
+                    Err(ending) => return Outcome::Ended(ending),
                     Ok(None) => {}
                     Ok(Some(service)) => outbox.control(service.plain()),
                 }
@@ -101,9 +132,17 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                     tell_drops(context);
                 }
             }
-            () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
-            _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
+            () = &mut leave => return Outcome::Ended(Ending::new(CLOSE_DRAIN, RESTARTS)),
+            _ = stop.changed() => return Outcome::Ended(Ending::new(1001, "the endpoint is stopping")),
         }
+    }
+}
+
+/// What was said at first, then what is said.
+async fn next(inbound: &mut Inbound, first: &mut Option<Message>) -> Result<Message, Ending> {
+    match first.take() {
+        Some(message) => Ok(message),
+        None => inbound.next().await,
     }
 }
 
@@ -152,7 +191,7 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
             context.info.outbox().control(frame);
         }
         Request::Subscribe { topics, max_rate_hz } => {
-            let wish = Wish { patterns: topics, max_rate_hz, scopes: None };
+            let wish = Wish { patterns: topics, max_rate_hz, ..Wish::default() };
             let granted = endpoint.hub.subscribe(id, &wish).map_err(|error| error.to_string())?;
             endpoint.ingress.listener_arrived();
             let (topics, matching) = (wish.patterns, granted.matching);
@@ -169,6 +208,10 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
                     &json!({"type": "emergency_stop", "id": id, "accepted": accepted, "message": message}),
                 )
             });
+        }
+        Request::Auth { token } => {
+            let role = context.authenticate(&token).map_err(|denied| denied.to_string())?;
+            say(context, &json!({"type": "auth", "role": role}));
         }
         Request::Ping => say(context, &json!({"type": "pong", "timestamp": unix_ns() as f64 / 1e9})),
     }

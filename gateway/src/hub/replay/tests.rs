@@ -6,7 +6,7 @@ use roverline_protocol::{Routing, SampleId, Scope, ScopeSet, Tier};
 use roverline_schema::Registry;
 
 use super::*;
-use crate::hub::{Encoding, Granted, Ingress, Item, Wish};
+use crate::hub::{Form, Granted, Ingress, Item, Wish};
 use crate::session::Outbox;
 use crate::source::sim::{SimOptions, SimSource};
 use crate::source::{Qos, RawSample, Sink, Source, Stop, TopicDecl, TopicKey};
@@ -45,7 +45,7 @@ impl Bench {
 
     fn resume(&self, id: SubscriberId, seq: u64, max_rate_hz: Option<f64>) -> (Arc<Outbox>, Granted) {
         let outbox = Outbox::new();
-        self.hub.attach(id, outbox.clone(), Encoding::Native);
+        self.hub.attach(id, outbox.clone(), Form::Native);
         self.hub.resume(id, vec![Cursor { source: WRITER, seq }], Duration::from_secs(1));
         let wish = Wish { patterns: vec!["**".into()], max_rate_hz, scopes: None };
         let granted = self.hub.subscribe(id, &wish).unwrap();
@@ -94,7 +94,7 @@ fn a_latched_value_comes_back_only_to_who_lacks_it() {
     let bench = bench("/tf_static", "tf2_msgs/msg/TFMessage", true, 1);
     assert_eq!(waiting(&bench.resume(1, 1, None).0), []);
     let outbox = Outbox::new();
-    bench.hub.attach(2, outbox.clone(), Encoding::Native);
+    bench.hub.attach(2, outbox.clone(), Form::Native);
     bench.hub.resume(2, Vec::new(), Duration::ZERO);
     let wish = Wish { patterns: vec!["/tf_static".into()], ..Wish::default() };
     bench.hub.subscribe(2, &wish).unwrap();

@@ -9,7 +9,7 @@ use super::announce::Announcer;
 use super::publisher::{Queue, work};
 use super::writers::{Outgoing, Own, Writers};
 use super::{DdsOptions, participant};
-use crate::source::{NodeInfo, Qos, RawSample, Sink, SourceError, SourceState, TopicDecl, TopicKey};
+use crate::source::{Graph, NodeInfo, Qos, RawSample, Sink, SourceError, SourceState, TopicDecl, TopicKey};
 
 /// Topics that may be published.
 const MAX_TOPICS: usize = 256;
@@ -114,7 +114,7 @@ impl Sink for DdsSink {
         }
     }
 
-    fn nodes(&self, nodes: Vec<NodeInfo>) {
+    fn graph(&self, Graph { nodes, .. }: Graph) {
         *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
         self.queue.wake();
     }

@@ -18,7 +18,7 @@ use super::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_
 use super::participant::{offered, reader_qos};
 use super::reader::{RawReader, Subscription, create, take};
 use super::writers::Own;
-use crate::source::{Sink, SourceError, Stop, TopicDecl};
+use crate::source::{Graph, Sink, SourceError, Stop, TopicDecl};
 
 const STATUS: Token = Token(0);
 const GRAPH: Token = Token(1);
@@ -191,7 +191,7 @@ impl Drain {
     }
 
     fn tell_nodes(&self) {
-        self.sink.nodes(self.nodes.list());
+        self.sink.graph(Graph::of_nodes(self.nodes.list()));
     }
 
     fn drain_ready(&mut self) {

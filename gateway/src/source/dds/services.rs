@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,7 +20,7 @@ use super::participant::reader_qos;
 use super::publisher::Queue;
 use super::raw::{HEADER, Raw, RawAdapter};
 use super::reader::{RawReader, create, take};
-use crate::source::{Qos, Service, SourceError, Stop};
+use crate::source::{Qos, Reply, Service, SourceError, Stop};
 
 /// Requests kept until they are answered, as ROS keeps them by default.
 const DEPTH: i32 = 10;
@@ -99,7 +100,9 @@ impl ServiceServer {
     fn reply(&self, change: &DeserializedCacheChange<Raw>) -> Result<(), String> {
         let related = change.write_options.related_sample_identity();
         let asked = Request::read(change.writer_guid.to_bytes(), related.is_some(), &change.sample.0)?;
-        let answer = (self.service.handler)(&asked.body).ok_or("the service has no answer")?;
+        let (send, answered) = mpsc::channel();
+        (self.service.handler)(asked.body.clone(), Reply::new(move |answer| drop(send.send(answer))));
+        let answer = answered.try_recv().map_err(|_| "the service has no answer")?;
         let mut options = WriteOptionsBuilder::new();
         if asked.client.is_none() {
             // Who asks may name the reader that waits for the reply; the number is the request's.

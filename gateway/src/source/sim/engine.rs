@@ -7,7 +7,7 @@ use super::input::Input;
 use super::rover::{Rover, SimMessage};
 use super::ticks::{TICK_NS, TICKS_PER_S};
 use super::topics::{nodes_alive, topics};
-use crate::source::{RawSample, Sink, TopicDecl, TopicKey};
+use crate::source::{Graph, RawSample, Sink, TopicDecl, TopicKey};
 
 /// A longer backlog, as after a freeze, is skipped: it would be too old to be sent. A shorter one is
 /// made up for, as a computer that stalls is no rover that stops.
@@ -146,7 +146,7 @@ impl Engine {
         let complete = self.rover.nodes_complete();
         if self.nodes_complete != Some(complete) {
             self.nodes_complete = Some(complete);
-            self.sink.nodes(nodes_alive(complete));
+            self.sink.graph(Graph::of_nodes(nodes_alive(complete)));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use roverline_schema::{Registry, Value};
 
 use super::*;
-use crate::source::{NodeInfo, Publication, RawSample, TopicDecl, TopicKey};
+use crate::source::{Graph, NodeInfo, Publication, RawSample, TopicDecl, TopicKey};
 
 const EPOCH_NS: i64 = 1_780_000_000_000_000_000;
 
@@ -112,7 +112,7 @@ impl Sink for Recorder {
         heard.samples.push((topic, sample));
     }
 
-    fn nodes(&self, nodes: Vec<NodeInfo>) {
+    fn graph(&self, Graph { nodes, .. }: Graph) {
         self.heard.lock().unwrap().nodes.push(nodes);
     }
 

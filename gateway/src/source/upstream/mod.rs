@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct UpstreamOptions {
     /// `ws://host:port` of the rover's endpoints.
     pub urls: Vec<String>,
+    /// What proves to them who we are: an emergency stop is passed on in this name.
+    pub token: Option<String>,
     /// Topic globs.
     pub topics: Vec<String>,
     /// At most so many samples per second and topic.
@@ -68,7 +70,8 @@ impl UpstreamSource {
             return Err(SourceError(format!("a relay needs the rover's endpoints: {advice}, {place}")));
         }
         let config = Config::with_urls(&options.urls).map_err(|error| SourceError(error.to_string()))?;
-        let config = Config { client_name: "roverline relay".to_owned(), ..config };
+        let config =
+            Config { client_name: "roverline relay".to_owned(), token: options.token.clone(), ..config };
         let (orders, inbox) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
         Ok(UpstreamSource { config, options, orders: Arc::new(Orders(orders)), inbox })
     }

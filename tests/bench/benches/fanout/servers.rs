@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use roverline_gateway::access::{Access, AccessSettings};
 use roverline_gateway::command::EmergencyStop;
 use roverline_gateway::endpoint::{Endpoint, Parts, Peers, accept_loop};
 use roverline_gateway::hub::{Hub, Ingress};
+use roverline_gateway::source::runner::Outlet;
 use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl};
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
@@ -97,6 +99,9 @@ fn roverline() -> Running {
             source_kind: "bench",
             peers: Peers::new(Vec::new()),
             estop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
+            access: Arc::new(Access::new(&AccessSettings::default()).expect("the default")),
+            publisher: Arc::new(Outlet::default()),
+            stop_topic: "/emergency_stop".to_owned(),
         });
         let draining = endpoint.clone();
         tokio::spawn(async move { draining.hub.run(&draining.ingress).await });

@@ -87,7 +87,7 @@ impl Sink for Stamps {
     fn sample(&self, _: crate::source::TopicKey, sample: crate::source::RawSample) {
         self.1.lock().unwrap().push((sample.receive_time_ns, Instant::now()));
     }
-    fn nodes(&self, _: Vec<crate::source::NodeInfo>) {}
+    fn graph(&self, _: crate::source::Graph) {}
     fn state(&self, _: crate::source::SourceState) {}
     fn has_listener(&self) -> bool {
         true

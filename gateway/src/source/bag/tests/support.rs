@@ -13,7 +13,7 @@ use mcap::records::MessageHeader;
 use super::super::clock::Clock;
 use super::super::player::Player;
 use super::super::{BagOptions, BagSource};
-use crate::source::{NodeInfo, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey};
+use crate::source::{Graph, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey};
 
 pub(super) const S: i64 = 1_000_000_000;
 pub(super) const MS: i64 = 1_000_000;
@@ -93,7 +93,7 @@ impl Sink for Collect {
         }
     }
 
-    fn nodes(&self, _: Vec<NodeInfo>) {}
+    fn graph(&self, _: Graph) {}
 
     fn state(&self, state: SourceState) {
         self.states.lock().unwrap().push(state);
