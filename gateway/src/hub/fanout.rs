@@ -339,7 +339,7 @@ mod tests {
         hub.handle(&ingress, Item::TopicUp(key, decl("/map/name", true)), Duration::ZERO);
         hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
         let outbox = Outbox::new();
-        hub.attach(7, outbox.clone(), Encoding::Native);
+        hub.attach(7, outbox.clone(), Form::Native);
         let wish = Wish { patterns: vec!["/map/*".to_owned()], ..Wish::default() };
         assert_eq!(hub.subscribe(7, &wish).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);

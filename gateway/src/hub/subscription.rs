@@ -257,7 +257,7 @@ impl Subscriber {
     /// asks for; `None` when none matches.
     fn wish(&self, topic: &TopicInfo) -> Option<Terms> {
         let matching = || self.patterns.iter().filter(|pattern| pattern.matches(topic));
-        let newest = matching().last()?;
+        let newest = matching().next_back()?;
         Some(Terms {
             interval: matching().map(|pattern| pattern.interval).min().flatten(),
             form: newest.form.unwrap_or(self.form),

@@ -47,7 +47,7 @@ impl Bench {
         let outbox = Outbox::new();
         self.hub.attach(id, outbox.clone(), Form::Native);
         self.hub.resume(id, vec![Cursor { source: WRITER, seq }], Duration::from_secs(1));
-        let wish = Wish { patterns: vec!["**".into()], max_rate_hz, scopes: None };
+        let wish = Wish { patterns: vec!["**".into()], max_rate_hz, ..Wish::default() };
         let granted = self.hub.subscribe(id, &wish).unwrap();
         (outbox, granted)
     }

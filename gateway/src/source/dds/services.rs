@@ -100,8 +100,8 @@ impl ServiceServer {
     fn reply(&self, change: &DeserializedCacheChange<Raw>) -> Result<(), String> {
         let related = change.write_options.related_sample_identity();
         let asked = Request::read(change.writer_guid.to_bytes(), related.is_some(), &change.sample.0)?;
-        let (send, answered) = mpsc::channel();
-        (self.service.handler)(asked.body.clone(), Reply::new(move |answer| drop(send.send(answer))));
+        let (send, answered) = mpsc::sync_channel(1);
+        (self.service.handler)(asked.body.clone(), Reply::new(move |answer| drop(send.try_send(answer))));
         let answer = answered.try_recv().map_err(|_| "the service has no answer")?;
         let mut options = WriteOptionsBuilder::new();
         if asked.client.is_none() {
