@@ -11,6 +11,7 @@ mod net;
 mod proxy;
 mod scenario;
 mod stage;
+mod stall;
 mod step;
 mod table;
 mod usage;
