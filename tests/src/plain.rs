@@ -25,8 +25,13 @@ impl Plain {
 
     /// Connects, or says why not.
     pub async fn try_connect(port: u16) -> Result<Plain, Error> {
+        Plain::try_connect_at(port, "/").await
+    }
+
+    /// Connects to a path of a port, query included, or says why not.
+    pub async fn try_connect_at(port: u16, path: &str) -> Result<Plain, Error> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let handshake = tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}"), stream);
+        let handshake = tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}{path}"), stream);
         Ok(Plain(within("the handshake", PATIENCE, handshake).await?.0))
     }
 

@@ -46,6 +46,21 @@ impl Drop for Server {
     }
 }
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Speech {
+    /// Our own protocol.
+    Native,
+    /// Foxglove's.
+    Foxglove,
+    /// rosbridge with this compression.
+    Rosbridge(&'static str),
+    /// JSON as a judge's script takes it.
+    Plain,
+    /// Whatever comes.
+    Nothing,
+}
+
 /// A connection that knows just enough of RFC 6455 to be served.
 pub(super) struct Client {
     pub(super) stream: TcpStream,
@@ -54,38 +69,52 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn connect(address: SocketAddr, server: &str, channel: u64) -> Client {
+    pub(super) fn connect(address: SocketAddr, speech: Speech, channel: u64) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut client = Client { stream, buffer: vec![0; 256 << 10].into(), filled: 0 };
-        let protocol = match server {
-            "roverline" => "Sec-WebSocket-Protocol: roverline.v1\r\n",
-            "foxglove" => "Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n",
-            _ => "",
+        let (path, protocol) = match speech {
+            Speech::Native => ("/", "Sec-WebSocket-Protocol: roverline.v1\r\n"),
+            Speech::Foxglove => ("/", "Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n"),
+            Speech::Rosbridge(_) => ("/rosbridge", ""),
+            Speech::Plain => ("/telemetry", ""),
+            Speech::Nothing => ("/", ""),
         };
         write!(
             client.stream,
-            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
         )
         .unwrap();
         client.read_head();
-        match server {
-            "roverline" => {
+        client.subscribe(speech, channel);
+        client.stream.set_nonblocking(true).unwrap();
+        client
+    }
+
+    fn subscribe(&mut self, speech: Speech, channel: u64) {
+        let client = self;
+        match speech {
+            Speech::Native => {
                 client.say(r#"{"op":"subscribe","topics":["/bench"]}"#);
                 client.wait_for("\"subscribed\"");
             }
-            "foxglove" => {
+            Speech::Foxglove => {
                 client.wait_for("\"advertise\"");
                 client.say(&format!(
                     r#"{{"op":"subscribe","subscriptions":[{{"id":1,"channelId":{channel}}}]}}"#
                 ));
             }
-            _ => {}
+            Speech::Rosbridge(compression) => client.say(&format!(
+                r#"{{"op":"subscribe","topic":"/bench","type":"std_msgs/msg/String","compression":"{compression}"}}"#
+            )),
+            Speech::Plain => {
+                client.say(r#"{"type":"subscribe","topics":["/bench"]}"#);
+                client.wait_for("\"subscribed\"");
+            }
+            Speech::Nothing => {}
         }
-        client.stream.set_nonblocking(true).unwrap();
-        client
     }
 
     pub(super) fn read_head(&mut self) {

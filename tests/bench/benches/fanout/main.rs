@@ -1,11 +1,12 @@
 //! Fan-out side by side: messages of 1 KiB at 1 kHz to 1 and to 50 WebSocket clients, by our
-//! endpoint, by the Foxglove SDK's server, and by the barest broadcast over tokio-tungstenite.
+//! endpoint in each of its dialects and in a mix of them, by the Foxglove SDK's server, and by the
+//! barest broadcast over tokio-tungstenite.
 //!
 //! Each server runs in a process of its own, so that its CPU time and memory can be told apart; all
 //! clients share one epoll loop in this process. The servers take short turns, so that noise of
 //! the machine meets all of them. A latency runs from the publisher's call to the client's `read`.
 //!
-//! `cargo bench -p roverline-bench --bench fanout [-- roverline/50]`; `TURNS=9` for a longer look.
+//! `cargo bench -p roverline-bench --bench fanout [-- native/50]`; `TURNS=9` for a longer look.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,12 +27,33 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::time::{ClockId, clock_gettime};
 
-use clients::{Client, Server};
+use clients::{Client, Server, Speech};
 use servers::serve;
 
-const SERVERS: [&str; 3] = ["roverline", "foxglove", "bare"];
-const CLIENTS: [usize; 2] = [1, 50];
+/// What is measured: its name, its server, what its clients speak (in turn), and how many they are.
+const RUNS: [(&str, &str, &[Speech], usize); 11] = [
+    ("native", OURS, &[Speech::Native], 1),
+    ("sdk", "foxglove", &[Speech::Foxglove], 1),
+    ("bare", "bare", &[Speech::Nothing], 1),
+    ("native", OURS, &[Speech::Native], 50),
+    ("foxglove", OURS, &[Speech::Foxglove], 50),
+    ("rosbridge", OURS, &[Speech::Rosbridge("none")], 50),
+    ("cbor", OURS, &[Speech::Rosbridge("cbor")], 50),
+    ("plain", OURS, &[Speech::Plain], 50),
+    ("mixed", OURS, &MIX, 50),
+    ("sdk", "foxglove", &[Speech::Foxglove], 50),
+    ("bare", "bare", &[Speech::Nothing], 50),
+];
+const MIX: [Speech; 5] =
+    [Speech::Native, Speech::Foxglove, Speech::Rosbridge("none"), Speech::Rosbridge("cbor"), Speech::Plain];
+const OURS: &str = "roverline";
+/// A std_msgs/msg/String of this many bytes with its header and length; its text begins with
+/// [`MARK`], a number and a time in twenty digits each.
 const PAYLOAD: usize = 1024;
+/// By this the text is found in a frame of whatever dialect.
+const MARK: &[u8] = b"ROVER";
+/// How far into a frame it may be.
+const MARK_WITHIN: usize = 400;
 const PERIOD: Duration = Duration::from_millis(1);
 /// Messages before the measurement.
 const WARM_UP: u64 = 300;
@@ -54,10 +76,11 @@ fn main() {
         false => (1, 100),
     };
     let mut results = Vec::new();
-    for clients in CLIENTS {
-        let of_count: Vec<_> = SERVERS
+    for count in [1, 50] {
+        let of_count: Vec<_> = RUNS
             .into_iter()
-            .map(|server| Outcome::new(server, clients))
+            .filter(|(.., clients)| *clients == count)
+            .map(Outcome::new)
             .filter(|o| filters.is_empty() || filters.iter().any(|filter| o.name().contains(filter)))
             .collect();
         let first = results.len();
@@ -74,7 +97,9 @@ fn main() {
 
 /// What was measured of one server with so many clients, over all its turns.
 struct Outcome {
+    name: &'static str,
     server: &'static str,
+    speeches: &'static [Speech],
     clients: usize,
     latencies_ns: Vec<u64>,
     best_p99_ns: u64,
@@ -85,9 +110,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn new(server: &'static str, clients: usize) -> Outcome {
+    fn new(run: (&'static str, &'static str, &'static [Speech], usize)) -> Outcome {
+        let (name, server, speeches, clients) = run;
         Outcome {
+            name,
             server,
+            speeches,
             clients,
             latencies_ns: Vec::new(),
             best_p99_ns: u64::MAX,
@@ -99,7 +127,7 @@ impl Outcome {
     }
 
     fn name(&self) -> String {
-        format!("{}/{}", self.server, self.clients)
+        format!("{}/{}", self.name, self.clients)
     }
 
     fn percentile(&self, percent: usize) -> f64 {
@@ -121,8 +149,9 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
     let (port, channel) = ready.trim().split_once(' ').expect("a port and a channel");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
     let channel = channel.parse().unwrap();
-    let mut clients: Vec<_> =
-        (0..outcome.clients).map(|_| Client::connect(address, outcome.server, channel)).collect();
+    let mut clients: Vec<_> = (0..outcome.clients)
+        .map(|at| Client::connect(address, outcome.speeches[at % outcome.speeches.len()], channel))
+        .collect();
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     for (at, client) in clients.iter().enumerate() {
         let data = epoll::EventData::new_u64(at as u64);
@@ -149,13 +178,11 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
                 Err(error) => panic!("{} lost a client: {error}", outcome.server),
             }
             let now = clock(ClockId::Monotonic);
-            client.frames(|first, body| {
-                if first == 0x82 && body.len() >= PAYLOAD {
-                    let payload = &body[body.len() - PAYLOAD..];
-                    let word = |at: usize| u64::from_le_bytes(payload[at..at + 8].try_into().unwrap());
-                    if word(8) >= WARM_UP {
-                        latencies.push(now.saturating_sub(word(16)));
-                    }
+            client.frames(|_, body| {
+                if let Some((seq, sent)) = stamp(body)
+                    && seq >= WARM_UP
+                {
+                    latencies.push(now.saturating_sub(sent));
                 }
             });
         }
@@ -170,10 +197,18 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
     outcome.latencies_ns.append(&mut latencies);
 }
 
+/// The number and the time in a frame that carries one of our messages.
+fn stamp(frame: &[u8]) -> Option<(u64, u64)> {
+    let head = &frame[..frame.len().min(MARK_WITHIN)];
+    let at = head.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let digits = |from: usize| std::str::from_utf8(frame.get(from..from + 20)?).ok()?.parse().ok();
+    Some((digits(at)?, digits(at + 20)?))
+}
+
 fn report(results: &mut [Outcome]) {
     println!(
         "{:<10} {:>7} {:>11} {:>6} {:>8} {:>8} {:>8} {:>9} {:>10} {:>7}",
-        "server",
+        "run",
         "clients",
         "delivered/s",
         "lost",
@@ -188,7 +223,7 @@ fn report(results: &mut [Outcome]) {
         outcome.latencies_ns.sort_unstable();
         println!(
             "{:<10} {:>7} {:>11.0} {:>6} {:>8.3} {:>8.3} {:>8.3} {:>9.3} {:>10.2} {:>7.1}",
-            outcome.server,
+            outcome.name,
             outcome.clients,
             outcome.latencies_ns.len() as f64 / outcome.seconds,
             outcome.expected - outcome.latencies_ns.len() as u64,
@@ -200,11 +235,12 @@ fn report(results: &mut [Outcome]) {
             outcome.rss_mb
         );
     }
-    for ours in results.iter().filter(|outcome| outcome.server == SERVERS[0]) {
-        for other in results.iter().filter(|o| o.clients == ours.clients && o.server != ours.server) {
+    for ours in results.iter().filter(|outcome| outcome.server == OURS) {
+        for other in results.iter().filter(|o| o.clients == ours.clients && o.server != OURS) {
             println!(
-                "ours / {} at {}: p50 {:.2}, p99 {:.2}, CPU {:.2}, RSS {:.2}",
-                other.server,
+                "{} / {} at {}: p50 {:.2}, p99 {:.2}, CPU {:.2}, RSS {:.2}",
+                ours.name,
+                other.name,
                 ours.clients,
                 ours.percentile(50) / other.percentile(50),
                 ours.percentile(99) / other.percentile(99),

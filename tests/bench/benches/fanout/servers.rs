@@ -18,7 +18,7 @@ use rustix::time::ClockId;
 use tokio::sync::{broadcast, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{PAYLOAD, PERIOD, WARM_UP, clock};
+use super::{MARK, PAYLOAD, PERIOD, WARM_UP, clock};
 
 /// Takes a message's number and the message.
 type Publish = Box<dyn FnMut(u64, &[u8])>;
@@ -41,8 +41,7 @@ pub(super) fn serve(role: &str) {
     let mut lines = std::io::stdin().lock().lines();
     let Some(Ok(count)) = lines.next() else { return };
     let count: u64 = count.parse().expect("a number of messages");
-    let mut payload = [0; PAYLOAD];
-    payload[1] = 1; // CDR, little endian
+    let mut payload = string_message();
     let (start, mut cpu_before) = (Instant::now(), 0);
     for seq in 0..count {
         let wait = PERIOD * seq as u32;
@@ -50,14 +49,24 @@ pub(super) fn serve(role: &str) {
         if seq == WARM_UP {
             cpu_before = clock(ClockId::ProcessCPUTime);
         }
-        payload[8..16].copy_from_slice(&seq.to_le_bytes());
-        payload[16..24].copy_from_slice(&clock(ClockId::Monotonic).to_le_bytes());
+        let stamp = format!("{seq:020}{:020}", clock(ClockId::Monotonic));
+        payload[8 + MARK.len()..][..stamp.len()].copy_from_slice(stamp.as_bytes());
         (server.publish)(seq, &payload);
     }
     if lines.next().is_some() {
         println!("{}", clock(ClockId::ProcessCPUTime) - cpu_before);
     }
     let _ = lines.next();
+}
+
+/// A std_msgs/msg/String in little-endian CDR, of [`PAYLOAD`] bytes.
+fn string_message() -> Vec<u8> {
+    let mut payload = vec![b'x'; PAYLOAD];
+    payload[..4].copy_from_slice(&[0, 1, 0, 0]);
+    payload[4..8].copy_from_slice(&(PAYLOAD as u32 - 8).to_le_bytes());
+    payload[8..][..MARK.len()].copy_from_slice(MARK);
+    payload[PAYLOAD - 1] = 0;
+    payload
 }
 
 /// Runs `serving` for ever on a runtime like the endpoint's: one thread. Returns what it sends first.
@@ -118,7 +127,7 @@ fn roverline() -> Running {
     });
     let decl = TopicDecl {
         name: "/bench".into(),
-        type_name: "std_msgs/msg/ByteMultiArray".into(),
+        type_name: "std_msgs/msg/String".into(),
         qos: Qos { reliable: true, transient_local: false },
         schema: None,
         route: None,
@@ -131,12 +140,12 @@ fn roverline() -> Running {
         let payload = Bytes::copy_from_slice(payload);
         feed.sample(topic, RawSample { id, source_time_ns: now, receive_time_ns: now, payload });
     };
-    Running { port, channel: 0, publish: Box::new(publish) }
+    Running { port, channel: u64::from(topic.0), publish: Box::new(publish) }
 }
 
 /// The SDK with everything at its default, its own multi-threaded runtime included.
 fn foxglove() -> Running {
-    let schema = foxglove::Schema::new("std_msgs/msg/ByteMultiArray", "ros2msg", b"byte[] data".as_slice());
+    let schema = foxglove::Schema::new("std_msgs/msg/String", "ros2msg", b"string data".as_slice());
     let channel =
         foxglove::ChannelBuilder::new("/bench").message_encoding("cdr").schema(schema).build_raw().unwrap();
     let server = foxglove::WebSocketServer::new().bind("127.0.0.1", 0).start_blocking().unwrap();

@@ -1,0 +1,113 @@
+//! Who may do what: roles by token and by where a client comes from, in the handshake and after it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::time::Duration;
+
+use roverline_protocol::Tier;
+use roverline_protocol::native::{ClientMessage, ServerMessage};
+use roverline_tests::gateway::{self, Gateway};
+use roverline_tests::native::{Native, Said};
+use roverline_tests::plain::Plain;
+use roverline_tests::scratch::Scratch;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Error;
+
+/// A gateway whose clients are observers unless they show the token, and the token.
+fn guarded() -> (Gateway, String, Scratch) {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("tokens");
+    let file = file.to_str().unwrap();
+    let patience = Duration::from_secs(10);
+    let (code, token, _) = gateway::run(&["token", "add", "--tokens", file, "ada"], patience);
+    assert_eq!((code, token.trim().len()), (0, 64));
+    let (code, _, why) = gateway::run(&["token", "add", "--tokens", file, "ada"], patience);
+    assert!(code == 1 && why.contains("ada has a token already"), "{why}");
+    let args = ["--source", "sim", "--loopback-role", "observer", "--tokens", file];
+    (Gateway::serve(&args), token.trim().to_owned(), scratch)
+}
+
+async fn stop_answer(plain: &mut Plain) -> Value {
+    plain.send(r#"{"type":"emergency_stop","reason":"test"}"#).await;
+    plain.next_of("emergency_stop").await
+}
+
+#[tokio::test]
+async fn an_observer_looks_and_a_token_lets_more() {
+    let (gateway, token, _scratch) = guarded();
+    let port = gateway.port(Tier::Primary);
+
+    let mut observer = Plain::connect(port).await;
+    assert!(observer.next_of("telemetry").await["data"]["timestamp"].is_number());
+    let refused = stop_answer(&mut observer).await;
+    assert_eq!(refused["accepted"], false);
+    assert!(refused["message"].as_str().unwrap().contains("show a token"), "{refused}");
+
+    // A wrong token is refused in words, and the session goes on.
+    observer.send(r#"{"type":"auth","token":"0000000000000000"}"#).await;
+    assert!(observer.next_of("error").await["message"].as_str().unwrap().contains("not known"));
+    observer.send(&format!(r#"{{"type":"auth","token":"{token}"}}"#)).await;
+    assert_eq!(observer.next_of("auth").await["role"], "operator");
+    assert_eq!(stop_answer(&mut observer).await["accepted"], true);
+
+    let mut by_query = Plain::try_connect_at(port, &format!("/?token={token}")).await.unwrap();
+    assert_eq!(stop_answer(&mut by_query).await["accepted"], true);
+    match Plain::try_connect_at(port, "/?token=wrong").await.unwrap_err() {
+        Error::Http(answer) => {
+            assert_eq!(answer.status(), 401);
+            assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_native_client_shows_its_token_late() {
+    let (gateway, token, _scratch) = guarded();
+    let mut native = Native::connect(gateway.first_port()).await;
+    let stop = |id: &str| ClientMessage::EmergencyStop {
+        id: id.to_owned(),
+        engage: true,
+        reason: "test".to_owned(),
+    };
+    native.say(&stop("a")).await;
+    assert!(!accepted(&mut native).await);
+    native.say(&ClientMessage::Auth { token: "guess".to_owned() }).await;
+    assert_eq!(status_code(&mut native).await, "denied");
+    native.say(&ClientMessage::Auth { token }).await;
+    assert_eq!(status_code(&mut native).await, "role");
+    native.say(&stop("b")).await;
+    assert!(accepted(&mut native).await);
+}
+
+async fn accepted(native: &mut Native) -> bool {
+    loop {
+        if let Said::Text(message) = native.next().await
+            && let ServerMessage::Command { accepted, .. } = *message
+        {
+            return accepted;
+        }
+    }
+}
+
+async fn status_code(native: &mut Native) -> String {
+    loop {
+        if let Said::Text(message) = native.next().await
+            && let ServerMessage::Status { code, .. } = *message
+        {
+            return code;
+        }
+    }
+}
+
+#[test]
+fn a_token_file_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    let file = scratch.path().join("tokens");
+    std::fs::write(&file, "operator ada 0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let args = ["serve", "--port", "0", "--source", "sim", "--tokens", file.to_str().unwrap()];
+    let (code, _, why) = gateway::run(&args, Duration::from_secs(10));
+    assert!(code != 0 && why.contains("chmod 600"), "{code}: {why}");
+}
