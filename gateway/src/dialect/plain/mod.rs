@@ -28,27 +28,37 @@ const DECISION: Duration = Duration::from_millis(limits::DIALECT_DECISION_MS);
 /// What a plain client may say.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Request {
+pub enum Request {
     /// The telemetry, now.
     #[serde(rename = "request_telemetry")]
     Telemetry,
     /// Messages of these topics as they come.
     Subscribe {
+        /// Globs.
         topics: Vec<String>,
+        /// At most so many messages per second and topic.
         #[serde(default)]
         max_rate_hz: Option<f64>,
     },
     /// No longer.
-    Unsubscribe { topics: Vec<String> },
+    Unsubscribe {
+        /// As they were subscribed.
+        topics: Vec<String>,
+    },
     /// Stop the rover.
     EmergencyStop {
+        /// The rover does an id once; absent: a new one.
         #[serde(default)]
         id: Option<String>,
+        /// Why, for the log.
         #[serde(default)]
         reason: String,
     },
     /// Who I am.
-    Auth { token: String },
+    Auth {
+        /// As it was handed out.
+        token: String,
+    },
     /// Are you there?
     Ping,
 }
@@ -173,17 +183,24 @@ fn tell_drops(context: &Context) {
     }
 }
 
+impl Request {
+    /// What a client says; an error is a sentence for it. Nesting is bounded by the JSON reader.
+    pub fn decode(text: &str) -> Result<Request, String> {
+        serde_json::from_str(text).map_err(|error| {
+            format!(
+                "not understood: {error}; send {{\"type\":\"request_telemetry\"}}, \
+                 {{\"type\":\"subscribe\",\"topics\":[\"/odom\"]}} or {{\"type\":\"emergency_stop\"}}"
+            )
+        })
+    }
+}
+
 /// An error is a sentence for the client; the session goes on.
 fn handle(context: &Context, message: &Message) -> Result<(), String> {
     let Message::Text(text) = message else {
         return Err("send JSON as a text message".to_owned());
     };
-    let request: Request = serde_json::from_str(text.as_str()).map_err(|error| {
-        format!(
-            "not understood: {error}; send {{\"type\":\"request_telemetry\"}}, \
-             {{\"type\":\"subscribe\",\"topics\":[\"/odom\"]}} or {{\"type\":\"emergency_stop\"}}"
-        )
-    })?;
+    let request = Request::decode(text.as_str())?;
     let (endpoint, id) = (&context.endpoint, context.info.id);
     match request {
         Request::Telemetry => {

@@ -1,0 +1,37 @@
+//! What a native client says, and the binary messages that it reads.
+#![no_main]
+
+mod nearly;
+
+use libfuzzer_sys::fuzz_target;
+use roverline_protocol::native::{Binary, ClientMessage};
+
+const OPS: &[&str] = &[
+    "hello",
+    "auth",
+    "resume",
+    "subscribe",
+    "unsubscribe",
+    "schema",
+    "time",
+    "emergency_stop",
+    "budget",
+    "switched",
+];
+const FIELDS: &[&str] = &[
+    "client", "heartbeat_ms", "token", "cursors", "age_ms", "id", "topics", "max_rate_hz", "scopes",
+    "type_name", "t0_ns", "engage", "reason", "bytes_per_s", "source", "seq", "from", "to", "cause",
+];
+
+fuzz_target!(|input: &[u8]| {
+    if let Some(text) = nearly::nearly(input, "op", OPS, FIELDS)
+        && let Ok(message) = serde_json::from_str::<ClientMessage>(&text)
+    {
+        let again = serde_json::to_string(&message).expect("our own message is not JSON");
+        serde_json::from_str::<ClientMessage>(&again).expect("our own message is refused");
+    }
+    if let Ok(text) = std::str::from_utf8(input) {
+        let _ = serde_json::from_str::<ClientMessage>(text);
+    }
+    let _ = Binary::parse(&input.to_vec().into());
+});
