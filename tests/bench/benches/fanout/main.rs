@@ -6,7 +6,8 @@
 //! clients share one epoll loop in this process. The servers take short turns, so that noise of
 //! the machine meets all of them. A latency runs from the publisher's call to the client's `read`.
 //!
-//! `cargo bench -p roverline-bench --bench fanout [-- native/50]`; `TURNS=9` for a longer look.
+//! `cargo bench -p roverline-bench --bench fanout [-- native/50]`; `TURNS=9` for a longer look;
+//! `-- stall`: one client of each dialect stops reading.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@
 
 mod clients;
 mod servers;
+mod stall;
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -71,6 +73,9 @@ fn main() {
     }
     // As criterion does: without `--bench` (`cargo test --benches`) only show that it works.
     let (options, filters): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a.starts_with('-'));
+    if filters.iter().any(|filter| filter == "stall") {
+        return stall::run();
+    }
     let (turns, messages) = match options.iter().any(|option| option == "--bench") {
         true => (std::env::var("TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(3), 2_000),
         false => (1, 100),
@@ -149,44 +154,12 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
     let (port, channel) = ready.trim().split_once(' ').expect("a port and a channel");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
     let channel = channel.parse().unwrap();
-    let mut clients: Vec<_> = (0..outcome.clients)
+    let clients: Vec<_> = (0..outcome.clients)
         .map(|at| Client::connect(address, outcome.speeches[at % outcome.speeches.len()], channel))
         .collect();
-    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-    for (at, client) in clients.iter().enumerate() {
-        let data = epoll::EventData::new_u64(at as u64);
-        epoll::add(&poll, &client.stream, data, epoll::EventFlags::IN).unwrap();
-    }
-    // Where a subscription is not answered, give it time.
-    std::thread::sleep(Duration::from_millis(200));
-
-    let last = WARM_UP + messages;
+    let mut turn = Turn { messages, clients };
+    let mut latencies = turn.run(&mut server);
     let expected = messages * outcome.clients as u64;
-    let mut latencies = Vec::with_capacity(expected as usize);
-    writeln!(server.input, "{last}").unwrap();
-    let deadline = Instant::now() + PERIOD * last as u32 + Duration::from_secs(1);
-    let mut events = Vec::with_capacity(64);
-    let patience = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    while (latencies.len() as u64) < expected && Instant::now() < deadline {
-        events.clear();
-        epoll::wait(&poll, spare_capacity(&mut events), Some(&patience)).unwrap();
-        for event in &events {
-            let client = &mut clients[event.data.u64() as usize];
-            match client.fill() {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                Err(error) => panic!("{} lost a client: {error}", outcome.server),
-            }
-            let now = clock(ClockId::Monotonic);
-            client.frames(|_, body| {
-                if let Some((seq, sent)) = stamp(body)
-                    && seq >= WARM_UP
-                {
-                    latencies.push(now.saturating_sub(sent));
-                }
-            });
-        }
-    }
     writeln!(server.input).unwrap();
     outcome.cpu_ns += server.line().trim().parse::<u64>().unwrap();
     outcome.rss_mb = outcome.rss_mb.max(server.rss_mb());
@@ -195,6 +168,56 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
     latencies.sort_unstable();
     outcome.best_p99_ns = outcome.best_p99_ns.min(percentile(&latencies, 99));
     outcome.latencies_ns.append(&mut latencies);
+}
+
+/// So many messages to these clients.
+struct Turn {
+    messages: u64,
+    clients: Vec<Client>,
+}
+
+impl Turn {
+    /// Has the server publish, and reads; how long each message took, nanoseconds.
+    fn run(&mut self, server: &mut Server) -> Vec<u64> {
+        let Turn { messages, clients } = self;
+        let messages = *messages;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        for (at, client) in clients.iter().enumerate() {
+            let data = epoll::EventData::new_u64(at as u64);
+            epoll::add(&poll, &client.stream, data, epoll::EventFlags::IN).unwrap();
+        }
+        // Where a subscription is not answered, give it time.
+        std::thread::sleep(Duration::from_millis(200));
+
+        let last = WARM_UP + messages;
+        let expected = messages * clients.len() as u64;
+        let mut latencies = Vec::with_capacity(expected as usize);
+        writeln!(server.input, "{last}").unwrap();
+        let deadline = Instant::now() + PERIOD * last as u32 + Duration::from_secs(1);
+        let mut events = Vec::with_capacity(64);
+        let patience = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        while (latencies.len() as u64) < expected && Instant::now() < deadline {
+            events.clear();
+            epoll::wait(&poll, spare_capacity(&mut events), Some(&patience)).unwrap();
+            for event in &events {
+                let client = &mut clients[event.data.u64() as usize];
+                match client.fill() {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("the server lost a client: {error}"),
+                }
+                let now = clock(ClockId::Monotonic);
+                client.frames(|_, body| {
+                    if let Some((seq, sent)) = stamp(body)
+                        && seq >= WARM_UP
+                    {
+                        latencies.push(now.saturating_sub(sent));
+                    }
+                });
+            }
+        }
+        latencies
+    }
 }
 
 /// The number and the time in a frame that carries one of our messages.
