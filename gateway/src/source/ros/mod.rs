@@ -3,7 +3,7 @@
 //! costs its own call the timeout, and nothing else.
 
 mod action;
-mod parameter;
+pub(crate) mod parameter;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use action::{Goal, GoalEvent, GoalId, GoalStatus};
-pub use parameter::{Parameter, ParameterValue};
+pub use parameter::{Parameter, ParameterDescription, ParameterValue};
 
 use super::{Call, CallError, Graph, Handler, Publication, PublishError, Publisher, Service};
 

@@ -5,44 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+mod value;
+pub(crate) mod wire;
+
+pub use value::{Parameter, ParameterDescription, ParameterValue};
+
 use super::{Ros, RosError};
-
-/// A parameter's value (rcl_interfaces/msg/ParameterValue).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum ParameterValue {
-    /// Not set, or deleted.
-    #[default]
-    NotSet,
-    /// A boolean.
-    Bool(bool),
-    /// An integer.
-    Integer(i64),
-    /// A number.
-    Double(f64),
-    /// A text.
-    String(String),
-    /// Octets.
-    Bytes(Vec<u8>),
-    /// Booleans.
-    Bools(Vec<bool>),
-    /// Integers.
-    Integers(Vec<i64>),
-    /// Numbers.
-    Doubles(Vec<f64>),
-    /// Texts.
-    Strings(Vec<String>),
-}
-
-/// A node's parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// The node, in full: `/ns/name`.
-    pub node: String,
-    /// The parameter's name, in which dots may group: `camera.exposure`.
-    pub name: String,
-    /// Its value.
-    pub value: ParameterValue,
-}
 
 impl Ros {
     /// The parameters of these names of a node; all of them where no name is given.
