@@ -5,15 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use roverline_protocol::{SampleId, limits};
 use roverline_schema::cdr::{Reader, Writer};
 
-use super::clock::Clock;
+use tokio::sync::mpsc;
+
+use super::clock::{Clock, wall_ns};
 use super::inbox::Inbox;
 use super::input::Given;
 use super::mission::MAX_SPEED;
-use crate::source::ros::parameter::wire::{self, WireError};
+use crate::source::ros::parameter::{
+    self,
+    wire::{self, WireError},
+};
 use crate::source::ros::{ParameterDescription, ParameterValue};
-use crate::source::{Call, CallError, MAX_SERVICES, Publication, PublishError, Publisher, Reply, Service};
+use crate::source::{
+    Call, CallError, Listen, MAX_SERVICES, Publication, PublishError, Publisher, RawSample, Reply, Service,
+};
 
 /// The node that has parameters.
 pub(super) const NAVIGATION: &str = "/navigation";
@@ -34,6 +42,8 @@ pub(super) struct Services {
     seed: u64,
     max_speed: Mutex<f64>,
     offered: Mutex<Vec<Service>>,
+    /// Who listens to what becomes of the parameters.
+    listeners: Mutex<Vec<mpsc::Sender<RawSample>>>,
     changes: AtomicU64,
 }
 
@@ -54,7 +64,31 @@ impl Services {
     }
 
     pub(super) fn set_max_speed(&self, speed: f64) {
-        *self.max_speed.lock().unwrap_or_else(PoisonError::into_inner) = speed;
+        let before =
+            std::mem::replace(&mut *self.max_speed.lock().unwrap_or_else(PoisonError::into_inner), speed);
+        if before != speed {
+            self.tell("max_speed", &ParameterValue::Double(speed));
+        }
+    }
+
+    /// One rcl_interfaces/msg/ParameterEvent to whoever listens.
+    fn tell(&self, name: &str, value: &ParameterValue) {
+        let now = wall_ns();
+        let mut event = Writer::new();
+        event.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32).string(NAVIGATION);
+        event.len(0).len(1).string(name);
+        wire::write_value(&mut event, value);
+        event.len(0);
+        let payload = Bytes::from(event.finish());
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| !listener.is_closed());
+        for listener in listeners.iter() {
+            let id = SampleId::default();
+            // One that is full misses it.
+            let payload = payload.clone();
+            let sample = RawSample { id, source_time_ns: now, receive_time_ns: now, payload };
+            drop(listener.try_send(sample));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Service>> {
@@ -116,6 +150,20 @@ impl Publisher for SimPublisher {
     fn withdraw(&self, name: &str) {
         self.services.lock().retain(|known| known.name != name);
         self.services.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+        if listen.topic != parameter::EVENTS {
+            let why = format!("{}: the built-in rover's topics are heard through the gateway", listen.topic);
+            return Err(PublishError::Failed(why));
+        }
+        let mut listeners = self.services.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| !listener.is_closed());
+        if listeners.len() >= limits::LISTENS {
+            return Err(PublishError::Busy(limits::LISTENS));
+        }
+        listeners.push(listen.samples);
+        Ok(())
     }
 
     fn call(&self, call: Call) -> Result<(), PublishError> {
