@@ -60,6 +60,26 @@ pub const SERVICE_TIMEOUT_MAX_MS: u64 = 60_000;
 pub const CALLS_PER_SESSION: usize = 64;
 /// Service calls of one endpoint that wait for their answers.
 pub const CALLS: usize = 512;
+/// A client of a ROS service that nobody called for this long is closed.
+pub const SERVICE_CLIENT_IDLE_MS: u64 = 60_000;
+/// How long a service that nobody is known to serve is waited for.
+pub const SERVICE_GRACE_MS: u64 = 1_000;
+/// Requests to the services of clients that wait for their answers, per endpoint.
+pub const REQUESTS_WAITING: usize = 256;
+/// How long such a request may wait.
+pub const REQUEST_WAIT_MS: u64 = SERVICE_TIMEOUT_MAX_MS;
+/// Subscriptions of one endpoint apart from its hub: of goals and of parameters.
+pub const LISTENS: usize = 128;
+/// A writer of a client's topic that nobody used for this long is closed.
+pub const WRITER_IDLE_MS: u64 = 600_000;
+/// Nodes that are asked for their parameters at a time.
+pub const PARAMETER_NODES_AT_ONCE: usize = 8;
+/// How long a node may take to say something of its parameters.
+pub const PARAMETER_TIMEOUT_MS: u64 = 2_000;
+/// Parameters of one node that are read.
+pub const PARAMETERS_PER_NODE: usize = 4_096;
+/// Parameter events that wait for a client; what is older is lost.
+pub const PARAMETER_EVENTS: usize = 256;
 /// Services that one session may offer.
 pub const SERVICES_PER_SESSION: usize = 16;
 /// Topics that one session may publish.

@@ -3,7 +3,7 @@
 //! costs its own call the timeout, and nothing else.
 
 mod action;
-mod parameter;
+pub(crate) mod parameter;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use action::{Goal, GoalEvent, GoalId, GoalStatus};
-pub use parameter::{Parameter, ParameterValue};
+pub use parameter::{Parameter, ParameterDescription, ParameterValue};
 
 use super::{Call, CallError, Graph, Handler, Publication, PublishError, Publisher, Service};
 
@@ -43,12 +43,13 @@ pub struct Ros {
     publisher: Arc<dyn Publisher>,
     registry: Registry,
     graph: watch::Receiver<Arc<Graph>>,
+    events: Arc<parameter::ParameterEvents>,
 }
 
 impl Ros {
     /// The graph that `publisher` leads to and `graph` shows.
     pub fn new(publisher: Arc<dyn Publisher>, registry: Registry, graph: watch::Receiver<Arc<Graph>>) -> Ros {
-        Ros { publisher, registry, graph }
+        Ros { publisher, registry, graph, events: Arc::default() }
     }
 
     /// The graph as it is now.
@@ -92,7 +93,7 @@ impl Ros {
         // The source keeps to the timeout as well; a little later, so that its own words come first.
         match tokio::time::timeout(timeout + Duration::from_millis(200), answered).await {
             Ok(Ok(answer)) => Ok(answer?),
-            Ok(Err(_)) => Err(CallError::Failed(format!("{service}: the source stopped")).into()),
+            Ok(Err(_)) => Err(CallError::Failed(format!("{service} gave no answer")).into()),
             Err(_) => Err(late().into()),
         }
     }

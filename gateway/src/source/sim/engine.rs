@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::inbox::InboxReader;
-use super::input::Input;
+use super::input::{Given, Input};
+use super::relations;
 use super::rover::{Rover, SimMessage};
+use super::services::Services;
 use super::ticks::{TICK_NS, TICKS_PER_S};
-use super::topics::{nodes_alive, topics};
-use crate::source::{Graph, RawSample, Sink, TopicDecl, TopicKey};
+use super::topics::topics;
+use crate::source::{RawSample, Sink, TopicDecl, TopicKey};
 
 /// A longer backlog, as after a freeze, is skipped: it would be too old to be sent. A shorter one is
 /// made up for, as a computer that stalls is no rover that stops.
@@ -26,7 +28,9 @@ pub(super) struct Engine {
     keys: Vec<Option<TopicKey>>,
     /// The identity of what was last delivered of each latched topic.
     told: Vec<Option<roverline_protocol::SampleId>>,
-    nodes_complete: Option<bool>,
+    services: Arc<Services>,
+    /// What the graph told last depends on: all nodes live, and how often other services changed.
+    graph_told: Option<(bool, u64)>,
 }
 
 impl Engine {
@@ -35,7 +39,7 @@ impl Engine {
         mut rover: Rover,
         inbox: InboxReader,
         epoch_unix_ns: i64,
-        sink: Arc<dyn Sink>,
+        (sink, services): (Arc<dyn Sink>, Arc<Services>),
         now_ns: i64,
     ) -> Self {
         let topics = topics();
@@ -53,7 +57,8 @@ impl Engine {
             generation,
             keys: vec![None; count],
             told: vec![None; count],
-            nodes_complete: None,
+            services,
+            graph_told: None,
         };
         engine.declare();
         engine.take_inputs();
@@ -83,8 +88,8 @@ impl Engine {
             for message in rover.step() {
                 deliver(sink.as_ref(), keys, told, message, now_ns);
             }
-            self.tell_nodes();
         }
+        self.tell_graph();
     }
 
     /// When the next tick is due, nanoseconds since the Unix epoch.
@@ -101,6 +106,9 @@ impl Engine {
     fn take_inputs(&mut self) {
         let given = self.inbox.read();
         if !given.is_empty() {
+            if let Some(speed) = given.iter().rev().find_map(Given::as_max_speed) {
+                self.services.set_max_speed(speed);
+            }
             let inputs: Vec<Input> = given.iter().filter_map(|g| g.at_epoch(self.epoch_unix_ns)).collect();
             self.rover.add_inputs(&inputs);
         }
@@ -139,14 +147,14 @@ impl Engine {
                 deliver(sink.as_ref(), keys, told, message, now_ns);
             }
         }
-        self.tell_nodes();
+        self.tell_graph();
     }
 
-    fn tell_nodes(&mut self) {
-        let complete = self.rover.nodes_complete();
-        if self.nodes_complete != Some(complete) {
-            self.nodes_complete = Some(complete);
-            self.sink.graph(Graph::of_nodes(nodes_alive(complete)));
+    fn tell_graph(&mut self) {
+        let now = (self.rover.nodes_complete(), self.services.changes());
+        if self.graph_told != Some(now) {
+            self.graph_told = Some(now);
+            self.sink.graph(relations::graph(now.0, &self.services.offered()));
         }
     }
 }

@@ -7,9 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::clock::Clock;
 use super::input::Given;
-use crate::source::{Publication, PublishError, Publisher};
+use crate::source::PublishError;
 
 /// A longer line is not one of ours.
 const MAX_LINE_BYTES: usize = 512;
@@ -35,7 +34,7 @@ impl Inbox {
         Self { path, waiting: Mutex::default() }
     }
 
-    fn put(&self, given: Given) -> Result<(), PublishError> {
+    pub(super) fn put(&self, given: Given) -> Result<(), PublishError> {
         let Some(path) = &self.path else {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             if waiting.len() >= MAX_WAITING {
@@ -156,17 +155,4 @@ fn read_chunk(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
     let mut chunk = Vec::new();
     file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
     Ok(chunk)
-}
-
-/// Publishing to the rover.
-pub(super) struct SimPublisher {
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
-impl Publisher for SimPublisher {
-    fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let given = Given::from_publication(&publication, self.clock.now_unix_ns())?;
-        self.inbox.put(given)
-    }
 }

@@ -15,6 +15,12 @@ const DELAY_NS: i64 = 200_000_000;
 pub(super) enum InputKind {
     EmergencyStop(bool),
     Command(Twist),
+    /// Lets the rover drive by itself, or not.
+    Autonomy(bool),
+    /// The mission begins anew.
+    Restart,
+    /// The most it drives by itself, m/s.
+    MaxSpeed(f64),
 }
 
 /// Something done to the rover at a tick.
@@ -55,9 +61,38 @@ enum What {
     EmergencyStop(bool),
     #[serde(rename = "/cmd_vel")]
     Command { linear: f64, angular: f64 },
+    #[serde(rename = "/autonomy/enable")]
+    Autonomy(bool),
+    #[serde(rename = "/mission/restart")]
+    Restart,
+    #[serde(rename = "/navigation max_speed")]
+    MaxSpeed(f64),
 }
 
 impl Given {
+    /// Lets the rover drive by itself, or not.
+    pub(super) fn autonomy(now_ns: i64, enabled: bool) -> Self {
+        Self { at_unix_ns: now_ns, what: What::Autonomy(enabled) }
+    }
+
+    /// Begins the mission anew.
+    pub(super) fn restart(now_ns: i64) -> Self {
+        Self { at_unix_ns: now_ns, what: What::Restart }
+    }
+
+    /// Sets the most it drives by itself; a finite number.
+    pub(super) fn max_speed(now_ns: i64, speed: f64) -> Self {
+        Self { at_unix_ns: now_ns, what: What::MaxSpeed(speed) }
+    }
+
+    /// The speed, where this sets it.
+    pub(super) fn as_max_speed(&self) -> Option<f64> {
+        match self.what {
+            What::MaxSpeed(speed) => Some(speed),
+            _ => None,
+        }
+    }
+
     /// Reads a publication; an error says what the rover takes.
     pub(super) fn from_publication(publication: &Publication, now_ns: i64) -> Result<Self, PublishError> {
         let refuse = |why: String| Err(PublishError::Failed(why));
@@ -105,10 +140,14 @@ impl Given {
     pub(super) fn at_epoch(&self, epoch_unix_ns: i64) -> Option<Input> {
         let since = self.at_unix_ns.checked_sub(epoch_unix_ns).filter(|ns| *ns >= 0)?;
         let tick = (since.checked_add(DELAY_NS + TICK_NS - 1)? / TICK_NS) as u64;
-        Some(match self.what {
-            What::EmergencyStop(engaged) => Input::emergency_stop(tick, engaged),
-            What::Command { linear, angular } => Input::command(tick, linear, angular),
-        })
+        let kind = match self.what {
+            What::EmergencyStop(engaged) => InputKind::EmergencyStop(engaged),
+            What::Command { linear, angular } => InputKind::Command(Twist { linear, angular }),
+            What::Autonomy(enabled) => InputKind::Autonomy(enabled),
+            What::Restart => InputKind::Restart,
+            What::MaxSpeed(speed) => InputKind::MaxSpeed(speed),
+        };
+        Some(Input { tick, kind })
     }
 }
 
@@ -155,6 +194,10 @@ mod tests {
         // 200 ms later, rounded up to the next tick.
         assert_eq!(given.at_epoch(1_000_000_000), Some(Input::emergency_stop(21, true)));
         assert_eq!(given.at_epoch(1_000_000_002), None);
+        for given in [Given::autonomy(5, false), Given::restart(6), Given::max_speed(7, 0.3)] {
+            let line = given.to_line().unwrap();
+            assert_eq!(Given::from_line(line.as_bytes()), Some(given), "{line}");
+        }
     }
 
     #[test]

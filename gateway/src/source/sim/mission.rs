@@ -5,7 +5,8 @@ use super::drive::{Drive, Twist};
 use super::ticks::CONTROL_S;
 use super::world::{BOUNDARY_M, wrap};
 
-const NOMINAL_SPEED: f64 = 0.8;
+/// The most it drives by itself unless told otherwise, m/s.
+pub(super) const MAX_SPEED: f64 = 0.8;
 const TELEOP_SPEED: f64 = 0.6;
 const RUNAWAY_SPEED: f64 = 1.4;
 /// A way-point counts as reached from here, metres.
@@ -32,6 +33,10 @@ pub(super) struct Circumstances {
     pub(super) runaway: bool,
     /// What an operator commands, when one does.
     pub(super) operator: Option<Twist>,
+    /// It does not drive by itself.
+    pub(super) manual: bool,
+    /// The most it drives by itself, m/s.
+    pub(super) max_speed: f64,
 }
 
 /// The mission's state.
@@ -94,12 +99,12 @@ impl Mission {
         } else if now.runaway {
             runaway(drive)
         } else {
-            self.proceed(course, drive, now.operator)
+            self.proceed(course, drive, now)
         }
         .limited();
     }
 
-    fn proceed(&mut self, course: &Course, drive: &Drive, operator: Option<Twist>) -> Twist {
+    fn proceed(&mut self, course: &Course, drive: &Drive, now: Circumstances) -> Twist {
         let leg = *course.leg(self.leg);
         if let Phase::There(left_s) = self.phase {
             self.stay(left_s, leg.action);
@@ -120,14 +125,16 @@ impl Mission {
             }
             return Twist::default();
         }
-        match (leg.mode, operator) {
+        let mode = if now.manual { Mode::Teleop } else { leg.mode };
+        match (mode, now.operator) {
             (Mode::Teleop, Some(twist)) => twist,
-            (Mode::Teleop, None) => steer(drive, leg.x, leg.y, TELEOP_SPEED),
+            (Mode::Teleop, None) if now.manual => Twist::default(),
+            (Mode::Teleop, None) => steer(drive, leg.x, leg.y, TELEOP_SPEED.min(now.max_speed)),
             (Mode::Autonomous, _) => {
                 // Braking distance decides how fast it may still be when it stops at the end.
                 let stopping = (0.8 * distance).sqrt() + 0.05;
                 let speed =
-                    if leg.action == Action::Pass { NOMINAL_SPEED } else { NOMINAL_SPEED.min(stopping) };
+                    if leg.action == Action::Pass { now.max_speed } else { now.max_speed.min(stopping) };
                 steer(drive, leg.x, leg.y, speed)
             }
         }

@@ -20,7 +20,9 @@ mod mission;
 mod noise;
 mod png;
 mod power;
+mod relations;
 mod rover;
+mod services;
 mod state;
 mod ticks;
 mod topics;
@@ -36,9 +38,10 @@ use std::time::Duration;
 use self::clock::{Anchored, Clock, monotonic_ns, wall_ns};
 use self::engine::Engine;
 pub use self::fault::{Fault, FaultError, FaultKind};
-use self::inbox::{Inbox, InboxReader, SimPublisher};
+use self::inbox::{Inbox, InboxReader};
 pub use self::input::Input;
 pub use self::rover::{Rover, SimMessage};
+use self::services::{Services, SimPublisher};
 pub use self::topics::{nodes, topics};
 use super::{Publisher, Sink, Source, SourceError, SourceState, Stop};
 
@@ -75,6 +78,7 @@ pub struct SimSource {
     options: SimOptions,
     inbox: Arc<Inbox>,
     clock: Arc<dyn Clock>,
+    services: Arc<Services>,
 }
 
 impl SimSource {
@@ -90,14 +94,15 @@ impl SimSource {
 
     fn with_clock(options: SimOptions, clock: Arc<dyn Clock>) -> Self {
         let inbox = Arc::new(Inbox::new(options.inputs_file.clone()));
-        Self { options, inbox, clock }
+        let services = Arc::new(Services::new(options.seed));
+        Self { options, inbox, clock, services }
     }
 
     fn engine(&self, sink: Arc<dyn Sink>) -> Engine {
         let SimOptions { seed, epoch_unix_ns, ref faults, .. } = self.options;
         let rover = Rover::new(seed, epoch_unix_ns, faults, &[]);
         let inbox = InboxReader::new(Arc::clone(&self.inbox));
-        Engine::start(rover, inbox, epoch_unix_ns, sink, self.clock.now_unix_ns())
+        Engine::start(rover, inbox, epoch_unix_ns, (sink, self.services.clone()), self.clock.now_unix_ns())
     }
 }
 
@@ -107,7 +112,8 @@ impl Source for SimSource {
     }
 
     fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(SimPublisher { inbox: Arc::clone(&self.inbox), clock: Arc::clone(&self.clock) })
+        let (inbox, clock) = (self.inbox.clone(), self.clock.clone());
+        Arc::new(SimPublisher { inbox, clock, services: self.services.clone() })
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {

@@ -184,6 +184,9 @@ impl Rover {
             match input.kind {
                 InputKind::EmergencyStop(engaged) => self.state.set_emergency(engaged),
                 InputKind::Command(twist) => self.state.set_operator(twist.limited(), input.tick),
+                InputKind::Autonomy(enabled) => self.state.set_autonomy(enabled),
+                InputKind::Restart => self.state.restart_mission(),
+                InputKind::MaxSpeed(speed) => self.state.set_max_speed(speed),
             }
             self.applied += 1;
         }

@@ -3,7 +3,7 @@
 use super::course::{Course, Mode};
 use super::drive::{Drive, Twist};
 use super::fault::{Fault, FaultKind, FaultScript};
-use super::mission::{Circumstances, Mission, Status};
+use super::mission::{Circumstances, MAX_SPEED, Mission, Status};
 use super::noise::Noise;
 use super::power::{Power, PowerFaults};
 use super::ticks::{CONTROL_TICKS, SORTIE_TICKS, TICK_NS, TICKS_PER_S};
@@ -30,6 +30,9 @@ pub(super) struct State {
     pub(super) emergency: bool,
     /// The last command of an operator and the tick of its arrival.
     operator: Option<(Twist, u64)>,
+    /// Nobody lets it drive by itself.
+    manual: bool,
+    max_speed: f64,
 }
 
 /// What is published as soon as it changes.
@@ -61,6 +64,8 @@ impl State {
             mission: Mission::new(),
             emergency: false,
             operator: None,
+            manual: false,
+            max_speed: MAX_SPEED,
         }
     }
 
@@ -80,10 +85,26 @@ impl State {
         self.operator = Some((command, tick));
     }
 
+    /// Lets it drive by itself, or not.
+    pub(super) fn set_autonomy(&mut self, enabled: bool) {
+        self.manual = !enabled;
+    }
+
+    /// Begins the mission anew, from where the rover is.
+    pub(super) fn restart_mission(&mut self) {
+        self.mission = Mission::new();
+    }
+
+    pub(super) fn set_max_speed(&mut self, speed: f64) {
+        self.max_speed = speed.clamp(0.0, MAX_SPEED);
+    }
+
     /// Forgets all that was ever put in, for a start at an earlier tick.
     pub(super) fn rewind(&mut self) {
         self.emergency = false;
         self.operator = None;
+        self.manual = false;
+        self.max_speed = MAX_SPEED;
         self.faults.rewind();
     }
 
@@ -104,6 +125,8 @@ impl State {
             halted: self.emergency || self.power.is_empty(),
             runaway: self.faults.is_active(FaultKind::Boundary),
             operator: self.operator.filter(fresh).map(|(twist, _)| twist),
+            manual: self.manual,
+            max_speed: self.max_speed,
         };
         self.mission.step(&self.course, &self.drive, now);
         let faults = PowerFaults {
@@ -148,18 +171,22 @@ impl State {
         let flash = |colour| if (self.tick / 50).is_multiple_of(2) { colour } else { [0.0; 3] };
         if self.emergency {
             flash(RED)
-        } else if self.mission.has_arrived(&self.course) {
+        } else if !self.manual && self.mission.has_arrived(&self.course) {
             flash(GREEN)
         } else {
-            match self.mission.mode(&self.course) {
+            match self.mode() {
                 Mode::Autonomous => RED,
                 Mode::Teleop => BLUE,
             }
         }
     }
 
+    fn mode(&self) -> Mode {
+        if self.manual { Mode::Teleop } else { self.mission.mode(&self.course) }
+    }
+
     pub(super) fn headlines(&self) -> Headlines {
-        let mode = self.mission.mode(&self.course);
+        let mode = self.mode();
         Headlines {
             mission: self.mission.name(&self.course),
             status: self.status(),

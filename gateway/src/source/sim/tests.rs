@@ -2,6 +2,7 @@
 
 mod core;
 mod faults;
+mod services;
 mod sharing;
 mod source;
 

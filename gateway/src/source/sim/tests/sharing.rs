@@ -7,15 +7,15 @@ use super::*;
 use crate::source::sim::engine::Engine;
 
 /// A process: its clock, its sink, its engine.
-struct Process {
+pub(super) struct Process {
     clock: Arc<Hand>,
-    sink: Arc<Recorder>,
-    source: SimSource,
+    pub(super) sink: Arc<Recorder>,
+    pub(super) source: SimSource,
     engine: Engine,
 }
 
 impl Process {
-    fn start(at_s: f64, inputs_file: Option<PathBuf>, only: &[&'static str]) -> Self {
+    pub(super) fn start(at_s: f64, inputs_file: Option<PathBuf>, only: &[&'static str]) -> Self {
         let clock = Hand::at(at_s);
         let options = SimOptions { seed: 6, epoch_unix_ns: EPOCH_NS, inputs_file, ..SimOptions::default() };
         let source = SimSource::with_clock(options, clock.clone());
@@ -24,13 +24,13 @@ impl Process {
         Self { clock, sink, source, engine }
     }
 
-    fn poll(&mut self, at_s: f64) {
+    pub(super) fn poll(&mut self, at_s: f64) {
         self.clock.set(at_s);
         self.engine.poll(self.clock.now_unix_ns());
     }
 }
 
-fn file(name: &str) -> PathBuf {
+pub(super) fn file(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("roverline-sim-{}-{name}.jsonl", std::process::id()));
     let _ = fs::remove_file(&path);
     path
