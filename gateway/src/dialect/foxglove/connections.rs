@@ -199,7 +199,7 @@ mod tests {
 
     /// What a client does with an update.
     fn apply(known: &mut Picture, update: Update) {
-        let mut put = |names: &mut Names, name: String, who: Vec<String>| match who.is_empty() {
+        let put = |names: &mut Names, name: String, who: Vec<String>| match who.is_empty() {
             true => drop(names.remove(&name)),
             false => drop(names.insert(name, who)),
         };
