@@ -7,11 +7,12 @@
 //   foxglove_client.mjs URL call SERVICE ENCODING JSON
 //   foxglove_client.mjs URL asset URI…
 //   foxglove_client.mjs URL graph                   the connection graph, and all parameters
-import { FoxgloveClient } from "@foxglove/ws-protocol";
+import protocol from "@foxglove/ws-protocol";
 import { parse } from "@foxglove/rosmsg";
 import { MessageReader, MessageWriter } from "@foxglove/rosmsg2-serialization";
 import WebSocket from "ws";
 
+const { FoxgloveClient } = protocol;
 const [url, deed, ...args] = process.argv.slice(2);
 const PATIENCE_MS = 40_000;
 const DEFINITIONS = {

@@ -1,9 +1,10 @@
 // Prints where the rover is, once: node foxglove_odometry.mjs ws://127.0.0.1:8080
-import { FoxgloveClient } from "@foxglove/ws-protocol";
+import protocol from "@foxglove/ws-protocol";
 import { parse } from "@foxglove/rosmsg";
 import { MessageReader } from "@foxglove/rosmsg2-serialization";
 import WebSocket from "ws";
 
+const { FoxgloveClient } = protocol;
 const socket = new WebSocket(process.argv[2], [FoxgloveClient.SUPPORTED_SUBPROTOCOL]);
 const client = new FoxgloveClient({ ws: socket });
 const readers = new Map();
