@@ -224,6 +224,22 @@ pub const RELAY_STORED_SAMPLES: usize = 1_024;
 /// How long they wait.
 pub const RELAY_STORED_MS: u64 = 1_000;
 
+/// Largest file, service response or list of parameters that a foxglove client gets: it goes out in
+/// one message, which nothing urgent can overtake, and must fit into the outbox.
+pub const FOXGLOVE_ANSWER_BYTES: usize = 3 << 20;
+/// What may wait for a foxglove client before it is told of more topics or given a large answer.
+pub const FOXGLOVE_WAITING_BYTES: usize = 256 << 10;
+/// Topics and services are told to a foxglove client in messages of about this size.
+pub const FOXGLOVE_BATCH_BYTES: usize = 256 << 10;
+/// Characters of a status message for a foxglove client.
+pub const FOXGLOVE_STATUS_CHARS: usize = 500;
+/// Status messages for one foxglove client; more are counted.
+pub const FOXGLOVE_STATUS_PER_S: usize = 20;
+/// Parameters that a foxglove client may name in one request, or follow.
+pub const FOXGLOVE_PARAMETERS_PER_REQUEST: usize = 1_024;
+/// Longest URI of a file that a foxglove client asks for.
+pub const FOXGLOVE_URI_BYTES: usize = 1_024;
+
 /// Plain telemetry rate.
 pub const PLAIN_RATE_HZ: u32 = 5;
 

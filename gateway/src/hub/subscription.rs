@@ -34,6 +34,7 @@ struct Pattern {
     glob: GlobMatcher,
     interval: Option<Duration>,
     scopes: Option<ScopeSet>,
+    type_name: Option<String>,
     form: Option<Form>,
     queue_length: Option<u32>,
 }
@@ -47,7 +48,9 @@ struct Terms {
 
 impl Pattern {
     fn matches(&self, info: &TopicInfo) -> bool {
-        self.scopes.is_none_or(|scopes| scopes.intersects(info.scopes)) && self.glob.is_match(&info.name)
+        self.scopes.is_none_or(|scopes| scopes.intersects(info.scopes))
+            && self.type_name.as_ref().is_none_or(|type_name| *type_name == info.type_name)
+            && self.glob.is_match(&info.name)
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Wish {
     pub max_rate_hz: Option<f64>,
     /// Only topics that are about one of these.
     pub scopes: Option<ScopeSet>,
+    /// Only topics of this type: a client that was told of a type need not understand another.
+    pub type_name: Option<String>,
     /// In another form than the session's own.
     pub form: Option<Form>,
     /// At most so many messages of a topic may wait; with one, a newer takes the place of an older.
@@ -276,6 +281,7 @@ fn compile(text: &str, interval: Option<Duration>, wish: &Wish) -> Result<Patter
         glob: topic_glob(text).map_err(refuse)?,
         interval,
         scopes: wish.scopes,
+        type_name: wish.type_name.clone(),
         form: wish.form,
         queue_length: wish.queue_length,
     })

@@ -211,6 +211,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes of control messages that wait.
+    pub fn control_bytes(&self) -> usize {
+        self.lock().control_bytes()
+    }
+
     /// Counters.
     pub fn stats(&self) -> OutboxStats {
         let queue = self.lock();

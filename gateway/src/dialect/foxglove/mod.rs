@@ -1,8 +1,29 @@
 //! The Foxglove WebSocket protocol, version 1: <https://github.com/foxglove/ws-protocol>.
 
-use bytes::Bytes;
+mod answer;
+mod assets;
+mod channels;
+mod connections;
+mod errands;
+mod notices;
+mod parameters;
+mod publications;
+mod services;
+mod session;
+mod value;
+pub mod wire;
 
-use super::frame;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::backoff::Jitter;
+use roverline_protocol::limits;
+use roverline_protocol::native::CLOSE_DRAIN;
+
+use self::session::Session;
+use super::{RESTARTS, frame};
+use crate::clock::{monotonic, unix_ns};
 use crate::session::{Context, Ending, Inbound};
 use crate::source::RawSample;
 
@@ -13,9 +34,42 @@ pub const SUBPROTOCOLS: [&str; 2] = ["foxglove.sdk.v1", "foxglove.websocket.v1"]
 const MESSAGE_DATA: u8 = 1;
 
 /// Serves a foxglove session until it ends.
-pub async fn serve(context: &Context, inbound: Inbound) -> Ending {
-    let _ = (context, inbound);
-    Ending::new(1011, "not built yet")
+pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
+    let endpoint = &context.endpoint;
+    // Before anything is told: what changes meanwhile is told twice, never missed.
+    let (mut topics, mut graph) = (endpoint.hub.topic_changes(), endpoint.hub.graph());
+    let mut session = Session::greet(context);
+    let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut jitter = Jitter::new(unix_ns().unsigned_abs() ^ context.info.id);
+    let mut leave = std::pin::pin!(endpoint.time_to_leave(jitter.unit()));
+    let mut stop = endpoint.stopping();
+    let mut bad = 0u32;
+    loop {
+        tokio::select! {
+            message = inbound.next() => match message {
+                Err(ending) => return ending,
+                Ok(message) => {
+                    if let Err(why) = session.handle(&message) {
+                        bad += 1;
+                        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+                        session.complain(why);
+                        if bad > limits::BAD_MESSAGES_PER_SESSION {
+                            return Ending::new(1008, "too many bad messages");
+                        }
+                    }
+                }
+            },
+            _ = beat.tick() => if let Err(ending) = session.tick(monotonic()) {
+                return ending;
+            },
+            Ok(()) = topics.changed() => session.topics_changed(),
+            Ok(()) = graph.changed() => session.graph_changed(),
+            () = session.tell_parameter() => {}
+            () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
+            _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
+        }
+    }
 }
 
 /// A sample for the client's subscription of this number.

@@ -78,6 +78,11 @@ fn expires(level: usize) -> bool {
 }
 
 impl Queue {
+    /// Bytes of control messages that wait.
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control_bytes
+    }
+
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.control_bytes + self.every_bytes + self.latest_bytes

@@ -1,0 +1,184 @@
+//! The topics as a client knows them, and which of them it subscribes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use roverline_protocol::limits;
+
+use super::answer::{Answer, Channel, Level};
+use super::errands::has_room;
+use super::notices::Notices;
+use super::wire::Subscription;
+use crate::hub::{Form, Hub, SubscriberId, Wish};
+use crate::session::Outbox;
+
+/// What one client was told of the topics, and what it asked for.
+pub(super) struct Channels {
+    hub: Arc<Hub>,
+    id: SubscriberId,
+    outbox: Arc<Outbox>,
+    told: HashMap<u32, Told>,
+    /// From the client's number to ours.
+    subscriptions: HashMap<u32, u32>,
+    /// Subscriptions whose channel is gone: that the client ends them as well is no mistake.
+    ended: HashSet<u32>,
+    /// Types that it was told are not known.
+    unknown: HashSet<String>,
+    greeted: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    topic: String,
+    type_name: String,
+    /// Whether its definition is known.
+    known: bool,
+}
+
+/// The pattern that matches this topic alone.
+fn pattern(topic: &str) -> String {
+    globset::escape(topic)
+}
+
+impl Channels {
+    pub(super) fn new(hub: Arc<Hub>, id: SubscriberId, outbox: Arc<Outbox>) -> Channels {
+        let (told, subscriptions) = (HashMap::new(), HashMap::new());
+        let (ended, unknown) = (HashSet::new(), HashSet::new());
+        Channels { hub, id, outbox, told, subscriptions, ended, unknown, greeted: false }
+    }
+
+    /// Tells what came and what went. False when the client has to take some of it first: ask again.
+    pub(super) fn sync(&mut self, notices: &mut Notices) -> bool {
+        let told = |topic: &crate::hub::Topic| Told {
+            topic: topic.info.name.clone(),
+            type_name: topic.info.type_name.clone(),
+            known: topic.plan.is_some(),
+        };
+        let mut now: HashMap<u32, Told> =
+            self.hub.with_topics(|topics| topics.map(|topic| (topic.info.id, told(topic))).collect());
+        // Another type, or a definition at last: that is another channel.
+        let mut gone: Vec<u32> =
+            self.told.iter().filter(|(id, told)| now.get(id) != Some(*told)).map(|(id, _)| *id).collect();
+        gone.sort_unstable();
+        self.unadvertise(&gone);
+        now.retain(|id, _| !self.told.contains_key(id));
+        let mut new: Vec<(u32, Told)> = now.into_iter().collect();
+        new.sort_by(|(_, a), (_, b)| a.topic.cmp(&b.topic));
+        self.advertise(new, notices)
+    }
+
+    fn unadvertise(&mut self, gone: &[u32]) {
+        if gone.is_empty() {
+            return;
+        }
+        for id in gone {
+            self.told.remove(id);
+        }
+        let told = &self.told;
+        let ended: Vec<u32> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, id)| !told.contains_key(id))
+            .map(|(ours, _)| *ours)
+            .collect();
+        if self.ended.len() + ended.len() > limits::PATTERNS_PER_SESSION {
+            self.ended.clear();
+        }
+        for subscription in ended {
+            self.subscriptions.remove(&subscription);
+            self.ended.insert(subscription);
+        }
+        self.outbox.control(Answer::Unadvertise { channel_ids: gone }.frame());
+    }
+
+    fn advertise(&mut self, new: Vec<(u32, Told)>, notices: &mut Notices) -> bool {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (id, told) in new {
+            if bytes > limits::FOXGLOVE_BATCH_BYTES {
+                self.tell(&std::mem::take(&mut batch));
+                bytes = 0;
+            }
+            if batch.is_empty() && !has_room(&self.outbox) {
+                return false;
+            }
+            let channel = self.channel(id, &told, notices);
+            bytes += channel.schema.len() + channel.topic.len() + channel.schema_name.len() + 128;
+            batch.push(channel);
+            self.told.insert(id, told);
+        }
+        // At least one is expected, even if there is no topic.
+        if !batch.is_empty() || !self.greeted {
+            self.tell(&batch);
+        }
+        true
+    }
+
+    fn tell(&mut self, channels: &[Channel]) {
+        self.greeted = true;
+        self.outbox.control(Answer::Advertise { channels }.frame());
+    }
+
+    fn channel(&mut self, id: u32, told: &Told, notices: &mut Notices) -> Channel {
+        let Told { topic, type_name, known } = told;
+        let schema = known.then(|| self.hub.registry().text(type_name).ok()).flatten();
+        if schema.is_none() && self.unknown.len() < limits::TOPICS && self.unknown.insert(type_name.clone()) {
+            let what =
+                format!("{topic}: the definition of {type_name} is not known; its messages come as they are");
+            notices.tell(Level::Warning, what);
+        }
+        Channel {
+            id,
+            topic: topic.clone(),
+            encoding: "cdr",
+            schema_name: type_name.clone(),
+            schema_encoding: "ros2msg",
+            schema: schema.unwrap_or_else(|| Arc::from("")),
+        }
+    }
+
+    /// Subscribes channels; what is wrong with one of them costs the others nothing.
+    pub(super) fn subscribe(&mut self, subscriptions: &[Subscription], notices: &mut Notices) {
+        for subscription in subscriptions {
+            if let Err(why) = self.subscribe_one(*subscription) {
+                notices.tell(Level::Warning, why);
+            }
+        }
+    }
+
+    fn subscribe_one(&mut self, Subscription { id, channel_id }: Subscription) -> Result<(), String> {
+        if self.subscriptions.contains_key(&id) {
+            return Err(format!("subscription {id} exists; ignored"));
+        }
+        if self.subscriptions.values().any(|subscribed| *subscribed == channel_id) {
+            return Err(format!("channel {channel_id} is subscribed; ignored"));
+        }
+        let told = self.told.get(&channel_id).ok_or_else(|| format!("there is no channel {channel_id}"))?;
+        let wish = Wish {
+            patterns: vec![pattern(&told.topic)],
+            type_name: Some(told.type_name.clone()),
+            form: Some(Form::Foxglove { subscription: id }),
+            ..Wish::default()
+        };
+        self.hub.subscribe(self.id, &wish).map_err(|error| error.to_string())?;
+        self.ended.remove(&id);
+        self.subscriptions.insert(id, channel_id);
+        Ok(())
+    }
+
+    /// Ends subscriptions.
+    pub(super) fn unsubscribe(&mut self, ids: &[u32], notices: &mut Notices) {
+        for id in ids {
+            let channel = self.subscriptions.remove(id);
+            if let Some(told) = channel.and_then(|channel| self.told.get(&channel)) {
+                self.hub.unsubscribe(self.id, &[pattern(&told.topic)]);
+            } else if !self.ended.remove(id) {
+                notices.tell(Level::Warning, format!("there is no subscription {id}"));
+            }
+        }
+    }
+
+    /// A topic's name, for words.
+    pub(super) fn name(&self, channel: u32) -> &str {
+        self.told.get(&channel).map_or("a topic that is gone", |told| &told.topic)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a client publishes: only what its role allows and this endpoint serves, and only messages
+//! that fit their type.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_schema::TypeName;
+
+use super::answer::Level;
+use super::notices::Notices;
+use super::wire::ClientChannel;
+use crate::session::Context;
+use crate::source::Publication;
+
+/// In which form a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Cdr,
+    Json,
+}
+
+impl Encoding {
+    pub(super) const NAMES: [&str; 2] = ["cdr", "json"];
+
+    pub(super) fn parse(name: &str) -> Result<Encoding, String> {
+        match name {
+            "cdr" => Ok(Encoding::Cdr),
+            "json" => Ok(Encoding::Json),
+            other => {
+                let other: String = other.chars().take(32).collect();
+                Err(format!("the encoding '{other}' is not understood; use {}", Encoding::NAMES.join(" or ")))
+            }
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Encoding::Cdr => "cdr",
+            Encoding::Json => "json",
+        }
+    }
+}
+
+struct Advertised {
+    topic: String,
+    type_name: String,
+    encoding: Encoding,
+}
+
+/// The channels that one client has advertised.
+#[derive(Default)]
+pub(super) struct Publications(HashMap<u32, Advertised>);
+
+impl Publications {
+    pub(super) fn advertise(
+        &mut self,
+        context: &Context,
+        channels: Vec<ClientChannel>,
+        notices: &mut Notices,
+    ) {
+        for channel in channels {
+            if let Err(why) = self.advertise_one(context, channel) {
+                notices.tell(Level::Error, why);
+            }
+        }
+    }
+
+    fn advertise_one(&mut self, context: &Context, channel: ClientChannel) -> Result<(), String> {
+        let ClientChannel { id, topic, encoding, schema_name } = channel;
+        if self.0.contains_key(&id) {
+            return Err(format!("channel {id} is advertised already"));
+        }
+        if self.0.len() >= limits::PUBLICATIONS_PER_SESSION {
+            return Err(format!("a session may publish {} topics", limits::PUBLICATIONS_PER_SESSION));
+        }
+        if topic.is_empty() || topic.len() > limits::TOPIC_NAME_CHARS {
+            return Err(format!("a topic's name has 1 to {} characters", limits::TOPIC_NAME_CHARS));
+        }
+        let topic = if topic.starts_with('/') { topic } else { format!("/{topic}") };
+        let encoding = Encoding::parse(&encoding)?;
+        let type_name = TypeName::parse(&schema_name).map_err(|error| error.to_string())?.to_string();
+        // It is kept all the same: a token or a scope may come later, and each message is checked.
+        let may = context.may_publish(&topic, &type_name).map_err(|denied| denied.to_string());
+        self.0.insert(id, Advertised { topic, type_name, encoding });
+        may
+    }
+
+    pub(super) fn unadvertise(&mut self, ids: &[u32], notices: &mut Notices) {
+        for id in ids {
+            if self.0.remove(id).is_none() {
+                notices.tell(Level::Warning, format!("channel {id} is not advertised"));
+            }
+        }
+    }
+
+    /// Publishes a message.
+    pub(super) fn publish(&self, context: &Context, channel: u32, payload: &Bytes) -> Result<(), String> {
+        let advertised =
+            self.0.get(&channel).ok_or_else(|| format!("channel {channel} is not advertised"))?;
+        let Advertised { topic, type_name, encoding } = advertised;
+        // Before it costs anything.
+        context.may_publish(topic, type_name).map_err(|denied| denied.to_string())?;
+        let payload =
+            to_cdr(context, *encoding, type_name, payload).map_err(|why| format!("{topic}: {why}"))?;
+        let (topic, type_name) = (topic.clone(), type_name.clone());
+        context.publish(Publication { topic, type_name, payload, latched: false })
+    }
+}
+
+/// A client's payload as CDR that fits its type. Of a type that is not known CDR is passed on as it is.
+pub(super) fn to_cdr(
+    context: &Context,
+    encoding: Encoding,
+    type_name: &str,
+    payload: &Bytes,
+) -> Result<Bytes, String> {
+    let endpoint = &context.endpoint;
+    match encoding {
+        Encoding::Json => {
+            let json = serde_json::from_slice(payload).map_err(|error| format!("no JSON: {error}"))?;
+            endpoint.ros.encode(type_name, &json).map_err(|error| error.to_string())
+        }
+        Encoding::Cdr => match endpoint.hub.registry().plan(type_name) {
+            Ok(plan) => match plan.decode(payload) {
+                Ok(_) => Ok(payload.clone()),
+                Err(error) => Err(format!("this is no {type_name}: {error}")),
+            },
+            Err(_) if payload.len() < 4 => {
+                Err("CDR begins with four bytes that say how it is encoded".to_owned())
+            }
+            Err(_) => Ok(payload.clone()),
+        },
+    }
+}
