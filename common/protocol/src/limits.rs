@@ -91,6 +91,23 @@ pub const TOKENS_ENTRIES: usize = 1_000;
 /// Nesting of JSON that a client sends.
 pub const JSON_DEPTH: usize = 128;
 
+/// Smallest pieces that a rosbridge client gets a message in, whatever it asks for.
+pub const ROSBRIDGE_FRAGMENT_MIN_BYTES: usize = 128;
+/// Bytes of one rosbridge message that a client sends in pieces, and of all its unfinished ones.
+pub const ROSBRIDGE_ASSEMBLY_BYTES: usize = 4 << 20;
+/// Pieces that one of them may come in.
+pub const ROSBRIDGE_ASSEMBLY_PIECES: usize = 8_192;
+/// Messages of one session that are unfinished at a time.
+pub const ROSBRIDGE_ASSEMBLY_MESSAGES: usize = 8;
+/// How long an unfinished message is kept.
+pub const ROSBRIDGE_ASSEMBLY_MS: u64 = 30_000;
+/// How much larger the text in a PNG image may be than the image, as a multiple, beyond 64 KiB.
+pub const ROSBRIDGE_PNG_MULTIPLE: usize = 32;
+/// Longest id of a rosbridge client's message.
+pub const ROSBRIDGE_ID_BYTES: usize = 1_024;
+/// Largest answer to one call of a rosbridge client, and largest request to a service that it serves.
+pub const ROSBRIDGE_ANSWER_BYTES: usize = OUTBOX_CONTROL_BYTES / 2;
+
 /// Native heartbeat of an otherwise silent session.
 pub const HEARTBEAT_MS: u64 = 100;
 /// Interval of a client's time exchange, from which it estimates round trip and clock offset.

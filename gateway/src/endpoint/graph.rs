@@ -18,7 +18,7 @@ use crate::source::{Publication, Publisher, Reply, Service};
 pub(super) const DIAGNOSTICS: &str = "/diagnostics";
 const DIAGNOSTICS_TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
 /// The service that answers with the directory (std_srvs/srv/Trigger).
-const STATUS_SERVICE: &str = "/websocket_redundancy/status";
+pub(super) const STATUS_SERVICE: &str = "/websocket_redundancy/status";
 /// Diagnostics come once a second, as aggregators expect.
 const PERIOD: Duration = Duration::from_secs(1);
 /// The least time between two of them, whatever changes.

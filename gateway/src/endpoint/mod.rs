@@ -37,6 +37,7 @@ pub use run::{EndpointOptions, run};
 use crate::access::Access;
 use crate::command::EmergencyStop;
 use crate::dialect::plain::Telemetry;
+use crate::dialect::rosbridge;
 use crate::hub::{Hub, Ingress};
 use crate::session::{SessionInfo, SharedBudget};
 use crate::source::ros::Ros;
@@ -74,6 +75,8 @@ pub struct Endpoint {
     pub access: Arc<Access>,
     /// What clients may ask of the ROS graph.
     pub ros: Ros,
+    /// What rosbridge clients offer to the graph.
+    pub offered: rosbridge::Offered,
     /// The topic of the emergency stop.
     pub stop_topic: String,
     drain: watch::Sender<Option<Drain>>,
@@ -154,6 +157,7 @@ impl Endpoint {
             shared_budget: parts.endpoint_budget.map(SharedBudget::new),
             access: parts.access,
             ros,
+            offered: rosbridge::Offered::default(),
             stop_topic: parts.stop_topic,
             drain: watch::Sender::new(None),
             estop: parts.estop,
@@ -183,6 +187,11 @@ impl Endpoint {
     /// Whether a topic or service of this name and type is among what this endpoint serves now.
     pub fn is_in_scope(&self, name: &str, type_name: &str) -> bool {
         self.ingress.wants(name, type_name)
+    }
+
+    /// Whether the gateway itself offers a service of this name to the graph.
+    pub fn serves_itself(&self, service: &str) -> bool {
+        service == graph::STATUS_SERVICE
     }
 
     /// The ROS graph as far as this endpoint serves it: nodes, and topics and services in scope.

@@ -113,7 +113,12 @@ pub(super) fn send(
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame, now),
         // A queue of one is what `latest` means.
         Delivery::Every if queue_length == Some(1) => outbox.latest(topic.id, topic.priority, frame, now),
-        Delivery::Every => outbox.every(topic.id, topic.priority, frame, now),
+        Delivery::Every => {
+            outbox.every(topic.id, topic.priority, frame, now);
+            if let Some(most) = queue_length {
+                outbox.keep_newest(topic.id, topic.priority, most as usize);
+            }
+        }
     }
 }
 
@@ -245,6 +250,10 @@ impl Hub {
         sample: &RawSample,
     ) {
         let (form, queue_length) = listener;
+        if matches!(form, Form::Rosbridge(_)) && !topic.info.latched {
+            // These clients could not tell it from a new one; and in ROS nobody would get it.
+            return;
+        }
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
         let frame = encoder.frame(form);
         let now = crate::clock::monotonic();

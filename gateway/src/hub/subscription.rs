@@ -231,8 +231,11 @@ impl Hub {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         let Some(subscriber) = subscribers.get_mut(&id) else { return };
-        subscriber.patterns.retain(|pattern| !patterns.contains(&pattern.text));
-        for topic in topics.values_mut() {
+        let asked = |pattern: &Pattern| patterns.contains(&pattern.text);
+        let (gone, kept) = std::mem::take(&mut subscriber.patterns).into_iter().partition::<Vec<_>, _>(asked);
+        subscriber.patterns = kept;
+        // The others stay as they are: to look at all patterns for each of them takes its time.
+        for topic in topics.values_mut().filter(|topic| gone.iter().any(|old| old.matches(&topic.info))) {
             if subscriber.wish(&topic.info).is_none() {
                 topic.listeners.retain(|listener| listener.id != id);
             } else {

@@ -88,6 +88,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Of an `every` topic no more than so many may wait: the oldest go.
+    pub fn keep_newest(&self, topic: u32, priority: Priority, most: usize) {
+        self.lock().keep_newest(topic, priority, most);
+    }
+
     /// Counts a sample that cannot be sent at all.
     pub fn refuse(&self, topic: u32) {
         self.lock().count_drop(topic);

@@ -1,13 +1,40 @@
 //! The rosbridge protocol, version 2: <https://github.com/RobotWebTools/rosbridge_suite>.
+//!
+//! Names are as in ROS 2; a leading slash may be left out and types may be short (`std_msgs/String`),
+//! as clients have it from ROS 1. What fails is answered with a `status`, or with the answer that the
+//! client waits for; the session goes on.
 
-use bytes::Bytes;
-use roverline_protocol::native::TopicInfo;
-use roverline_schema::Plan;
+mod action_server;
+mod assembly;
+mod calls;
+mod cbor;
+mod goals;
+mod offers;
+mod publications;
+mod request;
+mod rosapi;
+mod sample;
+mod session;
+mod status;
+mod subscriptions;
+mod text;
+mod topics;
+
+use std::time::Duration;
+
+use roverline_protocol::backoff::Jitter;
+use roverline_protocol::limits;
+use roverline_protocol::native::CLOSE_DRAIN;
 use tungstenite::protocol::Message;
 
-use super::plain;
-use crate::session::{Context, Ending, Inbound};
-use crate::source::RawSample;
+pub use offers::Offered;
+pub use sample::sample_frame;
+
+use self::session::Session;
+use super::RESTARTS;
+use crate::clock::{monotonic, unix_ns};
+use crate::hub;
+use crate::session::{Care, Context, Ending, Inbound};
 
 /// How a client wants a topic's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,10 +43,12 @@ pub struct Form {
     pub compression: Compression,
     /// Messages longer than this come in pieces.
     pub fragment_bytes: Option<u32>,
+    /// The client names the topic without its leading slash, and listens for it so.
+    pub relative: bool,
 }
 
-/// As what messages come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// As what messages come; of several wishes the last one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compression {
     /// JSON text.
     #[default]
@@ -43,13 +72,52 @@ pub fn speaks(message: &Message) -> bool {
 }
 
 /// Serves a rosbridge session until it ends; `said` is what it has said already.
-pub async fn serve(context: &Context, inbound: Inbound, said: Option<Message>) -> Ending {
-    let _ = (context, inbound, said);
-    Ending::new(1011, "not built yet")
+pub async fn serve(context: &Context, mut inbound: Inbound, said: Option<Message>) -> Ending {
+    let endpoint = &context.endpoint;
+    let form = hub::Form::Rosbridge(Form::default());
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), form);
+    let mut session = Session::new(context);
+    if let Some(ending) = said.and_then(|message| session.hear(&message).err()) {
+        return ending;
+    }
+    let mut tick = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut care = Care::default();
+    let mut topics = endpoint.hub.topic_changes();
+    let mut stop = endpoint.stopping();
+    let mut jitter = Jitter::new(unix_ns().unsigned_abs() ^ context.info.id);
+    let mut leave = std::pin::pin!(endpoint.time_to_leave(jitter.unit()));
+    loop {
+        tokio::select! {
+            message = inbound.next() => {
+                if let Err(ending) = message.and_then(|message| session.hear(&message)) {
+                    return ending;
+                }
+            }
+            _ = tick.tick() => {
+                let now = monotonic();
+                match care.look(context, now) {
+                    Err(ending) => return ending,
+                    Ok(None) => {}
+                    Ok(Some(service)) => session.tell_service(&service),
+                }
+                session.tidy(now);
+            }
+            Ok(()) = topics.changed() => session.topics_changed(),
+            () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
+            _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
+        }
+    }
 }
 
-/// A sample in this form; where it is cut into several messages, all of them.
-pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: &RawSample) -> Bytes {
-    let _ = form;
-    plain::sample_frame(topic, plan, sample)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_op_tells_a_rosbridge_client() {
+        assert!(speaks(&Message::text(r#"{"op":"subscribe","topic":"/a"}"#)));
+        assert!(!speaks(&Message::text(r#"{"type":"subscribe","topics":["/a"]}"#)));
+        assert!(!speaks(&Message::text("op")) && !speaks(&Message::binary(b"{\"op\":1}".to_vec())));
+    }
 }

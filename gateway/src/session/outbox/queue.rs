@@ -141,6 +141,21 @@ impl Queue {
         }
     }
 
+    pub(super) fn keep_newest(&mut self, topic: u32, priority: Priority, most: usize) {
+        let level = priority as usize;
+        let is_same = |slot: &Slot| matches!(slot, Slot::Every { topic: other, .. } if *other == topic);
+        let mut waiting = self.levels[level].iter().filter(|slot| is_same(slot)).count();
+        while waiting > most
+            && let Some(at) = self.levels[level].iter().position(is_same)
+            && let Some(Slot::Every { frame, .. }) = self.levels[level].remove(at)
+        {
+            waiting -= 1;
+            self.every_frames -= 1;
+            self.every_bytes -= frame.len();
+            self.count_drop(topic);
+        }
+    }
+
     pub(super) fn close(&mut self, code: u16, reason: &str) {
         if self.closing {
             return;

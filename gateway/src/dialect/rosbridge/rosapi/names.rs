@@ -1,0 +1,174 @@
+//! Who is in the graph, and who publishes, subscribes and serves what: as lists of names.
+
+use std::collections::BTreeMap;
+
+use crate::endpoint::Endpoint;
+use crate::source::{Graph, GraphService};
+
+/// The service that an action's server is known by.
+const SEND_GOAL: &str = "/_action/send_goal";
+
+/// The graph in scope, with the topics that the hub has though no graph is known.
+pub(super) struct Names {
+    graph: Graph,
+    topics: BTreeMap<String, String>,
+}
+
+impl Names {
+    pub(super) fn new(endpoint: &Endpoint) -> Names {
+        let own = endpoint.hub.topic_infos().into_iter().map(|info| (info.name, info.type_name));
+        Names::of(endpoint.graph(), own)
+    }
+
+    fn of(graph: Graph, own: impl Iterator<Item = (String, String)>) -> Names {
+        let known = graph.topics.iter().map(|topic| (topic.name.clone(), topic.type_name.clone()));
+        let topics = known.chain(own).filter(|(name, _)| !is_hidden(name)).collect();
+        Names { graph, topics }
+    }
+
+    /// Names and types, side by side.
+    pub(super) fn topics(&self) -> (Vec<String>, Vec<String>) {
+        self.topics.clone().into_iter().unzip()
+    }
+
+    /// A topic's type; empty where there is no such topic.
+    pub(super) fn topic_type(&self, topic: &str) -> String {
+        self.topics.get(&*slashed(topic)).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn topics_of(&self, type_name: &str) -> Vec<&str> {
+        self.topics.iter().filter(|(_, of)| *of == type_name).map(|(name, _)| name.as_str()).collect()
+    }
+
+    pub(super) fn publishers(&self, topic: &str) -> Vec<String> {
+        self.graph.topic(&slashed(topic)).map_or_else(Vec::new, |topic| topic.publishers.clone())
+    }
+
+    pub(super) fn subscribers(&self, topic: &str) -> Vec<String> {
+        self.graph.topic(&slashed(topic)).map_or_else(Vec::new, |topic| topic.subscribers.clone())
+    }
+
+    fn seen_services(&self) -> impl Iterator<Item = &GraphService> {
+        self.graph.services.iter().filter(|service| !is_hidden(&service.name))
+    }
+
+    pub(super) fn services(&self) -> Vec<&str> {
+        self.seen_services().map(|service| service.name.as_str()).collect()
+    }
+
+    /// A service's type; empty where there is no such service.
+    pub(super) fn service_type(&self, service: &str) -> &str {
+        self.graph.service(&slashed(service)).map_or("", |service| &service.type_name)
+    }
+
+    pub(super) fn services_of(&self, type_name: &str) -> Vec<&str> {
+        let of = self.seen_services().filter(|service| service.type_name == type_name);
+        of.map(|service| service.name.as_str()).collect()
+    }
+
+    /// Who serves the service of this name, or services of this type: versions of rosapi differ.
+    pub(super) fn providers(&self, service: &str) -> Vec<String> {
+        let name = slashed(service);
+        let asked = |known: &&GraphService| known.name == *name || known.type_name == service;
+        let mut nodes: Vec<String> =
+            self.graph.services.iter().filter(asked).flat_map(|service| service.providers.clone()).collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    pub(super) fn nodes(&self) -> Vec<String> {
+        let mut nodes: Vec<String> = self.graph.nodes.iter().map(|node| node.full_name()).collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    /// What a node subscribes, publishes and serves.
+    pub(super) fn node(&self, node: &str) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
+        let node = slashed(node);
+        let has = |nodes: &[String]| nodes.iter().any(|known| *known == *node);
+        let topics = || self.graph.topics.iter().filter(|topic| !is_hidden(&topic.name));
+        let subscribed = topics().filter(|topic| has(&topic.subscribers));
+        let published = topics().filter(|topic| has(&topic.publishers));
+        let served = self.seen_services().filter(|service| has(&service.providers));
+        (
+            subscribed.map(|topic| topic.name.as_str()).collect(),
+            published.map(|topic| topic.name.as_str()).collect(),
+            served.map(|service| service.name.as_str()).collect(),
+        )
+    }
+
+    pub(super) fn actions(&self) -> Vec<&str> {
+        self.graph.services.iter().filter_map(|service| service.name.strip_suffix(SEND_GOAL)).collect()
+    }
+
+    /// An action's type; empty where nobody serves it.
+    pub(super) fn action_type(&self, action: &str) -> &str {
+        let service = self.graph.service(&format!("{}{SEND_GOAL}", slashed(action)));
+        service.and_then(|service| service.type_name.strip_suffix("_SendGoal")).unwrap_or("")
+    }
+}
+
+/// Whether ROS tools do not show it: a segment of its name begins with an underscore.
+fn is_hidden(name: &str) -> bool {
+    name.split('/').any(|segment| segment.starts_with('_'))
+}
+
+fn slashed(name: &str) -> std::borrow::Cow<'_, str> {
+    match name.starts_with('/') {
+        true => name.into(),
+        false => format!("/{name}").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{GraphTopic, NodeInfo};
+
+    fn names() -> Names {
+        let service = |name: &str, type_name: &str| GraphService {
+            name: name.into(),
+            type_name: type_name.into(),
+            providers: vec!["/arm".into()],
+        };
+        let topic = |name: &str| GraphTopic {
+            name: name.into(),
+            type_name: "std_msgs/msg/Bool".into(),
+            publishers: vec!["/arm".into()],
+            subscribers: vec!["/ns/eye".into()],
+        };
+        let graph = Graph {
+            nodes: vec![NodeInfo { namespace: "/ns".into(), name: "eye".into() }],
+            topics: vec![topic("/a"), topic("/fib/_action/status")],
+            services: vec![
+                service("/fib/_action/send_goal", "example_interfaces/action/Fibonacci_SendGoal"),
+                service("/reset", "std_srvs/srv/Trigger"),
+            ],
+        };
+        Names::of(graph, [("/own".to_owned(), "std_msgs/msg/Bool".to_owned())].into_iter())
+    }
+
+    #[test]
+    fn the_graph_is_told_as_rosapi_does() {
+        let names = names();
+        assert_eq!(names.topics().0, ["/a", "/own"]);
+        assert_eq!(names.topics_of("std_msgs/msg/Bool"), ["/a", "/own"]);
+        assert_eq!(
+            (names.topic_type("own").as_str(), names.topic_type("/x").as_str()),
+            ("std_msgs/msg/Bool", "")
+        );
+        assert_eq!(
+            (names.publishers("/a"), names.subscribers("a")),
+            (vec!["/arm".into()], vec!["/ns/eye".into()])
+        );
+        assert_eq!((names.services(), names.service_type("reset")), (vec!["/reset"], "std_srvs/srv/Trigger"));
+        assert_eq!(names.providers("/reset"), ["/arm"]);
+        assert_eq!(names.providers("std_srvs/srv/Trigger"), ["/arm"]);
+        assert_eq!(names.nodes(), ["/ns/eye"]);
+        assert_eq!(names.node("/arm"), (vec![], vec!["/a"], vec!["/reset"]));
+        assert_eq!(names.actions(), ["/fib"]);
+        assert_eq!(names.action_type("/fib"), "example_interfaces/action/Fibonacci");
+    }
+}

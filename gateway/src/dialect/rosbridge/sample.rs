@@ -1,0 +1,154 @@
+//! A sample as a rosbridge client gets it: JSON, CBOR, or CBOR around the CDR as it came.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use roverline_protocol::native::TopicInfo;
+use roverline_schema::Plan;
+use serde_json::json;
+
+use super::{Compression, Form, cbor, text};
+use crate::dialect::frame;
+use crate::source::RawSample;
+
+/// A sample in this form; where it is cut into several messages, all of them.
+pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: &RawSample) -> Bytes {
+    let name = spelt(form, &topic.name);
+    if form.compression == Compression::CborRaw {
+        return frame::binary(&[&cbor::raw(name, sample)]);
+    }
+    let Some(plan) = plan else {
+        let why = format!("{} is not known; cbor-raw needs no definition", topic.type_name);
+        return undecodable(name, &why);
+    };
+    if form.compression == Compression::Cbor {
+        return match plan.decode(&sample.payload) {
+            Ok(value) => frame::binary(&[&cbor::publish(name, &value)]),
+            Err(error) => undecodable(name, &error.to_string()),
+        };
+    }
+    let mut out = Vec::with_capacity(sample.payload.len() * 3 + 128);
+    out.extend_from_slice(b"{\"op\":\"publish\",\"topic\":");
+    push_json(&mut out, name);
+    out.extend_from_slice(b",\"msg\":");
+    if let Err(error) = plan.write_json(&sample.payload, &mut out) {
+        return undecodable(name, &error.to_string());
+    }
+    out.push(b'}');
+    // One topic's messages are told apart by their number; they never mix, since all pieces of one
+    // are queued as one.
+    text::frames(form, &Cow::Owned(format!("{name}#{}", sample.id.seq)), out)
+}
+
+/// The topic's name as the client wrote it.
+fn spelt(form: Form, name: &str) -> &str {
+    match form.relative {
+        true => name.strip_prefix('/').unwrap_or(name),
+        false => name,
+    }
+}
+
+fn undecodable(topic: &str, why: &str) -> Bytes {
+    let msg = format!("a message of {topic} cannot be given: {why}");
+    frame::json(&json!({"op": "status", "level": "error", "msg": msg}))
+}
+
+fn push_json(out: &mut Vec<u8>, text: &str) {
+    // Strings always serialize.
+    let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use roverline_protocol::{Delivery, Priority, SampleId, ScopeSet};
+    use roverline_schema::Registry;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::dialect::rosbridge::text::tests::messages;
+
+    pub(crate) fn info(name: &str, type_name: &str) -> TopicInfo {
+        TopicInfo {
+            id: 1,
+            name: name.into(),
+            type_name: type_name.into(),
+            scopes: ScopeSet::ALL,
+            priority: Priority::State,
+            delivery: Delivery::Every,
+            latched: false,
+        }
+    }
+
+    fn sample(registry: &Registry, type_name: &str, message: &Value) -> RawSample {
+        let payload = registry.plan(type_name).unwrap().encode_json(message).unwrap();
+        RawSample {
+            id: SampleId { source: Default::default(), seq: 7 },
+            source_time_ns: 0,
+            receive_time_ns: 1_500_000_000_000_000_042,
+            payload: payload.into(),
+        }
+    }
+
+    fn given(form: Form, type_name: &str, message: &Value) -> (Vec<Vec<u8>>, RawSample) {
+        let registry = Registry::bundled();
+        let sample = sample(&registry, type_name, message);
+        let plan = registry.plan(type_name).unwrap();
+        (messages(&sample_frame(form, &info("/a/b", type_name), Some(&plan), &sample)), sample)
+    }
+
+    #[test]
+    fn json_is_a_publish_that_names_the_topic_as_the_client_did() {
+        let form = Form { relative: true, ..Form::default() };
+        let (messages, _) = given(form, "std_msgs/msg/Float64", &json!({"data": null}));
+        assert_eq!(messages, [br#"{"op":"publish","topic":"a/b","msg":{"data":null}}"#.to_vec()]);
+    }
+
+    #[test]
+    fn cbor_reads_back_by_another_library() {
+        use ciborium::Value as Cbor;
+        let form = Form { compression: Compression::Cbor, ..Form::default() };
+        let message = json!({"height": 2, "data": [1, 2, 255], "fields": [{"name": "ä", "count": 3}]});
+        let (messages, _) = given(form, "sensor_msgs/msg/PointCloud2", &message);
+        let value: Cbor = ciborium::from_reader(messages[0].as_slice()).unwrap();
+        let get = |value: &Cbor, key: &str| {
+            let map = value.as_map().unwrap();
+            map.iter().find(|(name, _)| name.as_text() == Some(key)).unwrap().1.clone()
+        };
+        assert_eq!(get(&value, "op").as_text(), Some("publish"));
+        assert_eq!(get(&value, "topic").as_text(), Some("/a/b"));
+        let msg = get(&value, "msg");
+        assert_eq!(get(&msg, "height"), Cbor::from(2));
+        assert_eq!(get(&msg, "data"), Cbor::Bytes(vec![1, 2, 255]));
+        assert_eq!(get(&get(&msg, "fields").as_array().unwrap()[0], "name").as_text(), Some("ä"));
+    }
+
+    #[test]
+    fn cbor_raw_is_the_cdr_and_when_it_came() {
+        let form = Form { compression: Compression::CborRaw, ..Form::default() };
+        let (messages, sample) = given(form, "std_msgs/msg/String", &json!({"data": "hi"}));
+        let value: ciborium::Value = ciborium::from_reader(messages[0].as_slice()).unwrap();
+        let text = format!("{value:?}");
+        for part in ["\"publish\"", "1500000000", "42"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let msg = value.as_map().unwrap()[2].1.as_map().unwrap();
+        assert_eq!(msg[2].1.as_bytes().unwrap().as_slice(), &sample.payload[..]);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_said() {
+        let registry = Registry::bundled();
+        let plan = registry.plan("std_msgs/msg/String").unwrap();
+        let mut sample = sample(&registry, "std_msgs/msg/String", &json!({"data": "long enough"}));
+        let topic = info("/a", "std_msgs/msg/String");
+        let unknown = messages(&sample_frame(Form::default(), &topic, None, &sample));
+        assert!(String::from_utf8_lossy(&unknown[0]).contains("cbor-raw needs no definition"));
+        sample.payload.truncate(9);
+        for compression in [Compression::None, Compression::Png, Compression::Cbor] {
+            let form = Form { compression, ..Form::default() };
+            let status = messages(&sample_frame(form, &topic, Some(&plan), &sample));
+            let status: Value = serde_json::from_slice(&status[0]).unwrap();
+            assert_eq!(status["op"], "status", "{compression:?}");
+        }
+    }
+}

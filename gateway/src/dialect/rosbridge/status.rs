@@ -1,0 +1,66 @@
+//! What a session is told beyond answers, and how much of that it wants to hear.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::request::Id;
+use crate::dialect::frame;
+
+/// How grave a status is; a session hears of its level and what is graver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// What was done.
+    Info,
+    /// What was lost, and what may not be as it was meant.
+    #[default]
+    Warning,
+    /// What was not done.
+    Error,
+    /// Of a session that wants to hear nothing.
+    None,
+}
+
+impl Level {
+    pub(super) fn parse(word: &str) -> Option<Level> {
+        [Level::Info, Level::Warning, Level::Error, Level::None]
+            .into_iter()
+            .find(|level| level.word() == word)
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+            Level::None => "none",
+        }
+    }
+}
+
+/// A status as a message.
+pub(super) fn status(level: Level, id: &Id, msg: String) -> Bytes {
+    let mut fields = Map::new();
+    fields.insert("op".to_owned(), "status".into());
+    fields.insert("level".to_owned(), level.word().into());
+    fields.insert("msg".to_owned(), msg.into());
+    if let Some(id) = id {
+        fields.insert("id".to_owned(), id.clone());
+    }
+    frame::json(&Value::Object(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::rosbridge::text::tests::messages;
+
+    #[test]
+    fn levels_are_in_order_and_ids_are_echoed() {
+        assert!(Level::Info < Level::default() && Level::default() < Level::Error);
+        assert_eq!(Level::parse("none"), Some(Level::None));
+        assert_eq!(Level::parse("loud"), None);
+        let frame = status(Level::Error, &Some(7.into()), "no".to_owned());
+        let status: Value = serde_json::from_slice(&messages(&frame)[0]).unwrap();
+        assert_eq!(status, serde_json::json!({"op": "status", "level": "error", "msg": "no", "id": 7}));
+    }
+}
