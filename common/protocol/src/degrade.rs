@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Priority, Scope, ScopeSet, limits};
 
 /// A step of the ladder, best first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceLevel {
     /// Everything that was subscribed, as it comes.

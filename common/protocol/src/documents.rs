@@ -23,6 +23,11 @@ pub enum HealthStatus {
 }
 
 impl HealthStatus {
+    /// Whether an endpoint of this status serves.
+    pub const fn serves(self) -> bool {
+        matches!(self, HealthStatus::Healthy | HealthStatus::Degraded)
+    }
+
     /// The word used on the wire and on screen.
     pub const fn word(self) -> &'static str {
         match self {

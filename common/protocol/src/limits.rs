@@ -76,6 +76,8 @@ pub const API_PAGE_MAX_ENTRIES: usize = 1_000;
 pub const HTTP_STALL_MS: u64 = 5_000;
 /// How long a connection may serve requests before it has to be made anew.
 pub const HTTP_CONNECTION_MS: u64 = 60_000;
+/// Bytes of answers over HTTP, of one endpoint, that wait to be read.
+pub const HTTP_ANSWERS_BYTES: usize = 64 << 20;
 /// Topics that have series of their own in `/metrics`; the least urgent are left out.
 pub const METRICS_TOPICS: usize = 100;
 /// Nesting of JSON that a client sends.
