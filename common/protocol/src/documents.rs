@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::degrade::ServiceLevel;
 use crate::{Scope, ScopeSet, Tier};
 
 /// How an endpoint is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthStatus {
     /// Serves what it is for.
@@ -22,6 +23,11 @@ pub enum HealthStatus {
 }
 
 impl HealthStatus {
+    /// Whether an endpoint of this status serves.
+    pub const fn serves(self) -> bool {
+        matches!(self, HealthStatus::Healthy | HealthStatus::Degraded)
+    }
+
     /// The word used on the wire and on screen.
     pub const fn word(self) -> &'static str {
         match self {
@@ -34,7 +40,7 @@ impl HealthStatus {
 }
 
 /// The body of `GET /health` (200, or 503 when unhealthy): what the endpoint is, and how it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthDocument {
     /// Status, reasons, tier, port, scopes, clients, start, version: at the top level of the JSON.
     #[serde(flatten)]
@@ -49,7 +55,7 @@ pub struct HealthDocument {
 }
 
 /// A source as `/health` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceDocument {
     /// `dds`, `r2r`, `bag`, `sim` or `upstream`.
     pub kind: String,
@@ -67,7 +73,7 @@ pub struct SourceDocument {
 }
 
 /// An endpoint of the rover as a relay sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamDocument {
     /// As configured: `ws://192.168.1.10:8080`.
     pub url: String,
@@ -87,7 +93,7 @@ pub struct UpstreamDocument {
 }
 
 /// An endpoint as its peers and clients know it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointDocument {
     /// Which endpoint.
     pub tier: Tier,
@@ -120,7 +126,7 @@ pub struct EndpointDocument {
 }
 
 /// The body of `GET /status`: everything an endpoint knows of itself and its peers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusDocument {
     /// This endpoint, as `/health` shows it.
     pub health: HealthDocument,
@@ -142,7 +148,7 @@ pub struct StatusDocument {
 }
 
 /// What kind of thing happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// An endpoint serves.
@@ -195,7 +201,7 @@ impl EventKind {
 }
 
 /// Something that happened, with its cause and what it cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventDocument {
     /// Counts up in the process that tells.
     pub id: u64,
@@ -225,7 +231,7 @@ pub struct EventDocument {
 }
 
 /// A peer as this endpoint last heard of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerDocument {
     /// What it says of itself, or the last known with status `down`.
     pub endpoint: EndpointDocument,
@@ -241,7 +247,7 @@ pub struct PeerDocument {
 }
 
 /// How an endpoint came to be in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// It is the one who tells.
@@ -267,14 +273,14 @@ impl Origin {
 }
 
 /// The body of `GET /api/v2/endpoints`: the endpoints that one of them knows, itself included.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DirectoryDocument {
     /// By tier, then by address.
     pub endpoints: Vec<DirectoryEntry>,
 }
 
 /// An endpoint in a directory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DirectoryEntry {
     /// How it came to be known.
     pub origin: Origin,
@@ -286,7 +292,7 @@ pub struct DirectoryEntry {
 }
 
 /// A topic as `/status` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicDocument {
     /// The ROS name.
     pub name: String,
@@ -308,7 +314,7 @@ pub struct TopicDocument {
 }
 
 /// A client as `/status` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDocument {
     /// Its number in this process.
     pub id: u64,
@@ -341,7 +347,7 @@ pub struct SessionDocument {
 }
 
 /// What an endpoint counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CounterDocument {
     /// Connections accepted.
     pub connections: u64,
@@ -369,7 +375,7 @@ pub struct CounterDocument {
 }
 
 /// A problem in the body of an HTTP error (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A URI of the kind; `about:blank` where the status says it all.
     #[serde(rename = "type", default = "about_blank")]
@@ -380,6 +386,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
+    /// The path that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 fn about_blank() -> String {

@@ -4,6 +4,7 @@
 //! by handing it a time. The gateway and the console both build on this crate and never on each
 //! other.
 
+pub mod api;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;

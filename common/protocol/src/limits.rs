@@ -88,6 +88,18 @@ pub const PUBLICATIONS_PER_SESSION: usize = 64;
 pub const GOALS_PER_SESSION: usize = 16;
 /// Holders of tokens.
 pub const TOKENS_ENTRIES: usize = 1_000;
+/// Entries of a list in the HTTP API where the client does not say how many.
+pub const API_PAGE_ENTRIES: usize = 200;
+/// The most it may ask for.
+pub const API_PAGE_MAX_ENTRIES: usize = 1_000;
+/// How long a client of the HTTP API may take no byte of an answer.
+pub const HTTP_STALL_MS: u64 = 5_000;
+/// How long a connection may serve requests before it has to be made anew.
+pub const HTTP_CONNECTION_MS: u64 = 60_000;
+/// Bytes of answers over HTTP, of one endpoint, that wait to be read.
+pub const HTTP_ANSWERS_BYTES: usize = 64 << 20;
+/// Topics that have series of their own in `/metrics`; the least urgent are left out.
+pub const METRICS_TOPICS: usize = 100;
 /// Nesting of JSON that a client sends.
 pub const JSON_DEPTH: usize = 128;
 

@@ -1,12 +1,13 @@
 //! Which topic is about what: a table of rules from topic globs and type names to a [`Route`].
 
 use globset::{GlobBuilder, GlobMatcher};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Scope, ScopeSet};
 
 /// A topic's place in a full outbox; the order of declaration is the order of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// The emergency stop.
@@ -52,7 +53,7 @@ impl Priority {
 }
 
 /// What happens when samples come faster than a client takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// A newer sample replaces the older: one slot.

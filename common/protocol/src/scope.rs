@@ -1,12 +1,14 @@
 //! Scopes (what a topic is about) and tiers (which scopes an endpoint serves).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// What a topic is about. A topic has one or more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Scope {
@@ -180,8 +182,21 @@ impl<'de> Deserialize<'de> for ScopeSet {
     }
 }
 
+impl JsonSchema for ScopeSet {
+    fn schema_name() -> Cow<'static, str> {
+        "ScopeSet".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "array", "items": generator.subschema_for::<Scope>(), "uniqueItems": true,
+            "description": "A set of scopes.",
+        })
+    }
+}
+
 /// The four endpoints of a gateway, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// Full telemetry and commands (port 8080).

@@ -35,6 +35,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Dialect; 4] = [Dialect::Native, Dialect::Foxglove, Dialect::Rosbridge, Dialect::Plain];
+
     /// The name shown in `/status`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,25 +1,21 @@
-//! The HTTP side of a port: `/health`, `/status`, a short page, problem details, and the upgrade.
+//! The HTTP side of a port: what every answer has, and the upgrade to a WebSocket.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use roverline_protocol::documents::{HealthStatus, Problem};
-use serde::Serialize;
-use tokio::net::TcpStream;
 
+use super::answer::{Answer, Failure, PROBLEM, bounded, document};
 use super::handshake::{self, Upgrade};
-use super::{Endpoint, Place, api, metrics};
+use super::patience::Patient;
+use super::{Endpoint, Place, api, cors};
 use crate::access::{Denied, Identity};
 use crate::session::{self, Accepted};
-
-pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers one request, the `first` or a later one, of a connection from `peer`.
 pub(super) async fn handle(
@@ -37,88 +33,36 @@ pub(super) async fn handle(
         }
         return Ok(upgrade(&endpoint, request, peer));
     }
-    let mut answer = if request.uri().path().starts_with(api::ROOT) {
-        api::handle(&endpoint, request, peer).await
-    } else {
-        route(&endpoint, request.method(), request.uri().path())
-    };
+    let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+    let asked = request.headers().clone();
+    let answer = api::respond(&endpoint, request, peer).await;
+    let answer = answer.unwrap_or_else(|failure| failure.answer(&path));
     if answer.status().is_client_error() {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut answer = bounded(&endpoint, &path, answer).await;
+    cors::mark(&endpoint, &method, &asked, &mut answer);
+    // What is live is kept by nobody; what is not has said so.
+    answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if leaving {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(answer)
 }
 
-fn route(endpoint: &Endpoint, method: &Method, path: &str) -> Answer {
-    let known = matches!(path, "/" | "/health" | "/status" | "/metrics");
-    match path {
-        _ if known && method != Method::GET && method != Method::HEAD => {
-            let mut answer =
-                problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "use GET".to_owned());
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            answer
-        }
-        "/health" => {
-            let health = endpoint.health();
-            let status = match health.endpoint.status {
-                HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
-                HealthStatus::Unhealthy | HealthStatus::Down => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            json(status, "application/json", &health)
-        }
-        "/status" => json(StatusCode::OK, "application/json", &endpoint.status()),
-        "/metrics" => {
-            let mut answer = text(&metrics::render(endpoint));
-            let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-            answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-            answer
-        }
-        "/" => text(&greeting(endpoint)),
-        path => problem(
-            StatusCode::NOT_FOUND,
-            "Not found",
-            format!(
-                "there is no {}; try /health, /status, /metrics or /api/v2/endpoints",
-                path.chars().take(80).collect::<String>()
-            ),
-        ),
-    }
-}
-
-fn greeting(endpoint: &Endpoint) -> String {
+/// The page at `/`, in a few lines.
+pub(super) fn greeting(endpoint: &Endpoint) -> String {
     format!(
         "Roverline {} endpoint, scopes: {}.\n\n\
          Open a WebSocket here for telemetry: websocat ws://127.0.0.1:{port}\n\
          GET /health   how it is\nGET /status   everything it knows of itself and its peers\n\
-         GET /metrics  the same in numbers, for Prometheus\nGET /api/v2/endpoints   all endpoints it knows\n",
+         GET /metrics  the same in numbers, for Prometheus\nGET /api/v2/endpoints     all endpoints it knows\n\
+         GET /api/v2/openapi.json  everything that can be asked\n",
         endpoint.tier,
         endpoint.scopes(),
         port = endpoint.port
     )
-}
-
-fn text(body: &str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
-}
-
-pub(super) fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answer {
-    // Our own documents always serialize.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
-}
-
-pub(super) fn problem(status: StatusCode, title: &str, detail: String) -> Answer {
-    let kind = "about:blank".to_owned();
-    let problem = Problem { kind, title: title.to_owned(), status: status.as_u16(), detail };
-    json(status, "application/problem+json", &problem)
 }
 
 fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
@@ -126,20 +70,19 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
         Ok(upgrade) => upgrade,
         Err((status, why)) => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-            let mut answer = problem(status, "Not a WebSocket handshake", why);
+            let mut failure = Failure::new(status, why);
             if status == StatusCode::UPGRADE_REQUIRED {
-                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                failure = failure.with(header::SEC_WEBSOCKET_VERSION, "13");
             }
-            return answer;
+            return failure.answer(request.uri().path());
         }
     };
     let identity = match identify(endpoint, &upgrade, peer) {
         Ok(identity) => identity,
         Err(denied) => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-            let mut answer = problem(StatusCode::UNAUTHORIZED, "Unauthorized", denied.to_string());
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return answer;
+            let failure = Failure::new(StatusCode::UNAUTHORIZED, denied.to_string());
+            return failure.with(header::WWW_AUTHENTICATE, "Bearer").answer(request.uri().path());
         }
     };
     let place = if upgrade.standby { endpoint.reserve_standby() } else { endpoint.reserve() };
@@ -175,12 +118,12 @@ async fn serve(
     peer: SocketAddr,
     place: Place,
 ) {
-    let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let parts = match upgraded.downcast::<TokioIo<Patient>>() {
         Ok(parts) => parts,
         Err(_) => return tracing::error!("an upgraded connection is not a TCP stream"),
     };
     let accepted = Accepted {
-        stream: parts.io.into_inner(),
+        stream: parts.io.into_inner().into_inner(),
         read_ahead: parts.read_buf,
         peer,
         dialect: upgrade.dialect,
@@ -221,10 +164,11 @@ fn draining(endpoint: &Endpoint) -> Answer {
 
 fn elsewhere(endpoint: &Endpoint, title: &str, detail: &str, retry_after_s: &'static str) -> Answer {
     let alternatives = endpoint.peers.with_room();
-    let mut answer = json(
+    let mut answer = document(
         StatusCode::SERVICE_UNAVAILABLE,
-        "application/problem+json",
+        PROBLEM,
         &serde_json::json!({
+            "type": "about:blank",
             "title": title,
             "status": 503,
             "detail": detail,

@@ -1,5 +1,6 @@
 //! The accept loop of a port: bounded, patient with nobody.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::patience::Patient;
 use super::{Endpoint, http};
 
 /// Connections that were accepted and are not sessions yet.
@@ -78,14 +80,25 @@ async fn serve_connection(endpoint: Arc<Endpoint>, stream: TcpStream, peer: std:
         let first = first.swap(false, Ordering::Relaxed);
         http::handle(service_endpoint.clone(), request, peer, first)
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))
-        .max_headers(limits::HTTP_HEADERS)
-        .max_buf_size(limits::HTTP_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    if let Err(error) = connection.await
+    let patience = Duration::from_millis(limits::HTTP_STALL_MS);
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))
+            .max_headers(limits::HTTP_HEADERS)
+            .max_buf_size(limits::HTTP_HEAD_BYTES)
+            .serve_connection(TokioIo::new(Patient::new(stream, patience)), service)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        // Places are few, and nobody keeps one for good: after its answer it may come again.
+        () = tokio::time::sleep(Duration::from_millis(limits::HTTP_CONNECTION_MS)) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended
         && (error.is_parse() || error.is_parse_too_large() || error.is_timeout())
     {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! One endpoint: a port, its sessions, its hub, and what it tells about itself.
 
+mod answer;
 mod api;
+mod cors;
 mod drain;
 mod events;
 mod graph;
@@ -9,6 +11,7 @@ mod health;
 mod http;
 mod listener;
 mod metrics;
+mod patience;
 mod places;
 mod redundancy;
 mod relay;
@@ -22,13 +25,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::documents::{CounterDocument, EndpointDocument, EventKind};
 use roverline_protocol::native::SwitchReport;
-use roverline_protocol::{ScopeSet, Tier};
-use tokio::sync::watch;
+use roverline_protocol::{ScopeSet, Tier, limits};
+use tokio::sync::{Semaphore, watch};
 
 pub use drain::Drain;
 pub use events::{Events, Facts};
 pub use listener::{Pending, accept_loop};
-pub use metrics::Blackouts;
+pub use metrics::{Blackouts, DialectCounters};
 pub use places::Place;
 pub use redundancy::{Peer, Peers, Policy, Refused, announce_and_browse, watch_peers};
 pub use relay::{RelayOptions, run_relay};
@@ -79,6 +82,9 @@ pub struct Endpoint {
     pub offered: rosbridge::Offered,
     /// The topic of the emergency stop.
     pub stop_topic: String,
+    /// The rover's name.
+    pub rover: String,
+    answers: Arc<Semaphore>,
     drain: watch::Sender<Option<Drain>>,
     estop: Arc<EmergencyStop>,
     started_ns: i64,
@@ -103,6 +109,8 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Samples not sent in sessions that have ended, because their links did not carry them.
     pub shed: AtomicU64,
+    /// The same by dialect.
+    pub dialects: DialectCounters,
     /// What switches cost clients.
     pub blackouts: Blackouts,
 }
@@ -135,6 +143,8 @@ pub struct Parts {
     pub publisher: Arc<dyn Publisher>,
     /// The topic of the emergency stop.
     pub stop_topic: String,
+    /// The rover's name.
+    pub rover: String,
 }
 
 impl Endpoint {
@@ -159,6 +169,8 @@ impl Endpoint {
             ros,
             offered: rosbridge::Offered::default(),
             stop_topic: parts.stop_topic,
+            rover: parts.rover,
+            answers: Arc::new(Semaphore::new(limits::HTTP_ANSWERS_BYTES)),
             drain: watch::Sender::new(None),
             estop: parts.estop,
             started_ns: crate::clock::unix_ns(),

@@ -159,6 +159,7 @@ pub(super) fn assemble(
         access: Arc::new(Access::new(&settings.access)?),
         publisher: outlet.clone(),
         stop_topic: settings.gateway.emergency_stop_topic.clone(),
+        rover: settings.rover(),
     });
     Ok((endpoint, estop))
 }

@@ -137,6 +137,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
     endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
     endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);
     endpoint.counters.shed.fetch_add(stats.shed, Ordering::Relaxed);
+    endpoint.counters.dialects.ended(&info.document());
     tracing::info!(
         session = info.id, %peer, code = why.code, reason = why.reason,
         sent = stats.sent, dropped = stats.dropped, "client gone"

@@ -1,14 +1,18 @@
 //! `/metrics`: what an endpoint counts, for Prometheus. Names follow its conventions: base units, a
-//! prefix, `_total`. No label has more values than there are kinds, scopes, levels or peers; clients
-//! and topics are no labels.
+//! prefix, `_total`. No label has more values than there are kinds, scopes, levels or peers, and so
+//! many topics at most; clients are no labels.
 
+mod dialects;
 mod histogram;
 mod text;
+mod topics;
 
 use std::collections::BTreeMap;
 
+use roverline_protocol::api::DialectDocument;
 use roverline_protocol::documents::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
 
+pub use dialects::DialectCounters;
 pub use histogram::Blackouts;
 
 use self::text::Page;
@@ -27,6 +31,8 @@ pub(super) fn render(endpoint: &Endpoint) -> String {
     counters(&mut page, endpoint);
     let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
+    dialects(&mut page, endpoint, &sessions);
+    topics::render(&mut page, endpoint);
     peers(&mut page, &endpoint.peers.entries());
     page.family("counter", "roverline_events_total", "What happened, by kind.");
     let counts = endpoint.events.counts();
@@ -146,6 +152,30 @@ fn clients(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
     }
 }
 
+fn dialects(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
+    let all = endpoint.counters.dialects.documents(sessions);
+    let mut family = |kind, name, help, value: fn(&DialectDocument) -> f64| {
+        page.family(kind, name, help);
+        for (dialect, counts) in &all {
+            page.sample(name, &[("dialect", dialect)], value(counts));
+        }
+    };
+    let kind = "counter";
+    family("gauge", "roverline_dialect_sessions", "Sessions by dialect.", |counts| counts.sessions as f64);
+    family(kind, "roverline_dialect_delivered_total", "Messages delivered by dialect.", |counts| {
+        counts.delivered as f64
+    });
+    family(kind, "roverline_dialect_delivered_bytes_total", "Bytes delivered by dialect.", |counts| {
+        counts.delivered_bytes as f64
+    });
+    family(
+        kind,
+        "roverline_dialect_dropped_total",
+        "Samples not delivered to slow clients, by dialect.",
+        |counts| counts.dropped as f64,
+    );
+}
+
 fn peers(page: &mut Page, peers: &[(Origin, PeerDocument)]) {
     let address = |peer: &PeerDocument| peer.endpoint.address.clone().unwrap_or_default();
     let name = "roverline_peer_status";
@@ -167,15 +197,20 @@ fn peers(page: &mut Page, peers: &[(Origin, PeerDocument)]) {
 
 /// What the kernel says of the process, under the names that every Prometheus client uses.
 fn process(page: &mut Page) {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
-    page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu);
+    page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu_s());
     if let Some(bytes) = resident_bytes() {
         page.one("gauge", "process_resident_memory_bytes", "Memory in use.", bytes as f64);
     }
 }
 
-fn resident_bytes() -> Option<u64> {
+/// Processor time that this process spent, seconds.
+pub(super) fn cpu_s() -> f64 {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+}
+
+/// Memory that this process has in use.
+pub(super) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)

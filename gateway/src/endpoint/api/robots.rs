@@ -1,0 +1,119 @@
+//! The rover as one endpoint sees it, from the object that plain clients get.
+
+use std::collections::BTreeMap;
+
+use roverline_protocol::api::{
+    BatteryDocument, MissionDocument, Position, RobotDocument, RobotEndpoint, RobotList, RobotState,
+};
+use serde_json::{Map, Value};
+
+use super::super::Endpoint;
+use super::super::answer::Failure;
+
+/// The rover, or nothing before its first sample.
+pub(super) fn list(endpoint: &Endpoint) -> RobotList {
+    RobotList { robots: robot(endpoint).into_iter().collect() }
+}
+
+/// The rover, if it has this name.
+pub(super) fn one(endpoint: &Endpoint, id: &str) -> Result<RobotDocument, Failure> {
+    let robot = robot(endpoint).filter(|robot| robot.id == id);
+    robot.ok_or_else(|| Failure::not_found(format!("no rover '{id}' is known here; see /api/v2/robots")))
+}
+
+fn robot(endpoint: &Endpoint) -> Option<RobotDocument> {
+    let message = endpoint.telemetry.message(&endpoint.hub, "robot");
+    let message: Value = serde_json::from_slice(&message).ok()?;
+    let mut robot = seen(message.get("data")?.as_object()?)?;
+    robot.id.clone_from(&endpoint.rover);
+    robot.scopes = endpoint.scopes();
+    let known = super::directory(endpoint).endpoints.into_iter().map(|entry| entry.peer.endpoint);
+    robot.endpoints = known
+        .map(|known| RobotEndpoint {
+            tier: known.tier,
+            address: known.address,
+            port: known.port,
+            status: known.status,
+        })
+        .collect();
+    Some(robot)
+}
+
+/// What the object tells; `None` when nothing of it ever came. Topics of a key may have any type:
+/// what is not of the kind that is wanted is not known.
+fn seen(data: &Map<String, Value>) -> Option<RobotDocument> {
+    let ages = data.get("age")?.as_object()?;
+    let ages_s: BTreeMap<_, _> = ages.iter().map(|(key, age)| (key.clone(), age.as_f64())).collect();
+    let age_s = ages_s.values().flatten().copied().min_by(f64::total_cmp)?;
+    let flag = |key: &str| data.get(key).and_then(Value::as_bool);
+    let number = |key: &str| data.get(key).and_then(Value::as_f64);
+    let text = |key: &str| data.get(key).and_then(Value::as_str).map(str::to_owned);
+    let position = data.get("gps_position").and_then(Value::as_object);
+    let emergency_stop = flag("emergency_stop");
+    Some(RobotDocument {
+        id: String::new(),
+        endpoints: Vec::new(),
+        scopes: Default::default(),
+        state: state(emergency_stop, flag("autonomous_mode")),
+        health: text("system_health"),
+        emergency_stop,
+        boundary_violation: flag("boundary_violation"),
+        position: position.map(|position| {
+            let part = |key: &str| position.get(key).and_then(Value::as_f64);
+            Position { lat: part("lat"), lon: part("lon"), alt: part("alt") }
+        }),
+        battery: BatteryDocument { level_percent: number("battery_level"), current_a: number("current") },
+        mission: MissionDocument {
+            name: text("current_mission"),
+            status: text("mission_status"),
+            time: data.get("mission_time").filter(|time| !time.is_null()).cloned(),
+            samples_collected: data.get("samples_collected").and_then(Value::as_i64),
+        },
+        age_s,
+        ages_s,
+    })
+}
+
+/// Who is stopped does nothing else.
+fn state(emergency_stop: Option<bool>, autonomous: Option<bool>) -> Option<RobotState> {
+    match (emergency_stop, autonomous) {
+        (Some(true), _) => Some(RobotState::Stopped),
+        (_, Some(true)) => Some(RobotState::Autonomous),
+        (_, Some(false)) => Some(RobotState::Manual),
+        (_, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_never_came_is_not_made_up() {
+        let robot = |data: Value| seen(data.as_object().unwrap());
+        assert_eq!(
+            robot(json!({"timestamp": 1.0, "battery_level": null, "age": {"battery_level": null}})),
+            None
+        );
+        let robot = robot(json!({
+            "battery_level": 81.5, "gps_position": {"lat": 51.5, "lon": null, "alt": 3},
+            "emergency_stop": "yes", "autonomous_mode": false, "mission_time": 12.5,
+            "age": {"battery_level": 2.0, "gps_position": 0.25, "current": null},
+        }));
+        let robot = robot.unwrap();
+        assert_eq!((robot.age_s, robot.ages_s["current"]), (0.25, None));
+        assert_eq!(robot.position, Some(Position { lat: Some(51.5), lon: None, alt: Some(3.0) }));
+        assert_eq!((robot.emergency_stop, robot.state), (None, Some(RobotState::Manual)));
+        assert_eq!((robot.battery.level_percent, robot.battery.current_a), (Some(81.5), None));
+        assert_eq!((robot.mission.time, robot.mission.name), (Some(json!(12.5)), None));
+    }
+
+    #[test]
+    fn a_stop_comes_first() {
+        assert_eq!(state(Some(true), Some(true)), Some(RobotState::Stopped));
+        assert_eq!(state(Some(false), Some(true)), Some(RobotState::Autonomous));
+        assert_eq!(state(Some(false), None), None);
+    }
+}
