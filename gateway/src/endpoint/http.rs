@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use super::handshake::{self, Upgrade};
 use super::{Endpoint, Place, api, metrics};
 use crate::access::{Denied, Identity};
+use crate::page;
 use crate::session::{self, Accepted};
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -37,7 +38,11 @@ pub(super) async fn handle(
         }
         return Ok(upgrade(&endpoint, request, peer));
     }
-    let mut answer = if request.uri().path().starts_with(api::ROOT) {
+    let elsewhere = || endpoint.peers.with_room().into_iter().filter_map(|peer| peer.address).collect();
+    let page = page::answer(request.method(), request.uri().path(), request.headers(), elsewhere);
+    let mut answer = if let Some(page) = page {
+        page.map(Full::new)
+    } else if request.uri().path().starts_with(api::ROOT) {
         api::handle(&endpoint, request, peer).await
     } else {
         route(&endpoint, request.method(), request.uri().path())
@@ -45,7 +50,7 @@ pub(super) async fn handle(
     if answer.status().is_client_error() {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if leaving {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
