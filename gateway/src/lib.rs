@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod endpoint;
 pub mod hub;
 pub mod log;
+pub mod page;
 pub mod session;
 pub mod source;
 pub mod supervisor;

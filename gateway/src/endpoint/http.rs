@@ -15,6 +15,7 @@ use super::handshake::{self, Upgrade};
 use super::patience::Patient;
 use super::{Endpoint, Place, api, cors};
 use crate::access::{Denied, Identity};
+use crate::page;
 use crate::session::{self, Accepted};
 
 /// Answers one request, the `first` or a later one, of a connection from `peer`.
@@ -35,8 +36,14 @@ pub(super) async fn handle(
     }
     let (path, method) = (request.uri().path().to_owned(), request.method().clone());
     let asked = request.headers().clone();
-    let answer = api::respond(&endpoint, request, peer).await;
-    let answer = answer.unwrap_or_else(|failure| failure.answer(&path));
+    let elsewhere = || endpoint.peers.with_room().into_iter().filter_map(|peer| peer.address).collect();
+    let answer = match page::answer(&method, &path, &asked, elsewhere) {
+        Some(page) => page.map(Full::new),
+        None => {
+            let answer = api::respond(&endpoint, request, peer).await;
+            answer.unwrap_or_else(|failure| failure.answer(&path))
+        }
+    };
     if answer.status().is_client_error() {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,5 +1,6 @@
 //! The plain dialect: one flat JSON object five times a second, for any WebSocket client.
 
+mod heading;
 mod telemetry;
 
 use std::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use tungstenite::protocol::Message;
 pub use telemetry::Telemetry;
 
 use super::{RESTARTS, frame, rosbridge};
+use crate::access::Deed;
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Form, Wish};
 use crate::session::{Care, Context, Ending, Inbound};
@@ -93,7 +95,7 @@ async fn telemetry_until_it_ends(
 ) -> Outcome {
     let endpoint = &context.endpoint;
     endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Form::PlainJson);
-    context.info.outbox().control(frame::text(&endpoint.telemetry.message(&endpoint.hub, "initial")));
+    context.info.outbox().control(initial(context));
     let mut tick = tokio::time::interval(Duration::from_millis(1_000 / u64::from(limits::PLAIN_RATE_HZ)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
@@ -146,6 +148,19 @@ async fn telemetry_until_it_ends(
             _ = stop.changed() => return Outcome::Ended(Ending::new(1001, "the endpoint is stopping")),
         }
     }
+}
+
+/// The first message: the telemetry, and who serves whom.
+fn initial(context: &Context) -> Bytes {
+    let own = context.endpoint.document();
+    let mut message = context.endpoint.telemetry.object(&context.endpoint.hub, "initial");
+    message.insert(
+        "endpoint".to_owned(),
+        json!({"tier": own.tier, "port": own.port, "scopes": own.scopes, "covers": own.covers}),
+    );
+    message.insert("role".to_owned(), json!(context.info.identity().role));
+    message.insert("may_stop".to_owned(), context.may(Deed::EngageStop).is_ok().into());
+    frame::json(&message)
 }
 
 /// What was said at first, then what is said.
@@ -228,7 +243,8 @@ fn handle(context: &Context, message: &Message) -> Result<(), String> {
         }
         Request::Auth { token } => {
             let role = context.authenticate(&token).map_err(|denied| denied.to_string())?;
-            say(context, &json!({"type": "auth", "role": role}));
+            let may_stop = context.may(Deed::EngageStop).is_ok();
+            say(context, &json!({"type": "auth", "role": role, "may_stop": may_stop}));
         }
         Request::Ping => say(context, &json!({"type": "pong", "timestamp": unix_ns() as f64 / 1e9})),
     }

@@ -9,6 +9,7 @@ use roverline_protocol::{Scope, ScopeSet, limits};
 use roverline_schema::Value;
 use serde_json::{Map, Number, Value as Json, json};
 
+use super::heading;
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Hub, Topic};
 
@@ -57,10 +58,22 @@ const KEYS: &[Key] = &[
         extract: |v| number(v, "current"),
     },
     Key {
+        name: "voltage",
+        scopes: &[Battery],
+        from: of_type!("sensor_msgs/msg/BatteryState"),
+        extract: |v| number(v, "voltage"),
+    },
+    Key {
         name: "gps_position",
         scopes: &[Location],
         from: of_type!("sensor_msgs/msg/NavSatFix"),
         extract: gps,
+    },
+    Key {
+        name: "heading",
+        scopes: &[Location, Sensors],
+        from: |topic| HEADING_TYPES.contains(&topic.info.type_name.as_str()),
+        extract: heading::degrees,
     },
     Key { name: "imu_data", scopes: &[Sensors], from: of_type!("sensor_msgs/msg/Imu"), extract: imu },
     Key {
@@ -88,6 +101,7 @@ const KEYS: &[Key] = &[
         from: named!("/autonomy/enabled", "/autonomous_mode"),
         extract: data,
     },
+    Key { name: "led", scopes: &[State], from: named!("/led", "/led/state", "/led_state"), extract: led },
     Key {
         name: "emergency_stop",
         scopes: &[Emergency],
@@ -108,6 +122,8 @@ const KEYS: &[Key] = &[
         extract: errors,
     },
 ];
+
+const HEADING_TYPES: [&str; 2] = ["sensor_msgs/msg/Imu", "tf2_msgs/msg/TFMessage"];
 
 /// The object's maker, with the frame of the running tick.
 #[derive(Default)]
@@ -133,11 +149,16 @@ impl Telemetry {
 
     /// `{"type":KIND,"data":{…}}`, made now.
     pub fn message(&self, hub: &Hub, kind: &str) -> Vec<u8> {
-        let (data, age) = hub.with_topics(|topics| collect(hub.scopes(), topics, monotonic()));
-        let mut data = data;
-        data.insert("age".to_owned(), Json::Object(age));
         // A map of plain JSON values always serializes.
-        serde_json::to_vec(&json!({"type": kind, "data": data})).unwrap_or_default()
+        serde_json::to_vec(&self.object(hub, kind)).unwrap_or_default()
+    }
+
+    /// The same before it becomes bytes, for who has to add to it.
+    pub fn object(&self, hub: &Hub, kind: &str) -> Map<String, Json> {
+        let scopes = hub.scopes();
+        let (mut data, age) = hub.with_topics(|topics| collect(scopes, topics, monotonic()));
+        data.insert("age".to_owned(), Json::Object(age));
+        Map::from_iter([("type".to_owned(), kind.into()), ("data".to_owned(), Json::Object(data))])
     }
 }
 
@@ -206,7 +227,7 @@ fn newest(topic: &Topic, now: Duration) -> Option<(Value, f64)> {
 }
 
 /// A JSON number; NaN and infinities become null. Rounded to a millionth: these are for people.
-fn real(value: f64) -> Json {
+pub(super) fn real(value: f64) -> Json {
     Number::from_f64((value * 1e6).round() / 1e6).map_or(Json::Null, Json::Number)
 }
 
@@ -260,6 +281,28 @@ fn velocity(value: &Value) -> Option<Json> {
     Some(json!({
         "linear": vector(value, "twist.twist.linear")?, "angular": vector(value, "twist.twist.angular")?,
     }))
+}
+
+/// A lamp's colour as a word, and as the three shares it is made of; some rovers give the word.
+fn led(value: &Value) -> Option<Json> {
+    if let Some(word) = value.get("data").and_then(Value::as_str) {
+        return Some(json!({"color": word.to_lowercase()}));
+    }
+    let share = |path| value.get(path).and_then(Value::as_f64).filter(|share| share.is_finite());
+    let (r, g, b) = (share("r")?, share("g")?, share("b")?);
+    let bright = r.max(g).max(b);
+    let lit = |share: f64| bright > 0.05 && share > bright / 2.0;
+    let word = match (lit(r), lit(g), lit(b)) {
+        (false, false, false) => "off",
+        (true, false, false) => "red",
+        (false, true, false) => "green",
+        (false, false, true) => "blue",
+        (true, true, false) => "yellow",
+        (true, false, true) => "magenta",
+        (false, true, true) => "cyan",
+        (true, true, true) => "white",
+    };
+    Some(json!({"color": word, "r": real(r), "g": real(g), "b": real(b)}))
 }
 
 fn joints(value: &Value) -> Option<Json> {

@@ -80,6 +80,7 @@ impl Topic {
             // Faster than that is no throttle.
             max_rate_hz: (throttle_ms >= 0.1 && throttle_ms.is_finite()).then(|| 1_000.0 / throttle_ms),
             scopes: None,
+            type_name: None,
             form: Some(hub::Form::Rosbridge(form)),
             queue_length: longest.filter(|_| !unbounded),
         }

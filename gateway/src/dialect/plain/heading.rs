@@ -1,0 +1,56 @@
+//! Which way the rover faces, from the message types that know it: degrees clockwise from north.
+
+use roverline_schema::Value;
+use serde_json::Value as Json;
+
+use super::telemetry::real;
+
+/// The frames between which a rover's heading lies (REP-105).
+const MAP: &str = "map";
+const BASE: [&str; 2] = ["base_link", "base_footprint"];
+/// Longest chain of transforms that is followed.
+const CHAIN: usize = 8;
+
+/// Of an `Imu` (its orientation is against east-north-up, REP-103) or of a `TFMessage` that has the
+/// whole way from `map` to the rover. Odometry alone does not know where north is.
+pub(super) fn degrees(value: &Value) -> Option<Json> {
+    let yaw = imu_yaw(value).or_else(|| map_yaw(value))?;
+    let heading = (90.0 - yaw.to_degrees()).rem_euclid(360.0);
+    heading.is_finite().then(|| real((heading * 10.0).round() / 10.0 % 360.0))
+}
+
+fn imu_yaw(value: &Value) -> Option<f64> {
+    // -1 says that this sensor has no orientation; so does a quaternion of zeros.
+    let unknown = value.get("orientation_covariance")?.as_array()?.first()?.as_f64()? < 0.0;
+    if unknown { None } else { yaw(value, "orientation") }
+}
+
+fn map_yaw(value: &Value) -> Option<f64> {
+    let transforms = value.get("transforms")?.as_array()?;
+    let frame = |transform: &Value, path| {
+        transform.get(path).and_then(Value::as_str).map(|name| name.trim_start_matches('/').to_owned())
+    };
+    let (mut at, mut sum) = (MAP.to_owned(), 0.0);
+    for _ in 0..CHAIN {
+        // A rover moves on a plane, more or less: there the turns of a chain add up.
+        let next = transforms.iter().find(|next| {
+            frame(next, "header.frame_id").as_deref() == Some(&at)
+                && frame(next, "child_frame_id")
+                    .is_some_and(|child| child == "odom" || BASE.contains(&child.as_str()))
+        })?;
+        sum += yaw(next, "transform.rotation")?;
+        at = frame(next, "child_frame_id")?;
+        if BASE.contains(&at.as_str()) {
+            return Some(sum);
+        }
+    }
+    None
+}
+
+/// The turn about the vertical axis, radians, of the quaternion at a path.
+fn yaw(value: &Value, path: &str) -> Option<f64> {
+    let part = |axis: &str| value.get(&format!("{path}.{axis}"))?.as_f64();
+    let (x, y, z, w) = (part("x")?, part("y")?, part("z")?, part("w")?);
+    let length = x * x + y * y + z * z + w * w;
+    (length > 0.5).then(|| (2.0 * (w * z + x * y)).atan2(1.0 - 2.0 * (y * y + z * z)))
+}

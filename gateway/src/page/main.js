@@ -1,0 +1,186 @@
+// Puts it together: where the endpoints are, what comes from them, what the buttons do.
+
+const secure = location.protocol === "https:" ? "wss" : "ws";
+const urlOf = (host) => `${secure}://${host}/telemetry`;
+const isLoopback = (host) => /^(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0|\[::\])$/.test(host);
+
+const [values, track, lamp, alarms] = [new Values(), new Track(), new Lamp(), new Alarms()];
+const map = new MapView($("map"), $("map-text"));
+const view = new View(map);
+const link = new Link(hear, () => render());
+let heard = 0;
+
+function hear(end, message, t) {
+  if (message.type === "initial" || message.type === "telemetry") {
+    const data = message.data ?? {};
+    const before = values.known.get("gps_position")?.born ?? -Infinity;
+    values.take(data, t);
+    const fix = values.known.get("gps_position");
+    if (fix && fix.born > before + 20) track.add(fix.value);
+    if (data.led?.color) lamp.take(data.led.color, t);
+    if (end === link.active) document.body.dataset.heard = String((heard += 1));
+    render();
+  } else if (message.type === "emergency_stop") stopAnswered(end, message);
+  else if (message.type === "auth") tokenAnswered(`Accepted: you are ${message.role}.`);
+  else if (message.type === "error" && link.token && !end.mayStop) {
+    // The next connections need not try it again.
+    link.token = null;
+    tokenAnswered(`Refused: ${message.message}`);
+  }
+}
+
+function render() {
+  const t = clock();
+  alarms.update(findings(values, link, t));
+  view.draw({ values, track, lamp, link, alarms, t });
+  const told = values.get("heading");
+  const heading = isNumber(told) && !values.isOld("heading", t) ? told : track.course;
+  map.redraw({ track, heading, headingFrom: heading === told ? "heading" : "course", old: values.isOld("gps_position", t) });
+}
+
+// Where the endpoints are.
+
+/** The directory's list. An endpoint on this page's computer is reached by the name this page was. */
+async function directory() {
+  const answer = await fetch("/api/v2/endpoints", { signal: AbortSignal.timeout(3000) });
+  const { endpoints } = await answer.json();
+  const known = endpoints.filter(({ endpoint }) => endpoint?.tier && endpoint.port);
+  return known.map(({ origin, endpoint }) => {
+    const host = (endpoint.address ?? "").replace(/:\d+$/, "");
+    const near = origin === "own" || !host || isLoopback(host);
+    return { tier: endpoint.tier, scopes: endpoint.scopes, url: urlOf(`${near ? location.hostname : host}:${endpoint.port}`) };
+  });
+}
+
+async function learnEndpoints() {
+  try {
+    const list = await directory();
+    if (list.length > 1 || link.ends.length === 1) link.know(list);
+  } catch {
+    // Its endpoint may be the one that is down: what is known is kept, or guessed from this port.
+    const own = link.ends.find(({ url }) => url === urlOf(location.host));
+    if (link.ends.length > 1 || !own?.tier) return;
+    const base = Number(location.port) - TIERS.indexOf(own.tier);
+    link.know(TIERS.map((tier, at) => ({ tier, url: urlOf(`${location.hostname}:${base + at}`) })));
+  }
+}
+
+// The emergency stop: two steps, and what the gateway answers.
+
+let armed = 0;
+let stopping = null;
+
+function disarm() {
+  clearTimeout(armed);
+  armed = 0;
+  $("stop").classList.remove("armed");
+  write($("stop"), "Emergency stop");
+  $("stop-cancel").hidden = true;
+}
+
+$("stop").onclick = () => {
+  if (stopping) return;
+  if (armed) return disarm(), sendStop();
+  armed = setTimeout(disarm, 6000);
+  $("stop").classList.add("armed");
+  write($("stop"), "Press again to stop the rover");
+  $("stop-cancel").hidden = false;
+};
+$("stop-cancel").onclick = () => {
+  disarm();
+  $("stop").focus();
+};
+
+/** The same command to one endpoint, then to everyone, until one answers: the rover does an id once. */
+function sendStop() {
+  const id = `page-${Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("")}`;
+  const message = { type: "emergency_stop", id, reason: "pressed on the web page" };
+  const since = clock();
+  const send = () => {
+    const seconds = (clock() - since) / 1000;
+    if (seconds > 10) return endStop("No answer in 10 s. Use the red button on the rover.");
+    const sent = link.send(message, seconds > 0.5);
+    write($("stop-answer"), sent ? "Sent; waiting for the answer." : "Not sent yet: no link. Trying.");
+  };
+  stopping = { id, refused: "", timer: setInterval(send, 700) };
+  send();
+}
+
+function stopAnswered(end, { id, accepted, message }) {
+  if (stopping?.id === id) endStop(`${accepted ? "Accepted" : "Refused"} by the ${end.tier} endpoint: ${message}`);
+}
+
+function endStop(words) {
+  clearInterval(stopping?.timer);
+  stopping = null;
+  write($("stop-answer"), words);
+}
+
+// Tokens, the theme, the map.
+
+function tokenAnswered(words) {
+  write($("token-answer"), words);
+  render();
+}
+$("token-form").onsubmit = (event) => {
+  event.preventDefault();
+  link.token = $("token").value.trim() || null;
+  $("token").value = "";
+  if (!link.token) return;
+  write($("token-answer"), link.send({ type: "auth", token: link.token }, true) ? "Asking." : "No link yet; it is shown when there is one.");
+};
+
+const THEMES = { "": "as the system", light: "light", dark: "dark" };
+let theme = "";
+function setTheme(name) {
+  theme = name in THEMES ? name : "";
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  write($("theme"), `Theme: ${THEMES[theme]}`);
+  map.redraw();
+  try {
+    localStorage.setItem("theme", theme);
+  } catch {
+    // Not allowed here: it lasts as long as the page.
+  }
+}
+$("theme").onclick = () => setTheme(Object.keys(THEMES)[(Object.keys(THEMES).indexOf(theme) + 1) % 3]);
+try {
+  setTheme(localStorage.getItem("theme") ?? "");
+} catch {
+  setTheme("");
+}
+matchMedia("(prefers-color-scheme: dark)").onchange = () => map.redraw();
+
+const DEEDS = {
+  in: () => map.zoom(ZOOM),
+  out: () => map.zoom(1 / ZOOM),
+  follow: () => map.show("follow"),
+  fit: () => map.show("fit"),
+  start: () => values.get("gps_position") && track.restart(values.get("gps_position")),
+};
+const KEYS = {
+  "+": DEEDS.in, "=": DEEDS.in, "-": DEEDS.out, f: DEEDS.follow, t: DEEDS.fit,
+  ArrowLeft: () => map.pan(-60, 0), ArrowRight: () => map.pan(60, 0), ArrowUp: () => map.pan(0, -60), ArrowDown: () => map.pan(0, 60),
+};
+function act(deed) {
+  deed();
+  for (const mode of ["follow", "fit"]) {
+    document.querySelector(`[data-do="${mode}"]`).setAttribute("aria-pressed", String(map.mode === mode));
+  }
+  render();
+}
+$("map-tools").onclick = ({ target }) => DEEDS[target.dataset.do] && act(DEEDS[target.dataset.do]);
+$("map-tools").onkeydown = (event) => {
+  const deed = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!deed || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  act(deed);
+};
+
+link.start([{ url: urlOf(location.host), tier: "" }]);
+learnEndpoints();
+setTimeout(learnEndpoints, 1500);
+setInterval(learnEndpoints, 15_000);
+// Ages go on when nothing comes.
+setInterval(render, 500);
