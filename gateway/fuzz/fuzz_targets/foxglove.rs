@@ -1,0 +1,42 @@
+//! What a foxglove client says, in text and in bytes.
+#![no_main]
+
+mod nearly;
+
+use libfuzzer_sys::fuzz_target;
+use roverline_gateway::dialect::foxglove::wire::{self, Said};
+
+const OPS: &[&str] = &[
+    "subscribe",
+    "unsubscribe",
+    "advertise",
+    "unadvertise",
+    "getParameters",
+    "setParameters",
+    "subscribeParameterUpdates",
+    "unsubscribeParameterUpdates",
+    "subscribeConnectionGraph",
+    "unsubscribeConnectionGraph",
+    "fetchAsset",
+];
+const FIELDS: &[&str] = &[
+    "subscriptions", "id", "channelId", "subscriptionIds", "channels", "topic", "encoding", "schemaName",
+    "schema", "schemaEncoding", "channelIds", "parameterNames", "parameters", "name", "value", "type",
+    "uri", "requestId", "op",
+];
+
+fuzz_target!(|input: &[u8]| {
+    for text in [nearly::nearly(input, "op", OPS, FIELDS), String::from_utf8(input.to_vec()).ok()]
+        .into_iter()
+        .flatten()
+    {
+        if let Err(why) = wire::text(&text) {
+            assert!(!why.is_empty());
+        }
+    }
+    match wire::binary(&input.to_vec().into()) {
+        Ok(Said::Publish { payload, .. }) => assert_eq!(payload.len() + 5, input.len()),
+        Ok(_) => {}
+        Err(why) => assert!(!why.is_empty()),
+    }
+});
