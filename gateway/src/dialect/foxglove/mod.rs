@@ -10,6 +10,8 @@ mod parameters;
 mod publications;
 mod services;
 mod session;
+#[cfg(test)]
+mod tests;
 mod value;
 pub mod wire;
 
