@@ -42,7 +42,7 @@ fn serves(endpoint: &Endpoint, node: &str) -> bool {
 }
 
 fn too_many() -> String {
-    format!("a request may name {} parameters", limits::FOXGLOVE_PARAMETERS_PER_REQUEST)
+    format!("a request may name {} parameters", limits::FOXGLOVE_REQUEST_ENTRIES)
 }
 
 /// Names by node, those that cannot be asked for left out and told.
@@ -72,7 +72,7 @@ pub(super) fn get(
     id: Option<String>,
     notices: &mut Notices,
 ) -> Result<(), String> {
-    if names.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
+    if names.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
         return Err(too_many());
     }
     let wanted = (!names.is_empty()).then(|| sort_out(&context.endpoint, names, notices));
@@ -140,7 +140,7 @@ pub(super) fn set(
     id: Option<String>,
     notices: &mut Notices,
 ) -> Result<(), String> {
-    if given.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
+    if given.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
         return Err(too_many());
     }
     let names: Vec<String> = given.iter().map(|parameter| parameter.name.clone()).collect();
@@ -187,7 +187,7 @@ async fn set_one(ros: &Ros, given: &GivenParameter) -> Result<(), String> {
 impl Parameters {
     /// Tells these from now on when they change; none named: all.
     pub(super) fn subscribe(&mut self, context: &Context, names: Vec<String>) -> Result<(), String> {
-        if self.names.len() + names.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
+        if self.names.len() + names.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
             return Err(too_many());
         }
         self.all |= names.is_empty();
