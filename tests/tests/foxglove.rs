@@ -146,23 +146,30 @@ fn live_ros_both_ways() {
     assert!(received["/cmd_vel"]["count"].as_u64() >= Some(2), "{received}");
 }
 
-/// The built-in rover's services, found and called as Foxglove's panel does.
+/// The built-in rover's services and parameters, found and used as Foxglove's panels do.
 #[test]
 #[ignore = "the built-in rover offers no services yet"]
-fn a_service_of_the_rover_answers() {
+fn services_and_parameters_of_the_rover() {
     let Some(node) = node() else { return };
     let gateway = Gateway::serve(&["--tier", "primary", "--source", "sim"]);
     let url = url(&gateway, Tier::Primary);
     let seen = ask(&node, &url, &["graph"]);
-    assert!(seen["parameters"]["parameters"].as_array().is_some_and(|all| !all.is_empty()), "{seen}");
-    let services = seen["graph"]["advertisedServices"].as_array().unwrap();
-    let triggers = services.iter().filter_map(|service| service["name"].as_str());
-    let name = triggers.filter(|name| name.starts_with("/mission/")).min().unwrap();
+    let text = seen["graph"].to_string();
+    assert!(text.contains("/mission/restart") && text.contains("/odom"), "{seen}");
     for encoding in ["cdr", "json"] {
-        let seen = ask(&node, &url, &["call", name, encoding, "{}"]);
-        assert_eq!(seen["callId"], 41, "{seen}");
-        assert!(seen["response"].is_object(), "{seen}");
+        let seen = ask(&node, &url, &["call", "/autonomy/enable", encoding, r#"{"data":true}"#]);
+        assert_eq!((&seen["callId"], &seen["response"]["success"]), (&json!(41), &json!(true)), "{seen}");
     }
+    // JavaScript's 1 is a float here, since the parameter was one.
+    let changed = json!([{"name": "/navigation.max_speed", "value": 1.0, "type": "float64"}]);
+    let seen = ask(&node, &url, &["set", "/navigation.max_speed", "1"]);
+    assert_eq!(
+        seen["answer"].to_string().replace("1.0", "1"),
+        changed.to_string().replace("1.0", "1"),
+        "{seen}"
+    );
+    assert_eq!(seen["update"][0]["name"], "/navigation.max_speed", "{seen}");
+    assert!(statuses(&seen).is_empty(), "{seen}");
 }
 
 #[test]

@@ -177,3 +177,33 @@ async fn a_recording_has_its_own_time_and_takes_nothing() {
     rig.sample(key, 5, payload("x"));
     assert_eq!(client.binary().await[..], [&[2][..], &1_005u64.to_le_bytes()].concat());
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_keep_up_is_told_what_it_missed() {
+    let rig = primary().await;
+    let key = rig.endpoint.ingress.topic_up(decl("/camera/text", STRING, false)).unwrap();
+    let mut client = rig.connect().await;
+    client.op("advertise").await;
+    let channel = json!([{"id": 1, "channelId": key.0}]);
+    client.say(json!({"op": "subscribe", "subscriptions": channel})).await;
+    client.settle().await;
+    let large = payload(&"x".repeat(16 << 10));
+    let outbox = rig.endpoint.sessions()[0].outbox().clone();
+    // It reads nothing, until there is too much even for the kernel.
+    let mut seq = 0;
+    until("drops", || {
+        seq += 1;
+        rig.sample(key, seq, large.clone());
+        (outbox.stats().dropped > 10).then_some(())
+    })
+    .await;
+    let told = loop {
+        let status = client.op("status").await;
+        if status["id"] == "drops" {
+            break status;
+        }
+    };
+    assert_eq!(told["level"], 1);
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("messages were dropped") && message.contains("/camera/text ("), "{message}");
+}
