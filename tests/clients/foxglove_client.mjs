@@ -121,7 +121,7 @@ const deeds = {
       "{\"op\":\"advertise\",\"channels\":[{\"id\":5,\"topic\":\"/cmd_vel\",\"encoding\":\"cdr\",\"schemaName\":\"geometry_msgs/Twist\"}]}",
     ]) socket.send(text);
     for (const bytes of [[], [0], [9, 9], [1], [1, 7, 0, 0, 0, 1], [1, 5, 0, 0, 0, 0, 1, 0, 0, 1, 2], [2, 1], [2, ...Array(12).fill(255)],
-      [2, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]]) socket.send(Uint8Array.from(bytes));
+      [2, 1, 0, 0, 255, 9, 0, 0, 0, 0, 0, 0, 0]]) socket.send(Uint8Array.from(bytes));
     const failure = await new Promise((resolve) => client.on("serviceCallFailure", resolve));
     client.unsubscribe(2);
     const { value } = await decodeOne("/odom");

@@ -49,6 +49,10 @@ fn topics_are_decoded_and_every_port_has_its_own() {
     assert_eq!(seen["messages"]["/camera/front/compressed"]["value"]["data"][1], 0x50, "the P of PNG");
     assert!(statuses(&seen).is_empty(), "{seen}");
 
+    // Its inputs have a file, which the first of them makes.
+    let drive = ["publish", "/cmd_vel", "geometry_msgs/Twist", "json", "2", r#"{"linear":{"x":0.5}}"#];
+    assert!(statuses(&ask(&node, &primary, &drive)).is_empty());
+
     let seen = ask(&node, &url(&gateway, Tier::Emergency), &["look", "/gps/fix", "/emergency_stop"]);
     let names: Vec<&str> = seen["channels"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(names.contains(&"/emergency_stop") && !names.contains(&"/imu/data"), "{names:?}");
