@@ -57,6 +57,28 @@ async fn channels_come_go_and_change_and_late_ones_get_the_latched_value() {
 }
 
 #[tokio::test]
+async fn a_topic_that_comes_back_is_subscribed_anew() {
+    let rig = primary().await;
+    let key = rig.endpoint.ingress.topic_up(decl("/name", STRING, false)).unwrap();
+    let mut client = rig.connect().await;
+    client.op("advertise").await;
+    let subscribe =
+        |channel: u32| json!({"op": "subscribe", "subscriptions": [{"id": 7, "channelId": channel}]});
+    client.say(subscribe(key.0)).await;
+    rig.endpoint.ingress.topic_down(key);
+    client.op("unadvertise").await;
+    let key = rig.endpoint.ingress.topic_up(decl("/name", STRING, false)).unwrap();
+    client.op("advertise").await;
+    rig.sample(key, 1, payload("nobody asked"));
+    let heard = client.settle().await;
+    assert!(heard.is_empty(), "{heard:?}");
+    client.say(subscribe(key.0)).await;
+    assert_eq!(client.binary().await[13..], payload("nobody asked"));
+    rig.sample(key, 2, payload("asked"));
+    assert_eq!(client.binary().await[13..], payload("asked"));
+}
+
+#[tokio::test]
 async fn an_unknown_type_is_said_once() {
     let rig = primary().await;
     for name in ["/a", "/b"] {
