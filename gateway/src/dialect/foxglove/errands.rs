@@ -15,6 +15,9 @@ use crate::session::Outbox;
 /// How often a task looks whether there is room for its answer.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// As many answers of this size as there may be requests leave room in an outbox.
+const SMALL_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 4 / limits::CALLS_PER_SESSION;
+
 /// The running tasks of one session.
 pub(super) struct Errands {
     tasks: JoinSet<()>,
@@ -75,6 +78,14 @@ impl Desk {
     /// Hands over an answer that is small.
     pub(super) fn say(&self, frame: Bytes) {
         self.outbox.control(frame);
+    }
+
+    /// Hands over an answer in the way that its size asks for: a small one does not wait for files.
+    pub(super) async fn answer(&self, frame: Bytes) {
+        match frame.len() <= SMALL_BYTES {
+            true => self.say(frame),
+            false => self.hand_over(async { frame }).await,
+        }
     }
 
     /// Makes an answer that may be large, and hands it over: when the client has taken most of what

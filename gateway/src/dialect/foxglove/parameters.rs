@@ -115,17 +115,13 @@ fn tell_errors(desk: &Desk, errors: &[impl ToString]) {
 
 async fn tell(desk: &Desk, parameters: &[Parameter], id: Option<&str>) {
     let shown: Vec<ShownParameter> = parameters.iter().map(value::show).collect();
-    desk.hand_over(async {
-        let frame = Answer::ParameterValues { parameters: &shown, id }.frame();
-        match frame.len() > limits::FOXGLOVE_ANSWER_BYTES {
-            false => frame,
-            true => {
-                let message = "these are too many parameters at a time; ask for some of them";
-                Answer::Status { level: Level::Error as u8, message, id: None }.frame()
-            }
-        }
-    })
-    .await;
+    let frame = Answer::ParameterValues { parameters: &shown, id }.frame();
+    if frame.len() > limits::FOXGLOVE_ANSWER_BYTES {
+        let message = "these are too many parameters at a time; ask for some of them";
+        desk.say(Answer::Status { level: Level::Error as u8, message, id: None }.frame());
+    } else {
+        desk.answer(frame).await;
+    }
 }
 
 /// Sets parameters, one after the other. With an `id` the client hears what they are then. The request

@@ -171,8 +171,7 @@ impl Services {
                     desk.say(answer::call_failure(service, call, &why));
                 }
                 Ok(response) => {
-                    let frame = answer::service_response(service, call, encoding.name(), &response);
-                    desk.hand_over(async { frame }).await;
+                    desk.answer(answer::service_response(service, call, encoding.name(), &response)).await;
                 }
                 Err(why) => desk.say(answer::call_failure(service, call, &why)),
             }

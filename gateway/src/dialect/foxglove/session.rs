@@ -274,7 +274,11 @@ impl<'a> Session<'a> {
                 self.graph = Some(self.tell_connections(None));
             }
             Request::UnsubscribeConnectionGraph => self.graph = None,
-            Request::FetchAsset { uri, request_id } => self.fetch(uri, request_id)?,
+            Request::FetchAsset { uri, request_id } => {
+                if let Err(why) = self.fetch(uri, request_id) {
+                    self.context.info.outbox().control(answer::asset(request_id, Err(&why)));
+                }
+            }
         }
         Ok(())
     }

@@ -174,6 +174,18 @@ async fn who_may_not_publish_does_not_and_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_asked_for_has_an_answer_all_the_same() {
+    let rig = primary().await;
+    let mut client = rig.connect().await;
+    let uri = format!("package://{}", "x".repeat(limits::FOXGLOVE_URI_BYTES));
+    client.say(json!({"op": "fetchAsset", "uri": uri, "requestId": 5})).await;
+    assert_eq!(client.binary().await[..6], [4, 5, 0, 0, 0, 1]);
+    let entries: Vec<u32> = (0..=limits::FOXGLOVE_REQUEST_ENTRIES as u32).collect();
+    client.say(json!({"op": "unsubscribe", "subscriptionIds": entries})).await;
+    assert_eq!(client.statuses().await, ["a request may have 1024 entries"]);
+}
+
+#[tokio::test]
 async fn too_many_bad_messages_end_a_session_and_no_other() {
     let rig = primary().await;
     let (mut bad, mut good) = (rig.connect().await, rig.connect().await);
