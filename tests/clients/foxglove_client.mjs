@@ -6,6 +6,7 @@
 //   foxglove_client.mjs URL misbehave               says what nobody should, then looks at /odom
 //   foxglove_client.mjs URL call SERVICE ENCODING JSON
 //   foxglove_client.mjs URL asset URI…
+//   foxglove_client.mjs URL set PARAMETER VALUE     sets it, and waits to hear of the change
 //   foxglove_client.mjs URL graph                   the connection graph, and all parameters
 import protocol from "@foxglove/ws-protocol";
 import { parse } from "@foxglove/rosmsg";
@@ -120,7 +121,7 @@ const deeds = {
       "{\"op\":\"advertise\",\"channels\":[{\"id\":5,\"topic\":\"/cmd_vel\",\"encoding\":\"cdr\",\"schemaName\":\"geometry_msgs/Twist\"}]}",
     ]) socket.send(text);
     for (const bytes of [[], [0], [9, 9], [1], [1, 7, 0, 0, 0, 1], [1, 5, 0, 0, 0, 0, 1, 0, 0, 1, 2], [2, 1], [2, ...Array(12).fill(255)],
-      [2, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]]) socket.send(Uint8Array.from(bytes));
+      [2, 1, 0, 0, 255, 9, 0, 0, 0, 0, 0, 0, 0]]) socket.send(Uint8Array.from(bytes));
     const failure = await new Promise((resolve) => client.on("serviceCallFailure", resolve));
     client.unsubscribe(2);
     const { value } = await decodeOne("/odom");
@@ -154,6 +155,17 @@ const deeds = {
     args.forEach((uri, index) => client.fetchAsset(uri, index));
     await until("answers", () => answers.size === args.length);
     return { assets: Object.fromEntries(args.map((uri, index) => [uri, answers.get(index)])) };
+  },
+
+  async set() {
+    const [name, value] = args;
+    const values = [];
+    client.on("parameterValues", (event) => { values.push(event); changed(); });
+    client.subscribeParameterUpdates([name]);
+    client.setParameters([{ name, value: JSON.parse(value) }], "set");
+    const answer = await until("answer", () => values.find((event) => event.id === "set"));
+    const update = await until("update", () => values.find((event) => event.id === undefined));
+    return { answer: answer.parameters, update: update.parameters };
   },
 
   async graph() {

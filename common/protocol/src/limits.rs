@@ -263,9 +263,11 @@ pub const FOXGLOVE_BATCH_BYTES: usize = 256 << 10;
 /// Characters of a status message for a foxglove client.
 pub const FOXGLOVE_STATUS_CHARS: usize = 500;
 /// Status messages for one foxglove client; more are counted.
-pub const FOXGLOVE_STATUS_PER_S: usize = 20;
-/// Parameters that a foxglove client may name in one request, or follow.
-pub const FOXGLOVE_PARAMETERS_PER_REQUEST: usize = 1_024;
+pub const FOXGLOVE_STATUS_MESSAGES_PER_S: usize = 20;
+/// Bytes of a foxglove client's requests that wait for their answers; a lone one may be larger.
+pub const FOXGLOVE_PENDING_BYTES: usize = 1 << 20;
+/// Entries of a list in a foxglove client's request, and parameters that it may follow.
+pub const FOXGLOVE_REQUEST_ENTRIES: usize = 1_024;
 /// Longest URI of a file that a foxglove client asks for.
 pub const FOXGLOVE_URI_BYTES: usize = 1_024;
 

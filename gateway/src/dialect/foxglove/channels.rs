@@ -6,11 +6,15 @@ use std::sync::Arc;
 use roverline_protocol::limits;
 
 use super::answer::{Answer, Channel, Level};
+use super::check_length;
 use super::errands::has_room;
 use super::notices::Notices;
 use super::wire::Subscription;
 use crate::hub::{Form, Hub, SubscriberId, Wish};
 use crate::session::Outbox;
+
+/// Subscriptions that are made before others get their turn.
+const AT_ONCE: usize = 16;
 
 /// What one client was told of the topics, and what it asked for.
 pub(super) struct Channels {
@@ -67,27 +71,24 @@ impl Channels {
         self.advertise(new, notices)
     }
 
+    /// `gone` is sorted.
     fn unadvertise(&mut self, gone: &[u32]) {
         if gone.is_empty() {
             return;
         }
-        for id in gone {
-            self.told.remove(id);
+        let is_gone = |channel: &u32| gone.binary_search(channel).is_ok();
+        let ended: HashMap<u32, u32> = self.subscriptions.extract_if(|_, channel| is_gone(channel)).collect();
+        let topics = ended.values().filter_map(|channel| self.told.get(channel));
+        // Should the topic come back, the client subscribes anew.
+        let patterns: Vec<String> = topics.map(|told| pattern(&told.topic)).collect();
+        if !patterns.is_empty() {
+            self.hub.unsubscribe(self.id, &patterns);
         }
-        let told = &self.told;
-        let ended: Vec<u32> = self
-            .subscriptions
-            .iter()
-            .filter(|(_, id)| !told.contains_key(id))
-            .map(|(ours, _)| *ours)
-            .collect();
         if self.ended.len() + ended.len() > limits::PATTERNS_PER_SESSION {
             self.ended.clear();
         }
-        for subscription in ended {
-            self.subscriptions.remove(&subscription);
-            self.ended.insert(subscription);
-        }
+        self.ended.extend(ended.keys());
+        self.told.retain(|id, _| !is_gone(id));
         self.outbox.control(Answer::Unadvertise { channel_ids: gone }.frame());
     }
 
@@ -137,12 +138,22 @@ impl Channels {
     }
 
     /// Subscribes channels; what is wrong with one of them costs the others nothing.
-    pub(super) fn subscribe(&mut self, subscriptions: &[Subscription], notices: &mut Notices) {
-        for subscription in subscriptions {
-            if let Err(why) = self.subscribe_one(*subscription) {
-                notices.tell(Level::Warning, why);
+    pub(super) async fn subscribe(
+        &mut self,
+        subscriptions: &[Subscription],
+        notices: &mut Notices,
+    ) -> Result<(), String> {
+        check_length(subscriptions)?;
+        for some in subscriptions.chunks(AT_ONCE) {
+            for subscription in some {
+                if let Err(why) = self.subscribe_one(*subscription) {
+                    notices.tell(Level::Warning, why);
+                }
             }
+            // Each looks through all topics: other sessions get their turn in between.
+            tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     fn subscribe_one(&mut self, Subscription { id, channel_id }: Subscription) -> Result<(), String> {
@@ -166,15 +177,21 @@ impl Channels {
     }
 
     /// Ends subscriptions.
-    pub(super) fn unsubscribe(&mut self, ids: &[u32], notices: &mut Notices) {
+    pub(super) fn unsubscribe(&mut self, ids: &[u32], notices: &mut Notices) -> Result<(), String> {
+        check_length(ids)?;
+        let mut patterns = Vec::new();
         for id in ids {
             let channel = self.subscriptions.remove(id);
             if let Some(told) = channel.and_then(|channel| self.told.get(&channel)) {
-                self.hub.unsubscribe(self.id, &[pattern(&told.topic)]);
+                patterns.push(pattern(&told.topic));
             } else if !self.ended.remove(id) {
                 notices.tell(Level::Warning, format!("there is no subscription {id}"));
             }
         }
+        if !patterns.is_empty() {
+            self.hub.unsubscribe(self.id, &patterns);
+        }
+        Ok(())
     }
 
     /// A topic's name, for words.

@@ -2,6 +2,7 @@
 //! session nor anybody else waits; they are bounded in number, and end with the session.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,14 @@ use crate::session::Outbox;
 /// How often a task looks whether there is room for its answer.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// As many answers of this size as there may be requests leave room in an outbox.
+const SMALL_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 4 / limits::CALLS_PER_SESSION;
+
 /// The running tasks of one session.
 pub(super) struct Errands {
     tasks: JoinSet<()>,
+    /// What the requests hold that wait for their answers.
+    bytes: Arc<AtomicUsize>,
     outbox: Arc<Outbox>,
     /// Answers that may be large are made one at a time.
     turn: Arc<Semaphore>,
@@ -31,11 +37,12 @@ pub(super) struct Desk {
 
 impl Errands {
     pub(super) fn new(outbox: Arc<Outbox>) -> Errands {
-        Errands { tasks: JoinSet::new(), outbox, turn: Arc::new(Semaphore::new(1)) }
+        let turn = Arc::new(Semaphore::new(1));
+        Errands { tasks: JoinSet::new(), bytes: Arc::default(), outbox, turn }
     }
 
-    /// Starts a task, unless too many run.
-    pub(super) fn start<F>(&mut self, task: impl FnOnce(Desk) -> F) -> Result<(), String>
+    /// Starts a task for a request of so many bytes, unless too much is under way.
+    pub(super) fn start<F>(&mut self, bytes: usize, task: impl FnOnce(Desk) -> F) -> Result<(), String>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -43,8 +50,27 @@ impl Errands {
         if self.tasks.len() >= limits::CALLS_PER_SESSION {
             return Err(format!("{} requests wait for their answers already", limits::CALLS_PER_SESSION));
         }
-        self.tasks.spawn(task(Desk { outbox: self.outbox.clone(), turn: self.turn.clone() }));
+        let before = self.bytes.load(Ordering::Relaxed);
+        if before > 0 && before + bytes > limits::FOXGLOVE_PENDING_BYTES {
+            return Err("large requests wait for their answers already".to_owned());
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let held = Held(self.bytes.clone(), bytes);
+        let task = task(Desk { outbox: self.outbox.clone(), turn: self.turn.clone() });
+        self.tasks.spawn(async move {
+            task.await;
+            drop(held);
+        });
         Ok(())
+    }
+}
+
+/// Gives back what a request held.
+struct Held(Arc<AtomicUsize>, usize);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
@@ -52,6 +78,14 @@ impl Desk {
     /// Hands over an answer that is small.
     pub(super) fn say(&self, frame: Bytes) {
         self.outbox.control(frame);
+    }
+
+    /// Hands over an answer in the way that its size asks for: a small one does not wait for files.
+    pub(super) async fn answer(&self, frame: Bytes) {
+        match frame.len() <= SMALL_BYTES {
+            true => self.say(frame),
+            false => self.hand_over(async { frame }).await,
+        }
     }
 
     /// Makes an answer that may be large, and hands it over: when the client has taken most of what
@@ -96,7 +130,7 @@ mod tests {
         outbox.control(Bytes::from(vec![0; limits::FOXGLOVE_WAITING_BYTES + 1]));
         for _ in 0..3 {
             let large = Bytes::from(vec![0; limits::FOXGLOVE_ANSWER_BYTES]);
-            errands.start(|desk| async move { desk.hand_over(async { large }).await }).unwrap();
+            errands.start(1, |desk| async move { desk.hand_over(async { large }).await }).unwrap();
         }
         // Two at a time, and the outbox would break: neither would come out.
         for _ in 0..3 {
@@ -117,10 +151,18 @@ mod tests {
                 std::future::pending::<()>().await;
                 drop(held);
             };
-            errands.start(task).unwrap();
+            errands.start(1, task).unwrap();
         }
-        assert!(errands.start(|_| async {}).is_err());
+        assert!(errands.start(1, |_| async {}).is_err());
         drop(errands);
         until(|| Arc::strong_count(&alive) == 1).await;
+    }
+    #[tokio::test]
+    async fn large_requests_wait_alone() {
+        let mut errands = Errands::new(Outbox::new());
+        errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
+        assert!(errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).is_err());
+        until(|| errands.bytes.load(Ordering::Relaxed) == 0).await;
+        errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
     }
 }

@@ -10,6 +10,8 @@ mod parameters;
 mod publications;
 mod services;
 mod session;
+#[cfg(test)]
+mod tests;
 mod value;
 pub mod wire;
 
@@ -29,6 +31,14 @@ use crate::source::RawSample;
 
 /// Its two names; the wire is the same.
 pub const SUBPROTOCOLS: [&str; 2] = ["foxglove.sdk.v1", "foxglove.websocket.v1"];
+
+/// Refuses a list in a request that is longer than any that can be served.
+fn check_length(list: &[impl Sized]) -> Result<(), String> {
+    match list.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
+        true => Err(format!("a request may have {} entries", limits::FOXGLOVE_REQUEST_ENTRIES)),
+        false => Ok(()),
+    }
+}
 
 /// The opcode of a message from server to client.
 const MESSAGE_DATA: u8 = 1;
@@ -50,7 +60,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
             message = inbound.next() => match message {
                 Err(ending) => return ending,
                 Ok(message) => {
-                    if let Err(why) = session.handle(&message) {
+                    if let Err(why) = session.handle(&message).await {
                         bad += 1;
                         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
                         session.complain(why);

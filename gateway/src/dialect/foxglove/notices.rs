@@ -28,7 +28,7 @@ impl Notices {
     pub(super) fn tell(&mut self, level: Level, message: impl Into<String>) {
         let message: String = message.into();
         let message: String = message.chars().take(limits::FOXGLOVE_STATUS_CHARS).collect();
-        if self.said.len() >= limits::FOXGLOVE_STATUS_PER_S || self.said.contains(&message) {
+        if self.said.len() >= limits::FOXGLOVE_STATUS_MESSAGES_PER_S || self.said.contains(&message) {
             self.unsaid += 1;
             return;
         }
@@ -77,13 +77,13 @@ mod tests {
         for n in 0..500 {
             notices.tell(Level::Error, format!("no channel {n}"));
         }
-        assert_eq!(outbox.drain_for_test().len(), limits::FOXGLOVE_STATUS_PER_S - 1);
+        assert_eq!(outbox.drain_for_test().len(), limits::FOXGLOVE_STATUS_MESSAGES_PER_S - 1);
         notices.calm_down(CALM + CALM / 2);
         assert!(outbox.drain_for_test().is_empty());
         notices.calm_down(CALM * 2);
         let said = outbox.drain_for_test();
         let text = String::from_utf8_lossy(&said[0]).into_owned();
-        let unsaid = 1_000 - limits::FOXGLOVE_STATUS_PER_S;
+        let unsaid = 1_000 - limits::FOXGLOVE_STATUS_MESSAGES_PER_S;
         assert!(said.len() == 1 && text.contains(&format!("{unsaid} more")), "{text}");
         notices.tell(Level::Error, "no channel 7");
         assert_eq!(outbox.drain_for_test().len(), 1);

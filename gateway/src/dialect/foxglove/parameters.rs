@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{Answer, Level, ShownParameter};
+use super::check_length;
 use super::errands::{Desk, Errands};
 use super::notices::Notices;
 use super::value;
@@ -41,10 +42,6 @@ fn serves(endpoint: &Endpoint, node: &str) -> bool {
     endpoint.is_in_scope(&format!("{node}/get_parameters"), "rcl_interfaces/srv/GetParameters")
 }
 
-fn too_many() -> String {
-    format!("a request may name {} parameters", limits::FOXGLOVE_PARAMETERS_PER_REQUEST)
-}
-
 /// Names by node, those that cannot be asked for left out and told.
 fn sort_out(endpoint: &Endpoint, names: &[String], notices: &mut Notices) -> Wanted {
     let mut wanted = Wanted::new();
@@ -72,12 +69,11 @@ pub(super) fn get(
     id: Option<String>,
     notices: &mut Notices,
 ) -> Result<(), String> {
-    if names.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
-        return Err(too_many());
-    }
+    let bytes = names.iter().map(String::len).sum::<usize>() + id.as_ref().map_or(0, String::len);
+    check_length(names)?;
     let wanted = (!names.is_empty()).then(|| sort_out(&context.endpoint, names, notices));
     let endpoint = context.endpoint.clone();
-    errands.start(|desk| async move {
+    errands.start(bytes, |desk| async move {
         let (parameters, errors) = match wanted {
             Some(wanted) => read(&endpoint.ros, wanted).await,
             None => {
@@ -119,30 +115,25 @@ fn tell_errors(desk: &Desk, errors: &[impl ToString]) {
 
 async fn tell(desk: &Desk, parameters: &[Parameter], id: Option<&str>) {
     let shown: Vec<ShownParameter> = parameters.iter().map(value::show).collect();
-    desk.hand_over(async {
-        let frame = Answer::ParameterValues { parameters: &shown, id }.frame();
-        match frame.len() > limits::FOXGLOVE_ANSWER_BYTES {
-            false => frame,
-            true => {
-                let message = "these are too many parameters at a time; ask for some of them";
-                Answer::Status { level: Level::Error as u8, message, id: None }.frame()
-            }
-        }
-    })
-    .await;
+    let frame = Answer::ParameterValues { parameters: &shown, id }.frame();
+    if frame.len() > limits::FOXGLOVE_ANSWER_BYTES {
+        let message = "these are too many parameters at a time; ask for some of them";
+        desk.say(Answer::Status { level: Level::Error as u8, message, id: None }.frame());
+    } else {
+        desk.answer(frame).await;
+    }
 }
 
-/// Sets parameters, one after the other. With an `id` the client hears what they are then.
+/// Sets parameters, one after the other. With an `id` the client hears what they are then. The request
+/// had so many `bytes`.
 pub(super) fn set(
     context: &Context,
     errands: &mut Errands,
-    given: Vec<GivenParameter>,
+    (given, bytes): (Vec<GivenParameter>, usize),
     id: Option<String>,
     notices: &mut Notices,
 ) -> Result<(), String> {
-    if given.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
-        return Err(too_many());
-    }
+    check_length(&given)?;
     let names: Vec<String> = given.iter().map(|parameter| parameter.name.clone()).collect();
     let wanted = sort_out(&context.endpoint, &names, notices);
     let mut allowed: HashSet<&str> = HashSet::new();
@@ -156,7 +147,7 @@ pub(super) fn set(
         |given: &GivenParameter| value::split(&given.name).is_some_and(|(node, _)| allowed.contains(node));
     let given: Vec<GivenParameter> = given.into_iter().filter(is_allowed).collect();
     let ros = context.endpoint.ros.clone();
-    errands.start(|desk| async move {
+    errands.start(bytes, |desk| async move {
         let mut errors = Vec::new();
         for given in &given {
             if let Err(why) = set_one(&ros, given).await {
@@ -187,8 +178,8 @@ async fn set_one(ros: &Ros, given: &GivenParameter) -> Result<(), String> {
 impl Parameters {
     /// Tells these from now on when they change; none named: all.
     pub(super) fn subscribe(&mut self, context: &Context, names: Vec<String>) -> Result<(), String> {
-        if self.names.len() + names.len() > limits::FOXGLOVE_PARAMETERS_PER_REQUEST {
-            return Err(too_many());
+        if self.names.len() + names.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
+            return Err(format!("{} parameters can be followed", limits::FOXGLOVE_REQUEST_ENTRIES));
         }
         self.all |= names.is_empty();
         self.names.extend(names);

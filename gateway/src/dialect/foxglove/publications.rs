@@ -8,6 +8,7 @@ use roverline_protocol::limits;
 use roverline_schema::TypeName;
 
 use super::answer::Level;
+use super::check_length;
 use super::notices::Notices;
 use super::wire::ClientChannel;
 use crate::session::Context;
@@ -58,12 +59,14 @@ impl Publications {
         context: &Context,
         channels: Vec<ClientChannel>,
         notices: &mut Notices,
-    ) {
+    ) -> Result<(), String> {
+        check_length(&channels)?;
         for channel in channels {
             if let Err(why) = self.advertise_one(context, channel) {
                 notices.tell(Level::Error, why);
             }
         }
+        Ok(())
     }
 
     fn advertise_one(&mut self, context: &Context, channel: ClientChannel) -> Result<(), String> {
@@ -86,12 +89,14 @@ impl Publications {
         may
     }
 
-    pub(super) fn unadvertise(&mut self, ids: &[u32], notices: &mut Notices) {
+    pub(super) fn unadvertise(&mut self, ids: &[u32], notices: &mut Notices) -> Result<(), String> {
+        check_length(ids)?;
         for id in ids {
             if self.0.remove(id).is_none() {
                 notices.tell(Level::Warning, format!("channel {id} is not advertised"));
             }
         }
+        Ok(())
     }
 
     /// Publishes a message.

@@ -155,7 +155,7 @@ impl Services {
         let encoding = Encoding::parse(&encoding)?;
         let request = to_cdr(context, encoding, &format!("{}_Request", told.type_name), &payload)?;
         let (ros, told) = (context.endpoint.ros.clone(), told.clone());
-        errands.start(|desk| async move {
+        errands.start(payload.len(), |desk| async move {
             let response = ros.call(&told.name, &told.type_name, request, TIMEOUT).await;
             let response = response.map_err(|error| error.to_string());
             let response = response.and_then(|cdr| match encoding {
@@ -171,8 +171,7 @@ impl Services {
                     desk.say(answer::call_failure(service, call, &why));
                 }
                 Ok(response) => {
-                    let frame = answer::service_response(service, call, encoding.name(), &response);
-                    desk.hand_over(async { frame }).await;
+                    desk.answer(answer::service_response(service, call, encoding.name(), &response)).await;
                 }
                 Err(why) => desk.say(answer::call_failure(service, call, &why)),
             }

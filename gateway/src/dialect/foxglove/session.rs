@@ -229,14 +229,14 @@ impl<'a> Session<'a> {
 
     /// Does what the client says. An error is a message that cannot be understood; what can be
     /// understood and not be done is told as a status, and costs nothing.
-    pub(super) fn handle(&mut self, message: &Message) -> Result<(), String> {
+    pub(super) async fn handle(&mut self, message: &Message) -> Result<(), String> {
         let said = match message {
             Message::Text(text) => wire::text(text.as_str())?,
             Message::Binary(bytes) => wire::binary(bytes)?,
             _ => return Ok(()),
         };
         match said {
-            Said::Request(request) => self.request(request),
+            Said::Request(request) => self.request(request, message.len()).await,
             Said::Publish { channel, payload } => self.publications.publish(self.context, channel, &payload),
             Said::Call(request) => {
                 self.services.call(self.context, &mut self.errands, request);
@@ -247,21 +247,21 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn request(&mut self, request: Request) -> Result<(), String> {
+    async fn request(&mut self, request: Request, bytes: usize) -> Result<(), String> {
         let Session { context, notices, channels, publications, parameters, errands, .. } = self;
         match request {
             Request::Subscribe { subscriptions } => {
-                channels.subscribe(&subscriptions, notices);
+                channels.subscribe(&subscriptions, notices).await?;
                 context.endpoint.ingress.listener_arrived();
             }
-            Request::Unsubscribe { subscription_ids } => channels.unsubscribe(&subscription_ids, notices),
-            Request::Advertise { channels } => publications.advertise(context, channels, notices),
-            Request::Unadvertise { channel_ids } => publications.unadvertise(&channel_ids, notices),
+            Request::Unsubscribe { subscription_ids } => channels.unsubscribe(&subscription_ids, notices)?,
+            Request::Advertise { channels } => publications.advertise(context, channels, notices)?,
+            Request::Unadvertise { channel_ids } => publications.unadvertise(&channel_ids, notices)?,
             Request::GetParameters { parameter_names, id } => {
                 parameters::get(context, errands, &parameter_names, id, notices)?;
             }
             Request::SetParameters { parameters, id } => {
-                parameters::set(context, errands, parameters, id, notices)?;
+                parameters::set(context, errands, (parameters, bytes), id, notices)?;
             }
             Request::SubscribeParameterUpdates { parameter_names } => {
                 parameters.subscribe(context, parameter_names)?;
@@ -274,7 +274,11 @@ impl<'a> Session<'a> {
                 self.graph = Some(self.tell_connections(None));
             }
             Request::UnsubscribeConnectionGraph => self.graph = None,
-            Request::FetchAsset { uri, request_id } => self.fetch(uri, request_id)?,
+            Request::FetchAsset { uri, request_id } => {
+                if let Err(why) = self.fetch(uri, request_id) {
+                    self.context.info.outbox().control(answer::asset(request_id, Err(&why)));
+                }
+            }
         }
         Ok(())
     }
@@ -284,7 +288,7 @@ impl<'a> Session<'a> {
             return Err(format!("a URI may have {} bytes", limits::FOXGLOVE_URI_BYTES));
         }
         let packages = self.packages.clone();
-        self.errands.start(|desk| async move {
+        self.errands.start(uri.len(), |desk| async move {
             desk.hand_over(async {
                 let reading = move || assets::read(packages.as_deref(), &uri);
                 match tokio::task::spawn_blocking(reading).await {

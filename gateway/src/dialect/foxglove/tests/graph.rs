@@ -1,0 +1,149 @@
+//! Services, parameters and the connection graph.
+
+use std::time::Duration;
+
+use roverline_protocol::{Tier, limits};
+use serde_json::json;
+
+use super::rig::{Client, Rig, until};
+use crate::access::Role;
+use crate::source::{Call, CallError, Graph, GraphTopic, Sink};
+
+const TRIGGER: (&str, &str) = ("/reset", "std_srvs/srv/Trigger");
+
+/// CDR of a Trigger's response.
+const DONE: &[u8] = b"\0\x01\0\0\x01\0\0\0\x03\0\0\0ok\0";
+
+async fn rig(role: Role) -> (Rig, Client, u32) {
+    let rig = Rig::new(Tier::Primary, role, "dds").await;
+    rig.serve(&[
+        TRIGGER,
+        ("/node/get_parameters", "rcl_interfaces/srv/GetParameters"),
+        ("/go/_action/cancel_goal", "action_msgs/srv/CancelGoal"),
+        ("/strange", "strange_msgs/srv/Thing"),
+    ]);
+    let mut client = rig.connect().await;
+    let services = client.op("advertiseServices").await["services"].clone();
+    let service = services[0].clone();
+    assert_eq!(services.as_array().unwrap().len(), 1, "{services}");
+    assert_eq!((&service["name"], &service["type"]), (&json!(TRIGGER.0), &json!(TRIGGER.1)));
+    assert_eq!(service["request"]["schemaName"], "std_srvs/srv/Trigger_Request");
+    assert_eq!(service["response"]["schema"], service["responseSchema"]);
+    assert!(service["responseSchema"].as_str().unwrap().contains("string message"));
+    let id = service["id"].as_u64().unwrap() as u32;
+    (rig, client, id)
+}
+
+async fn asked(rig: &Rig) -> Call {
+    until("a call", || rig.fake.calls.lock().unwrap().pop()).await
+}
+
+#[tokio::test]
+async fn a_service_is_called_in_cdr_and_in_json() {
+    let (rig, mut client, service) = rig(Role::Operator).await;
+    client.call(service, 41, "cdr", b"\0\x01\0\0\0").await;
+    let call = asked(&rig).await;
+    assert_eq!((call.service.as_str(), call.type_name.as_str()), TRIGGER);
+    call.answer.send(Ok(DONE.into())).unwrap();
+    let response = client.binary().await;
+    assert_eq!(response[..1], [3]);
+    assert_eq!(response[1..9], [service.to_le_bytes(), 41u32.to_le_bytes()].concat());
+    assert_eq!(response[9..], [&[3, 0, 0, 0][..], b"cdr", DONE].concat());
+    client.call(service, 42, "json", b"{}").await;
+    asked(&rig).await.answer.send(Ok(DONE.into())).unwrap();
+    let response = client.binary().await;
+    assert_eq!(response[13..], *br#"json{"success":true,"message":"ok"}"#);
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_why_and_costs_only_itself() {
+    let (rig, mut client, service) = rig(Role::Operator).await;
+    client.call(service, 1, "cdr", b"\0\x01\0\0\0").await;
+    asked(&rig).await.answer.send(Err(CallError::NoServer("/reset".to_owned()))).unwrap();
+    let failure = client.op("serviceCallFailure").await;
+    assert_eq!(
+        failure,
+        json!({"op": "serviceCallFailure", "serviceId": service, "callId": 1, "message": "no node serves /reset"})
+    );
+    let message = |failure: serde_json::Value| failure["message"].as_str().unwrap().to_owned();
+    client.call(service + 1, 2, "cdr", b"").await;
+    assert!(message(client.op("serviceCallFailure").await).starts_with("there is no service"));
+    client.call(service, 3, "protobuf", b"").await;
+    assert!(message(client.op("serviceCallFailure").await).contains("use cdr or json"));
+    client.call(service, 4, "json", b"{\"x\":1}").await;
+    client.op("serviceCallFailure").await;
+    // Those that nobody answers fill the session's own room, and no more.
+    for call in 0..=limits::CALLS_PER_SESSION as u32 {
+        client.call(service, call, "cdr", b"\0\x01\0\0\0").await;
+    }
+    let failure = client.op("serviceCallFailure").await;
+    assert_eq!(failure["callId"], limits::CALLS_PER_SESSION);
+    assert_eq!(rig.fake.calls.lock().unwrap().len(), limits::CALLS_PER_SESSION);
+    // They end with it.
+    drop(client);
+    let ended = || rig.fake.calls.lock().unwrap().iter().all(|call| call.answer.is_closed()).then_some(());
+    until("the calls end", ended).await;
+}
+
+#[tokio::test]
+async fn an_observer_calls_and_sets_nothing() {
+    let (rig, mut client, service) = rig(Role::Observer).await;
+    client.call(service, 1, "cdr", b"\0\x01\0\0\0").await;
+    let failure = client.op("serviceCallFailure").await;
+    assert_eq!(failure["message"], "you may not call /reset: an observer may not; show a token");
+    let parameters = json!([{"name": "/node.speed", "value": 3}]);
+    client.say(json!({"op": "setParameters", "parameters": parameters, "id": "a"})).await;
+    let status = client.op("status").await;
+    assert_eq!(status["message"], "you may not set parameters of /node: an observer may not; show a token");
+    assert!(rig.fake.calls.lock().unwrap().iter().all(|call| !call.service.contains("set_parameters")));
+}
+
+#[tokio::test]
+async fn a_service_that_comes_back_has_its_number_of_before() {
+    let (rig, mut client, service) = rig(Role::Operator).await;
+    rig.serve(&[("/other", TRIGGER.1)]);
+    assert_eq!(client.op("unadvertiseServices").await["serviceIds"], json!([service]));
+    let other = client.op("advertiseServices").await["services"][0]["id"].clone();
+    assert_ne!(other, json!(service));
+    rig.serve(&[TRIGGER, ("/other", TRIGGER.1)]);
+    assert_eq!(client.op("advertiseServices").await["services"][0]["id"], json!(service));
+}
+
+#[tokio::test]
+async fn the_connection_graph_is_told_whole_and_then_as_it_changes() {
+    let (rig, mut client, _) = rig(Role::Operator).await;
+    client.say(json!({"op": "subscribeConnectionGraph"})).await;
+    let update = client.op("connectionGraphUpdate").await;
+    assert!(update["advertisedServices"].to_string().contains("/reset"), "{update}");
+    let topic = GraphTopic {
+        name: "/chat".into(),
+        type_name: "std_msgs/msg/String".into(),
+        publishers: vec!["/a".into()],
+        subscribers: vec![],
+    };
+    rig.endpoint.ingress.graph(Graph { topics: vec![topic], ..Graph::default() });
+    let update = client.op("connectionGraphUpdate").await;
+    assert_eq!(update["publishedTopics"], json!([{"name": "/chat", "publisherIds": ["/a"]}]));
+    assert!(update["removedServices"].as_array().unwrap().contains(&json!("/reset")), "{update}");
+    client.say(json!({"op": "unsubscribeConnectionGraph"})).await;
+    client.settle().await;
+    rig.endpoint.ingress.graph(Graph::default());
+    tokio::time::sleep(Duration::from_millis(3 * limits::HEARTBEAT_MS)).await;
+    assert!(client.settle().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_emergency_endpoint_has_none_of_the_others_services() {
+    let rig = Rig::new(Tier::Emergency, Role::Commander, "dds").await;
+    rig.serve(&[TRIGGER]);
+    let mut client = rig.connect().await;
+    client.say(json!({"op": "subscribeConnectionGraph"})).await;
+    assert_eq!(client.op("connectionGraphUpdate").await["advertisedServices"], json!([]));
+    client.say(json!({"op": "getParameters", "parameterNames": ["/node.speed"], "id": "a"})).await;
+    let status = client.op("status").await;
+    assert_eq!(status["message"], "/node.speed is not in the scope of the emergency endpoint");
+    assert_eq!(
+        client.op("parameterValues").await,
+        json!({"op": "parameterValues", "parameters": [], "id": "a"})
+    );
+}
