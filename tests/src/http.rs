@@ -69,3 +69,11 @@ pub fn status(port: u16) -> StatusDocument {
     assert_eq!(answer.status, 200, "{answer:?}");
     serde_json::from_str(&answer.body).unwrap()
 }
+
+/// A request of any method, with more header fields (each ending in a line break) and a body.
+pub fn request(port: u16, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let host = if fields.contains("Host:") { String::new() } else { format!("Host: 127.0.0.1:{port}\r\n") };
+    let head = format!("{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{fields}{length}\r\n");
+    exchange(port, format!("{head}{body}").as_bytes())
+}

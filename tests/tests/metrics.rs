@@ -61,7 +61,7 @@ fn parse(text: &str) -> Families {
             assert!(is_name(name) && !what.is_empty(), "{line}");
             let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            check_name(name, kind);
             assert!(
                 families.insert(name.to_owned(), (kind.to_owned(), Vec::new())).is_none(),
                 "{name} twice"
@@ -82,10 +82,52 @@ fn parse(text: &str) -> Families {
             name.strip_prefix(current.as_str()).unwrap_or_else(|| panic!("{name} is not of {current}"));
         let allowed: &[&str] = if kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
         assert!(allowed.contains(&suffix), "{line}");
+        assert_eq!(labels.contains_key("le"), suffix == "_bucket", "{line}");
         assert!(seen.insert((name.to_owned(), labels.clone())), "twice: {line}");
         samples.push((name.to_owned(), labels, value));
     }
     families
+}
+
+/// What `promtool check metrics` says of names: base units, at the end, in full; no types in names.
+fn check_name(name: &str, kind: &str) {
+    let base = name.strip_suffix("_total").unwrap_or(name);
+    let words: Vec<&str> = base.split('_').collect();
+    assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+    for reserved in ["bucket", "count", "sum"] {
+        assert_ne!(words.last(), Some(&reserved), "{name} ends like a part of a histogram");
+    }
+    let wrong = [
+        "gauge",
+        "counter",
+        "histogram",
+        "summary",
+        "s",
+        "ms",
+        "us",
+        "ns",
+        "sec",
+        "min",
+        "kb",
+        "mb",
+        "kib",
+        "mib",
+        "milliseconds",
+        "microseconds",
+        "nanoseconds",
+        "minutes",
+        "hours",
+        "kilobytes",
+        "megabytes",
+        "bits",
+        "percent",
+    ];
+    assert!(words.iter().all(|word| !wrong.contains(word)), "{name}: no type, and base units in full");
+    for unit in ["seconds", "bytes"] {
+        let at = words.iter().position(|word| *word == unit);
+        assert!(at.is_none_or(|at| at + 1 == words.len()), "{name}: the unit belongs at the end");
+    }
+    assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
 }
 
 fn one(families: &Families, name: &str) -> f64 {
@@ -126,6 +168,17 @@ async fn metrics_are_what_prometheus_reads() {
     assert_eq!(families["roverline_peer_rtt_seconds"].1.len(), 3);
     let plain = |sample: &&Sample| sample.1["dialect"] == "plain" && sample.1["service"] == "full";
     assert_eq!(families["roverline_sessions"].1.iter().find(plain).unwrap().2, 1.0);
+    let told = |name: &str, of: &str| {
+        let sample = families[name].1.iter().find(|sample| sample.1.values().any(|value| value == of));
+        sample.unwrap_or_else(|| panic!("{name} of {of}")).2
+    };
+    assert_eq!(told("roverline_dialect_sessions", "plain"), 1.0);
+    assert!(told("roverline_dialect_delivered_total", "plain") >= 1.0);
+    assert!(told("roverline_dialect_delivered_bytes_total", "plain") > 100.0);
+    assert_eq!(told("roverline_dialect_delivered_total", "foxglove"), 0.0);
+    assert!(told("roverline_topic_samples_total", "/odom") > 0.0);
+    assert!(told("roverline_topic_age_seconds", "/odom") < 10.0);
+    assert_eq!(one(&families, "roverline_topics_without_series"), 0.0);
     let events: f64 = families["roverline_events_total"].1.iter().map(|sample| sample.2).sum();
     assert!(events >= 3.0, "{events}");
     let (kind, blackouts) = &families["roverline_client_failover_blackout_seconds"];
@@ -137,4 +190,49 @@ async fn metrics_are_what_prometheus_reads() {
             assert!(before.2 <= after.2, "{name}: {before:?} {after:?}");
         }
     }
+}
+
+/// The names of our metrics in an expression.
+fn metrics_in(expression: &str) -> BTreeSet<String> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("roverline_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_there_is() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../scripts/grafana-dashboard.json")).unwrap();
+    let gateway = Gateway::serve(&["--source", "sim", "--base-port", "0"]);
+    let families = parse(&http::get(gateway.first_port(), "/metrics").body);
+    let exists = |name: &str| {
+        let whole = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let of_histogram = |whole| families.get(whole).is_some_and(|(kind, _)| kind == "histogram");
+        families.contains_key(name) || whole.is_some_and(of_histogram)
+    };
+    let (mut ids, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        assert!(panel["title"].as_str().is_some_and(|title| !title.is_empty()));
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let brackets =
+                |open, close| expression.matches(open).count() == expression.matches(close).count();
+            assert!(brackets('(', ')') && brackets('{', '}') && brackets('[', ']'), "{expression}");
+            let metrics = metrics_in(expression);
+            assert!(!metrics.is_empty(), "{expression}");
+            for name in metrics {
+                assert!(exists(&name), "{}: there is no metric {name}", panel["title"]);
+                // A counter by itself says nothing; what does not count has no rate.
+                let counted = name.ends_with("_total") || name.ends_with("_bucket");
+                let rated = expression.contains(&format!("rate({name}"))
+                    || expression.contains(&format!("increase({name}"));
+                assert_eq!(counted, rated, "{expression}");
+                shown.insert(name);
+            }
+        }
+    }
+    assert!(shown.len() >= 20, "{shown:?}");
 }

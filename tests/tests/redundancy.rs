@@ -146,7 +146,7 @@ fn what_is_wrong_is_refused_in_words() {
     );
     let wrong = write(port, "PUT", ENDPOINTS, "", "");
     problem(&wrong, 405);
-    assert_eq!(wrong.header("allow"), Some("get, head, post"));
+    assert_eq!(wrong.header("allow"), Some("get, head, options, post"));
     problem(&http::get(port, "/api/v2/nothing"), 404);
     assert_eq!(directory(port).endpoints.len(), 2);
 }

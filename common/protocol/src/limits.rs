@@ -94,6 +94,8 @@ pub const API_PAGE_ENTRIES: usize = 200;
 pub const API_PAGE_MAX_ENTRIES: usize = 1_000;
 /// How long a client of the HTTP API may take no byte of an answer.
 pub const HTTP_STALL_MS: u64 = 5_000;
+/// The same of any connection that is no session yet, while others wait for its place.
+pub const HTTP_CROWDED_MS: u64 = 1_000;
 /// How long a connection may serve requests before it has to be made anew.
 pub const HTTP_CONNECTION_MS: u64 = 60_000;
 /// Bytes of answers over HTTP, of one endpoint, that wait to be read.

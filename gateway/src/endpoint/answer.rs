@@ -1,6 +1,7 @@
 //! Answers over HTTP: documents, texts, what may be kept by who asks, and problems (RFC 9457).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
@@ -8,9 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use roverline_protocol::documents::Problem;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::Endpoint;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is sent back.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -113,17 +112,20 @@ pub(super) fn tagged(asked: &HeaderMap, kind: &'static str, bytes: impl Into<Byt
 }
 
 /// A body that counts among those that wait, until it is sent or given up.
-struct Held(Bytes, #[allow(dead_code, reason = "held, not used")] OwnedSemaphorePermit);
+struct Held {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
-/// The answer, if there is room for it among those that wait to be read: clients that ask for much
+/// The answer, if there is `room` for it among those that wait to be read: clients that ask for much
 /// and read nothing must not fill the memory.
-pub(super) async fn bounded(endpoint: &Endpoint, path: &str, answer: Answer) -> Answer {
+pub(super) async fn bounded(room: &Arc<Semaphore>, path: &str, answer: Answer) -> Answer {
     let (parts, body) = answer.into_parts();
     let bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),
@@ -132,9 +134,12 @@ pub(super) async fn bounded(endpoint: &Endpoint, path: &str, answer: Answer) -> 
     if bytes.len() <= SMALL_BYTES {
         return Response::from_parts(parts, Full::new(bytes));
     }
-    let room = u32::try_from(bytes.len()).ok();
-    match room.and_then(|room| endpoint.answers.clone().try_acquire_many_owned(room).ok()) {
-        Some(permit) => Response::from_parts(parts, Full::new(Bytes::from_owner(Held(bytes, permit)))),
+    let length = u32::try_from(bytes.len()).ok();
+    match length.and_then(|length| room.clone().try_acquire_many_owned(length).ok()) {
+        Some(permit) => {
+            let held = Held { bytes, _permit: permit };
+            Response::from_parts(parts, Full::new(Bytes::from_owner(held)))
+        }
         None => {
             let why = "too many answers wait to be read; ask again in a moment";
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).with(header::RETRY_AFTER, "1").answer(path)
@@ -169,6 +174,24 @@ mod tests {
         }
         let other = tagged(&HeaderMap::new(), TEXT, "another body");
         assert_ne!(other.headers()[header::ETAG], first.headers()[header::ETAG]);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let room = Arc::new(Semaphore::new(50_000));
+        let ask = async |bytes: usize| bounded(&room, "/x", body(TEXT, vec![b'x'; bytes])).await;
+        let (first, second) = (ask(20_000).await, ask(20_000).await);
+        assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+        let third = ask(20_000).await;
+        assert_eq!(
+            (third.status(), &third.headers()[header::RETRY_AFTER]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+        );
+        assert_eq!(ask(100).await.status(), StatusCode::OK, "what is small is always answered");
+        let read = first.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(read.len(), 20_000);
+        drop(read);
+        assert_eq!(ask(20_000).await.status(), StatusCode::OK, "what is read makes room");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) async fn handle(
     if answer.status().is_client_error() {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     }
-    let mut answer = bounded(&endpoint, &path, answer).await;
+    let mut answer = bounded(&endpoint.answers, &path, answer).await;
     cors::mark(&endpoint, &method, &asked, &mut answer);
     // What is live is kept by nobody; what is not has said so.
     answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -11,9 +11,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use roverline_protocol::limits;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::patience::Patient;
+use super::patience::{Patient, Progress};
 use super::{Endpoint, http};
 
 /// Connections that were accepted and are not sessions yet.
@@ -29,11 +29,12 @@ impl Pending {
 /// Accepts until the endpoint stops or drains.
 pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pending {
     let pending = Arc::new(Semaphore::new(limits::PENDING_CONNECTIONS));
+    let crowd: Arc<Notify> = Arc::default();
     let (mut stop, mut drain) = (endpoint.stopping(), endpoint.draining());
     loop {
         // A permit first: when too many connections dawdle, new ones wait in the kernel's backlog.
         let accept = async {
-            let permit = pending.clone().acquire_owned().await;
+            let permit = place(&pending, &crowd).await;
             (permit, listener.accept().await)
         };
         let (permit, (stream, peer)) = tokio::select! {
@@ -53,13 +54,34 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pend
         };
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
-        let endpoint = endpoint.clone();
+        let (endpoint, crowd) = (endpoint.clone(), crowd.clone());
         tokio::spawn(async move {
-            serve_connection(endpoint, stream, peer).await;
+            serve_connection(endpoint, stream, peer, &crowd).await;
             drop(permit);
         });
     }
     Pending(pending)
+}
+
+/// A place for a connection. While there is none, those that hold one are asked to be quick.
+async fn place(pending: &Arc<Semaphore>, crowd: &Notify) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let pause = Duration::from_millis(limits::HTTP_CROWDED_MS / 4);
+    loop {
+        match tokio::time::timeout(pause, pending.clone().acquire_owned()).await {
+            Ok(permit) => return permit,
+            Err(_) => crowd.notify_waiters(),
+        }
+    }
+}
+
+/// Returns when others wait for the place of a connection that does nothing.
+async fn in_the_way(crowd: &Notify, progress: Progress) {
+    loop {
+        crowd.notified().await;
+        if progress.idle() > Duration::from_millis(limits::HTTP_CROWDED_MS) {
+            return;
+        }
+    }
 }
 
 fn tune(stream: &TcpStream) {
@@ -73,7 +95,12 @@ fn tune(stream: &TcpStream) {
     }
 }
 
-async fn serve_connection(endpoint: Arc<Endpoint>, stream: TcpStream, peer: std::net::SocketAddr) {
+async fn serve_connection(
+    endpoint: Arc<Endpoint>,
+    stream: TcpStream,
+    peer: std::net::SocketAddr,
+    crowd: &Notify,
+) {
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
     let service = service_fn(move |request| {
@@ -81,18 +108,21 @@ async fn serve_connection(endpoint: Arc<Endpoint>, stream: TcpStream, peer: std:
         http::handle(service_endpoint.clone(), request, peer, first)
     });
     let patience = Duration::from_millis(limits::HTTP_STALL_MS);
+    let stream = Patient::new(stream, patience);
+    let progress = stream.progress();
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))
             .max_headers(limits::HTTP_HEADERS)
             .max_buf_size(limits::HTTP_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Patient::new(stream, patience)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // Places are few, and nobody keeps one for good: after its answer it may come again.
+        () = in_the_way(crowd, progress) => Ok(()),
         () = tokio::time::sleep(Duration::from_millis(limits::HTTP_CONNECTION_MS)) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,16 +11,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use crate::clock::monotonic;
+
 /// A stream whose writes fail when the other side takes no byte for as long as it has patience.
 pub(super) struct Patient {
     stream: TcpStream,
     patience: Duration,
+    progress: Progress,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
     pub(super) fn new(stream: TcpStream, patience: Duration) -> Patient {
-        Patient { stream, patience, waiting: None }
+        Patient { stream, patience, progress: Progress::now(), waiting: None }
+    }
+
+    /// Tells when a byte last came or went.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -31,6 +41,7 @@ impl Patient {
         wrote: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if wrote.is_ready() {
+            self.progress.note();
             self.waiting = None;
             return wrote;
         }
@@ -43,13 +54,39 @@ impl Patient {
     }
 }
 
+/// When a byte last came or went.
+#[derive(Clone)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn now() -> Progress {
+        let progress = Progress(Arc::default());
+        progress.note();
+        progress
+    }
+
+    fn note(&self) {
+        self.0.store(monotonic().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// For how long none has.
+    pub(super) fn idle(&self) -> Duration {
+        let last = Duration::from_millis(self.0.load(Ordering::Relaxed));
+        monotonic().saturating_sub(last)
+    }
+}
+
 impl AsyncRead for Patient {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.progress.note();
+        }
+        read
     }
 }
 
@@ -107,5 +144,6 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(stream.progress().idle() >= Duration::from_millis(90), "{:?}", stream.progress().idle());
     }
 }

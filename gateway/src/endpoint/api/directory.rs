@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use roverline_protocol::api::{Registration, RegistrationDocument};
 use roverline_protocol::documents::{DirectoryDocument, DirectoryEntry, EventKind, Origin, PeerDocument};
 use roverline_protocol::limits;
@@ -153,13 +153,18 @@ pub(super) fn remove(
 /// The body, bounded in size and time.
 async fn body(request: Request<Incoming>) -> Result<Bytes, Failure> {
     let patience = Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
+    let too_large = || {
+        let why = format!("send at most {} bytes", limits::API_BODY_BYTES);
+        // The rest is not read.
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why).with(header::CONNECTION, "close")
+    };
+    if request.body().size_hint().lower() > limits::API_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     let reading = Limited::new(request.into_body(), limits::API_BODY_BYTES).collect();
     match tokio::time::timeout(patience, reading).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let why = format!("send at most {} bytes", limits::API_BODY_BYTES);
-            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Failure::bad_request(format!("no body: {error}"))),
         Err(_) => {
             let why = format!("the body did not come within {patience:?}");
@@ -219,19 +224,19 @@ mod tests {
         }
     }
 
-    fn may(settings: AccessSettings, peer: &str, fields: &[(&'static str, &str)]) -> u16 {
+    fn may(settings: &AccessSettings, peer: &str, fields: &[(&'static str, &str)]) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.insert(*name, value.parse().unwrap());
         }
-        let access = Access::new(&settings).unwrap();
+        let access = Access::new(settings).unwrap();
         let failure = may_write(&access, &headers, peer.parse().unwrap()).err();
         failure.map_or(0, |failure| failure.answer("/").status().as_u16())
     }
 
     #[test]
     fn only_this_computer_and_no_foreign_page_may_write() {
-        let ask = |peer: &str, fields: &[(&'static str, &str)]| may(AccessSettings::default(), peer, fields);
+        let ask = |peer: &str, fields: &[(&'static str, &str)]| may(&AccessSettings::default(), peer, fields);
         for here in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
             assert_eq!(ask(here, &[]), 0);
         }
@@ -243,9 +248,9 @@ mod tests {
             403
         );
         let careful = AccessSettings { loopback: Role::Observer, ..AccessSettings::default() };
-        assert_eq!(may(careful, "127.0.0.1:5", &[]), 401);
+        assert_eq!(may(&careful, "127.0.0.1:5", &[]), 401);
         let open = AccessSettings { remote: Role::Operator, ..AccessSettings::default() };
-        assert_eq!(may(open, "192.168.1.5:5", &[]), 401);
+        assert_eq!(may(&open, "192.168.1.5:5", &[]), 401);
         assert_eq!(ask("127.0.0.1:5", &[("authorization", "Bearer guess")]), 401);
     }
 }

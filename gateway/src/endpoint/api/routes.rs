@@ -388,6 +388,16 @@ mod tests {
         assert_eq!(allow(&routes), "DELETE, OPTIONS");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_path_is_judged(path in "(/api/v2/(topics|endpoints|schemas|robots))?[/a%é2F.]{0,12}(/latest)?/?") {
+            if let Some((routes, name)) = at(&path) {
+                assert!(!routes.is_empty() && path.contains(name), "{path}");
+                assert_eq!(routes[0].name.is_some(), !name.is_empty(), "{path}");
+            }
+        }
+    }
+
     #[test]
     fn no_two_routes_are_the_same() {
         let mut all: Vec<_> = ROUTES.iter().map(|route| (route.path, route.verb.name())).collect();

@@ -1,0 +1,70 @@
+//! The API against its own description, by somebody else's judge: Schemathesis makes up requests,
+//! good and bad, and compares every answer with the OpenAPI document.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use roverline_tests::http;
+use roverline_tests::python::python;
+use roverline_tests::scratch::Scratch;
+use serde_json::Value;
+
+use super::writing::careful;
+use super::{json, serve};
+
+/// Requests made up per operation and phase; a few hundred in all.
+const EXAMPLES: &str = "25";
+
+/// Runs the judge on a port; what it found.
+fn judge(schemathesis: &PathBuf, port: u16, token: Option<&str>) -> (bool, String) {
+    let scratch = Scratch::new();
+    let mut command = Command::new(schemathesis);
+    command
+        .args(["run", &format!("http://127.0.0.1:{port}/api/v2/openapi.json")])
+        .args(["--max-examples", EXAMPLES, "--seed", "1", "--continue-on-failure", "--no-color"])
+        .args(["--max-response-time", "5", "--request-timeout", "10"])
+        .current_dir(scratch.path())
+        .stdin(Stdio::null());
+    if let Some(token) = token {
+        command.args(["-H", &format!("Authorization: Bearer {token}")]);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counted = said.lines().find(|line| line.contains("generated")).unwrap_or_default();
+    println!("{}", counted.trim());
+    (output.status.success(), said)
+}
+
+fn schemathesis() -> Option<PathBuf> {
+    Some(python()?.parent().unwrap().join("schemathesis"))
+}
+
+#[test]
+fn the_api_is_what_its_document_says() {
+    let Some(schemathesis) = schemathesis() else { return };
+    let gateway = serve(&[]);
+    let port = gateway.first_port();
+    let (passed, said) = judge(&schemathesis, port, None);
+    assert!(passed && said.contains("No issues found"), "{said}");
+    assert_eq!(http::get(port, "/health").status, 200);
+    let log = gateway.end();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn with_and_without_a_token_as_well() {
+    let Some(schemathesis) = schemathesis() else { return };
+    let careful = careful();
+    let port = careful.gateway.first_port();
+    // That some operations answer nothing but 401 is worth a warning to it, and meant.
+    let (passed, said) = judge(&schemathesis, port, None);
+    assert!(passed && said.contains("2 operations returned only 401/403"), "{said}");
+    assert_eq!(directory_length(port), 1, "nobody without a token registers");
+    let (passed, said) = judge(&schemathesis, port, Some(&careful.operator));
+    assert!(passed && said.contains("No issues found"), "{said}");
+}
+
+fn directory_length(port: u16) -> usize {
+    let directory: Value = json(&http::get(port, "/api/v2/endpoints"));
+    directory["endpoints"].as_array().unwrap().len()
+}
