@@ -8,6 +8,8 @@ const SUSPECT_MS = 600;
 const ASK_MS = 400;
 /** After this the connection is given up, whoever else talks. */
 const DEAD_MS = 6000;
+/** So long nobody talks before it is an alarm. */
+const LOST_MS = 800;
 const OPEN_MS = 1500;
 /** So long a better endpoint must have talked without a gap before the page goes over to it. */
 const STEADY_MS = 3000;
@@ -236,7 +238,13 @@ class Link {
 
   /** Those that add what the serving one lacks. */
   get assistants() {
-    return this.ends.filter((end) => end !== this.active && end.talks);
+    const adds = (end) => end.scopes.some((scope) => !this.active?.scopes.includes(scope));
+    return this.ends.filter((end) => end !== this.active && end.talks && adds(end) && !better(end, this.active));
+  }
+
+  /** Whether nobody talks, and that is more than a switch. */
+  isLost(t) {
+    return (this.suspect || !this.active) && t - this.troubleSince > LOST_MS;
   }
 
   /** Sends to the serving endpoint, or to everyone that is there; whether anybody got it. */

@@ -34,7 +34,9 @@ function render() {
   alarms.update(findings(values, link, t));
   view.draw({ values, track, lamp, link, alarms, t });
   const told = values.get("heading");
-  const heading = isNumber(told) && !values.isOld("heading", t) ? told : track.course;
+  // Where nobody says the heading any more but the position goes on, the way it went tells it.
+  const fresh = !values.isOld("heading", t) || values.isOld("gps_position", t);
+  const heading = isNumber(told) && fresh ? told : track.course;
   map.redraw({ track, heading, headingFrom: heading === told ? "heading" : "course", old: values.isOld("gps_position", t) });
 }
 
