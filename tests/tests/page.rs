@@ -10,7 +10,7 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http::{self, Answer};
-use roverline_tests::node::browser;
+use roverline_tests::node::{browser, node};
 use roverline_tests::process::{self, Signal};
 use roverline_tests::python::Script;
 use roverline_tests::scratch::Scratch;
@@ -113,6 +113,25 @@ fn it_shows_the_rover_to_everybody() {
     assert!(walk.iter().all(|one| one["visible"] == true), "a focus that is not seen: {walk:?}");
     assert_eq!((&said["theme"], &said["kept"]), (&json!(["dark", "dark"]), &json!("dark")));
     assert_empty("chosen dark", &said["chosenDark"]);
+}
+
+/// Thousands of failures of made-up endpoints: it always finds the one that serves, keeps one
+/// connection with each at most, asks none too often, and returns to the primary alone.
+#[test]
+fn its_link_survives_whatever_endpoints_do() {
+    let Some(node) = node() else { return };
+    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u32;
+    let said = Script::start(&node, "page_link.mjs", &[&seed.to_string(), "100"]).finish(PATIENCE);
+    std::io::stderr()
+        .write_all(format!("page, made-up endpoints, seed {seed}: {said}\n").as_bytes())
+        .unwrap();
+    assert_empty("problems", &said["problems"]);
+    assert_eq!(said["runs"], 100);
+    let figure = |name: &str| said[name].as_f64().unwrap();
+    assert!(figure("slowest_takeover_ms") < 1_500.0, "{said}");
+    assert!(figure("slowest_recovery_ms") < 4_000.0, "{said}");
+    assert!(figure("slowest_return_ms") < 60_000.0, "{said}");
+    assert!(figure("most_attempts_per_s") < 8.0, "{said}");
 }
 
 /// The serving process gets a signal; the page goes on with others and comes back.

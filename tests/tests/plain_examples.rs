@@ -34,7 +34,8 @@ fn three_lines(line: &str) -> Vec<String> {
     let path = format!("{}:{}", root().join(".clients/cargo/bin").display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("timeout");
     command.args(["20", "sh", "-c", &format!("{line} | head -n 3")]).env("PATH", path);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
     // As at a terminal: nothing is typed, and it stays open.
     let _open = child.stdin.take();
     let output = child.wait_with_output().unwrap();

@@ -17,7 +17,7 @@ const STEADY_MS = 3000;
 const SETTLE_MS = 400;
 /** If the best two do not answer so soon, all are tried. */
 const WIDEN_MS = 300;
-const BACKOFF_MS = [250, 4000];
+const BACKOFF_MS = { first: 250, most: 4000, unserved: 1000 };
 
 const TIERS = ["primary", "secondary", "tertiary", "emergency"];
 const SCOPES = {
@@ -105,7 +105,8 @@ class Link {
   }
 
   fail(end, t) {
-    const wait = Math.min(BACKOFF_MS[1], BACKOFF_MS[0] * 2 ** end.failures);
+    const most = this.active && !this.suspect ? BACKOFF_MS.most : BACKOFF_MS.unserved;
+    const wait = Math.min(most, BACKOFF_MS.first * 2 ** end.failures);
     end.failures = Math.min(end.failures + 1, 8);
     end.notBefore = t + wait * (0.5 + Math.random() / 2);
     this.shut(end);
@@ -121,8 +122,14 @@ class Link {
   leave(t) {
     this.active.flaps = Math.min(this.active.flaps + 1, 4);
     this.active = null;
-    this.suspect = false;
+    this.trouble(t, false);
+  }
+
+  /** Nobody is known to serve: those that failed before get another chance soon. */
+  trouble(t, suspect) {
+    this.suspect = suspect;
     this.troubleSince = t;
+    for (const end of this.ends) end.notBefore = Math.min(end.notBefore, t + BACKOFF_MS.first * (0.5 + Math.random()));
     this.change();
   }
 
@@ -198,11 +205,7 @@ class Link {
       const silence = end.silence(t);
       if (end.talks && silence > ASK_MS && !end.asked) end.asked = end.send({ type: "ping" });
       if (end === this.active) {
-        if (silence > end.patience && !this.suspect) {
-          this.suspect = true;
-          this.troubleSince = t;
-          this.change();
-        }
+        if (silence > end.patience && !this.suspect) this.trouble(t, true);
         if (silence > DEAD_MS) {
           this.fail(end, t);
           this.leave(t);

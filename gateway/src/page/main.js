@@ -132,7 +132,7 @@ $("token-form").onsubmit = (event) => {
   write($("token-answer"), link.send({ type: "auth", token: link.token }, true) ? "Asking." : "No link yet; it is shown when there is one.");
 };
 
-const THEMES = { "": "as the system", light: "light", dark: "dark" };
+const THEMES = { "": "automatic", light: "light", dark: "dark" };
 let theme = "";
 function setTheme(name) {
   theme = name in THEMES ? name : "";
