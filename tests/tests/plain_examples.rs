@@ -83,7 +83,7 @@ fn python_reads_on_after_the_endpoint_was_killed() {
     command.arg(root().join("tests/clients/plain_example.py")).arg(url);
     let mut child = Guard(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
     let stdout = std::io::BufReader::new(child.0.stdout.take().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || {
         for line in std::io::BufRead::lines(stdout).map_while(Result::ok) {
             let _ = tell.send(line);
