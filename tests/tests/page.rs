@@ -147,7 +147,10 @@ fn goes_on_after(signal: Signal, what: &str) {
         .write_all(format!("page, endpoint {what}: {gap} ms without news at most\n").as_bytes())
         .unwrap();
     assert!(gap < BLACKOUT_MS, "{gap} ms: {said}");
-    assert_eq!((&said["tiers"][0], &said["tiers"][1]), (&json!("primary"), &json!("secondary")), "{said}");
+    // Whoever talks first serves first; which of the others that is, is the network's choice.
+    let tiers = texts(&said["tiers"]);
+    assert_eq!((tiers.first(), tiers.last()), (Some(&"primary"), Some(&"primary")), "{said}");
+    assert!((3..=5).contains(&tiers.len()) && said["during"]["serving"] != "primary", "{said}");
     assert_eq!(said["back"], true, "{said}");
     // Not a value is lost from sight meanwhile, and none is old: the three others carry all but sensors.
     assert_empty("old values", &said["during"]["old"]);
