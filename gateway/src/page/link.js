@@ -229,7 +229,7 @@ class Link {
     const above = ends.filter((end) => end !== active && better(end, active));
     const next = above.find(({ socket }) => socket) ?? above.find((end) => t >= end.notBefore) ?? above[0];
     if (next) wanted.push(next);
-    const missing = new Set(ends.flatMap(({ scopes }) => scopes).filter((scope) => !active.scopes.includes(scope)));
+    const missing = new Set(this.lacks);
     for (const end of ends.filter((end) => !wanted.includes(end))) {
       const possible = end.socket || t >= end.notBefore;
       if (!possible || !end.scopes.some((scope) => missing.has(scope))) continue;
@@ -237,6 +237,11 @@ class Link {
       end.scopes.forEach((scope) => missing.delete(scope));
     }
     return t - this.adoptedAt < SETTLE_MS ? [...new Set([...wanted, ...ends.filter(({ socket }) => socket)])] : wanted;
+  }
+
+  /** What some endpoint carries and the serving one does not. */
+  get lacks() {
+    return this.ends.flatMap(({ scopes }) => scopes).filter((scope) => !this.active?.scopes.includes(scope));
   }
 
   /** Those that add what the serving one lacks. */

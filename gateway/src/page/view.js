@@ -162,10 +162,10 @@ class View {
     const { active } = link;
     const helpers = active ? link.assistants.map(({ tier }) => tier) : [];
     const lost = !active || link.isLost(t);
-    const state = lost ? "lost" : link.suspect ? "searching" : helpers.length ? "partial" : "live";
+    const state = lost ? "lost" : link.suspect ? "searching" : link.lacks.length ? "partial" : "live";
     document.body.dataset.link = state;
     document.body.dataset.serving = active?.tier ?? "";
-    const words = { live: "Live", partial: "Live, in part", searching: "Silent, looking elsewhere" };
+    const words = { live: "Live", partial: "Live on backup", searching: "Silent, looking elsewhere" };
     write($("link-state"), words[state] ?? (t - link.troubleSince < 2000 && !link.switches ? "Connecting" : "No link"));
     const names = [active?.tier, ...helpers].filter(Boolean).join(", ");
     write($("link-detail"), lost ? "what is shown is the last known" : `served by ${names}`);
