@@ -10,9 +10,11 @@ const args = [
 
 export const say = (object) => console.log(JSON.stringify(object));
 
+export const launch = () => chromium.launch({ executablePath: "/usr/bin/chromium", args });
+
 /** Opens the page at a port. `options` are Playwright's for a browser context. */
 export async function openPage(port, options = {}, prepare = async () => {}) {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args });
+  const browser = await launch();
   const context = await browser.newContext({ viewport: { width: 1366, height: 900 }, ...options });
   const page = await context.newPage();
   const [errors, foreign] = [[], []];

@@ -18,3 +18,17 @@ pub fn node() -> Option<PathBuf> {
     skipped("run scripts/setup-clients");
     None
 }
+
+/// The same, with the browser that Debian installs.
+pub fn browser() -> Option<PathBuf> {
+    let node = node()?;
+    if Path::new("/usr/bin/chromium").exists() {
+        return Some(node);
+    }
+    assert!(
+        std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
+        "the browser is required here: run scripts/setup-clients"
+    );
+    skipped("run scripts/setup-clients: there is no chromium");
+    None
+}

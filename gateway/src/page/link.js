@@ -8,6 +8,8 @@ const SUSPECT_MS = 600;
 const ASK_MS = 400;
 /** After this the connection is given up, whoever else talks. */
 const DEAD_MS = 6000;
+/** So long nobody talks before it is an alarm. */
+const LOST_MS = 800;
 const OPEN_MS = 1500;
 /** So long a better endpoint must have talked without a gap before the page goes over to it. */
 const STEADY_MS = 3000;
@@ -15,7 +17,7 @@ const STEADY_MS = 3000;
 const SETTLE_MS = 400;
 /** If the best two do not answer so soon, all are tried. */
 const WIDEN_MS = 300;
-const BACKOFF_MS = [250, 4000];
+const BACKOFF_MS = { first: 250, most: 4000, unserved: 1000 };
 
 const TIERS = ["primary", "secondary", "tertiary", "emergency"];
 const SCOPES = {
@@ -103,7 +105,8 @@ class Link {
   }
 
   fail(end, t) {
-    const wait = Math.min(BACKOFF_MS[1], BACKOFF_MS[0] * 2 ** end.failures);
+    const most = this.active && !this.suspect ? BACKOFF_MS.most : BACKOFF_MS.unserved;
+    const wait = Math.min(most, BACKOFF_MS.first * 2 ** end.failures);
     end.failures = Math.min(end.failures + 1, 8);
     end.notBefore = t + wait * (0.5 + Math.random() / 2);
     this.shut(end);
@@ -119,8 +122,14 @@ class Link {
   leave(t) {
     this.active.flaps = Math.min(this.active.flaps + 1, 4);
     this.active = null;
-    this.suspect = false;
+    this.trouble(t, false);
+  }
+
+  /** Nobody is known to serve: those that failed before get another chance soon. */
+  trouble(t, suspect) {
+    this.suspect = suspect;
     this.troubleSince = t;
+    for (const end of this.ends) end.notBefore = Math.min(end.notBefore, t + BACKOFF_MS.first * (0.5 + Math.random()));
     this.change();
   }
 
@@ -196,11 +205,7 @@ class Link {
       const silence = end.silence(t);
       if (end.talks && silence > ASK_MS && !end.asked) end.asked = end.send({ type: "ping" });
       if (end === this.active) {
-        if (silence > end.patience && !this.suspect) {
-          this.suspect = true;
-          this.troubleSince = t;
-          this.change();
-        }
+        if (silence > end.patience && !this.suspect) this.trouble(t, true);
         if (silence > DEAD_MS) {
           this.fail(end, t);
           this.leave(t);
@@ -224,7 +229,7 @@ class Link {
     const above = ends.filter((end) => end !== active && better(end, active));
     const next = above.find(({ socket }) => socket) ?? above.find((end) => t >= end.notBefore) ?? above[0];
     if (next) wanted.push(next);
-    const missing = new Set(ends.flatMap(({ scopes }) => scopes).filter((scope) => !active.scopes.includes(scope)));
+    const missing = new Set(this.lacks);
     for (const end of ends.filter((end) => !wanted.includes(end))) {
       const possible = end.socket || t >= end.notBefore;
       if (!possible || !end.scopes.some((scope) => missing.has(scope))) continue;
@@ -234,9 +239,20 @@ class Link {
     return t - this.adoptedAt < SETTLE_MS ? [...new Set([...wanted, ...ends.filter(({ socket }) => socket)])] : wanted;
   }
 
+  /** What some endpoint carries and the serving one does not. */
+  get lacks() {
+    return this.ends.flatMap(({ scopes }) => scopes).filter((scope) => !this.active?.scopes.includes(scope));
+  }
+
   /** Those that add what the serving one lacks. */
   get assistants() {
-    return this.ends.filter((end) => end !== this.active && end.talks);
+    const adds = (end) => end.scopes.some((scope) => !this.active?.scopes.includes(scope));
+    return this.ends.filter((end) => end !== this.active && end.talks && adds(end) && !better(end, this.active));
+  }
+
+  /** Whether nobody talks, and that is more than a switch. */
+  isLost(t) {
+    return (this.suspect || !this.active) && t - this.troubleSince > LOST_MS;
   }
 
   /** Sends to the serving endpoint, or to everyone that is there; whether anybody got it. */

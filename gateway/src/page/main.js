@@ -34,7 +34,9 @@ function render() {
   alarms.update(findings(values, link, t));
   view.draw({ values, track, lamp, link, alarms, t });
   const told = values.get("heading");
-  const heading = isNumber(told) && !values.isOld("heading", t) ? told : track.course;
+  // Where nobody says the heading any more but the position goes on, the way it went tells it.
+  const fresh = !values.isOld("heading", t) || values.isOld("gps_position", t);
+  const heading = isNumber(told) && fresh ? told : track.course;
   map.redraw({ track, heading, headingFrom: heading === told ? "heading" : "course", old: values.isOld("gps_position", t) });
 }
 
@@ -130,7 +132,7 @@ $("token-form").onsubmit = (event) => {
   write($("token-answer"), link.send({ type: "auth", token: link.token }, true) ? "Asking." : "No link yet; it is shown when there is one.");
 };
 
-const THEMES = { "": "as the system", light: "light", dark: "dark" };
+const THEMES = { "": "automatic", light: "light", dark: "dark" };
 let theme = "";
 function setTheme(name) {
   theme = name in THEMES ? name : "";

@@ -125,7 +125,8 @@ class Lamp {
 function findings(values, link, t) {
   const list = [];
   const add = (id, text, severe = false) => list.push({ id, text, severe });
-  if (!link.active && t - link.troubleSince > SUSPECT_MS) add("link", "Link lost: no endpoint of the rover answers", true);
+  const lost = link.isLost(t);
+  if (lost) add("link", "Link lost: no endpoint of the rover answers", true);
   if (values.get("emergency_stop") === true) add("stop", "Emergency stop engaged", true);
   if (values.get("boundary_violation") === true) add("boundary", "Outside the boundary", true);
   const battery = values.get("battery_level");
@@ -136,7 +137,7 @@ function findings(values, link, t) {
     // "no data for 4 s" and "for 5 s" is one alarm, whose words change.
     add(`error ${String(text).replace(/[\d.]+/g, "")}`, String(text).slice(0, 200));
   }
-  if (link.active) {
+  if (!lost) {
     const old = Object.keys(NAMES).filter((key) => values.isRegular(key) && values.isOld(key, t) && values.isNamed(key, t));
     for (const key of old) add(`old ${key}`, `${NAMES[key]}: no news for ${(values.age(key, t) / 1000).toFixed(0)} s`);
   }

@@ -116,7 +116,7 @@ class View {
     write($("led-meaning"), colour === "red" && flashing ? "emergency stop" : (LED_WORDS[colour] ?? ""));
     $("led-lamp").classList.toggle("flashing", flashing);
     const paint = colour && CSS.supports("color", colour) ? (colour === "blue" ? "#2f6bff" : colour) : "transparent";
-    if ($("led-lamp").style.background !== paint) $("led-lamp").style.background = paint;
+    if ($("led-lamp").style.color !== paint) $("led-lamp").style.background = $("led-lamp").style.color = paint;
     this.drawAge($("led"), $("led-age"), "led", values, t);
     this.speak([text("mission_status", ""), auto === undefined ? "" : auto ? "autonomous" : "not autonomous"]);
   }
@@ -160,14 +160,15 @@ class View {
 
   drawLink(link, t) {
     const { active } = link;
-    const helpers = link.assistants.filter((end) => !active || !better(end, active)).map(({ tier }) => tier);
-    const state = active ? (link.suspect ? "searching" : helpers.length ? "partial" : "live") : "lost";
+    const helpers = active ? link.assistants.map(({ tier }) => tier) : [];
+    const lost = !active || link.isLost(t);
+    const state = lost ? "lost" : link.suspect ? "searching" : link.lacks.length ? "partial" : "live";
     document.body.dataset.link = state;
     document.body.dataset.serving = active?.tier ?? "";
-    const words = { live: "Live", partial: "Live, in part", searching: "Silent, looking elsewhere" };
+    const words = { live: "Live", partial: "Live on backup", searching: "Silent, looking elsewhere" };
     write($("link-state"), words[state] ?? (t - link.troubleSince < 2000 && !link.switches ? "Connecting" : "No link"));
     const names = [active?.tier, ...helpers].filter(Boolean).join(", ");
-    write($("link-detail"), active ? `served by ${names}` : "values are the last known ones");
+    write($("link-detail"), lost ? "what is shown is the last known" : `served by ${names}`);
     write($("served"), active
       ? `Served by ${active.url.replace("/telemetry", "")} (${names}). You are ${active.role ?? "a guest"} here.`
       : `Looking for ${link.ends.map(({ tier }) => tier).join(", ")}.`);

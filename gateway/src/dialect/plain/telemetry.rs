@@ -350,3 +350,33 @@ fn motor_name(topic: &str) -> String {
     let mut parts = topic.rsplit('/').filter(|part| !matches!(*part, "" | "temperature"));
     parts.next().unwrap_or("motor").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use roverline_schema::Struct;
+
+    use super::*;
+
+    fn colour(r: f32, g: f32, b: f32) -> Option<String> {
+        let fields =
+            [("r", r), ("g", g), ("b", b), ("a", 1.0)].map(|(name, share)| (name, Value::F32(share)));
+        led(&Value::Struct(Struct::from_iter(fields)))?["color"].as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_lamp_has_a_word() {
+        for (r, g, b, word) in [
+            (1.0, 0.0, 0.0, "red"),
+            (0.0, 0.6, 0.1, "green"),
+            (0.1, 0.2, 1.0, "blue"),
+            (1.0, 0.9, 0.0, "yellow"),
+            (1.0, 1.0, 1.0, "white"),
+            (0.01, 0.0, 0.0, "off"),
+        ] {
+            assert_eq!(colour(r, g, b).as_deref(), Some(word), "{r} {g} {b}");
+        }
+        assert_eq!(colour(f32::NAN, 0.0, 0.0), None);
+        let word = Value::Struct(Struct::from_iter([("data", Value::String("GREEN".to_owned()))]));
+        assert_eq!(led(&word).unwrap()["color"], "green");
+    }
+}
