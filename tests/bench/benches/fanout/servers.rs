@@ -111,6 +111,7 @@ fn roverline() -> Running {
             access: Arc::new(Access::new(&AccessSettings::default()).expect("the default")),
             publisher: Arc::new(Outlet::default()),
             stop_topic: "/emergency_stop".to_owned(),
+            rover: "rover".to_owned(),
         });
         let draining = endpoint.clone();
         tokio::spawn(async move { draining.hub.run(&draining.ingress).await });
