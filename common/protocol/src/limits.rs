@@ -66,12 +66,16 @@ pub const SERVICE_CLIENT_IDLE_MS: u64 = 60_000;
 pub const SERVICE_GRACE_MS: u64 = 1_000;
 /// Requests to the services of clients that wait for their answers, per endpoint.
 pub const REQUESTS_WAITING: usize = 256;
-/// How long such a request may wait.
-pub const REQUEST_WAIT_MS: u64 = SERVICE_TIMEOUT_MAX_MS;
+/// The same of one service.
+pub const REQUESTS_PER_SERVICE: usize = 64;
 /// Subscriptions of one endpoint apart from its hub: of goals and of parameters.
 pub const LISTENS: usize = 128;
 /// A writer of a client's topic that nobody used for this long is closed.
 pub const WRITER_IDLE_MS: u64 = 600_000;
+/// Events of one goal that wait for its client; of feedback, what comes then is lost.
+pub const GOAL_EVENTS: usize = 64;
+/// How long a goal may take.
+pub const GOAL_RESULT_MS: u64 = 24 * 3_600_000;
 /// Nodes that are asked for their parameters at a time.
 pub const PARAMETER_NODES_AT_ONCE: usize = 8;
 /// How long a node may take to say something of its parameters.

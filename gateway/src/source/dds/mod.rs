@@ -15,6 +15,7 @@ use std::sync::mpsc::Receiver;
 use rustdds::DomainParticipant;
 
 use self::announce::Announcer;
+use self::desk::{Desk, Order};
 use self::drain::Drain;
 use self::publisher::{Entry, Queue, work};
 use self::writers::{Own, Writers};
@@ -23,15 +24,22 @@ use super::{NodeInfo, Publisher, Sink, Source, SourceError, SourceState, Stop};
 mod announce;
 mod bridge;
 mod catalog;
+mod client;
 mod depth;
+mod desk;
 mod drain;
 mod graph;
+mod listener;
+mod mapping;
 mod names;
 mod participant;
 mod publisher;
 mod raw;
 mod reader;
+mod relations;
+mod server;
 mod services;
+mod tell;
 mod writers;
 
 pub use self::bridge::DdsSink;
@@ -71,6 +79,8 @@ pub struct DdsSource {
     own: Arc<Own>,
     queue: Arc<Queue>,
     receiver: Receiver<Entry>,
+    desk: Arc<Desk>,
+    orders: Receiver<Order>,
 }
 
 impl DdsSource {
@@ -78,8 +88,11 @@ impl DdsSource {
     pub fn new(options: &DdsOptions) -> Result<DdsSource, SourceError> {
         let participant = participant::join(options)?;
         let announcer = Announcer::new(participant.clone(), options.node(), &options.ros_distro);
-        let (queue, receiver) = Queue::new();
-        Ok(DdsSource { participant, announcer, own: Arc::default(), queue: Arc::new(queue), receiver })
+        let (desk, orders) = Desk::new();
+        let desk = Arc::new(desk);
+        let (queue, receiver) = Queue::new(desk.clone());
+        let (own, queue) = (Arc::default(), Arc::new(queue));
+        Ok(DdsSource { participant, announcer, own, queue, receiver, desk, orders })
     }
 }
 
@@ -93,10 +106,10 @@ impl Source for DdsSource {
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let DdsSource { participant, announcer, own, queue, receiver } = *self;
+        let DdsSource { participant, announcer, own, queue, receiver, desk, orders } = *self;
         let writers = Writers::new(participant.clone(), own.clone());
-        let serving = participant.clone();
-        let drain = Drain::new(participant, own, announcer, sink.clone())?;
+        let (serving, our_own) = (participant.clone(), own.clone());
+        let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
         sink.state(SourceState::Running);
         let their_queue = &queue;
         std::thread::scope(|scope| {
@@ -107,7 +120,7 @@ impl Source for DdsSource {
             let stopping = &stop;
             let serving = std::thread::Builder::new()
                 .name("dds-services".into())
-                .spawn_scoped(scope, move || services::work(their_queue, &serving, stopping));
+                .spawn_scoped(scope, move || services::work(&desk, orders, &serving, &our_own, stopping));
             if let Err(error) = serving {
                 tracing::warn!("no thread for services: {error}");
             }

@@ -15,7 +15,7 @@ use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilde
 use super::announce::open;
 use super::catalog::Offer;
 use super::names::{dds_topic, dds_type};
-use super::raw::{Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
+use super::raw::{Raw, RawAdapter, WANTED, is_plain_little_endian, nanoseconds, timestamp};
 use crate::source::{PublishError, Qos, RawSample};
 
 /// Writers beyond this are refused: a client could otherwise make one per message.
@@ -62,6 +62,12 @@ impl Own {
     pub(super) fn news(&self) -> (bool, VecDeque<(String, RawSample)>) {
         let mut state = self.lock();
         (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
+    }
+
+    /// What is served has changed.
+    pub(super) fn changed(&self) {
+        self.lock().offers_changed = true;
+        self.wake();
     }
 
     fn replaced(&self, gone: Option<GUID>, offer: Offer) {
@@ -120,7 +126,7 @@ impl Outgoing {
         } else if dds_type(&self.type_name).is_none() {
             format!("{:?} is not a ROS type: it reads package/msg/Name", self.type_name)
         } else if self.payload.as_ref().is_some_and(|payload| !is_plain_little_endian(payload)) {
-            "the message is not little-endian CDR with its 4-byte header".to_owned()
+            WANTED.to_owned()
         } else {
             return Ok(());
         };
