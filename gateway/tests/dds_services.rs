@@ -295,3 +295,63 @@ async fn what_a_client_publishes_reaches_the_robot_and_every_client_once() {
     here.end();
     there.end();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_of_ours_is_pursued_by_its_handler() {
+    let domain = domain();
+    let one = Running::start(domain, Recorder::default());
+    let two = Running::start(domain, Recorder::default());
+    let (goals, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let handler = Arc::new(move |goal| goals.send(goal).unwrap());
+    let served = ros(&one).serve_action("/count", FIBONACCI, handler).unwrap();
+    eventually("the action", SOON, || {
+        serves(&two, "/count/_action/cancel_goal") && serves(&one, "/count/_action/cancel_goal")
+    });
+    let pursuer = tokio::spawn(async move {
+        // One to its end, one until it is cancelled, one not at all, for each of two callers.
+        while let Some(goal) = taken.recv().await {
+            let mut goal: roverline_gateway::source::ros::ServedGoal = goal;
+            match &goal.goal[..] {
+                br#"{"order":1}"# => {
+                    // The caller's subscription may be found a moment later: until it is heard.
+                    for n in 0..20 {
+                        goal.feedback(&json!({"sequence": [n]})).unwrap();
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    goal.finish(GoalStatus::Succeeded, &json!({"sequence": [1, 2, 3]})).unwrap();
+                }
+                br#"{"order":2}"# => drop(tokio::spawn(async move {
+                    goal.cancel.wait_for(|cancel| *cancel).await.unwrap();
+                    goal.finish(GoalStatus::Canceled, &json!({})).unwrap();
+                })),
+                _ => drop(goal),
+            }
+        }
+    });
+    for caller in [&one, &two] {
+        let ros = ros(caller);
+        let mut first = ros.send_goal("/count", "", &json!({"order": 1}), true).unwrap();
+        let (feedback, end) = last(&mut first).await;
+        let result = br#"{"sequence":[1,2,3]}"#.to_vec();
+        assert_eq!(end, Some(GoalEvent::Result(GoalStatus::Succeeded, result)));
+        assert!(feedback > 0, "{feedback}");
+        let mut second = ros.send_goal("/count", "", &json!({"order": 2}), true).unwrap();
+        assert_eq!(second.events.recv().await, Some(GoalEvent::Accepted));
+        ros.cancel_goal("/count", second.id).await.unwrap();
+        let (_, end) = last(&mut second).await;
+        assert!(matches!(end, Some(GoalEvent::Result(GoalStatus::Canceled, _))), "{end:?}");
+        assert!(ros.cancel_goal("/count", second.id).await.is_err(), "it has ended");
+        let mut third = ros.send_goal("/count", "", &json!({"order": 3}), false).unwrap();
+        let (_, end) = last(&mut third).await;
+        assert!(matches!(end, Some(GoalEvent::Result(GoalStatus::Aborted, _))), "{end:?}");
+    }
+    let unknown = ros(&one).serve_action("/x", "no_such/action/Type", Arc::new(|_| {}));
+    assert!(matches!(unknown, Err(RosError::Message(_))));
+    let status = two.sink.with("/count/_action/status", |heard| heard.samples.len());
+    assert!(status > Some(0), "{status:?}");
+    drop(served);
+    eventually("it is withdrawn", SOON, || !serves(&two, "/count/_action/send_goal"));
+    pursuer.abort();
+    one.end();
+    two.end();
+}

@@ -72,6 +72,12 @@ pub const REQUESTS_PER_SERVICE: usize = 64;
 pub const LISTENS: usize = 128;
 /// A writer of a client's topic that nobody used for this long is closed.
 pub const WRITER_IDLE_MS: u64 = 600_000;
+/// Goals that an action of a client may have, those that ended a while ago included.
+pub const GOALS_PER_ACTION: usize = 64;
+/// How long the result of such a goal is kept after its end.
+pub const GOAL_RESULT_KEEP_MS: u64 = 60_000;
+/// Requests for the result of one goal that wait.
+pub const REQUESTS_PER_GOAL: usize = 8;
 /// Events of one goal that wait for its client; of feedback, what comes then is lost.
 pub const GOAL_EVENTS: usize = 64;
 /// How long a goal may take.

@@ -152,7 +152,8 @@ impl Desk {
     }
 
     pub(super) fn withdraw(&self, name: &str) {
-        lock(&self.offered).retain(|(_, known)| known.name != name);
+        let closed = |known: &Service| !known.open.load(Ordering::Relaxed);
+        lock(&self.offered).retain(|(_, known)| known.name != name || !closed(known));
         self.wake();
     }
 

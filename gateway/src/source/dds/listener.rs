@@ -50,8 +50,8 @@ impl Listener {
         self.samples.is_closed()
     }
 
-    /// Hands on what has arrived; returns whether anybody listens still.
-    pub(super) fn drain(&self) -> bool {
+    /// Hands on what has arrived.
+    pub(super) fn drain(&self) {
         let own = self.reader.guid().prefix;
         while take(&self.reader, |change| {
             let stale = self.since.is_some_and(|since| change.receive_instant < since);
@@ -61,6 +61,5 @@ impl Listener {
                 drop(self.samples.try_send(sample.1));
             }
         }) {}
-        !self.is_closed()
     }
 }

@@ -11,7 +11,9 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use roverline_protocol::limits;
 use rustdds::DomainParticipant;
 
 use self::announce::Announcer;
@@ -107,7 +109,8 @@ impl Source for DdsSource {
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
         let DdsSource { participant, announcer, own, queue, receiver, desk, orders } = *self;
-        let writers = Writers::new(participant.clone(), own.clone());
+        let idle = Duration::from_millis(limits::WRITER_IDLE_MS);
+        let writers = Writers::new(participant.clone(), own.clone()).close_after(idle);
         let (serving, our_own) = (participant.clone(), own.clone());
         let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
         sink.state(SourceState::Running);

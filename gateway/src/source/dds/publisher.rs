@@ -69,6 +69,7 @@ pub(super) fn work(queue: &Queue, receiver: &Receiver<Entry>, mut writers: Write
         message.into_iter().for_each(|message| writers.send(message));
         if woken || ticked.elapsed() >= TICK {
             tick();
+            writers.look_after(Instant::now());
             ticked = Instant::now();
         }
     }

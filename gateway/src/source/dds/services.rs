@@ -190,12 +190,8 @@ impl<'a> Thread<'a> {
                     client.drive(Instant::now());
                 }
             }
-            Some(Whom::Listener(number)) => {
-                if self.listeners.get(number).is_some_and(|listener| !listener.drain()) {
-                    self.listeners.remove(number);
-                    self.tokens.remove(&token.0);
-                }
-            }
+            // Those that nobody hears any more are looked for elsewhere.
+            Some(Whom::Listener(number)) => drop(self.listeners.get(number).map(Listener::drain)),
             None => {}
         }
     }
@@ -264,10 +260,10 @@ impl<'a> Thread<'a> {
 
     fn call_other(&mut self, asked: Asked) {
         let service = asked.service.clone();
-        if !self.clients.contains_key(&service) {
-            if let Err(why) = self.open_client(&asked) {
-                return asked.answer(Err(CallError::Failed(why)));
-            }
+        if !self.clients.contains_key(&service)
+            && let Err(why) = self.open_client(&asked)
+        {
+            return asked.answer(Err(CallError::Failed(why)));
         }
         if let Some(client) = self.clients.get_mut(&service) {
             client.ask(asked);

@@ -1,6 +1,6 @@
 //! The writers of a participant, made on demand and kept.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use crate::source::{PublishError, Qos, RawSample};
 
 /// Writers beyond this are refused: a client could otherwise make one per message.
 const MAX_WRITERS: usize = 256;
+/// Topics that one participant may publish in its life.
+const MAX_NAMES: usize = 4_096;
 /// Warnings about messages that could not be sent come at most this often.
 const WARN_GAP: Duration = Duration::from_secs(5);
 
@@ -70,10 +72,10 @@ impl Own {
         self.wake();
     }
 
-    fn replaced(&self, gone: Option<GUID>, offer: Offer) {
+    fn replaced(&self, gone: Option<GUID>, offer: Option<Offer>) {
         let mut state = self.lock();
         state.offers.retain(|known| Some(known.writer) != gone);
-        state.offers.push(offer);
+        state.offers.extend(offer);
         state.offers_changed = true;
         drop(state);
         self.wake();
@@ -138,6 +140,7 @@ struct Open {
     type_name: String,
     qos: Qos,
     writer: DataWriter<Raw, RawAdapter>,
+    used: Instant,
 }
 
 /// The cache of writers; belongs to the publishing thread, since a reliable write may block.
@@ -145,13 +148,38 @@ pub(super) struct Writers {
     participant: DomainParticipant,
     own: Arc<Own>,
     open: HashMap<String, Open>,
+    /// Every topic there ever was a writer for: the library forgets none.
+    names: HashSet<String>,
+    /// A writer that nobody used for this long is closed.
+    idle: Option<Duration>,
     failures: u64,
     warned: Option<Instant>,
 }
 
 impl Writers {
     pub(super) fn new(participant: DomainParticipant, own: Arc<Own>) -> Writers {
-        Writers { participant, own, open: HashMap::new(), failures: 0, warned: None }
+        let (open, names) = (HashMap::new(), HashSet::new());
+        Writers { participant, own, open, names, idle: None, failures: 0, warned: None }
+    }
+
+    /// Closes writers that nobody used for so long, but for those that keep a message for late
+    /// subscribers.
+    pub(super) fn close_after(self, idle: Duration) -> Writers {
+        Writers { idle: Some(idle), ..self }
+    }
+
+    /// Closes what is due.
+    pub(super) fn look_after(&mut self, now: Instant) {
+        let Some(idle) = self.idle else { return };
+        let unused = |open: &Open| now.saturating_duration_since(open.used) >= idle;
+        let (open, own) = (&mut self.open, &self.own);
+        open.retain(|_, open| {
+            let keep = open.qos.transient_local || !unused(open);
+            if !keep {
+                own.replaced(Some(open.writer.guid()), None);
+            }
+            keep
+        });
     }
 
     /// Sends a message; what goes wrong is logged, not too often.
@@ -199,20 +227,27 @@ impl Writers {
         if !enough {
             self.make(topic, type_name, qos)?;
         }
-        self.open.get(topic).map(|open| &open.writer).ok_or_else(|| "it has no writer".to_owned())
+        let open = self.open.get_mut(topic).ok_or_else(|| "it has no writer".to_owned())?;
+        open.used = Instant::now();
+        Ok(&open.writer)
     }
 
     fn make(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), String> {
         if self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
             return Err(format!("{MAX_WRITERS} topics are published already"));
         }
+        if self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
+            return Err(format!("{MAX_NAMES} topics have been published already"));
+        }
+        self.names.insert(topic.to_owned());
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or("it has no DDS name")?;
         let gone = self.open.remove(topic).map(|open| open.writer.guid());
         let writer = open(&self.participant, (&names.0, &names.1), qos).map_err(|error| error.to_string())?;
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
-        self.own.replaced(gone, offer);
-        self.open.insert(topic.to_owned(), Open { type_name: type_name.to_owned(), qos, writer });
+        self.own.replaced(gone, Some(offer));
+        let (type_name, used) = (type_name.to_owned(), Instant::now());
+        self.open.insert(topic.to_owned(), Open { type_name, qos, writer, used });
         Ok(())
     }
 }

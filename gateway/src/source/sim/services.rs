@@ -148,7 +148,8 @@ impl Publisher for SimPublisher {
     }
 
     fn withdraw(&self, name: &str) {
-        self.services.lock().retain(|known| known.name != name);
+        let closed = |known: &Service| !known.open.load(Ordering::Relaxed);
+        self.services.lock().retain(|known| known.name != name || !closed(known));
         self.services.changes.fetch_add(1, Ordering::Relaxed);
     }
 

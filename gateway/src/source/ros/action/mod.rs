@@ -2,10 +2,13 @@
 //! services and two topics below `NAME/_action`.
 
 mod client;
+mod server;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use tokio::sync::mpsc;
+
+pub use server::{GoalHandler, ServedAction, ServedGoal};
 
 use super::RosError;
 
