@@ -78,6 +78,11 @@ async fn a_robots_services_are_called_and_one_that_hangs_costs_its_own_call() {
     assert!(matches!(never, Err(RosError::Call(CallError::Timeout { .. }))), "{never:?}");
     assert!((2.0..3.0).contains(&took.as_secs_f64()), "{took:?}");
 
+    // An answer that comes too late is nobody's, and not the next call's.
+    let late = call(&ros, "/robot/late", Duration::from_millis(300)).await;
+    assert!(matches!(late, Err(RosError::Call(CallError::Timeout { .. }))), "{late:?}");
+    assert_eq!(call(&ros, "/robot/late", SOON).await.unwrap()["message"], "number 2");
+
     let start = Instant::now();
     let nobody = call(&ros, "/nobody/home", SOON).await;
     assert!(matches!(nobody, Err(RosError::Call(CallError::NoServer(_)))), "{nobody:?}");
@@ -352,6 +357,30 @@ async fn an_action_of_ours_is_pursued_by_its_handler() {
     drop(served);
     eventually("it is withdrawn", SOON, || !serves(&two, "/count/_action/send_goal"));
     pursuer.abort();
+    one.end();
+    two.end();
+}
+
+/// `cargo test --release -p roverline-gateway --test dds_services -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, not a check"]
+async fn how_long_a_call_takes() {
+    let domain = domain();
+    let (one, two) =
+        (Running::start(domain, Recorder::default()), Running::start(domain, Recorder::default()));
+    let handler = |_: Bytes, reply: Reply| reply.send(vec![0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0].into());
+    let _served = ros(&one).serve("/ping", TRIGGER, Arc::new(handler)).unwrap();
+    eventually("the service", SOON, || serves(&two, "/ping"));
+    let ros = ros(&two);
+    let mut took = Vec::new();
+    for _ in 0..1_001 {
+        let start = Instant::now();
+        call(&ros, "/ping", SOON).await.unwrap();
+        took.push(start.elapsed());
+    }
+    let first = took.remove(0);
+    took.sort();
+    println!("first {first:?}, then p50 {:?}, p99 {:?}", took[500], took[990]);
     one.end();
     two.end();
 }

@@ -3,7 +3,8 @@
 
     dds_robot.py --domain 42 --seconds 30
 
-Serves `/robot/trigger` at once and `/robot/never` not at all (std_srvs/srv/Trigger), the action
+Serves `/robot/trigger` at once, `/robot/late` after a second and `/robot/never` not at all
+(std_srvs/srv/Trigger), the action
 `/fibonacci` (example_interfaces/action/Fibonacci), a step every `--step` seconds, and the parameters of
 the node `/robot`; says what it hears on `/robot/cmd_vel`. Ends when its input does, or after
 `--seconds`.
@@ -161,7 +162,10 @@ def main():
     trigger = Service(participant, "/robot/trigger", ros.TriggerRequest, ros.TriggerResponse,
                       lambda request: ros.TriggerResponse(success=True, message=f"number {request.number}"))
     never = Service(participant, "/robot/never", ros.TriggerRequest, ros.TriggerResponse, lambda _: None)
-    parts = [trigger, never, Fibonacci(participant, args.step), Parameters(participant)]
+    late = []
+    later = Service(participant, "/robot/late", ros.TriggerRequest, ros.TriggerResponse,
+                    lambda request: late.append((time.monotonic() + 1.0, request)))
+    parts = [trigger, never, later, Fibonacci(participant, args.step), Parameters(participant)]
     twists = DataReader(participant, Topic(participant, "rt/robot/cmd_vel", ros.Twist), qos=qos(depth=50))
     node = ros.NodeEntitiesInfo(node_name="robot")
     graph = DataWriter(participant, Topic(participant, "ros_discovery_info", ros.ParticipantEntitiesInfo),
@@ -172,6 +176,9 @@ def main():
     while time.monotonic() < end:
         for part in parts:
             part.serve()
+        while late and late[0][0] <= time.monotonic():
+            request = late.pop(0)[1]
+            later.reply(request, ros.TriggerResponse(success=True, message=f"number {request.number}"))
         for sample in twists.take(N=50):
             if sample.sample_info.valid_data:
                 speeds.append(sample.linear.x)

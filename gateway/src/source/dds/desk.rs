@@ -211,3 +211,74 @@ impl Desk {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::source::Reply;
+
+    type Answer = oneshot::Receiver<Result<Bytes, crate::source::CallError>>;
+
+    fn call(service: &str) -> (Call, Answer) {
+        let (answer, answered) = oneshot::channel();
+        let (service, type_name) = (service.to_owned(), "std_srvs/srv/Trigger".to_owned());
+        let request = Bytes::from_static(&[0, 1, 0, 0, 0]);
+        (Call { service, type_name, request, timeout: Duration::from_secs(1), answer }, answered)
+    }
+
+    fn service(name: &str) -> Service {
+        let handler = Arc::new(|_: Bytes, reply: Reply| reply.send(Bytes::new()));
+        let open = Arc::new(AtomicBool::new(true));
+        Service { name: name.into(), type_name: "std_srvs/srv/Trigger".into(), open, handler }
+    }
+
+    #[test]
+    fn calls_are_bounded_and_their_places_given_back() {
+        let (desk, orders) = Desk::new();
+        for _ in 0..limits::CALLS {
+            desk.call(call("/a").0).unwrap();
+        }
+        assert_eq!(desk.call(call("/a").0), Err(PublishError::Busy(limits::CALLS)));
+        // An answer still finds room.
+        desk.order(Order::Answer(To::Local(1), Bytes::new(), None)).unwrap();
+        drop(orders.try_recv());
+        desk.call(call("/a").0).unwrap();
+        drop(orders);
+        assert!(matches!(desk.call(call("/a").0), Err(PublishError::Failed(_) | PublishError::Busy(_))));
+    }
+
+    #[test]
+    fn what_has_no_name_in_ros_is_refused() {
+        let (desk, _orders) = Desk::new();
+        for name in ["", "a", "/a b", "/a/"] {
+            assert!(matches!(desk.call(call(name).0), Err(PublishError::Failed(_))), "{name}");
+            assert!(matches!(desk.offer(service(name)), Err(PublishError::Failed(_))), "{name}");
+        }
+        let mut big_endian = call("/a").0;
+        big_endian.request = Bytes::from_static(&[0, 0, 0, 0, 0]);
+        assert!(desk.call(big_endian).unwrap_err().to_string().contains("little-endian"));
+    }
+
+    #[test]
+    fn a_service_is_withdrawn_by_whom_it_is_of() {
+        let (desk, _orders) = Desk::new();
+        let (first, second) = (service("/a"), service("/a"));
+        desk.offer(first.clone()).unwrap();
+        desk.offer(second.clone()).unwrap();
+        first.open.store(false, Ordering::Relaxed);
+        desk.withdraw("/a");
+        assert_eq!(desk.open_services().len(), 1, "the second took its place");
+        second.open.store(false, Ordering::Relaxed);
+        desk.withdraw("/a");
+        assert!(desk.offered().is_empty());
+        for n in 0..MAX_SERVICES {
+            desk.offer(service(&format!("/n{n}"))).unwrap();
+        }
+        assert_eq!(desk.offer(service("/more")), Err(PublishError::Busy(MAX_SERVICES)));
+    }
+}

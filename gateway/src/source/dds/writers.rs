@@ -251,3 +251,33 @@ impl Writers {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DdsOptions, participant};
+    use super::*;
+
+    fn message(topic: &str, transient_local: bool) -> Outgoing {
+        let (topic, type_name) = (topic.to_owned(), "std_msgs/msg/Bool".to_owned());
+        let qos = Qos { reliable: true, transient_local };
+        let payload = Some(Bytes::from_static(&[0, 1, 0, 0, 1]));
+        Outgoing { topic, type_name, qos, payload, source_time_ns: 0 }
+    }
+
+    #[test]
+    fn writers_that_nobody_uses_are_closed_but_for_latched_ones() {
+        let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
+        let own = Arc::new(Own::default());
+        let idle = Duration::from_secs(60);
+        let mut writers = Writers::new(participant::join(&options).unwrap(), own.clone()).close_after(idle);
+        writers.send(message("/now", false));
+        writers.send(message("/latched", true));
+        writers.look_after(Instant::now());
+        assert_eq!(own.offers().len(), 2);
+        writers.look_after(Instant::now() + idle);
+        let topics: Vec<String> = own.offers().into_iter().map(|offer| offer.topic).collect();
+        assert_eq!(topics, ["/latched"]);
+        writers.send(message("/now", false));
+        assert_eq!(own.offers().len(), 2, "it is opened again");
+    }
+}
