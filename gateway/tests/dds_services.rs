@@ -306,8 +306,8 @@ async fn an_action_of_ours_is_pursued_by_its_handler() {
     let domain = domain();
     let one = Running::start(domain, Recorder::default());
     let two = Running::start(domain, Recorder::default());
-    let (goals, mut taken) = tokio::sync::mpsc::unbounded_channel();
-    let handler = Arc::new(move |goal| goals.send(goal).unwrap());
+    let (goals, mut taken) = tokio::sync::mpsc::channel(16);
+    let handler = Arc::new(move |goal| goals.try_send(goal).unwrap());
     let served = ros(&one).serve_action("/count", FIBONACCI, handler).unwrap();
     eventually("the action", SOON, || {
         serves(&two, "/count/_action/cancel_goal") && serves(&one, "/count/_action/cancel_goal")

@@ -90,26 +90,4 @@ fn last_field(json: &[u8], name: &str) -> Result<Vec<u8>, RosError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_uuids_and_differ() {
-        let (a, b) = (GoalId::random(), GoalId::random());
-        assert_ne!(a, b);
-        assert_eq!((a.0[6] >> 4, a.0[8] >> 6), (4, 2));
-    }
-
-    #[test]
-    fn numbers_are_statuses() {
-        assert_eq!([0, 4, 6, 7, -1].map(GoalStatus::from_number).map(|status| status as i8), [0, 4, 6, 0, 0]);
-    }
-
-    #[test]
-    fn the_last_field_is_taken_as_it_is() {
-        let json = br#"{"status":4,"result":{"a":[1,2],"result":18446744073709551615}}"#;
-        let expected = br#"{"a":[1,2],"result":18446744073709551615}"#;
-        assert_eq!(last_field(json, "result").unwrap(), expected);
-        assert!(last_field(b"{}", "result").is_err());
-    }
-}
+mod tests;
