@@ -65,11 +65,11 @@ pub const SERVICE_CLIENT_IDLE_MS: u64 = 60_000;
 /// How long a service that nobody is known to serve is waited for.
 pub const SERVICE_GRACE_MS: u64 = 1_000;
 /// Requests to the services of clients that wait for their answers, per endpoint.
-pub const REQUESTS_WAITING: usize = 256;
+pub const WAITING_REQUESTS: usize = 256;
 /// The same of one service.
 pub const REQUESTS_PER_SERVICE: usize = 64;
 /// Subscriptions of one endpoint apart from its hub: of goals and of parameters.
-pub const LISTENS: usize = 128;
+pub const LISTENERS: usize = 128;
 /// A writer of a client's topic that nobody used for this long is closed.
 pub const WRITER_IDLE_MS: u64 = 600_000;
 /// Goals that an action of a client may have, those that ended a while ago included.
@@ -83,7 +83,7 @@ pub const GOAL_EVENTS: usize = 64;
 /// How long a goal may take.
 pub const GOAL_RESULT_MS: u64 = 24 * 3_600_000;
 /// Nodes that are asked for their parameters at a time.
-pub const PARAMETER_NODES_AT_ONCE: usize = 8;
+pub const ASKED_NODES: usize = 8;
 /// How long a node may take to say something of its parameters.
 pub const PARAMETER_TIMEOUT_MS: u64 = 2_000;
 /// Parameters of one node that are read.

@@ -71,6 +71,13 @@ const UNITS: &[&str] = &[
     "CURSORS",
     "EVENTS",
     "MULTIPLE",
+    "CALLS",
+    "GOALS",
+    "LISTENERS",
+    "PARAMETERS",
+    "PUBLICATIONS",
+    "REQUESTS",
+    "SERVICES",
 ];
 
 /// Rust files stay short.

@@ -19,7 +19,7 @@ use crate::source::{Call, Graph, Listen, MAX_SERVICES, PublishError, RawSample, 
 
 /// What waits for the thread: as much as calls, subscriptions and answers may, so that no answer
 /// finds it full.
-const ORDERS: usize = limits::CALLS + limits::LISTENS + limits::REQUESTS_WAITING;
+const ORDERS: usize = limits::CALLS + limits::LISTENERS + limits::WAITING_REQUESTS;
 
 /// What the thread is asked to do.
 pub(super) enum Order {
@@ -131,7 +131,8 @@ impl Desk {
             let why = format!("{:?} of type {:?} is not a ROS topic", listen.topic, listen.type_name);
             return Err(PublishError::Failed(why));
         }
-        let seat = Seat::take(&self.listens, limits::LISTENS).ok_or(PublishError::Busy(limits::LISTENS))?;
+        let seat =
+            Seat::take(&self.listens, limits::LISTENERS).ok_or(PublishError::Busy(limits::LISTENERS))?;
         self.order(Order::Listen(listen, seat))
     }
 

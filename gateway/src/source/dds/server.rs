@@ -120,7 +120,7 @@ impl Server {
         let related = change.write_options.related_sample_identity();
         let (asker, body) = Asker::read(sample, related, &change.sample.0)?;
         let [all, own] = &self.waiting;
-        let seats = Seat::take(all, limits::REQUESTS_WAITING)
+        let seats = Seat::take(all, limits::WAITING_REQUESTS)
             .zip(Seat::take(own, limits::REQUESTS_PER_SERVICE))
             .ok_or("too many wait already")?;
         let (desk, service, seats) = (desk.clone(), self.number, [seats.0, seats.1]);
