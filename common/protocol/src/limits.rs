@@ -80,8 +80,8 @@ pub const GOAL_RESULT_KEEP_MS: u64 = 60_000;
 pub const REQUESTS_PER_GOAL: usize = 8;
 /// Events of one goal that wait for its client; of feedback, what comes then is lost.
 pub const GOAL_EVENTS: usize = 64;
-/// How long a goal may take.
-pub const GOAL_RESULT_MS: u64 = 24 * 3_600_000;
+/// First and longest time after which a goal's result is asked for again: the request may have been lost.
+pub const GOAL_ASK_MS: (u64, u64) = (2_000, 600_000);
 /// Nodes that are asked for their parameters at a time.
 pub const ASKED_NODES: usize = 8;
 /// How long a node may take to say something of its parameters.

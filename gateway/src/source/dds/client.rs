@@ -26,8 +26,9 @@ use crate::source::{Call, CallError, Qos, SourceError};
 
 /// Replies kept until the thread takes them.
 const DEPTH: i32 = 64;
-/// A server may hear of our writer before it hears of our reader; a reply in between would be lost.
-const SETTLE: Duration = Duration::from_millis(50);
+/// We find a server before it finds us, and our writer before our reader: what is sent in between would
+/// be lost.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// A call and its caller.
 pub(super) struct Asked {

@@ -121,16 +121,22 @@ impl Pursuit {
         }
         // Nobody may follow it any more: that ends all of this.
         let _ = events.send(GoalEvent::Accepted).await;
-        let mut result = self.ask_result()?;
+        let (first, longest) = limits::GOAL_ASK_MS;
+        let mut patience_ms = first;
+        let mut result = self.ask_result(patience_ms)?;
         loop {
             tokio::select! {
                 // Feedback first, where both are there.
                 biased;
                 Some(sample) = next(&mut heard) => self.tell(&sample, events),
-                answer = &mut result => {
-                    let gone = CallError::Failed(format!("{} gave no result", self.action));
-                    let answer = answer.unwrap_or(Err(gone))?;
-                    return self.result(&answer);
+                answer = &mut result => match answer {
+                    Ok(Ok(answer)) => return self.result(&answer),
+                    Ok(Err(CallError::Timeout { .. })) => {
+                        patience_ms = (patience_ms * 2).min(longest);
+                        result = self.ask_result(patience_ms)?;
+                    }
+                    Ok(Err(error)) => return Err(error.into()),
+                    Err(_) => return Ok(GoalEvent::Failed(format!("{} gave no result", self.action))),
                 }
             }
         }
@@ -155,8 +161,8 @@ impl Pursuit {
         Ok(heard)
     }
 
-    /// The server answers when the goal has ended, however long that takes.
-    fn ask_result(&self) -> Result<oneshot::Receiver<Result<Bytes, CallError>>, RosError> {
+    /// The server answers when the goal has ended, however long that takes. To ask again does no harm.
+    fn ask_result(&self, patience_ms: u64) -> Result<oneshot::Receiver<Result<Bytes, CallError>>, RosError> {
         let mut request = Writer::new();
         request.raw(&self.id.0);
         let (answer, answered) = oneshot::channel();
@@ -164,7 +170,7 @@ impl Pursuit {
             service: self.name("get_result"),
             type_name: format!("{}_GetResult", self.type_name),
             request: Bytes::from(request.finish()),
-            timeout: Duration::from_millis(limits::GOAL_RESULT_MS),
+            timeout: Duration::from_millis(patience_ms),
             answer,
         };
         self.ros.publisher.call(call)?;
