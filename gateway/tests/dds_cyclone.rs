@@ -10,12 +10,12 @@
 mod dds_common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dds_common::peer::python;
 use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
 use roverline_gateway::source::dds::{DdsOptions, DdsSink};
 use roverline_gateway::source::{
@@ -25,22 +25,6 @@ use roverline_protocol::SampleId;
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// The Python that has the clients; `None` means: skip, and it has been said.
-fn python() -> Option<PathBuf> {
-    let python = root().join(".clients/python/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    assert!(
-        std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
-        "the foreign clients are required here: run scripts/setup-clients"
-    );
-    // Not by a macro: the test runner would keep it to itself.
-    let line = "SKIPPED: run scripts/setup-clients to test against CycloneDDS\n";
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    None
 }
 
 fn client(python: &Path, script: &str, domain: u16, args: &str) -> Child {

@@ -152,7 +152,6 @@ fn live_ros_both_ways() {
 
 /// The built-in rover's services and parameters, found and used as Foxglove's panels do.
 #[test]
-#[ignore = "the built-in rover offers no services yet"]
 fn services_and_parameters_of_the_rover() {
     let Some(node) = node() else { return };
     let gateway = Gateway::serve(&["--tier", "primary", "--source", "sim"]);

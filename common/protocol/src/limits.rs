@@ -65,15 +65,25 @@ pub const SERVICE_CLIENT_IDLE_MS: u64 = 60_000;
 /// How long a service that nobody is known to serve is waited for.
 pub const SERVICE_GRACE_MS: u64 = 1_000;
 /// Requests to the services of clients that wait for their answers, per endpoint.
-pub const REQUESTS_WAITING: usize = 256;
-/// How long such a request may wait.
-pub const REQUEST_WAIT_MS: u64 = SERVICE_TIMEOUT_MAX_MS;
+pub const WAITING_REQUESTS: usize = 256;
+/// The same of one service.
+pub const REQUESTS_PER_SERVICE: usize = 64;
 /// Subscriptions of one endpoint apart from its hub: of goals and of parameters.
-pub const LISTENS: usize = 128;
+pub const LISTENERS: usize = 128;
 /// A writer of a client's topic that nobody used for this long is closed.
 pub const WRITER_IDLE_MS: u64 = 600_000;
+/// Goals that an action of a client may have, those that ended a while ago included.
+pub const GOALS_PER_ACTION: usize = 64;
+/// How long the result of such a goal is kept after its end.
+pub const GOAL_RESULT_KEEP_MS: u64 = 60_000;
+/// Requests for the result of one goal that wait.
+pub const REQUESTS_PER_GOAL: usize = 8;
+/// Events of one goal that wait for its client; of feedback, what comes then is lost.
+pub const GOAL_EVENTS: usize = 64;
+/// First and longest time after which a goal's result is asked for again: the request may have been lost.
+pub const GOAL_ASK_MS: (u64, u64) = (2_000, 600_000);
 /// Nodes that are asked for their parameters at a time.
-pub const PARAMETER_NODES_AT_ONCE: usize = 8;
+pub const ASKED_NODES: usize = 8;
 /// How long a node may take to say something of its parameters.
 pub const PARAMETER_TIMEOUT_MS: u64 = 2_000;
 /// Parameters of one node that are read.

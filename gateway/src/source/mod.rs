@@ -154,7 +154,7 @@ pub trait Publisher: Send + Sync {
         Err(PublishError::Failed(format!("{}: this source offers no services", service.name)))
     }
 
-    /// Offers the service of this name no longer.
+    /// Offers the service of this name no longer, if it is closed: one that took its place stays.
     fn withdraw(&self, name: &str) {
         let _ = name;
     }

@@ -1,5 +1,6 @@
 //! Makes the configured source and keeps it running on a thread of its own.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl Publisher for Outlet {
 
     fn withdraw(&self, name: &str) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.retain(|known| known.name != name);
+        services.retain(|known| known.name != name || known.open.load(Ordering::Relaxed));
         if let Ok(publisher) = self.running() {
             publisher.withdraw(name);
         }
@@ -95,9 +96,10 @@ impl Publisher for Outlet {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
         services.retain(|known| known.name != service.name);
-        services.push(service.clone());
         let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        publisher.map_or(Ok(()), |publisher| publisher.offer(service))
+        publisher.map_or(Ok(()), |publisher| publisher.offer(service.clone()))?;
+        services.push(service);
+        Ok(())
     }
 }
 

@@ -13,6 +13,9 @@ use roverline_gateway::source::{
     Graph, NodeInfo, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
 };
 use roverline_protocol::SampleId;
+use tokio::sync::watch;
+
+pub(crate) mod peer;
 
 /// What a sink heard of one topic.
 #[derive(Default)]
@@ -28,6 +31,7 @@ pub(crate) struct Heard {
 pub(crate) struct Recorder {
     pub(crate) topics: Mutex<Vec<(String, Heard)>>,
     pub(crate) nodes: Mutex<Vec<NodeInfo>>,
+    pub(crate) graph: watch::Sender<Arc<Graph>>,
     pub(crate) ignore: Vec<&'static str>,
     /// Nothing is wanted.
     pub(crate) closed: AtomicBool,
@@ -67,8 +71,9 @@ impl Sink for Recorder {
         heard.samples.push((sample.id, sample.payload.len(), head));
     }
 
-    fn graph(&self, Graph { nodes, .. }: Graph) {
-        *self.nodes.lock().unwrap() = nodes;
+    fn graph(&self, graph: Graph) {
+        self.graph.send_replace(Arc::new(graph.clone()));
+        *self.nodes.lock().unwrap() = graph.nodes;
     }
 
     fn state(&self, _: SourceState) {}

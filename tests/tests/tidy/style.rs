@@ -51,10 +51,6 @@ const UNITS: &[&str] = &[
     "MESSAGES",
     "TOPICS",
     "NODES",
-    "SERVICES",
-    "CALLS",
-    "PUBLICATIONS",
-    "GOALS",
     "TYPES",
     "FIELDS",
     "ELEMENTS",
@@ -75,6 +71,13 @@ const UNITS: &[&str] = &[
     "CURSORS",
     "EVENTS",
     "MULTIPLE",
+    "CALLS",
+    "GOALS",
+    "LISTENERS",
+    "PARAMETERS",
+    "PUBLICATIONS",
+    "REQUESTS",
+    "SERVICES",
 ];
 
 /// Rust files stay short.

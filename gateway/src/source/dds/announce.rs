@@ -37,6 +37,11 @@ impl Announcer {
         self.nodes = nodes;
     }
 
+    /// The nodes.
+    pub(super) fn nodes(&self) -> &[NodeInfo] {
+        &self.nodes
+    }
+
     /// Takes the size that the graph was heard to use; returns whether that is news.
     pub(super) fn heard(&mut self, size: Option<GidSize>) -> bool {
         let news = self.size.is_none() && size.is_some();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::announce::Announcer;
+use super::desk::Desk;
 use super::publisher::{Queue, work};
 use super::writers::{Outgoing, Own, Writers};
 use super::{DdsOptions, participant};
@@ -32,7 +33,8 @@ impl DdsSink {
         let own = Arc::new(Own::default());
         let writers = Writers::new(participant.clone(), own.clone());
         let mut announcer = Announcer::new(participant, options.node(), &options.ros_distro);
-        let (queue, receiver) = Queue::new();
+        // Nothing is called or served: whoever asks is told that it has stopped.
+        let (queue, receiver) = Queue::new(Arc::new(Desk::new().0));
         let queue = Arc::new(queue);
         let nodes: Arc<Mutex<Option<Vec<NodeInfo>>>> = Arc::default();
         let (their_queue, their_nodes) = (queue.clone(), nodes.clone());

@@ -13,12 +13,14 @@ use rustdds::{
 
 use super::announce::Announcer;
 use super::catalog::{Catalog, Class, Offer, TopicState};
+use super::desk::Desk;
 use super::graph::Nodes;
 use super::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_type};
 use super::participant::{offered, reader_qos};
 use super::reader::{RawReader, Subscription, create, take};
+use super::tell::Teller;
 use super::writers::Own;
-use crate::source::{Graph, Sink, SourceError, Stop, TopicDecl};
+use crate::source::{Sink, SourceError, Stop, TopicDecl};
 
 const STATUS: Token = Token(0);
 const GRAPH: Token = Token(1);
@@ -43,6 +45,8 @@ pub(super) struct Drain {
     sink: Arc<dyn Sink>,
     own: Arc<Own>,
     announcer: Announcer,
+    desk: Arc<Desk>,
+    teller: Teller,
     catalog: Catalog,
     nodes: Nodes,
     /// Subscriptions by slot; a slot decides the tokens.
@@ -58,6 +62,7 @@ impl Drain {
         participant: DomainParticipant,
         own: Arc<Own>,
         announcer: Announcer,
+        desk: Arc<Desk>,
         sink: Arc<dyn Sink>,
     ) -> Result<Drain, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for DDS events: {error}"));
@@ -78,9 +83,11 @@ impl Drain {
             poll,
             status,
             graph,
+            teller: Teller::new(sink.clone(), desk.clone()),
             sink,
             own,
             announcer,
+            desk,
             catalog: Catalog::default(),
             nodes: Nodes::default(),
             slots: Vec::new(),
@@ -106,6 +113,7 @@ impl Drain {
             }
             self.drain_ready();
             self.scan_if_due();
+            self.tell_graph();
         }
         Ok(())
     }
@@ -116,7 +124,7 @@ impl Drain {
         } else if self.scan_due {
             SCAN_GAP.saturating_sub(self.scanned.elapsed())
         } else {
-            TICK
+            self.teller.wait().map_or(TICK, |wait| wait.min(TICK))
         }
     }
 
@@ -158,6 +166,7 @@ impl Drain {
             }
             self.scan_due = true;
         }
+        self.teller.due();
     }
 
     fn hear_graph(&mut self) {
@@ -165,13 +174,13 @@ impl Drain {
         let own = self.participant.guid().prefix;
         let nodes = &mut self.nodes;
         while take(&self.graph, |change| {
-            // Our own announcement comes back; it is added where the list is handed on.
+            // Our own announcement comes back; what it says is added where the graph is told.
             if change.writer_guid.prefix != own {
                 changed |= nodes.announced(change.writer_guid, &change.sample.0);
             }
         }) {}
         if changed {
-            self.tell_nodes();
+            self.teller.due();
         }
         self.scan_due |= self.announcer.heard(self.nodes.heard);
     }
@@ -181,8 +190,10 @@ impl Drain {
         let (changed, echo) = self.own.news();
         if changed {
             self.scan();
+            self.teller.due();
         }
         for (topic, sample) in echo {
+            self.desk.hear(&topic, &sample);
             let slot = self.by_name.get(&topic).copied();
             if let Some(subscription) = slot.and_then(|slot| self.slots[slot].as_ref()) {
                 self.sink.sample(subscription.key, sample);
@@ -190,8 +201,12 @@ impl Drain {
         }
     }
 
-    fn tell_nodes(&self) {
-        self.sink.graph(Graph::of_nodes(self.nodes.list()));
+    fn tell_graph(&mut self) {
+        if self.teller.is_due() {
+            let readers = self.slots.iter().flatten();
+            let readers = readers.flat_map(|topic| topic.reader_endpoints()).collect();
+            self.teller.tell(&self.participant, &self.nodes, &self.announcer, &self.own, readers);
+        }
     }
 
     fn drain_ready(&mut self) {
@@ -213,6 +228,9 @@ impl Drain {
 
     fn scan_if_due(&mut self) {
         let since = self.scanned.elapsed();
+        if since >= REFRESH {
+            self.teller.due();
+        }
         if (self.scan_due && since >= SCAN_GAP) || since >= REFRESH {
             self.scan();
         }
@@ -236,10 +254,14 @@ impl Drain {
         self.catalog.update(offers);
         self.follow();
         if self.nodes.keep_only(|writer: &GUID| graph_writers.contains(writer)) {
-            self.tell_nodes();
+            self.teller.due();
         }
-        let readers = self.slots.iter().flatten().flat_map(Subscription::reader_ids).collect();
-        self.announcer.announce(readers, &self.own.ids());
+        let (served_readers, served_writers) = self.desk.served();
+        let mut readers: Vec<GUID> = self.slots.iter().flatten().flat_map(Subscription::reader_ids).collect();
+        readers.extend(served_readers);
+        let mut writers = self.own.ids();
+        writers.extend(served_writers);
+        self.announcer.announce(readers, &writers);
     }
 
     /// Makes the subscriptions fit the catalog and the sink's wishes.

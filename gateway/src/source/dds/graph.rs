@@ -43,9 +43,17 @@ impl GidSize {
     }
 }
 
+/// What a context says of one of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NodeEntry {
+    pub(super) node: NodeInfo,
+    pub(super) readers: Vec<GUID>,
+    pub(super) writers: Vec<GUID>,
+}
+
 /// Reads a context's nodes, whichever size of ids it uses. Only a reading that uses up the message
 /// is right, so the two cannot be mistaken for each other.
-pub(super) fn parse(message: &[u8]) -> Option<(GidSize, Vec<NodeInfo>)> {
+pub(super) fn parse(message: &[u8]) -> Option<(GidSize, Vec<NodeEntry>)> {
     let big_endian = match message.get(..2)? {
         [0, 1] => false,
         [0, 0] => true,
@@ -85,7 +93,7 @@ pub(super) fn serialize(
 /// The nodes of all contexts, by the writer that announced them: when it goes, they go.
 #[derive(Default)]
 pub(super) struct Nodes {
-    contexts: BTreeMap<GUID, Vec<NodeInfo>>,
+    contexts: BTreeMap<GUID, Vec<NodeEntry>>,
     /// The size of ids heard last.
     pub(super) heard: Option<GidSize>,
 }
@@ -111,11 +119,9 @@ impl Nodes {
         self.contexts.len() != before
     }
 
-    /// All nodes, sorted; two contexts with a node of one name are two entries.
-    pub(super) fn list(&self) -> Vec<NodeInfo> {
-        let mut nodes: Vec<NodeInfo> = self.contexts.values().flatten().cloned().collect();
-        nodes.sort();
-        nodes
+    /// All contexts, by the writer that announced them.
+    pub(super) fn contexts(&self) -> impl Iterator<Item = (GUID, &[NodeEntry])> {
+        self.contexts.iter().map(|(writer, nodes)| (*writer, nodes.as_slice()))
     }
 }
 
@@ -126,7 +132,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn context(&mut self, gid: usize) -> Option<Vec<NodeInfo>> {
+    fn context(&mut self, gid: usize) -> Option<Vec<NodeEntry>> {
         self.skip(gid)?;
         let count = self.length()?;
         if count > MAX_NODES {
@@ -135,14 +141,19 @@ impl Reader<'_> {
         (0..count).map(|_| self.node(gid)).collect()
     }
 
-    fn node(&mut self, gid: usize) -> Option<NodeInfo> {
+    fn node(&mut self, gid: usize) -> Option<NodeEntry> {
         let namespace = self.string()?;
         let name = self.string()?;
-        for _ in 0..2 {
-            let endpoints = self.length()?;
-            self.skip(endpoints.checked_mul(gid)?)?;
-        }
-        Some(NodeInfo { namespace, name })
+        let readers = self.gids(gid)?;
+        let writers = self.gids(gid)?;
+        Some(NodeEntry { node: NodeInfo { namespace, name }, readers, writers })
+    }
+
+    /// The message's own length bounds how many there can be.
+    fn gids(&mut self, gid: usize) -> Option<Vec<GUID>> {
+        let count = self.length()?;
+        let bytes = self.skip(count.checked_mul(gid)?)?;
+        bytes.chunks_exact(gid).map(|id| Some(GUID::from_bytes(*id.first_chunk()?))).collect()
     }
 
     fn skip(&mut self, count: usize) -> Option<&[u8]> {
@@ -198,6 +209,10 @@ mod tests {
         NodeInfo { namespace: "/".into(), name: name.into() }
     }
 
+    fn names(nodes: &Nodes) -> Vec<&str> {
+        nodes.contexts().flat_map(|(_, entries)| entries).map(|entry| entry.node.name.as_str()).collect()
+    }
+
     fn guid(n: u8) -> GUID {
         GUID::from_bytes([n; 16])
     }
@@ -207,7 +222,8 @@ mod tests {
         for size in [GidSize::Sixteen, GidSize::TwentyFour] {
             for endpoints in [vec![], vec![guid(1)], vec![guid(1), guid(0), guid(3)]] {
                 let message = serialize(size, guid(9), &[node("rover")], &endpoints, &endpoints);
-                assert_eq!(parse(&message), Some((size, vec![node("rover")])));
+                let entry = NodeEntry { node: node("rover"), readers: endpoints.clone(), writers: endpoints };
+                assert_eq!(parse(&message), Some((size, vec![entry])));
             }
         }
         // A context without nodes: only the id and a zero, in either size.
@@ -242,11 +258,11 @@ mod tests {
         assert!(nodes.announced(guid(1), &message));
         assert!(!nodes.announced(guid(1), &message));
         assert!(nodes.announced(guid(2), &serialize(GidSize::TwentyFour, guid(8), &[node("arm")], &[], &[])));
-        assert_eq!(nodes.list(), vec![node("arm"), node("nav")]);
+        assert_eq!(names(&nodes), ["nav", "arm"]);
         assert_eq!(nodes.heard, Some(GidSize::TwentyFour));
         assert!(nodes.keep_only(|writer| *writer == guid(1)));
         assert!(!nodes.keep_only(|writer| *writer == guid(1)));
-        assert_eq!(nodes.list(), vec![node("nav")]);
+        assert_eq!(names(&nodes), ["nav"]);
         assert!(!nodes.announced(guid(1), b"junk"));
     }
 

@@ -11,10 +11,13 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use roverline_protocol::limits;
 use rustdds::DomainParticipant;
 
 use self::announce::Announcer;
+use self::desk::{Desk, Order};
 use self::drain::Drain;
 use self::publisher::{Entry, Queue, work};
 use self::writers::{Own, Writers};
@@ -23,15 +26,22 @@ use super::{NodeInfo, Publisher, Sink, Source, SourceError, SourceState, Stop};
 mod announce;
 mod bridge;
 mod catalog;
+mod client;
 mod depth;
+mod desk;
 mod drain;
 mod graph;
+mod listener;
+mod mapping;
 mod names;
 mod participant;
 mod publisher;
 mod raw;
 mod reader;
+mod relations;
+mod server;
 mod services;
+mod tell;
 mod writers;
 
 pub use self::bridge::DdsSink;
@@ -71,6 +81,8 @@ pub struct DdsSource {
     own: Arc<Own>,
     queue: Arc<Queue>,
     receiver: Receiver<Entry>,
+    desk: Arc<Desk>,
+    orders: Receiver<Order>,
 }
 
 impl DdsSource {
@@ -78,8 +90,11 @@ impl DdsSource {
     pub fn new(options: &DdsOptions) -> Result<DdsSource, SourceError> {
         let participant = participant::join(options)?;
         let announcer = Announcer::new(participant.clone(), options.node(), &options.ros_distro);
-        let (queue, receiver) = Queue::new();
-        Ok(DdsSource { participant, announcer, own: Arc::default(), queue: Arc::new(queue), receiver })
+        let (desk, orders) = Desk::new();
+        let desk = Arc::new(desk);
+        let (queue, receiver) = Queue::new(desk.clone());
+        let (own, queue) = (Arc::default(), Arc::new(queue));
+        Ok(DdsSource { participant, announcer, own, queue, receiver, desk, orders })
     }
 }
 
@@ -93,10 +108,11 @@ impl Source for DdsSource {
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let DdsSource { participant, announcer, own, queue, receiver } = *self;
-        let writers = Writers::new(participant.clone(), own.clone());
-        let serving = participant.clone();
-        let drain = Drain::new(participant, own, announcer, sink.clone())?;
+        let DdsSource { participant, announcer, own, queue, receiver, desk, orders } = *self;
+        let idle = Duration::from_millis(limits::WRITER_IDLE_MS);
+        let writers = Writers::new(participant.clone(), own.clone()).close_after(idle);
+        let (serving, our_own) = (participant.clone(), own.clone());
+        let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
         sink.state(SourceState::Running);
         let their_queue = &queue;
         std::thread::scope(|scope| {
@@ -107,7 +123,7 @@ impl Source for DdsSource {
             let stopping = &stop;
             let serving = std::thread::Builder::new()
                 .name("dds-services".into())
-                .spawn_scoped(scope, move || services::work(their_queue, &serving, stopping));
+                .spawn_scoped(scope, move || services::work(&desk, orders, &serving, &our_own, stopping));
             if let Err(error) = serving {
                 tracing::warn!("no thread for services: {error}");
             }

@@ -43,6 +43,19 @@ pub(super) fn service(name: &str, type_name: &str) -> Option<[(String, String); 
     Some([(format!("rq{name}Request"), request), (format!("rr{name}Reply"), response)])
 }
 
+/// `rq/a/bRequest` → `/a/b`: the service whose requests go there.
+pub(super) fn ros_service(dds: &str) -> Option<String> {
+    let name = dds.strip_prefix("rq")?.strip_suffix("Request")?;
+    is_topic(name).then(|| name.to_owned())
+}
+
+/// `std_srvs::srv::dds_::Trigger_Request_` → `std_srvs/srv/Trigger`.
+pub(super) fn ros_service_type(dds: &str) -> Option<String> {
+    let request = ros_type(dds)?;
+    let name = request.strip_suffix("_Request")?;
+    is_type(name).then(|| name.to_owned())
+}
+
 /// Absolute, of segments that ROS allows.
 fn is_topic(name: &str) -> bool {
     name.len() <= MAX_NAME && name.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_token))
@@ -78,6 +91,11 @@ mod tests {
         let [request, reply] = service("/a/b", "std_srvs/srv/Trigger").unwrap();
         assert_eq!(request, ("rq/a/bRequest".into(), "std_srvs::srv::dds_::Trigger_Request_".into()));
         assert_eq!(reply, ("rr/a/bReply".into(), "std_srvs::srv::dds_::Trigger_Response_".into()));
+        assert_eq!(ros_service(&request.0).as_deref(), Some("/a/b"));
+        assert_eq!(ros_service_type(&request.1).as_deref(), Some("std_srvs/srv/Trigger"));
+        assert_eq!((ros_service(&reply.0), ros_service_type(&reply.1)), (None, None));
+        assert_eq!(ros_service("rqRequest"), None);
+        assert_eq!(ros_service_type("std_srvs::srv::dds_::_Request_"), None);
         assert_eq!(service("a", "std_srvs/srv/Trigger"), None);
         assert_eq!(service("/a", "Trigger"), None);
     }

@@ -1,12 +1,13 @@
 //! The way back into DDS: a bounded queue and the thread behind it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::desk::Desk;
 use super::writers::{Outgoing, Writers};
-use crate::source::{MAX_SERVICES, Publication, PublishError, Publisher, Qos, Service};
+use crate::source::{Call, Listen, Publication, PublishError, Publisher, Qos, Service};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
@@ -20,14 +21,14 @@ pub(super) type Entry = Option<Outgoing>;
 pub(super) struct Queue {
     sender: SyncSender<Entry>,
     closed: AtomicBool,
-    services: Mutex<Vec<Service>>,
+    desk: Arc<Desk>,
 }
 
 impl Queue {
-    /// A queue and the end that [`work`] takes.
-    pub(super) fn new() -> (Queue, Receiver<Entry>) {
+    /// A queue and the end that [`work`] takes; what is not published is asked at the `desk`.
+    pub(super) fn new(desk: Arc<Desk>) -> (Queue, Receiver<Entry>) {
         let (sender, receiver) = sync_channel(QUEUE);
-        (Queue { sender, closed: AtomicBool::new(false), services: Mutex::default() }, receiver)
+        (Queue { sender, closed: AtomicBool::new(false), desk }, receiver)
     }
 
     /// Hands a message to the thread.
@@ -41,11 +42,6 @@ impl Queue {
             TrySendError::Full(_) => PublishError::Busy(QUEUE),
             TrySendError::Disconnected(_) => stopped(),
         })
-    }
-
-    /// The services that were offered, in that order.
-    pub(super) fn services(&self) -> Vec<Service> {
-        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has the thread look up. Where the queue is full it is about to do so anyway.
@@ -73,6 +69,7 @@ pub(super) fn work(queue: &Queue, receiver: &Receiver<Entry>, mut writers: Write
         message.into_iter().for_each(|message| writers.send(message));
         if woken || ticked.elapsed() >= TICK {
             tick();
+            writers.look_after(Instant::now());
             ticked = Instant::now();
         }
     }
@@ -86,12 +83,19 @@ impl Publisher for Queue {
     }
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if services.len() >= MAX_SERVICES {
-            return Err(PublishError::Busy(MAX_SERVICES));
-        }
-        services.push(service);
-        Ok(())
+        self.desk.offer(service)
+    }
+
+    fn withdraw(&self, name: &str) {
+        self.desk.withdraw(name);
+    }
+
+    fn call(&self, call: Call) -> Result<(), PublishError> {
+        self.desk.call(call)
+    }
+
+    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+        self.desk.listen(listen)
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded_and_says_so() {
-        let (queue, receiver) = Queue::new();
+        let (queue, receiver) = Queue::new(Arc::new(Desk::new().0));
         let good = publication("/stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1]);
         for _ in 0..QUEUE {
             queue.publish(good.clone()).unwrap();
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_published_is_refused_at_once() {
-        let (queue, _receiver) = Queue::new();
+        let (queue, _receiver) = Queue::new(Arc::new(Desk::new().0));
         for (topic, type_name, payload) in [
             ("stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1][..]),
             ("/stop", "Bool", &[0, 1, 0, 0, 1]),

@@ -77,6 +77,10 @@ impl no_key::SerializerAdapter<Raw> for RawAdapter {
     }
 }
 
+/// What a message must be to be written, for whoever sent another one.
+pub(super) const WANTED: &str =
+    "the message is not plain little-endian CDR (XCDR version 1, header 00 01 00 00): encode it as that";
+
 /// Whether a message can be written: the one encapsulation that [`RawAdapter`] announces.
 pub(super) fn is_plain_little_endian(payload: &[u8]) -> bool {
     payload.len() >= HEADER && payload[..2] == [0, 1]

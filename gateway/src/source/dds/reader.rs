@@ -11,6 +11,7 @@ use super::catalog::{Class, TopicState};
 use super::depth::Depth;
 use super::participant::reader_qos;
 use super::raw::{Raw, RawAdapter, nanoseconds};
+use super::relations::Endpoint;
 use crate::source::{Qos, RawSample, Sink, SourceError, TopicKey};
 
 pub(super) type RawReader = SimpleDataReader<Raw, RawAdapter>;
@@ -155,6 +156,12 @@ impl Subscription {
         self.readers.values().map(RTPSEntity::guid)
     }
 
+    /// The same with the topic's names.
+    pub(super) fn reader_endpoints(&self) -> impl Iterator<Item = Endpoint> + '_ {
+        let (topic, type_name) = &self.names;
+        self.reader_ids().map(|id| Endpoint { id, topic: topic.clone(), type_name: type_name.clone() })
+    }
+
     /// The classes read now.
     pub(super) fn classes(&self) -> Vec<Class> {
         self.readers.keys().copied().collect()
@@ -212,12 +219,19 @@ fn judge(
         return Verdict::Drop;
     }
     progress.last = seq;
-    Verdict::Deliver(RawSample {
+    raw_sample(change).map_or(Verdict::Drop, |(_, sample)| Verdict::Deliver(sample))
+}
+
+/// The sample as it crosses the gateway, and who wrote it; `None` where its number is none.
+pub(super) fn raw_sample(change: DeserializedCacheChange<Raw>) -> Option<(GUID, RawSample)> {
+    let seq = u64::try_from(i64::from(change.sequence_number)).ok()?;
+    let sample = RawSample {
         id: SampleId { source: Guid(change.writer_guid.to_bytes()), seq },
         source_time_ns: change.source_timestamp().map_or(0, nanoseconds),
         receive_time_ns: nanoseconds(change.receive_instant),
         payload: change.sample.0,
-    })
+    };
+    Some((change.writer_guid, sample))
 }
 
 #[cfg(test)]

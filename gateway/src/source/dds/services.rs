@@ -1,197 +1,325 @@
-//! Services offered into the ROS graph: a reader of requests and a writer of replies, and who asked
-//! told apart in the two ways that RMW implementations have.
+//! The thread of a participant's services: it serves what is offered, calls what others serve, and
+//! listens to topics apart from the hub's. A service that does not answer costs its own call the
+//! timeout, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use rustdds::mio1::{Events, Interest, Poll, Token, event::Source as _};
-use rustdds::no_key::{DataWriter, DeserializedCacheChange};
-use rustdds::rpc::SampleIdentity;
-use rustdds::{DomainParticipant, Subscriber, WriteOptionsBuilder};
+use rustdds::mio1::{Events, Poll, Token, Waker};
+use rustdds::{DomainParticipant, Subscriber};
 
-use super::announce::open;
 use super::catalog::Class;
-use super::names;
+use super::client::{Asked, Client};
+use super::desk::{Desk, Order, To};
+use super::listener::Listener;
 use super::participant::reader_qos;
-use super::publisher::Queue;
-use super::raw::{HEADER, Raw, RawAdapter};
-use super::reader::{RawReader, create, take};
-use crate::source::{Qos, Reply, Service, SourceError, Stop};
+use super::server::Server;
+use super::writers::Own;
+use crate::source::{CallError, Reply, Service, SourceError, Stop};
 
-/// Requests kept until they are answered, as ROS keeps them by default.
-const DEPTH: i32 = 10;
 /// How soon a service that is opened or closed, and a stop, are noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// The first two bytes of a CycloneDDS participant's GUID (RTPS 2.5, section 8.3.3.1.3).
-const CYCLONE: [u8; 2] = [1, 16];
-/// What CycloneDDS's RMW puts ahead of every request and reply: the client's id and a number.
-const CYCLONE_HEADER: usize = 16;
+/// Who else than the desk is ready.
+const DESK: Token = Token(0);
+/// Services that are called at a time; the one that was called longest ago makes room.
+const MAX_CLIENTS: usize = 256;
 
-/// The thread of a participant's services, until `stop` is set.
-pub(super) fn work(queue: &Queue, participant: &DomainParticipant, stop: &Stop) {
+/// Runs until `stop` is set.
+pub(super) fn work(
+    desk: &Arc<Desk>,
+    orders: Receiver<Order>,
+    participant: &DomainParticipant,
+    own: &Own,
+    stop: &Stop,
+) {
     // The library answers a bug of its own with a panic: it ends the services, not the telemetry.
-    match catch_unwind(AssertUnwindSafe(|| serve(queue, participant, stop))) {
+    let run = || Thread::new(desk.clone(), orders, participant, own).and_then(|mut thread| thread.run(stop));
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("services are not offered: {error}"),
-        Err(_) => tracing::error!("services are offered no longer: the DDS library failed"),
+        Ok(Err(error)) => tracing::warn!("services are neither offered nor called: {error}"),
+        Err(_) => tracing::error!("services are offered and called no longer: the DDS library failed"),
     }
 }
 
-fn serve(queue: &Queue, participant: &DomainParticipant, stop: &Stop) -> Result<(), SourceError> {
-    let broken = |error: std::io::Error| SourceError(format!("cannot wait for requests: {error}"));
-    let mut poll = Poll::new().map_err(broken)?;
-    let mut events = Events::with_capacity(16);
-    let subscriber = participant
-        .create_subscriber(&reader_qos(Class::Reliable, DEPTH))
-        .map_err(|error| SourceError(format!("cannot subscribe in DDS: {error}")))?;
-    let mut servers: BTreeMap<usize, ServiceServer> = BTreeMap::new();
-    while !stop.is_set() {
-        for (at, service) in queue.services().into_iter().enumerate() {
-            let wanted = service.open.load(Ordering::Relaxed);
-            if !wanted && let Some(mut server) = servers.remove(&at) {
-                let _ = server.requests.deregister(poll.registry());
-            } else if wanted && !servers.contains_key(&at) {
-                let mut server = ServiceServer::open(participant, &subscriber, service)?;
-                server.requests.register(poll.registry(), Token(at), Interest::READABLE).map_err(broken)?;
-                servers.insert(at, server);
+/// Whose readiness a token tells.
+#[derive(Clone, PartialEq)]
+enum Whom {
+    Server(u64),
+    Client(String),
+    Listener(u64),
+}
+
+struct Thread<'a> {
+    desk: Arc<Desk>,
+    orders: Receiver<Order>,
+    participant: &'a DomainParticipant,
+    own: &'a Own,
+    subscriber: Subscriber,
+    poll: Poll,
+    tokens: HashMap<usize, Whom>,
+    next: u64,
+    /// By number; `None` where it could not be opened.
+    servers: BTreeMap<u64, Option<Server>>,
+    clients: BTreeMap<String, Client>,
+    listeners: BTreeMap<u64, Listener>,
+    /// Calls whose service is not known to be there.
+    unknown: Vec<Asked>,
+    /// Calls of services that we serve ourselves.
+    local: BTreeMap<u64, Asked>,
+    /// Requests of all services that wait for their answers.
+    requests: Arc<AtomicUsize>,
+}
+
+impl<'a> Thread<'a> {
+    fn new(
+        desk: Arc<Desk>,
+        orders: Receiver<Order>,
+        participant: &'a DomainParticipant,
+        own: &'a Own,
+    ) -> Result<Thread<'a>, SourceError> {
+        let broken = |error: std::io::Error| SourceError(format!("cannot wait for requests: {error}"));
+        let poll = Poll::new().map_err(broken)?;
+        desk.wake_with(Waker::new(poll.registry(), DESK).map_err(broken)?);
+        let subscriber = participant
+            .create_subscriber(&reader_qos(Class::Reliable, 1))
+            .map_err(|error| SourceError(format!("cannot subscribe in DDS: {error}")))?;
+        Ok(Thread {
+            desk,
+            orders,
+            participant,
+            own,
+            subscriber,
+            poll,
+            tokens: HashMap::new(),
+            next: 1,
+            servers: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            unknown: Vec::new(),
+            local: BTreeMap::new(),
+            requests: Arc::default(),
+        })
+    }
+
+    fn run(&mut self, stop: &Stop) -> Result<(), SourceError> {
+        let mut events = Events::with_capacity(64);
+        while !stop.is_set() {
+            self.follow_offers();
+            match self.poll.poll(&mut events, Some(self.nap())) {
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                    return Err(SourceError(format!("cannot wait for requests: {error}")));
+                }
+                _ => {}
             }
-        }
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(broken(error)),
-            _ => servers.values().for_each(ServiceServer::answer),
-        }
-    }
-    Ok(())
-}
-
-/// One open service.
-struct ServiceServer {
-    service: Service,
-    requests: RawReader,
-    replies: DataWriter<Raw, RawAdapter>,
-}
-
-impl ServiceServer {
-    fn open(
-        participant: &DomainParticipant,
-        subscriber: &Subscriber,
-        service: Service,
-    ) -> Result<ServiceServer, SourceError> {
-        let [request, reply] = names::service(&service.name, &service.type_name)
-            .ok_or_else(|| SourceError(format!("{} is not a ROS service", service.name)))?;
-        let requests = create(participant, subscriber, &request, Class::Reliable, DEPTH)?;
-        let qos = Qos { reliable: true, transient_local: false };
-        let replies = open(participant, (&reply.0, &reply.1), qos)?;
-        Ok(ServiceServer { service, requests, replies })
-    }
-
-    fn answer(&self) {
-        take(&self.requests, |change| {
-            if let Err(why) = self.reply(&change) {
-                tracing::debug!(service = self.service.name, "a request was not answered: {why}");
+            for event in events.iter() {
+                self.note(event.token());
             }
-        });
-    }
-
-    fn reply(&self, change: &DeserializedCacheChange<Raw>) -> Result<(), String> {
-        let related = change.write_options.related_sample_identity();
-        let asked = Request::read(change.writer_guid.to_bytes(), related.is_some(), &change.sample.0)?;
-        let (send, answered) = mpsc::sync_channel(1);
-        (self.service.handler)(asked.body.clone(), Reply::new(move |answer| drop(send.try_send(answer))));
-        let answer = answered.try_recv().map_err(|_| "the service has no answer")?;
-        let mut options = WriteOptionsBuilder::new();
-        if asked.client.is_none() {
-            // Who asks may name the reader that waits for the reply; the number is the request's.
-            let writer_guid = related.map_or(change.writer_guid, |related| related.writer_guid);
-            let sequence_number = change.sequence_number;
-            options = options.related_sample_identity(SampleIdentity { writer_guid, sequence_number });
+            while let Ok(order) = self.orders.try_recv() {
+                self.carry_out(order);
+            }
+            self.look_after(Instant::now());
         }
-        let reply = Raw(asked.reply(&answer));
-        self.replies.write_with_options(reply, options.build()).map_err(|error| error.to_string())?;
         Ok(())
     }
-}
 
-/// A request without what only tells who asks.
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    /// CDR with its encapsulation header.
-    body: Bytes,
-    /// CycloneDDS's header, little-endian; elsewhere the sample's own identity does it.
-    client: Option<[u8; CYCLONE_HEADER]>,
-}
+    /// Until something is due.
+    fn nap(&self) -> Duration {
+        let calls = self.unknown.iter().chain(self.local.values()).map(|asked| asked.deadline);
+        let due = calls.chain(self.clients.values().filter_map(Client::due));
+        let due = due.chain(self.servers.values().flatten().filter_map(Server::due)).min();
+        due.map_or(TICK, |due| due.saturating_duration_since(Instant::now()).min(TICK))
+    }
 
-impl Request {
-    /// `enhanced`: the request carries a related identity, as Fast DDS's do.
-    fn read(writer: [u8; 16], enhanced: bool, message: &Bytes) -> Result<Request, String> {
-        if writer[..2] != CYCLONE || enhanced {
-            return Ok(Request { body: message.clone(), client: None });
-        }
-        let (Some(header), Some(client)) =
-            (message.first_chunk::<HEADER>(), message.get(HEADER..).and_then(<[u8]>::first_chunk))
-        else {
-            return Err(format!("a request of {} bytes is too short", message.len()));
+    /// Opens and closes services as they are offered.
+    fn follow_offers(&mut self) {
+        let offered = self.desk.offered();
+        let open = |number: &u64| {
+            offered.iter().any(|(known, service)| known == number && service.open.load(Ordering::Relaxed))
         };
-        let mut client: [u8; CYCLONE_HEADER] = *client;
-        if header[1] & 1 == 0 {
-            client[..8].reverse();
-            client[8..].reverse();
+        let before = self.servers.len();
+        self.servers.retain(|number, _| open(number));
+        let mut changed = before != self.servers.len();
+        if changed {
+            let servers = &self.servers;
+            self.tokens.retain(|_, whom| !matches!(whom, Whom::Server(n) if !servers.contains_key(n)));
         }
-        let mut body = BytesMut::with_capacity(message.len() - CYCLONE_HEADER);
-        body.put_slice(header);
-        body.put_slice(&message[HEADER + CYCLONE_HEADER..]);
-        Ok(Request { body: body.freeze(), client: Some(client) })
-    }
-
-    /// The reply's bytes; `answer` is little-endian CDR with its encapsulation header.
-    fn reply(&self, answer: &[u8]) -> Bytes {
-        let mut reply = BytesMut::with_capacity(answer.len() + CYCLONE_HEADER);
-        let (header, body) = answer.split_at(HEADER.min(answer.len()));
-        reply.put_slice(header);
-        reply.put_slice(self.client.as_ref().map_or(&[], |client| client.as_slice()));
-        reply.put_slice(body);
-        reply.freeze()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn writer(vendor: [u8; 2]) -> [u8; 16] {
-        let mut guid = [9; 16];
-        guid[..2].copy_from_slice(&vendor);
-        guid
-    }
-
-    #[test]
-    fn cyclone_carries_its_client_ahead_of_the_body() {
-        let message: Vec<u8> = [0, 1, 0, 0].into_iter().chain(1..=16).chain([42]).collect();
-        let request = Request::read(writer(CYCLONE), false, &Bytes::from(message)).unwrap();
-        assert_eq!(request.body.as_ref(), &[0, 1, 0, 0, 42]);
-        let reply = request.reply(&[0, 1, 0, 0, 7]);
-        assert_eq!(reply[..4], [0, 1, 0, 0]);
-        assert!(reply[4..20].iter().copied().eq(1..=16) && reply[20..] == [7]);
-        // The other byte order is turned round, since the reply is little-endian.
-        let message: Vec<u8> = [0, 0, 0, 0].into_iter().chain(1..=16).collect();
-        let client = Request::read(writer(CYCLONE), false, &Bytes::from(message)).unwrap().client.unwrap();
-        assert_eq!((client[0], client[7], client[8], client[15]), (8, 1, 16, 9));
-        for short in [0, 4, 19] {
-            assert!(Request::read(writer(CYCLONE), false, &Bytes::from(vec![0; short])).is_err(), "{short}");
+        for (number, service) in offered {
+            if service.open.load(Ordering::Relaxed) && !self.servers.contains_key(&number) {
+                let server = self.open_server(number, service);
+                self.servers.insert(number, server);
+                changed = true;
+            }
+        }
+        if changed {
+            let ids = self.servers.values().flatten().map(Server::ids);
+            let (readers, writers) = ids.unzip();
+            self.desk.set_served(readers, writers);
+            self.own.changed();
         }
     }
 
-    #[test]
-    fn others_are_known_by_the_samples_identity() {
-        for (vendor, enhanced) in [([1, 15], true), ([1, 15], false), (CYCLONE, true)] {
-            let message = Bytes::from_static(&[0, 1, 0, 0, 42]);
-            let request = Request::read(writer(vendor), enhanced, &message).unwrap();
-            assert_eq!((request.body.as_ref(), request.client), (message.as_ref(), None));
-            assert_eq!(request.reply(&[0, 1, 0, 0, 7]).as_ref(), &[0, 1, 0, 0, 7]);
+    fn open_server(&mut self, number: u64, service: Service) -> Option<Server> {
+        let token = self.tokens(&Whom::Server(number), 2);
+        let waiting = self.requests.clone();
+        let opened = Server::open(number, service, self.participant, &self.subscriber, waiting)
+            .and_then(|mut server| server.register(self.poll.registry(), token).map(|()| server));
+        opened.map_err(|error| tracing::warn!("{error}")).ok()
+    }
+
+    /// The first of so many tokens.
+    fn tokens(&mut self, whom: &Whom, count: usize) -> usize {
+        let first = self.next as usize * 4;
+        self.next += 1;
+        self.tokens.extend((first..first + count).map(|token| (token, whom.clone())));
+        first
+    }
+
+    fn note(&mut self, token: Token) {
+        match self.tokens.get(&token.0) {
+            Some(Whom::Server(number)) => {
+                if let Some(Some(server)) = self.servers.get_mut(number) {
+                    server.drive(&self.desk);
+                }
+            }
+            Some(Whom::Client(service)) => {
+                if let Some(client) = self.clients.get_mut(service) {
+                    client.drive(Instant::now());
+                }
+            }
+            // Those that nobody hears any more are looked for elsewhere.
+            Some(Whom::Listener(number)) => drop(self.listeners.get(number).map(Listener::drain)),
+            None => {}
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Call(call, seat) => self.call(Asked::new(call, seat)),
+            Order::Listen(listen, seat) => {
+                let number = self.next;
+                let token = self.tokens(&Whom::Listener(number), 1);
+                let opened = Listener::open(listen, seat, self.participant, &self.subscriber, &self.desk)
+                    .and_then(|mut listener| {
+                        listener.register(self.poll.registry(), Token(token)).map(|()| listener)
+                    });
+                match opened {
+                    Ok(listener) => drop(self.listeners.insert(number, listener)),
+                    Err(error) => tracing::warn!("{error}"),
+                }
+            }
+            Order::Answer(To::Local(number), body, _) => {
+                if let Some(asked) = self.local.remove(&number) {
+                    asked.answer(Ok(body));
+                }
+            }
+            Order::Answer(To::Remote { service, from, asker }, body, seats) => {
+                if let Some(Some(server)) = self.servers.get_mut(&service) {
+                    server.answer(from, asker, body, seats);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, asked: Asked) {
+        if let Some(service) = self.desk.open_services().into_iter().find(|one| one.name == asked.service) {
+            return self.call_own(&service, asked);
+        }
+        let known = self.desk.known().get(&asked.service).cloned();
+        match known {
+            None => self.unknown.push(asked),
+            Some(type_name) if type_name != asked.type_name => {
+                let why = format!("{} is a {type_name}, not a {}", asked.service, asked.type_name);
+                asked.answer(Err(CallError::Failed(why)));
+            }
+            Some(_) => self.call_other(asked),
+        }
+    }
+
+    /// A participant does not hear itself; so what it serves is asked directly.
+    fn call_own(&mut self, service: &Service, mut asked: Asked) {
+        if service.type_name != asked.type_name {
+            let why = format!("{} is a {}, not a {}", asked.service, service.type_name, asked.type_name);
+            return asked.answer(Err(CallError::Failed(why)));
+        }
+        let number = self.next;
+        self.next += 1;
+        let request = std::mem::take(&mut asked.request);
+        self.local.insert(number, asked);
+        let desk = self.desk.clone();
+        let reply = Reply::new(move |body| {
+            if let Err(error) = desk.order(Order::Answer(To::Local(number), body, None)) {
+                tracing::debug!("a call was not answered: {error}");
+            }
+        });
+        (service.handler)(request, reply);
+    }
+
+    fn call_other(&mut self, asked: Asked) {
+        let service = asked.service.clone();
+        if !self.clients.contains_key(&service)
+            && let Err(why) = self.open_client(&asked)
+        {
+            return asked.answer(Err(CallError::Failed(why)));
+        }
+        if let Some(client) = self.clients.get_mut(&service) {
+            client.ask(asked);
+            client.drive(Instant::now());
+        }
+    }
+
+    fn open_client(&mut self, asked: &Asked) -> Result<(), String> {
+        if self.clients.len() >= MAX_CLIENTS {
+            let idle = self.clients.iter().filter(|(_, client)| client.is_idle());
+            let oldest = idle.min_by_key(|(_, client)| client.used()).map(|(service, _)| service.clone());
+            let oldest = oldest.ok_or_else(|| format!("{MAX_CLIENTS} services are being called already"))?;
+            self.close_client(&oldest);
+        }
+        let token = self.tokens(&Whom::Client(asked.service.clone()), 3);
+        let mut client =
+            Client::open(asked, self.participant, &self.subscriber).map_err(|error| error.to_string())?;
+        client.register(self.poll.registry(), token).map_err(|error| error.to_string())?;
+        self.clients.insert(asked.service.clone(), client);
+        Ok(())
+    }
+
+    fn close_client(&mut self, service: &str) {
+        self.clients.remove(service);
+        self.tokens.retain(|_, whom| !matches!(whom, Whom::Client(of) if of == service));
+    }
+
+    /// What is due: calls that found their service, or whose time is up.
+    fn look_after(&mut self, now: Instant) {
+        let known = self.desk.known();
+        for asked in std::mem::take(&mut self.unknown) {
+            if known.contains_key(&asked.service) {
+                self.call(asked);
+            } else if let Some(asked) = asked.unless_in_vain(now) {
+                self.unknown.push(asked);
+            }
+        }
+        let late: Vec<u64> =
+            self.local.iter().filter(|(_, asked)| asked.is_over(now)).map(|(number, _)| *number).collect();
+        late.iter().filter_map(|number| self.local.remove(number)).for_each(Asked::time_out);
+        for server in self.servers.values_mut().flatten() {
+            server.look_after(now);
+        }
+        let mut unused = Vec::new();
+        for (service, client) in &mut self.clients {
+            client.look_after(now, known.get(service) == Some(client.type_name()));
+            if client.is_unused(now) || known.get(service).is_some_and(|other| other != client.type_name()) {
+                unused.push(service.clone());
+            }
+        }
+        unused.iter().for_each(|service| self.close_client(service));
+        let deaf: Vec<u64> =
+            self.listeners.iter().filter(|(_, one)| one.is_closed()).map(|(number, _)| *number).collect();
+        for number in deaf {
+            self.listeners.remove(&number);
+            self.tokens.retain(|_, whom| *whom != Whom::Listener(number));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The writers of a participant, made on demand and kept.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,13 @@ use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilde
 use super::announce::open;
 use super::catalog::Offer;
 use super::names::{dds_topic, dds_type};
-use super::raw::{Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
+use super::raw::{Raw, RawAdapter, WANTED, is_plain_little_endian, nanoseconds, timestamp};
 use crate::source::{PublishError, Qos, RawSample};
 
 /// Writers beyond this are refused: a client could otherwise make one per message.
 const MAX_WRITERS: usize = 256;
+/// Topics that one participant may publish in its life.
+const MAX_NAMES: usize = 4_096;
 /// Warnings about messages that could not be sent come at most this often.
 const WARN_GAP: Duration = Duration::from_secs(5);
 
@@ -64,10 +66,16 @@ impl Own {
         (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
     }
 
-    fn replaced(&self, gone: Option<GUID>, offer: Offer) {
+    /// What is served has changed.
+    pub(super) fn changed(&self) {
+        self.lock().offers_changed = true;
+        self.wake();
+    }
+
+    fn replaced(&self, gone: Option<GUID>, offer: Option<Offer>) {
         let mut state = self.lock();
         state.offers.retain(|known| Some(known.writer) != gone);
-        state.offers.push(offer);
+        state.offers.extend(offer);
         state.offers_changed = true;
         drop(state);
         self.wake();
@@ -120,7 +128,7 @@ impl Outgoing {
         } else if dds_type(&self.type_name).is_none() {
             format!("{:?} is not a ROS type: it reads package/msg/Name", self.type_name)
         } else if self.payload.as_ref().is_some_and(|payload| !is_plain_little_endian(payload)) {
-            "the message is not little-endian CDR with its 4-byte header".to_owned()
+            WANTED.to_owned()
         } else {
             return Ok(());
         };
@@ -132,6 +140,7 @@ struct Open {
     type_name: String,
     qos: Qos,
     writer: DataWriter<Raw, RawAdapter>,
+    used: Instant,
 }
 
 /// The cache of writers; belongs to the publishing thread, since a reliable write may block.
@@ -139,13 +148,38 @@ pub(super) struct Writers {
     participant: DomainParticipant,
     own: Arc<Own>,
     open: HashMap<String, Open>,
+    /// Every topic there ever was a writer for: the library forgets none.
+    names: HashSet<String>,
+    /// A writer that nobody used for this long is closed.
+    idle: Option<Duration>,
     failures: u64,
     warned: Option<Instant>,
 }
 
 impl Writers {
     pub(super) fn new(participant: DomainParticipant, own: Arc<Own>) -> Writers {
-        Writers { participant, own, open: HashMap::new(), failures: 0, warned: None }
+        let (open, names) = (HashMap::new(), HashSet::new());
+        Writers { participant, own, open, names, idle: None, failures: 0, warned: None }
+    }
+
+    /// Closes writers that nobody used for so long, but for those that keep a message for late
+    /// subscribers.
+    pub(super) fn close_after(self, idle: Duration) -> Writers {
+        Writers { idle: Some(idle), ..self }
+    }
+
+    /// Closes what is due.
+    pub(super) fn look_after(&mut self, now: Instant) {
+        let Some(idle) = self.idle else { return };
+        let unused = |open: &Open| now.saturating_duration_since(open.used) >= idle;
+        let (open, own) = (&mut self.open, &self.own);
+        open.retain(|_, open| {
+            let keep = open.qos.transient_local || !unused(open);
+            if !keep {
+                own.replaced(Some(open.writer.guid()), None);
+            }
+            keep
+        });
     }
 
     /// Sends a message; what goes wrong is logged, not too often.
@@ -193,20 +227,57 @@ impl Writers {
         if !enough {
             self.make(topic, type_name, qos)?;
         }
-        self.open.get(topic).map(|open| &open.writer).ok_or_else(|| "it has no writer".to_owned())
+        let open = self.open.get_mut(topic).ok_or_else(|| "it has no writer".to_owned())?;
+        open.used = Instant::now();
+        Ok(&open.writer)
     }
 
     fn make(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), String> {
         if self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
             return Err(format!("{MAX_WRITERS} topics are published already"));
         }
+        if self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
+            return Err(format!("{MAX_NAMES} topics have been published already"));
+        }
+        self.names.insert(topic.to_owned());
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or("it has no DDS name")?;
         let gone = self.open.remove(topic).map(|open| open.writer.guid());
         let writer = open(&self.participant, (&names.0, &names.1), qos).map_err(|error| error.to_string())?;
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
-        self.own.replaced(gone, offer);
-        self.open.insert(topic.to_owned(), Open { type_name: type_name.to_owned(), qos, writer });
+        self.own.replaced(gone, Some(offer));
+        let (type_name, used) = (type_name.to_owned(), Instant::now());
+        self.open.insert(topic.to_owned(), Open { type_name, qos, writer, used });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DdsOptions, participant};
+    use super::*;
+
+    fn message(topic: &str, transient_local: bool) -> Outgoing {
+        let (topic, type_name) = (topic.to_owned(), "std_msgs/msg/Bool".to_owned());
+        let qos = Qos { reliable: true, transient_local };
+        let payload = Some(Bytes::from_static(&[0, 1, 0, 0, 1]));
+        Outgoing { topic, type_name, qos, payload, source_time_ns: 0 }
+    }
+
+    #[test]
+    fn writers_that_nobody_uses_are_closed_but_for_latched_ones() {
+        let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
+        let own = Arc::new(Own::default());
+        let idle = Duration::from_secs(60);
+        let mut writers = Writers::new(participant::join(&options).unwrap(), own.clone()).close_after(idle);
+        writers.send(message("/now", false));
+        writers.send(message("/latched", true));
+        writers.look_after(Instant::now());
+        assert_eq!(own.offers().len(), 2);
+        writers.look_after(Instant::now() + idle);
+        let topics: Vec<String> = own.offers().into_iter().map(|offer| offer.topic).collect();
+        assert_eq!(topics, ["/latched"]);
+        writers.send(message("/now", false));
+        assert_eq!(own.offers().len(), 2, "it is opened again");
     }
 }

@@ -6,7 +6,7 @@ mod action;
 pub(crate) mod parameter;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +15,13 @@ use roverline_schema::Registry;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-pub use action::{Goal, GoalEvent, GoalId, GoalStatus};
+pub use action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
 pub use parameter::{Parameter, ParameterDescription, ParameterValue};
 
 use super::{Call, CallError, Graph, Handler, Publication, PublishError, Publisher, Service};
+
+/// Where the gateway's own services are; nobody else's may be there.
+const RESERVED: &str = "/websocket_redundancy/";
 
 /// Why something could not be done; the text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,12 +121,15 @@ impl Ros {
         self.decode(&format!("{type_name}_Response"), &response)
     }
 
-    /// Offers a service until what is returned is dropped.
+    /// Offers a service until what is returned is dropped, or another one of its name takes its place.
     pub fn serve(&self, name: &str, type_name: &str, handler: Arc<Handler>) -> Result<Served, RosError> {
+        if name.starts_with(RESERVED) {
+            return Err(RosError::Source(PublishError::Failed(format!("{name} is the gateway's own"))));
+        }
         let open = Arc::new(AtomicBool::new(true));
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        self.publisher.offer(Service { name: name.clone(), type_name, open, handler })?;
-        Ok(Served { publisher: self.publisher.clone(), name })
+        self.publisher.offer(Service { name: name.clone(), type_name, open: open.clone(), handler })?;
+        Ok(Served { publisher: self.publisher.clone(), name, open })
     }
 
     /// A service's type: as given, else as the graph knows it.
@@ -152,10 +158,12 @@ impl Ros {
 pub struct Served {
     publisher: Arc<dyn Publisher>,
     name: String,
+    open: Arc<AtomicBool>,
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
+        self.open.store(false, Ordering::Relaxed);
         self.publisher.withdraw(&self.name);
     }
 }

@@ -148,7 +148,8 @@ impl Publisher for SimPublisher {
     }
 
     fn withdraw(&self, name: &str) {
-        self.services.lock().retain(|known| known.name != name);
+        let closed = |known: &Service| !known.open.load(Ordering::Relaxed);
+        self.services.lock().retain(|known| known.name != name || !closed(known));
         self.services.changes.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -159,8 +160,8 @@ impl Publisher for SimPublisher {
         }
         let mut listeners = self.services.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| !listener.is_closed());
-        if listeners.len() >= limits::LISTENS {
-            return Err(PublishError::Busy(limits::LISTENS));
+        if listeners.len() >= limits::LISTENERS {
+            return Err(PublishError::Busy(limits::LISTENERS));
         }
         listeners.push(listen.samples);
         Ok(())

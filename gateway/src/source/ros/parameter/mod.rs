@@ -76,7 +76,7 @@ impl Ros {
             // On the heap: several wait side by side.
             Box::pin(self.get_parameters(&node, &[])).await
         });
-        let mut answers = asked.buffer_unordered(limits::PARAMETER_NODES_AT_ONCE);
+        let mut answers = asked.buffer_unordered(limits::ASKED_NODES);
         let (mut parameters, mut errors) = (Vec::new(), Vec::new());
         while let Some(answer) = answers.next().await {
             match answer {

@@ -118,16 +118,20 @@ fn what_clients_offer_is_called_and_what_nobody_serves_is_not() {
     let publisher = process.source.publisher();
     let trigger = |name: &str| call(publisher.as_ref(), name, "std_srvs/srv/Trigger", &serde_json::json!({}));
     assert_eq!(trigger("/photo"), Err(CallError::NoServer("/photo".into())));
+    let open = Arc::new(AtomicBool::new(true));
     let offer = |name: &str| Service {
         name: name.into(),
         type_name: "std_srvs/srv/Trigger".into(),
-        open: Arc::new(AtomicBool::new(true)),
+        open: open.clone(),
         handler: Arc::new(|_, reply: Reply| reply.send(vec![0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0].into())),
     };
     publisher.offer(offer("/photo")).unwrap();
     assert_eq!(trigger("/photo").unwrap()["success"], true);
     assert!(matches!(publisher.offer(offer("/mission/restart")), Err(PublishError::Failed(_))));
     process.poll(0.1);
+    publisher.withdraw("/photo");
+    assert!(trigger("/photo").is_ok(), "what is open stays");
+    open.store(false, std::sync::atomic::Ordering::Relaxed);
     publisher.withdraw("/photo");
     assert!(trigger("/photo").is_err());
     let wrong = call(publisher.as_ref(), "/mission/restart", "std_srvs/srv/SetBool", &serde_json::json!({}));
