@@ -11,6 +11,7 @@ mod cbor;
 mod goals;
 mod offers;
 mod publications;
+mod pursuits;
 mod request;
 mod rosapi;
 mod sample;
