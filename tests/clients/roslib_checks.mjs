@@ -145,3 +145,72 @@ export const robot = async (ROSLIB, url) => {
   ros.close();
   return { numbers, latched: latched.transforms.length, asked: asked.length };
 };
+
+// One client serves a service and an action, another one asks; ROS is between them.
+export const serving = async (ROSLIB, url) => {
+  const [server, client] = [await connect(ROSLIB, url), await connect(ROSLIB, url)];
+  const seen = { feedback: [] };
+  const service = { name: "/roslib/switch", serviceType: "std_srvs/SetBool" };
+  await new ROSLIB.Service({ ros: server, ...service }).advertiseAsync(async ({ data }) => {
+    return { success: data, message: "switched" };
+  });
+  const action = { name: "/roslib/fibonacci", actionType: "example_interfaces/action/Fibonacci" };
+  const served = new ROSLIB.Action({ ros: server, ...action });
+  served.advertise(
+    (goal, id) => {
+      served.sendFeedback(id, { sequence: [0, 1] });
+      // A long one waits until it is cancelled.
+      if (goal.order < 10) setTimeout(() => served.setSucceeded(id, { sequence: [0, 1, 1, goal.order] }), 300);
+    },
+    (id) => served.setCanceled(id, { sequence: [9] }),
+  );
+  const asked = new ROSLIB.Action({ ros: client, ...action });
+  // Until ROS has heard of them.
+  for (let tries = 0; tries < 60 && !seen.switched; tries += 1) {
+    seen.switched = await call(ROSLIB, client, service.name, service.serviceType, { data: true }).catch((why) => {
+      seen.last = String(why);
+      return new Promise((later) => setTimeout(later, 250));
+    });
+  }
+  const pursue = (order, meanwhile = () => {}) =>
+    within(`a goal of ${order}`, 20, (done) => {
+      const tell = (feedback) => {
+        seen.feedback.push(feedback);
+        meanwhile(id);
+      };
+      const id = asked.sendGoal({ order }, done, tell, done);
+    });
+  const goals = async () => {
+    seen.result = await pursue(5);
+    seen.cancelled = String(await pursue(50, (id) => asked.cancelGoal(id)));
+  };
+  for (let tries = 0; tries < 60 && !seen.result?.sequence; tries += 1) {
+    await goals().catch((why) => (seen.last = String(why)));
+    if (!seen.result?.sequence) await new Promise((later) => setTimeout(later, 250));
+  }
+  server.close();
+  client.close();
+  return seen;
+};
+
+// The built-in rover's own services and parameters.
+export const services = async (ROSLIB, url) => {
+  const ros = await connect(ROSLIB, url);
+  const param = new ROSLIB.Param({ ros, name: "/navigation:max_speed" });
+  const ask = (what, ...args) => within(what, 20, (done, fail) => ros[what](...args, done, fail));
+  const seen = {
+    services: await ask("getServices"),
+    type: await ask("getServiceType", "/autonomy/enable"),
+    enabled: await call(ROSLIB, ros, "/autonomy/enable", "std_srvs/SetBool", { data: true }),
+    by_place: (
+      await raw(ros, { op: "call_service", id: "p", service: "/autonomy/enable", args: [true] }, "p")
+    ).values,
+    names: await ask("getParams"),
+    details: await ask("getServiceRequestDetails", "std_srvs/SetBool"),
+    before: await within("get", 20, (done, fail) => param.get(done, fail)),
+  };
+  await within("set", 20, (done, fail) => param.set(1, done, fail));
+  seen.after = await within("get", 20, (done, fail) => param.get(done, fail));
+  ros.close();
+  return seen;
+};

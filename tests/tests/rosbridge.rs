@@ -215,10 +215,14 @@ async fn nonsense_costs_its_sender_alone() {
 async fn scope_and_type_decide_what_is_given() {
     let gateway = Gateway::serve(&["--source", "sim", "--tier", "emergency"]);
     let mut client = Plain::connect(gateway.first_port()).await;
-    say(&mut client, json!({"op": "subscribe", "id": "s", "topic": "/imu/data", "type": "sensor_msgs/Imu"})).await;
+    say(&mut client, json!({"op": "subscribe", "id": "s", "topic": "/imu/data", "type": "sensor_msgs/Imu"}))
+        .await;
     let status = next_op(&mut client, "status").await;
     assert_eq!((&status["id"], &status["level"]), (&json!("s"), &json!("error")));
-    assert!(status["msg"].as_str().unwrap().contains("not in the scope of the emergency endpoint"), "{status}");
+    assert!(
+        status["msg"].as_str().unwrap().contains("not in the scope of the emergency endpoint"),
+        "{status}"
+    );
     say(&mut client, json!({"op": "call_service", "id": 1, "service": "/rosapi/topics"})).await;
     let topics = next_op(&mut client, "service_response").await["values"]["topics"].clone();
     let has = |name: &str| topics.as_array().unwrap().contains(&json!(name));
@@ -231,6 +235,7 @@ async fn scope_and_type_decide_what_is_given() {
 /// Domains of this file: no two tests of one run share one.
 const ROBOT_DOMAIN: &str = "76";
 const PYTHON_DOMAIN: &str = "78";
+const SERVING_DOMAIN: &str = "80";
 
 #[test]
 fn roslib_and_a_robot_in_dds_meet() {
@@ -238,15 +243,8 @@ fn roslib_and_a_robot_in_dds_meet() {
     let gateway = Gateway::up(&["--source", "dds", "--domain-id", ROBOT_DOMAIN]);
     let publish = ["--domain", ROBOT_DOMAIN, "--wait", "15", "--seconds", "40"];
     let _robot = Script::start(&python, "dds_publisher.py", &publish);
-    let hear = [
-        "--domain",
-        ROBOT_DOMAIN,
-        "--seconds",
-        "60",
-        "--until",
-        "5",
-        "/cmd_vel=geometry_msgs/msg/Twist",
-    ];
+    let hear =
+        ["--domain", ROBOT_DOMAIN, "--seconds", "60", "--until", "5", "/cmd_vel=geometry_msgs/msg/Twist"];
     let ear = Script::start(&python, "dds_subscriber.py", &hear);
     let page = Script::start(&node, "roslib_node.mjs", &["robot", &gateway.urls()[0]]);
     let ask = ["--domain", ROBOT_DOMAIN, "--seconds", "60", "--replies", "3", "/roslib/answer"];
@@ -274,6 +272,29 @@ fn roslibpy_serves_a_service_to_dds() {
     let asked = Script::start(&python, "dds_service.py", &ask).finish(PATIENCE);
     assert_eq!(asked["message"], "roslibpy answers", "{asked}");
     assert!(server.finish(PATIENCE)["asked"].as_u64() >= Some(3));
+}
+
+#[test]
+fn clients_serve_each_other_through_ros() {
+    let Some(node) = node() else { return };
+    let gateway = Gateway::serve(&["--source", "dds", "--tier", "primary", "--domain-id", SERVING_DOMAIN]);
+    let seen = Script::start(&node, "roslib_node.mjs", &["serving", &url(&gateway)]).finish(PATIENCE);
+    assert_eq!(seen["switched"], json!({"success": true, "message": "switched"}), "{seen}");
+    assert_eq!(seen["result"], json!({"sequence": [0, 1, 1, 5]}), "{seen}");
+    assert!(seen["feedback"].as_array().unwrap().contains(&json!({"sequence": [0, 1]})), "{seen}");
+    assert!(seen["cancelled"].as_str().unwrap().to_lowercase().contains("cancel"), "{seen}");
+}
+
+#[test]
+fn the_rovers_services_and_parameters_are_within_reach() {
+    let Some(node) = node() else { return };
+    let gateway = rover(&[]);
+    let seen = Script::start(&node, "roslib_node.mjs", &["services", &url(&gateway)]).finish(PATIENCE);
+    assert_eq!(seen["type"], "std_srvs/srv/SetBool", "{seen}");
+    assert_eq!((&seen["enabled"]["success"], &seen["by_place"]["success"]), (&json!(true), &json!(true)));
+    assert!(seen["names"].as_array().unwrap().contains(&json!("/navigation:max_speed")), "{seen}");
+    assert_eq!((&seen["before"], &seen["after"]), (&json!(1.5), &json!(1.0)), "{seen}");
+    assert_eq!(seen["details"]["typedefs"][0]["fieldtypes"], json!(["boolean"]), "{seen}");
 }
 
 fn page() -> String {
