@@ -209,7 +209,7 @@ export const services = async (ROSLIB, url) => {
     details: await ask("getServiceRequestDetails", "std_srvs/SetBool"),
     before: await within("get", 20, (done, fail) => param.get(done, fail)),
   };
-  await within("set", 20, (done, fail) => param.set(1, done, fail));
+  await within("set", 20, (done, fail) => param.set(0, done, fail));
   seen.after = await within("get", 20, (done, fail) => param.get(done, fail));
   ros.close();
   return seen;

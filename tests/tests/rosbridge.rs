@@ -86,7 +86,9 @@ fn roslibpy_looks_and_stops() {
     let Some(python) = python() else { return };
     let gateway = rover(&[]);
     let seen = Script::start(&python, "roslibpy_checks.py", &[url(&gateway)]).finish(PATIENCE);
-    assert_eq!((&seen["frame"], &seen["throttled"]), (&json!("odom"), &json!(3)), "{seen}");
+    assert_eq!(seen["frame"], "odom", "{seen}");
+    // One more may come before the library has said that it wants no more.
+    assert!(seen["throttled"].as_u64() >= Some(3), "{seen}");
     assert_eq!((&seen["stops"], &seen["type"]), (&json!(true), &json!("nav_msgs/msg/Odometry")), "{seen}");
     assert!(seen["latched"].as_u64() >= Some(1) && seen["failed"].is_string(), "{seen}");
     assert!(seen["topics"].as_array().unwrap().contains(&json!("/scan")), "{seen}");
@@ -293,7 +295,7 @@ fn the_rovers_services_and_parameters_are_within_reach() {
     assert_eq!(seen["type"], "std_srvs/srv/SetBool", "{seen}");
     assert_eq!((&seen["enabled"]["success"], &seen["by_place"]["success"]), (&json!(true), &json!(true)));
     assert!(seen["names"].as_array().unwrap().contains(&json!("/navigation:max_speed")), "{seen}");
-    assert_eq!((&seen["before"], &seen["after"]), (&json!(1.5), &json!(1.0)), "{seen}");
+    assert_eq!((&seen["before"], &seen["after"]), (&json!(0.8), &json!(0.0)), "{seen}");
     assert_eq!(seen["details"]["typedefs"][0]["fieldtypes"], json!(["boolean"]), "{seen}");
 }
 
