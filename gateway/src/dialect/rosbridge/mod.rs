@@ -72,6 +72,11 @@ pub fn speaks(message: &Message) -> bool {
     matches!(message, Message::Text(text) if serde_json::from_str::<Op>(text.as_str()).is_ok())
 }
 
+/// Whether a message of a client can be understood, and if not, why: pure, for fuzzing.
+pub fn understand(text: &str) -> Result<(), String> {
+    request::parse(text).map(drop).map_err(|malformed| malformed.why)
+}
+
 /// Serves a rosbridge session until it ends; `said` is what it has said already.
 pub async fn serve(context: &Context, mut inbound: Inbound, said: Option<Message>) -> Ending {
     let endpoint = &context.endpoint;
