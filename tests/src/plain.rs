@@ -45,6 +45,11 @@ impl Plain {
         self.0.send(message).await.unwrap();
     }
 
+    /// The same of one that the gateway may refuse to read to its end.
+    pub async fn message_or_closed(&mut self, message: Message) {
+        let _ = within("a message to be sent or refused", PATIENCE, self.0.send(message)).await;
+    }
+
     /// The next message, or `Err` with the close code (1006 without one).
     pub async fn next(&mut self) -> Result<Value, u16> {
         loop {

@@ -120,7 +120,7 @@ pub const ROSBRIDGE_FRAGMENT_MIN_BYTES: usize = 128;
 /// Bytes of one rosbridge message that a client sends in pieces, and of all its unfinished ones.
 pub const ROSBRIDGE_ASSEMBLY_BYTES: usize = 4 << 20;
 /// Pieces that one of them may come in.
-pub const ROSBRIDGE_ASSEMBLY_PIECES: usize = 8_192;
+pub const ROSBRIDGE_ASSEMBLY_ENTRIES: usize = 8_192;
 /// Messages of one session that are unfinished at a time.
 pub const ROSBRIDGE_ASSEMBLY_MESSAGES: usize = 8;
 /// How long an unfinished message is kept.

@@ -359,4 +359,27 @@ mod tests {
         hub.handle(&ingress, Item::Sample(key, sample(3, 8)), Duration::ZERO);
         assert_eq!(outbox.stats().dropped, 1);
     }
+
+    #[test]
+    fn who_cannot_tell_an_old_value_gets_only_latched_ones() {
+        let (hub, ingress) = hub(ScopeSet::ALL);
+        for (name, latched) in [("/map/name", true), ("/map/other", false)] {
+            let key = ingress.topic_up(decl(name, latched)).unwrap();
+            hub.handle(&ingress, Item::TopicUp(key, decl(name, latched)), Duration::ZERO);
+            hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+        }
+        let outbox = Outbox::new();
+        hub.attach(7, outbox.clone(), Form::Rosbridge(rosbridge::Form::default()));
+        let wish = Wish { patterns: vec!["/map/*".to_owned()], ..Wish::default() };
+        assert_eq!(hub.subscribe(7, &wish).unwrap().matching, 2);
+        let frames = outbox.drain_for_test();
+        assert_eq!(frames.len(), 1);
+        assert!(String::from_utf8_lossy(&frames[0]).contains("/map/name"));
+        // Taken back and asked for again, it is given again.
+        hub.unsubscribe(7, &["/other".to_owned()]);
+        assert!(outbox.drain_for_test().is_empty());
+        hub.unsubscribe(7, &wish.patterns);
+        hub.subscribe(7, &wish).unwrap();
+        assert_eq!(outbox.drain_for_test().len(), 1);
+    }
 }

@@ -40,9 +40,9 @@ impl Assembly {
             self.forget(&id);
             return Err(format!("piece {num} of {total} cannot be"));
         }
-        if total > limits::ROSBRIDGE_ASSEMBLY_PIECES {
+        if total > limits::ROSBRIDGE_ASSEMBLY_ENTRIES {
             self.forget(&id);
-            return Err(format!("a message may have {} pieces", limits::ROSBRIDGE_ASSEMBLY_PIECES));
+            return Err(format!("a message may have {} pieces", limits::ROSBRIDGE_ASSEMBLY_ENTRIES));
         }
         // An id that is used again for another message begins that one.
         if self.unfinished.get(&id).is_some_and(|old| old.total != total) {

@@ -99,7 +99,7 @@ impl Session<'_> {
         });
         let result = match named {
             Ok((name, type_name)) => match rosapi::question(&name) {
-                Some(question) => return self.ask_rosapi(question, args, answer),
+                Some(question) => return self.ask_rosapi(question, &args, answer),
                 None => self.may_call(&name, &type_name).map(|()| (name, type_name)),
             },
             Err(fault) => Err(fault.why()),
@@ -125,12 +125,12 @@ impl Session<'_> {
         self.context.may_call(name, type_name).map_err(|denied| denied.to_string())
     }
 
-    fn ask_rosapi(&mut self, question: &'static str, args: Value, answer: Answer) -> Done {
-        if let Some(values) = rosapi::answer(self.context, question, &args) {
+    fn ask_rosapi(&mut self, question: &'static str, args: &Value, answer: Answer) -> Done {
+        if let Some(values) = rosapi::answer(self.context, question, args) {
             self.send(answer.frame(values));
             return Ok(());
         }
-        match rosapi::parameter_question(self.context, question, &args) {
+        match rosapi::parameter_question(self.context, question, args) {
             Ok(question) => {
                 let ros = self.context.endpoint.ros.clone();
                 self.answer_later(answer, async move { question.answer(&ros).await });

@@ -1,84 +1,63 @@
 //! Messages in CBOR (RFC 8949) as rosbridge writes it: octets are byte strings, arrays of numbers
 //! are little-endian typed arrays (RFC 8746, section 2.1).
 
-use minicbor::data::Tag;
-use minicbor::encode::{Encoder, Error};
-use roverline_schema::{Struct, Value};
+use ciborium::Value as Cbor;
+use roverline_schema::Value;
 
 use crate::source::RawSample;
 
-type Written = Result<(), Error<std::convert::Infallible>>;
-
 /// A `publish` with the message's fields.
 pub(super) fn publish(topic: &str, message: &Value) -> Vec<u8> {
-    written(|out| {
-        head(out, topic)?;
-        value(out, message)
-    })
+    written(topic, cbor(message))
 }
 
 /// A `publish` with the CDR as it came, and when.
 pub(super) fn raw(topic: &str, sample: &RawSample) -> Vec<u8> {
     let received_ns = sample.receive_time_ns.unsigned_abs();
-    written(|out| {
-        head(out, topic)?;
-        out.map(3)?.str("secs")?.u64(received_ns / 1_000_000_000)?;
-        out.str("nsecs")?.u64(received_ns % 1_000_000_000)?;
-        out.str("bytes")?.bytes(&sample.payload)?;
-        Ok(())
-    })
+    let fields = [
+        ("secs", Cbor::from(received_ns / 1_000_000_000)),
+        ("nsecs", Cbor::from(received_ns % 1_000_000_000)),
+        ("bytes", Cbor::Bytes(sample.payload.to_vec())),
+    ];
+    written(topic, map(fields))
 }
 
-fn written(write: impl FnOnce(&mut Encoder<Vec<u8>>) -> Written) -> Vec<u8> {
-    let mut out = Encoder::new(Vec::new());
-    // Writing into a vector does not fail.
-    let _ = write(&mut out);
-    out.into_writer()
+fn written(topic: &str, msg: Cbor) -> Vec<u8> {
+    let mut out = Vec::new();
+    let message = map([("op", Cbor::from("publish")), ("topic", Cbor::from(topic)), ("msg", msg)]);
+    if let Err(error) = ciborium::into_writer(&message, &mut out) {
+        // Writing into a vector does not fail.
+        tracing::error!(%error, "a message could not be written as CBOR");
+    }
+    out
 }
 
-fn head(out: &mut Encoder<Vec<u8>>, topic: &str) -> Written {
-    out.map(3)?.str("op")?.str("publish")?.str("topic")?.str(topic)?.str("msg")?;
-    Ok(())
+fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Cbor)>) -> Cbor {
+    Cbor::Map(fields.into_iter().map(|(name, value)| (Cbor::from(name), value)).collect())
 }
 
 /// Nests no deeper than types may.
-fn value(out: &mut Encoder<Vec<u8>>, value: &Value) -> Written {
+fn cbor(value: &Value) -> Cbor {
     match value {
-        Value::Bool(v) => out.bool(*v)?,
-        Value::U8(v) => out.u8(*v)?,
-        Value::U16(v) => out.u16(*v)?,
-        Value::U32(v) => out.u32(*v)?,
-        Value::U64(v) => out.u64(*v)?,
-        Value::I8(v) => out.i8(*v)?,
-        Value::I16(v) => out.i16(*v)?,
-        Value::I32(v) => out.i32(*v)?,
-        Value::I64(v) => out.i64(*v)?,
-        Value::F32(v) => out.f32(*v)?,
-        Value::F64(v) => out.f64(*v)?,
-        Value::String(v) => out.str(v)?,
-        Value::Bytes(v) => out.bytes(v)?,
-        Value::Array(items) => return array(out, items),
-        Value::Struct(fields) => return map(out, fields),
-    };
-    Ok(())
-}
-
-fn map(out: &mut Encoder<Vec<u8>>, fields: &Struct) -> Written {
-    out.map(fields.len() as u64)?;
-    for (name, field) in fields.iter() {
-        out.str(name)?;
-        value(out, field)?;
+        Value::Bool(v) => Cbor::from(*v),
+        Value::U8(v) => Cbor::from(*v),
+        Value::U16(v) => Cbor::from(*v),
+        Value::U32(v) => Cbor::from(*v),
+        Value::U64(v) => Cbor::from(*v),
+        Value::I8(v) => Cbor::from(*v),
+        Value::I16(v) => Cbor::from(*v),
+        Value::I32(v) => Cbor::from(*v),
+        Value::I64(v) => Cbor::from(*v),
+        Value::F32(v) => Cbor::from(*v),
+        Value::F64(v) => Cbor::from(*v),
+        Value::String(v) => Cbor::from(v.as_str()),
+        Value::Bytes(v) => Cbor::Bytes(v.clone()),
+        Value::Array(items) => match packed(items) {
+            Some((tag, bytes)) => Cbor::Tag(tag, Box::new(Cbor::Bytes(bytes))),
+            None => Cbor::Array(items.iter().map(cbor).collect()),
+        },
+        Value::Struct(fields) => map(fields.iter().map(|(name, field)| (name, cbor(field)))),
     }
-    Ok(())
-}
-
-fn array(out: &mut Encoder<Vec<u8>>, items: &[Value]) -> Written {
-    if let Some((tag, packed)) = packed(items) {
-        out.tag(Tag::new(tag))?.bytes(&packed)?;
-        return Ok(());
-    }
-    out.array(items.len() as u64)?;
-    items.iter().try_for_each(|item| value(out, item))
 }
 
 /// Numbers side by side, and the tag of their kind (RFC 8746, table 3). An empty array has lost its
@@ -116,7 +95,6 @@ fn packed(items: &[Value]) -> Option<(u64, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use ciborium::Value as Cbor;
     use proptest::prelude::*;
 
     use super::*;

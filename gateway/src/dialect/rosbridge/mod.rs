@@ -11,6 +11,7 @@ mod cbor;
 mod goals;
 mod offers;
 mod publications;
+mod pursuits;
 mod request;
 mod rosapi;
 mod sample;
@@ -71,6 +72,23 @@ pub fn speaks(message: &Message) -> bool {
     matches!(message, Message::Text(text) if serde_json::from_str::<Op>(text.as_str()).is_ok())
 }
 
+/// Understands messages as a session does, pieces and images included, and does nothing else; how many
+/// were understood. For whoever tries the decoder.
+pub fn understand<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
+    let mut assembly = assembly::Assembly::default();
+    let mut understood = 0;
+    for text in texts {
+        let whole = match request::parse(text) {
+            Ok((_, request::Request::Fragment(piece))) => assembly.add(piece, Duration::ZERO).ok().flatten(),
+            Ok((_, request::Request::Png { data, .. })) => assembly::text_of_png(&data).ok(),
+            Ok(_) => Some(text.to_owned()),
+            Err(_) => None,
+        };
+        understood += usize::from(whole.is_some_and(|whole| request::parse(&whole).is_ok()));
+    }
+    understood
+}
+
 /// Serves a rosbridge session until it ends; `said` is what it has said already.
 pub async fn serve(context: &Context, mut inbound: Inbound, said: Option<Message>) -> Ending {
     let endpoint = &context.endpoint;
@@ -120,21 +138,4 @@ mod tests {
         assert!(!speaks(&Message::text(r#"{"type":"subscribe","topics":["/a"]}"#)));
         assert!(!speaks(&Message::text("op")) && !speaks(&Message::binary(b"{\"op\":1}".to_vec())));
     }
-}
-
-/// Understands messages as a session does, pieces and images included, and does nothing else; how many
-/// were understood. For whoever tries the decoder.
-pub fn understand<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
-    let mut assembly = assembly::Assembly::default();
-    let mut understood = 0;
-    for text in texts {
-        let whole = match request::parse(text) {
-            Ok((_, request::Request::Fragment(piece))) => assembly.add(piece, Duration::ZERO).ok().flatten(),
-            Ok((_, request::Request::Png { data, .. })) => assembly::text_of_png(&data).ok(),
-            Ok(_) => Some(text.to_owned()),
-            Err(_) => None,
-        };
-        understood += usize::from(whole.is_some_and(|whole| request::parse(&whole).is_ok()));
-    }
-    understood
 }

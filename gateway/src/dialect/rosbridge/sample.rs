@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn cbor_reads_back_by_another_library() {
+    fn cbor_has_the_fields_of_the_message() {
         use ciborium::Value as Cbor;
         let form = Form { compression: Compression::Cbor, ..Form::default() };
         let message = json!({"height": 2, "data": [1, 2, 255], "fields": [{"name": "ä", "count": 3}]});

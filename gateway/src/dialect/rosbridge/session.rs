@@ -42,8 +42,8 @@ impl Fault {
 pub(super) type Done = Result<(), Fault>;
 
 /// A refusal.
-pub(super) fn refused<T>(why: impl ToString) -> Result<T, Fault> {
-    Err(Fault::Refused(why.to_string()))
+pub(super) fn refused<T>(why: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Refused(why.into()))
 }
 
 /// The state of one session. Everything in it is bounded, and ends with it.
@@ -51,9 +51,10 @@ pub(super) struct Session<'a> {
     pub(super) context: &'a Context,
     pub(super) subscriptions: Subscriptions,
     pub(super) publications: Publications,
+    // Its goals are answered before its services go.
+    pub(super) actions: ActionServers,
     pub(super) offers: Offers,
     pub(super) goals: Goals,
-    pub(super) actions: ActionServers,
     /// Calls that wait for their answers.
     pub(super) calls: JoinSet<()>,
     level: Level,
@@ -135,7 +136,7 @@ impl<'a> Session<'a> {
 
     fn act(&mut self, id: &Id, request: Request) -> Done {
         match request {
-            Request::Subscribe(wish) => self.subscribe(id, wish),
+            Request::Subscribe(wish) => self.subscribe(id, &wish),
             Request::Unsubscribe { topic } => self.unsubscribe(id, &topic),
             Request::Advertise { topic, type_name, latch } => self.advertise(&topic, &type_name, latch),
             Request::Unadvertise { topic } => self.unadvertise(id, &topic),
@@ -150,9 +151,9 @@ impl<'a> Session<'a> {
             Request::CancelGoal { action } => self.cancel_goal(id, &action),
             Request::AdvertiseAction { action, type_name } => self.advertise_action(action, &type_name),
             Request::UnadvertiseAction { action } => self.unadvertise_action(&action),
-            Request::ActionFeedback { action, values } => self.action_feedback(id, &action, values),
+            Request::ActionFeedback { action, values } => self.action_feedback(id, &action, &values),
             Request::ActionResult { action, values, status, result } => {
-                self.action_result(id, &action, values, status, result)
+                self.action_result(id, &action, &values, status, result)
             }
             Request::SetLevel { level } => match Level::parse(&level) {
                 Some(level) => {
@@ -179,7 +180,7 @@ impl<'a> Session<'a> {
                 self.send(status(Level::Info, id, format!("you are {}", role.name())));
                 Ok(())
             }
-            Err(denied) => refused(denied),
+            Err(denied) => refused(denied.to_string()),
         }
     }
 

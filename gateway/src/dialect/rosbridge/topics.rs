@@ -38,9 +38,9 @@ fn judge(hub: &Hub, name: &str, wanted: Option<&str>, compression: Compression) 
 
 impl Session<'_> {
     /// Subscribes, or changes a subscription.
-    pub(super) fn subscribe(&mut self, id: &Id, wish: Subscribe) -> Done {
+    pub(super) fn subscribe(&mut self, id: &Id, wish: &Subscribe) -> Done {
         let name = full_name(&wish.topic)?;
-        let terms = Terms::new(&wish).map_err(Fault::Bad)?;
+        let terms = Terms::new(wish).map_err(Fault::Bad)?;
         let given = wish.type_name.as_deref().filter(|given| !given.is_empty());
         let type_name = given.map(|given| long_type(given, "msg")).transpose()?;
         let endpoint = &self.context.endpoint;

@@ -185,3 +185,18 @@ fn drain_at(outbox: &Outbox, now: Duration) -> Vec<u8> {
     outbox.try_take(&mut batch, usize::MAX, now);
     batch.iter().map(|frame| frame[0]).collect()
 }
+
+#[test]
+fn of_a_topic_no_more_wait_than_its_client_wants() {
+    let outbox = Outbox::new();
+    for n in 0u8..10 {
+        outbox.every(1, Priority::State, Bytes::from(vec![n]), Duration::ZERO);
+        outbox.keep_newest(1, Priority::State, 3);
+        outbox.every(2, Priority::State, Bytes::from(vec![100 + n]), Duration::ZERO);
+    }
+    let waiting: Vec<u8> = outbox.drain_for_test().iter().map(|frame| frame[0]).collect();
+    let (first, second): (Vec<u8>, Vec<u8>) = waiting.iter().partition(|n| **n < 100);
+    assert_eq!((first, second.len()), (vec![7, 8, 9], 10));
+    let drops = outbox.take_drops();
+    assert_eq!((drops[0].id, drops[0].count, drops.len()), (1, 7, 1));
+}

@@ -52,8 +52,9 @@ impl Inbox {
 /// One write to a file opened for appending: lines of several processes never mix.
 fn append(path: &Path, given: &Given) -> io::Result<()> {
     let line = given.to_line()?;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    if let Some(run) = path.parent() {
+        // Nobody else may have had anything to put there yet.
+        std::fs::create_dir_all(run)?;
     }
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     let limit = if given.is_vital() { 2 * MAX_FILE_BYTES } else { MAX_FILE_BYTES };

@@ -131,10 +131,22 @@ fn values(context: &Context, question: &str, args: &Value) -> Result<Value, Stri
         "action_goal_details" => of("action", "_Goal")?,
         "action_result_details" => of("action", "_Result")?,
         "action_feedback_details" => of("action", "_Feedback")?,
-        "get_time" => json!({"time": time(unix_ns())}),
+        "get_time" => json!({"time": twice_named(time(unix_ns()))}),
         "get_ros_version" => json!({"version": 2, "distro": std::env::var("ROS_DISTRO").unwrap_or_default()}),
         other => return Err(format!("there is no rosapi/{other}")),
     })
+}
+
+/// With the names that ROS 1 had as well: roslibpy reads those.
+fn twice_named(mut time: Value) -> Value {
+    if let Value::Object(fields) = &mut time {
+        for (new, old) in [("sec", "secs"), ("nanosec", "nsecs")] {
+            if let Some(value) = fields.get(new).cloned() {
+                fields.insert(old.to_owned(), value);
+            }
+        }
+    }
+    time
 }
 
 fn typed(name: &str, kind: &str) -> Result<String, String> {
