@@ -184,7 +184,8 @@ mod tests {
         for bent in ["evil.example", "local.evil.example", "127.0.0.1.evil.example", "evillocal.example."] {
             assert!(foreign(bent), "{bent}");
         }
-        for own in ["127.0.0.1", "[::1]", "localhost", "ROVER", "rover.local", "rover.local.", "a.localhost"] {
+        for own in ["127.0.0.1", "[::1]", "localhost", "ROVER", "rover.local", "rover.local.", "a.localhost"]
+        {
             assert!(!foreign(own), "{own}");
         }
     }
