@@ -21,7 +21,7 @@ const TIERS = ["primary", "secondary", "tertiary", "emergency"];
 /** A world of four endpoints, each up, down (refuses), hung (silent) or deaf (never opens). */
 class World {
   constructor() {
-    Object.assign(this, { now: 0, events: [], sockets: [], opened: 0, problems: [] });
+    Object.assign(this, { now: 0, events: [], sockets: [], said: [], opened: 0, problems: [] });
     this.health = Object.fromEntries(TIERS.map((tier) => [tier, "up"]));
     this.since = Object.fromEntries(TIERS.map((tier) => [tier, 0]));
     const world = this;
@@ -48,7 +48,7 @@ class World {
         });
       }
       say(type) { this.onmessage?.({ data: JSON.stringify({ type, data: {}, endpoint: { tier: this.tier } }) }); }
-      send() {}
+      send(text) { world.said.push({ tier: this.tier, type: JSON.parse(text).type }); }
       close() { this.end(false); }
       end(tell = true) {
         if (this.readyState === 3) return;
@@ -76,7 +76,7 @@ class World {
   }
 }
 
-function start(world) {
+function start(world, known = {}) {
   const repeat = (act, period) => world.at(period, () => { act(); repeat(act, period); });
   const context = vm.createContext({
     performance: { now: () => world.now }, WebSocket: world.WebSocket, setInterval: repeat,
@@ -85,7 +85,7 @@ function start(world) {
   vm.runInContext(`${source}; globalThis.Link = Link;`, context);
   let changes = 0;
   const link = new context.Link(() => {}, () => (changes += 1));
-  link.start(TIERS.map((tier) => ({ url: `ws://${tier}/telemetry`, tier })));
+  link.start(TIERS.map((tier) => ({ url: `ws://${tier}/telemetry`, tier, ...known[tier] })));
   return { link, changes: () => changes };
 }
 
@@ -130,5 +130,17 @@ for (let run = 0; run < Number(process.argv[3]); run += 1) {
   result.problems.push(...world.problems);
   result.runs += 1;
 }
+// A token is shown to the endpoints that the gateway vouches for, and to none that only announced itself.
+const world = new World();
+const { link } = start(world, { emergency: { announced: true } });
+world.set("primary", "down");
+world.run(500);
+link.showToken("secret");
+world.set("secondary", "down");
+world.set("tertiary", "down");
+world.run(10_000);
+if (link.active?.tier !== "emergency") result.problems.push(`the one that is left does not serve, ${link.active?.tier}`);
+const shown = [...new Set(world.said.filter(({ type }) => type === "auth").map(({ tier }) => tier))];
+if (!shown.length || shown.includes("emergency")) result.problems.push(`the token was shown to ${shown}`);
 result.problems = result.problems.slice(0, 20);
 console.log(JSON.stringify(result));

@@ -189,7 +189,10 @@ impl Access {
         };
         let (may, what) = match deed {
             Deed::Publish(topic) => (allowed(|rule| &rule.publish, topic), format!("publish {topic}")),
-            Deed::Call(service) => (allowed(|rule| &rule.call, service), format!("call {service}")),
+            Deed::Call(service) => {
+                let set = sets_parameters_of(service).is_none_or(|node| allowed(|rule| &rule.set, node));
+                (set && allowed(|rule| &rule.call, service), format!("call {service}"))
+            }
             Deed::Set(node) => (allowed(|rule| &rule.set, node), format!("set parameters of {node}")),
             Deed::EngageStop => (role >= self.engage_stop, "engage the emergency stop".to_owned()),
             Deed::ReleaseStop => (role >= self.release_stop, "release the emergency stop".to_owned()),
@@ -201,6 +204,12 @@ impl Access {
         };
         if may { Ok(()) } else { Err(Denied(format!("you may not {what}: {advice}"))) }
     }
+}
+
+/// The node whose parameters a call of this service sets: every node serves its own.
+fn sets_parameters_of(service: &str) -> Option<&str> {
+    let (node, own) = service.rsplit_once('/')?;
+    matches!(own, "set_parameters" | "set_parameters_atomically").then_some(node)
 }
 
 #[cfg(test)]
@@ -236,5 +245,15 @@ mod tests {
         assert!(access.may(Role::Commander, Deed::Publish("/cmd_vel")).is_ok());
         assert!(access.may(Role::Commander, Deed::Publish("/arm")).is_err());
         assert!(access.may(Role::Commander, Deed::Call("/chat")).is_err());
+    }
+
+    #[test]
+    fn calling_a_nodes_own_service_sets_its_parameters_too() {
+        let (call, set) = (vec!["/**".to_owned()], vec!["/camera".to_owned()]);
+        let allow = vec![Allow { role: Role::Operator, call, set, ..Allow::default() }];
+        let access = Access::new(&AccessSettings { allow, ..AccessSettings::default() }).unwrap();
+        let may = |service: &str| access.may(Role::Operator, Deed::Call(service)).is_ok();
+        assert!(may("/arm/home") && may("/camera/set_parameters") && may("/arm/get_parameters"));
+        assert!(!may("/arm/set_parameters") && !may("/arm/set_parameters_atomically"));
     }
 }

@@ -83,7 +83,9 @@ pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, String> 
         return Err("a name is 1 to 64 characters without spaces".to_owned());
     }
     let fault = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let mut unended = false;
     if path.exists() {
+        unended = fs::read(path).map_err(fault)?.last().is_some_and(|last| *last != b'\n');
         let known = Tokens::read(path)?;
         if known.0.iter().any(|(_, identity)| identity.name == name) {
             return Err(format!("{name} has a token already; take its line out of {}", path.display()));
@@ -93,7 +95,8 @@ pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, String> 
     fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(fault)?;
     let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(fault)?;
-    writeln!(file, "{} {name} {token}", role.name()).and_then(|()| file.sync_all()).map_err(fault)?;
+    let before = if unended { "\n" } else { "" };
+    writeln!(file, "{before}{} {name} {token}", role.name()).and_then(|()| file.sync_all()).map_err(fault)?;
     Ok(token)
 }
 
@@ -112,6 +115,10 @@ mod tests {
         let tokens = Tokens::read(&path).unwrap();
         assert_eq!(tokens.holder(&token).unwrap(), Identity { role: Role::Operator, name: "ada".into() });
         assert_eq!(tokens.holder(&token[1..]), None);
+        // An editor may have left the last line without its end.
+        fs::write(&path, fs::read_to_string(&path).unwrap().trim_end()).unwrap();
+        add_token(&path, Role::Commander, "bob").unwrap();
+        assert_eq!(Tokens::read(&path).unwrap().holder(&token).unwrap().name, "ada");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(Tokens::read(&path).err().unwrap().contains("chmod 600"));
         fs::remove_file(&path).unwrap();

@@ -156,7 +156,7 @@ enum TokenCommand {
         /// What its holder may do
         #[arg(long, value_enum, default_value = "operator")]
         role: Role,
-        /// Its holder's name, shown in lists and logs
+        /// Its holder's name, shown in logs
         name: String,
     },
 }

@@ -1,5 +1,7 @@
 //! From an HTTP request to a WebSocket (RFC 6455, section 4.2), with a clear answer where it fails.
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode, Version};
 use roverline_protocol::native::STANDBY_QUERY;
@@ -92,7 +94,8 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 }
 
 /// A browser names the page a WebSocket comes from. Another site's page may look, not command: only
-/// a page from this very host (any of its ports) may.
+/// a page from this very host (any of its ports) may. A name of the public DNS is never taken for this
+/// host's own: whoever owns it may bend it to this address, and its page along (DNS rebinding).
 pub(super) fn is_foreign_page(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let host_of = |authority: &str| {
@@ -100,7 +103,15 @@ pub(super) fn is_foreign_page(headers: &HeaderMap) -> bool {
     };
     let page = origin.to_str().ok().and_then(|origin| origin.split_once("://")).and_then(|(_, a)| host_of(a));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_of);
-    page.is_none() || page != host
+    page != host || !page.is_some_and(|host| is_local_name(&host))
+}
+
+/// Whether a lower-case host is an address, or a name that nobody can own in the public DNS: of one
+/// label, or below a domain kept for local use (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`).
+fn is_local_name(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let local = [".localhost", ".local", ".home.arpa", ".internal"];
+    host.parse::<IpAddr>().is_ok() || !host.contains('.') || local.iter().any(|end| host.ends_with(end))
 }
 
 #[cfg(test)]
@@ -160,5 +171,22 @@ mod tests {
         assert!(!observer("http://rover:8081"));
         assert!(observer("http://evil.example"));
         assert!(observer("null"));
+    }
+
+    #[test]
+    fn a_name_that_was_bent_to_this_host_is_foreign() {
+        let foreign = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("Origin", format!("http://{host}:8080").parse().unwrap());
+            headers.insert("Host", format!("{host}:8080").parse().unwrap());
+            is_foreign_page(&headers)
+        };
+        for bent in ["evil.example", "local.evil.example", "127.0.0.1.evil.example", "evillocal.example."] {
+            assert!(foreign(bent), "{bent}");
+        }
+        for own in ["127.0.0.1", "[::1]", "localhost", "ROVER", "rover.local", "rover.local.", "a.localhost"]
+        {
+            assert!(!foreign(own), "{own}");
+        }
     }
 }

@@ -36,6 +36,8 @@ class End {
     Object.assign(this, { url, tier, scopes: SCOPES[tier] ?? [], covers: [] });
     Object.assign(this, { socket: null, openedAt: 0, heardAt: 0, steadySince: null, asked: false });
     Object.assign(this, { failures: 0, flaps: 0, notBefore: 0, period: 200, role: null, mayStop: false });
+    /** Nobody but itself says that it is an endpoint of this rover. */
+    this.announced = false;
   }
   get talks() { return this.socket !== null && this.steadySince !== null; }
   get patience() { return Math.max(SUSPECT_MS, 2.5 * this.period + 100); }
@@ -73,9 +75,10 @@ class Link {
 
   /** Takes the list of endpoints; what is open stays open. */
   know(list) {
-    for (const { url, tier, scopes } of list) {
+    for (const { url, tier, scopes, announced = false } of list) {
       let end = this.ends.find((known) => known.url === url);
-      if (!end) this.ends.push((end = new End(url, tier)));
+      if (!end) this.ends.push((end = Object.assign(new End(url, tier), { announced })));
+      end.announced &&= announced;
       if (!end.talks) Object.assign(end, { tier, scopes: scopes?.length ? scopes : end.scopes });
     }
     this.ends = this.ends.filter((end) => end.socket || list.some(({ url }) => url === end.url));
@@ -172,8 +175,19 @@ class Link {
     if (message.type === "initial" || message.type === "auth") {
       Object.assign(end, { role: message.role ?? null, mayStop: message.may_stop === true });
     }
-    if (message.type === "initial" && this.token) end.send({ type: "auth", token: this.token });
+    if (message.type === "initial") this.identify(end);
     if (own) this.change();
+  }
+
+  /** From now on this token is shown to the endpoints; whether one of them is there. */
+  showToken(token) {
+    this.token = token;
+    return this.ends.map((end) => this.identify(end)).some(Boolean);
+  }
+
+  /** Whoever is in the network may announce an endpoint: it is looked at, and told no secret. */
+  identify(end) {
+    return this.token !== null && !end.announced && end.send({ type: "auth", token: this.token });
   }
 
   consider(end, t) {

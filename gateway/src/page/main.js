@@ -22,7 +22,7 @@ function hear(end, message, t) {
     render();
   } else if (message.type === "emergency_stop") stopAnswered(end, message);
   else if (message.type === "auth") tokenAnswered(`Accepted: you are ${message.role}.`);
-  else if (message.type === "error" && link.token && !end.mayStop) {
+  else if (message.type === "error" && link.token && !end.mayStop && !end.announced) {
     // The next connections need not try it again.
     link.token = null;
     tokenAnswered(`Refused: ${message.message}`);
@@ -50,7 +50,8 @@ async function directory() {
   return known.map(({ origin, endpoint }) => {
     const host = (endpoint.address ?? "").replace(/:\d+$/, "");
     const near = origin === "own" || !host || isLoopback(host);
-    return { tier: endpoint.tier, scopes: endpoint.scopes, url: urlOf(`${near ? location.hostname : host}:${endpoint.port}`) };
+    const announced = origin === "mdns" && !near;
+    return { tier: endpoint.tier, scopes: endpoint.scopes, announced, url: urlOf(`${near ? location.hostname : host}:${endpoint.port}`) };
   });
 }
 
@@ -126,10 +127,11 @@ function tokenAnswered(words) {
 }
 $("token-form").onsubmit = (event) => {
   event.preventDefault();
-  link.token = $("token").value.trim() || null;
+  const token = $("token").value.trim() || null;
   $("token").value = "";
-  if (!link.token) return;
-  write($("token-answer"), link.send({ type: "auth", token: link.token }, true) ? "Asking." : "No link yet; it is shown when there is one.");
+  const asked = link.showToken(token);
+  if (!token) return;
+  write($("token-answer"), asked ? "Asking." : "No link yet; it is shown when there is one.");
 };
 
 const THEMES = { "": "automatic", light: "light", dark: "dark" };

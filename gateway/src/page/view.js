@@ -12,9 +12,12 @@ const duration = (seconds) => {
 };
 const hottest = (motors) => Object.entries(motors ?? {}).filter(([, celsius]) => isNumber(celsius)).sort((a, b) => b[1] - a[1])[0];
 
+/** A part that is no number has come as null, which JavaScript would take for 0. */
+const speed = ({ x, y }) => (isNumber(x) && isNumber(y) ? Math.hypot(x, y) : null);
+
 /** The tiles: title, the keys that they show (the first one's age counts), and value, unit and note from them. */
 const TILES = [
-  ["Speed", ["velocity"], ({ velocity }) => [fixed(Math.hypot(velocity.linear.x, velocity.linear.y), 2), "m/s"]],
+  ["Speed", ["velocity"], ({ velocity }) => [fixed(speed(velocity.linear), 2), "m/s"]],
   ["Heading", ["heading"], ({ heading }) => [fixed(heading, 0), "°", compass(heading)]],
   ["From the start", ["gps_position"], (_, { track }) => [fixed(track.distance, 1), "m", track.distance >= 1 ? compass(track.bearing) : ""]],
   ["Battery", ["battery_level"], ({ battery_level }) => [fixed(battery_level, 0), "%"], "battery"],

@@ -18,6 +18,7 @@ impl Context {
     pub fn authenticate(&self, token: &str) -> Result<Role, Denied> {
         let identity = self.endpoint.access.holder(token)?;
         let role = identity.role;
+        tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");
         *self.info.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
         Ok(role)
     }

@@ -115,7 +115,10 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
         received: AtomicU64::new(0),
     });
     let _registered = endpoint.register(info.clone());
-    tracing::info!(session = info.id, %peer, dialect = dialect.name(), "client connected");
+    let Identity { role, name } = info.identity();
+    tracing::info!(
+        session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
+    );
     let (read, write) = stream.into_split();
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = Inbound::new(read, read_ahead, outbox.clone()).await;

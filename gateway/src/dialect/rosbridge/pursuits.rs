@@ -109,8 +109,14 @@ impl Pursuits {
         let mut goals = self.goals.values_mut();
         match goals.find(|goal| goal.action == action && goal.uuid == uuid) {
             Some(Goal { result: Some(result), .. }) => reply.send(result.clone()),
-            Some(goal) if goal.waiting.len() < WAITING => goal.waiting.push(reply),
-            _ => return Err(reply),
+            Some(goal) => {
+                // Who asks again has given the request before up.
+                if goal.waiting.len() == WAITING {
+                    goal.waiting.remove(0);
+                }
+                goal.waiting.push(reply);
+            }
+            None => return Err(reply),
         }
         Ok(())
     }
@@ -169,6 +175,21 @@ mod tests {
         assert!(all.wait(&action, [1; 16], noting(&told)).is_ok());
         assert_eq!(told.lock().unwrap().len(), 2);
         assert!(all.end(&id, 4, Bytes::new()).is_none() && all.get(&id).is_none() && all.open().is_empty());
+    }
+
+    #[test]
+    fn who_asks_again_and_again_is_answered_in_the_end() {
+        let mut all = Pursuits::default();
+        let id = all.begin("/fib", "e/action/F", [1; 16], 5).unwrap();
+        let told: Arc<Mutex<Vec<Bytes>>> = Arc::default();
+        for _ in 0..WAITING {
+            assert!(all.wait("/fib", [1; 16], Reply::new(|_| {})).is_ok());
+        }
+        assert!(all.wait("/fib", [1; 16], noting(&told)).is_ok());
+        let (_, waiting) = all.end(&id, 4, Bytes::from_static(b"r")).unwrap();
+        assert_eq!(waiting.len(), WAITING);
+        waiting.into_iter().for_each(|reply| reply.send(Bytes::from_static(b"r")));
+        assert_eq!(told.lock().unwrap().len(), 1);
     }
 
     #[test]

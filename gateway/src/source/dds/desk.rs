@@ -1,7 +1,7 @@
 //! Where services and their callers meet: what is asked of the thread that serves them, from any
 //! thread, and what that thread and the reading one tell each other. Nothing here blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +20,8 @@ use crate::source::{Call, Graph, Listen, MAX_SERVICES, PublishError, RawSample, 
 /// What waits for the thread: as much as calls, subscriptions and answers may, so that no answer
 /// finds it full.
 const ORDERS: usize = limits::CALLS + limits::LISTENERS + limits::WAITING_REQUESTS;
+/// Services that one participant may offer in its life: the library forgets no topic.
+const MAX_NAMES: usize = 4_096;
 
 /// What the thread is asked to do.
 pub(super) enum Order {
@@ -60,6 +62,8 @@ pub(super) struct Desk {
     orders: SyncSender<Order>,
     waker: OnceLock<Waker>,
     offered: Mutex<Vec<(u64, Service)>>,
+    /// Every name under which there ever was a service.
+    names: Mutex<HashSet<String>>,
     next: AtomicU64,
     calls: Arc<AtomicUsize>,
     listens: Arc<AtomicUsize>,
@@ -83,6 +87,7 @@ impl Desk {
             orders,
             waker: OnceLock::new(),
             offered: Mutex::default(),
+            names: Mutex::default(),
             next: AtomicU64::new(0),
             calls: Arc::default(),
             listens: Arc::default(),
@@ -146,6 +151,11 @@ impl Desk {
         if offered.len() >= MAX_SERVICES {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
+        let mut names = lock(&self.names);
+        if names.len() >= MAX_NAMES && !names.contains(&service.name) {
+            return Err(PublishError::Failed(format!("{MAX_NAMES} services have been offered already")));
+        }
+        names.insert(service.name.clone());
         offered.push((self.next.fetch_add(1, Ordering::Relaxed), service));
         drop(offered);
         self.wake();
@@ -263,6 +273,23 @@ mod tests {
         let mut big_endian = call("/a").0;
         big_endian.request = Bytes::from_static(&[0, 0, 0, 0, 0]);
         assert!(desk.call(big_endian).unwrap_err().to_string().contains("little-endian"));
+    }
+
+    #[test]
+    fn names_that_were_ever_served_are_bounded() {
+        let (desk, _orders) = Desk::new();
+        let offer = |name: &str| {
+            let offered = service(name);
+            let taken = desk.offer(offered.clone());
+            offered.open.store(false, Ordering::Relaxed);
+            desk.withdraw(name);
+            taken
+        };
+        for at in 0..MAX_NAMES {
+            offer(&format!("/s{at}")).unwrap();
+        }
+        assert!(matches!(offer("/one/more"), Err(PublishError::Failed(_))));
+        offer("/s0").unwrap();
     }
 
     #[test]

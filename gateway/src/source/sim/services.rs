@@ -232,7 +232,9 @@ impl SimPublisher {
 
     fn get(&self, writer: &mut Writer, request: &[u8]) -> Result<(), WireError> {
         let known = self.services.parameters();
-        let names = wire::read_strings(&mut Reader::new(request)?)?;
+        let mut names = wire::read_strings(&mut Reader::new(request)?)?;
+        // A value takes far more room than a name, and nobody needs to ask so often for four.
+        names.truncate(limits::PARAMETERS_PER_NODE);
         writer.len(names.len() as u32);
         for name in names {
             let value = known.iter().find(|(description, _)| description.name == name);

@@ -141,11 +141,14 @@ impl Action {
         let result = match self.lock().get_mut(&id) {
             None => None,
             Some(Pursued { result: Some((result, _)), .. }) => Some(result.clone()),
-            Some(goal) if goal.waiting.len() < limits::REQUESTS_PER_GOAL => {
+            Some(goal) => {
+                // Who asks again has given the request before up.
+                if goal.waiting.len() == limits::REQUESTS_PER_GOAL {
+                    goal.waiting.remove(0);
+                }
                 goal.waiting.push(reply);
                 return Ok(());
             }
-            Some(_) => return Ok(()),
         };
         match result {
             Some(result) => reply.send(result),

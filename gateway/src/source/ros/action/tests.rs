@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use roverline_protocol::limits;
 use roverline_schema::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -117,6 +118,15 @@ fn goals_are_accepted_followed_and_their_results_kept() {
     let other = stage.goals.lock().unwrap().remove(0);
     assert!(other.finish(GoalStatus::Succeeded, &json!({"sequence": "x"})).is_err());
     assert_eq!(stage.result(2).lock().unwrap().take().unwrap()["status"], 6);
+}
+
+#[test]
+fn who_asks_again_and_again_is_answered_in_the_end() {
+    let stage = Stage::new();
+    stage.send(1);
+    let mut asked: Vec<_> = (0..=limits::REQUESTS_PER_GOAL).map(|_| stage.result(1)).collect();
+    stage.goals.lock().unwrap().remove(0).finish(GoalStatus::Succeeded, &json!({})).unwrap();
+    assert!(asked.pop().unwrap().lock().unwrap().is_some());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use roverline_protocol::limits;
 use tokio::sync::oneshot;
 
 use super::sharing::{Process, file};
@@ -107,6 +108,9 @@ fn parameters_are_read_and_set_by_every_process() {
         let got = ask(publisher, "Get", serde_json::json!({"names": ["max_speed", "other"]})).unwrap();
         assert_eq!((&got["values"][0]["double_value"], &got["values"][1]["type"]), (&0.25.into(), &0.into()));
     }
+    // An answer takes far more room than what was asked: it is bounded.
+    let got = ask(&own, "Get", serde_json::json!({"names": vec![""; 100_000]})).unwrap();
+    assert_eq!(got["values"].as_array().unwrap().len(), limits::PARAMETERS_PER_NODE);
     let described = ask(&own, "Describe", serde_json::json!({"names": ["max_speed"]})).unwrap();
     assert_eq!(described["descriptors"][0]["floating_point_range"][0]["to_value"], 0.8);
     let _ = std::fs::remove_file(path);
