@@ -189,7 +189,11 @@ impl Access {
         };
         let (may, what) = match deed {
             Deed::Publish(topic) => (allowed(|rule| &rule.publish, topic), format!("publish {topic}")),
-            Deed::Call(service) => (allowed(|rule| &rule.call, service), format!("call {service}")),
+            Deed::Call(service) => {
+                // Parameters are set by a call as well.
+                let may_set = node_set_by(service).is_none_or(|node| allowed(|rule| &rule.set, node));
+                (may_set && allowed(|rule| &rule.call, service), format!("call {service}"))
+            }
             Deed::Set(node) => (allowed(|rule| &rule.set, node), format!("set parameters of {node}")),
             Deed::EngageStop => (role >= self.engage_stop, "engage the emergency stop".to_owned()),
             Deed::ReleaseStop => (role >= self.release_stop, "release the emergency stop".to_owned()),
@@ -201,6 +205,11 @@ impl Access {
         };
         if may { Ok(()) } else { Err(Denied(format!("you may not {what}: {advice}"))) }
     }
+}
+
+/// The node whose parameters a call of this service sets.
+fn node_set_by(service: &str) -> Option<&str> {
+    ["/set_parameters", "/set_parameters_atomically"].iter().find_map(|end| service.strip_suffix(end))
 }
 
 #[cfg(test)]
@@ -236,5 +245,16 @@ mod tests {
         assert!(access.may(Role::Commander, Deed::Publish("/cmd_vel")).is_ok());
         assert!(access.may(Role::Commander, Deed::Publish("/arm")).is_err());
         assert!(access.may(Role::Commander, Deed::Call("/chat")).is_err());
+    }
+
+    #[test]
+    fn parameters_are_not_set_by_way_of_a_call() {
+        let (call, set) = (vec!["/**".into()], vec!["/camera".into()]);
+        let allow = vec![Allow { role: Role::Operator, call, set, ..Allow::default() }];
+        let access = Access::new(&AccessSettings { allow, ..AccessSettings::default() }).unwrap();
+        let may = |service| access.may(Role::Operator, Deed::Call(service)).is_ok();
+        assert!(may("/arm/home") && may("/arm/get_parameters"));
+        assert!(may("/camera/set_parameters") && !may("/arm/set_parameters"));
+        assert!(may("/camera/set_parameters_atomically") && !may("/arm/set_parameters_atomically"));
     }
 }
