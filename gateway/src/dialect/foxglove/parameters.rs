@@ -75,8 +75,9 @@ pub(super) fn get(
     let endpoint = context.endpoint.clone();
     errands.start(bytes, |desk| async move {
         let (parameters, errors) = match wanted {
-            Some(wanted) => read(&endpoint.ros, wanted).await,
+            Some(wanted) => read(&desk, &endpoint.ros, wanted).await,
             None => {
+                let _turn = desk.turn_to_ask().await;
                 let (mut parameters, errors) = endpoint.ros.all_parameters().await;
                 parameters.retain(|parameter| serves(&endpoint, &parameter.node));
                 (parameters, errors)
@@ -87,7 +88,8 @@ pub(super) fn get(
     })
 }
 
-async fn read(ros: &Ros, wanted: Wanted) -> (Vec<Parameter>, Vec<RosError>) {
+async fn read(desk: &Desk, ros: &Ros, wanted: Wanted) -> (Vec<Parameter>, Vec<RosError>) {
+    let _turn = if wanted.len() > 1 { desk.turn_to_ask().await } else { None };
     let asking = stream::iter(wanted)
         .map(|(node, names)| async move { ros.get_parameters(&node, &names).await })
         .buffered(NODES_AT_ONCE);
@@ -156,7 +158,7 @@ pub(super) fn set(
         }
         tell_errors(&desk, &errors);
         if let Some(id) = id {
-            let (parameters, _) = read(&ros, wanted).await;
+            let (parameters, _) = read(&desk, &ros, wanted).await;
             tell(&desk, &parameters, Some(&id)).await;
         }
     })
@@ -202,7 +204,9 @@ impl Parameters {
     pub(super) fn unsubscribe(&mut self, names: &[String]) {
         match names.is_empty() {
             true => (self.all, self.names) = (false, HashSet::new()),
-            false => names.iter().for_each(|name| drop(self.names.remove(name))),
+            false => names.iter().for_each(|name| {
+                self.names.remove(name);
+            }),
         }
         if !self.all && self.names.is_empty() {
             self.events = None;

@@ -103,10 +103,19 @@ impl Rig {
     }
 
     pub(super) async fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("ws://{}/", self.address).into_client_request().unwrap();
         let subprotocol = super::super::SUBPROTOCOLS[0].parse().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol);
+        self.open(request).await
+    }
+
+    /// A client that speaks rosbridge, for what holds in both.
+    pub(super) async fn connect_rosbridge(&self) -> Client {
+        self.open(format!("ws://{}/rosbridge", self.address).into_client_request().unwrap()).await
+    }
+
+    async fn open(&self, request: tungstenite::handshake::client::Request) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         Client { socket }
     }
