@@ -1,7 +1,7 @@
 //! Where services and their callers meet: what is asked of the thread that serves them, from any
 //! thread, and what that thread and the reading one tell each other. Nothing here blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +20,9 @@ use crate::source::{Call, Graph, Listen, MAX_SERVICES, PublishError, RawSample, 
 /// What waits for the thread: as much as calls, subscriptions and answers may, so that no answer
 /// finds it full.
 const ORDERS: usize = limits::CALLS + limits::LISTENERS + limits::WAITING_REQUESTS;
+
+/// Services that one participant may offer in its life.
+const MAX_NAMES: usize = 4_096;
 
 /// What the thread is asked to do.
 pub(super) enum Order {
@@ -60,6 +63,8 @@ pub(super) struct Desk {
     orders: SyncSender<Order>,
     waker: OnceLock<Waker>,
     offered: Mutex<Vec<(u64, Service)>>,
+    /// Every service there ever was one of: the library forgets none of their topics.
+    names: Mutex<HashSet<String>>,
     next: AtomicU64,
     calls: Arc<AtomicUsize>,
     listens: Arc<AtomicUsize>,
@@ -83,6 +88,7 @@ impl Desk {
             orders,
             waker: OnceLock::new(),
             offered: Mutex::default(),
+            names: Mutex::default(),
             next: AtomicU64::new(0),
             calls: Arc::default(),
             listens: Arc::default(),
@@ -146,6 +152,12 @@ impl Desk {
         if offered.len() >= MAX_SERVICES {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
+        let mut names = lock(&self.names);
+        if names.len() >= MAX_NAMES && !names.contains(&service.name) {
+            return Err(PublishError::Failed(format!("{MAX_NAMES} services were offered already")));
+        }
+        names.insert(service.name.clone());
+        drop(names);
         offered.push((self.next.fetch_add(1, Ordering::Relaxed), service));
         drop(offered);
         self.wake();
@@ -251,6 +263,20 @@ mod tests {
         desk.call(call("/a").0).unwrap();
         drop(orders);
         assert!(matches!(desk.call(call("/a").0), Err(PublishError::Failed(_) | PublishError::Busy(_))));
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_bounded() {
+        let (desk, _orders) = Desk::new();
+        let offer = |n: usize| {
+            let service = service(&format!("/s{n}"));
+            let offered = desk.offer(service.clone());
+            service.open.store(false, Ordering::Relaxed);
+            desk.withdraw(&service.name);
+            offered
+        };
+        assert_eq!((0..10_000).filter(|n| offer(*n).is_ok()).count(), MAX_NAMES);
+        assert!(offer(0).is_ok(), "one of before may come back");
     }
 
     #[test]
