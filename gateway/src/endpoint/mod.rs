@@ -266,6 +266,11 @@ impl Endpoint {
         self.estop.carry_out(id, engage, reason).await
     }
 
+    /// Whether the emergency stop is known to be so already.
+    pub fn stop_stands(&self, engaged: bool) -> bool {
+        self.estop.stands(engaged)
+    }
+
     /// Counters, running sessions included.
     pub fn counter_document(&self) -> CounterDocument {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
