@@ -77,6 +77,11 @@ impl EmergencyStop {
         }
     }
 
+    /// Whether it is so already, as far as is known here: to do it again would change nothing.
+    pub fn stands(&self, engaged: bool) -> bool {
+        self.forward.is_none() && self.read().engaged == engaged
+    }
+
     /// Engages or releases. It is on disk when this returns `Ok`; a command id is carried out once.
     pub fn command(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
         let id = bounded(id, ID_CHARS);
@@ -160,10 +165,10 @@ mod tests {
     fn engages_once_per_id_and_survives_a_restart() {
         let dir = std::env::temp_dir().join(format!("roverline-estop-{}", std::process::id()));
         let stop = EmergencyStop::new(&dir, "/emergency_stop");
-        assert!(!stop.read().engaged);
+        assert!(!stop.read().engaged && stop.stands(false) && !stop.stands(true));
         assert_eq!(stop.command("a", true, "test").unwrap(), "emergency stop engaged");
         let again = EmergencyStop::new(&dir, "/emergency_stop");
-        assert!(again.read().engaged);
+        assert!(again.read().engaged && again.stands(true) && !again.stands(false));
         assert_eq!(again.command("b", false, "").unwrap(), "emergency stop released");
         assert_eq!(stop.command("a", true, "test").unwrap(), "already done");
         assert!(!stop.read().engaged, "a repeated command must not engage it anew");

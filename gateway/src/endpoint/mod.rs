@@ -16,6 +16,7 @@ mod places;
 mod redundancy;
 mod relay;
 mod run;
+mod scoped;
 mod warm;
 
 use std::collections::HashMap;
@@ -84,6 +85,7 @@ pub struct Endpoint {
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
+    scoped: scoped::ScopedGraph,
     answers: Arc<Semaphore>,
     drain: watch::Sender<Option<Drain>>,
     estop: Arc<EmergencyStop>,
@@ -170,6 +172,7 @@ impl Endpoint {
             offered: rosbridge::Offered::default(),
             stop_topic: parts.stop_topic,
             rover: parts.rover,
+            scoped: scoped::ScopedGraph::default(),
             answers: Arc::new(Semaphore::new(limits::HTTP_ANSWERS_BYTES)),
             drain: watch::Sender::new(None),
             estop: parts.estop,
@@ -207,11 +210,8 @@ impl Endpoint {
     }
 
     /// The ROS graph as far as this endpoint serves it: nodes, and topics and services in scope.
-    pub fn graph(&self) -> Graph {
-        let mut graph = Graph::clone(&self.ros.graph());
-        graph.topics.retain(|topic| self.is_in_scope(&topic.name, &topic.type_name));
-        graph.services.retain(|service| self.is_in_scope(&service.name, &service.type_name));
-        graph
+    pub fn graph(&self) -> Arc<Graph> {
+        self.scoped.of(self.ros.graph(), &self.ingress)
     }
 
     /// Lists a session until the guard is dropped.
@@ -264,6 +264,11 @@ impl Endpoint {
     /// a relay confirmed by the rover.
     pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
         self.estop.carry_out(id, engage, reason).await
+    }
+
+    /// Whether the emergency stop is known to be so already.
+    pub fn stop_stands(&self, engaged: bool) -> bool {
+        self.estop.stands(engaged)
     }
 
     /// Counters, running sessions included.

@@ -63,6 +63,11 @@ impl Context {
         let reason = format!("published by {}", self.info.client());
         let endpoint = self.endpoint.clone();
         tokio::spawn(async move {
+            // Some publish it many times a second: that is not to be as many writes to the disk. Looked
+            // at only now, when what was said before is done.
+            if endpoint.stop_stands(engage) {
+                return;
+            }
             if let Err(why) = endpoint.emergency_stop(&id, engage, &reason).await {
                 tracing::warn!(why, "a published emergency stop was not carried out");
             }

@@ -55,18 +55,18 @@ pub(super) fn is_hidden(name: &str) -> bool {
 }
 
 impl Picture {
-    /// As much of the graph as `shows` lets through, by name and type.
-    pub(super) fn of(graph: &Graph, shows: impl Fn(&str, &str) -> bool) -> Picture {
+    /// Of all in the graph that is not hidden.
+    pub(super) fn of(graph: &Graph) -> Picture {
         let mut picture = Picture::default();
         for topic in &graph.topics {
-            if is_hidden(&topic.name) || !shows(&topic.name, &topic.type_name) {
+            if is_hidden(&topic.name) {
                 continue;
             }
             add(&mut picture.published, &topic.name, &topic.publishers);
             add(&mut picture.subscribed, &topic.name, &topic.subscribers);
         }
         for service in &graph.services {
-            if !is_hidden(&service.name) && shows(&service.name, &service.type_name) {
+            if !is_hidden(&service.name) {
                 add(&mut picture.served, &service.name, &service.providers);
             }
         }
@@ -156,10 +156,10 @@ mod tests {
         let hidden = GraphService { name: "/go/_action/send_goal".into(), ..service.clone() };
         let graph = Graph {
             nodes: vec![],
-            topics: vec![topic("/chat", &["/a"], &["/b"]), topic("/out", &["/a"], &[])],
+            topics: vec![topic("/chat", &["/a"], &["/b"]), topic("/_out", &["/a"], &[])],
             services: vec![service, hidden],
         };
-        let first = Picture::of(&graph, |name, _| name != "/out");
+        let first = Picture::of(&graph);
         let json = serde_json::to_value(first.since(&Picture::default())).unwrap();
         assert_eq!(
             json,
@@ -172,7 +172,7 @@ mod tests {
         );
         assert_eq!(first.since(&first), Update::default());
         let later = Graph { topics: vec![topic("/chat", &[], &["/b", "/c"])], ..Graph::default() };
-        let update = Picture::of(&later, |_, _| true).since(&first);
+        let update = Picture::of(&later).since(&first);
         let json = serde_json::to_value(update).unwrap();
         assert_eq!(
             json,

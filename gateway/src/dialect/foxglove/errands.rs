@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_protocol::limits;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 use crate::session::Outbox;
@@ -26,6 +26,8 @@ pub(super) struct Errands {
     outbox: Arc<Outbox>,
     /// Answers that may be large are made one at a time.
     turn: Arc<Semaphore>,
+    /// Several nodes are asked for one request at a time.
+    nodes: Arc<Semaphore>,
 }
 
 /// Where a task puts its answer.
@@ -33,12 +35,13 @@ pub(super) struct Errands {
 pub(super) struct Desk {
     outbox: Arc<Outbox>,
     turn: Arc<Semaphore>,
+    nodes: Arc<Semaphore>,
 }
 
 impl Errands {
     pub(super) fn new(outbox: Arc<Outbox>) -> Errands {
-        let turn = Arc::new(Semaphore::new(1));
-        Errands { tasks: JoinSet::new(), bytes: Arc::default(), outbox, turn }
+        let one = || Arc::new(Semaphore::new(1));
+        Errands { tasks: JoinSet::new(), bytes: Arc::default(), outbox, turn: one(), nodes: one() }
     }
 
     /// Starts a task for a request of so many bytes, unless too much is under way.
@@ -56,7 +59,8 @@ impl Errands {
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let held = Held(self.bytes.clone(), bytes);
-        let task = task(Desk { outbox: self.outbox.clone(), turn: self.turn.clone() });
+        let (outbox, turn, nodes) = (self.outbox.clone(), self.turn.clone(), self.nodes.clone());
+        let task = task(Desk { outbox, turn, nodes });
         self.tasks.spawn(async move {
             task.await;
             drop(held);
@@ -78,6 +82,12 @@ impl Desk {
     /// Hands over an answer that is small.
     pub(super) fn say(&self, frame: Bytes) {
         self.outbox.control(frame);
+    }
+
+    /// Waits for the session's turn to ask many nodes: side by side, its requests would take all the
+    /// calls that the endpoint may make.
+    pub(super) async fn turn_to_ask(&self) -> Option<SemaphorePermit<'_>> {
+        self.nodes.acquire().await.ok()
     }
 
     /// Hands over an answer in the way that its size asks for: a small one does not wait for files.

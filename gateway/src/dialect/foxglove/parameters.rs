@@ -75,8 +75,9 @@ pub(super) fn get(
     let endpoint = context.endpoint.clone();
     errands.start(bytes, |desk| async move {
         let (parameters, errors) = match wanted {
-            Some(wanted) => read(&endpoint.ros, wanted).await,
+            Some(wanted) => read(&desk, &endpoint.ros, wanted).await,
             None => {
+                let _turn = desk.turn_to_ask().await;
                 let (mut parameters, errors) = endpoint.ros.all_parameters().await;
                 parameters.retain(|parameter| serves(&endpoint, &parameter.node));
                 (parameters, errors)
@@ -87,7 +88,8 @@ pub(super) fn get(
     })
 }
 
-async fn read(ros: &Ros, wanted: Wanted) -> (Vec<Parameter>, Vec<RosError>) {
+async fn read(desk: &Desk, ros: &Ros, wanted: Wanted) -> (Vec<Parameter>, Vec<RosError>) {
+    let _turn = if wanted.len() > 1 { desk.turn_to_ask().await } else { None };
     let asking = stream::iter(wanted)
         .map(|(node, names)| async move { ros.get_parameters(&node, &names).await })
         .buffered(NODES_AT_ONCE);
@@ -156,7 +158,7 @@ pub(super) fn set(
         }
         tell_errors(&desk, &errors);
         if let Some(id) = id {
-            let (parameters, _) = read(&ros, wanted).await;
+            let (parameters, _) = read(&desk, &ros, wanted).await;
             tell(&desk, &parameters, Some(&id)).await;
         }
     })
@@ -202,7 +204,9 @@ impl Parameters {
     pub(super) fn unsubscribe(&mut self, names: &[String]) {
         match names.is_empty() {
             true => (self.all, self.names) = (false, HashSet::new()),
-            false => self.names.retain(|name| !names.contains(name)),
+            false => names.iter().for_each(|name| {
+                self.names.remove(name);
+            }),
         }
         if !self.all && self.names.is_empty() {
             self.events = None;
@@ -226,5 +230,24 @@ impl Parameters {
                 Err(RecvError::Closed) => self.events = None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_follow_a_great_many_names_no_longer_takes_no_time() {
+        let name = |n: usize| format!("/a.{n:04}");
+        let names: HashSet<String> = (0..limits::FOXGLOVE_REQUEST_ENTRIES).map(name).collect();
+        let mut parameters = Parameters { names, ..Parameters::default() };
+        // More than a message has room for, and none of them followed.
+        let unknown = vec!["/a.none".to_owned(); limits::INBOUND_MESSAGE_BYTES / 2];
+        let begun = std::time::Instant::now();
+        parameters.unsubscribe(&unknown);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        parameters.unsubscribe(&[name(0)]);
+        assert_eq!(parameters.names.len(), limits::FOXGLOVE_REQUEST_ENTRIES - 1);
     }
 }

@@ -39,11 +39,10 @@ pub(super) struct Services {
 impl Services {
     /// Tells what came and what went. False when the client has to take some of it first: ask again.
     pub(super) fn sync(&mut self, context: &Context, notices: &mut Notices) -> bool {
-        let endpoint = &context.endpoint;
-        let graph = endpoint.ros.graph();
+        let graph = context.endpoint.graph();
         let is_shown = |name: &str, type_name: &str| {
             let of_node = OF_NODES.iter().any(|package| type_name.starts_with(package));
-            !of_node && !is_hidden(name) && endpoint.is_in_scope(name, type_name)
+            !of_node && !is_hidden(name)
         };
         let now: HashSet<Told> = graph
             .services

@@ -123,8 +123,7 @@ impl<'a> Session<'a> {
 
     /// Says how the graph differs from what the client knows, or all of it; returns what it knows now.
     fn tell_connections(&self, before: Option<Picture>) -> Picture {
-        let endpoint = &self.context.endpoint;
-        let now = Picture::of(&endpoint.ros.graph(), |name, type_name| endpoint.is_in_scope(name, type_name));
+        let now = Picture::of(&self.context.endpoint.graph());
         // The first is told even if there is nothing in it.
         if before.as_ref() != Some(&now) {
             let update = now.since(&before.unwrap_or_default());

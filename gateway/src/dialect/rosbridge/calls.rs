@@ -133,7 +133,12 @@ impl Session<'_> {
         match rosapi::parameter_question(self.context, question, args) {
             Ok(question) => {
                 let ros = self.context.endpoint.ros.clone();
-                self.answer_later(answer, async move { question.answer(&ros).await });
+                let turn = self.turn.clone();
+                self.answer_later(answer, async move {
+                    // Side by side they would take all the calls that the endpoint may make.
+                    let _turn = if question.asks_all() { turn.acquire().await.ok() } else { None };
+                    question.answer(&ros).await
+                });
             }
             Err(why) => self.send(answer.frame(Err(why))),
         }

@@ -1,12 +1,14 @@
 //! One rosbridge session: what it has asked for, and what it is told.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_protocol::limits;
 use roverline_schema::TypeName;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tungstenite::protocol::Message;
 
@@ -57,6 +59,8 @@ pub(super) struct Session<'a> {
     pub(super) goals: Goals,
     /// Calls that wait for their answers.
     pub(super) calls: JoinSet<()>,
+    /// All nodes are asked for one of them at a time.
+    pub(super) turn: Arc<Semaphore>,
     level: Level,
     assembly: Assembly,
     bad: u32,
@@ -77,6 +81,7 @@ impl<'a> Session<'a> {
             goals: Goals::default(),
             actions: ActionServers::new(context),
             calls: JoinSet::new(),
+            turn: Arc::new(Semaphore::new(1)),
             level: Level::default(),
             assembly: Assembly::default(),
             bad: 0,

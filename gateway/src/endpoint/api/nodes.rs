@@ -16,8 +16,8 @@ pub(super) fn nodes(endpoint: &Endpoint, paging: &Paging) -> NodeList {
 
 /// A part of the services.
 pub(super) fn services(endpoint: &Endpoint, paging: &Paging) -> ServiceList {
-    let all = endpoint.graph().services.into_iter();
-    let all = all.map(|service| ServiceEntry {
+    let graph = endpoint.graph();
+    let all = graph.services.iter().cloned().map(|service| ServiceEntry {
         name: service.name,
         type_name: service.type_name,
         providers: service.providers,

@@ -147,3 +147,56 @@ async fn the_emergency_endpoint_has_none_of_the_others_services() {
         json!({"op": "parameterValues", "parameters": [], "id": "a"})
     );
 }
+
+/// An endpoint that knows so many nodes with parameters.
+async fn rig_of_nodes(count: usize) -> Rig {
+    let rig = Rig::new(Tier::Primary, Role::Observer, "dds").await;
+    let names: Vec<String> = (0..count).map(|n| format!("/n{n}/list_parameters")).collect();
+    let list = "rcl_interfaces/srv/ListParameters";
+    rig.serve(&names.iter().map(|name| (name.as_str(), list)).collect::<Vec<_>>());
+    let known = || Some(()).filter(|()| rig.endpoint.ros.graph().services.len() == count);
+    until("the graph is known", known).await;
+    rig
+}
+
+#[tokio::test]
+async fn one_client_that_asks_for_all_parameters_leaves_room_for_the_calls_of_others() {
+    let asked = |rig: &Rig| rig.fake.calls.lock().unwrap().len();
+    let rig = rig_of_nodes(20).await;
+    let mut client = rig.connect().await;
+    let named: Vec<String> = (0..20).map(|n| format!("/n{n}.speed")).collect();
+    for _ in 0..8 {
+        client.say(json!({"op": "getParameters", "parameterNames": [], "id": "all"})).await;
+        client.say(json!({"op": "getParameters", "parameterNames": named, "id": "some"})).await;
+    }
+    client.settle().await;
+    let count = asked(&rig);
+    assert!((1..=limits::ASKED_NODES).contains(&count), "{count} calls at a time");
+
+    let rig = rig_of_nodes(20).await;
+    let mut client = rig.connect_rosbridge().await;
+    for _ in 0..8 {
+        client.say(json!({"op": "call_service", "service": "/rosapi/get_param_names"})).await;
+    }
+    client.say(json!({"op": "call_service", "service": "/rosapi/get_time"})).await;
+    client.op("service_response").await;
+    until("nodes are asked", || (asked(&rig) > 0).then_some(())).await;
+    let count = asked(&rig);
+    assert!((1..=limits::ASKED_NODES).contains(&count), "{count} calls at a time");
+}
+
+#[tokio::test]
+async fn what_is_in_scope_is_found_out_once() {
+    let rig = rig_of_nodes(2_000).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..200 {
+        assert_eq!(rig.endpoint.graph().services.len(), 2_000);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    rig.serve(&[TRIGGER]);
+    until("the graph is another", || (rig.endpoint.graph().services.len() == 1).then_some(())).await;
+    rig.endpoint.serve_scopes(Tier::Emergency.scopes());
+    assert!(rig.endpoint.graph().services.is_empty());
+    rig.endpoint.serve_scopes(Tier::Primary.scopes());
+    assert_eq!(rig.endpoint.graph().services.len(), 1);
+}

@@ -44,6 +44,7 @@ impl Publisher for Fake {
 pub(super) struct Rig {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) fake: Arc<Fake>,
+    pub(super) stop: Arc<EmergencyStop>,
     address: std::net::SocketAddr,
 }
 
@@ -63,6 +64,8 @@ impl Rig {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let fake = Arc::new(Fake::default());
+        let state = format!("roverline-rig-{}-{}", std::process::id(), address.port());
+        let stop = EmergencyStop::new(&std::env::temp_dir().join(state), "/emergency_stop");
         let settings = AccessSettings { loopback: role, ..AccessSettings::default() };
         let endpoint = Endpoint::new(Parts {
             tier,
@@ -72,7 +75,7 @@ impl Rig {
             ingress: Ingress::new(Arc::new(Routing::default()), tier.scopes()),
             source_kind,
             peers: Peers::new(Vec::new()),
-            estop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
+            estop: stop.clone(),
             session_budget: None,
             endpoint_budget: None,
             access: Arc::new(Access::new(&settings).unwrap()),
@@ -83,7 +86,7 @@ impl Rig {
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
         tokio::spawn(async move { hub.run(&ingress).await });
         tokio::spawn(accept_loop(endpoint.clone(), listener));
-        Rig { endpoint, fake, address }
+        Rig { endpoint, fake, stop, address }
     }
 
     pub(super) fn sample(&self, key: TopicKey, seq: u64, payload: Bytes) {
@@ -103,12 +106,28 @@ impl Rig {
     }
 
     pub(super) async fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("ws://{}/", self.address).into_client_request().unwrap();
         let subprotocol = super::super::SUBPROTOCOLS[0].parse().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol);
+        self.open(request).await
+    }
+
+    /// A client that speaks rosbridge, for what holds in both.
+    pub(super) async fn connect_rosbridge(&self) -> Client {
+        self.open(format!("ws://{}/rosbridge", self.address).into_client_request().unwrap()).await
+    }
+
+    async fn open(&self, request: tungstenite::handshake::client::Request) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         Client { socket }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let state = format!("roverline-rig-{}-{}", std::process::id(), self.address.port());
+        let _ = std::fs::remove_dir_all(std::env::temp_dir().join(state));
     }
 }
 

@@ -241,3 +241,28 @@ async fn a_client_that_does_not_keep_up_is_told_what_it_missed() {
     let message = told["message"].as_str().unwrap();
     assert!(message.contains("messages were dropped") && message.contains("/camera/text ("), "{message}");
 }
+
+#[tokio::test]
+async fn an_emergency_stop_that_is_published_again_and_again_is_written_once() {
+    let rig = Rig::new(Tier::Primary, Role::Operator, "dds").await;
+    let mut client = rig.connect().await;
+    let channel =
+        json!({"id": 1, "topic": "/emergency_stop", "encoding": "cdr", "schemaName": "std_msgs/msg/Bool"});
+    client.say(json!({"op": "advertise", "channels": [channel]})).await;
+    let says = |engaged: bool| rig.stop.read().engaged == engaged;
+    client.publish(1, b"\0\x01\0\0\x01").await;
+    until("it is engaged", || says(true).then_some(())).await;
+    let first = rig.stop.read();
+    for _ in 0..5 {
+        client.publish(1, b"\0\x01\0\0\x01").await;
+    }
+    client.settle().await;
+    assert_eq!(rig.stop.read(), first);
+    // One after the other, and the last one counts.
+    for engaged in [0, 1, 0, 1, 0] {
+        client.publish(1, &[0, 1, 0, 0, engaged]).await;
+    }
+    client.settle().await;
+    until("it is released", || says(false).then_some(())).await;
+    assert!(rig.fake.published.lock().unwrap().is_empty());
+}

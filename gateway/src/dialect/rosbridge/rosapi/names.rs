@@ -1,6 +1,7 @@
 //! Who is in the graph, and who publishes, subscribes and serves what: as lists of names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
 use crate::source::{Graph, GraphService};
@@ -10,7 +11,7 @@ const SEND_GOAL: &str = "/_action/send_goal";
 
 /// The graph in scope, with the topics that the hub has though no graph is known.
 pub(super) struct Names {
-    graph: Graph,
+    graph: Arc<Graph>,
     topics: BTreeMap<String, String>,
 }
 
@@ -20,7 +21,7 @@ impl Names {
         Names::of(endpoint.graph(), own)
     }
 
-    fn of(graph: Graph, own: impl Iterator<Item = (String, String)>) -> Names {
+    fn of(graph: Arc<Graph>, own: impl Iterator<Item = (String, String)>) -> Names {
         let known = graph.topics.iter().map(|topic| (topic.name.clone(), topic.type_name.clone()));
         let topics = known.chain(own).filter(|(name, _)| !is_hidden(name)).collect();
         Names { graph, topics }
@@ -147,7 +148,7 @@ mod tests {
                 service("/reset", "std_srvs/srv/Trigger"),
             ],
         };
-        Names::of(graph, [("/own".to_owned(), "std_msgs/msg/Bool".to_owned())].into_iter())
+        Names::of(Arc::new(graph), [("/own".to_owned(), "std_msgs/msg/Bool".to_owned())].into_iter())
     }
 
     #[test]

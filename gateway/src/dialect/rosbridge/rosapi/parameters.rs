@@ -62,6 +62,11 @@ fn split(name: &str) -> Result<(String, String), String> {
 }
 
 impl Question {
+    /// Whether all nodes have to answer.
+    pub(crate) fn asks_all(&self) -> bool {
+        matches!(self, Question::Names(_))
+    }
+
     /// Answers with JSON text.
     pub(crate) async fn answer(self, ros: &Ros) -> Result<Vec<u8>, String> {
         let values = match self {
