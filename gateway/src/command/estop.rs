@@ -183,14 +183,14 @@ mod tests {
     }
 
     /// Is busy twice, then hands on what comes.
-    struct Busy(AtomicUsize, mpsc::UnboundedSender<Publication>);
+    struct Busy(AtomicUsize, mpsc::Sender<Publication>);
 
     impl Publisher for Busy {
         fn publish(&self, publication: Publication) -> Result<(), PublishError> {
             if self.0.fetch_add(1, Ordering::Relaxed) < 2 {
                 return Err(PublishError::Busy(1));
             }
-            self.1.send(publication).map_err(|error| PublishError::Failed(error.to_string()))
+            self.1.try_send(publication).map_err(|error| PublishError::Failed(error.to_string()))
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("roverline-estop-busy-{}", std::process::id()));
         let stop = EmergencyStop::new(&dir, "/emergency_stop");
         stop.command("a", true, "test").unwrap();
-        let (sender, mut taken) = mpsc::unbounded_channel();
+        let (sender, mut taken) = mpsc::channel(1);
         let heard = async {
             tokio::select! {
                 publication = taken.recv() => publication,
