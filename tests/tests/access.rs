@@ -61,6 +61,19 @@ async fn an_observer_looks_and_a_token_lets_more() {
     }
 }
 
+/// Published as another type, the stop itself could not be published any more.
+#[tokio::test]
+async fn the_emergency_stop_keeps_its_topic() {
+    let (gateway, token, _scratch) = guarded();
+    let path = format!("/rosbridge?token={token}");
+    let mut client = Plain::try_connect_at(gateway.port(Tier::Primary), &path).await.unwrap();
+    let publish =
+        r#"{"op":"publish","topic":"/emergency_stop","type":"std_msgs/msg/String","msg":{"data":"x"}}"#;
+    client.send(publish).await;
+    let said = client.next().await.unwrap();
+    assert!(said["msg"].as_str().unwrap().contains("is the emergency stop, a std_msgs/msg/Bool"), "{said}");
+}
+
 #[tokio::test]
 async fn a_native_client_shows_its_token_late() {
     let (gateway, token, _scratch) = guarded();

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::unix_ns;
 use crate::source::upstream::not_confirmed;
-use crate::source::{Publication, Publisher, StopOrder};
+use crate::source::{Publication, PublishError, Publisher, StopOrder};
 
 const POLL: Duration = Duration::from_millis(50);
 const REPEAT: Duration = Duration::from_secs(1);
@@ -122,20 +122,28 @@ impl EmergencyStop {
         fs::rename(&aside, &self.path)
     }
 
-    /// Publishes the latch for ever: at each change and, if asked to, once a second while it is
-    /// engaged.
+    /// Publishes the latch for ever: at each change until it is taken and, if asked to, once a second
+    /// while it is engaged.
     pub async fn publish(&self, publisher: Arc<dyn Publisher>, repeated: bool) {
         let mut known = Latch::default();
         let mut published_at = tokio::time::Instant::now();
+        let mut failing = false;
         loop {
             let latch = self.read();
             let repeat = repeated && latch.engaged && published_at.elapsed() >= REPEAT;
             if latch.engaged != known.engaged || repeat {
-                if let Err(error) = publisher.publish(self.publication(latch.engaged)) {
+                let published = publisher.publish(self.publication(latch.engaged));
+                if let Err(error) = &published
+                    && !failing
+                {
                     tracing::warn!(%error, "emergency stop was not published");
                 }
-                published_at = tokio::time::Instant::now();
-                known = latch;
+                failing = published.is_err();
+                // Where the way is busy, it is said again at the next look; a recording never takes it.
+                if matches!(published, Ok(()) | Err(PublishError::ReadOnly(_))) {
+                    published_at = tokio::time::Instant::now();
+                    known = latch;
+                }
             }
             tokio::time::sleep(POLL).await;
         }
@@ -159,6 +167,10 @@ fn bounded(text: &str, chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::mpsc;
+
     use super::*;
 
     #[test]
@@ -172,6 +184,35 @@ mod tests {
         assert_eq!(again.command("b", false, "").unwrap(), "emergency stop released");
         assert_eq!(stop.command("a", true, "test").unwrap(), "already done");
         assert!(!stop.read().engaged, "a repeated command must not engage it anew");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Is busy twice, then hands on what comes.
+    struct Busy(AtomicUsize, mpsc::Sender<Publication>);
+
+    impl Publisher for Busy {
+        fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+            if self.0.fetch_add(1, Ordering::Relaxed) < 2 {
+                return Err(PublishError::Busy(1));
+            }
+            self.1.try_send(publication).map_err(|error| PublishError::Failed(error.to_string()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_said_until_it_is_taken() {
+        let dir = std::env::temp_dir().join(format!("roverline-estop-busy-{}", std::process::id()));
+        let stop = EmergencyStop::new(&dir, "/emergency_stop");
+        stop.command("a", true, "test").unwrap();
+        let (sender, mut taken) = mpsc::channel(1);
+        let heard = async {
+            tokio::select! {
+                publication = taken.recv() => publication,
+                () = stop.publish(Arc::new(Busy(AtomicUsize::new(0), sender)), false) => None,
+            }
+        };
+        let publication = tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap().unwrap();
+        assert_eq!(publication.payload[4], 1);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -26,6 +26,10 @@ impl Context {
     /// Whether this client may publish this topic here.
     pub fn may_publish(&self, topic: &str, type_name: &str) -> Result<(), Denied> {
         self.may(Deed::Publish(topic))?;
+        if topic == self.endpoint.stop_topic && type_name != BOOL {
+            // A topic has one type: with another one, the stop itself could not be published.
+            return Err(Denied(format!("{topic} is the emergency stop, a {BOOL}")));
+        }
         self.in_scope(topic, type_name)
     }
 

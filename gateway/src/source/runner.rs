@@ -166,6 +166,7 @@ pub fn dds_options(settings: &Settings) -> DdsOptions {
         node_name: settings.ros.node_name.clone(),
         ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
         localhost_only: settings.ros.localhost_only,
+        vital_topic: settings.gateway.emergency_stop_topic.clone(),
         ..DdsOptions::default()
     }
 }

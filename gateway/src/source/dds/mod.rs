@@ -62,6 +62,8 @@ pub struct DdsOptions {
     pub localhost_only: bool,
     /// Announce and listen on the interfaces with these addresses only; empty: on all.
     pub networks: Vec<IpAddr>,
+    /// The emergency stop's topic, for which there is always room among what is published.
+    pub vital_topic: String,
 }
 
 impl DdsOptions {
@@ -83,6 +85,7 @@ pub struct DdsSource {
     receiver: Receiver<Entry>,
     desk: Arc<Desk>,
     orders: Receiver<Order>,
+    vital_topic: String,
 }
 
 impl DdsSource {
@@ -94,7 +97,8 @@ impl DdsSource {
         let desk = Arc::new(desk);
         let (queue, receiver) = Queue::new(desk.clone());
         let (own, queue) = (Arc::default(), Arc::new(queue));
-        Ok(DdsSource { participant, announcer, own, queue, receiver, desk, orders })
+        let vital_topic = options.vital_topic.clone();
+        Ok(DdsSource { participant, announcer, own, queue, receiver, desk, orders, vital_topic })
     }
 }
 
@@ -108,9 +112,10 @@ impl Source for DdsSource {
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let DdsSource { participant, announcer, own, queue, receiver, desk, orders } = *self;
+        let DdsSource { participant, announcer, own, queue, receiver, desk, orders, vital_topic } = *self;
         let idle = Duration::from_millis(limits::WRITER_IDLE_MS);
-        let writers = Writers::new(participant.clone(), own.clone()).close_after(idle);
+        let writers = Writers::new(participant.clone(), own.clone());
+        let writers = writers.close_after(idle).reserving(vital_topic);
         let (serving, our_own) = (participant.clone(), own.clone());
         let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
         sink.state(SourceState::Running);

@@ -152,6 +152,8 @@ pub(super) struct Writers {
     names: HashSet<String>,
     /// A writer that nobody used for this long is closed.
     idle: Option<Duration>,
+    /// The topic for which there is always room.
+    vital: String,
     failures: u64,
     warned: Option<Instant>,
 }
@@ -159,13 +161,19 @@ pub(super) struct Writers {
 impl Writers {
     pub(super) fn new(participant: DomainParticipant, own: Arc<Own>) -> Writers {
         let (open, names) = (HashMap::new(), HashSet::new());
-        Writers { participant, own, open, names, idle: None, failures: 0, warned: None }
+        let vital = String::new();
+        Writers { participant, own, open, names, idle: None, vital, failures: 0, warned: None }
     }
 
     /// Closes writers that nobody used for so long, but for those that keep a message for late
     /// subscribers.
     pub(super) fn close_after(self, idle: Duration) -> Writers {
         Writers { idle: Some(idle), ..self }
+    }
+
+    /// There is always room for this topic.
+    pub(super) fn reserving(self, vital: String) -> Writers {
+        Writers { vital, ..self }
     }
 
     /// Closes what is due.
@@ -233,10 +241,11 @@ impl Writers {
     }
 
     fn make(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), String> {
-        if self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
+        let vital = topic == self.vital;
+        if !vital && self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
             return Err(format!("{MAX_WRITERS} topics are published already"));
         }
-        if self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
+        if !vital && self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
             return Err(format!("{MAX_NAMES} topics have been published already"));
         }
         self.names.insert(topic.to_owned());
@@ -279,5 +288,18 @@ mod tests {
         assert_eq!(topics, ["/latched"]);
         writers.send(message("/now", false));
         assert_eq!(own.offers().len(), 2, "it is opened again");
+    }
+
+    #[test]
+    fn the_emergency_stop_finds_room_where_clients_left_none() {
+        let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
+        let own = Arc::new(Own::default());
+        let writers = Writers::new(participant::join(&options).unwrap(), own.clone());
+        let mut writers = writers.reserving("/emergency_stop".to_owned());
+        writers.names = (0..MAX_NAMES).map(|at| format!("/t{at}")).collect();
+        writers.send(message("/one/more", true));
+        assert!(own.offers().is_empty());
+        writers.send(message("/emergency_stop", true));
+        assert_eq!(own.offers().len(), 1);
     }
 }
