@@ -18,7 +18,9 @@ use tokio::sync::{oneshot, watch};
 pub use action::{Goal, GoalEvent, GoalId, GoalStatus};
 pub use parameter::{Parameter, ParameterDescription, ParameterValue};
 
-use super::{Call, CallError, Graph, Handler, Publication, PublishError, Publisher, Service};
+use super::{
+    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Publisher, Service,
+};
 
 /// Why something could not be done; the text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,11 @@ impl Ros {
     /// Publishes CDR as it is.
     pub fn publish(&self, publication: Publication) -> Result<(), RosError> {
         Ok(self.publisher.publish(publication)?)
+    }
+
+    /// Steers the recording, where the source is one.
+    pub fn control(&self, control: PlaybackControl) -> Result<(), RosError> {
+        Ok(self.publisher.control(control)?)
     }
 
     /// JSON as CDR of this type.

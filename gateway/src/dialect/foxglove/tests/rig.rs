@@ -78,6 +78,7 @@ impl Rig {
             access: Arc::new(Access::new(&settings).unwrap()),
             publisher: fake.clone(),
             stop_topic: "/emergency_stop".to_owned(),
+            rover: "rover".to_owned(),
         });
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
         tokio::spawn(async move { hub.run(&ingress).await });
