@@ -148,8 +148,8 @@ fn understood(line: &[u8]) -> Option<Order> {
 
 /// The least and the greatest speed.
 pub(super) fn speeds() -> (f64, f64) {
-    let (least, most) = limits::PLAYBACK_SPEED_THOUSANDTHS;
-    (f64::from(least) / 1e3, f64::from(most) / 1e3)
+    let (least, most) = limits::PLAYBACK_SPEED_PERCENT;
+    (f64::from(least) / 1e2, f64::from(most) / 1e2)
 }
 
 fn read_chunk(path: &Path, offset: u64) -> io::Result<Vec<u8>> {

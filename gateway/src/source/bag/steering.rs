@@ -35,7 +35,7 @@ impl Recent {
             *self = Recent { since: Some(now), count: 0 };
         }
         self.count += 1;
-        self.count <= limits::PLAYBACK_ORDERS_PER_S
+        self.count <= limits::PLAYBACK_MESSAGES_PER_S
     }
 }
 
@@ -56,7 +56,7 @@ impl Publisher for Wheel {
             return refuse("the name of a request to a recording is too long");
         }
         if !self.recent.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now()) {
-            let most = limits::PLAYBACK_ORDERS_PER_S;
+            let most = limits::PLAYBACK_MESSAGES_PER_S;
             return refuse(&format!("a recording takes {most} orders a second; say the last one again"));
         }
         let (least, most) = speeds();
@@ -100,14 +100,14 @@ mod tests {
         }
         assert!(wheel.control(control(1.0, &"x".repeat(limits::PLAYBACK_REQUEST_BYTES + 1))).is_err());
         let taken = (0..200).filter(|_| wheel.control(control(1.0, "")).is_ok()).count();
-        assert!(taken <= 2 * limits::PLAYBACK_ORDERS_PER_S, "{taken}");
+        assert!(taken <= 2 * limits::PLAYBACK_MESSAGES_PER_S, "{taken}");
         assert!(wheel.control(control(1.0, "")).unwrap_err().to_string().contains("a second"));
     }
 
     #[test]
     fn the_second_after_is_another_second() {
         let (mut recent, now) = (Recent::default(), Instant::now());
-        assert!((0..limits::PLAYBACK_ORDERS_PER_S).all(|_| recent.admit(now)));
+        assert!((0..limits::PLAYBACK_MESSAGES_PER_S).all(|_| recent.admit(now)));
         assert!(!recent.admit(now));
         assert!(recent.admit(now + Duration::from_secs(1)));
     }
