@@ -283,6 +283,24 @@ pub const FOXGLOVE_REQUEST_ENTRIES: usize = 1_024;
 /// Longest URI of a file that a foxglove client asks for.
 pub const FOXGLOVE_URI_BYTES: usize = 1_024;
 
+/// How long before it takes effect an order to a recording is written, so that all processes have
+/// read it by then.
+pub const PLAYBACK_LEAD_MS: u64 = 150;
+/// How often a process looks for orders.
+pub const PLAYBACK_LOOK_MS: u64 = 20;
+/// Orders that one process takes.
+pub const PLAYBACK_MESSAGES_PER_S: usize = 20;
+/// Orders of one run, in a file; when it is full there are no more.
+pub const PLAYBACK_FILE_BYTES: u64 = 8 << 20;
+/// Longest name of a request, which comes back with what follows from it.
+pub const PLAYBACK_REQUEST_BYTES: usize = 128;
+/// Slowest and fastest that a recording plays, of how it was recorded.
+pub const PLAYBACK_SPEED_PERCENT: (u32, u32) = (1, 10_000);
+/// What lies this far before a place that somebody goes to is shown there, the newest of each topic.
+pub const PLAYBACK_BACKFILL_MS: u64 = 1_000;
+/// How often a client is told where the recording is, at most.
+pub const PLAYBACK_TELL_MS: u64 = 50;
+
 /// Plain telemetry rate.
 pub const PLAIN_RATE_HZ: u32 = 5;
 

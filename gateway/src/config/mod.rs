@@ -200,11 +200,21 @@ pub struct BagSettings {
     /// When playing began, so that all endpoints play in step; set by the supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_ns: Option<i64>,
+    /// The same moment on the computer's monotonic clock, which nobody sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_monotonic_ns: Option<i64>,
 }
 
 impl Default for BagSettings {
     fn default() -> Self {
-        BagSettings { file: None, rate: 1.0, looped: false, start_s: 0.0, epoch_ns: None }
+        BagSettings {
+            file: None,
+            rate: 1.0,
+            looped: false,
+            start_s: 0.0,
+            epoch_ns: None,
+            epoch_monotonic_ns: None,
+        }
     }
 }
 
@@ -386,6 +396,19 @@ impl Settings {
             (SourceKind::Sim, Some(epoch)) => self.state_dir().join("sim").join(epoch.to_string()),
             _ => self.state_dir(),
         }
+    }
+
+    /// A new run of the recording for four processes, a second from now unless another time was given:
+    /// time for them to start and for clients to attach.
+    pub fn begin_bag(&mut self) {
+        if self.gateway.source != SourceKind::Bag {
+            return;
+        }
+        let (unix_ns, monotonic_ns) = crate::source::bag::moment();
+        let epoch = *self.bag.epoch_ns.get_or_insert(unix_ns.saturating_add(1_000_000_000));
+        let ahead = epoch.saturating_sub(unix_ns);
+        self.bag.epoch_monotonic_ns = Some(monotonic_ns.saturating_add(ahead));
+        crate::source::bag::forget_orders(&self.state_dir(), epoch);
     }
 
     /// A new life for the built-in rover, from now on; what was kept of earlier ones is removed.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use roverline_protocol::documents::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet, limits};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::source::{Graph, RawSample, Sink, SourceState, TopicDecl, TopicKey};
+use crate::source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
 /// What a source told.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ pub struct Ingress {
     notify: Notify,
     has_listener: AtomicBool,
     dropped: AtomicU64,
+    playback: watch::Sender<Option<Playback>>,
 }
 
 #[derive(Default)]
@@ -60,6 +61,7 @@ impl Ingress {
             notify: Notify::new(),
             has_listener: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            playback: watch::Sender::new(None),
         })
     }
 
@@ -98,6 +100,11 @@ impl Ingress {
     /// Samples that were lost here because the hub was too slow.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Where the recording is, if the source is one that can be steered.
+    pub fn playback(&self) -> watch::Receiver<Option<Playback>> {
+        self.playback.subscribe()
     }
 
     /// Waits until there is something, then takes up to `max` items into `batch`.
@@ -215,6 +222,11 @@ impl Sink for Ingress {
 
     fn upstream(&self, endpoints: Vec<UpstreamDocument>) {
         self.push(Item::Upstream(endpoints));
+    }
+
+    // Past the queue: it may change more often than anybody looks, and only the newest counts.
+    fn playback(&self, playback: Playback) {
+        self.playback.send_replace(Some(playback));
     }
 
     fn has_listener(&self) -> bool {

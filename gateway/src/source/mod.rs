@@ -15,6 +15,7 @@ mod call;
 pub mod dds;
 pub mod fan;
 mod graph;
+mod playback;
 pub mod r2r;
 pub mod ros;
 pub mod runner;
@@ -23,6 +24,7 @@ pub mod upstream;
 
 pub use call::{Call, CallError, Handler, Listen, Reply, Service};
 pub use graph::{Graph, GraphService, GraphTopic, NodeInfo};
+pub use playback::{Playback, PlaybackControl, PlaybackStatus};
 
 /// The hub's short name for a topic; valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,6 +125,10 @@ pub trait Sink: Send + Sync {
     fn upstream(&self, endpoints: Vec<UpstreamDocument>) {
         let _ = endpoints;
     }
+    /// Where a recording is now, and what it does from there.
+    fn playback(&self, playback: Playback) {
+        let _ = playback;
+    }
     /// Whether a client listens; a recording that waits for its first listener asks this.
     fn has_listener(&self) -> bool;
 }
@@ -168,6 +174,12 @@ pub trait Publisher: Send + Sync {
     /// Listens to a topic apart from what the hub gets, until the receiver is dropped.
     fn listen(&self, listen: Listen) -> Result<(), PublishError> {
         Err(PublishError::Failed(format!("{}: this source listens to nothing else", listen.topic)))
+    }
+
+    /// Steers the recording that is played, here and in the other processes that play it.
+    fn control(&self, control: PlaybackControl) -> Result<(), PublishError> {
+        let _ = control;
+        Err(PublishError::Failed("this source is no recording".to_owned()))
     }
 
     /// Passes an emergency stop on to the gateway that the source reads from. An error says why it

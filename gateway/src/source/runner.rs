@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
 
-use super::bag::{BagOptions, BagSource};
+use super::bag::{BagOptions, BagSource, Steering, orders_file};
 use super::dds::{DdsOptions, DdsSource};
 use super::r2r::{R2rOptions, R2rSource};
 use super::sim::{Fault, SimOptions, SimSource};
 use super::upstream::{UpstreamOptions, UpstreamSource};
 use super::{
-    Call, Listen, MAX_SERVICES, Publication, PublishError, Publisher, Service, Sink, Source, SourceError,
-    SourceState, Stop, StopOrder,
+    Call, Listen, MAX_SERVICES, PlaybackControl, Publication, PublishError, Publisher, Service, Sink, Source,
+    SourceError, SourceState, Stop, StopOrder,
 };
 use crate::config::{Settings, SourceKind};
 
@@ -72,6 +72,10 @@ impl Publisher for Outlet {
 
     fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
         self.running()?.forward_stop(order)
+    }
+
+    fn control(&self, control: PlaybackControl) -> Result<(), PublishError> {
+        self.running()?.control(control)
     }
 
     fn withdraw(&self, name: &str) {
@@ -179,9 +183,14 @@ fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
         looped: bag.looped,
         start: Duration::from_secs_f64(bag.start_s),
         epoch_unix_ns: bag.epoch_ns,
+        epoch_monotonic_ns: bag.epoch_monotonic_ns,
         // Alone, nothing is played before somebody listens; four in step begin together.
         wait: bag.epoch_ns.is_none(),
         progress: !supervised,
+        steering: Some(match bag.epoch_ns {
+            Some(epoch) => Steering::Shared(orders_file(&settings.state_dir(), epoch)),
+            None => Steering::Alone,
+        }),
     }
 }
 

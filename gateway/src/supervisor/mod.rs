@@ -35,12 +35,8 @@ enum ChildEvent {
 /// error is a sentence.
 pub async fn run(mut settings: Settings) -> Result<(), String> {
     let sockets = bind_all(&mut settings).map_err(|error| error.to_string())?;
-    let epoch = crate::clock::unix_ns();
     settings.begin_sim();
-    if settings.gateway.source == SourceKind::Bag {
-        // Time for four processes to start and for clients to attach.
-        settings.bag.epoch_ns.get_or_insert(epoch + 1_000_000_000);
-    }
+    settings.begin_bag();
     let (stop, stopping) = watch::channel(false);
     let (events, mut inbox) = mpsc::channel(16);
     let path = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;

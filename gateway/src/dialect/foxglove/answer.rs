@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use super::super::frame;
 use super::connections::Update;
+use crate::source::Playback;
 
 const TIME: u8 = 2;
 const SERVICE_RESPONSE: u8 = 3;
 const ASSET: u8 = 4;
+const PLAYBACK_STATE: u8 = 5;
 
 /// How grave a status is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub(super) enum Answer<'a> {
         supported_encodings: &'a [&'a str],
         metadata: BTreeMap<&'a str, String>,
         session_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_start_time: Option<Time>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_end_time: Option<Time>,
     },
     Status {
         level: u8,
@@ -71,6 +77,22 @@ pub(super) enum Answer<'a> {
 impl Answer<'_> {
     pub(super) fn frame(&self) -> Bytes {
         frame::json(self)
+    }
+}
+
+/// A time as JSON has it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Time {
+    sec: u32,
+    nsec: u32,
+}
+
+impl Time {
+    /// From nanoseconds since the Unix epoch.
+    pub(super) fn of(ns: i64) -> Time {
+        let ns = u64::try_from(ns).unwrap_or(0);
+        let sec = u32::try_from(ns / 1_000_000_000).unwrap_or(u32::MAX);
+        Time { sec, nsec: (ns % 1_000_000_000) as u32 }
     }
 }
 
@@ -125,6 +147,16 @@ pub(super) fn time(time_ns: i64) -> Bytes {
     frame::binary(&[&[TIME], &time_ns.unsigned_abs().to_le_bytes()])
 }
 
+/// Where the recording is.
+pub(super) fn playback_state(playback: &Playback, time_ns: i64, did_seek: bool) -> Bytes {
+    let mut head = vec![PLAYBACK_STATE, super::playback::number(playback.status)];
+    head.extend_from_slice(&time_ns.unsigned_abs().to_le_bytes());
+    head.extend_from_slice(&(playback.speed as f32).to_le_bytes());
+    head.push(u8::from(did_seek));
+    head.extend_from_slice(&(playback.request.len() as u32).to_le_bytes());
+    frame::binary(&[&head, playback.request.as_bytes()])
+}
+
 /// The response to a call.
 pub(super) fn service_response(service: u32, call: u32, encoding: &str, payload: &[u8]) -> Bytes {
     let mut head = vec![SERVICE_RESPONSE];
@@ -162,6 +194,25 @@ mod tests {
         );
         assert_eq!(&asset(7, Ok(&[8]))[2..], [4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
         assert_eq!(&asset(7, Err("no"))[2..], [4, 7, 0, 0, 0, 1, 2, 0, 0, 0, b'n', b'o']);
+    }
+
+    #[test]
+    fn the_state_of_a_recording_has_its_layout() {
+        let playback = Playback {
+            range_ns: (0, 9),
+            status: crate::source::PlaybackStatus::Ended,
+            speed: 2.0,
+            position_ns: 7,
+            at: std::time::Instant::now(),
+            pass: 1,
+            request: "ab".into(),
+        };
+        assert_eq!(
+            &playback_state(&playback, 0x0201, true)[2..],
+            [5, 3, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1, 2, 0, 0, 0, b'a', b'b']
+        );
+        let time = serde_json::to_string(&Time::of(1_500_000_000)).unwrap();
+        assert_eq!(time, r#"{"sec":1,"nsec":500000000}"#);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod connections;
 mod errands;
 mod notices;
 mod parameters;
+mod playback;
 mod publications;
 mod services;
 mod session;
@@ -75,7 +76,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
             },
             Ok(()) = topics.changed() => session.topics_changed(),
             Ok(()) = graph.changed() => session.graph_changed(),
-            () = session.tell_parameter() => {}
+            () = session.follow() => {}
             () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }

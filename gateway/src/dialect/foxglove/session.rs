@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roverline_protocol::degrade::ServiceLevel;
 use roverline_protocol::{ScopeSet, limits};
 use tungstenite::protocol::Message;
 
-use super::answer::{self, Answer, Level};
+use super::answer::{self, Answer, Level, ShownParameter};
 use super::assets;
 use super::channels::Channels;
 use super::connections::Picture;
 use super::errands::Errands;
 use super::notices::Notices;
 use super::parameters::{self, Parameters};
+use super::playback::{self, Screen};
 use super::publications::{Encoding, Publications};
 use super::services::Services;
 use super::wire::{self, Request, Said};
@@ -28,6 +29,8 @@ const TELL_DROPS: Duration = Duration::from_secs(1);
 const LIVE: [&str; 6] =
     ["clientPublish", "parameters", "parametersSubscribe", "services", "connectionGraph", "assets"];
 const RECORDED: [&str; 3] = ["time", "connectionGraph", "assets"];
+/// The same where what is recorded can be steered.
+const STEERED: [&str; 4] = ["time", "connectionGraph", "assets", "playbackControl"];
 
 /// The state of one session.
 pub(super) struct Session<'a> {
@@ -38,6 +41,9 @@ pub(super) struct Session<'a> {
     services: Services,
     parameters: Parameters,
     errands: Errands,
+    screen: Screen,
+    /// Whether the client knows that the recording can be steered.
+    steered: bool,
     /// What the client knows of the connection graph, once it has asked.
     graph: Option<Picture>,
     care: Care,
@@ -54,7 +60,7 @@ fn is_recording(context: &Context) -> bool {
     context.endpoint.source_kind == "bag"
 }
 
-fn server_info(context: &Context) -> bytes::Bytes {
+fn server_info(context: &Context, range: Option<(i64, i64)>) -> bytes::Bytes {
     let endpoint = &context.endpoint;
     let document = endpoint.document();
     let mut metadata = BTreeMap::from([
@@ -67,11 +73,17 @@ fn server_info(context: &Context) -> bytes::Bytes {
     }
     Answer::ServerInfo {
         name: &format!("Roverline, {} endpoint", endpoint.tier),
-        capabilities: if is_recording(context) { &RECORDED } else { &LIVE },
+        capabilities: match range {
+            Some(_) => &STEERED,
+            None if is_recording(context) => &RECORDED,
+            None => &LIVE,
+        },
         supported_encodings: &Encoding::NAMES,
         metadata,
         // Another process is another session: it numbers its topics anew.
         session_id: format!("{}-{}", endpoint.tier, document.started_ns),
+        data_start_time: range.map(|range| answer::Time::of(range.0)),
+        data_end_time: range.map(|range| answer::Time::of(range.1)),
     }
     .frame()
 }
@@ -80,7 +92,9 @@ impl<'a> Session<'a> {
     /// Tells a new client what there is.
     pub(super) fn greet(context: &'a Context) -> Session<'a> {
         let (endpoint, id, outbox) = (&context.endpoint, context.info.id, context.info.outbox());
-        outbox.control(server_info(context));
+        let screen = Screen::new(context);
+        let range = screen.range();
+        outbox.control(server_info(context, range));
         // Its subscriptions have their own numbers; there is none without one.
         endpoint.hub.attach(id, outbox.clone(), Form::Foxglove { subscription: 0 });
         let mut session = Session {
@@ -91,6 +105,8 @@ impl<'a> Session<'a> {
             services: Services::default(),
             parameters: Parameters::default(),
             errands: Errands::new(outbox.clone()),
+            screen,
+            steered: range.is_some(),
             graph: None,
             care: Care::default(),
             scopes: endpoint.scopes(),
@@ -102,6 +118,7 @@ impl<'a> Session<'a> {
         };
         session.topics_changed();
         session.refresh_services();
+        session.tell_playback();
         session
     }
 
@@ -152,6 +169,7 @@ impl<'a> Session<'a> {
             self.refresh_services();
         }
         if is_recording(self.context) {
+            self.tell_playback();
             self.tell_time();
         }
         self.parameters.renew(&self.context.endpoint, now);
@@ -199,26 +217,43 @@ impl<'a> Session<'a> {
         self.notices.keep(Level::Warning, &message, "drops");
     }
 
-    /// A recording has its own time: that of its newest message.
+    /// A recording has its own time: where it is, or that of its newest message.
     fn tell_time(&mut self) {
         let hub = &self.context.endpoint.hub;
-        let newest = hub.with_topics(|topics| {
-            topics.filter_map(|topic| Some(topic.latest.as_ref()?.sample.receive_time_ns)).max()
-        });
-        if let Some(newest) = newest.filter(|newest| *newest != self.time_ns) {
-            self.time_ns = newest;
-            self.context.info.outbox().control(answer::time(newest));
+        let newest = || {
+            hub.with_topics(|topics| {
+                topics.filter_map(|topic| Some(topic.latest.as_ref()?.sample.receive_time_ns)).max()
+            })
+        };
+        let time = self.screen.time(Instant::now()).or_else(newest);
+        if let Some(time) = time.filter(|time| *time != self.time_ns) {
+            self.time_ns = time;
+            self.context.info.outbox().control(answer::time(time));
         }
     }
 
-    /// Waits for a parameter that the client wants to hear of, and tells it.
-    pub(super) async fn tell_parameter(&mut self) {
-        let parameter = self.parameters.changed(&self.context.endpoint).await;
+    /// Tells where the recording is, and before the first time that it can be steered.
+    fn tell_playback(&mut self) {
+        let outbox = self.context.info.outbox();
+        if let Some(range) = self.screen.range().filter(|_| !self.steered) {
+            self.steered = true;
+            outbox.control(server_info(self.context, Some(range)));
+        }
+        self.screen.tell(outbox, Instant::now());
+    }
+
+    /// Waits for what the client is to hear at once, and tells it.
+    pub(super) async fn follow(&mut self) {
+        tokio::select! {
+            parameter = self.parameters.changed(&self.context.endpoint) => self.tell_parameter(parameter),
+            () = self.screen.changed() => self.tell_playback(),
+        }
+    }
+
+    fn tell_parameter(&self, parameter: ShownParameter) {
         let parameters = [parameter];
-        self.context
-            .info
-            .outbox()
-            .control(Answer::ParameterValues { parameters: &parameters, id: None }.frame());
+        let frame = Answer::ParameterValues { parameters: &parameters, id: None }.frame();
+        self.context.info.outbox().control(frame);
     }
 
     /// Tells the client of a mistake.
@@ -241,6 +276,7 @@ impl<'a> Session<'a> {
                 self.services.call(self.context, &mut self.errands, request);
                 Ok(())
             }
+            Said::Playback(request) => playback::control(self.context, request),
         }
         .unwrap_or_else(|why| self.complain(why));
         Ok(())

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 const PUBLISH: u8 = 1;
 const CALL: u8 = 2;
+const PLAYBACK: u8 = 3;
+
+const PLAY: u8 = 0;
+const PAUSE: u8 = 1;
 
 /// A client's message.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,21 @@ pub enum Said {
     },
     /// A call of a service.
     Call(ServiceRequest),
+    /// What is to become of the recording that is played.
+    Playback(PlaybackRequest),
+}
+
+/// What is to become of the recording that is played.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaybackRequest {
+    /// Play, or stand still.
+    pub play: bool,
+    /// Recorded seconds per second.
+    pub speed: f32,
+    /// Go to this time, nanoseconds since the Unix epoch.
+    pub seek: Option<u64>,
+    /// Comes back with the state that follows from it.
+    pub id: String,
 }
 
 /// A call of a service.
@@ -163,8 +182,34 @@ pub fn binary(message: &Bytes) -> Result<Said, String> {
             let (encoding, payload) = (encoding.to_owned(), message.slice_ref(payload));
             Ok(Said::Call(ServiceRequest { service, call, encoding, payload }))
         }
-        other => Err(format!("binary messages have opcode {PUBLISH} or {CALL} here, not {other}")),
+        PLAYBACK => playback(rest).ok_or_else(short)?.map(Said::Playback),
+        other => {
+            Err(format!("binary messages have opcode {PUBLISH}, {CALL} or {PLAYBACK} here, not {other}"))
+        }
     }
+}
+
+/// `None` is one that ends too early.
+fn playback(mut bytes: &[u8]) -> Option<Result<PlaybackRequest, String>> {
+    let (command, rest) = bytes.split_first()?;
+    bytes = rest;
+    let speed = f32::from_bits(number(&mut bytes)?);
+    let (has_seek, rest) = bytes.split_first()?;
+    // The time has its place even where there is none.
+    let (time, rest) = rest.split_first_chunk()?;
+    bytes = rest;
+    let length = number(&mut bytes)?;
+    let id = bytes.get(..length as usize)?;
+    let play = match *command {
+        PLAY => true,
+        PAUSE => false,
+        other => return Some(Err(format!("a recording can play ({PLAY}) or pause ({PAUSE}), not {other}"))),
+    };
+    let Ok(id) = std::str::from_utf8(id) else {
+        return Some(Err("a request's name that is no text".to_owned()));
+    };
+    let seek = (*has_seek != 0).then_some(u64::from_le_bytes(*time));
+    Some(Ok(PlaybackRequest { play, speed, seek, id: id.to_owned() }))
 }
 
 fn number(bytes: &mut &[u8]) -> Option<u32> {
@@ -237,7 +282,23 @@ mod tests {
         assert_eq!(binary(&[1, 0, 0]), "a binary message of opcode 1 ends too early: 3 bytes");
         assert!(binary(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]).contains("too early"));
         assert!(binary(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xff]).contains("no text"));
-        assert_eq!(binary(&[9]), "binary messages have opcode 1 or 2 here, not 9");
+        assert_eq!(binary(&[9]), "binary messages have opcode 1, 2 or 3 here, not 9");
+    }
+
+    #[test]
+    fn playback_requests_have_their_layout() {
+        let pause = [3, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'a'];
+        let request = PlaybackRequest { play: false, speed: 1.0, seek: None, id: "a".into() };
+        assert_eq!(binary(&Bytes::copy_from_slice(&pause)), Ok(Said::Playback(request)));
+        let seek = [3, 0, 0, 0, 0, 0x40, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let request = PlaybackRequest { play: true, speed: 2.0, seek: Some(0x0201), id: String::new() };
+        assert_eq!(binary(&Bytes::copy_from_slice(&seek)), Ok(Said::Playback(request)));
+        for end in 1..pause.len() {
+            let why = binary(&Bytes::copy_from_slice(&pause[..end])).unwrap_err();
+            assert!(why.contains("too early"), "{end}: {why}");
+        }
+        let wrong = [3, 2, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(binary(&Bytes::copy_from_slice(&wrong)).unwrap_err().contains("not 2"));
     }
 
     fn call_bytes(service: u32, call: u32, encoding: &str, payload: &[u8]) -> Bytes {
@@ -272,6 +333,7 @@ mod tests {
                 Ok(Said::Call(call)) => {
                     prop_assert_eq!(call.payload.len() + call.encoding.len() + 13, message.len());
                 }
+                Ok(Said::Playback(request)) => prop_assert!(request.id.len() + 19 <= message.len()),
                 Ok(Said::Request(_)) => prop_assert!(false, "a request in a binary message"),
                 Err(why) => prop_assert!(!why.is_empty()),
             }

@@ -3,29 +3,37 @@
 //!
 //! Every process that plays the same file names its samples alike: the source is made of topic,
 //! type and the recorder's channel number, the sequence number is the message's ordinal in its
-//! channel, counted from the file's beginning wherever the playing starts and on through loops.
+//! channel, counted from the file's beginning wherever the playing starts and on through loops and
+//! jumps. What somebody orders (pause, speed, another place) goes through a file that all of them read,
+//! and takes effect at an agreed moment.
 
 mod chain;
 mod clock;
 mod db3;
 mod locate;
 mod mcap;
-mod pace;
+mod orders;
 mod player;
 mod progress;
 mod qos;
 mod recording;
+mod steering;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use self::clock::SystemClock;
+pub use self::clock::moment;
+use self::orders::{OrderReader, Orders};
+pub use self::orders::{forget_orders, orders_file};
 use self::player::Player;
 use self::recording::Recording;
-use super::{Publication, PublishError, Publisher, Sink, Source, SourceError, Stop};
+use self::steering::Wheel;
+use super::{Publisher, Sink, Source, SourceError, Stop};
 
 /// What to play, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,16 +49,33 @@ pub struct BagOptions {
     /// When the playback began, nanoseconds since the Unix epoch: processes that are given the
     /// same value are in step, and one that is started later joins in the middle.
     pub epoch_unix_ns: Option<i64>,
+    /// The same moment on this computer's monotonic clock, so that processes agree on the time even
+    /// after the wall clock was set.
+    pub epoch_monotonic_ns: Option<i64>,
     /// Begin when the first client listens. Without meaning where there is an epoch.
     pub wait: bool,
     /// Show the position on stderr if it is a terminal.
     pub progress: bool,
+    /// Whether it can be steered; a recording that can does not end, and waits at its end.
+    pub steering: Option<Steering>,
+}
+
+/// Who hears what somebody orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// This process.
+    Alone,
+    /// All that read this file.
+    Shared(PathBuf),
 }
 
 /// A recording that is ready to be played.
 pub struct BagSource {
     options: BagOptions,
     recording: Box<dyn Recording>,
+    clock: SystemClock,
+    /// Only a recording whose times are known beforehand can be steered.
+    orders: Option<Arc<Orders>>,
 }
 
 impl BagSource {
@@ -75,7 +100,13 @@ impl BagSource {
                 )));
             }
         }
-        Ok(BagSource { options, recording })
+        let clock = SystemClock::new(options.epoch_unix_ns.zip(options.epoch_monotonic_ns));
+        let orders = options.steering.as_ref().filter(|_| recording.span().is_some());
+        let orders = orders.map(|steering| match steering {
+            Steering::Alone => Orders::new(None),
+            Steering::Shared(file) => Orders::new(Some(file.clone())),
+        });
+        Ok(BagSource { options, recording, clock, orders })
     }
 }
 
@@ -85,20 +116,11 @@ impl Source for BagSource {
     }
 
     fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(ReadOnly)
+        Arc::new(Wheel { orders: self.orders.clone(), clock: self.clock, recent: Mutex::default() })
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let clock = Box::new(SystemClock(Instant::now()));
-        Player::new(&self.options, self.recording, clock, sink, stop).run()
-    }
-}
-
-/// The way back into a recording: there is none.
-struct ReadOnly;
-
-impl Publisher for ReadOnly {
-    fn publish(&self, _: Publication) -> Result<(), PublishError> {
-        Err(PublishError::ReadOnly("bag"))
+        let orders = self.orders.map(OrderReader::new);
+        Player::new(&self.options, self.recording, Box::new(self.clock), sink, stop).steered(orders).run()
     }
 }

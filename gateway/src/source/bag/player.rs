@@ -1,6 +1,7 @@
 //! Plays a recording into a sink at its recorded pace.
 
 mod join;
+mod steer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use roverline_protocol::{Guid, SampleId};
 
-use self::join::cycle;
+use self::steer::{Obeyed, Steer};
 use super::super::{Qos, RawSample, Sink, SourceError, SourceState, Stop, TopicDecl, TopicKey};
 use super::BagOptions;
 use super::clock::Clock;
-use super::pace::Pace;
+use super::orders::OrderReader;
 use super::progress::Progress;
 use super::recording::{Damage, Event, Message, Recording, Span};
+use super::timeline::Timeline;
 
 /// Longest single wait, so that the progress line moves through quiet stretches.
 const WAIT_SLICE: Duration = Duration::from_millis(250);
@@ -42,6 +44,8 @@ struct Track {
     latched: bool,
     /// Messages so far, over all rounds: the sequence number of the last one.
     ordinal: u64,
+    /// The number that was delivered last.
+    delivered: u64,
 }
 
 /// The state of one run.
@@ -56,16 +60,25 @@ pub(super) struct Player<'a> {
     progress: Progress,
     played: u64,
     passed_over: u64,
-}
-
-/// One round over the recording.
-struct Round {
-    pace: Pace,
-    /// Log time of the first message to be played; those before it are only counted.
-    from: i64,
-    /// Whether the origin stands. Until then it is set when the first message is ready to go, so
+    /// Where the recording is when; `None` until its first log time is known.
+    timeline: Option<Timeline>,
+    /// Whether the beginning stands. Until then it is set when the first message is ready to go, so
     /// that the time it took to find it is not made up for.
     anchored: bool,
+    steer: Option<Steer>,
+    /// Messages of each channel in the whole recording, once somebody had to know.
+    counts: Option<Vec<u64>>,
+}
+
+/// One way through the recording, from somewhere on.
+struct Round {
+    pass: u64,
+    /// Log time of the first message to be played; those before it are only counted.
+    from: i64,
+    /// What lies this far before, the newest of each channel, is played as well.
+    backfill: i64,
+    /// Whether the channels' numbers are those of this pass already.
+    numbered: bool,
 }
 
 impl<'a> Player<'a> {
@@ -87,7 +100,17 @@ impl<'a> Player<'a> {
             offers: HashMap::new(),
             played: 0,
             passed_over: 0,
+            timeline: None,
+            anchored: false,
+            steer: None,
+            counts: None,
         }
+    }
+
+    /// Follows these orders.
+    pub(super) fn steered(mut self, orders: Option<OrderReader>) -> Player<'a> {
+        self.steer = orders.map(Steer::new);
+        self
     }
 
     /// Plays to the end, until stopped, or to where the recording is damaged.
@@ -114,15 +137,34 @@ impl<'a> Player<'a> {
 
     fn play(&mut self) -> Result<(), Halt> {
         self.declare();
+        if let Some(span) = self.recording.span().filter(|_| self.options.epoch_unix_ns.is_none()) {
+            // Who wants to steer it is told what there is before anything is played.
+            self.plan(span.first);
+            self.tell(self.clock.now(), String::new());
+        }
         self.wait_for_listener()?;
         let mut round = self.join()?;
         self.sink.state(SourceState::Running);
         loop {
-            let span = self.round(&mut round)?;
-            let (true, Some(span)) = (self.options.looped, span) else { return Ok(()) };
-            let pace = round.get_or_insert_with(|| self.first_round(span.first)).pace;
-            let pace = pace.next_round(cycle(span.last, pace.base));
-            round = Some(Round { pace, from: pace.base, anchored: true });
+            let span = match self.round(&mut round)? {
+                End::Jump(next) => {
+                    round = Some(next);
+                    continue;
+                }
+                End::Over(span) => span,
+            };
+            let (Some(span), Some(last), Some(timeline)) = (span, &round, &mut self.timeline) else {
+                return Ok(());
+            };
+            let (base, pass) = (timeline.course.base, last.pass);
+            timeline.course.length.get_or_insert(Self::length(span, base));
+            round = match (timeline.course.looped, &self.steer) {
+                (true, _) => {
+                    Some(Round { pass: pass.saturating_add(1), from: base, backfill: 0, numbered: true })
+                }
+                (false, Some(_)) => Some(self.wait_at_end(pass)?),
+                (false, None) => return Ok(()),
+            };
         }
     }
 
@@ -152,16 +194,19 @@ impl<'a> Player<'a> {
             if key.is_none() {
                 self.recording.ignore(index);
             }
-            self.tracks.push(Track { source, key, latched, ordinal: 0 });
+            self.tracks.push(Track { source, key, latched, ordinal: 0, delivered: 0 });
         }
     }
 
-    /// Plays the recording once. Returns the log times it covered, `None` if it had no message.
-    fn round(&mut self, round: &mut Option<Round>) -> Result<Option<Span>, Halt> {
+    /// Plays the recording once, unless somebody orders a jump.
+    fn round(&mut self, round: &mut Option<Round>) -> Result<End, Halt> {
+        if let Some(round) = round.as_ref().filter(|round| !round.numbered) {
+            self.number(round.pass)?;
+        }
         self.recording.rewind()?;
         let (mut held, mut reached) = (Vec::new(), false);
         let mut span = match round {
-            Some(round) => self.skip(round.from, &mut held)?,
+            Some(round) => self.skip(round.from.saturating_sub(round.backfill), &mut held)?,
             None => None,
         };
         let end = loop {
@@ -183,25 +228,30 @@ impl<'a> Player<'a> {
             let track = &mut self.tracks[message.channel];
             track.ordinal += 1;
             let ordinal = track.ordinal;
+            let near = message.log_time >= round.from.saturating_sub(round.backfill);
             if reached {
-                self.reach(round, &mut held);
-                self.pause(round, message.log_time, span)?;
+                self.reach(&mut held);
+                if let Some(jump) = self.pause(round, message.log_time, span)? {
+                    return Ok(End::Jump(jump));
+                }
                 self.deliver(message, ordinal);
-            } else if track.latched {
+            } else if track.latched || (round.backfill > 0 && near) {
                 hold(&mut held, message, ordinal);
             }
         };
         self.release(&mut held);
         self.show_end(span);
         end?;
-        Ok(span)
+        Ok(End::Over(span))
     }
 
-    /// Before a message is played: settles when the round began, and plays what is held.
-    fn reach(&mut self, round: &mut Round, held: &mut Vec<(usize, u64, Message)>) {
-        if !round.anchored {
-            round.anchored = true;
-            round.pace.origin = self.clock.now();
+    /// Before a message is played: settles when playing began, and plays what is held.
+    fn reach(&mut self, held: &mut Vec<(usize, u64, Message)>) {
+        let now = self.clock.now();
+        if let Some(timeline) = self.timeline.as_mut().filter(|_| !self.anchored) {
+            timeline.leg.at = now;
+            self.anchored = true;
+            self.tell(now, String::new());
         }
         self.release(held);
     }
@@ -231,33 +281,55 @@ impl<'a> Player<'a> {
     }
 
     /// Waits until the message is due. What is late is not waited for, and nothing is left out.
-    fn pause(&mut self, round: &Round, log_time: i64, span: Option<Span>) -> Result<(), Halt> {
-        let left = round.pace.wait(log_time, self.clock.now());
-        if left > LONG_GAP {
-            tracing::warn!(seconds = left.as_secs(), "the recording has a gap: its next message is far off");
-        }
+    /// Returns where to go on instead, when somebody orders that.
+    fn pause(&mut self, round: &Round, log_time: i64, span: Option<Span>) -> Result<Option<Round>, Halt> {
+        let mut begun = None;
         loop {
             let now = self.clock.now();
-            let left = round.pace.wait(log_time, now);
-            let first = span.map_or(round.pace.base, |span| span.first);
-            let recorded = (left.as_nanos() as f64 * round.pace.rate) as i64;
-            let position = log_time.saturating_sub(recorded).saturating_sub(first).max(0);
-            self.progress.update(now, position, self.total(), self.played);
-            if left.is_zero() {
-                return Ok(());
+            self.look(now);
+            let Some(timeline) = &self.timeline else { return Ok(None) };
+            let (due, leg) = (timeline.due(round.pass, log_time), timeline.leg);
+            let next = timeline.next_at().unwrap_or(i64::MAX);
+            match self.obey(now, due) {
+                Obeyed::Jump(jump) => return Ok(Some(jump)),
+                Obeyed::Pace => continue,
+                Obeyed::Nothing => {}
             }
-            if self.clock.wait(left.min(WAIT_SLICE), &self.stop) {
+            let left = nanoseconds(due.saturating_sub(now));
+            if leg.playing && begun.replace(leg) != Some(leg) && left > LONG_GAP {
+                tracing::warn!(
+                    seconds = left.as_secs(),
+                    "the recording has a gap: its next message is far off"
+                );
+            }
+            if leg.playing {
+                let first = span.map_or(log_time, |span| span.first);
+                let recorded = (left.as_nanos() as f64 * leg.speed) as i64;
+                let position = log_time.saturating_sub(recorded).saturating_sub(first).max(0);
+                self.progress.update(now, position, self.total(), self.played);
+            }
+            if left.is_zero() {
+                self.tell_pass(now, round.pass);
+                return Ok(None);
+            }
+            let left = left.min(self.slice()).min(nanoseconds(next.saturating_sub(now)));
+            if self.clock.wait(left, &self.stop) {
                 return Err(Halt::Stopped);
             }
         }
     }
 
     fn deliver(&mut self, message: Message, ordinal: u64) {
-        let track = &self.tracks[message.channel];
+        let track = &mut self.tracks[message.channel];
         let Some(key) = track.key else {
             self.passed_over += 1;
             return;
         };
+        // A file whose index is wrong about it must not make numbers fall.
+        if ordinal <= track.delivered {
+            return;
+        }
+        track.delivered = ordinal;
         let id = SampleId { source: track.source, seq: ordinal };
         self.sink.sample(
             key,
@@ -279,6 +351,18 @@ impl<'a> Player<'a> {
         let Some(span) = span.filter(|_| !self.options.looped) else { return };
         self.progress.finish(span.last.saturating_sub(span.first), self.total(), self.played);
     }
+}
+
+/// How a round ends.
+enum End {
+    /// With the recording; what it covered, `None` if it had no message.
+    Over(Option<Span>),
+    /// With a jump.
+    Jump(Round),
+}
+
+fn nanoseconds(ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
 }
 
 /// Keeps the last message of each latched channel.

@@ -18,7 +18,9 @@ use tokio::sync::{oneshot, watch};
 pub use action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
 pub use parameter::{Parameter, ParameterDescription, ParameterValue};
 
-use super::{Call, CallError, Graph, Handler, Publication, PublishError, Publisher, Service};
+use super::{
+    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Publisher, Service,
+};
 
 /// Where the gateway's own services are; nobody else's may be there.
 const RESERVED: &str = "/websocket_redundancy/";
@@ -63,6 +65,11 @@ impl Ros {
     /// Publishes CDR as it is.
     pub fn publish(&self, publication: Publication) -> Result<(), RosError> {
         Ok(self.publisher.publish(publication)?)
+    }
+
+    /// Steers the recording, where the source is one.
+    pub fn control(&self, control: PlaybackControl) -> Result<(), RosError> {
+        Ok(self.publisher.control(control)?)
     }
 
     /// JSON as CDR of this type.

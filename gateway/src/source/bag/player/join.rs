@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::pace::{Join, LOOP_GAP_NS, Pace};
 use super::super::recording::{Event, Survey};
+use super::super::timeline::{Course, Leg, Timeline};
 use super::{Halt, Player, Round};
 use crate::source::SourceState;
 
 /// How often the wait for a first listener looks for one.
 const LISTENER_POLL: Duration = Duration::from_millis(20);
+
 impl Player<'_> {
     pub(super) fn wait_for_listener(&mut self) -> Result<(), Halt> {
         // Processes in step with each other cannot wait for a listener each.
@@ -30,41 +31,48 @@ impl Player<'_> {
             let span = self.recording.span().filter(|_| !self.options.start.is_zero());
             return Ok(span.map(|span| self.first_round(span.first)));
         };
-        let rate = self.options.rate;
         let survey = if self.options.looped { self.survey()? } else { Survey::default() };
-        let Some(span) = survey.span.or(self.recording.span()) else {
+        let first = match survey.span.or(self.recording.span()) {
+            Some(span) => span.first,
             // Without an index the first message tells when the recording began.
-            let first = self.first_log_time()?;
-            return Ok(first.map(|first| self.joined(first, Join::at(self.since(epoch), rate, None))));
+            None => match self.first_log_time()? {
+                Some(first) => first,
+                None => return Ok(None),
+            },
         };
-        let base = self.first_round(span.first).pace.base;
-        let cycle = survey.span.map(|_| cycle(span.last, base));
-        let join = Join::at(self.since(epoch), rate, cycle);
-        for (track, count) in self.tracks.iter_mut().zip(&survey.counts) {
-            track.ordinal = count.saturating_mul(join.rounds);
+        self.plan(first);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.leg.at = epoch;
+            // A damaged recording is played once.
+            timeline.course.looped &= survey.span.is_some();
+            if let Some(span) = survey.span {
+                timeline.course.length = Some(Self::length(span, timeline.course.base));
+            }
         }
-        Ok(Some(self.joined(span.first, join)))
+        if survey.span.is_some() {
+            self.counts = Some(survey.counts);
+        }
+        self.anchored = true;
+        let now = self.clock.now();
+        self.catch_up(now);
+        self.tell(now, String::new());
+        Ok(self.timeline.as_ref().map(|timeline| timeline.place(now)).and_then(|place| self.resumed(place)))
     }
 
-    fn joined(&self, first: i64, join: Join) -> Round {
-        let mut round = self.first_round(first);
-        round.pace.origin = self.clock.now().saturating_sub(join.since_round);
-        round.from = round.pace.base.saturating_add(join.position);
-        round.anchored = true;
-        round
-    }
-
-    /// Real nanoseconds since the epoch of the playback.
-    fn since(&self, epoch: i64) -> i64 {
-        self.clock.wall().saturating_sub(epoch)
-    }
-
-    /// A round that begins now, in a recording whose first message is of `first`.
-    pub(super) fn first_round(&self, first: i64) -> Round {
+    /// Plans a playback that begins now, of a recording whose first message is of `first`.
+    pub(super) fn plan(&mut self, first: i64) {
         let start = i64::try_from(self.options.start.as_nanos()).unwrap_or(i64::MAX);
         let base = first.saturating_add(start);
-        let pace = Pace { origin: self.clock.now(), base, rate: self.options.rate };
-        Round { pace, from: base, anchored: false }
+        let length = self.recording.span().map(|span| Self::length(span, base));
+        let course = Course { base, length, looped: self.options.looped };
+        self.timeline = Some(Timeline::new(course, Leg::first(self.clock.now(), self.options.rate)));
+    }
+
+    /// The first round of a playback that begins now.
+    pub(super) fn first_round(&mut self, first: i64) -> Round {
+        self.plan(first);
+        let from = self.timeline.as_ref().map_or(first, |timeline| timeline.course.base);
+        Round { pass: 0, from, backfill: 0, numbered: true }
     }
 
     /// Counts what a round holds. Damage is not reported here but when playing comes to it; a
@@ -89,9 +97,4 @@ impl Player<'_> {
             }
         }
     }
-}
-
-/// Recorded nanoseconds from the start of a round to the start of the next.
-pub(super) fn cycle(last: i64, base: i64) -> i64 {
-    last.saturating_sub(base).max(0).saturating_add(LOOP_GAP_NS)
 }

@@ -3,6 +3,9 @@
 mod damage;
 mod db3;
 mod mcap;
+mod orders;
 mod playing;
 mod real;
+mod steering;
 mod support;
+mod timeline;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcap::WriteOptions;
 
-use super::super::pace::LOOP_GAP_NS;
+use super::super::timeline::LOOP_GAP_NS;
 use super::super::{BagOptions, BagSource};
 use super::support::*;
 use crate::source::{Publication, PublishError, Sink, Source, SourceState, Stop};

@@ -11,9 +11,13 @@ use mcap::WriteOptions;
 use mcap::records::MessageHeader;
 
 use super::super::clock::Clock;
+use super::super::orders::{OrderReader, Orders};
 use super::super::player::Player;
+use super::super::timeline::Order;
 use super::super::{BagOptions, BagSource};
-use crate::source::{Graph, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey};
+use crate::source::{
+    Graph, Playback, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
+};
 
 pub(super) const S: i64 = 1_000_000_000;
 pub(super) const MS: i64 = 1_000_000;
@@ -56,6 +60,7 @@ pub(super) struct Collect {
     pub(super) arrivals: Mutex<Vec<i64>>,
     pub(super) states: Mutex<Vec<SourceState>>,
     pub(super) listener: AtomicBool,
+    pub(super) playbacks: Mutex<Vec<Playback>>,
     pub(super) unwanted: Option<String>,
     pub(super) clock: Option<Arc<AtomicI64>>,
     /// Sets this after so many samples.
@@ -99,6 +104,10 @@ impl Sink for Collect {
         self.states.lock().unwrap().push(state);
     }
 
+    fn playback(&self, playback: Playback) {
+        self.playbacks.lock().unwrap().push(playback);
+    }
+
     fn has_listener(&self) -> bool {
         self.listener.load(Ordering::Relaxed)
     }
@@ -129,16 +138,13 @@ pub(super) struct FakeClock {
 
 impl Clock for FakeClock {
     fn now(&self) -> i64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn wall(&self) -> i64 {
-        self.wall + self.now()
+        self.wall + self.now.load(Ordering::Relaxed)
     }
 
     fn wait(&self, time: Duration, stop: &Stop) -> bool {
-        self.now.fetch_add(time.as_nanos() as i64 + self.late, Ordering::Relaxed);
-        stop.is_set()
+        let before = self.now.fetch_add(time.as_nanos() as i64 + self.late, Ordering::Relaxed);
+        // What waits for ever ends.
+        stop.is_set() || before > 100 * S
     }
 }
 
@@ -149,8 +155,10 @@ pub(super) fn options(file: &Path) -> BagOptions {
         looped: false,
         start: Duration::ZERO,
         epoch_unix_ns: None,
+        epoch_monotonic_ns: None,
         wait: false,
         progress: false,
+        steering: None,
     }
 }
 
@@ -165,10 +173,23 @@ pub(super) fn play(options: BagOptions) -> (Arc<Collect>, Result<(), SourceError
 /// Plays with a clock that does not wait, into a sink that may stop it.
 pub(super) fn play_fake(
     options: BagOptions,
-    mut sink: Collect,
+    sink: Collect,
     wall: i64,
     late: i64,
 ) -> (Arc<Collect>, Result<(), SourceError>) {
+    play_steered(options, sink, (wall, late), &[])
+}
+
+/// The same, with orders that it reads at once.
+pub(super) fn play_steered(
+    options: BagOptions,
+    mut sink: Collect,
+    (wall, late): (i64, i64),
+    given: &[Order],
+) -> (Arc<Collect>, Result<(), SourceError>) {
+    let orders = Orders::new(None);
+    given.iter().for_each(|order| orders.put(|| order.clone()).unwrap());
+    let reader = options.steering.as_ref().map(|_| OrderReader::new(orders));
     let now = Arc::new(AtomicI64::new(0));
     sink.clock = Some(Arc::clone(&now));
     let stop = sink.stop_after.as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
@@ -177,7 +198,7 @@ pub(super) fn play_fake(
     let clock = Box::new(FakeClock { now, wall, late });
     let player =
         Player::new(&source.options, source.recording, clock, Arc::clone(&sink) as Arc<dyn Sink>, stop);
-    (Arc::clone(&sink), player.run())
+    (Arc::clone(&sink), player.steered(reader).run())
 }
 
 /// A message of a generated recording: topic number, log time, payload.
