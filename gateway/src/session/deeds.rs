@@ -1,6 +1,7 @@
 //! What a client does to the rover: only what its role allows, and only what this endpoint serves.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::Context;
 use crate::access::{Deed, Denied, Role};
@@ -25,6 +26,9 @@ impl Context {
 
     /// Whether this client may publish this topic here.
     pub fn may_publish(&self, topic: &str, type_name: &str) -> Result<(), Denied> {
+        if topic == self.endpoint.stop_topic && type_name == BOOL {
+            return self.may(Deed::EngageStop);
+        }
         self.may(Deed::Publish(topic))?;
         if topic == self.endpoint.stop_topic && type_name != BOOL {
             // A topic has one type: with another one, the stop itself could not be published.
@@ -51,18 +55,25 @@ impl Context {
     }
 
     /// Publishes for this client, if it may. What goes to the emergency stop's topic engages or
-    /// releases the stop itself, which every endpoint then publishes.
+    /// releases the stop itself, which every endpoint then publishes; that takes the right to stop,
+    /// and no rule about topics.
     pub fn publish(&self, publication: Publication) -> Result<(), String> {
-        self.may_publish(&publication.topic, &publication.type_name).map_err(|denied| denied.to_string())?;
         if publication.topic == self.endpoint.stop_topic && publication.type_name == BOOL {
             return self.publish_stop(publication.payload.get(4).is_some_and(|byte| *byte != 0));
         }
+        self.may_publish(&publication.topic, &publication.type_name).map_err(|denied| denied.to_string())?;
         self.endpoint.ros.publish(publication).map_err(|error| error.to_string())
     }
 
     fn publish_stop(&self, engage: bool) -> Result<(), String> {
         let deed = if engage { Deed::EngageStop } else { Deed::ReleaseStop };
         self.may(deed).map_err(|denied| denied.to_string())?;
+        if engage {
+            self.info.published_stop.store(true, Ordering::Relaxed);
+        } else if !self.info.published_stop.load(Ordering::Relaxed) {
+            // Some publish that they do not stop, again and again: that releases nobody else's stop.
+            return Ok(());
+        }
         let id = format!("publish-{}-{}", self.info.id, crate::clock::unix_ns());
         let reason = format!("published by {}", self.info.client());
         let endpoint = self.endpoint.clone();

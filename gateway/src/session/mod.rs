@@ -9,7 +9,7 @@ mod reader;
 mod writer;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -54,6 +54,8 @@ pub struct SessionInfo {
     client: Mutex<String>,
     outbox: Arc<Outbox>,
     place: Place,
+    /// It has engaged the emergency stop by publishing it, and may release it so.
+    published_stop: AtomicBool,
     /// Messages received from the client.
     pub received: AtomicU64,
 }
@@ -112,6 +114,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: Accepted) {
         client: Mutex::default(),
         outbox: outbox.clone(),
         place,
+        published_stop: AtomicBool::new(false),
         received: AtomicU64::new(0),
     });
     let _registered = endpoint.register(info.clone());

@@ -264,5 +264,15 @@ async fn an_emergency_stop_that_is_published_again_and_again_is_written_once() {
     }
     client.settle().await;
     until("it is released", || says(false).then_some(())).await;
+    // Who only ever says that there is no stop releases nobody's.
+    client.publish(1, b"\0\x01\0\0\x01").await;
+    until("it is engaged again", || says(true).then_some(())).await;
+    let mut other = rig.connect().await;
+    let channel =
+        json!({"id": 1, "topic": "/emergency_stop", "encoding": "cdr", "schemaName": "std_msgs/msg/Bool"});
+    other.say(json!({"op": "advertise", "channels": [channel]})).await;
+    other.publish(1, b"\0\x01\0\0\0").await;
+    other.settle().await;
+    assert!(says(true));
     assert!(rig.fake.published.lock().unwrap().is_empty());
 }
