@@ -46,6 +46,9 @@ mod writers;
 
 pub use self::bridge::DdsSink;
 
+/// Between a failure of the library and the next attempt to publish.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+
 /// How to take part in DDS.
 #[derive(Clone, Debug, Default)]
 pub struct DdsOptions {
@@ -114,8 +117,11 @@ impl Source for DdsSource {
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
         let DdsSource { participant, announcer, own, queue, receiver, desk, orders, vital_topic } = *self;
         let idle = Duration::from_millis(limits::WRITER_IDLE_MS);
-        let writers = Writers::new(participant.clone(), own.clone());
-        let writers = writers.close_after(idle).reserving(vital_topic);
+        let (publishing, published) = (participant.clone(), own.clone());
+        let writers = move || {
+            let writers = Writers::new(publishing.clone(), published.clone());
+            writers.close_after(idle).reserving(vital_topic.clone())
+        };
         let (serving, our_own) = (participant.clone(), own.clone());
         let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
         sink.state(SourceState::Running);
@@ -123,7 +129,7 @@ impl Source for DdsSource {
         std::thread::scope(|scope| {
             let publishing = std::thread::Builder::new()
                 .name("dds-publish".into())
-                .spawn_scoped(scope, move || work(their_queue, &receiver, writers, || {}))
+                .spawn_scoped(scope, move || publish_on(their_queue, &receiver, &writers))
                 .map_err(|error| SourceError(format!("cannot start the publishing thread: {error}")));
             let stopping = &stop;
             let serving = std::thread::Builder::new()
@@ -141,6 +147,15 @@ impl Source for DdsSource {
             queue.close();
             result
         })
+    }
+}
+
+/// Publishes until the queue is closed. A bug of the library costs the message at which it showed and
+/// the open writers, not the emergency stop after it.
+fn publish_on(queue: &Queue, receiver: &Receiver<Entry>, writers: &dyn Fn() -> Writers) {
+    while catch_unwind(AssertUnwindSafe(|| work(queue, receiver, writers(), || {}))).is_err() {
+        tracing::error!("the DDS library failed while publishing; the writers are opened anew");
+        std::thread::sleep(PUBLISH_RETRY);
     }
 }
 
