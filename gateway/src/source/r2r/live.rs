@@ -16,7 +16,7 @@ use super::identity::Identities;
 use super::publish::{Publishers, QUEUE, Queue, profile};
 use super::{R2rOptions, check_environment};
 use crate::source::{
-    Graph, NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
+    NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
     TopicDecl, TopicKey,
 };
 
@@ -174,7 +174,7 @@ impl Graph {
             }
         }
         if nodes != self.nodes {
-            self.sink.graph(Graph::of_nodes(nodes.iter().cloned().collect()));
+            self.sink.graph(crate::source::Graph::of_nodes(nodes.iter().cloned().collect()));
             self.nodes = nodes;
         }
     }
