@@ -87,7 +87,7 @@ fn an_observer_looks_and_a_commander_stops_the_rover() {
     };
     let observed = Gateway::serve(&["--tier", "emergency", "--source", "sim", "--loopback-role", "observer"]);
     let seen = publish(&observed, "cdr");
-    assert!(statuses(&seen)[0].starts_with("you may not publish /emergency_stop"), "{seen}");
+    assert!(statuses(&seen)[0].starts_with("you may not engage the emergency stop"), "{seen}");
     assert!(!stopped(&observed));
     for encoding in ["cdr", "json"] {
         let gateway = Gateway::serve(&["--tier", "emergency", "--source", "sim"]);
