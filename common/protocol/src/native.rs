@@ -178,10 +178,14 @@ pub enum ServerMessage {
         /// Server clock when the answer left.
         t2_ns: i64,
     },
-    /// The endpoints of this gateway as the speaker knows them; sent on change.
+    /// The endpoints of this gateway as the speaker knows them: all of them when the session becomes
+    /// a client's, and then what changes. A standby is told of the speaker alone.
     Directory {
-        /// One entry per endpoint, the speaker included.
+        /// New and changed entries, the speaker's own among them.
         endpoints: Vec<EndpointDocument>,
+        /// These are all: whatever was known before is gone.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        complete: bool,
     },
     /// Samples this session did not get, counted since the last such message.
     Dropped {

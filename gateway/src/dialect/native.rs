@@ -1,5 +1,7 @@
 //! The native dialect: see [`roverline_protocol::native`] for the wire.
 
+mod directory;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut pulse = Pulse::default();
+    let mut told = directory::Told::default();
+    told.greet(context);
     let mut care = Care::default();
     let mut bad = 0u32;
     let mut events = context.endpoint.events.subscribe();
@@ -58,6 +62,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                         say(context, &ServerMessage::Service { level, reason, shed });
                     }
                 }
+                told.look(context, monotonic());
                 if !context.info.outbox().is_paused() {
                     tell_drops(context);
                     pulse.beat(context);
@@ -77,10 +82,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
                 }
             }
             () = &mut leave => return Ending::new(CLOSE_DRAIN, RESTARTS),
-            Ok(()) = directory.changed() => {
-                let endpoints = directory.borrow_and_update().as_ref().clone();
-                say(context, &ServerMessage::Directory { endpoints });
-            }
+            Ok(()) = directory.changed() => told.changed(context),
             _ = stop.changed() => return Ending::new(1001, "the endpoint is stopping"),
         }
     }
@@ -139,8 +141,6 @@ fn greet(context: &Context) {
     // Attached first, listed second: a topic that appears in between is told twice, never missed.
     endpoint.hub.attach(context.info.id, context.info.outbox().clone(), Form::Native);
     say(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
-    let endpoints = endpoint.directory.borrow().as_ref().clone();
-    say(context, &ServerMessage::Directory { endpoints });
 }
 
 fn tell_drops(context: &Context) {

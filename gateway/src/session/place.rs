@@ -9,6 +9,11 @@ use super::Context;
 const HOT: ScopeSet = ScopeSet::of(&[Scope::Emergency]);
 
 impl Context {
+    /// Whether the session only stands by: it listens to little or nothing.
+    pub fn stands_by(&self) -> bool {
+        self.info.place.is_standby()
+    }
+
     /// The client says what it has received elsewhere: it has lost its endpoint.
     pub fn resumed(&self) {
         self.info.place.resumed();

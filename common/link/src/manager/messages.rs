@@ -34,7 +34,7 @@ impl Manager {
                     self.tell_topics().await;
                 }
             }
-            ServerMessage::Directory { endpoints } => self.directory(at, endpoints),
+            ServerMessage::Directory { endpoints, .. } => self.directory(at, endpoints),
             ServerMessage::Time { t0_ns, t1_ns, t2_ns } => slot.answered(now, t0_ns, t1_ns, t2_ns),
             ServerMessage::Subscribed { id, matching } => {
                 if let Some(join) = &mut slot.session.join {
@@ -201,6 +201,7 @@ impl Manager {
         let t0_ns = unix_ns();
         slot.session.probe.get_or_insert((t0_ns, now));
         slot.session.probed_at = now;
+        slot.asked(t0_ns, now);
         slot.say(roverline_protocol::native::ClientMessage::Time { t0_ns });
     }
 }
