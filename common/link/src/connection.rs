@@ -14,7 +14,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
 
-use crate::dial::{Dialer, Stream};
+use crate::dial::Dialer;
+use crate::ear::{Ear, Heard};
 
 /// Messages that wait to be sent to one endpoint.
 const OUTGOING: usize = 256;
@@ -29,8 +30,8 @@ pub(crate) struct Told {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    /// Connected; messages for the endpoint go in here.
-    Up(mpsc::Sender<ClientMessage>),
+    /// Connected; messages for the endpoint go in here, and its bytes are heard there.
+    Up(mpsc::Sender<ClientMessage>, Ear),
     Text(Box<ServerMessage>),
     Binary(Binary),
     /// Not connected (any more).
@@ -53,6 +54,7 @@ pub(crate) enum Ending {
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) token: Option<String>,
+    pub(crate) ear: Ear,
 }
 
 /// Until the connection ends, or the manager drops it.
@@ -66,7 +68,7 @@ pub(crate) async fn run(
     let ending = match timeout(patience, connect(&target, &dial)).await {
         Err(_) => Ending::Broken("no answer while connecting".to_owned()),
         Ok(Err(ending)) => ending,
-        Ok(Ok(socket)) => match speak(connection, socket, &told).await {
+        Ok(Ok(socket)) => match speak(connection, socket, target.ear, &told).await {
             Ok(ending) => ending,
             Err(ManagerGone) => return,
         },
@@ -77,7 +79,7 @@ pub(crate) async fn run(
 
 struct ManagerGone;
 
-type Socket = WebSocketStream<Box<dyn Stream>>;
+type Socket = WebSocketStream<Heard>;
 
 async fn tell(told: &mpsc::Sender<Told>, connection: u64, what: What) -> Result<(), ManagerGone> {
     told.send(Told { connection, what }).await.map_err(|_| ManagerGone)
@@ -95,6 +97,7 @@ async fn connect(target: &Target, dial: &Dialer) -> Result<Socket, Ending> {
     }
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let stream = dial(authority).await.map_err(|error| broken(&error))?;
+    let stream = Heard { stream, ear: target.ear.clone() };
     let config = WebSocketConfig::default()
         .max_message_size(Some(limits::OUTBOUND_MESSAGE_BYTES))
         .max_frame_size(Some(limits::OUTBOUND_MESSAGE_BYTES));
@@ -132,10 +135,15 @@ fn closed(frame: Option<CloseFrame>) -> Ending {
 }
 
 /// Until the connection ends; says why it did.
-async fn speak(connection: u64, socket: Socket, told: &mpsc::Sender<Told>) -> Result<Ending, ManagerGone> {
+async fn speak(
+    connection: u64,
+    socket: Socket,
+    ear: Ear,
+    told: &mpsc::Sender<Told>,
+) -> Result<Ending, ManagerGone> {
     let (mut write, mut read) = socket.split();
     let (say, mut outgoing) = mpsc::channel::<ClientMessage>(OUTGOING);
-    tell(told, connection, What::Up(say)).await?;
+    tell(told, connection, What::Up(say, ear)).await?;
     let broken = |why: String| Ok(Ending::Broken(why));
     loop {
         tokio::select! {

@@ -53,6 +53,7 @@
 mod config;
 mod connection;
 mod dial;
+mod ear;
 mod event;
 mod frozen;
 mod join;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::connection::{self, Target, Told, What};
 use crate::dial::Dialer;
+use crate::ear::Ear;
 use crate::frozen::Frozen;
 use crate::link::Request;
 use crate::slot::{Connection, Slot};
@@ -199,8 +200,8 @@ impl Manager {
         let current = |slot: &Slot| slot.connection.as_ref().is_some_and(|c| c.id == told.connection);
         let Some(at) = self.slots.iter().position(current) else { return };
         match told.what {
-            What::Up(say) => {
-                self.slots[at].up(say, now);
+            What::Up(say, ear) => {
+                self.slots[at].up(say, ear, now);
                 self.hello(at, limits::STANDBY_HEARTBEAT_MS);
             }
             What::Down(ending) => {
@@ -244,7 +245,8 @@ impl Manager {
             if wanted && admitted && slot.connection.is_none() && now >= slot.retry_at {
                 let (id, patience) = (self.next_connection, self.config.timings.connect);
                 self.next_connection += 1;
-                let target = Target { url: slot.url.clone(), token: self.config.token.clone() };
+                let (url, token) = (slot.url.clone(), self.config.token.clone());
+                let target = Target { url, token, ear: Ear::new(self.start) };
                 let run = connection::run(id, target, patience, self.dial.clone(), self.told.clone());
                 let task = self.connections.spawn(run);
                 slot.connection = Some(Connection { id, task });

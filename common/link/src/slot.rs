@@ -1,6 +1,6 @@
 //! What the manager knows of one endpoint.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::connection::Ending;
+use crate::ear::Ear;
 use crate::join::Join;
 use crate::offset::ClockOffset;
 use crate::{EndpointView, LinkState, Timings};
+
+/// Questions that may be without an answer.
+const ASKED: usize = 32;
 
 /// An attempt to connect, or what became of it. Dropping it closes the connection.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub(crate) struct Leaving {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) say: Option<mpsc::Sender<ClientMessage>>,
+    pub(crate) ear: Option<Ear>,
     pub(crate) greeted: bool,
     /// Silent for too long, since then.
     pub(crate) suspect: Option<Duration>,
@@ -62,6 +67,10 @@ pub(crate) struct Session {
     /// Our clock and the monotonic one when it was asked for the time.
     pub(crate) probe: Option<(i64, Duration)>,
     pub(crate) probed_at: Duration,
+    /// How long the last answer took.
+    pub(crate) took: Duration,
+    /// Questions without an answer so far, by our clock and the monotonic one.
+    asked: VecDeque<(i64, Duration)>,
     pub(crate) leaving: Option<Leaving>,
     pub(crate) service: ServiceLevel,
     pub(crate) join: Option<Join>,
@@ -133,9 +142,9 @@ impl Slot {
         }
     }
 
-    pub(crate) fn up(&mut self, say: mpsc::Sender<ClientMessage>, now: Duration) {
-        let say = Some(say);
-        self.session = Session { say, connected_at: now, heard_at: now, ..Session::default() };
+    pub(crate) fn up(&mut self, say: mpsc::Sender<ClientMessage>, ear: Ear, now: Duration) {
+        let (say, ear) = (Some(say), Some(ear));
+        self.session = Session { say, ear, connected_at: now, heard_at: now, ..Session::default() };
     }
 
     /// It introduced itself: only now is it known to be what it should.
@@ -155,9 +164,32 @@ impl Slot {
         self.received += 1;
     }
 
+    /// Takes account of a frame that is still arriving.
+    pub(crate) fn listen(&mut self) {
+        let Some(heard_at) = self.session.ear.as_ref().map(Ear::heard_at) else { return };
+        if heard_at > self.session.heard_at {
+            self.session.heard_at = heard_at;
+            self.session.suspect = None;
+        }
+    }
+
     /// For how long nothing was heard, since it was asked for its present heartbeat.
     pub(crate) fn silence(&self, now: Duration) -> Duration {
         now.saturating_sub(self.session.heard_at.max(self.session.heartbeat.1))
+    }
+
+    /// It was asked for the time.
+    pub(crate) fn asked(&mut self, t0_ns: i64, now: Duration) {
+        // The oldest say how long it takes.
+        if self.session.asked.len() < ASKED {
+            self.session.asked.push_back((t0_ns, now));
+        }
+    }
+
+    /// How long an answer takes here at present, as far as is known.
+    pub(crate) fn delay(&self, now: Duration) -> Duration {
+        let awaited = self.session.asked.front().map_or(Duration::ZERO, |(_, at)| now.saturating_sub(*at));
+        self.session.took.max(awaited)
     }
 
     /// A time of a link in use, for the heartbeat that this one was asked for.
@@ -204,6 +236,11 @@ impl Slot {
 
     /// An answer to a time exchange.
     pub(crate) fn answered(&mut self, now: Duration, t0_ns: i64, t1_ns: i64, t2_ns: i64) {
+        if let Some(place) = self.session.asked.iter().position(|(asked_ns, _)| *asked_ns == t0_ns)
+            && let Some((_, at)) = self.session.asked.drain(..=place).next_back()
+        {
+            self.session.took = now.saturating_sub(at);
+        }
         let Some((asked_ns, sent)) = self.session.probe.filter(|(asked_ns, _)| *asked_ns == t0_ns) else {
             return;
         };

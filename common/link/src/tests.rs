@@ -95,6 +95,18 @@ async fn a_suspicion_that_was_wrong_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frame_that_takes_seconds_to_arrive_is_no_silence() {
+    let mut world = World::new(2).await;
+    world.run(ms(1_000)).await;
+    let topics = ServerMessage::Topics { up: vec![fake::info(); 20], down: Vec::new() };
+    world.fakes[0].order(Order::Trickle(topics, ms(5_000)));
+    let events = world.run(ms(4_000)).await;
+    assert!(!events.iter().any(|event| matches!(event, Event::Failover(_))));
+    world.run(ms(3_000)).await;
+    world.assert_whole();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_can_replay_is_counted() {
     let mut world = World::new(2).await;
     world.run(ms(1_000)).await;

@@ -6,6 +6,7 @@ use roverline_protocol::limits;
 
 use super::{FIRST_CHOICE, Manager};
 use crate::manager::switch::Switch;
+use crate::slot::Slot;
 use crate::{Event, FailoverCause, RadioView, Timings};
 
 /// After this long without any endpoint that is said, however it came about.
@@ -16,6 +17,7 @@ impl Manager {
         let now = self.now();
         self.connect(now);
         self.probe_all(now);
+        self.slots.iter_mut().for_each(Slot::listen);
         self.suspect(now);
         self.watch_radio(now).await;
         self.bury(now).await;
@@ -40,6 +42,8 @@ impl Manager {
     fn probe_all(&mut self, now: Duration) {
         let Timings { probe, dead, .. } = self.config.timings;
         for at in self.connected() {
+            // Standbys cost the radio half as much.
+            let probe = if self.active == Some(at) { probe } else { probe * 2 };
             let session = &mut self.slots[at].session;
             if session.probe.is_some_and(|(_, sent)| now.saturating_sub(sent) >= probe.max(dead)) {
                 session.probe = None;
@@ -109,14 +113,23 @@ impl Manager {
         self.tell(Event::Radio(RadioView { silent, lasted })).await;
     }
 
+    /// How long the quickest of the other endpoints takes to answer: that is the radio's doing, and
+    /// says nothing of one that is silent for as long.
+    fn delay_elsewhere(&self, at: usize, now: Duration) -> Duration {
+        let others = self.connected().into_iter().filter(|&other| other != at);
+        let delay = others.map(|other| self.slots[other].delay(now)).min().unwrap_or_default();
+        delay.min(Duration::from_millis(limits::RADIO_PATIENCE_MS))
+    }
+
     /// Closes what has been silent for too long.
     async fn bury(&mut self, now: Duration) {
         let patience = Duration::from_millis(limits::RADIO_PATIENCE_MS);
         let radio = self.radio.is_some();
         for at in self.connected() {
+            let delay = self.delay_elsewhere(at, now);
             let slot = &mut self.slots[at];
             let silence = slot.silence(now);
-            let dead = slot.scaled(self.config.timings.dead);
+            let dead = slot.scaled(self.config.timings.dead) + delay;
             let limit = if radio { patience.max(dead) } else { dead };
             if silence <= limit {
                 continue;

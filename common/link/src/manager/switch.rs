@@ -212,12 +212,17 @@ impl Manager {
         self.settle(now).await;
     }
 
-    /// While the endpoint in use is suspect, its best standby is subscribed as well.
+    /// While the endpoint in use is suspect, its best standby is subscribed as well: one that
+    /// answers. Where all are slow it is the radio, and twice as much would not make it faster.
     pub(super) fn back_up(&mut self, now: Duration) {
-        let suspect = self.active.is_some_and(|active| self.slots[active].session.suspect.is_some());
+        let suspect = self.active.and_then(|active| self.slots[active].session.suspect);
         match (suspect, self.backup) {
-            (true, None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
+            (Some(since), None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
                 let mut candidates = self.candidates(now);
+                for (candidate, slot) in candidates.iter_mut().zip(&self.slots) {
+                    let prompt = slot.delay(now) <= self.config.timings.suspect;
+                    candidate.usable &= prompt && slot.session.heard_at >= since;
+                }
                 if let Some(active) = self.active {
                     candidates[active].usable = false;
                 }
@@ -227,7 +232,7 @@ impl Manager {
                     self.subscribe_all(next);
                 }
             }
-            (false, Some(backup)) if self.active.is_some() => {
+            (None, Some(backup)) if self.active.is_some() => {
                 self.backup = None;
                 if self.active != Some(backup) {
                     self.unsubscribe_all(backup);

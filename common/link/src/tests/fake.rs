@@ -14,7 +14,7 @@ use roverline_protocol::native::{
     Binary, ClientMessage, FLAG_REPLAYED, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
 };
 use roverline_protocol::{Delivery, Guid, Priority, SampleId, Scope, ScopeSet, Tier};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -40,6 +40,8 @@ pub(super) enum Order {
     Kill,
     Close(u16),
     Say(ServerMessage),
+    /// Says something over a link so slow that it takes this long.
+    Trickle(ServerMessage, Duration),
 }
 
 #[derive(Debug)]
@@ -302,6 +304,7 @@ impl Fake {
                         return None;
                     }
                     Order::Say(message) => say(&mut socket, &message).await?,
+                    Order::Trickle(message, lasts) => trickle(&mut socket, &message, lasts).await?,
                 },
                 message = socket.next() => {
                     let Message::Text(text) = message?.ok()? else { continue };
@@ -365,6 +368,23 @@ fn source() -> Guid {
 
 async fn say(socket: &mut WebSocketStream<DuplexStream>, message: &ServerMessage) -> Option<()> {
     socket.send(Message::text(serde_json::to_string(message).unwrap())).await.ok()
+}
+
+/// A frame (RFC 6455, section 5.2) byte by byte.
+async fn trickle(
+    socket: &mut WebSocketStream<DuplexStream>,
+    message: &ServerMessage,
+    lasts: Duration,
+) -> Option<()> {
+    let text = serde_json::to_string(message).unwrap();
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    let frame = [&[0x81, 126], length.as_slice(), text.as_bytes()].concat();
+    let pause = lasts.div_f64(frame.len() as f64);
+    for byte in frame {
+        socket.get_mut().write_all(&[byte]).await.ok()?;
+        tokio::time::sleep(pause).await;
+    }
+    Some(())
 }
 
 async fn sample(socket: &mut WebSocketStream<DuplexStream>, seq: u64, flags: u8) -> Option<()> {
