@@ -1,12 +1,14 @@
 //! The task that writes one client's socket: whole batches, gathered, with a limit on waiting.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use roverline_protocol::limits;
-use tokio::io::AsyncWriteExt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
@@ -30,7 +32,8 @@ pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
             After::Close => Duration::from_millis(500),
             _ => Duration::from_millis(limits::CLIENT_STALL_MS),
         };
-        match write_batch(&mut socket, &mut batch, patience, &outbox).await {
+        let slow = batch_bytes < BATCH_BYTES;
+        match write_batch(&socket, &mut batch, slow, patience, &outbox).await {
             Ok(true) if after == After::Continue => batch_bytes = SLOW_BATCH_BYTES,
             Ok(false) if after == After::Continue => batch_bytes = (batch_bytes * 2).min(BATCH_BYTES),
             _ => break,
@@ -41,7 +44,12 @@ pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
 }
 
 /// Writes what the socket takes now. A lone frame, which is the usual case, goes by the cheaper call.
-fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> std::io::Result<usize> {
+fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes], slow: bool) -> io::Result<usize> {
+    if slow {
+        // A write adds to the last segment that is not yet sent, as long as that has room: up to
+        // 64 KB, whatever `SOCKET_UNSENT_BYTES` says. Only a poll holds to it (Linux, tcp_sendmsg).
+        socket.as_ref().try_io(Interest::WRITABLE, || has_room(socket.as_ref()))?;
+    }
     if let [frame] = frames {
         return socket.try_write(frame);
     }
@@ -52,19 +60,28 @@ fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> std::io::Result<usize
     socket.try_write_vectored(&slices[..frames.len().min(64)])
 }
 
+fn has_room(socket: &TcpStream) -> io::Result<()> {
+    let mut asked = [PollFd::new(socket, PollFlags::OUT)];
+    match poll(&mut asked, Some(&Timespec::default()))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
 /// `patience` bounds each wait for the socket to take anything at all. Returns whether it had to wait.
 async fn write_batch(
-    socket: &mut OwnedWriteHalf,
+    socket: &OwnedWriteHalf,
     batch: &mut Vec<Bytes>,
+    slow: bool,
     patience: Duration,
     outbox: &Outbox,
-) -> std::io::Result<bool> {
+) -> io::Result<bool> {
     let (mut first, mut waited) = (0, false);
     while first < batch.len() {
-        let mut written = match try_write(socket, &batch[first..]) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+        let mut written = match try_write(socket, &batch[first..], slow || waited) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => written,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 waited = true;
                 outbox.blocked(Some(crate::clock::monotonic()));
                 timeout(patience, socket.writable()).await??;
