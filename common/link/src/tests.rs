@@ -107,6 +107,26 @@ async fn a_frame_that_takes_seconds_to_arrive_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_are_slow_the_slow_one_is_kept_and_nothing_is_asked_for_twice() {
+    let mut world = World::new(2).await;
+    world.run(ms(2_000)).await;
+    world.fakes[1].late(ms(900));
+    world.run(ms(5_000)).await;
+    let asked = |world: &World| {
+        let everything = |m: &ClientMessage| matches!(m, ClientMessage::Subscribe { scopes: None, .. });
+        world.fakes[1].heard().into_iter().filter(|(_, m)| everything(m)).count()
+    };
+    let before = asked(&world);
+    world.fakes[0].stop(true);
+    world.run(ms(1_000)).await;
+    world.fakes[0].stop(false);
+    let events = world.run(ms(2_000)).await;
+    assert!(!events.iter().any(|event| matches!(event, Event::Failover(_))));
+    assert_eq!(asked(&world), before);
+    world.assert_whole();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_can_replay_is_counted() {
     let mut world = World::new(2).await;
     world.run(ms(1_000)).await;

@@ -50,6 +50,8 @@ struct State {
     stopped: bool,
     /// Answers `subscribe` with `full`.
     crowded: bool,
+    /// Takes so long to tell the time, and says nothing meanwhile.
+    late: Duration,
     /// Changes with a restart.
     started_ns: i64,
     /// The oldest sample it can replay.
@@ -188,6 +190,7 @@ impl Fake {
             door: Door::Open,
             stopped: false,
             crowded: false,
+            late: Duration::ZERO,
             started_ns: 1,
             oldest: 0,
             heard: Vec::new(),
@@ -211,6 +214,10 @@ impl Fake {
 
     pub(super) fn crowded(&self, crowded: bool) {
         self.lock().crowded = crowded;
+    }
+
+    pub(super) fn late(&self, late: Duration) {
+        self.lock().late = late;
     }
 
     pub(super) fn forget_until(&self, oldest: u64) {
@@ -312,6 +319,8 @@ impl Fake {
                     self.lock().heard.push((session, message.clone()));
                     match message {
                         ClientMessage::Time { t0_ns } => {
+                            let late = self.lock().late;
+                            tokio::time::sleep(late).await;
                             let time = ServerMessage::Time { t0_ns, t1_ns: t0_ns, t2_ns: t0_ns };
                             say(&mut socket, &time).await?;
                         }
