@@ -358,3 +358,22 @@ pub const SCHEMA_TEXT_BYTES: usize = 1 << 20;
 pub const LOG_LINES: usize = 16_384;
 /// Daily log files kept per process.
 pub const LOG_FILES: usize = 7;
+
+/// Bytes of a key in the store.
+pub const STORE_KEY_BYTES: usize = 512;
+/// Bytes of a value in the store.
+pub const STORE_VALUE_BYTES: usize = 1 << 20;
+/// Compares and operations of one transaction.
+pub const STORE_TXN_ELEMENTS: usize = 128;
+/// Keys that are read at once.
+pub const STORE_PAGE_ENTRIES: usize = 1_000;
+/// Calls that wait for the store's thread; more are refused.
+pub const STORE_WAITING_CALLS: usize = 1_024;
+/// Processes on one computer that share a store.
+pub const STORE_PEERS: usize = 64;
+/// A commit of another process is seen after this long at the latest, and a lease ends so much late.
+pub const STORE_POLL_MS: u64 = 200;
+/// A lease lives at least this long.
+pub const LEASE_MIN_MS: u64 = 500;
+/// A lease lives at most this long, unless it is kept alive.
+pub const LEASE_MAX_MS: u64 = 3_600_000;

@@ -21,7 +21,11 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("rustdds", &["gateway/src/source/dds"], "only a source knows ROS"),
     ("r2r", &["gateway/src/source/r2r"], "only a source knows ROS"),
     ("mcap", &["gateway/src/source/bag"], "only a source knows recordings"),
-    ("rusqlite", &["gateway/src/source/bag"], "only a source knows recordings"),
+    (
+        "rusqlite",
+        &["gateway/src/source/bag", "gateway/src/coordination/store/sqlite"],
+        "only recordings and the store are databases",
+    ),
     ("tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("tokio_tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("hyper", HTTP, "HTTP ends at the endpoint's door"),

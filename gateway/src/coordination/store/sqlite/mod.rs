@@ -1,0 +1,151 @@
+//! One file for all processes of one computer (SQLite in WAL mode, `synchronous=FULL`).
+//!
+//! A thread writes and a thread reads; both have a connection of their own. Other processes learn of
+//! a commit by a datagram, with a slow poll behind it.
+
+mod engine;
+mod file;
+mod lease;
+mod notice;
+mod past;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod worker;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use roverline_protocol::limits;
+use tokio::sync::{mpsc, watch};
+
+use self::notice::Notices;
+use self::worker::Worker;
+use super::{
+    Answer, Change, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key,
+};
+
+/// Batches of changes that wait for one watcher.
+const WATCH_QUEUE: usize = 16;
+
+/// The store of one computer. Dropping it ends its threads, after what was asked of them.
+pub struct SqliteStore {
+    writer: Worker,
+    reader: Worker,
+    /// The newest revision that this process knows of.
+    newest: watch::Receiver<Revision>,
+    _notices: Notices,
+}
+
+impl SqliteStore {
+    /// Opens the store in this directory, and makes it if there is none. Any number of processes may
+    /// have it open.
+    pub fn open(directory: &Path) -> Result<SqliteStore, StoreError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", directory.display())))?;
+        let path = directory.join("roverline.db");
+        let (tell, newest) = watch::channel(file::open(&path)?.newest()?);
+        let reader = Worker::start("store-reader", path.clone(), |_| {});
+        let notices = Notices::listen(directory, &reader, tell.clone())
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", directory.display())))?;
+        let bell = notices.bell();
+        let writer = Worker::start("store-writer", path, move |revision| {
+            let is_newer = |known: &mut Revision| {
+                let newer = revision > *known;
+                *known = revision.max(*known);
+                newer
+            };
+            if tell.send_if_modified(is_newer) {
+                bell.ring();
+            }
+        });
+        Ok(SqliteStore { writer, reader, newest, _notices: notices })
+    }
+}
+
+impl Store for SqliteStore {
+    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+        async move {
+            txn.check()?;
+            self.writer.ask(move |db| db.txn(&txn)).await
+        }
+        .boxed()
+    }
+
+    fn range(&self, range: Range) -> Answer<'_, Page> {
+        self.reader.ask(move |db| db.range(&range)).boxed()
+    }
+
+    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+        async move {
+            if !prefix.is_empty() {
+                check_key(&prefix)?;
+            }
+            let (tell, changes) = mpsc::channel(WATCH_QUEUE);
+            let follow = follow(self.reader.clone(), self.newest.clone(), prefix, from, tell);
+            tokio::spawn(follow);
+            Ok(Watch { changes })
+        }
+        .boxed()
+    }
+
+    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+        async move {
+            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
+                return Err(StoreError::Ttl);
+            }
+            self.writer.ask(move |db| db.grant(ttl_ms)).await
+        }
+        .boxed()
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.writer.ask(move |db| db.keep_alive(lease)).boxed()
+    }
+
+    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.writer.ask(move |db| db.revoke(lease)).boxed()
+    }
+
+    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+        self.writer.ask(move |db| db.compact(before)).boxed()
+    }
+}
+
+/// Tells one watcher what changes, until it is gone or has fallen too far behind.
+async fn follow(
+    reader: Worker,
+    mut newest: watch::Receiver<Revision>,
+    prefix: String,
+    mut from: Revision,
+    tell: mpsc::Sender<Result<Vec<Change>, StoreError>>,
+) {
+    loop {
+        let (asked, begin) = (prefix.clone(), from);
+        let read = reader.ask(move |db| db.changes(&asked, begin)).await;
+        let (told, done) = match read {
+            // What cannot be read now can be read later: nothing is skipped.
+            Err(StoreError::Unavailable(_) | StoreError::Busy) => {
+                tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS)).await;
+                continue;
+            }
+            Err(error) => (Err(error), true),
+            Ok((changes, next)) => {
+                from = next;
+                (Ok(changes), false)
+            }
+        };
+        let empty = told.as_ref().is_ok_and(Vec::is_empty);
+        if (!empty && tell.send(told).await.is_err()) || done {
+            return;
+        }
+        tokio::select! {
+            () = tell.closed() => return,
+            more = newest.wait_for(|newest| *newest >= from) => if more.is_err() {
+                return;
+            },
+        }
+    }
+}

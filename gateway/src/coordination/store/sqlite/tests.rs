@@ -1,0 +1,150 @@
+//! What is SQLite's own: several processes, files that are not what they should be.
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+
+use super::super::{Compare, Op, tests as conformance};
+use super::*;
+
+/// A folder of this test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("roverline-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Folder(std::env::temp_dir().join(name))
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.0).unwrap()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("roverline.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn put(key: &str, value: &'static str) -> Txn {
+    let op = Op::Put { key: key.to_owned(), value: Bytes::from_static(value.as_bytes()), lease: None };
+    Txn { success: vec![op], ..Txn::default() }
+}
+
+fn all() -> Range {
+    Range { limit: 100, ..Range::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms_alone_and_shared() {
+    let folder = Folder::new();
+    let (one, other) = (folder.open(), folder.open());
+    conformance::suite(&one, &other).await;
+    let alone = Folder::new();
+    let store = alone.open();
+    conformance::suite(&store, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_create_a_key_one_does() {
+    let folder = Folder::new();
+    let stores: Vec<_> = (0..4).map(|_| std::sync::Arc::new(folder.open())).collect();
+    for round in 0..20 {
+        let create = |store: &std::sync::Arc<SqliteStore>| {
+            let (store, key) = (store.clone(), format!("race/{round}"));
+            let txn = Txn { compares: vec![Compare::Absent(key.clone())], ..put(&key, "mine") };
+            tokio::spawn(async move { store.txn(txn).await.unwrap().succeeded })
+        };
+        let racers: Vec<_> = stores.iter().map(create).collect();
+        let mut winners = 0;
+        for racer in racers {
+            winners += u32::from(racer.await.unwrap());
+        }
+        assert_eq!(winners, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
+    let folder = Folder::new();
+    let revision = folder.open().txn(put("a", "1")).await.unwrap().revision;
+    let page = folder.open().range(all()).await.unwrap();
+    assert_eq!((page.entries.len(), page.revision), (1, revision));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_do_not_survive_a_restart_of_the_computer() {
+    let folder = Folder::new();
+    {
+        let store = folder.open();
+        let lease = store.grant(Duration::from_secs(600)).await.unwrap();
+        let op = Op::Put { key: "a".to_owned(), value: Bytes::new(), lease: Some(lease) };
+        store.txn(Txn { success: vec![op], ..Txn::default() }).await.unwrap();
+        assert_eq!(store.range(all()).await.unwrap().entries.len(), 1);
+    }
+    let connection = rusqlite::Connection::open(folder.file()).unwrap();
+    connection.execute("UPDATE state SET boot = 'another'", []).unwrap();
+    drop(connection);
+    let store = folder.open();
+    store.txn(put("b", "1")).await.unwrap();
+    let page = store.range(all()).await.unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_none_or_is_newer_is_refused_with_the_reason() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    std::fs::write(folder.file(), "this is no database, and longer than a header is".repeat(100)).unwrap();
+    let refused = SqliteStore::open(&folder.0).err().unwrap().to_string();
+    assert!(refused.contains("not a database"), "{refused}");
+    std::fs::remove_file(folder.file()).unwrap();
+    drop(folder.open());
+    rusqlite::Connection::open(folder.file()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let refused = SqliteStore::open(&folder.0).err().unwrap().to_string();
+    assert!(refused.contains("newer than this program"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for n in 0..20 {
+        store.txn(put(&format!("k{n:02}"), "x")).await.unwrap();
+    }
+    // As a crash leaves it: the file, and a log whose last frame is not whole.
+    let copy = Folder::new();
+    std::fs::create_dir_all(&copy.0).unwrap();
+    std::fs::copy(folder.file(), copy.file()).unwrap();
+    let wal = |file: PathBuf| file.with_extension("db-wal");
+    std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
+    let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
+    let length = log.metadata().unwrap().len();
+    log.write_all_at(&[0x55; 100], length).unwrap();
+    let entries = copy.open().range(all()).await.unwrap().entries.len();
+    assert_eq!(entries, 20, "a frame that was begun behind them changes nothing");
+    log.set_len(length - 100).unwrap();
+    drop(log);
+    let store = copy.open();
+    assert!(store.range(all()).await.unwrap().entries.len() >= 19);
+    store.txn(put("after", "x")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_too_long_for_a_socket_is_polled() {
+    let folder = Folder::new();
+    let deep = folder.0.join("x".repeat(120));
+    let (one, other) = (SqliteStore::open(&deep).unwrap(), SqliteStore::open(&deep).unwrap());
+    let mut watch = other.watch("a".to_owned(), Revision(1)).await.unwrap();
+    one.txn(put("a", "1")).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(told.len(), 1);
+}
