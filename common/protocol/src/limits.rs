@@ -377,3 +377,7 @@ pub const STORE_POLL_MS: u64 = 200;
 pub const LEASE_MIN_MS: u64 = 500;
 /// A lease lives at most this long, unless it is kept alive.
 pub const LEASE_MAX_MS: u64 = 3_600_000;
+/// Bytes of the name of a resource, and of a client that locks it.
+pub const LOCK_NAME_BYTES: usize = 200;
+/// Clients that may wait for one lock.
+pub const LOCK_WAITING_CLIENTS: usize = 1_000;
