@@ -5,7 +5,6 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
-pub mod coordination;
 pub mod dialect;
 pub mod endpoint;
 pub mod hub;

@@ -207,6 +207,8 @@ pub const GIVE_BACK_MS: u64 = 10_000;
 pub const PEERS: usize = 16;
 /// Longest body of a request to change something.
 pub const API_BODY_BYTES: usize = 8 << 10;
+/// The same where it may hold a value of the store, as JSON escapes it.
+pub const API_VALUE_BODY_BYTES: usize = 2 << 20;
 /// Events one endpoint remembers.
 pub const EVENTS: usize = 512;
 /// Characters of one event's text.

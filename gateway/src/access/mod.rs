@@ -100,6 +100,10 @@ pub enum Deed<'a> {
     EngageStop,
     /// Release it.
     ReleaseStop,
+    /// Change what the team shares: locks, queues, values, the directory.
+    Share(&'a str),
+    /// Overrule others of the team: take their lock, throw away their work.
+    Overrule(&'a str),
 }
 
 /// Who a client is.
@@ -196,6 +200,8 @@ impl Access {
             Deed::Set(node) => (allowed(|rule| &rule.set, node), format!("set parameters of {node}")),
             Deed::EngageStop => (role >= self.engage_stop, "engage the emergency stop".to_owned()),
             Deed::ReleaseStop => (role >= self.release_stop, "release the emergency stop".to_owned()),
+            Deed::Share(what) => (role >= Role::Operator, format!("change {what}")),
+            Deed::Overrule(what) => (role >= Role::Commander, format!("overrule {what}")),
         };
         let what = what.chars().take(300).collect::<String>();
         let advice = match role {

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use roverline_coordination::Coordination;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::documents::{CounterDocument, EndpointDocument, EventKind};
 use roverline_protocol::native::SwitchReport;
@@ -85,6 +86,8 @@ pub struct Endpoint {
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
+    /// What the team shares.
+    pub coordination: Arc<Coordination>,
     scoped: scoped::ScopedGraph,
     answers: Arc<Semaphore>,
     drain: watch::Sender<Option<Drain>>,
@@ -147,6 +150,8 @@ pub struct Parts {
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
+    /// What the team shares.
+    pub coordination: Arc<Coordination>,
 }
 
 impl Endpoint {
@@ -172,6 +177,7 @@ impl Endpoint {
             offered: rosbridge::Offered::default(),
             stop_topic: parts.stop_topic,
             rover: parts.rover,
+            coordination: parts.coordination,
             scoped: scoped::ScopedGraph::default(),
             answers: Arc::new(Semaphore::new(limits::HTTP_ANSWERS_BYTES)),
             drain: watch::Sender::new(None),

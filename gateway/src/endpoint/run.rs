@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roverline_coordination::Coordination;
 use roverline_protocol::documents::EventKind;
 use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
@@ -160,6 +161,10 @@ pub(super) fn assemble(
         publisher: outlet.clone(),
         stop_topic: settings.gateway.emergency_stop_topic.clone(),
         rover: settings.rover(),
+        coordination: Arc::new(match settings.gateway.source {
+            SourceKind::Upstream => Coordination::nowhere("a relay shares nothing: ask the rover's own gateway"),
+            _ => Coordination::on_disk(&settings.state_dir().join("store")),
+        }),
     });
     Ok((endpoint, estop))
 }

@@ -10,10 +10,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("roverline-schema", &["roverline-protocol"]),
     ("roverline-link", &["roverline-protocol", "roverline-schema"]),
     // A relay is a gateway whose source is another gateway, which it reads as any client does.
-    ("roverline-gateway", &["roverline-protocol", "roverline-schema", "roverline-link"]),
+    ("roverline-gateway", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"]),
+    ("roverline-coordination", &["roverline-protocol"]),
     ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-link"]),
-    ("roverline-tests", &["roverline-protocol", "roverline-schema", "roverline-link"]),
-    ("roverline-bench", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-gateway"]),
+    ("roverline-tests", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"]),
+    (
+        "roverline-bench",
+        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination", "roverline-gateway"],
+    ),
 ];
 
 /// Crates that only some folders may name, and why. Tests, benches and fuzz targets are free.

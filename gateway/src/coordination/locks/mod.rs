@@ -346,6 +346,7 @@ impl Locks {
                 after: after.take(),
                 at: Some(page.revision),
                 limit: limits::STORE_PAGE_ENTRIES,
+                ..Range::default()
             };
             let next = self.store.range(range).await?;
             after = next.entries.last().map(|entry| entry.key.clone());

@@ -20,7 +20,7 @@ impl Team {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("roverline-locks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
-        Team { locks: Locks::new(Arc::new(SqliteStore::open(&folder).unwrap())), folder }
+        Team { locks: Locks::new(Arc::new(SqliteStore::open(&folder))), folder }
     }
 
     async fn ask(&self, resource: &str, client: &str, mode: LockMode) -> Result<Standing, LockError> {

@@ -2,6 +2,7 @@
 //! an embedded file and a cluster can both be it. Strict-serializable: a transaction happens at one
 //! moment between its call and its answer, and has its number in the order of all.
 
+mod nowhere;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use nowhere::Nowhere;
 pub use sqlite::SqliteStore;
 
 /// The number of a change in the order of all changes; the first is 1.
@@ -111,15 +113,17 @@ pub struct Outcome {
 pub struct Range {
     /// Their common beginning.
     pub prefix: String,
-    /// Only those behind this key: the last one of the page before.
+    /// Only those behind this key: the last one of the page before. Going backward, only those before it.
     pub after: Option<String>,
+    /// From the last key to the first.
+    pub backward: bool,
     /// As they were then; without it, as they are.
     pub at: Option<Revision>,
     /// At most so many; bounded by [`limits::STORE_PAGE_ENTRIES`].
     pub limit: usize,
 }
 
-/// A page of keys, in the order of their bytes.
+/// A page of keys, in the order of their bytes, or against it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The keys.

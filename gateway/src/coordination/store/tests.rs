@@ -107,7 +107,22 @@ async fn pages(store: &dyn Store) {
         }
         after = seen.last().cloned();
     }
-    assert_eq!((seen, turns), (keys, 3));
+    assert_eq!((seen, turns), (keys.clone(), 3));
+    let backward = |after: Option<&str>, at| Range {
+        after: after.map(str::to_owned),
+        backward: true,
+        limit: 3,
+        at,
+        ..under("p/")
+    };
+    let newest = store.range(under("p/")).await.unwrap().revision;
+    for at in [None, Some(newest)] {
+        let page = store.range(backward(None, at)).await.unwrap();
+        assert_eq!((page.entries[0].key.as_str(), page.entries.len(), page.more), ("p/6", 3, true));
+        let page = store.range(backward(Some("p/2"), at)).await.unwrap();
+        let found: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!((found, page.more), (vec!["p/1", "p/0"], false));
+    }
 }
 
 async fn the_past(store: &dyn Store) {

@@ -1,64 +1,122 @@
 //! What a port answers over HTTP, WebSockets aside: the table of [`routes`], and what is done for
 //! each. Everybody may read; what changes something is for who may.
 
+mod ask;
 mod directory;
+mod events;
+mod kv;
 mod latest;
+mod lifecycle;
+mod locks;
 mod nodes;
 mod openapi;
 mod query;
+mod queues;
 mod robots;
 mod routes;
+mod shared;
 mod summary;
 mod topics;
 
 use std::net::SocketAddr;
 
-use http::{Method, Request, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use self::ask::{Ask, Asker};
 use self::query::Paging;
-use self::routes::Action;
+use self::routes::{Action, Route};
 use super::answer::{Answer, Failure, JSON, TEXT, body, document, json, tagged};
 use super::{Endpoint, cors, http as pages, metrics};
+use crate::access::{Deed, Identity};
 
 pub(super) use directory::directory;
 
-/// Answers a request.
+/// Answers a request over HTTP.
 pub(super) async fn respond(
     endpoint: &Endpoint,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Answer, Failure> {
-    let path = request.uri().path().to_owned();
-    let Some((here, name)) = routes::at(&path) else {
-        let shown: String = path.chars().take(80).collect();
-        return Err(Failure::not_found(format!(
-            "there is no {shown}; /api/v2/openapi.json says what there is"
-        )));
-    };
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let (here, name) = find(path)?;
     let allow = routes::allow(&here);
-    if request.method() == Method::OPTIONS {
-        return Ok(cors::options(endpoint, request.headers(), &allow));
+    if head.method == Method::OPTIONS {
+        return Ok(cors::options(endpoint, &head.headers, &allow));
     }
-    let Some(route) = routes::of_method(&here, request.method()) else {
-        let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("here it is one of {allow}"));
-        return Err(failure.with(header::ALLOW, &allow));
+    let route = choose(&here, &head.method, &allow)?;
+    let asker = Asker::Peer(peer);
+    let (query, headers) = (head.uri.query(), &head.headers);
+    let mut ask = Ask { endpoint, route, name, query, headers, asker, body: Bytes::new() };
+    if route.body.is_some() {
+        // Who may not is told so before anything is read.
+        ask.may(Deed::Share("what the team shares"))?;
+        ask::check_content(headers)?;
+        ask.body = ask::body(body, route.body_bytes).await?;
+    }
+    answer(&ask).await
+}
+
+/// Answers a request that came over a session, which has said who it is.
+pub(crate) async fn request(
+    endpoint: &Endpoint,
+    (identity, client): (Identity, String),
+    method: &str,
+    target: &str,
+    body: Bytes,
+) -> (u16, Bytes) {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let headers = HeaderMap::new();
+    let asked = async {
+        let (here, name) = find(path)?;
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let route = choose(&here, &method, &routes::allow(&here))?;
+        let asker = Asker::Session(identity, client);
+        let ask = Ask { endpoint, route, name, query, headers: &headers, asker, body };
+        answer(&ask).await
     };
-    match route.action {
-        Action::Register => directory::register(endpoint, request, peer).await,
-        Action::Remove => directory::remove(endpoint, request.headers(), peer, &query::name(name)?),
-        action => read(endpoint, &request, action, name),
+    let answer = asked.await.unwrap_or_else(|failure| failure.answer(path));
+    let status = answer.status().as_u16();
+    match answer.into_body().collect().await {
+        Ok(body) => (status, body.to_bytes()),
+        Err(never) => match never {},
+    }
+}
+
+fn find(path: &str) -> Result<(Vec<&'static Route>, &str), Failure> {
+    routes::at(path).ok_or_else(|| {
+        let shown: String = path.chars().take(80).collect();
+        Failure::not_found(format!("there is no {shown}; /api/v2/openapi.json says what there is"))
+    })
+}
+
+fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'static Route, Failure> {
+    routes::of_method(here, method).ok_or_else(|| {
+        let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("here it is one of {allow}"));
+        failure.with(header::ALLOW, allow)
+    })
+}
+
+async fn answer(ask: &Ask<'_>) -> Result<Answer, Failure> {
+    match ask.route.action {
+        Action::Register => directory::register(ask),
+        Action::Remove => directory::remove(ask),
+        Action::Locks(action) => locks::answer(ask, action).await,
+        Action::Queues(action) => queues::answer(ask, action).await,
+        Action::Kv(action) => kv::answer(ask, action).await,
+        Action::Events(action) => events::answer(ask, action).await,
+        Action::Lifecycle(action) => lifecycle::answer(ask, action).await,
+        action => read(ask, action),
     }
 }
 
 /// Answers what only reads.
-fn read(
-    endpoint: &Endpoint,
-    request: &Request<Incoming>,
-    action: Action,
-    name: &str,
-) -> Result<Answer, Failure> {
-    let paging = || Paging::parse(request.uri().query());
+fn read(ask: &Ask<'_>, action: Action) -> Result<Answer, Failure> {
+    let endpoint = ask.endpoint;
+    let paging = || Paging::parse(ask.query);
     Ok(match action {
         Action::Page => body(TEXT, pages::greeting(endpoint)),
         Action::Health => health(endpoint),
@@ -66,19 +124,17 @@ fn read(
         Action::Metrics => body(metrics::CONTENT_TYPE, metrics::render(endpoint)),
         Action::Directory => json(&directory(endpoint)),
         Action::Topics => json(&topics::list(endpoint, &paging()?)),
-        Action::Topic => json(&topics::one(endpoint, &query::name(name)?)?),
-        Action::Latest => body(JSON, latest::latest(endpoint, &query::name(name)?)?),
-        Action::Definition => {
-            tagged(request.headers(), TEXT, topics::definition(endpoint, &query::name(name)?)?)
-        }
+        Action::Topic => json(&topics::one(endpoint, &ask.name()?)?),
+        Action::Latest => body(JSON, latest::latest(endpoint, &ask.name()?)?),
+        Action::Definition => tagged(ask.headers, TEXT, topics::definition(endpoint, &ask.name()?)?),
         Action::Nodes => json(&nodes::nodes(endpoint, &paging()?)),
         Action::Services => json(&nodes::services(endpoint, &paging()?)),
         Action::Summary => json(&summary::summary(endpoint)),
         Action::Robots => json(&robots::list(endpoint)),
-        Action::Robot => json(&robots::one(endpoint, &query::name(name)?)?),
-        Action::OpenApi => tagged(request.headers(), JSON, openapi::text()),
+        Action::Robot => json(&robots::one(endpoint, &ask.name()?)?),
+        Action::OpenApi => tagged(ask.headers, JSON, openapi::text()),
         // Led elsewhere already.
-        Action::Register | Action::Remove => return Err(Failure::not_found("there is nothing to read here")),
+        _ => return Err(Failure::not_found("there is nothing to read here")),
     })
 }
 

@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::super::answer::{JSON, PROBLEM};
-use super::routes::{Content, Name, ROUTES, Reply, Route, Verb};
+use super::routes::{self, Content, Name, Parameter, ParameterKind, Reply, Route, Verb};
 
 /// The document as it is sent; the same for as long as the process lives.
 pub(super) fn text() -> Bytes {
@@ -23,7 +23,7 @@ fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut generator = settings.with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
     let mut paths = Map::new();
-    for route in &ROUTES {
+    for route in routes::all() {
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
@@ -73,6 +73,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     if route.paged {
         parameters.extend(paging_parameters());
     }
+    parameters.extend(route.parameters.iter().map(query_parameter));
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), parameters.into());
     }
@@ -90,7 +91,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 /// The statuses of problems that a route may answer with.
 fn problems(route: &Route) -> Vec<u16> {
     let mut all = route.problems.to_vec();
-    if route.name.is_some() || route.paged || route.body.is_some() {
+    if route.name.is_some() || route.paged || route.body.is_some() || !route.parameters.is_empty() {
         all.push(400);
     }
     // A page's part of the memory for answers is limited; of /health, 503 has its own meaning.
@@ -98,6 +99,7 @@ fn problems(route: &Route) -> Vec<u16> {
         all.push(503);
     }
     all.sort_unstable();
+    all.dedup();
     all
 }
 
@@ -111,9 +113,20 @@ fn response(reply: &Reply, generator: &mut SchemaGenerator) -> Value {
     json!({"description": reply.what, "content": content})
 }
 
+/// The method and the words of the path: no two operations have the same.
 fn operation_id(route: &Route) -> String {
-    format!("{:?}", route.action).to_ascii_lowercase()
-        + if route.path == "/api/v2/health" { "_v2" } else { "" }
+    let words = route.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let verb = route.verb.name().to_ascii_lowercase();
+    std::iter::once(verb.as_str()).chain(words).collect::<Vec<_>>().join("_")
+}
+
+fn query_parameter(parameter: &Parameter) -> Value {
+    let schema = match parameter.kind {
+        ParameterKind::Text => json!({"type": "string", "maxLength": limits::TOPIC_NAME_CHARS}),
+        ParameterKind::Number(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        ParameterKind::Flag => json!({"type": "boolean"}),
+    };
+    json!({"name": parameter.name, "in": "query", "description": parameter.what, "schema": schema})
 }
 
 fn path_parameter(path: &str, name: &Name) -> Value {
@@ -158,7 +171,7 @@ mod tests {
     #[test]
     fn every_route_is_in_the_document() {
         let document: Value = serde_json::from_slice(&text()).unwrap();
-        for route in &ROUTES {
+        for route in routes::all() {
             let operation = &document["paths"][route.path][route.verb.name().to_ascii_lowercase()];
             for reply in route.replies {
                 assert!(operation["responses"][reply.status.to_string()].is_object(), "{}", route.path);
@@ -166,9 +179,9 @@ mod tests {
         }
         let operations = |path: &Value| path.as_object().unwrap().len();
         let all: usize = document["paths"].as_object().unwrap().values().map(operations).sum();
-        assert_eq!(all, ROUTES.len());
-        let ids: BTreeSet<_> = ROUTES.iter().map(operation_id).collect();
-        assert_eq!(ids.len(), ROUTES.len(), "{ids:?}");
+        assert_eq!(all, routes::all().count());
+        let ids: BTreeSet<_> = routes::all().map(operation_id).collect();
+        assert_eq!(ids.len(), routes::all().count(), "{ids:?}");
     }
 
     #[test]

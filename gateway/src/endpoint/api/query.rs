@@ -31,6 +31,21 @@ pub(super) fn name(encoded: &str) -> Result<String, Failure> {
     Ok(name)
 }
 
+/// The parameters of a query, unescaped, each bounded.
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(&str, String)>, Failure> {
+    let pair = |pair| {
+        let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
+        let wrong = || Failure::bad_request("the query is not percent-encoded UTF-8: write %25 for %");
+        let value = unescape(&value.replace('+', " ")).ok_or_else(wrong)?;
+        if value.chars().count() > limits::TOPIC_NAME_CHARS {
+            let why = format!("write at most {} characters behind each =", limits::TOPIC_NAME_CHARS);
+            return Err(Failure::bad_request(why));
+        }
+        Ok((key, value))
+    };
+    query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
 /// Which part of a list sorted by name is wanted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Paging {
@@ -43,14 +58,7 @@ impl Paging {
     /// From a query. What is not understood is an error: a misspelt limit is no limit.
     pub(super) fn parse(query: Option<&str>) -> Result<Paging, Failure> {
         let (mut limit, mut prefix, mut after) = (None, None, None);
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let wrong = || Failure::bad_request("the query is not percent-encoded UTF-8: write %25 for %");
-            let value = unescape(&value.replace('+', " ")).ok_or_else(wrong)?;
-            if value.chars().count() > limits::TOPIC_NAME_CHARS {
-                let why = format!("write at most {} characters behind each =", limits::TOPIC_NAME_CHARS);
-                return Err(Failure::bad_request(why));
-            }
+        for (key, value) in pairs(query)? {
             let slot = match key {
                 "limit" => &mut limit,
                 "prefix" => &mut prefix,

@@ -12,6 +12,7 @@ use roverline_gateway::endpoint::{Endpoint, Parts, Peers, accept_loop};
 use roverline_gateway::hub::{Hub, Ingress};
 use roverline_gateway::source::runner::Outlet;
 use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl};
+use roverline_coordination::Coordination;
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
 use rustix::time::ClockId;
@@ -112,6 +113,7 @@ fn roverline() -> Running {
             publisher: Arc::new(Outlet::default()),
             stop_topic: "/emergency_stop".to_owned(),
             rover: "rover".to_owned(),
+            coordination: Arc::new(Coordination::nowhere("this has no store")),
         });
         let draining = endpoint.clone();
         tokio::spawn(async move { draining.hub.run(&draining.ingress).await });

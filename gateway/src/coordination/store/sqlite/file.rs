@@ -42,6 +42,10 @@ pub(super) fn open(path: &Path) -> Result<Db, StoreError> {
         let why = format!("SQLite {} corrupts what several processes write", rusqlite::version());
         return Err(StoreError::Unavailable(why));
     }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
+    }
     let turn = Turn::beside(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -39,16 +39,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in this directory, and makes it if there is none. Any number of processes may
-    /// have it open.
-    pub fn open(directory: &Path) -> Result<SqliteStore, StoreError> {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", directory.display())))?;
+    /// The store in this directory, made if there is none. Any number of processes may have it open.
+    /// Where it cannot be opened, what is asked of it fails with the reason, until it can be.
+    pub fn open(directory: &Path) -> SqliteStore {
         let path = directory.join("roverline.db");
-        let (tell, newest) = watch::channel(file::open(&path)?.newest()?);
+        let (tell, newest) = watch::channel(Revision(0));
         let reader = Worker::start("store-reader", path.clone(), |_| {});
-        let notices = Notices::listen(directory, &reader, tell.clone())
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", directory.display())))?;
+        let notices = Notices::listen(directory, &reader, tell.clone());
         let bell = notices.bell();
         let writer = Worker::start("store-writer", path, move |revision| {
             let is_newer = |known: &mut Revision| {
@@ -60,7 +57,7 @@ impl SqliteStore {
                 bell.ring();
             }
         });
-        Ok(SqliteStore { writer, reader, newest, _notices: notices })
+        SqliteStore { writer, reader, newest, _notices: notices }
     }
 }
 

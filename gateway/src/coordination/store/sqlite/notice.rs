@@ -4,7 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roverline_protocol::limits;
@@ -24,33 +24,22 @@ pub(super) struct Notices {
 #[derive(Clone)]
 pub(super) struct Bell {
     /// Without one, the others find out by their poll.
-    socket: Option<Arc<UnixDatagram>>,
+    socket: Arc<OnceLock<Socket>>,
     folder: PathBuf,
-    own: PathBuf,
+}
+
+/// A socket and its path.
+struct Socket {
+    path: PathBuf,
+    socket: tokio::net::UnixDatagram,
 }
 
 impl Notices {
     /// Reads the newest revision whenever another process says that there is one.
-    pub(super) fn listen(
-        directory: &Path,
-        reader: &Worker,
-        tell: watch::Sender<Revision>,
-    ) -> io::Result<Notices> {
-        let folder = directory.join("bells");
-        std::fs::create_dir_all(&folder)?;
-        // The path of a socket is short (unix(7)), and some file systems have none.
-        let (own, socket) = match bind(&folder) {
-            Ok((own, socket)) => (own, Some(socket)),
-            Err(error) => {
-                tracing::warn!(%error, folder = %folder.display(), "commits of other processes are seen late");
-                (folder.clone(), None)
-            }
-        };
-        let heard = socket.as_ref().map(UnixDatagram::try_clone).transpose()?;
-        let heard = heard.map(tokio::net::UnixDatagram::from_std).transpose()?;
-        let bell = Bell { socket: socket.map(Arc::new), folder, own };
-        let listening = tokio::spawn(listen(heard, reader.clone(), tell));
-        Ok(Notices { bell, listening: listening.abort_handle() })
+    pub(super) fn listen(directory: &Path, reader: &Worker, tell: watch::Sender<Revision>) -> Notices {
+        let bell = Bell { socket: Arc::default(), folder: directory.join("bells") };
+        let listening = tokio::spawn(listen(bell.clone(), reader.clone(), tell));
+        Notices { bell, listening: listening.abort_handle() }
     }
 
     pub(super) fn bell(&self) -> Bell {
@@ -62,12 +51,15 @@ impl Drop for Notices {
     fn drop(&mut self) {
         self.listening.abort();
         // Left over, it would be removed by the next commit of another process.
-        let _ = std::fs::remove_file(&self.bell.own);
+        if let Some(own) = self.bell.socket.get() {
+            let _ = std::fs::remove_file(&own.path);
+        }
     }
 }
 
 /// A socket under a name that no other one of this process has.
-fn bind(folder: &Path) -> io::Result<(PathBuf, UnixDatagram)> {
+fn bind(folder: &Path) -> io::Result<Socket> {
+    std::fs::create_dir_all(folder)?;
     let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
     for n in 0..limits::STORE_PEERS {
         let own = folder.join(format!("{}-{n}", std::process::id()));
@@ -78,7 +70,7 @@ fn bind(folder: &Path) -> io::Result<(PathBuf, UnixDatagram)> {
         match UnixDatagram::bind(&own) {
             Ok(socket) => {
                 socket.set_nonblocking(true)?;
-                return Ok((own, socket));
+                return Ok(Socket { path: own, socket: tokio::net::UnixDatagram::from_std(socket)? });
             }
             Err(error) => failed = error,
         }
@@ -92,32 +84,44 @@ fn is_refused(error: &io::Error) -> bool {
 
 impl Bell {
     pub(super) fn ring(&self) {
-        let Some(socket) = &self.socket else { return };
+        let Some(own) = self.socket.get() else { return };
         let Ok(folder) = std::fs::read_dir(&self.folder) else { return };
         for entry in folder.take(limits::STORE_PEERS).flatten() {
             let path = entry.path();
-            if path == self.own {
+            if path == own.path {
                 continue;
             }
-            let sent = socket.send_to(&[], &path);
+            let sent = own.socket.try_send_to(&[], &path);
             if sent.is_err_and(|error| is_refused(&error)) {
                 // Its process is gone.
                 let _ = std::fs::remove_file(&path);
             }
         }
     }
+
+    /// Its own socket, made as soon as that is possible.
+    fn own(&self) -> Option<&Socket> {
+        if self.socket.get().is_none() {
+            // The path of a socket is short (unix(7)), and some file systems have none.
+            match bind(&self.folder) {
+                Ok(socket) => drop(self.socket.set(socket)),
+                Err(error) => tracing::debug!(%error, "commits of other processes are seen late"),
+            }
+        }
+        self.socket.get()
+    }
 }
 
-async fn listen(socket: Option<tokio::net::UnixDatagram>, reader: Worker, tell: watch::Sender<Revision>) {
+async fn listen(bell: Bell, reader: Worker, tell: watch::Sender<Revision>) {
     let poll = Duration::from_millis(limits::STORE_POLL_MS);
     loop {
-        match &socket {
+        match bell.own() {
             None => tokio::time::sleep(poll).await,
-            Some(socket) => {
+            Some(own) => {
                 // Too late is as good as never: a poll follows either way.
-                let _ = tokio::time::timeout(poll, socket.recv(&mut [0; 1])).await;
+                let _ = tokio::time::timeout(poll, own.socket.recv(&mut [0; 1])).await;
                 // As many as have come are one.
-                while socket.try_recv(&mut [0; 1]).is_ok() {}
+                while own.socket.try_recv(&mut [0; 1]).is_ok() {}
             }
         }
         match reader.ask(|db| db.newest()).await {

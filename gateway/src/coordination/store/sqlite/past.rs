@@ -10,6 +10,22 @@ use super::file::Db;
 /// Changes of so many revisions are read at once.
 const REVISIONS: u64 = 1_024;
 
+/// The keys as they are.
+macro_rules! entries_now {
+    () => {
+        "SELECT key, value, created, modified, version, lease FROM entries
+         WHERE key >= ?1 AND key < ?2 AND modified <= ?3"
+    };
+}
+
+/// The keys as they were.
+macro_rules! entries_then {
+    () => {
+        "SELECT key, value, created, max(revision), version, lease FROM changes
+         WHERE key >= ?1 AND key < ?2 AND revision <= ?3 GROUP BY key HAVING value IS NOT NULL"
+    };
+}
+
 impl Db {
     pub(super) fn range(&mut self, range: &Range) -> Result<Page, StoreError> {
         // One snapshot for all the reads of the page.
@@ -24,17 +40,12 @@ impl Db {
             return Err(StoreError::Compacted(compacted));
         }
         let limit = range.limit.clamp(1, limits::STORE_PAGE_ENTRIES);
-        let (low, high) = bounds(&range.prefix, range.after.as_deref());
-        let query = match range.at {
-            None => {
-                "SELECT key, value, created, modified, version, lease FROM entries
-                 WHERE key >= ?1 AND key < ?2 AND modified <= ?3 ORDER BY key LIMIT ?4"
-            }
-            Some(_) => {
-                "SELECT key, value, created, max(revision), version, lease FROM changes
-                 WHERE key >= ?1 AND key < ?2 AND revision <= ?3 GROUP BY key HAVING value IS NOT NULL
-                 ORDER BY key LIMIT ?4"
-            }
+        let (low, high) = bounds(&range.prefix, range.after.as_deref(), range.backward);
+        let query = match (range.at, range.backward) {
+            (None, false) => concat!(entries_now!(), " ORDER BY key LIMIT ?4"),
+            (None, true) => concat!(entries_now!(), " ORDER BY key DESC LIMIT ?4"),
+            (Some(_), false) => concat!(entries_then!(), " ORDER BY key LIMIT ?4"),
+            (Some(_), true) => concat!(entries_then!(), " ORDER BY key DESC LIMIT ?4"),
         };
         let mut statement = self.connection.prepare_cached(query)?;
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
@@ -61,7 +72,7 @@ impl Db {
             return Err(StoreError::Compacted(compacted.next()));
         }
         let to = Revision(newest.0.min(from.0.saturating_add(REVISIONS - 1)));
-        let (low, high) = bounds(prefix, None);
+        let (low, high) = bounds(prefix, None, false);
         let mut statement = self.connection.prepare_cached(
             "SELECT key, value, created, revision, version, lease FROM changes
                  WHERE revision >= ?3 AND revision <= ?4 AND key >= ?1 AND key < ?2 ORDER BY revision, key",
@@ -104,12 +115,13 @@ impl Db {
 }
 
 /// The first key of a range, and the first one behind it.
-fn bounds(prefix: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
-    let mut low = prefix.as_bytes().to_vec();
-    if let Some(after) = after.filter(|after| *after >= prefix) {
-        // No key is between one and the same with a zero byte behind it.
-        low = [after.as_bytes(), &[0]].concat();
-    }
+fn bounds(prefix: &str, after: Option<&str>, backward: bool) -> (Vec<u8>, Vec<u8>) {
     // Keys are UTF-8, where this byte never is.
-    (low, [prefix.as_bytes(), &[0xff]].concat())
+    let (low, high) = (prefix.as_bytes().to_vec(), [prefix.as_bytes(), &[0xff]].concat());
+    match after {
+        // No key is between one and the same with a zero byte behind it.
+        Some(after) if !backward => (low.max([after.as_bytes(), &[0]].concat()), high),
+        Some(before) => (low, high.min(before.as_bytes().to_vec())),
+        None => (low, high),
+    }
 }

@@ -20,7 +20,7 @@ impl Folder {
     }
 
     fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.0).unwrap()
+        SqliteStore::open(&self.0)
     }
 
     fn file(&self) -> PathBuf {
@@ -104,12 +104,12 @@ async fn a_file_that_is_none_or_is_newer_is_refused_with_the_reason() {
     let folder = Folder::new();
     std::fs::create_dir_all(&folder.0).unwrap();
     std::fs::write(folder.file(), "this is no database, and longer than a header is".repeat(100)).unwrap();
-    let refused = SqliteStore::open(&folder.0).err().unwrap().to_string();
+    let refused = folder.open().txn(put("a", "1")).await.err().unwrap().to_string();
     assert!(refused.contains("not a database"), "{refused}");
     std::fs::remove_file(folder.file()).unwrap();
-    drop(folder.open());
+    folder.open().txn(put("a", "1")).await.unwrap();
     rusqlite::Connection::open(folder.file()).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let refused = SqliteStore::open(&folder.0).err().unwrap().to_string();
+    let refused = folder.open().txn(put("a", "1")).await.err().unwrap().to_string();
     assert!(refused.contains("newer than this program"), "{refused}");
 }
 
@@ -142,7 +142,7 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
 async fn a_path_too_long_for_a_socket_is_polled() {
     let folder = Folder::new();
     let deep = folder.0.join("x".repeat(120));
-    let (one, other) = (SqliteStore::open(&deep).unwrap(), SqliteStore::open(&deep).unwrap());
+    let (one, other) = (SqliteStore::open(&deep), SqliteStore::open(&deep));
     let mut watch = other.watch("a".to_owned(), Revision(1)).await.unwrap();
     one.txn(put("a", "1")).await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();

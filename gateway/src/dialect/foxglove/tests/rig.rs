@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use roverline_coordination::Coordination;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
 use roverline_schema::Registry;
 use serde_json::Value;
@@ -82,6 +83,7 @@ impl Rig {
             publisher: fake.clone(),
             stop_topic: "/emergency_stop".to_owned(),
             rover: "rover".to_owned(),
+            coordination: Arc::new(Coordination::nowhere("this has no store")),
         });
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
         tokio::spawn(async move { hub.run(&ingress).await });

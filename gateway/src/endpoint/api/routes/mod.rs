@@ -1,16 +1,14 @@
 //! Everything that a port answers over HTTP, in one table: requests are led by it, and the OpenAPI
 //! document is made of it, so that neither can have what the other lacks.
 
+mod base;
+
 use http::Method;
-use roverline_protocol::api::{
-    LatestDocument, MetricsDocument, NodeList, Registration, RegistrationDocument, RobotDocument, RobotList,
-    ServiceList, TopicDetail, TopicList,
-};
-use roverline_protocol::documents::{DirectoryDocument, HealthDocument, StatusDocument};
+use roverline_protocol::limits;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::super::answer::{JSON, TEXT};
-use super::super::metrics;
+use super::super::answer::JSON;
+use super::{events, kv, lifecycle, locks, queues};
 
 /// What is done for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +30,11 @@ pub(in crate::endpoint) enum Action {
     Robots,
     Robot,
     OpenApi,
+    Locks(locks::Action),
+    Queues(queues::Action),
+    Kv(kv::Action),
+    Events(events::Action),
+    Lifecycle(lifecycle::Action),
 }
 
 /// The methods that are used; a `GET` is also a `HEAD`.
@@ -39,6 +42,7 @@ pub(in crate::endpoint) enum Action {
 pub(super) enum Verb {
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -47,6 +51,7 @@ impl Verb {
         match self {
             Verb::Get => "GET",
             Verb::Post => "POST",
+            Verb::Put => "PUT",
             Verb::Delete => "DELETE",
         }
     }
@@ -82,6 +87,24 @@ pub(super) struct Name {
     pub(super) example: Option<&'static str>,
 }
 
+/// A parameter behind the `?`.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) kind: ParameterKind,
+}
+
+/// What a parameter may be.
+#[derive(Clone, Copy)]
+pub(super) enum ParameterKind {
+    /// Text of at most [`limits::TOPIC_NAME_CHARS`].
+    Text,
+    /// A whole number within these bounds, both included.
+    Number(u64, u64),
+    /// `true` or `false`.
+    Flag,
+}
+
 /// One method of one path.
 #[derive(Clone, Copy)]
 pub(in crate::endpoint) struct Route {
@@ -96,203 +119,70 @@ pub(in crate::endpoint) struct Route {
     pub(super) paged: bool,
     /// What has to be sent.
     pub(super) body: Option<SchemaOf>,
+    /// At most so many bytes of it.
+    pub(super) body_bytes: usize,
     pub(super) replies: &'static [Reply],
+    /// Beside those of a long list; any may be left out.
+    pub(super) parameters: &'static [Parameter],
     /// Statuses of the problems it may answer with, beside those that follow from the rest.
     pub(super) problems: &'static [u16],
 }
 
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-const fn ok(what: &'static str, content: Content) -> Reply {
+pub(super) const fn ok(what: &'static str, content: Content) -> Reply {
     Reply { status: 200, what, content }
 }
 
-const fn get(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
-    let (name, body) = (None, None);
-    Route { verb: Verb::Get, path, action, summary, name, paged: false, body, replies, problems: &[] }
+pub(super) const fn get(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
+    Route {
+        verb: Verb::Get,
+        path,
+        action,
+        summary,
+        name: None,
+        paged: false,
+        body: None,
+        body_bytes: limits::API_BODY_BYTES,
+        replies,
+        parameters: &[],
+        problems: &[],
+    }
 }
 
-const fn list(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
+pub(super) const fn list(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
     Route { paged: true, ..get(path, action, summary, replies) }
 }
 
-const fn named(route: Route, what: &'static str, example: Option<&'static str>) -> Route {
+pub(super) const fn named(route: Route, what: &'static str, example: Option<&'static str>) -> Route {
     Route { name: Some(Name { what, example }), ..route }
 }
 
-const TOPIC: &str = "The topic's name, with slashes as they are or percent-encoded; the first may be left out. \
-                     A name that ends in `/latest` has to be percent-encoded.";
+/// Statuses of problems of whatever changes something that a team shares.
+pub(super) const WRITES: &[u16] = &[401, 403, 404, 408, 409, 413, 415, 422, 503];
 
-/// The table.
-pub(super) static ROUTES: [Route; 18] = [
-    get(
-        "/",
-        Action::Page,
-        "What this is, for people",
-        &[Reply { status: 200, what: "A page, or a few lines", content: Content::Text("text/*") }],
-    ),
-    get(
-        "/health",
-        Action::Health,
-        "What the endpoint is, and how it is",
-        &[
-            ok("It serves", Content::Json(schema::<HealthDocument>)),
-            Reply { status: 503, what: "It cannot serve", content: Content::Json(schema::<HealthDocument>) },
-        ],
-    ),
-    get(
-        "/status",
-        Action::Status,
-        "Everything the endpoint knows of itself and its peers",
-        &[ok("All of it", Content::Json(schema::<StatusDocument>))],
-    ),
-    get(
-        "/metrics",
-        Action::Metrics,
-        "What the endpoint counts, for Prometheus",
-        &[ok("Text format 0.0.4", Content::Text(metrics::CONTENT_TYPE))],
-    ),
-    get(
-        "/api/v2/health",
-        Action::Health,
-        "The same as /health",
-        &[
-            ok("It serves", Content::Json(schema::<HealthDocument>)),
-            Reply { status: 503, what: "It cannot serve", content: Content::Json(schema::<HealthDocument>) },
-        ],
-    ),
-    get(
-        "/api/v2/endpoints",
-        Action::Directory,
-        "The endpoints that this one knows, itself included",
-        &[ok("By tier, then by address", Content::Json(schema::<DirectoryDocument>))],
-    ),
-    Route {
-        verb: Verb::Post,
-        body: Some(schema::<Registration>),
-        problems: &[401, 403, 408, 409, 413, 415, 422],
-        ..get(
-            "/api/v2/endpoints",
-            Action::Register,
-            "Registers another endpoint until this process ends",
-            &[Reply {
-                status: 201,
-                what: "It is asked from now on",
-                content: Content::Json(schema::<RegistrationDocument>),
-            }],
-        )
-    },
-    Route {
-        verb: Verb::Delete,
-        problems: &[401, 403, 404, 409],
-        ..named(
-            get(
-                "/api/v2/endpoints/{address}",
-                Action::Remove,
-                "Removes an endpoint that was registered",
-                &[Reply { status: 204, what: "It is asked no more", content: Content::Empty }],
-            ),
-            "Where it listens: `host:port`.",
-            Some("192.168.1.11:8081"),
-        )
-    },
-    list(
-        "/api/v2/topics",
-        Action::Topics,
-        "Topics in this endpoint's scopes",
-        &[ok("By name", Content::Json(schema::<TopicList>))],
-    ),
-    Route {
-        problems: &[404],
-        ..named(
-            get(
-                "/api/v2/topics/{name}",
-                Action::Topic,
-                "One topic, with its type's definition",
-                &[ok("The topic", Content::Json(schema::<TopicDetail>))],
-            ),
-            TOPIC,
-            Some("/odom"),
-        )
-    },
-    Route {
-        problems: &[404],
-        ..named(
-            get(
-                "/api/v2/topics/{name}/latest",
-                Action::Latest,
-                "The newest message of a topic",
-                &[ok("The message and its age", Content::Json(schema::<LatestDocument>))],
-            ),
-            TOPIC,
-            Some("/odom"),
-        )
-    },
-    Route {
-        problems: &[404],
-        ..named(
-            get(
-                "/api/v2/schemas/{type}",
-                Action::Definition,
-                "The definition of a message type, with its dependencies",
-                &[
-                    ok("ros2msg; lines of = between the types", Content::Text(TEXT)),
-                    Reply { status: 304, what: "It is as you have it", content: Content::Empty },
-                ],
-            ),
-            "The ROS type, with slashes as they are or percent-encoded.",
-            Some("sensor_msgs/msg/Imu"),
-        )
-    },
-    list(
-        "/api/v2/nodes",
-        Action::Nodes,
-        "ROS nodes, and what they publish, subscribe and serve in this endpoint's scopes",
-        &[ok("By name", Content::Json(schema::<NodeList>))],
-    ),
-    list(
-        "/api/v2/services",
-        Action::Services,
-        "ROS services in this endpoint's scopes",
-        &[ok("By name", Content::Json(schema::<ServiceList>))],
-    ),
-    get(
-        "/api/v2/metrics",
-        Action::Summary,
-        "What the endpoint counts, in short",
-        &[ok("The summary", Content::Json(schema::<MetricsDocument>))],
-    ),
-    get(
-        "/api/v2/robots",
-        Action::Robots,
-        "The rover as this endpoint sees it",
-        &[ok("One, or none before its first sample", Content::Json(schema::<RobotList>))],
-    ),
-    Route {
-        problems: &[404],
-        ..named(
-            get(
-                "/api/v2/robots/{id}",
-                Action::Robot,
-                "The rover of this name",
-                &[ok("The rover", Content::Json(schema::<RobotDocument>))],
-            ),
-            "The rover's name, as configured.",
-            None,
-        )
-    },
-    get(
-        "/api/v2/openapi.json",
-        Action::OpenApi,
-        "This document",
-        &[
-            ok("OpenAPI 3.1", Content::Object),
-            Reply { status: 304, what: "It is as you have it", content: Content::Empty },
-        ],
-    ),
-];
+/// Changes what a team shares, with a body.
+pub(super) const fn post(
+    path: &'static str,
+    action: Action,
+    summary: &'static str,
+    body: SchemaOf,
+    replies: &'static [Reply],
+) -> Route {
+    let read = get(path, action, summary, replies);
+    Route { verb: Verb::Post, body: Some(body), problems: WRITES, ..read }
+}
+
+/// Everything, table by table.
+static TABLES: [&[Route]; 6] =
+    [&base::ROUTES, &locks::ROUTES, &queues::ROUTES, &kv::ROUTES, &events::ROUTES, &lifecycle::ROUTES];
+
+/// Every route.
+pub(super) fn all() -> impl Iterator<Item = &'static Route> {
+    TABLES.iter().copied().flatten()
+}
 
 impl Route {
     /// The media type of its body, where it has one.
@@ -321,7 +211,7 @@ pub(in crate::endpoint) fn at(path: &str) -> Option<(Vec<&'static Route>, &str)>
         let name = route.takes(if route.name.is_some() { path } else { plain })?;
         Some((route, name))
     };
-    let all: Vec<_> = ROUTES.iter().filter_map(taken).collect();
+    let all: Vec<_> = all().filter_map(taken).collect();
     // Of several, the one that leaves least to the name.
     let (_, name) = *all.iter().min_by_key(|(_, name)| name.len())?;
     let same = all.into_iter().filter(|(_, other)| other.len() == name.len());
@@ -400,10 +290,11 @@ mod tests {
 
     #[test]
     fn no_two_routes_are_the_same() {
-        let mut all: Vec<_> = ROUTES.iter().map(|route| (route.path, route.verb.name())).collect();
+        let mut all: Vec<_> = super::all().map(|route| (route.path, route.verb.name())).collect();
+        let count = all.len();
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), ROUTES.len());
-        assert!(ROUTES.iter().all(|route| route.name.is_some() == route.path.contains('{')));
+        assert_eq!(all.len(), count);
+        assert!(super::all().all(|route| route.name.is_some() == route.path.contains('{')));
     }
 }
