@@ -27,7 +27,7 @@ use hyper::body::Incoming;
 
 use self::ask::{Ask, Asker};
 use self::query::Paging;
-use self::routes::{Action, Route};
+use self::routes::{Action, Route, Verb};
 use super::answer::{Answer, Failure, JSON, TEXT, body, document, json, tagged};
 use super::{Endpoint, cors, http as pages, metrics};
 use crate::access::{Deed, Identity};
@@ -101,6 +101,9 @@ fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'sta
 }
 
 async fn answer(ask: &Ask<'_>) -> Result<Answer, Failure> {
+    if ask.route.verb != Verb::Get {
+        ask.may(Deed::Share("what the team shares"))?;
+    }
     match ask.route.action {
         Action::Register => directory::register(ask),
         Action::Remove => directory::remove(ask),
