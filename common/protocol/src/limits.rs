@@ -383,3 +383,7 @@ pub const LEASE_MAX_MS: u64 = 3_600_000;
 pub const LOCK_NAME_BYTES: usize = 200;
 /// Clients that may wait for one lock.
 pub const LOCK_WAITING_CLIENTS: usize = 1_000;
+/// Characters of a reason or message that goes with a lock.
+pub const LOCK_REASON_CHARS: usize = 200;
+/// For so long a client may learn who took its lock, and why.
+pub const LOCK_FORCED_KEPT_MS: u64 = 600_000;

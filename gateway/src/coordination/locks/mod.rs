@@ -2,28 +2,42 @@
 //!
 //! Who wants a resource has one key under it, made when it asked and gone with its lease. The order
 //! in which they asked is the order of their keys' creation, and who holds follows from it alone:
-//! the first, or all shared ones before the first exclusive one. So nobody has to hand a lock on, a
-//! holder that is gone is succeeded by the store itself, and the creation revision is a fencing
-//! token: whoever holds later has a higher one (Kleppmann, "How to do distributed locking", 2016).
+//! the first, or all shared ones before the first exclusive one. So nobody has to pass a lock on, a
+//! holder that is gone is succeeded by the store itself, and the creation is a fencing token: whoever
+//! holds later has a higher one (Kleppmann, "How to do distributed locking", 2016).
 
+mod acquire;
+mod board;
+mod error;
 mod graph;
+mod handover;
 mod queue;
+mod release;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 
-use self::queue::{Contender, contenders, holders, key, position, prefix_of};
-use super::store::{Compare, LeaseId, Op, Range, Revision, Store, StoreError, Txn};
+use self::board::Board;
+pub use self::error::LockError;
+pub use self::handover::{Handover, HandoverView};
+use self::queue::{Contender, contenders, prefix_of};
+pub use self::view::LockView;
+use super::store::{LeaseId, Range, Revision, Store};
 
 /// Counts everything that asks for a lock, so that a cycle cannot come about between two that look.
+/// It sorts right before [`PREFIX`], so that both are read as one.
 const ORDER: &str = "locks-order";
+const BOTH: &str = "locks";
 const PREFIX: &str = "locks/";
+/// Who asks a holder for its lock: by resource and asker.
+const HANDOVER: &str = "locking/handover/";
+/// Whose lock was taken, by whom and why: by resource and client; kept for a while.
+const FORCED: &str = "locking/forced/";
 
 /// Whether others may hold it as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,319 +63,61 @@ pub enum Standing {
     Waiting(usize),
 }
 
-/// A lock as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockView {
-    /// What is locked.
-    pub resource: String,
-    /// How it is held.
-    pub mode: LockMode,
-    /// Who holds it, in the order in which they asked, and by which proof.
-    pub holders: Vec<(String, FencingToken)>,
-    /// Who waits, first the next.
-    pub waiting: Vec<String>,
-}
-
-/// Why a lock is not given, kept or given back.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LockError {
-    /// A name is empty, too long, or has a slash or a control character.
-    #[error("the name of a resource or client has 1 to {max} bytes, no slash and no control character", max = limits::LOCK_NAME_BYTES)]
-    Name,
-    /// A shared lock cannot become exclusive: two that try would wait for each other.
-    #[error("{0} is held or asked for as shared: release it before asking for it as exclusive")]
-    Upgrade(String),
-    /// Waiting would never end: each of these waits for the next, and the last for the first.
-    #[error("that would be a deadlock: {}", .0.join(" waits for "))]
-    Deadlock(Vec<String>),
-    /// Too many want it.
-    #[error("{max} wait for {0} already", max = limits::LOCK_WAITING_CLIENTS)]
-    Crowded(String),
-    /// The client neither holds it nor waits for it; its lease may have ended.
-    #[error("{client} does not hold {resource}, or not any more")]
-    NotHeld {
-        /// What.
-        resource: String,
-        /// Who.
-        client: String,
-    },
-    /// The token is not the one of a holder.
-    #[error("the token {given} for {resource} is not valid any more")]
-    Stale {
-        /// What.
-        resource: String,
-        /// The token that was shown.
-        given: u64,
-    },
-    /// The store did not do it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// The locks of a team.
 #[derive(Clone)]
 pub struct Locks {
     store: Arc<dyn Store>,
+    board: Board,
+    /// Those who ask in this process ask one after another: they would only get in each other's way.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Locks {
     /// Over a store that all share.
     pub fn new(store: Arc<dyn Store>) -> Locks {
-        Locks { store }
+        Locks { board: Board::new(store.clone()), store, asking: Arc::default() }
     }
 
-    /// Asks for a lock, or goes on asking. What is held already is held once more, and has to be
-    /// released as often. It ends `ttl` after the last sign of life: an `acquire`, a
-    /// [`Locks::keep_alive`].
-    pub async fn acquire(
-        &self,
-        resource: &str,
-        client: &str,
-        mode: LockMode,
-        ttl: Duration,
-    ) -> Result<Standing, LockError> {
-        check_name(resource)?;
-        check_name(client)?;
-        loop {
-            let (all, order) = self.snapshot(PREFIX).await?;
-            let here: Vec<&Contender> = all.iter().filter(|one| one.resource == resource).collect();
-            if let Some(own) = here.iter().find(|one| one.client == client) {
-                if let Some(standing) = self.again(own, &here, mode).await? {
-                    return Ok(standing);
-                }
-                continue;
-            }
-            if here.len() > limits::LOCK_WAITING_CLIENTS {
-                return Err(LockError::Crowded(resource.to_owned()));
-            }
-            if let Some(cycle) = graph::cycle_through(&all, resource, client, mode) {
-                return Err(LockError::Deadlock(cycle));
-            }
-            if let Some(standing) = self.enqueue(resource, client, mode, ttl, order, &here).await? {
-                return Ok(standing);
-            }
-        }
-    }
-
-    /// Puts a new contender behind all others, unless somebody else came first.
-    async fn enqueue(
-        &self,
-        resource: &str,
-        client: &str,
-        mode: LockMode,
-        ttl: Duration,
-        order: Revision,
-        here: &[&Contender],
-    ) -> Result<Option<Standing>, LockError> {
-        let lease = self.store.grant(ttl).await?;
-        let unchanged = match order.0 {
-            0 => Compare::Absent(ORDER.to_owned()),
-            _ => Compare::Modified(ORDER.to_owned(), order),
-        };
-        let record = queue::Record { mode, held: 1, lease };
-        let success = vec![
-            Op::Put { key: key(resource, client), value: record.bytes(), lease: Some(lease) },
-            Op::Put { key: ORDER.to_owned(), value: Bytes::new(), lease: None },
-        ];
-        let outcome = self.store.txn(Txn { compares: vec![unchanged], success, failure: Vec::new() }).await;
-        if !outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-            // It would end by itself, later.
-            let _ = self.store.revoke(lease).await;
-        }
-        let outcome = outcome?;
-        let mine = Contender {
-            resource: resource.to_owned(),
-            client: client.to_owned(),
-            record,
-            created: outcome.revision,
-            modified: outcome.revision,
-        };
-        let queue: Vec<&Contender> = here.iter().copied().chain([&mine]).collect();
-        Ok(outcome.succeeded.then(|| standing(&queue, &mine)))
-    }
-
-    /// It holds or waits already: once more, or still.
-    async fn again(
-        &self,
-        own: &Contender,
-        here: &[&Contender],
-        mode: LockMode,
-    ) -> Result<Option<Standing>, LockError> {
-        if (own.record.mode, mode) == (LockMode::Shared, LockMode::Exclusive) {
-            return Err(LockError::Upgrade(own.resource.clone()));
-        }
-        match self.store.keep_alive(own.record.lease).await {
-            // It ended meanwhile: it asks anew.
-            Err(StoreError::LeaseEnded) => return Ok(None),
-            other => other?,
-        }
-        let standing = standing(here, own);
-        if let Standing::Held(_) = standing {
-            let held = own.record.held.saturating_add(1);
-            if !self.replace(own, held).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(standing))
-    }
-
-    /// Writes how often it is held, if it still is as it was.
-    async fn replace(&self, own: &Contender, held: u32) -> Result<bool, LockError> {
-        let (key, lease) = (key(&own.resource, &own.client), own.record.lease);
-        let value = queue::Record { held, ..own.record }.bytes();
-        let txn = Txn {
-            compares: vec![Compare::Modified(key.clone(), own.modified)],
-            success: vec![Op::Put { key, value, lease: Some(lease) }],
-            failure: Vec::new(),
-        };
-        Ok(self.store.txn(txn).await?.succeeded)
-    }
-
-    /// Waits until the lock is held, at most until `deadline`; then it is not asked for any more, and
-    /// the answer is the place that it had.
-    pub async fn acquire_within(
-        &self,
-        resource: &str,
-        client: &str,
-        mode: LockMode,
-        ttl: Duration,
-        wait: Duration,
-    ) -> Result<Standing, LockError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut standing = self.acquire(resource, client, mode, ttl).await?;
-        let mut from = self
-            .store
-            .range(Range { prefix: prefix_of(resource), limit: 1, ..Range::default() })
-            .await?
-            .revision;
-        let mut watch = self.store.watch(prefix_of(resource), from.next()).await?;
-        // Whoever waits lives as long as this call.
-        let mut alive = tokio::time::interval(ttl / 3);
-        alive.reset();
-        while let Standing::Waiting(_) = standing {
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => {
-                    self.release(resource, client).await?;
-                    return Ok(standing);
-                }
-                _ = alive.tick() => self.keep_alive(resource, client).await?,
-                changes = watch.next() => match changes {
-                    Some(Ok(changes)) => from = changes.last().map_or(from, super::store::Change::revision),
-                    // Fallen behind: what is now is read anyway.
-                    _ => watch = self.store.watch(prefix_of(resource), from.next()).await?,
-                },
-            }
-            standing = self.standing(resource, client).await?;
-        }
-        Ok(standing)
-    }
-
-    /// Whether the client holds the lock, or its place among those who wait.
-    pub async fn standing(&self, resource: &str, client: &str) -> Result<Standing, LockError> {
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
-        let here: Vec<&Contender> = here.iter().collect();
-        let own = here.iter().find(|one| one.client == client);
-        own.map(|own| standing(&here, own)).ok_or_else(|| not_held(resource, client))
-    }
-
-    /// The client is there: its lock or its place lives for a whole time to live from now on.
-    pub async fn keep_alive(&self, resource: &str, client: &str) -> Result<(), LockError> {
-        let own = self.own(resource, client).await?;
-        match self.store.keep_alive(own.record.lease).await {
-            Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
-            other => Ok(other?),
-        }
-    }
-
-    /// Gives a lock back, once; or gives up waiting.
-    pub async fn release(&self, resource: &str, client: &str) -> Result<(), LockError> {
-        loop {
-            let own = self.own(resource, client).await?;
-            if own.record.held > 1 {
-                if self.replace(&own, own.record.held - 1).await? {
-                    return Ok(());
-                }
-                continue;
-            }
-            return match self.store.revoke(own.record.lease).await {
-                Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
-                other => Ok(other?),
-            };
-        }
-    }
-
-    /// Takes a lock from whoever has it, however often. Whether one may is for the caller to say.
-    pub async fn force_release(&self, resource: &str, client: &str) -> Result<(), LockError> {
-        let own = self.own(resource, client).await?;
-        match self.store.revoke(own.record.lease).await {
-            Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
-            other => Ok(other?),
-        }
-    }
-
-    /// Whether the token is that of one who holds the resource now: to be asked by whatever the lock
-    /// protects, before it acts.
-    pub async fn check(&self, resource: &str, token: FencingToken) -> Result<(), LockError> {
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
-        let here: Vec<&Contender> = here.iter().collect();
-        match holders(&here).iter().any(|holder| holder.created.0 == token.0) {
-            true => Ok(()),
-            false => Err(LockError::Stale { resource: resource.to_owned(), given: token.0 }),
-        }
-    }
-
-    /// Every lock that is held.
-    pub async fn list(&self) -> Result<Vec<LockView>, LockError> {
-        let (all, _) = self.snapshot(PREFIX).await?;
-        let mut resources: Vec<&str> = all.iter().map(|one| one.resource.as_str()).collect();
-        resources.sort_unstable();
-        resources.dedup();
-        let view = |resource: &str| queue::view(&all, resource);
-        Ok(resources.into_iter().filter_map(view).collect())
-    }
-
-    /// Clients that wait for each other in a circle. There is none, unless something else than this
-    /// wrote the store: who would close one is refused.
-    pub async fn deadlocks(&self) -> Result<Vec<Vec<String>>, LockError> {
-        Ok(graph::cycles(&self.snapshot(PREFIX).await?.0))
-    }
-
+    /// The key that this client has under a resource.
     async fn own(&self, resource: &str, client: &str) -> Result<Contender, LockError> {
         check_name(resource)?;
         check_name(client)?;
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
-        here.into_iter().find(|one| one.client == client).ok_or_else(|| not_held(resource, client))
-    }
-
-    /// All who want something under a prefix, in the order in which they asked, and when somebody
-    /// asked last; as it was at one moment.
-    async fn snapshot(&self, prefix: &str) -> Result<(Vec<Contender>, Revision), LockError> {
-        let order = Range { prefix: ORDER.to_owned(), limit: 1, ..Range::default() };
-        let page = self.store.range(order).await?;
-        let order = page.entries.first().map_or(Revision(0), |entry| entry.modified);
-        let (mut entries, mut after) = (Vec::new(), None);
-        loop {
-            let range = Range {
-                prefix: prefix.to_owned(),
-                after: after.take(),
-                at: Some(page.revision),
-                limit: limits::STORE_PAGE_ENTRIES,
-                ..Range::default()
-            };
-            let next = self.store.range(range).await?;
-            after = next.entries.last().map(|entry| entry.key.clone());
-            entries.extend(next.entries);
-            if !next.more {
-                return Ok((contenders(&entries), order));
-            }
+        let here = self.here(resource).await?;
+        match here.into_iter().find(|one| one.client == client) {
+            Some(own) => Ok(own),
+            None => Err(self.why_not(resource, client).await),
         }
     }
-}
 
-fn standing(here: &[&Contender], own: &Contender) -> Standing {
-    match position(here, own) {
-        0 => Standing::Held(FencingToken(own.created.0)),
-        place => Standing::Waiting(place),
+    /// All who want a resource, in the order in which they asked.
+    async fn here(&self, resource: &str) -> Result<Vec<Contender>, LockError> {
+        Ok(self.all_under(&prefix_of(resource)).await?.0)
+    }
+
+    /// All who want anything, in the order in which they asked, and when somebody asked last.
+    async fn all(&self) -> Result<(Vec<Contender>, Revision), LockError> {
+        let (all, order, _) = self.all_under(BOTH).await?;
+        Ok((all, order))
+    }
+
+    /// Those under a prefix, when somebody asked last if that is under it, and when this was so.
+    async fn all_under(&self, prefix: &str) -> Result<(Vec<Contender>, Revision, Revision), LockError> {
+        let (mut entries, mut after, mut at) = (Vec::new(), None, None);
+        loop {
+            let limit = limits::STORE_PAGE_ENTRIES;
+            let range =
+                Range { prefix: prefix.to_owned(), after: after.take(), at, limit, ..Range::default() };
+            let page = self.store.range(range).await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            entries.extend(page.entries);
+            // Further pages are of the same moment.
+            at = Some(page.revision);
+            if !page.more {
+                let order = entries.iter().find(|entry| entry.key == ORDER);
+                let order = order.map_or(Revision(0), |entry| entry.modified);
+                return Ok((contenders(&entries), order, page.revision));
+            }
+        }
     }
 }
 

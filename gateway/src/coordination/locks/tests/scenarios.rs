@@ -1,69 +1,23 @@
-use std::path::PathBuf;
+//! What locks do, over whichever store.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::store::SqliteStore;
+use super::super::super::store::StoreError;
 use super::*;
 
-const LONG: Duration = Duration::from_secs(60);
-/// Longer than a busy machine stands still.
-const SHORT: Duration = Duration::from_secs(2);
-use LockMode::{Exclusive, Shared};
-
-/// Locks over a file of their own, removed at the end.
-struct Team {
-    locks: Locks,
-    folder: PathBuf,
-}
-
-impl Team {
-    fn new() -> Team {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("roverline-locks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        Team { locks: Locks::new(Arc::new(SqliteStore::open(&folder))), folder }
-    }
-
-    async fn ask(&self, resource: &str, client: &str, mode: LockMode) -> Result<Standing, LockError> {
-        self.locks.acquire(resource, client, mode, LONG).await
-    }
-
-    async fn held(&self, resource: &str, client: &str, mode: LockMode) -> FencingToken {
-        token(self.ask(resource, client, mode).await.unwrap())
-    }
-
-    async fn waiting(&self, resource: &str, client: &str, mode: LockMode) -> usize {
-        match self.ask(resource, client, mode).await.unwrap() {
-            Standing::Waiting(place) => place,
-            Standing::Held(_) => panic!("{client} holds {resource}"),
-        }
-    }
-}
-
-impl Drop for Team {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn token(standing: Standing) -> FencingToken {
-    match standing {
-        Standing::Held(token) => token,
-        Standing::Waiting(place) => panic!("place {place}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_after_another_in_the_order_of_asking_with_rising_tokens() {
-    let team = Team::new();
+pub(super) async fn one_after_another_in_the_order_of_asking_with_rising_tokens(team: &Team) {
     let clients = ["ann", "zoe", "bob"];
     let mut newest = team.held("arm", clients[0], Exclusive).await;
     assert_eq!(team.waiting("arm", clients[1], Exclusive).await, 1);
     assert_eq!(team.waiting("arm", clients[2], Exclusive).await, 2);
     assert_eq!(team.waiting("arm", clients[1], Exclusive).await, 1, "asking again changes nothing");
-    let view = team.locks.list().await.unwrap().remove(0);
+    let view = team.locks.list().await.unwrap().0.remove(0);
     assert_eq!(
         (view.holders, view.waiting),
-        (vec![("ann".to_owned(), newest)], vec!["zoe".to_owned(), "bob".to_owned()])
+        (
+            vec![("ann".to_owned(), newest)],
+            vec![("zoe".to_owned(), Exclusive), ("bob".to_owned(), Exclusive)]
+        )
     );
     for pair in clients.windows(2) {
         team.locks.check("arm", newest).await.unwrap();
@@ -75,14 +29,12 @@ async fn one_after_another_in_the_order_of_asking_with_rising_tokens() {
         newest = next;
     }
     team.locks.release("arm", "bob").await.unwrap();
-    assert_eq!(team.locks.list().await.unwrap(), []);
+    assert_eq!(team.locks.list().await.unwrap().0, []);
     assert!(matches!(team.locks.release("arm", "bob").await, Err(LockError::NotHeld { .. })));
     assert!(team.held("arm", "ann", Exclusive).await > newest);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn those_who_share_hold_together_and_do_not_pass_one_who_waits() {
-    let team = Team::new();
+pub(super) async fn those_who_share_hold_together_and_do_not_pass_one_who_waits(team: &Team) {
     team.held("map", "a", Shared).await;
     team.held("map", "b", Shared).await;
     assert_eq!(team.waiting("map", "c", Exclusive).await, 1);
@@ -100,9 +52,7 @@ async fn those_who_share_hold_together_and_do_not_pass_one_who_waits() {
     assert_eq!(team.ask("poi", "a", Exclusive).await, Err(upgrade));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_twice_is_released_twice() {
-    let team = Team::new();
+pub(super) async fn what_is_held_twice_is_released_twice(team: &Team) {
     let first = team.held("arm", "ann", Exclusive).await;
     assert_eq!(team.held("arm", "ann", Exclusive).await, first);
     assert_eq!(team.held("arm", "ann", Shared).await, first, "exclusive is shared as well");
@@ -114,38 +64,37 @@ async fn what_is_held_twice_is_released_twice() {
     token(team.locks.standing("arm", "bob").await.unwrap());
     // Force takes it however often it is held.
     team.held("arm", "bob", Exclusive).await;
-    team.locks.force_release("arm", "bob").await.unwrap();
-    assert_eq!(team.locks.list().await.unwrap(), []);
+    team.locks.force_release("arm", "bob", "chief", "tea").await.unwrap();
+    let taken = team.locks.keep_alive("arm", "bob").await.unwrap_err();
+    assert_eq!(taken.to_string(), "chief took arm from bob: tea");
+    assert_eq!(team.locks.list().await.unwrap().0, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_circle_is_refused_to_the_one_who_would_close_it() {
+pub(super) async fn a_circle_is_refused_to_the_one_who_would_close_it(team: &Team) {
     for size in [2usize, 3, 10] {
-        let team = Team::new();
-        let client = |n: usize| format!("c{}", n % size);
+        let client = |n: usize| format!("c{}of{size}", n % size);
+        let resource = |n: usize| format!("r{n}of{size}");
         for n in 0..size {
-            team.held(&format!("r{n}"), &client(n), Exclusive).await;
+            team.held(&resource(n), &client(n), Exclusive).await;
         }
         for n in 0..size - 1 {
-            team.waiting(&format!("r{}", n + 1), &client(n), Exclusive).await;
+            team.waiting(&resource(n + 1), &client(n), Exclusive).await;
         }
-        let error = team.ask("r0", &client(size - 1), Exclusive).await.unwrap_err();
+        let error = team.ask(&resource(0), &client(size - 1), Exclusive).await.unwrap_err();
         let LockError::Deadlock(path) = &error else { panic!("{error}") };
         assert_eq!(
             (path.len(), &path[0], path.last()),
             (size + 1, &client(size - 1), Some(&client(size - 1)))
         );
-        assert!(error.to_string().contains("c0 waits for c1"), "{error}");
+        assert!(error.to_string().contains(&format!("c0of{size} waits for c1of{size}")), "{error}");
         assert_eq!(team.locks.deadlocks().await.unwrap(), Vec::<Vec<String>>::new());
         // It was not put into the queue: once the others are through, it may.
-        team.locks.release(&format!("r{}", size - 1), &client(size - 1)).await.unwrap();
-        assert_eq!(team.waiting("r0", &client(size - 1), Exclusive).await, 1);
+        team.locks.release(&resource(size - 1), &client(size - 1)).await.unwrap();
+        assert_eq!(team.waiting(&resource(0), &client(size - 1), Exclusive).await, 1);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_shares_behind_a_waiting_writer_can_close_a_circle() {
-    let team = Team::new();
+pub(super) async fn who_shares_behind_a_waiting_writer_can_close_a_circle(team: &Team) {
     team.held("map", "reader", Shared).await;
     team.held("arm", "late", Exclusive).await;
     team.waiting("map", "writer", Exclusive).await;
@@ -155,9 +104,7 @@ async fn who_shares_behind_a_waiting_writer_can_close_a_circle() {
     assert_eq!(error, LockError::Deadlock(["late", "writer", "reader", "late"].map(str::to_owned).to_vec()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused() {
-    let team = Team::new();
+pub(super) async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused(team: &Team) {
     let first = token(team.locks.acquire("arm", "sleeper", Exclusive, SHORT).await.unwrap());
     let next = team.locks.acquire_within("arm", "next", Exclusive, SHORT, LONG).await.unwrap();
     assert!(token(next) > first);
@@ -166,18 +113,14 @@ async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused() {
     assert!(matches!(team.locks.release("arm", "sleeper").await, Err(LockError::NotHeld { .. })));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn waiting_ends_when_it_was_said_to() {
-    let team = Team::new();
+pub(super) async fn waiting_ends_when_it_was_said_to(team: &Team) {
     team.held("arm", "ann", Exclusive).await;
     let gave_up = team.locks.acquire_within("arm", "bob", Exclusive, LONG, Duration::from_millis(100)).await;
     assert_eq!(gave_up, Ok(Standing::Waiting(1)));
-    assert_eq!(team.locks.list().await.unwrap()[0].waiting, Vec::<String>::new());
+    assert_eq!(team.locks.list().await.unwrap().0[0].waiting, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_at_once_each_has_it_alone() {
-    let team = Team::new();
+pub(super) async fn of_many_at_once_each_has_it_alone(team: &Team) {
     let inside = Arc::new(AtomicU32::new(0));
     let workers: Vec<_> = (0..24)
         .map(|n| {
@@ -201,9 +144,7 @@ async fn of_many_at_once_each_has_it_alone() {
     assert_eq!(tokens.len(), 24);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_names_and_times_are_refused_and_change_nothing() {
-    let team = Team::new();
+pub(super) async fn bad_names_and_times_are_refused_and_change_nothing(team: &Team) {
     let long = "x".repeat(limits::LOCK_NAME_BYTES + 1);
     for name in ["", "a/b", "a\nb", &long] {
         assert_eq!(team.ask(name, "ann", Exclusive).await, Err(LockError::Name));
@@ -213,5 +154,61 @@ async fn bad_names_and_times_are_refused_and_change_nothing() {
         let refused = team.locks.acquire("arm", "ann", Exclusive, ttl).await;
         assert_eq!(refused, Err(LockError::Store(StoreError::Ttl)));
     }
-    assert_eq!(team.locks.list().await.unwrap(), []);
+    assert_eq!(team.locks.list().await.unwrap().0, []);
+}
+
+pub(super) async fn being_told_after_waiting_counts_once(team: &Team) {
+    team.held("arm", "ann", Exclusive).await;
+    for _ in 0..3 {
+        assert_eq!(team.waiting("arm", "bob", Exclusive).await, 1);
+    }
+    team.locks.release("arm", "ann").await.unwrap();
+    team.held("arm", "bob", Exclusive).await;
+    team.held("arm", "bob", Exclusive).await;
+    team.locks.release("arm", "bob").await.unwrap();
+    token(team.locks.standing("arm", "bob").await.unwrap());
+    team.locks.release("arm", "bob").await.unwrap();
+    assert_eq!(team.locks.one("arm").await.unwrap(), None);
+    // Shared, beside others: the same.
+    team.held("map", "ann", Shared).await;
+    team.held("map", "bob", Shared).await;
+    team.locks.release("map", "bob").await.unwrap();
+    assert!(matches!(team.locks.standing("map", "bob").await, Err(LockError::NotHeld { .. })));
+}
+
+pub(super) async fn who_goes_away_while_waiting_is_passed(team: &Team) {
+    team.held("arm", "ann", Exclusive).await;
+    let locks = team.locks.clone();
+    let bob = tokio::spawn(async move { locks.acquire_within("arm", "bob", Exclusive, LONG, LONG).await });
+    while team.locks.one("arm").await.unwrap().unwrap().waiting.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bob.abort();
+    assert!(bob.await.unwrap_err().is_cancelled());
+    while !team.locks.one("arm").await.unwrap().unwrap().waiting.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(super) async fn many_waiters_are_served_in_order(team: &Team) {
+    // Few enough for a slow store; the whole number is measured by its own program.
+    const CLIENTS: u32 = 100;
+    team.held("arm", "first", Exclusive).await;
+    let served = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    for n in 0..CLIENTS {
+        let (locks, served, client) = (team.locks.clone(), served.clone(), format!("c{n}"));
+        let place = team.waiting("arm", &client, Exclusive).await;
+        assert_eq!(place, n as usize + 1);
+        waiting.push(tokio::spawn(async move {
+            token(locks.acquire_within("arm", &client, Exclusive, LONG, LONG).await.unwrap());
+            served.lock().unwrap().push(n);
+            locks.release("arm", &client).await.unwrap();
+        }));
+    }
+    team.locks.release("arm", "first").await.unwrap();
+    for one in waiting {
+        one.await.unwrap();
+    }
+    assert_eq!(*served.lock().unwrap(), (0..CLIENTS).collect::<Vec<_>>());
 }
