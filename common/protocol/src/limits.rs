@@ -387,3 +387,7 @@ pub const LOCK_WAITING_CLIENTS: usize = 1_000;
 pub const LOCK_REASON_CHARS: usize = 200;
 /// For so long a client may learn who took its lock, and why.
 pub const LOCK_FORCED_KEPT_MS: u64 = 600_000;
+/// A lock lives so long where who asks does not say.
+pub const LOCK_DEFAULT_TTL_MS: u64 = 60_000;
+/// A request over HTTP may wait so long for something to happen.
+pub const API_WAIT_MS: u64 = 30_000;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::store::{Compare, Op, Revision, StoreError, Txn};
 use super::queue::{Contender, Record, key, standing};
+use super::release::forced_key;
 use super::{LockError, LockMode, Locks, ORDER, Standing, check_name, graph};
 
 /// Who asks for what.
@@ -144,6 +145,8 @@ impl Locks {
         let success = vec![
             Op::Put { key: key.clone(), value: record.bytes(), lease: Some(lease) },
             Op::Put { key: ORDER.to_owned(), value: Bytes::new(), lease: None },
+            // What was before does not explain what will be.
+            Op::Delete(forced_key(wish.resource, wish.client)),
         ];
         let outcome = self.store.txn(Txn { compares: vec![unchanged], success, failure: Vec::new() }).await;
         if !outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {

@@ -17,7 +17,7 @@ struct Forced {
     token: FencingToken,
 }
 
-fn forced_key(resource: &str, client: &str) -> String {
+pub(super) fn forced_key(resource: &str, client: &str) -> String {
     format!("{FORCED}{resource}/{client}")
 }
 

@@ -8,6 +8,7 @@ mod kv;
 mod latest;
 mod lifecycle;
 mod locks;
+mod locks_table;
 mod nodes;
 mod openapi;
 mod query;
