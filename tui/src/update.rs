@@ -144,6 +144,8 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
             };
             notice(model, radio.silent, text);
         }
+        // Nothing on the screen asks yet.
+        Event::Response { .. } => {}
         Event::Gateway(event) => gateway(model, &event),
         Event::Notice { level, text } => {
             let serious = level != Level::Info;

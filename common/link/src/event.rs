@@ -12,6 +12,9 @@ use roverline_protocol::native::{Level, TopicInfo};
 
 use crate::EndpointView;
 
+/// Status of a request whose endpoint was lost before it answered: it may have been done, or not.
+pub const REQUEST_LOST: u16 = 599;
+
 /// Something happened on the link.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -38,6 +41,15 @@ pub enum Event {
         accepted: bool,
         /// Why not, or what happened.
         message: String,
+    },
+    /// Answer to a request, or to a watch: again whenever it may have changed.
+    Response {
+        /// The number that [`crate::Link`] returned.
+        id: u64,
+        /// The status of HTTP (RFC 9110, section 15), or [`REQUEST_LOST`].
+        status: u16,
+        /// What HTTP has as its body.
+        body: serde_json::Value,
     },
     /// An endpoint gives us less than was asked for, because of the link, or all of it again.
     Service {

@@ -66,6 +66,6 @@ mod tests;
 mod view;
 
 pub use config::{Config, ConfigError, Timings};
-pub use event::{Event, FailoverCause, FailoverView, LinkSample, RadioView};
+pub use event::{Event, FailoverCause, FailoverView, LinkSample, REQUEST_LOST, RadioView};
 pub use link::{Events, Link};
 pub use view::{EndpointView, LinkState};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use roverline_protocol::native::ClientMessage;
 use tokio::sync::mpsc;
 
 use crate::dial::{self, Dialer};
@@ -22,6 +23,8 @@ pub(crate) enum Request {
     Unsubscribe { topic: String },
     Schema { type_name: String },
     EmergencyStop { id: String, engage: bool, reason: String },
+    Ask { id: u64, message: ClientMessage },
+    Unwatch { id: u64 },
 }
 
 /// The handle to a running link: cheap to clone; the link ends when the last one is dropped.
@@ -94,6 +97,31 @@ impl Link {
     pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
         let (id, reason) = (id.to_owned(), reason.to_owned());
         self.request(Request::EmergencyStop { id, engage, reason });
+    }
+
+    /// Asks for what the HTTP API answers to this method and path, with the rights of this link; waits
+    /// for an endpoint if there is none. Returns the number of the [`Event::Response`] to come. A
+    /// `GET` is asked again when its endpoint is lost, anything else is answered with
+    /// [`crate::REQUEST_LOST`] then: it may have been done.
+    pub fn ask(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> u64 {
+        let id = self.commands.fetch_add(1, Ordering::Relaxed);
+        let (method, path) = (method.to_owned(), path.to_owned());
+        self.request(Request::Ask { id, message: ClientMessage::Request { id, method, path, body } });
+        id
+    }
+
+    /// Asks for what a path answers now, and whenever that may have changed; holds across every switch
+    /// of endpoints. Each answer is an [`Event::Response`] of the number that this returns.
+    pub fn watch(&self, path: &str) -> u64 {
+        let id = self.commands.fetch_add(1, Ordering::Relaxed);
+        let path = path.to_owned();
+        self.request(Request::Ask { id, message: ClientMessage::Watch { id, path } });
+        id
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&self, id: u64) {
+        self.request(Request::Unwatch { id });
     }
 
     fn request(&self, request: Request) {

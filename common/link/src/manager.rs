@@ -1,5 +1,6 @@
 //! Decides which endpoint is in use, and makes the switch.
 
+mod asking;
 mod drain;
 mod liveness;
 mod messages;
@@ -58,6 +59,7 @@ pub(crate) struct Manager {
     selector: Selector,
     hot_selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
+    asked: asking::Asked,
     cursors: Cursors,
     /// Writers heard since the subscriptions changed last: only of them is it known what is next.
     known: HashSet<Guid>,
@@ -101,6 +103,7 @@ impl Manager {
             hot_selector: selector.clone(),
             selector,
             subscriptions: BTreeMap::new(),
+            asked: asking::Asked::default(),
             cursors: Cursors::default(),
             known: HashSet::new(),
             switch: None,
@@ -128,7 +131,7 @@ impl Manager {
                 biased;
                 request = requests.recv() => match request {
                     Some(request) => {
-                        self.request(request);
+                        self.request(request).await;
                         None
                     }
                     None => return,
@@ -166,7 +169,7 @@ impl Manager {
         self.config.endpoints.len()
     }
 
-    fn request(&mut self, request: Request) {
+    async fn request(&mut self, request: Request) {
         match request {
             Request::Subscribe { topic, max_rate_hz } => {
                 self.subscriptions.insert(topic.clone(), max_rate_hz);
@@ -185,6 +188,8 @@ impl Manager {
                     self.slots[active].say(ClientMessage::Schema { type_name });
                 }
             }
+            Request::Ask { id, message } => self.ask(id, message).await,
+            Request::Unwatch { id } => self.unwatch(id),
             Request::EmergencyStop { id, engage, reason } => {
                 for slot in &self.slots {
                     let (id, reason) = (id.clone(), reason.clone());

@@ -391,3 +391,9 @@ pub const LOCK_FORCED_KEPT_MS: u64 = 600_000;
 pub const LOCK_DEFAULT_TTL_MS: u64 = 60_000;
 /// A request over HTTP may wait so long for something to happen.
 pub const API_WAIT_MS: u64 = 30_000;
+/// Requests of one native session that are being answered; more are refused.
+pub const SESSION_REQUESTS: usize = 32;
+/// Watches of one native session; more are refused.
+pub const SESSION_WATCHES: usize = 32;
+/// What is watched is told again at the earliest so long after the last time.
+pub const WATCH_PAUSE_MS: u64 = 50;

@@ -93,6 +93,37 @@ pub enum ClientMessage {
         /// Bytes per second, headers of TCP and IP included; 0 takes the wish back.
         bytes_per_s: u64,
     },
+    /// Asks what the HTTP API answers (`/api/v2/openapi.json`), with the rights of this session;
+    /// answered with `response`. Requests are answered as they are done, not in their order.
+    Request {
+        /// Echoed in the answer.
+        id: u64,
+        /// `GET`, `POST`, ...
+        #[serde(default = "get")]
+        method: String,
+        /// With its query: `/api/v2/locks`, `/api/v2/kv/poi?linearizable=true`.
+        path: String,
+        /// What is sent with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<serde_json::Value>,
+    },
+    /// Asks for what a path answers now, and again whenever that may have changed: what the team
+    /// shares, such as `/api/v2/locks`. Each time it is answered with `response`.
+    Watch {
+        /// Echoed in the answers; one that is in use watches the other path from now on.
+        id: u64,
+        /// With its query.
+        path: String,
+    },
+    /// Ends a `watch`.
+    Unwatch {
+        /// Which.
+        id: u64,
+    },
+}
+
+fn get() -> String {
+    "GET".to_owned()
 }
 
 fn yes() -> bool {
@@ -200,6 +231,16 @@ pub enum ServerMessage {
         accepted: bool,
         /// Why not, or what happened.
         message: String,
+    },
+    /// Answer to `request`, or one of those to `watch`.
+    Response {
+        /// As asked.
+        id: u64,
+        /// The status of HTTP (RFC 9110, section 15).
+        status: u16,
+        /// What HTTP has as its body; a text where that is no JSON.
+        #[serde(default)]
+        body: serde_json::Value,
     },
     /// Something the client should know; the session goes on.
     Status {

@@ -1,6 +1,7 @@
 //! The native dialect: see [`roverline_protocol::native`] for the wire.
 
 mod directory;
+mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use roverline_protocol::native::{Binary, CLOSE_DRAIN, ClientMessage, Level, Serv
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
+use self::requests::Requests;
 use super::{RESTARTS, frame};
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Form, Wish};
@@ -34,6 +36,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
     told.greet(context);
     let mut care = Care::default();
     let mut bad = 0u32;
+    let mut requests = Requests::default();
     let mut events = context.endpoint.events.subscribe();
     let mut drain = context.endpoint.draining();
     // It is asked first, and closed when it is still there at the end.
@@ -44,7 +47,7 @@ pub async fn serve(context: &Context, mut inbound: Inbound) -> Ending {
             message = inbound.next() => match message {
                 Err(ending) => return ending,
                 Ok(message) => {
-                    if let Err(why) = handle(context, &mut pulse, &message) {
+                    if let Err(why) = handle(context, &mut pulse, &mut requests, &message) {
                         bad += 1;
                         context.endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
                         say(context, &status(Level::Error, "bad_message", why));
@@ -159,7 +162,12 @@ fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage
 }
 
 /// An error is a sentence for the client; the session goes on.
-fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(), String> {
+fn handle(
+    context: &Context,
+    pulse: &mut Pulse,
+    requests: &mut Requests,
+    message: &Message,
+) -> Result<(), String> {
     let t1_ns = unix_ns();
     let Message::Text(text) = message else {
         return Err("the native dialect takes JSON text messages".to_owned());
@@ -228,6 +236,11 @@ fn handle(context: &Context, pulse: &mut Pulse, message: &Message) -> Result<(),
         ClientMessage::Budget { bytes_per_s } => {
             context.ask_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));
         }
+        ClientMessage::Request { id, method, path, body } => {
+            requests.ask(context, id, method, path, body);
+        }
+        ClientMessage::Watch { id, path } => requests.watch(context, id, path),
+        ClientMessage::Unwatch { id } => requests.unwatch(id),
         ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }
     Ok(())

@@ -28,6 +28,7 @@ impl Manager {
         self.select(now).await;
         self.settle(now).await;
         self.keep_hot(now);
+        self.say_asked().await;
         if self.active.is_some() {
             self.unused_since = None;
         } else if now.saturating_sub(*self.unused_since.get_or_insert(now)) > DARK {

@@ -68,6 +68,7 @@ impl Manager {
             ServerMessage::Command { id, accepted, message } => {
                 self.tell(Event::Command { id, accepted, message }).await;
             }
+            ServerMessage::Response { id, status, body } => self.answered(id, status, body).await,
             ServerMessage::Status { code, message, .. } if code == "full" => {
                 slot.full_until = Some(now + Duration::from_millis(limits::FULL_RETRY_MS));
                 slot.last_error = Some(message);

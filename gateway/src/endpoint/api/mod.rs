@@ -22,7 +22,7 @@ mod topics;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -61,10 +61,13 @@ pub(super) async fn respond(
     answer(&ask).await
 }
 
-/// Answers a request that came over a session, which has said who it is.
+/// Who asks over a session, and what it calls itself.
+pub(crate) type Caller = (Identity, String);
+
+/// Answers a request that came over a session, which has said who it is: the status, and JSON.
 pub(crate) async fn request(
     endpoint: &Endpoint,
-    (identity, client): (Identity, String),
+    (identity, client): Caller,
     method: &str,
     target: &str,
     body: Bytes,
@@ -80,10 +83,30 @@ pub(crate) async fn request(
         answer(&ask).await
     };
     let answer = asked.await.unwrap_or_else(|failure| failure.answer(path));
-    let status = answer.status().as_u16();
-    match answer.into_body().collect().await {
-        Ok(body) => (status, body.to_bytes()),
+    let (head, body) = answer.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
         Err(never) => match never {},
+    };
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let body = match kind.ends_with(b"json") {
+        true => body,
+        // A text always serializes.
+        false => serde_json::to_vec(&String::from_utf8_lossy(&body)).unwrap_or_default().into(),
+    };
+    (head.status.as_u16(), body)
+}
+
+/// Under which keys of the store that changes which a path shows; `None`: it cannot be watched.
+pub(crate) fn watched(target: &str) -> Option<&'static str> {
+    let (here, _) = routes::at(target.split('?').next().unwrap_or_default())?;
+    match routes::of_method(&here, &Method::GET)?.action {
+        Action::Locks(_) => Some("lock"),
+        Action::Queues(_) => Some("queues/"),
+        Action::Kv(_) => Some("kv/"),
+        Action::Events(_) => Some("events/"),
+        Action::Lifecycle(_) => Some("lifecycle/"),
+        _ => None,
     }
 }
 
