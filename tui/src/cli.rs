@@ -1,6 +1,7 @@
 //! The command line.
 
 mod duration;
+pub mod team;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ Examples:
   roverline demo --headless --for 10s          the same, checked without a screen
   roverline status --json | jq .rover          for scripts
   roverline echo /odom --field pose.pose.position.x
+  roverline locks run arm --wait 30s -- ./pick_up_sample
 
 Endpoints come from the command line, else from ROVERLINE_ENDPOINTS (comma-separated), else they
 are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
@@ -100,6 +102,13 @@ enum Command {
         #[command(flatten)]
         print: Print,
     },
+    /// Locks: who may use what
+    Locks {
+        #[command(flatten)]
+        reach: TeamReach,
+        #[command(subcommand)]
+        command: Option<team::LocksCommand>,
+    },
     /// Start a gateway with the built-in rover, and the console on it
     Demo(Demo),
     /// List the themes
@@ -152,6 +161,30 @@ pub struct Demo {
     /// How the console looks.
     #[command(flatten)]
     pub look: Look,
+}
+
+/// Which endpoints, where the command has arguments of its own.
+#[derive(Clone, Debug, Args)]
+pub struct TeamReach {
+    /// An endpoint: ws://HOST:PORT or HOST:PORT; may be repeated
+    #[arg(long = "url", value_name = "URL", global = true, conflicts_with_all = ["host", "base_port"])]
+    urls: Vec<String>,
+    /// Host of all four endpoints
+    #[arg(long, value_name = "HOST", global = true)]
+    host: Option<String>,
+    /// Port of the primary; the others follow it
+    #[arg(long, value_name = "PORT", global = true)]
+    base_port: Option<u16>,
+    /// Token that proves who you are, needed to change something from another computer
+    #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl TeamReach {
+    fn config(self) -> Result<Config, Failure> {
+        let TeamReach { urls, host, base_port, token } = self;
+        Reach { urls, host, base_port, token }.config()
+    }
 }
 
 impl Reach {
@@ -222,6 +255,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Echo { topic, reach, field, count, print }) => {
                 let what = command::echo::What { topic, field, count, print };
                 command::echo::run(reach.config()?, what).await
+            }
+            Some(Command::Locks { reach, command }) => {
+                let command = command.unwrap_or(team::LocksCommand::List { json: false });
+                command::team::locks::run(reach.config()?, command).await
             }
             Some(Command::Demo(demo)) => command::demo::run(demo).await,
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),

@@ -7,6 +7,7 @@ mod gateway;
 mod headless;
 mod report;
 pub mod status;
+pub mod team;
 pub mod themes;
 pub mod topics;
 mod watch;
