@@ -1,5 +1,6 @@
 //! Links against endpoints that fail on purpose, in a time that is wound on.
 
+mod asking;
 mod fake;
 
 use std::time::Duration;

@@ -80,7 +80,7 @@ struct Bus {
 
 pub(super) struct World {
     pub(super) fakes: Vec<Fake>,
-    _link: Link,
+    pub(super) link: Link,
     pub(super) events: Events,
     pub(super) seen: Vec<u64>,
     pub(super) replayed: usize,
@@ -117,7 +117,7 @@ impl World {
         let config = Config::with_urls(&urls).unwrap().named("test").seeded(7);
         let (link, events) = Link::over(config, dialer(&fakes));
         link.subscribe("/odom", None);
-        let mut world = World { fakes, _link: link, events, seen: Vec::new(), replayed: 0 };
+        let mut world = World { fakes, link, events, seen: Vec::new(), replayed: 0 };
         world.failover().await;
         world
     }
