@@ -56,6 +56,6 @@ mod tests {
     #[test]
     fn it_stays_as_it_is() {
         let nodes: Vec<_> = ["a", "waypoints", "arm"].map(|queue| node_of(queue, NODES).unwrap()).to_vec();
-        assert_eq!(nodes, ["primary", "primary", "primary"]);
+        assert_eq!(nodes, ["emergency", "primary", "secondary"]);
     }
 }

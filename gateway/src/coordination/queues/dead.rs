@@ -19,8 +19,7 @@ impl Queues {
         let (mut compares, mut ops) = (Vec::new(), Vec::new());
         for Free { place, record } in worn {
             let why = format!("delivered {} times and never acknowledged", record.value.tries);
-            let dead =
-                Record { last: Fact::new(What::Dead, by, Some(&why)), ..record.value.clone() };
+            let dead = Record { last: Fact::new(What::Dead, by, Some(&why)), ..record.value.clone() };
             let key = keys::message(queue, *place);
             compares.push(same(key.clone(), record.modified));
             compares.push(Compare::Absent(keys::hidden(queue, place.sequence)));

@@ -11,6 +11,9 @@ use super::keys::{self, MessageId, Place};
 use super::record::{self, Fact, Marker, Meta, Read, Record, What};
 use super::{By, Delivery, QueueError, Queues, Settings, Take, check_name, error, same};
 
+/// How often it is tried to read all at one moment, before the past is read.
+const MOMENTS: usize = 8;
+
 /// A message that can be taken.
 pub(super) struct Free {
     pub(super) place: Place,
@@ -24,7 +27,7 @@ pub(super) struct Hidden {
     pub(super) delayed: usize,
     pub(super) flight: usize,
     /// When the first of it was read.
-    since: Revision,
+    pub(super) since: Revision,
 }
 
 /// The first messages that can be taken.
@@ -65,11 +68,12 @@ impl Queues {
                 if found.since == found.until {
                     return Ok((Vec::new(), found.since));
                 }
-                // What was read was not all of one moment, in which there may have been one.
-                (lost, at) = (lost + 1, Some(found.until));
+                // What was read was not all of one moment, in which there may have been one. To read the
+                // past costs more.
+                lost += 1;
+                at = (lost >= MOMENTS).then_some(found.until);
                 continue;
             }
-            at = None;
             let settings = self.settings(queue).await?;
             let (worn, fit): (Vec<_>, Vec<_>) =
                 found.free.into_iter().partition(|free| free.record.value.tries >= settings.max_deliveries);
@@ -148,8 +152,7 @@ impl Queues {
         for Free { place, record } in free {
             let (key, marker) = (keys::message(queue, *place), keys::hidden(queue, place.sequence));
             let after = delivered(&record.value, &fact);
-            let value =
-                record::bytes(&Marker { delivery: Some(after.deliveries), touch: fact.touch });
+            let value = record::bytes(&Marker { delivery: Some(after.deliveries), touch: fact.touch });
             compares.extend([same(key.clone(), record.modified), Compare::Absent(marker.clone())]);
             ops.push(Op::Put { key, value: record::bytes(&after), lease: None });
             ops.push(Op::Put { key: marker, value, lease: Some(lease.id) });
@@ -173,7 +176,11 @@ impl Queues {
         let delivery = |(free, body): (&Free, Option<Entry>)| {
             let record = delivered(&free.record.value, &fact);
             let Some(body) = body else {
-                tracing::error!(queue, sequence = free.place.sequence, "the store has lost a message's payload");
+                tracing::error!(
+                    queue,
+                    sequence = free.place.sequence,
+                    "the store has lost a message's payload"
+                );
                 return None;
             };
             let id = MessageId { queue: queue.to_owned(), place: free.place, nonce: record.nonce };

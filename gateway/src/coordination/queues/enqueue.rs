@@ -73,11 +73,7 @@ impl Queues {
     }
 
     /// What holds for all of a queue, and when that was read; a new one's, if there is none.
-    pub(super) async fn meta(
-        &self,
-        queue: &str,
-        by: &By<'_>,
-    ) -> Result<(Read<Meta>, Revision), QueueError> {
+    pub(super) async fn meta(&self, queue: &str, by: &By<'_>) -> Result<(Read<Meta>, Revision), QueueError> {
         let (known, at) = self.one::<Meta>(keys::meta(queue)).await?;
         if let Some(known) = known {
             return Ok((known, at));

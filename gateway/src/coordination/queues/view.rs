@@ -5,12 +5,15 @@ use serde::de::DeserializeOwned;
 
 use bytes::Bytes;
 
-use super::super::store::{Revision, StoreError};
+use super::super::store::Revision;
 use super::keys::{self, MessageId, Place};
 use super::record::{self, Meta, Read, Record};
 use super::{QueueError, Queues, Settings, error};
 
-/// A queue as it was at one moment.
+/// How often it is tried to count all at one moment.
+const MOMENTS: usize = 3;
+
+/// A queue as it was at one moment, or nearly, where it changes all the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueView {
     /// Its name.
@@ -69,11 +72,12 @@ impl Queues {
     /// One queue.
     pub async fn view(&self, queue: &str) -> Result<QueueView, QueueError> {
         let meta = self.known_queue(queue).await?;
-        // All at one moment, unless that has been forgotten meanwhile.
-        let (_, at) = self.entry(keys::meta(queue)).await?;
-        match self.count_at(queue, &meta, Some(at)).await {
-            Err(QueueError::Store(StoreError::Compacted(_))) => self.count_at(queue, &meta, None).await,
-            view => view,
+        let mut moments = 1..=MOMENTS;
+        loop {
+            let (view, one_moment) = self.counted(queue, &meta).await?;
+            if one_moment || moments.next().is_none() {
+                return Ok(view);
+            }
         }
     }
 
@@ -151,22 +155,19 @@ impl Queues {
         }))
     }
 
-    async fn count_at(
-        &self,
-        queue: &str,
-        meta: &Meta,
-        at: Option<Revision>,
-    ) -> Result<QueueView, QueueError> {
-        let hidden = self.hidden(queue, at).await?;
+    /// A queue, and whether that was all at one moment.
+    async fn counted(&self, queue: &str, meta: &Meta) -> Result<(QueueView, bool), QueueError> {
+        let hidden = self.hidden(queue, None).await?;
         let (mut messages, mut dead, mut oldest_ns) = (0_usize, 0, None::<u64>);
-        self.each::<Record>(&keys::messages(queue), at, |_, record| {
+        self.each::<Record>(&keys::messages(queue), None, |_, record| {
             messages += 1;
             let put_ns = record.value.at_ns;
             oldest_ns = Some(oldest_ns.map_or(put_ns, |oldest_ns| oldest_ns.min(put_ns)));
         })
         .await?;
-        self.each::<Record>(&keys::dead_all(queue), at, |_, _| dead += 1).await?;
-        Ok(QueueView {
+        self.each::<Record>(&keys::dead_all(queue), None, |_, _| dead += 1).await?;
+        let (_, until) = self.entry(keys::meta(queue)).await?;
+        let view = QueueView {
             name: queue.to_owned(),
             ready: messages.saturating_sub(hidden.markers.len()),
             in_flight: hidden.flight,
@@ -175,7 +176,8 @@ impl Queues {
             enqueued: meta.next.saturating_sub(1),
             oldest_ns,
             settings: meta.settings,
-        })
+        };
+        Ok((view, hidden.since == until))
     }
 
     /// Everything under a prefix, page by page. Returns when the first page was read.

@@ -39,7 +39,8 @@ async fn none(queues: &Queues, queue: &str) {
 async fn order_and_priority(one: &Queues, other: &Queues) {
     none(one, "order").await;
     let urgent = |body: &str, priority| Message { priority, ..message(body) };
-    let batch = [urgent("low", 0), urgent("high", 9), urgent("mid", 5), urgent("low2", 0), urgent("high2", 9)];
+    let batch =
+        [urgent("low", 0), urgent("high", 9), urgent("mid", 5), urgent("low2", 0), urgent("high2", 9)];
     one.enqueue("order", &batch, &ANN).await.unwrap();
     other.enqueue("order", &[urgent("high3", 9)], &ANN).await.unwrap();
     let seen = one.peek("order", 20).await.unwrap();

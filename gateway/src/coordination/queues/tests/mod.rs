@@ -99,8 +99,7 @@ async fn of_many_processes_each_message_goes_to_one() {
         got.extend(mine);
     }
     got.sort_unstable();
-    let mut all: Vec<String> =
-        (0..4).flat_map(|n| (0..EACH).map(move |i| format!("{n}.{i}"))).collect();
+    let mut all: Vec<String> = (0..4).flat_map(|n| (0..EACH).map(move |i| format!("{n}.{i}"))).collect();
     all.sort_unstable();
     assert_eq!(got, all);
     let view = folder.open().view("race").await.unwrap();
@@ -148,7 +147,9 @@ fn an_id_is_read_as_it_is_written_and_not_otherwise() {
         let id = keys::MessageId { queue: queue.to_owned(), place, nonce: 0xab };
         assert_eq!(id.to_string().parse(), Ok(id));
     }
-    for bad in ["", "work", "work:3:17", "work:10:17:00000000000000ab", "work:3:17:ab", "a/b:3:17:00000000000000ab"] {
+    for bad in
+        ["", "work", "work:3:17", "work:10:17:00000000000000ab", "work:3:17:ab", "a/b:3:17:00000000000000ab"]
+    {
         assert!(bad.parse::<keys::MessageId>().is_err(), "{bad}");
     }
 }
