@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::documents::{CounterDocument, HealthStatus, Origin, SourceDocument};
 use crate::{Delivery, Priority, ScopeSet, Tier};
 
+pub mod queues;
+
 /// `host:port` as a pattern (ECMA 262): a name or an address of IPv4, or one of IPv6 in brackets.
 pub const ADDRESS_PATTERN: &str = r"^(\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]|\[([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}\]|\[::([0-9A-Fa-f]{1,4})?\]|[A-Za-z0-9._-]{1,253}):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
 

@@ -16,6 +16,7 @@ pub mod native;
 pub mod quality;
 pub mod ranking;
 pub mod rate;
+pub mod rendezvous;
 pub mod resume;
 pub mod routing;
 pub mod scope;

@@ -397,3 +397,42 @@ pub const SESSION_REQUESTS: usize = 32;
 pub const SESSION_WATCHES: usize = 32;
 /// What is watched is told again at the earliest so long after the last time.
 pub const WATCH_PAUSE_MS: u64 = 50;
+
+/// Bytes of the name of a queue, of a message's dedup id, and of who uses it.
+pub const QUEUE_NAME_BYTES: usize = 200;
+/// Queues there can be.
+pub const QUEUE_ENTRIES: usize = 1_000;
+/// Messages of one queue that are not done with, dead letters included.
+pub const QUEUE_MESSAGES: usize = 10_000;
+/// Their bytes.
+pub const QUEUE_BYTES: u64 = 256 << 20;
+/// Messages that are put into a queue, or taken from it, at once.
+pub const QUEUE_BATCH_MESSAGES: usize = 20;
+/// Their bytes; a message alone may have as many.
+pub const QUEUE_BATCH_BYTES: usize = STORE_VALUE_BYTES;
+/// Messages of one queue that are delivered and not yet acknowledged.
+pub const QUEUE_FLIGHT_MESSAGES: usize = 1_000;
+/// Messages of one queue that are delayed.
+pub const QUEUE_DELAYED_MESSAGES: usize = 1_000;
+/// Highest priority of a message; the lowest is 0.
+pub const QUEUE_PRIORITY_ELEMENTS: u8 = 9;
+/// How long a delivered message is hidden from others unless it is said.
+pub const QUEUE_VISIBILITY_MS: u64 = 30_000;
+/// How long a dedup id is remembered.
+pub const QUEUE_DEDUP_MS: u64 = 300_000;
+/// Deliveries after which a message is a dead letter, unless the queue has it otherwise.
+pub const QUEUE_DELIVERY_ATTEMPTS: u32 = 5;
+/// The most that a queue may have.
+pub const QUEUE_DELIVERY_MAX_ATTEMPTS: u32 = 100;
+/// How often one call tries to be the one that changes a message or a queue.
+pub const QUEUE_TRIES_ATTEMPTS: usize = 64;
+/// How often a change is asked for again whose answer was lost.
+pub const QUEUE_LOST_ATTEMPTS: u32 = 6;
+/// The longest a call waits for a message.
+pub const QUEUE_WAIT_MS: u64 = 30_000;
+/// Calls of one process that wait for a message.
+pub const QUEUE_WAITING_CLIENTS: usize = 1_000;
+/// How much longer than asked for a message may be hidden: one lease serves for several.
+pub const QUEUE_SLACK_MS: (u64, u64) = (100, 5_000);
+/// Characters of the reason for which a message was given back or thrown away.
+pub const QUEUE_REASON_CHARS: usize = 300;

@@ -2,12 +2,14 @@
 //! is written once, over one narrow store.
 
 pub mod locks;
+pub mod queues;
 pub mod store;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use self::locks::Locks;
+use self::queues::Queues;
 use self::store::{Nowhere, SqliteStore, Store};
 
 /// Everything that a team shares, as one process sees it.
@@ -16,12 +18,14 @@ pub struct Coordination {
     pub store: Arc<dyn Store>,
     /// Who may use what.
     pub locks: Locks,
+    /// Work that waits to be done.
+    pub queues: Queues,
 }
 
 impl Coordination {
     /// Over this store.
     pub fn over(store: Arc<dyn Store>) -> Coordination {
-        Coordination { locks: Locks::new(store.clone()), store }
+        Coordination { locks: Locks::new(store.clone()), queues: Queues::new(store.clone()), store }
     }
 
     /// Nothing is shared here, for this reason.
