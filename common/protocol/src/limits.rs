@@ -363,8 +363,8 @@ pub const LOG_FILES: usize = 7;
 
 /// Bytes of a key in the store.
 pub const STORE_KEY_BYTES: usize = 512;
-/// Bytes of a value in the store.
-pub const STORE_VALUE_BYTES: usize = 1 << 20;
+/// Bytes of a value in the store: a value of a client's, and what is kept beside it.
+pub const STORE_VALUE_BYTES: usize = (1 << 20) + (4 << 10);
 /// Compares and operations of one transaction.
 pub const STORE_TXN_ELEMENTS: usize = 128;
 /// Keys that are read at once.
@@ -383,3 +383,24 @@ pub const LEASE_MAX_MS: u64 = 3_600_000;
 pub const LOCK_NAME_BYTES: usize = 200;
 /// Clients that may wait for one lock.
 pub const LOCK_WAITING_CLIENTS: usize = 1_000;
+
+/// Bytes of the name of a shared value.
+pub const KV_KEY_BYTES: usize = 400;
+/// Bytes of a shared value.
+pub const KV_VALUE_BYTES: usize = 1 << 20;
+/// Largest request that writes one.
+pub const KV_BODY_BYTES: usize = KV_VALUE_BYTES + (4 << 10);
+/// Characters that are kept of the name of who wrote it.
+pub const KV_AUTHOR_CHARS: usize = 200;
+/// A part of a list ends behind so many bytes of values, with the batch that was read.
+pub const KV_LIST_BYTES: usize = 4 << 20;
+/// How often a write or a read that others came between is tried.
+pub const KV_ATTEMPTS: usize = 16;
+/// Keys that a process keeps of what it read.
+pub const KV_CACHE_ENTRIES: usize = 4_096;
+/// Bytes of them.
+pub const KV_CACHE_BYTES: usize = 32 << 20;
+/// What is served from there was so at most this long ago.
+pub const KV_STALE_MS: u64 = 1_000;
+/// How often that is confirmed.
+pub const KV_CONFIRM_MS: u64 = 250;

@@ -1,12 +1,14 @@
 //! What holds a team of operators together: locks, queues, shared values and the event log. All of it
 //! is written once, over one narrow store.
 
+pub mod kv;
 pub mod locks;
 pub mod store;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use self::kv::{Cache, Kv};
 use self::locks::Locks;
 use self::store::{Nowhere, SqliteStore, Store};
 
@@ -16,12 +18,14 @@ pub struct Coordination {
     pub store: Arc<dyn Store>,
     /// Who may use what.
     pub locks: Locks,
+    /// Values that are shared, with what this process remembers of them.
+    pub kv: Cache,
 }
 
 impl Coordination {
     /// Over this store.
     pub fn over(store: Arc<dyn Store>) -> Coordination {
-        Coordination { locks: Locks::new(store.clone()), store }
+        Coordination { locks: Locks::new(store.clone()), kv: Cache::new(Kv::new(store.clone())), store }
     }
 
     /// Nothing is shared here, for this reason.
