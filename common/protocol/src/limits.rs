@@ -102,6 +102,8 @@ pub const TOKENS_ENTRIES: usize = 1_000;
 pub const API_PAGE_ENTRIES: usize = 200;
 /// The most it may ask for.
 pub const API_PAGE_MAX_ENTRIES: usize = 1_000;
+/// Longest name in a path or parameter of the HTTP API.
+pub const API_NAME_CHARS: usize = 400;
 /// How long a client of the HTTP API may take no byte of an answer.
 pub const HTTP_STALL_MS: u64 = 5_000;
 /// The same of any connection that is no session yet, while others wait for its place.
@@ -392,6 +394,8 @@ pub const KV_VALUE_BYTES: usize = 1 << 20;
 pub const KV_BODY_BYTES: usize = KV_VALUE_BYTES + (4 << 10);
 /// Characters that are kept of the name of who wrote it.
 pub const KV_AUTHOR_CHARS: usize = 200;
+/// How deep a shared value may be nested: it has to fit into a list of them.
+pub const KV_VALUE_DEPTH: usize = 64;
 /// A part of a list ends behind so many bytes of values, with the batch that was read.
 pub const KV_LIST_BYTES: usize = 4 << 20;
 /// How often a write or a read that others came between is tried.

@@ -62,6 +62,7 @@ pub(crate) async fn suite(store: Arc<dyn Store>, other: Arc<dyn Store>) {
     deleting(&kv, &store).await;
     times_to_live(&kv, &other).await;
     lists(&kv).await;
+    a_list_is_of_one_moment(&kv, &other).await;
     the_past_and_watches(&kv, &other).await;
     refusals(&kv).await;
 }
@@ -196,6 +197,28 @@ async fn lists(kv: &Kv) {
     let rest = kv.list("large/", part.next.as_deref(), None, 100).await.unwrap();
     assert_eq!((rest.items.len(), rest.next), (2, None));
     assert_eq!(kv.list("none", None, None, 9).await.unwrap().items, []);
+}
+
+async fn a_list_is_of_one_moment(kv: &Kv, other: &Kv) {
+    for n in 0..60 {
+        put(kv, &format!("m/{n:02}"), "0", &Expect::Any).await.unwrap();
+    }
+    let writer = other.clone();
+    let writing = tokio::spawn(async move {
+        for n in 1..=60 {
+            // The first one is always ahead.
+            put(&writer, "m/00", &n.to_string(), &Expect::Any).await.unwrap();
+            put(&writer, "m/59", &n.to_string(), &Expect::Any).await.unwrap();
+        }
+    });
+    while !writing.is_finished() {
+        let listing = kv.list("m/", None, None, 100).await.unwrap();
+        let number =
+            |at: usize| std::str::from_utf8(&listing.items[at].value).unwrap().parse::<u32>().unwrap();
+        assert_eq!(listing.items.len(), 60);
+        assert!((number(59)..=number(59) + 1).contains(&number(0)), "{} {}", number(0), number(59));
+    }
+    writing.await.unwrap();
 }
 
 async fn the_past_and_watches(kv: &Kv, other: &Kv) {

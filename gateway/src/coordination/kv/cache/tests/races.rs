@@ -288,6 +288,8 @@ async fn it_stays_within_its_limits() {
     let folder = Folder::new();
     let limits = CacheLimits { entries: 8, bytes: 64 << 10, ..quick() };
     let cache = Cache::bounded(Kv::new(folder.store()), limits);
+    put(&cache, "k00", "x").await;
+    until("it listens", async || cache.metrics().coherent).await;
     for n in 0..30 {
         put(&cache, &format!("k{n:02}"), "x").await;
     }
