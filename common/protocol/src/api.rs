@@ -1,6 +1,7 @@
 //! The JSON of the HTTP API below `/api/v2`, beyond what `/health` and `/status` show.
 
 pub mod locks;
+pub mod kv;
 
 use std::collections::BTreeMap;
 

@@ -102,6 +102,8 @@ pub const TOKENS_ENTRIES: usize = 1_000;
 pub const API_PAGE_ENTRIES: usize = 200;
 /// The most it may ask for.
 pub const API_PAGE_MAX_ENTRIES: usize = 1_000;
+/// Longest name in a path or parameter of the HTTP API.
+pub const API_NAME_CHARS: usize = 400;
 /// How long a client of the HTTP API may take no byte of an answer.
 pub const HTTP_STALL_MS: u64 = 5_000;
 /// The same of any connection that is no session yet, while others wait for its place.
@@ -363,8 +365,8 @@ pub const LOG_FILES: usize = 7;
 
 /// Bytes of a key in the store.
 pub const STORE_KEY_BYTES: usize = 512;
-/// Bytes of a value in the store.
-pub const STORE_VALUE_BYTES: usize = 1 << 20;
+/// Bytes of a value in the store: a value of a client's, and what is kept beside it.
+pub const STORE_VALUE_BYTES: usize = (1 << 20) + (4 << 10);
 /// Compares and operations of one transaction.
 pub const STORE_TXN_ELEMENTS: usize = 128;
 /// Keys that are read at once.
@@ -436,3 +438,26 @@ pub const QUEUE_WAITING_CLIENTS: usize = 1_000;
 pub const QUEUE_SLACK_MS: (u64, u64) = (100, 5_000);
 /// Characters of the reason for which a message was given back or thrown away.
 pub const QUEUE_REASON_CHARS: usize = 300;
+
+/// Bytes of the name of a shared value.
+pub const KV_KEY_BYTES: usize = 400;
+/// Bytes of a shared value.
+pub const KV_VALUE_BYTES: usize = 1 << 20;
+/// Largest request that writes one.
+pub const KV_BODY_BYTES: usize = KV_VALUE_BYTES + (4 << 10);
+/// Characters that are kept of the name of who wrote it.
+pub const KV_AUTHOR_CHARS: usize = 200;
+/// How deep a shared value may be nested: it has to fit into a list of them.
+pub const KV_VALUE_DEPTH: usize = 64;
+/// A part of a list ends behind so many bytes of values, with the batch that was read.
+pub const KV_LIST_BYTES: usize = 4 << 20;
+/// How often a write or a read that others came between is tried.
+pub const KV_ATTEMPTS: usize = 16;
+/// Keys that a process keeps of what it read.
+pub const KV_CACHE_ENTRIES: usize = 4_096;
+/// Bytes of them.
+pub const KV_CACHE_BYTES: usize = 32 << 20;
+/// What is served from there was so at most this long ago.
+pub const KV_STALE_MS: u64 = 1_000;
+/// How often that is confirmed.
+pub const KV_CONFIRM_MS: u64 = 250;

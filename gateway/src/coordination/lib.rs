@@ -1,6 +1,7 @@
 //! What holds a team of operators together: locks, queues, shared values and the event log. All of it
 //! is written once, over one narrow store.
 
+pub mod kv;
 pub mod locks;
 pub mod queues;
 pub mod store;
@@ -8,6 +9,7 @@ pub mod store;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::kv::{Cache, Kv};
 use self::locks::Locks;
 use self::queues::Queues;
 use self::store::{Nowhere, SqliteStore, Store};
@@ -20,12 +22,19 @@ pub struct Coordination {
     pub locks: Locks,
     /// Work that waits to be done.
     pub queues: Queues,
+    /// Values that are shared, with what this process remembers of them.
+    pub kv: Cache,
 }
 
 impl Coordination {
     /// Over this store.
     pub fn over(store: Arc<dyn Store>) -> Coordination {
-        Coordination { locks: Locks::new(store.clone()), queues: Queues::new(store.clone()), store }
+        Coordination {
+            locks: Locks::new(store.clone()),
+            queues: Queues::new(store.clone()),
+            kv: Cache::new(Kv::new(store.clone())),
+            store,
+        }
     }
 
     /// Nothing is shared here, for this reason.

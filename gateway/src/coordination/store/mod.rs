@@ -166,6 +166,12 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Over changes that a test tells.
+    #[cfg(test)]
+    pub(crate) fn told(changes: mpsc::Receiver<Result<Vec<Change>, StoreError>>) -> Watch {
+        Watch { changes }
+    }
+
     /// The changes of the next revisions; whole revisions only. `None` when the store is closed.
     pub async fn next(&mut self) -> Option<Result<Vec<Change>, StoreError>> {
         self.changes.recv().await

@@ -122,7 +122,7 @@ fn operation_id(route: &Route) -> String {
 
 fn query_parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.kind {
-        ParameterKind::Text => json!({"type": "string", "maxLength": limits::TOPIC_NAME_CHARS}),
+        ParameterKind::Text => json!({"type": "string", "maxLength": limits::API_NAME_CHARS}),
         ParameterKind::Number(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         ParameterKind::Flag => json!({"type": "boolean"}),
     };
@@ -133,7 +133,7 @@ fn path_parameter(path: &str, name: &Name) -> Value {
     let called = path.split(['{', '}']).nth(1).unwrap_or_default();
     let mut parameter = json!({
         "name": called, "in": "path", "required": true, "description": name.what,
-        "schema": {"type": "string", "minLength": 1, "maxLength": limits::TOPIC_NAME_CHARS},
+        "schema": {"type": "string", "minLength": 1, "maxLength": limits::API_NAME_CHARS},
     });
     if let (Some(example), Some(fields)) = (name.example, parameter.as_object_mut()) {
         fields.insert("example".to_owned(), example.into());
@@ -142,7 +142,7 @@ fn path_parameter(path: &str, name: &Name) -> Value {
 }
 
 fn paging_parameters() -> [Value; 3] {
-    let text = json!({"type": "string", "maxLength": limits::TOPIC_NAME_CHARS});
+    let text = json!({"type": "string", "maxLength": limits::API_NAME_CHARS});
     [
         json!({
             "name": "limit", "in": "query", "description": "How many entries at most.",

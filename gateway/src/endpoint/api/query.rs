@@ -24,8 +24,8 @@ pub(super) fn unescape(text: &str) -> Option<String> {
 pub(super) fn name(encoded: &str) -> Result<String, Failure> {
     let wrong = || Failure::bad_request("the name in the path is not percent-encoded UTF-8: write %25 for %");
     let name = unescape(encoded).ok_or_else(wrong)?;
-    if name.chars().count() > limits::TOPIC_NAME_CHARS {
-        let why = format!("a name has at most {} characters", limits::TOPIC_NAME_CHARS);
+    if name.chars().count() > limits::API_NAME_CHARS {
+        let why = format!("a name has at most {} characters", limits::API_NAME_CHARS);
         return Err(Failure::bad_request(why));
     }
     Ok(name)
@@ -37,8 +37,8 @@ pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(&str, String)>, Failure>
         let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
         let wrong = || Failure::bad_request("the query is not percent-encoded UTF-8: write %25 for %");
         let value = unescape(&value.replace('+', " ")).ok_or_else(wrong)?;
-        if value.chars().count() > limits::TOPIC_NAME_CHARS {
-            let why = format!("write at most {} characters behind each =", limits::TOPIC_NAME_CHARS);
+        if value.chars().count() > limits::API_NAME_CHARS {
+            let why = format!("write at most {} characters behind each =", limits::API_NAME_CHARS);
             return Err(Failure::bad_request(why));
         }
         Ok((key, value))
@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(unescape(bad), None, "{bad}");
             assert!(name(bad).is_err());
         }
-        assert!(name(&"x".repeat(257)).is_err());
+        assert!(name(&"x".repeat(401)).is_err());
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         ] {
             assert_eq!(Paging::parse(query).unwrap(), wanted, "{query:?}");
         }
-        let long = format!("prefix={}", "x".repeat(257));
+        let long = format!("prefix={}", "x".repeat(401));
         for bad in [
             "limit=0",
             "limit=1001",

@@ -97,7 +97,7 @@ pub(super) struct Parameter {
 /// What a parameter may be.
 #[derive(Clone, Copy)]
 pub(super) enum ParameterKind {
-    /// Text of at most [`limits::TOPIC_NAME_CHARS`].
+    /// Text of at most [`limits::API_NAME_CHARS`].
     Text,
     /// A whole number within these bounds, both included.
     Number(u64, u64),
