@@ -61,6 +61,7 @@ async fn run(
         }
         if let Some(appender) = &mut appender {
             appender.append(batch).await;
+            appender.give_way().await;
         }
     }
 }
@@ -103,6 +104,8 @@ struct Appender {
     /// Whether this process has put its public key into the store.
     published: bool,
     checkpointed: Option<Instant>,
+    /// When another process was quicker.
+    crowded: Option<Instant>,
     /// What an id begins with that no other process gives, and how many it gave.
     ids: (String, u64),
     _keeper: retention::Keeper,
@@ -117,8 +120,18 @@ impl Appender {
     ) -> Appender {
         // From the same randomness, but not telling it.
         let ids = (hex(&begin.after(b"ids").0[..10]), 0);
-        let (known, published, checkpointed) = (None, false, None);
-        Appender { store, identity, signer, begin, known, published, checkpointed, ids, _keeper: keeper }
+        Appender {
+            store,
+            identity,
+            signer,
+            begin,
+            known: None,
+            published: false,
+            checkpointed: None,
+            crowded: None,
+            ids,
+            _keeper: keeper,
+        }
     }
 
     /// Appends a batch and tells everybody.
@@ -140,6 +153,14 @@ impl Appender {
         }
     }
 
+    /// Whoever has just written lets those go first who were too slow, as long as there are any: who
+    /// loses tries again at once, and so the same one does not win again and again.
+    async fn give_way(&mut self) {
+        if self.crowded.is_some_and(|at| at.elapsed() < CROWDED) {
+            tokio::time::sleep(GIVE_WAY).await;
+        }
+    }
+
     /// Commits a batch; tries again while others append. `doubt`: some of it may be there already.
     async fn commit(
         &mut self,
@@ -148,7 +169,7 @@ impl Appender {
     ) -> Result<Vec<Result<Appended, EventError>>, EventError> {
         let events: Vec<_> = batch.iter().map(|one| (&one.event, one.expected)).collect();
         let mut unknown = None;
-        for attempt in 0..limits::EVENT_APPEND_ATTEMPTS {
+        for _ in 0..limits::EVENT_APPEND_ATTEMPTS {
             let known = match self.know(&events).await {
                 Ok(known) => known,
                 Err(error) => return Err(unknown.unwrap_or(error)),
@@ -172,11 +193,7 @@ impl Appender {
                     let head = Head::read(got.next().flatten().as_ref(), self.begin)?;
                     let tips = plan.streams.into_iter().zip(got.map(|tip| version(tip.as_ref())));
                     self.known = Some(Known { head, tips: tips.collect() });
-                    // Others are quicker: after a while they are met at another rhythm.
-                    if attempt >= 8 {
-                        let pause = self.begin.0[attempt % 32] % 8;
-                        tokio::time::sleep(Duration::from_millis(u64::from(pause))).await;
-                    }
+                    self.crowded = Some(Instant::now());
                 }
                 Err(error @ StoreError::Unknown(_)) => {
                     (doubt, unknown) = (true, Some(error.into()));
@@ -224,6 +241,11 @@ impl Appender {
 }
 
 const CHECKPOINT: Duration = Duration::from_millis(limits::EVENT_CHECKPOINT_MS);
+
+/// So long after another process was quicker, it may be there still.
+const CROWDED: Duration = Duration::from_millis(100);
+/// About as long as a commit takes.
+const GIVE_WAY: Duration = Duration::from_millis(3);
 
 /// Notes the checkpoint beside the keys; nobody waits for it.
 fn witness(identity: &Identity, seal: &Seal) {
