@@ -1,5 +1,7 @@
 //! The JSON of the HTTP API below `/api/v2`, beyond what `/health` and `/status` show.
 
+pub mod events;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

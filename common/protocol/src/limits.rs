@@ -418,7 +418,7 @@ pub const EVENT_KEEPER_MS: u64 = 60_000;
 pub const EVENT_REMOVED_EVENTS: u64 = 5_000;
 /// Findings after which a verification stops.
 pub const EVENT_FINDING_ENTRIES: usize = 100;
-/// Events up to which an endpoint verifies the log by itself.
-pub const EVENT_VERIFY_EVENTS: u64 = 20_000;
+/// Bytes of events up to which an endpoint verifies the log by itself.
+pub const EVENT_VERIFY_BYTES: u64 = 16 << 20;
 /// Files of public keys that are read.
 pub const EVENT_KEY_FILES: usize = 256;

@@ -25,11 +25,7 @@ pub struct Coordination {
 impl Coordination {
     /// Over this store, as this node.
     pub fn over(store: Arc<dyn Store>, identity: Identity) -> Coordination {
-        Coordination {
-            locks: Locks::new(store.clone()),
-            events: Events::new(store.clone(), identity),
-            store,
-        }
+        Coordination { locks: Locks::new(store.clone()), events: Events::new(store.clone(), identity), store }
     }
 
     /// Nothing is shared here, for this reason.

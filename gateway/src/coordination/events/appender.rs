@@ -24,7 +24,9 @@ pub(super) struct Waiting {
 }
 
 /// Starts it; it ends when nobody can ask it any more.
-pub(super) fn start((store, identity, retention): (Arc<dyn Store>, Identity, Retention)) -> mpsc::Sender<Waiting> {
+pub(super) fn start(
+    (store, identity, retention): (Arc<dyn Store>, Identity, Retention),
+) -> mpsc::Sender<Waiting> {
     let (ask, waiting) = mpsc::channel(limits::EVENT_WAITING_CALLS);
     tokio::spawn(run(store, identity, retention, waiting));
     ask
@@ -176,7 +178,9 @@ impl Appender {
             };
             // After the head: whatever comes in between makes the transaction fail.
             let present = match doubt {
-                true => present(&*self.store, &events).await.map_err(|error| unknown.clone().unwrap_or(error))?,
+                true => {
+                    present(&*self.store, &events).await.map_err(|error| unknown.clone().unwrap_or(error))?
+                }
                 false => HashMap::new(),
             };
             let checkpoint = self.checkpointed.is_none_or(|at| at.elapsed() >= CHECKPOINT);

@@ -28,9 +28,15 @@ impl Snapshot {
             let limit = limits::STORE_PAGE_ENTRIES;
             let prefix = ROOT.to_owned();
             if at.is_none() {
-                at = Some(store.range(Range { prefix: prefix.clone(), limit: 1, ..Range::default() }).await?.revision);
+                at = Some(
+                    store
+                        .range(Range { prefix: prefix.clone(), limit: 1, ..Range::default() })
+                        .await?
+                        .revision,
+                );
             }
-            let page = store.range(Range { prefix, after: after.take(), at, limit, ..Range::default() }).await?;
+            let page =
+                store.range(Range { prefix, after: after.take(), at, limit, ..Range::default() }).await?;
             snapshot.entries.extend(page.entries.into_iter().map(|entry| (entry.key, entry.value)));
             after = snapshot.entries.last().map(|(key, _)| key.clone());
             if !page.more {

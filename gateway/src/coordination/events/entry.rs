@@ -11,7 +11,8 @@ use super::EventError;
 /// All keys of the log begin with this.
 pub(super) const ROOT: &str = "events/";
 pub(super) const LOG: &str = "events/log/";
-pub(super) const HEAD: &str = "events/head";
+/// The key of the signed end of the log.
+pub const HEAD: &str = "events/head";
 pub(super) const FLOOR: &str = "events/floor";
 pub(super) const CHECKPOINT: &str = "events/checkpoint/";
 pub(super) const KEYS: &str = "events/keys/";
@@ -45,6 +46,9 @@ pub struct Event {
     pub at_ns: i64,
     /// Who wrote it: `primary`.
     pub node: String,
+    /// Who wanted it written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// By which the one who appends it knows it again.
     pub id: String,
     /// What belongs together has the same.

@@ -50,6 +50,14 @@ impl Identity {
         Ok(signer)
     }
 
+    /// Public keys to trust and checkpoints, as they lie beside the key; none of a passing node.
+    pub(super) fn known(&self) -> io::Result<(Option<Trust>, Vec<Seal>)> {
+        match &self.keys {
+            Some(keys) if keys.is_dir() => Ok((Some(trust(keys)?), witnesses(keys)?)),
+            _ => Ok((None, Vec::new())),
+        }
+    }
+
     /// Notes how far the log went, where whoever can only write the store does not reach it.
     pub(super) fn witness(&self, seal: &Seal) -> io::Result<()> {
         let Some(keys) = &self.keys else { return Ok(()) };

@@ -27,7 +27,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::dump::{Dump, Snapshot};
-pub use self::entry::{Event, Hash, Stored};
+pub use self::entry::{Event, HEAD as HEAD_KEY, Hash, Stored};
 pub use self::identity::{Identity, forget_witnesses, trust, witnesses};
 pub use self::projection::Projection;
 pub use self::read::{EventPage, Query, Select};
@@ -51,6 +51,8 @@ pub struct NewEvent {
     pub at_ns: i64,
     /// What is to be known of it.
     pub data: Value,
+    /// Who wanted it written, if anybody did.
+    pub by: Option<String>,
     /// By which the log knows it again: what has the same as an event that is kept is that event,
     /// and is not appended twice. Without one, it gets one of its own.
     pub id: Option<String>,
@@ -140,6 +142,8 @@ struct Shared {
     append: OnceLock<mpsc::Sender<Waiting>>,
     follower: Follower,
     retention: Retention,
+    /// Held by who verifies the log.
+    verifying: tokio::sync::Mutex<()>,
 }
 
 impl Events {
@@ -151,7 +155,8 @@ impl Events {
     /// The same, with another measure of what is kept.
     pub fn keeping(store: Arc<dyn Store>, identity: Identity, retention: Retention) -> Events {
         let follower = Follower::default();
-        Events(Arc::new(Shared { store, identity, append: OnceLock::new(), follower, retention }))
+        let (append, verifying) = (OnceLock::new(), tokio::sync::Mutex::new(()));
+        Events(Arc::new(Shared { store, identity, append, follower, retention, verifying }))
     }
 
     /// Who appends here.
@@ -207,6 +212,7 @@ fn check(event: NewEvent) -> Result<NewEvent, EventError> {
     entry::check_name("a stream", &event.stream)?;
     entry::check_name("a type", &event.kind)?;
     let names = [
+        ("a name", &event.by),
         ("an id", &event.id),
         ("a correlation id", &event.correlation_id),
         ("a causation id", &event.causation_id),

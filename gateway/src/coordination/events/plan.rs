@@ -98,7 +98,8 @@ pub(super) fn plan(
     }
     let streams: HashSet<&str> = batch.iter().map(|(new, _)| new.stream.as_str()).collect();
     let streams: Vec<String> = streams.into_iter().map(str::to_owned).collect();
-    let reads = std::iter::once(entry::HEAD.to_owned()).chain(streams.iter().map(|name| entry::tip_key(name)));
+    let reads =
+        std::iter::once(entry::HEAD.to_owned()).chain(streams.iter().map(|name| entry::tip_key(name)));
     let mut txn = Txn {
         compares: vec![known.head.unchanged()],
         success: draft.ops,
@@ -109,16 +110,16 @@ pub(super) fn plan(
         let seal = Seal { kind: SealKind::Head, log, seq, hash, bytes, at_ns, node, key, signature };
         let seal = signer.sign(seal);
         txn.success.push(put(entry::HEAD.to_owned(), seal.bytes()));
-        if along.checkpoint || seq / limits::EVENT_CHECKPOINT_EVENTS > known.head.seq() / limits::EVENT_CHECKPOINT_EVENTS
+        if along.checkpoint
+            || seq / limits::EVENT_CHECKPOINT_EVENTS > known.head.seq() / limits::EVENT_CHECKPOINT_EVENTS
         {
             txn.success.push(put(entry::checkpoint_key(seq), seal.bytes()));
         }
         if along.publish {
             txn.success.push(put(signer.entry(), signer.public().into()));
         }
-        let tips = draft.tips.iter().map(|(name, version)| {
-            put(entry::tip_key(name), version.to_string().into())
-        });
+        let tips =
+            draft.tips.iter().map(|(name, version)| put(entry::tip_key(name), version.to_string().into()));
         txn.success.extend(tips);
         (seal, draft.tips)
     });
@@ -164,6 +165,7 @@ impl Draft {
             kind: new.kind.clone(),
             at_ns: new.at_ns,
             node: signer.node.clone(),
+            by: new.by.clone(),
             id,
             correlation_id: new.correlation_id.clone(),
             causation_id: new.causation_id.clone(),

@@ -38,8 +38,7 @@ impl Events {
         let taken = |snapshot: Snapshot| projection.restore(snapshot.state).then_some(snapshot.seq);
         let mut seq = snapshot.and_then(taken).unwrap_or_default();
         loop {
-            let query =
-                Query { from: Some(seq + 1), limit: limits::EVENT_PAGE_ENTRIES, ..Query::default() };
+            let query = Query { from: Some(seq + 1), limit: limits::EVENT_PAGE_ENTRIES, ..Query::default() };
             let page = self.read(query).await?;
             for stored in &page.events {
                 projection.apply(&stored.event);

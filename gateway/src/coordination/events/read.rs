@@ -62,7 +62,8 @@ impl Events {
         if let Some(name) = name {
             entry::check_name("what is asked for", name)?;
         }
-        let mut walk = Walk { index, name: name.map(String::as_str), backward: query.backward, at: query.from };
+        let mut walk =
+            Walk { index, name: name.map(String::as_str), backward: query.backward, at: query.from };
         let (mut page, mut bytes, mut more) = (EventPage::default(), 0, true);
         while more && page.events.len() < limit && bytes < limits::EVENT_PAGE_BYTES {
             let chunk = CHUNK.min(limit - page.events.len());

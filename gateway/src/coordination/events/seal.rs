@@ -19,6 +19,16 @@ pub enum SealKind {
     Floor,
 }
 
+impl SealKind {
+    /// As JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SealKind::Head => "head",
+            SealKind::Floor => "floor",
+        }
+    }
+}
+
 /// A signed statement: this event has this hash in this log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
@@ -97,7 +107,8 @@ impl Trust {
 
     /// Whether this is a key that is believed: the node and the beginning of its hash.
     pub(super) fn has(&self, name: &str) -> bool {
-        name.rsplit_once('/').is_some_and(|(node, key)| self.0.contains_key(&(node.to_owned(), key.to_owned())))
+        name.rsplit_once('/')
+            .is_some_and(|(node, key)| self.0.contains_key(&(node.to_owned(), key.to_owned())))
     }
 
     /// How many are believed.

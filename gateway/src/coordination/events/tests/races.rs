@@ -18,10 +18,8 @@ async fn of_four_that_append_each_event_is_there_once_and_none_starves() {
                 for turn in 0..20 {
                     let begun = Instant::now();
                     let stream = format!("stream{}", turn % 3);
-                    let event = NewEvent {
-                        data: json!([n, task, turn]),
-                        ..new(&stream, &format!("type{n}"), turn)
-                    };
+                    let event =
+                        NewEvent { data: json!([n, task, turn]), ..new(&stream, &format!("type{n}"), turn) };
                     acknowledged.push((log.append(event.clone(), Expected::Any).await.unwrap(), event.data));
                     worst = worst.max(begun.elapsed());
                 }

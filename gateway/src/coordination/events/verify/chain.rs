@@ -106,7 +106,8 @@ impl Chain<'_> {
             None => self.proven = seq,
             Some((_, by)) if as_written => {
                 let first = self.proven + 1;
-                let what = format!("events {first} to {seq} are not those that {by}, saw: one of them was edited");
+                let what =
+                    format!("events {first} to {seq} are not those that {by}, saw: one of them was edited");
                 verdict.find(first, Fault::Edited, what);
             }
             // It has been said already what is wrong with it.

@@ -47,7 +47,12 @@ impl Index {
     }
 
     /// What is left leads to nothing. `removed`: streams may have lost all their events on purpose.
-    pub(super) fn end(self, dump: &impl Dump, removed: bool, verdict: &mut Verdict) -> Result<(), StoreError> {
+    pub(super) fn end(
+        self,
+        dump: &impl Dump,
+        removed: bool,
+        verdict: &mut Verdict,
+    ) -> Result<(), StoreError> {
         // Where events are not as they were written, the indexes cannot agree with them.
         let sound = verdict.is_sound();
         if sound && !self.unclaimed.is_empty() {
@@ -72,7 +77,11 @@ impl Index {
             }
         })?;
         for (stream, version) in streams {
-            verdict.find(0, Fault::Index, format!("{stream} is at version {version}, which is noted nowhere"));
+            verdict.find(
+                0,
+                Fault::Index,
+                format!("{stream} is at version {version}, which is noted nowhere"),
+            );
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use serde::Serialize;
 use self::chain::Chain;
 use self::index::Index;
 use self::seals::Seals;
-use super::dump::Dump;
+use super::EventError;
+use super::dump::{Dump, Snapshot};
 use super::entry::LOG;
 use super::seal::{Seal, Trust};
 use crate::store::StoreError;
@@ -36,6 +37,22 @@ pub enum Fault {
     UnknownKey,
     /// What leads to events does not agree with them.
     Index,
+}
+
+impl Fault {
+    /// As JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::Edited => "edited",
+            Fault::Deleted => "deleted",
+            Fault::Reordered => "reordered",
+            Fault::Truncated => "truncated",
+            Fault::Spliced => "spliced",
+            Fault::BadSignature => "bad_signature",
+            Fault::UnknownKey => "unknown_key",
+            Fault::Index => "index",
+        }
+    }
 }
 
 /// Something that is wrong, and where.
@@ -80,13 +97,32 @@ impl Verdict {
     }
 }
 
+impl super::Events {
+    /// Verifies the log as it is now, by the keys and checkpoints beside this node's key; one at a
+    /// time, and only one that fits into memory.
+    pub async fn verify(&self) -> Result<Verdict, EventError> {
+        let Ok(_one) = self.0.verifying.try_lock() else { return Err(StoreError::Busy.into()) };
+        let bytes = |seal: Option<Seal>| seal.map_or(0, |seal| seal.bytes);
+        let size = bytes(self.head().await?).saturating_sub(bytes(self.floor().await?));
+        if size > limits::EVENT_VERIFY_BYTES {
+            let why = "the log is too long to be verified here: let `roverline-gateway state verify` do it";
+            return Err(EventError::Bad(why.to_owned()));
+        }
+        let identity = self.0.identity.clone();
+        let known = tokio::task::spawn_blocking(move || identity.known()).await;
+        let known = known.map_err(|error| EventError::Key(error.to_string()))?;
+        // Before the log is read: it goes at least as far as they say.
+        let (trust, checkpoints) = known.map_err(|error| EventError::Key(error.to_string()))?;
+        let dump = Snapshot::of(&*self.0.store).await?;
+        let look = move || verify(&dump, trust.as_ref(), &checkpoints);
+        let verdict = tokio::task::spawn_blocking(look).await;
+        Ok(verdict.map_err(|error| StoreError::Unavailable(error.to_string()))??)
+    }
+}
+
 /// Verifies a dump: by keys that are trusted, or by its own; and by checkpoints that were kept
 /// elsewhere, without which a log that was cut off together with its head looks whole.
-pub fn verify(
-    dump: &impl Dump,
-    trust: Option<&Trust>,
-    checkpoints: &[Seal],
-) -> Result<Verdict, StoreError> {
+pub fn verify(dump: &impl Dump, trust: Option<&Trust>, checkpoints: &[Seal]) -> Result<Verdict, StoreError> {
     let mut verdict = Verdict { trusted: trust.is_some(), ..Verdict::default() };
     let seals = Seals::read(dump, trust, checkpoints, &mut verdict)?;
     let mut index = Index::read(dump)?;

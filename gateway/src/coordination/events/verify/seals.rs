@@ -86,7 +86,11 @@ fn own_keys(dump: &impl Dump, trust: Option<&Trust>, verdict: &mut Verdict) -> R
         let mut one = Trust::default();
         let name = key.strip_prefix(KEYS).unwrap_or(key);
         if !one.add_entry(key, value) || !one.has(name) {
-            verdict.find(0, Fault::BadSignature, format!("what lies under {key} is not the key of this name"));
+            verdict.find(
+                0,
+                Fault::BadSignature,
+                format!("what lies under {key} is not the key of this name"),
+            );
         } else if trust.is_some_and(|trust| !trust.has(name)) {
             verdict.find(0, Fault::UnknownKey, format!("the log has a key that is not trusted: {name}"));
         } else {

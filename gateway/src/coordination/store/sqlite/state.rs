@@ -66,15 +66,18 @@ impl StoreFile {
         transfer(&self.0, &mut copy, progress)?;
         copy.pragma_update(None, "journal_mode", "DELETE")?;
         copy.close().map_err(|(_, error)| error)?;
-        std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(|error| fault(&draft, &error))?;
+        std::fs::File::open(&draft)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| fault(&draft, &error))?;
         std::fs::rename(&draft, to).map_err(|error| fault(to, &error))
     }
 }
 
 impl Dump for StoreFile {
     fn scan(&self, prefix: &str, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
-        let mut rows =
-            self.0.prepare_cached("SELECT key, value FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
+        let mut rows = self
+            .0
+            .prepare_cached("SELECT key, value FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
         // Keys are UTF-8, where this byte never is.
         let mut rows = rows.query([prefix.as_bytes(), &[prefix.as_bytes(), &[0xff]].concat()])?;
         while let Some(row) = rows.next()? {
