@@ -2,6 +2,7 @@
 
 pub mod locks;
 pub mod kv;
+pub mod events;
 
 use std::collections::BTreeMap;
 

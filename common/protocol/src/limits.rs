@@ -461,3 +461,42 @@ pub const KV_CACHE_BYTES: usize = 32 << 20;
 pub const KV_STALE_MS: u64 = 1_000;
 /// How often that is confirmed.
 pub const KV_CONFIRM_MS: u64 = 250;
+
+/// Bytes of the name of a stream of events, of an event's type and of its identifiers.
+pub const EVENT_NAME_BYTES: usize = 200;
+/// Bytes of the data of an event, as JSON.
+pub const EVENT_DATA_BYTES: usize = 64 << 10;
+/// Events that one transaction appends: as many as its parts allow.
+pub const EVENT_BATCH_EVENTS: usize = 16;
+/// Bytes of data that one transaction appends, one event at least.
+pub const EVENT_BATCH_BYTES: usize = 256 << 10;
+/// Appends that wait for their turn; more are refused.
+pub const EVENT_WAITING_CALLS: usize = 1_024;
+/// How often an append is tried while other processes append as well.
+pub const EVENT_APPEND_ATTEMPTS: usize = 500;
+/// A signed checkpoint is kept at least after so many events.
+pub const EVENT_CHECKPOINT_EVENTS: u64 = 256;
+/// A signed checkpoint is kept at least after this long, while events come.
+pub const EVENT_CHECKPOINT_MS: u64 = 5_000;
+/// Versions of streams that the appender remembers.
+pub const EVENT_STREAM_ENTRIES: usize = 4_096;
+/// New events that wait for whoever follows the log; who is further behind reads them from the store.
+pub const EVENT_LIVE_EVENTS: usize = 256;
+/// Events that are read at once.
+pub const EVENT_PAGE_ENTRIES: usize = 500;
+/// Bytes of events that are read at once, one event at least.
+pub const EVENT_PAGE_BYTES: usize = 4 << 20;
+/// Events are kept for so long.
+pub const EVENT_KEPT_S: u64 = 30 * 86_400;
+/// Bytes of events that are kept.
+pub const EVENT_KEPT_BYTES: u64 = 256 << 20;
+/// How often what is too old, or too much, is removed.
+pub const EVENT_KEEPER_MS: u64 = 60_000;
+/// Events that are removed at one go, so that others come to write as well.
+pub const EVENT_REMOVED_EVENTS: u64 = 5_000;
+/// Findings after which a verification stops.
+pub const EVENT_FINDING_ENTRIES: usize = 100;
+/// Bytes of events up to which an endpoint verifies the log by itself.
+pub const EVENT_VERIFY_BYTES: u64 = 16 << 20;
+/// Files of public keys that are read.
+pub const EVENT_KEY_FILES: usize = 256;

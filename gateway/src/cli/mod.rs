@@ -2,6 +2,7 @@
 
 mod commands;
 mod control;
+mod state;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,9 @@ enum Command {
     /// Tokens, by which operators and commanders prove who they are
     #[command(subcommand)]
     Token(TokenCommand),
+    /// What the team shares, as a file: keep a copy, put it back, verify it
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Print the configuration in force as TOML
     Config(Flags),
     /// Print shell completions
@@ -204,6 +208,7 @@ pub fn main() -> ExitCode {
         Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Token(command) => commands::token(&command),
+        Command::State(command) => state::state(&command),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "roverline-gateway", &mut std::io::stdout());

@@ -1,6 +1,7 @@
 //! What holds a team of operators together: locks, queues, shared values and the event log. All of it
 //! is written once, over one narrow store.
 
+pub mod events;
 pub mod kv;
 pub mod locks;
 pub mod queues;
@@ -9,6 +10,7 @@ pub mod store;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::events::{Events, Identity};
 use self::kv::{Cache, Kv};
 use self::locks::Locks;
 use self::queues::Queues;
@@ -24,26 +26,29 @@ pub struct Coordination {
     pub queues: Queues,
     /// Values that are shared, with what this process remembers of them.
     pub kv: Cache,
+    /// What happened.
+    pub events: Events,
 }
 
 impl Coordination {
-    /// Over this store.
-    pub fn over(store: Arc<dyn Store>) -> Coordination {
+    /// Over this store, as this node.
+    pub fn over(store: Arc<dyn Store>, identity: Identity) -> Coordination {
         Coordination {
             locks: Locks::new(store.clone()),
             queues: Queues::new(store.clone()),
             kv: Cache::new(Kv::new(store.clone())),
+            events: Events::new(store.clone(), identity),
             store,
         }
     }
 
     /// Nothing is shared here, for this reason.
     pub fn nowhere(why: &str) -> Coordination {
-        Coordination::over(Arc::new(Nowhere(why.to_owned())))
+        Coordination::over(Arc::new(Nowhere(why.to_owned())), Identity::default())
     }
 
     /// Over the store of this computer, in this directory.
-    pub fn on_disk(directory: &Path) -> Coordination {
-        Coordination::over(Arc::new(SqliteStore::open(directory)))
+    pub fn on_disk(directory: &Path, identity: Identity) -> Coordination {
+        Coordination::over(Arc::new(SqliteStore::open(directory)), identity)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_coordination::Coordination;
+use roverline_coordination::events::Identity;
 use roverline_protocol::documents::EventKind;
 use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
@@ -165,7 +166,11 @@ pub(super) fn assemble(
             SourceKind::Upstream => {
                 Coordination::nowhere("a relay shares nothing: ask the rover's own gateway")
             }
-            _ => Coordination::on_disk(&settings.state_dir().join("store")),
+            _ => {
+                let state = settings.state_dir();
+                let identity = Identity::new(tier.name(), &state.join("keys"));
+                Coordination::on_disk(&state.join("store"), identity)
+            }
         }),
     });
     Ok((endpoint, estop))

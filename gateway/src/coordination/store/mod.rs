@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use nowhere::Nowhere;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, state};
 
 /// The number of a change in the order of all changes; the first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod file;
 mod lease;
 mod notice;
 mod past;
+pub mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
