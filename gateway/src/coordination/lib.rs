@@ -1,12 +1,14 @@
 //! What holds a team of operators together: locks, queues, shared values and the event log. All of it
 //! is written once, over one narrow store.
 
+pub mod lifecycle;
 pub mod locks;
 pub mod store;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use self::lifecycle::Lifecycle;
 use self::locks::Locks;
 use self::store::{Nowhere, SqliteStore, Store};
 
@@ -16,12 +18,14 @@ pub struct Coordination {
     pub store: Arc<dyn Store>,
     /// Who may use what.
     pub locks: Locks,
+    /// How robots and endpoints are.
+    pub lifecycle: Lifecycle,
 }
 
 impl Coordination {
     /// Over this store.
     pub fn over(store: Arc<dyn Store>) -> Coordination {
-        Coordination { locks: Locks::new(store.clone()), store }
+        Coordination { locks: Locks::new(store.clone()), lifecycle: Lifecycle::new(store.clone()), store }
     }
 
     /// Nothing is shared here, for this reason.
