@@ -129,6 +129,19 @@ pub enum Fact {
     Recovered,
 }
 
+impl Fact {
+    /// Its name, as it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fact::Discovered => "discovered",
+            Fact::Described => "described",
+            Fact::Moved => "moved",
+            Fact::Failure => "failure",
+            Fact::Recovered => "recovered",
+        }
+    }
+}
+
 /// One robot or endpoint, with what led to it being so: each value that its key had is one fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
