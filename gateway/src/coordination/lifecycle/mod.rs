@@ -117,7 +117,7 @@ impl Lifecycle {
         }
         let full = self.with(|model| model.len() >= limits::LIFECYCLE_ENTRIES).unwrap_or_default();
         let describe = |known: Option<&Record>| {
-            let Description { type_name, address, heartbeat_ms } = description.clone();
+            let said = description.clone();
             let Some(known) = known else {
                 let life = Life::new();
                 let record = Record {
@@ -126,21 +126,22 @@ impl Lifecycle {
                     fact: Fact::Discovered,
                     since_ns: author.now_ns,
                     at_ns: author.now_ns,
-                    type_name,
-                    address,
+                    type_name: said.type_name,
+                    address: said.address,
                     failures: life.failures,
                     reason: author.reason.to_owned(),
                     by: author.by.to_owned(),
                     manual: author.manual,
-                    heartbeat_ms,
+                    heartbeat_ms: said.heartbeat_ms,
                 };
                 return if full { Err(LifecycleError::Full) } else { Ok(Some(record)) };
             };
-            let same = (&known.type_name, &known.address, known.heartbeat_ms)
-                == (&type_name, &address, heartbeat_ms);
+            if known.describes(&said) {
+                return Ok(None);
+            }
+            let Description { type_name, address, heartbeat_ms } = said;
             let fact = written(known, Fact::Described, author);
-            let manual = known.manual;
-            Ok((!same).then_some(Record { type_name, address, heartbeat_ms, manual, ..fact }))
+            Ok(Some(Record { type_name, address, heartbeat_ms, ..fact }))
         };
         self.change(name, author, describe).await
     }

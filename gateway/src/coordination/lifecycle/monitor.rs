@@ -32,12 +32,24 @@ impl Lifecycle {
     /// [`Lifecycle::follow`] reads.
     pub async fn watch_over(&self, me: &str, now_ns: fn() -> i64) {
         let mut lease = None;
+        let mut renewed = Instant::now();
         let mut tick = interval(Duration::from_millis(limits::LIFECYCLE_WATCH_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            // What cannot be done now is tried again.
-            lease = self.lead(lease, me).await.unwrap_or(lease);
+            // The lease is kept well before it ends, but not each time.
+            let is_fresh = renewed.elapsed() < Duration::from_millis(limits::LIFECYCLE_MONITOR_MS / 3);
+            if lease.is_none() || !is_fresh {
+                let asked = Instant::now();
+                match self.lead(lease, me).await {
+                    Ok(held) => (lease, renewed) = (held, asked),
+                    // It is tried again; what is not sure meanwhile waits.
+                    Err(error) => {
+                        tracing::debug!(%error, "nobody can watch over lives now");
+                        continue;
+                    }
+                }
+            }
             if lease.is_some() {
                 self.look(me, now_ns()).await;
             }

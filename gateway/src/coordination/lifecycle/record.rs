@@ -7,7 +7,7 @@ use roverline_protocol::lifecycle::{Life, State};
 use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 
-use super::LifecycleError;
+use super::{Description, LifecycleError};
 use crate::store::{Entry, Revision};
 
 /// What all keys of this part begin with.
@@ -182,6 +182,12 @@ impl Record {
     pub fn is_kept(&self) -> bool {
         // What is prepared or in use was handed over to what is automatic.
         self.manual && !matches!(self.state, State::Discovered | State::Provisioning | State::Active)
+    }
+
+    /// Whether it is what is said here.
+    pub fn describes(&self, said: &Description) -> bool {
+        (&self.type_name, &self.address, self.heartbeat_ms)
+            == (&said.type_name, &said.address, said.heartbeat_ms)
     }
 
     pub(super) fn bytes(&self) -> Bytes {
