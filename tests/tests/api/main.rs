@@ -6,6 +6,7 @@ mod browsers;
 mod conformance;
 mod examples;
 mod hostile;
+mod lives;
 mod reading;
 mod writing;
 
