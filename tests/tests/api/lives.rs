@@ -88,8 +88,7 @@ fn what_is_not_understood_is_named() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     eventually("the rover", PATIENCE, || states(port, "robot") == [State::Active]);
-    for query in ["?state=gone", "?kind=x", "?at=0", "?at=1&time_ns=1", "?after=x", "?limit=0", "?stat=ready"]
-    {
+    for query in ["?state=gone", "?kind=x", "?at=0", "?time_ns=x", "?limit=0", "?stat=ready"] {
         problem(&http::get(port, &format!("/api/v2/lifecycle{query}")), 400);
     }
     problem(&http::get(port, "/api/v2/lifecycle?at=99999999"), 404);
@@ -106,7 +105,7 @@ fn what_is_not_understood_is_named() {
     let page = lives(port, "?limit=1");
     assert_eq!((page.entries.len(), page.total), (1, 2));
     let rest = lives(port, &format!("?limit=1&after={}", page.next.unwrap()));
-    assert_eq!((rest.entries[0].kind.as_str(), rest.next), ("endpoint", None));
+    assert_eq!((rest.entries[0].kind.as_str(), rest.next), ("robot", None));
 }
 
 #[test]

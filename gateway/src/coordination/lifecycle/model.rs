@@ -73,16 +73,16 @@ impl Model {
         Some(self.view(name, self.things.get(name)?))
     }
 
-    /// Those that are wanted, by kind and name, behind `after`, at most `limit`; and how many are wanted
+    /// Those that are wanted, by kind and name, behind `after` (a [`Name::path`]), at most `limit`; and how many are wanted
     /// in all.
-    pub fn select(&self, wanted: &Selection, after: Option<&Name>, limit: usize) -> (Vec<View>, usize) {
+    pub fn select(&self, wanted: &Selection, after: Option<&str>, limit: usize) -> (Vec<View>, usize) {
         let (mut found, mut total) = (Vec::new(), 0);
         let mut look = |name: &Name| {
             let Some(thing) = self.things.get(name).filter(|thing| wanted.wants(name, &thing.record)) else {
                 return;
             };
             total += 1;
-            if found.len() < limit && after.is_none_or(|after| name > after) {
+            if found.len() < limit && after.is_none_or(|after| name.path().as_str() > after) {
                 found.push(self.view(name, thing));
             }
         };

@@ -23,15 +23,15 @@ pub(super) const MONITOR: &str = "lifecycle-monitor";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A robot.
-    Robot,
     /// An endpoint of a gateway.
     Endpoint,
+    /// A robot.
+    Robot,
 }
 
 impl Kind {
     /// Their names.
-    pub const NAMES: [&'static str; 2] = ["robot", "endpoint"];
+    pub const NAMES: [&'static str; 2] = ["endpoint", "robot"];
 
     /// Its name, as it is written.
     pub const fn name(self) -> &'static str {
@@ -43,7 +43,7 @@ impl Kind {
 
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Kind> {
-        [Kind::Robot, Kind::Endpoint].into_iter().find(|kind| kind.name() == name)
+        [Kind::Endpoint, Kind::Robot].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -67,14 +67,19 @@ impl Name {
         Name { kind: Kind::Endpoint, id: id.into() }
     }
 
+    /// Its kind, a slash and what it is called; they are in order as these are.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.kind.name(), self.id)
+    }
+
     /// Its key.
     pub(super) fn key(&self) -> String {
-        format!("{THINGS}{}/{}", self.kind.name(), self.id)
+        format!("{THINGS}{}", self.path())
     }
 
     /// The key of one who speaks for it.
     pub(super) fn beat(&self, speaker: &str) -> String {
-        format!("{BEATS}{}/{}/{speaker}", self.kind.name(), self.id)
+        format!("{BEATS}{}/{speaker}", self.path())
     }
 
     /// Refuses what cannot be part of a key.

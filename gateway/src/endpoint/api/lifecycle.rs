@@ -46,7 +46,7 @@ static WANTED: [Parameter; 8] = [
     },
     Parameter {
         name: "time_ns",
-        what: "As it was at this time, nanoseconds since the Unix epoch.",
+        what: "As it was at this time, nanoseconds since the Unix epoch; without `at`.",
         kind: ParameterKind::Number(0, LAST),
     },
     Parameter {
@@ -152,8 +152,7 @@ async fn list(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let given = ask.parameters()?;
     let lives = &ask.endpoint.coordination.lifecycle;
     let then = match (given.number("at"), given.number("time_ns")) {
-        (Some(_), Some(_)) => return Err(Failure::bad_request("say at or time_ns, not both")),
-        (Some(revision), None) => Some(lives.as_of(Revision(revision)).await?),
+        (Some(revision), _) => Some(lives.as_of(Revision(revision)).await?),
         (None, Some(time)) => Some(lives.as_of_time(time.cast_signed()).await?),
         (None, None) => None,
     };
@@ -177,19 +176,11 @@ fn page(lives: &Lifecycle, model: &Model, given: &Given, is_past: bool) -> Resul
         type_name: given.text("type").map(str::to_owned),
         address: given.text("address").map(str::to_owned),
     };
-    let after = given.text("after").map(|after| {
-        let name = after
-            .split_once('/')
-            .and_then(|(kind, id)| Some(Name { kind: Kind::named(kind)?, id: id.to_owned() }));
-        name.ok_or_else(|| Failure::bad_request("after is a kind, a slash and a name: robot/curie"))
-    });
-    let after = after.transpose()?;
     let limit = given.number("limit").map_or(limits::API_PAGE_ENTRIES, |limit| limit as usize);
-    let (mut views, total) = model.select(&wanted, after.as_ref(), limit + 1);
+    let (mut views, total) = model.select(&wanted, given.text("after"), limit + 1);
     let more = views.len() > limit;
     views.truncate(limit);
-    let next =
-        views.last().filter(|_| more).map(|view| format!("{}/{}", view.name.kind.name(), view.name.id));
+    let next = views.last().filter(|_| more).map(|view| view.name.path());
     let document = |view| match is_past {
         // Who speaks now says nothing of then.
         true => plain(view, None),
