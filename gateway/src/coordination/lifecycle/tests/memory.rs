@@ -17,14 +17,16 @@ async fn what_is_in_memory_is_what_the_store_has() {
     for n in 0..200 {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let roll = (dice >> 33) as usize;
-        let name = if roll % 2 == 0 {
+        let name = if roll.is_multiple_of(2) {
             Name::robot(format!("r{}", roll % 5))
         } else {
             Name::endpoint(format!("e{}", roll % 5))
         };
         let address = ["a", "b", "c"][roll / 7 % 3];
         let done = match roll / 31 % 6 {
-            0 => writer.register(&name, &rover(address, (roll % 3 == 0).then_some(60_000)), at(n)).await,
+            0 => {
+                writer.register(&name, &rover(address, roll.is_multiple_of(3).then_some(60_000)), at(n)).await
+            }
             1 => writer.failure(&name, at(n)).await,
             2 => writer.advance(&name, State::Active, at(n)).await,
             3 => {
