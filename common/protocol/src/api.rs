@@ -3,6 +3,7 @@
 pub mod locks;
 pub mod kv;
 pub mod events;
+pub mod lifecycle;
 
 use std::collections::BTreeMap;
 
@@ -254,7 +255,7 @@ pub struct RobotList {
 }
 
 /// A rover as this endpoint sees it. What never came, or lies outside the endpoint's scopes, is null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RobotDocument {
     /// The rover's name, as configured.
     pub id: String,
@@ -276,10 +277,13 @@ pub struct RobotDocument {
     pub battery: BatteryDocument,
     /// What it is to do.
     pub mission: MissionDocument,
-    /// Seconds since the youngest of these values came.
-    pub age_s: f64,
+    /// Seconds since the youngest of these values came; null where none came to this endpoint.
+    pub age_s: Option<f64>,
     /// Seconds since each of the values came, by the key it has in plain telemetry.
     pub ages_s: BTreeMap<String, Option<f64>>,
+    /// Where it is in its life, as the team knows it; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<lifecycle::LifeDocument>,
 }
 
 /// An endpoint that serves a rover.

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod degrade;
 pub mod documents;
 pub mod identity;
+pub mod lifecycle;
 pub mod limits;
 pub mod native;
 pub mod quality;

@@ -500,3 +500,24 @@ pub const EVENT_FINDING_ENTRIES: usize = 100;
 pub const EVENT_VERIFY_BYTES: u64 = 16 << 20;
 /// Files of public keys that are read.
 pub const EVENT_KEY_FILES: usize = 256;
+
+/// Bytes of the name of a robot or an endpoint, and of who speaks for it.
+pub const LIFECYCLE_NAME_BYTES: usize = 128;
+/// Longest reason for what happens to one, and longest type and address of one.
+pub const LIFECYCLE_TEXT_CHARS: usize = 256;
+/// Robots and endpoints that a team has at most.
+pub const LIFECYCLE_ENTRIES: usize = 10_000;
+/// A change of one is tried so often against others before it is given up.
+pub const LIFECYCLE_CHANGE_ATTEMPTS: usize = 64;
+/// What speaks for a robot or an endpoint is missed after so long.
+pub const LIFECYCLE_BEAT_MS: u64 = 6_000;
+/// How often it speaks, and how often it looks whether something is to be done.
+pub const LIFECYCLE_SPEAK_MS: u64 = 2_000;
+/// How often the one process looks that watches over all.
+pub const LIFECYCLE_WATCH_MS: u64 = 500;
+/// After so long without a sign of life of that process another one takes its place.
+pub const LIFECYCLE_MONITOR_MS: u64 = 5_000;
+/// A rover of which no sample came for so long is silent.
+pub const LIFECYCLE_SILENT_MS: u64 = 5_000;
+/// How long an endpoint that stops may take to say so.
+pub const LIFECYCLE_GOODBYE_MS: u64 = 300;

@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod kv;
+pub mod lifecycle;
 pub mod locks;
 pub mod queues;
 pub mod store;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use self::events::{Events, Identity};
 use self::kv::{Cache, Kv};
+use self::lifecycle::Lifecycle;
 use self::locks::Locks;
 use self::queues::Queues;
 use self::store::{Nowhere, SqliteStore, Store};
@@ -28,6 +30,8 @@ pub struct Coordination {
     pub kv: Cache,
     /// What happened.
     pub events: Events,
+    /// How robots and endpoints are.
+    pub lifecycle: Lifecycle,
 }
 
 impl Coordination {
@@ -38,6 +42,7 @@ impl Coordination {
             queues: Queues::new(store.clone()),
             kv: Cache::new(Kv::new(store.clone())),
             events: Events::new(store.clone(), identity),
+            lifecycle: Lifecycle::new(store.clone()),
             store,
         }
     }

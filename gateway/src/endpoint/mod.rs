@@ -9,6 +9,7 @@ mod graph;
 mod handshake;
 mod health;
 mod http;
+mod life;
 mod listener;
 mod metrics;
 mod patience;

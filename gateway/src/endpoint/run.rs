@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{
-    Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, graph, warm,
+    Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, graph, life, warm,
     watch_peers,
 };
 use crate::access::Access;
@@ -57,6 +57,9 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     let policy = settings.policy(tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &estop, outlet, settings.gateway.source, policy);
     let go = watch::Sender::new(!hold);
+    // A relay shares nothing, and the rover's life is told by its own gateway.
+    let lives = settings.gateway.source != SourceKind::Upstream;
+    let life = lives.then(|| tokio::spawn(life::live(endpoint.clone(), go.subscribe())));
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, go.subscribe()));
     if supervised {
         tasks.spawn(live(endpoint.clone(), hold.then_some(address), go.subscribe()));
@@ -79,7 +82,11 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     if !accepting.is_finished() {
         let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
     }
-    tokio::join!(say_goodbye(&endpoint), source.end(Duration::from_millis(limits::STOP_MS / 4)));
+    tokio::join!(
+        say_goodbye(&endpoint),
+        source.end(Duration::from_millis(limits::STOP_MS / 4)),
+        life::said_goodbye(life)
+    );
     tasks.shutdown().await;
     ended
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod examples;
 mod hostile;
 mod kv;
+mod lives;
 mod reading;
 mod writing;
 

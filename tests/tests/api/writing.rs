@@ -13,7 +13,8 @@ const ENDPOINTS: &str = "/api/v2/endpoints";
 /// A gateway where even this computer only looks, unless it shows a token; its tokens, by role.
 pub(super) struct Careful {
     pub(super) gateway: Gateway,
-    pub(super) operator: String,
+    pub(super) commander: String,
+    operator: String,
     observer: String,
     _scratch: Scratch,
 }
@@ -27,11 +28,11 @@ pub(super) fn careful() -> Careful {
         assert_eq!(code, 0, "{said}");
         token.trim().to_owned()
     };
-    let (operator, observer) = (token("operator"), token("observer"));
+    let (commander, operator, observer) = (token("commander"), token("operator"), token("observer"));
     let text = format!("[access]\nloopback = \"observer\"\ntokens = {:?}\n", tokens.to_str().unwrap());
     let config = scratch.write("roverline.toml", &text);
     let gateway = serve(&["--config", config.to_str().unwrap()]);
-    Careful { gateway, operator, observer, _scratch: scratch }
+    Careful { gateway, commander, operator, observer, _scratch: scratch }
 }
 
 fn register(port: u16, token: &str) -> Answer {

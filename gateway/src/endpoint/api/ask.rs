@@ -140,6 +140,8 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), Failure> {
         }
         ParameterKind::Flag if matches!(value, "true" | "false") => return Ok(()),
         ParameterKind::Flag => format!("{name} is true or false"),
+        ParameterKind::Word(words) if words.contains(&value) => return Ok(()),
+        ParameterKind::Word(words) => format!("{name} is one of {}", words.join(", ")),
     };
     Err(Failure::bad_request(why))
 }

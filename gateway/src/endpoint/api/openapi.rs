@@ -125,6 +125,7 @@ fn query_parameter(parameter: &Parameter) -> Value {
         ParameterKind::Text => json!({"type": "string", "maxLength": limits::API_NAME_CHARS}),
         ParameterKind::Number(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         ParameterKind::Flag => json!({"type": "boolean"}),
+        ParameterKind::Word(words) => json!({"type": "string", "enum": words}),
     };
     json!({"name": parameter.name, "in": "query", "description": parameter.what, "schema": schema})
 }

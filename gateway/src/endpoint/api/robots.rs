@@ -2,23 +2,64 @@
 
 use std::collections::BTreeMap;
 
+use roverline_coordination::lifecycle::{Kind, Name, Selection};
+use roverline_protocol::api::lifecycle::LifeDocument;
 use roverline_protocol::api::{
     BatteryDocument, MissionDocument, Position, RobotDocument, RobotEndpoint, RobotList, RobotState,
 };
+use roverline_protocol::limits;
 use serde_json::{Map, Value};
 
 use super::super::Endpoint;
 use super::super::answer::Failure;
+use super::lifecycle;
 
-/// The rover, or nothing before its first sample.
+/// The rover that this endpoint hears, if it does, and all others that the team knows, by name.
 pub(super) fn list(endpoint: &Endpoint) -> RobotList {
-    RobotList { robots: robot(endpoint).into_iter().collect() }
+    chosen(endpoint, |_| true)
 }
 
-/// The rover, if it has this name.
+/// Those whose life is so.
+pub(super) fn living(endpoint: &Endpoint, wanted: impl Fn(&LifeDocument) -> bool) -> RobotList {
+    chosen(endpoint, |robot| robot.lifecycle.as_ref().is_some_and(&wanted))
+}
+
+fn chosen(endpoint: &Endpoint, wanted: impl Fn(&RobotDocument) -> bool) -> RobotList {
+    let here = robot(endpoint);
+    let mut robots: Vec<_> = lives(endpoint)
+        .into_iter()
+        .filter(|life| here.as_ref().is_none_or(|here| here.id != life.id))
+        .map(unheard)
+        .chain(here.clone())
+        .filter(wanted)
+        .collect();
+    robots.sort_by(|a, b| a.id.cmp(&b.id));
+    RobotList { robots }
+}
+
+/// The robot of this name.
 pub(super) fn one(endpoint: &Endpoint, id: &str) -> Result<RobotDocument, Failure> {
-    let robot = robot(endpoint).filter(|robot| robot.id == id);
+    let here = robot(endpoint).filter(|robot| robot.id == id);
+    let robot = here.or_else(|| life(endpoint, id).map(unheard));
     robot.ok_or_else(|| Failure::not_found(format!("no rover '{id}' is known here; see /api/v2/robots")))
+}
+
+/// A robot of which this endpoint has no telemetry.
+fn unheard(life: LifeDocument) -> RobotDocument {
+    RobotDocument { id: life.id.clone(), lifecycle: Some(life), ..RobotDocument::default() }
+}
+
+fn lives(endpoint: &Endpoint) -> Vec<LifeDocument> {
+    let robots = Selection { kind: Some(Kind::Robot), ..Selection::default() };
+    let lives = &endpoint.coordination.lifecycle;
+    let views = lives.with(|model| model.select(&robots, None, limits::API_PAGE_MAX_ENTRIES).0);
+    views.unwrap_or_default().into_iter().map(|view| lifecycle::document(lives, view)).collect()
+}
+
+fn life(endpoint: &Endpoint, id: &str) -> Option<LifeDocument> {
+    let lives = &endpoint.coordination.lifecycle;
+    let view = lives.with(|model| model.get(&Name::robot(id))).flatten();
+    view.map(|view| lifecycle::document(lives, view))
 }
 
 fn robot(endpoint: &Endpoint) -> Option<RobotDocument> {
@@ -27,6 +68,7 @@ fn robot(endpoint: &Endpoint) -> Option<RobotDocument> {
     let mut robot = seen(message.get("data")?.as_object()?)?;
     robot.id.clone_from(&endpoint.rover);
     robot.scopes = endpoint.scopes();
+    robot.lifecycle = life(endpoint, &endpoint.rover);
     let known = super::directory(endpoint).endpoints.into_iter().map(|entry| entry.peer.endpoint);
     robot.endpoints = known
         .map(|known| RobotEndpoint {
@@ -51,9 +93,6 @@ fn seen(data: &Map<String, Value>) -> Option<RobotDocument> {
     let position = data.get("gps_position").and_then(Value::as_object);
     let emergency_stop = flag("emergency_stop");
     Some(RobotDocument {
-        id: String::new(),
-        endpoints: Vec::new(),
-        scopes: Default::default(),
         state: state(emergency_stop, flag("autonomous_mode")),
         health: text("system_health"),
         emergency_stop,
@@ -69,8 +108,9 @@ fn seen(data: &Map<String, Value>) -> Option<RobotDocument> {
             time: data.get("mission_time").filter(|time| !time.is_null()).cloned(),
             samples_collected: data.get("samples_collected").and_then(Value::as_i64),
         },
-        age_s,
+        age_s: Some(age_s),
         ages_s,
+        ..RobotDocument::default()
     })
 }
 
@@ -103,7 +143,7 @@ mod tests {
             "age": {"battery_level": 2.0, "gps_position": 0.25, "current": null},
         }));
         let robot = robot.unwrap();
-        assert_eq!((robot.age_s, robot.ages_s["current"]), (0.25, None));
+        assert_eq!((robot.age_s, robot.ages_s["current"]), (Some(0.25), None));
         assert_eq!(robot.position, Some(Position { lat: Some(51.5), lon: None, alt: Some(3.0) }));
         assert_eq!((robot.emergency_stop, robot.state), (None, Some(RobotState::Manual)));
         assert_eq!((robot.battery.level_percent, robot.battery.current_a), (Some(81.5), None));

@@ -155,8 +155,8 @@ pub(super) static ROUTES: [Route; 18] = [
     get(
         "/api/v2/robots",
         Action::Robots,
-        "The rover as this endpoint sees it",
-        &[ok("One, or none before its first sample", Content::Json(schema::<RobotList>))],
+        "The rover as this endpoint sees it, and the others that the team knows",
+        &[ok("By name; none before the first sample", Content::Json(schema::<RobotList>))],
     ),
     Route {
         problems: &[404],
@@ -164,10 +164,10 @@ pub(super) static ROUTES: [Route; 18] = [
             get(
                 "/api/v2/robots/{id}",
                 Action::Robot,
-                "The rover of this name",
-                &[ok("The rover", Content::Json(schema::<RobotDocument>))],
+                "The robot of this name",
+                &[ok("The robot", Content::Json(schema::<RobotDocument>))],
             ),
-            "The rover's name, as configured.",
+            "The robot's name, as configured.",
             None,
         )
     },

@@ -103,6 +103,8 @@ pub(super) enum ParameterKind {
     Number(u64, u64),
     /// `true` or `false`.
     Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
 }
 
 /// One method of one path.
