@@ -9,18 +9,69 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(2);
 use LockMode::{Exclusive, Shared};
 
-/// Locks over a file of their own, removed at the end.
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("roverline-locks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Folder(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes a store that is empty.
+pub(crate) type Empty<'a> = &'a (dyn Fn() -> Arc<dyn Store> + Sync);
+
+/// Declares the tests over SQLite, and all of them as a suite over any store.
+macro_rules! over_each_store {
+    ($($test:ident)*) => {
+        mod over_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let (folder, next) = (super::Folder::new(), super::AtomicU32::new(0));
+                let empty = || -> std::sync::Arc<dyn super::Store> {
+                    let name = next.fetch_add(1, super::Ordering::Relaxed).to_string();
+                    std::sync::Arc::new(super::SqliteStore::open(&folder.0.join(name)))
+                };
+                super::$test(&empty).await;
+            })*
+        }
+
+        /// All of it.
+        #[cfg(feature = "etcd")]
+        pub(crate) async fn suite(empty: Empty<'_>) {
+            $($test(empty).await;)*
+        }
+    };
+}
+
+over_each_store! {
+    one_after_another_in_the_order_of_asking_with_rising_tokens
+    those_who_share_hold_together_and_do_not_pass_one_who_waits
+    what_is_held_twice_is_released_twice
+    a_circle_is_refused_to_the_one_who_would_close_it
+    who_shares_behind_a_waiting_writer_can_close_a_circle
+    a_holder_that_is_gone_is_succeeded_and_its_token_refused
+    waiting_ends_when_it_was_said_to
+    of_many_at_once_each_has_it_alone
+    bad_names_and_times_are_refused_and_change_nothing
+}
+
+/// Locks over a store of their own.
 struct Team {
     locks: Locks,
-    folder: PathBuf,
 }
 
 impl Team {
-    fn new() -> Team {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("roverline-locks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        Team { locks: Locks::new(Arc::new(SqliteStore::open(&folder))), folder }
+    fn over(empty: Empty<'_>) -> Team {
+        Team { locks: Locks::new(empty()) }
     }
 
     async fn ask(&self, resource: &str, client: &str, mode: LockMode) -> Result<Standing, LockError> {
@@ -39,12 +90,6 @@ impl Team {
     }
 }
 
-impl Drop for Team {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 fn token(standing: Standing) -> FencingToken {
     match standing {
         Standing::Held(token) => token,
@@ -52,9 +97,8 @@ fn token(standing: Standing) -> FencingToken {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_after_another_in_the_order_of_asking_with_rising_tokens() {
-    let team = Team::new();
+async fn one_after_another_in_the_order_of_asking_with_rising_tokens(empty: Empty<'_>) {
+    let team = Team::over(empty);
     let clients = ["ann", "zoe", "bob"];
     let mut newest = team.held("arm", clients[0], Exclusive).await;
     assert_eq!(team.waiting("arm", clients[1], Exclusive).await, 1);
@@ -80,9 +124,8 @@ async fn one_after_another_in_the_order_of_asking_with_rising_tokens() {
     assert!(team.held("arm", "ann", Exclusive).await > newest);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn those_who_share_hold_together_and_do_not_pass_one_who_waits() {
-    let team = Team::new();
+async fn those_who_share_hold_together_and_do_not_pass_one_who_waits(empty: Empty<'_>) {
+    let team = Team::over(empty);
     team.held("map", "a", Shared).await;
     team.held("map", "b", Shared).await;
     assert_eq!(team.waiting("map", "c", Exclusive).await, 1);
@@ -100,9 +143,8 @@ async fn those_who_share_hold_together_and_do_not_pass_one_who_waits() {
     assert_eq!(team.ask("poi", "a", Exclusive).await, Err(upgrade));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_twice_is_released_twice() {
-    let team = Team::new();
+async fn what_is_held_twice_is_released_twice(empty: Empty<'_>) {
+    let team = Team::over(empty);
     let first = team.held("arm", "ann", Exclusive).await;
     assert_eq!(team.held("arm", "ann", Exclusive).await, first);
     assert_eq!(team.held("arm", "ann", Shared).await, first, "exclusive is shared as well");
@@ -118,10 +160,9 @@ async fn what_is_held_twice_is_released_twice() {
     assert_eq!(team.locks.list().await.unwrap(), []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_circle_is_refused_to_the_one_who_would_close_it() {
+async fn a_circle_is_refused_to_the_one_who_would_close_it(empty: Empty<'_>) {
     for size in [2usize, 3, 10] {
-        let team = Team::new();
+        let team = Team::over(empty);
         let client = |n: usize| format!("c{}", n % size);
         for n in 0..size {
             team.held(&format!("r{n}"), &client(n), Exclusive).await;
@@ -143,9 +184,8 @@ async fn a_circle_is_refused_to_the_one_who_would_close_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_shares_behind_a_waiting_writer_can_close_a_circle() {
-    let team = Team::new();
+async fn who_shares_behind_a_waiting_writer_can_close_a_circle(empty: Empty<'_>) {
+    let team = Team::over(empty);
     team.held("map", "reader", Shared).await;
     team.held("arm", "late", Exclusive).await;
     team.waiting("map", "writer", Exclusive).await;
@@ -155,9 +195,8 @@ async fn who_shares_behind_a_waiting_writer_can_close_a_circle() {
     assert_eq!(error, LockError::Deadlock(["late", "writer", "reader", "late"].map(str::to_owned).to_vec()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused() {
-    let team = Team::new();
+async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused(empty: Empty<'_>) {
+    let team = Team::over(empty);
     let first = token(team.locks.acquire("arm", "sleeper", Exclusive, SHORT).await.unwrap());
     let next = team.locks.acquire_within("arm", "next", Exclusive, SHORT, LONG).await.unwrap();
     assert!(token(next) > first);
@@ -166,18 +205,16 @@ async fn a_holder_that_is_gone_is_succeeded_and_its_token_refused() {
     assert!(matches!(team.locks.release("arm", "sleeper").await, Err(LockError::NotHeld { .. })));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn waiting_ends_when_it_was_said_to() {
-    let team = Team::new();
+async fn waiting_ends_when_it_was_said_to(empty: Empty<'_>) {
+    let team = Team::over(empty);
     team.held("arm", "ann", Exclusive).await;
     let gave_up = team.locks.acquire_within("arm", "bob", Exclusive, LONG, Duration::from_millis(100)).await;
     assert_eq!(gave_up, Ok(Standing::Waiting(1)));
     assert_eq!(team.locks.list().await.unwrap()[0].waiting, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_at_once_each_has_it_alone() {
-    let team = Team::new();
+async fn of_many_at_once_each_has_it_alone(empty: Empty<'_>) {
+    let team = Team::over(empty);
     let inside = Arc::new(AtomicU32::new(0));
     let workers: Vec<_> = (0..24)
         .map(|n| {
@@ -201,9 +238,8 @@ async fn of_many_at_once_each_has_it_alone() {
     assert_eq!(tokens.len(), 24);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_names_and_times_are_refused_and_change_nothing() {
-    let team = Team::new();
+async fn bad_names_and_times_are_refused_and_change_nothing(empty: Empty<'_>) {
+    let team = Team::over(empty);
     let long = "x".repeat(limits::LOCK_NAME_BYTES + 1);
     for name in ["", "a/b", "a\nb", &long] {
         assert_eq!(team.ask(name, "ann", Exclusive).await, Err(LockError::Name));

@@ -2,6 +2,8 @@
 //! an embedded file and a cluster can both be it. Strict-serializable: a transaction happens at one
 //! moment between its call and its answer, and has its number in the order of all.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod nowhere;
 mod sqlite;
 #[cfg(test)]
@@ -15,6 +17,8 @@ use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdStore;
 pub use nowhere::Nowhere;
 pub use sqlite::SqliteStore;
 

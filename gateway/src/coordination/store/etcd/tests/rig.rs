@@ -1,0 +1,141 @@
+//! Three nodes of etcd on loopback, with short elections.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::EtcdStore;
+use super::super::member::{Member, STATUS};
+use super::super::proto::{StatusRequest, StatusResponse};
+
+/// For what must come; the machine stands still at times.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server, and `None` where there is none: then skip, and it has been said.
+pub(super) fn etcd() -> Option<PathBuf> {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../.clients/etcd/usr/bin/etcd");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).map(|folder| folder.join("etcd"));
+    let found = std::iter::once(PathBuf::from(own)).chain(folders).find(|program| program.is_file());
+    if found.is_none() {
+        assert!(
+            std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
+            "etcd is required here: run scripts/setup-clients"
+        );
+        // Not by a macro: the test runner would keep it to itself.
+        let line = "SKIPPED: run scripts/setup-clients to test against etcd\n";
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    found
+}
+
+/// The nodes; they are killed when dropped.
+pub(super) struct Nodes {
+    program: PathBuf,
+    folder: PathBuf,
+    /// For clients, and for each other.
+    ports: [(u16, u16); 3],
+    running: [Option<Child>; 3],
+}
+
+impl Nodes {
+    /// Started, and with a leader.
+    pub(super) async fn start(name: &str) -> Option<Nodes> {
+        let program = etcd()?;
+        let folder = std::env::temp_dir().join(format!("roverline-etcd-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        // All at once, so that none is given twice.
+        let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let port = |n: usize| free[n].local_addr().unwrap().port();
+        let ports = [(port(0), port(1)), (port(2), port(3)), (port(4), port(5))];
+        drop(free);
+        let mut nodes = Nodes { program, folder, ports, running: [None, None, None] };
+        (0..3).for_each(|node| nodes.run(node));
+        nodes.leader().await;
+        Some(nodes)
+    }
+
+    /// Starts a node, anew if it was killed.
+    pub(super) fn run(&mut self, node: usize) {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let cluster: Vec<_> = (0..3).map(|n| format!("n{n}={}", url(self.ports[n].1))).collect();
+        let (client, peer) = (url(self.ports[node].0), url(self.ports[node].1));
+        let log = std::fs::File::create(self.folder.join(format!("n{node}.log"))).unwrap();
+        // It does not outlive the test, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(&self.program)
+            .args(["--name", &format!("n{node}"), "--data-dir"])
+            .arg(self.folder.join(format!("n{node}")))
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &cluster.join(",")])
+            .args(["--heartbeat-interval", "50", "--election-timeout", "300", "--pre-vote"])
+            .args(["--max-request-bytes", "16777216", "--logger", "zap"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.running[node] = Some(child);
+    }
+
+    /// Kills a node, as a loss of power would, but for the disk.
+    pub(super) fn kill(&mut self, node: usize) {
+        if let Some(mut child) = self.running[node].take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops a node, or lets it go on.
+    pub(super) fn signal(&self, node: usize, signal: Signal) {
+        let id = self.running[node].as_ref().unwrap().id();
+        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// A client of these nodes.
+    pub(super) fn client(&self, nodes: &[usize], prefix: &str) -> EtcdStore {
+        let members: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", self.ports[*node].0)).collect();
+        EtcdStore::open(&format!("etcd://{}/{prefix}", members.join(","))).unwrap()
+    }
+
+    /// The number of a node, and whom it follows.
+    async fn says(&self, node: usize) -> Option<(u64, u64)> {
+        let member = Member::connect(&("127.0.0.1".to_owned(), self.ports[node].0), None).await.ok()?;
+        let within = Duration::from_secs(1);
+        let status: StatusResponse = member.call(STATUS, &StatusRequest {}, None, within).await.ok()?;
+        Some((status.header?.member_id, status.leader))
+    }
+
+    /// The leader, once all that run follow it.
+    pub(super) async fn leader(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            let mut said = Vec::new();
+            for node in (0..3).filter(|node| self.running[*node].is_some()) {
+                said.push((node, self.says(node).await));
+            }
+            let leader = said.iter().find_map(|(node, said)| said.filter(|said| said.0 == said.1).map(|_| *node));
+            let one = said.iter().all(|(_, it)| it.is_some_and(|it| it.1 != 0 && Some(it.1) == said[0].1.map(|s| s.1)));
+            if let Some(leader) = leader.filter(|_| one) {
+                return leader;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no leader: {said:?}, see {}", self.folder.display());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        (0..3).for_each(|node| self.kill(node));
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
