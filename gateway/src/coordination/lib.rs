@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::locks::Locks;
-use self::store::{Nowhere, SqliteStore, Store};
+use self::store::{Nowhere, Store};
 
 /// Everything that a team shares, as one process sees it.
 pub struct Coordination {
@@ -29,8 +29,8 @@ impl Coordination {
         Coordination::over(Arc::new(Nowhere(why.to_owned())))
     }
 
-    /// Over the store of this computer, in this directory.
-    pub fn on_disk(directory: &Path) -> Coordination {
-        Coordination::over(Arc::new(SqliteStore::open(directory)))
+    /// Over the store of this name (see [`store::open`]); one of this computer lies in `directory`.
+    pub fn open(name: &str, directory: &Path) -> Result<Coordination, String> {
+        Ok(Coordination::over(store::open(name, directory)?))
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn assemble(
         rover: settings.rover(),
         coordination: Arc::new(match settings.gateway.source {
             SourceKind::Upstream => Coordination::nowhere("a relay shares nothing: ask the rover's own gateway"),
-            _ => Coordination::on_disk(&settings.state_dir().join("store")),
+            _ => Coordination::open(&settings.coordination.store, &settings.state_dir().join("store"))?,
         }),
     });
     Ok((endpoint, estop))

@@ -20,16 +20,23 @@ use super::proto::{AuthenticateRequest, AuthenticateResponse, StatusRequest, Sta
 /// The members, and the one that is asked now.
 pub(super) struct Cluster {
     place: Place,
-    tls: Option<TlsConnector>,
-    credentials: Option<(String, String)>,
     known: Mutex<Known>,
     current: watch::Sender<Option<Arc<Member>>>,
     /// One looks for a leader, and the others wait for what it finds.
     search: tokio::sync::Mutex<()>,
 }
 
+/// What it takes to be let in.
+struct Entrance {
+    tls: Option<TlsConnector>,
+    /// User and password.
+    credentials: Option<(String, String)>,
+}
+
 #[derive(Default)]
 struct Known {
+    /// Read when it is first needed, and until that succeeds: a file that is missing may come.
+    entrance: Option<Arc<Entrance>>,
     open: HashMap<usize, Arc<Member>>,
     /// The members' own numbers.
     ids: HashMap<usize, u64>,
@@ -48,17 +55,15 @@ struct Said {
 
 impl Cluster {
     /// The cluster there. It is looked after in the background, until the last of these is gone.
-    pub(super) fn new(place: Place) -> Result<Arc<Cluster>, String> {
+    pub(super) fn new(place: Place) -> Arc<Cluster> {
         let cluster = Arc::new(Cluster {
-            tls: place.connector()?,
-            credentials: place.credentials()?,
             known: Mutex::default(),
             current: watch::Sender::new(None),
             search: tokio::sync::Mutex::new(()),
             place,
         });
         tokio::spawn(care(Arc::downgrade(&cluster)));
-        Ok(cluster)
+        cluster
     }
 
     /// With what all keys begin.
@@ -113,7 +118,8 @@ impl Cluster {
 
     /// What proves who is asking, where that is needed.
     pub(super) async fn token(&self, member: &Member) -> Result<Option<HeaderValue>, Failed> {
-        let Some((name, password)) = &self.credentials else { return Ok(None) };
+        let entrance = self.entrance().map_err(Failed::NotSent)?;
+        let Some((name, password)) = &entrance.credentials else { return Ok(None) };
         if let Some(token) = &self.lock().token {
             return Ok(Some(token.clone()));
         }
@@ -135,6 +141,16 @@ impl Cluster {
     /// The token is no longer taken.
     pub(super) fn forget_token(&self) {
         self.lock().token = None;
+    }
+
+    fn entrance(&self) -> Result<Arc<Entrance>, String> {
+        if let Some(entrance) = &self.lock().entrance {
+            return Ok(entrance.clone());
+        }
+        let entrance = Entrance { tls: self.place.connector()?, credentials: self.place.credentials()? };
+        let entrance = Arc::new(entrance);
+        self.lock().entrance = Some(entrance.clone());
+        Ok(entrance)
     }
 
     fn open(&self) -> Option<Arc<Member>> {
@@ -180,11 +196,12 @@ impl Cluster {
             Failed::NotSent(why) | Failed::Lost(why) | Failed::Status(_, why) => why,
             Failed::TooBig => "its status is too large".to_owned(),
         };
+        let entrance = self.entrance()?;
         let open = self.lock().open.get(&which).filter(|member| member.is_open()).cloned();
         let member = match (open, self.place.members.get(which)) {
             (Some(member), _) => member,
             (None, Some(place)) => {
-                Arc::new(Member::connect(place, self.tls.as_ref()).await.map_err(why)?)
+                Arc::new(Member::connect(place, entrance.tls.as_ref()).await.map_err(why)?)
             }
             (None, None) => return Err("there is no such member".to_owned()),
         };

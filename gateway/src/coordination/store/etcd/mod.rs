@@ -54,7 +54,7 @@ impl EtcdStore {
     /// Where it cannot be reached, what is asked of it fails with the reason, until it can be. Needs tokio.
     pub fn open(place: &str) -> Result<EtcdStore, String> {
         let place = Place::parse(place)?;
-        Ok(EtcdStore { cluster: Cluster::new(place)?, room: Semaphore::new(limits::STORE_WAITING_CALLS) })
+        Ok(EtcdStore { cluster: Cluster::new(place), room: Semaphore::new(limits::STORE_WAITING_CALLS) })
     }
 
     async fn ask<R: Message + Default>(
