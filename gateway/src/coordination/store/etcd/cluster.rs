@@ -99,7 +99,7 @@ impl Cluster {
         })
     }
 
-    /// It is silent: nobody waits for its answers any longer.
+    /// It is silent or without a leader: nobody waits for its answers any longer.
     fn give_up(&self, member: &Arc<Member>) {
         member.give_up();
         self.leave(member);
@@ -240,7 +240,8 @@ async fn care(cluster: Weak<Cluster>) {
         let Some(member) = cluster.current.borrow().clone() else { continue };
         match status_of(&member, Duration::from_millis(limits::ETCD_SILENCE_MS)).await {
             Ok((id, leader)) if id == leader => continue,
-            Ok((_, 0)) => cluster.leave(&member),
+            // What it was asked before it lost its leader is most likely lost as well.
+            Ok((_, 0)) => cluster.give_up(&member),
             // It follows another one, which is better asked itself.
             Ok(_) => {}
             Err(failed) => {

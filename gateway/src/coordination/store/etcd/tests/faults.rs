@@ -13,12 +13,13 @@ use super::rig::{Nodes, PATIENCE};
 
 const KILLS: usize = 10;
 
-fn create(key: &str) -> Txn {
+pub(super) fn create(key: &str) -> Txn {
     let put = Op::Put { key: key.to_owned(), value: Bytes::copy_from_slice(key.as_bytes()), lease: None };
     Txn { compares: vec![Compare::Absent(key.to_owned())], success: vec![put], failure: Vec::new() }
 }
 
-async fn eventually(store: &EtcdStore, key: &str) {
+/// Writes it, when that is possible.
+pub(super) async fn eventually(store: &EtcdStore, key: &str) {
     let begun = Instant::now();
     while let Err(error) = store.txn(create(key)).await {
         assert!(begun.elapsed() < PATIENCE, "{error}");
@@ -46,7 +47,7 @@ async fn write(store: &EtcdStore, name: &str, stop: &AtomicBool) -> Vec<(String,
 }
 
 /// All keys under a prefix, page by page.
-async fn keys(store: &EtcdStore, prefix: &str) -> BTreeMap<String, Revision> {
+pub(super) async fn keys(store: &EtcdStore, prefix: &str) -> BTreeMap<String, Revision> {
     let mut found = BTreeMap::new();
     let mut after = None;
     loop {

@@ -1,6 +1,7 @@
 //! Against three nodes of etcd: what every store must do, and what they do when nodes fail.
 
 mod faults;
+mod partition;
 mod rig;
 
 use std::sync::Arc;

@@ -37,24 +37,38 @@ pub(super) fn etcd() -> Option<PathBuf> {
 pub(super) struct Nodes {
     program: PathBuf,
     folder: PathBuf,
-    /// For clients, and for each other.
-    ports: [(u16, u16); 3],
+    /// Each one's address, and its ports for clients and for the others.
+    places: [(String, u16, u16); 3],
+    /// Whether each is in a network of its own.
+    apart: bool,
     running: [Option<Child>; 3],
 }
 
 impl Nodes {
     /// Started, and with a leader.
     pub(super) async fn start(name: &str) -> Option<Nodes> {
+        // All at once, so that none is given twice.
+        let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let port = |n: usize| free[n].local_addr().unwrap().port();
+        let places = [0, 1, 2].map(|node| ("127.0.0.1".to_owned(), port(2 * node), port(2 * node + 1)));
+        drop(free);
+        Nodes::start_at(name, places, false).await
+    }
+
+    /// The same, each in a network namespace of its own, with a route to the others that can be cut. Only
+    /// where that may be set up: in a namespace that is the test's own.
+    pub(super) async fn start_apart(name: &str) -> Option<Nodes> {
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        let places = [0, 1, 2].map(|node| (format!("10.9.{node}.2"), 2_379, 2_380));
+        Nodes::start_at(name, places, true).await
+    }
+
+    async fn start_at(name: &str, places: [(String, u16, u16); 3], apart: bool) -> Option<Nodes> {
         let program = etcd()?;
         let folder = std::env::temp_dir().join(format!("roverline-etcd-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        // All at once, so that none is given twice.
-        let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |n: usize| free[n].local_addr().unwrap().port();
-        let ports = [(port(0), port(1)), (port(2), port(3)), (port(4), port(5))];
-        drop(free);
-        let mut nodes = Nodes { program, folder, ports, running: [None, None, None] };
+        let mut nodes = Nodes { program, folder, places, apart, running: [None, None, None] };
         (0..3).for_each(|node| nodes.run(node));
         nodes.leader().await;
         Some(nodes)
@@ -62,13 +76,23 @@ impl Nodes {
 
     /// Starts a node, anew if it was killed.
     pub(super) fn run(&mut self, node: usize) {
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let cluster: Vec<_> = (0..3).map(|n| format!("n{n}={}", url(self.ports[n].1))).collect();
-        let (client, peer) = (url(self.ports[node].0), url(self.ports[node].1));
+        let peer_of = |(host, _, port): &(String, u16, u16)| format!("http://{host}:{port}");
+        let cluster: Vec<_> = (0..3).map(|n| format!("n{n}={}", peer_of(&self.places[n]))).collect();
+        let (host, port, _) = &self.places[node];
+        let (client, peer) = (format!("http://{host}:{port}"), peer_of(&self.places[node]));
         let log = std::fs::File::create(self.folder.join(format!("n{node}.log"))).unwrap();
         // It does not outlive the test, however that ends.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if self.apart {
+            // It waits for its end of the wire.
+            let begin = format!(
+                "until ip link set eth0 up 2>/dev/null; do sleep 0.02; done; ip link set lo up; \
+                 ip address add {host}/24 dev eth0; ip route add default via 10.9.{node}.1; exec \"$0\" \"$@\""
+            );
+            command.args(["unshare", "-n", "sh", "-c", &begin]);
+        }
+        let child = command
             .arg(&self.program)
             .args(["--name", &format!("n{node}"), "--data-dir"])
             .arg(self.folder.join(format!("n{node}")))
@@ -81,7 +105,20 @@ impl Nodes {
             .stderr(log)
             .spawn()
             .unwrap();
+        if self.apart {
+            wire(node, child.id());
+        }
         self.running[node] = Some(child);
+    }
+
+    /// Cuts the wires between a node and the other two, or mends them. Clients reach all of them.
+    pub(super) fn cut(node: usize, is_cut: bool) {
+        let act = if is_cut { "add" } else { "delete" };
+        for other in (0..3).filter(|other| *other != node) {
+            for (from, to) in [(node, other), (other, node)] {
+                ip(&format!("rule {act} iif v{from} to 10.9.{to}.0/24 blackhole"));
+            }
+        }
     }
 
     /// Kills a node, as a loss of power would, but for the disk.
@@ -100,13 +137,14 @@ impl Nodes {
 
     /// A client of these nodes.
     pub(super) fn client(&self, nodes: &[usize], prefix: &str) -> EtcdStore {
-        let members: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", self.ports[*node].0)).collect();
+        let members: Vec<_> = nodes.iter().map(|node| format!("{}:{}", self.places[*node].0, self.places[*node].1)).collect();
         EtcdStore::open(&format!("etcd://{}/{prefix}", members.join(","))).unwrap()
     }
 
     /// The number of a node, and whom it follows.
     async fn says(&self, node: usize) -> Option<(u64, u64)> {
-        let member = Member::connect(&("127.0.0.1".to_owned(), self.ports[node].0), None).await.ok()?;
+        let (host, port, _) = &self.places[node];
+        let member = Member::connect(&(host.clone(), *port), None).await.ok()?;
         let within = Duration::from_secs(1);
         let status: StatusResponse = member.call(STATUS, &StatusRequest {}, None, within).await.ok()?;
         Some((status.header?.member_id, status.leader))
@@ -129,6 +167,23 @@ impl Nodes {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Lays a wire to the network of a process, once it has one.
+fn wire(node: usize, process: u32) {
+    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let (begun, ours) = (Instant::now(), network("self"));
+    while network(&process.to_string()) == ours {
+        assert!(begun.elapsed() < PATIENCE, "it gets no network of its own");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ip(&format!("link add v{node} type veth peer name eth0 netns {process}"));
+    ip(&format!("address add 10.9.{node}.1/24 dev v{node}"));
+    ip(&format!("link set v{node} up"));
+}
+
+fn ip(words: &str) {
+    assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");
 }
 
 impl Drop for Nodes {
