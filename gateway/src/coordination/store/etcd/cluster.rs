@@ -143,6 +143,11 @@ impl Cluster {
         self.lock().token = None;
     }
 
+    #[cfg(test)]
+    pub(super) fn spoil_token(&self) {
+        self.lock().token = Some(HeaderValue::from_static("no.token"));
+    }
+
     fn entrance(&self) -> Result<Arc<Entrance>, String> {
         if let Some(entrance) = &self.lock().entrance {
             return Ok(entrance.clone());

@@ -144,7 +144,10 @@ impl Whole {
 fn change(prefix: &str, event: &Event) -> Option<Change> {
     let theirs = event.kv.as_ref()?;
     if event.kind == i32::from(EventType::Delete) {
-        return Some(Change::Delete { key: here(prefix, &theirs.key), revision: revision(theirs.mod_revision) });
+        return Some(Change::Delete {
+            key: here(prefix, &theirs.key),
+            revision: revision(theirs.mod_revision),
+        });
     }
     Some(Change::Put(entry(prefix, theirs)))
 }

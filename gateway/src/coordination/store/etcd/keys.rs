@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::super::{Compare, Entry, LeaseId, Op, Range, Revision, Txn};
 use super::proto::{
-    Comparison, DeleteRangeRequest, KeyValue, Operand, PutRequest, RangeRequest, Relation, Request, RequestOp,
-    Target, TxnRequest,
+    Comparison, DeleteRangeRequest, KeyValue, Operand, PutRequest, RangeRequest, Relation, Request,
+    RequestOp, Target, TxnRequest,
 };
 
 /// A number of etcd's.
@@ -103,7 +103,9 @@ fn comparison(prefix: &str, compare: &Compare) -> Comparison {
         Compare::Version(_, 0) | Compare::Created(_, Revision(0)) | Compare::Modified(_, Revision(0)) => {
             (Relation::Less, Target::Version, Operand::Version(0))
         }
-        Compare::Version(_, version) => (Relation::Equal, Target::Version, Operand::Version(number(*version))),
+        Compare::Version(_, version) => {
+            (Relation::Equal, Target::Version, Operand::Version(number(*version)))
+        }
         Compare::Created(_, at) => (Relation::Equal, Target::Create, Operand::Create(number(at.0))),
         Compare::Modified(_, at) => (Relation::Equal, Target::Mod, Operand::Mod(number(at.0))),
         Compare::Value(_, value) => (Relation::Equal, Target::Value, Operand::Value(value.clone())),

@@ -51,7 +51,8 @@ impl Member {
         let address = format!("{host}:{port}");
         let not_sent = |error: &dyn std::fmt::Display| Failed::NotSent(format!("{address}: {error}"));
         let connect = async {
-            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| not_sent(&error))?;
+            let stream =
+                TcpStream::connect((host.as_str(), *port)).await.map_err(|error| not_sent(&error))?;
             stream.set_nodelay(true).map_err(|error| not_sent(&error))?;
             let Some(tls) = tls else { return handshake(stream).await.map_err(|error| not_sent(&error)) };
             let name = ServerName::try_from(host.clone()).map_err(|error| not_sent(&error))?;

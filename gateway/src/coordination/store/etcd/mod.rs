@@ -30,9 +30,7 @@ use self::proto::{
     CompactionRequest, Done, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseRequest, RangeRequest, RangeResponse, SortOrder, TxnResponse,
 };
-use super::{
-    Answer, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key,
-};
+use super::{Answer, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key};
 
 /// Batches of changes that wait for one watcher.
 const WATCH_QUEUE: usize = 16;
@@ -147,11 +145,14 @@ impl Store for EtcdStore {
             let writes = reads(&txn.success) < txn.success.len() || reads(&txn.failure) < txn.failure.len();
             let again = if writes { Again::No } else { Again::Yes };
             let prefix = self.cluster.prefix();
-            let answer: TxnResponse =
-                self.ask("KV/Txn", &keys::transaction(prefix, &txn), again).await?;
+            let answer: TxnResponse = self.ask("KV/Txn", &keys::transaction(prefix, &txn), again).await?;
             let asked = reads(if answer.succeeded { &txn.success } else { &txn.failure });
             let read = |response: &proto::ResponseOp| {
-                response.range.as_ref().and_then(|range| range.kvs.first()).map(|theirs| entry(prefix, theirs))
+                response
+                    .range
+                    .as_ref()
+                    .and_then(|range| range.kvs.first())
+                    .map(|theirs| entry(prefix, theirs))
             };
             Ok(Outcome {
                 succeeded: answer.succeeded,
@@ -228,7 +229,9 @@ impl Store for EtcdStore {
                 let request = CompactionRequest { revision: number(upto) };
                 match self.ask::<Done>("KV/Compact", &request, Again::Yes).await {
                     Err(refused) if refused.is_compacted() => return Ok(()),
-                    Err(refused) if refused.is_future() => upto = upto.saturating_sub(1).min(self.newest().await?.0),
+                    Err(refused) if refused.is_future() => {
+                        upto = upto.saturating_sub(1).min(self.newest().await?.0)
+                    }
                     done => return Ok(done.map(drop)?),
                 }
             }

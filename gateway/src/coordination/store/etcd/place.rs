@@ -103,7 +103,9 @@ impl Place {
         let mut config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
                 let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
-                builder.with_client_auth_cert(certificates(cert)?, secret).map_err(|error| bad(cert, &error))?
+                builder
+                    .with_client_auth_cert(certificates(cert)?, secret)
+                    .map_err(|error| bad(cert, &error))?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -132,9 +134,15 @@ mod tests {
     fn places_are_read() {
         let place = Place::parse("etcd://a:1,b,[::1]:3").unwrap();
         let members = [("a", 1), ("b", 2_379), ("::1", 3)].map(|(host, port)| (host.to_owned(), port));
-        assert_eq!((place.members, place.tls, place.prefix.as_str()), (members.to_vec(), false, "roverline/"));
+        assert_eq!(
+            (place.members, place.tls, place.prefix.as_str()),
+            (members.to_vec(), false, "roverline/")
+        );
         let place = Place::parse("etcds://ann@a:1/rover/two?ca=/ca.pem&cert=/c&key=/k").unwrap();
-        assert_eq!((place.user.as_deref(), place.prefix.as_str(), place.tls), (Some("ann"), "rover/two/", true));
+        assert_eq!(
+            (place.user.as_deref(), place.prefix.as_str(), place.tls),
+            (Some("ann"), "rover/two/", true)
+        );
         assert_eq!(place.key, Some(PathBuf::from("/k")));
     }
 

@@ -1,5 +1,6 @@
 //! Against three nodes of etcd: what every store must do, and what they do when nodes fail.
 
+mod entrance;
 mod faults;
 mod partition;
 mod rig;

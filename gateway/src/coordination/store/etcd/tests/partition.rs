@@ -17,7 +17,8 @@ fn run_inside() {
     if rig::etcd().is_none() {
         return;
     }
-    let may = Command::new("unshare").args(["-rn", "ip", "link"]).output().is_ok_and(|ran| ran.status.success());
+    let may =
+        Command::new("unshare").args(["-rn", "ip", "link"]).output().is_ok_and(|ran| ran.status.success());
     if !may {
         std::io::stderr().write_all(b"SKIPPED: no network namespaces here to cut wires in\n").unwrap();
         return;
@@ -49,7 +50,10 @@ async fn a_leader_cut_off_refuses_and_the_others_go_on() {
     let refused = cut_off.txn(create("a/to it alone")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_) | StoreError::Unknown(_))), "{refused:?}");
     let refused = cut_off.range(range()).await;
-    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("no leader")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("no leader")),
+        "{refused:?}"
+    );
     eventually(&all, "a/still without it").await;
     Nodes::cut(leader, false);
     eventually(&cut_off, "a/through it again").await;

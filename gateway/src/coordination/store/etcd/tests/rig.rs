@@ -36,11 +36,13 @@ pub(super) fn etcd() -> Option<PathBuf> {
 /// The nodes; they are killed when dropped.
 pub(super) struct Nodes {
     program: PathBuf,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// Each one's address, and its ports for clients and for the others.
-    places: [(String, u16, u16); 3],
+    pub(super) places: [(String, u16, u16); 3],
     /// Whether each is in a network of its own.
     apart: bool,
+    /// Certificate and key, with which those that are started speak to clients.
+    pub(super) tls: Option<(PathBuf, PathBuf)>,
     running: [Option<Child>; 3],
 }
 
@@ -68,7 +70,7 @@ impl Nodes {
         let folder = std::env::temp_dir().join(format!("roverline-etcd-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut nodes = Nodes { program, folder, places, apart, running: [None, None, None] };
+        let mut nodes = Nodes { program, folder, places, apart, tls: None, running: [None, None, None] };
         (0..3).for_each(|node| nodes.run(node));
         nodes.leader().await;
         Some(nodes)
@@ -79,7 +81,8 @@ impl Nodes {
         let peer_of = |(host, _, port): &(String, u16, u16)| format!("http://{host}:{port}");
         let cluster: Vec<_> = (0..3).map(|n| format!("n{n}={}", peer_of(&self.places[n]))).collect();
         let (host, port, _) = &self.places[node];
-        let (client, peer) = (format!("http://{host}:{port}"), peer_of(&self.places[node]));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let (client, peer) = (format!("{scheme}://{host}:{port}"), peer_of(&self.places[node]));
         let log = std::fs::File::create(self.folder.join(format!("n{node}.log"))).unwrap();
         // It does not outlive the test, however that ends.
         let mut command = Command::new("setpriv");
@@ -92,6 +95,14 @@ impl Nodes {
             );
             command.args(["unshare", "-n", "sh", "-c", &begin]);
         }
+        let tls = self.tls.iter().flat_map(|(cert, key)| {
+            [
+                "--cert-file".into(),
+                cert.clone().into_os_string(),
+                "--key-file".into(),
+                key.clone().into_os_string(),
+            ]
+        });
         let child = command
             .arg(&self.program)
             .args(["--name", &format!("n{node}"), "--data-dir"])
@@ -101,6 +112,7 @@ impl Nodes {
             .args(["--initial-cluster", &cluster.join(",")])
             .args(["--heartbeat-interval", "50", "--election-timeout", "300", "--pre-vote"])
             .args(["--max-request-bytes", "16777216", "--logger", "zap"])
+            .args(tls)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -137,7 +149,8 @@ impl Nodes {
 
     /// A client of these nodes.
     pub(super) fn client(&self, nodes: &[usize], prefix: &str) -> EtcdStore {
-        let members: Vec<_> = nodes.iter().map(|node| format!("{}:{}", self.places[*node].0, self.places[*node].1)).collect();
+        let members: Vec<_> =
+            nodes.iter().map(|node| format!("{}:{}", self.places[*node].0, self.places[*node].1)).collect();
         EtcdStore::open(&format!("etcd://{}/{prefix}", members.join(","))).unwrap()
     }
 
@@ -158,8 +171,11 @@ impl Nodes {
             for node in (0..3).filter(|node| self.running[*node].is_some()) {
                 said.push((node, self.says(node).await));
             }
-            let leader = said.iter().find_map(|(node, said)| said.filter(|said| said.0 == said.1).map(|_| *node));
-            let one = said.iter().all(|(_, it)| it.is_some_and(|it| it.1 != 0 && Some(it.1) == said[0].1.map(|s| s.1)));
+            let leader =
+                said.iter().find_map(|(node, said)| said.filter(|said| said.0 == said.1).map(|_| *node));
+            let one = said
+                .iter()
+                .all(|(_, it)| it.is_some_and(|it| it.1 != 0 && Some(it.1) == said[0].1.map(|s| s.1)));
             if let Some(leader) = leader.filter(|_| one) {
                 return leader;
             }
