@@ -521,3 +521,22 @@ pub const LIFECYCLE_MONITOR_MS: u64 = 5_000;
 pub const LIFECYCLE_SILENT_MS: u64 = 5_000;
 /// How long an endpoint that stops may take to say so.
 pub const LIFECYCLE_GOODBYE_MS: u64 = 300;
+
+/// Members of an etcd cluster that are tried.
+pub const ETCD_MEMBER_ENTRIES: usize = 16;
+/// A member that has not answered for so long is not asked what it says of itself.
+pub const ETCD_PROBE_MS: u64 = 500;
+/// How often the member in use is asked whether it is well.
+pub const ETCD_CARE_MS: u64 = 300;
+/// A member that is silent for so long is given up. Longer than a busy computer stands still.
+pub const ETCD_SILENCE_MS: u64 = 1_000;
+/// While there is no leader, the members are asked this often.
+pub const ETCD_SEARCH_MS: u64 = 25;
+/// One attempt to read.
+pub const ETCD_READ_MS: u64 = 1_000;
+/// One attempt to write; after it nobody knows whether it happened.
+pub const ETCD_WRITE_MS: u64 = 2_000;
+/// All attempts together.
+pub const ETCD_PATIENCE_MS: u64 = 3_000;
+/// An answer of a member: a page of large values is cut to it.
+pub const ETCD_ANSWER_BYTES: usize = 32 << 20;

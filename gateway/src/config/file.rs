@@ -83,6 +83,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
+    roverline_coordination::store::check_name(&settings.coordination.store).map_err(|why| ("store", why))?;
     for allow in &settings.access.allow {
         for glob in allow.publish.iter().chain(&allow.call).chain(&allow.set) {
             topic_glob(glob).map_err(|why| ("allow", format!("'{glob}': {why}")))?;
@@ -124,6 +125,7 @@ mod tests {
             ("[ros]\ndomain_id = 500\n", 2, "domain_id"),
             ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
             ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
+            ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),
             ("[gateway\n", 1, "gateway"),
         ] {
             let error = parse(text, "r.toml").unwrap_err().to_string();

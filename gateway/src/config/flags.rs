@@ -67,6 +67,10 @@ pub struct Flags {
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
+    /// Where a team's locks and the like are kept: sqlite, or a cluster of etcd as
+    /// etcd://[user@]host:2379,.../[prefix] or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
+    #[arg(long, value_name = "STORE", env = "ROVERLINE_STORE")]
+    pub store: Option<String>,
     /// Log level or filter [default: info]
     #[arg(long, value_name = "LEVEL", env = "ROVERLINE_LOG")]
     pub log_level: Option<String>,
@@ -168,6 +172,7 @@ impl Flags {
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }
+        set(&mut settings.coordination.store, &self.store);
         set(&mut settings.log.level, &self.log_level);
         set(&mut settings.log.format, &self.log_format);
     }
@@ -219,8 +224,11 @@ mod tests {
         let mut settings = Settings::default();
         settings.endpoints.primary.port = Some(9_999);
         settings.gateway.max_clients = 7;
-        let flags = Flags { base_port: Some(9_000), ..Flags::default() };
+        settings.coordination.store = "etcd://file:1".to_owned();
+        let store = Some("etcd://flag:1".to_owned());
+        let flags = Flags { base_port: Some(9_000), store, ..Flags::default() };
         flags.apply(&mut settings);
+        assert_eq!(settings.coordination.store, "etcd://flag:1");
         assert_eq!((settings.port(Tier::Primary), settings.port(Tier::Emergency)), (9_000, 9_003));
         assert_eq!(settings.gateway.max_clients, 7);
     }

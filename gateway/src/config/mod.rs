@@ -68,6 +68,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// Who may do what.
     pub access: AccessSettings,
+    /// What a team shares, and where.
+    pub coordination: CoordinationSettings,
     /// The log.
     pub log: LogSettings,
     /// Routing rules, before the built-in ones.
@@ -133,6 +135,20 @@ impl Default for GatewaySettings {
             rover: None,
             mdns: MdnsMode::Auto,
         }
+    }
+}
+
+/// What a team shares, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoordinationSettings {
+    /// `sqlite`: this computer's, in the state directory; or `etcd://host:2379,...`: a cluster's.
+    pub store: String,
+}
+
+impl Default for CoordinationSettings {
+    fn default() -> Self {
+        CoordinationSettings { store: roverline_coordination::store::SQLITE.to_owned() }
     }
 }
 

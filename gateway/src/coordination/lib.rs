@@ -16,7 +16,7 @@ use self::kv::{Cache, Kv};
 use self::lifecycle::Lifecycle;
 use self::locks::Locks;
 use self::queues::Queues;
-use self::store::{Nowhere, SqliteStore, Store};
+use self::store::{Nowhere, Store};
 
 /// Everything that a team shares, as one process sees it.
 pub struct Coordination {
@@ -52,8 +52,8 @@ impl Coordination {
         Coordination::over(Arc::new(Nowhere(why.to_owned())), Identity::default())
     }
 
-    /// Over the store of this computer, in this directory.
-    pub fn on_disk(directory: &Path, identity: Identity) -> Coordination {
-        Coordination::over(Arc::new(SqliteStore::open(directory)), identity)
+    /// Over the store of this name (see [`store::open`]); one of this computer lies in `directory`.
+    pub fn open(name: &str, directory: &Path, identity: Identity) -> Result<Coordination, String> {
+        Ok(Coordination::over(store::open(name, directory)?, identity))
     }
 }

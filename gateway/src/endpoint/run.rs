@@ -176,7 +176,7 @@ pub(super) fn assemble(
             _ => {
                 let state = settings.state_dir();
                 let identity = Identity::new(tier.name(), &state.join("keys"));
-                Coordination::on_disk(&state.join("store"), identity)
+                Coordination::open(&settings.coordination.store, &state.join("store"), identity)?
             }
         }),
     });

@@ -44,6 +44,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ),
     ("tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("tokio_tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
+    ("prost", ETCD, "only the store on etcd speaks gRPC"),
+    ("tokio_rustls", ETCD, "only the store on etcd speaks TLS"),
     ("hyper", HTTP, "HTTP ends at the endpoint's door"),
     ("hyper_util", HTTP, "HTTP ends at the endpoint's door"),
     ("http_body_util", HTTP, "HTTP ends at the endpoint's door"),
@@ -53,7 +55,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
 ];
 const WEBSOCKET: &[&str] =
     &["gateway/src/session", "gateway/src/endpoint", "gateway/src/dialect", "common/link/src"];
-const HTTP: &[&str] = &["gateway/src/session", "gateway/src/endpoint"];
+const HTTP: &[&str] = &["gateway/src/session", "gateway/src/endpoint", "gateway/src/coordination/store/etcd"];
+const ETCD: &[&str] = &["gateway/src/coordination/store/etcd"];
 
 /// Folders whose code computes and does nothing else. The files named last may look around.
 const PURE: &[(&str, &[&str])] = &[

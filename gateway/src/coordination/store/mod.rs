@@ -2,6 +2,9 @@
 //! an embedded file and a cluster can both be it. Strict-serializable: a transaction happens at one
 //! moment between its call and its answer, and has its number in the order of all.
 
+mod choice;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod nowhere;
 mod sqlite;
 #[cfg(test)]
@@ -15,6 +18,9 @@ use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use choice::{SQLITE, check_name, open};
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdStore;
 pub use nowhere::Nowhere;
 pub use sqlite::{SqliteStore, state};
 
