@@ -1,0 +1,62 @@
+//! The proof of coordination: processes over one store are killed, stopped and starved, and what they
+//! wrote down is judged. `scripts/coordination --help` says what there is.
+
+mod clients;
+mod crew;
+mod dice;
+mod history;
+mod journal;
+pub mod kills;
+mod linear;
+mod report;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use report::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  scripts/coordination kills               four processes, 100 kills; a minute or two
+  scripts/coordination kills --kills 1000  more of them
+
+Every scenario ends by itself, and ends only processes that it started.
+
+Exit codes: 0 all as it must be, 1 something was not, 2 bad flags.";
+
+/// Breaks processes that share a store, and checks that the store kept its word.
+#[derive(Debug, Parser)]
+#[command(name = "coordination", after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Kills processes again and again: nothing that was acknowledged is lost, all registers are
+    /// linearizable, tokens rise
+    Kills(kills::Options),
+    /// Internal: a process that uses the store
+    #[command(hide = true)]
+    Worker(worker::Options),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let report = match &cli.command {
+        Command::Worker(options) => return worker::run(options),
+        Command::Kills(options) => kills::run(options),
+    };
+    print!("{report}");
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
