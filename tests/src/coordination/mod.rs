@@ -3,6 +3,7 @@
 
 mod clients;
 mod crew;
+pub mod crowd;
 mod dice;
 mod history;
 mod journal;
@@ -39,6 +40,10 @@ enum Command {
     /// Kills processes again and again: nothing that was acknowledged is lost, all registers are
     /// linearizable, tokens rise
     Kills(kills::Options),
+    /// A thousand clients wait for one lock: all get it, in the order of asking
+    Waiters(crowd::Options),
+    /// Clients that wait for each other in a circle: found at once, the youngest refused
+    Deadlock,
     /// Internal: a process that uses the store
     #[command(hide = true)]
     Worker(worker::Options),
@@ -56,6 +61,8 @@ pub fn main() -> ExitCode {
     let report = match &cli.command {
         Command::Worker(options) => return worker::run(options),
         Command::Kills(options) => kills::run(options),
+        Command::Waiters(options) => crowd::waiters(options),
+        Command::Deadlock => crowd::deadlock(),
     };
     print!("{report}");
     if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

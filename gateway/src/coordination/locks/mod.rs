@@ -8,6 +8,7 @@
 
 mod graph;
 mod queue;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 
 use self::queue::{Contender, contenders, holders, key, position, prefix_of};
+use self::room::Rooms;
 use super::store::{Compare, LeaseId, Op, Range, Revision, Store, StoreError, Txn};
 
 /// Counts everything that asks for a lock, so that a cycle cannot come about between two that look.
@@ -102,12 +104,16 @@ pub enum LockError {
 #[derive(Clone)]
 pub struct Locks {
     store: Arc<dyn Store>,
+    /// Who asks for a lock in this process does it alone: two at once would only make each other ask
+    /// again.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    rooms: Rooms,
 }
 
 impl Locks {
     /// Over a store that all share.
     pub fn new(store: Arc<dyn Store>) -> Locks {
-        Locks { store }
+        Locks { store, asking: Arc::default(), rooms: Rooms::default() }
     }
 
     /// Asks for a lock, or goes on asking. What is held already is held once more, and has to be
@@ -120,14 +126,26 @@ impl Locks {
         mode: LockMode,
         ttl: Duration,
     ) -> Result<Standing, LockError> {
+        Ok(self.ask(resource, client, mode, ttl).await?.0)
+    }
+
+    /// How it stands, and by which lease.
+    async fn ask(
+        &self,
+        resource: &str,
+        client: &str,
+        mode: LockMode,
+        ttl: Duration,
+    ) -> Result<(Standing, LeaseId), LockError> {
         check_name(resource)?;
         check_name(client)?;
+        let _alone = self.asking.lock().await;
         loop {
-            let (all, order) = self.snapshot(PREFIX).await?;
+            let (all, order, _) = self.snapshot(PREFIX).await?;
             let here: Vec<&Contender> = all.iter().filter(|one| one.resource == resource).collect();
             if let Some(own) = here.iter().find(|one| one.client == client) {
                 if let Some(standing) = self.again(own, &here, mode).await? {
-                    return Ok(standing);
+                    return Ok((standing, own.record.lease));
                 }
                 continue;
             }
@@ -137,8 +155,8 @@ impl Locks {
             if let Some(cycle) = graph::cycle_through(&all, resource, client, mode) {
                 return Err(LockError::Deadlock(cycle));
             }
-            if let Some(standing) = self.enqueue(resource, client, mode, ttl, order, &here).await? {
-                return Ok(standing);
+            if let Some(asked) = self.enqueue(resource, client, mode, ttl, order, &here).await? {
+                return Ok(asked);
             }
         }
     }
@@ -152,7 +170,7 @@ impl Locks {
         ttl: Duration,
         order: Revision,
         here: &[&Contender],
-    ) -> Result<Option<Standing>, LockError> {
+    ) -> Result<Option<(Standing, LeaseId)>, LockError> {
         let lease = self.store.grant(ttl).await?;
         let unchanged = match order.0 {
             0 => Compare::Absent(ORDER.to_owned()),
@@ -177,7 +195,7 @@ impl Locks {
             modified: outcome.revision,
         };
         let queue: Vec<&Contender> = here.iter().copied().chain([&mine]).collect();
-        Ok(outcome.succeeded.then(|| standing(&queue, &mine)))
+        Ok(outcome.succeeded.then(|| (standing(&queue, &mine), lease)))
     }
 
     /// It holds or waits already: once more, or still.
@@ -217,48 +235,9 @@ impl Locks {
         Ok(self.store.txn(txn).await?.succeeded)
     }
 
-    /// Waits until the lock is held, at most until `deadline`; then it is not asked for any more, and
-    /// the answer is the place that it had.
-    pub async fn acquire_within(
-        &self,
-        resource: &str,
-        client: &str,
-        mode: LockMode,
-        ttl: Duration,
-        wait: Duration,
-    ) -> Result<Standing, LockError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut standing = self.acquire(resource, client, mode, ttl).await?;
-        let mut from = self
-            .store
-            .range(Range { prefix: prefix_of(resource), limit: 1, ..Range::default() })
-            .await?
-            .revision;
-        let mut watch = self.store.watch(prefix_of(resource), from.next()).await?;
-        // Whoever waits lives as long as this call.
-        let mut alive = tokio::time::interval(ttl / 3);
-        alive.reset();
-        while let Standing::Waiting(_) = standing {
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => {
-                    self.release(resource, client).await?;
-                    return Ok(standing);
-                }
-                _ = alive.tick() => self.keep_alive(resource, client).await?,
-                changes = watch.next() => match changes {
-                    Some(Ok(changes)) => from = changes.last().map_or(from, super::store::Change::revision),
-                    // Fallen behind: what is now is read anyway.
-                    _ => watch = self.store.watch(prefix_of(resource), from.next()).await?,
-                },
-            }
-            standing = self.standing(resource, client).await?;
-        }
-        Ok(standing)
-    }
-
     /// Whether the client holds the lock, or its place among those who wait.
     pub async fn standing(&self, resource: &str, client: &str) -> Result<Standing, LockError> {
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
+        let (here, ..) = self.snapshot(&prefix_of(resource)).await?;
         let here: Vec<&Contender> = here.iter().collect();
         let own = here.iter().find(|one| one.client == client);
         own.map(|own| standing(&here, own)).ok_or_else(|| not_held(resource, client))
@@ -302,7 +281,7 @@ impl Locks {
     /// Whether the token is that of one who holds the resource now: to be asked by whatever the lock
     /// protects, before it acts.
     pub async fn check(&self, resource: &str, token: FencingToken) -> Result<(), LockError> {
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
+        let (here, ..) = self.snapshot(&prefix_of(resource)).await?;
         let here: Vec<&Contender> = here.iter().collect();
         match holders(&here).iter().any(|holder| holder.created.0 == token.0) {
             true => Ok(()),
@@ -312,7 +291,7 @@ impl Locks {
 
     /// Every lock that is held.
     pub async fn list(&self) -> Result<Vec<LockView>, LockError> {
-        let (all, _) = self.snapshot(PREFIX).await?;
+        let (all, ..) = self.snapshot(PREFIX).await?;
         let mut resources: Vec<&str> = all.iter().map(|one| one.resource.as_str()).collect();
         resources.sort_unstable();
         resources.dedup();
@@ -329,13 +308,13 @@ impl Locks {
     async fn own(&self, resource: &str, client: &str) -> Result<Contender, LockError> {
         check_name(resource)?;
         check_name(client)?;
-        let (here, _) = self.snapshot(&prefix_of(resource)).await?;
+        let (here, ..) = self.snapshot(&prefix_of(resource)).await?;
         here.into_iter().find(|one| one.client == client).ok_or_else(|| not_held(resource, client))
     }
 
     /// All who want something under a prefix, in the order in which they asked, and when somebody
-    /// asked last; as it was at one moment.
-    async fn snapshot(&self, prefix: &str) -> Result<(Vec<Contender>, Revision), LockError> {
+    /// asked last; as it was at one moment, and when that was.
+    async fn snapshot(&self, prefix: &str) -> Result<(Vec<Contender>, Revision, Revision), LockError> {
         let order = Range { prefix: ORDER.to_owned(), limit: 1, ..Range::default() };
         let page = self.store.range(order).await?;
         let order = page.entries.first().map_or(Revision(0), |entry| entry.modified);
@@ -352,7 +331,7 @@ impl Locks {
             after = next.entries.last().map(|entry| entry.key.clone());
             entries.extend(next.entries);
             if !next.more {
-                return Ok((contenders(&entries), order));
+                return Ok((contenders(&entries), order, page.revision));
             }
         }
     }
