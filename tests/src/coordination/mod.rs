@@ -1,10 +1,13 @@
 //! The proof of coordination: processes over one store are killed, stopped and starved, and what they
 //! wrote down is judged. `scripts/coordination --help` says what there is.
 
+mod actor;
+pub mod asleep;
 mod clients;
 mod crew;
 pub mod crowd;
 mod dice;
+mod disk;
 mod history;
 mod journal;
 pub mod kills;
@@ -44,6 +47,26 @@ enum Command {
     Waiters(crowd::Options),
     /// Clients that wait for each other in a circle: found at once, the youngest refused
     Deadlock,
+    /// A holder sleeps for longer than its lock lives: its late write is refused
+    Sleep(asleep::Options),
+    /// The wall clock is stepped by an hour: no lock ends sooner or later
+    Clock,
+    /// The disk is full (a small one, in a namespace): writes are refused, reads go on, it recovers
+    DiskFull,
+    /// The disk cannot be written: the same
+    ReadOnly,
+    /// The file is overwritten, its log cut within a frame
+    Corrupt,
+    /// Internal: what runs on the small disk
+    #[command(hide = true)]
+    Inside(disk::Inside),
+    /// Internal: a process that does what it is told
+    #[command(hide = true)]
+    Actor {
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
     /// Internal: a process that uses the store
     #[command(hide = true)]
     Worker(worker::Options),
@@ -61,6 +84,16 @@ pub fn main() -> ExitCode {
     let report = match &cli.command {
         Command::Worker(options) => return worker::run(options),
         Command::Kills(options) => kills::run(options),
+        Command::Actor { store } => return actor::run(store),
+        Command::Inside(place) => {
+            println!("{}", serde_json::to_string(&disk::inside(&place.scenario, &place.folder)).unwrap());
+            return ExitCode::SUCCESS;
+        }
+        Command::Sleep(options) => asleep::sleep(options),
+        Command::Clock => asleep::clock(),
+        Command::DiskFull => disk::on_small_disk("disk-full"),
+        Command::ReadOnly => disk::on_small_disk("read-only"),
+        Command::Corrupt => disk::corrupt(),
         Command::Waiters(options) => crowd::waiters(options),
         Command::Deadlock => crowd::deadlock(),
     };

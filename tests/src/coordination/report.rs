@@ -3,10 +3,12 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::faults::table::table;
 
 /// What was counted and measured, and what was not as it must be.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     name: String,
     rows: Vec<Vec<String>>,

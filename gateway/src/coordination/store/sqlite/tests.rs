@@ -121,19 +121,22 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
         store.txn(put(&format!("k{n:02}"), "x")).await.unwrap();
     }
     // As a crash leaves it: the file, and a log whose last frame is not whole.
-    let copy = Folder::new();
-    std::fs::create_dir_all(&copy.0).unwrap();
-    std::fs::copy(folder.file(), copy.file()).unwrap();
     let wal = |file: PathBuf| file.with_extension("db-wal");
-    std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
-    let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
-    let length = log.metadata().unwrap().len();
-    log.write_all_at(&[0x55; 100], length).unwrap();
-    let entries = copy.open().range(all()).await.unwrap().entries.len();
+    let crashed = |change: &dyn Fn(std::fs::File, u64)| {
+        let copy = Folder::new();
+        std::fs::create_dir_all(&copy.0).unwrap();
+        std::fs::copy(folder.file(), copy.file()).unwrap();
+        std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
+        let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
+        let length = log.metadata().unwrap().len();
+        change(log, length);
+        copy
+    };
+    let begun = crashed(&|log, length| log.write_all_at(&[0x55; 100], length).unwrap());
+    let entries = begun.open().range(all()).await.unwrap().entries.len();
     assert_eq!(entries, 20, "a frame that was begun behind them changes nothing");
-    log.set_len(length - 100).unwrap();
-    drop(log);
-    let store = copy.open();
+    let cut = crashed(&|log, length| log.set_len(length - 100).unwrap());
+    let store = cut.open();
     assert!(store.range(all()).await.unwrap().entries.len() >= 19);
     store.txn(put("after", "x")).await.unwrap();
 }
