@@ -162,7 +162,9 @@ pub(super) fn assemble(
         stop_topic: settings.gateway.emergency_stop_topic.clone(),
         rover: settings.rover(),
         coordination: Arc::new(match settings.gateway.source {
-            SourceKind::Upstream => Coordination::nowhere("a relay shares nothing: ask the rover's own gateway"),
+            SourceKind::Upstream => {
+                Coordination::nowhere("a relay shares nothing: ask the rover's own gateway")
+            }
             _ => Coordination::on_disk(&settings.state_dir().join("store")),
         }),
     });

@@ -43,7 +43,8 @@ impl Crew {
     pub(crate) fn start(store: &str, size: usize, seed: u64) -> Crew {
         let workers = (0..size).map(|_| None).collect();
         let journals = Scratch::new();
-        let mut crew = Crew { workers, ended: Vec::new(), store: store.to_owned(), journals, seed, started: 0 };
+        let mut crew =
+            Crew { workers, ended: Vec::new(), store: store.to_owned(), journals, seed, started: 0 };
         for place in 0..size {
             crew.begin(place);
         }

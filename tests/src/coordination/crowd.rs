@@ -63,7 +63,8 @@ async fn drain(teams: &[Locks], size: u32, patience: Duration, report: &mut Repo
             }
         });
     }
-    while teams[1].list().await.map_err(words)?.first().is_none_or(|lock| lock.waiting.len() < size as usize) {
+    while teams[1].list().await.map_err(words)?.first().is_none_or(|lock| lock.waiting.len() < size as usize)
+    {
         if let Some(ended) = all.try_join_next() {
             return Err(format!("one did not wait: {ended:?}"));
         }
@@ -119,7 +120,10 @@ async fn circle(teams: &[Locks], size: usize, report: &mut Report) -> Result<(),
     report.note(&format!("ms until a circle of {size} is found"), start.elapsed().as_secs_f64() * 1e3);
     // It names all, and the youngest is the one that is refused.
     let expected: Vec<String> = std::iter::once(last).chain(0..size).map(client).collect();
-    report.must(answer == Err(LockError::Deadlock(expected)), &format!("a circle of {size} is named: {answer:?}"));
+    report.must(
+        answer == Err(LockError::Deadlock(expected)),
+        &format!("a circle of {size} is named: {answer:?}"),
+    );
     // The others go on: the refused one gives back what it holds.
     team(last).release(&resource(last), &client(last)).await?;
     for n in (0..last).rev() {

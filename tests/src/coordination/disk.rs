@@ -11,16 +11,19 @@ use super::actor::Actor;
 use super::clients::{open, put, under};
 use super::journal::{Act, Got};
 use super::report::Report;
+use crate::binary;
 use crate::scratch::Scratch;
 
 /// Until the store is found to be usable again.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_secs(10);
+/// Keys that are written before the file is broken.
+const KEYS: usize = 50;
 
 /// Plays a scenario on a small disk of its own, in namespaces that end with it.
-pub(crate) fn on_small_disk(scenario: &str) -> Report {
+pub fn on_small_disk(scenario: &str) -> Report {
     let folder = Scratch::new();
-    let this = std::env::current_exe().unwrap();
+    let this = binary::bin("coordination");
     // Whoever mounts in a namespace of its own needs no rights outside of it.
     let script = "mount -t tmpfs -o size=4m none \"$1\" && exec \"$2\" inside \"$3\" --folder \"$1\"";
     let mut command = Command::new("unshare");
@@ -84,7 +87,10 @@ async fn full(folder: &Path, report: &mut Report) -> Result<(), String> {
     let why = refused.ok_or("the disk was not full")?;
     report.note("writes before it was full", f64::from(written));
     report.say("refused with", &why.to_string());
-    report.must(why.to_string().contains("full") || matches!(why, StoreError::Unavailable(_)), "the reason is named");
+    report.must(
+        why.to_string().contains("full") || matches!(why, StoreError::Unavailable(_)),
+        "the reason is named",
+    );
     for (whose, store) in [("of the one who wrote", &store), ("of another process", &other)] {
         let seen = count(&**store).await;
         report.must(seen == Ok(written as usize), &format!("reads {whose} go on: {seen:?} of {written}"));
@@ -132,7 +138,8 @@ async fn read_only(folder: &Path, report: &mut Report) -> Result<(), String> {
         write(&*before, n, 100).await.map_err(|error| error.to_string())?;
     }
     let mount = |arguments: &[&str]| {
-        let done = Command::new("mount").args(arguments).arg(&name).output().map_err(|error| error.to_string())?;
+        let done =
+            Command::new("mount").args(arguments).arg(&name).output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         if done.status.success() { Ok(()) } else { Err(format!("mount: {said}")) }
     };
@@ -144,20 +151,32 @@ async fn read_only(folder: &Path, report: &mut Report) -> Result<(), String> {
     report.must(matches!(refused, Err(StoreError::Unavailable(_))), "a write is refused");
     let seen = count(&*store).await;
     report.must(seen == Ok(20), &format!("it is read, while others have it open: {seen:?}"));
+    // All close it, which folds the log into the file; then one opens it alone.
+    drop((before, store));
+    let (log, start) = (place.join("roverline.db-wal"), Instant::now());
+    mount(&["-o", "remount,bind,rw"])?;
+    while log.exists() && start.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    mount(&["-o", "remount,bind,ro"])?;
+    let store = open(&name)?;
+    let seen = count(&*store).await;
+    report.must(seen == Ok(20), &format!("it is read alone: {seen:?}"));
+    report.must(write(&*store, 20, 100).await.is_err(), "a write is still refused");
     mount(&["-o", "remount,bind,rw"])?;
     recovers(&*store, 20, report).await
 }
 
 /// The file is overwritten, or its log is cut within a frame.
-pub(crate) fn corrupt() -> Report {
+pub fn corrupt() -> Report {
     let mut report = Report::new("corrupt");
     let folder = Scratch::new();
     let store = folder.path().join("store");
     let name = store.display().to_string();
     let (file, log) = (store.join("roverline.db"), store.join("roverline.db-wal"));
     let mut writer = Actor::start(&name, &[]);
-    for n in 0..50 {
-        let made = writer.act("c", Act::Create { key: format!("kept/{n:03}") }, TTL).map(|reply| reply.got);
+    for n in 0..KEYS {
+        let made = writer.act("c", create(n), TTL).map(|reply| reply.got);
         report.must(matches!(made, Some(Got::Done { .. })), "a write is taken");
     }
     // Killed, so that the log is left as it is.
@@ -177,30 +196,35 @@ pub(crate) fn corrupt() -> Report {
         std::fs::write(&log, log_bytes).unwrap();
     };
     lay(&whole[0], &[whole[1].as_slice(), &[0x55; 1_000]].concat());
-    kept(&mut report, "keys, half a frame behind the log", 50);
+    kept(&mut report, "keys, half a frame behind the log", KEYS);
     lay(&whole[0], &whole[1][..whole[1].len() - 100]);
-    kept(&mut report, "keys, the last frame cut", 49);
-    let junk: Vec<u8> = b"this is something else. ".iter().copied().cycle().take(whole[0].len().max(8_192)).collect();
+    kept(&mut report, "keys, the last frame cut", KEYS - 1);
+    let junk: Vec<u8> =
+        b"this is something else. ".iter().copied().cycle().take(whole[0].len().max(8_192)).collect();
     lay(&junk, &[]);
     refuses(&name, &mut report);
     lay(&whole[0], &whole[1]);
-    kept(&mut report, "keys, as it was again", 50);
+    kept(&mut report, "keys, as it was again", KEYS);
     report
 }
 
-/// How many keys a process that starts now finds, if it can write as well.
+/// How many of the keys a process that starts now finds, if it can write as well. This process opens
+/// nothing: closing it would take place while the files are exchanged.
 fn there(name: &str) -> Result<usize, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut actor = Actor::start(name, &[]);
-    let wrote = actor.act("c", Act::Write { key: "after".to_owned(), value: 1 }, TTL).map(|reply| reply.got);
-    if !matches!(wrote, Some(Got::Done { .. })) {
-        return Err(format!("a write got {wrote:?}"));
+    let mut there = 0;
+    for n in 0..KEYS {
+        match actor.act("c", create(n), TTL).map(|reply| reply.got) {
+            Some(Got::Refused { why }) if why.contains("as compared") => there += 1,
+            Some(Got::Done { .. }) => {}
+            other => return Err(format!("a write got {other:?}")),
+        }
     }
-    runtime.block_on(async {
-        let store = open(name)?;
-        let page = store.range(under("kept/")).await.map_err(|error| error.to_string())?;
-        Ok(page.entries.len())
-    })
+    Ok(there)
+}
+
+fn create(n: usize) -> Act {
+    Act::Create { key: format!("kept/{n:03}") }
 }
 
 fn refuses(name: &str, report: &mut Report) {

@@ -97,6 +97,7 @@ fn append(file: &mut File, line: &Line) {
 /// Something that was asked, and what came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
+    #[expect(dead_code, reason = "shown with a violation")]
     pub(crate) client: String,
     pub(crate) act: Act,
     pub(crate) called: u64,

@@ -135,14 +135,26 @@ async fn afterwards(hands: &Hands, records: &mut Vec<Record>) -> Result<BTreeSet
         let act = Act::Read { key: format!("register/{register}") };
         let called = now_ns();
         let got = hands.act("afterwards", &act, TTL, TTL).await;
-        records.push(Record { client: "afterwards".to_owned(), act, called, returned: now_ns(), got: Some(got) });
+        records.push(Record {
+            client: "afterwards".to_owned(),
+            act,
+            called,
+            returned: now_ns(),
+            got: Some(got),
+        });
     }
     // A lock can be had again, from whoever died with it.
     for resource in 0..RESOURCES {
         let act = Act::Lock { resource: format!("arm-{resource}") };
         let called = now_ns();
         let got = hands.act("afterwards", &act, TTL, TTL * 20).await;
-        records.push(Record { client: "afterwards".to_owned(), act, called, returned: now_ns(), got: Some(got) });
+        records.push(Record {
+            client: "afterwards".to_owned(),
+            act,
+            called,
+            returned: now_ns(),
+            got: Some(got),
+        });
     }
     let (mut present, mut range) = (BTreeSet::new(), under("kept/"));
     loop {

@@ -133,8 +133,7 @@ impl Register {
                     Does::Swap(from, value) if from == way.value => value,
                     _ => continue,
                 };
-                let next =
-                    self.with_reads(Way { value: Some(value), happened: way.happened | (1 << slot) });
+                let next = self.with_reads(Way { value: Some(value), happened: way.happened | (1 << slot) });
                 if next.happened & bit != 0 {
                     kept.insert(Way { happened: next.happened & !bit, ..next });
                 } else if tried.insert(next) {

@@ -7,7 +7,8 @@ mod clients;
 mod crew;
 pub mod crowd;
 mod dice;
-mod disk;
+pub mod disk;
+pub mod figures;
 mod history;
 mod journal;
 pub mod kills;
@@ -25,6 +26,8 @@ const EXAMPLES: &str = "\
 Examples:
   scripts/coordination kills               four processes, 100 kills; a minute or two
   scripts/coordination kills --kills 1000  more of them
+  scripts/coordination figures             how fast it is, beside the bare disk
+  scripts/coordination disk-full           one of the other scenarios
 
 Every scenario ends by itself, and ends only processes that it started.
 
@@ -57,6 +60,11 @@ enum Command {
     ReadOnly,
     /// The file is overwritten, its log cut within a frame
     Corrupt,
+    /// How long things take, alone and contending, and what the bare disk takes
+    Figures(figures::Options),
+    /// Internal: one process of a measurement
+    #[command(hide = true)]
+    Rival(figures::Rival),
     /// Internal: what runs on the small disk
     #[command(hide = true)]
     Inside(disk::Inside),
@@ -89,6 +97,8 @@ pub fn main() -> ExitCode {
             println!("{}", serde_json::to_string(&disk::inside(&place.scenario, &place.folder)).unwrap());
             return ExitCode::SUCCESS;
         }
+        Command::Rival(options) => return figures::rival(options),
+        Command::Figures(options) => figures::run(options),
         Command::Sleep(options) => asleep::sleep(options),
         Command::Clock => asleep::clock(),
         Command::DiskFull => disk::on_small_disk("disk-full"),

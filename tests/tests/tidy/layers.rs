@@ -10,13 +10,25 @@ const CRATES: &[(&str, &[&str])] = &[
     ("roverline-schema", &["roverline-protocol"]),
     ("roverline-link", &["roverline-protocol", "roverline-schema"]),
     // A relay is a gateway whose source is another gateway, which it reads as any client does.
-    ("roverline-gateway", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"]),
+    (
+        "roverline-gateway",
+        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"],
+    ),
     ("roverline-coordination", &["roverline-protocol"]),
     ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-link"]),
-    ("roverline-tests", &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"]),
+    (
+        "roverline-tests",
+        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"],
+    ),
     (
         "roverline-bench",
-        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination", "roverline-gateway"],
+        &[
+            "roverline-protocol",
+            "roverline-schema",
+            "roverline-link",
+            "roverline-coordination",
+            "roverline-gateway",
+        ],
     ),
 ];
 

@@ -140,6 +140,24 @@ impl Locks {
         check_name(resource)?;
         check_name(client)?;
         let _alone = self.asking.lock().await;
+        let mut spare = None;
+        let asked = self.ask_alone(resource, client, mode, ttl, &mut spare).await;
+        if let Some(lease) = spare {
+            // It would end by itself, later.
+            let _ = self.store.revoke(lease).await;
+        }
+        asked
+    }
+
+    /// `spare` is a lease that nothing came of.
+    async fn ask_alone(
+        &self,
+        resource: &str,
+        client: &str,
+        mode: LockMode,
+        ttl: Duration,
+        spare: &mut Option<LeaseId>,
+    ) -> Result<(Standing, LeaseId), LockError> {
         loop {
             let (all, order, _) = self.snapshot(PREFIX).await?;
             let here: Vec<&Contender> = all.iter().filter(|one| one.resource == resource).collect();
@@ -155,8 +173,20 @@ impl Locks {
             if let Some(cycle) = graph::cycle_through(&all, resource, client, mode) {
                 return Err(LockError::Deadlock(cycle));
             }
-            if let Some(asked) = self.enqueue(resource, client, mode, ttl, order, &here).await? {
-                return Ok(asked);
+            let lease = match *spare {
+                Some(lease) => lease,
+                None => self.store.grant(ttl).await?,
+            };
+            *spare = Some(lease);
+            match self.enqueue(resource, client, mode, lease, order, &here).await {
+                Ok(Some(asked)) => {
+                    *spare = None;
+                    return Ok(asked);
+                }
+                // Somebody else asked meanwhile.
+                Ok(None) => {}
+                Err(LockError::Store(StoreError::LeaseEnded)) => *spare = None,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -167,11 +197,10 @@ impl Locks {
         resource: &str,
         client: &str,
         mode: LockMode,
-        ttl: Duration,
+        lease: LeaseId,
         order: Revision,
         here: &[&Contender],
     ) -> Result<Option<(Standing, LeaseId)>, LockError> {
-        let lease = self.store.grant(ttl).await?;
         let unchanged = match order.0 {
             0 => Compare::Absent(ORDER.to_owned()),
             _ => Compare::Modified(ORDER.to_owned(), order),
@@ -181,12 +210,7 @@ impl Locks {
             Op::Put { key: key(resource, client), value: record.bytes(), lease: Some(lease) },
             Op::Put { key: ORDER.to_owned(), value: Bytes::new(), lease: None },
         ];
-        let outcome = self.store.txn(Txn { compares: vec![unchanged], success, failure: Vec::new() }).await;
-        if !outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-            // It would end by itself, later.
-            let _ = self.store.revoke(lease).await;
-        }
-        let outcome = outcome?;
+        let outcome = self.store.txn(Txn { compares: vec![unchanged], success, failure: Vec::new() }).await?;
         let mine = Contender {
             resource: resource.to_owned(),
             client: client.to_owned(),

@@ -215,3 +215,35 @@ async fn bad_names_and_times_are_refused_and_change_nothing() {
     }
     assert_eq!(team.locks.list().await.unwrap(), []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_in_the_order_of_asking() {
+    const CROWD: usize = 200;
+    let team = Team::new();
+    let other = Locks::new(Arc::new(SqliteStore::open(&team.folder)));
+    team.held("arm", "first", Exclusive).await;
+    let (served, mut all) = (Arc::new(AtomicU32::new(0)), tokio::task::JoinSet::new());
+    for n in 0..CROWD {
+        let locks = if n % 2 == 0 { team.locks.clone() } else { other.clone() };
+        let served = served.clone();
+        all.spawn(async move {
+            let client = format!("client-{n}");
+            let held = locks.acquire_within("arm", &client, Exclusive, LONG, LONG).await.unwrap();
+            let place = served.fetch_add(1, Ordering::SeqCst);
+            locks.release("arm", &client).await.unwrap();
+            (token(held), place)
+        });
+    }
+    let all_wait = async {
+        while team.locks.list().await.unwrap()[0].waiting.len() < CROWD {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, all_wait).await.unwrap();
+    team.locks.release("arm", "first").await.unwrap();
+    let mut order = tokio::time::timeout(LONG, all.join_all()).await.unwrap();
+    order.sort_unstable();
+    let places: Vec<u32> = order.into_iter().map(|(_, place)| place).collect();
+    assert_eq!(places, (0..CROWD as u32).collect::<Vec<_>>());
+    assert_eq!(team.locks.list().await.unwrap(), []);
+}

@@ -111,9 +111,8 @@ fn proven(
     deed: Deed<'_>,
 ) -> Result<Identity, Failure> {
     let forbidden = |why: String| Failure::new(StatusCode::FORBIDDEN, why);
-    let unauthorized = |why: String| {
-        Failure::new(StatusCode::UNAUTHORIZED, why).with(header::WWW_AUTHENTICATE, "Bearer")
-    };
+    let unauthorized =
+        |why: String| Failure::new(StatusCode::UNAUTHORIZED, why).with(header::WWW_AUTHENTICATE, "Bearer");
     if handshake::is_foreign_page(headers) {
         return Err(forbidden("a page of another site may only look; use curl, for example".to_owned()));
     }

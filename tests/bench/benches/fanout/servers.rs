@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings};
 use roverline_gateway::command::EmergencyStop;
 use roverline_gateway::endpoint::{Endpoint, Parts, Peers, accept_loop};
 use roverline_gateway::hub::{Hub, Ingress};
 use roverline_gateway::source::runner::Outlet;
 use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl};
-use roverline_coordination::Coordination;
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
 use rustix::time::ClockId;

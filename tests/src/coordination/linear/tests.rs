@@ -89,7 +89,9 @@ fn by_force(ops: &[Op], value: Option<u64>, done: u32) -> bool {
             _ => None,
         };
         let rest = done | (1 << place);
-        first && (next.is_some_and(|next| by_force(ops, next, rest)) || (!op.sure && by_force(ops, value, rest)))
+        first
+            && (next.is_some_and(|next| by_force(ops, next, rest))
+                || (!op.sure && by_force(ops, value, rest)))
     })
 }
 

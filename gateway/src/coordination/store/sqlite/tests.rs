@@ -151,3 +151,31 @@ async fn a_path_too_long_for_a_socket_is_polled() {
     let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(told.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_past_is_as_it_was() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut then = Vec::new();
+    for n in 0_u32..120 {
+        // Any order will do that makes, changes and removes keys, some of them again.
+        let key = format!("k/{}", n.wrapping_mul(2_654_435_761) >> 29);
+        let txn = match n % 3 {
+            0 if n > 6 => Txn { success: vec![Op::Delete(key)], ..Txn::default() },
+            _ => put(&key, ["one", "two", "three"][n as usize % 3]),
+        };
+        store.txn(txn).await.unwrap();
+        then.push(store.range(all()).await.unwrap());
+    }
+    store.compact(Revision(10)).await.unwrap();
+    for page in then.iter().filter(|page| page.revision >= Revision(10)) {
+        for backward in [false, true] {
+            let past = store.range(Range { at: Some(page.revision), backward, ..all() }).await.unwrap();
+            let mut expected = page.entries.clone();
+            if backward {
+                expected.reverse();
+            }
+            assert_eq!((past.entries, past.revision), (expected, page.revision));
+        }
+    }
+}

@@ -136,7 +136,12 @@ pub(super) const fn ok(what: &'static str, content: Content) -> Reply {
     Reply { status: 200, what, content }
 }
 
-pub(super) const fn get(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
+pub(super) const fn get(
+    path: &'static str,
+    action: Action,
+    summary: &'static str,
+    replies: &'static [Reply],
+) -> Route {
     Route {
         verb: Verb::Get,
         path,
@@ -152,7 +157,12 @@ pub(super) const fn get(path: &'static str, action: Action, summary: &'static st
     }
 }
 
-pub(super) const fn list(path: &'static str, action: Action, summary: &'static str, replies: &'static [Reply]) -> Route {
+pub(super) const fn list(
+    path: &'static str,
+    action: Action,
+    summary: &'static str,
+    replies: &'static [Reply],
+) -> Route {
     Route { paged: true, ..get(path, action, summary, replies) }
 }
 
