@@ -9,6 +9,7 @@
 
 pub mod binary;
 pub mod console;
+pub mod coordination;
 pub mod faults;
 pub mod gateway;
 pub mod good;

@@ -1,9 +1,9 @@
 //! The JSON of the HTTP API below `/api/v2`, beyond what `/health` and `/status` show.
 
-pub mod locks;
-pub mod kv;
 pub mod events;
+pub mod kv;
 pub mod lifecycle;
+pub mod locks;
 
 use std::collections::BTreeMap;
 

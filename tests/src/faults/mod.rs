@@ -13,7 +13,7 @@ mod scenario;
 mod stage;
 mod stall;
 mod step;
-mod table;
+pub(crate) mod table;
 mod usage;
 
 use std::path::PathBuf;

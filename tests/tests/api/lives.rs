@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use roverline_coordination::Coordination;
+use roverline_coordination::events::Identity;
 use roverline_protocol::api::RobotList;
 use roverline_protocol::api::lifecycle::{LifeDocument, LifeList};
 use roverline_protocol::lifecycle::State;
@@ -128,7 +129,7 @@ fn four_endpoints_tell_of_one_rover_and_say_when_they_go() {
     assert!(gateway.wait(PATIENCE).is_some());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let states = runtime.block_on(async {
-        let shared = Coordination::on_disk(&gateway.state().join("store"));
+        let shared = Coordination::open("sqlite", &gateway.state().join("store"), Identity::default()).unwrap();
         let model = shared.lifecycle.scan().await.unwrap();
         let (all, _) = model.select(&Default::default(), None, 10);
         all.into_iter().map(|view| view.record.state).collect::<Vec<_>>()

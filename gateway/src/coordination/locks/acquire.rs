@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roverline_protocol::limits;
 use tokio::time::Instant;
 
-use super::super::store::{Compare, Op, Revision, StoreError, Txn};
+use super::super::store::{Compare, LeaseId, Op, Revision, StoreError, Txn};
 use super::queue::{Contender, Record, key, standing};
 use super::release::forced_key;
 use super::{LockError, LockMode, Locks, ORDER, Standing, check_name, graph};
@@ -105,6 +105,22 @@ impl Locks {
         check_name(wish.resource)?;
         check_name(wish.client)?;
         let _turn = self.asking.lock().await;
+        let mut lease = None;
+        let asked = self.ask_in_turn(wish, ttl, &mut lease).await;
+        if let Some(lease) = lease {
+            // Not used; it would end by itself, later.
+            let _ = self.store.revoke(lease).await;
+        }
+        asked
+    }
+
+    /// `lease` is the one that is granted and not used yet.
+    async fn ask_in_turn(
+        &self,
+        wish: Wish<'_>,
+        ttl: Duration,
+        lease: &mut Option<LeaseId>,
+    ) -> Result<Known, LockError> {
         loop {
             let (all, order) = self.all().await?;
             let here: Vec<&Contender> = all.iter().filter(|one| one.resource == wish.resource).collect();
@@ -120,8 +136,19 @@ impl Locks {
             if let Some(cycle) = graph::cycle_through(&all, wish.resource, wish.client, wish.mode) {
                 return Err(LockError::Deadlock(cycle));
             }
-            if let Some(known) = self.enqueue(wish, ttl, order, &here).await? {
-                return Ok(known);
+            let granted = match *lease {
+                Some(lease) => lease,
+                None => *lease.insert(self.store.grant(ttl).await?),
+            };
+            match self.enqueue(wish, granted, order, &here).await {
+                // It took longer than the lock would have lived.
+                Err(LockError::Store(StoreError::LeaseEnded)) => *lease = None,
+                Ok(None) => {}
+                Ok(Some(known)) => {
+                    *lease = None;
+                    return Ok(known);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -130,11 +157,10 @@ impl Locks {
     async fn enqueue(
         &self,
         wish: Wish<'_>,
-        ttl: Duration,
+        lease: LeaseId,
         order: Revision,
         here: &[&Contender],
     ) -> Result<Option<Known>, LockError> {
-        let lease = self.store.grant(ttl).await?;
         let unchanged = match order.0 {
             0 => Compare::Absent(ORDER.to_owned()),
             _ => Compare::Modified(ORDER.to_owned(), order),
@@ -148,16 +174,8 @@ impl Locks {
             // What was before does not explain what will be.
             Op::Delete(forced_key(wish.resource, wish.client)),
         ];
-        let outcome = self.store.txn(Txn { compares: vec![unchanged], success, failure: Vec::new() }).await;
-        if !outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-            // It would end by itself, later.
-            let _ = self.store.revoke(lease).await;
-        }
-        let outcome = match outcome {
-            // It took longer than the lock would have lived.
-            Err(StoreError::LeaseEnded) => return Ok(None),
-            other => other?,
-        };
+        let txn = Txn { compares: vec![unchanged], success, failure: Vec::new() };
+        let outcome = self.store.txn(txn).await?;
         let mine = Contender {
             key,
             resource: wish.resource.to_owned(),

@@ -43,6 +43,10 @@ pub(super) fn cycle_through(
     if queue.is_empty() || shares {
         return None;
     }
+    // Nobody waits for one who has nothing and wants nothing yet.
+    if all.iter().all(|one| one.client != client) {
+        return None;
+    }
     let waits = waits(all);
     let ahead = queue.iter().filter(|one| conflict(one.record.mode, mode));
     let path = ahead.map(|one| one.client.as_str()).find_map(|first| path(&waits, first, client))?;

@@ -34,6 +34,9 @@ const TABLES: &str = "
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) turn: Turn,
+    /// Opened where it could not be written: it is to be opened anew for each use, since the connections
+    /// of a process share what they know of the file, and one that cannot write would hinder the other.
+    pub(super) frozen: bool,
 }
 
 /// Opens the file, and makes or migrates its tables.
@@ -51,13 +54,49 @@ pub(super) fn open(path: &Path) -> Result<Db, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    let mut db = Db { connection, turn };
+    let mut db = Db { connection, turn, frozen: false };
     let layout = db.prepare()?;
+    check_layout(layout)?;
+    Ok(db)
+}
+
+/// Opens the file to read it. Where it cannot be written, what is in it can be read all the same.
+pub(super) fn open_to_read(path: &Path) -> Result<Db, StoreError> {
+    open(path).or_else(|error| match path.exists() {
+        true => open_unwritable(path).map_err(|_| error),
+        false => Err(error),
+    })
+}
+
+fn open_unwritable(path: &Path) -> Result<Db, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let try_open = |name: &Path, flags| {
+        let connection = Connection::open_with_flags(name, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let layout = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        check_layout(layout)?;
+        let db = Db { connection, turn: Turn::nobodys(), frozen: true };
+        db.newest().map(|_| db)
+    };
+    let opened = try_open(path, flags);
+    let log = path.with_extension("db-wal").metadata().map_or(0, |log| log.len());
+    if opened.is_ok() || log > 0 {
+        return opened;
+    }
+    // SQLite shares a log between its readers, and cannot make one here. Nobody else can either: what
+    // is in the file is all there is (<https://sqlite.org/uri.html>, immutable).
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let name = format!("file:{escaped}?immutable=1");
+    try_open(Path::new(&name), flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn check_layout(layout: i64) -> Result<(), StoreError> {
     if layout > LAYOUT {
         let why = format!("the store's layout {layout} is newer than this program: update it");
         return Err(StoreError::Unavailable(why));
     }
-    Ok(db)
+    Ok(())
 }
 
 impl Db {

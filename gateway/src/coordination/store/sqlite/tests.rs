@@ -121,19 +121,22 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
         store.txn(put(&format!("k{n:02}"), "x")).await.unwrap();
     }
     // As a crash leaves it: the file, and a log whose last frame is not whole.
-    let copy = Folder::new();
-    std::fs::create_dir_all(&copy.0).unwrap();
-    std::fs::copy(folder.file(), copy.file()).unwrap();
     let wal = |file: PathBuf| file.with_extension("db-wal");
-    std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
-    let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
-    let length = log.metadata().unwrap().len();
-    log.write_all_at(&[0x55; 100], length).unwrap();
-    let entries = copy.open().range(all()).await.unwrap().entries.len();
+    let crashed = |change: &dyn Fn(std::fs::File, u64)| {
+        let copy = Folder::new();
+        std::fs::create_dir_all(&copy.0).unwrap();
+        std::fs::copy(folder.file(), copy.file()).unwrap();
+        std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
+        let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
+        let length = log.metadata().unwrap().len();
+        change(log, length);
+        copy
+    };
+    let begun = crashed(&|log, length| log.write_all_at(&[0x55; 100], length).unwrap());
+    let entries = begun.open().range(all()).await.unwrap().entries.len();
     assert_eq!(entries, 20, "a frame that was begun behind them changes nothing");
-    log.set_len(length - 100).unwrap();
-    drop(log);
-    let store = copy.open();
+    let cut = crashed(&|log, length| log.set_len(length - 100).unwrap());
+    let store = cut.open();
     assert!(store.range(all()).await.unwrap().entries.len() >= 19);
     store.txn(put("after", "x")).await.unwrap();
 }
@@ -147,4 +150,32 @@ async fn a_path_too_long_for_a_socket_is_polled() {
     one.txn(put("a", "1")).await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(told.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_past_is_as_it_was() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut then = Vec::new();
+    for n in 0_u32..120 {
+        // Any order will do that makes, changes and removes keys, some of them again.
+        let key = format!("k/{}", n.wrapping_mul(2_654_435_761) >> 29);
+        let txn = match n % 3 {
+            0 if n > 6 => Txn { success: vec![Op::Delete(key)], ..Txn::default() },
+            _ => put(&key, ["one", "two", "three"][n as usize % 3]),
+        };
+        store.txn(txn).await.unwrap();
+        then.push(store.range(all()).await.unwrap());
+    }
+    store.compact(Revision(10)).await.unwrap();
+    for page in then.iter().filter(|page| page.revision >= Revision(10)) {
+        for backward in [false, true] {
+            let past = store.range(Range { at: Some(page.revision), backward, ..all() }).await.unwrap();
+            let mut expected = page.entries.clone();
+            if backward {
+                expected.reverse();
+            }
+            assert_eq!((past.entries, past.revision), (expected, page.revision));
+        }
+    }
 }

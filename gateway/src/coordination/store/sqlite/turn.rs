@@ -8,32 +8,38 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 
 /// A file beside the store that is locked while somebody writes.
-pub(super) struct Turn(File);
+pub(super) struct Turn(Option<File>);
 
 /// It is ours until this is dropped, or the process ends.
-pub(super) struct Taken<'a>(&'a File);
+pub(super) struct Taken<'a>(Option<&'a File>);
 
 impl Turn {
     pub(super) fn beside(path: &Path) -> io::Result<Turn> {
         let path = path.with_extension("turn");
-        Ok(Turn(OpenOptions::new().create(true).truncate(false).write(true).open(path)?))
+        Ok(Turn(Some(OpenOptions::new().create(true).truncate(false).write(true).open(path)?)))
+    }
+
+    /// Of one who only reads.
+    pub(super) fn nobodys() -> Turn {
+        Turn(None)
     }
 
     /// Waits for it. Where the file cannot be locked, SQLite's own lock is fair enough.
     pub(super) fn take(&self) -> Taken<'_> {
-        while let Err(error) = flock(&self.0, FlockOperation::LockExclusive) {
+        let Some(file) = &self.0 else { return Taken(None) };
+        while let Err(error) = flock(file, FlockOperation::LockExclusive) {
             if error != rustix::io::Errno::INTR {
                 tracing::debug!(%error, "the store's turn cannot be taken");
                 break;
             }
         }
-        Taken(&self.0)
+        Taken(Some(file))
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         // Not held: nothing to give back.
-        let _ = flock(self.0, FlockOperation::Unlock);
+        let _ = self.0.map(|file| flock(file, FlockOperation::Unlock));
     }
 }

@@ -1,6 +1,6 @@
 //! A thread with a connection of its own: SQLite waits for the disk, and nobody else waits with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ impl Worker {
     pub(super) fn start(name: &str, path: PathBuf, committed: impl Fn(Revision) + Send + 'static) -> Worker {
         let (ask, jobs) = sync_channel::<Job>(limits::STORE_WAITING_CALLS);
         let sweeps = name == "store-writer";
+        let open = if sweeps { file::open } else { file::open_to_read };
         let run = move || {
             let mut db = None;
             loop {
@@ -30,7 +31,7 @@ impl Worker {
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
                 if job.is_some() || sweeps {
-                    let healthy = work(&mut db, &path, job, &committed);
+                    let healthy = work(&mut db, || open(&path), job, &committed);
                     if !healthy {
                         // What is wrong with the file may be right when it is opened again.
                         db = None;
@@ -66,9 +67,14 @@ impl Worker {
 }
 
 /// Does one job, or what is due without one. Whether the connection is still good.
-fn work(db: &mut Option<Db>, path: &Path, job: Option<Job>, committed: &impl Fn(Revision)) -> bool {
+fn work(
+    db: &mut Option<Db>,
+    open: impl Fn() -> Result<Db, StoreError>,
+    job: Option<Job>,
+    committed: &impl Fn(Revision),
+) -> bool {
     if db.is_none() {
-        match file::open(path) {
+        match open() {
             Ok(open) => *db = Some(open),
             Err(error) => {
                 tracing::warn!(%error, "the store does not open");
@@ -87,5 +93,5 @@ fn work(db: &mut Option<Db>, path: &Path, job: Option<Job>, committed: &impl Fn(
     if healthy && let Ok(newest) = db.newest() {
         committed(newest);
     }
-    healthy
+    healthy && !db.frozen
 }

@@ -1,0 +1,49 @@
+//! The quick part of the proof of coordination. `scripts/coordination` plays all of it.
+
+use roverline_tests::coordination::{Report, asleep, crowd, disk, kills};
+use roverline_tests::python::skipped;
+
+fn holds(report: &Report) {
+    println!("{report}");
+    if let Some(why) = &report.skipped {
+        skipped(why);
+    }
+    assert!(report.violations.is_empty(), "{report}");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kills() {
+    let options = kills::Options { kills: 12, processes: 4, seconds: 10, seed: 7, store: None };
+    holds(&kills::run(&options));
+}
+
+#[test]
+fn a_sleeper_writes_nothing() {
+    holds(&asleep::sleep(&asleep::Options { trials: 2 }));
+}
+
+#[test]
+fn a_stepped_clock_changes_nothing() {
+    holds(&asleep::clock());
+}
+
+#[test]
+fn circles_are_found_and_crowds_are_served() {
+    holds(&crowd::deadlock());
+    holds(&crowd::waiters(&crowd::Options { waiters: 100, seconds: 120 }));
+}
+
+#[test]
+fn a_full_disk_is_survived() {
+    holds(&disk::on_small_disk("disk-full"));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_survived() {
+    holds(&disk::on_small_disk("read-only"));
+}
+
+#[test]
+fn broken_files_are_named_and_half_written_ones_read() {
+    holds(&disk::corrupt());
+}
