@@ -52,7 +52,7 @@ impl Queues {
         let patience = Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
         loop {
             let changes = match tokio::time::timeout(patience, watch.next()).await {
-                Ok(Some(changes)) => changes?,
+                Ok(Some(Ok(changes))) => changes,
                 _ => return Err(StoreError::Unknown("the change was not found again".to_owned())),
             };
             for change in changes {

@@ -1,5 +1,6 @@
 //! Putting messages into a queue: all of a batch or none, each behind all that came before it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -104,8 +105,8 @@ impl Queues {
         let delays = plan.new.iter().filter_map(|(_, message)| message.delay);
         let mut times = Times::new();
         for time in delays.chain(dedup) {
-            if !times.contains_key(&time) {
-                times.insert(time, self.here.leases.lasting(time).await?);
+            if let Entry::Vacant(free) = times.entry(time) {
+                free.insert(self.here.leases.lasting(time).await?);
             }
         }
         Ok(times)

@@ -154,7 +154,7 @@ pub(in crate::endpoint::api) static ROUTES: [Route; 17] = [
             Parameter {
                 name: "after",
                 what: "Only those behind this one: `next` of the page before.",
-                kind: ParameterKind::Number(0, u64::MAX),
+                kind: ParameterKind::Number(0, (1 << 53) - 1),
             },
         ],
         ..looks(of_queue(get(
