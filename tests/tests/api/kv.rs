@@ -20,7 +20,7 @@ fn values_have_versions_and_a_past() {
     const GOAL: &str = "/api/v2/kv/mission/goal";
     assert_eq!(body(&send(&gateway, "PUT", &format!("{GOAL}?version=0"), "[1.10]"))["version"], 1);
     problem(&send(&gateway, "PUT", &format!("{GOAL}?version=0"), "2"), 409);
-    problem(&send(&gateway, "PUT", &format!("{GOAL}?version=0&revision=0"), "2"), 400);
+    problem(&send(&gateway, "PUT", &format!("{GOAL}?version=1&revision=0"), "2"), 409);
     let first = get(&gateway, GOAL);
     assert!(first.body.contains("\"value\":[1.10]"), "as it was written: {}", first.body);
     let document = body(&first);

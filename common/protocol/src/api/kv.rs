@@ -5,6 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// What a key looks like (ECMA 262): no control characters. It has 400 bytes at most, too.
+pub const KEY_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]{1,400}$";
+
 /// A shared value and what is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "KvDocument")]
@@ -55,6 +58,7 @@ pub struct KvWritten {
 #[schemars(rename = "CacheWrite", example = CacheWrite::<Value>::example())]
 pub struct CacheWrite<V = Value> {
     /// Its name.
+    #[schemars(regex(pattern = KEY_PATTERN))]
     pub key: String,
     /// Any JSON.
     pub value: V,

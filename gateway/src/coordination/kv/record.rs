@@ -123,7 +123,7 @@ mod tests {
         fn what_is_not_ours_is_a_value(stored: Vec<u8>) {
             let stored = Bytes::from(stored);
             let (value, author) = unpack(&stored);
-            assert!(&*author.by != "" || author.at_ns != 0 || value == stored);
+            assert!(!author.by.is_empty() || author.at_ns != 0 || value == stored);
         }
     }
 

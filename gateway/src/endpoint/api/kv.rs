@@ -113,13 +113,13 @@ async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let raw: Box<RawValue> = ask.json()?;
     let value = Bytes::from(String::from(Box::<str>::from(raw)));
     let ttl = given.number("ttl_ms").map(Duration::from_millis);
-    let item = shared(ask).put(&key, value, &expected(&given)?, ttl, &author(ask)).await?;
+    let item = shared(ask).put(&key, value, &expected(&given), ttl, &author(ask)).await?;
     Ok(json(&KvWritten { key, version: item.version, revision: item.modified.0 }))
 }
 
 async fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (given, key) = (ask.parameters()?, ask.name()?);
-    shared(ask).delete(&key, &expected(&given)?, &author(ask)).await?;
+    shared(ask).delete(&key, &expected(&given), &author(ask)).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -133,12 +133,11 @@ fn at(given: &Given) -> Option<Revision> {
     given.number("at").map(Revision)
 }
 
-fn expected(given: &Given) -> Result<Expect, Failure> {
+fn expected(given: &Given) -> Expect {
     match (given.number("version"), given.number("revision")) {
-        (None, None) => Ok(Expect::Any),
-        (Some(version), None) => Ok(Expect::Version(version)),
-        (None, Some(revision)) => Ok(Expect::Modified(Revision(revision))),
-        (Some(_), Some(_)) => Err(Failure::bad_request("say version or revision, not both")),
+        (_, Some(revision)) => Expect::Modified(Revision(revision)),
+        (Some(version), None) => Expect::Version(version),
+        (None, None) => Expect::Any,
     }
 }
 

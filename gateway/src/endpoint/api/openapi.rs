@@ -139,6 +139,9 @@ fn path_parameter(path: &str, name: &Name) -> Value {
     if let (Some(example), Some(fields)) = (name.example, parameter.as_object_mut()) {
         fields.insert("example".to_owned(), example.into());
     }
+    if let (Some(pattern), Some(schema)) = (name.pattern, parameter["schema"].as_object_mut()) {
+        schema.insert("pattern".to_owned(), pattern.into());
+    }
     parameter
 }
 

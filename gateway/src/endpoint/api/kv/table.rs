@@ -1,14 +1,14 @@
 //! The paths of shared values.
 
 use roverline_protocol::api::kv::{
-    CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, KvDocument,
-    KvList, KvWritten,
+    CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, KEY_PATTERN,
+    KvDocument, KvList, KvWritten,
 };
 use roverline_protocol::limits;
 use serde_json::Value;
 
-use super::super::routes::{self, Content, Parameter, ParameterKind, Reply, Route, Verb};
-use super::super::routes::{get, list, named, ok, post, schema};
+use super::super::routes::{self, Content, Name, Parameter, ParameterKind, Reply, Route, Verb};
+use super::super::routes::{get, list, ok, post, schema};
 use super::Action;
 
 const KEY: &str = "The key, with slashes as they are or percent-encoded.";
@@ -33,7 +33,7 @@ const VERSION: Parameter = Parameter {
 };
 const REVISION: Parameter = Parameter {
     name: "revision",
-    what: "Only if it got its value at this revision; 0: only if it does not exist.",
+    what: "Only if it got its value at this revision, whatever `version` says; 0: only if it does not exist.",
     kind: ParameterKind::Number(0, MOST),
 };
 
@@ -42,7 +42,8 @@ const fn action(action: Action) -> routes::Action {
 }
 
 const fn key(route: Route) -> Route {
-    named(route, KEY, EXAMPLE)
+    let name = Name { what: KEY, example: EXAMPLE, pattern: Some(KEY_PATTERN) };
+    Route { name: Some(name), ..route }
 }
 
 /// The table.

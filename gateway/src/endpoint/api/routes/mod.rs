@@ -85,6 +85,8 @@ pub(super) struct Reply {
 pub(super) struct Name {
     pub(super) what: &'static str,
     pub(super) example: Option<&'static str>,
+    /// What it looks like, where not everything will do (ECMA 262).
+    pub(super) pattern: Option<&'static str>,
 }
 
 /// A parameter behind the `?`.
@@ -169,7 +171,7 @@ pub(super) const fn list(
 }
 
 pub(super) const fn named(route: Route, what: &'static str, example: Option<&'static str>) -> Route {
-    Route { name: Some(Name { what, example }), ..route }
+    Route { name: Some(Name { what, example, pattern: None }), ..route }
 }
 
 /// Statuses of problems of whatever changes something that a team shares.
