@@ -129,7 +129,8 @@ fn four_endpoints_tell_of_one_rover_and_say_when_they_go() {
     assert!(gateway.wait(PATIENCE).is_some());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let states = runtime.block_on(async {
-        let shared = Coordination::open("sqlite", &gateway.state().join("store"), Identity::default()).unwrap();
+        let shared =
+            Coordination::open("sqlite", &gateway.state().join("store"), Identity::default()).unwrap();
         let model = shared.lifecycle.scan().await.unwrap();
         let (all, _) = model.select(&Default::default(), None, 10);
         all.into_iter().map(|view| view.record.state).collect::<Vec<_>>()

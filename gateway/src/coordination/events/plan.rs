@@ -135,7 +135,7 @@ struct Draft {
 
 enum Placed {
     Already(Appended),
-    New(Event),
+    New(Box<Event>),
 }
 
 impl Draft {
@@ -158,7 +158,7 @@ impl Draft {
         if !expected.holds(version) {
             return Err(EventError::Conflict { stream: new.stream.clone(), version });
         }
-        Ok(Placed::New(Event {
+        Ok(Placed::New(Box::new(Event {
             seq,
             stream: new.stream.clone(),
             version: version + 1,
@@ -171,7 +171,7 @@ impl Draft {
             causation_id: new.causation_id.clone(),
             trace: new.trace.clone(),
             data: new.data.clone(),
-        }))
+        })))
     }
 
     fn add(&mut self, event: &Event, value: Bytes) -> Appended {

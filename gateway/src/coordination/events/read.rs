@@ -4,7 +4,7 @@ use roverline_protocol::limits;
 
 use super::entry::{self, CORRELATION, LOG, STREAM, Stored, TYPE, index_key, index_prefix, log_key, seq_of};
 use super::{EventError, Events, get};
-use crate::store::{Range, StoreError};
+use crate::store::Range;
 
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Events {
 
     /// An event that an index has; `None` where it was removed meanwhile.
     async fn indexed(&self, seq: u64) -> Result<Option<Stored>, EventError> {
-        let found = get(&*self.0.store, &log_key(seq)).await.map_err(StoreError::from)?;
+        let found = get(&*self.0.store, &log_key(seq)).await?;
         found.map(|found| Stored::read(&found.value)).transpose()
     }
 }
