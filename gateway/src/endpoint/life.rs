@@ -235,3 +235,23 @@ fn goal(accepts: bool, source: &SourceState, state: State) -> (State, &'static s
 fn clip(reason: &str) -> String {
     reason.chars().take(limits::LIFECYCLE_TEXT_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_does_not_lead_back_the_one_that_serves() {
+        let running = SourceState::Running;
+        assert_eq!(goal(true, &running, State::Ready).0, State::Active);
+        assert_eq!(goal(false, &running, State::Active).0, State::Active);
+        assert_eq!(goal(false, &running, State::Provisioning).0, State::Ready);
+        assert_eq!(goal(true, &SourceState::Starting, State::Discovered).0, State::Provisioning);
+    }
+
+    #[test]
+    fn a_reason_is_cut_to_what_may_be_written() {
+        let long = "é".repeat(limits::LIFECYCLE_TEXT_CHARS + 5);
+        assert_eq!(clip(&long).chars().count(), limits::LIFECYCLE_TEXT_CHARS);
+    }
+}

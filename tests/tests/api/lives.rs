@@ -53,7 +53,7 @@ fn a_rover_is_active_while_samples_come_unless_a_person_wants_otherwise() {
     let rover = before.entries[0].clone();
     assert!(rover.heartbeat.as_ref().is_some_and(|beat| beat.alive && beat.speakers.len() == 1), "{rover:?}");
     assert_eq!((rover.healthy, rover.deployable, rover.type_name.as_str()), (true, false, "rover"));
-    assert_eq!(robots(port, "/api/v2/robots"), [(rover.id.clone(), Some(State::Active))]);
+    assert_eq!(robots(port, "/api/v2/robots"), [(rover.id, Some(State::Active))]);
     assert_eq!(robots(port, "/api/v2/robots/healthy").len(), 1);
     assert_eq!(robots(port, "/api/v2/robots/deployable"), []);
     // Not from active at once.

@@ -120,6 +120,17 @@ impl Model {
         silent.map(|(name, thing)| (name, &thing.record, thing.heard))
     }
 
+    /// How many each index has, by state, by type and by address.
+    #[cfg(test)]
+    pub(super) fn indexed(&self) -> [usize; 3] {
+        let all = |sets: &mut dyn Iterator<Item = &BTreeSet<Name>>| sets.map(BTreeSet::len).sum();
+        [
+            all(&mut self.by_state.values()),
+            all(&mut self.by_type.values()),
+            all(&mut self.by_address.values()),
+        ]
+    }
+
     fn view(&self, name: &Name, thing: &Thing) -> View {
         View {
             name: name.clone(),

@@ -106,5 +106,7 @@ proptest! {
         let read = Model::of(&entries, model.revision(), now);
         prop_assert_eq!(views(&model), views(&read));
         assert_indexes(&model, &views(&read));
+        // Nothing is left of what was.
+        prop_assert_eq!(model.indexed(), read.indexed());
     }
 }
