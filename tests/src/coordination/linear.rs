@@ -46,7 +46,7 @@ pub(crate) enum Wrong {
 }
 
 /// One way a register may be: its value, and which of the operations under way have happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Way {
     value: Option<u64>,
     happened: u64,
@@ -88,12 +88,6 @@ impl Does {
             Does::Read(_) => None,
             Does::Write(value) | Does::Swap(_, value) => Some(value),
         }
-    }
-}
-
-impl Default for Way {
-    fn default() -> Way {
-        Way { value: None, happened: 0 }
     }
 }
 
