@@ -540,3 +540,15 @@ pub const ETCD_WRITE_MS: u64 = 2_000;
 pub const ETCD_PATIENCE_MS: u64 = 3_000;
 /// An answer of a member: a page of large values is cut to it.
 pub const ETCD_ANSWER_BYTES: usize = 32 << 20;
+/// The process that records what changes is replaced so long after it is gone.
+pub const RECORDER_LEASE_MS: u64 = 4_000;
+/// After a failure it is tried again so late.
+pub const RECORDER_RETRY_MS: u64 = 1_000;
+/// How far it is recorded is kept so often.
+pub const RECORDER_PLACE_MS: u64 = 1_000;
+/// The store's past is cleared so often.
+pub const STORE_COMPACTION_MS: u64 = 60_000;
+/// What happened in the store within this time can be read as it was.
+pub const STORE_PAST_MS: u64 = 600_000;
+/// But no more changes than these.
+pub const STORE_PAST_REVISIONS: u64 = 200_000;

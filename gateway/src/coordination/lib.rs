@@ -6,6 +6,7 @@ pub mod kv;
 pub mod lifecycle;
 pub mod locks;
 pub mod queues;
+pub mod recorder;
 pub mod store;
 
 use std::path::Path;

@@ -9,6 +9,7 @@
 mod acquire;
 mod board;
 mod error;
+mod facts;
 mod graph;
 mod handover;
 mod queue;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::board::Board;
 pub use self::error::LockError;
+pub(crate) use self::facts::LockFacts;
 pub use self::handover::{Handover, HandoverView};
 use self::queue::{Contender, contenders, prefix_of};
 pub use self::view::LockView;

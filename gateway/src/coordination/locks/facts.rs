@@ -1,0 +1,141 @@
+//! What changes of the locks' keys mean: who got a lock, who lost it, who waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::queue::{Contender, holders, names, prefix_of};
+use super::{FORCED, HANDOVER, PREFIX};
+use crate::events::NewEvent;
+use crate::recorder::Facts;
+use crate::store::{Change, Entry};
+
+/// Everybody who wants a lock, revision by revision.
+#[derive(Default)]
+pub(crate) struct LockFacts {
+    all: BTreeMap<String, Contender>,
+}
+
+impl Facts for LockFacts {
+    fn name(&self) -> &'static str {
+        "locks"
+    }
+
+    fn prefix(&self) -> &'static str {
+        // Locks, and what is said about them.
+        "lock"
+    }
+
+    fn seed(&mut self, entries: &[Entry]) {
+        let of_locks = entries.iter().filter(|entry| entry.key.starts_with(PREFIX));
+        self.all = of_locks.filter_map(|e| Some((e.key.clone(), Contender::of(e)?))).collect();
+    }
+
+    fn of(&mut self, changes: &[Change]) -> Vec<NewEvent> {
+        let mut touched = BTreeSet::new();
+        let (mut forced, mut events) = (None, Vec::new());
+        for change in changes {
+            let (Change::Put(Entry { key, .. }) | Change::Delete { key, .. }) = change;
+            if let Some((resource, _)) = names(key) {
+                touched.insert(resource.to_owned());
+            }
+            match change {
+                Change::Put(entry) if key.starts_with(FORCED) => {
+                    forced = serde_json::from_slice::<Value>(&entry.value).ok();
+                }
+                Change::Put(entry) => events.extend(handover(entry)),
+                Change::Delete { .. } => {}
+            }
+        }
+        let before: Vec<_> = touched.iter().map(|resource| self.queue(resource)).collect();
+        for change in changes {
+            match change {
+                Change::Put(entry) => {
+                    if let Some(one) = Contender::of(entry) {
+                        self.all.insert(entry.key.clone(), one);
+                    }
+                }
+                Change::Delete { key, .. } => drop(self.all.remove(key)),
+            }
+        }
+        for (resource, before) in touched.iter().zip(before) {
+            events.extend(compare(resource, &before, &self.queue(resource), forced.as_ref()));
+        }
+        events
+    }
+}
+
+/// Who holds, and who waits; with what is told of each.
+#[derive(Default)]
+struct Queue {
+    holding: BTreeMap<String, Value>,
+    waiting: BTreeMap<String, Value>,
+}
+
+impl LockFacts {
+    fn queue(&self, resource: &str) -> Queue {
+        let prefix = prefix_of(resource);
+        let here = self.all.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let mut here: Vec<&Contender> = here.map(|(_, one)| one).collect();
+        here.sort_by_key(|one| one.token());
+        let held = holders(&here).len();
+        let shown = |one: &&Contender| {
+            let data = json!({
+                "resource": resource, "client": one.client, "mode": one.record.mode, "token": one.token(),
+            });
+            (one.client.clone(), data)
+        };
+        let (holding, waiting) = here.split_at(held);
+        Queue { holding: holding.iter().map(shown).collect(), waiting: waiting.iter().map(shown).collect() }
+    }
+}
+
+fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>) -> Vec<NewEvent> {
+    let event = |kind: &str, data: &Value| NewEvent {
+        stream: format!("lock/{resource}"),
+        kind: kind.to_owned(),
+        data: data.clone(),
+        ..NewEvent::default()
+    };
+    let mut events = Vec::new();
+    for (client, data) in &before.holding {
+        if after.holding.get(client) == Some(data) {
+            continue;
+        }
+        let mut gone = event("lock.released", data);
+        if let Some(forced) = forced.filter(|forced| forced["token"] == data["token"]) {
+            gone.kind = "lock.taken".to_owned();
+            gone.by = forced["by"].as_str().map(str::to_owned);
+            gone.data["reason"] = forced["reason"].clone();
+        }
+        events.push(gone);
+    }
+    let new = |now: &BTreeMap<String, Value>, old: &BTreeMap<String, Value>, kind: &str| {
+        let new = now.iter().filter(|(client, data)| old.get(*client) != Some(*data));
+        new.map(|(_, data)| event(kind, data)).collect::<Vec<_>>()
+    };
+    events.extend(new(&after.holding, &before.holding, "lock.acquired"));
+    // Who is put in order again does not begin to wait.
+    let waits = after.waiting.iter().filter(|(client, _)| !before.waiting.contains_key(*client));
+    events.extend(waits.map(|(_, data)| event("lock.waiting", data)));
+    let left = before
+        .waiting
+        .iter()
+        .filter(|(client, _)| !after.waiting.contains_key(*client) && !after.holding.contains_key(*client));
+    events.extend(left.map(|(_, data)| event("lock.given_up", data)));
+    events
+}
+
+/// A holder is asked, or refuses.
+fn handover(entry: &Entry) -> Option<NewEvent> {
+    let (resource, asker) = entry.key.strip_prefix(HANDOVER)?.split_once('/')?;
+    let record: Value = serde_json::from_slice(&entry.value).ok()?;
+    let refused = record["refused"].as_str();
+    let kind = if refused.is_some() { "lock.handover_refused" } else { "lock.handover_asked" };
+    Some(NewEvent {
+        stream: format!("lock/{resource}"),
+        kind: kind.to_owned(),
+        data: json!({"resource": resource, "client": asker, "message": record["message"], "reason": refused}),
+        ..NewEvent::default()
+    })
+}

@@ -1,0 +1,80 @@
+//! Lets the store forget what is recorded and old.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roverline_protocol::limits;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::PLACE;
+use crate::events::EventError;
+use crate::store::{Range, Revision, Store, StoreError};
+
+/// What was newest when.
+pub(super) struct Compaction<'a> {
+    store: &'a Arc<dyn Store>,
+    seen: VecDeque<(Instant, Revision)>,
+}
+
+impl Compaction<'_> {
+    pub(super) fn new(store: &Arc<dyn Store>) -> Compaction<'_> {
+        Compaction { store, seen: VecDeque::new() }
+    }
+
+    /// For as long as the store can be used.
+    pub(super) async fn run(mut self) -> Result<(), EventError> {
+        let mut tick = interval(Duration::from_millis(limits::STORE_COMPACTION_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.compact(Instant::now()).await?;
+        }
+    }
+
+    async fn compact(&mut self, now: Instant) -> Result<(), StoreError> {
+        let page =
+            self.store.range(Range { prefix: PLACE.to_owned(), limit: 10, ..Range::default() }).await?;
+        let place = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok().map(Revision);
+        // Nothing is forgotten that is to be recorded.
+        let recorded = page.entries.iter().filter_map(|entry| place(&entry.value)).min();
+        let before = self.before(now, page.revision).min(recorded.unwrap_or_default());
+        if before.0 > 1 {
+            self.store.compact(before).await?;
+        }
+        Ok(())
+    }
+
+    /// What is older than the past that is kept, by time or by number.
+    fn before(&mut self, now: Instant, newest: Revision) -> Revision {
+        self.seen.push_back((now, newest));
+        let age = Duration::from_millis(limits::STORE_PAST_MS);
+        let mut old = Revision(0);
+        while let Some((at, revision)) = self.seen.front().copied()
+            && now.saturating_duration_since(at) >= age
+        {
+            old = revision;
+            self.seen.pop_front();
+        }
+        old.max(Revision(newest.0.saturating_sub(limits::STORE_PAST_REVISIONS)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Nowhere;
+
+    #[test]
+    fn what_is_old_by_time_or_by_number_may_go() {
+        let store: Arc<dyn Store> = Arc::new(Nowhere(String::new()));
+        let mut compaction = Compaction::new(&store);
+        let (start, age) = (Instant::now(), Duration::from_millis(limits::STORE_PAST_MS));
+        assert_eq!(compaction.before(start, Revision(10)), Revision(0));
+        assert_eq!(compaction.before(start + age / 2, Revision(20)), Revision(0));
+        assert_eq!(compaction.before(start + age, Revision(30)), Revision(10));
+        assert_eq!(compaction.before(start + age * 2, Revision(40)), Revision(30));
+        let many = Revision(limits::STORE_PAST_REVISIONS + 100);
+        assert_eq!(compaction.before(start + age * 2, many), Revision(100));
+    }
+}
