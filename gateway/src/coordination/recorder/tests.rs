@@ -119,10 +119,11 @@ async fn dead_letters_and_lives_are_recorded() {
     team.queues.enqueue("points", &[message], &by).await.unwrap();
     let got = team.queues.dequeue("points", Take::default(), &by).await.unwrap().remove(0);
     team.queues.nak(&got.id, None, Some(Duration::ZERO), Some("no wheel"), &by).await.unwrap();
-    team.queues.purge("points", Some("over"), &by).await.unwrap();
+    team.queues.purge("points", true, Some("over"), &by).await.unwrap();
     let name = Name::robot("rover");
+    let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
     let author = Author { by: "primary", reason: "seen", now_ns: 11, manual: false };
-    team.lifecycle.register(&name, Description::default(), author).await.unwrap();
+    team.lifecycle.register(&name, described, author).await.unwrap();
     let events = events(&team, 3).await;
     let find = |kind: &str| {
         events.iter().find(|event| event.kind == kind).unwrap_or_else(|| panic!("{kind}: {events:?}"))

@@ -102,10 +102,10 @@ pub(crate) fn watched(target: &str) -> Option<&'static str> {
     let (here, _) = routes::at(target.split('?').next().unwrap_or_default())?;
     match routes::of_method(&here, &Method::GET)?.action {
         Action::Locks(_) => Some("lock"),
-        Action::Queues(_) => Some("queues/"),
-        Action::Kv(_) => Some("kv/"),
-        Action::Events(_) => Some("events/"),
-        Action::Lifecycle(_) => Some("lifecycle/"),
+        Action::Queues(_) => Some("queue"),
+        Action::Kv(_) => Some("kv"),
+        Action::Events(_) => Some("events/head"),
+        Action::Lifecycle(_) => Some("lifecycle"),
         _ => None,
     }
 }
