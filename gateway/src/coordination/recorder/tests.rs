@@ -123,7 +123,7 @@ async fn dead_letters_and_lives_are_recorded() {
     let name = Name::robot("rover");
     let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
     let author = Author { by: "primary", reason: "seen", now_ns: 11, manual: false };
-    team.lifecycle.register(&name, described, author).await.unwrap();
+    team.lifecycle.register(&name, &described, author).await.unwrap();
     let events = events(&team, 3).await;
     let find = |kind: &str| {
         events.iter().find(|event| event.kind == kind).unwrap_or_else(|| panic!("{kind}: {events:?}"))
