@@ -1,6 +1,7 @@
 //! Every scenario, over SQLite here and over any store by [`suite`].
 
 mod handover;
+mod model;
 mod scenarios;
 
 use std::path::PathBuf;
@@ -93,6 +94,7 @@ scenarios!(
     scenarios::waiting_ends_when_it_was_said_to,
     scenarios::of_many_at_once_each_has_it_alone,
     scenarios::a_circle_is_refused_to_the_one_who_would_close_it,
+    scenarios::two_that_ask_at_once_in_two_processes_do_not_close_a_circle,
     scenarios::being_told_after_waiting_counts_once,
     scenarios::who_goes_away_while_waiting_is_passed,
     scenarios::many_waiters_are_served_in_order,

@@ -212,3 +212,22 @@ pub(super) async fn many_waiters_are_served_in_order(team: &Team) {
     }
     assert_eq!(*served.lock().unwrap(), (0..CLIENTS).collect::<Vec<_>>());
 }
+
+pub(super) async fn two_that_ask_at_once_in_two_processes_do_not_close_a_circle(team: &Team) {
+    let other = Locks::new(team.locks.store.clone());
+    for round in 0..20 {
+        let (left, right) = (format!("left{round}"), format!("right{round}"));
+        team.held(&left, "ann", Exclusive).await;
+        team.held(&right, "bob", Exclusive).await;
+        let (ann, bob) = tokio::join!(
+            team.locks.acquire(&right, "ann", Exclusive, LONG),
+            other.acquire(&left, "bob", Exclusive, LONG),
+        );
+        let refused = [&ann, &bob].into_iter().filter(|r| matches!(r, Err(LockError::Deadlock(_)))).count();
+        assert_eq!(refused, 1, "{ann:?} {bob:?}");
+        assert_eq!(team.locks.deadlocks().await.unwrap(), Vec::<Vec<String>>::new());
+        for (resource, client) in [(&right, "ann"), (&left, "bob"), (&left, "ann"), (&right, "bob")] {
+            let _ = team.locks.release(resource, client).await;
+        }
+    }
+}
