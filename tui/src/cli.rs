@@ -209,7 +209,10 @@ pub struct TeamReach {
 impl TeamReach {
     fn config(self) -> Result<Config, Failure> {
         let TeamReach { urls, host, base_port, token } = self;
-        Reach { urls, host, base_port, token }.config()
+        let config = Reach { urls, host, base_port, token }.config()?;
+        // What somebody changes is kept with a name; without a token, this one.
+        let who = command::team::client(std::env::var("ROVERLINE_CLIENT").ok());
+        Ok(config.named(&who))
     }
 }
 
