@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -237,6 +238,44 @@ fn who_follows_the_events_gets_each_of_them_once_whatever_is_killed() {
     assert!(code == 0 && out.starts_with("sound:"), "{code}: {out}");
     let newest = json_of(&gateway, &["events", "--stream", "mission/alpha", "-n", "2", "--json"]);
     assert_eq!(newest["events"][0]["data"], EVENTS - 1, "{newest}");
+}
+
+#[test]
+fn what_is_enqueued_while_endpoints_are_killed_is_there_once() {
+    const MESSAGES: usize = 40;
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let over = AtomicBool::new(false);
+    let accepted: Vec<usize> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let serves = || http::get(gateway.port(Tier::Primary), "/health").status == 200;
+                eventually("the primary to serve", PATIENCE, || over.load(Ordering::Relaxed) || serves());
+                if !over.load(Ordering::Relaxed) {
+                    process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
+                }
+            }
+        });
+        let enqueue = |n: &usize| roverline(&gateway, &["queues", "enqueue", "work", &n.to_string()]).0 == 0;
+        let accepted = (0..MESSAGES).filter(enqueue).collect();
+        over.store(true, Ordering::Relaxed);
+        accepted
+    });
+    assert!(accepted.len() > MESSAGES / 2, "{accepted:?}");
+    let mut found = Vec::new();
+    loop {
+        let (code, out, error) =
+            roverline(&gateway, &["queues", "dequeue", "work", "-n", "20", "--ack", "--json"]);
+        let taken = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].as_u64());
+        found.extend(taken.map(|n| n.unwrap() as usize));
+        match code {
+            0 => {}
+            _ if error.is_empty() => break,
+            _ => panic!("{error}"),
+        }
+    }
+    assert!(accepted.iter().all(|n| found.contains(n)), "accepted {accepted:?}, found {found:?}");
+    let once: std::collections::BTreeSet<usize> = found.iter().copied().collect();
+    assert_eq!(once.len(), found.len(), "{found:?}");
 }
 
 #[test]

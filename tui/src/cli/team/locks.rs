@@ -10,12 +10,16 @@ use crate::cli::parse_duration;
 #[derive(Clone, Debug, Subcommand)]
 pub enum LocksCommand {
     /// Print who holds what, and who waits
+    #[command(
+        after_help = "Example:\n  roverline locks list --json | jq '.locks[] | select(.waiting != [])'"
+    )]
     List {
         /// JSON
         #[arg(long)]
         json: bool,
     },
     /// Print it again whenever it changes
+    #[command(after_help = "Example:\n  roverline locks watch --json | jq --unbuffered -c .locks")]
     Watch {
         /// JSON, one line each time
         #[arg(long)]
@@ -25,12 +29,14 @@ pub enum LocksCommand {
     ///
     /// Without --wait the client is queued when somebody else has it; ask again to learn its place. The
     /// lock ends by itself after --ttl unless it is asked for again. Exit code 1: not held.
+    #[command(after_help = "Example:\n  roverline locks acquire arm --ttl 30s --wait 1m")]
     Acquire {
         /// What is asked for, and how.
         #[command(flatten)]
         ask: LockAsk,
     },
     /// Give a lock back, or give up waiting for it
+    #[command(after_help = "Example:\n  roverline locks release arm")]
     Release {
         /// What is locked
         resource: String,
@@ -46,6 +52,7 @@ pub enum LocksCommand {
     #[command(after_help = "Example:\n  roverline locks run arm --wait 30s -- ./pick_up_sample")]
     Run(RunWithLock),
     /// Take a lock from whoever has it; for commanders
+    #[command(after_help = "Example:\n  roverline locks force arm ann@base --reason 'her link is down'")]
     Force {
         /// What is locked
         resource: String,
@@ -56,6 +63,7 @@ pub enum LocksCommand {
         reason: String,
     },
     /// Ask the holder to hand its lock over
+    #[command(after_help = "Example:\n  roverline locks handover arm --message 'two minutes for a sample?'")]
     Handover {
         /// What is locked
         resource: String,
@@ -73,6 +81,9 @@ pub enum LocksCommand {
         wait: Duration,
     },
     /// Hand a lock over to who asks for it, or refuse to
+    #[command(
+        after_help = "Examples:\n  roverline locks answer arm bob@base\n  roverline locks answer arm bob@base --refuse 'in the middle of it'"
+    )]
     Answer {
         /// What is locked
         resource: String,

@@ -77,7 +77,7 @@ fn events_are_understood() {
 #[test]
 fn every_command_teaches_by_an_example() {
     use clap::CommandFactory as _;
-    for area in ["queues", "kv", "events"] {
+    for area in ["locks", "queues", "kv", "events"] {
         let mut cli = Cli::command();
         let area = cli.find_subcommand_mut(area).unwrap();
         for command in area.get_subcommands().filter(|command| command.get_name() != "help") {

@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn an_id_leads_to_its_queue() {
         let path = |id| of_message(id, "ack").ok();
-        assert_eq!(path("work:0:1:ab").as_deref(), Some("/api/v2/queues/work/ack"));
+        assert_eq!(path("way:0:1:ab").as_deref(), Some("/api/v2/queues/way/ack"));
         assert_eq!(path("a:b/c:0:1:ab").as_deref(), Some("/api/v2/queues/a%3Ab%2Fc/ack"));
         for wrong in ["", "work", "0:1:ab", ":0:1:ab"] {
             assert_eq!(path(wrong), None, "{wrong}");
