@@ -25,11 +25,14 @@ Examples:
   roverline status --json | jq .rover          for scripts
   roverline echo /odom --field pose.pose.position.x
   roverline locks run arm --wait 30s -- ./pick_up_sample
+  roverline queues dequeue waypoints --wait 30s --ack
+  roverline kv put mission/goal '[3, 4]'
+  roverline events tail --follow
 
 Endpoints come from the command line, else from ROVERLINE_ENDPOINTS (comma-separated), else they
 are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
 
-Exit codes: 0 done, 1 nothing reachable or no data, 2 wrong usage.";
+Exit codes: 0 done, 1 nothing reachable, no data or refused, 2 wrong usage.";
 
 /// Telemetry of a rover that holds: a console over several endpoints.
 #[derive(Debug, Parser)]
@@ -109,6 +112,29 @@ enum Command {
         #[command(subcommand)]
         command: Option<team::LocksCommand>,
     },
+    /// Queues of work: whoever takes a message has it for a while, and says when it is done
+    Queues {
+        #[command(flatten)]
+        reach: TeamReach,
+        #[command(subcommand)]
+        command: Option<team::QueuesCommand>,
+    },
+    /// Values that the team shares, by key
+    Kv {
+        #[command(flatten)]
+        reach: TeamReach,
+        #[command(subcommand)]
+        command: Option<team::KvCommand>,
+    },
+    /// What happened: a log to which is only added
+    Events {
+        #[command(flatten)]
+        reach: TeamReach,
+        #[command(flatten)]
+        filter: team::EventFilter,
+        #[command(subcommand)]
+        command: Option<team::EventsCommand>,
+    },
     /// Start a gateway with the built-in rover, and the console on it
     Demo(Demo),
     /// List the themes
@@ -183,7 +209,10 @@ pub struct TeamReach {
 impl TeamReach {
     fn config(self) -> Result<Config, Failure> {
         let TeamReach { urls, host, base_port, token } = self;
-        Reach { urls, host, base_port, token }.config()
+        let config = Reach { urls, host, base_port, token }.config()?;
+        // What somebody changes is kept with a name; without a token, this one.
+        let who = command::team::client(std::env::var("ROVERLINE_CLIENT").ok());
+        Ok(config.named(&who))
     }
 }
 
@@ -259,6 +288,17 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Locks { reach, command }) => {
                 let command = command.unwrap_or(team::LocksCommand::List { json: false });
                 command::team::locks::run(reach.config()?, command).await
+            }
+            Some(Command::Queues { reach, command }) => {
+                let command = command.unwrap_or(team::QueuesCommand::List { json: false });
+                command::team::queues::run(reach.config()?, command).await
+            }
+            Some(Command::Kv { reach, command }) => {
+                let list = || team::KvCommand::all();
+                command::team::kv::run(reach.config()?, command.unwrap_or_else(list)).await
+            }
+            Some(Command::Events { reach, filter, command }) => {
+                command::team::events::run(reach.config()?, filter, command).await
             }
             Some(Command::Demo(demo)) => command::demo::run(demo).await,
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),

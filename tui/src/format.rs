@@ -87,6 +87,20 @@ pub fn clock(wall_ns: i64) -> String {
     format!("{:02}:{:02}:{:02}", s / 3_600, s % 3_600 / 60, s % 60)
 }
 
+/// The day and hour of a wall clock time, UTC: `2026-11-21 14:03:59`.
+pub fn date(wall_ns: i64) -> String {
+    // The Gregorian calendar repeats itself every 146 097 days; counted from a March, the leap day
+    // is the last one of its year.
+    let days = wall_ns.div_euclid(86_400_000_000_000) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02} {}", era * 400 + year + later, clock(wall_ns))
+}
+
 /// Text that cannot steer a terminal: control characters become `·`.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
@@ -130,6 +144,22 @@ pub fn right(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (s, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_735_689_599, "2024-12-31 23:59:59"),
+            (1_795_269_600, "2026-11-21 14:00:00"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(date(s * 1_000_000_000), expected);
+        }
+    }
 
     #[test]
     fn ages_fit_five_columns() {

@@ -1,118 +1,14 @@
 //! The command line of what a team shares.
 
-use std::time::Duration;
+mod events;
+mod kv;
+mod locks;
+mod queues;
 
-use clap::{Args, Subcommand};
+pub use events::{EventFilter, EventsCommand, NewEvent};
+pub use kv::KvCommand;
+pub use locks::{LockAsk, LocksCommand, RunWithLock};
+pub use queues::{DequeueAsk, EnqueueAsk, QueuesCommand};
 
-use super::parse_duration;
-
-/// What to do with locks.
-#[derive(Clone, Debug, Subcommand)]
-pub enum LocksCommand {
-    /// Print who holds what, and who waits
-    List {
-        /// JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print it again whenever it changes
-    Watch {
-        /// JSON, one line each time
-        #[arg(long)]
-        json: bool,
-    },
-    /// Ask for a lock, and print the fencing token
-    ///
-    /// Without --wait the client is queued when somebody else has it; ask again to learn its place. The
-    /// lock ends by itself after --ttl unless it is asked for again. Exit code 1: not held.
-    Acquire {
-        /// What is asked for, and how.
-        #[command(flatten)]
-        ask: LockAsk,
-    },
-    /// Give a lock back, or give up waiting for it
-    Release {
-        /// What is locked
-        resource: String,
-        /// Who has it [default: USER@HOST]
-        #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
-        client: Option<String>,
-    },
-    /// Run a command while holding a lock
-    ///
-    /// The lock is kept alive until the command ends, and given back then. If it is lost, the command is
-    /// ended. The command finds ROVERLINE_LOCK and the fencing token ROVERLINE_LOCK_TOKEN in its
-    /// environment; its exit code is that of this program.
-    #[command(after_help = "Example:\n  roverline locks run arm --wait 30s -- ./pick_up_sample")]
-    Run(RunWithLock),
-    /// Take a lock from whoever has it; for commanders
-    Force {
-        /// What is locked
-        resource: String,
-        /// Who has it
-        client: String,
-        /// Why; the client is told
-        #[arg(long)]
-        reason: String,
-    },
-    /// Ask the holder to hand its lock over
-    Handover {
-        /// What is locked
-        resource: String,
-        /// Who asks [default: USER@HOST]
-        #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
-        client: Option<String>,
-        /// What the holder is told
-        #[arg(long, default_value = "")]
-        message: String,
-        /// The lock lives so long without a sign of life
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-        ttl: Duration,
-        /// The holder has so long to answer
-        #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
-        wait: Duration,
-    },
-    /// Hand a lock over to who asks for it, or refuse to
-    Answer {
-        /// What is locked
-        resource: String,
-        /// Who asks for it
-        client: String,
-        /// Who holds it [default: USER@HOST]
-        #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
-        holder: Option<String>,
-        /// Keep it, for this reason
-        #[arg(long, value_name = "REASON")]
-        refuse: Option<String>,
-    },
-}
-
-/// What is asked for, and how.
-#[derive(Clone, Debug, Args)]
-pub struct LockAsk {
-    /// What is locked
-    pub resource: String,
-    /// Others that share may hold it too
-    #[arg(long)]
-    pub shared: bool,
-    /// Who asks [default: USER@HOST]
-    #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
-    pub client: Option<String>,
-    /// The lock lives so long without a sign of life
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-    pub ttl: Duration,
-    /// Wait so long for it, and then give up
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub wait: Option<Duration>,
-}
-
-/// A command that needs a lock.
-#[derive(Clone, Debug, Args)]
-pub struct RunWithLock {
-    /// What is asked for, and how.
-    #[command(flatten)]
-    pub ask: LockAsk,
-    /// The command and its arguments, behind --
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
+#[cfg(test)]
+mod tests;

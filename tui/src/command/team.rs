@@ -1,14 +1,21 @@
 //! `roverline locks`, `queues`, `kv` and `events`: what a team of operators shares.
 
+pub mod events;
+pub mod kv;
 pub mod locks;
+mod print;
+pub mod queues;
+mod value;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use roverline_link::{Config, Event, Events, Link, REQUEST_LOST};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub use print::{print_json, print_line, print_table, tell};
 
 use super::{Failure, at_once};
 use crate::format;
@@ -17,6 +24,10 @@ use crate::format;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the first endpoint may take to answer.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How often something that may be done twice is asked for while endpoints are lost.
+const TRIES: usize = 5;
+/// Who follows looks so often in any case.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A link on which the team's things are asked for.
 #[derive(Debug)]
@@ -24,6 +35,10 @@ pub struct Team {
     link: Link,
     events: Events,
     urls: Vec<String>,
+    /// What is watched.
+    watched: Option<u64>,
+    /// Whether that may have changed.
+    stirred: bool,
 }
 
 /// A refusal as the API words it.
@@ -55,7 +70,7 @@ impl Team {
             false
         };
         match tokio::time::timeout(CONNECT, there).await {
-            Ok(true) => Ok(Team { link, events, urls }),
+            Ok(true) => Ok(Team { link, events, urls, watched: None, stirred: false }),
             _ => Err(unreachable(&urls)),
         }
     }
@@ -73,6 +88,7 @@ impl Team {
             loop {
                 match self.events.next().await {
                     Some(Event::Response { id, status, body }) if id == asked => return Some((status, body)),
+                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.stirred = true,
                     Some(_) => {}
                     None => return None,
                 }
@@ -115,6 +131,61 @@ impl Team {
         body: &impl Serialize,
     ) -> Result<T, Failure> {
         self.ask("POST", path, Some(to_value(body)), Duration::ZERO).await
+    }
+
+    /// The same of something that may be done twice: again, while endpoints are lost before they answer.
+    /// Says whether it was asked for more than once.
+    pub async fn insist<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(Result<T, Refusal>, bool), Failure> {
+        let body = to_value(body);
+        let mut tries = 1;
+        loop {
+            match self.try_ask("POST", path, Some(body.clone()), Duration::ZERO).await? {
+                Err(refusal) if is_in_doubt(&refusal) && tries < TRIES => tries += 1,
+                answer => return Ok((answer, tries > 1)),
+            }
+        }
+    }
+
+    /// Reads a page of what may be large: where an answer does not fit a link, less is asked for. The
+    /// path ends where `limit=` and the number follow.
+    pub async fn page<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        most: usize,
+    ) -> Result<Result<T, Refusal>, Failure> {
+        let mut limit = most.max(1);
+        loop {
+            match self.try_ask("GET", &format!("{path}limit={limit}"), None, Duration::ZERO).await? {
+                Err(refusal) if refusal.status == 503 && limit > 1 => limit = (limit / 8).max(1),
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// From now on [`Team::stirred`] tells when what a path shows may have changed.
+    pub fn listen(&mut self, path: &str) {
+        self.watched = Some(self.link.watch(path));
+    }
+
+    /// Waits until something may have changed since it was last asked for. Fails when the link has ended.
+    pub async fn stirred(&mut self) -> Result<(), Failure> {
+        let change = async {
+            while !self.stirred {
+                match self.events.next().await {
+                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.stirred = true,
+                    Some(_) => {}
+                    None => return false,
+                }
+            }
+            true
+        };
+        let ended = tokio::time::timeout(LOOK, change).await == Ok(false);
+        self.stirred = false;
+        if ended { Err(unreachable(&self.urls)) } else { Ok(()) }
     }
 
     /// What a path shows, now and whenever it changes.
@@ -173,56 +244,27 @@ pub fn client(given: Option<String>) -> String {
     given.unwrap_or_else(|| format!("{user}@{host}").replace('/', "-"))
 }
 
-/// A document as JSON, all of it.
-pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:#}", to_value(document))?;
-    Ok(out.flush()?)
-}
-
-/// One line of JSON, for those who follow.
-pub fn print_line(document: &impl Serialize) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", to_value(document))?;
-    Ok(out.flush()?)
-}
-
-/// A table whose columns are as wide as they have to be; the last one is as long as it is.
-pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| format::printable(cell)).collect()).collect();
-    let wide = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.max().unwrap_or(0).max(head.get(column).map_or(0, |name| name.len())).min(48)
-    };
-    let mut out = std::io::stdout().lock();
-    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    for row in std::iter::once(&head).chain(&rows) {
-        let last = row.len().saturating_sub(1);
-        let cells = row.iter().enumerate().map(|(column, cell)| match column == last {
-            true => cell.clone(),
-            false => format::left(cell, wide(column)),
-        });
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(out.flush()?)
-}
-
-/// Says something to a person, where standard output is for programs.
-pub fn tell(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{}", format::printable(text));
-    }
-}
-
 /// Whether an answer leaves open whether it was done.
 pub fn is_in_doubt(refusal: &Refusal) -> bool {
     refusal.status == REQUEST_LOST
 }
 
+/// A name that nobody else makes: by it the other side knows again what is sent twice.
+pub fn own_id() -> String {
+    // Keyed by the system's random numbers, each time anew.
+    let half = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", half(), half())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_id_comes_twice() {
+        let ids: std::collections::BTreeSet<String> = (0..1_000).map(|_| own_id()).collect();
+        assert_eq!((ids.len(), ids.first().map(String::len)), (1_000, Some(32)));
+    }
 
     #[test]
     fn names_fit_into_a_path() {

@@ -1,0 +1,76 @@
+//! A value on the command line, or on standard input.
+
+use std::io::Read as _;
+
+use roverline_protocol::limits;
+use serde_json::Value;
+
+use crate::command::Failure;
+use crate::format;
+
+/// The longest value that fits into a message to an endpoint, with what is said beside it.
+const VALUE_BYTES: usize = limits::INBOUND_MESSAGE_BYTES - (8 << 10);
+/// As much of a wrong value as is shown.
+const SHOWN: usize = 40;
+
+/// Reads JSON: `-` is on standard input.
+pub(super) fn value(given: &str) -> Result<Value, Failure> {
+    match given {
+        "-" => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().take(VALUE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Failure::Usage("what is on standard input is not UTF-8".to_owned()))?;
+            parse(&text, true)
+        }
+        given => parse(given, false),
+    }
+}
+
+fn parse(text: &str, from_input: bool) -> Result<Value, Failure> {
+    if text.len() > VALUE_BYTES {
+        let why = format!("a value may have {VALUE_BYTES} bytes here; over HTTP it may be a little longer");
+        return Err(Failure::Usage(why));
+    }
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let shown = format::fit(&format::printable(text.trim()), SHOWN);
+        Failure::Usage(match from_input {
+            true if text.trim().is_empty() => "there is no JSON on standard input".to_owned(),
+            true => format!("what is on standard input is not JSON ({error}): {shown}"),
+            false => {
+                let quoted = Value::from(shown.as_str()).to_string().replace('\'', r"'\''");
+                format!(
+                    "{shown} is not JSON ({error}): text needs its quotes inside those of the shell, '{quoted}'"
+                )
+            }
+        })
+    })?;
+    // What is written is to be what was meant.
+    match value.to_string().len() > VALUE_BYTES {
+        true => Err(Failure::Usage(format!("a value may have {VALUE_BYTES} bytes here"))),
+        false => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_json_is_a_value() {
+        for text in ["1", "-1.5", "null", "\"a\"", "{\"a\": [1, 2]}", " true\n"] {
+            assert!(parse(text, false).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_without_quotes_is_told_how_to_get_them() {
+        let why = |text: &str, input| parse(text, input).unwrap_err().to_string();
+        assert!(why("north gate", false).ends_with("inside those of the shell, '\"north gate\"'"));
+        assert!(why("it's", false).ends_with(r#"'"it'\''s"'"#));
+        assert!(why("{a: 1}", false).contains("is not JSON (key must be a string"));
+        assert!(why("", true).contains("no JSON on standard input"));
+        assert!(why("a\u{1b}[2J", true).ends_with("a·[2J"));
+        assert!(why(&format!("\"{}\"", "x".repeat(2 << 20)), true).contains("bytes"));
+    }
+}
