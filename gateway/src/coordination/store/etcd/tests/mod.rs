@@ -2,6 +2,7 @@
 
 mod entrance;
 mod faults;
+mod figures;
 mod partition;
 mod rig;
 mod suites;
