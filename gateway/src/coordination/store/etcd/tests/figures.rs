@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use roverline_protocol::lifecycle::State;
 
 use super::super::super::{SqliteStore, Store};
 use super::rig::Nodes;
@@ -16,7 +17,7 @@ use crate::locks::LockMode;
 use crate::queues::{By, Message, Take};
 
 /// Each row runs for so long, and so often at most.
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(1);
 const MOST: usize = 2_000;
 const LONG: Duration = Duration::from_secs(60);
 
@@ -69,7 +70,8 @@ async fn figures(name: &str, store: Arc<dyn Store>) {
 async fn locks_and_values(name: &str, team: &Coordination) {
     let (locks, author) = (&team.locks, Author { by: "ann".into(), at_ns: 1 });
     let lock = measure(async |_| {
-        let took = timed(async { locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap() }).await;
+        let took =
+            timed(async { locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap() }).await;
         locks.release("arm", "ann").await.unwrap();
         took
     });
@@ -106,9 +108,8 @@ async fn queues_and_events(name: &str, team: &Coordination) {
         data: serde_json::json!({"n": n}),
         ..NewEvent::default()
     };
-    let append = measure(async |n| {
-        timed(async { team.events.append(event(n), Expected::Any).await.unwrap() }).await
-    });
+    let append =
+        measure(async |n| timed(async { team.events.append(event(n), Expected::Any).await.unwrap() }).await);
     append.await.print(name, "event appended");
     let many = measure(async |n| {
         timed(async {
