@@ -8,7 +8,7 @@ use bytes::Bytes;
 use roverline_protocol::lifecycle::State;
 
 use super::super::super::{SqliteStore, Store};
-use super::rig::Nodes;
+use super::rig::{Nodes, say};
 use crate::Coordination;
 use crate::events::{Expected, Identity, NewEvent};
 use crate::kv::{Author, Expect};
@@ -33,7 +33,7 @@ impl Times {
     fn print(&self, store: &str, what: &str) {
         let each = self.0.len() as f64 / self.1.as_secs_f64();
         let (p50, p99) = (self.at(0.5), self.at(0.99));
-        println!("{store:<8} {what:<44} {each:>9.0} {p50:>9.3} {p99:>9.3} {:>9.3}", self.at(1.0));
+        say(&format!("{store:<8} {what:<44} {each:>9.0} {p50:>9.3} {p99:>9.3} {:>9.3}", self.at(1.0)));
     }
 }
 
@@ -149,8 +149,11 @@ impl Drop for Folder {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_beside_the_store_of_one_computer() {
-    let Some(nodes) = Nodes::start("figures").await else { return };
-    println!("{:<8} {:<44} {:>9} {:>9} {:>9} {:>9}", "store", "what", "n/s", "p50 ms", "p99 ms", "max ms");
+    let Some(nodes) = Nodes::start_alone("figures").await else { return };
+    say(&format!(
+        "{:<8} {:<44} {:>9} {:>9} {:>9} {:>9}",
+        "store", "what", "n/s", "p50 ms", "p99 ms", "max ms"
+    ));
     let folder = Folder(nodes.folder.join("sqlite"));
     figures("sqlite", Arc::new(SqliteStore::open(&folder.0))).await;
     figures("etcd x 3", Arc::new(nodes.client(&[0, 1, 2], "figures"))).await;
