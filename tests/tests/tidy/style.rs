@@ -46,6 +46,8 @@ const UNITS: &[&str] = &[
     "COLUMNS",
     "ROWS",
     "DEPTH",
+    "REVISIONS",
+    "WATCHES",
     "FRAMES",
     "SAMPLES",
     "MESSAGES",
