@@ -10,6 +10,7 @@
 pub mod binary;
 pub mod console;
 pub mod coordination;
+pub mod etcd;
 pub mod faults;
 pub mod gateway;
 pub mod good;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use roverline_coordination::Coordination;
 use roverline_coordination::events::Identity;
+use roverline_coordination::store::SQLITE;
 use roverline_protocol::documents::EventKind;
 use roverline_protocol::{Routing, Tier, limits};
 use roverline_schema::Registry;
@@ -182,12 +183,19 @@ pub(super) fn assemble(
             }
             _ => {
                 let state = settings.state_dir();
-                let identity = Identity::new(tier.name(), &state.join("keys"));
-                Coordination::open(&settings.coordination.store, &state.join("store"), identity)?
+                let store = &settings.coordination.store;
+                let identity = Identity::new(&node_name(tier, store), &state.join("keys"));
+                Coordination::open(store, &state.join("store"), identity)?
             }
         }),
     });
     Ok((endpoint, estop))
+}
+
+/// As whom it signs events: each computer that shares a store has keys of its own.
+fn node_name(tier: Tier, store: &str) -> String {
+    let computer = rustix::system::uname().nodename().to_string_lossy().replace('/', "-");
+    if store == SQLITE { tier.name().to_owned() } else { format!("{}@{computer}", tier.name()) }
 }
 
 pub(super) fn spawn_tasks(

@@ -17,7 +17,7 @@ mod retention;
 mod seal;
 mod subscribe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 use std::sync::{Arc, OnceLock};

@@ -10,7 +10,7 @@ mod compaction;
 mod facts;
 mod leader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

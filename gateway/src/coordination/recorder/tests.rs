@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 
@@ -10,18 +11,22 @@ use crate::locks::LockMode::Exclusive;
 use crate::queues::{By, Message, Settings, Take};
 use crate::store::SqliteStore;
 
+/// A client of the store of this name; the same name is the same store.
+type Make<'a> = &'a (dyn Fn(&str) -> Arc<dyn Store> + Sync);
+
 const LONG: Duration = Duration::from_secs(60);
 
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
-        Folder(std::env::temp_dir().join(format!("roverline-recorder-{}-{name}", std::process::id())))
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        Folder(std::env::temp_dir().join(format!("roverline-recorder-{}-{n}", std::process::id())))
     }
 
-    fn team(&self, node: &str) -> Arc<Coordination> {
-        let identity = Identity::passing(node);
-        Arc::new(Coordination::over(Arc::new(SqliteStore::open(&self.0)), identity))
+    fn store(&self, name: &str) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.0.join(name)))
     }
 }
 
@@ -29,6 +34,11 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// One process of a team.
+fn member(store: Arc<dyn Store>, node: &str) -> Arc<Coordination> {
+    Arc::new(Coordination::over(store, Identity::passing(node)))
 }
 
 fn clock() -> i64 {
@@ -72,10 +82,8 @@ fn kinds(events: &[Event]) -> Vec<(&str, &str)> {
     events.iter().map(|event| (event.kind.as_str(), event.data["client"].as_str().unwrap_or("-"))).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_becomes_of_a_lock_is_recorded_in_order() {
-    let folder = Folder::new("locks");
-    let team = folder.team("primary");
+async fn what_becomes_of_a_lock(make: Make<'_>) {
+    let team = member(make("locks"), "primary");
     let recording = recording(&team);
     begun(&team).await;
     let locks = &team.locks;
@@ -106,10 +114,8 @@ async fn what_becomes_of_a_lock_is_recorded_in_order() {
     recording.abort();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_and_lives_are_recorded() {
-    let folder = Folder::new("others");
-    let team = folder.team("primary");
+async fn dead_letters_and_lives(make: Make<'_>) {
+    let team = member(make("others"), "primary");
     let recording = recording(&team);
     begun(&team).await;
     let by = By { who: "ann", now_ns: || 9 };
@@ -135,10 +141,8 @@ async fn dead_letters_and_lives_are_recorded() {
     recording.abort();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_recorded_twice_or_left_out_when_another_goes_on() {
-    let folder = Folder::new("changes");
-    let (one, other) = (folder.team("primary"), folder.team("secondary"));
+async fn another_goes_on(make: Make<'_>) {
+    let (one, other) = (member(make("changes"), "primary"), member(make("changes"), "secondary"));
     let first = recording(&one);
     begun(&one).await;
     let mut recorders = vec![first, recording(&other)];
@@ -162,4 +166,30 @@ async fn nothing_is_recorded_twice_or_left_out_when_another_goes_on() {
         kinds(&events).into_iter().map(|(kind, client)| (kind.to_owned(), client.to_owned())).collect();
     assert_eq!(found, expected);
     recorders.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// All of it, over stores that can be opened more than once.
+#[cfg(feature = "etcd")]
+pub(crate) async fn suite(make: Make<'_>) {
+    what_becomes_of_a_lock(make).await;
+    dead_letters_and_lives(make).await;
+    another_goes_on(make).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_a_lock_is_recorded_in_order() {
+    let folder = Folder::new();
+    what_becomes_of_a_lock(&|name| folder.store(name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_and_lives_are_recorded() {
+    let folder = Folder::new();
+    dead_letters_and_lives(&|name| folder.store(name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_recorded_twice_or_left_out_when_another_goes_on() {
+    let folder = Folder::new();
+    another_goes_on(&|name| folder.store(name)).await;
 }

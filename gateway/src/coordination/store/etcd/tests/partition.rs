@@ -1,7 +1,6 @@
 //! A leader that the others no longer hear, while its clients still do: in network namespaces that the
 //! test makes itself.
 
-use std::io::Write;
 use std::process::Command;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ fn run_inside() {
     let may =
         Command::new("unshare").args(["-rn", "ip", "link"]).output().is_ok_and(|ran| ran.status.success());
     if !may {
-        std::io::stderr().write_all(b"SKIPPED: no network namespaces here to cut wires in\n").unwrap();
+        rig::say("SKIPPED: no network namespaces here to cut wires in");
         return;
     }
     let test = std::env::current_exe().unwrap();
@@ -32,6 +31,7 @@ fn run_inside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_cut_off_refuses_and_the_others_go_on() {
     if std::env::var_os(INSIDE).is_none() {
+        let _turn = rig::turn().await;
         return run_inside();
     }
     let nodes = Nodes::start_apart("partition").await.unwrap();
@@ -44,7 +44,7 @@ async fn a_leader_cut_off_refuses_and_the_others_go_on() {
     Nodes::cut(leader, true);
     let begun = Instant::now();
     eventually(&all, "a/without it").await;
-    println!("etcd: the leader cut off: no write for {} ms", begun.elapsed().as_millis());
+    rig::say(&format!("etcd: the leader cut off: no write for {} ms", begun.elapsed().as_millis()));
     // It reads no more than it writes: what it knows may be old.
     let range = || Range { prefix: "a/".to_owned(), limit: 9, ..Range::default() };
     let refused = cut_off.txn(create("a/to it alone")).await;

@@ -8,12 +8,28 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::super::EtcdStore;
 use super::super::member::{Member, STATUS};
 use super::super::proto::{StatusRequest, StatusResponse};
 
 /// For what must come; the machine stands still at times.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Clusters that run at once: most tests wait for most of their time.
+const CLUSTERS: u32 = 3;
+static TURNS: Semaphore = Semaphore::const_new(CLUSTERS as usize);
+
+/// Until one more cluster may run.
+pub(super) async fn turn() -> SemaphorePermit<'static> {
+    TURNS.acquire().await.unwrap()
+}
+
+/// Says it past the test runner, which would keep it to itself.
+pub(super) fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
 
 /// The server, and `None` where there is none: then skip, and it has been said.
 pub(super) fn etcd() -> Option<PathBuf> {
@@ -26,9 +42,7 @@ pub(super) fn etcd() -> Option<PathBuf> {
             std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
             "etcd is required here: run scripts/setup-clients"
         );
-        // Not by a macro: the test runner would keep it to itself.
-        let line = "SKIPPED: run scripts/setup-clients to test against etcd\n";
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        say("SKIPPED: run scripts/setup-clients to test against etcd");
     }
     found
 }
@@ -44,33 +58,51 @@ pub(super) struct Nodes {
     /// Certificate and key, with which those that are started speak to clients.
     pub(super) tls: Option<(PathBuf, PathBuf)>,
     running: [Option<Child>; 3],
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Nodes {
     /// Started, and with a leader.
     pub(super) async fn start(name: &str) -> Option<Nodes> {
+        Nodes::start_near(name, 1).await
+    }
+
+    /// The same, with no other cluster running: for what is measured.
+    pub(super) async fn start_alone(name: &str) -> Option<Nodes> {
+        Nodes::start_near(name, CLUSTERS).await
+    }
+
+    async fn start_near(name: &str, turns: u32) -> Option<Nodes> {
+        let turn = TURNS.acquire_many(turns).await.unwrap();
         // All at once, so that none is given twice.
         let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let port = |n: usize| free[n].local_addr().unwrap().port();
         let places = [0, 1, 2].map(|node| ("127.0.0.1".to_owned(), port(2 * node), port(2 * node + 1)));
         drop(free);
-        Nodes::start_at(name, places, false).await
+        Nodes::start_at(name, places, turn, false).await
     }
 
     /// The same, each in a network namespace of its own, with a route to the others that can be cut. Only
     /// where that may be set up: in a namespace that is the test's own.
     pub(super) async fn start_apart(name: &str) -> Option<Nodes> {
+        let turn = turn().await;
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         let places = [0, 1, 2].map(|node| (format!("10.9.{node}.2"), 2_379, 2_380));
-        Nodes::start_at(name, places, true).await
+        Nodes::start_at(name, places, turn, true).await
     }
 
-    async fn start_at(name: &str, places: [(String, u16, u16); 3], apart: bool) -> Option<Nodes> {
+    async fn start_at(
+        name: &str,
+        places: [(String, u16, u16); 3],
+        turn: SemaphorePermit<'static>,
+        apart: bool,
+    ) -> Option<Nodes> {
         let program = etcd()?;
         let folder = std::env::temp_dir().join(format!("roverline-etcd-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut nodes = Nodes { program, folder, places, apart, tls: None, running: [None, None, None] };
+        let running = [None, None, None];
+        let mut nodes = Nodes { program, folder, places, apart, tls: None, running, _turn: turn };
         (0..3).for_each(|node| nodes.run(node));
         nodes.leader().await;
         Some(nodes)
@@ -111,7 +143,8 @@ impl Nodes {
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &cluster.join(",")])
             .args(["--heartbeat-interval", "50", "--election-timeout", "300", "--pre-vote"])
-            .args(["--max-request-bytes", "16777216", "--logger", "zap"])
+            // What a request may weigh is left as etcd has it: all of ours has to fit.
+            .args(["--logger", "zap"])
             .args(tls)
             .stdout(Stdio::null())
             .stderr(log)
