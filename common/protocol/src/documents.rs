@@ -177,6 +177,8 @@ pub enum EventKind {
     Recovered,
     /// A client was closed because it did not read.
     Stalled,
+    /// The emergency stop was engaged or released.
+    EmergencyStop,
 }
 
 impl EventKind {
@@ -196,6 +198,7 @@ impl EventKind {
             EventKind::Degraded => "degraded",
             EventKind::Recovered => "recovered",
             EventKind::Stalled => "stalled",
+            EventKind::EmergencyStop => "emergency_stop",
         }
     }
 }

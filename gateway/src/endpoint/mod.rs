@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod cors;
 mod drain;
+mod event_log;
 mod events;
 mod graph;
 mod handshake;
@@ -271,7 +272,14 @@ impl Endpoint {
     /// Engages or releases the emergency stop: latched on disk and published by every endpoint, or of
     /// a relay confirmed by the rover.
     pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        self.estop.carry_out(id, engage, reason).await
+        let stood = self.estop.stands(engage);
+        let done = self.estop.carry_out(id, engage, reason).await?;
+        if !stood {
+            let word = if engage { "engaged" } else { "released" };
+            let facts = Facts { to: Some(id.to_owned()), ..Facts::default() };
+            self.events.note(EventKind::EmergencyStop, &format!("{word}: {reason}"), facts);
+        }
+        Ok(done)
     }
 
     /// Whether the emergency stop is known to be so already.

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{
-    Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, graph, life, warm,
-    watch_peers,
+    Endpoint, Facts, Parts, Peers, Pending, Policy, accept_loop, announce_and_browse, event_log, graph, life,
+    warm, watch_peers,
 };
 use crate::access::Access;
 use crate::command::EmergencyStop;
@@ -60,6 +60,12 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
     // A relay shares nothing, and the rover's life is told by its own gateway.
     let lives = settings.gateway.source != SourceKind::Upstream;
     let life = lives.then(|| tokio::spawn(life::live(endpoint.clone(), go.subscribe())));
+    // Whatever becomes of these, telemetry goes on.
+    let mut logging = tokio::task::JoinSet::new();
+    if lives {
+        logging.spawn(event_log::keep(endpoint.clone()));
+        logging.spawn(event_log::record(endpoint.clone()));
+    }
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, go.subscribe()));
     if supervised {
         tasks.spawn(live(endpoint.clone(), hold.then_some(address), go.subscribe()));
@@ -87,6 +93,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), String> {
         source.end(Duration::from_millis(limits::STOP_MS / 4)),
         life::said_goodbye(life)
     );
+    logging.shutdown().await;
     tasks.shutdown().await;
     ended
 }

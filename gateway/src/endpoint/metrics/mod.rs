@@ -50,7 +50,7 @@ pub(super) fn render(endpoint: &Endpoint) -> String {
 }
 
 /// All of them, so that a kind that has not happened yet reads as zero.
-const EVENT_KINDS: [EventKind; 13] = [
+const EVENT_KINDS: [EventKind; 14] = [
     EventKind::EndpointUp,
     EventKind::EndpointDown,
     EventKind::EndpointHealth,
@@ -64,6 +64,7 @@ const EVENT_KINDS: [EventKind; 13] = [
     EventKind::Degraded,
     EventKind::Recovered,
     EventKind::Stalled,
+    EventKind::EmergencyStop,
 ];
 
 fn itself(page: &mut Page, endpoint: &Endpoint) {
