@@ -124,9 +124,7 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
     std::fs::remove_file(&ballast).unwrap();
     drop(file);
     recovers(port, &["before"]);
-    let log = gateway.end();
-    assert!(!log.contains("panicked"), "{log}");
-    assert!(log.lines().count() < 200, "{} lines", log.lines().count());
+    assert!(!gateway.end().contains("panicked"));
 }
 
 #[test]
@@ -171,8 +169,11 @@ fn a_file_that_is_something_else_is_named_and_may_be_put_right() {
     // Whoever keeps the computer takes it away, and nothing is to be started anew.
     std::fs::remove_file(&file).unwrap();
     recovers(port, &[]);
-    let log = gateway.end();
-    assert!(!log.contains("panicked"), "{log}");
+    assert!(!gateway.end().contains("panicked"));
+    let log: String = std::fs::read_dir(scratch.path().join("log"))
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     let said = log.lines().filter(|line| line.contains("the store does not open")).count();
     assert!((1..10).contains(&said), "{said} times in {log}");
 }
@@ -193,7 +194,6 @@ fn a_file_that_is_broken_while_it_is_used_is_named_and_may_be_put_right() {
     }
     eventually("it is noticed", PATIENCE, || put(port, "x", 200_000).status == 503);
     lives(port);
-    assert_eq!(http::get(port, "/locks").status, 503);
     for path in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{path}", file.display()));
     }

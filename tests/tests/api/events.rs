@@ -78,6 +78,21 @@ fn what_happens_to_what_is_shared_is_in_the_log() {
     let lock = json!({"resource": "arm", "client_id": "ada", "lock_type": "exclusive"});
     assert_eq!(done(port, "/locks/acquire", &lock)["success"], true);
     done(port, "/api/v2/locks/arm/force-release", &json!({"client": "ada", "reason": "too fast"}));
+    done(port, "/queue/enqueue", &json!({"queue_name": "q", "message": 1}));
+    done(port, "/api/v2/queues/q/settings", &json!({"max_deliveries": 1}));
+    let taken = done(port, "/queue/dequeue", &json!({"queue_name": "q"}));
+    let nak = json!({"message_id": taken["message_id"], "reason": "no such place"});
+    done(port, "/api/v2/queues/q/nak", &nak);
+    done(port, "/api/v2/queues/q/purge", &json!({"dead": true, "reason": "a new day"}));
+    for (query, words) in [
+        ("?type=queue.dead_letter", ["queue/q", "no such place"]),
+        ("?type=queue.purged", ["queue/q", "a new day"]),
+    ] {
+        eventually(query, Duration::from_secs(20), || {
+            let text = serde_json::to_string(&read(port, query).0).unwrap();
+            words.iter().all(|word| text.contains(word))
+        });
+    }
     eventually("both are recorded", Duration::from_secs(20), || {
         let (all, _) = read(port, "?stream=lock/arm");
         let text = serde_json::to_string(&all).unwrap();

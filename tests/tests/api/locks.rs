@@ -209,7 +209,19 @@ fn who_waits_is_answered_as_soon_as_something_happens() {
     let waiter = std::thread::spawn(move || done(port, "/api/v2/locks/arm/acquire", &wish));
     let (changed, _) = poll.join().unwrap();
     assert_eq!(changed["locks"][0]["waiting"][0]["client"], "ben", "{changed}");
+    // Who asks for it is seen as well, though nothing changes for who holds it and who waits.
+    let seen = changed["revision"].as_u64().unwrap();
+    let port = ports[3];
+    let asking = std::thread::spawn(move || {
+        let wish = json!({"client": "ben", "message": "please", "ttl_ms": 20_000, "wait_ms": 8_000});
+        done(port, "/api/v2/locks/arm/handover", &wish)
+    });
+    let start = Instant::now();
+    let asked = body(&http::get(ports[1], &format!("/api/v2/locks?after_revision={seen}&wait_ms=20000")));
+    assert_eq!(asked["locks"][0]["handovers"][0]["message"], "please", "{asked}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     release(ports[3], "arm", "ada");
+    asking.join().unwrap();
     let released = Instant::now();
     let held = waiter.join().unwrap();
     assert!(held["standing"] == "held" && released.elapsed() < Duration::from_secs(5), "{held}");

@@ -118,7 +118,8 @@ fn bad_requests_are_named_and_change_nothing() {
     problem(&http::get(port, "/queue/status/none"), 404);
     problem(&http::get(port, "/queue/status/%ff"), 400);
     problem(&http::get(port, "/api/v2/queues/none"), 404);
-    let plain = |queue: &str, message: &str| format!(r#"{{"queue_name":{queue:?},"message":{message}}}"#);
+    let plain =
+        |queue: &str, message: &str| format!(r#"{{"queue_name":{},"message":{message}}}"#, json!(queue));
     let large = format!("\"{}\"", "x".repeat((1 << 20) + (4 << 10)));
     let huge = format!("\"{}\"", "x".repeat(3 << 20));
     for (path, asked, status) in [

@@ -40,14 +40,16 @@ fn nobody_writes_without_the_right() {
         problem(&send(port, &one, &bearer(observer)), 403);
         let foreign = format!("{}Origin: http://evil.example\r\n", bearer(commander));
         problem(&send(port, &one, &foreign), 403);
+    }
+    assert_eq!(body(&http::get(port, "/locks")), json!({"locks": []}));
+    assert_eq!(body(&http::get(port, "/queue/all")), json!({"queues": []}));
+    for one in writing(port) {
         let allowed = send(port, &one, &bearer(operator)).status;
         assert_ne!(allowed, 401, "{one:?}");
         assert_eq!(allowed == 403, COMMANDERS.contains(&one.1.as_str()), "{one:?} {allowed}");
         let allowed = send(port, &one, &bearer(commander)).status;
         assert!(allowed != 401 && allowed != 403, "{one:?} {allowed}");
     }
-    assert_eq!(body(&http::get(port, "/locks")), json!({"locks": []}));
-    assert_eq!(body(&http::get(port, "/queue/all")), json!({"queues": []}));
 }
 
 /// This computer by the address that others see; `None`: it has none.
