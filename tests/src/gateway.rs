@@ -1,7 +1,7 @@
 //! The gateway as its own process, or as its own five.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,7 +21,9 @@ pub struct Gateway {
     child: Child,
     /// Tier and port of every endpoint.
     pub endpoints: Vec<(Tier, u16)>,
-    state: Scratch,
+    state: PathBuf,
+    /// Its state directory, where nobody else gave it one.
+    _scratch: Option<Scratch>,
     stderr: std::thread::JoinHandle<String>,
 }
 
@@ -81,9 +83,18 @@ impl Gateway {
     }
 
     /// A command that says `ready`, with more arguments and a state directory of its own.
-    pub fn start(mut command: Command, args: &[&str]) -> Gateway {
-        let state = Scratch::new();
-        command.args(args).arg("--state").arg(state.path());
+    pub fn start(command: Command, args: &[&str]) -> Gateway {
+        let scratch = Scratch::new();
+        Gateway::launch(scratch.path().to_owned(), Some(scratch), command, args)
+    }
+
+    /// The same with this state directory.
+    pub fn start_in(state: &Path, command: Command, args: &[&str]) -> Gateway {
+        Gateway::launch(state.to_owned(), None, command, args)
+    }
+
+    fn launch(state: PathBuf, scratch: Option<Scratch>, mut command: Command, args: &[&str]) -> Gateway {
+        command.args(args).arg("--state").arg(&state);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = drain(child.stderr.take().unwrap());
         let (tell, told) = mpsc::sync_channel(64);
@@ -102,7 +113,7 @@ impl Gateway {
                 panic!("{args:?} was not ready in {START:?}: {}", stderr.join().unwrap());
             }
         };
-        Gateway { child, endpoints, state, stderr }
+        Gateway { child, endpoints, state, _scratch: scratch, stderr }
     }
 
     /// The process that was started: the supervisor of `up`, the endpoint of `serve`.
@@ -132,7 +143,7 @@ impl Gateway {
 
     /// Where it keeps its state.
     pub fn state(&self) -> &Path {
-        self.state.path()
+        &self.state
     }
 
     /// Waits for its end; `None` when it still runs after `patience`.

@@ -16,6 +16,11 @@ use crate::{Delivery, Priority, ScopeSet, Tier};
 
 pub mod queues;
 
+/// What names of locks, of queues and of who uses them look like (ECMA 262); they have 200 bytes at most.
+pub const NAME_PATTERN: &str = r"^[^/\u0000-\u001f\u007f-\u009f]{1,200}$";
+/// The same of names in the log of events.
+pub const LABEL_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$";
+
 /// `host:port` as a pattern (ECMA 262): a name or an address of IPv4, or one of IPv6 in brackets.
 pub const ADDRESS_PATTERN: &str = r"^(\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]|\[([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}\]|\[::([0-9A-Fa-f]{1,4})?\]|[A-Za-z0-9._-]{1,253}):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
 

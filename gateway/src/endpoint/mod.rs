@@ -32,7 +32,7 @@ use roverline_protocol::native::SwitchReport;
 use roverline_protocol::{ScopeSet, Tier, limits};
 use tokio::sync::{Semaphore, watch};
 
-pub(crate) use api::{request as api_request, watched as api_watched};
+pub(crate) use api::{Watched, request as api_request, watched as api_watched};
 pub use drain::Drain;
 pub use events::{Events, Facts};
 pub use listener::{Pending, accept_loop};

@@ -4,15 +4,21 @@
 
 mod browsers;
 mod conformance;
+mod disks;
+mod events;
 mod examples;
 mod hostile;
 mod kv;
 mod lives;
+mod locks;
+mod queues;
 mod reading;
+mod rights;
+mod session;
 mod writing;
 
 use roverline_tests::gateway::Gateway;
-use roverline_tests::http::Answer;
+use roverline_tests::http::{self, Answer};
 use serde_json::Value;
 
 /// One endpoint on the built-in rover, with nobody else around.
@@ -37,4 +43,18 @@ fn problem(answer: &Answer, status: u16) -> Value {
     assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{problem}");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 5), "{problem}");
     problem
+}
+
+/// `POST` of JSON.
+fn post(port: u16, path: &str, body: &str) -> Answer {
+    http::request(port, "POST", path, "Content-Type: application/json\r\n", body)
+}
+
+/// What a request for something of the team's is answered with 200.
+fn done(port: u16, path: &str, body: &Value) -> Value {
+    json(&post(port, path, &body.to_string()))
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
 }

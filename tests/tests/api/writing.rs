@@ -14,8 +14,8 @@ const ENDPOINTS: &str = "/api/v2/endpoints";
 pub(super) struct Careful {
     pub(super) gateway: Gateway,
     pub(super) commander: String,
-    operator: String,
-    observer: String,
+    pub(super) operator: String,
+    pub(super) observer: String,
     _scratch: Scratch,
 }
 

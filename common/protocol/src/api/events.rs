@@ -54,33 +54,34 @@ pub struct EventList {
 #[schemars(example = NewEventRequest::example())]
 pub struct NewEventRequest {
     /// What it is about.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub stream: String,
     /// What happened.
     #[serde(rename = "type")]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub kind: String,
     /// What is to be known of it; at most 64 KiB.
     #[serde(default)]
     pub data: Value,
     /// The version that the stream must have; 0: no event yet. Without it, whichever it has.
     #[serde(default)]
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub expected_version: Option<u64>,
     /// By which the log knows it again: sent twice, it is appended once.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub id: Option<String>,
     /// What belongs together has the same.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub correlation_id: Option<String>,
     /// What led to it.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub causation_id: Option<String>,
     /// The trace it belongs to (W3C `traceparent`).
     #[serde(default)]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub trace: Option<String>,
 }
 

@@ -17,13 +17,16 @@ pub enum LockType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcquireLock {
     /// What is locked.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub resource: String,
     /// Who wants it.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client_id: String,
     /// How.
     pub lock_type: LockType,
     /// The lock, or the place in the queue, ends so long after the last time it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.5, max = 3600))]
     pub timeout_seconds: Option<f64>,
 }
 
@@ -49,8 +52,10 @@ pub struct AcquiredLock {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseLock {
     /// What.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub resource: String,
     /// Who had it.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client_id: String,
 }
 
@@ -164,13 +169,16 @@ pub struct LockList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWish {
     /// Who wants it.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client: String,
     /// How.
     pub mode: LockType,
     /// The lock, or the place in the queue, ends so long after the last sign of life, milliseconds.
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub ttl_ms: u64,
     /// Wait so long for it, and then give up; without it, the client is queued and answered at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 30_000))]
     pub wait_ms: Option<u64>,
 }
 
@@ -199,6 +207,7 @@ pub enum LockStanding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockClient {
     /// Who.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client: String,
 }
 
@@ -206,8 +215,10 @@ pub struct LockClient {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForceRelease {
     /// From whom.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client: String,
     /// Why; the client is told.
+    #[schemars(length(min = 1, max = 200))]
     pub reason: String,
 }
 
@@ -215,6 +226,7 @@ pub struct ForceRelease {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenCheck {
     /// The token.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub token: u64,
 }
 
@@ -222,13 +234,17 @@ pub struct TokenCheck {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverWish {
     /// Who asks.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client: String,
     /// What the holder is told.
     #[serde(default)]
+    #[schemars(length(max = 200))]
     pub message: String,
     /// The lock, or the place in the queue, ends so long after the last sign of life, milliseconds.
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub ttl_ms: u64,
     /// The holder has so long to answer, milliseconds.
+    #[schemars(range(min = 500, max = 30_000))]
     pub wait_ms: u64,
 }
 
@@ -254,12 +270,15 @@ pub enum HandoverOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverAnswer {
     /// Who holds it.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub holder: String,
     /// Who asks.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub client: String,
     /// Whether it is handed over.
     pub grant: bool,
     /// Why not.
     #[serde(default)]
+    #[schemars(length(max = 200))]
     pub reason: String,
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlainEnqueue {
     /// Which queue; it is made if there is none.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub queue_name: String,
     /// Any JSON.
     pub message: Value,
@@ -33,6 +34,7 @@ pub struct PlainEnqueued {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlainDequeue {
     /// Which queue.
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub queue_name: String,
 }
 
@@ -130,6 +132,7 @@ pub struct QueueDocument {
 #[serde(deny_unknown_fields)]
 pub struct Enqueue {
     /// In their order.
+    #[schemars(length(min = 1, max = 20))]
     pub messages: Vec<EnqueuedMessage>,
 }
 
@@ -141,12 +144,15 @@ pub struct EnqueuedMessage {
     pub message: Value,
     /// 0 to 9; the higher, the sooner.
     #[serde(default)]
+    #[schemars(range(max = 9))]
     pub priority: u8,
     /// It cannot be taken before so many milliseconds.
     #[serde(default)]
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
     /// A second one of this id, within five minutes, is the first one.
     #[serde(default)]
+    #[schemars(regex(pattern = super::NAME_PATTERN))]
     pub dedup_id: Option<String>,
 }
 
@@ -174,12 +180,15 @@ pub struct AcceptedDocument {
 pub struct Dequeue {
     /// At most so many; 1 unless it is said.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 20))]
     pub max: Option<usize>,
     /// For how long nobody else gets them, milliseconds; as the queue has it unless it is said.
     #[serde(default)]
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: Option<u64>,
     /// How long to wait for the first one, milliseconds.
     #[serde(default)]
+    #[schemars(range(max = 30_000))]
     pub wait_ms: u64,
 }
 
@@ -219,6 +228,7 @@ pub struct Ack {
     pub message_id: String,
     /// Which delivery of it: refused, if it was delivered again since.
     #[serde(default)]
+    #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
 }
 
@@ -230,9 +240,11 @@ pub struct Nak {
     pub message_id: String,
     /// Which delivery of it: refused, if it was delivered again since.
     #[serde(default)]
+    #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
     /// It cannot be taken before so many milliseconds.
     #[serde(default)]
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
     /// Why.
     #[serde(default)]
@@ -247,8 +259,10 @@ pub struct Extend {
     pub message_id: String,
     /// Which delivery of it: refused, if it was delivered again since.
     #[serde(default)]
+    #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
     /// For so many milliseconds from now on.
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: u64,
 }
 
@@ -258,6 +272,7 @@ pub struct Extend {
 pub struct Redrive {
     /// At most so many; all unless it is said.
     #[serde(default)]
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub max: Option<usize>,
 }
 
@@ -279,9 +294,11 @@ pub struct Purge {
 pub struct QueueSettings {
     /// Deliveries after which a message is a dead letter.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
     pub max_deliveries: Option<u32>,
     /// How long a delivered message is hidden unless it is said, milliseconds.
     #[serde(default)]
+    #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! Keys in files: each node has one of its own, which nobody else can read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use roverline_protocol::limits;
@@ -37,7 +37,11 @@ impl Identity {
     /// Reads the key, or makes one. Waits for the disk.
     pub(super) fn signer(&self) -> io::Result<Signer> {
         let Some(keys) = &self.keys else { return Ok(Signer::new(&self.node, &random()?)) };
-        fs::create_dir_all(keys)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(keys)?;
+        if keys.metadata()?.permissions().mode() & 0o077 != 0 {
+            // Of an earlier version; where it is not ours, its files are still for nobody else.
+            let _ = fs::set_permissions(keys, Permissions::from_mode(0o700));
+        }
         let path = keys.join(format!("{}.key", self.node));
         if !path.exists() {
             make(&path)?;
@@ -63,7 +67,8 @@ impl Identity {
         let Some(keys) = &self.keys else { return Ok(()) };
         let path = keys.join(format!("{}.{WITNESS}", self.node));
         let draft = keys.join(format!("{}.{WITNESS}-{}", self.node, std::process::id()));
-        fs::write(&draft, seal.bytes())?;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all(&seal.bytes())?;
         fs::rename(draft, path)
     }
 }

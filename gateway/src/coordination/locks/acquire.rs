@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::store::{Compare, LeaseId, Op, Revision, StoreError, Txn};
 use super::queue::{Contender, Record, key, standing};
 use super::release::forced_key;
-use super::{LockError, LockMode, Locks, ORDER, Standing, check_name, graph};
+use super::{LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl, graph};
 
 /// Who asks for what.
 #[derive(Clone, Copy)]
@@ -104,6 +104,8 @@ impl Locks {
     pub(super) async fn ask(&self, wish: Wish<'_>, ttl: Duration) -> Result<Known, LockError> {
         check_name(wish.resource)?;
         check_name(wish.client)?;
+        // Of one who has it already, nothing else would look at it.
+        check_ttl(ttl)?;
         let _turn = self.asking.lock().await;
         let mut lease = None;
         let asked = self.ask_in_turn(wish, ttl, &mut lease).await;

@@ -10,8 +10,8 @@ pub enum LockError {
     /// A name is empty, too long, or has a slash or a control character.
     #[error("the name of a resource or client has 1 to {max} bytes, no slash and no control character", max = limits::LOCK_NAME_BYTES)]
     Name,
-    /// A text for people is too long.
-    #[error("a reason has at most {max} characters", max = limits::LOCK_REASON_CHARS)]
+    /// A text for people is too long, or missing.
+    #[error("a reason has at most {max} characters, and whoever takes a lock gives one", max = limits::LOCK_REASON_CHARS)]
     Reason,
     /// A shared lock cannot become exclusive: two that try would wait for each other.
     #[error("{0} is held or asked for as shared: release it before asking for it as exclusive")]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::store::{Compare, Entry, LeaseId, Op, Range, StoreError, Txn};
 use super::acquire::Wish;
 use super::queue::{Contender, Record, holders, moved_key};
-use super::{FencingToken, HANDOVER, LockError, LockMode, Locks, ORDER, Standing, check_name};
+use super::{FencingToken, HANDOVER, LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl};
 
 /// Those who would be passed by a hand-over, at most: they are put in order again by one transaction.
 const PASSED: usize = (limits::STORE_TXN_ELEMENTS - 8) / 3;
@@ -76,6 +76,8 @@ impl Locks {
         wait: Duration,
     ) -> Result<Handover, LockError> {
         check_reason(message)?;
+        // Before it gets a place.
+        check_ttl(wait)?;
         let known = match self
             .ask(Wish { resource, client: asker, mode: LockMode::Exclusive, held: 0 }, ttl)
             .await?

@@ -19,6 +19,7 @@ pub(crate) mod tests;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
@@ -29,13 +30,15 @@ pub(crate) use self::facts::LockFacts;
 pub use self::handover::{Handover, HandoverView};
 use self::queue::{Contender, contenders, prefix_of};
 pub use self::view::LockView;
-use super::store::{LeaseId, Range, Revision, Store};
+use super::store::{LeaseId, Range, Revision, Store, StoreError};
 
 /// Counts everything that asks for a lock, so that a cycle cannot come about between two that look.
 /// It sorts right before [`PREFIX`], so that both are read as one.
 const ORDER: &str = "locks-order";
 const BOTH: &str = "locks";
 const PREFIX: &str = "locks/";
+/// Before all keys of locks.
+const ALL: &str = "lock";
 /// Who asks a holder for its lock: by resource and asker.
 const HANDOVER: &str = "locking/handover/";
 /// Whose lock was taken, by whom and why: by resource and client; kept for a while.
@@ -125,6 +128,12 @@ impl Locks {
 
 fn not_held(resource: &str, client: &str) -> LockError {
     LockError::NotHeld { resource: resource.to_owned(), client: client.to_owned() }
+}
+
+/// Refuses a time to live that no lease has.
+fn check_ttl(ttl: Duration) -> Result<(), LockError> {
+    let bounds = Duration::from_millis(limits::LEASE_MIN_MS)..=Duration::from_millis(limits::LEASE_MAX_MS);
+    if bounds.contains(&ttl) { Ok(()) } else { Err(StoreError::Ttl.into()) }
 }
 
 fn check_name(name: &str) -> Result<(), LockError> {

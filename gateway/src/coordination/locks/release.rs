@@ -67,12 +67,13 @@ impl Locks {
         by: &str,
         reason: &str,
     ) -> Result<(), LockError> {
-        if by.chars().count().max(reason.chars().count()) > limits::LOCK_REASON_CHARS {
+        if !(1..=limits::LOCK_REASON_CHARS).contains(&reason.chars().count()) {
             return Err(LockError::Reason);
         }
+        let by = by.chars().take(limits::LOCK_REASON_CHARS).collect();
         let kept = Duration::from_millis(limits::LOCK_FORCED_KEPT_MS);
         let own = self.own(resource, client).await?;
-        let forced = Forced { by: by.to_owned(), reason: reason.to_owned(), token: own.token() };
+        let forced = Forced { by, reason: reason.to_owned(), token: own.token() };
         let value = Bytes::from(serde_json::to_vec(&forced).unwrap_or_default());
         let note = self.store.grant(kept).await?;
         let txn = Txn {

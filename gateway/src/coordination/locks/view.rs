@@ -51,13 +51,14 @@ impl Locks {
         Ok(LockView::of(&self.here(resource).await?, resource))
     }
 
-    /// All locks, when they are no longer as they were at this revision; at most after `wait`.
+    /// All locks, when they, or who asks to have one handed over, are no longer as they were at this
+    /// revision; at most after `wait`.
     pub async fn list_after(
         &self,
         seen: Revision,
         wait: Duration,
     ) -> Result<(Vec<LockView>, Revision), LockError> {
-        let mut watch = self.store.watch(super::PREFIX.to_owned(), seen.next()).await?;
+        let mut watch = self.store.watch(super::ALL.to_owned(), seen.next()).await?;
         // Changed, fallen behind or nothing new: it is read in any case.
         let _ = tokio::time::timeout(wait, watch.next()).await;
         self.list().await

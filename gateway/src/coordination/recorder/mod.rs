@@ -102,6 +102,10 @@ impl Coordination {
     ) -> Result<(), EventError> {
         let Some(revision) = changes.first().map(Change::revision) else { return Ok(()) };
         for (n, mut event) in facts.of(changes).into_iter().enumerate() {
+            // A name that is longer than one of a stream is whole in the data, and what a client calls
+            // itself may be anything: neither must keep a fact out of the log.
+            event.stream = fitting(&event.stream);
+            event.by = event.by.map(|by| fitting(&by)).filter(|by| !by.is_empty());
             event.id = Some(format!("{}@{}.{n}", facts.name(), revision.0));
             if event.at_ns == 0 {
                 event.at_ns = clock();
@@ -116,6 +120,16 @@ impl Coordination {
         }
         Ok(())
     }
+}
+
+/// As much of a name as the log takes.
+fn fitting(name: &str) -> String {
+    let mut bytes = 0;
+    let fits = |c: &char| {
+        bytes += c.len_utf8();
+        bytes <= limits::EVENT_NAME_BYTES
+    };
+    name.chars().filter(|c| !c.is_control()).take_while(fits).collect()
 }
 
 /// How far a part is recorded.

@@ -193,3 +193,24 @@ async fn nothing_is_recorded_twice_or_left_out_when_another_goes_on() {
     let folder = Folder::new();
     another_goes_on(&|name| folder.store(name)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_keeps_a_fact_out_of_the_log() {
+    let folder = Folder::new();
+    let team = member(folder.store("names"), "primary");
+    let recording = recording(&team);
+    begun(&team).await;
+    let long = "x".repeat(limits::LOCK_NAME_BYTES);
+    team.locks.acquire(&long, "ann", Exclusive, LONG).await.unwrap();
+    for by in ["\n", "", &"é".repeat(limits::EVENT_NAME_BYTES)] {
+        team.locks.acquire("arm", "ann", Exclusive, LONG).await.unwrap();
+        team.locks.force_release("arm", "ann", by, "tea").await.unwrap();
+    }
+    let events = events(&team, 7).await;
+    assert_eq!(events[0].data["resource"], long.as_str());
+    assert!(events[0].stream.starts_with("lock/xxx") && events[0].stream.len() == limits::EVENT_NAME_BYTES);
+    let taken = events.iter().filter(|event| event.kind == "lock.taken");
+    let by: Vec<_> = taken.map(|event| event.by.as_deref().map(str::len)).collect();
+    assert_eq!(by, [None, None, Some(limits::EVENT_NAME_BYTES)]);
+    recording.abort();
+}

@@ -4,16 +4,20 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_coordination::store::{Range, Store, StoreError};
+use http::StatusCode;
+use roverline_coordination::store::{Change, Range, Revision, Store, StoreError};
 use roverline_protocol::limits;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::frame;
-use crate::endpoint::{Endpoint, api_request, api_watched};
+use crate::endpoint::{Endpoint, Watched, api_request, api_watched};
 use crate::session::{Context, SessionInfo};
 
 /// Answers that may wait to be read before more is refused.
 const WAITING_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 2;
+
+/// The session itself asks for too much.
+const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 /// What a session has asked and is not answered yet. Dropping it ends all of it.
 #[derive(Default)]
@@ -34,7 +38,7 @@ impl Requests {
     ) {
         self.tidy();
         if self.tasks.len() >= self.watches.len() + limits::SESSION_REQUESTS {
-            return refuse(&context.info, id, "too many requests wait for their answers");
+            return refuse(&context.info, id, BUSY, "too many requests wait for their answers");
         }
         // A JSON value always serializes.
         let body = body.map(|body| serde_json::to_vec(&body).unwrap_or_default().into()).unwrap_or_default();
@@ -46,14 +50,15 @@ impl Requests {
     pub(super) fn watch(&mut self, context: &Context, id: u64, path: String) {
         self.unwatch(id);
         self.tidy();
-        let Some(prefix) = api_watched(&path) else {
-            return refuse(&context.info, id, "this path cannot be watched: only what the team shares can");
+        let watched = match api_watched(&path) {
+            Ok(watched) => watched,
+            Err((status, why)) => return refuse(&context.info, id, status, why),
         };
         if self.watches.len() >= limits::SESSION_WATCHES {
-            return refuse(&context.info, id, "too many paths are watched: end one of them");
+            return refuse(&context.info, id, BUSY, "too many paths are watched: end one of them");
         }
         let (endpoint, info) = (context.endpoint.clone(), context.info.clone());
-        let watching = self.tasks.spawn(async move { watch(&endpoint, &info, id, &path, prefix).await });
+        let watching = self.tasks.spawn(async move { watch(&endpoint, &info, id, &watched).await });
         self.watches.insert(id, watching);
     }
 
@@ -71,10 +76,11 @@ impl Requests {
     }
 }
 
-fn refuse(info: &SessionInfo, id: u64, why: &str) {
+fn refuse(info: &SessionInfo, id: u64, status: StatusCode, why: &str) {
+    let (title, status) = (status.canonical_reason().unwrap_or_default(), status.as_u16());
     let problem =
-        serde_json::json!({"type": "about:blank", "title": "Refused", "status": 503, "detail": why});
-    say(info, id, 503, problem.to_string().as_bytes());
+        serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": why});
+    say(info, id, status, problem.to_string().as_bytes());
 }
 
 fn say(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
@@ -87,22 +93,28 @@ async fn answer(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str, 
     let caller = (info.identity(), info.client());
     let (status, body) = api_request(endpoint, caller, method, path, body).await;
     if info.outbox().control_bytes() + body.len() > WAITING_BYTES {
-        return refuse(info, id, "too much waits to be read: read it first");
+        return refuse(info, id, BUSY, "too much waits to be read: read it first");
     }
     say(info, id, status, &body);
 }
 
-async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, path: &str, prefix: &str) {
+async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, watched: &Watched) {
     let pause = Duration::from_millis(limits::WATCH_PAUSE_MS);
+    let lives = &endpoint.coordination.lifecycle;
     loop {
         // Watched first and read second: what changes in between is read, or told.
-        let changed = changes(&*endpoint.coordination.store, prefix).await;
-        answer(endpoint, info, id, "GET", path, Bytes::new()).await;
+        let changed = changes(&*endpoint.coordination.store, watched.prefix).await;
+        answer(endpoint, info, id, "GET", &watched.target, Bytes::new()).await;
         tokio::time::sleep(pause).await;
         match changed {
+            // Changed, fallen behind or closed: it is read again in any case.
             Ok(mut watch) => {
-                // Changed, fallen behind or closed: it is read again in any case.
-                let _ = watch.next().await;
+                if let (Some(Ok(changes)), true) = (watch.next().await, watched.of_lives) {
+                    // What this process knows of lives may be a moment behind the store.
+                    let newest = changes.last().map_or(Revision(0), Change::revision);
+                    let patience = Duration::from_millis(limits::STORE_POLL_MS * 5);
+                    let _ = tokio::time::timeout(patience, lives.caught_up(newest)).await;
+                }
             }
             // The answer says what is wrong; once more when the store may be there again.
             Err(_) => tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS * 5)).await,

@@ -71,8 +71,20 @@ impl Ask<'_> {
         query::name(self.name)
     }
 
-    /// The body, as the route's type.
+    /// The body, as the route's type: an object, though Serde would take a list of its fields as well.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let body = self.any()?;
+        match self.body.trim_ascii_start().first() {
+            Some(b'{') => Ok(body),
+            _ => {
+                let why = "the body is a JSON object; see /api/v2/openapi.json";
+                Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+            }
+        }
+    }
+
+    /// The body, where anything will do.
+    pub(super) fn any<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let status =
                 if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
@@ -131,7 +143,7 @@ fn proven(
 fn check(parameter: &Parameter, value: &str) -> Result<(), Failure> {
     let name = parameter.name;
     let why = match parameter.kind {
-        ParameterKind::Text => return Ok(()),
+        ParameterKind::Text | ParameterKind::Label => return Ok(()),
         ParameterKind::Number(min, max) => {
             if value.parse().is_ok_and(|number: u64| (min..=max).contains(&number)) {
                 return Ok(());

@@ -38,12 +38,12 @@ const PARAMETERS: &[Parameter] = &[
         kind: ParameterKind::Number(1, limits::EVENT_PAGE_ENTRIES as u64),
     },
     Parameter { name: "backward", what: "From the newest to the oldest.", kind: ParameterKind::Flag },
-    Parameter { name: "stream", what: "Only those of this stream.", kind: ParameterKind::Text },
-    Parameter { name: "type", what: "Only those of this type.", kind: ParameterKind::Text },
+    Parameter { name: "stream", what: "Only those of this stream.", kind: ParameterKind::Label },
+    Parameter { name: "type", what: "Only those of this type.", kind: ParameterKind::Label },
     Parameter {
         name: "correlation_id",
         what: "Only those that belong together. One of stream, type and correlation_id may be given.",
-        kind: ParameterKind::Text,
+        kind: ParameterKind::Label,
     },
 ];
 

@@ -109,8 +109,8 @@ async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
 
 async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (given, key) = (ask.parameters()?, ask.name()?);
-    check(&ask.json()?)?;
-    let raw: Box<RawValue> = ask.json()?;
+    check(&ask.any()?)?;
+    let raw: Box<RawValue> = ask.any()?;
     let value = Bytes::from(String::from(Box::<str>::from(raw)));
     let ttl = given.number("ttl_ms").map(Duration::from_millis);
     let item = shared(ask).put(&key, value, &expected(&given), ttl, &author(ask)).await?;

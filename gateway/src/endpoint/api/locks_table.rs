@@ -1,11 +1,12 @@
 //! The paths of [`super::locks`].
 
+use roverline_protocol::api::NAME_PATTERN;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
 
 use super::locks::Action;
 use super::routes::{
-    Action as Any, Content, Parameter, ParameterKind, Reply, Route, get, named, ok, post, schema,
+    Action as Any, Content, Name, Parameter, ParameterKind, Reply, Route, get, ok, post, schema,
 };
 
 const RESOURCE: &str = "What is locked.";
@@ -18,7 +19,7 @@ const STANDING: &[Reply] = &[
 const READS: &[u16] = &[404, 422, 503];
 
 const fn of_resource(route: Route) -> Route {
-    named(route, RESOURCE, EXAMPLE)
+    Route { name: Some(Name { what: RESOURCE, example: EXAMPLE, pattern: Some(NAME_PATTERN) }), ..route }
 }
 
 /// The table.

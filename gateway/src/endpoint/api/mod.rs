@@ -76,8 +76,13 @@ pub(crate) async fn request(
     let headers = HeaderMap::new();
     let asked = async {
         let (here, name) = find(path)?;
-        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let no_method = |_| Failure::bad_request("this is no method of HTTP");
+        let method = Method::from_bytes(method.as_bytes()).map_err(no_method)?;
         let route = choose(&here, &method, &routes::allow(&here))?;
+        if body.len() > route.body_bytes {
+            let why = format!("send at most {} bytes", route.body_bytes);
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
         let asker = Asker::Session(identity, client);
         let ask = Ask { endpoint, route, name, query, headers: &headers, asker, body };
         answer(&ask).await
@@ -97,16 +102,46 @@ pub(crate) async fn request(
     (head.status.as_u16(), body)
 }
 
-/// Under which keys of the store that changes which a path shows; `None`: it cannot be watched.
-pub(crate) fn watched(target: &str) -> Option<&'static str> {
-    let (here, _) = routes::at(target.split('?').next().unwrap_or_default())?;
-    match routes::of_method(&here, &Method::GET)?.action {
-        Action::Locks(_) => Some("lock"),
-        Action::Queues(_) => Some("queue"),
-        Action::Kv(_) => Some("kv"),
-        Action::Events(_) => Some("events/head"),
-        Action::Lifecycle(_) => Some("lifecycle"),
-        _ => None,
+/// A path that can be watched.
+pub(crate) struct Watched {
+    /// Under which keys of the store that changes which it shows.
+    pub(crate) prefix: &'static str,
+    /// What is asked for each time.
+    pub(crate) target: String,
+    /// Whether it is read from what this process knows of lives.
+    pub(crate) of_lives: bool,
+}
+
+/// How to watch a path; the error is a status, and a sentence.
+pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str)> {
+    let nothing = (StatusCode::NOT_FOUND, "there is no such path; /api/v2/openapi.json says what there is");
+    let (here, _) = routes::at(target.split('?').next().unwrap_or_default()).ok_or(nothing)?;
+    let action = routes::of_method(&here, &Method::GET).map(|route| route.action);
+    let prefix = match action {
+        Some(Action::Locks(_)) => "lock",
+        Some(Action::Queues(_)) => "queue",
+        Some(Action::Kv(_)) => "kv",
+        Some(Action::Events(_)) => "events/head",
+        Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => "lifecycle",
+        _ => {
+            let why = "this path cannot be watched: only what the team shares can";
+            return Err((StatusCode::BAD_REQUEST, why));
+        }
+    };
+    let target = match action {
+        // What a process remembers may be a moment behind the change that is told.
+        Some(Action::Kv(kv::Action::Get | kv::Action::CacheGet)) => freshly(target),
+        _ => target.to_owned(),
+    };
+    Ok(Watched { prefix, target, of_lives: prefix == "lifecycle" })
+}
+
+/// The same, read from the store.
+fn freshly(target: &str) -> String {
+    match target.split_once('?') {
+        None => format!("{target}?linearizable=true"),
+        Some((_, query)) if query.contains("linearizable=") || query.contains("at=") => target.to_owned(),
+        Some(_) => format!("{target}&linearizable=true"),
     }
 }
 

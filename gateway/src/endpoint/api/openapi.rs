@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use roverline_protocol::api::LABEL_PATTERN;
 use roverline_protocol::documents::Problem;
 use roverline_protocol::limits;
 use schemars::SchemaGenerator;
@@ -20,16 +21,23 @@ pub(super) fn text() -> Bytes {
 }
 
 fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    let mut generator = settings.with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
+    let make = |settings: SchemaSettings| {
+        settings.with(|s| s.definitions_path = "/components/schemas".into()).into_generator()
+    };
+    let mut answers = make(SchemaSettings::draft2020_12().for_serialize());
+    // What has a default may be left out.
+    let mut bodies = make(SchemaSettings::draft2020_12().for_deserialize());
     let mut paths = Map::new();
     for route in routes::all() {
-        let operation = operation(route, &mut generator);
+        let operation = operation(route, &mut answers, &mut bodies);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.verb.name().to_ascii_lowercase(), operation);
         }
     }
+    let mut schemas = bodies.take_definitions(true);
+    // Types that are both are the same either way.
+    schemas.append(&mut answers.take_definitions(true));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -42,7 +50,7 @@ fn document() -> Value {
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {"token": {
                 "type": "http", "scheme": "bearer",
                 "description": "A token of an operator or commander; not needed from loopback unless configured.",
@@ -51,7 +59,7 @@ fn document() -> Value {
     })
 }
 
-fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+fn operation(route: &Route, generator: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     for reply in route.replies {
         responses.insert(reply.status.to_string(), response(reply, generator));
@@ -78,7 +86,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         fields.insert("parameters".to_owned(), parameters.into());
     }
     if let (Some(body), Some(kind)) = (route.body, route.sends()) {
-        let content = json!({kind: {"schema": body(generator)}});
+        let content = json!({kind: {"schema": body(bodies)}});
         fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
     }
     if route.verb != Verb::Get {
@@ -123,6 +131,7 @@ fn operation_id(route: &Route) -> String {
 fn query_parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.kind {
         ParameterKind::Text => json!({"type": "string", "maxLength": limits::API_NAME_CHARS}),
+        ParameterKind::Label => json!({"type": "string", "pattern": LABEL_PATTERN}),
         ParameterKind::Number(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         ParameterKind::Flag => json!({"type": "boolean"}),
         ParameterKind::Word(words) => json!({"type": "string", "enum": words}),

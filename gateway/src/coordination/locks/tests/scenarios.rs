@@ -155,6 +155,20 @@ pub(super) async fn bad_names_and_times_are_refused_and_change_nothing(team: &Te
         assert_eq!(refused, Err(LockError::Store(StoreError::Ttl)));
     }
     assert_eq!(team.locks.list().await.unwrap().0, []);
+    // Also of one who has it, and of one who would be given a place before it is looked at.
+    team.held("arm", "ann", Exclusive).await;
+    let before = team.locks.list().await.unwrap().0;
+    let refused = Err(LockError::Store(StoreError::Ttl));
+    assert_eq!(team.locks.acquire("arm", "ann", Exclusive, Duration::ZERO).await, refused);
+    let asked = team.locks.ask_handover("arm", "bob", "", LONG, Duration::ZERO).await;
+    assert_eq!(asked, Err(LockError::Store(StoreError::Ttl)));
+    for reason in [String::new(), "x".repeat(limits::LOCK_REASON_CHARS + 1)] {
+        let taken = team.locks.force_release("arm", "ann", "chief", &reason).await;
+        assert_eq!(taken, Err(LockError::Reason));
+    }
+    assert_eq!(team.locks.list().await.unwrap().0, before);
+    team.locks.release("arm", "ann").await.unwrap();
+    assert_eq!(team.locks.one("arm").await.unwrap(), None, "it was held once");
 }
 
 pub(super) async fn being_told_after_waiting_counts_once(team: &Team) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::super::{Revision, StoreError};
+use super::private;
 use super::turn::Turn;
 
 /// Older ones corrupt the WAL when several processes use it (<https://sqlite.org/wal.html>, the
@@ -46,9 +47,10 @@ pub(super) fn open(path: &Path) -> Result<Db, StoreError> {
         return Err(StoreError::Unavailable(why));
     }
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
+        private::folder(folder)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
     }
+    private::file(path);
     let turn = Turn::beside(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -8,6 +8,7 @@ mod file;
 mod lease;
 mod notice;
 mod past;
+mod private;
 pub mod state;
 #[cfg(test)]
 mod tests;

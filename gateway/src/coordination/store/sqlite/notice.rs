@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::super::Revision;
+use super::private;
 use super::worker::Worker;
 
 /// Listens, until it is dropped.
@@ -59,7 +60,7 @@ impl Drop for Notices {
 
 /// A socket under a name that no other one of this process has.
 fn bind(folder: &Path) -> io::Result<Socket> {
-    std::fs::create_dir_all(folder)?;
+    private::folder(folder)?;
     let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
     for n in 0..limits::STORE_PEERS {
         let own = folder.join(format!("{}-{n}", std::process::id()));

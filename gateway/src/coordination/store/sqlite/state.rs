@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 use super::file;
+use super::private;
 use crate::events::Dump;
 
 /// Pages that are copied at a time; between them, how far it is is shown.
@@ -62,6 +63,7 @@ impl StoreFile {
             return Err(StoreError::Unavailable(format!("{} exists already", to.display())));
         }
         remove(&draft)?;
+        private::file(&draft);
         let mut copy = Connection::open(&draft)?;
         transfer(&self.0, &mut copy, progress)?;
         copy.pragma_update(None, "journal_mode", "DELETE")?;
@@ -116,7 +118,7 @@ pub fn put_back(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
     let path = store_file(directory);
-    std::fs::create_dir_all(directory).map_err(|error| fault(directory, &error))?;
+    private::folder(directory).map_err(|error| fault(directory, &error))?;
     let mut newest = None;
     if path.exists() {
         let old = StoreFile::open(&path).and_then(|old| {
@@ -135,6 +137,7 @@ pub fn put_back(
             }
         }
     }
+    private::file(&path);
     let mut store = Connection::open(&path)?;
     store.busy_timeout(PATIENCE)?;
     transfer(&copy.0, &mut store, progress)?;

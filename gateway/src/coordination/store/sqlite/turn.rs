@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -16,7 +17,7 @@ pub(super) struct Taken<'a>(Option<&'a File>);
 impl Turn {
     pub(super) fn beside(path: &Path) -> io::Result<Turn> {
         let path = path.with_extension("turn");
-        Ok(Turn(Some(OpenOptions::new().create(true).truncate(false).write(true).open(path)?)))
+        Ok(Turn(Some(OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?)))
     }
 
     /// Of one who only reads.

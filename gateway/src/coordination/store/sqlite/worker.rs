@@ -24,6 +24,7 @@ impl Worker {
         let open = if sweeps { file::open } else { file::open_to_read };
         let run = move || {
             let mut db = None;
+            let mut said = String::new();
             loop {
                 let job = match jobs.recv_timeout(Duration::from_millis(limits::STORE_POLL_MS)) {
                     Ok(job) => Some(job),
@@ -31,7 +32,7 @@ impl Worker {
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
                 if job.is_some() || sweeps {
-                    let healthy = work(&mut db, || open(&path), job, &committed);
+                    let healthy = work(&mut db, || open(&path), &mut said, job, &committed);
                     if !healthy {
                         // What is wrong with the file may be right when it is opened again.
                         db = None;
@@ -70,14 +71,22 @@ impl Worker {
 fn work(
     db: &mut Option<Db>,
     open: impl Fn() -> Result<Db, StoreError>,
+    said: &mut String,
     job: Option<Job>,
     committed: &impl Fn(Revision),
 ) -> bool {
     if db.is_none() {
         match open() {
-            Ok(open) => *db = Some(open),
+            Ok(open) => {
+                *db = Some(open);
+                said.clear();
+            }
             Err(error) => {
-                tracing::warn!(%error, "the store does not open");
+                // It is tried several times a second: each reason once.
+                if *said != error.to_string() {
+                    tracing::warn!(%error, "the store does not open");
+                    *said = error.to_string();
+                }
                 if let Some(job) = job {
                     job(Err(error));
                 }

@@ -1,5 +1,6 @@
 //! The paths of the queues.
 
+use roverline_protocol::api::NAME_PATTERN;
 use roverline_protocol::api::queues::{
     Ack, CountDocument, DeadDocument, Dequeue, DequeueDocument, Enqueue, EnqueueDocument, Extend, Nak,
     PeekDocument, PlainAck, PlainDequeue, PlainDequeued, PlainDone, PlainEnqueue, PlainEnqueued, PlainQueue,
@@ -8,7 +9,7 @@ use roverline_protocol::api::queues::{
 use roverline_protocol::limits;
 
 use super::super::routes::{
-    Action as Any, Content, Parameter, ParameterKind, Reply, Route, get, list, named, ok, post, schema,
+    Action as Any, Content, Name, Parameter, ParameterKind, Reply, Route, get, list, ok, post, schema,
 };
 use super::Action;
 
@@ -24,7 +25,7 @@ const MAX: Parameter = Parameter {
 };
 
 const fn of_queue(route: Route) -> Route {
-    named(route, NAME, EXAMPLE)
+    Route { name: Some(Name { what: NAME, example: EXAMPLE, pattern: Some(NAME_PATTERN) }), ..route }
 }
 
 const fn looks(route: Route) -> Route {

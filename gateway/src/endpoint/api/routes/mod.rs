@@ -101,6 +101,8 @@ pub(super) struct Parameter {
 pub(super) enum ParameterKind {
     /// Text of at most [`limits::API_NAME_CHARS`].
     Text,
+    /// A name in the log of events.
+    Label,
     /// A whole number within these bounds, both included.
     Number(u64, u64),
     /// `true` or `false`.

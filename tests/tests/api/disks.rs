@@ -1,0 +1,208 @@
+//! Disks that are full, cannot be written or hold something else: what is shared is refused with the
+//! reason, telemetry goes on, and all is well when the disk is.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use roverline_tests::binary;
+use roverline_tests::gateway::{self, Gateway};
+use roverline_tests::http;
+use roverline_tests::plain::Plain;
+use roverline_tests::python::skipped;
+use roverline_tests::scratch::Scratch;
+use roverline_tests::wait::eventually;
+use serde_json::{Value, json};
+
+use super::{json as body, post, problem};
+
+const SERVE: [&str; 7] = ["serve", "--port", "0", "--source", "sim", "--base-port", "0"];
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether one may mount in namespaces of one's own.
+fn able() -> bool {
+    let tried = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    let able = tried.is_ok_and(|output| output.status.success());
+    if !able {
+        skipped("nobody may mount here");
+    }
+    able
+}
+
+/// An endpoint in namespaces that end with it, in which this was done; `$last` is its state directory.
+fn after(mounts: &str, state: &Path) -> Gateway {
+    let mut command = Command::new("unshare");
+    gateway::undisturbed(&mut command);
+    let script = format!("for last; do :; done; {mounts} && exec \"$@\"");
+    command.args(["-rm", "sh", "-c", &script, "sh"]).arg(binary::bin("roverline-gateway")).args(SERVE);
+    Gateway::start_in(state, command, &[])
+}
+
+/// The state directory as the endpoint sees it.
+fn seen_by(gateway: &Gateway) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{}/root", gateway.pid()));
+    root.join(gateway.state().strip_prefix("/").unwrap())
+}
+
+fn put(port: u16, key: &str, size: usize) -> http::Answer {
+    let value = format!("\"{}\"", "x".repeat(size));
+    http::request(port, "PUT", &format!("/api/v2/kv/{key}"), "Content-Type: application/json\r\n", &value)
+}
+
+/// Whatever the disk: telemetry, health and the rest of the API.
+fn lives(port: u16) {
+    let health: Value = serde_json::from_str(&http::get(port, "/health").body).unwrap();
+    assert_eq!(health["status"], "healthy", "{health}");
+    for path in ["/status", "/metrics", "/api/v2/robots", "/api/v2/topics", "/api/v2/endpoints"] {
+        assert_eq!(http::get(port, path).status, 200, "{path}");
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut plain = Plain::connect(port).await;
+        for _ in 0..3 {
+            assert!(plain.next_of("telemetry").await["data"]["timestamp"].is_number());
+        }
+    });
+}
+
+/// Every kind of write is refused with a reason.
+fn refuses(port: u16, reason: &[&str]) {
+    for (path, asked) in [
+        ("/locks/acquire", json!({"resource": "arm", "client_id": "a", "lock_type": "shared"})),
+        ("/queue/enqueue", json!({"queue_name": "q", "message": "x".repeat(50_000)})),
+        ("/cache", json!({"key": "k", "value": "x".repeat(50_000)})),
+        ("/api/v2/events", json!({"stream": "s", "type": "t", "data": "x".repeat(50_000)})),
+    ] {
+        let answer = post(port, path, &asked.to_string());
+        let told = problem(&answer, 503);
+        let why = told["detail"].as_str().unwrap();
+        assert!(reason.iter().any(|reason| why.contains(reason)), "{path}: {why}");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{path}");
+    }
+}
+
+fn recovers(port: u16, read: &[&str]) {
+    eventually("it can be written again", PATIENCE, || put(port, "after", 10).status == 200);
+    for key in read {
+        assert_eq!(http::get(port, &format!("/api/v2/kv/{key}")).status, 200, "{key}");
+    }
+    let verdict = body(&http::get(port, "/api/v2/events/verify"));
+    assert_eq!(verdict["sound"], true, "{verdict}");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else() {
+    if !able() {
+        return;
+    }
+    let state = Scratch::new();
+    let gateway = after("mount -t tmpfs -o size=4m none \"$last\"", state.path());
+    let port = gateway.first_port();
+    assert_eq!(put(port, "before", 100).status, 200);
+    let ballast = seen_by(&gateway).join("ballast");
+    let file = std::fs::File::create(&ballast).unwrap();
+    let mut at = 0;
+    while file.write_all_at(&[0xaa; 4_096], at).is_ok() {
+        at += 4_096;
+    }
+    assert!(at > 0 && at < 4 << 20, "{at}");
+    // What room there is in the store's files may be used up first.
+    let mut refused = put(port, "more", 100_000);
+    for n in 0..200 {
+        if refused.status != 200 {
+            break;
+        }
+        refused = put(port, &format!("more-{n}"), 100_000);
+    }
+    refuses(port, &["full", "No space left", "I/O", "locking", "unable to open"]);
+    lives(port);
+    assert_eq!(body(&http::get(port, "/api/v2/kv/before?linearizable=true"))["version"], 1);
+    assert_eq!(http::get(port, "/locks").status, 200);
+    assert_eq!(http::get(port, "/queue/all").status, 200);
+    assert_eq!(http::get(port, "/api/v2/events").status, 200);
+    std::fs::remove_file(&ballast).unwrap();
+    drop(file);
+    recovers(port, &["before"]);
+    assert!(!gateway.end().contains("panicked"));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_read() {
+    if !able() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let gateway = at(scratch.path());
+    assert_eq!(put(gateway.first_port(), "before", 100).status, 200);
+    drop(gateway);
+    let bind = "mount --bind \"$last/store\" \"$last/store\" && mount -o remount,bind,ro \"$last/store\"";
+    let gateway = after(bind, scratch.path());
+    let port = gateway.first_port();
+    refuses(port, &["ead-only", "readonly"]);
+    lives(port);
+    assert_eq!(body(&http::get(port, "/api/v2/kv/before?linearizable=true"))["version"], 1);
+    assert_eq!(http::get(port, "/locks").status, 200);
+    let store = scratch.path().join("store");
+    let (pid, store) = (gateway.pid().to_string(), store.to_str().unwrap());
+    let enter = ["-t", &pid, "-U", "-m", "--preserve-credentials", "mount", "-o", "remount,bind,rw", store];
+    let output = Command::new("nsenter").args(enter).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    recovers(port, &["before"]);
+    assert!(!gateway.end().contains("panicked"));
+}
+
+#[test]
+fn a_file_that_is_something_else_is_named_and_may_be_put_right() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("store/roverline.db");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "this is something else. ".repeat(1_000)).unwrap();
+    let gateway = at(scratch.path());
+    let port = gateway.first_port();
+    refuses(port, &["not a database"]);
+    lives(port);
+    for path in ["/locks", "/queue/all", "/api/v2/kv/k", "/api/v2/events"] {
+        let told = problem(&http::get(port, path), 503);
+        assert!(told["detail"].as_str().unwrap().contains("not a database"), "{told}");
+    }
+    // Whoever keeps the computer takes it away, and nothing is to be started anew.
+    std::fs::remove_file(&file).unwrap();
+    recovers(port, &[]);
+    assert!(!gateway.end().contains("panicked"));
+    let log: String = std::fs::read_dir(scratch.path().join("log"))
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let said = log.lines().filter(|line| line.contains("the store does not open")).count();
+    assert!((1..10).contains(&said), "{said} times in {log}");
+}
+
+#[test]
+fn a_file_that_is_broken_while_it_is_used_is_named_and_may_be_put_right() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("store/roverline.db");
+    let gateway = at(scratch.path());
+    let port = gateway.first_port();
+    assert_eq!(put(port, "before", 100).status, 200);
+    let files = || ["", "-wal"].map(|ending| PathBuf::from(format!("{}{ending}", file.display())));
+    let whole: Vec<Vec<u8>> = files().iter().map(|path| std::fs::read(path).unwrap_or_default()).collect();
+    // In place, as a broken disk does; the log too, which is read first.
+    for (path, bytes) in files().iter().zip(&whole) {
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let _ = file.write_all_at(&vec![0x55; bytes.len().max(100_000)], 0);
+    }
+    eventually("it is noticed", PATIENCE, || put(port, "x", 200_000).status == 503);
+    lives(port);
+    for path in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{path}", file.display()));
+    }
+    recovers(port, &[]);
+    let log = gateway.end();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// An endpoint with its state here.
+fn at(state: &Path) -> Gateway {
+    Gateway::start_in(state, gateway::command(&SERVE), &[])
+}

@@ -1,0 +1,247 @@
+//! Locks over HTTP, as other teams' scripts and the console use them.
+
+use std::time::{Duration, Instant};
+
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::wait::eventually;
+use serde_json::{Value, json};
+
+use super::{done, json as body, keys, post, problem, serve};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn ask(port: u16, resource: &str, client: &str, kind: &str) -> Value {
+    let asked = json!({"resource": resource, "client_id": client, "lock_type": kind});
+    done(port, "/locks/acquire", &asked)
+}
+
+fn release(port: u16, resource: &str, client: &str) -> Value {
+    done(port, "/locks/release", &json!({"resource": resource, "client_id": client}))
+}
+
+fn token(held: &Value) -> u64 {
+    held["lock_id"].as_str().unwrap().parse().unwrap()
+}
+
+fn all(port: u16) -> Value {
+    body(&http::get(port, "/api/v2/locks"))["locks"].clone()
+}
+
+#[test]
+fn scripts_lock_on_any_port() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    let first = ask(ports[0], "arm", "ada", "exclusive");
+    assert_eq!((keys(&first), &first["success"]), (vec!["lock_id", "message", "success"], &true.into()));
+    let second = ask(ports[1], "arm", "ben", "exclusive");
+    assert_eq!(keys(&second), ["message", "position", "queued", "success"]);
+    assert_eq!(
+        (&second["success"], &second["queued"], &second["position"]),
+        (&false.into(), &true.into(), &1.into())
+    );
+    assert_eq!(ask(ports[2], "arm", "cem", "shared")["position"], 2);
+    for port in &ports {
+        let seen = body(&http::get(*port, "/locks/arm"));
+        assert_eq!(keys(&seen), ["holders", "resource", "timestamp", "type", "waiting"]);
+        assert_eq!((&seen["resource"], &seen["type"]), (&"arm".into(), &"exclusive".into()));
+        assert_eq!((&seen["holders"], &seen["waiting"]), (&json!(["ada"]), &json!(["ben", "cem"])));
+        assert!(seen["timestamp"].as_f64().unwrap() > 1.7e9, "{seen}");
+        assert_eq!(body(&http::get(*port, "/locks"))["locks"].as_array().unwrap().len(), 1);
+    }
+    // Who never had it changes nothing.
+    let foreign = release(ports[3], "arm", "dan");
+    assert_eq!((keys(&foreign), &foreign["success"]), (vec!["message", "success"], &false.into()));
+    assert_eq!(body(&http::get(ports[0], "/locks/arm"))["holders"], json!(["ada"]));
+    assert_eq!(release(ports[3], "arm", "ada")["success"], true);
+    let ben = ask(ports[0], "arm", "ben", "exclusive");
+    assert!(ben["success"] == true && token(&ben) > token(&first), "{ben}");
+    // Each waits for what the other has.
+    assert_eq!(ask(ports[1], "mast", "cem", "exclusive")["success"], true);
+    let refused = ask(ports[2], "mast", "ben", "exclusive");
+    assert_eq!((&refused["success"], refused.get("queued")), (&false.into(), None));
+    assert!(refused["message"].as_str().unwrap().contains("deadlock"), "{refused}");
+    for none in ["", "{}"] {
+        let found = body(&post(ports[3], "/detect-deadlock", none));
+        assert_eq!(found, json!({"deadlocks_found": 0, "cycles": []}));
+    }
+    // Shared ones stand side by side.
+    release(ports[0], "arm", "ben");
+    assert_eq!(ask(ports[3], "arm", "cem", "shared")["success"], true);
+    assert_eq!(ask(ports[0], "arm", "eva", "shared")["success"], true);
+    assert_eq!(body(&http::get(ports[1], "/locks/arm"))["holders"], json!(["cem", "eva"]));
+    let upgrade = ask(ports[1], "arm", "eva", "exclusive");
+    assert!(upgrade["success"] == false && upgrade["message"].as_str().unwrap().contains("shared"));
+    assert!(!gateway.end().contains("panicked"));
+}
+
+#[test]
+fn bad_requests_are_named_and_change_nothing() {
+    let gateway = serve(&[]);
+    let port = gateway.first_port();
+    let held = ask(port, "arm", "ada", "exclusive");
+    let before = all(port);
+    problem(&http::get(port, "/locks/nothing"), 404);
+    problem(&http::get(port, "/api/v2/locks/nothing"), 404);
+    problem(&http::get(port, "/locks/%ff"), 400);
+    let long = "x".repeat(201);
+    let plain = |resource: &str, client: &str, timeout: Value| {
+        json!({"resource": resource, "client_id": client, "lock_type": "exclusive", "timeout_seconds": timeout})
+            .to_string()
+    };
+    for (asked, status) in [
+        (plain("", "a", Value::Null), 422),
+        (plain(&long, "a", Value::Null), 422),
+        (plain("a/b", "a", Value::Null), 422),
+        (plain("arm", "", Value::Null), 422),
+        (plain("arm", &long, Value::Null), 422),
+        (plain("arm", "a\nb", Value::Null), 422),
+        // Of a new client, of the holder, and of one who would wait.
+        (plain("mast", "a", 0.into()), 422),
+        (plain("arm", "ada", 0.into()), 422),
+        (plain("arm", "ada", 31_536_000.into()), 422),
+        (plain("arm", "ben", 31_536_000.into()), 422),
+        (plain("arm", "ben", (-1).into()), 422),
+        (plain("arm", "ben", json!(1e300)), 422),
+        (plain("arm", "ben", "soon".into()), 422),
+        (r#"{"resource":"arm","client_id":"ben","lock_type":"mine"}"#.to_owned(), 422),
+        (r#"{"resource":"arm"}"#.to_owned(), 422),
+        ("{".to_owned(), 400),
+        (plain(&"x".repeat(1 << 20), "a", Value::Null), 413),
+    ] {
+        problem(&post(port, "/locks/acquire", &asked), status);
+        assert_eq!(all(port), before, "{}", asked.chars().take(100).collect::<String>());
+    }
+    // Not even Latin-1 gets in.
+    let bytes = b"{\"resource\":\"\xe9\",\"client_id\":\"a\",\"lock_type\":\"shared\"}";
+    let head = format!(
+        "POST /locks/acquire HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    problem(&http::exchange(port, &[head.as_bytes(), bytes].concat()), 400);
+    const ARM: &str = "/api/v2/locks/arm";
+    for (path, asked, status) in [
+        ("acquire", json!({"client": "ben", "mode": "exclusive", "ttl_ms": 0}), 422),
+        ("acquire", json!({"client": "ada", "mode": "exclusive", "ttl_ms": 0}), 422),
+        ("acquire", json!({"client": "ben", "mode": "exclusive", "ttl_ms": 5000, "wait_ms": 30_001}), 422),
+        ("release", json!({"client": "ben"}), 404),
+        ("keep-alive", json!({"client": "ben"}), 404),
+        ("check", json!({"token": token(&held) + 1}), 409),
+        ("check", json!({"token": 0}), 409),
+        ("force-release", json!({"client": "ben", "reason": "x"}), 404),
+        ("force-release", json!({"client": "ada", "reason": "x".repeat(201)}), 422),
+        ("force-release", json!({"client": "ada", "reason": ""}), 422),
+        ("handover", json!({"client": "ben", "ttl_ms": 5000, "wait_ms": 0}), 422),
+        ("handover", json!({"client": "ben", "ttl_ms": 0, "wait_ms": 5000}), 422),
+        ("handover", json!({"client": "ben", "ttl_ms": 5000, "wait_ms": 1000, "message": "x".repeat(201)}), 422),
+        ("handover/answer", json!({"holder": "ada", "client": "ben", "grant": true}), 404),
+        ("handover/answer", json!({"holder": "ben", "client": "ada", "grant": true}), 404),
+    ] {
+        problem(&post(port, &format!("{ARM}/{path}"), &asked.to_string()), status);
+        assert_eq!(all(port), before, "{path} {asked}");
+    }
+    assert_eq!(done(port, &format!("{ARM}/check"), &json!({"token": token(&held)}))["success"], true);
+    // It was held once: nothing of all this made it twice.
+    assert_eq!(release(port, "arm", "ada")["success"], true);
+    assert_eq!(all(port), json!([]));
+}
+
+#[test]
+fn a_lock_is_handed_over_and_taken() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    let first = token(&ask(ports[0], "drive", "ada", "exclusive"));
+    assert_eq!(ask(ports[0], "drive", "zoe", "exclusive")["position"], 1);
+    let asks = |port: u16| {
+        std::thread::spawn(move || {
+            let wish = json!({"client": "ben", "message": "my turn", "ttl_ms": 30_000, "wait_ms": 20_000});
+            done(port, "/api/v2/locks/drive/handover", &wish)
+        })
+    };
+    let answer = |grant: bool| {
+        eventually("the holder sees who asks", PATIENCE, || {
+            let lock = body(&http::get(ports[2], "/api/v2/locks/drive"));
+            lock["handovers"][0]["client"] == "ben" && lock["handovers"][0]["message"] == "my turn"
+        });
+        let answer = json!({"holder": "ada", "client": "ben", "grant": grant, "reason": "not on this slope"});
+        done(ports[3], "/api/v2/locks/drive/handover/answer", &answer)
+    };
+    let asking = asks(ports[1]);
+    answer(false);
+    let refused = asking.join().unwrap();
+    assert_eq!(refused, json!({"outcome": "refused", "reason": "not on this slope"}));
+    let asking = asks(ports[1]);
+    answer(true);
+    let granted = asking.join().unwrap();
+    assert!(granted["outcome"] == "granted" && granted["token"].as_u64().unwrap() > first, "{granted}");
+    problem(&post(ports[0], "/api/v2/locks/drive/check", &json!({"token": first}).to_string()), 409);
+    // Taken by force, and told at the next call at any endpoint.
+    let force = json!({"client": "ben", "reason": "into the crater"});
+    done(ports[0], "/api/v2/locks/drive/force-release", &force);
+    for path in ["keep-alive", "release"] {
+        let told = post(ports[2], &format!("/api/v2/locks/drive/{path}"), r#"{"client":"ben"}"#);
+        let told = problem(&told, 404);
+        assert!(told["detail"].as_str().unwrap().contains("into the crater"), "{told}");
+    }
+    let told = release(ports[1], "drive", "ben");
+    assert!(told["success"] == false && told["message"].as_str().unwrap().contains("into the crater"));
+    let next = body(&http::get(ports[1], "/api/v2/locks/drive"));
+    assert_eq!(next["holders"][0]["client"], "zoe", "{next}");
+}
+
+#[test]
+fn who_waits_is_answered_as_soon_as_something_happens() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    ask(ports[0], "arm", "ada", "exclusive");
+    let list = body(&http::get(ports[1], "/api/v2/locks"));
+    let seen = list["revision"].as_u64().unwrap();
+    // Nothing happens: it comes back in time, with what there is.
+    let start = Instant::now();
+    let same = body(&http::get(ports[1], &format!("/api/v2/locks?after_revision={seen}&wait_ms=500")));
+    assert_eq!(same["locks"], list["locks"]);
+    assert!(start.elapsed() >= Duration::from_millis(450) && start.elapsed() < PATIENCE);
+    let long = format!("/api/v2/locks?after_revision={seen}&wait_ms=30000");
+    let port = ports[1];
+    let poll = std::thread::spawn(move || (body(&http::get(port, &long)), Instant::now()));
+    let wish = json!({"client": "ben", "mode": "exclusive", "ttl_ms": 20_000, "wait_ms": 9_000});
+    let port = ports[2];
+    let waiter = std::thread::spawn(move || done(port, "/api/v2/locks/arm/acquire", &wish));
+    let (changed, _) = poll.join().unwrap();
+    assert_eq!(changed["locks"][0]["waiting"][0]["client"], "ben", "{changed}");
+    // Who asks for it is seen as well, though nothing changes for who holds it and who waits.
+    let seen = changed["revision"].as_u64().unwrap();
+    let port = ports[3];
+    let asking = std::thread::spawn(move || {
+        let wish = json!({"client": "ben", "message": "please", "ttl_ms": 20_000, "wait_ms": 8_000});
+        done(port, "/api/v2/locks/arm/handover", &wish)
+    });
+    let start = Instant::now();
+    let asked = body(&http::get(ports[1], &format!("/api/v2/locks?after_revision={seen}&wait_ms=20000")));
+    assert_eq!(asked["locks"][0]["handovers"][0]["message"], "please", "{asked}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    release(ports[3], "arm", "ada");
+    asking.join().unwrap();
+    let released = Instant::now();
+    let held = waiter.join().unwrap();
+    assert!(held["standing"] == "held" && released.elapsed() < Duration::from_secs(5), "{held}");
+    // Who asks in vain waits no longer, and leaves no place behind; who hangs up does neither.
+    let vain = json!({"client": "cem", "mode": "exclusive", "ttl_ms": 20_000, "wait_ms": 100});
+    assert_eq!(done(ports[0], "/api/v2/locks/arm/acquire", &vain), json!({"standing": "gone", "place": 1}));
+    let wish = json!({"client": "dan", "mode": "exclusive", "ttl_ms": 3_600_000, "wait_ms": 30_000}).to_string();
+    let request = format!(
+        "POST /api/v2/locks/arm/acquire HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{wish}",
+        wish.len()
+    );
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", ports[0])).unwrap();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let waiting = |count: usize| {
+        eventually("those who wait", PATIENCE, || {
+            let lock = body(&http::get(ports[3], "/api/v2/locks/arm"));
+            lock["waiting"].as_array().unwrap().len() == count
+        })
+    };
+    waiting(1);
+    drop(stream);
+    waiting(0);
+}

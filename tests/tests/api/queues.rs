@@ -1,0 +1,171 @@
+//! Queues over HTTP, as other teams' scripts and the console use them.
+
+use std::time::{Duration, Instant};
+
+use roverline_protocol::Tier;
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::process::{self, Signal};
+use roverline_tests::wait::eventually;
+use serde_json::{Value, json};
+
+use super::{done, json as body, keys, post, problem, serve};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn put(port: u16, queue: &str, message: Value) -> Value {
+    done(port, "/queue/enqueue", &json!({"queue_name": queue, "message": message}))
+}
+
+fn take(port: u16, queue: &str) -> Value {
+    done(port, "/queue/dequeue", &json!({"queue_name": queue}))
+}
+
+fn ack(port: u16, id: &Value) -> Value {
+    done(port, "/queue/ack", &json!({"message_id": id}))
+}
+
+fn status(port: u16, queue: &str) -> (u64, u64) {
+    let seen = body(&http::get(port, &format!("/queue/status/{queue}")));
+    assert_eq!(keys(&seen), ["in_flight", "node_id", "queue_name", "size"]);
+    (seen["size"].as_u64().unwrap(), seen["in_flight"].as_u64().unwrap())
+}
+
+#[test]
+fn work_is_done_at_other_ports_and_outlives_a_process() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    for n in 0..3 {
+        let put = put(ports[0], "way-points", json!({"n": n}));
+        assert_eq!(keys(&put), ["message_id", "node_id", "queue_name", "success"]);
+        assert_eq!((&put["success"], &put["queue_name"]), (&true.into(), &"way-points".into()));
+        assert!(put["node_id"].as_str().unwrap().parse::<Tier>().is_ok(), "{put}");
+    }
+    let first = take(ports[1], "way-points");
+    assert_eq!(keys(&first), ["delivery_time", "message", "message_id", "success"]);
+    assert_eq!((&first["success"], &first["message"]), (&true.into(), &json!({"n": 0})));
+    assert!(first["delivery_time"].as_f64().unwrap() > 1.7e9);
+    // Whoever put it there is gone, and so is who took one.
+    for tier in [Tier::Primary, Tier::Secondary] {
+        process::signal(gateway.endpoint_pid(tier), Signal::KILL);
+    }
+    assert_eq!(take(ports[2], "way-points")["message"], json!({"n": 1}));
+    assert_eq!(status(ports[3], "way-points"), (1, 2));
+    eventually("the first is back", PATIENCE, || http::get(ports[0], "/health").status == 200);
+    assert_eq!(status(ports[0], "way-points"), (1, 2));
+    assert_eq!(ack(ports[0], &first["message_id"]), json!({"success": true}));
+    let again = ack(ports[3], &first["message_id"]);
+    assert_eq!((keys(&again), &again["success"]), (vec!["message", "success"], &false.into()));
+    assert_eq!(take(ports[0], "way-points")["message"], json!({"n": 2}));
+    assert_eq!(take(ports[3], "way-points"), json!({"success": false}));
+    let all = body(&http::get(ports[2], "/queue/all"));
+    assert_eq!((&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]), (&"way-points".into(), &2.into()));
+    // A consumer that is gone: what it had comes again, after its time and no sooner.
+    let short = json!({"visibility_ms": 1_000});
+    put(ports[1], "short", json!("x"));
+    let start = Instant::now();
+    let taken = done(ports[2], "/api/v2/queues/short/dequeue", &short);
+    assert_eq!(taken["messages"][0]["delivery"], 1);
+    let wait = json!({"wait_ms": 20_000});
+    let again = done(ports[3], "/api/v2/queues/short/dequeue", &wait);
+    assert!(again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000), "{again}");
+    let stale = json!({"message_id": again["messages"][0]["message_id"], "delivery": 1});
+    problem(&post(ports[0], "/api/v2/queues/short/ack", &stale.to_string()), 409);
+    assert!(!gateway.end().contains("panicked"));
+}
+
+#[test]
+fn who_waits_for_work_gets_it_at_once() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    let port = ports[1];
+    let waiting = std::thread::spawn(move || {
+        let taken = done(port, "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": 9_000}));
+        (taken, Instant::now())
+    });
+    // It is told of by the metrics of nobody: that it waits shows in that it is answered at once.
+    std::thread::sleep(Duration::from_millis(300));
+    let put_at = Instant::now();
+    put(ports[2], "jobs", json!([1.10, "é"]));
+    let (taken, at) = waiting.join().unwrap();
+    assert_eq!(taken["messages"][0]["message"], json!([1.10, "é"]));
+    assert!(at.saturating_duration_since(put_at) < Duration::from_secs(5));
+    let start = Instant::now();
+    let none = done(ports[3], "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": 500}));
+    assert_eq!(none, json!({"messages": []}));
+    assert!(start.elapsed() >= Duration::from_millis(450));
+    // A consumer that hung up is not given work that another waits for.
+    let wish = r#"{"wait_ms":30000,"visibility_ms":3600000}"#;
+    let request = format!(
+        "POST /api/v2/queues/jobs/dequeue HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{wish}",
+        wish.len()
+    );
+    let mut gone = std::net::TcpStream::connect(("127.0.0.1", ports[0])).unwrap();
+    std::io::Write::write_all(&mut gone, request.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(gone);
+    std::thread::sleep(Duration::from_millis(300));
+    put(ports[2], "jobs", json!("for one who is there"));
+    assert_eq!(take(ports[0], "jobs")["message"], "for one who is there");
+}
+
+#[test]
+fn bad_requests_are_named_and_change_nothing() {
+    let gateway = serve(&[]);
+    let port = gateway.first_port();
+    let id = put(port, "q", json!("kept"))["message_id"].clone();
+    let long = "x".repeat(201);
+    problem(&http::get(port, "/queue/status/none"), 404);
+    problem(&http::get(port, "/queue/status/%ff"), 400);
+    problem(&http::get(port, "/api/v2/queues/none"), 404);
+    let plain =
+        |queue: &str, message: &str| format!(r#"{{"queue_name":{},"message":{message}}}"#, json!(queue));
+    let large = format!("\"{}\"", "x".repeat((1 << 20) + (4 << 10)));
+    let huge = format!("\"{}\"", "x".repeat(3 << 20));
+    for (path, asked, status) in [
+        ("/queue/enqueue", plain("", "1"), 422),
+        ("/queue/enqueue", plain(&long, "1"), 422),
+        ("/queue/enqueue", plain("a/b", "1"), 422),
+        ("/queue/enqueue", plain("a\u{7}", "1"), 422),
+        ("/queue/enqueue", plain("q", &large), 413),
+        ("/queue/enqueue", plain("q", &huge), 413),
+        ("/queue/enqueue", plain("q", "{"), 400),
+        ("/queue/enqueue", r#"{"queue_name":"q"}"#.to_owned(), 422),
+        ("/queue/dequeue", r#"{"queue_name":""}"#.to_owned(), 422),
+        ("/queue/dequeue", "{}".to_owned(), 422),
+        ("/queue/ack", r#"{"message_id":7}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"visibility_ms":0}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"visibility_ms":31536000000}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"wait_ms":30001}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"max":0}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"max":21}"#.to_owned(), 422),
+        ("/api/v2/queues/q/dequeue", r#"{"max":-1}"#.to_owned(), 422),
+        ("/api/v2/queues/q/enqueue", r#"{"messages":[]}"#.to_owned(), 422),
+        ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1},{"message":2,"priority":10}]}"#.to_owned(), 422),
+        ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1,"delay_ms":0}]}"#.to_owned(), 422),
+        ("/api/v2/queues/q/enqueue", format!(r#"{{"messages":[{{"message":1,"dedup_id":"{long}"}}]}}"#), 422),
+        ("/api/v2/queues/other/ack", json!({"message_id": id}).to_string(), 404),
+        ("/api/v2/queues/q/nak", json!({"message_id": id, "reason": "x"}).to_string(), 409),
+        ("/api/v2/queues/q/extend", json!({"message_id": id, "visibility_ms": 5000}).to_string(), 409),
+        ("/api/v2/queues/q/settings", r#"{"max_deliveries":0}"#.to_owned(), 422),
+        ("/api/v2/queues/q/settings", r#"{"visibility_ms":1}"#.to_owned(), 422),
+    ] {
+        let answer = post(port, path, &asked);
+        assert_eq!(answer.status, status, "{path} {:.100} {answer:?}", asked);
+        problem(&answer, status);
+        assert_eq!(status_of(port), (1, 0), "{path} {asked:.100}");
+    }
+    // Which is no message, as opposed to what is not understood.
+    for none in ["", "q", "q:0:1:00000000000000ab", &"x".repeat(5_000)] {
+        assert_eq!(ack(port, &none.into())["success"], false);
+    }
+    let most = format!("\"{}\"", "x".repeat((1 << 20) - 2));
+    body(&post(port, "/queue/enqueue", &plain("q", &most)));
+    assert_eq!(status(port, "q"), (2, 0));
+}
+
+fn status_of(port: u16) -> (u64, u64) {
+    let all = body(&http::get(port, "/queue/all"));
+    assert_eq!(all["queues"].as_array().unwrap().len(), 1, "{all}");
+    status(port, "q")
+}
