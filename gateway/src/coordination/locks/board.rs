@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::store::{Change, Range, Revision, Store, StoreError};
-use super::queue::{Contender, contenders, names, standing};
+use super::queue::{Contender, contenders, names, standings};
 use super::{PREFIX, Standing};
 
 /// All queues, as one process sees them.
@@ -116,7 +116,7 @@ impl State {
         let here = self.all.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
         let mut here: Vec<&Contender> = here.map(|(_, one)| one).collect();
         here.sort_by_key(|one| one.token());
-        let standings = here.iter().map(|one| (one.client.clone(), standing(&here, one)));
+        let standings = standings(&here).map(|(one, standing)| (one.client.clone(), standing));
         Queue { revision: self.revision, standings: standings.collect() }
     }
 
