@@ -199,7 +199,8 @@ async fn drain(hands: &Hands, records: &mut Vec<Record>, queue: &str) -> Result<
 
 fn tell(report: &mut Report, verdict: Verdict) {
     // A run in which nothing was done proves nothing.
-    let needed = ["reads", "writes", "swaps", "locks", "guarded writes", "enqueued", "acknowledged", "events"];
+    let needed =
+        ["reads", "writes", "swaps", "locks", "guarded writes", "enqueued", "acknowledged", "events"];
     for kind in needed.into_iter().chain(["shared values", "looks into a cache"]) {
         if verdict.counts.get(kind).copied().unwrap_or(0) == 0 {
             report.violations([format!("there were no {kind}: nothing is shown")]);

@@ -108,7 +108,10 @@ fn ack(called: u64, delivery: u32) -> Record {
 fn messages_that_vanish_or_come_too_often_are_found() {
     let (none, later) = (Left::default(), 2_000_000);
     let check = |records: &[Record]| found_in(records, &none, parts::queues);
-    assert_eq!(check(&[enqueue(1, ID, 7), dequeue(3, ID, 7, 1), dequeue(later, ID, 7, 2), ack(later + 9, 2)]), "");
+    assert_eq!(
+        check(&[enqueue(1, ID, 7), dequeue(3, ID, 7, 1), dequeue(later, ID, 7, 2), ack(later + 9, 2)]),
+        ""
+    );
     assert!(check(&[enqueue(1, ID, 7), dequeue(3, ID, 7, 1)]).contains("vanished"));
     let dead = Left { dead: BTreeSet::from([ID.to_owned()]), ..Left::default() };
     assert_eq!(found_in(&[enqueue(1, ID, 7)], &dead, parts::queues), "");
@@ -167,5 +170,11 @@ fn a_cache_that_goes_back_or_is_too_old_is_found() {
     let late = 3 + roverline_protocol::limits::KV_STALE_MS * 1_000_000;
     let old = [share(1, "a-1", 2), look(late + 9, "b-1", 1)];
     assert!(check(&old).contains("was long there"));
-    assert!(check(&[Record { got: Some(Got::Shared { value: Some(9), modified: 1 }), ..look(9, "b-1", 1) }, share(1, "a-1", 1)]).contains("two values"));
+    assert!(
+        check(&[
+            Record { got: Some(Got::Shared { value: Some(9), modified: 1 }), ..look(9, "b-1", 1) },
+            share(1, "a-1", 1)
+        ])
+        .contains("two values")
+    );
 }

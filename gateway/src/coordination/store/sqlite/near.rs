@@ -2,7 +2,7 @@
 //! such a read, and longest where the computer is busy.
 //!
 //! One reads at a time; who comes meanwhile goes to the thread. So at most one of the runtime's threads
-//! ever waits for the disk here, and once one has waited for long, all go to the thread for a while.
+//! ever waits for the disk here, and once one has waited, all go to the thread for several times as long.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,10 +15,12 @@ use super::lease::boot_ms;
 
 /// More keys are read in the thread: their values may be long.
 const ENTRIES: usize = 4;
-/// A read that takes longer has waited for the disk.
-const SLOW: Duration = Duration::from_millis(5);
-/// What was slow, or did not work, is not tried again before.
-const PAUSE_MS: i64 = 1_000;
+/// A read that takes longer has waited: for the disk, or for its turn on a busy processor.
+const SLOW: Duration = Duration::from_millis(2);
+/// So many times as long as a slow read took nobody reads here.
+const PAUSES: u32 = 10;
+/// What did not work is not tried again before.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection for whoever comes first.
 #[derive(Clone, Default)]
@@ -53,20 +55,21 @@ impl Near {
         };
         let Some(open) = db.as_mut() else {
             // Whoever came first sees to it.
-            self.pause();
+            self.pause(PAUSE);
             return Tried::Unopened;
         };
         let begun = Instant::now();
         let read = open.range(range);
-        if begun.elapsed() > SLOW {
-            self.pause();
+        let took = begun.elapsed();
+        if took > SLOW {
+            self.pause(took.saturating_mul(PAUSES));
         }
         match read {
             Ok(page) => Tried::Read(page),
             Err(_) => {
                 // The thread says what is wrong.
                 *db = None;
-                self.pause();
+                self.pause(PAUSE);
                 Tried::No
             }
         }
@@ -89,7 +92,8 @@ impl Near {
         boot_ms() < self.0.not_before_ms.load(Ordering::Acquire)
     }
 
-    fn pause(&self) {
-        self.0.not_before_ms.store(boot_ms().saturating_add(PAUSE_MS), Ordering::Release);
+    fn pause(&self, time: Duration) {
+        let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        self.0.not_before_ms.store(boot_ms().saturating_add(ms), Ordering::Release);
     }
 }

@@ -60,7 +60,8 @@ impl Waits {
         let waited_ms = boot_ms().saturating_sub(since).cast_unsigned();
         match since > 0 && waited_ms >= limits::STORE_TURN_MS / 2 {
             true => {
-                let why = format!("another process stands still while it writes, for {waited_ms} ms now");
+                let waited_s = waited_ms.div_ceil(1_000);
+                let why = format!("another process stands still while it writes, for {waited_s} s now");
                 StoreError::Unavailable(why)
             }
             false => StoreError::Busy,
