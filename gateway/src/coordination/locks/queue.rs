@@ -91,17 +91,7 @@ pub(super) fn holders<'a>(queue: &[&'a Contender]) -> Vec<&'a Contender> {
 /// Whether one of a queue holds it, else its place.
 pub(super) fn standing(queue: &[&Contender], own: &Contender) -> Standing {
     let ahead = queue.iter().filter(|one| one.token() < own.token()).count();
-    of_place(ahead, holders(queue).len(), own)
-}
-
-/// The same of everybody in a queue, which is in order.
-pub(super) fn standings<'a>(queue: &[&'a Contender]) -> impl Iterator<Item = (&'a Contender, Standing)> {
-    let holding = holders(queue).len();
-    queue.iter().enumerate().map(move |(ahead, one)| (*one, of_place(ahead, holding, one)))
-}
-
-fn of_place(ahead: usize, holding: usize, own: &Contender) -> Standing {
-    match (ahead + 1).saturating_sub(holding) {
+    match (ahead + 1).saturating_sub(holders(queue).len()) {
         0 => Standing::Held(own.token()),
         place => Standing::Waiting(place),
     }
