@@ -1,6 +1,6 @@
 //! The quick part of the proof of coordination. `scripts/coordination` plays all of it.
 
-use roverline_tests::coordination::{Report, asleep, crowd, disk, kills};
+use roverline_tests::coordination::{Report, asleep, crowd, disk, kills, stall};
 use roverline_tests::python::skipped;
 
 fn holds(report: &Report) {
@@ -15,6 +15,11 @@ fn holds(report: &Report) {
 fn nothing_acknowledged_is_lost_by_kills() {
     let options = kills::Options { kills: 12, processes: 4, seconds: 10, seed: 7, store: None };
     holds(&kills::run(&options));
+}
+
+#[test]
+fn a_process_that_stands_still_within_a_write_keeps_nobody_waiting() {
+    holds(&stall::run(&stall::Options { trials: 1, seed: 3 }));
 }
 
 #[test]

@@ -377,6 +377,8 @@ pub const STORE_WAITING_CALLS: usize = 1_024;
 pub const STORE_PEERS: usize = 64;
 /// A commit of another process is seen after this long at the latest, and a lease ends so much late.
 pub const STORE_POLL_MS: u64 = 200;
+/// A call waits so long for its turn at the store; then it is refused, and nothing was done.
+pub const STORE_TURN_MS: u64 = 3_000;
 /// A lease lives at least this long.
 pub const LEASE_MIN_MS: u64 = 500;
 /// A lease lives at most this long, unless it is kept alive.

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_coordination::events::{Events, Identity};
+use roverline_coordination::kv::{Cache, Kv};
 use roverline_coordination::locks::{FencingToken, LockError, LockMode, Locks, Standing};
-use roverline_coordination::store::{Compare, Op, Range, SqliteStore, Store, StoreError, Txn};
+use roverline_coordination::queues::Queues;
+use roverline_coordination::store::{self, Compare, Op, Range, Store, StoreError, Txn};
 
 use super::journal::{Act, Got};
 
-/// The store of this name: a directory, for the one of this computer. Another kind is added here.
+/// The store of this name: a directory, for the one of this computer, or where a cluster is.
 pub(crate) fn open(name: &str) -> Result<Arc<dyn Store>, String> {
-    match name.split_once("://") {
-        None => Ok(Arc::new(SqliteStore::open(Path::new(name)))),
-        Some((kind, _)) => Err(format!("{kind}: there is no such store here")),
+    match name.contains("://") {
+        false => store::open(store::SQLITE, Path::new(name)),
+        true => store::open(name, Path::new("")),
     }
 }
 
@@ -24,6 +27,9 @@ pub(crate) fn open(name: &str) -> Result<Arc<dyn Store>, String> {
 pub(crate) struct Hands {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) locks: Locks,
+    pub(crate) queues: Queues,
+    pub(crate) events: Events,
+    pub(crate) cache: Arc<Cache>,
 }
 
 /// Puts a value, whatever was there.
@@ -44,7 +50,13 @@ fn guard(resource: &str) -> String {
 
 impl Hands {
     pub(crate) fn on(store: Arc<dyn Store>) -> Hands {
-        Hands { locks: Locks::new(store.clone()), store }
+        Hands {
+            locks: Locks::new(store.clone()),
+            queues: Queues::new(store.clone()),
+            events: Events::new(store.clone(), Identity::passing("proof")),
+            cache: Arc::new(Cache::new(Kv::new(store.clone()))),
+            store,
+        }
     }
 
     /// Does it, for a client that holds a lock for `ttl` without a sign of life, and waits for one
@@ -65,6 +77,13 @@ impl Hands {
                 Err(error) => Ok(refused(&error)),
             },
             Act::Guarded { resource, token } => self.guarded(resource, *token).await,
+            Act::Enqueue { queue, body } => self.enqueue(queue, client, *body).await,
+            Act::Dequeue { queue } => self.dequeue(queue, client).await,
+            Act::Ack { id, delivery } => self.ack(id, *delivery).await,
+            Act::Nak { id, delivery } => self.nak(id, *delivery, client).await,
+            Act::Append { stream, id } => self.append(stream, id).await,
+            Act::Share { key, value } => self.share(key, *value, client).await,
+            Act::Look { key } => self.look(key).await,
         };
         done.unwrap_or_else(told)
     }
@@ -137,7 +156,7 @@ impl Hands {
     }
 }
 
-fn number(value: &Bytes) -> Option<u64> {
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 

@@ -14,6 +14,9 @@ use crate::scratch::Scratch;
 /// What ending in good order may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a cluster may take to do what it has been asked for.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Whatever happens to who started this process, it does not stay behind.
 pub(crate) fn end_with_parent() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -36,6 +39,8 @@ pub(crate) struct Crew {
     journals: Scratch,
     seed: u64,
     started: u64,
+    /// What was under way at the end of a process may happen so much later: a cluster has it still.
+    late_ns: u64,
 }
 
 impl Crew {
@@ -43,8 +48,9 @@ impl Crew {
     pub(crate) fn start(store: &str, size: usize, seed: u64) -> Crew {
         let workers = (0..size).map(|_| None).collect();
         let journals = Scratch::new();
-        let mut crew =
-            Crew { workers, ended: Vec::new(), store: store.to_owned(), journals, seed, started: 0 };
+        let late_ns = if store.contains("://") { LATE.as_nanos() as u64 } else { 0 };
+        let (ended, store) = (Vec::new(), store.to_owned());
+        let mut crew = Crew { workers, ended, store, journals, seed, started: 0, late_ns };
         for place in 0..size {
             crew.begin(place);
         }
@@ -94,8 +100,13 @@ impl Crew {
             worker.child.0.kill().unwrap();
             worker.child.0.wait().unwrap();
         }
-        self.ended.push((worker.journal, now_ns()));
+        self.ended.push((worker.journal, now_ns() + self.late_ns));
         status
+    }
+
+    /// The process at this place.
+    pub(crate) fn pid(&self, place: usize) -> Option<u32> {
+        self.workers.get(place)?.as_ref().map(|worker| worker.child.0.id())
     }
 
     /// Lets all end in good order. Everything that was recorded, and what went wrong.

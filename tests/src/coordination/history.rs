@@ -1,5 +1,6 @@
 //! Everything that was recorded, and what of it cannot be true of a store that keeps its word.
 
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -19,16 +20,35 @@ pub(crate) struct Verdict {
     pub(crate) violations: Vec<String>,
 }
 
+/// What was found in the store when all was over.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Keys that were made to stay.
+    pub(crate) keys: BTreeSet<String>,
+    /// Names of dead letters.
+    pub(crate) dead: BTreeSet<String>,
+    /// The log's events in order: number and id.
+    pub(crate) log: Vec<(u64, String)>,
+    /// What the log itself says is wrong with it.
+    pub(crate) findings: Vec<String>,
+}
+
 /// One check. A part of the product that records more gets one of its own here.
 type Check = fn(&[Record], &mut Verdict);
 const CHECKS: &[Check] = &[registers, revisions, tokens, holders, guarded];
+/// The same, of what is left as well.
+type Afterwards = fn(&[Record], &Left, &mut Verdict);
+const AFTERWARDS: &[Afterwards] = &[parts::queues, parts::order, parts::events, parts::cache];
 
 /// Judges a history.
-pub(crate) fn judge(records: &[Record]) -> Verdict {
+pub(crate) fn judge(records: &[Record], left: &Left) -> Verdict {
     let mut verdict = Verdict::default();
     count(records, &mut verdict);
     for check in CHECKS {
         check(records, &mut verdict);
+    }
+    for check in AFTERWARDS {
+        check(records, left, &mut verdict);
     }
     verdict
 }
@@ -57,6 +77,14 @@ fn count(records: &[Record], verdict: &mut Verdict) {
             (Act::Lock { .. }, _) => "locks",
             (Act::Unlock { .. }, _) => "releases",
             (Act::Guarded { .. }, _) => "guarded writes",
+            (Act::Enqueue { .. }, _) => "enqueued",
+            (Act::Dequeue { .. }, Some(Got::Empty)) => "queues found empty",
+            (Act::Dequeue { .. }, _) => "deliveries",
+            (Act::Ack { .. }, _) => "acknowledged",
+            (Act::Nak { .. }, _) => "given back",
+            (Act::Append { .. }, _) => "events",
+            (Act::Share { .. }, _) => "shared values",
+            (Act::Look { .. }, _) => "looks into a cache",
         };
         *verdict.counts.entry(kind).or_default() += 1;
     }
@@ -147,24 +175,29 @@ fn given(records: &[Record]) -> BTreeMap<&str, Vec<(u64, &Record)>> {
 
 /// A token is given once, and what is given later has a higher one.
 fn tokens(records: &[Record], verdict: &mut Verdict) {
-    for (resource, mut locks) in given(records) {
+    for (resource, locks) in given(records) {
         let mut known = HashMap::new();
         for (token, record) in &locks {
             if let Some(other) = known.insert(*token, *record) {
                 verdict.violations.push(format!("{resource}: token {token} twice: {other:?} and {record:?}"));
             }
         }
-        // The highest of those that were answered before this one was asked for.
-        let by_answer = locks.clone();
-        locks.sort_unstable_by_key(|(_, record)| record.called);
-        let (mut answered, mut highest) = (by_answer.iter().peekable(), 0);
-        for (token, record) in locks {
-            while let Some((before, _)) = answered.next_if(|(_, other)| other.returned < record.called) {
-                highest = highest.max(*before);
-            }
-            if token <= highest {
-                verdict.violations.push(format!("{resource}: token {highest} was given before {record:?}"));
-            }
+        rising(resource, locks, verdict);
+    }
+}
+
+/// Each has a higher number than all that were answered before it was asked for.
+fn rising(of: &str, mut numbered: Vec<(u64, &Record)>, verdict: &mut Verdict) {
+    let mut by_answer = numbered.clone();
+    by_answer.sort_unstable_by_key(|(_, record)| record.returned);
+    numbered.sort_unstable_by_key(|(_, record)| record.called);
+    let (mut answered, mut highest) = (by_answer.iter().peekable(), 0);
+    for (number, record) in numbered {
+        while let Some((before, _)) = answered.next_if(|(_, other)| other.returned < record.called) {
+            highest = highest.max(*before);
+        }
+        if number <= highest {
+            verdict.violations.push(format!("{of}: {highest} was given before {record:?}"));
         }
     }
 }

@@ -33,6 +33,20 @@ pub(crate) enum Act {
     Unlock { resource: String, token: u64 },
     /// A change of what the lock protects.
     Guarded { resource: String, token: u64 },
+    /// A message that says what no other one does.
+    Enqueue { queue: String, body: u64 },
+    /// A message.
+    Dequeue { queue: String },
+    /// A message is done with.
+    Ack { id: String, delivery: u32 },
+    /// A message is given back.
+    Nak { id: String, delivery: u32 },
+    /// An event of an id that no other one has.
+    Append { stream: String, id: String },
+    /// A shared value, through the cache of the process.
+    Share { key: String, value: u64 },
+    /// What the cache of the process says.
+    Look { key: String },
 }
 
 /// What was answered.
@@ -50,6 +64,20 @@ pub(crate) enum Got {
     Counted { count: u64, revision: u64 },
     /// Someone with a higher token was there.
     Stale { seen: u64 },
+    /// The message has this name.
+    Queued { id: String },
+    /// This message, for so long.
+    Delivered { id: String, body: u64, delivery: u32, visible_ms: u64 },
+    /// No message.
+    Empty,
+    /// The message never comes again.
+    Acked,
+    /// The message comes again.
+    Returned,
+    /// The event has this place.
+    Appended { seq: u64 },
+    /// This value, of this revision; 0: none.
+    Shared { value: Option<u64>, modified: u64 },
     /// Refused; nothing was changed.
     Refused { why: String },
     /// It may have happened, by now.
@@ -97,7 +125,6 @@ fn append(file: &mut File, line: &Line) {
 /// Something that was asked, and what came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    #[expect(dead_code, reason = "shown with a violation")]
     pub(crate) client: String,
     pub(crate) act: Act,
     pub(crate) called: u64,

@@ -1,6 +1,5 @@
 //! Processes over one store are killed again and again, and what they wrote down is judged.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,12 +8,15 @@ use roverline_coordination::store::Range;
 use super::clients::{Hands, open, under};
 use super::crew::Crew;
 use super::dice::Dice;
-use super::history::{self, Verdict};
-use super::journal::{Act, Record, now_ns};
+use super::history::{self, Left, Verdict};
+use super::journal::{Act, Got, Record, now_ns};
 use super::report::Report;
-use super::worker::{REGISTERS, RESOURCES, TTL};
+use super::worker::{QUEUES, REGISTERS, RESOURCES, TTL};
 use crate::process::Signal;
 use crate::scratch::Scratch;
+
+/// What taking all messages may take.
+const DRAIN: Duration = Duration::from_secs(120);
 
 /// How the killing is done.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +62,9 @@ pub fn run(options: &Options) -> Report {
         Ok(hands) => hands,
         Err(why) => return report.failed(&why),
     };
+    if let Err(why) = runtime.block_on(prepare(&hands)) {
+        return report.failed(&why);
+    }
     let mut crew = Crew::start(&store, usize::from(options.processes), options.seed);
     let mut hits = [0_u32; 4];
     for kill in 0..options.kills {
@@ -84,23 +89,27 @@ pub fn run(options: &Options) -> Report {
         strike(&mut crew, hit, &mut dice, || runtime.block_on(holder(&hands)));
     }
     std::thread::sleep(Duration::from_millis(300));
-    let (mut records, wrong) = crew.finish();
+    let (records, wrong) = crew.finish();
     report.violations(wrong);
     for (what, count) in ["kills of one", "kills of a holder", "kills of all", "sleeps"].iter().zip(hits) {
         report.note(what, f64::from(count));
     }
-    let present = runtime.block_on(afterwards(&hands, &mut records));
-    match present {
-        Ok(present) => {
-            let lost = history::lost(&records, &present);
+    runtime.block_on(judge_all(&hands, records, &mut report));
+    report.seconds(start.elapsed());
+    report
+}
+
+/// Judges what was recorded by what is left.
+pub(crate) async fn judge_all(hands: &Hands, mut records: Vec<Record>, report: &mut Report) {
+    match afterwards(hands, &mut records).await {
+        Ok(left) => {
+            let lost = history::lost(&records, &left.keys);
             report.note("acknowledged keys lost", lost.len() as f64);
             report.violations(lost.iter().take(5).map(|key| format!("{key} was acknowledged and is lost")));
+            tell(report, history::judge(&records, &left));
         }
         Err(why) => report.violations([format!("the store cannot be read afterwards: {why}")]),
     }
-    tell(&mut report, history::judge(&records));
-    report.seconds(start.elapsed());
-    report
 }
 
 fn strike(crew: &mut Crew, hit: Hit, dice: &mut Dice, holder: impl FnOnce() -> Option<usize>) {
@@ -129,47 +138,70 @@ async fn holder(hands: &Hands) -> Option<usize> {
     client.strip_prefix('w')?.split('-').next()?.parse().ok()
 }
 
-/// Reads all that is there now, on the record as well. The keys that were made to stay.
-async fn afterwards(hands: &Hands, records: &mut Vec<Record>) -> Result<BTreeSet<String>, String> {
+/// Makes the queues that all share.
+pub(crate) async fn prepare(hands: &Hands) -> Result<(), String> {
+    for queue in 0..QUEUES {
+        hands.configure(&format!("work-{queue}")).await?;
+    }
+    Ok(())
+}
+
+/// Does it on the record.
+async fn recorded(hands: &Hands, records: &mut Vec<Record>, act: Act) -> Got {
+    let (client, called) = ("afterwards-0".to_owned(), now_ns());
+    let got = hands.act(&client, &act, TTL, TTL * 20).await;
+    records.push(Record { client, act, called, returned: now_ns(), got: Some(got.clone()) });
+    got
+}
+
+/// Reads all that is there now, on the record as well, and takes all messages.
+async fn afterwards(hands: &Hands, records: &mut Vec<Record>) -> Result<Left, String> {
     for register in 0..REGISTERS {
-        let act = Act::Read { key: format!("register/{register}") };
-        let called = now_ns();
-        let got = hands.act("afterwards", &act, TTL, TTL).await;
-        records.push(Record {
-            client: "afterwards".to_owned(),
-            act,
-            called,
-            returned: now_ns(),
-            got: Some(got),
-        });
+        recorded(hands, records, Act::Read { key: format!("register/{register}") }).await;
     }
     // A lock can be had again, from whoever died with it.
     for resource in 0..RESOURCES {
-        let act = Act::Lock { resource: format!("arm-{resource}") };
-        let called = now_ns();
-        let got = hands.act("afterwards", &act, TTL, TTL * 20).await;
-        records.push(Record {
-            client: "afterwards".to_owned(),
-            act,
-            called,
-            returned: now_ns(),
-            got: Some(got),
-        });
+        recorded(hands, records, Act::Lock { resource: format!("arm-{resource}") }).await;
     }
-    let (mut present, mut range) = (BTreeSet::new(), under("kept/"));
+    let mut left = Left::default();
+    for queue in (0..QUEUES).map(|queue| format!("work-{queue}")) {
+        drain(hands, records, &queue).await?;
+        left.dead.extend(hands.dead(&queue).await?);
+    }
+    (left.log, left.findings) = hands.log().await?;
+    let mut range = under("kept/");
     loop {
         let page = hands.store.range(range.clone()).await.map_err(|error| error.to_string())?;
         range = Range { after: page.entries.last().map(|entry| entry.key.clone()), ..range };
-        present.extend(page.entries.into_iter().map(|entry| entry.key));
+        left.keys.extend(page.entries.into_iter().map(|entry| entry.key));
         if !page.more {
-            return Ok(present);
+            return Ok(left);
+        }
+    }
+}
+
+/// Takes messages until there are none, also those that others died with.
+async fn drain(hands: &Hands, records: &mut Vec<Record>, queue: &str) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        match recorded(hands, records, Act::Dequeue { queue: queue.to_owned() }).await {
+            Got::Delivered { id, delivery, .. } => {
+                recorded(hands, records, Act::Ack { id, delivery }).await;
+            }
+            _ if !hands.pending(queue).await? => return Ok(()),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        if start.elapsed() > DRAIN {
+            return Err(format!("{queue} is not empty after {DRAIN:?}"));
         }
     }
 }
 
 fn tell(report: &mut Report, verdict: Verdict) {
     // A run in which nothing was done proves nothing.
-    for kind in ["reads", "writes", "swaps", "locks", "guarded writes"] {
+    let needed =
+        ["reads", "writes", "swaps", "locks", "guarded writes", "enqueued", "acknowledged", "events"];
+    for kind in needed.into_iter().chain(["shared values", "looks into a cache"]) {
         if verdict.counts.get(kind).copied().unwrap_or(0) == 0 {
             report.violations([format!("there were no {kind}: nothing is shown")]);
         }

@@ -13,7 +13,9 @@ mod history;
 mod journal;
 pub mod kills;
 mod linear;
+mod parts;
 mod report;
+pub mod stall;
 mod worker;
 
 use std::process::ExitCode;
@@ -28,6 +30,8 @@ Examples:
   scripts/coordination kills --kills 1000  more of them
   scripts/coordination figures             how fast it is, beside the bare disk
   scripts/coordination disk-full           one of the other scenarios
+  scripts/coordination kills --store etcd://127.0.0.1:2379,...
+                                           over a cluster that is empty and runs already
 
 Every scenario ends by itself, and ends only processes that it started.
 
@@ -52,6 +56,8 @@ enum Command {
     Deadlock,
     /// A holder sleeps for longer than its lock lives: its late write is refused
     Sleep(asleep::Options),
+    /// A process is stopped within a write: the others are refused in time, and go on afterwards
+    Stall(stall::Options),
     /// The wall clock is stepped by an hour: no lock ends sooner or later
     Clock,
     /// The disk is full (a small one, in a namespace): writes are refused, reads go on, it recovers
@@ -100,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Rival(options) => return figures::rival(options),
         Command::Figures(options) => figures::run(options),
         Command::Sleep(options) => asleep::sleep(options),
+        Command::Stall(options) => stall::run(options),
         Command::Clock => asleep::clock(),
         Command::DiskFull => disk::on_small_disk("disk-full"),
         Command::ReadOnly => disk::on_small_disk("read-only"),

@@ -16,6 +16,12 @@ use super::journal::{Act, Got, Journal};
 pub(crate) const REGISTERS: u64 = 4;
 /// Locks that all share.
 pub(crate) const RESOURCES: u64 = 3;
+/// Queues that all share.
+pub(crate) const QUEUES: u64 = 2;
+/// Streams of events that all share.
+const STREAMS: u64 = 3;
+/// Values that all share.
+const SHARED: u64 = 3;
 /// How long a lock lives without a sign of life.
 pub(crate) const TTL: Duration = Duration::from_millis(1_500);
 /// How long one is waited for.
@@ -73,6 +79,11 @@ async fn work(options: &Options) {
         tokio::spawn(client(3).creates()),
         tokio::spawn(client(4).locks()),
         tokio::spawn(client(5).locks()),
+        tokio::spawn(client(6).queues()),
+        tokio::spawn(client(7).queues()),
+        tokio::spawn(client(8).events()),
+        tokio::spawn(client(9).cache()),
+        tokio::spawn(client(10).cache()),
     ];
     let input = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let _ = input.await;
@@ -143,6 +154,50 @@ impl Client {
             }
             tokio::time::sleep(Duration::from_micros(self.dice.below(10_000))).await;
             self.act(Act::Unlock { resource, token }).await;
+        }
+    }
+
+    /// Puts messages into queues, takes some, and does with them what can be done: also nothing.
+    async fn queues(mut self) {
+        while !self.stopped() {
+            let queue = format!("work-{}", self.dice.below(QUEUES));
+            if self.dice.below(20) < 9 {
+                let body = self.dice.next();
+                self.act(Act::Enqueue { queue, body }).await;
+            } else if let Got::Delivered { id, delivery, .. } = self.act(Act::Dequeue { queue }).await {
+                tokio::time::sleep(Duration::from_micros(self.dice.below(10_000))).await;
+                match self.dice.below(20) {
+                    0..17 => drop(self.act(Act::Ack { id, delivery }).await),
+                    17 => drop(self.act(Act::Nak { id, delivery }).await),
+                    _ => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_micros(self.dice.below(6_000))).await;
+        }
+    }
+
+    async fn events(mut self) {
+        let mut n = 0;
+        while !self.stopped() {
+            n += 1;
+            let stream = format!("proof/{}", self.dice.below(STREAMS));
+            self.act(Act::Append { stream, id: format!("{}-{n}", self.name) }).await;
+            tokio::time::sleep(Duration::from_micros(self.dice.below(12_000))).await;
+        }
+    }
+
+    /// Shares values, and looks at them much more often.
+    async fn cache(mut self) {
+        while !self.stopped() {
+            let key = format!("shared-{}", self.dice.below(SHARED));
+            match self.dice.below(10) {
+                0 => {
+                    let value = self.dice.next();
+                    self.act(Act::Share { key, value }).await
+                }
+                _ => self.act(Act::Look { key }).await,
+            };
+            tokio::time::sleep(Duration::from_micros(self.dice.below(5_000))).await;
         }
     }
 }

@@ -59,7 +59,10 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     assert_eq!(take(ports[0], "way-points")["message"], json!({"n": 2}));
     assert_eq!(take(ports[3], "way-points"), json!({"success": false}));
     let all = body(&http::get(ports[2], "/queue/all"));
-    assert_eq!((&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]), (&"way-points".into(), &2.into()));
+    assert_eq!(
+        (&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]),
+        (&"way-points".into(), &2.into())
+    );
     // A consumer that is gone: what it had comes again, after its time and no sooner.
     let short = json!({"visibility_ms": 1_000});
     put(ports[1], "short", json!("x"));
@@ -68,7 +71,10 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     assert_eq!(taken["messages"][0]["delivery"], 1);
     let wait = json!({"wait_ms": 20_000});
     let again = done(ports[3], "/api/v2/queues/short/dequeue", &wait);
-    assert!(again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000), "{again}");
+    assert!(
+        again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000),
+        "{again}"
+    );
     let stale = json!({"message_id": again["messages"][0]["message_id"], "delivery": 1});
     problem(&post(ports[0], "/api/v2/queues/short/ack", &stale.to_string()), 409);
     assert!(!gateway.end().contains("panicked"));
@@ -141,7 +147,11 @@ fn bad_requests_are_named_and_change_nothing() {
         ("/api/v2/queues/q/dequeue", r#"{"max":21}"#.to_owned(), 422),
         ("/api/v2/queues/q/dequeue", r#"{"max":-1}"#.to_owned(), 422),
         ("/api/v2/queues/q/enqueue", r#"{"messages":[]}"#.to_owned(), 422),
-        ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1},{"message":2,"priority":10}]}"#.to_owned(), 422),
+        (
+            "/api/v2/queues/q/enqueue",
+            r#"{"messages":[{"message":1},{"message":2,"priority":10}]}"#.to_owned(),
+            422,
+        ),
         ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1,"delay_ms":0}]}"#.to_owned(), 422),
         ("/api/v2/queues/q/enqueue", format!(r#"{{"messages":[{{"message":1,"dedup_id":"{long}"}}]}}"#), 422),
         ("/api/v2/queues/other/ack", json!({"message_id": id}).to_string(), 404),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::writing::{Careful, careful};
 use super::{json as body, problem, serve};
 
-const COMMANDERS: [&str; 3] = ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail"];
+const COMMANDERS: [&str; 3] =
+    ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail"];
 
 /// Everything that writes, as the document lists it, with a name in the place of each.
 fn writing(port: u16) -> Vec<(String, String)> {

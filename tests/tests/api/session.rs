@@ -118,7 +118,13 @@ async fn what_is_watched_is_told_wherever_it_changes() {
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     let mut native = Native::connect(ports[0]).await;
     let put = |port: u16, n: u64| {
-        let sent = http::request(port, "PUT", "/api/v2/kv/goal", "Content-Type: application/json\r\n", &n.to_string());
+        let sent = http::request(
+            port,
+            "PUT",
+            "/api/v2/kv/goal",
+            "Content-Type: application/json\r\n",
+            &n.to_string(),
+        );
         assert_eq!(sent.status, 200, "{sent:?}");
     };
     put(ports[1], 0);

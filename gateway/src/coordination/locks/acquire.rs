@@ -77,7 +77,7 @@ impl Locks {
         ttl: Duration,
         deadline: Instant,
     ) -> Result<Standing, LockError> {
-        let mut board = self.board.follow(resource);
+        let mut own = self.board.follow(resource, client);
         // Whoever waits lives as long as this call.
         let mut alive = tokio::time::interval(ttl / 3);
         alive.reset();
@@ -85,7 +85,7 @@ impl Locks {
             tokio::select! {
                 // What is known is looked at first: a lock that is there is not given up.
                 biased;
-                queue = board.after(since) => match queue.standing(client) {
+                told = own.after(since) => match told {
                     None => return Err(self.why_not(resource, client).await),
                     Some(held @ Standing::Held(_)) => return Ok(held),
                     Some(waiting) => standing = waiting,
@@ -95,7 +95,9 @@ impl Locks {
                     Ok(()) | Err(LockError::Store(_)) => {}
                     Err(error) => return Err(error),
                 },
-                () = tokio::time::sleep_until(deadline) => return Ok(standing),
+                () = tokio::time::sleep_until(deadline) => {
+                    return Ok(own.place().map_or(standing, Standing::Waiting));
+                }
             }
         }
     }

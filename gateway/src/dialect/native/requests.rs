@@ -78,8 +78,7 @@ impl Requests {
 
 fn refuse(info: &SessionInfo, id: u64, status: StatusCode, why: &str) {
     let (title, status) = (status.canonical_reason().unwrap_or_default(), status.as_u16());
-    let problem =
-        serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": why});
+    let problem = serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": why});
     say(info, id, status, problem.to_string().as_bytes());
 }
 

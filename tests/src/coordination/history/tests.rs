@@ -39,7 +39,7 @@ fn found(records: &[Record], check: Check) -> String {
 #[test]
 fn what_is_right_is_not_blamed() {
     let history = [write(1, 1, 1), read(3, 1, 1), write(5, 2, 2), read(7, 2, 2)];
-    assert_eq!(judge(&history).violations, Vec::<String>::new());
+    assert_eq!(judge(&history, &Left::default()).violations, Vec::<String>::new());
     let locks = [lock(1, 1), guard(3, 1, 0), unlock(5, 1), lock(7, 2), guard(9, 2, 1), unlock(11, 2)];
     for check in [tokens, holders, guarded] {
         assert_eq!(found(&locks, check), "");
@@ -79,4 +79,102 @@ fn a_late_write_and_a_lost_count_are_found() {
     assert!(found(&[guard(1, 2, 0), guard(3, 1, 1)], guarded).contains("token 1 wrote after token 2"));
     assert!(found(&[guard(1, 1, 0), guard(3, 2, 0)], guarded).contains("count 0 came after 0"));
     assert!(found(&[guard(1, 1, 0), guard(3, 2, 4)], guarded).contains("2 writes counted to 5"));
+}
+
+/// What was found of a team's parts.
+fn found_in(records: &[Record], left: &Left, check: Afterwards) -> String {
+    let mut verdict = Verdict::default();
+    check(records, left, &mut verdict);
+    verdict.violations.join("; ")
+}
+
+const ID: &str = "work-0:0:1:00";
+
+fn enqueue(called: u64, id: &str, body: u64) -> Record {
+    let act = Act::Enqueue { queue: "work-0".to_owned(), body };
+    record(called, called + 1, act, Got::Queued { id: id.to_owned() })
+}
+
+fn dequeue(called: u64, id: &str, body: u64, delivery: u32) -> Record {
+    let got = Got::Delivered { id: id.to_owned(), body, delivery, visible_ms: 1 };
+    record(called, called + 1, Act::Dequeue { queue: "work-0".to_owned() }, got)
+}
+
+fn ack(called: u64, delivery: u32) -> Record {
+    record(called, called + 1, Act::Ack { id: ID.to_owned(), delivery }, Got::Acked)
+}
+
+#[test]
+fn messages_that_vanish_or_come_too_often_are_found() {
+    let (none, later) = (Left::default(), 2_000_000);
+    let check = |records: &[Record]| found_in(records, &none, parts::queues);
+    assert_eq!(
+        check(&[enqueue(1, ID, 7), dequeue(3, ID, 7, 1), dequeue(later, ID, 7, 2), ack(later + 9, 2)]),
+        ""
+    );
+    assert!(check(&[enqueue(1, ID, 7), dequeue(3, ID, 7, 1)]).contains("vanished"));
+    let dead = Left { dead: BTreeSet::from([ID.to_owned()]), ..Left::default() };
+    assert_eq!(found_in(&[enqueue(1, ID, 7)], &dead, parts::queues), "");
+    let early = [enqueue(1, ID, 7), dequeue(3, ID, 7, 1), dequeue(5, ID, 7, 2), ack(9, 2)];
+    assert!(check(&early).contains("while another had it"));
+    let again = [enqueue(1, ID, 7), dequeue(3, ID, 7, 1), ack(5, 1), dequeue(later, ID, 7, 2)];
+    assert!(check(&again).contains("after it was acknowledged"));
+    let both = [enqueue(1, ID, 7), dequeue(3, ID, 7, 1), dequeue(later, ID, 7, 1), ack(later + 9, 1)];
+    assert!(check(&both).contains("two have delivery 1"));
+    let twice = [enqueue(1, ID, 7), ack(3, 1), dequeue(5, "work-0:0:2:00", 7, 1)];
+    assert!(check(&twice).contains("is in a queue as"));
+    assert!(check(&[dequeue(5, ID, 8, 1)]).contains("nobody enqueued 8"));
+    let overtaken = [enqueue(1, ID, 7), enqueue(3, "work-0:0:2:00", 8), dequeue(5, "work-0:0:2:00", 8, 1)];
+    let overtaken = [&overtaken[..], &[dequeue(9, ID, 7, 1)]].concat();
+    assert!(found_in(&overtaken, &none, parts::order).contains("message 2 came before 1"));
+}
+
+#[test]
+fn events_that_are_lost_doubled_or_out_of_order_are_found() {
+    let append = |called: u64, id: &str, seq: u64| {
+        let act = Act::Append { stream: "s".to_owned(), id: id.to_owned() };
+        record(called, called + 1, act, Got::Appended { seq })
+    };
+    let log = |ids: &[(u64, &str)]| {
+        let log = ids.iter().map(|(seq, id)| (*seq, (*id).to_owned())).collect();
+        Left { log, ..Left::default() }
+    };
+    let check = |records: &[Record], left: &Left| found_in(records, left, parts::events);
+    let two = [append(1, "a", 1), append(3, "b", 2)];
+    assert_eq!(check(&two, &log(&[(1, "a"), (2, "b")])), "");
+    assert!(check(&two, &log(&[(1, "a")])).contains("is at None"));
+    assert!(check(&two, &log(&[(1, "a"), (3, "b")])).contains("at place 2"));
+    assert!(check(&two, &log(&[(1, "a"), (2, "b"), (3, "a")])).contains("in the log as"));
+    assert!(check(&two, &log(&[(1, "a"), (2, "b"), (3, "x")])).contains("nobody appended x"));
+    let turned = [append(1, "a", 2), append(3, "b", 1)];
+    assert!(check(&turned, &log(&[(1, "b"), (2, "a")])).contains("2 was given before"));
+}
+
+#[test]
+fn a_cache_that_goes_back_or_is_too_old_is_found() {
+    let share = |called: u64, client: &str, modified: u64| {
+        let act = Act::Share { key: "k".to_owned(), value: modified };
+        let got = Got::Shared { value: Some(modified), modified };
+        Record { client: client.to_owned(), ..record(called, called + 1, act, got) }
+    };
+    let look = |called: u64, client: &str, modified: u64| {
+        let got = Got::Shared { value: Some(modified), modified };
+        let act = Act::Look { key: "k".to_owned() };
+        Record { client: client.to_owned(), ..record(called, called + 1, act, got) }
+    };
+    let check = |records: &[Record]| found_in(records, &Left::default(), parts::cache);
+    let near = [share(1, "a-1", 1), look(3, "b-1", 1), share(5, "a-1", 2), look(7, "b-1", 1)];
+    assert_eq!(check(&near), "");
+    let own = [share(1, "a-1", 1), share(5, "a-1", 2), look(7, "a-2", 1)];
+    assert!(check(&own).contains("after revision 2 was seen"));
+    let late = 3 + roverline_protocol::limits::KV_STALE_MS * 1_000_000;
+    let old = [share(1, "a-1", 2), look(late + 9, "b-1", 1)];
+    assert!(check(&old).contains("was long there"));
+    assert!(
+        check(&[
+            Record { got: Some(Got::Shared { value: Some(9), modified: 1 }), ..look(9, "b-1", 1) },
+            share(1, "a-1", 1)
+        ])
+        .contains("two values")
+    );
 }

@@ -73,15 +73,19 @@ impl Db {
             .connection
             .prepare_cached("SELECT 1 FROM leases WHERE ends_ms <= ?1 LIMIT 1")
             .and_then(|mut due| due.exists([boot_ms()]))?;
-        if due { self.write(|_| Ok(())) } else { Ok(()) }
+        if !due {
+            return Ok(());
+        }
+        let _turn = self.turn.take();
+        self.write(|_| Ok(()))
     }
 
-    /// In its turn, and with all that is due ended: acts and commits, or changes nothing.
+    /// With all that is due ended: acts and commits, or changes nothing. In the turn of this process,
+    /// which is the worker's to take.
     fn write<R>(
         &mut self,
         act: impl FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let _turn = self.turn.take();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut draft = Draft::begin(transaction)?;
         let answer = act(&mut draft)?;

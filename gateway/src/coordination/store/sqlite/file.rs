@@ -104,10 +104,13 @@ fn check_layout(layout: i64) -> Result<(), StoreError> {
 impl Db {
     /// Makes the tables if there are none; the layout that there is.
     fn prepare(&mut self) -> rusqlite::Result<i64> {
+        self.connection.set_prepared_statement_cache_capacity(64);
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        if let Some(layout) = self.prepared()? {
+            return Ok(layout);
+        }
         let _turn = self.turn.take();
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
-        self.connection.pragma_update(None, "synchronous", "FULL")?;
-        self.connection.set_prepared_statement_cache_capacity(64);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let layout: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if layout == 0 {
@@ -116,6 +119,15 @@ impl Db {
         }
         transaction.commit()?;
         Ok(layout)
+    }
+
+    /// The layout of a file that can be used as it is. To find that out takes no turn: whoever only
+    /// reads does so while a writer stands still.
+    fn prepared(&self) -> rusqlite::Result<Option<i64>> {
+        let layout: i64 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let journal: String = self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let usable = layout > 0 && journal == "wal" && !self.connection.is_readonly(rusqlite::MAIN_DB)?;
+        Ok(usable.then_some(layout))
     }
 
     /// The newest revision.

@@ -1,11 +1,13 @@
 //! One file for all processes of one computer (SQLite in WAL mode, `synchronous=FULL`).
 //!
-//! A thread writes and a thread reads; both have a connection of their own. Other processes learn of
+//! A thread writes and a thread reads; both have a connection of their own, and a third one is for short
+//! reads, which take less time than the way to the thread. Other processes learn of
 //! a commit by a datagram, with a slow poll behind it.
 
 mod engine;
 mod file;
 mod lease;
+mod near;
 mod notice;
 mod past;
 mod private;
@@ -15,13 +17,14 @@ mod tests;
 mod turn;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use roverline_protocol::limits;
 use tokio::sync::{mpsc, watch};
 
+use self::near::{Near, Tried};
 use self::notice::Notices;
 use self::worker::Worker;
 use super::{
@@ -35,6 +38,8 @@ const WATCH_QUEUE: usize = 16;
 pub struct SqliteStore {
     writer: Worker,
     reader: Worker,
+    near: Near,
+    path: PathBuf,
     /// The newest revision that this process knows of.
     newest: watch::Receiver<Revision>,
     _notices: Notices,
@@ -49,7 +54,7 @@ impl SqliteStore {
         let reader = Worker::start("store-reader", path.clone(), |_| {});
         let notices = Notices::listen(directory, &reader, tell.clone());
         let bell = notices.bell();
-        let writer = Worker::start("store-writer", path, move |revision| {
+        let writer = Worker::start("store-writer", path.clone(), move |revision| {
             let is_newer = |known: &mut Revision| {
                 let newer = revision > *known;
                 *known = revision.max(*known);
@@ -59,7 +64,25 @@ impl SqliteStore {
                 bell.ring();
             }
         });
-        SqliteStore { writer, reader, newest, _notices: notices }
+        SqliteStore { writer, reader, near: Near::default(), path, newest, _notices: notices }
+    }
+}
+
+impl SqliteStore {
+    /// Has the connection for short reads opened.
+    fn bring_near(&self) {
+        let (reader, near, path) = (self.reader.clone(), self.near.clone(), self.path.clone());
+        tokio::spawn(async move {
+            let open = move |db: &mut file::Db| {
+                // What cannot be written is opened anew for each use.
+                if !db.frozen {
+                    near.open(&path);
+                }
+                Ok(())
+            };
+            // Without it the thread reads.
+            let _ = reader.ask(open).await;
+        });
     }
 }
 
@@ -73,7 +96,17 @@ impl Store for SqliteStore {
     }
 
     fn range(&self, range: Range) -> Answer<'_, Page> {
-        self.reader.ask(move |db| db.range(&range)).boxed()
+        async move {
+            // Whoever reads on and on leaves room for others.
+            tokio::task::consume_budget().await;
+            match self.near.range(&range) {
+                Tried::Read(page) => return Ok(page),
+                Tried::Unopened => self.bring_near(),
+                Tried::No => {}
+            }
+            self.reader.ask(move |db| db.range(&range)).await
+        }
+        .boxed()
     }
 
     fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {

@@ -100,7 +100,6 @@ impl Db {
     }
 
     pub(super) fn compact(&mut self, before: Revision) -> Result<(), StoreError> {
-        let _turn = self.turn.take();
         let upto = Revision(before.0.saturating_sub(1)).min(self.newest()?);
         let transaction = self.connection.transaction()?;
         let upto = upto.0.cast_signed();

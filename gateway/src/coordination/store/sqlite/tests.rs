@@ -253,3 +253,36 @@ async fn damage_is_seen_before_anything_is_believed() {
     assert!(seen.as_ref().map_or(true, |wrong| !wrong.is_empty()), "{seen:?}");
     assert!(state::StoreFile::open(&folder.0.join("none")).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stands_still_within_a_write_does_not_keep_others_waiting() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.txn(put("a", "1")).await.unwrap();
+    // What it holds: the turn, and SQLite's own lock.
+    let turn = std::fs::File::options().write(true).open(folder.0.join("roverline.turn")).unwrap();
+    rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = std::time::Instant::now();
+    let many = (0..20).map(|_| store.txn(put("a", "2")));
+    for refused in futures_util::future::join_all(many).await {
+        let StoreError::Unavailable(why) = refused.unwrap_err() else { panic!("by its reason") };
+        assert!(why.contains("stands still"), "{why}");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(limits::STORE_TURN_MS));
+    // Whoever only reads does not notice, nor does who begins to.
+    assert_eq!(store.range(all()).await.unwrap().entries[0].value, "1");
+    let late = folder.open();
+    assert_eq!(late.range(all()).await.unwrap().entries[0].value, "1");
+    let waits = tokio::spawn(async move { late.txn(put("b", "late")).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    other.execute_batch("ROLLBACK").unwrap();
+    rustix::fs::flock(&turn, rustix::fs::FlockOperation::Unlock).unwrap();
+    waits.await.unwrap().unwrap();
+    let outcome = store.txn(put("a", "3")).await.unwrap();
+    // What was refused did not happen: neither then nor now.
+    let page = store.range(all()).await.unwrap();
+    assert_eq!(outcome.revision, Revision(3));
+    assert_eq!((page.entries[0].version, page.entries[0].value.as_ref()), (2, b"3".as_ref()));
+}

@@ -5,19 +5,21 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
 /// A file beside the store that is locked while somebody writes.
-pub(super) struct Turn(Option<File>);
+pub(super) struct Turn(Option<Arc<File>>);
 
 /// It is ours until this is dropped, or the process ends.
-pub(super) struct Taken<'a>(Option<&'a File>);
+pub(super) struct Taken(Option<Arc<File>>);
 
 impl Turn {
     pub(super) fn beside(path: &Path) -> io::Result<Turn> {
         let path = path.with_extension("turn");
-        Ok(Turn(Some(OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?)))
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        Ok(Turn(Some(Arc::new(file))))
     }
 
     /// Of one who only reads.
@@ -25,8 +27,10 @@ impl Turn {
         Turn(None)
     }
 
-    /// Waits for it. Where the file cannot be locked, SQLite's own lock is fair enough.
-    pub(super) fn take(&self) -> Taken<'_> {
+    /// Waits for it, for as long as another process has it: whoever asks for a write stops waiting by
+    /// itself, and the kernel's queue stays as it is. Where the file cannot be locked, SQLite's own lock
+    /// is fair enough.
+    pub(super) fn take(&self) -> Taken {
         let Some(file) = &self.0 else { return Taken(None) };
         while let Err(error) = flock(file, FlockOperation::LockExclusive) {
             if error != rustix::io::Errno::INTR {
@@ -34,13 +38,13 @@ impl Turn {
                 break;
             }
         }
-        Taken(Some(file))
+        Taken(Some(file.clone()))
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         // Not held: nothing to give back.
-        let _ = self.0.map(|file| flock(file, FlockOperation::Unlock));
+        let _ = self.0.take().map(|file| flock(file, FlockOperation::Unlock));
     }
 }
