@@ -88,7 +88,7 @@ impl Running {
 
     /// Waits for its end: exit code and standard error.
     fn end(mut self) -> (i32, String) {
-        let status = process::wait(&mut self.child.0, PATIENCE).expect("it ends");
+        let status = process::wait(&mut self.child.0, PATIENCE).unwrap();
         let mut error = String::new();
         self.child.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
         (status.code().unwrap_or(-1), error)
