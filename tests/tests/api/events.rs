@@ -25,7 +25,8 @@ fn what_one_endpoint_appends_all_read() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     let append = |n: usize, more: Value| {
-        let mut event = json!({"stream": "mission/1", "type": "mission.step", "data": {"n": n}, "correlation_id": "c 1"});
+        let mut event =
+            json!({"stream": "mission/1", "type": "mission.step", "data": {"n": n}, "correlation_id": "c 1"});
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         post(ports[n % 4], EVENTS, &event.to_string())
     };
@@ -58,7 +59,11 @@ fn what_one_endpoint_appends_all_read() {
         let mut found = Vec::new();
         while let Some(begin) = from.as_u64() {
             let (page, next) = read(ports[1], &format!("?limit=2&from={begin}&backward={backward}"));
-            found.extend(page.iter().map(|event| event["seq"].as_u64().unwrap()).take_while(|seq| *seq <= seqs.len() as u64));
+            found.extend(
+                page.iter()
+                    .map(|event| event["seq"].as_u64().unwrap())
+                    .take_while(|seq| *seq <= seqs.len() as u64),
+            );
             from = if backward == "false" && begin > seqs.len() as u64 { Value::Null } else { next };
         }
         found.sort_unstable();
@@ -124,10 +129,20 @@ fn bad_requests_are_named_and_change_nothing() {
         assert_eq!(answer.status, status, "{event:.80} {answer:?}");
         problem(&answer, status);
     }
-    for query in ["?from=0", "?limit=0", "?limit=501", "?backward=1", "?stream=a&type=b", "?streem=a", "?from=1&from=2"] {
+    for query in [
+        "?from=0",
+        "?limit=0",
+        "?limit=501",
+        "?backward=1",
+        "?stream=a&type=b",
+        "?streem=a",
+        "?from=1&from=2",
+    ] {
         problem(&http::get(port, &format!("{EVENTS}{query}")), 400);
     }
-    for (one, status) in [("0", 404), ("99999999", 404), ("x", 404), ("-1", 404), ("99999999999999999999", 404)] {
+    for (one, status) in
+        [("0", 404), ("99999999", 404), ("x", 404), ("-1", 404), ("99999999999999999999", 404)]
+    {
         problem(&http::get(port, &format!("{EVENTS}/{one}")), status);
     }
     assert_eq!(read(port, "?stream=s").0, Vec::<Value>::new());

@@ -106,6 +106,7 @@ fn bad_requests_are_named_and_change_nothing() {
         (plain("arm", "ben", "soon".into()), 422),
         (r#"{"resource":"arm","client_id":"ben","lock_type":"mine"}"#.to_owned(), 422),
         (r#"{"resource":"arm"}"#.to_owned(), 422),
+        (r#"["arm","ben","exclusive"]"#.to_owned(), 422),
         ("{".to_owned(), 400),
         (plain(&"x".repeat(1 << 20), "a", Value::Null), 413),
     ] {
@@ -133,7 +134,11 @@ fn bad_requests_are_named_and_change_nothing() {
         ("force-release", json!({"client": "ada", "reason": ""}), 422),
         ("handover", json!({"client": "ben", "ttl_ms": 5000, "wait_ms": 0}), 422),
         ("handover", json!({"client": "ben", "ttl_ms": 0, "wait_ms": 5000}), 422),
-        ("handover", json!({"client": "ben", "ttl_ms": 5000, "wait_ms": 1000, "message": "x".repeat(201)}), 422),
+        (
+            "handover",
+            json!({"client": "ben", "ttl_ms": 5000, "wait_ms": 1000, "message": "x".repeat(201)}),
+            422,
+        ),
         ("handover/answer", json!({"holder": "ada", "client": "ben", "grant": true}), 404),
         ("handover/answer", json!({"holder": "ben", "client": "ada", "grant": true}), 404),
     ] {
@@ -228,7 +233,8 @@ fn who_waits_is_answered_as_soon_as_something_happens() {
     // Who asks in vain waits no longer, and leaves no place behind; who hangs up does neither.
     let vain = json!({"client": "cem", "mode": "exclusive", "ttl_ms": 20_000, "wait_ms": 100});
     assert_eq!(done(ports[0], "/api/v2/locks/arm/acquire", &vain), json!({"standing": "gone", "place": 1}));
-    let wish = json!({"client": "dan", "mode": "exclusive", "ttl_ms": 3_600_000, "wait_ms": 30_000}).to_string();
+    let wish =
+        json!({"client": "dan", "mode": "exclusive", "ttl_ms": 3_600_000, "wait_ms": 30_000}).to_string();
     let request = format!(
         "POST /api/v2/locks/arm/acquire HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{wish}",
         wish.len()

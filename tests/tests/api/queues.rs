@@ -13,7 +13,7 @@ use super::{done, json as body, keys, post, problem, serve};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn put(port: u16, queue: &str, message: Value) -> Value {
+fn put(port: u16, queue: &str, message: &Value) -> Value {
     done(port, "/queue/enqueue", &json!({"queue_name": queue, "message": message}))
 }
 
@@ -36,7 +36,7 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     for n in 0..3 {
-        let put = put(ports[0], "way-points", json!({"n": n}));
+        let put = put(ports[0], "way-points", &json!({"n": n}));
         assert_eq!(keys(&put), ["message_id", "node_id", "queue_name", "success"]);
         assert_eq!((&put["success"], &put["queue_name"]), (&true.into(), &"way-points".into()));
         assert!(put["node_id"].as_str().unwrap().parse::<Tier>().is_ok(), "{put}");
@@ -59,16 +59,22 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     assert_eq!(take(ports[0], "way-points")["message"], json!({"n": 2}));
     assert_eq!(take(ports[3], "way-points"), json!({"success": false}));
     let all = body(&http::get(ports[2], "/queue/all"));
-    assert_eq!((&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]), (&"way-points".into(), &2.into()));
+    assert_eq!(
+        (&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]),
+        (&"way-points".into(), &2.into())
+    );
     // A consumer that is gone: what it had comes again, after its time and no sooner.
     let short = json!({"visibility_ms": 1_000});
-    put(ports[1], "short", json!("x"));
+    put(ports[1], "short", &json!("x"));
     let start = Instant::now();
     let taken = done(ports[2], "/api/v2/queues/short/dequeue", &short);
     assert_eq!(taken["messages"][0]["delivery"], 1);
     let wait = json!({"wait_ms": 20_000});
     let again = done(ports[3], "/api/v2/queues/short/dequeue", &wait);
-    assert!(again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000), "{again}");
+    assert!(
+        again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000),
+        "{again}"
+    );
     let stale = json!({"message_id": again["messages"][0]["message_id"], "delivery": 1});
     problem(&post(ports[0], "/api/v2/queues/short/ack", &stale.to_string()), 409);
     assert!(!gateway.end().contains("panicked"));
@@ -86,7 +92,7 @@ fn who_waits_for_work_gets_it_at_once() {
     // It is told of by the metrics of nobody: that it waits shows in that it is answered at once.
     std::thread::sleep(Duration::from_millis(300));
     let put_at = Instant::now();
-    put(ports[2], "jobs", json!([1.10, "é"]));
+    put(ports[2], "jobs", &json!([1.10, "é"]));
     let (taken, at) = waiting.join().unwrap();
     assert_eq!(taken["messages"][0]["message"], json!([1.10, "é"]));
     assert!(at.saturating_duration_since(put_at) < Duration::from_secs(5));
@@ -105,7 +111,7 @@ fn who_waits_for_work_gets_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     drop(gone);
     std::thread::sleep(Duration::from_millis(300));
-    put(ports[2], "jobs", json!("for one who is there"));
+    put(ports[2], "jobs", &json!("for one who is there"));
     assert_eq!(take(ports[0], "jobs")["message"], "for one who is there");
 }
 
@@ -113,7 +119,7 @@ fn who_waits_for_work_gets_it_at_once() {
 fn bad_requests_are_named_and_change_nothing() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let id = put(port, "q", json!("kept"))["message_id"].clone();
+    let id = put(port, "q", &json!("kept"))["message_id"].clone();
     let long = "x".repeat(201);
     problem(&http::get(port, "/queue/status/none"), 404);
     problem(&http::get(port, "/queue/status/%ff"), 400);
@@ -141,12 +147,17 @@ fn bad_requests_are_named_and_change_nothing() {
         ("/api/v2/queues/q/dequeue", r#"{"max":21}"#.to_owned(), 422),
         ("/api/v2/queues/q/dequeue", r#"{"max":-1}"#.to_owned(), 422),
         ("/api/v2/queues/q/enqueue", r#"{"messages":[]}"#.to_owned(), 422),
-        ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1},{"message":2,"priority":10}]}"#.to_owned(), 422),
+        (
+            "/api/v2/queues/q/enqueue",
+            r#"{"messages":[{"message":1},{"message":2,"priority":10}]}"#.to_owned(),
+            422,
+        ),
         ("/api/v2/queues/q/enqueue", r#"{"messages":[{"message":1,"delay_ms":0}]}"#.to_owned(), 422),
         ("/api/v2/queues/q/enqueue", format!(r#"{{"messages":[{{"message":1,"dedup_id":"{long}"}}]}}"#), 422),
         ("/api/v2/queues/other/ack", json!({"message_id": id}).to_string(), 404),
         ("/api/v2/queues/q/nak", json!({"message_id": id, "reason": "x"}).to_string(), 409),
         ("/api/v2/queues/q/extend", json!({"message_id": id, "visibility_ms": 5000}).to_string(), 409),
+        ("/api/v2/queues/q/redrive", r#"{"max":10001}"#.to_owned(), 422),
         ("/api/v2/queues/q/settings", r#"{"max_deliveries":0}"#.to_owned(), 422),
         ("/api/v2/queues/q/settings", r#"{"visibility_ms":1}"#.to_owned(), 422),
     ] {

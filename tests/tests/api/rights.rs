@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::writing::{Careful, careful};
 use super::{json as body, problem, serve};
 
-const COMMANDERS: [&str; 3] = ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail"];
+const COMMANDERS: [&str; 3] =
+    ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail"];
 
 /// Everything that writes, as the document lists it, with a name in the place of each.
 fn writing(port: u16) -> Vec<(String, String)> {
@@ -110,7 +111,7 @@ fn what_is_written_is_not_for_other_users_of_the_computer() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.extension().is_some_and(|kind| kind == "pub") && path.is_file() {
+            } else if path.extension().is_none_or(|kind| kind != "pub") && path.is_file() {
                 assert_eq!(mode(&path), 0o600, "{}", path.display());
                 seen += 1;
             }

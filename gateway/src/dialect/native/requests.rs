@@ -47,10 +47,10 @@ impl Requests {
     }
 
     /// Answers now, and again whenever the answer may be another.
-    pub(super) fn watch(&mut self, context: &Context, id: u64, path: String) {
+    pub(super) fn watch(&mut self, context: &Context, id: u64, path: &str) {
         self.unwatch(id);
         self.tidy();
-        let watched = match api_watched(&path) {
+        let watched = match api_watched(path) {
             Ok(watched) => watched,
             Err((status, why)) => return refuse(&context.info, id, status, why),
         };
@@ -78,8 +78,7 @@ impl Requests {
 
 fn refuse(info: &SessionInfo, id: u64, status: StatusCode, why: &str) {
     let (title, status) = (status.canonical_reason().unwrap_or_default(), status.as_u16());
-    let problem =
-        serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": why});
+    let problem = serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": why});
     say(info, id, status, problem.to_string().as_bytes());
 }
 
