@@ -214,14 +214,14 @@ async fn who_asks_a_thousand_times_harms_nobody() {
         hostile.say(&watch(10_000 + id, "/locks")).await;
     }
     let (mut watched, mut refused) = (std::collections::BTreeSet::new(), 0);
-    while watched.len() < limits::SESSION_WATCHES || refused < 100 - limits::SESSION_WATCHES {
+    while watched.len() < limits::SESSION_WATCH_ENTRIES || refused < 100 - limits::SESSION_WATCH_ENTRIES {
         match answer(&mut hostile).await {
             (id, 200, _) => drop(watched.insert(id)),
             (_, 503, _) => refused += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(watched.len(), limits::SESSION_WATCHES);
+    assert_eq!(watched.len(), limits::SESSION_WATCH_ENTRIES);
     let waiting = || body(&http::get(port, "/locks/arm"))["waiting"].as_array().unwrap().len();
     assert_eq!(waiting(), limits::SESSION_REQUESTS);
     // All places are given up when it goes, also what it waits for under one number many times.

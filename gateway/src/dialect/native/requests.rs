@@ -54,7 +54,7 @@ impl Requests {
             Ok(watched) => watched,
             Err((status, why)) => return refuse(&context.info, id, status, why),
         };
-        if self.watches.len() >= limits::SESSION_WATCHES {
+        if self.watches.len() >= limits::SESSION_WATCH_ENTRIES {
             return refuse(&context.info, id, BUSY, "too many paths are watched: end one of them");
         }
         let (endpoint, info) = (context.endpoint.clone(), context.info.clone());
