@@ -398,7 +398,7 @@ pub const API_WAIT_MS: u64 = 30_000;
 /// Requests of one native session that are being answered; more are refused.
 pub const SESSION_REQUESTS: usize = 32;
 /// Watches of one native session; more are refused.
-pub const SESSION_WATCHES: usize = 32;
+pub const SESSION_WATCH_ENTRIES: usize = 32;
 /// What is watched is told again at the earliest so long after the last time.
 pub const WATCH_PAUSE_MS: u64 = 50;
 
@@ -553,4 +553,4 @@ pub const STORE_COMPACTION_MS: u64 = 60_000;
 /// What happened in the store within this time can be read as it was.
 pub const STORE_PAST_MS: u64 = 600_000;
 /// But no more changes than these.
-pub const STORE_PAST_REVISIONS: u64 = 200_000;
+pub const STORE_PAST_ENTRIES: u64 = 200_000;

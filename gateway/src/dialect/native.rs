@@ -239,7 +239,7 @@ fn handle(
         ClientMessage::Request { id, method, path, body } => {
             requests.ask(context, id, method, path, body);
         }
-        ClientMessage::Watch { id, path } => requests.watch(context, id, path),
+        ClientMessage::Watch { id, path } => requests.watch(context, id, &path),
         ClientMessage::Unwatch { id } => requests.unwatch(id),
         ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }

@@ -178,30 +178,6 @@ fn a_file_that_is_something_else_is_named_and_may_be_put_right() {
     assert!((1..10).contains(&said), "{said} times in {log}");
 }
 
-#[test]
-fn a_file_that_is_broken_while_it_is_used_is_named_and_may_be_put_right() {
-    let scratch = Scratch::new();
-    let file = scratch.path().join("store/roverline.db");
-    let gateway = at(scratch.path());
-    let port = gateway.first_port();
-    assert_eq!(put(port, "before", 100).status, 200);
-    let files = || ["", "-wal"].map(|ending| PathBuf::from(format!("{}{ending}", file.display())));
-    let whole: Vec<Vec<u8>> = files().iter().map(|path| std::fs::read(path).unwrap_or_default()).collect();
-    // In place, as a broken disk does; the log too, which is read first.
-    for (path, bytes) in files().iter().zip(&whole) {
-        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-        let _ = file.write_all_at(&vec![0x55; bytes.len().max(100_000)], 0);
-    }
-    eventually("it is noticed", PATIENCE, || put(port, "x", 200_000).status == 503);
-    lives(port);
-    for path in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{path}", file.display()));
-    }
-    recovers(port, &[]);
-    let log = gateway.end();
-    assert!(!log.contains("panicked"), "{log}");
-}
-
 /// An endpoint with its state here.
 fn at(state: &Path) -> Gateway {
     Gateway::start_in(state, gateway::command(&SERVE), &[])

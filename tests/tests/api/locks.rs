@@ -106,6 +106,7 @@ fn bad_requests_are_named_and_change_nothing() {
         (plain("arm", "ben", "soon".into()), 422),
         (r#"{"resource":"arm","client_id":"ben","lock_type":"mine"}"#.to_owned(), 422),
         (r#"{"resource":"arm"}"#.to_owned(), 422),
+        (r#"["arm","ben","exclusive"]"#.to_owned(), 422),
         ("{".to_owned(), 400),
         (plain(&"x".repeat(1 << 20), "a", Value::Null), 413),
     ] {

@@ -13,7 +13,7 @@ use super::{done, json as body, keys, post, problem, serve};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn put(port: u16, queue: &str, message: Value) -> Value {
+fn put(port: u16, queue: &str, message: &Value) -> Value {
     done(port, "/queue/enqueue", &json!({"queue_name": queue, "message": message}))
 }
 
@@ -36,7 +36,7 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     for n in 0..3 {
-        let put = put(ports[0], "way-points", json!({"n": n}));
+        let put = put(ports[0], "way-points", &json!({"n": n}));
         assert_eq!(keys(&put), ["message_id", "node_id", "queue_name", "success"]);
         assert_eq!((&put["success"], &put["queue_name"]), (&true.into(), &"way-points".into()));
         assert!(put["node_id"].as_str().unwrap().parse::<Tier>().is_ok(), "{put}");
@@ -65,7 +65,7 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     );
     // A consumer that is gone: what it had comes again, after its time and no sooner.
     let short = json!({"visibility_ms": 1_000});
-    put(ports[1], "short", json!("x"));
+    put(ports[1], "short", &json!("x"));
     let start = Instant::now();
     let taken = done(ports[2], "/api/v2/queues/short/dequeue", &short);
     assert_eq!(taken["messages"][0]["delivery"], 1);
@@ -92,7 +92,7 @@ fn who_waits_for_work_gets_it_at_once() {
     // It is told of by the metrics of nobody: that it waits shows in that it is answered at once.
     std::thread::sleep(Duration::from_millis(300));
     let put_at = Instant::now();
-    put(ports[2], "jobs", json!([1.10, "é"]));
+    put(ports[2], "jobs", &json!([1.10, "é"]));
     let (taken, at) = waiting.join().unwrap();
     assert_eq!(taken["messages"][0]["message"], json!([1.10, "é"]));
     assert!(at.saturating_duration_since(put_at) < Duration::from_secs(5));
@@ -111,7 +111,7 @@ fn who_waits_for_work_gets_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     drop(gone);
     std::thread::sleep(Duration::from_millis(300));
-    put(ports[2], "jobs", json!("for one who is there"));
+    put(ports[2], "jobs", &json!("for one who is there"));
     assert_eq!(take(ports[0], "jobs")["message"], "for one who is there");
 }
 
@@ -119,7 +119,7 @@ fn who_waits_for_work_gets_it_at_once() {
 fn bad_requests_are_named_and_change_nothing() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let id = put(port, "q", json!("kept"))["message_id"].clone();
+    let id = put(port, "q", &json!("kept"))["message_id"].clone();
     let long = "x".repeat(201);
     problem(&http::get(port, "/queue/status/none"), 404);
     problem(&http::get(port, "/queue/status/%ff"), 400);
@@ -157,6 +157,7 @@ fn bad_requests_are_named_and_change_nothing() {
         ("/api/v2/queues/other/ack", json!({"message_id": id}).to_string(), 404),
         ("/api/v2/queues/q/nak", json!({"message_id": id, "reason": "x"}).to_string(), 409),
         ("/api/v2/queues/q/extend", json!({"message_id": id, "visibility_ms": 5000}).to_string(), 409),
+        ("/api/v2/queues/q/redrive", r#"{"max":10001}"#.to_owned(), 422),
         ("/api/v2/queues/q/settings", r#"{"max_deliveries":0}"#.to_owned(), 422),
         ("/api/v2/queues/q/settings", r#"{"visibility_ms":1}"#.to_owned(), 422),
     ] {

@@ -111,7 +111,7 @@ fn what_is_written_is_not_for_other_users_of_the_computer() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.extension().is_some_and(|kind| kind == "pub") && path.is_file() {
+            } else if path.extension().is_none_or(|kind| kind != "pub") && path.is_file() {
                 assert_eq!(mode(&path), 0o600, "{}", path.display());
                 seen += 1;
             }

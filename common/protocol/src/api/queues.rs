@@ -272,7 +272,7 @@ pub struct Extend {
 pub struct Redrive {
     /// At most so many; all unless it is said.
     #[serde(default)]
-    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(max = 10_000))]
     pub max: Option<usize>,
 }
 

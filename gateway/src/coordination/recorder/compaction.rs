@@ -56,7 +56,7 @@ impl Compaction<'_> {
             old = revision;
             self.seen.pop_front();
         }
-        old.max(Revision(newest.0.saturating_sub(limits::STORE_PAST_REVISIONS)))
+        old.max(Revision(newest.0.saturating_sub(limits::STORE_PAST_ENTRIES)))
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(compaction.before(start + age / 2, Revision(20)), Revision(0));
         assert_eq!(compaction.before(start + age, Revision(30)), Revision(10));
         assert_eq!(compaction.before(start + age * 2, Revision(40)), Revision(30));
-        let many = Revision(limits::STORE_PAST_REVISIONS + 100);
+        let many = Revision(limits::STORE_PAST_ENTRIES + 100);
         assert_eq!(compaction.before(start + age * 2, many), Revision(100));
     }
 }

@@ -47,14 +47,14 @@ impl Requests {
     }
 
     /// Answers now, and again whenever the answer may be another.
-    pub(super) fn watch(&mut self, context: &Context, id: u64, path: String) {
+    pub(super) fn watch(&mut self, context: &Context, id: u64, path: &str) {
         self.unwatch(id);
         self.tidy();
-        let watched = match api_watched(&path) {
+        let watched = match api_watched(path) {
             Ok(watched) => watched,
             Err((status, why)) => return refuse(&context.info, id, status, why),
         };
-        if self.watches.len() >= limits::SESSION_WATCHES {
+        if self.watches.len() >= limits::SESSION_WATCH_ENTRIES {
             return refuse(&context.info, id, BUSY, "too many paths are watched: end one of them");
         }
         let (endpoint, info) = (context.endpoint.clone(), context.info.clone());

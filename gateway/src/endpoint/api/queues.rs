@@ -184,6 +184,10 @@ async fn change(ask: &Ask<'_>, queues: &Queues, action: Action, by: &By<'_>) -> 
         }
         Action::Redrive => {
             let most = ask.json::<Redrive>()?.max.unwrap_or(limits::QUEUE_MESSAGES);
+            if most > limits::QUEUE_MESSAGES {
+                let why = format!("a queue has at most {} messages", limits::QUEUE_MESSAGES);
+                return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+            }
             CountDocument { messages: queues.redrive(&queue, most, by).await? }
         }
         Action::Purge => {

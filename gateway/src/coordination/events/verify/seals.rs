@@ -56,12 +56,12 @@ impl Seals {
         found.extend(head.clone().map(|seal| (seal, "the head")));
         let log = head.as_ref().or(floor.as_ref()).map(|seal: &Seal| seal.log);
         let mut seals = Seals { head, floor, hashes: BTreeMap::new(), log };
-        seals.promise(found, verdict);
+        seals.take_down(found, verdict);
         Ok(seals)
     }
 
     /// Takes down which hashes are promised; a statement on another log is a finding.
-    fn promise(&mut self, found: Vec<(Seal, &str)>, verdict: &mut Verdict) {
+    fn take_down(&mut self, found: Vec<(Seal, &str)>, verdict: &mut Verdict) {
         for (seal, what) in found {
             if self.log.is_some_and(|log| log != seal.log) {
                 let what = format!("{what}, signed by {}, is of another log", seal.node);
