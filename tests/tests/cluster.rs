@@ -44,7 +44,9 @@ fn release(port: u16, client: &str) -> Value {
 /// Trusts, at one computer, the keys of another one.
 fn trust(one: &Gateway, other: &Gateway) {
     let keys = |gateway: &Gateway| std::fs::read_dir(gateway.state().join("keys")).unwrap().flatten();
-    for theirs in keys(other).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "pub")) {
+    for theirs in
+        keys(other).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "pub"))
+    {
         let name = theirs.file_name().unwrap().to_str().unwrap();
         assert!(name.contains('@'), "{name} says which computer it is of");
         // Both are of this computer, and so of one name: a file may have more keys than one.

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_coordination::locks::{FencingToken, LockError, LockMode, Locks, Standing};
-use roverline_coordination::store::{Compare, Op, Range, SqliteStore, Store, StoreError, Txn};
+use roverline_coordination::store::{self, Compare, Op, Range, SqliteStore, Store, StoreError, Txn};
 
 use super::journal::{Act, Got};
 
-/// The store of this name: a directory, for the one of this computer. Another kind is added here.
+/// The store of this name: a directory, for the one of this computer, or where a cluster is.
 pub(crate) fn open(name: &str) -> Result<Arc<dyn Store>, String> {
-    match name.split_once("://") {
-        None => Ok(Arc::new(SqliteStore::open(Path::new(name)))),
-        Some((kind, _)) => Err(format!("{kind}: there is no such store here")),
+    match name.contains("://") {
+        false => Ok(Arc::new(SqliteStore::open(Path::new(name)))),
+        true => store::open(name, Path::new("")),
     }
 }
 
