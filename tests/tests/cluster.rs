@@ -41,6 +41,39 @@ fn release(port: u16, client: &str) -> Value {
     json_of(&send(port, "POST", "/locks/release", &body))
 }
 
+/// Trusts, at one computer, the keys of another one.
+fn trust(one: &Gateway, other: &Gateway) {
+    let keys = |gateway: &Gateway| std::fs::read_dir(gateway.state().join("keys")).unwrap().flatten();
+    for theirs in
+        keys(other).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "pub"))
+    {
+        let name = theirs.file_name().unwrap().to_str().unwrap();
+        assert!(name.contains('@'), "{name} says which computer it is of");
+        // Both are of this computer, and so of one name: a file may have more keys than one.
+        let ours = one.state().join("keys").join(name);
+        let known = std::fs::read_to_string(&ours).unwrap_or_default();
+        std::fs::write(&ours, known + &std::fs::read_to_string(&theirs).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn what_one_computer_signs_is_proven_on_the_other_by_its_key() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (one, other) = (serve(&cluster), serve(&cluster));
+    for gateway in [&one, &other] {
+        let event = json!({"stream": "mission", "type": "begun", "data": {}});
+        let answer = send(gateway.first_port(), "POST", "/api/v2/events", &event);
+        assert!((200..300).contains(&answer.status), "{answer:?}");
+    }
+    let verdict = || json_of(&http::get(one.first_port(), "/api/v2/events/verify"));
+    eventually("a key that it does not know is found", PATIENCE, || {
+        verdict()["findings"].to_string().contains("unknown_key")
+    });
+    trust(&one, &other);
+    let verdict = verdict();
+    assert_eq!(verdict["sound"], true, "{verdict}");
+}
+
 #[test]
 fn what_one_computer_locks_writes_and_queues_is_seen_on_the_other() {
     let Some(cluster) = Cluster::start() else { return };
