@@ -118,7 +118,7 @@ async fn dead_letters_and_lives_are_recorded() {
     let message = Message { body: Bytes::from_static(b"1"), ..Message::default() };
     team.queues.enqueue("points", &[message], &by).await.unwrap();
     let got = team.queues.dequeue("points", Take::default(), &by).await.unwrap().remove(0);
-    team.queues.nak(&got.id, None, Some(Duration::ZERO), Some("no wheel"), &by).await.unwrap();
+    team.queues.nak(&got.id, None, None, Some("no wheel"), &by).await.unwrap();
     team.queues.purge("points", true, Some("over"), &by).await.unwrap();
     let name = Name::robot("rover");
     let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
