@@ -70,20 +70,21 @@ fn author() -> Author<'static> {
 impl Bench {
     /// Opens everything that is used, and writes what is to be read.
     pub(super) async fn prepare(store: Arc<dyn Store>, name: &str) -> Result<Bench, String> {
-        fn text(error: impl ToString) -> String {
-            error.to_string()
-        }
         let (hands, lifecycle) = (Hands::on(store.clone()), Lifecycle::new(store.clone()));
-        store.txn(put(&format!("figure/{name}"), "1")).await.map_err(text)?;
+        store.txn(put(&format!("figure/{name}"), "1")).await.map_err(|error| error.to_string())?;
         let range = Range { prefix: "figure/".to_owned(), limit: 1, ..Range::default() };
-        store.range(range).await.map_err(text)?;
+        store.range(range).await.map_err(|error| error.to_string())?;
         let robot = Name::robot(name);
         let description = Description { type_name: "figure".to_owned(), address: None, heartbeat_ms: None };
-        lifecycle.register(&robot, &description, author()).await.map_err(text)?;
-        let life = lifecycle.advance(&robot, State::Ready, author()).await.map_err(text)?;
+        lifecycle.register(&robot, &description, author()).await.map_err(|error| error.to_string())?;
+        let life =
+            lifecycle.advance(&robot, State::Ready, author()).await.map_err(|error| error.to_string())?;
         let active = life.record.state == State::Active;
-        hands.share(&format!("figure-{name}"), 1, name).await.map_err(text)?;
-        hands.append("figure", &format!("{name}-{}", std::process::id())).await.map_err(text)?;
+        hands.share(&format!("figure-{name}"), 1, name).await.map_err(|error| error.to_string())?;
+        hands
+            .append("figure", &format!("{name}-{}", std::process::id()))
+            .await
+            .map_err(|error| error.to_string())?;
         let name = name.to_owned();
         Ok(Bench { hands, lifecycle, name, robot, value: 1, active })
     }

@@ -99,12 +99,15 @@ impl Store for SqliteStore {
         async move {
             // Whoever reads on and on leaves room for others.
             tokio::task::consume_budget().await;
-            match self.near.range(&range) {
-                Tried::Read(page) => return Ok(page),
-                Tried::Unopened => self.bring_near(),
-                Tried::No => {}
+            let tried = self.near.range(&range);
+            if let Tried::Read(page) = tried {
+                return Ok(page);
             }
-            self.reader.ask(move |db| db.range(&range)).await
+            let read = self.reader.ask(move |db| db.range(&range)).await;
+            if let Tried::Unopened = tried {
+                self.bring_near();
+            }
+            read
         }
         .boxed()
     }
