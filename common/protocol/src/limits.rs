@@ -554,3 +554,9 @@ pub const STORE_COMPACTION_MS: u64 = 60_000;
 pub const STORE_PAST_MS: u64 = 600_000;
 /// But no more changes than these.
 pub const STORE_PAST_ENTRIES: u64 = 200_000;
+/// Circles of waiting that are told at once.
+pub const LOCK_CIRCLES_ENTRIES: usize = 100;
+/// Clients that hold or want any lock, all together.
+pub const LOCK_CLIENTS: usize = 4_000;
+/// Who asks waits so long for others of its process that ask.
+pub const LOCK_TURN_MS: u64 = 2_000;

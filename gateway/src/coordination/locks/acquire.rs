@@ -1,5 +1,7 @@
 //! Asking for a lock, and waiting for it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,21 +52,47 @@ impl Locks {
         wait: Duration,
     ) -> Result<Standing, LockError> {
         let deadline = Instant::now() + wait;
-        let known = self.ask(Wish { resource, client, mode, held: 1 }, ttl).await?;
-        if let (Standing::Held(_), _) = known {
-            return Ok(known.0);
-        }
-        // Whoever goes away while it waits does not wait any more.
-        let mut place = Place { locks: self, names: Some((resource.to_owned(), client.to_owned())) };
-        let standing = self.wait(resource, client, known, ttl, deadline).await;
-        place.names = None;
+        let (known, mut place) = self.ask_surely((resource, client), mode, ttl).await?;
+        let standing = match known {
+            (held @ Standing::Held(_), _) => Ok(held),
+            _ => self.wait(resource, client, known, ttl, deadline).await,
+        };
         match standing {
-            Ok(Standing::Waiting(place)) => match self.release(resource, client).await {
+            Ok(Standing::Held(_)) => place.told(),
+            Ok(Standing::Waiting(_)) if place.leave() => match self.release(resource, client).await {
                 // It is not asked for any more, however that came about.
-                Ok(()) | Err(LockError::NotHeld { .. }) => Ok(Standing::Waiting(place)),
-                Err(error) => Err(error),
+                Ok(()) | Err(LockError::NotHeld { .. }) => {}
+                Err(error) => return Err(error),
             },
-            other => other,
+            // Another call of the same client waits still.
+            Ok(Standing::Waiting(_)) => {}
+            Err(_) => drop(place.leave()),
+        }
+        standing
+    }
+
+    /// Asks, and goes on to the end even if nobody waits for the answer any more: it is given up then.
+    async fn ask_surely(
+        &self,
+        (resource, client): (&str, &str),
+        mode: LockMode,
+        ttl: Duration,
+    ) -> Result<(Known, Place), LockError> {
+        let (locks, resource, client) = (self.clone(), resource.to_owned(), client.to_owned());
+        let asking = tokio::spawn(async move {
+            let mut place = Place::new(&locks, &resource, &client);
+            let wish = Wish { resource: &resource, client: &client, mode, held: 1 };
+            match locks.ask(wish, ttl).await {
+                Ok(known) => Ok((known, place)),
+                Err(error) => {
+                    place.leave();
+                    Err(error)
+                }
+            }
+        });
+        match asking.await {
+            Ok(asked) => asked,
+            Err(error) => Err(StoreError::Unknown(error.to_string()).into()),
         }
     }
 
@@ -108,7 +136,9 @@ impl Locks {
         check_name(wish.client)?;
         // Of one who has it already, nothing else would look at it.
         check_ttl(ttl)?;
-        let _turn = self.asking.lock().await;
+        let patience = Duration::from_millis(limits::LOCK_TURN_MS);
+        let turn = tokio::time::timeout(patience, self.asking.lock()).await;
+        let _turn = turn.map_err(|_| StoreError::Busy)?;
         let mut lease = None;
         let asked = self.ask_in_turn(wish, ttl, &mut lease).await;
         if let Some(lease) = lease {
@@ -134,7 +164,7 @@ impl Locks {
                 }
                 continue;
             }
-            if here.len() > limits::LOCK_WAITING_CLIENTS {
+            if here.len() > limits::LOCK_WAITING_CLIENTS || all.len() >= limits::LOCK_CLIENTS {
                 return Err(LockError::Crowded(wish.resource.to_owned()));
             }
             if let Some(cycle) = graph::cycle_through(&all, wish.resource, wish.client, wish.mode) {
@@ -241,15 +271,59 @@ impl Locks {
     }
 }
 
-/// A place in a queue, given up when this is dropped with its names.
-struct Place<'a> {
-    locks: &'a Locks,
+/// Calls that wait for the same lock for the same client, and whether one of them was told that it is
+/// held: only the last one gives the place up, and none gives up what another was told.
+#[derive(Default)]
+pub(super) struct Calls {
+    count: usize,
+    told: bool,
+}
+
+pub(super) type Waiting = Arc<Mutex<HashMap<(String, String), Calls>>>;
+
+/// A place in a queue, given up when this is dropped.
+struct Place {
+    locks: Locks,
     names: Option<(String, String)>,
 }
 
-impl Drop for Place<'_> {
+impl Place {
+    fn new(locks: &Locks, resource: &str, client: &str) -> Place {
+        let names = (resource.to_owned(), client.to_owned());
+        locks.waiting().entry(names.clone()).or_default().count += 1;
+        Place { locks: locks.clone(), names: Some(names) }
+    }
+
+    /// The client knows that it is held.
+    fn told(&mut self) {
+        if let Some(names) = &self.names
+            && let Some(calls) = self.locks.waiting().get_mut(names)
+        {
+            calls.told = true;
+        }
+        self.leave();
+    }
+
+    /// This call waits no more. Whether the place is to be given up.
+    fn leave(&mut self) -> bool {
+        let Some(names) = self.names.take() else { return false };
+        let mut waiting = self.locks.waiting();
+        let Some(calls) = waiting.get_mut(&names) else { return false };
+        calls.count = calls.count.saturating_sub(1);
+        let (last, told) = (calls.count == 0, calls.told);
+        if last {
+            waiting.remove(&names);
+        }
+        last && !told
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        let Some((resource, client)) = self.names.take() else { return };
+        let Some((resource, client)) = self.names.clone() else { return };
+        if !self.leave() {
+            return;
+        }
         let locks = self.locks.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -257,5 +331,11 @@ impl Drop for Place<'_> {
                 let _ = locks.release(&resource, &client).await;
             });
         }
+    }
+}
+
+impl Locks {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<(String, String), Calls>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::queue::{Contender, holders, names, prefix_of};
-use super::{FORCED, HANDOVER, PREFIX};
+use super::{FORCED, FencingToken, HANDOVER, LockMode, PREFIX};
 use crate::events::NewEvent;
 use crate::recorder::Facts;
 use crate::store::{Change, Entry};
@@ -24,6 +24,10 @@ impl Facts for LockFacts {
     fn prefix(&self) -> &'static str {
         // Locks, and what is said about them.
         "lock"
+    }
+
+    fn is_seeded(&self) -> bool {
+        true
     }
 
     fn seed(&mut self, entries: &[Entry]) {
@@ -65,12 +69,14 @@ impl Facts for LockFacts {
     }
 }
 
-/// Who holds, and who waits; with what is told of each.
+/// Who holds, and who waits.
 #[derive(Default)]
 struct Queue {
-    holding: BTreeMap<String, Value>,
-    waiting: BTreeMap<String, Value>,
+    holding: BTreeMap<String, Held>,
+    waiting: BTreeMap<String, Held>,
 }
+
+type Held = (LockMode, FencingToken);
 
 impl LockFacts {
     fn queue(&self, resource: &str) -> Queue {
@@ -79,50 +85,42 @@ impl LockFacts {
         let mut here: Vec<&Contender> = here.map(|(_, one)| one).collect();
         here.sort_by_key(|one| one.token());
         let held = holders(&here).len();
-        let shown = |one: &&Contender| {
-            let data = json!({
-                "resource": resource, "client": one.client, "mode": one.record.mode, "token": one.token(),
-            });
-            (one.client.clone(), data)
-        };
+        let shown = |one: &&Contender| (one.client.clone(), (one.record.mode, one.token()));
         let (holding, waiting) = here.split_at(held);
         Queue { holding: holding.iter().map(shown).collect(), waiting: waiting.iter().map(shown).collect() }
     }
 }
 
 fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>) -> Vec<NewEvent> {
-    let event = |kind: &str, data: &Value| NewEvent {
+    let event = |kind: &str, client: &str, (mode, token): Held| NewEvent {
         stream: format!("lock/{resource}"),
         kind: kind.to_owned(),
-        data: data.clone(),
+        data: json!({"resource": resource, "client": client, "mode": mode, "token": token}),
         ..NewEvent::default()
     };
     let mut events = Vec::new();
-    for (client, data) in &before.holding {
-        if after.holding.get(client) == Some(data) {
+    for (client, held) in &before.holding {
+        if after.holding.get(client) == Some(held) {
             continue;
         }
-        let mut gone = event("lock.released", data);
-        if let Some(forced) = forced.filter(|forced| forced["token"] == data["token"]) {
+        let mut gone = event("lock.released", client, *held);
+        if let Some(forced) = forced.filter(|forced| forced["token"] == json!(held.1)) {
             gone.kind = "lock.taken".to_owned();
             gone.by = forced["by"].as_str().map(str::to_owned);
             gone.data["reason"] = forced["reason"].clone();
         }
         events.push(gone);
     }
-    let new = |now: &BTreeMap<String, Value>, old: &BTreeMap<String, Value>, kind: &str| {
-        let new = now.iter().filter(|(client, data)| old.get(*client) != Some(*data));
-        new.map(|(_, data)| event(kind, data)).collect::<Vec<_>>()
-    };
-    events.extend(new(&after.holding, &before.holding, "lock.acquired"));
+    let new = after.holding.iter().filter(|(client, held)| before.holding.get(*client) != Some(*held));
+    events.extend(new.map(|(client, held)| event("lock.acquired", client, *held)));
     // Who is put in order again does not begin to wait.
     let waits = after.waiting.iter().filter(|(client, _)| !before.waiting.contains_key(*client));
-    events.extend(waits.map(|(_, data)| event("lock.waiting", data)));
+    events.extend(waits.map(|(client, held)| event("lock.waiting", client, *held)));
     let left = before
         .waiting
         .iter()
         .filter(|(client, _)| !after.waiting.contains_key(*client) && !after.holding.contains_key(*client));
-    events.extend(left.map(|(_, data)| event("lock.given_up", data)));
+    events.extend(left.map(|(client, held)| event("lock.given_up", client, *held)));
     events
 }
 

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use super::super::store::{Compare, Entry, LeaseId, Op, Range, StoreError, Txn};
 use super::acquire::Wish;
 use super::queue::{Contender, Record, holders, moved_key};
-use super::{FencingToken, HANDOVER, LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl};
+use super::{
+    FencingToken, HANDOVER, LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl, graph,
+};
 
 /// Those who would be passed by a hand-over, at most: they are put in order again by one transaction.
 const PASSED: usize = (limits::STORE_TXN_ELEMENTS - 8) / 3;
@@ -134,6 +136,9 @@ impl Locks {
             if passed.len() > PASSED {
                 return Err(no("too many wait for it"));
             }
+            if closes_a_circle(&all, resource, next, &passed) {
+                return Err(no("those who are passed would wait for each other"));
+            }
             let mut txn = Txn {
                 compares: vec![
                     Compare::Modified(ORDER.to_owned(), order),
@@ -234,6 +239,13 @@ impl Locks {
             .and_then(|entry| Some((serde_json::from_slice(&entry.value).ok()?, entry)))
             .map(|(r, e)| (e, r)))
     }
+}
+
+/// Whether clients would wait for each other in a circle if this one were next, before these.
+fn closes_a_circle(all: &[Contender], resource: &str, next: &Contender, passed: &[&&Contender]) -> bool {
+    let others = all.iter().filter(|one| one.resource != resource);
+    let after = others.chain([next]).chain(passed.iter().map(|one| **one));
+    !graph::cycles(&after.cloned().collect::<Vec<_>>()).is_empty()
 }
 
 fn not_asked(resource: &str, asker: &str) -> LockError {

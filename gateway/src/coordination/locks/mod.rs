@@ -75,12 +75,19 @@ pub struct Locks {
     board: Board,
     /// Those who ask in this process ask one after another: they would only get in each other's way.
     asking: Arc<tokio::sync::Mutex<()>>,
+    /// Who waits within a call of this process.
+    waiting: acquire::Waiting,
 }
 
 impl Locks {
     /// Over a store that all share.
     pub fn new(store: Arc<dyn Store>) -> Locks {
-        Locks { board: Board::new(store.clone()), store, asking: Arc::default() }
+        Locks {
+            board: Board::new(store.clone()),
+            store,
+            asking: Arc::default(),
+            waiting: acquire::Waiting::default(),
+        }
     }
 
     /// The key that this client has under a resource.

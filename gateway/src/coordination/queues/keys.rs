@@ -59,7 +59,7 @@ pub(super) fn body(queue: &str, sequence: u64) -> String {
 
 /// Who threw a queue's messages away last.
 pub(super) fn purged(queue: &str) -> String {
-    format!("queue-purged/{queue}")
+    format!("queues/{queue}/purged")
 }
 
 /// The sequence at the end of a key.

@@ -13,6 +13,11 @@ pub(crate) trait Facts {
     /// What its keys begin with.
     fn prefix(&self) -> &'static str;
 
+    /// Whether it has to know how it was before.
+    fn is_seeded(&self) -> bool {
+        false
+    }
+
     /// As it was before the first change.
     fn seed(&mut self, _entries: &[Entry]) {}
 
@@ -29,7 +34,8 @@ impl Facts for Dead {
     }
 
     fn prefix(&self) -> &'static str {
-        "queue"
+        // Not the payloads.
+        "queues/"
     }
 
     fn of(&mut self, changes: &[Change]) -> Vec<NewEvent> {
@@ -46,7 +52,8 @@ fn put(change: &Change) -> Option<&Entry> {
 
 fn dead_or_purged(entry: &Entry) -> Option<NewEvent> {
     let record = || serde_json::from_slice::<Value>(&entry.value).ok();
-    if let Some(queue) = entry.key.strip_prefix("queue-purged/") {
+    let (queue, rest) = entry.key.strip_prefix("queues/")?.split_once('/')?;
+    if rest == "purged" {
         let record = record()?;
         return Some(NewEvent {
             stream: format!("queue/{queue}"),
@@ -57,7 +64,6 @@ fn dead_or_purged(entry: &Entry) -> Option<NewEvent> {
             ..NewEvent::default()
         });
     }
-    let (queue, rest) = entry.key.strip_prefix("queues/")?.split_once('/')?;
     let sequence: u64 = rest.strip_prefix("dead/")?.parse().ok()?;
     let record = record()?;
     let last = &record["last"];

@@ -71,13 +71,15 @@ impl Coordination {
 
     async fn record_part(&self, mut facts: impl Facts, clock: Clock) -> Result<(), EventError> {
         let mut place = Place::of(&*self.store, facts.name()).await?;
-        let seed = match snapshot(&*self.store, facts.prefix(), place.at).await {
+        // Where nothing has to be known, this asks only whether the past is still there.
+        let prefix = if facts.is_seeded() { facts.prefix() } else { PLACE };
+        let seed = match snapshot(&*self.store, prefix, place.at).await {
             Ok(seed) => seed,
             // What is no longer known cannot be recorded: that it is so can.
             Err(StoreError::Compacted(from)) => {
                 tracing::warn!(part = facts.name(), place = place.at.0, from = from.0, "not recorded");
                 place.at = newest(&*self.store).await?;
-                snapshot(&*self.store, facts.prefix(), place.at).await?
+                snapshot(&*self.store, prefix, place.at).await?
             }
             Err(error) => return Err(error.into()),
         };
@@ -101,7 +103,7 @@ impl Coordination {
         clock: Clock,
     ) -> Result<(), EventError> {
         let Some(revision) = changes.first().map(Change::revision) else { return Ok(()) };
-        for (n, mut event) in facts.of(changes).into_iter().enumerate() {
+        let events = facts.of(changes).into_iter().enumerate().map(|(n, mut event)| {
             // A name that is longer than one of a stream is whole in the data, and what a client calls
             // itself may be anything: neither must keep a fact out of the log.
             event.stream = fitting(&event.stream);
@@ -110,7 +112,11 @@ impl Coordination {
             if event.at_ns == 0 {
                 event.at_ns = clock();
             }
-            match self.events.append(event, Expected::Any).await {
+            self.events.append(event, Expected::Any)
+        });
+        // One behind the other in the log, and one commit for all where that is possible.
+        for appended in futures_util::future::join_all(events.collect::<Vec<_>>()).await {
+            match appended {
                 // What can never be an event must not keep all others from being one.
                 Err(error @ (EventError::Bad(_) | EventError::Long(_))) => {
                     tracing::warn!(%error, revision = revision.0, "not recorded");

@@ -214,3 +214,29 @@ async fn no_name_keeps_a_fact_out_of_the_log() {
     assert_eq!(by, [None, None, Some(limits::EVENT_NAME_BYTES)]);
     recording.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_in_which_nothing_happens_does_not_keep_the_past() {
+    let folder = Folder::new();
+    let team = member(folder.store("ticks"), "primary");
+    let recording = recording(&team);
+    begun(&team).await;
+    let begin = newest(&*team.store).await.unwrap();
+    // Only locks are used; the others have seen as much when the next tick has come.
+    team.locks.acquire("arm", "ann", Exclusive, LONG).await.unwrap();
+    let all_are_further = async {
+        loop {
+            let mut compaction = Compaction::new(&team.store);
+            compaction.compact(tokio::time::Instant::now()).await.unwrap();
+            let at = newest(&*team.store).await.unwrap();
+            let places = snapshot(&*team.store, PLACE, at).await.unwrap();
+            let place = |entry: &Entry| std::str::from_utf8(&entry.value).unwrap().parse::<u64>().unwrap();
+            if places.len() == 3 && places.iter().all(|entry| place(entry) > begin.0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LONG, all_are_further).await.expect("a part stays behind");
+    recording.abort();
+}

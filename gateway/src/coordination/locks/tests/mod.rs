@@ -95,6 +95,8 @@ scenarios!(
     scenarios::of_many_at_once_each_has_it_alone,
     scenarios::a_circle_is_refused_to_the_one_who_would_close_it,
     scenarios::two_that_ask_at_once_in_two_processes_do_not_close_a_circle,
+    scenarios::of_two_calls_for_one_client_the_last_gives_up,
+    scenarios::a_handover_that_would_close_a_circle_is_refused,
     scenarios::being_told_after_waiting_counts_once,
     scenarios::who_goes_away_while_waiting_is_passed,
     scenarios::many_waiters_are_served_in_order,

@@ -245,3 +245,39 @@ pub(super) async fn two_that_ask_at_once_in_two_processes_do_not_close_a_circle(
         }
     }
 }
+
+pub(super) async fn of_two_calls_for_one_client_the_last_gives_up(team: &Team) {
+    team.held("arm", "ann", Exclusive).await;
+    let wait = |wait: Duration| {
+        let locks = team.locks.clone();
+        tokio::spawn(async move { locks.acquire_within("arm", "bob", Exclusive, LONG, wait).await })
+    };
+    let (short, long) = (wait(Duration::from_millis(300)), wait(LONG));
+    assert_eq!(short.await.unwrap(), Ok(Standing::Waiting(1)));
+    // The other one waits still, and is served.
+    assert_eq!(team.locks.standing("arm", "bob").await.unwrap(), Standing::Waiting(1));
+    let gone = wait(LONG);
+    team.locks.release("arm", "ann").await.unwrap();
+    token(long.await.unwrap().unwrap());
+    gone.abort();
+    let _ = gone.await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    token(team.locks.standing("arm", "bob").await.unwrap());
+}
+
+pub(super) async fn a_handover_that_would_close_a_circle_is_refused(team: &Team) {
+    team.held("arm", "holder", Exclusive).await;
+    team.held("drill", "passed", Exclusive).await;
+    team.waiting("arm", "passed", Exclusive).await;
+    let locks = team.locks.clone();
+    let asking = tokio::spawn(async move { locks.ask_handover("arm", "next", "", LONG, LONG).await });
+    while team.locks.handovers(None).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    team.waiting("drill", "next", Exclusive).await;
+    let refused = team.locks.grant_handover("arm", "holder", "next").await;
+    assert!(matches!(refused, Err(LockError::NoHandover { .. })), "{refused:?}");
+    team.locks.release("drill", "next").await.unwrap();
+    team.locks.grant_handover("arm", "holder", "next").await.unwrap();
+    assert!(matches!(asking.await.unwrap(), Ok(Handover::Granted(_))));
+}
