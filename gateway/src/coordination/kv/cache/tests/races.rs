@@ -111,6 +111,11 @@ impl Store for Moody {
 async fn states_follow_who_writes_and_reads() {
     let folder = Folder::new();
     let (one, other) = (cache(folder.store()), cache(folder.store()));
+    // Whoever begins to follow forgets what it wrote before.
+    for cache in [&one, &other] {
+        assert_eq!(text(cache, "a").await.0, "");
+        until("follows", async || cache.metrics().coherent).await;
+    }
     put(&one, "a", "1").await;
     assert_eq!(one.entry("a").unwrap().state, CacheState::Modified);
     until("served from here", async || text(&one, "a").await == ("1".to_owned(), true)).await;
