@@ -122,9 +122,18 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
         }
         Action::Transition => {
             let TransitionRequest { to, reason } = ask.json()?;
+            // However it is said that it failed.
+            if overrules(to) {
+                ask.may(Deed::Overrule("what becomes of a robot"))?;
+            }
             change(ask, to, &reason, false).await
         }
     }
+}
+
+/// Whether to lead a robot there takes it away from whoever uses it.
+fn overrules(to: State) -> bool {
+    to == State::Failed
 }
 
 /// Leads the robot of the path somewhere, or notes a failure of it.
