@@ -213,6 +213,8 @@ pub const API_BODY_BYTES: usize = 8 << 10;
 pub const API_VALUE_BODY_BYTES: usize = 2 << 20;
 /// JSON of more bytes is read and written beside the thread that serves telemetry.
 pub const API_ASIDE_BYTES: usize = 64 << 10;
+/// A body is nested so deep at most: a value, and what is around it.
+pub const API_BODY_DEPTH: usize = KV_VALUE_DEPTH + 4;
 /// So much of it at once.
 pub const API_ASIDE_CALLS: usize = 4;
 /// For so long it waits to be done at all.

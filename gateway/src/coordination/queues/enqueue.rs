@@ -258,3 +258,19 @@ impl<'a> Plan<'a> {
         (vec![unchanged(queue, meta.modified)], ops)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_counted_again_when_it_may_have_room() {
+        let moment = Duration::from_millis(limits::QUEUE_COUNTED_MS);
+        let counted = |when, removed| Counted { when: Some((when, removed)), ..Counted::default() };
+        let now = Instant::now() + moment;
+        assert!(counted(now, 7).stands(7), "nothing has changed here");
+        assert!(!counted(now, 7).stands(8), "something was done with here");
+        let before = Instant::now().checked_sub(moment).unwrap();
+        assert!(!counted(before, 7).stands(7), "elsewhere, perhaps");
+    }
+}

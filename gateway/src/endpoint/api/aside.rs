@@ -9,7 +9,8 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::super::answer::{Answer, Failure, json};
-use super::ask::Ask;
+use super::ask::{self, Ask};
+use super::depth::Depth;
 
 /// Does work that takes as long as so many bytes of JSON do: here if they are few, else aside; a few
 /// at once, and not for who would wait long.
@@ -44,7 +45,12 @@ impl Ask<'_> {
         read: impl FnOnce(&[u8]) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let body = self.body.clone();
-        aside(&self.endpoint.aside, body.len(), move || read(&body)).await?
+        let read = move || {
+            // What is around a value in a body counts as well.
+            ask::any::<Depth>(&body)?.check(limits::API_BODY_DEPTH)?;
+            read(&body)
+        };
+        aside(&self.endpoint.aside, self.body.len(), read).await?
     }
 
     /// Makes a document of about so many bytes, and answers it.
@@ -72,7 +78,7 @@ mod tests {
         assert_eq!(room.available_permits(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_would_wait_long_is_refused() {
         let room = Arc::new(Semaphore::new(1));
         let taken = room.clone().acquire_owned().await.unwrap();

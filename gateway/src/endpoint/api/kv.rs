@@ -2,7 +2,6 @@
 //! numbers might not be the same.
 
 mod cache;
-mod depth;
 mod table;
 
 use std::time::Duration;
@@ -16,9 +15,9 @@ use roverline_protocol::api::kv::{KvDocument, KvList, KvWritten};
 use roverline_protocol::limits;
 use serde_json::value::{RawValue, to_raw_value};
 
-use self::depth::Depth;
 use super::super::answer::{Answer, Failure, json};
 use super::ask::{self, Ask, Given};
+use super::depth::Depth;
 use crate::clock::unix_ns;
 
 pub(super) use table::ROUTES;
@@ -115,7 +114,7 @@ async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
 async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (given, key) = (ask.parameters()?, ask.name()?);
     let read = |body: &[u8]| {
-        ask::any::<Depth>(body)?.check()?;
+        ask::any::<Depth>(body)?.check(limits::KV_VALUE_DEPTH)?;
         Ok(kept(ask::any(body)?))
     };
     let value = ask.large(read).await?;

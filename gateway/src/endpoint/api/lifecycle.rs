@@ -257,3 +257,15 @@ impl From<LifecycleError> for Failure {
         Failure::new(status, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_fail_a_robot_overrules_however_it_is_said() {
+        let overruling: Vec<&str> =
+            State::NAMES.into_iter().filter(|name| State::named(name).is_some_and(overrules)).collect();
+        assert_eq!(overruling, [State::Failed.name()]);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod aside;
 mod ask;
+mod depth;
 mod directory;
 mod events;
 mod kv;

@@ -4,12 +4,13 @@ use roverline_coordination::kv::{self, CacheEntry, Expect, KvError};
 use roverline_protocol::api::kv::{
     CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, CoherenceState,
 };
+use roverline_protocol::limits;
 use serde_json::value::RawValue;
 
 use super::super::super::answer::{Answer, Failure, json};
 use super::super::ask::{self, Ask};
+use super::super::depth::Depth;
 use super::super::query::Paging;
-use super::depth::Depth;
 use super::{author, kept, raw, shared};
 
 pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
@@ -29,7 +30,7 @@ pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
 
 pub(super) async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let read = |body: &[u8]| {
-        ask::object::<CacheWrite<Depth>>(body)?.value.check()?;
+        ask::object::<CacheWrite<Depth>>(body)?.value.check(limits::KV_VALUE_DEPTH)?;
         let CacheWrite { key, value } = ask::object::<CacheWrite<Box<RawValue>>>(body)?;
         Ok((key, kept(value)))
     };

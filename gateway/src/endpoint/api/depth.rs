@@ -3,10 +3,9 @@
 use std::fmt;
 
 use http::StatusCode;
-use roverline_protocol::limits;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::super::super::answer::Failure;
+use super::super::answer::Failure;
 
 /// How deep a value is nested. Numbers and texts are read as a reader would, so that what no reader
 /// could take is an error; the parser itself goes no deeper than 128.
@@ -15,11 +14,11 @@ pub(super) struct Depth(usize);
 
 impl Depth {
     /// Refuses what others could not read.
-    pub(super) fn check(self) -> Result<(), Failure> {
-        match self.0 <= limits::KV_VALUE_DEPTH {
+    pub(super) fn check(self, most: usize) -> Result<(), Failure> {
+        match self.0 <= most {
             true => Ok(()),
             false => {
-                let why = format!("a value is nested {} deep at most", limits::KV_VALUE_DEPTH);
+                let why = format!("JSON is nested {most} deep at most here");
                 Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
             }
         }
@@ -93,6 +92,8 @@ impl<'de> Deserialize<'de> for Name {
 
 #[cfg(test)]
 mod tests {
+    use roverline_protocol::limits;
+
     use super::*;
 
     fn read(text: &str) -> Result<usize, serde_json::Error> {
@@ -105,8 +106,8 @@ mod tests {
             let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
             serde_json::from_str::<Depth>(&text).unwrap()
         };
-        assert!(nested(limits::KV_VALUE_DEPTH).check().is_ok());
-        assert!(nested(limits::KV_VALUE_DEPTH + 1).check().is_err());
+        assert!(nested(limits::KV_VALUE_DEPTH).check(limits::KV_VALUE_DEPTH).is_ok());
+        assert!(nested(limits::KV_VALUE_DEPTH + 1).check(limits::KV_VALUE_DEPTH).is_err());
         assert!(read(&"[".repeat(100_000)).is_err());
         for (text, depth) in [("1", 0), ("\"[[[\"", 0), ("[]", 1), (r#"{"a":[{"b":null}],"c":[]}"#, 3)] {
             assert_eq!(read(text).unwrap(), depth, "{text}");
