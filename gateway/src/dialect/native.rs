@@ -245,7 +245,7 @@ fn handle(
             let body = body.map(|body| serde_json::to_vec(&body).unwrap_or_default().into());
             requests.ask(context, id, method, path, body.unwrap_or_default());
         }
-        ClientMessage::Watch { id, path } => requests.watch(context, id, path),
+        ClientMessage::Watch { id, path } => requests.watch(context, id, &path),
         ClientMessage::Unwatch { id } => requests.unwatch(id),
         ClientMessage::Switched(report) => endpoint.client_switched(&context.info.client(), report),
     }

@@ -45,10 +45,10 @@ impl Requests {
     }
 
     /// Answers now, and again whenever the answer may be another.
-    pub(super) fn watch(&mut self, context: &Context, id: u64, path: String) {
+    pub(super) fn watch(&mut self, context: &Context, id: u64, path: &str) {
         self.unwatch(id);
         self.tidy();
-        let watched = match api_watched(&path) {
+        let watched = match api_watched(path) {
             Ok(watched) => watched,
             Err((status, why)) => return refuse(&context.info, id, status, why),
         };

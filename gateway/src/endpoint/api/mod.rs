@@ -121,7 +121,7 @@ pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let (here, name) = routes::at(path).ok_or(nothing)?;
     let action = routes::of_method(&here, &Method::GET).map(|route| route.action);
-    let name = query::name(name).ok().filter(is_part).unwrap_or_default();
+    let name = query::name(name).ok().filter(|name| is_part(name)).unwrap_or_default();
     let prefixes = match action {
         Some(Action::Locks(_)) => vec!["lock".to_owned()],
         // Not what messages say: that lies elsewhere.
@@ -153,11 +153,11 @@ pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str
 fn prefix(query: Option<&str>) -> String {
     let pairs = query::pairs(query).unwrap_or_default();
     let given = pairs.into_iter().find(|(key, _)| *key == "prefix").map(|(_, value)| value);
-    given.filter(is_part).unwrap_or_default()
+    given.filter(|prefix| is_part(prefix)).unwrap_or_default()
 }
 
 /// Whether a key can be made of it; the answer says what else is wrong.
-fn is_part(name: &String) -> bool {
+fn is_part(name: &str) -> bool {
     name.len() <= limits::KV_KEY_BYTES && !name.contains(char::is_control)
 }
 
