@@ -243,7 +243,7 @@ mod tests {
             ("/api/v2/kv/a%20b?linearizable=true", &["kv/a b"]),
             ("/api/v2/kv?prefix=mission%2F&limit=5", &["kv/mission/"]),
             ("/api/v2/kv", &["kv/"]),
-            ("/api/v2/queues/work", &["queue/work", "queues/work/"]),
+            ("/api/v2/queues/jobs", &["queue/jobs", "queues/jobs/"]),
             ("/api/v2/queues", &["queue/", "queues/"]),
             ("/api/v2/locks", &["lock"]),
             ("/api/v2/events?limit=3", &["events/head"]),
