@@ -211,6 +211,14 @@ pub const PEERS: usize = 16;
 pub const API_BODY_BYTES: usize = 8 << 10;
 /// The same where it may hold a value of the store, as JSON escapes it.
 pub const API_VALUE_BODY_BYTES: usize = 2 << 20;
+/// JSON of more bytes is read and written beside the thread that serves telemetry.
+pub const API_ASIDE_BYTES: usize = 64 << 10;
+/// A body is nested so deep at most: a value, and what is around it.
+pub const API_BODY_DEPTH: usize = KV_VALUE_DEPTH + 4;
+/// So much of it at once.
+pub const API_ASIDE_CALLS: usize = 4;
+/// For so long it waits to be done at all.
+pub const API_ASIDE_MS: u64 = 2_000;
 /// Events one endpoint remembers.
 pub const EVENTS: usize = 512;
 /// Characters of one event's text.
@@ -410,6 +418,10 @@ pub const QUEUE_ENTRIES: usize = 1_000;
 pub const QUEUE_MESSAGES: usize = 10_000;
 /// Their bytes.
 pub const QUEUE_BYTES: u64 = 256 << 20;
+/// A queue of more messages is counted at most once in so long.
+pub const QUEUE_COUNTED_MESSAGES: usize = 256;
+/// For so long such a count stands.
+pub const QUEUE_COUNTED_MS: u64 = 500;
 /// Messages that are put into a queue, or taken from it, at once.
 pub const QUEUE_BATCH_MESSAGES: usize = 20;
 /// Their bytes; a message alone may have as many.
@@ -466,6 +478,8 @@ pub const KV_CONFIRM_MS: u64 = 250;
 
 /// Bytes of the name of a stream of events, of an event's type and of its identifiers.
 pub const EVENT_NAME_BYTES: usize = 200;
+/// Bytes of the id of an event, with the word before it that says whose ids these are.
+pub const EVENT_ID_BYTES: usize = EVENT_NAME_BYTES + 16;
 /// Bytes of the data of an event, as JSON.
 pub const EVENT_DATA_BYTES: usize = 64 << 10;
 /// Events that one transaction appends: as many as its parts allow.

@@ -14,7 +14,7 @@ use roverline_protocol::native::{Binary, CLOSE_DRAIN, ClientMessage, Level, Serv
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
-use self::requests::Requests;
+use self::requests::{Request, Requests};
 use super::{RESTARTS, frame};
 use crate::clock::{monotonic, unix_ns};
 use crate::hub::{Form, Wish};
@@ -172,6 +172,10 @@ fn handle(
     let Message::Text(text) = message else {
         return Err("the native dialect takes JSON text messages".to_owned());
     };
+    if let Some(Request { id, method, path, body }) = requests::long(text.as_str()) {
+        requests.ask(context, id, method, path, body);
+        return Ok(());
+    }
     let message: ClientMessage =
         serde_json::from_str(text.as_str()).map_err(|error| format!("not understood: {error}"))?;
     let (endpoint, id) = (&context.endpoint, context.info.id);
@@ -237,7 +241,9 @@ fn handle(
             context.ask_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));
         }
         ClientMessage::Request { id, method, path, body } => {
-            requests.ask(context, id, method, path, body);
+            // A JSON value always serializes.
+            let body = body.map(|body| serde_json::to_vec(&body).unwrap_or_default().into());
+            requests.ask(context, id, method, path, body.unwrap_or_default());
         }
         ClientMessage::Watch { id, path } => requests.watch(context, id, &path),
         ClientMessage::Unwatch { id } => requests.unwatch(id),

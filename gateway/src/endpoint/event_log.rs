@@ -11,6 +11,10 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Endpoint;
 use crate::clock::unix_ns;
 
+/// Endpoints that are asked for one stop carry it out within this; one that is told twice, since this
+/// ended in between, harms nobody.
+const STOP_NS: i64 = 10_000_000_000;
+
 /// Appends every event of this endpoint, in order, as soon as the store takes it; those that are
 /// forgotten meanwhile are counted in a word to the log of the process. Telemetry does not wait for it.
 pub(super) async fn keep(endpoint: Arc<Endpoint>) {
@@ -63,7 +67,8 @@ fn made_of(endpoint: &Endpoint, event: &EventDocument) -> NewEvent {
         // Every endpoint that was asked tells of it; it is one event.
         (EventKind::EmergencyStop, Some(command)) => {
             let command: String = command.chars().take(40).collect();
-            let (id, correlation_id) = (Some(format!("stop-{command}")), Some(command));
+            let id = Some(stop_id(&command, &event.cause, event.at_ns));
+            let correlation_id = Some(command);
             NewEvent {
                 stream: "command/emergency_stop".to_owned(),
                 kind: "command.emergency_stop".to_owned(),
@@ -76,7 +81,32 @@ fn made_of(endpoint: &Endpoint, event: &EventDocument) -> NewEvent {
     }
 }
 
+/// The id of a stop, the same at every endpoint that was asked. A client may number its stops 1, 2, 3
+/// anew, so that it says also which of the two, and about when.
+fn stop_id(command: &str, cause: &str, at_ns: i64) -> String {
+    let done = cause.split(':').next().unwrap_or_default();
+    let about = at_ns.div_euclid(STOP_NS);
+    format!("stop-{done}-{command}-{about}")
+}
+
 /// Records what changes in the store, when no other process does.
 pub(super) async fn record(endpoint: Arc<Endpoint>) {
     endpoint.coordination.record(unix_ns).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_one_event_and_the_next_is_another() {
+        let at = 1_700_000_000_000_000_000;
+        let first = stop_id("1", "engaged: a person", at);
+        assert_eq!(first, stop_id("1", "engaged: a person", at + 300_000_000), "at another endpoint");
+        assert_ne!(first, stop_id("1", "released: gone", at));
+        assert_ne!(first, stop_id("2", "engaged: a person", at));
+        assert_ne!(first, stop_id("1", "engaged: a person", at + 60_000_000_000), "a minute later");
+        let longest = stop_id(&"\u{10ffff}".repeat(40), "released", i64::MIN);
+        assert!(longest.len() <= limits::EVENT_ID_BYTES, "{}", longest.len());
+    }
 }

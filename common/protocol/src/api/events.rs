@@ -53,10 +53,12 @@ pub struct EventList {
 #[serde(deny_unknown_fields)]
 #[schemars(example = NewEventRequest::example())]
 pub struct NewEventRequest {
-    /// What it is about.
+    /// What it is about. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...` and `command/...`
+    /// are the gateway's own.
     #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub stream: String,
-    /// What happened.
+    /// What happened. `lock....`, `queue....`, `lifecycle....`, `endpoint....` and `command....` are
+    /// the gateway's own.
     #[serde(rename = "type")]
     #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub kind: String,
@@ -67,7 +69,8 @@ pub struct NewEventRequest {
     #[serde(default)]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub expected_version: Option<u64>,
-    /// By which the log knows it again: sent twice, it is appended once.
+    /// By which the log knows it again: sent twice, it is appended once. The log shows it as
+    /// `client/ID`.
     #[serde(default)]
     #[schemars(regex(pattern = super::LABEL_PATTERN))]
     pub id: Option<String>,

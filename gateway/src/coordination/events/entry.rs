@@ -232,8 +232,16 @@ pub(super) fn tip_of(key: &str) -> Option<&str> {
 
 /// Refuses names that keys cannot have.
 pub(super) fn check_name(what: &str, name: &str) -> Result<(), EventError> {
-    if name.is_empty() || name.len() > limits::EVENT_NAME_BYTES || name.contains(char::is_control) {
-        let most = limits::EVENT_NAME_BYTES;
+    check_text(what, name, limits::EVENT_NAME_BYTES)
+}
+
+/// Refuses ids that keys cannot have.
+pub(super) fn check_id(id: &str) -> Result<(), EventError> {
+    check_text("an id", id, limits::EVENT_ID_BYTES)
+}
+
+fn check_text(what: &str, name: &str, most: usize) -> Result<(), EventError> {
+    if name.is_empty() || name.len() > most || name.contains(char::is_control) {
         return Err(EventError::Bad(format!("{what} has 1 to {most} bytes and no control character")));
     }
     Ok(())

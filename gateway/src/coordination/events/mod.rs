@@ -213,7 +213,6 @@ fn check(event: NewEvent) -> Result<NewEvent, EventError> {
     entry::check_name("a type", &event.kind)?;
     let names = [
         ("a name", &event.by),
-        ("an id", &event.id),
         ("a correlation id", &event.correlation_id),
         ("a causation id", &event.causation_id),
         ("a trace", &event.trace),
@@ -221,6 +220,7 @@ fn check(event: NewEvent) -> Result<NewEvent, EventError> {
     for (what, name) in names {
         name.as_ref().map_or(Ok(()), |name| entry::check_name(what, name))?;
     }
+    event.id.as_ref().map_or(Ok(()), |id| entry::check_id(id))?;
     let bytes = serde_json::to_vec(&event.data).map_err(|error| EventError::Bad(error.to_string()))?.len();
     if bytes > limits::EVENT_DATA_BYTES {
         return Err(EventError::Long(bytes));

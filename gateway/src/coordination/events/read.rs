@@ -106,8 +106,14 @@ impl Events {
     /// The next events of a walk, and whether there are more.
     async fn chunk(&self, walk: &mut Walk<'_>, limit: usize) -> Result<(Vec<Stored>, bool), EventError> {
         let page = self.0.store.range(walk.range(limit)).await?;
-        let mut events = Vec::with_capacity(page.entries.len());
+        let (mut events, mut since) = (Vec::with_capacity(page.entries.len()), 0);
         for found in &page.entries {
+            // To read many takes long; whatever else this thread does gets its turn.
+            since += found.value.len();
+            if since > limits::EVENT_DATA_BYTES {
+                since = 0;
+                tokio::task::yield_now().await;
+            }
             let seq = seq_of(&found.key).ok_or(EventError::Damaged)?;
             walk.at = Some(if walk.backward { seq.saturating_sub(1) } else { seq + 1 });
             if walk.name.is_none() {

@@ -16,8 +16,8 @@ use crate::store::{Compare, Op, Range, Store, Txn};
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// For so long, by the newest event's clock: a clock that jumps takes nothing with it before an
-    /// event says so, and a log to which nothing is added loses nothing.
+    /// For so long, by the clocks of the newest events, the middle one of which counts: one clock
+    /// that jumps takes nothing with it, and a log to which nothing is added loses nothing.
     pub age: Duration,
     /// So many bytes.
     pub bytes: u64,
@@ -40,6 +40,8 @@ impl Drop for Keeper {
 
 /// Events that one transaction removes.
 const AT_ONCE: usize = 20;
+/// The newest events that say together what time it is.
+const NEWEST: usize = 31;
 /// For so long nobody else removes.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -65,7 +67,8 @@ pub(super) async fn keep(
     signer: &Signer,
     retention: Retention,
 ) -> Result<u64, EventError> {
-    if due(store, retention).await?.is_none() {
+    let Some(now) = newest(store).await? else { return Ok(0) };
+    if due(store, retention, now).await?.is_none() {
         return Ok(0);
     }
     let lease = store.grant(LEASE).await?;
@@ -79,7 +82,7 @@ pub(super) async fn keep(
     let mut removed = 0;
     if ours.as_ref().is_ok_and(|outcome| outcome.succeeded) {
         while removed < limits::EVENT_REMOVED_EVENTS
-            && let Some(due) = due(store, retention).await?
+            && let Some(due) = due(store, retention, now).await?
         {
             removed += remove(store, signer, due).await?;
         }
@@ -88,6 +91,18 @@ pub(super) async fn keep(
     let _ = store.revoke(lease).await;
     ours?;
     Ok(removed)
+}
+
+/// What time it is by the newest events: the middle of what they say, the earlier one of two.
+async fn newest(store: &dyn Store) -> Result<Option<i64>, EventError> {
+    let range = Range { prefix: LOG.to_owned(), backward: true, limit: NEWEST, ..Range::default() };
+    let mut times = Vec::with_capacity(NEWEST);
+    for found in store.range(range).await?.entries {
+        tokio::task::yield_now().await;
+        times.push(Stored::read(&found.value)?.event.at_ns);
+    }
+    times.sort_unstable();
+    Ok(times.get(times.len().saturating_sub(1) / 2).copied())
 }
 
 /// What is to go next.
@@ -100,7 +115,7 @@ struct Due {
 }
 
 /// The first events that are too old or too much; `None` where there is none.
-async fn due(store: &dyn Store, retention: Retention) -> Result<Option<Due>, EventError> {
+async fn due(store: &dyn Store, retention: Retention, now: i64) -> Result<Option<Due>, EventError> {
     let floor = get(store, FLOOR).await?;
     let unchanged = match &floor {
         Some(floor) => Compare::Modified(FLOOR.to_owned(), floor.modified),
@@ -113,17 +128,25 @@ async fn due(store: &dyn Store, retention: Retention) -> Result<Option<Due>, Eve
         Range { prefix: LOG.to_owned(), after: Some(log_key(seq)), limit: AT_ONCE, ..Range::default() };
     let page = store.range(range).await?;
     let age = i64::try_from(retention.age.as_nanos()).unwrap_or(i64::MAX);
-    let oldest = head.at_ns.saturating_sub(age);
-    let (mut events, mut left) = (Vec::new(), head.bytes.saturating_sub(bytes));
+    let oldest = now.saturating_sub(age);
+    let (mut events, mut left, mut due) = (Vec::new(), head.bytes.saturating_sub(bytes), 0);
     for found in page.entries {
+        tokio::task::yield_now().await;
         let event = Stored::read(&found.value)?;
         // The newest one stays whatever it is: the head says that it is there.
-        if event.event.seq >= head.seq || (event.event.at_ns >= oldest && left <= retention.bytes) {
+        let (at_ns, too_much) = (event.event.at_ns, left > retention.bytes);
+        // A clock was wrong: when it was nobody knows, but before what comes after it.
+        let unknown = at_ns > now;
+        if event.event.seq >= head.seq || (at_ns >= oldest && !unknown && !too_much) {
             break;
         }
         left = left.saturating_sub(event.size as u64);
         events.push(event);
+        if too_much || !unknown {
+            due = events.len();
+        }
     }
+    events.truncate(due);
     Ok((!events.is_empty()).then_some(Due { events, head, bytes, unchanged }))
 }
 

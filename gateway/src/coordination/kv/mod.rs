@@ -29,8 +29,10 @@ const PREFIX: &str = "kv/";
 pub const ORDER: &str = "kv-order";
 /// Of both.
 const WATCHED: &str = "kv";
-/// So many values are read at once: each may be large.
-const BATCH: usize = 16;
+/// So many values are read at once at first; then as many as fit, going by those that were read.
+const BATCH: usize = 4;
+/// At most so many.
+const BATCH_MOST: usize = 256;
 
 /// Who writes, and when by their clock; shown, and never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,12 +297,12 @@ impl Kv {
     ) -> Result<Listing, KvError> {
         let limit = limit.clamp(1, limits::STORE_PAGE_ENTRIES);
         let mut after = after.map(|after| format!("{PREFIX}{after}"));
-        let (mut at, mut items, mut bytes) = (at, Vec::<Item>::new(), 0);
+        let (mut at, mut items, mut bytes, mut batch) = (at, Vec::<Item>::new(), 0, BATCH);
         loop {
             let range = Range {
                 prefix: format!("{PREFIX}{prefix}"),
                 after: after.take(),
-                limit: BATCH.min(limit - items.len()),
+                limit: batch.min(limit - items.len()),
                 at,
                 ..Range::default()
             };
@@ -308,9 +310,20 @@ impl Kv {
             // All parts of one listing are of one moment.
             at = Some(revision);
             after = entries.last().map(|entry| entry.key.clone());
-            bytes += entries.iter().map(|entry| entry.value.len()).sum::<usize>();
-            items.extend(entries.iter().filter_map(record::item));
-            if !more || items.len() >= limit || bytes >= limits::KV_LIST_BYTES {
+            let mut rest = entries.len();
+            for entry in &entries {
+                // One that is too much where others are goes to the next page.
+                if !items.is_empty() && bytes + entry.value.len() > limits::KV_LIST_BYTES {
+                    break;
+                }
+                bytes += entry.value.len();
+                items.extend(record::item(entry));
+                rest -= 1;
+            }
+            let more = more || rest > 0;
+            let mean = bytes.div_ceil(items.len().max(1)).max(1);
+            batch = (limits::KV_LIST_BYTES.saturating_sub(bytes) / mean).clamp(1, BATCH_MOST);
+            if rest > 0 || !more || items.len() >= limit || bytes >= limits::KV_LIST_BYTES {
                 let next = items.last().filter(|_| more).map(|item| item.key.to_string());
                 return Ok(Listing { items, revision, next });
             }

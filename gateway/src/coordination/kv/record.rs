@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::super::store::{Change, Entry};
 use super::{Author, Item, KvChange, KvError, PREFIX};
 
+/// A head has fewer bytes, however its name is escaped.
+const HEAD_BYTES: usize = 4_096;
+
 /// The first line of what is stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head<'a> {
@@ -64,7 +67,8 @@ pub(super) fn pack(value: &Bytes, author: &Author) -> Bytes {
 
 /// The value and its author. What somebody else wrote is nobody's, and all of it the value.
 fn unpack(stored: &Bytes) -> (Bytes, Author) {
-    let head = stored.iter().position(|byte| *byte == b'\n').and_then(|end| {
+    // A head is short; what somebody else wrote may have no end of a line.
+    let head = stored.iter().take(HEAD_BYTES).position(|byte| *byte == b'\n').and_then(|end| {
         /// Owned: a name may hold escapes.
         #[derive(Deserialize)]
         struct Owned {

@@ -192,10 +192,21 @@ async fn lists(kv: &Kv) {
     for n in 0..18 {
         kv.put(&format!("large/{n:02}"), large.clone(), &Expect::Any, None, &author("ann")).await.unwrap();
     }
-    let part = kv.list("large/", None, None, 100).await.unwrap();
-    assert_eq!((part.items.len(), part.next.as_deref()), (BATCH, Some("large/15")));
-    let rest = kv.list("large/", part.next.as_deref(), None, 100).await.unwrap();
-    assert_eq!((rest.items.len(), rest.next), (2, None));
+    for n in 0..40 {
+        put(kv, &format!("large/00/{n:02}"), "little", &Expect::Any).await.unwrap();
+    }
+    let (mut after, mut seen) = (None::<String>, Vec::new());
+    loop {
+        let part = kv.list("large/", after.as_deref(), None, 100).await.unwrap();
+        let bytes: usize = part.items.iter().map(|item| item.value.len()).sum();
+        assert!(!part.items.is_empty() && bytes <= limits::KV_LIST_BYTES, "{bytes}");
+        seen.extend(part.items.iter().map(|item| item.key.to_string()));
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(seen.is_sorted() && seen.len() == 58, "{seen:?}");
     assert_eq!(kv.list("none", None, None, 9).await.unwrap().items, []);
 }
 

@@ -113,6 +113,8 @@ impl Queues {
             }
         }
         self.sizes().remove(queue);
+        self.here.counts.forget(queue);
+        self.made_room();
         if lost < limits::QUEUE_TRIES_ATTEMPTS { Ok(purged.messages) } else { Err(QueueError::Contended) }
     }
 

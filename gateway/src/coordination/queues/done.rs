@@ -33,7 +33,10 @@ impl Queues {
             let compares = vec![same(key.clone(), current.record.modified)];
             let ops = [key, keys::body(&id.queue, sequence), keys::hidden(&id.queue, sequence)];
             match self.commit(compares, ops.map(Op::Delete).to_vec()).await? {
-                Done::Yes(_) => return Ok(()),
+                Done::Yes(_) => {
+                    self.made_room();
+                    return Ok(());
+                }
                 Done::No => {}
                 Done::Perhaps => lost = true,
             }

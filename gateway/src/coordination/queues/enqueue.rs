@@ -2,7 +2,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use roverline_protocol::limits;
 
@@ -22,6 +23,8 @@ pub(super) struct Counted {
     /// As the queue had them then.
     next: u64,
     ever_bytes: u64,
+    /// When, and after how many times that this process made room.
+    when: Option<(Instant, u64)>,
 }
 
 /// The leases of a batch: for each time one.
@@ -117,8 +120,11 @@ impl Queues {
         let (messages, bytes) = (plan.new.len(), plan.bytes());
         let known = self.sizes().get(queue).copied();
         let mut size = known.map(|known| known.now(meta));
-        if size.is_none_or(|size| !fits(size, messages, bytes)) {
-            let counted = self.count(queue, meta).await?;
+        let removed = self.here.removed.load(Ordering::Relaxed);
+        let stands = known.is_some_and(|known| known.stands(removed));
+        if size.is_none_or(|size| !fits(size, messages, bytes) && !stands) {
+            let when = Some((Instant::now(), removed));
+            let counted = Counted { when, ..self.count(queue, meta).await? };
             let mut sizes = self.sizes();
             if sizes.len() >= limits::QUEUE_ENTRIES && !sizes.contains_key(queue) {
                 sizes.clear();
@@ -151,6 +157,13 @@ impl Queues {
 }
 
 impl Counted {
+    /// Whether a queue that was full still is, as far as needs to be known: nothing of it was done
+    /// with here, and elsewhere it was hardly.
+    fn stands(self, removed: u64) -> bool {
+        let moment = Duration::from_millis(limits::QUEUE_COUNTED_MS);
+        self.when.is_some_and(|(when, then)| then == removed && when.elapsed() < moment)
+    }
+
     /// No less than what there is now.
     fn now(self, meta: &Meta) -> (usize, u64) {
         let since = usize::try_from(meta.next.saturating_sub(self.next)).unwrap_or(usize::MAX);
@@ -243,5 +256,21 @@ impl<'a> Plan<'a> {
             }
         }
         (vec![unchanged(queue, meta.modified)], ops)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_counted_again_when_it_may_have_room() {
+        let moment = Duration::from_millis(limits::QUEUE_COUNTED_MS);
+        let counted = |when, removed| Counted { when: Some((when, removed)), ..Counted::default() };
+        let now = Instant::now() + moment;
+        assert!(counted(now, 7).stands(7), "nothing has changed here");
+        assert!(!counted(now, 7).stands(8), "something was done with here");
+        let before = Instant::now().checked_sub(moment).unwrap();
+        assert!(!counted(before, 7).stands(7), "elsewhere, perhaps");
     }
 }

@@ -6,6 +6,7 @@
 //! take it one gets it.
 
 mod commit;
+mod count;
 mod dead;
 mod dequeue;
 mod done;
@@ -22,6 +23,7 @@ pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,6 +127,9 @@ struct Here {
     hasher: RandomState,
     leases: Leases,
     sizes: Mutex<HashMap<String, enqueue::Counted>>,
+    /// How often this process made room in any queue.
+    removed: AtomicU64,
+    counts: count::Counts,
     lines: wait::Lines,
 }
 
@@ -136,6 +141,8 @@ impl Queues {
             hasher: RandomState::new(),
             leases: Leases::new(store.clone()),
             sizes: Mutex::default(),
+            removed: AtomicU64::new(0),
+            counts: count::Counts::default(),
             lines: wait::Lines::default(),
         };
         Queues { store, here: Arc::new(here) }
@@ -151,6 +158,11 @@ impl Queues {
         self.here.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something is gone from a queue: one that was full may have room.
+    fn made_room(&self) {
+        self.here.removed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Changes how a queue deals with its messages; makes it, if there is none.
     pub async fn configure(&self, queue: &str, settings: Settings, by: &By<'_>) -> Result<(), QueueError> {
         check_name(queue)?;
@@ -162,7 +174,10 @@ impl Queues {
             let meta = record::Meta { settings, touch: record::fresh(), ..meta.value };
             let put = Op::Put { key: keys::meta(queue), value: record::bytes(&meta), lease: None };
             match self.commit(vec![unchanged], vec![put]).await? {
-                commit::Done::Yes(_) => return Ok(()),
+                commit::Done::Yes(_) => {
+                    self.here.counts.forget(queue);
+                    return Ok(());
+                }
                 // To be the same once more harms nobody.
                 commit::Done::No | commit::Done::Perhaps => {}
             }

@@ -1,17 +1,24 @@
 //! Queues to look at: nothing here changes them.
 
+use std::time::Instant;
+
 use roverline_protocol::limits;
 use serde::de::DeserializeOwned;
 
 use bytes::Bytes;
 
 use super::super::store::Revision;
+use super::count::{self, Count};
 use super::keys::{self, MessageId, Place};
 use super::record::{self, Meta, Read, Record};
 use super::{QueueError, Queues, Settings, error};
 
 /// How often it is tried to count all at one moment.
 const MOMENTS: usize = 3;
+/// So many queues are each counted as they are now; of more it is told how they were of late.
+const FEW: usize = 8;
+/// Records that are read at a stretch.
+const SLICE: usize = 128;
 
 /// A queue as it was at one moment, or nearly, where it changes all the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,11 +78,36 @@ pub struct DeadLetter {
 impl Queues {
     /// One queue.
     pub async fn view(&self, queue: &str) -> Result<QueueView, QueueError> {
+        self.view_at(queue, false).await
+    }
+
+    /// Several, each as it was of late: whoever asks for many gets them at little cost.
+    pub async fn views(&self, queues: &[String]) -> Result<Vec<QueueView>, QueueError> {
+        let lately = queues.len() > FEW;
+        let mut views = Vec::with_capacity(queues.len());
+        for queue in queues {
+            views.push(self.view_at(queue, lately).await?);
+        }
+        Ok(views)
+    }
+
+    /// Counts a queue, or takes what was counted for somebody else: since this was asked, or, where
+    /// there is much to count or `lately` is enough, of late.
+    async fn view_at(&self, queue: &str, lately: bool) -> Result<QueueView, QueueError> {
+        let asked = Instant::now();
         let meta = self.known_queue(queue).await?;
+        let turn = self.here.counts.turn(queue);
+        let mut last = turn.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.stands(asked, lately)) {
+            return Ok(last.view.clone());
+        }
+        let begun = Instant::now();
         let mut moments = 1..=MOMENTS;
         loop {
             let (view, one_moment) = self.counted(queue, &meta).await?;
-            if one_moment || moments.next().is_none() {
+            // To count many once more would take long, and they change meanwhile.
+            if one_moment || count::is_much(&view) || moments.next().is_none() {
+                *last = Some(Count { view: view.clone(), begun });
                 return Ok(view);
             }
         }
@@ -190,8 +222,12 @@ impl Queues {
         let (mut after, mut since) = (None, None);
         loop {
             let page = self.page(prefix, after.take(), at, limits::STORE_PAGE_ENTRIES).await?;
-            for entry in &page.entries {
-                with(&entry.key, record::read(entry)?);
+            for slice in page.entries.chunks(SLICE) {
+                for entry in slice {
+                    with(&entry.key, record::read(entry)?);
+                }
+                // Whatever else this thread does gets its turn.
+                tokio::task::yield_now().await;
             }
             let since = *since.get_or_insert(page.revision);
             if !page.more {

@@ -73,23 +73,7 @@ impl Ask<'_> {
 
     /// The body, as the route's type: an object, though Serde would take a list of its fields as well.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let body = self.any()?;
-        match self.body.trim_ascii_start().first() {
-            Some(b'{') => Ok(body),
-            _ => {
-                let why = "the body is a JSON object; see /api/v2/openapi.json";
-                Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
-            }
-        }
-    }
-
-    /// The body, where anything will do.
-    pub(super) fn any<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let status =
-                if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-            Failure::new(status, format!("{error}; see /api/v2/openapi.json"))
-        })
+        object(&self.body)
     }
 
     /// The parameters that the route declares; what is not understood is an error, since a misspelt
@@ -111,6 +95,26 @@ impl Ask<'_> {
         }
         Ok(Given(given))
     }
+}
+
+/// A body that is an object.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    let read = any(body)?;
+    match body.trim_ascii_start().first() {
+        Some(b'{') => Ok(read),
+        _ => {
+            let why = "the body is a JSON object; see /api/v2/openapi.json";
+            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+        }
+    }
+}
+
+/// A body, where anything will do.
+pub(super) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| {
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        Failure::new(status, format!("{error}; see /api/v2/openapi.json"))
+    })
 }
 
 /// Who may do something over HTTP: who shows a token that allows it, and who is on this computer,

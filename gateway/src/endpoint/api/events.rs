@@ -11,7 +11,7 @@ use roverline_protocol::api::events::{
 use roverline_protocol::limits;
 
 use super::super::answer::{Answer, Failure, json};
-use super::ask::Ask;
+use super::ask::{self, Ask};
 use super::routes::{Action as Any, Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
 
 /// What is done for a request.
@@ -128,10 +128,13 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
     Ok(match action {
         Action::List => {
             let page = events.read(query(ask)?).await?;
-            json(&EventList { events: page.events.into_iter().map(event).collect(), next: page.next })
+            let bytes = page.events.iter().map(|event| event.size).sum();
+            let make =
+                move || EventList { events: page.events.into_iter().map(event).collect(), next: page.next };
+            ask.tell(bytes, make).await?
         }
         Action::Append => {
-            let (new, expected) = new(ask)?;
+            let (new, expected) = new(ask).await?;
             let appended = events.append(new, expected).await?;
             json(&AppendedDocument { seq: appended.seq, version: appended.version, again: appended.again })
         }
@@ -164,8 +167,9 @@ fn query(ask: &Ask<'_>) -> Result<Query, Failure> {
     Ok(Query { select, from: given.number("from"), backward: given.flag("backward"), limit })
 }
 
-fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
-    let body: NewEventRequest = ask.json()?;
+async fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
+    let body: NewEventRequest = ask.large(ask::object).await?;
+    check_ours(&body.stream, &body.kind)?;
     let expected = match body.expected_version {
         None => Expected::Any,
         Some(0) => Expected::NoStream,
@@ -177,12 +181,41 @@ fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
         at_ns: crate::clock::unix_ns(),
         data: body.data,
         by: Some(shown(&ask.asker())),
-        id: body.id,
+        id: body.id.as_deref().map(theirs).transpose()?,
         correlation_id: body.correlation_id,
         causation_id: body.causation_id,
         trace: body.trace,
     };
     Ok((new, expected))
+}
+
+/// What is told by the product itself: nobody else says so.
+const OURS: [&str; 5] = ["lock", "queue", "lifecycle", "endpoint", "command"];
+
+/// Refuses what looks like a fact that the product recorded.
+fn check_ours(stream: &str, kind: &str) -> Result<(), Failure> {
+    let ours = |word: &&str| {
+        let begins = |text: &str, with| text.strip_prefix(word).is_some_and(|rest| rest.starts_with(with));
+        begins(stream, '/') || begins(kind, '.')
+    };
+    match OURS.iter().find(|word| ours(word)) {
+        None => Ok(()),
+        Some(word) => {
+            let why = format!("streams {word}/... and types {word}.... are the gateway's own");
+            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+        }
+    }
+}
+
+/// The id of a client, apart from all that the product gives.
+fn theirs(id: &str) -> Result<String, Failure> {
+    match (1..=limits::EVENT_NAME_BYTES).contains(&id.len()) {
+        true => Ok(format!("client/{id}")),
+        false => {
+            let why = format!("an id has 1 to {} bytes", limits::EVENT_NAME_BYTES);
+            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+        }
+    }
 }
 
 /// A name as the log takes it: what a client calls itself may be anything.
@@ -242,5 +275,42 @@ fn verdict(verdict: Verdict) -> VerdictDocument {
         seals: verdict.seals,
         trusted: verdict.trusted,
         findings: verdict.findings.into_iter().map(finding).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_says_what_the_product_says() {
+        for (stream, kind) in [
+            ("lock/arm", "x"),
+            ("s", "lock.released"),
+            ("queue/work", "x"),
+            ("lifecycle/robot/a", "x"),
+            ("endpoint/primary", "x"),
+            ("command/emergency_stop", "x"),
+            ("s", "command.emergency_stop"),
+        ] {
+            let refused = check_ours(stream, kind).unwrap_err();
+            assert_eq!(refused.answer("/").status(), StatusCode::UNPROCESSABLE_ENTITY, "{stream} {kind}");
+        }
+        for (stream, kind) in [("mission/1", "mission.step"), ("locks/arm", "locked.out"), ("lock", "queue")]
+        {
+            assert!(check_ours(stream, kind).is_ok(), "{stream} {kind}");
+        }
+    }
+
+    #[test]
+    fn ids_of_clients_are_theirs() {
+        for id in ["stop-1", "locks@7.0", "client/x", &"x".repeat(limits::EVENT_NAME_BYTES)] {
+            let kept = theirs(id).unwrap();
+            assert_eq!(kept.strip_prefix("client/"), Some(id));
+            assert!(kept.len() <= limits::EVENT_ID_BYTES);
+        }
+        for id in ["", &"x".repeat(limits::EVENT_NAME_BYTES + 1)] {
+            assert!(theirs(id).is_err());
+        }
     }
 }

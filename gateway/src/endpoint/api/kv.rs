@@ -13,11 +13,11 @@ use roverline_coordination::kv::{Author, Cache, Expect, Item, KvError};
 use roverline_coordination::store::Revision;
 use roverline_protocol::api::kv::{KvDocument, KvList, KvWritten};
 use roverline_protocol::limits;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::answer::{Answer, Failure, json};
-use super::ask::{Ask, Given};
+use super::ask::{self, Ask, Given};
+use super::depth::Depth;
 use crate::clock::unix_ns;
 
 pub(super) use table::ROUTES;
@@ -80,8 +80,12 @@ async fn list(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let prefix = given.text("prefix").unwrap_or_default();
     let limit = limit.unwrap_or(limits::API_PAGE_ENTRIES);
     let listing = shared(ask).list(prefix, given.text("after"), at(&given), limit).await?;
-    let keys = listing.items.iter().map(document).collect();
-    Ok(json(&KvList { keys, revision: listing.revision.0, next: listing.next }))
+    let bytes = listing.items.iter().map(|item| item.value.len()).sum();
+    let make = move || {
+        let keys = listing.items.iter().map(document).collect();
+        KvList { keys, revision: listing.revision.0, next: listing.next }
+    };
+    ask.tell(bytes, make).await
 }
 
 async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
@@ -98,7 +102,7 @@ async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
     let mut answer = match known.any(|known| known == "*" || known.trim_start_matches("W/") == tag) {
         true => empty(StatusCode::NOT_MODIFIED),
-        false => json(&document(&item)),
+        false => ask.tell(item.value.len(), move || document(&item)).await?,
     };
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -109,9 +113,11 @@ async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
 
 async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (given, key) = (ask.parameters()?, ask.name()?);
-    check(&ask.any()?)?;
-    let raw: Box<RawValue> = ask.any()?;
-    let value = Bytes::from(String::from(Box::<str>::from(raw)));
+    let read = |body: &[u8]| {
+        ask::any::<Depth>(body)?.check(limits::KV_VALUE_DEPTH)?;
+        Ok(kept(ask::any(body)?))
+    };
+    let value = ask.large(read).await?;
     let ttl = given.number("ttl_ms").map(Duration::from_millis);
     let item = shared(ask).put(&key, value, &expected(&given), ttl, &author(ask)).await?;
     Ok(json(&KvWritten { key, version: item.version, revision: item.modified.0 }))
@@ -141,24 +147,9 @@ fn expected(given: &Given) -> Expect {
     }
 }
 
-/// Refuses what others could not read.
-fn check(value: &Value) -> Result<(), Failure> {
-    match depth(value) <= limits::KV_VALUE_DEPTH {
-        true => Ok(()),
-        false => {
-            let why = format!("a value is nested {} deep at most", limits::KV_VALUE_DEPTH);
-            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
-        }
-    }
-}
-
-/// It was parsed, so it is not deeper than the parser goes.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(all) => 1 + all.iter().map(depth).max().unwrap_or(0),
-        Value::Object(all) => 1 + all.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
+/// A value as it is kept: as it was written.
+fn kept(value: Box<RawValue>) -> Bytes {
+    Bytes::from(String::from(Box::<str>::from(value)))
 }
 
 fn document(item: &Item) -> KvDocument<Box<RawValue>> {
@@ -192,15 +183,5 @@ mod tests {
             assert_eq!(raw(text.as_bytes()).get(), text);
         }
         assert_eq!((raw(b"no json").get(), raw(b"\xff").get()), ("\"no json\"", "\"\u{fffd}\""));
-    }
-
-    #[test]
-    fn what_is_nested_too_deep_is_refused() {
-        let nested = |depth: usize| {
-            let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-            serde_json::from_str::<Value>(&text).unwrap()
-        };
-        assert!(check(&nested(limits::KV_VALUE_DEPTH)).is_ok());
-        assert!(check(&nested(limits::KV_VALUE_DEPTH + 1)).is_err());
     }
 }

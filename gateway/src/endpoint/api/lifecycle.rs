@@ -122,9 +122,18 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
         }
         Action::Transition => {
             let TransitionRequest { to, reason } = ask.json()?;
+            // However it is said that it failed.
+            if overrules(to) {
+                ask.may(Deed::Overrule("what becomes of a robot"))?;
+            }
             change(ask, to, &reason, false).await
         }
     }
+}
+
+/// Whether to lead a robot there takes it away from whoever uses it.
+fn overrules(to: State) -> bool {
+    to == State::Failed
 }
 
 /// Leads the robot of the path somewhere, or notes a failure of it.
@@ -246,5 +255,17 @@ impl From<LifecycleError> for Failure {
             }
         };
         Failure::new(status, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_fail_a_robot_overrules_however_it_is_said() {
+        let overruling: Vec<&str> =
+            State::NAMES.into_iter().filter(|name| State::named(name).is_some_and(overrules)).collect();
+        assert_eq!(overruling, [State::Failed.name()]);
     }
 }

@@ -1,7 +1,9 @@
 //! What a port answers over HTTP, WebSockets aside: the table of [`routes`], and what is done for
 //! each. Everybody may read; what changes something is for who may.
 
+mod aside;
 mod ask;
+mod depth;
 mod directory;
 mod events;
 mod kv;
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use roverline_protocol::limits;
 
 use self::ask::{Ask, Asker};
 use self::query::Paging;
@@ -105,7 +108,7 @@ pub(crate) async fn request(
 /// A path that can be watched.
 pub(crate) struct Watched {
     /// Under which keys of the store that changes which it shows.
-    pub(crate) prefix: &'static str,
+    pub(crate) prefixes: Vec<String>,
     /// What is asked for each time.
     pub(crate) target: String,
     /// Whether it is read from what this process knows of lives.
@@ -115,14 +118,23 @@ pub(crate) struct Watched {
 /// How to watch a path; the error is a status, and a sentence.
 pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str)> {
     let nothing = (StatusCode::NOT_FOUND, "there is no such path; /api/v2/openapi.json says what there is");
-    let (here, _) = routes::at(target.split('?').next().unwrap_or_default()).ok_or(nothing)?;
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let (here, name) = routes::at(path).ok_or(nothing)?;
     let action = routes::of_method(&here, &Method::GET).map(|route| route.action);
-    let prefix = match action {
-        Some(Action::Locks(_)) => "lock",
-        Some(Action::Queues(_)) => "queue",
-        Some(Action::Kv(_)) => "kv",
-        Some(Action::Events(_)) => "events/head",
-        Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => "lifecycle",
+    let name = query::name(name).ok().filter(|name| is_part(name)).unwrap_or_default();
+    let prefixes = match action {
+        Some(Action::Locks(_)) => vec!["lock".to_owned()],
+        // Not what messages say: that lies elsewhere.
+        Some(Action::Queues(queues::Action::List | queues::Action::PlainAll)) => {
+            vec!["queue/".to_owned(), "queues/".to_owned()]
+        }
+        Some(Action::Queues(_)) => vec![format!("queue/{name}"), format!("queues/{name}/")],
+        Some(Action::Kv(kv::Action::List)) => vec![format!("kv/{}", prefix(query))],
+        // What was written, not the values.
+        Some(Action::Kv(kv::Action::CacheAll | kv::Action::CacheMetrics)) => vec!["kv-order".to_owned()],
+        Some(Action::Kv(_)) => vec![format!("kv/{name}")],
+        Some(Action::Events(_)) => vec!["events/head".to_owned()],
+        Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
         _ => {
             let why = "this path cannot be watched: only what the team shares can";
             return Err((StatusCode::BAD_REQUEST, why));
@@ -133,7 +145,20 @@ pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str
         Some(Action::Kv(kv::Action::Get | kv::Action::CacheGet)) => freshly(target),
         _ => target.to_owned(),
     };
-    Ok(Watched { prefix, target, of_lives: prefix == "lifecycle" })
+    let of_lives = matches!(action, Some(Action::Lifecycle(_) | Action::Robots | Action::Robot));
+    Ok(Watched { prefixes, target, of_lives })
+}
+
+/// With what the keys of a list begin; what ends by its time is told only under the keys themselves.
+fn prefix(query: Option<&str>) -> String {
+    let pairs = query::pairs(query).unwrap_or_default();
+    let given = pairs.into_iter().find(|(key, _)| *key == "prefix").map(|(_, value)| value);
+    given.filter(|prefix| is_part(prefix)).unwrap_or_default()
+}
+
+/// Whether a key can be made of it; the answer says what else is wrong.
+fn is_part(name: &str) -> bool {
+    name.len() <= limits::KV_KEY_BYTES && !name.contains(char::is_control)
 }
 
 /// The same, read from the store.
@@ -205,4 +230,29 @@ fn health(endpoint: &Endpoint) -> Answer {
     let status =
         if health.endpoint.status.serves() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     document(status, JSON, &health)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_told_of_what_it_shows_and_little_else() {
+        for (target, prefixes) in [
+            ("/api/v2/kv/mission/goal", &["kv/mission/goal"][..]),
+            ("/api/v2/kv/a%20b?linearizable=true", &["kv/a b"]),
+            ("/api/v2/kv?prefix=mission%2F&limit=5", &["kv/mission/"]),
+            ("/api/v2/kv", &["kv/"]),
+            ("/api/v2/queues/jobs", &["queue/jobs", "queues/jobs/"]),
+            ("/api/v2/queues", &["queue/", "queues/"]),
+            ("/api/v2/locks", &["lock"]),
+            ("/api/v2/events?limit=3", &["events/head"]),
+            ("/api/v2/robots", &["lifecycle"]),
+        ] {
+            let watched = watched(target).map_err(|(status, _)| status).unwrap();
+            assert_eq!(watched.prefixes, prefixes, "{target}");
+            assert_eq!(watched.of_lives, prefixes == ["lifecycle"]);
+        }
+        assert!(watched("/health").is_err() && watched("/nowhere").is_err());
+    }
 }

@@ -17,7 +17,7 @@ use roverline_protocol::limits;
 use serde_json::Value;
 
 use super::super::answer::{Answer, Failure, json};
-use super::ask::Ask;
+use super::ask::{self, Ask};
 use super::query::Paging;
 use crate::access::Deed;
 
@@ -78,8 +78,11 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
 }
 
 async fn plain_enqueue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
-    let PlainEnqueue { queue_name, message } = ask.json()?;
-    let message = Message { body: body(&message), ..Message::default() };
+    let read = |sent: &[u8]| {
+        let PlainEnqueue { queue_name, message } = ask::object(sent)?;
+        Ok((queue_name, Message { body: body(&message), ..Message::default() }))
+    };
+    let (queue_name, message) = ask.large(read).await?;
     let done = queues.enqueue(&queue_name, &[message], by).await.map(|mut accepted| accepted.pop());
     let (accepted, message) = refused(done)?;
     let node_id = documents::node_of(&queue_name, &documents::nodes(ask));
@@ -92,9 +95,13 @@ async fn plain_dequeue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<An
     let (taken, _) = refused(queues.dequeue(&queue_name, Take::default(), by).await)?;
     let first = taken.and_then(|mut taken| taken.pop());
     let delivery_time = first.as_ref().map(|first| first.delivered_ns as f64 / 1e9);
-    let message = first.as_ref().map(|first| documents::value(&first.body));
-    let message_id = first.map(|first| first.id);
-    Ok(json(&PlainDequeued { success: message_id.is_some(), message, message_id, delivery_time }))
+    let bytes = first.as_ref().map_or(0, |first| first.body.len());
+    let make = move || {
+        let message = first.as_ref().map(|first| documents::value(&first.body));
+        let message_id = first.map(|first| first.id);
+        PlainDequeued { success: message_id.is_some(), message, message_id, delivery_time }
+    };
+    ask.tell(bytes, make).await
 }
 
 async fn plain_ack(ask: &Ask<'_>, queues: &Queues) -> Result<Answer, Failure> {
@@ -126,22 +133,23 @@ async fn part(
 ) -> Result<(Vec<roverline_protocol::api::queues::QueueDocument>, usize, Option<String>), Failure> {
     let (names, total, next) = paging.part(queues.names().await?, String::as_str);
     let nodes = documents::nodes(ask);
-    let mut all = Vec::new();
-    for name in names {
-        all.push(documents::queue(queues.view(&name).await?, &nodes));
-    }
-    Ok((all, total, next))
+    let views = queues.views(&names).await?;
+    Ok((views.into_iter().map(|view| documents::queue(view, &nodes)).collect(), total, next))
 }
 
 async fn enqueue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
-    let (queue, Enqueue { messages }) = (ask.name()?, ask.json()?);
+    let queue = ask.name()?;
     let message = |one: roverline_protocol::api::queues::EnqueuedMessage| Message {
         body: body(&one.message),
         priority: one.priority,
         delay: one.delay_ms.map(Duration::from_millis),
         dedup: one.dedup_id,
     };
-    let messages: Vec<Message> = messages.into_iter().map(message).collect();
+    let read = move |sent: &[u8]| {
+        let Enqueue { messages } = ask::object(sent)?;
+        Ok(messages.into_iter().map(message).collect::<Vec<Message>>())
+    };
+    let messages = ask.large(read).await?;
     let accepted = queues.enqueue(&queue, &messages, by).await?;
     let messages = accepted.into_iter().map(documents::accepted).collect();
     Ok(json(&EnqueueDocument { messages, node_id: documents::node_of(&queue, &documents::nodes(ask)) }))
@@ -157,7 +165,9 @@ async fn dequeue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, 
     let take = Take { most: wanted.max.unwrap_or(1), visibility };
     let wait = Duration::from_millis(wanted.wait_ms);
     let taken = queues.dequeue_within(&queue, take, wait, by).await?;
-    Ok(json(&DequeueDocument { messages: taken.into_iter().map(documents::delivery).collect() }))
+    let bytes = taken.iter().map(|taken| taken.body.len()).sum();
+    let make = move || DequeueDocument { messages: taken.into_iter().map(documents::delivery).collect() };
+    ask.tell(bytes, make).await
 }
 
 /// What concerns messages that are in the queue.
@@ -213,11 +223,15 @@ async fn look(ask: &Ask<'_>, queues: &Queues, action: Action) -> Result<Answer, 
     let most = given.number("max").map_or(limits::QUEUE_BATCH_MESSAGES, |most| most as usize);
     if action == Action::Peek {
         let listed = queues.peek(&queue, most).await?;
-        return Ok(json(&PeekDocument { messages: listed.into_iter().map(documents::listed).collect() }));
+        let bytes = listed.iter().map(|listed| listed.body.len()).sum();
+        let make = move || PeekDocument { messages: listed.into_iter().map(documents::listed).collect() };
+        return ask.tell(bytes, make).await;
     }
     let letters = queues.dead(&queue, given.number("after").unwrap_or(0), most).await?;
     let next = letters.last().map(|last| last.sequence);
-    Ok(json(&DeadDocument { messages: letters.into_iter().map(documents::dead).collect(), next }))
+    let bytes = letters.iter().map(|letter| letter.message.body.len()).sum();
+    let make = move || DeadDocument { messages: letters.into_iter().map(documents::dead).collect(), next };
+    ask.tell(bytes, make).await
 }
 
 /// Refuses a message of another queue than the one in the path.

@@ -145,6 +145,32 @@ async fn hundreds_in_flight_are_passed_and_then_it_is_enough() {
     assert_eq!(queues.view("much").await.unwrap().in_flight, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn much_is_counted_for_all_who_look_and_told_right_in_the_end() {
+    let folder = Folder::new();
+    let (queues, other) = (folder.open(), folder.open());
+    let batch: Vec<Message> = (0..limits::QUEUE_BATCH_MESSAGES).map(|_| message("x")).collect();
+    let all = limits::QUEUE_COUNTED_MESSAGES.next_multiple_of(batch.len()) + batch.len();
+    for _ in 0..all / batch.len() {
+        queues.enqueue("much", &batch, &ANN).await.unwrap();
+    }
+    let names: Vec<String> = (0..9).map(|_| "much".to_owned()).collect();
+    for view in queues.views(&names).await.unwrap() {
+        assert_eq!(view.ready, all);
+    }
+    // What another process changes shows a little later.
+    let taken = other.dequeue("much", Take::default(), &ANN).await.unwrap().remove(0);
+    other.ack(&taken.id, None).await.unwrap();
+    let began = std::time::Instant::now();
+    while queues.view("much").await.unwrap().ready != all - 1 {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What is thrown away here, at once.
+    queues.purge("much", false, None, &ANN).await.unwrap();
+    assert_eq!(queues.view("much").await.unwrap().ready, 0);
+}
+
 #[test]
 fn an_id_is_read_as_it_is_written_and_not_otherwise() {
     let place = keys::Place { priority: 3, sequence: 17 };

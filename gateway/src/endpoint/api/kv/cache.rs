@@ -1,17 +1,17 @@
 //! The cache of this process, by the paths and bodies that other teams' scripts use.
 
-use bytes::Bytes;
 use roverline_coordination::kv::{self, CacheEntry, Expect, KvError};
 use roverline_protocol::api::kv::{
     CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, CoherenceState,
 };
-use serde_json::Value;
+use roverline_protocol::limits;
 use serde_json::value::RawValue;
 
 use super::super::super::answer::{Answer, Failure, json};
-use super::super::ask::Ask;
+use super::super::ask::{self, Ask};
+use super::super::depth::Depth;
 use super::super::query::Paging;
-use super::{author, check, raw, shared};
+use super::{author, kept, raw, shared};
 
 pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (given, key) = (ask.parameters()?, ask.name()?);
@@ -20,13 +20,21 @@ pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
         false => shared(ask).get(&key).await?,
     };
     let Some(item) = read.item else { return Err(KvError::Unknown(key).into()) };
-    Ok(json(&CacheDocument { key, value: raw(&item.value), version: item.version, cached: read.cached }))
+    let bytes = item.value.len();
+    let make = move || {
+        let value = raw(&item.value);
+        CacheDocument { key, value, version: item.version, cached: read.cached }
+    };
+    ask.tell(bytes, make).await
 }
 
 pub(super) async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    check(&ask.json::<CacheWrite<Value>>()?.value)?;
-    let CacheWrite { key, value } = ask.json::<CacheWrite<Box<RawValue>>>()?;
-    let value = Bytes::from(String::from(Box::<str>::from(value)));
+    let read = |body: &[u8]| {
+        ask::object::<CacheWrite<Depth>>(body)?.value.check(limits::KV_VALUE_DEPTH)?;
+        let CacheWrite { key, value } = ask::object::<CacheWrite<Box<RawValue>>>(body)?;
+        Ok((key, kept(value)))
+    };
+    let (key, value) = ask.large(read).await?;
     let item = shared(ask).put(&key, value, &Expect::Any, None, &author(ask)).await?;
     let message = format!("written as version {}", item.version);
     Ok(json(&CacheWritten { success: true, message, key, version: Some(item.version) }))
