@@ -457,7 +457,7 @@ pub const KV_BODY_BYTES: usize = KV_VALUE_BYTES + (4 << 10);
 pub const KV_AUTHOR_CHARS: usize = 200;
 /// How deep a shared value may be nested: it has to fit into a list of them.
 pub const KV_VALUE_DEPTH: usize = 64;
-/// A part of a list ends behind so many bytes of values, with the batch that was read.
+/// A part of a list ends behind so many bytes of values, with the page that was read.
 pub const KV_LIST_BYTES: usize = 4 << 20;
 /// How often a write or a read that others came between is tried.
 pub const KV_ATTEMPTS: usize = 16;

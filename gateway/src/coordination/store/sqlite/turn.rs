@@ -46,7 +46,7 @@ impl Turn {
 impl Turn {
     /// Takes it, unless another process has it for longer than this.
     pub(super) fn take_within(self, patience: Duration) -> Option<Taken> {
-        let (tell, taken) = mpsc::channel();
+        let (tell, taken) = mpsc::sync_channel(1);
         // In the kernel's queue, as all the others; who gave up gives it back as soon as it has it.
         std::thread::Builder::new().spawn(move || drop(tell.send(self.take()))).ok()?;
         taken.recv_timeout(patience).ok()

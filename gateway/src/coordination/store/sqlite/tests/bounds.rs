@@ -97,7 +97,7 @@ async fn the_present_does_not_wait_for_the_past() {
     let folder = Folder::new();
     let store = folder.open();
     let revision = store.txn(put("a", "1")).await.unwrap().revision;
-    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
     let past = store.past.clone();
     let holding = tokio::spawn(async move {
         past.ask(move |_| {
@@ -178,9 +178,9 @@ fn leases_that_are_due_end_though_what_noticed_it_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_commit_is_told_whoever_saw_it_first() {
     let folder = Folder::new();
-    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let (told, mut tells) = tokio::sync::mpsc::channel(1_024);
     let writer = Worker::start("store-writer", folder.file(), move |revision, ours| {
-        let _ = told.send((revision, ours));
+        let _ = told.try_send((revision, ours));
     });
     let mut others = file::open(&folder.file()).unwrap();
     let first = writer.ask(|db| db.txn(&put("a", "1"))).await.unwrap().revision;
