@@ -379,12 +379,18 @@ pub const STORE_VALUE_BYTES: usize = (1 << 20) + (4 << 10);
 pub const STORE_TXN_ELEMENTS: usize = 128;
 /// Keys that are read at once.
 pub const STORE_PAGE_ENTRIES: usize = 1_000;
+/// Bytes of values after which a page ends, and a batch of changes with its revision.
+pub const STORE_PAGE_BYTES: usize = 4 << 20;
+/// Changes that a compaction looks through before others have their turn.
+pub const STORE_COMPACTED_ENTRIES: usize = 500;
 /// Calls that wait for the store's thread; more are refused.
 pub const STORE_WAITING_CALLS: usize = 1_024;
 /// Processes on one computer that share a store.
 pub const STORE_PEERS: usize = 64;
 /// A commit of another process is seen after this long at the latest, and a lease ends so much late.
 pub const STORE_POLL_MS: u64 = 200;
+/// Where others cannot be told of commits, that is tried again so much later.
+pub const STORE_BELL_MS: u64 = 10_000;
 /// A call waits so long for its turn at the store; then it is refused, and nothing was done.
 pub const STORE_TURN_MS: u64 = 3_000;
 /// A lease lives at least this long.
@@ -463,7 +469,7 @@ pub const KV_BODY_BYTES: usize = KV_VALUE_BYTES + (4 << 10);
 pub const KV_AUTHOR_CHARS: usize = 200;
 /// How deep a shared value may be nested: it has to fit into a list of them.
 pub const KV_VALUE_DEPTH: usize = 64;
-/// A part of a list ends behind so many bytes of values, with the batch that was read.
+/// A part of a list ends behind so many bytes of values, with the page that was read.
 pub const KV_LIST_BYTES: usize = 4 << 20;
 /// How often a write or a read that others came between is tried.
 pub const KV_ATTEMPTS: usize = 16;
@@ -546,8 +552,10 @@ pub const ETCD_PROBE_MS: u64 = 500;
 pub const ETCD_CARE_MS: u64 = 300;
 /// A member that is silent for so long is given up. Longer than a busy computer stands still.
 pub const ETCD_SILENCE_MS: u64 = 1_000;
-/// While there is no leader, the members are asked this often.
+/// While there is no leader, the members are asked this often at first.
 pub const ETCD_SEARCH_MS: u64 = 25;
+/// While there is none for long, the members are asked this often.
+pub const ETCD_AWAY_MS: u64 = 500;
 /// One attempt to read.
 pub const ETCD_READ_MS: u64 = 1_000;
 /// One attempt to write; after it nobody knows whether it happened.

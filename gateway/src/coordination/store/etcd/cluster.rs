@@ -41,6 +41,8 @@ struct Known {
     /// The members' own numbers.
     ids: HashMap<usize, u64>,
     token: Option<HeaderValue>,
+    /// Since when no member could be found.
+    away: Option<Instant>,
     /// What was wrong when a member was asked last.
     wrong: String,
 }
@@ -89,7 +91,10 @@ impl Cluster {
                 }
                 match self.survey().await {
                     Some(member) => self.use_from_now_on(&member),
-                    None => tokio::time::sleep(Duration::from_millis(limits::ETCD_SEARCH_MS)).await,
+                    None => {
+                        let since = *self.lock().away.get_or_insert_with(Instant::now);
+                        tokio::time::sleep(pause(since.elapsed())).await;
+                    }
                 }
             }
         };
@@ -163,6 +168,7 @@ impl Cluster {
     }
 
     fn use_from_now_on(&self, member: &Arc<Member>) {
+        self.lock().away = None;
         self.current.send_if_modified(|current| {
             let is_other = !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, member));
             if is_other {
@@ -231,6 +237,13 @@ impl Cluster {
     }
 }
 
+/// How long to wait before members are asked again, of which none could be used for this long: an
+/// election is over soon, and a cluster that is away for long is not asked all the time.
+fn pause(away: Duration) -> Duration {
+    (away / 8)
+        .clamp(Duration::from_millis(limits::ETCD_SEARCH_MS), Duration::from_millis(limits::ETCD_AWAY_MS))
+}
+
 /// A member's number, and that of who leads it.
 async fn status_of(member: &Member, within: Duration) -> Result<(u64, u64), Failed> {
     let status: StatusResponse = member.call(STATUS, &StatusRequest {}, None, within).await?;
@@ -258,5 +271,16 @@ async fn care(cluster: Weak<Cluster>) {
         if let Some(member) = cluster.survey().await {
             cluster.use_from_now_on(&member);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_is_away_for_long_is_asked_less_often() {
+        let paused_ms = |away_ms| pause(Duration::from_millis(away_ms)).as_millis();
+        assert_eq!([0, 200, 800, 4_000, 3_600_000].map(paused_ms), [25, 25, 100, 500, 500]);
     }
 }

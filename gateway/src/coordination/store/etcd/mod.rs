@@ -33,7 +33,7 @@ use self::proto::{
 use super::{Answer, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key};
 
 /// Batches of changes that wait for one watcher.
-const WATCH_QUEUE: usize = 16;
+const WATCH_QUEUE: usize = 4;
 
 /// A cluster of etcd.
 pub struct EtcdStore {
@@ -107,11 +107,16 @@ impl EtcdStore {
                 Err(refused) if refused.is_compacted() => return Err(self.compacted().await),
                 answer => answer?,
             };
-            return Ok(Page {
-                entries: answer.kvs.iter().map(|theirs| entry(prefix, theirs)).collect(),
-                revision: range.at.unwrap_or(at(answer.header.as_ref())),
-                more: answer.more,
-            });
+            let mut bytes = 0;
+            let fits = |theirs: &&proto::KeyValue| {
+                let fits = bytes < limits::STORE_PAGE_BYTES;
+                bytes += theirs.value.len();
+                fits
+            };
+            let entries: Vec<_> =
+                answer.kvs.iter().take_while(fits).map(|theirs| entry(prefix, theirs)).collect();
+            let more = answer.more || entries.len() < answer.kvs.len();
+            return Ok(Page { entries, revision: range.at.unwrap_or(at(answer.header.as_ref())), more });
         }
     }
 

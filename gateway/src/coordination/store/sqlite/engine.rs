@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, Trans
 
 use super::super::{Entry, LeaseId, Op, Outcome, Revision, StoreError, Txn};
 use super::file::Db;
-use super::lease::{boot_ms, expire};
+use super::lease::{boot_ms, expire, is_due, is_of};
 
 impl Db {
     pub(super) fn txn(&mut self, txn: &Txn) -> Result<Outcome, StoreError> {
@@ -33,7 +33,7 @@ impl Db {
     }
 
     pub(super) fn grant(&mut self, ttl_ms: u64) -> Result<LeaseId, StoreError> {
-        self.write(|draft| {
+        self.write_unsynced(|draft| {
             let lease: i64 = draft.transaction.query_row(
                 "UPDATE state SET lease = lease + 1 RETURNING lease",
                 [],
@@ -47,7 +47,7 @@ impl Db {
     }
 
     pub(super) fn keep_alive(&mut self, lease: LeaseId) -> Result<(), StoreError> {
-        self.write(|draft| {
+        self.write_unsynced(|draft| {
             let row = params![lease.0.cast_signed(), draft.now_ms];
             let update = "UPDATE leases SET ends_ms = ?2 + ttl_ms WHERE lease = ?1";
             match draft.transaction.execute(update, row)? {
@@ -69,11 +69,7 @@ impl Db {
 
     /// Ends what is due, if anything is.
     pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
-        let due = self
-            .connection
-            .prepare_cached("SELECT 1 FROM leases WHERE ends_ms <= ?1 LIMIT 1")
-            .and_then(|mut due| due.exists([boot_ms()]))?;
-        if !due {
+        if !is_due(&self.connection, boot_ms())? {
             return Ok(());
         }
         let _turn = self.turn.take();
@@ -87,11 +83,56 @@ impl Db {
         act: impl FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut draft = Draft::begin(transaction)?;
-        let answer = act(&mut draft)?;
-        draft.commit()?;
-        Ok(answer)
+        let mut draft = Draft::begin(transaction, &self.boot)?;
+        let answer = act(&mut draft);
+        if answer.is_err() && !draft.forget_act()? {
+            return answer;
+        }
+        let committed = draft.commit();
+        self.changed |= *committed.as_ref().unwrap_or(&false);
+        // What was refused did not happen, whatever became of the leases.
+        answer.and_then(|answer| committed.map(|_| answer))
     }
+
+    /// The same for what a restart of the computer ends in any case, and so need not be on the disk: it
+    /// gets there with the next revision, which may depend on it, and whose log is synced as a whole.
+    fn write_unsynced<R>(
+        &mut self,
+        act: impl FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        // It cannot be changed within a transaction.
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let done = self.write_if_none_ends(act);
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        match done? {
+            Tried::Done(answer) => answer,
+            Tried::Ends(act) => self.write(act),
+        }
+    }
+
+    /// Does nothing if a lease ends with it: that is a revision, which is told and so must stay.
+    fn write_if_none_ends<R, A>(&mut self, act: A) -> Result<Tried<R, A>, StoreError>
+    where
+        A: FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
+    {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now_ms = boot_ms();
+        if !is_of(&transaction, &self.boot)? || is_due(&transaction, now_ms)? {
+            return Ok(Tried::Ends(act));
+        }
+        let mut draft = Draft::new(transaction, now_ms)?;
+        let answer = act(&mut draft);
+        if answer.is_ok() {
+            draft.commit()?;
+        }
+        Ok(Tried::Done(answer))
+    }
+}
+
+/// What came of a write that must not end a lease.
+enum Tried<R, A> {
+    Done(Result<R, StoreError>),
+    Ends(A),
 }
 
 /// Changes that are not committed yet.
@@ -101,18 +142,25 @@ struct Draft<'a> {
     before: Revision,
     /// Whether there are any of the caller's.
     changed: bool,
+    /// Whether leases ended before them, which they do whatever becomes of the caller's.
+    expired: bool,
     now_ms: i64,
 }
 
 impl<'a> Draft<'a> {
-    fn begin(transaction: Transaction<'a>) -> Result<Draft<'a>, StoreError> {
-        let now_ms = boot_ms();
+    fn new(transaction: Transaction<'a>, now_ms: i64) -> Result<Draft<'a>, StoreError> {
         let newest: i64 = transaction
             .prepare_cached("SELECT revision FROM state")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))?;
-        let ended = expire(&transaction, now_ms)?;
         let before = Revision(newest.cast_unsigned());
-        let mut draft = Draft { transaction, before, changed: false, now_ms };
+        Ok(Draft { transaction, before, changed: false, expired: false, now_ms })
+    }
+
+    /// With what is due ended.
+    fn begin(transaction: Transaction<'a>, boot: &str) -> Result<Draft<'a>, StoreError> {
+        let mut draft = Draft::new(transaction, boot_ms())?;
+        let Some(ended) = expire(&draft.transaction, boot, draft.now_ms)? else { return Ok(draft) };
+        draft.expired = true;
         for key in &ended {
             draft.delete(key)?;
         }
@@ -121,7 +169,18 @@ impl<'a> Draft<'a> {
             draft.before = draft.before.next();
             draft.note_revision(draft.before)?;
         }
+        draft.transaction.execute_batch("SAVEPOINT act")?;
         Ok(draft)
+    }
+
+    /// Undoes the caller's changes. Whether something is left: leases that ended. What a caller was
+    /// refused because of that stays refused.
+    fn forget_act(&mut self) -> Result<bool, StoreError> {
+        if self.expired {
+            self.transaction.execute_batch("ROLLBACK TO act")?;
+            self.changed = false;
+        }
+        Ok(self.expired)
     }
 
     /// Of these changes, when there are any.
@@ -185,15 +244,18 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn commit(self) -> Result<(), StoreError> {
+    /// Whether there is a new revision.
+    fn commit(self) -> Result<bool, StoreError> {
         if self.changed {
             self.note_revision(self.revision())?;
         }
+        let new = self.changed || self.expired;
         // Whether a commit that failed is in the file shows when it is read again.
         self.transaction.commit().map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => error.into(),
             _ => StoreError::Unknown(error.to_string()),
-        })
+        })?;
+        Ok(new)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::super::{Revision, StoreError};
+use super::lease::boot_id;
 use super::private;
 use super::turn::Turn;
 
@@ -35,6 +36,10 @@ const TABLES: &str = "
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) turn: Turn,
+    /// The start of the computer, read once.
+    pub(super) boot: String,
+    /// Whether there is a new revision since this was asked last.
+    pub(super) changed: bool,
     /// Opened where it could not be written: it is to be opened anew for each use, since the connections
     /// of a process share what they know of the file, and one that cannot write would hinder the other.
     pub(super) frozen: bool,
@@ -52,11 +57,12 @@ pub(super) fn open(path: &Path) -> Result<Db, StoreError> {
     }
     private::file(path);
     let turn = Turn::beside(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let boot = boot_id().map_err(StoreError::Unavailable)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    let mut db = Db { connection, turn, frozen: false };
+    let mut db = Db { connection, turn, boot, changed: false, frozen: false };
     let layout = db.prepare()?;
     check_layout(layout)?;
     Ok(db)
@@ -78,7 +84,9 @@ fn open_unwritable(path: &Path) -> Result<Db, StoreError> {
         connection.set_prepared_statement_cache_capacity(64);
         let layout = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         check_layout(layout)?;
-        let db = Db { connection, turn: Turn::nobodys(), frozen: true };
+        // It ends no leases.
+        let boot = String::new();
+        let db = Db { connection, turn: Turn::nobodys(), boot, changed: false, frozen: true };
         db.newest().map(|_| db)
     };
     let opened = try_open(path, flags);

@@ -1,8 +1,8 @@
 //! One file for all processes of one computer (SQLite in WAL mode, `synchronous=FULL`).
 //!
-//! A thread writes and a thread reads; both have a connection of their own, and a third one is for short
-//! reads, which take less time than the way to the thread. Other processes learn of
-//! a commit by a datagram, with a slow poll behind it.
+//! A thread writes, one reads, and one reads the past, which can take long; all have a connection of
+//! their own, and one more is for short reads, which take less time than the way to the thread. Other
+//! processes learn of a commit by a datagram, with a slow poll behind it.
 
 mod engine;
 mod file;
@@ -31,13 +31,15 @@ use super::{
     Answer, Change, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key,
 };
 
-/// Batches of changes that wait for one watcher.
-const WATCH_QUEUE: usize = 16;
+/// Batches of changes that wait for one watcher; each has up to [`limits::STORE_PAGE_BYTES`] and the
+/// rest of a revision.
+const WATCH_QUEUE: usize = 4;
 
 /// The store of one computer. Dropping it ends its threads, after what was asked of them.
 pub struct SqliteStore {
     writer: Worker,
     reader: Worker,
+    past: Worker,
     near: Near,
     path: PathBuf,
     /// The newest revision that this process knows of.
@@ -51,20 +53,22 @@ impl SqliteStore {
     pub fn open(directory: &Path) -> SqliteStore {
         let path = directory.join("roverline.db");
         let (tell, newest) = watch::channel(Revision(0));
-        let reader = Worker::start("store-reader", path.clone(), |_| {});
+        let reader = Worker::start("store-reader", path.clone(), |_, _| {});
+        let past = Worker::start("store-past", path.clone(), |_, _| {});
         let notices = Notices::listen(directory, &reader, tell.clone());
         let bell = notices.bell();
-        let writer = Worker::start("store-writer", path.clone(), move |revision| {
-            let is_newer = |known: &mut Revision| {
+        let writer = Worker::start("store-writer", path.clone(), move |revision, ours| {
+            tell.send_if_modified(|known| {
                 let newer = revision > *known;
                 *known = revision.max(*known);
                 newer
-            };
-            if tell.send_if_modified(is_newer) {
+            });
+            // Also where our own listener was quicker to see it: the others were not told yet.
+            if ours {
                 bell.ring();
             }
         });
-        SqliteStore { writer, reader, near: Near::default(), path, newest, _notices: notices }
+        SqliteStore { writer, reader, past, near: Near::default(), path, newest, _notices: notices }
     }
 }
 
@@ -103,7 +107,9 @@ impl Store for SqliteStore {
             if let Tried::Read(page) = tried {
                 return Ok(page);
             }
-            let read = self.reader.ask(move |db| db.range(&range)).await;
+            // However long the past takes, the present does not wait for it.
+            let reader = if range.at.is_some() { &self.past } else { &self.reader };
+            let read = reader.ask(move |db| db.range(&range)).await;
             if let Tried::Unopened = tried {
                 self.bring_near();
             }
@@ -145,7 +151,12 @@ impl Store for SqliteStore {
     }
 
     fn compact(&self, before: Revision) -> Answer<'_, ()> {
-        self.writer.ask(move |db| db.compact(before)).boxed()
+        async move {
+            // Others have their turn in between.
+            while self.writer.ask(move |db| db.compact(before)).await? {}
+            Ok(())
+        }
+        .boxed()
     }
 }
 

@@ -15,6 +15,8 @@ use super::lease::boot_ms;
 
 /// More keys are read in the thread: their values may be long.
 const ENTRIES: usize = 4;
+/// And so are values that are longer together: to copy them takes the time of others.
+const BYTES: u64 = 64 << 10;
 /// A read that takes longer has waited: for the disk, or for its turn on a busy processor.
 const SLOW: Duration = Duration::from_millis(2);
 /// So many times as long as a slow read took nobody reads here.
@@ -59,13 +61,15 @@ impl Near {
             return Tried::Unopened;
         };
         let begun = Instant::now();
-        let read = open.range(range);
+        let read =
+            open.is_within(range, BYTES).and_then(|short| short.then(|| open.range(range)).transpose());
         let took = begun.elapsed();
         if took > SLOW {
             self.pause(took.saturating_mul(PAUSES));
         }
         match read {
-            Ok(page) => Tried::Read(page),
+            Ok(Some(page)) => Tried::Read(page),
+            Ok(None) => Tried::No,
             Err(_) => {
                 // The thread says what is wrong.
                 *db = None;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use roverline_protocol::limits;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::super::Revision;
 use super::private;
@@ -30,7 +31,7 @@ pub(super) struct Bell {
 }
 
 /// A socket and its path.
-struct Socket {
+pub(super) struct Socket {
     path: PathBuf,
     socket: tokio::net::UnixDatagram,
 }
@@ -59,12 +60,14 @@ impl Drop for Notices {
 }
 
 /// A socket under a name that no other one of this process has.
-fn bind(folder: &Path) -> io::Result<Socket> {
+pub(super) fn bind(folder: &Path) -> io::Result<Socket> {
     private::folder(folder)?;
-    let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
     for n in 0..limits::STORE_PEERS {
         let own = folder.join(format!("{}-{n}", std::process::id()));
-        if UnixDatagram::unbound()?.send_to(&[], &own).is_err_and(|error| is_refused(&error)) {
+        let knock = UnixDatagram::unbound()?;
+        // One that has much to hear is there, and not waited for.
+        knock.set_nonblocking(true)?;
+        if knock.send_to(&[], &own).is_err_and(|error| is_refused(&error)) {
             // Of a process that had this number before, and was killed.
             let _ = std::fs::remove_file(&own);
         }
@@ -73,10 +76,13 @@ fn bind(folder: &Path) -> io::Result<Socket> {
                 socket.set_nonblocking(true)?;
                 return Ok(Socket { path: own, socket: tokio::net::UnixDatagram::from_std(socket)? });
             }
-            Err(error) => failed = error,
+            // Another store of this process has it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            // What else is wrong is so under every name.
+            Err(error) => return Err(error),
         }
     }
-    Err(failed)
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn is_refused(error: &io::Error) -> bool {
@@ -100,9 +106,10 @@ impl Bell {
         }
     }
 
-    /// Its own socket, made as soon as that is possible.
-    fn own(&self) -> Option<&Socket> {
-        if self.socket.get().is_none() {
+    /// Its own socket, made as soon as that is possible, and not tried more often than needed.
+    fn own(&self, not_before: &mut Instant) -> Option<&Socket> {
+        if self.socket.get().is_none() && Instant::now() >= *not_before {
+            *not_before = Instant::now() + Duration::from_millis(limits::STORE_BELL_MS);
             // The path of a socket is short (unix(7)), and some file systems have none.
             match bind(&self.folder) {
                 Ok(socket) => drop(self.socket.set(socket)),
@@ -115,8 +122,9 @@ impl Bell {
 
 async fn listen(bell: Bell, reader: Worker, tell: watch::Sender<Revision>) {
     let poll = Duration::from_millis(limits::STORE_POLL_MS);
+    let mut not_before = Instant::now();
     loop {
-        match bell.own() {
+        match bell.own(&mut not_before) {
             None => tokio::time::sleep(poll).await,
             Some(own) => {
                 // Too late is as good as never: a poll follows either way.

@@ -11,12 +11,18 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::StoreError;
 use super::file;
 use super::private;
+use super::turn::Turn;
 use crate::events::Dump;
 
 /// Pages that are copied at a time; between them, how far it is is shown.
 const PAGES: i32 = 256;
 /// How long a copy waits for a writer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// More revisions or leases than a store counts that nobody can read any more.
+const UNKNOWN: i64 = 1 << 32;
+/// Revisions end before it: places in the line for a lock are a thousand times as large, and are exact as numbers of
+/// JSON.
+const REVISIONS: i64 = 1 << 43;
 
 /// The store's file in its directory.
 pub fn store_file(directory: &Path) -> PathBuf {
@@ -109,8 +115,8 @@ pub fn in_use(directory: &Path) -> Result<bool, StoreError> {
 }
 
 /// Puts a copy in the place of the store of this directory, in one transaction, and keeps what was
-/// there as `kept`. Revisions go on above those that were there, so that no fencing token comes
-/// twice.
+/// there as `kept`. Revisions and leases go on above those that were there, so that no fencing token
+/// comes twice.
 pub fn put_back(
     copy: &StoreFile,
     directory: &Path,
@@ -119,35 +125,92 @@ pub fn put_back(
 ) -> Result<(), StoreError> {
     let path = store_file(directory);
     private::folder(directory).map_err(|error| fault(directory, &error))?;
-    let mut newest = None;
-    if path.exists() {
-        let old = StoreFile::open(&path).and_then(|old| {
-            newest = old.0.query_row("SELECT revision FROM state", [], |row| row.get::<_, i64>(0)).ok();
-            old.copy(kept, &mut |_, _| {})
-        });
-        if let Err(error) = old {
-            // It cannot be read: it is kept as it is.
-            tracing::warn!(%error, "the old store cannot be read, and is moved away as it is");
-            for ending in ["db", "db-wal", "db-shm"] {
-                let old = path.with_extension(ending);
-                if old.exists() {
-                    let name = kept.with_extension(ending);
-                    std::fs::rename(&old, name).map_err(|error| fault(&old, &error))?;
-                }
-            }
+    // Nobody writes from when the newest revision is read until it is surpassed.
+    let turn = Turn::beside(&path).map_err(|error| fault(&path, &error))?;
+    let turn = turn.take_within(PATIENCE).ok_or(StoreError::Busy)?;
+    let old = put_away(&path, kept)?;
+    let draft = beside(&path, "restore");
+    remove_all(&draft)?;
+    let done = prepare(copy, &draft, old).and_then(|()| {
+        private::file(&path);
+        let mut store = Connection::open(&path)?;
+        store.busy_timeout(PATIENCE)?;
+        transfer(&StoreFile::open(&draft)?.0, &mut store, progress)?;
+        store.close().map_err(|(_, error)| error.into())
+    });
+    let removed = remove_all(&draft);
+    done.and(removed)?;
+    drop(turn);
+    // The log is made now, and not under load.
+    file::open(&path).map(drop)
+}
+
+/// How far a store has counted.
+#[derive(Clone, Copy)]
+struct Counted {
+    revision: i64,
+    lease: i64,
+}
+
+impl Counted {
+    fn of(store: &Connection) -> rusqlite::Result<Counted> {
+        let counted = |row: &rusqlite::Row<'_>| Ok(Counted { revision: row.get(0)?, lease: row.get(1)? });
+        store.query_row("SELECT revision, lease FROM state", [], counted)
+    }
+}
+
+/// Keeps the store that is there, and says how far it has counted; nothing if that is not known.
+fn put_away(path: &Path, kept: &Path) -> Result<Option<Counted>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let old = StoreFile::open(path).and_then(|old| {
+        old.copy(kept, &mut |_, _| {})?;
+        Counted::of(&old.0).map_err(StoreError::from)
+    });
+    let error = match old {
+        Ok(counted) => return Ok(Some(counted)),
+        Err(error) => error,
+    };
+    // It cannot be read: it is kept as it is.
+    tracing::warn!(%error, "the old store cannot be read, and is moved away as it is");
+    for ending in ["db", "db-wal", "db-shm"] {
+        let old = path.with_extension(ending);
+        if old.exists() {
+            let name = kept.with_extension(ending);
+            std::fs::rename(&old, name).map_err(|error| fault(&old, &error))?;
         }
     }
-    private::file(&path);
-    let mut store = Connection::open(&path)?;
-    store.busy_timeout(PATIENCE)?;
-    transfer(&copy.0, &mut store, progress)?;
-    if let Some(newest) = newest {
-        let raise = "UPDATE state SET revision = max(revision, ?1) + 1";
-        store.execute(raise, [newest])?;
-    }
-    store.close().map_err(|(_, error)| error)?;
-    // What is missing in an older layout is made now, and not under load.
-    file::open(&path).map(drop)
+    Ok(None)
+}
+
+/// Makes a file of a copy, complete in all that is different from it.
+fn prepare(copy: &StoreFile, draft: &Path, old: Option<Counted>) -> Result<(), StoreError> {
+    copy.copy(draft, &mut |_, _| {})?;
+    // What is missing in an older layout is made here.
+    let store = file::open(draft)?.connection;
+    let copied = Counted::of(&store)?;
+    let (newest, gap) = match old {
+        Some(old) => (copied.revision.max(old.revision), 1),
+        None => (copied.revision, 1 + UNKNOWN),
+    };
+    let lease = copied.lease.max(old.map_or(0, |old| old.lease));
+    let raised = (newest.checked_add(gap).filter(|revision| *revision < REVISIONS))
+        .zip(lease.checked_add(UNKNOWN))
+        .ok_or_else(|| StoreError::Unavailable("its revisions are used up".to_owned()))?;
+    store.execute("UPDATE state SET revision = ?1, lease = ?2", raised)?;
+    store.pragma_update(None, "journal_mode", "DELETE")?;
+    store.close().map_err(|(_, error)| error.into())
+}
+
+/// Removes a store's file and all beside it.
+fn remove_all(path: &Path) -> Result<(), StoreError> {
+    remove(&path.with_extension("turn"))?;
+    ["", "-wal", "-shm", "-journal"].iter().try_for_each(|ending| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        remove(Path::new(&name))
+    })
 }
 
 fn transfer(

@@ -1,5 +1,8 @@
 //! What is SQLite's own: several processes, files that are not what they should be.
 
+mod bounds;
+mod restore;
+
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -178,64 +181,6 @@ async fn every_past_is_as_it_was() {
             assert_eq!((past.entries, past.revision), (expected, page.revision));
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_is_one_moment_and_can_be_put_back() {
-    use crate::events::Dump;
-
-    let folder = Folder::new();
-    let store = std::sync::Arc::new(folder.open());
-    for n in 0..300 {
-        store.txn(put(&format!("k{n:03}"), "before")).await.unwrap();
-    }
-    // While others write.
-    let writer = store.clone();
-    let writing = tokio::spawn(async move {
-        for n in 0..50 {
-            writer.txn(put(&format!("k{n:03}"), "meanwhile")).await.unwrap();
-        }
-    });
-    let open = state::StoreFile::open(&folder.file()).unwrap();
-    let copy = folder.0.join("copy");
-    let mut told = Vec::new();
-    open.copy(&copy, &mut |done, total| told.push((done, total))).unwrap();
-    assert!(told.last().is_some_and(|(done, total)| done == total && *total > 0));
-    assert!(open.copy(&copy, &mut |_, _| {}).unwrap_err().to_string().contains("exists"));
-    writing.await.unwrap();
-    drop(open);
-    let newest = store.txn(put("k000", "after")).await.unwrap().revision;
-    // It is in use, and not any more.
-    assert!(state::in_use(&folder.0).unwrap());
-    drop(store);
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while state::in_use(&folder.0).unwrap() {
-        assert!(std::time::Instant::now() < deadline, "its threads do not end");
-    }
-    let copied = state::StoreFile::open(&copy).unwrap();
-    assert_eq!(copied.check().unwrap(), [""; 0]);
-    let kept = folder.0.join("kept.db");
-    state::put_back(&copied, &folder.0, &kept, &mut |_, _| {}).unwrap();
-    let mut count = 0;
-    state::StoreFile::open(&kept).unwrap().scan("k", &mut |_, _| count += 1).unwrap();
-    assert_eq!(count, 300);
-    let store = folder.open();
-    let page = store.range(Range { limit: 400, ..Range::default() }).await.unwrap();
-    assert_eq!(page.entries.len(), 300);
-    assert!(page.entries[299].value == "before" && page.entries[0].value != "after");
-    let next = store.txn(put("k000", "later")).await.unwrap().revision;
-    assert!(next > newest, "no token comes twice: {next:?} {newest:?}");
-    // Also in the place of one that cannot be read.
-    drop(store);
-    while state::in_use(&folder.0).unwrap() {}
-    std::fs::write(folder.file(), "this is no database, and longer than a header is".repeat(100)).unwrap();
-    let wreck = folder.0.join("wreck.db");
-    state::put_back(&copied, &folder.0, &wreck, &mut |_, _| {}).unwrap();
-    assert!(wreck.exists());
-    assert_eq!(
-        folder.open().range(Range { limit: 400, ..Range::default() }).await.unwrap().entries.len(),
-        300
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

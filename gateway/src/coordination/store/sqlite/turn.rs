@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -39,6 +40,16 @@ impl Turn {
             }
         }
         Taken(Some(file.clone()))
+    }
+}
+
+impl Turn {
+    /// Takes it, unless another process has it for longer than this.
+    pub(super) fn take_within(self, patience: Duration) -> Option<Taken> {
+        let (tell, taken) = mpsc::sync_channel(1);
+        // In the kernel's queue, as all the others; who gave up gives it back as soon as it has it.
+        std::thread::Builder::new().spawn(move || drop(tell.send(self.take()))).ok()?;
+        taken.recv_timeout(patience).ok()
     }
 }
 

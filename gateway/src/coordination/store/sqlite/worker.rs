@@ -70,8 +70,12 @@ impl Waits {
 }
 
 impl Worker {
-    /// `committed` is told the newest revision after each job.
-    pub(super) fn start(name: &str, path: PathBuf, committed: impl Fn(Revision) + Send + 'static) -> Worker {
+    /// `committed` is told the newest revision after each job, and whether one came about in it.
+    pub(super) fn start(
+        name: &str,
+        path: PathBuf,
+        committed: impl Fn(Revision, bool) + Send + 'static,
+    ) -> Worker {
         let (ask, jobs) = sync_channel::<Job>(limits::STORE_WAITING_CALLS);
         let writes = name == "store-writer";
         let open = if writes { file::open } else { file::open_to_read };
@@ -140,7 +144,7 @@ fn work(
     job: Option<Job>,
     waits: &Waits,
     writes: bool,
-    committed: &impl Fn(Revision),
+    committed: &impl Fn(Revision, bool),
 ) -> bool {
     if db.is_none() {
         match open() {
@@ -172,7 +176,7 @@ fn work(
         None => waits.during(|| db.sweep()).is_ok(),
     };
     if healthy && let Ok(newest) = db.newest() {
-        committed(newest);
+        committed(newest, std::mem::take(&mut db.changed));
     }
     healthy && !db.frozen
 }
