@@ -166,7 +166,8 @@ pub(crate) fn no_litter(tree: &Tree) -> Vec<Finding> {
 /// A bound says in its name what it counts.
 pub(crate) fn limits_have_units(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.named("limits.rs") {
+    let folder = |file: &&File| file.path.contains("/limits/") && file.path.ends_with(".rs");
+    for file in tree.named("limits.rs").chain(tree.rust().filter(folder)) {
         for (index, line) in file.text.lines().enumerate() {
             let line = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
             let Some((name, _)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(':')) else {
