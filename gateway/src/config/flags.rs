@@ -68,7 +68,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
     /// Where a team's locks and the like are kept: sqlite, or a cluster of etcd as
-    /// etcd://[user@]host:2379,.../[prefix] or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
+    /// etcd://USER@host:2379,.../PREFIX or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
     #[arg(long, value_name = "STORE", env = "ROVERLINE_STORE")]
     pub store: Option<String>,
     /// Log level or filter [default: info]

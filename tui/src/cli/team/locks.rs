@@ -40,7 +40,7 @@ pub enum LocksCommand {
     Release {
         /// What is locked
         resource: String,
-        /// Who has it [default: USER@HOST]
+        /// Who has it; USER@HOST if it is not said
         #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
         client: Option<String>,
     },
@@ -67,7 +67,7 @@ pub enum LocksCommand {
     Handover {
         /// What is locked
         resource: String,
-        /// Who asks [default: USER@HOST]
+        /// Who asks; USER@HOST if it is not said
         #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
         client: Option<String>,
         /// What the holder is told
@@ -89,7 +89,7 @@ pub enum LocksCommand {
         resource: String,
         /// Who asks for it
         client: String,
-        /// Who holds it [default: USER@HOST]
+        /// Who holds it; USER@HOST if it is not said
         #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
         holder: Option<String>,
         /// Keep it, for this reason
@@ -106,7 +106,7 @@ pub struct LockAsk {
     /// Others that share may hold it too
     #[arg(long)]
     pub shared: bool,
-    /// Who asks [default: USER@HOST]
+    /// Who asks; USER@HOST if it is not said
     #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
     pub client: Option<String>,
     /// The lock lives so long without a sign of life
