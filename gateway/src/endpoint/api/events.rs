@@ -202,7 +202,7 @@ fn check_ours(stream: &str, kind: &str) -> Result<(), Failure> {
         None => Ok(()),
         Some(word) => {
             let why = format!("streams {word}/... and types {word}.... are the gateway's own");
-            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+            Err(Failure::new(StatusCode::FORBIDDEN, why))
         }
     }
 }
@@ -294,7 +294,7 @@ mod tests {
             ("s", "command.emergency_stop"),
         ] {
             let refused = check_ours(stream, kind).unwrap_err();
-            assert_eq!(refused.answer("/").status(), StatusCode::UNPROCESSABLE_ENTITY, "{stream} {kind}");
+            assert_eq!(refused.answer("/").status(), StatusCode::FORBIDDEN, "{stream} {kind}");
         }
         for (stream, kind) in [("mission/1", "mission.step"), ("locks/arm", "locked.out"), ("lock", "queue")]
         {
