@@ -43,6 +43,11 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// With more to say, such as an example.
+    pub(super) fn and(self, more: &str) -> Failure {
+        Failure { detail: format!("{}; {more}", self.detail), ..self }
+    }
+
     /// With a header field, as some statuses demand.
     pub(super) fn with(self, name: HeaderName, value: &str) -> Failure {
         Failure { field: HeaderValue::from_str(value).ok().map(|value| (name, value)), ..self }

@@ -46,7 +46,8 @@ pub(in crate::endpoint) fn directory(endpoint: &Endpoint) -> DirectoryDocument {
 /// Registers another endpoint.
 pub(super) fn register(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let endpoint = ask.endpoint;
-    let asked: Registration = ask.json()?;
+    let example = r#"send for example {"tier":"secondary","address":"192.168.1.11:8081"}"#;
+    let asked: Registration = ask.json().map_err(|failure: Failure| failure.and(example))?;
     let unfit = |why: &str| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why);
     check_address(&asked.address).map_err(unfit)?;
     let own = endpoint.directory.borrow().iter().any(|entry| {
