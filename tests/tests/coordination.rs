@@ -1,5 +1,6 @@
 //! The quick part of the proof of coordination. `scripts/coordination` plays all of it.
 
+use roverline_tests::coordination::ground::Where;
 use roverline_tests::coordination::{Report, asleep, crowd, disk, kills, stall};
 use roverline_tests::python::skipped;
 
@@ -13,8 +14,14 @@ fn holds(report: &Report) {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kills() {
-    let options = kills::Options { kills: 12, processes: 4, seconds: 10, seed: 7, store: None };
-    holds(&kills::run(&options));
+    let over = Where::default();
+    holds(&kills::run(&kills::Options { kills: 12, processes: 4, seconds: 10, seed: 7, over }));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kills_of_workers_and_of_the_leader_of_a_cluster() {
+    let over = Where { etcd: true, ..Where::default() };
+    holds(&kills::run(&kills::Options { kills: 6, processes: 3, seconds: 15, seed: 7, over }));
 }
 
 #[test]

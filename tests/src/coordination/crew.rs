@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::journal::{self, Record, now_ns};
+use super::journal::{self, Got, Record, now_ns};
 use crate::binary;
 use crate::process::{Guard, signal, wait};
 use crate::scratch::Scratch;
@@ -122,7 +122,12 @@ impl Crew {
                 None => wrong.push(format!("worker {place} did not end within {PATIENCE:?}")),
             }
         }
-        let records = self.ended.iter().flat_map(|(path, ended)| journal::read(path, *ended));
-        (records.collect(), wrong)
+        let read = |(path, ended): &(PathBuf, u64)| journal::read(path, *ended);
+        let mut records: Vec<Record> = self.ended.iter().flat_map(read).collect();
+        // And so may what nobody knows of.
+        for record in records.iter_mut().filter(|one| matches!(one.got, Some(Got::Unknown { .. }))) {
+            record.returned += self.late_ns;
+        }
+        (records, wrong)
     }
 }

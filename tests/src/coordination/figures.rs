@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use self::kinds::{Bench, Kind};
 use super::clients::open;
+use super::ground::{Ground, Where};
 use super::report::Report;
 use crate::binary;
 use crate::faults::table::table;
@@ -32,9 +33,9 @@ pub struct Options {
     /// Processes that contend
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub processes: u8,
-    /// The store; a fresh directory when none is given
-    #[arg(long, value_name = "STORE")]
-    pub store: Option<String>,
+    /// What it stands on
+    #[command(flatten)]
+    pub over: Where,
     /// Measures over HTTP as well, with the gateway that is built beside this
     #[arg(long)]
     pub http: bool,
@@ -59,14 +60,17 @@ pub(crate) struct Rival {
 /// Measures everything and prints a table.
 pub fn run(options: &Options) -> Report {
     let mut report = Report::new("figures");
-    let folder = Scratch::new();
-    let store = options.store.clone().unwrap_or_else(|| folder.path().join("store").display().to_string());
+    let ground = match options.over.ground() {
+        Ok(ground) => ground,
+        Err(why) => return Report::skipped("figures", &why),
+    };
+    let Ground { store, folder, .. } = &ground;
     let time = Duration::from_secs(options.seconds);
     let mut rows = Vec::new();
     for kind in Kind::value_variants() {
         for (who, processes) in [("alone", 1), ("contending", options.processes)] {
-            let bare = Bare::measure(&folder, time / 4);
-            match contend(&store, *kind, processes, time) {
+            let bare = Bare::measure(folder, time / 4);
+            match contend(store, *kind, processes, time) {
                 Ok(times) => {
                     targets(&mut report, options.strict, *kind, processes, &times);
                     let who = if processes == 1 { who.to_owned() } else { format!("{processes} {who}") };
@@ -78,9 +82,9 @@ pub fn run(options: &Options) -> Report {
     }
     println!("{}", table(&[&["in process"], HEAD].concat(), &rows));
     if options.http {
-        over_http(&mut report, &folder, options);
+        over_http(&mut report, &ground, options);
     }
-    report.say("store", &store);
+    report.say("store", store);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     report.say("load at the end", load.trim());
     report
@@ -88,12 +92,14 @@ pub fn run(options: &Options) -> Report {
 
 const HEAD: &[&str] = &["who", "n/s", "p50 ms", "p99 ms", "max ms", "fsync p50", "commit p50", "commit p99"];
 
-fn over_http(report: &mut Report, folder: &Scratch, options: &Options) {
+fn over_http(report: &mut Report, ground: &Ground, options: &Options) {
     let (time, mut rows) = (Duration::from_secs(options.seconds), Vec::new());
-    let rig = http::Rig::start();
+    // A fresh directory is the gateway's own.
+    let named = options.over.etcd || options.over.store.is_some();
+    let rig = http::Rig::start(named.then_some(ground.store.as_str()));
     for kind in http::Kind::ALL {
         for (who, clients) in [("alone", 1), ("contending", 4)] {
-            let bare = Bare::measure(folder, time / 4);
+            let bare = Bare::measure(&ground.folder, time / 4);
             match rig.measure(kind, clients, time) {
                 Ok(times) => {
                     if kind == http::Kind::LockAcquire && clients == 1 {

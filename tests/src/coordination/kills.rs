@@ -8,12 +8,13 @@ use roverline_coordination::store::Range;
 use super::clients::{Hands, open, under};
 use super::crew::Crew;
 use super::dice::Dice;
+use super::ground::Where;
 use super::history::{self, Left, Verdict};
 use super::journal::{Act, Got, Record, now_ns};
 use super::report::Report;
 use super::worker::{QUEUES, REGISTERS, RESOURCES, TTL};
+use crate::etcd::Cluster;
 use crate::process::Signal;
-use crate::scratch::Scratch;
 
 /// What taking all messages may take.
 const DRAIN: Duration = Duration::from_secs(120);
@@ -33,9 +34,9 @@ pub struct Options {
     /// Repeats the choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// The store; a fresh directory when none is given
-    #[arg(long, value_name = "STORE")]
-    pub store: Option<String>,
+    /// What it stands on
+    #[command(flatten)]
+    pub over: Where,
 }
 
 /// Whom it hits.
@@ -49,49 +50,50 @@ enum Hit {
     All,
     /// One is stopped for longer than its lock lives, and goes on.
     Asleep,
+    /// The node that leads a cluster of our own.
+    Leader,
 }
+
+const HITS: [&str; 5] = ["kills of one", "kills of a holder", "kills of all", "sleeps", "kills of a leader"];
+
+/// A new leader is there long before; the one that was killed comes back then.
+const ELECTION: Duration = Duration::from_millis(900);
 
 /// Kills, and judges.
 pub fn run(options: &Options) -> Report {
-    let folder = Scratch::new();
-    let store = options.store.clone().unwrap_or_else(|| folder.path().join("store").display().to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut report = Report::new("kills");
     let (mut dice, start) = (Dice::new(options.seed), Instant::now());
-    let hands = match runtime.block_on(async { open(&store).map(Hands::on) }) {
+    let mut ground = match options.over.ground() {
+        Ok(ground) => ground,
+        Err(why) => return Report::skipped("kills", &why),
+    };
+    let hands = match runtime.block_on(async { open(&ground.store).map(Hands::on) }) {
         Ok(hands) => hands,
         Err(why) => return report.failed(&why),
     };
     if let Err(why) = runtime.block_on(prepare(&hands)) {
         return report.failed(&why);
     }
-    let mut crew = Crew::start(&store, usize::from(options.processes), options.seed);
-    let mut hits = [0_u32; 4];
+    let mut crew = Crew::start(&ground.store, usize::from(options.processes), options.seed);
+    let mut hits = [0_u32; HITS.len()];
     for kill in 0..options.kills {
         if start.elapsed() > Duration::from_secs(options.seconds) {
             report.note("kills not done for want of time", f64::from(options.kills - kill));
             break;
         }
         std::thread::sleep(Duration::from_millis(40 + dice.below(260)));
-        // Each kind comes up early, so that a short run has them all.
-        let hit = match kill {
-            0 => Hit::Holder,
-            1 => Hit::All,
-            2 => Hit::Asleep,
-            _ => match dice.below(20) {
-                0..10 => Hit::One,
-                10..15 => Hit::Holder,
-                15..18 => Hit::All,
-                _ => Hit::Asleep,
-            },
-        };
+        let hit = choose(kill, ground.cluster.is_some(), &mut dice);
         hits[hit as usize] += 1;
-        strike(&mut crew, hit, &mut dice, || runtime.block_on(holder(&hands)));
+        match &mut ground.cluster {
+            Some(cluster) if hit == Hit::Leader => unseat(cluster),
+            _ => strike(&mut crew, hit, &mut dice, || runtime.block_on(holder(&hands))),
+        }
     }
     std::thread::sleep(Duration::from_millis(300));
     let (records, wrong) = crew.finish();
     report.violations(wrong);
-    for (what, count) in ["kills of one", "kills of a holder", "kills of all", "sleeps"].iter().zip(hits) {
+    for (what, count) in HITS.iter().zip(hits) {
         report.note(what, f64::from(count));
     }
     runtime.block_on(judge_all(&hands, records, &mut report));
@@ -112,12 +114,38 @@ pub(crate) async fn judge_all(hands: &Hands, mut records: Vec<Record>, report: &
     }
 }
 
+/// Each kind comes up early, so that a short run has them all.
+fn choose(kill: u32, cluster: bool, dice: &mut Dice) -> Hit {
+    match kill {
+        0 => Hit::Holder,
+        1 => Hit::All,
+        2 => Hit::Asleep,
+        3 if cluster => Hit::Leader,
+        _ => match dice.below(if cluster { 30 } else { 20 }) {
+            0..10 => Hit::One,
+            10..15 => Hit::Holder,
+            15..18 => Hit::All,
+            18..20 => Hit::Asleep,
+            _ => Hit::Leader,
+        },
+    }
+}
+
+/// Kills the node that leads, and starts it again when another one does.
+fn unseat(cluster: &mut Cluster) {
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    std::thread::sleep(ELECTION);
+    cluster.run(leader);
+}
+
 fn strike(crew: &mut Crew, hit: Hit, dice: &mut Dice, holder: impl FnOnce() -> Option<usize>) {
     let anyone = dice.below(crew.size() as u64) as usize;
     let places: Vec<usize> = match hit {
         Hit::One => vec![anyone],
         Hit::Holder | Hit::Asleep => vec![holder().filter(|place| *place < crew.size()).unwrap_or(anyone)],
         Hit::All => (0..crew.size()).collect(),
+        Hit::Leader => return,
     };
     if hit == Hit::Asleep {
         crew.signal(places[0], Signal::STOP);

@@ -9,6 +9,7 @@ pub mod crowd;
 mod dice;
 pub mod disk;
 pub mod figures;
+pub mod ground;
 mod history;
 mod journal;
 pub mod kills;
@@ -30,6 +31,8 @@ Examples:
   scripts/coordination kills --kills 1000  more of them
   scripts/coordination figures             how fast it is, beside the bare disk
   scripts/coordination disk-full           one of the other scenarios
+  scripts/coordination kills --etcd        over three nodes of etcd of its own; their leader is killed
+                                           as well
   scripts/coordination kills --store etcd://127.0.0.1:2379,...
                                            over a cluster that is empty and runs already
 

@@ -39,6 +39,8 @@ const BOTH: &str = "locks";
 const PREFIX: &str = "locks/";
 /// Before all keys of locks.
 const ALL: &str = "lock";
+/// Written now and then so that the watch of all these goes on; nothing has changed then.
+pub(crate) const TICK: &str = "lock-tick";
 /// Who asks a holder for its lock: by resource and asker.
 const HANDOVER: &str = "locking/handover/";
 /// Whose lock was taken, by whom and why: by resource and client; kept for a while.

@@ -59,8 +59,14 @@ impl Locks {
         wait: Duration,
     ) -> Result<(Vec<LockView>, Revision), LockError> {
         let mut watch = self.store.watch(super::ALL.to_owned(), seen.next()).await?;
-        // Changed, fallen behind or nothing new: it is read in any case.
-        let _ = tokio::time::timeout(wait, watch.next()).await;
+        let changed = async {
+            // Fallen behind is changed as well.
+            while let Some(Ok(changes)) = watch.next().await
+                && changes.iter().all(|change| change.key() == super::TICK)
+            {}
+        };
+        // It is read in any case.
+        let _ = tokio::time::timeout(wait, changed).await;
         self.list().await
     }
 

@@ -10,10 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::PLACE;
 use crate::events::EventError;
+use crate::locks::TICK as LOCKS;
 use crate::store::{Op, Range, Revision, Store, StoreError, Txn};
 
 /// Keys under what each part watches; they mean nothing else.
-const TICKS: [&str; 3] = ["lock-tick", "queues/tick", "lifecycle/tick"];
+const TICKS: [&str; 3] = [LOCKS, "queues/tick", "lifecycle/tick"];
 
 /// What was newest when.
 pub(super) struct Compaction<'a> {

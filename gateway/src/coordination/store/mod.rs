@@ -155,6 +155,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// What changed.
+    pub fn key(&self) -> &str {
+        match self {
+            Change::Put(entry) => &entry.key,
+            Change::Delete { key, .. } => key,
+        }
+    }
+
     /// When it happened.
     pub fn revision(&self) -> Revision {
         match self {

@@ -71,8 +71,10 @@ impl Kind {
 pub(super) struct Rig(Gateway);
 
 impl Rig {
-    pub(super) fn start() -> Rig {
-        Rig(Gateway::up(&["--source", "sim"]))
+    /// Over this store, or one of its own.
+    pub(super) fn start(store: Option<&str>) -> Rig {
+        let store = store.map(|store| ["--store", store]);
+        Rig(Gateway::up(&[&["--source", "sim"][..], store.as_slice().as_flattened()].concat()))
     }
 
     /// So many clients do the same at once, each at an endpoint of its own.

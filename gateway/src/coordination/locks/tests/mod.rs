@@ -92,6 +92,7 @@ scenarios!(
     scenarios::who_shares_behind_a_waiting_writer_can_close_a_circle,
     scenarios::a_holder_that_is_gone_is_succeeded_and_its_token_refused,
     scenarios::waiting_ends_when_it_was_said_to,
+    scenarios::who_waits_for_a_change_is_not_woken_without_one,
     scenarios::of_many_at_once_each_has_it_alone,
     scenarios::a_circle_is_refused_to_the_one_who_would_close_it,
     scenarios::two_that_ask_at_once_in_two_processes_do_not_close_a_circle,

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::super::store::StoreError;
+use bytes::Bytes;
+
+use super::super::super::store::{Op, StoreError, Txn};
 use super::*;
 
 pub(super) async fn one_after_another_in_the_order_of_asking_with_rising_tokens(team: &Team) {
@@ -118,6 +120,21 @@ pub(super) async fn waiting_ends_when_it_was_said_to(team: &Team) {
     let gave_up = team.locks.acquire_within("arm", "bob", Exclusive, LONG, Duration::from_millis(100)).await;
     assert_eq!(gave_up, Ok(Standing::Waiting(1)));
     assert_eq!(team.locks.list().await.unwrap().0[0].waiting, []);
+}
+
+pub(super) async fn who_waits_for_a_change_is_not_woken_without_one(team: &Team) {
+    team.held("arm", "ann", Exclusive).await;
+    let (before, seen) = team.locks.list().await.unwrap();
+    let tick = Op::Put { key: TICK.to_owned(), value: Bytes::new(), lease: None };
+    let ticked = team.locks.store.txn(Txn { success: vec![tick], ..Txn::default() }).await.unwrap();
+    let told = tokio::time::timeout(SHORT, team.locks.list_after(seen, LONG)).await;
+    assert!(told.is_err(), "woken by a tick: {told:?}");
+    assert_eq!(team.locks.list_after(seen, Duration::ZERO).await.unwrap(), (before, ticked.revision));
+    let after = |seen| tokio::time::timeout(LONG, team.locks.list_after(seen, LONG * 2));
+    let (told, asked) = tokio::join!(after(ticked.revision), team.ask("arm", "bob", Exclusive));
+    assert_eq!((told.unwrap().unwrap().0[0].waiting.len(), asked), (1, Ok(Standing::Waiting(1))));
+    let told = after(seen).await.unwrap().unwrap().0;
+    assert_eq!(told[0].waiting.len(), 1, "what changed before is told at once");
 }
 
 pub(super) async fn of_many_at_once_each_has_it_alone(team: &Team) {
