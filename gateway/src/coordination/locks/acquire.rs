@@ -339,3 +339,41 @@ impl Locks {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Team;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Whether it is held still when all that was begun is done.
+    async fn is_kept(team: &Team, client: &str) -> bool {
+        // What a place gives up, a task does; the store does one after another.
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if team.locks.standing("arm", client).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_one_call_was_told_another_does_not_give_up() {
+        let team = Team::new();
+        team.locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap();
+        let place = || Place::new(&team.locks, "arm", "ann");
+        let (mut told, late) = (place(), place());
+        told.told();
+        drop((told, late));
+        assert!(is_kept(&team, "ann").await, "it was told to a client that counts on it");
+        assert_eq!(team.locks.waiting().len(), 0);
+        // What nobody was told is nobody's, as soon as the last one has gone.
+        let (first, last) = (place(), place());
+        drop(first);
+        assert!(is_kept(&team, "ann").await, "the last one waits for it");
+        drop(last);
+        assert!(!is_kept(&team, "ann").await, "nobody knows of it");
+    }
+}

@@ -216,6 +216,25 @@ async fn no_name_keeps_a_fact_out_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_recorded_yet_is_not_forgotten() {
+    let folder = Folder::new();
+    let store = folder.store("places");
+    let put = async |key: String, value: u64| {
+        let put = Op::Put { key, value: value.to_string().into(), lease: None };
+        store.txn(Txn { success: vec![put], ..Txn::default() }).await.unwrap().revision
+    };
+    let first = put("fact".to_owned(), 1).await;
+    put(format!("{PLACE}far"), 1_000).await;
+    put(format!("{PLACE}behind"), first.next().0).await;
+    let (mut compaction, now) = (Compaction::new(&store), tokio::time::Instant::now());
+    compaction.compact(now).await.unwrap();
+    compaction.compact(now + Duration::from_millis(limits::STORE_PAST_MS)).await.unwrap();
+    assert!(snapshot(&*store, PLACE, first.next()).await.is_ok(), "what comes behind the place");
+    let forgotten = snapshot(&*store, PLACE, Revision(0)).await;
+    assert!(matches!(forgotten, Err(StoreError::Compacted(_))), "{forgotten:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_in_which_nothing_happens_does_not_keep_the_past() {
     let folder = Folder::new();
     let team = member(folder.store("ticks"), "primary");

@@ -17,8 +17,8 @@ const SHORT: Duration = Duration::from_secs(2);
 use LockMode::{Exclusive, Shared};
 
 /// Locks over a store of their own; its file is removed at the end.
-struct Team {
-    locks: Locks,
+pub(super) struct Team {
+    pub(super) locks: Locks,
     folder: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ impl Team {
         Team { locks: Locks::new(store), folder: None }
     }
 
-    fn new() -> Team {
+    pub(super) fn new() -> Team {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("roverline-locks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);

@@ -169,6 +169,12 @@ fn leases_that_are_due_end_though_what_noticed_it_is_refused() {
         assert_eq!((db.newest().unwrap(), synced(&db), db.changed), (held.next(), 2, true));
         assert_eq!(db.range(&all()).unwrap().entries, []);
     }
+    // Nor does it show up later, with revisions that the refused ones would have had.
+    for _ in 0..2 {
+        db.txn(&put("later", "1")).unwrap();
+    }
+    let later: Vec<_> = db.range(&all()).unwrap().entries.into_iter().map(|entry| entry.key).collect();
+    assert_eq!(later, ["later"]);
     // Where nothing is due, a refusal changes nothing.
     let newest = db.newest().unwrap();
     assert_eq!(db.keep_alive(LeaseId(9_999)), Err(StoreError::LeaseEnded));
@@ -197,6 +203,24 @@ async fn every_commit_is_told_whoever_saw_it_first() {
         }
     }
     assert_eq!((ours, second), (vec![first, third], first.next()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_rings_and_is_not_found_by_the_poll() {
+    const COMMITS: u32 = 15;
+    let folder = Folder::new();
+    let (one, other) = (folder.open(), folder.open());
+    one.txn(put("a", "0")).await.unwrap();
+    let mut watch = other.watch(String::new(), Revision(1)).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..COMMITS {
+        one.txn(put("a", "1")).await.unwrap();
+        watch.next().await.unwrap().unwrap();
+    }
+    // Whoever waits for the poll after each waits for all of it; the margin is for a busy machine.
+    let polled = Duration::from_millis(limits::STORE_POLL_MS) * COMMITS;
+    assert!(begun.elapsed() < polled / 2, "{:?}", begun.elapsed());
 }
 
 #[test]
