@@ -175,6 +175,21 @@ fn bad_requests_are_named_and_change_nothing() {
     assert_eq!(status(port, "q"), (2, 0));
 }
 
+#[test]
+fn all_queues_are_all() {
+    const QUEUES: usize = 230;
+    let gateway = serve(&[]);
+    let port = gateway.first_port();
+    for n in 0..QUEUES {
+        put(port, &format!("q{n:03}"), &json!(n));
+    }
+    let all = body(&http::get(port, "/queue/all"));
+    let all = all["queues"].as_array().unwrap();
+    assert_eq!((all.len(), &all[QUEUES - 1]["queue_name"]), (QUEUES, &"q229".into()));
+    let part = body(&http::get(port, "/api/v2/queues"));
+    assert_eq!((part["queues"].as_array().unwrap().len(), &part["total"]), (200, &QUEUES.into()));
+}
+
 fn status_of(port: u16) -> (u64, u64) {
     let all = body(&http::get(port, "/queue/all"));
     assert_eq!(all["queues"].as_array().unwrap().len(), 1, "{all}");

@@ -85,6 +85,11 @@ impl Paging {
         Ok(Paging { limit, prefix: prefix.unwrap_or_default(), after })
     }
 
+    /// All of a list that never has more than so many.
+    pub(super) fn whole(limit: usize) -> Paging {
+        Paging { limit, prefix: String::new(), after: None }
+    }
+
     /// The part of `all` that is wanted, how many there are in all, and where the next part begins.
     pub(super) fn part<T>(
         &self,

@@ -59,7 +59,7 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
             Ok(json(&documents::plain(&documents::queue(view, &documents::nodes(ask)))))
         }
         Action::PlainAll => {
-            let (all, ..) = part(ask, queues, &Paging::parse(None)?).await?;
+            let (all, ..) = part(ask, queues, &Paging::whole(limits::QUEUE_ENTRIES)).await?;
             Ok(json(&PlainQueues { queues: all.iter().map(documents::plain).collect() }))
         }
         Action::List => {

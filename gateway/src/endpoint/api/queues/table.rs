@@ -69,7 +69,7 @@ pub(in crate::endpoint::api) static ROUTES: [Route; 17] = [
     looks(get(
         "/queue/all",
         Any::Queues(Action::PlainAll),
-        "The first 200 queues in short",
+        "All queues in short",
         &[ok("By name", Content::Json(schema::<PlainQueues>))],
     )),
     looks(list(
