@@ -101,7 +101,8 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     let first = json_of(&gateway, &["locks", "acquire", "arm", "--client", "ann"]);
     let (code, ..) = roverline(&gateway, &["locks", "acquire", "arm", "--client", "bob"]);
     assert_eq!((first["standing"].as_str(), code), (Some("held"), 1));
-    done(&gateway, &["locks", "release", "arm", "--client", "bob"]);
+    let list = json_of(&gateway, &["locks", "list", "--json"]);
+    assert_eq!(list["locks"][0]["waiting"], json!([]), "who gave up waits for nothing");
     done(&gateway, &["locks", "release", "arm", "--client", "ann"]);
 
     let script = "echo $ROVERLINE_LOCK $ROVERLINE_LOCK_TOKEN; exit 7";
@@ -111,6 +112,7 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     assert!(token > first["token"].as_u64().unwrap(), "{token} after {first}");
     assert_eq!(json_of(&gateway, &["locks", "list", "--json"])["locks"], json!([]));
 
+    // Sooner than the next sign of life would be refused: in 200 s.
     let args = [
         "locks",
         "run",
@@ -118,7 +120,7 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
         "--client",
         "cat",
         "--ttl",
-        "3s",
+        "10m",
         "--",
         "sh",
         "-c",
@@ -128,7 +130,67 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     assert_eq!(running.line(), "up");
     done(&gateway, &["locks", "force", "arm", "cat", "--reason", "dinner"]);
     let (code, error) = running.end();
-    assert!(code == 1 && error.contains("arm is lost, the command was ended"), "{code}: {error}");
+    assert!(code == 75 && error.contains("arm is lost, the command was ended"), "{code}: {error}");
+    assert!(error.contains("dinner"), "{error}");
+}
+
+#[test]
+fn a_command_under_a_lock_is_ended_by_whoever_ends_its_guard() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let script =
+            "trap 'sleep 0.2; echo down; exit 3' TERM HUP INT; echo up; while :; do sleep 0.05; done";
+        let running = Running::start(&gateway, &["locks", "run", "arm", "--", "sh", "-c", script]);
+        assert_eq!(running.line(), "up");
+        process::signal(running.child.0.id(), signal);
+        assert_eq!(running.line(), "down", "it ends in its own time");
+        let (code, error) = running.end();
+        assert_eq!((code, error.as_str()), (3, ""));
+        assert_eq!(json_of(&gateway, &["locks", "list", "--json"])["locks"], json!([]), "given back");
+    }
+}
+
+#[test]
+fn two_commands_under_one_lock_are_two_and_say_how_they_ended() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let first =
+        Running::start(&gateway, &["locks", "run", "arm", "--", "sh", "-c", "echo up; exec sleep 600"]);
+    assert_eq!(first.line(), "up");
+    let run = |more: &[&str], command: &[&str]| {
+        roverline(&gateway, &[&["locks", "run", "arm"], more, &["--"], command].concat())
+    };
+    let (code, out, error) = run(&[], &["echo", "me too"]);
+    assert!(code == 75 && out.is_empty() && error.contains("say --wait TIME"), "{code}: {out}{error}");
+    let holder = json_of(&gateway, &["locks", "list", "--json"])["locks"][0]["holders"][0]["client"].clone();
+    let (code, out, error) = run(&["--client", holder.as_str().unwrap()], &["echo", "me too"]);
+    assert!(code == 75 && out.is_empty() && error.contains("holds arm already"), "{code}: {out}{error}");
+    process::signal(first.child.0.id(), Signal::TERM);
+    assert_eq!(first.end().0, 143, "ended by a signal");
+    for (command, expected) in [
+        (&["/no/such/program"][..], 127),
+        (&["/etc/passwd"], 126),
+        (&["sh", "-c", "kill -9 $$"], 137),
+        (&["false"], 1),
+    ] {
+        assert_eq!(run(&["--wait", "5s"], command).0, expected, "{command:?}");
+    }
+    assert_eq!(json_of(&gateway, &["locks", "list", "--json"])["locks"], json!([]));
+    drop(gateway);
+}
+
+#[test]
+fn what_is_no_name_and_no_number_is_refused_before_anything_is_asked() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    for args in [
+        &["locks", "acquire", ""][..],
+        &["locks", "run", "", "--", "true"],
+        &["queues", "enqueue", "", "1"],
+        &["kv", "put", "", "1"],
+        &["kv", "put", "n", "12345678901234567890123"],
+    ] {
+        let (code, _, error) = roverline(&gateway, args);
+        assert_eq!(code, 2, "{args:?}: {error}");
+    }
 }
 
 #[test]

@@ -27,15 +27,21 @@ pub enum Failure {
     Usage(String),
     /// Nothing there, or not what should be.
     Nothing(String),
+    /// A lock that could not be had, or was lost.
+    Lock(String),
     /// Reading or writing failed.
     Io(std::io::Error),
 }
+
+/// Try again later (`EX_TEMPFAIL` of sysexits.h): no code that a command under a lock has by chance.
+const NO_LOCK: u8 = 75;
 
 impl Failure {
     /// What the shell gets to see.
     pub fn code(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
+            Failure::Lock(_) => ExitCode::from(NO_LOCK),
             Failure::Nothing(_) | Failure::Io(_) => ExitCode::from(1),
         }
     }
@@ -44,7 +50,7 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Usage(why) | Failure::Nothing(why) => f.write_str(why),
+            Failure::Usage(why) | Failure::Nothing(why) | Failure::Lock(why) => f.write_str(why),
             Failure::Io(error) => write!(f, "{error}"),
         }
     }

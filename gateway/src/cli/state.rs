@@ -37,10 +37,11 @@ pub(super) enum StateCommand {
         #[command(flatten)]
         target: Target,
     },
-    /// Find out whether the state, or a copy of it, is what was written
+    /// Find out whether the state, or a copy of it, is whole, and its event log what was written
     ///
-    /// Checks the database, and of the event log every hash, the order, the indexes and the
-    /// signatures. Exit code 1: something is wrong, and where is said.
+    /// Checks the database's file as SQLite does, and of the event log every hash, the order, the indexes
+    /// and the signatures. Values, locks and queues bear no signature: whoever edits them in the file is
+    /// not found out. Exit code 1: something is wrong, and where is said.
     Verify {
         /// A copy [default: the state itself]
         file: Option<PathBuf>,
@@ -92,6 +93,9 @@ fn backup(file: &Path, state: &Path) -> Result<(), Failure> {
     let from = store_file(&state.join("store"));
     if !from.exists() {
         return Err(failed(format!("there is no {}", from.display())));
+    }
+    if file.exists() {
+        return Err(failed(format!("{} exists already: name another file", file.display())));
     }
     let store = StoreFile::open(&from).map_err(failed)?;
     store.copy(file, &mut bar("copied")).map_err(failed)?;
@@ -152,8 +156,13 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn verify(&self, state: &Path) -> Result<Report, Failure> {
         let file = self.file.map_or_else(|| store_file(&state.join("store")), Path::to_owned);
+        if file.is_dir() {
+            let why = "is a directory: name a copy's file, or give the state's directory with --state";
+            return Err(failed(format!("{} {why}", file.display())));
+        }
         if !file.exists() {
-            return Err(failed(format!("there is no {}", file.display())));
+            let hint = if self.file.is_none() { ": give the directory with --state" } else { "" };
+            return Err(failed(format!("there is no {}{hint}", file.display())));
         }
         let own = state.join("keys");
         let trust = match self.keys {
@@ -237,7 +246,11 @@ impl Report {
                 "No checkpoint was kept elsewhere: a log that was cut off with its head would not show.\n";
         }
         if self.sound() {
-            text += &format!("{} is as it was written\n", self.file.display());
+            text += &format!(
+                "{}: the file is whole, and the log of events is as it was written; values, locks and queues \
+                 bear no signature\n",
+                self.file.display()
+            );
         }
         text
     }

@@ -72,7 +72,7 @@ impl Hands {
             }
             Act::Lock { resource } => return self.lock(resource, client, ttl, wait).await,
             Act::Unlock { resource, .. } => match self.locks.release(resource, client).await {
-                Ok(()) => Ok(Got::Released),
+                Ok(_) => Ok(Got::Released),
                 Err(LockError::Store(error)) => Err(error),
                 Err(error) => Ok(refused(&error)),
             },

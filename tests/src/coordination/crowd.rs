@@ -56,7 +56,7 @@ async fn drain(teams: &[Locks], size: u32, patience: Duration, report: &mut Repo
             let place = served.fetch_add(1, Ordering::SeqCst);
             match standing {
                 Ok(Standing::Held(FencingToken(token))) => {
-                    locks.release("arm", &client).await.map(|()| (place, token))
+                    locks.release("arm", &client).await.map(|_| (place, token))
                 }
                 Ok(Standing::Waiting(_)) => Err(LockError::Crowded("not within its time".to_owned())),
                 Err(error) => Err(error),

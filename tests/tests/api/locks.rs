@@ -70,6 +70,11 @@ fn scripts_lock_on_any_port() {
     assert_eq!(ask(ports[3], "arm", "cem", "shared")["success"], true);
     assert_eq!(ask(ports[0], "arm", "eva", "shared")["success"], true);
     assert_eq!(body(&http::get(ports[1], "/locks/arm"))["holders"], json!(["cem", "eva"]));
+    // Asked for twice is given back twice, and that is said.
+    ask(ports[1], "arm", "eva", "shared");
+    let once = release(ports[2], "arm", "eva");
+    assert!(once["message"].as_str().unwrap().contains("held still: it was asked for 1 more"), "{once}");
+    assert_eq!(body(&http::get(ports[3], "/locks/arm"))["holders"], json!(["cem", "eva"]));
     let upgrade = ask(ports[1], "arm", "eva", "exclusive");
     assert!(upgrade["success"] == false && upgrade["message"].as_str().unwrap().contains("shared"));
     assert!(!gateway.end().contains("panicked"));
@@ -112,6 +117,12 @@ fn bad_requests_are_named_and_change_nothing() {
     ] {
         problem(&post(port, "/locks/acquire", &asked), status);
         assert_eq!(all(port), before, "{}", asked.chars().take(100).collect::<String>());
+    }
+    for (asked, says) in
+        [(plain("mast", "a", 0.into()), "timeout_seconds is 0.5 to 3600"), ("[]".to_owned(), "a JSON object")]
+    {
+        let told = problem(&post(port, "/locks/acquire", &asked), 422);
+        assert!(told["detail"].as_str().unwrap().contains(says), "{told}");
     }
     // Not even Latin-1 gets in.
     let bytes = b"{\"resource\":\"\xe9\",\"client_id\":\"a\",\"lock_type\":\"shared\"}";
@@ -192,6 +203,29 @@ fn a_lock_is_handed_over_and_taken() {
     assert!(told["success"] == false && told["message"].as_str().unwrap().contains("into the crater"));
     let next = body(&http::get(ports[1], "/api/v2/locks/drive"));
     assert_eq!(next["holders"][0]["client"], "zoe", "{next}");
+}
+
+#[test]
+fn who_is_kept_alive_keeps_its_lock_and_who_is_not_loses_it() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+    let ttl = Duration::from_secs(4);
+    let wish =
+        |client: &str| json!({"client": client, "mode": "exclusive", "ttl_ms": ttl.as_millis() as u64});
+    for (resource, client) in [("arm", "ada"), ("drill", "ben")] {
+        done(ports[0], &format!("/api/v2/locks/{resource}/acquire"), &wish(client));
+    }
+    let start = Instant::now();
+    let mut kept = 0;
+    // Longer than it lives, and with room for a machine that stands still.
+    while start.elapsed() < ttl + ttl / 2 {
+        std::thread::sleep(ttl / 10);
+        let seen = done(ports[kept % 4], "/api/v2/locks/arm/keep-alive", &json!({"client": "ada"}));
+        assert_eq!(seen["standing"], "held", "{seen}");
+        kept += 1;
+    }
+    problem(&post(ports[1], "/api/v2/locks/drill/keep-alive", r#"{"client":"ben"}"#), 404);
+    assert_eq!(all(ports[2]).as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn unreachable(urls: &[String]) -> Failure {
 }
 
 /// Our own types always are JSON.
-fn to_value(body: &impl Serialize) -> Value {
+pub fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).unwrap_or_default()
 }
 

@@ -61,7 +61,7 @@ impl Locks {
             Ok(Standing::Held(_)) => place.told(),
             Ok(Standing::Waiting(_)) if place.leave() => match self.release(resource, client).await {
                 // It is not asked for any more, however that came about.
-                Ok(()) | Err(LockError::NotHeld { .. }) => {}
+                Ok(_) | Err(LockError::NotHeld { .. }) => {}
                 Err(error) => return Err(error),
             },
             // Another call of the same client waits still.

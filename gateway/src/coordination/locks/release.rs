@@ -41,19 +41,20 @@ impl Locks {
         }
     }
 
-    /// Gives a lock back, once; or gives up waiting.
-    pub async fn release(&self, resource: &str, client: &str) -> Result<(), LockError> {
+    /// Gives a lock back, once; or gives up waiting. How often it is held still: 0 when it is not.
+    pub async fn release(&self, resource: &str, client: &str) -> Result<u32, LockError> {
         loop {
             let own = self.own(resource, client).await?;
             if own.record.held > 1 {
-                if self.replace(&own, own.record.held - 1).await? {
-                    return Ok(());
+                let left = own.record.held - 1;
+                if self.replace(&own, left).await? {
+                    return Ok(left);
                 }
                 continue;
             }
             return match self.store.revoke(own.record.lease).await {
                 Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
-                other => Ok(other?),
+                other => Ok(other.map(|()| 0)?),
             };
         }
     }

@@ -99,10 +99,10 @@ impl Ask<'_> {
 
 /// A body that is an object.
 pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    let read = any(body)?;
     match body.trim_ascii_start().first() {
-        Some(b'{') => Ok(read),
+        Some(b'{') => any(body),
         _ => {
+            any::<serde::de::IgnoredAny>(body)?;
             let why = "the body is a JSON object; see /api/v2/openapi.json";
             Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
         }

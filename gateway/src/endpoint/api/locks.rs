@@ -6,7 +6,7 @@ use http::StatusCode;
 use roverline_coordination::locks::{
     FencingToken, Handover, HandoverView, LockError, LockMode, LockView, Locks, Standing,
 };
-use roverline_coordination::store::{Revision, StoreError};
+use roverline_coordination::store::Revision;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
 
@@ -63,8 +63,8 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
         }
         Action::Release => {
             let LockClient { client } = ask.json()?;
-            locks.release(&ask.name()?, &client).await?;
-            Ok(done("it is released"))
+            let left = locks.release(&ask.name()?, &client).await?;
+            Ok(done(&released(left)))
         }
         Action::Force => {
             ask.may(Deed::Overrule("whoever holds a lock"))?;
@@ -90,6 +90,14 @@ pub(super) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
     }
 }
 
+/// What is asked for twice is given back twice.
+fn released(left: u32) -> String {
+    match left {
+        0 => "it is released".to_owned(),
+        left => format!("it is held still: it was asked for {left} more times, and is released as often"),
+    }
+}
+
 fn done(message: &str) -> Answer {
     json(&Done { success: true, message: message.to_owned() })
 }
@@ -98,7 +106,7 @@ async fn plain_acquire(locks: &Locks, asked: &AcquireLock) -> Result<AcquiredLoc
     let AcquireLock { resource, client_id, lock_type, timeout_seconds } = asked;
     let ttl = match timeout_seconds {
         None => Duration::from_millis(limits::LOCK_DEFAULT_TTL_MS),
-        Some(seconds) => Duration::try_from_secs_f64(*seconds).map_err(|_| StoreError::Ttl)?,
+        Some(seconds) => seconds_of(*seconds)?,
     };
     let standing = locks.acquire(resource, client_id, mode(*lock_type), ttl).await;
     Ok(match standing {
@@ -118,10 +126,23 @@ async fn plain_acquire(locks: &Locks, asked: &AcquireLock) -> Result<AcquiredLoc
     })
 }
 
+/// In the words of who sent it: the store's are about leases, in milliseconds.
+fn seconds_of(seconds: f64) -> Result<Duration, Failure> {
+    let (least, most) = (limits::LEASE_MIN_MS as f64 / 1e3, limits::LEASE_MAX_MS as f64 / 1e3);
+    match (least..=most).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => {
+            let why = format!("timeout_seconds is {least} to {most}");
+            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+        }
+    }
+}
+
 async fn plain_release(locks: &Locks, asked: &ReleaseLock) -> Result<Done, Failure> {
     let ReleaseLock { resource, client_id } = asked;
     Ok(match locks.release(resource, client_id).await {
-        Ok(()) => Done { success: true, message: format!("{client_id} gave {resource} back") },
+        Ok(0) => Done { success: true, message: format!("{client_id} gave {resource} back") },
+        Ok(left) => Done { success: true, message: released(left) },
         Err(error) => Done { success: false, message: refusal(error)? },
     })
 }

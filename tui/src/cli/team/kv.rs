@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::parse_duration;
 
@@ -36,6 +37,7 @@ pub enum KvCommand {
                             roverline kv get mission/goal --json | jq .version")]
     Get {
         /// Which key
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
         /// Ask the store, not the memory of an endpoint
         #[arg(long, conflicts_with = "at")]
@@ -56,6 +58,7 @@ pub enum KvCommand {
                             roverline kv put here/ann true --ttl 30s")]
     Put {
         /// Which key
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
         /// The value as JSON; - reads it from standard input
         #[arg(value_name = "JSON", allow_negative_numbers = true)]
@@ -74,6 +77,7 @@ pub enum KvCommand {
     #[command(after_help = "Example:\n  roverline kv delete mission/goal")]
     Delete {
         /// Which key
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
         /// Only if it has this version
         #[arg(long, value_name = "N")]

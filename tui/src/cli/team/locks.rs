@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use crate::cli::parse_duration;
@@ -27,8 +28,8 @@ pub enum LocksCommand {
     },
     /// Ask for a lock, and print the fencing token
     ///
-    /// Without --wait the client is queued when somebody else has it; ask again to learn its place. The
-    /// lock ends by itself after --ttl unless it is asked for again. Exit code 1: not held.
+    /// Without --wait it is had at once or not at all. It ends by itself after --ttl unless it is asked
+    /// for again; what is asked for twice has to be released twice. Exit code 1: not held.
     #[command(after_help = "Example:\n  roverline locks acquire arm --ttl 30s --wait 1m")]
     Acquire {
         /// What is asked for, and how.
@@ -39,6 +40,7 @@ pub enum LocksCommand {
     #[command(after_help = "Example:\n  roverline locks release arm")]
     Release {
         /// What is locked
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         resource: String,
         /// Who has it; USER@HOST if it is not said
         #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
@@ -46,15 +48,22 @@ pub enum LocksCommand {
     },
     /// Run a command while holding a lock
     ///
-    /// The lock is kept alive until the command ends, and given back then. If it is lost, the command is
-    /// ended. The command finds ROVERLINE_LOCK and the fencing token ROVERLINE_LOCK_TOKEN in its
-    /// environment; its exit code is that of this program.
+    /// The lock is kept alive until the command ends, and given back then. If it is lost, or taken, the
+    /// command is ended at once. Signals are passed to the command. It finds ROVERLINE_LOCK and the fencing
+    /// token ROVERLINE_LOCK_TOKEN in its environment: what the lock protects should check the token, since
+    /// nothing ends the command when this program itself is killed (-9).
+    ///
+    /// Without --client each run is a client of its own.
+    ///
+    /// Exit code: that of the command, 128 and the number of the signal that ended it, 127 or 126 if it
+    /// cannot be started, 75 if the lock was not had or was lost.
     #[command(after_help = "Example:\n  roverline locks run arm --wait 30s -- ./pick_up_sample")]
     Run(RunWithLock),
     /// Take a lock from whoever has it; for commanders
     #[command(after_help = "Example:\n  roverline locks force arm ann@base --reason 'her link is down'")]
     Force {
         /// What is locked
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         resource: String,
         /// Who has it
         client: String,
@@ -66,6 +75,7 @@ pub enum LocksCommand {
     #[command(after_help = "Example:\n  roverline locks handover arm --message 'two minutes for a sample?'")]
     Handover {
         /// What is locked
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         resource: String,
         /// Who asks; USER@HOST if it is not said
         #[arg(long, value_name = "NAME", env = "ROVERLINE_CLIENT")]
@@ -86,6 +96,7 @@ pub enum LocksCommand {
     )]
     Answer {
         /// What is locked
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         resource: String,
         /// Who asks for it
         client: String,
@@ -102,6 +113,7 @@ pub enum LocksCommand {
 #[derive(Clone, Debug, Args)]
 pub struct LockAsk {
     /// What is locked
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub resource: String,
     /// Others that share may hold it too
     #[arg(long)]

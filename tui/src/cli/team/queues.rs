@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use crate::cli::parse_duration;
@@ -27,6 +28,7 @@ pub enum QueuesCommand {
     #[command(after_help = "Example:\n  roverline queues status waypoints")]
     Status {
         /// Its name
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
         /// JSON
         #[arg(long)]
@@ -101,6 +103,7 @@ pub enum QueuesCommand {
     #[command(after_help = "Example:\n  roverline queues peek waypoints -n 3")]
     Peek {
         /// Which queue
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
         /// At most so many
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
@@ -113,6 +116,7 @@ pub enum QueuesCommand {
     #[command(after_help = "Example:\n  roverline queues dead waypoints --json | jq .messages[].reason")]
     Dead {
         /// Which queue
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
         /// At most so many
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
@@ -128,6 +132,7 @@ pub enum QueuesCommand {
     #[command(after_help = "Example:\n  roverline queues redrive waypoints")]
     Redrive {
         /// Which queue
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
         /// At most so many [default: all]
         #[arg(long, value_name = "N")]
@@ -140,6 +145,7 @@ pub enum QueuesCommand {
     #[command(after_help = "Example:\n  roverline queues purge waypoints --reason 'new mission'")]
     Purge {
         /// Which queue
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
         /// Why; everybody can read it in the events
         #[arg(long)]
@@ -157,6 +163,7 @@ pub enum QueuesCommand {
 #[derive(Clone, Debug, Args)]
 pub struct EnqueueAsk {
     /// Which queue
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub queue: String,
     /// The message as JSON; - reads it from standard input
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
@@ -179,6 +186,7 @@ pub struct EnqueueAsk {
 #[derive(Clone, Debug, Args)]
 pub struct DequeueAsk {
     /// Which queue
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub queue: String,
     /// Wait so long for the first one
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

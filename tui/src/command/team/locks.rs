@@ -1,5 +1,8 @@
 //! `roverline locks`.
 
+mod hold;
+mod run;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,15 +10,19 @@ use roverline_link::Config;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
 
-use super::{Team, client, escape, is_in_doubt, print_json, print_line, print_table, tell};
-use crate::cli::team::{LockAsk, LocksCommand, RunWithLock};
+use super::{Refusal, Team, client, escape, is_in_doubt, print_json, print_line, print_table, tell};
+use crate::cli::team::{LockAsk, LocksCommand};
 use crate::command::Failure;
+use crate::format;
 
-/// Exit code of a lock that was not given, or was lost.
+/// Exit code of a lock that was not given.
 const NOT_GIVEN: u8 = 1;
 
 /// Does it.
 pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Failure> {
+    if let LocksCommand::Run(run) = command {
+        return run::run(config, run).await;
+    }
     let mut team = Team::open(config).await?;
     match command {
         LocksCommand::List { json } => {
@@ -63,7 +70,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
             let done: Done = team.post(&path, &answer).await?;
             tell(&done.message);
         }
-        LocksCommand::Run(run) => return with_lock(team, run).await,
+        LocksCommand::Run(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -84,14 +91,24 @@ fn table(list: &LockList) -> Result<(), Failure> {
 async fn acquire(team: &mut Team, ask: LockAsk) -> Result<ExitCode, Failure> {
     let standing = ask_for(team, &ask, &client(ask.client.clone())).await?;
     print_line(&standing)?;
-    Ok(match standing {
-        LockStanding::Held { .. } => ExitCode::SUCCESS,
-        _ => ExitCode::from(NOT_GIVEN),
-    })
+    if let LockStanding::Held { .. } = standing {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell(&not_given(&ask));
+    Ok(ExitCode::from(NOT_GIVEN))
+}
+
+/// Why a lock was not given, in words.
+fn not_given(ask: &LockAsk) -> String {
+    let resource = format::printable(&ask.resource);
+    match ask.wait {
+        None => format!("{resource} is held by somebody else: say --wait TIME"),
+        Some(_) => format!("{resource} is held by somebody else still"),
+    }
 }
 
 /// Asks for a lock, and again for as long as was said: an answer takes at most
-/// [`limits::API_WAIT_MS`].
+/// [`limits::API_WAIT_MS`]. Whoever is not given it has no place among those who wait any more.
 async fn ask_for(team: &mut Team, ask: &LockAsk, client: &str) -> Result<LockStanding, Failure> {
     let path = format!("/api/v2/locks/{}/acquire", escape(&ask.resource));
     let mode = if ask.shared { LockType::Shared } else { LockType::Exclusive };
@@ -103,106 +120,32 @@ async fn ask_for(team: &mut Team, ask: &LockAsk, client: &str) -> Result<LockSta
             client: client.to_owned(),
             mode,
             ttl_ms: ask.ttl.as_millis() as u64,
-            wait_ms: ask.wait.map(|_| wait.as_millis() as u64),
+            wait_ms: Some(wait.as_millis() as u64),
         };
         let answer = team.try_ask("POST", &path, Some(super::to_value(&wish)), wait).await?;
         match answer {
             // The place in the queue is lost with each turn; another turn is better than none.
             Ok(LockStanding::Gone { .. }) if !left.saturating_sub(wait).is_zero() => {}
             Ok(standing) => return Ok(standing),
-            // Asked for again, it is held or waited for still.
-            Err(refusal) if is_in_doubt(&refusal) => {}
+            // Asked for again, it would be held twice.
+            Err(refusal) if is_in_doubt(&refusal) => {
+                if let Some(token) = token_of(team, &ask.resource, client).await? {
+                    return Ok(LockStanding::Held { token });
+                }
+            }
             Err(refusal) => return Err(refusal.into()),
         }
     }
 }
 
-/// Holds a lock for as long as a command runs.
-async fn with_lock(mut team: Team, run: RunWithLock) -> Result<ExitCode, Failure> {
-    let RunWithLock { ask, command } = run;
-    let who = client(ask.client.clone());
-    let token = match ask_for(&mut team, &ask, &who).await? {
-        LockStanding::Held { token } => token,
-        _ => {
-            let path = format!("/api/v2/locks/{}/release", escape(&ask.resource));
-            let _: Result<Result<Done, _>, _> = team
-                .try_ask("POST", &path, Some(super::to_value(&LockClient { client: who })), Duration::ZERO)
-                .await;
-            return Err(Failure::Nothing(format!(
-                "{} is held by somebody else: say --wait TIME",
-                ask.resource
-            )));
-        }
-    };
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure::Usage("say what to run".to_owned()));
-    };
-    let child = tokio::process::Command::new(program)
-        .args(arguments)
-        .env("ROVERLINE_LOCK", &ask.resource)
-        .env("ROVERLINE_LOCK_TOKEN", token.to_string())
-        .kill_on_drop(true)
-        .spawn();
-    let ended = match child {
-        Ok(child) => hold(&mut team, child, &ask, &who).await,
-        Err(error) => Err(Failure::Nothing(format!("{program} does not start: {error}"))),
-    };
-    let path = format!("/api/v2/locks/{}/release", escape(&ask.resource));
-    let _: Result<Result<Done, _>, _> =
-        team.try_ask("POST", &path, Some(super::to_value(&LockClient { client: who })), Duration::ZERO).await;
-    ended
+/// The token of this client, if it holds the lock.
+async fn token_of(team: &mut Team, resource: &str, client: &str) -> Result<Option<u64>, Failure> {
+    let lock = look_at(team, resource).await?;
+    let holders = lock.ok().map(|lock| lock.holders).unwrap_or_default();
+    Ok(holders.into_iter().find(|holder| holder.client == client).map(|holder| holder.token))
 }
 
-/// Keeps the lock alive while the child runs; the child ends when the lock is lost.
-async fn hold(
-    team: &mut Team,
-    mut child: tokio::process::Child,
-    ask: &LockAsk,
-    who: &str,
-) -> Result<ExitCode, Failure> {
-    let path = format!("/api/v2/locks/{}/keep-alive", escape(&ask.resource));
-    let mut held_until = tokio::time::Instant::now() + ask.ttl;
-    let mut beat = tokio::time::interval(ask.ttl / 3);
-    beat.reset();
-    loop {
-        tokio::select! {
-            status = child.wait() => {
-                let code = status?.code().and_then(|code| u8::try_from(code).ok());
-                return Ok(ExitCode::from(code.unwrap_or(NOT_GIVEN)));
-            }
-            _ = beat.tick() => {
-                let body = Some(super::to_value(&LockClient { client: who.to_owned() }));
-                let asked = tokio::time::Instant::now();
-                let alive = team.try_ask::<LockStanding>("POST", &path, body, Duration::ZERO);
-                let why = match tokio::time::timeout_at(held_until, alive).await {
-                    Ok(Ok(Ok(_))) => {
-                        held_until = asked + ask.ttl;
-                        continue;
-                    }
-                    // The store or the link is away for a moment: the lease has time left.
-                    Ok(Ok(Err(refusal))) if refusal.status >= 500 && asked < held_until => continue,
-                    Ok(Err(_)) if asked < held_until => continue,
-                    Ok(Ok(Err(refusal))) => refusal.why,
-                    Ok(Err(failure)) => failure.to_string(),
-                    Err(_) => "nobody answered until it ended".to_owned(),
-                };
-                end(&mut child).await;
-                let resource = &ask.resource;
-                return Err(Failure::Nothing(format!("{resource} is lost, the command was ended: {why}")));
-            }
-        }
-    }
-}
-
-/// Asks the child to end, and ends it.
-async fn end(child: &mut tokio::process::Child) {
-    if let Some(pid) =
-        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
-    {
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-    if tokio::time::timeout(Duration::from_secs(2), child.wait()).await.is_err() {
-        let _ = child.kill().await;
-    }
+/// A lock, if somebody has it.
+async fn look_at(team: &mut Team, resource: &str) -> Result<Result<LockDocument, Refusal>, Failure> {
+    team.try_ask("GET", &format!("/api/v2/locks/{}", escape(resource)), None, Duration::ZERO).await
 }

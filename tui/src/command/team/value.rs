@@ -46,10 +46,41 @@ fn parse(text: &str, from_input: bool) -> Result<Value, Failure> {
         })
     })?;
     // What is written is to be what was meant.
+    if let Some(number) = too_long(text) {
+        let shown = format::fit(number, SHOWN);
+        return Err(Failure::Usage(format!("{shown} has more digits than are kept: write it as text")));
+    }
     match value.to_string().len() > VALUE_BYTES {
         true => Err(Failure::Usage(format!("a value may have {VALUE_BYTES} bytes here"))),
         false => Ok(value),
     }
+}
+
+/// A whole number in JSON that does not fit 64 bits, and would be rounded.
+fn too_long(json: &str) -> Option<&str> {
+    let (mut in_text, mut escaped, mut start) = (false, false, None);
+    for (at, byte) in json.bytes().chain([b' ']).enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E' => {
+                start.get_or_insert(at);
+            }
+            _ => {}
+        }
+        let goes_on = !in_text && matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        if !goes_on && let Some(number) = start.take().and_then(|from| json.get(from..at)) {
+            let digits = number.strip_prefix('-').unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit());
+            // The letters of `true` and `false` are no numbers.
+            let whole = digits && !number.is_empty() && number != "-";
+            if whole && number.parse::<u64>().is_err() && number.parse::<i64>().is_err() {
+                return Some(number);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -60,6 +91,26 @@ mod tests {
     fn any_json_is_a_value() {
         for text in ["1", "-1.5", "null", "\"a\"", "{\"a\": [1, 2]}", " true\n"] {
             assert!(parse(text, false).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_kept_whole_or_refused() {
+        for fine in [
+            "18446744073709551615",
+            "[-9223372036854775808, 0.1, 1e400000]",
+            "\"99999999999999999999\"",
+            "{\"a\\\"\": true, \"99999999999999999999\": -0}",
+            "0.12345678901234567890",
+        ] {
+            assert_eq!(too_long(fine), None, "{fine}");
+        }
+        for (long, number) in [
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("[1, {\"a\": -9223372036854775809}]", "-9223372036854775809"),
+        ] {
+            assert_eq!(too_long(long), Some(number));
+            assert!(parse(long, false).unwrap_err().to_string().contains("more digits"), "{long}");
         }
     }
 

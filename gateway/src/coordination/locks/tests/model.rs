@@ -28,7 +28,8 @@ struct Model {
 enum Said {
     Held,
     Waiting(usize),
-    Done,
+    /// How often it is held still.
+    Done(u32),
     NotHeld,
     Upgrade,
     Deadlock,
@@ -80,11 +81,11 @@ impl Model {
             (_, None) => Said::NotHeld,
             (Act::Release, Some(place)) if queue[place].2 > 1 => {
                 queue[place].2 -= 1;
-                Said::Done
+                Said::Done(queue[place].2)
             }
             (Act::Release | Act::Force, Some(place)) => {
                 queue.remove(place);
-                Said::Done
+                Said::Done(0)
             }
         }
     }
@@ -108,10 +109,10 @@ async fn act(locks: &Locks, resource: &str, client: &str, act: Act) -> Said {
             Err(error) => Err(error),
         },
         Act::Release => locks.release(resource, client).await,
-        Act::Force => locks.force_release(resource, client, "chief", "tea").await,
+        Act::Force => locks.force_release(resource, client, "chief", "tea").await.map(|()| 0),
     };
     match said {
-        Ok(()) => Said::Done,
+        Ok(left) => Said::Done(left),
         Err(LockError::NotHeld { .. } | LockError::Taken { .. }) => Said::NotHeld,
         Err(LockError::Upgrade(_)) => Said::Upgrade,
         Err(LockError::Deadlock(_)) => Said::Deadlock,
