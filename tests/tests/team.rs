@@ -112,7 +112,7 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     assert!(token > first["token"].as_u64().unwrap(), "{token} after {first}");
     assert_eq!(json_of(&gateway, &["locks", "list", "--json"])["locks"], json!([]));
 
-    // Sooner than the next sign of life would be refused: in 200 s.
+    // Sooner than by the next look, 5 s after the last one.
     let args = [
         "locks",
         "run",
@@ -129,7 +129,9 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     let running = Running::start(&gateway, &args);
     assert_eq!(running.line(), "up");
     done(&gateway, &["locks", "force", "arm", "cat", "--reason", "dinner"]);
+    let taken = Instant::now();
     let (code, error) = running.end();
+    assert!(taken.elapsed() < Duration::from_secs(3), "noticed after {:?}", taken.elapsed());
     assert!(code == 75 && error.contains("arm is lost, the command was ended"), "{code}: {error}");
     assert!(error.contains("dinner"), "{error}");
 }
