@@ -1,15 +1,20 @@
-//! The gateway: sources → hub → sessions, one process per endpoint.
+//! The gateway: bridges ROS 2 to WebSocket clients, one process per endpoint.
+//!
+//! Modules are layered: each may use only those before it in this list.
+//! `clock access config emergency_stop connection hub telemetry endpoint api dialect server process
+//! supervisor cli`; ARCHITECTURE.md describes them and the tidy test checks the direction.
 
 pub mod access;
+pub mod api;
 pub mod cli;
-pub mod clock;
-pub mod command;
 pub mod config;
+pub mod connection;
 pub mod dialect;
+pub mod emergency_stop;
 pub mod endpoint;
 pub mod hub;
 pub mod log;
-pub mod page;
-pub mod session;
-pub mod source;
+pub mod process;
+pub mod server;
 pub mod supervisor;
+pub mod telemetry;

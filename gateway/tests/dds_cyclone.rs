@@ -17,11 +17,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dds_common::peer::python;
 use dds_common::{Recorder, Running, domain, eventually, no_gap, now_ns, options};
-use roverline_gateway::source::dds::{DdsOptions, DdsSink};
-use roverline_gateway::source::{
-    Graph, NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl,
-};
 use roverline_protocol::SampleId;
+use roverline_source::dds::{DdsOptions, DdsSink};
+use roverline_source::{Graph, NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

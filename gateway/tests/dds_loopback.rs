@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dds_common::{Recorder, Running, domain, eventually, now_ns, options};
-use roverline_gateway::source::dds::DdsSink;
-use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl, TopicKey};
 use roverline_protocol::SampleId;
+use roverline_source::dds::DdsSink;
+use roverline_source::{Qos, RawSample, Sink, TopicDecl, TopicKey};
 
 const BEST_EFFORT: Qos = Qos { reliable: false, transient_local: false };
 const RELIABLE: Qos = Qos { reliable: true, transient_local: false };

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dds_common::peer::{Peer, python};
 use dds_common::{Recorder, Running, domain, eventually};
-use roverline_gateway::source::ros::{Goal, GoalEvent, GoalStatus, Parameter, ParameterValue, Ros, RosError};
-use roverline_gateway::source::{CallError, Publication, Reply};
 use roverline_schema::Registry;
+use roverline_source::ros::{Goal, GoalEvent, GoalStatus, Parameter, ParameterValue, Ros, RosError};
+use roverline_source::{CallError, Publication, Reply};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ fn serves(running: &Running, service: &str) -> bool {
 }
 
 /// Whether the graph knows as well which node all that belongs to: that is told apart from it.
-fn is_the_robots(graph: &roverline_gateway::source::Graph) -> bool {
+fn is_the_robots(graph: &roverline_source::Graph) -> bool {
     let robot = ["/robot".to_owned()];
     graph.service("/robot/trigger").is_some_and(|service| service.providers == robot)
         && graph.topic("/robot/cmd_vel").is_some_and(|topic| topic.subscribers == robot)
@@ -324,7 +324,7 @@ async fn an_action_of_ours_is_pursued_by_its_handler() {
     let pursuer = tokio::spawn(async move {
         // One to its end, one until it is cancelled, one not at all, for each of two callers.
         while let Some(goal) = taken.recv().await {
-            let mut goal: roverline_gateway::source::ros::ServedGoal = goal;
+            let mut goal: roverline_source::ros::ServedGoal = goal;
             match &goal.goal[..] {
                 br#"{"order":1}"# => {
                     // The caller's subscription may be found a moment later: until it is heard.

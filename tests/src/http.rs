@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use roverline_protocol::documents::{HealthDocument, StatusDocument};
+use roverline_protocol::status::{HealthDocument, StatusDocument};
 
 /// An answer: status, head, body.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use roverline_link::{Config, Event, Events, Link, REQUEST_LOST};
+use roverline_client::{Config, Event, Events, Link, REQUEST_LOST};
 use roverline_protocol::Tier;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;

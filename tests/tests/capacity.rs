@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use roverline_protocol::documents::{EventKind, SessionDocument};
 use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
+use roverline_protocol::status::{EventKind, SessionDocument};
 use roverline_protocol::{Scope, ScopeSet, Tier};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http::{self, exchange};

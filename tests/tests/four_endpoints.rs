@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::documents::HealthStatus;
 use roverline_protocol::native::{ClientMessage, SampleHeader, ServerMessage};
+use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{SampleId, Tier};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::native::{Native, Said};

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use roverline_protocol::documents::HealthStatus;
+use roverline_protocol::status::HealthStatus;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
 use roverline_tests::plain::Plain;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
-use roverline_protocol::documents::{DirectoryDocument, EventKind, HealthStatus, Origin};
+use roverline_protocol::status::{DirectoryDocument, EventKind, HealthStatus, Origin};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http::{self, Answer};
 use roverline_tests::plain::Plain;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
-use roverline_protocol::documents::HealthStatus;
 use roverline_protocol::native::{ClientMessage, FLAG_STORED, ServerMessage};
+use roverline_protocol::status::HealthStatus;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;
 use roverline_tests::native::{Native, Said};

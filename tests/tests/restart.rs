@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use roverline_link::{Config, Event, Events, FailoverCause, Link};
+use roverline_client::{Config, Event, Events, FailoverCause, Link};
 use roverline_protocol::{Tier, limits};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;

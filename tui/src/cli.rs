@@ -1,17 +1,16 @@
 //! The command line.
 
+pub mod coordination;
 mod duration;
-pub mod team;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use roverline_link::Config;
+use roverline_client::Config;
 
-pub use duration::parse_duration;
-
+pub use crate::cli::duration::parse_duration;
 use crate::command::{self, Failure};
 use crate::environment;
 
@@ -110,30 +109,30 @@ enum Command {
         #[command(flatten)]
         reach: TeamReach,
         #[command(subcommand)]
-        command: Option<team::LocksCommand>,
+        command: Option<coordination::LocksCommand>,
     },
     /// Queues of work: whoever takes a message has it for a while, and says when it is done
     Queues {
         #[command(flatten)]
         reach: TeamReach,
         #[command(subcommand)]
-        command: Option<team::QueuesCommand>,
+        command: Option<coordination::QueuesCommand>,
     },
     /// Values that the team shares, by key
     Kv {
         #[command(flatten)]
         reach: TeamReach,
         #[command(subcommand)]
-        command: Option<team::KvCommand>,
+        command: Option<coordination::KvCommand>,
     },
     /// What happened: a log to which is only added
     Events {
         #[command(flatten)]
         reach: TeamReach,
         #[command(flatten)]
-        filter: team::EventFilter,
+        filter: coordination::EventFilter,
         #[command(subcommand)]
-        command: Option<team::EventsCommand>,
+        command: Option<coordination::EventsCommand>,
     },
     /// Start a gateway with the built-in rover, and the console on it
     Demo(Demo),
@@ -211,7 +210,7 @@ impl TeamReach {
         let TeamReach { urls, host, base_port, token } = self;
         let config = Reach { urls, host, base_port, token }.config()?;
         // What somebody changes is kept with a name; without a token, this one.
-        let who = command::team::client(std::env::var("ROVERLINE_CLIENT").ok());
+        let who = command::coordination::client(std::env::var("ROVERLINE_CLIENT").ok());
         Ok(config.named(&who))
     }
 }
@@ -223,7 +222,7 @@ impl Reach {
     }
 
     fn endpoints(&self) -> Result<Config, Failure> {
-        let usage = |error: roverline_link::ConfigError| Failure::Usage(error.to_string());
+        let usage = |error: roverline_client::ConfigError| Failure::Usage(error.to_string());
         if !self.urls.is_empty() {
             return Config::with_urls(&self.urls).map_err(usage);
         }
@@ -286,19 +285,19 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 command::echo::run(reach.config()?, what).await
             }
             Some(Command::Locks { reach, command }) => {
-                let command = command.unwrap_or(team::LocksCommand::List { json: false });
-                command::team::locks::run(reach.config()?, command).await
+                let command = command.unwrap_or(coordination::LocksCommand::List { json: false });
+                command::coordination::locks::run(reach.config()?, command).await
             }
             Some(Command::Queues { reach, command }) => {
-                let command = command.unwrap_or(team::QueuesCommand::List { json: false });
-                command::team::queues::run(reach.config()?, command).await
+                let command = command.unwrap_or(coordination::QueuesCommand::List { json: false });
+                command::coordination::queues::run(reach.config()?, command).await
             }
             Some(Command::Kv { reach, command }) => {
-                let list = || team::KvCommand::all();
-                command::team::kv::run(reach.config()?, command.unwrap_or_else(list)).await
+                let list = || coordination::KvCommand::all();
+                command::coordination::kv::run(reach.config()?, command.unwrap_or_else(list)).await
             }
             Some(Command::Events { reach, filter, command }) => {
-                command::team::events::run(reach.config()?, filter, command).await
+                command::coordination::events::run(reach.config()?, filter, command).await
             }
             Some(Command::Demo(demo)) => command::demo::run(demo).await,
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),

@@ -1,23 +1,22 @@
 //! What the program can be asked to do.
 
 pub mod console;
+pub mod coordination;
 pub mod demo;
 pub mod echo;
 mod gateway;
 mod headless;
 mod report;
+mod session;
 pub mod status;
-pub mod team;
 pub mod themes;
 pub mod topics;
-mod watch;
-
-pub use watch::{Clock, Watch, at_once, perform};
 
 use std::process::ExitCode;
 
-use roverline_link::LinkState;
+use roverline_client::LinkState;
 
+pub use crate::command::session::{Clock, Watch, at_once, perform};
 use crate::model::Model;
 
 /// Why it did not work out; also the exit code.

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use roverline_schema::Registry;
 
-pub use fields::{FieldRow, Fields};
-pub use network::{Network, Serving};
-pub use rover::{
+use crate::keymap::Context;
+pub use crate::model::fields::{FieldRow, Fields};
+pub use crate::model::network::{Network, Serving};
+pub use crate::model::rover::{
     Battery, Fix, Led, MAX_DIAGNOSTICS, MAX_TEMPERATURES, Odometry, Reading, Rover, Severity, Status,
 };
-pub use topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
-
-use crate::keymap::Context;
+pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
 
 /// Time as the model sees it; it never asks a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,22 @@
 //! The loop that does what the model only describes: keys, links, clock in; effects and frames out.
 
-mod pace;
-mod screen;
+mod redraw;
+mod terminal;
 
 use std::time::Duration;
 
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt as _;
-use roverline_link::{Config, Event, Events, Link};
+use roverline_client::{Config, Event, Events, Link};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::command::{Clock, perform};
 use crate::model::Model;
+use crate::runtime::redraw::{Pace, Urgency};
+use crate::runtime::terminal::Screen;
 use crate::theme::Theme;
 use crate::update::{Effect, Msg, update};
-use pace::{Pace, Urgency};
-use screen::Screen;
 
 /// Ages and qualities change by themselves, this often.
 const TICK: Duration = Duration::from_millis(250);

@@ -4,11 +4,12 @@ mod depth;
 mod file;
 mod load;
 
-pub use depth::ColorDepth;
-pub use file::{ThemeError, parse};
-pub use load::{Themes, load};
 use ratatui::style::{Modifier, Style};
 use roverline_protocol::quality::Quality;
+
+pub use crate::theme::depth::ColorDepth;
+pub use crate::theme::file::{ThemeError, parse};
+pub use crate::theme::load::{Themes, load};
 
 /// How everything looks.
 #[derive(Clone, Debug, PartialEq)]

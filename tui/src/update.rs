@@ -5,11 +5,11 @@ mod sample;
 mod subscriptions;
 
 use crossterm::event::KeyEvent;
-use roverline_link::Event;
+use roverline_client::Event;
 use roverline_protocol::breaker::BreakerState;
-use roverline_protocol::degrade::ServiceLevel;
-use roverline_protocol::documents::{EventDocument, EventKind};
 use roverline_protocol::native::Level;
+use roverline_protocol::service_level::ServiceLevel;
+use roverline_protocol::status::{EventDocument, EventKind};
 
 use crate::format;
 use crate::model::{Model, Notice, Now, StopCommand};

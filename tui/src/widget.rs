@@ -3,15 +3,14 @@
 mod reading;
 mod table;
 
-pub use reading::group;
-pub use table::{Align, Cell, Column, line, table};
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
+pub use crate::widget::reading::group;
+pub use crate::widget::table::{Align, Cell, Column, line, table};
 
 /// Writes text into `width` columns from `x` on; returns the column after it.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {

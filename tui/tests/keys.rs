@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use roverline_link::{Event, FailoverCause, LinkSample};
+use roverline_client::{Event, FailoverCause, LinkSample};
 use roverline_protocol::quality::Quality;
 use roverline_protocol::{Guid, SampleId};
 use roverline_tui::model::{Focus, Now, Overlay, Screen};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
-use roverline_link::{Event, FailoverCause, LinkState};
+use roverline_client::{Event, FailoverCause, LinkState};
 use roverline_protocol::native::Level;
 use roverline_tui::update::Msg;
 use serde_json::json;

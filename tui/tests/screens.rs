@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use crossterm::event::KeyCode;
-use roverline_link::{Event, FailoverCause};
+use roverline_client::{Event, FailoverCause};
 use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, endpoints, failover, messages, picture, topic};

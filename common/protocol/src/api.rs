@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::documents::{CounterDocument, HealthStatus, Origin, SourceDocument};
+use crate::status::{CounterDocument, HealthStatus, Origin, SourceDocument};
 use crate::{Delivery, Priority, ScopeSet, Tier};
 
 pub mod queues;

@@ -8,8 +8,6 @@ pub mod api;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
-pub mod degrade;
-pub mod documents;
 pub mod identity;
 pub mod lifecycle;
 pub mod limits;
@@ -21,8 +19,9 @@ pub mod rendezvous;
 pub mod resume;
 pub mod routing;
 pub mod scope;
+pub mod service_level;
+pub mod status;
 
-pub use identity::{Guid, SampleId};
-pub use routing::{Delivery, Priority, Route, Routing};
-
-pub use scope::{Scope, ScopeSet, Tier};
+pub use crate::identity::{Guid, SampleId};
+pub use crate::routing::{Delivery, Priority, Route, Routing};
+pub use crate::scope::{Scope, ScopeSet, Tier};

@@ -1,8 +1,8 @@
 //! Every bound of the system in one place, with its unit in the name.
 
-mod shared;
+mod coordination;
 
-pub use shared::*;
+pub use crate::limits::coordination::*;
 
 /// Clients per endpoint unless configured.
 pub const CLIENTS_PER_ENDPOINT: usize = 50;

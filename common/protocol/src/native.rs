@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 mod binary;
 
-pub use binary::{
+pub use crate::native::binary::{
     Binary, BinaryError, FLAG_REPLAYED, FLAG_STORED, HEARTBEAT_BYTES, KIND_HEARTBEAT, KIND_SAMPLE,
     SAMPLE_HEADER_BYTES, SampleHeader,
 };
-
-use crate::degrade::ServiceLevel;
-use crate::documents::{EndpointDocument, EventDocument};
+use crate::service_level::ServiceLevel;
+use crate::status::{EndpointDocument, EventDocument};
 use crate::{Delivery, Guid, Priority, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).

@@ -1,10 +1,10 @@
 //! What a client has, and what an endpoint can still give: cursors, and the ring they point into.
 
 mod cursors;
-#[cfg(test)]
-mod model;
 mod ring;
+#[cfg(test)]
+mod tests;
 mod window;
 
-pub use cursors::{Cursors, Seen};
-pub use ring::{Replay, Ring, RingLimits};
+pub use crate::resume::cursors::{Cursors, Seen};
+pub use crate::resume::ring::{Replay, Ring, RingLimits};

@@ -7,8 +7,8 @@
 mod reader;
 mod writer;
 
-pub use reader::{Endian, ReadError, Reader};
-pub use writer::Writer;
+pub use crate::cdr::reader::{Endian, ReadError, Reader};
+pub use crate::cdr::writer::Writer;
 
 /// Bytes of the encapsulation header in front of every payload.
 pub const HEADER_BYTES: usize = 4;

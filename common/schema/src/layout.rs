@@ -1,13 +1,14 @@
 //! Definitions with everything resolved: what a message of a type is made of.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::limits::{MAX_DEPTH_LEVELS, MAX_FIXED_WIRE_BYTES};
 use crate::model::{Arity, Definition, Element, Primitive};
 use crate::name::Kind;
 use crate::parse::too_large;
 use crate::value::Names;
 use crate::{SchemaError, TypeName, Value};
-use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A message type. Types that occur more than once are shared.
 #[derive(Debug)]

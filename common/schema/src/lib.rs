@@ -31,9 +31,9 @@ mod plan;
 mod registry;
 mod value;
 
-pub use error::{DecodeError, DecodeErrorKind, EncodeError, SchemaError};
-pub use name::{Kind, TypeName};
-pub use parse::parse_definition;
-pub use plan::Plan;
-pub use registry::Registry;
-pub use value::{Struct, Value};
+pub use crate::error::{DecodeError, DecodeErrorKind, EncodeError, SchemaError};
+pub use crate::name::{Kind, TypeName};
+pub use crate::parse::parse_definition;
+pub use crate::plan::Plan;
+pub use crate::registry::Registry;
+pub use crate::value::{Struct, Value};

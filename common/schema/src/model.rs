@@ -1,7 +1,8 @@
 //! A message definition as it was declared, before anything is resolved.
 
-use crate::{TypeName, Value};
 use std::sync::Arc;
+
+use crate::{TypeName, Value};
 
 /// One message type: what its text says.
 #[derive(Clone, Debug, PartialEq)]

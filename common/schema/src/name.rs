@@ -1,9 +1,10 @@
 //! Type names, always kept in their long form.
 
-use crate::SchemaError;
-use crate::limits::MAX_NAME_BYTES;
 use std::fmt;
 use std::sync::Arc;
+
+use crate::SchemaError;
+use crate::limits::MAX_NAME_BYTES;
 
 /// Which directory of its package an interface belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,12 +4,11 @@ mod bundle;
 mod default;
 mod line;
 
-pub(crate) use bundle::{Bundle, parse_bundle, separator};
-
 use crate::limits::{MAX_FIELDS, MAX_TEXT_BYTES};
 use crate::model::Definition;
+pub(crate) use crate::parse::bundle::{Bundle, parse_bundle, separator};
+use crate::parse::line::{Line, parse_line};
 use crate::{SchemaError, TypeName};
-use line::{Line, parse_line};
 
 /// Reads the text of one message, without dependencies.
 ///

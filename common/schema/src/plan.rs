@@ -5,17 +5,18 @@ mod encode;
 mod field;
 mod input;
 mod json;
+mod json_string;
 mod program;
 mod sink;
-mod text;
+
+use std::sync::Arc;
 
 use crate::cdr::Reader;
 use crate::error::DecodeErrorKind;
 use crate::layout::Layout;
 use crate::limits::MAX_TRAILING_PAD_BYTES;
+use crate::plan::program::Program;
 use crate::{DecodeError, EncodeError, SchemaError, Value};
-use program::Program;
-use std::sync::Arc;
 
 /// How to read and write the messages of one type.
 #[derive(Debug)]

@@ -5,14 +5,15 @@ mod bundled;
 mod interface;
 mod resolve;
 
-use crate::limits::MAX_RECORDED_TYPES;
-use crate::parse::{Bundle, parse_bundle, too_large};
-use crate::{Plan, SchemaError, TypeName};
-use ament::Ament;
-use resolve::{Scope, concatenated};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::limits::MAX_RECORDED_TYPES;
+use crate::parse::{Bundle, parse_bundle, too_large};
+use crate::registry::ament::Ament;
+use crate::registry::resolve::{Scope, concatenated};
+use crate::{Plan, SchemaError, TypeName};
 
 /// All definitions that are known. Clones share their contents.
 ///

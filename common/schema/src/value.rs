@@ -3,8 +3,9 @@
 mod display;
 mod path;
 
-pub(crate) use path::{Step, steps};
 use std::sync::{Arc, LazyLock};
+
+pub(crate) use crate::value::path::{Step, steps};
 
 /// A decoded message or a part of one.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,9 +3,10 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use roverline_schema::cdr::Writer;
 use roverline_schema::{Plan, Registry, Value};
-use std::sync::Arc;
 use support::message;
 
 fn plan(definition: &str) -> Arc<Plan> {

@@ -3,9 +3,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use roverline_schema::limits::{MAX_DEPTH_LEVELS, MAX_ENCODED_BYTES, MAX_VALUES};
 use roverline_schema::{Registry, SchemaError};
-use std::time::{Duration, Instant};
 
 const RULE: &str = "================================================================================";
 

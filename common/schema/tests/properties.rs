@@ -3,9 +3,10 @@
 
 mod support;
 
+use std::sync::{Arc, LazyLock};
+
 use proptest::prelude::*;
 use roverline_schema::{Plan, Registry, Value};
-use std::sync::{Arc, LazyLock};
 use support::generate::Definitions;
 
 type Known = (Arc<Plan>, Definitions);

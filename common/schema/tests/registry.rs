@@ -3,9 +3,10 @@
 
 mod support;
 
-use roverline_schema::{Registry, SchemaError};
 use std::fs;
 use std::path::PathBuf;
+
+use roverline_schema::{Registry, SchemaError};
 
 const RULE: &str = "================================================================================";
 

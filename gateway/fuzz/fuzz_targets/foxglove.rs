@@ -20,9 +20,25 @@ const OPS: &[&str] = &[
     "fetchAsset",
 ];
 const FIELDS: &[&str] = &[
-    "subscriptions", "id", "channelId", "subscriptionIds", "channels", "topic", "encoding", "schemaName",
-    "schema", "schemaEncoding", "channelIds", "parameterNames", "parameters", "name", "value", "type",
-    "uri", "requestId", "op",
+    "subscriptions",
+    "id",
+    "channelId",
+    "subscriptionIds",
+    "channels",
+    "topic",
+    "encoding",
+    "schemaName",
+    "schema",
+    "schemaEncoding",
+    "channelIds",
+    "parameterNames",
+    "parameters",
+    "name",
+    "value",
+    "type",
+    "uri",
+    "requestId",
+    "op",
 ];
 
 fuzz_target!(|input: &[u8]| {

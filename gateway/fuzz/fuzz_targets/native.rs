@@ -19,8 +19,25 @@ const OPS: &[&str] = &[
     "switched",
 ];
 const FIELDS: &[&str] = &[
-    "client", "heartbeat_ms", "token", "cursors", "age_ms", "id", "topics", "max_rate_hz", "scopes",
-    "type_name", "t0_ns", "engage", "reason", "bytes_per_s", "source", "seq", "from", "to", "cause",
+    "client",
+    "heartbeat_ms",
+    "token",
+    "cursors",
+    "age_ms",
+    "id",
+    "topics",
+    "max_rate_hz",
+    "scopes",
+    "type_name",
+    "t0_ns",
+    "engage",
+    "reason",
+    "bytes_per_s",
+    "source",
+    "seq",
+    "from",
+    "to",
+    "cause",
 ];
 
 fuzz_target!(|input: &[u8]| {

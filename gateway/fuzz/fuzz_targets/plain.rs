@@ -6,8 +6,7 @@ mod nearly;
 use libfuzzer_sys::fuzz_target;
 use roverline_gateway::dialect::plain::Request;
 
-const TYPES: &[&str] =
-    &["request_telemetry", "subscribe", "unsubscribe", "emergency_stop", "auth", "ping"];
+const TYPES: &[&str] = &["request_telemetry", "subscribe", "unsubscribe", "emergency_stop", "auth", "ping"];
 const FIELDS: &[&str] = &["topics", "max_rate_hz", "id", "reason", "token", "op", "type"];
 
 fuzz_target!(|input: &[u8]| {

@@ -28,9 +28,30 @@ const OPS: &[&str] = &[
     "auth",
 ];
 const FIELDS: &[&str] = &[
-    "op", "id", "topic", "type", "throttle_rate", "queue_length", "fragment_size", "compression", "msg",
-    "latch", "service", "args", "timeout", "values", "result", "action", "action_type", "feedback",
-    "status", "data", "num", "total", "level", "token",
+    "op",
+    "id",
+    "topic",
+    "type",
+    "throttle_rate",
+    "queue_length",
+    "fragment_size",
+    "compression",
+    "msg",
+    "latch",
+    "service",
+    "args",
+    "timeout",
+    "values",
+    "result",
+    "action",
+    "action_type",
+    "feedback",
+    "status",
+    "data",
+    "num",
+    "total",
+    "level",
+    "token",
 ];
 
 fuzz_target!(|input: &[u8]| {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use roverline_protocol::limits;
 
-use super::{Identity, Role};
+use crate::access::{Identity, Role};
 
 /// Bytes of a new token before they are written in hexadecimal.
 const TOKEN_BYTES: usize = 32;

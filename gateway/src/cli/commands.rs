@@ -5,15 +5,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use roverline_protocol::Tier;
+use roverline_source::dds::DdsSink;
+use roverline_source::sim::SimSource;
+use roverline_source::{Source, Stop};
 use rustix::process::Signal;
 
-use super::{FAILED, Failure, RelayArgs, ServeArgs, SimArgs, TokenCommand, USAGE};
 use crate::access;
+use crate::cli::{FAILED, Failure, RelayArgs, ServeArgs, SimArgs, TokenCommand, USAGE};
 use crate::config::{self, Flags, Settings, SourceKind};
-use crate::endpoint::{self, EndpointOptions, RelayOptions};
-use crate::source::dds::DdsSink;
-use crate::source::sim::SimSource;
-use crate::source::{Source, Stop, runner};
+use crate::process::endpoint::EndpointOptions;
+use crate::process::relay::RelayOptions;
+use crate::process::{self, source};
 use crate::supervisor::{self, heartbeat};
 
 // By value, to fit `map_err`.
@@ -35,12 +37,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Sources that cannot start are told before any port is opened.
 fn check_source(settings: &Settings) -> Result<(), Failure> {
-    runner::sim_options(settings).map_err(usage)?;
+    source::sim_options(settings).map_err(usage)?;
     if matches!(settings.gateway.source, SourceKind::Bag | SourceKind::Upstream) {
-        runner::open(settings, true).map(drop).map_err(usage)?;
+        source::open(settings, true).map(drop).map_err(usage)?;
     }
     if settings.gateway.source == SourceKind::R2r {
-        runner::open(settings, true).map(drop).map_err(failed)?;
+        source::open(settings, true).map(drop).map_err(failed)?;
     }
     Ok(())
 }
@@ -85,7 +87,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options =
         EndpointOptions { tier: args.tier, settings, listener, supervised, hold: supervised && args.hold };
     let runtime = runtime()?;
-    let result = runtime.block_on(endpoint::run(options)).map_err(failed);
+    let result = runtime.block_on(process::endpoint::run(options)).map_err(failed);
     runtime.shutdown_background();
     result
 }
@@ -107,7 +109,8 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), Failure> {
     }
     let _log = crate::log::start(&settings, "relay");
     let runtime = runtime()?;
-    let result = runtime.block_on(endpoint::run_relay(RelayOptions { settings, listeners })).map_err(failed);
+    let result =
+        runtime.block_on(process::relay::run_relay(RelayOptions { settings, listeners })).map_err(failed);
     runtime.shutdown_background();
     result
 }
@@ -143,9 +146,9 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), Failure> {
     let mut settings = args.flags.resolve().map_err(usage)?;
     settings.gateway.source = SourceKind::Sim;
     settings.begin_sim();
-    let options = runner::sim_options(&settings).map_err(usage)?;
+    let options = source::sim_options(&settings).map_err(usage)?;
     let _log = crate::log::start(&settings, "sim");
-    let mut dds = runner::dds_options(&settings);
+    let mut dds = source::dds_options(&settings);
     dds.node_name = "roverline_sim".to_owned();
     let sink = Arc::new(DdsSink::new(&dds).map_err(failed)?);
     println!("publishing the built-in rover into ROS domain {}; ^C ends it", settings.ros.domain_id);

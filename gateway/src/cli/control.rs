@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use roverline_protocol::limits;
 
-use super::commands::{failed, usage};
-use super::{Failure, RestartArgs, StatusArgs, Target};
+use crate::cli::commands::{failed, usage};
+use crate::cli::{Failure, RestartArgs, StatusArgs, Target};
 use crate::config::{Flags, xdg_state_home};
 use crate::supervisor::control::{Line, Request, socket_port};
 use crate::supervisor::{Post, Progress};

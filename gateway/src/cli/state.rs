@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use roverline_coordination::events::{self, Dump, Seal, Trust, Verdict, verify};
-use roverline_coordination::store::state::{StoreFile, in_use, put_back, store_file};
+use roverline_coordination::store::backup::{StoreFile, in_use, put_back, store_file};
 use serde::Serialize;
 
-use super::commands::{failed, usage};
-use super::{Failure, Target};
+use crate::cli::commands::{failed, usage};
+use crate::cli::{Failure, Target};
 use crate::config::Flags;
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use roverline_protocol::Routing;
 use roverline_protocol::routing::topic_glob;
 
-use super::Settings;
+use crate::config::Settings;
 
 /// A configuration that cannot be used; the text names file, line and key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use roverline_protocol::Tier;
 use roverline_protocol::budget::ByteRate;
 
-use super::file::{ConfigError, check};
-use super::{LogFormat, MdnsMode, Settings, SourceKind};
 use crate::access::Role;
+use crate::config::file::{ConfigError, check};
+use crate::config::{LogFormat, MdnsMode, Settings, SourceKind};
 use crate::endpoint::Peer;
 
 /// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
@@ -119,7 +119,7 @@ impl UpstreamFlags {
 impl Flags {
     /// The file's settings (or the defaults) with these flags on top, checked.
     pub fn resolve(&self) -> Result<Settings, ConfigError> {
-        let (mut settings, _) = super::load(self.config.as_deref())?;
+        let (mut settings, _) = crate::config::load(self.config.as_deref())?;
         self.apply(&mut settings);
         if let Ok(value) = std::env::var("ROS_LOCALHOST_ONLY") {
             settings.ros.localhost_only = value == "1";

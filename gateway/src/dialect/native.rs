@@ -1,7 +1,7 @@
 //! The native dialect: see [`roverline_protocol::native`] for the wire.
 
+mod api_requests;
 mod directory;
-mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +11,16 @@ use bytes::Bytes;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
 use roverline_protocol::native::{Binary, CLOSE_DRAIN, ClientMessage, Level, ServerMessage, TopicInfo};
+use roverline_source::clock::{monotonic, unix_ns};
 use tokio::sync::broadcast::error::RecvError;
 use tungstenite::protocol::Message;
 
-use self::requests::{Request, Requests};
-use super::{RESTARTS, frame};
-use crate::clock::{monotonic, unix_ns};
+use crate::connection::frame;
+use crate::connection::reader::Inbound;
+use crate::dialect::RESTARTS;
+use crate::dialect::native::api_requests::{Request, Requests};
+use crate::dialect::session::{Care, Context, Ending, Service};
 use crate::hub::{Form, Wish};
-use crate::session::{Care, Context, Ending, Inbound, Service};
 
 /// The announcement of topics that came and went.
 pub fn topics_frame(up: Vec<TopicInfo>, down: Vec<u32>) -> Bytes {
@@ -172,7 +174,7 @@ fn handle(
     let Message::Text(text) = message else {
         return Err("the native dialect takes JSON text messages".to_owned());
     };
-    if let Some(Request { id, method, path, body }) = requests::long(text.as_str()) {
+    if let Some(Request { id, method, path, body }) = api_requests::long(text.as_str()) {
         requests.ask(context, id, method, path, body);
         return Ok(());
     }

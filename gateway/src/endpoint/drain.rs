@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use roverline_protocol::documents::EventKind;
+use roverline_protocol::status::EventKind;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Endpoint, Facts};
+use crate::endpoint::{Endpoint, Facts};
 
 /// Clients are to be gone by a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Endpoint {
     }
 
     /// Waits until the clients are gone, or should have been for `grace`.
-    pub(super) async fn clients_gone(&self, pending: &super::Pending, grace: Duration) {
+    pub(crate) async fn clients_gone(&self, pending: &crate::server::listener::Pending, grace: Duration) {
         let left = (*self.drain.borrow()).map(|drain| drain.left()).unwrap_or_default();
         let gone = async {
             pending.settled().await;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_coordination::events::{EventError, Expected, NewEvent};
-use roverline_protocol::documents::{EventDocument, EventKind};
 use roverline_protocol::limits;
+use roverline_protocol::status::{EventDocument, EventKind};
+use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Endpoint;
-use crate::clock::unix_ns;
+use crate::endpoint::Endpoint;
 
 /// Endpoints that are asked for one stop carry it out within this; one that is told twice, since this
 /// ended in between, harms nobody.
@@ -17,7 +17,7 @@ const STOP_NS: i64 = 10_000_000_000;
 
 /// Appends every event of this endpoint, in order, as soon as the store takes it; those that are
 /// forgotten meanwhile are counted in a word to the log of the process. Telemetry does not wait for it.
-pub(super) async fn keep(endpoint: Arc<Endpoint>) {
+pub(crate) async fn keep(endpoint: Arc<Endpoint>) {
     let mut told = endpoint.events.subscribe();
     let mut next = 0;
     loop {
@@ -90,7 +90,7 @@ fn stop_id(command: &str, cause: &str, at_ns: i64) -> String {
 }
 
 /// Records what changes in the store, when no other process does.
-pub(super) async fn record(endpoint: Arc<Endpoint>) {
+pub(crate) async fn record(endpoint: Arc<Endpoint>) {
     endpoint.coordination.record(unix_ns).await;
 }
 

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use roverline_protocol::documents::{EventDocument, EventKind};
+use roverline_protocol::status::{EventDocument, EventKind};
 use roverline_protocol::{Tier, limits};
+use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast;
-
-use crate::clock::unix_ns;
 
 /// Events that may wait for one session; one that is slower misses some, and `/status` has them.
 const WAITING: usize = 64;

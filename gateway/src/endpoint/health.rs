@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use roverline_protocol::Scope;
-use roverline_protocol::documents::{
+use roverline_protocol::status::{
     EndpointDocument, HealthDocument, HealthStatus, SourceDocument, StatusDocument, TopicDocument,
 };
+use roverline_source::SourceState;
+use roverline_source::clock::{monotonic, unix_ns};
 
-use super::Endpoint;
-use super::graph::DIAGNOSTICS;
-use crate::clock::{monotonic, unix_ns};
-use crate::source::SourceState;
+use crate::endpoint::Endpoint;
+use crate::endpoint::diagnostics::DIAGNOSTICS;
 
 /// A source that has been running and silent for this long is worth a word.
 const SILENT: Duration = Duration::from_secs(5);

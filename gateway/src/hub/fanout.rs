@@ -6,17 +6,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::degrade::{Allowance, ServiceLevel};
 use roverline_protocol::native::{FLAG_STORED, SampleHeader, TopicInfo};
+use roverline_protocol::service_level::{Allowance, ServiceLevel};
 use roverline_protocol::{Delivery, limits};
+use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
 
-use super::ingress::{Ingress, Item};
-use super::replay::shrink;
-use super::topic::Topic;
-use super::{Hub, HubState};
-use crate::dialect::{foxglove, frame, native, plain, rosbridge};
-use crate::session::Outbox;
-use crate::source::{RawSample, SourceState, TopicDecl, TopicKey};
+use crate::connection::frame;
+use crate::connection::outbox::Outbox;
+use crate::dialect::{foxglove, native, plain, rosbridge};
+use crate::hub::ingress::{Ingress, Item};
+use crate::hub::replay::shrink;
+use crate::hub::topic::Topic;
+use crate::hub::{Hub, HubState};
 
 /// In which form a session takes the samples of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,7 +143,7 @@ impl Hub {
         let mut batch = Vec::with_capacity(64);
         loop {
             ingress.take(&mut batch, 64).await;
-            let now = crate::clock::monotonic();
+            let now = roverline_source::clock::monotonic();
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
@@ -256,7 +257,7 @@ impl Hub {
         }
         let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
         let frame = encoder.frame(form);
-        let now = crate::clock::monotonic();
+        let now = roverline_source::clock::monotonic();
         if topic.info.latched {
             // Several writers may each have latched one: none may replace another.
             let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
@@ -300,10 +301,10 @@ mod tests {
 
     use roverline_protocol::{Routing, SampleId, ScopeSet, Tier};
     use roverline_schema::Registry;
+    use roverline_source::{Qos, Sink};
 
     use super::*;
     use crate::hub::Wish;
-    use crate::source::{Qos, Sink};
 
     fn sample(seq: u64, bytes: usize) -> RawSample {
         RawSample {

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roverline_protocol::documents::UpstreamDocument;
+use roverline_protocol::status::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet, limits};
+use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 use tokio::sync::{Notify, watch};
-
-use crate::source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
 /// What a source told.
 #[derive(Clone, Debug)]
@@ -238,9 +237,9 @@ impl Sink for Ingress {
 mod tests {
     use bytes::Bytes;
     use roverline_protocol::{SampleId, Tier};
+    use roverline_source::Qos;
 
     use super::*;
-    use crate::source::Qos;
 
     fn decl(name: &str, type_name: &str) -> TopicDecl {
         TopicDecl {

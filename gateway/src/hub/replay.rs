@@ -6,12 +6,12 @@ use std::time::Duration;
 use roverline_protocol::native::{Cursor, FLAG_REPLAYED, FLAG_STORED, Gap};
 use roverline_protocol::resume::Replay;
 use roverline_protocol::{Delivery, Guid, limits};
+use roverline_source::RawSample;
 
-use super::fanout::{Encoder, Form, send};
-use super::subscription::Subscriber;
-use super::topic::Topic;
-use super::{Hub, SubscriberId};
-use crate::source::RawSample;
+use crate::hub::fanout::{Encoder, Form, send};
+use crate::hub::subscription::Subscriber;
+use crate::hub::topic::Topic;
+use crate::hub::{Hub, SubscriberId};
 
 /// A `resume` holds for the subscriptions that follow it within this time.
 const VALID: Duration = Duration::from_millis(limits::RESUME_VALID_MS);
@@ -117,7 +117,7 @@ impl Hub {
     /// The session resumes: topics that it subscribes from now on are replayed from where its cursors
     /// stand, and writers without one from `age` ago.
     pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) {
-        let now = crate::clock::monotonic();
+        let now = roverline_source::clock::monotonic();
         if let Some(subscriber) = self.lock().subscribers.get_mut(&id) {
             subscriber.resumed = Some(Resumed::new(cursors, age, now));
         }
@@ -131,7 +131,7 @@ impl Hub {
         subscriber: &mut Subscriber,
         throttled: bool,
     ) {
-        let now = crate::clock::monotonic();
+        let now = roverline_source::clock::monotonic();
         subscriber.resumed.take_if(|resumed| now.saturating_sub(resumed.at) > VALID);
         let Some(resumed) = &mut subscriber.resumed else {
             for sample in topic.stored() {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobMatcher;
-use roverline_protocol::degrade::{Allowance, ServiceLevel};
 use roverline_protocol::native::{Gap, TopicInfo};
 use roverline_protocol::routing::topic_glob;
+use roverline_protocol::service_level::{Allowance, ServiceLevel};
 use roverline_protocol::{ScopeSet, limits};
+use roverline_source::RawSample;
 
-use super::fanout::Form;
-use super::replay::Resumed;
-use super::topic::{Listener, Topic};
-use super::{Hub, HubState};
-use crate::session::Outbox;
-use crate::source::RawSample;
+use crate::connection::outbox::Outbox;
+use crate::hub::fanout::Form;
+use crate::hub::replay::Resumed;
+use crate::hub::topic::{Listener, Topic};
+use crate::hub::{Hub, HubState};
 
 /// A session's number in this process.
 pub type SubscriberId = u64;

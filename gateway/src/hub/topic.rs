@@ -9,11 +9,11 @@ use roverline_protocol::rate::RateMeter;
 use roverline_protocol::resume::{Ring, RingLimits};
 use roverline_protocol::{Delivery, Guid, Priority, Route, limits};
 use roverline_schema::Plan;
+use roverline_source::{Qos, RawSample, TopicDecl};
 
-use super::SubscriberId;
-use super::fanout::Form;
-use super::subscription::Throttle;
-use crate::source::{Qos, RawSample, TopicDecl};
+use crate::hub::SubscriberId;
+use crate::hub::fanout::Form;
+use crate::hub::subscription::Throttle;
 
 /// A sample kept because it is the newest, and when it came (monotonic).
 #[derive(Clone, Debug)]

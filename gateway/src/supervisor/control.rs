@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::roll::{Post, Progress, Roller};
+use crate::supervisor::rolling_restart::{Post, Progress, Roller};
 
 /// What may be asked of a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

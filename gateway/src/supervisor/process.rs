@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::heartbeat::{EXIT_WITH_PARENT, LAST_WORDS, QUIET, READY, SETTINGS, Word};
+use crate::supervisor::heartbeat::{EXIT_WITH_PARENT, LAST_WORDS, QUIET, READY, SETTINGS, Word};
 
 const HUNG: Duration = Duration::from_millis(limits::CHILD_HUNG_MS);
 

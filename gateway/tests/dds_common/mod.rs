@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use roverline_gateway::source::dds::{DdsOptions, DdsSource};
-use roverline_gateway::source::{
+use roverline_protocol::SampleId;
+use roverline_source::dds::{DdsOptions, DdsSource};
+use roverline_source::{
     Graph, NodeInfo, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
 };
-use roverline_protocol::SampleId;
 use tokio::sync::watch;
 
 pub(crate) mod peer;

@@ -8,24 +8,24 @@ use crate::tree::{File, Finding, Tree};
 const CRATES: &[(&str, &[&str])] = &[
     ("roverline-protocol", &[]),
     ("roverline-schema", &["roverline-protocol"]),
-    ("roverline-link", &["roverline-protocol", "roverline-schema"]),
+    ("roverline-client", &["roverline-protocol", "roverline-schema"]),
     // A relay is a gateway whose source is another gateway, which it reads as any client does.
     (
         "roverline-gateway",
-        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"],
+        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-coordination"],
     ),
     ("roverline-coordination", &["roverline-protocol"]),
-    ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-link"]),
+    ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-client"]),
     (
         "roverline-tests",
-        &["roverline-protocol", "roverline-schema", "roverline-link", "roverline-coordination"],
+        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-coordination"],
     ),
     (
         "roverline-bench",
         &[
             "roverline-protocol",
             "roverline-schema",
-            "roverline-link",
+            "roverline-client",
             "roverline-coordination",
             "roverline-gateway",
         ],
@@ -34,12 +34,12 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Crates that only some folders may name, and why. Tests, benches and fuzz targets are free.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    ("rustdds", &["gateway/src/source/dds"], "only a source knows ROS"),
-    ("r2r", &["gateway/src/source/r2r"], "only a source knows ROS"),
-    ("mcap", &["gateway/src/source/bag"], "only a source knows recordings"),
+    ("rustdds", &["gateway/source/src/dds"], "only a source knows ROS"),
+    ("r2r", &["gateway/source/src/r2r"], "only a source knows ROS"),
+    ("mcap", &["gateway/source/src/bag"], "only a source knows recordings"),
     (
         "rusqlite",
-        &["gateway/src/source/bag", "gateway/src/coordination/store/sqlite"],
+        &["gateway/source/src/bag", "gateway/coordination/src/store/sqlite"],
         "only recordings and the store are databases",
     ),
     ("tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
@@ -54,9 +54,10 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("crossterm", &["tui/src"], "only the console draws"),
 ];
 const WEBSOCKET: &[&str] =
-    &["gateway/src/session", "gateway/src/endpoint", "gateway/src/dialect", "common/link/src"];
-const HTTP: &[&str] = &["gateway/src/session", "gateway/src/endpoint", "gateway/src/coordination/store/etcd"];
-const ETCD: &[&str] = &["gateway/src/coordination/store/etcd"];
+    &["gateway/src/connection", "gateway/src/endpoint", "gateway/src/dialect", "common/client/src"];
+const HTTP: &[&str] =
+    &["gateway/src/connection", "gateway/src/endpoint", "gateway/coordination/src/store/etcd"];
+const ETCD: &[&str] = &["gateway/coordination/src/store/etcd"];
 
 /// Folders whose code computes and does nothing else. The files named last may look around.
 const PURE: &[(&str, &[&str])] = &[
@@ -162,7 +163,7 @@ fn product_files(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.rust().filter(|file| !file.is_test())
 }
 
-/// `gateway/src/session` holds `session.rs` and all of `session/`.
+/// `gateway/src/connection` holds `session.rs` and all of `session/`.
 fn lies_in(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
 }
@@ -191,23 +192,23 @@ mod tests {
             "new/Cargo.toml:1: roverline-new: add it",
         );
         let good =
-            "[package]\nname = \"roverline-tui\"\n[dependencies]\nroverline-link = { workspace = true }\n";
+            "[package]\nname = \"roverline-tui\"\n[dependencies]\nroverline-client = { workspace = true }\n";
         assert_silent(crate_graph, &[("tui/Cargo.toml", good)]);
     }
 
     #[test]
     fn a_library_outside_its_folder_is_caught() {
         let text = "//! x\nuse rustdds::DomainParticipant;\n";
-        let hit = "gateway/src/hub/mod.rs:2: rustdds belongs in gateway/src/source/dds";
+        let hit = "gateway/src/hub/mod.rs:2: rustdds belongs in gateway/source/src/dds";
         assert_catches(confined_crates, &[("gateway/src/hub/mod.rs", text)], hit);
-        assert_silent(confined_crates, &[("gateway/src/source/dds/mod.rs", text)]);
+        assert_silent(confined_crates, &[("gateway/source/src/dds/mod.rs", text)]);
         assert_silent(confined_crates, &[("gateway/tests/dds.rs", text)]);
         let text = "fn f() { tungstenite::accept(x) }";
-        let hit = "gateway/src/source/sim/mod.rs:1: tungstenite belongs";
-        assert_catches(confined_crates, &[("gateway/src/source/sim/mod.rs", text)], hit);
+        let hit = "gateway/source/src/sim/mod.rs:1: tungstenite belongs";
+        assert_catches(confined_crates, &[("gateway/source/src/sim/mod.rs", text)], hit);
         assert_silent(
             confined_crates,
-            &[("gateway/src/session.rs", text), ("gateway/src/dialect/plain.rs", text)],
+            &[("gateway/src/connection.rs", text), ("gateway/src/dialect/plain.rs", text)],
         );
     }
 

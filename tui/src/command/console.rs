@@ -3,9 +3,9 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use roverline_link::Config;
+use roverline_client::Config;
 
-use super::Failure;
+use crate::command::Failure;
 use crate::environment::themes_dir;
 use crate::runtime;
 use crate::theme::{self, ColorDepth, Theme};

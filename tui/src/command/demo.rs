@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use roverline_link::Config;
+use roverline_client::Config;
 
-use super::gateway::Gateway;
-use super::{Failure, console, headless};
 use crate::cli::Demo;
+use crate::command::gateway::Gateway;
+use crate::command::{Failure, console, headless};
 
 /// Starts a gateway on the built-in rover, shows or checks it, and ends it.
 pub async fn run(demo: Demo) -> Result<ExitCode, Failure> {

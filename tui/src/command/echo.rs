@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_link::{Config, Event, Events, Link, LinkSample};
+use roverline_client::{Config, Event, Events, Link, LinkSample};
 use roverline_schema::{Plan, Registry};
 
-use super::{Failure, at_once};
 use crate::cli::Print;
+use crate::command::{Failure, at_once};
 
 /// What to print.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::Failure;
 use crate::cli::Demo;
+use crate::command::Failure;
 
 const NAME: &str = "roverline-gateway";
 /// A gateway that is not ready by then never will be.

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use roverline_link::{Config, LinkState};
+use roverline_client::{Config, LinkState};
 use roverline_protocol::Tier;
 use serde_json::{Value as Json, json};
 
-use super::gateway::Endpoint;
-use super::{Failure, Watch, report};
+use crate::command::gateway::Endpoint;
+use crate::command::{Failure, Watch, report};
 use crate::format;
 use crate::model::Model;
 

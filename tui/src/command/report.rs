@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::format;
 use crate::model::{Model, Reading, Serving};
-use crate::readout;
 use crate::theme::quality_glyph;
+use crate::{format, overview_rows};
 
 /// For people.
 pub(super) fn text(model: &Model) -> String {
@@ -32,7 +31,7 @@ pub(super) fn text(model: &Model) -> String {
 
 /// The rover's values, a line each.
 pub(super) fn rover_text(model: &Model, out: &mut String) {
-    for group in readout::groups(model) {
+    for group in overview_rows::groups(model) {
         let _ = writeln!(out, "\n{}", group.title);
         for row in group.rows {
             let age = row.age.map_or_else(|| "–".to_owned(), format::age);
@@ -66,7 +65,7 @@ pub(super) fn json(model: &Model) -> Json {
     })
 }
 
-fn endpoint(e: &roverline_link::EndpointView) -> Json {
+fn endpoint(e: &roverline_client::EndpointView) -> Json {
     let ms = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64() * 1e3);
     json!({
         "url": e.url, "rank": e.rank, "tier": e.tier, "scopes": e.scopes, "state": e.state.word(),

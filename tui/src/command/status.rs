@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use roverline_link::Config;
+use roverline_client::Config;
 
-use super::{Failure, Watch, on_the_best, report, unreachable};
 use crate::cli::Print;
+use crate::command::{Failure, Watch, on_the_best, report, unreachable};
 use crate::model::Model;
 
 /// Waits until every value of the overview that can come has come, or for the time given.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::Failure;
+use crate::command::Failure;
 use crate::environment::themes_dir;
 use crate::theme;
 

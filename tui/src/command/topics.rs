@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use roverline_link::Config;
+use roverline_client::Config;
 use serde_json::json;
 
-use super::{Failure, Watch, on_the_best, unreachable};
 use crate::cli::Print;
+use crate::command::{Failure, Watch, on_the_best, unreachable};
 use crate::format;
 
 /// A rate needs a full second to be counted.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_link::{EndpointView, FailoverCause, FailoverView, LinkState};
+use roverline_client::{EndpointView, FailoverCause, FailoverView, LinkState};
 
-use super::Now;
+use crate::model::Now;
 
 /// Failovers remembered.
 const HISTORY: usize = 64;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roverline_protocol::quality::Quality;
 
-use super::{Now, Topics};
+use crate::model::{Now, Topics};
 
 /// Temperatures shown at most.
 pub const MAX_TEMPERATURES: usize = 32;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_link::LinkSample;
+use roverline_client::LinkSample;
 use roverline_protocol::limits;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::quality::{Horizon, Quality};
 use roverline_protocol::rate::RateMeter;
 
-use super::Now;
-use crate::mapping;
+use crate::model::Now;
+use crate::topic_mapping;
 
 /// Payloads above this are kept of the selected topic only.
 const KEPT_BYTES: usize = 64 << 10;
@@ -81,7 +81,7 @@ pub struct TopicRow {
     /// Bytes of the newest payload.
     pub latest_bytes: usize,
     /// Its place in the overview, and the mapping's rule.
-    pub slot: Option<(mapping::Slot, usize)>,
+    pub slot: Option<(topic_mapping::Slot, usize)>,
     /// Until when a latched value was certainly still valid.
     confirmed: Duration,
     period: Option<Duration>,
@@ -92,7 +92,7 @@ pub struct TopicRow {
 impl TopicRow {
     fn new(info: Arc<TopicInfo>, now: Now) -> TopicRow {
         TopicRow {
-            slot: mapping::slot(&info.name, &info.type_name),
+            slot: topic_mapping::slot(&info.name, &info.type_name),
             info,
             listed: true,
             subscribed: false,
@@ -110,7 +110,7 @@ impl TopicRow {
 
     /// Whether it is only subscribed while it is selected.
     pub fn heavy(&self) -> bool {
-        mapping::is_heavy(&self.info.type_name)
+        topic_mapping::is_heavy(&self.info.type_name)
     }
 
     /// Samples received.
@@ -212,7 +212,7 @@ impl Topics {
                 Some(row) => {
                     row.listed = true;
                     if *row.info != *info {
-                        row.slot = mapping::slot(&info.name, &info.type_name);
+                        row.slot = topic_mapping::slot(&info.name, &info.type_name);
                         row.info = Arc::new(info.clone());
                     }
                 }

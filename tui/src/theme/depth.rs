@@ -2,7 +2,7 @@
 
 use ratatui::style::Color;
 
-use super::Theme;
+use crate::theme::Theme;
 
 /// How many colours a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

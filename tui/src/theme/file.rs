@@ -4,7 +4,7 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 use serde::de::Error as _;
 
-use super::Theme;
+use crate::theme::Theme;
 
 /// A theme file that cannot be used: which, where and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Theme, ThemeError, parse};
+use crate::theme::{Theme, ThemeError, parse};
 
 /// User themes beyond these are not looked at.
 const MAX_USER_THEMES: usize = 64;

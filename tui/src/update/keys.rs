@@ -2,9 +2,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::{Effect, subscriptions};
 use crate::keymap::{self, Action, Context};
 use crate::model::{FILTER_CHARS, Focus, Model, Overlay, Screen, Topics};
+use crate::update::{Effect, subscriptions};
 use crate::view;
 
 pub(super) fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
@@ -135,6 +135,6 @@ fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
 fn selected(model: &mut Model) -> Vec<Effect> {
     model.fields.clear();
     let mut effects = subscriptions::adjust(model);
-    effects.extend(super::sample::decode_selected(model));
+    effects.extend(crate::update::sample::decode_selected(model));
     effects
 }

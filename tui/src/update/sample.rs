@@ -4,13 +4,13 @@ mod extract;
 
 use std::time::Duration;
 
-use roverline_link::LinkSample;
+use roverline_client::LinkSample;
 use roverline_schema::Value;
 
-use super::Effect;
 use crate::format;
-use crate::mapping::{self, Slot};
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
+use crate::topic_mapping::{self, Slot};
+use crate::update::Effect;
 
 /// The fields of the selected topic follow it this often: no eye reads faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Taker<'_> {
             }
             Slot::Boundary => self.put(&mut rover.boundary, value.map(extract::flag)),
             Slot::Temperature => {
-                let label = mapping::temperature_label(self.topic);
+                let label = topic_mapping::temperature_label(self.topic);
                 let room = rover.temperatures.len() < crate::model::MAX_TEMPERATURES;
                 self.put_into(&mut rover.temperatures, label, value.map(extract::temperature), room);
             }

@@ -2,8 +2,8 @@
 
 use roverline_protocol::limits;
 
-use super::Effect;
 use crate::model::{Model, Screen};
+use crate::update::Effect;
 
 /// A heavy topic is looked at by a person, over what may be a radio.
 const HEAVY_RATE_HZ: f64 = 2.0;

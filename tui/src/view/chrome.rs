@@ -4,15 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
-use roverline_link::LinkState;
+use roverline_client::LinkState;
 use unicode_width::UnicodeWidthStr;
 
-use crate::format;
-use crate::keymap;
 use crate::model::{Model, Screen, Serving};
 use crate::theme::Theme;
 use crate::update::STOP_PATIENCE;
 use crate::widget::{put, put_right, rule};
+use crate::{format, keymap};
 
 pub(super) fn header(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut x = put(buf, area.x + 1, area.y, area.width, "Roverline", theme.strong) + 1;

@@ -3,11 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use roverline_link::{EndpointView, LinkState};
+use roverline_client::{EndpointView, LinkState};
 use roverline_protocol::ScopeSet;
 use roverline_protocol::breaker::BreakerState;
-use roverline_protocol::degrade::ServiceLevel;
-use roverline_protocol::documents::HealthStatus;
+use roverline_protocol::service_level::ServiceLevel;
+use roverline_protocol::status::HealthStatus;
 
 use crate::format;
 use crate::model::{Model, Serving};

@@ -3,9 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::chrome::dialog;
 use crate::keymap::{HelpLine, help};
 use crate::theme::Theme;
+use crate::view::chrome::dialog;
 use crate::widget::put;
 
 const WIDTH: u16 = 76;

@@ -5,11 +5,11 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::widgets::{Block, BorderType, Widget};
 use roverline_protocol::quality::Quality;
 
-use super::{endpoints, topics};
 use crate::format;
 use crate::model::Model;
-use crate::readout::{self, Group, Row, Tone};
+use crate::overview_rows::{self, Group, Row, Tone};
 use crate::theme::{Theme, quality_glyph};
+use crate::view::{endpoints, topics};
 use crate::widget::{below, group, put, put_right};
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -26,7 +26,7 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
 
 /// The stop, big: a filled area when engaged, a quiet frame when not.
 fn stop(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let safety = readout::safety(model);
+    let safety = overview_rows::safety(model);
     let Some(row) = safety.rows.first() else { return };
     let engaged = row.tone == Tone::Alarm;
     // What was true when it was last heard is not what is true.
@@ -60,7 +60,7 @@ fn age(row: &Row) -> String {
 }
 
 fn boundary(model: &Model) -> Group {
-    let mut safety = readout::safety(model);
+    let mut safety = overview_rows::safety(model);
     safety.rows.remove(0);
     safety
 }
@@ -80,24 +80,30 @@ fn column(buf: &mut Buffer, area: Rect, groups: &[Group], theme: &Theme) -> u16 
 /// Diagnostics are sentences: they get the whole width, and what lines are left.
 fn two_columns(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(area);
-    let mut motion = readout::motion(model);
+    let mut motion = overview_rows::motion(model);
     motion.rows.extend(boundary(model).rows);
     let columns = Rect { height: area.height.saturating_sub(4), ..area };
     let within = |side: Rect| Rect { height: columns.height, ..side };
-    let a = column(buf, within(left), &[motion, readout::power(model)], theme);
-    let b = column(buf, within(right), &[readout::mission(model), readout::temperatures(model)], theme);
+    let a = column(buf, within(left), &[motion, overview_rows::power(model)], theme);
+    let b = column(
+        buf,
+        within(right),
+        &[overview_rows::mission(model), overview_rows::temperatures(model)],
+        theme,
+    );
     let rest = below(area, a.max(b).min(columns.height));
-    column(buf, rest, &[readout::diagnostics(model, usize::from(rest.height))], theme);
+    column(buf, rest, &[overview_rows::diagnostics(model, usize::from(rest.height))], theme);
 }
 
 /// With lines to spare, the topics as well.
 fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let spacing = if area.width < 140 { 2 } else { 3 };
     let [a, b, c] = Layout::horizontal([Constraint::Fill(1); 3]).spacing(spacing).areas(area);
-    let used_a = column(buf, a, &[readout::motion(model), readout::power(model), boundary(model)], theme);
-    let used_b = column(buf, b, &[readout::mission(model), readout::temperatures(model)], theme);
+    let used_a =
+        column(buf, a, &[overview_rows::motion(model), overview_rows::power(model), boundary(model)], theme);
+    let used_b = column(buf, b, &[overview_rows::mission(model), overview_rows::temperatures(model)], theme);
     let used = endpoints::summary(model, theme, c, buf) + 1;
-    let used_c = used + column(buf, below(c, used), &[readout::diagnostics(model, 12)], theme);
+    let used_c = used + column(buf, below(c, used), &[overview_rows::diagnostics(model, 12)], theme);
     let rest = below(area, used_a.max(used_b).max(used_c));
     if rest.height >= 6 {
         topics::list(model, theme, rest, buf);
@@ -112,13 +118,13 @@ fn one_column(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     };
     let mut rows = Vec::new();
     rows.extend(boundary(model).rows);
-    let motion = readout::motion(model).rows;
+    let motion = overview_rows::motion(model).rows;
     rows.extend(motion.into_iter().filter(|row| !row.label.starts_with("Turn") && row.label != "Altitude"));
-    rows.extend(readout::power(model).rows.into_iter().take(2));
-    let mission = readout::mission(model).rows;
+    rows.extend(overview_rows::power(model).rows.into_iter().take(2));
+    let mission = overview_rows::mission(model).rows;
     rows.extend(mission.into_iter().filter(|row| row.label != "LED" && row.label != "Autonomy"));
-    rows.extend(hottest(readout::temperatures(model)));
-    rows.extend(readout::diagnostics(model, 2).rows);
+    rows.extend(hottest(overview_rows::temperatures(model)));
+    rows.extend(overview_rows::diagnostics(model, 2).rows);
     rows.truncate(usize::from(area.height.saturating_sub(1)));
     group(buf, area, &Group { title: "ROVER", rows }, theme);
 }

@@ -6,10 +6,10 @@ use ratatui::style::Style;
 use roverline_protocol::quality::Quality;
 use unicode_width::UnicodeWidthStr;
 
-use super::{heading, put, put_right};
 use crate::format;
-use crate::readout::{Group, Row, Tone};
+use crate::overview_rows::{Group, Row, Tone};
 use crate::theme::{Theme, quality_glyph};
+use crate::widget::{heading, put, put_right};
 
 /// A label takes at most so much; less when those of its group are shorter.
 const LABEL_MAX: u16 = 14;

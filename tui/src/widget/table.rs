@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::{put, put_right};
+use crate::widget::{put, put_right};
 
 /// On which side of its column a text stands; numbers stand right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

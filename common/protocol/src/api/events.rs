@@ -55,12 +55,12 @@ pub struct EventList {
 pub struct NewEventRequest {
     /// What it is about. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...` and `command/...`
     /// are the gateway's own.
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub stream: String,
     /// What happened. `lock....`, `queue....`, `lifecycle....`, `endpoint....` and `command....` are
     /// the gateway's own.
     #[serde(rename = "type")]
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub kind: String,
     /// What is to be known of it; at most 64 KiB.
     #[serde(default)]
@@ -72,19 +72,19 @@ pub struct NewEventRequest {
     /// By which the log knows it again: sent twice, it is appended once. The log shows it as
     /// `client/ID`.
     #[serde(default)]
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub id: Option<String>,
     /// What belongs together has the same.
     #[serde(default)]
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub correlation_id: Option<String>,
     /// What led to it.
     #[serde(default)]
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub causation_id: Option<String>,
     /// The trace it belongs to (W3C `traceparent`).
     #[serde(default)]
-    #[schemars(regex(pattern = super::LABEL_PATTERN))]
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub trace: Option<String>,
 }
 

@@ -17,10 +17,10 @@ pub enum LockType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcquireLock {
     /// What is locked.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub resource: String,
     /// Who wants it.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client_id: String,
     /// How.
     pub lock_type: LockType,
@@ -52,10 +52,10 @@ pub struct AcquiredLock {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseLock {
     /// What.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub resource: String,
     /// Who had it.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client_id: String,
 }
 
@@ -169,7 +169,7 @@ pub struct LockList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWish {
     /// Who wants it.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
     /// How.
     pub mode: LockType,
@@ -207,7 +207,7 @@ pub enum LockStanding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockClient {
     /// Who.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
 }
 
@@ -215,7 +215,7 @@ pub struct LockClient {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForceRelease {
     /// From whom.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
     /// Why; the client is told.
     #[schemars(length(min = 1, max = 200))]
@@ -234,7 +234,7 @@ pub struct TokenCheck {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverWish {
     /// Who asks.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
     /// What the holder is told.
     #[serde(default)]
@@ -270,10 +270,10 @@ pub enum HandoverOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverAnswer {
     /// Who holds it.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub holder: String,
     /// Who asks.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
     /// Whether it is handed over.
     pub grant: bool,

@@ -8,7 +8,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlainEnqueue {
     /// Which queue; it is made if there is none.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub queue_name: String,
     /// Any JSON.
     pub message: Value,
@@ -34,7 +34,7 @@ pub struct PlainEnqueued {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlainDequeue {
     /// Which queue.
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub queue_name: String,
 }
 
@@ -152,7 +152,7 @@ pub struct EnqueuedMessage {
     pub delay_ms: Option<u64>,
     /// A second one of this id, within five minutes, is the first one.
     #[serde(default)]
-    #[schemars(regex(pattern = super::NAME_PATTERN))]
+    #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub dedup_id: Option<String>,
 }
 

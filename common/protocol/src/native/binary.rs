@@ -24,7 +24,7 @@ pub const FLAG_REPLAYED: u8 = 2;
 pub struct SampleHeader {
     /// [`FLAG_STORED`] and flags to come.
     pub flags: u8,
-    /// [`TopicInfo::id`](super::TopicInfo::id).
+    /// [`TopicInfo::id`](crate::native::TopicInfo::id).
     pub topic: u32,
     /// The sample's identity, the same at every endpoint.
     pub id: SampleId,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::window::{SPAN, Window};
 use crate::native::Cursor;
+use crate::resume::window::{SPAN, Window};
 use crate::{Guid, SampleId, limits};
 
 /// A sequence number this far back is not an echo but a writer that began anew.

@@ -1,9 +1,10 @@
 //! Any bytes as a message of any bundled type: both readers agree and JSON is JSON.
 #![no_main]
 
+use std::sync::{Arc, LazyLock};
+
 use libfuzzer_sys::fuzz_target;
 use roverline_schema::{Plan, Registry};
-use std::sync::{Arc, LazyLock};
 
 static PLANS: LazyLock<Vec<Arc<Plan>>> = LazyLock::new(|| {
     let registry = Registry::bundled();

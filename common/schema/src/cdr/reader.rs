@@ -1,6 +1,6 @@
 //! Reads CDR payloads of either byte order without ever leaving their bounds.
 
-use super::{HEADER_BYTES, padding};
+use crate::cdr::{HEADER_BYTES, padding};
 
 /// Byte order of a payload, from its encapsulation header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Builds little-endian CDR payloads.
 
-use super::{HEADER_BYTES, padding};
+use crate::cdr::{HEADER_BYTES, padding};
 
 /// Writes one message, field by field, in declaration order.
 ///

@@ -1,13 +1,14 @@
 //! Concatenated definitions: a message followed by everything it depends on, as recordings
 //! and viewers pass them around.
 
-use super::{check_size, parse_definition, too_large};
-use crate::limits::MAX_TEXT_DEFINITIONS;
-use crate::model::Definition;
-use crate::{SchemaError, TypeName};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use crate::limits::MAX_TEXT_DEFINITIONS;
+use crate::model::Definition;
+use crate::parse::{check_size, parse_definition, too_large};
+use crate::{SchemaError, TypeName};
 
 /// The line between two definitions.
 const RULE: &str = "================================================================================";

@@ -1,8 +1,8 @@
 //! Default values of fields.
 
-use super::line::shown;
 use crate::Value;
 use crate::model::{Arity, Element, Primitive};
+use crate::parse::line::shown;
 
 /// Reads what follows a field name: nothing, a comment, or a default for the type.
 pub(super) fn parse_default(element: &Element, arity: Arity, text: &str) -> Result<Option<Value>, String> {

@@ -1,10 +1,10 @@
 //! One line: a field, a constant, or nothing.
 
-use super::default::parse_default;
 use crate::TypeName;
 use crate::limits::MAX_NAME_BYTES;
 use crate::model::{Arity, Constant, Element, Field, Primitive};
 use crate::name::{Kind, is_identifier};
+use crate::parse::default::parse_default;
 
 pub(super) enum Line {
     Nothing,

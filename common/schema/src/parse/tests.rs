@@ -1,6 +1,6 @@
-use super::*;
 use crate::Value;
 use crate::model::{Arity, Element, Primitive};
+use crate::parse::*;
 
 fn name() -> TypeName {
     TypeName::parse("pkg/Test").unwrap()

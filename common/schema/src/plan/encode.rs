@@ -1,10 +1,10 @@
 //! Values and JSON to CDR, along the layout.
 
-use super::input::Input;
 use crate::cdr::Writer;
 use crate::layout::{Item, Layout, Node};
 use crate::limits::MAX_ENCODED_BYTES;
 use crate::model::{Arity, Primitive};
+use crate::plan::input::Input;
 use crate::{EncodeError, Value};
 
 /// Writes one message.

@@ -1,9 +1,9 @@
 //! One value out of a message, without making the others.
 
-use super::decode;
 use crate::cdr::{ReadError, Reader};
 use crate::layout::{Item, Layout, Node};
 use crate::model::Arity;
+use crate::plan::decode;
 use crate::value::{Step, steps};
 use crate::{DecodeError, Value};
 

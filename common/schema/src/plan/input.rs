@@ -1,9 +1,11 @@
 //! What messages can be made from: values and JSON, behind one face.
 
-use super::text::decode_base64;
-use crate::Value;
-use serde_json::Value as Json;
 use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use crate::Value;
+use crate::plan::json_string::decode_base64;
 
 /// A value of either kind. Each question answers `None` when the value is something else.
 pub(super) trait Input<'a>: Copy + 'a {

@@ -1,14 +1,14 @@
 //! CDR to JSON, along the program.
 
-use super::check_end;
-use super::program::{Count, Leaf, Op, OpKind, Program, Span};
-use super::sink::{MAX_NUMBER_BYTES, Sink};
-use super::text::{write_base64, write_string};
 use crate::DecodeError;
 use crate::cdr::{Endian, ReadError, Reader};
 use crate::error::DecodeErrorKind;
 use crate::limits::MAX_JSON_BYTES;
 use crate::model::Primitive;
+use crate::plan::check_end;
+use crate::plan::json_string::{write_base64, write_string};
+use crate::plan::program::{Count, Leaf, Op, OpKind, Program, Span};
+use crate::plan::sink::{MAX_NUMBER_BYTES, Sink};
 
 /// JSON is this many times as long as CDR when it is mostly floats; saves growing in steps.
 const USUAL_GROWTH: usize = 3;
@@ -165,7 +165,7 @@ impl Job<'_, '_> {
             Count::Fixed(n) => n,
             Count::Read => self.reader.len()?,
         };
-        super::decode::check_room(u64::from(count).saturating_mul(min_bytes), self.reader)?;
+        crate::plan::decode::check_room(u64::from(count).saturating_mul(min_bytes), self.reader)?;
         Ok(count as usize)
     }
 

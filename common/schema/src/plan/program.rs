@@ -4,13 +4,14 @@
 //! next value. What is left are runs of fixed-size values, which are checked against the end of
 //! the payload once, and the few things that vary in size.
 
-use super::sink::{BLOCK_BYTES, MAX_NUMBER_BYTES};
+use std::ops::Range;
+
 use crate::SchemaError;
 use crate::layout::{Item, Layout, Node};
 use crate::limits::{MAX_PLAN_FIELDS, MAX_PLAN_TEXT_BYTES};
 use crate::model::{Arity, Primitive};
 use crate::parse::too_large;
-use std::ops::Range;
+use crate::plan::sink::{BLOCK_BYTES, MAX_NUMBER_BYTES};
 
 /// Steps for one message, or for one element of an array of messages.
 #[derive(Debug, Default)]

@@ -1,12 +1,13 @@
 //! Interface files of the installed packages. The only code of the crate that touches files.
 
-use crate::SchemaError;
-use crate::limits::{MAX_INSTALLED_TYPES, MAX_TEXT_BYTES};
-use crate::name::{Kind, is_identifier};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use crate::SchemaError;
+use crate::limits::{MAX_INSTALLED_TYPES, MAX_TEXT_BYTES};
+use crate::name::{Kind, is_identifier};
 
 /// The `share` directories of a prefix path, in the order in which they are searched.
 #[derive(Debug, Default)]

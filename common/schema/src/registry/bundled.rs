@@ -1,9 +1,10 @@
 //! The interfaces that are carried along, for machines without ROS 2: those that a ROS 2 Humble
 //! installs for everybody.
 
-use crate::name::Kind;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use crate::name::Kind;
 
 /// One file a package: a heading `=== kind/Name` in front of each interface.
 const FILES: [(&str, &str); 18] = [

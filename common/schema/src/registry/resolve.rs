@@ -1,15 +1,16 @@
 //! Finds definitions and puts them together.
 
-use super::ament::Ament;
-use super::{bundled, interface};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
 use crate::layout::{Layout, Source, build};
 use crate::limits::{MAX_TEXT_BYTES, MAX_TEXT_DEFINITIONS};
 use crate::model::{Definition, Element};
 use crate::parse::{Bundle, parse_definition, separator, too_large};
+use crate::registry::ament::Ament;
+use crate::registry::{bundled, interface};
 use crate::{Plan, SchemaError, TypeName};
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 
 /// The definitions that count for one root type.
 pub(super) struct Scope<'a> {

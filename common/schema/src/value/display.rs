@@ -1,7 +1,8 @@
 //! A value on one line, for people.
 
-use super::Value;
 use std::fmt;
+
+use crate::value::Value;
 
 /// Bytes that are written out; a picture on one line helps nobody.
 const SHOWN_BYTES: usize = 16;

@@ -1,8 +1,9 @@
 //! Random messages of any type, and a second, independent encoder for either byte order.
 
+use std::collections::HashMap;
+
 use roverline_schema::model::{Arity, Definition, Element, Primitive};
 use roverline_schema::{Registry, TypeName, Value, parse_definition};
-use std::collections::HashMap;
 
 /// A type with all its dependencies, taken from its concatenated text.
 pub(crate) struct Definitions {

@@ -4,12 +4,13 @@
 
 pub(crate) mod generate;
 
+use std::io::Read;
+use std::path::PathBuf;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roverline_schema::{Struct, Value};
 use serde_json::Value as Json;
-use std::io::Read;
-use std::path::PathBuf;
 
 /// One message recorded from a real ROS 2.
 pub(crate) struct Vector {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use roverline_protocol::limits;
 
-use super::answer::{Answer, Channel, Level};
-use super::check_length;
-use super::errands::has_room;
-use super::notices::Notices;
-use super::wire::Subscription;
+use crate::connection::outbox::Outbox;
+use crate::dialect::foxglove::background_tasks::has_room;
+use crate::dialect::foxglove::check_length;
+use crate::dialect::foxglove::client_message::Subscription;
+use crate::dialect::foxglove::server_message::{Answer, Channel, Level};
+use crate::dialect::foxglove::status::Notices;
 use crate::hub::{Form, Hub, SubscriberId, Wish};
-use crate::session::Outbox;
 
 /// Subscriptions that are made before others get their turn.
 const AT_ONCE: usize = 16;

@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use roverline_protocol::limits;
+use roverline_source::ros::{Parameter, Ros, RosError};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::answer::{Answer, Level, ShownParameter};
-use super::check_length;
-use super::errands::{Desk, Errands};
-use super::notices::Notices;
-use super::value;
-use super::wire::GivenParameter;
 use crate::access::Deed;
+use crate::dialect::foxglove::background_tasks::{Desk, Errands};
+use crate::dialect::foxglove::client_message::GivenParameter;
+use crate::dialect::foxglove::server_message::{Answer, Level, ShownParameter};
+use crate::dialect::foxglove::status::Notices;
+use crate::dialect::foxglove::{check_length, parameter_value};
+use crate::dialect::session::Context;
 use crate::endpoint::Endpoint;
-use crate::session::Context;
-use crate::source::ros::{Parameter, Ros, RosError};
 
 /// Nodes asked at a time, for one request.
 const NODES_AT_ONCE: usize = 8;
@@ -47,7 +46,7 @@ fn sort_out(endpoint: &Endpoint, names: &[String], notices: &mut Notices) -> Wan
     let mut wanted = Wanted::new();
     for name in names {
         let shown: String = name.chars().take(128).collect();
-        match value::split(name) {
+        match parameter_value::split(name) {
             Some((node, parameter)) if serves(endpoint, node) => {
                 wanted.entry(node.to_owned()).or_default().push(parameter.to_owned());
             }
@@ -116,7 +115,7 @@ fn tell_errors(desk: &Desk, errors: &[impl ToString]) {
 }
 
 async fn tell(desk: &Desk, parameters: &[Parameter], id: Option<&str>) {
-    let shown: Vec<ShownParameter> = parameters.iter().map(value::show).collect();
+    let shown: Vec<ShownParameter> = parameters.iter().map(parameter_value::show).collect();
     let frame = Answer::ParameterValues { parameters: &shown, id }.frame();
     if frame.len() > limits::FOXGLOVE_ANSWER_BYTES {
         let message = "these are too many parameters at a time; ask for some of them";
@@ -145,8 +144,9 @@ pub(super) fn set(
             Err(denied) => notices.tell(Level::Error, denied.to_string()),
         }
     }
-    let is_allowed =
-        |given: &GivenParameter| value::split(&given.name).is_some_and(|(node, _)| allowed.contains(node));
+    let is_allowed = |given: &GivenParameter| {
+        parameter_value::split(&given.name).is_some_and(|(node, _)| allowed.contains(node))
+    };
     let given: Vec<GivenParameter> = given.into_iter().filter(is_allowed).collect();
     let ros = context.endpoint.ros.clone();
     errands.start(bytes, |desk| async move {
@@ -165,14 +165,14 @@ pub(super) fn set(
 }
 
 async fn set_one(ros: &Ros, given: &GivenParameter) -> Result<(), String> {
-    let Some((node, name)) = value::split(&given.name) else { return Ok(()) };
-    let was = match value::is_ambiguous(given) {
+    let Some((node, name)) = parameter_value::split(&given.name) else { return Ok(()) };
+    let was = match parameter_value::is_ambiguous(given) {
         true => {
             ros.get_parameters(node, &[name.to_owned()]).await.ok().and_then(|was| was.into_iter().next())
         }
         false => None,
     };
-    let value = value::take(given, was.as_ref().map(|was| &was.value))?;
+    let value = parameter_value::take(given, was.as_ref().map(|was| &was.value))?;
     let parameter = Parameter { node: node.to_owned(), name: name.to_owned(), value };
     ros.set_parameter(&parameter).await.map_err(|error| format!("{}: {error}", given.name))
 }
@@ -219,7 +219,7 @@ impl Parameters {
             let Some(events) = &mut self.events else { return std::future::pending().await };
             match events.recv().await {
                 Ok(parameter) => {
-                    let shown = value::show(&parameter);
+                    let shown = parameter_value::show(&parameter);
                     let wanted = self.all || self.names.contains(&shown.name);
                     if wanted && serves(endpoint, &parameter.node) {
                         return shown;

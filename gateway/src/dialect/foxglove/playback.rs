@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use roverline_protocol::limits;
+use roverline_source::{Playback, PlaybackControl, PlaybackStatus};
 use tokio::sync::watch;
 
-use super::answer;
-use super::wire::PlaybackRequest;
 use crate::access::Deed;
-use crate::session::{Context, Outbox};
-use crate::source::{Playback, PlaybackControl, PlaybackStatus};
+use crate::connection::outbox::Outbox;
+use crate::dialect::foxglove::client_message::PlaybackRequest;
+use crate::dialect::foxglove::server_message;
+use crate::dialect::session::Context;
 
 /// The right that it takes is that to call a service of this name.
 const NAME: &str = "/playback";
@@ -57,7 +58,7 @@ impl Screen {
         let playback = self.playback.borrow();
         let Some(playback) = playback.as_ref() else { return };
         let did_seek = self.pass.replace(playback.pass).is_some_and(|pass| pass != playback.pass);
-        outbox.control(answer::playback_state(playback, playback.position_at(now), did_seek));
+        outbox.control(server_message::playback_state(playback, playback.position_at(now), did_seek));
         (self.stale, self.told_at) = (false, Some(now));
     }
 }

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use roverline_protocol::limits;
 use roverline_schema::TypeName;
+use roverline_source::Publication;
 
-use super::answer::Level;
-use super::check_length;
-use super::notices::Notices;
-use super::wire::ClientChannel;
-use crate::session::Context;
-use crate::source::Publication;
+use crate::dialect::foxglove::check_length;
+use crate::dialect::foxglove::client_message::ClientChannel;
+use crate::dialect::foxglove::server_message::Level;
+use crate::dialect::foxglove::status::Notices;
+use crate::dialect::session::Context;
 
 /// In which form a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::limits;
 
-use super::answer::{self, Answer, Half, Level, Service};
-use super::connections::is_hidden;
-use super::errands::{Errands, has_room};
-use super::notices::Notices;
-use super::publications::{Encoding, to_cdr};
-use super::wire::ServiceRequest;
-use crate::session::Context;
+use crate::dialect::foxglove::background_tasks::{Errands, has_room};
+use crate::dialect::foxglove::client_message::ServiceRequest;
+use crate::dialect::foxglove::connection_graph::is_hidden;
+use crate::dialect::foxglove::publications::{Encoding, to_cdr};
+use crate::dialect::foxglove::server_message::{self, Answer, Half, Level, Service};
+use crate::dialect::foxglove::status::Notices;
+use crate::dialect::session::Context;
 
 const TIMEOUT: Duration = Duration::from_millis(limits::SERVICE_TIMEOUT_MS);
 
@@ -138,7 +138,7 @@ impl Services {
     pub(super) fn call(&self, context: &Context, errands: &mut Errands, request: ServiceRequest) {
         let (service, call) = (request.service, request.call);
         if let Err(why) = self.try_call(context, errands, request) {
-            context.info.outbox().control(answer::call_failure(service, call, &why));
+            context.info.outbox().control(server_message::call_failure(service, call, &why));
         }
     }
 
@@ -167,12 +167,13 @@ impl Services {
             match response {
                 Ok(response) if response.len() > limits::FOXGLOVE_ANSWER_BYTES => {
                     let why = format!("the response is larger than {} bytes", limits::FOXGLOVE_ANSWER_BYTES);
-                    desk.say(answer::call_failure(service, call, &why));
+                    desk.say(server_message::call_failure(service, call, &why));
                 }
                 Ok(response) => {
-                    desk.answer(answer::service_response(service, call, encoding.name(), &response)).await;
+                    desk.answer(server_message::service_response(service, call, encoding.name(), &response))
+                        .await;
                 }
-                Err(why) => desk.say(answer::call_failure(service, call, &why)),
+                Err(why) => desk.say(server_message::call_failure(service, call, &why)),
             }
         })
     }

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use roverline_protocol::degrade::ServiceLevel;
+use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::{ScopeSet, limits};
 use tungstenite::protocol::Message;
 
-use super::answer::{self, Answer, Level, ShownParameter};
-use super::assets;
-use super::channels::Channels;
-use super::connections::Picture;
-use super::errands::Errands;
-use super::notices::Notices;
-use super::parameters::{self, Parameters};
-use super::playback::{self, Screen};
-use super::publications::{Encoding, Publications};
-use super::services::Services;
-use super::wire::{self, Request, Said};
+use crate::dialect::foxglove::assets;
+use crate::dialect::foxglove::background_tasks::Errands;
+use crate::dialect::foxglove::channels::Channels;
+use crate::dialect::foxglove::client_message::{self, Request, Said};
+use crate::dialect::foxglove::connection_graph::Picture;
+use crate::dialect::foxglove::parameters::{self, Parameters};
+use crate::dialect::foxglove::playback::{self, Screen};
+use crate::dialect::foxglove::publications::{Encoding, Publications};
+use crate::dialect::foxglove::server_message::{self, Answer, Level, ShownParameter};
+use crate::dialect::foxglove::services::Services;
+use crate::dialect::foxglove::status::Notices;
+use crate::dialect::session::{Care, Context, Ending, Service};
 use crate::hub::Form;
-use crate::session::{Care, Context, Ending, Service};
 
 /// How often the client is told of what it missed.
 const TELL_DROPS: Duration = Duration::from_secs(1);
@@ -82,8 +82,8 @@ fn server_info(context: &Context, range: Option<(i64, i64)>) -> bytes::Bytes {
         metadata,
         // Another process is another session: it numbers its topics anew.
         session_id: format!("{}-{}", endpoint.tier, document.started_ns),
-        data_start_time: range.map(|range| answer::Time::of(range.0)),
-        data_end_time: range.map(|range| answer::Time::of(range.1)),
+        data_start_time: range.map(|range| server_message::Time::of(range.0)),
+        data_end_time: range.map(|range| server_message::Time::of(range.1)),
     }
     .frame()
 }
@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
         let time = self.screen.time(Instant::now()).or_else(newest);
         if let Some(time) = time.filter(|time| *time != self.time_ns) {
             self.time_ns = time;
-            self.context.info.outbox().control(answer::time(time));
+            self.context.info.outbox().control(server_message::time(time));
         }
     }
 
@@ -265,8 +265,8 @@ impl<'a> Session<'a> {
     /// understood and not be done is told as a status, and costs nothing.
     pub(super) async fn handle(&mut self, message: &Message) -> Result<(), String> {
         let said = match message {
-            Message::Text(text) => wire::text(text.as_str())?,
-            Message::Binary(bytes) => wire::binary(bytes)?,
+            Message::Text(text) => client_message::text(text.as_str())?,
+            Message::Binary(bytes) => client_message::binary(bytes)?,
             _ => return Ok(()),
         };
         match said {
@@ -311,7 +311,7 @@ impl<'a> Session<'a> {
             Request::UnsubscribeConnectionGraph => self.graph = None,
             Request::FetchAsset { uri, request_id } => {
                 if let Err(why) = self.fetch(uri, request_id) {
-                    self.context.info.outbox().control(answer::asset(request_id, Err(&why)));
+                    self.context.info.outbox().control(server_message::asset(request_id, Err(&why)));
                 }
             }
         }
@@ -327,9 +327,9 @@ impl<'a> Session<'a> {
             desk.hand_over(async {
                 let reading = move || assets::read(packages.as_deref(), &uri);
                 match tokio::task::spawn_blocking(reading).await {
-                    Ok(Ok(file)) => answer::asset(request, Ok(&file)),
-                    Ok(Err(why)) => answer::asset(request, Err(&why)),
-                    Err(_) => answer::asset(request, Err("it could not be read")),
+                    Ok(Ok(file)) => server_message::asset(request, Ok(&file)),
+                    Ok(Err(why)) => server_message::asset(request, Err(&why)),
+                    Err(_) => server_message::asset(request, Err("it could not be read")),
                 }
             })
             .await;

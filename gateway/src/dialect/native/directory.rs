@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use roverline_protocol::Tier;
-use roverline_protocol::documents::EndpointDocument;
 use roverline_protocol::native::ServerMessage;
+use roverline_protocol::status::EndpointDocument;
 
-use crate::session::Context;
+use crate::dialect::session::Context;
 
 /// A standby that becomes a client has lost another endpoint: telemetry first.
 const TELEMETRY_FIRST: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Told {
         let known = context.endpoint.directory.borrow().clone();
         let own = (context.endpoint.tier, context.endpoint.port);
         if let Some(news) = self.news(&known, own, standby) {
-            super::say(context, &news);
+            crate::dialect::native::say(context, &news);
         }
     }
 
@@ -81,7 +81,7 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use roverline_protocol::documents::HealthStatus;
+    use roverline_protocol::status::HealthStatus;
 
     use super::*;
 

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use roverline_protocol::limits;
+use roverline_source::clock::unix_ns;
+use roverline_source::ros::{GoalStatus, Ros, RosError, Served};
+use roverline_source::{Publication, Reply};
 use serde_json::{Value, json};
 
-use super::pursuits::{Pursuit, Pursuits, Uuid, identity};
-use super::request::Id;
-use super::session::{Done, Fault, Session, full_name, long_type, refused};
-use crate::clock::unix_ns;
-use crate::dialect::frame;
-use crate::session::{Context, Outbox};
-use crate::source::ros::{GoalStatus, Ros, RosError, Served};
-use crate::source::{Publication, Reply};
+use crate::connection::frame;
+use crate::connection::outbox::Outbox;
+use crate::dialect::rosbridge::request::Id;
+use crate::dialect::rosbridge::served_goals::{Pursuit, Pursuits, Uuid, identity};
+use crate::dialect::rosbridge::session::{Done, Fault, Session, full_name, long_type, refused};
+use crate::dialect::session::Context;
 
 const CANCEL: &str = "action_msgs/srv/CancelGoal";
 const STATUS: &str = "action_msgs/msg/GoalStatusArray";
@@ -76,7 +77,8 @@ impl Action {
             );
             tell_status(&self.ros, &self.pursuits, &self.name);
         }
-        let response = json!({"accepted": id.is_some(), "stamp": super::publications::time(now_ns)});
+        let response =
+            json!({"accepted": id.is_some(), "stamp": crate::dialect::rosbridge::publications::time(now_ns)});
         self.ros.encode(&format!("{}_SendGoal_Response", self.type_name), &response)
     }
 

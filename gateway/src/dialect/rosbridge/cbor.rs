@@ -3,8 +3,7 @@
 
 use ciborium::Value as Cbor;
 use roverline_schema::Value;
-
-use crate::source::RawSample;
+use roverline_source::RawSample;
 
 /// A `publish` with the message's fields.
 pub(super) fn publish(topic: &str, message: &Value) -> Vec<u8> {

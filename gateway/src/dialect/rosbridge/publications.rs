@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use roverline_protocol::limits;
+use roverline_source::Publication;
+use roverline_source::clock::unix_ns;
 use serde_json::{Map, Value, json};
 
-use super::request::{Id, Publish};
-use super::session::{Done, Fault, Session, full_name, long_type, refused};
-use super::status::Level;
-use crate::clock::unix_ns;
-use crate::source::Publication;
+use crate::dialect::rosbridge::request::{Id, Publish};
+use crate::dialect::rosbridge::session::{Done, Fault, Session, full_name, long_type, refused};
+use crate::dialect::rosbridge::status::Level;
 
 /// What a session publishes, by topic.
 #[derive(Debug, Default)]

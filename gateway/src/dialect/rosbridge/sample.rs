@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use roverline_protocol::native::TopicInfo;
 use roverline_schema::Plan;
+use roverline_source::RawSample;
 use serde_json::json;
 
-use super::{Compression, Form, cbor, text};
-use crate::dialect::frame;
-use crate::source::RawSample;
+use crate::connection::frame;
+use crate::dialect::rosbridge::{Compression, Form, cbor, framing};
 
 /// A sample in this form; where it is cut into several messages, all of them.
 pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: &RawSample) -> Bytes {
@@ -37,7 +37,7 @@ pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: 
     out.push(b'}');
     // One topic's messages are told apart by their number; they never mix, since all pieces of one
     // are queued as one.
-    text::frames(form, &Cow::Owned(format!("{name}#{}", sample.id.seq)), out)
+    framing::frames(form, &Cow::Owned(format!("{name}#{}", sample.id.seq)), out)
 }
 
 /// The topic's name as the client wrote it.
@@ -65,7 +65,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::dialect::rosbridge::text::tests::messages;
+    use crate::dialect::rosbridge::framing::tests::messages;
 
     pub(crate) fn info(name: &str, type_name: &str) -> TopicInfo {
         TopicInfo {

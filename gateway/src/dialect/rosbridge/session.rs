@@ -8,20 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::limits;
 use roverline_schema::TypeName;
+use roverline_source::clock::monotonic;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tungstenite::protocol::Message;
 
-use super::action_server::ActionServers;
-use super::assembly::{Assembly, text_of_png};
-use super::goals::Goals;
-use super::offers::Offers;
-use super::publications::Publications;
-use super::request::{Id, Malformed, Piece, Request, key, parse};
-use super::status::{Level, status};
-use super::subscriptions::Subscriptions;
-use crate::clock::monotonic;
-use crate::session::{Context, Ending, Service};
+use crate::dialect::rosbridge::action_client::Goals;
+use crate::dialect::rosbridge::action_server::ActionServers;
+use crate::dialect::rosbridge::publications::Publications;
+use crate::dialect::rosbridge::reassembly::{Assembly, text_of_png};
+use crate::dialect::rosbridge::request::{Id, Malformed, Piece, Request, key, parse};
+use crate::dialect::rosbridge::service_server::Offers;
+use crate::dialect::rosbridge::status::{Level, status};
+use crate::dialect::rosbridge::subscriptions::Subscriptions;
+use crate::dialect::session::{Context, Ending, Service};
 
 /// Why something that a client asked for is not done, in words.
 #[derive(Debug, PartialEq)]

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::request::Id;
-use crate::dialect::frame;
+use crate::connection::frame;
+use crate::dialect::rosbridge::request::Id;
 
 /// How grave a status is; a session hears of its level and what is graver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub(super) fn status(level: Level, id: &Id, msg: String) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::rosbridge::text::tests::messages;
+    use crate::dialect::rosbridge::framing::tests::messages;
 
     #[test]
     fn levels_are_in_order_and_ids_are_echoed() {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use roverline_protocol::limits;
 
-use super::request::Subscribe;
-use super::{Compression, Form};
+use crate::dialect::rosbridge::request::Subscribe;
+use crate::dialect::rosbridge::{Compression, Form};
 use crate::hub;
 
 /// How one component of a client wants a topic.

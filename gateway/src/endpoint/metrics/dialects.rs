@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use roverline_protocol::api::DialectDocument;
-use roverline_protocol::documents::SessionDocument;
+use roverline_protocol::status::SessionDocument;
 
 use crate::dialect::Dialect;
 

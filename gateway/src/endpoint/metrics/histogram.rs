@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::text::Page;
+use crate::endpoint::metrics::exposition::Page;
 
 /// Upper bounds of the buckets, seconds.
-pub(super) const BOUNDS_S: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub(crate) const BOUNDS_S: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// How long clients heard nothing when they went over to another endpoint, as they said themselves.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Blackouts {
         self.sum_us.fetch_add((milliseconds * 1e3) as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn render(&self, page: &mut Page, name: &str, help: &str) {
+    pub(crate) fn render(&self, page: &mut Page, name: &str, help: &str) {
         page.family("histogram", name, help);
         let (bucket, mut below) = (format!("{name}_bucket"), 0);
         for (bound, count) in BOUNDS_S.iter().zip(&self.buckets) {

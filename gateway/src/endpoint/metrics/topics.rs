@@ -2,10 +2,10 @@
 //! thousands of topics nor one that makes up names decides what a scrape costs.
 
 use roverline_protocol::{Priority, limits};
+use roverline_source::clock::monotonic;
 
-use super::text::Page;
-use crate::clock::monotonic;
 use crate::endpoint::Endpoint;
+use crate::endpoint::metrics::exposition::Page;
 use crate::hub::Topic;
 
 /// What is shown of a topic.
@@ -17,7 +17,7 @@ struct Shown {
     listeners: usize,
 }
 
-pub(super) fn render(page: &mut Page, endpoint: &Endpoint) {
+pub(crate) fn render(page: &mut Page, endpoint: &Endpoint) {
     let (topics, left_out) = shown(endpoint);
     let mut family = |kind, name, help, value: fn(&Shown) -> Option<f64>| {
         page.family(kind, name, help);

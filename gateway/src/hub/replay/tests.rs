@@ -4,12 +4,12 @@ use bytes::Bytes;
 use roverline_protocol::native::{Binary, Cursor};
 use roverline_protocol::{Routing, SampleId, Scope, ScopeSet, Tier};
 use roverline_schema::Registry;
+use roverline_source::sim::{SimOptions, SimSource};
+use roverline_source::{Qos, RawSample, Sink, Source, Stop, TopicDecl, TopicKey};
 
-use super::*;
+use crate::connection::outbox::Outbox;
+use crate::hub::replay::*;
 use crate::hub::{Form, Granted, Ingress, Item, Wish};
-use crate::session::Outbox;
-use crate::source::sim::{SimOptions, SimSource};
-use crate::source::{Qos, RawSample, Sink, Source, Stop, TopicDecl, TopicKey};
 
 const WRITER: Guid = Guid([7; 16]);
 
@@ -40,7 +40,7 @@ impl Bench {
             receive_time_ns: 0,
             payload: Bytes::from(vec![0; bytes]),
         };
-        self.hub.handle(&self.ingress, Item::Sample(self.key, sample), crate::clock::monotonic());
+        self.hub.handle(&self.ingress, Item::Sample(self.key, sample), roverline_source::clock::monotonic());
     }
 
     fn resume(&self, id: SubscriberId, seq: u64, max_rate_hz: Option<f64>) -> (Arc<Outbox>, Granted) {

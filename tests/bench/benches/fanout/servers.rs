@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings};
-use roverline_gateway::command::EmergencyStop;
-use roverline_gateway::endpoint::{Endpoint, Parts, Peers, accept_loop};
+use roverline_gateway::emergency_stop::EmergencyStop;
+use roverline_gateway::endpoint::{Endpoint, Parts, Peers};
 use roverline_gateway::hub::{Hub, Ingress};
-use roverline_gateway::source::runner::Outlet;
-use roverline_gateway::source::{Qos, RawSample, Sink, TopicDecl};
+use roverline_gateway::process::source::Outlet;
+use roverline_gateway::server::listener::accept_loop;
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
+use roverline_source::{Qos, RawSample, Sink, TopicDecl};
 use rustix::time::ClockId;
 use tokio::sync::{broadcast, oneshot};
 use tokio_tungstenite::tungstenite::Message;
@@ -122,7 +123,7 @@ fn roverline() -> Running {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
             loop {
                 tick.tick().await;
-                ticking.hub.flush_throttled(roverline_gateway::clock::monotonic());
+                ticking.hub.flush_throttled(roverline_source::clock::monotonic());
             }
         });
         ready.send(port).unwrap();
@@ -138,7 +139,7 @@ fn roverline() -> Running {
     let topic = feed.topic_up(decl).unwrap();
     let source = Guid::from_name("bench");
     let publish = move |seq, payload: &[u8]| {
-        let now = roverline_gateway::clock::unix_ns();
+        let now = roverline_source::clock::unix_ns();
         let id = SampleId { source, seq };
         let payload = Bytes::copy_from_slice(payload);
         feed.sample(topic, RawSample { id, source_time_ns: now, receive_time_ns: now, payload });

@@ -1,6 +1,6 @@
 //! Messages as indented text and as JSON.
 
-use roverline_link::LinkSample;
+use roverline_client::LinkSample;
 use roverline_schema::Value;
 use serde_json::{Value as Json, json};
 

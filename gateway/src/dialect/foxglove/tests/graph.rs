@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use roverline_protocol::{Tier, limits};
+use roverline_source::{Call, CallError, Graph, GraphTopic, Sink};
 use serde_json::json;
 
-use super::rig::{Client, Rig, until};
 use crate::access::Role;
-use crate::source::{Call, CallError, Graph, GraphTopic, Sink};
+use crate::dialect::foxglove::tests::harness::{Client, Rig, until};
 
 const TRIGGER: (&str, &str) = ("/reset", "std_srvs/srv/Trigger");
 

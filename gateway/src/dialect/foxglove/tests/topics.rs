@@ -1,11 +1,11 @@
 //! Topics, and what clients publish.
 
 use roverline_protocol::{Tier, limits};
+use roverline_source::Sink;
 use serde_json::json;
 
-use super::rig::{Heard, Rig, decl, payload, until};
 use crate::access::Role;
-use crate::source::Sink;
+use crate::dialect::foxglove::tests::harness::{Heard, Rig, decl, payload, until};
 
 const STRING: &str = "std_msgs/msg/String";
 

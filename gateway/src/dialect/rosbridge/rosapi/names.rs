@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roverline_source::{Graph, GraphService};
+
 use crate::endpoint::Endpoint;
-use crate::source::{Graph, GraphService};
 
 /// The service that an action's server is known by.
 const SEND_GOAL: &str = "/_action/send_goal";
@@ -125,8 +126,9 @@ fn slashed(name: &str) -> std::borrow::Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use roverline_source::{GraphTopic, NodeInfo};
+
     use super::*;
-    use crate::source::{GraphTopic, NodeInfo};
 
     fn names() -> Names {
         let service = |name: &str, type_name: &str| GraphService {

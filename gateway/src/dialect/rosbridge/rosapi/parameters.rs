@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use roverline_source::ros::{Parameter, ParameterValue, Ros};
 use serde_json::{Value, json};
 
-use super::argument;
 use crate::access::Deed;
+use crate::dialect::rosbridge::rosapi::argument;
+use crate::dialect::session::Context;
 use crate::endpoint::Endpoint;
-use crate::session::Context;
-use crate::source::ros::{Parameter, ParameterValue, Ros};
 
 /// A question that a node has to answer.
 pub(crate) enum Question {

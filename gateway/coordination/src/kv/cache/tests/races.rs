@@ -1,0 +1,358 @@
+//! Caches of several processes over one store, with watches that hang and end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::kv::cache::*;
+use crate::kv::tests::{Folder, author, bytes};
+use crate::store::{Answer, LeaseId, Outcome, Page, Range, Store, Txn, Watch};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn quick() -> CacheLimits {
+    CacheLimits { confirm: Duration::from_millis(20), ..CacheLimits::default() }
+}
+
+fn cache(store: Arc<dyn Store>) -> Arc<Cache> {
+    Arc::new(Cache::bounded(Kv::new(store), quick()))
+}
+
+async fn put(cache: &Cache, key: &str, value: &str) -> Item {
+    cache.put(key, bytes(value), &Expect::Any, None, &author("ann")).await.unwrap()
+}
+
+async fn text(cache: &Cache, key: &str) -> (String, bool) {
+    let read = cache.get(key).await.unwrap();
+    let text = read.item.map_or_else(String::new, |item| String::from_utf8_lossy(&item.value).into_owned());
+    (text, read.cached)
+}
+
+/// Waits until this holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A store whose watches can be made to hang, and to end.
+struct Moody {
+    store: Arc<dyn Store>,
+    hang: watch::Sender<bool>,
+    cut: watch::Sender<u64>,
+    /// Watches begin too early.
+    early: AtomicBool,
+}
+
+impl Moody {
+    fn over(store: Arc<dyn Store>) -> Arc<Moody> {
+        let (hang, cut) = (watch::Sender::new(false), watch::Sender::new(0));
+        Arc::new(Moody { store, hang, cut, early: AtomicBool::new(false) })
+    }
+}
+
+impl Store for Moody {
+    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+        self.store.txn(txn)
+    }
+
+    fn range(&self, range: Range) -> Answer<'_, Page> {
+        self.store.range(range)
+    }
+
+    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+        Box::pin(async move {
+            let from = if self.early.swap(false, Ordering::SeqCst) { Revision(1) } else { from };
+            let mut inner = self.store.watch(prefix, from).await?;
+            let (tell, told) = mpsc::channel(16);
+            let (mut hang, mut cut) = (self.hang.subscribe(), self.cut.subscribe());
+            cut.mark_unchanged();
+            tokio::spawn(async move {
+                loop {
+                    let next = tokio::select! {
+                        next = inner.next() => next,
+                        _ = cut.changed() => return,
+                    };
+                    let Some(next) = next else { return };
+                    tokio::select! {
+                        _ = hang.wait_for(|hang| !hang) => {}
+                        _ = cut.changed() => return,
+                    }
+                    if tell.send(next).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Ok(Watch::told(told))
+        })
+    }
+
+    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+        self.store.grant(ttl)
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.store.keep_alive(lease)
+    }
+
+    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.store.revoke(lease)
+    }
+
+    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+        self.store.compact(before)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_follow_who_writes_and_reads() {
+    let folder = Folder::new();
+    let (one, other) = (cache(folder.store()), cache(folder.store()));
+    // Whoever begins to follow forgets what it wrote before.
+    for cache in [&one, &other] {
+        assert_eq!(text(cache, "a").await.0, "");
+        until("follows", async || cache.metrics().coherent).await;
+    }
+    put(&one, "a", "1").await;
+    assert_eq!(one.entry("a").unwrap().state, CacheState::Modified);
+    until("served from here", async || text(&one, "a").await == ("1".to_owned(), true)).await;
+    until("read there", async || text(&other, "a").await == ("1".to_owned(), true)).await;
+    assert_eq!(other.entry("a").unwrap().state, CacheState::Shared);
+    assert_eq!(one.entry("a").unwrap().state, CacheState::Modified);
+    put(&other, "a", "2").await;
+    assert_eq!(other.entry("a").unwrap().state, CacheState::Modified);
+    until("told", async || one.entry("a").unwrap().state == CacheState::Invalid).await;
+    assert_eq!(one.metrics().invalidations, 1);
+    assert_eq!(text(&one, "a").await, ("2".to_owned(), false));
+    let entry = one.entry("a").unwrap();
+    assert_eq!((entry.state, entry.version, entry.bytes), (CacheState::Shared, 2, 1));
+    other.delete("a", &Expect::Any, &author("bob")).await.unwrap();
+    assert_eq!(text(&other, "a").await.0, "");
+    until("gone", async || text(&one, "a").await.0.is_empty()).await;
+    let metrics = one.metrics();
+    assert!(metrics.hits >= 1 && metrics.misses >= 2 && metrics.coherent, "{metrics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_write_shows_what_is_there() {
+    let folder = Folder::new();
+    let moody = Moody::over(folder.store());
+    let (one, other) = (cache(moody.clone()), cache(folder.store()));
+    put(&one, "a", "1").await;
+    until("served from here", async || text(&one, "a").await.1).await;
+    moody.hang.send_replace(true);
+    put(&other, "a", "2").await;
+    let refused = one.put("a", bytes("x"), &Expect::Version(1), None, &author("ann")).await;
+    assert!(matches!(refused, Err(KvError::Conflict { version: 2, .. })), "{refused:?}");
+    assert_eq!(text(&one, "a").await.0, "2", "or it would be tried with the old version for ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_hangs_costs_freshness_only_up_to_the_bound() {
+    let folder = Folder::new();
+    let moody = Moody::over(folder.store());
+    let (one, other) = (cache(moody.clone()), cache(folder.store()));
+    put(&one, "a", "1").await;
+    until("served from here", async || text(&one, "a").await.1).await;
+    moody.hang.send_replace(true);
+    put(&other, "a", "2").await;
+    let over = Instant::now();
+    let mut stale = 0;
+    while over.elapsed() < quick().stale * 2 {
+        let asked = over.elapsed();
+        let (value, cached) = text(&one, "a").await;
+        assert!(value == "2" || (cached && asked < quick().stale), "{value} {asked:?} later");
+        stale += u32::from(value == "1");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    println!("{stale} reads within the bound were old");
+    assert!(!one.metrics().coherent && one.metrics().age.unwrap() >= quick().stale);
+    assert_eq!(one.get_linearizable("a").await.unwrap().item.unwrap().value, "2");
+    moody.hang.send_replace(false);
+    until("served from here again", async || text(&one, "a").await == ("2".to_owned(), true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lease_holds_is_not_served_past_the_bound() {
+    let folder = Folder::new();
+    let moody = Moody::over(folder.store());
+    let one = cache(moody.clone());
+    put(&one, "b", "x").await;
+    let ttl = Duration::from_secs(2);
+    one.put("a", bytes("1"), &Expect::Any, Some(ttl), &author("ann")).await.unwrap();
+    until("served from here", async || text(&one, "a").await.1).await;
+    // Its end is not told, and nothing else is written that would show it.
+    moody.hang.send_replace(true);
+    until("gone from the store", async || one.kv.get("a", None).await.unwrap().0.is_none()).await;
+    let over = Instant::now();
+    until("gone", async || text(&one, "a").await.0.is_empty()).await;
+    // The store was asked now and then, so this may be a little late.
+    assert!(over.elapsed() < quick().stale + Duration::from_secs(1), "{:?}", over.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_loss_and_a_compaction_it_begins_anew() {
+    let folder = Folder::new();
+    let moody = Moody::over(folder.store());
+    let (one, other) = (cache(moody.clone()), cache(folder.store()));
+    for n in 0..20 {
+        put(&other, "a", &n.to_string()).await;
+        if n % 5 == 0 {
+            until("served from here", async || text(&one, "a").await.1).await;
+            put(&other, "b", "x").await;
+            let newest = put(&other, "b", "y").await.modified;
+            moody.compact(newest).await.unwrap();
+            // The next watch is told that it begins too early, and the one after it is good.
+            moody.early.store(true, Ordering::SeqCst);
+            moody.cut.send_modify(|cut| *cut += 1);
+            put(&other, "a", &format!("{n}, later")).await;
+            until("seen", async || text(&one, "a").await.0 == format!("{n}, later")).await;
+        }
+    }
+    until("served from here at last", async || text(&one, "a").await == ("19".to_owned(), true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_processes_see_nothing_stale_and_nothing_backward() {
+    const KEYS: u64 = 3;
+    let folder = Folder::new();
+    let moody = [Moody::over(folder.store()), Moody::over(folder.store())];
+    let caches = [cache(moody[0].clone()), cache(moody[1].clone())];
+    // What was acknowledged of each key, by anybody.
+    let newest: Arc<Vec<AtomicU64>> = Arc::new((0..KEYS).map(|_| AtomicU64::new(0)).collect());
+    let done = Arc::new(AtomicBool::new(false));
+    let mut tasks = tokio::task::JoinSet::new();
+    for (n, cache) in caches.iter().cloned().enumerate() {
+        let (newest, done) = (newest.clone(), done.clone());
+        tasks.spawn(async move {
+            for round in 0..150_u64 {
+                let key = round % KEYS;
+                let item = put(&cache, &format!("k{key}"), &format!("{n}-{round}")).await;
+                newest[key as usize].fetch_max(item.modified.0, Ordering::SeqCst);
+                let read = cache.get(&format!("k{key}")).await.unwrap().item.unwrap();
+                assert!(read.modified >= item.modified, "its own write was not seen");
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+    }
+    let served: Arc<[Vec<AtomicU64>; 2]> =
+        Arc::new(std::array::from_fn(|_| (0..KEYS).map(|_| AtomicU64::new(0)).collect()));
+    let hits = Arc::new(AtomicU64::new(0));
+    for reader in 0..4_usize {
+        let (cache, newest, done) = (caches[reader % 2].clone(), newest.clone(), done.clone());
+        let (served, hits) = (served.clone(), hits.clone());
+        tasks.spawn(async move {
+            let mut key = 0;
+            let mut before = vec![(Instant::now(), vec![0; KEYS as usize])];
+            while !done.load(Ordering::SeqCst) {
+                key = (key + 1) % KEYS as usize;
+                // What this process has served when the read begins.
+                let least = served[reader % 2][key].load(Ordering::SeqCst);
+                let asked = Instant::now();
+                before.push((asked, newest.iter().map(|one| one.load(Ordering::SeqCst)).collect()));
+                let read = cache.get(&format!("k{key}")).await.unwrap();
+                let modified = read.item.map_or(0, |item| item.modified.0);
+                assert!(modified >= least, "k{key}: {modified} after {least}");
+                served[reader % 2][key].fetch_max(modified, Ordering::SeqCst);
+                hits.fetch_add(u64::from(read.cached), Ordering::Relaxed);
+                // All that was acknowledged before the bound is seen.
+                let bound = quick().stale;
+                let old = before.iter().rposition(|(at, _)| asked.duration_since(*at) >= bound);
+                if let Some(old) = old {
+                    assert!(modified >= before[old].1[key], "k{key} is too old");
+                    before.drain(..old);
+                }
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        });
+    }
+    let (one, end) = (moody[0].clone(), done.clone());
+    tasks.spawn(async move {
+        while !end.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            one.hang.send_modify(|hang| *hang = !*hang);
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            one.cut.send_modify(|cut| *cut += 1);
+        }
+        one.hang.send_replace(false);
+    });
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    for cache in &caches {
+        println!("{:?}", cache.metrics());
+    }
+    assert!(hits.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_stays_within_its_limits() {
+    let folder = Folder::new();
+    let limits = CacheLimits { entries: 8, bytes: 64 << 10, ..quick() };
+    let cache = Cache::bounded(Kv::new(folder.store()), limits);
+    put(&cache, "k00", "x").await;
+    until("it listens", async || cache.metrics().coherent).await;
+    for n in 0..30 {
+        put(&cache, &format!("k{n:02}"), "x").await;
+    }
+    let metrics = cache.metrics();
+    assert_eq!((metrics.entries, metrics.evictions), (8, 22));
+    assert!(cache.entry("k29").is_some() && cache.entry("k00").is_none());
+    let large = "x".repeat(30 << 10);
+    for n in 0..4 {
+        put(&cache, &format!("large{n}"), &large).await;
+    }
+    let metrics = cache.metrics();
+    assert!(metrics.bytes <= 64 << 10 && metrics.entries == 2, "{metrics:?}");
+    // What does not fit at all is read from the store.
+    put(&cache, "huge", &"x".repeat(100 << 10)).await;
+    assert_eq!(text(&cache, "huge").await.0.len(), 100 << 10);
+    for n in 0..30 {
+        assert_eq!(text(&cache, &format!("k{n:02}")).await.0, "x");
+    }
+    // Names that nobody wrote take no more room.
+    for n in 0..100 {
+        assert_eq!(text(&cache, &format!("none{n}")).await.0, "");
+    }
+    assert!(cache.metrics().bytes <= 64 << 10 && cache.entries().len() <= 8);
+}
+
+#[tokio::test]
+async fn without_a_store_it_says_so_and_holds_nothing() {
+    let cache = Cache::new(Kv::new(Arc::new(crate::store::Nowhere("no store".to_owned()))));
+    let refused = cache.get("a").await;
+    assert!(matches!(refused, Err(KvError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+    assert_eq!((cache.metrics().age, cache.metrics().coherent), (None, false));
+}
+
+/// Figures, not a judgement: `cargo test --release -p roverline-coordination figures -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn figures_of_reading() {
+    let folder = Folder::new();
+    let cache = cache(folder.store());
+    for n in 0..1_000 {
+        put(&cache, &format!("figures/{n}"), "a value").await;
+    }
+    until("served from here", async || text(&cache, "figures/1").await.1).await;
+    let (mut held, mut through) = (Vec::new(), Vec::new());
+    for n in 0..100_000_u32 {
+        let key = format!("figures/{}", n % 1_000);
+        let begun = Instant::now();
+        let read = cache.get(&key).await.unwrap();
+        if read.cached { &mut held } else { &mut through }.push(begun.elapsed());
+    }
+    for n in 0..5_000_u32 {
+        let begun = Instant::now();
+        cache.get_linearizable(&format!("figures/{}", n % 1_000)).await.unwrap();
+        through.push(begun.elapsed());
+    }
+    for (what, mut took) in [("held", held), ("read through", through)] {
+        took.sort_unstable();
+        let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+        println!("{what}: {} reads, p50 {:?}, p99 {:?}, worst {:?}", took.len(), at(50), at(99), at(100));
+    }
+}

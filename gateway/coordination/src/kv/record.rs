@@ -1,0 +1,146 @@
+//! What the store keeps of a value: a line that says whose it is, and the value as it was given.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use roverline_protocol::limits;
+use serde::{Deserialize, Serialize};
+
+use crate::kv::{Author, Item, KvChange, KvError, PREFIX};
+use crate::store::{Change, Entry};
+
+/// A head has fewer bytes, however its name is escaped.
+const HEAD_BYTES: usize = 4_096;
+
+/// The first line of what is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head<'a> {
+    /// Who wrote it.
+    by: &'a str,
+    /// When, for people.
+    at_ns: i64,
+}
+
+/// What a write was, beside the key it was to: all that is left of a deletion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWrite {
+    /// The key.
+    pub key: String,
+    /// Whether it went.
+    pub deleted: bool,
+    /// Who did it.
+    pub by: String,
+    /// When, for people: nanoseconds since 1970.
+    pub at_ns: i64,
+}
+
+impl LastWrite {
+    pub(super) fn new(key: &str, deleted: bool, author: &Author) -> LastWrite {
+        LastWrite { key: key.to_owned(), deleted, by: author.shown().to_owned(), at_ns: author.at_ns }
+    }
+
+    pub(super) fn bytes(&self) -> Bytes {
+        // Our own types always serialize.
+        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+impl Author {
+    /// As much of the name as is kept.
+    fn shown(&self) -> &str {
+        let end = self.by.char_indices().nth(limits::KV_AUTHOR_CHARS).map_or(self.by.len(), |(at, _)| at);
+        &self.by[..end]
+    }
+}
+
+/// As the store keeps it.
+pub(super) fn pack(value: &Bytes, author: &Author) -> Bytes {
+    let head = Head { by: author.shown(), at_ns: author.at_ns };
+    // Our own types always serialize, and JSON has no line break of its own.
+    let head = serde_json::to_vec(&head).unwrap_or_default();
+    let mut packed = BytesMut::with_capacity(head.len() + 1 + value.len());
+    packed.put_slice(&head);
+    packed.put_u8(b'\n');
+    packed.put_slice(value);
+    packed.freeze()
+}
+
+/// The value and its author. What somebody else wrote is nobody's, and all of it the value.
+fn unpack(stored: &Bytes) -> (Bytes, Author) {
+    // A head is short; what somebody else wrote may have no end of a line.
+    let head = stored.iter().take(HEAD_BYTES).position(|byte| *byte == b'\n').and_then(|end| {
+        /// Owned: a name may hold escapes.
+        #[derive(Deserialize)]
+        struct Owned {
+            by: String,
+            at_ns: i64,
+        }
+        let head: Owned = serde_json::from_slice(&stored[..end]).ok()?;
+        Some((stored.slice(end + 1..), Author { by: head.by.into(), at_ns: head.at_ns }))
+    });
+    head.unwrap_or_else(|| (stored.clone(), Author { by: Arc::from(""), at_ns: 0 }))
+}
+
+/// What a key of the store means, if it is one of ours.
+pub(super) fn item(entry: &Entry) -> Option<Item> {
+    let key = entry.key.strip_prefix(PREFIX)?;
+    let (value, author) = unpack(&entry.value);
+    Some(Item {
+        key: Arc::from(key),
+        value,
+        version: entry.version,
+        created: entry.created,
+        modified: entry.modified,
+        lease: entry.lease,
+        author,
+    })
+}
+
+/// What a change of the store means, if it is one of ours.
+pub(super) fn change(change: &Change) -> Option<KvChange> {
+    match change {
+        Change::Put(entry) => item(entry).map(KvChange::Put),
+        Change::Delete { key, revision } => {
+            Some(KvChange::Delete { key: key.strip_prefix(PREFIX)?.to_owned(), revision: *revision })
+        }
+    }
+}
+
+/// The key in the store.
+pub(super) fn key(name: &str) -> Result<String, KvError> {
+    let bad = name.is_empty() || name.len() > limits::KV_KEY_BYTES || name.contains(char::is_control);
+    if bad { Err(KvError::Key) } else { Ok(format!("{PREFIX}{name}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_packed_comes_out_whole(value: Vec<u8>, by in "\\PC{0,40}|[\n\"\\\\]{0,5}", at_ns: i64) {
+            let (value, author) = (Bytes::from(value), Author { by: by.into(), at_ns });
+            assert_eq!(unpack(&pack(&value, &author)), (value, author));
+        }
+
+        #[test]
+        fn what_is_not_ours_is_a_value(stored: Vec<u8>) {
+            let stored = Bytes::from(stored);
+            let (value, author) = unpack(&stored);
+            assert!(!author.by.is_empty() || author.at_ns != 0 || value == stored);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_names_of_keys_are_checked() {
+        let author = Author { by: "é".repeat(limits::KV_AUTHOR_CHARS + 9).into(), at_ns: 1 };
+        let (_, kept) = unpack(&pack(&Bytes::new(), &author));
+        assert_eq!(kept.by.chars().count(), limits::KV_AUTHOR_CHARS);
+        for good in ["a", "a/b//c", "/", "é", &"x".repeat(limits::KV_KEY_BYTES)] {
+            assert!(key(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "\0", &"x".repeat(limits::KV_KEY_BYTES + 1)] {
+            assert_eq!(key(bad), Err(KvError::Key), "{bad}");
+        }
+    }
+}

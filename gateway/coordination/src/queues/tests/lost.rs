@@ -1,0 +1,104 @@
+//! Answers that are lost: of some transactions it is not known whether they happened.
+
+use crate::queues::tests::*;
+use crate::store::{Answer, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch};
+
+/// A store of whose answers to what changes something every third is lost; half of the time before
+/// it happened.
+struct Lossy {
+    store: SqliteStore,
+    calls: AtomicU32,
+}
+
+impl Store for Lossy {
+    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+        let lost = StoreError::Unknown("the line went dead".to_owned());
+        Box::pin(async move {
+            match self.calls.fetch_add(1, Ordering::SeqCst) % 6 {
+                0 => Err(lost),
+                3 => self.store.txn(txn).await.and(Err(lost)),
+                _ => self.store.txn(txn).await,
+            }
+        })
+    }
+    fn range(&self, range: Range) -> Answer<'_, Page> {
+        self.store.range(range)
+    }
+    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+        self.store.watch(prefix, from)
+    }
+    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+        self.store.grant(ttl)
+    }
+    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.store.keep_alive(lease)
+    }
+    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+        self.store.revoke(lease)
+    }
+    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+        self.store.compact(before)
+    }
+}
+
+fn lossy(folder: &Folder, calls: u32) -> Queues {
+    let calls = AtomicU32::new(calls);
+    Queues::new(Arc::new(Lossy { store: SqliteStore::open(&folder.0), calls }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_happens_twice_and_nothing_is_lost() {
+    let folder = Folder::new();
+    // Each begins at another point, so that each kind of change meets each kind of loss.
+    for begin in 0..6 {
+        let queues = lossy(&folder, begin);
+        let queue = format!("lossy {begin}");
+        for n in 0..12 {
+            queues.enqueue(&queue, &[message(&n.to_string())], &ANN).await.unwrap();
+        }
+        assert_eq!(queues.view(&queue).await.unwrap().enqueued, 12, "each once");
+        for n in 0..12 {
+            let take = Take { most: 1, visibility: Some(Duration::from_secs(600)) };
+            let taken = queues.dequeue(&queue, take, &ANN).await.unwrap();
+            assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 1));
+            queues.extend(&taken[0].id, Some(1), Duration::from_secs(600)).await.unwrap();
+            queues.nak(&taken[0].id, Some(1), None, None, &ANN).await.unwrap();
+            let taken = queues.dequeue(&queue, take, &ANN).await.unwrap();
+            assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 2));
+            queues.ack(&taken[0].id, Some(2)).await.unwrap();
+        }
+        let view = queues.view(&queue).await.unwrap();
+        assert_eq!((view.ready, view.in_flight, view.delayed, view.dead), (0, 0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_while_others_use_it() {
+    let folder = Folder::new();
+    let workers = (0..3).map(|n| {
+        let queues = lossy(&folder, n);
+        tokio::spawn(async move {
+            let (mut put, mut done) = (Vec::new(), Vec::new());
+            for i in 0..20 {
+                let body = format!("{n}.{i}");
+                queues.enqueue("all", &[message(&body)], &ANN).await.unwrap();
+                put.push(body);
+                let take = Take { most: 1, visibility: Some(Duration::from_secs(600)) };
+                for one in queues.dequeue("all", take, &ANN).await.unwrap() {
+                    queues.ack(&one.id, Some(one.delivery)).await.unwrap();
+                    done.push(String::from_utf8(one.body.to_vec()).unwrap());
+                }
+            }
+            (put, done)
+        })
+    });
+    let (mut put, mut done) = (Vec::new(), Vec::new());
+    for worker in workers.collect::<Vec<_>>() {
+        let (mine, got) = worker.await.unwrap();
+        put.extend(mine);
+        done.extend(got);
+    }
+    put.sort_unstable();
+    done.sort_unstable();
+    assert_eq!(done, put, "whoever put one in took one out");
+}

@@ -1,0 +1,117 @@
+//! The summary at the end of an MCAP file: its channels, where its chunks are, how many messages.
+//!
+//! It is believed only as a whole and only if its checksum holds; without it the file is read
+//! from front to back, which is slower to seek in but always right.
+
+use mcap::records::{Record, Statistics, op};
+use mcap::sans_io::{LinearReadEvent, LinearReader, LinearReaderOptions};
+
+use crate::bag::mcap::channels::Definitions;
+use crate::bag::mcap::frame::{Frames, HEAD, MAX_RECORD};
+
+/// Where a chunk is: what we keep of the library's much larger index record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChunkPlace {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) offset: u64,
+    /// Of the whole record, so that `offset + length` is where its message indexes start.
+    pub(super) length: u64,
+    pub(super) index_length: u64,
+}
+
+/// What a trustworthy summary says.
+pub(super) struct Summary {
+    pub(super) definitions: Definitions,
+    /// In the order in which they are played: by first time, then by place.
+    pub(super) chunks: Vec<ChunkPlace>,
+    pub(super) statistics: Statistics,
+}
+
+impl Summary {
+    /// Whether every message can be found through the chunk index, and named by the summary.
+    pub(super) fn is_index(&self) -> bool {
+        !self.chunks.is_empty()
+            && self.chunks.len() as u64 == u64::from(self.statistics.chunk_count)
+            && self.definitions.channels.len() as u64 == u64::from(self.statistics.channel_count)
+    }
+}
+
+/// Footer body (two offsets and a checksum) with its head, and the closing magic.
+const TAIL: u64 = HEAD + 20 + 8;
+
+/// Reads the summary; `None` when there is none or it cannot be trusted.
+pub(super) fn read(frames: &mut Frames, name: &str) -> Option<Summary> {
+    let footer_at = frames.size().checked_sub(TAIL)?;
+    let tail = frames.bytes(footer_at, TAIL).ok()??;
+    let start = u64::from_le_bytes(tail.get(HEAD as usize..HEAD as usize + 8)?.try_into().ok()?);
+    if tail.first() != Some(&op::FOOTER) || !tail.ends_with(mcap::MAGIC) || start == 0 || start > footer_at {
+        return None;
+    }
+    match parse(frames, start) {
+        Ok(summary) => summary,
+        Err(error) => {
+            tracing::warn!("{name}: its summary is not used ({error}); reading from front to back");
+            None
+        }
+    }
+}
+
+fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, String> {
+    let mut reader = LinearReader::new_with_options(
+        LinearReaderOptions::default()
+            .with_skip_start_magic(true)
+            .with_emit_chunks(true)
+            .with_validate_summary_section_crc(true)
+            .with_record_length_limit((frames.size() - start).min(MAX_RECORD) as usize),
+    );
+    // The library begins to compute the checksum when it sees the end of the data section.
+    let mut data_end = vec![op::DATA_END];
+    data_end.extend_from_slice(&4u64.to_le_bytes());
+    data_end.extend_from_slice(&[0; 4]);
+    reader.insert(data_end.len()).copy_from_slice(&data_end);
+    reader.notify_read(data_end.len());
+
+    let (mut pos, mut statistics) = (start, None);
+    let (mut definitions, mut chunks) = (Definitions::default(), Vec::new());
+    while let Some(event) = reader.next_event() {
+        match event.map_err(|e| crate::bag::mcap::chunk::explain(&e))? {
+            LinearReadEvent::ReadRequest(need) => {
+                let n = (need as u64).min(frames.size() - pos);
+                let bytes = frames.bytes(pos, n).map_err(|e| e.what)?.ok_or("it is too large")?;
+                reader.insert(bytes.len()).copy_from_slice(&bytes);
+                reader.notify_read(bytes.len());
+                pos += n;
+            }
+            LinearReadEvent::Record { opcode, data } => {
+                take(opcode, data, &mut definitions, &mut chunks, &mut statistics)?;
+            }
+        }
+    }
+    chunks.sort_by_key(|chunk: &ChunkPlace| (chunk.first, chunk.offset));
+    Ok(statistics.map(|statistics| Summary { definitions, chunks, statistics }))
+}
+
+fn take(
+    opcode: u8,
+    data: &[u8],
+    definitions: &mut Definitions,
+    chunks: &mut Vec<ChunkPlace>,
+    statistics: &mut Option<Statistics>,
+) -> Result<(), String> {
+    if !matches!(opcode, op::SCHEMA | op::CHANNEL | op::CHUNK_INDEX | op::STATISTICS) {
+        return Ok(());
+    }
+    match mcap::parse_record(opcode, data).map_err(|e| crate::bag::mcap::chunk::explain(&e))? {
+        Record::ChunkIndex(index) => chunks.push(ChunkPlace {
+            first: crate::bag::mcap::time(index.message_start_time),
+            last: crate::bag::mcap::time(index.message_end_time),
+            offset: index.chunk_start_offset,
+            length: index.chunk_length,
+            index_length: index.message_index_length,
+        }),
+        Record::Statistics(found) => *statistics = Some(found),
+        record => definitions.define(record.into_owned()),
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The two facts we need of `offered_qos_profiles`, found without a YAML parser.
+//!
+//! Recorders have written this text in several dialects: indented or flow style, policies as
+//! words or as the numbers of `rmw_qos_*_policy_t` (reliable = 1, transient local = 1), with or
+//! without the doubled escapes of a string within a string. A scan for `key: value` reads all.
+
+use crate::Qos;
+
+/// What the publishers of `topic` offered. A channel may list several publishers; what any of them
+/// offered counts, because a late listener profits from the strongest.
+pub(super) fn offered(topic: &str, profiles: &str) -> Qos {
+    let offers =
+        |key: &str, word: &str| values(profiles, key).any(|v| v == "1" || v.eq_ignore_ascii_case(word));
+    let silent = values(profiles, "durability").next().is_none();
+    Qos {
+        reliable: offers("reliability", "reliable"),
+        // Old recorders wrote no profiles at all. Of one topic the durability is known regardless:
+        // tf2 always publishes its static transforms transient local.
+        transient_local: offers("durability", "transient_local") || (silent && topic.ends_with("/tf_static")),
+    }
+}
+
+/// Every value that follows `key:`.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(key).filter_map(move |(at, _)| {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(is_word) {
+            return None;
+        }
+        let rest = text[at + key.len()..].trim_start_matches(['"', '\'', '\\']).trim_start_matches(' ');
+        let rest = rest.strip_prefix(':')?.trim_start_matches([' ', '"', '\'', '\\']);
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        Some(&rest[..end])
+    })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_words_are_read_alike() {
+        let latched = Qos { reliable: true, transient_local: true };
+        for text in [
+            "- history: 1\n  depth: 1\n  reliability: 1\n  durability: 1\n  deadline:\n    sec: 9223372036",
+            "- history: keep_last\n  reliability: reliable\n  durability: transient_local\n",
+            "[{history: 1, reliability: \"reliable\", durability: 'transient_local'}]",
+            "- reliability: 2\n  durability: 2\n- reliability: 1\n  durability: 1\n",
+            r#"[{\"reliability\": \"reliable\", \"durability\": \"TRANSIENT_LOCAL\"}]"#,
+        ] {
+            assert_eq!(offered("/map", text), latched, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_the_weakest() {
+        let plain = Qos::default();
+        for text in [
+            "",
+            "reliability: 2\ndurability: 2",
+            "reliability: 10",
+            "xreliability: 1",
+            "durability",
+            "durability:",
+            "ä: 1 durability: volatile",
+        ] {
+            assert_eq!(offered("/map", text), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn static_transforms_are_latched_unless_the_recording_says_otherwise() {
+        assert!(offered("/tf_static", "").transient_local);
+        assert!(offered("/rover/tf_static", "").transient_local);
+        assert!(!offered("/tf_static", "durability: volatile").transient_local);
+    }
+}

@@ -1,0 +1,168 @@
+//! A recording that was split into several files, played as one.
+
+use std::collections::HashMap;
+
+use crate::Stop;
+use crate::bag::recording::{Channel, Damage, Event, Message, Recording, Skipped, Span, Survey, add};
+
+/// The parts of a recording, one after the other. A channel goes on from part to part when topic,
+/// type and the recorder's number for it are the same.
+pub(super) struct Chain {
+    parts: Vec<Box<dyn Recording>>,
+    current: usize,
+    channels: Vec<Channel>,
+    /// Our index of a part's channel.
+    maps: Vec<Vec<usize>>,
+    known: HashMap<(String, String, u32), usize>,
+    ignored: Vec<usize>,
+}
+
+impl Chain {
+    pub(super) fn new(parts: Vec<Box<dyn Recording>>) -> Chain {
+        let maps = vec![Vec::new(); parts.len()];
+        let mut chain = Chain {
+            parts,
+            current: 0,
+            channels: Vec::new(),
+            maps,
+            known: HashMap::new(),
+            ignored: Vec::new(),
+        };
+        (0..chain.parts.len()).for_each(|part| chain.adopt(part));
+        chain
+    }
+
+    /// Gives the channels of a part that we do not know yet an index of ours.
+    fn adopt(&mut self, part: usize) {
+        while let Some(channel) = self.parts[part].channels().get(self.maps[part].len()).cloned() {
+            let key = (channel.topic.clone(), channel.type_name.clone(), channel.id);
+            let fresh = self.channels.len();
+            let index = *self.known.entry(key).or_insert(fresh);
+            if index == fresh {
+                self.channels.push(channel);
+            } else if self.ignored.contains(&index) {
+                let local = self.maps[part].len();
+                self.parts[part].ignore(local);
+            }
+            self.maps[part].push(index);
+        }
+    }
+
+    /// Reads the rest of a part, all of which lies before the point that is skipped to.
+    fn drain(&mut self, part: usize, into: &mut Skipped, stop: &Stop) -> Result<(), Damage> {
+        while let Some(event) = self.parts[part].next()? {
+            match event {
+                Event::Channels => self.adopt(part),
+                Event::Message(message) => {
+                    let message = self.message(part, message);
+                    add(&mut into.counts, message.channel, 1);
+                    if self.channels[message.channel].qos.transient_local {
+                        let ordinal = into.counts[message.channel];
+                        into.latched.retain(|(_, held)| held.channel != message.channel);
+                        into.latched.push((ordinal, message));
+                    }
+                }
+            }
+            if stop.is_set() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A part's message as ours.
+    fn message(&self, part: usize, message: Message) -> Message {
+        Message { channel: self.maps[part][message.channel], ..message }
+    }
+
+    fn add(&self, part: usize, to: &mut Vec<u64>, counts: &[u64]) {
+        for (local, n) in counts.iter().enumerate() {
+            if let Some(index) = self.maps[part].get(local) {
+                add(to, *index, *n);
+            }
+        }
+    }
+}
+
+impl Recording for Chain {
+    fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    fn span(&self) -> Option<Span> {
+        let spans = self.parts.iter().map(|part| part.span()).collect::<Option<Vec<_>>>()?;
+        spans.into_iter().reduce(|a, b| Span { first: a.first.min(b.first), last: a.last.max(b.last) })
+    }
+
+    fn ignore(&mut self, channel: usize) {
+        self.ignored.push(channel);
+        for (part, map) in self.parts.iter_mut().zip(&self.maps) {
+            let local = map.iter().enumerate().filter(|(_, index)| **index == channel);
+            local.for_each(|(local, _)| part.ignore(local));
+        }
+    }
+
+    fn rewind(&mut self) -> Result<(), Damage> {
+        self.current = 0;
+        self.parts.first_mut().map_or(Ok(()), |part| part.rewind())
+    }
+
+    fn skip_to(&mut self, from: i64, stop: &Stop) -> Result<Skipped, Damage> {
+        let mut all = Skipped::default();
+        while self.current < self.parts.len() {
+            let part = self.current;
+            let skipped = self.parts[part].skip_to(from, stop)?;
+            for (ordinal, message) in skipped.latched {
+                let message = self.message(part, message);
+                let before = all.counts.get(message.channel).copied().unwrap_or(0);
+                all.latched.retain(|(_, held)| held.channel != message.channel);
+                all.latched.push((before + ordinal, message));
+            }
+            self.add(part, &mut all.counts, &skipped.counts);
+            // The part that the point lies in is read on from where it is.
+            let before = self.parts[part].span().is_some_and(|span| span.last < from);
+            if !before || part + 1 == self.parts.len() || stop.is_set() {
+                break;
+            }
+            self.drain(part, &mut all, stop)?;
+            self.current += 1;
+            self.parts[self.current].rewind()?;
+        }
+        Ok(all)
+    }
+
+    fn next(&mut self) -> Result<Option<Event>, Damage> {
+        while let Some(part) = self.parts.get_mut(self.current) {
+            match part.next()? {
+                Some(Event::Channels) => {
+                    self.adopt(self.current);
+                    return Ok(Some(Event::Channels));
+                }
+                Some(Event::Message(message)) => {
+                    return Ok(Some(Event::Message(self.message(self.current, message))));
+                }
+                None => {
+                    self.current += 1;
+                    if let Some(next) = self.parts.get_mut(self.current) {
+                        next.rewind()?;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn survey(&mut self, stop: &Stop) -> Result<Option<Survey>, Damage> {
+        let mut all = Survey::default();
+        for part in 0..self.parts.len() {
+            let Some(survey) = self.parts[part].survey(stop)? else { return Ok(None) };
+            // Reading may have brought channels to light that were not there at the start.
+            self.adopt(part);
+            self.add(part, &mut all.counts, &survey.counts);
+            if let Some(span) = survey.span {
+                all.span = Some(Span::with(Some(Span::with(all.span, span.first)), span.last));
+            }
+        }
+        Ok(Some(all))
+    }
+}

@@ -1,0 +1,208 @@
+//! Files that are not what they should be: a sentence, never a panic, never a wrong message.
+
+use mcap::{Compression, WriteOptions};
+use proptest::prelude::*;
+
+use crate::SourceState;
+use crate::bag::BagSource;
+use crate::bag::tests::support::*;
+
+fn compressions() -> [WriteOptions; 6] {
+    let new = WriteOptions::new;
+    [
+        new().compression(None),
+        new().compression(Some(Compression::Lz4)),
+        new().compression(Some(Compression::Zstd)),
+        new().use_chunks(false),
+        bare(new().compression(None)),
+        bare(new().compression(Some(Compression::Zstd))),
+    ]
+}
+
+/// Opens and plays, whatever comes of it. The samples, and the error if there was one. The clock
+/// does not wait: a flipped bit in a log time is a gap of a century.
+fn attempt(path: &std::path::Path) -> (Vec<Seen>, Option<String>) {
+    if let Err(error) = BagSource::open(options(path)) {
+        return (Vec::new(), Some(error.0));
+    }
+    let (sink, result) = play_fake(options(path), Collect::default(), 0, 0);
+    (sink.seen(), result.err().map(|error| error.0))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_cut_mcap_is_played_up_to_the_cut(make in 0..6usize, part in 0.0..1.0f64) {
+        let dir = TempDir::new();
+        let plan = plan(60);
+        let whole = mcap_bytes(&plan, compressions()[make].clone());
+        let cut = (whole.len() as f64 * part) as usize;
+        let path = dir.file("cut.mcap", &whole[..cut]);
+        let (seen, error) = attempt(&path);
+        prop_assert!(expected(&plan).starts_with(&seen), "{} messages are no prefix", seen.len());
+        match error {
+            Some(error) => {
+                prop_assert!(error.contains("cut.mcap"), "{}", error);
+                if cut > 8 {
+                    prop_assert!(error.contains(" at byte "), "{}", error);
+                    let n = format!("; {} messages before it were played", seen.len());
+                    prop_assert!(error.ends_with(&n), "{}", error);
+                }
+            }
+            // A cut behind the data costs nothing.
+            None => prop_assert_eq!(seen.len(), plan.len()),
+        }
+    }
+
+    #[test]
+    fn flipped_bits_never_panic_and_never_change_a_checked_message(
+        make in 0..6usize,
+        flips in prop::collection::vec((0.0..1.0f64, 0..8u8), 1..4),
+    ) {
+        let dir = TempDir::new();
+        let plan = plan(60);
+        let mut bytes = mcap_bytes(&plan, compressions()[make].clone());
+        for (part, bit) in flips {
+            let at = (bytes.len() as f64 * part) as usize;
+            bytes[at] ^= 1 << bit;
+        }
+        let (seen, _) = attempt(&dir.file("flip.mcap", &bytes));
+        prop_assert!(seen.len() <= plan.len());
+        if make != 3 {
+            let payloads: Vec<_> = plan.iter().map(|(_, _, payload)| payload).collect();
+            prop_assert!(seen.iter().all(|(_, _, _, payload)| payloads.contains(&payload)));
+        }
+    }
+
+    #[test]
+    fn flipped_bits_in_a_database_never_panic(flips in prop::collection::vec((0.0..1.0f64, 0..8u8), 1..6)) {
+        let dir = TempDir::new();
+        let path = dir.0.join("a.db3");
+        write_db3(&path, &plan(60));
+        let mut bytes = std::fs::read(&path).unwrap();
+        for (part, bit) in flips {
+            let at = (bytes.len() as f64 * part) as usize;
+            bytes[at] ^= 1 << bit;
+        }
+        let (seen, _) = attempt(&dir.file("flip.db3", &bytes));
+        prop_assert!(seen.len() <= 60);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(head in 0..4usize, body in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let dir = TempDir::new();
+        let mut bytes = [&b""[..], mcap::MAGIC, b"SQLite format 3\0", b"\x89MCAP0\r\n\x06\x40\0\0\0\0\0\0\0"][head].to_vec();
+        bytes.extend(body);
+        let (seen, error) = attempt(&dir.file("x.mcap", &bytes));
+        prop_assert!(seen.is_empty());
+        prop_assert!(error.is_some_and(|error| error.contains("x.mcap")));
+    }
+}
+
+#[test]
+fn a_bad_checksum_is_named_with_its_place_and_what_came_before() {
+    let dir = TempDir::new();
+    let plan = plan(200);
+    for options in [WriteOptions::new().compression(None), bare(WriteOptions::new().compression(None))] {
+        let mut bytes = mcap_bytes(&plan, options);
+        let victim = &plan[120].2;
+        let at = bytes.windows(victim.len()).position(|window| window == victim).unwrap();
+        bytes[at + 5] ^= 0x10;
+        let path = dir.file("file.mcap", &bytes);
+        let (sink, result) = play(crate::bag::tests::support::options(&path));
+        let (seen, text) = (sink.seen(), result.unwrap_err().0);
+        assert!(seen.len() > 80 && seen.len() <= 120 && expected(&plan).starts_with(&seen), "{}", seen.len());
+        let place = text.strip_prefix("file.mcap: chunk at byte ").unwrap();
+        let (offset, rest) = place.split_once(": ").unwrap();
+        assert_eq!(bytes[offset.parse::<usize>().unwrap()], mcap::records::op::CHUNK);
+        assert!(rest.starts_with("CRC mismatch"), "{text}");
+        assert!(rest.ends_with(&format!("; {} messages before it were played", seen.len())), "{text}");
+        assert_eq!(sink.last_state(), SourceState::Failed(text.clone()));
+    }
+}
+
+#[test]
+fn records_that_overrun_their_chunk_do_not_panic() {
+    let dir = TempDir::new();
+    let plan = plan(40);
+    let options = WriteOptions::new().compression(None).calculate_chunk_crcs(false);
+    let whole = mcap_bytes(&plan, options);
+    // The length field of the first message record in the first chunk.
+    let chunk = whole
+        .windows(9)
+        .position(|w| w[0] == 6 && u64::from_le_bytes(w[1..].try_into().unwrap()) < 5000)
+        .unwrap();
+    let message = chunk + 9 + 40;
+    assert!(matches!(whole[message], 3 | 4), "a schema or channel comes first");
+    for len in [u64::MAX, u64::MAX - 9, 1 << 40, 1 << 27, 3000, 0] {
+        let mut bytes = whole.clone();
+        bytes[message + 1..message + 9].copy_from_slice(&len.to_le_bytes());
+        let (seen, _) = attempt(&dir.file("x.mcap", &bytes));
+        assert!(seen.len() <= 40);
+    }
+}
+
+#[test]
+fn what_is_not_a_recording_gets_a_sentence() {
+    let dir = TempDir::new();
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("empty.mcap", b"", "is empty"),
+        ("text.mcap", b"hello, this is text", "is not a recording"),
+        ("short.mcap", b"\x89MCA", "is not a recording"),
+        ("ros1.bag", b"#ROSBAG V2.0\n...", "ROS 1"),
+        ("packed.db3.zstd", b"\x28\xb5\x2f\xfd....", "zstd -d"),
+        ("short.db3", b"SQLite format 3\0", "short.db3"),
+    ];
+    for (name, bytes, says) in cases {
+        let error = BagSource::open(options(&dir.file(name, bytes))).err().unwrap().0;
+        assert!(error.contains(says) && error.contains(name), "{error}");
+    }
+    let error = BagSource::open(options(&dir.0.join("none.mcap"))).err().unwrap().0;
+    assert!(error.contains("there is no") && error.contains("none.mcap"), "{error}");
+    let path = dir.file("no_messages.mcap", &mcap_bytes(&Vec::new(), WriteOptions::new()));
+    let error = BagSource::open(options(&path)).err().unwrap().0;
+    assert!(error.contains("without messages"), "{error}");
+
+    let path = dir.file("good.mcap", &mcap_bytes(&plan(10), WriteOptions::new()));
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let mut options = options(&path);
+        options.rate = rate;
+        assert!(BagSource::open(options).err().unwrap().0.contains("rate"));
+    }
+    let mut options = options(&path);
+    options.start = std::time::Duration::from_secs(100);
+    assert!(BagSource::open(options).err().unwrap().0.contains("past the end"));
+}
+
+#[test]
+fn directories() {
+    let dir = TempDir::new();
+    let error = BagSource::open(options(&dir.0)).err().unwrap().0;
+    assert!(error.contains("no .mcap or .db3"), "{error}");
+    let plan = plan(90);
+    // Split as a recorder does: the third part sorts before the second by letters.
+    for (part, range) in [("r_1", 0..30), ("r_2", 30..60), ("r_10", 60..90)] {
+        let some = plan[range].to_vec();
+        let make = if part == "r_2" { bare(WriteOptions::new()) } else { WriteOptions::new() };
+        dir.file(&format!("{part}.mcap"), &mcap_bytes(&some, make));
+    }
+    dir.file("metadata.yaml", b"");
+    let (sink, result) = play(options(&dir.0));
+    assert!(result.is_ok(), "{result:?}");
+    assert!(sink.seen() == expected(&plan));
+
+    // All parts indexed: the first is passed over, the second joined in the middle.
+    dir.file("r_2.mcap", &mcap_bytes(&plan[30..60].to_vec(), WriteOptions::new()));
+    let mut middle = options(&dir.0);
+    middle.start = std::time::Duration::from_millis(455);
+    let (sink, result) = play(middle);
+    assert!(result.is_ok(), "{result:?}");
+    let mut wanted = expected(&plan);
+    wanted.retain(|(topic, _, time, _)| *time >= T0 + 455 * MS || (topic == "/map" && *time == T0 + 90 * MS));
+    assert!(sink.seen() == wanted);
+
+    dir.file("x.db3", b"");
+    let error = BagSource::open(options(&dir.0)).err().unwrap().0;
+    assert!(error.contains("both"), "{error}");
+}

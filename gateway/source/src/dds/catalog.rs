@@ -1,0 +1,188 @@
+//! Which topics there are, worked out from the list of writers: pure, so that appearing, vanishing
+//! and disagreeing publishers can be tested without a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustdds::GUID;
+
+use crate::Qos;
+
+/// Topics beyond this are not followed: names cost memory here and in the DDS library, which never
+/// forgets one.
+pub(super) const MAX_TOPICS: usize = 1024;
+
+/// One writer of a ROS topic, by ROS names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) writer: GUID,
+    pub(super) topic: String,
+    pub(super) type_name: String,
+    pub(super) qos: Qos,
+}
+
+/// What a reader asks for. A writer's samples are delivered by the reader of its own class only: a
+/// weaker reader matches it as well, and would deliver them a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    BestEffort,
+    Reliable,
+    /// Reliable, and with the writer's history.
+    Latched,
+}
+
+impl Class {
+    /// The most that a writer offers. History needs reliability to be asked for.
+    pub(super) fn of(qos: Qos) -> Class {
+        match (qos.reliable, qos.transient_local) {
+            (false, _) => Class::BestEffort,
+            (true, false) => Class::Reliable,
+            (true, true) => Class::Latched,
+        }
+    }
+}
+
+/// A topic and its writers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TopicState {
+    pub(super) type_name: String,
+    pub(super) writers: BTreeMap<GUID, Qos>,
+    /// Writers of the same name but another type. The library matches by name alone, so their
+    /// samples arrive too.
+    pub(super) foreign: BTreeSet<GUID>,
+    /// Types that other writers of this name disagree with; each was warned about once.
+    disputed: BTreeSet<String>,
+}
+
+impl TopicState {
+    /// The strongest offer: what a subscriber can hope for.
+    pub(super) fn qos(&self) -> Qos {
+        self.writers.values().fold(Qos::default(), |all, qos| Qos {
+            reliable: all.reliable || qos.reliable,
+            transient_local: all.transient_local || qos.transient_local,
+        })
+    }
+
+    /// The readers it takes to hear every writer at its best, except those of our own participant.
+    pub(super) fn classes(&self, own: GUID) -> BTreeSet<Class> {
+        let others = self.writers.iter().filter(|(writer, _)| writer.prefix != own.prefix);
+        others.map(|(_, qos)| Class::of(*qos)).collect()
+    }
+}
+
+/// All topics with at least one writer.
+#[derive(Default)]
+pub(super) struct Catalog {
+    pub(super) topics: BTreeMap<String, TopicState>,
+    full: bool,
+}
+
+impl Catalog {
+    /// Replaces what is known by `offers`. A topic's type stays what it was while one writer still
+    /// has it; on a new topic the first writer decides.
+    pub(super) fn update(&mut self, offers: Vec<Offer>) {
+        let mut by_topic: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
+        for offer in offers {
+            by_topic.entry(offer.topic.clone()).or_default().push(offer);
+        }
+        self.topics.retain(|name, _| by_topic.contains_key(name));
+        for (name, offers) in by_topic {
+            if self.topics.contains_key(&name) || self.has_room() {
+                let before = self.topics.remove(&name);
+                self.topics.insert(name.clone(), settle(&name, before, offers));
+            }
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        let room = self.topics.len() < MAX_TOPICS;
+        if !room && !self.full {
+            tracing::warn!("more than {MAX_TOPICS} topics: the others are not followed");
+        }
+        self.full = !room;
+        room
+    }
+}
+
+fn settle(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> TopicState {
+    let (settled, mut disputed) = before.map_or_else(Default::default, |t| (t.type_name, t.disputed));
+    let type_name = match offers.first() {
+        Some(first) if !offers.iter().any(|offer| offer.type_name == settled) => first.type_name.clone(),
+        _ => settled,
+    };
+    let (mut writers, mut foreign) = (BTreeMap::new(), BTreeSet::new());
+    for offer in offers {
+        if offer.type_name == type_name {
+            writers.insert(offer.writer, offer.qos);
+            continue;
+        }
+        foreign.insert(offer.writer);
+        if disputed.len() < 8 && disputed.insert(offer.type_name.clone()) {
+            tracing::warn!(
+                "{name} is published as {type_name} and as {}: only {type_name} is forwarded",
+                offer.type_name
+            );
+        }
+    }
+    TopicState { type_name, writers, foreign, disputed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEST_EFFORT: Qos = Qos { reliable: false, transient_local: false };
+    const RELIABLE: Qos = Qos { reliable: true, transient_local: false };
+    const LATCHED: Qos = Qos { reliable: true, transient_local: true };
+
+    fn offer(n: u8, topic: &str, type_name: &str, qos: Qos) -> Offer {
+        Offer { writer: GUID::from_bytes([n; 16]), topic: topic.into(), type_name: type_name.into(), qos }
+    }
+
+    #[test]
+    fn a_topic_lives_as_long_as_its_last_writer() {
+        let mut catalog = Catalog::default();
+        catalog.update(vec![offer(1, "/a", "p/msg/A", RELIABLE), offer(2, "/a", "p/msg/A", BEST_EFFORT)]);
+        assert_eq!(catalog.topics["/a"].writers.len(), 2);
+        catalog.update(vec![offer(2, "/a", "p/msg/A", BEST_EFFORT)]);
+        assert_eq!(catalog.topics["/a"].qos(), BEST_EFFORT);
+        catalog.update(vec![]);
+        assert!(catalog.topics.is_empty());
+    }
+
+    #[test]
+    fn every_offer_finds_its_reader() {
+        let mut catalog = Catalog::default();
+        catalog.update(vec![
+            offer(1, "/a", "p/msg/A", BEST_EFFORT),
+            offer(2, "/a", "p/msg/A", LATCHED),
+            offer(3, "/a", "p/msg/A", RELIABLE),
+        ]);
+        let topic = &catalog.topics["/a"];
+        assert_eq!(topic.qos(), LATCHED);
+        let classes = |own| Vec::from_iter(topic.classes(GUID::from_bytes([own; 16])));
+        assert_eq!(classes(9), [Class::BestEffort, Class::Reliable, Class::Latched]);
+        assert_eq!(classes(3), [Class::BestEffort, Class::Latched]);
+        assert_eq!(Class::of(Qos { reliable: false, transient_local: true }), Class::BestEffort);
+    }
+
+    #[test]
+    fn the_first_type_wins_until_its_last_writer_goes() {
+        let mut catalog = Catalog::default();
+        let (a, b) = (offer(5, "/x", "p/msg/A", RELIABLE), offer(1, "/x", "p/msg/B", RELIABLE));
+        catalog.update(vec![a.clone()]);
+        catalog.update(vec![b.clone(), a]);
+        assert_eq!(catalog.topics["/x"].type_name, "p/msg/A");
+        assert_eq!(catalog.topics["/x"].writers.len(), 1);
+        assert!(catalog.topics["/x"].foreign.contains(&b.writer));
+        catalog.update(vec![b]);
+        assert_eq!(catalog.topics["/x"].type_name, "p/msg/B");
+    }
+
+    #[test]
+    fn the_number_of_topics_is_bounded() {
+        let mut catalog = Catalog::default();
+        let many = (0..MAX_TOPICS + 9).map(|n| offer(1, &format!("/t{n}"), "p/msg/A", RELIABLE)).collect();
+        catalog.update(many);
+        assert_eq!(catalog.topics.len(), MAX_TOPICS);
+    }
+}

@@ -1,0 +1,95 @@
+//! The DDS participant and the QoS that its readers and writers ask for and offer.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use rustdds::policy::{
+    DataRepresentation, Durability, History, Reliability, ResourceLimits, XCDR_DATA_REPRESENTATION,
+    XCDR2_DATA_REPRESENTATION,
+};
+use rustdds::{DomainParticipant, DomainParticipantBuilder, Duration, QosPolicies, QosPolicyBuilder};
+
+use crate::dds::DdsOptions;
+use crate::dds::catalog::Class;
+use crate::{Qos, SourceError};
+
+/// RTPS computes ports from the domain; beyond this they would not fit into 16 bits.
+const LAST_DOMAIN: u16 = 232;
+/// Absorbs what arrives while the receiving thread is off the processor. The kernel lowers it to
+/// `net.core.rmem_max`; memory is taken only while packets wait.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// How long a reliable write waits for a subscriber that has stopped acknowledging: next to nothing,
+/// since an emergency stop may wait behind it.
+const MAX_BLOCKING_MS: i64 = 1;
+/// Unacknowledged messages that one writer keeps for resending. Once they are this many nobody gets
+/// another one, so it is enough for a command stream until a dead subscriber's lease ends.
+const WRITER_WINDOW: i32 = 1024;
+
+/// Joins the domain: opens the sockets and starts the library's two threads.
+pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceError> {
+    if options.domain_id > LAST_DOMAIN {
+        return Err(SourceError(format!(
+            "ROS_DOMAIN_ID is {}, but a DDS domain is a number from 0 to {LAST_DOMAIN}",
+            options.domain_id
+        )));
+    }
+    let mut builder = DomainParticipantBuilder::new(options.domain_id)
+        .socket_receive_buffer_size(SOCKET_BUFFER)
+        .socket_send_buffer_size(SOCKET_BUFFER);
+    if options.localhost_only {
+        builder = builder.with_only_networks([IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    } else if !options.networks.is_empty() {
+        builder = builder.with_only_networks(options.networks.iter().copied());
+    }
+    builder.build().map_err(|error| {
+        SourceError(format!(
+            "cannot join DDS domain {}: {error}; is another program using all of its UDP ports?",
+            options.domain_id
+        ))
+    })
+}
+
+/// What a reader asks for, keeping the last `depth` samples until they are taken. Both versions of
+/// CDR are accepted: the sample's own header says which it is.
+pub(super) fn reader_qos(class: Class, depth: i32) -> QosPolicies {
+    let reliability = match class {
+        Class::BestEffort => Reliability::BestEffort,
+        Class::Reliable | Class::Latched => Reliability::Reliable { max_blocking_time: Duration::ZERO },
+    };
+    let durability = if class == Class::Latched { Durability::TransientLocal } else { Durability::Volatile };
+    history(QosPolicyBuilder::new().reliability(reliability).durability(durability), depth, depth)
+        .build()
+        .with_data_representation(DataRepresentation {
+            value: vec![XCDR_DATA_REPRESENTATION, XCDR2_DATA_REPRESENTATION],
+        })
+}
+
+/// What a writer offers: a latched one keeps its last message for late subscribers.
+pub(super) fn writer_qos(qos: Qos) -> QosPolicies {
+    let reliability = if qos.reliable {
+        Reliability::Reliable { max_blocking_time: Duration::from_millis(MAX_BLOCKING_MS) }
+    } else {
+        Reliability::BestEffort
+    };
+    let (durability, depth) =
+        if qos.transient_local { (Durability::TransientLocal, 1) } else { (Durability::Volatile, 32) };
+    history(QosPolicyBuilder::new().reliability(reliability).durability(durability), depth, WRITER_WINDOW)
+        .build()
+}
+
+/// The library keeps the larger of the two numbers; without a limit of our own that is 64 for a
+/// reader and thousands for a writer.
+fn history(builder: QosPolicyBuilder, depth: i32, limit: i32) -> QosPolicyBuilder {
+    builder.history(History::KeepLast { depth }).resource_limits(ResourceLimits {
+        max_samples: limit,
+        max_instances: 1,
+        max_samples_per_instance: limit,
+    })
+}
+
+/// The part of a discovered writer's QoS that decides how to read from it.
+pub(super) fn offered(qos: &QosPolicies) -> Qos {
+    Qos {
+        reliable: qos.is_reliable(),
+        transient_local: qos.durability().is_some_and(|durability| durability >= Durability::TransientLocal),
+    }
+}

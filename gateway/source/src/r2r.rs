@@ -1,0 +1,116 @@
+//! Live ROS 2 through an installed ROS 2 and whatever RMW it is set up with, for graphs that plain
+//! DDS does not reach (Zenoh, Connext, DDS Security).
+//!
+//! It needs a build with `--features r2r` in a shell where ROS 2 is sourced; without, this is a stub
+//! that says so.
+
+#[cfg(any(feature = "r2r", test))]
+use crate::SourceError;
+
+#[cfg(feature = "r2r")]
+mod source;
+
+#[cfg(feature = "r2r")]
+mod publish;
+
+#[cfg(any(feature = "r2r", test))]
+mod identity;
+
+/// How to take part in the ROS graph. The domain comes from `ROS_DOMAIN_ID`, which ROS itself reads.
+#[derive(Clone, Debug, Default)]
+pub struct R2rOptions {
+    /// The name of our node.
+    pub node_name: String,
+    /// Its namespace; empty means `/`.
+    pub namespace: String,
+}
+
+#[cfg(feature = "r2r")]
+pub use crate::r2r::source::R2rSource;
+#[cfg(not(feature = "r2r"))]
+pub use crate::r2r::stub::R2rSource;
+
+/// What ROS sets when it is sourced; without it the client library aborts or finds no types.
+#[cfg(any(feature = "r2r", test))]
+fn check_environment(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), SourceError> {
+    let missing: Vec<&str> = ["AMENT_PREFIX_PATH", "ROS_DISTRO"]
+        .into_iter()
+        .filter(|name| get(name).is_none_or(|value| value.is_empty()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(SourceError(format!(
+        "--source r2r needs a sourced ROS 2, but {} is not set: run `source /opt/ros/<distro>/setup.bash` first, \
+         or use --source dds, which needs no ROS",
+        missing.join(" and ")
+    )))
+}
+
+#[cfg(not(feature = "r2r"))]
+mod stub {
+    use std::sync::Arc;
+
+    use super::R2rOptions;
+    use crate::{Publication, PublishError, Publisher, Sink, Source, SourceError, Stop};
+
+    const HOW: &str = "this build has no r2r source: build it with `cargo build --features r2r` in a shell where \
+                       ROS 2 is sourced, or use --source dds, which needs no ROS";
+
+    /// Stands in for the source of a build with ROS.
+    #[derive(Debug)]
+    pub struct R2rSource(());
+
+    impl R2rSource {
+        /// Says how to get a build that has it.
+        pub fn new(_options: &R2rOptions) -> Result<R2rSource, SourceError> {
+            Err(SourceError(HOW.to_owned()))
+        }
+    }
+
+    impl Source for R2rSource {
+        fn name(&self) -> &'static str {
+            "r2r"
+        }
+
+        fn publisher(&self) -> Arc<dyn Publisher> {
+            Arc::new(Nobody)
+        }
+
+        fn run(self: Box<Self>, _sink: Arc<dyn Sink>, _stop: Stop) -> Result<(), SourceError> {
+            Err(SourceError(HOW.to_owned()))
+        }
+    }
+
+    struct Nobody;
+
+    impl Publisher for Nobody {
+        fn publish(&self, _publication: Publication) -> Result<(), PublishError> {
+            Err(PublishError::Failed(HOW.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_ros_is_explained() {
+        let error = check_environment(|_| None).unwrap_err().to_string();
+        assert!(
+            error.contains("AMENT_PREFIX_PATH and ROS_DISTRO") && error.contains("source /opt/ros"),
+            "{error}"
+        );
+        let error = check_environment(|name| (name == "ROS_DISTRO").then(|| "humble".into())).unwrap_err();
+        assert!(error.to_string().contains("but AMENT_PREFIX_PATH is"), "{error}");
+        assert!(check_environment(|_| Some("x".into())).is_ok());
+    }
+
+    #[cfg(not(feature = "r2r"))]
+    #[test]
+    fn without_the_feature_it_says_how_to_get_it() {
+        let error = R2rSource::new(&R2rOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("cargo build --features r2r"), "{error}");
+    }
+}

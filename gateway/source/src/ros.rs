@@ -1,0 +1,175 @@
+//! What a client may ask of the ROS graph beyond topics: publishing, services, actions and
+//! parameters, in CDR and in JSON. Everything is bounded in time and number; what does not answer
+//! costs its own call the timeout, and nothing else.
+
+mod action;
+pub(crate) mod parameter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_schema::Registry;
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
+pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
+use crate::{
+    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Publisher, Service,
+};
+
+/// Where the gateway's own services are; nobody else's may be there.
+const RESERVED: &str = "/websocket_redundancy/";
+
+/// Why something could not be done; the text says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RosError {
+    /// The message does not fit its type, or the type is not known.
+    #[error("{0}")]
+    Message(String),
+    /// The source cannot do it now.
+    #[error(transparent)]
+    Source(#[from] PublishError),
+    /// The call came to nothing.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Nothing of this name in the graph.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// The graph, as the dialects use it. Cheap to clone.
+#[derive(Clone)]
+pub struct Ros {
+    publisher: Arc<dyn Publisher>,
+    registry: Registry,
+    graph: watch::Receiver<Arc<Graph>>,
+    events: Arc<parameter::ParameterEvents>,
+}
+
+impl Ros {
+    /// The graph that `publisher` leads to and `graph` shows.
+    pub fn new(publisher: Arc<dyn Publisher>, registry: Registry, graph: watch::Receiver<Arc<Graph>>) -> Ros {
+        Ros { publisher, registry, graph, events: Arc::default() }
+    }
+
+    /// The graph as it is now.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.graph.borrow().clone()
+    }
+
+    /// Publishes CDR as it is.
+    pub fn publish(&self, publication: Publication) -> Result<(), RosError> {
+        Ok(self.publisher.publish(publication)?)
+    }
+
+    /// Steers the recording, where the source is one.
+    pub fn control(&self, control: PlaybackControl) -> Result<(), RosError> {
+        Ok(self.publisher.control(control)?)
+    }
+
+    /// JSON as CDR of this type.
+    pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
+        let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
+        let cdr = plan.encode_json(message).map_err(|error| RosError::Message(error.to_string()))?;
+        Ok(Bytes::from(cdr))
+    }
+
+    /// CDR of this type as JSON text.
+    pub fn decode(&self, type_name: &str, cdr: &[u8]) -> Result<Vec<u8>, RosError> {
+        let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
+        let mut json = Vec::with_capacity(cdr.len() * 2);
+        plan.write_json(cdr, &mut json).map_err(|error| RosError::Message(error.to_string()))?;
+        Ok(json)
+    }
+
+    /// Calls a service with CDR. `type_name` may be left empty where the graph tells it.
+    pub async fn call(
+        &self,
+        service: &str,
+        type_name: &str,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RosError> {
+        let type_name = self.service_type(service, type_name)?;
+        let timeout = timeout.min(Duration::from_millis(limits::SERVICE_TIMEOUT_MAX_MS));
+        let (answer, answered) = oneshot::channel();
+        self.publisher.call(Call { service: service.to_owned(), type_name, request, timeout, answer })?;
+        let late = || CallError::Timeout { service: service.to_owned(), timeout };
+        // The source keeps to the timeout as well; a little later, so that its own words come first.
+        match tokio::time::timeout(timeout + Duration::from_millis(200), answered).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(_)) => Err(CallError::Failed(format!("{service} gave no answer")).into()),
+            Err(_) => Err(late().into()),
+        }
+    }
+
+    /// Calls a service with JSON: the request's fields by name, or all of them in order. The response
+    /// as JSON text.
+    pub async fn call_json(
+        &self,
+        service: &str,
+        type_name: &str,
+        arguments: &Value,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, RosError> {
+        let type_name = self.service_type(service, type_name)?;
+        let request_type = format!("{type_name}_Request");
+        let request = match arguments {
+            Value::Array(items) => self.encode(&request_type, &self.by_name(&request_type, items)?)?,
+            Value::Null => self.encode(&request_type, &Value::Object(serde_json::Map::new()))?,
+            fields => self.encode(&request_type, fields)?,
+        };
+        let response = self.call(service, &type_name, request, timeout).await?;
+        self.decode(&format!("{type_name}_Response"), &response)
+    }
+
+    /// Offers a service until what is returned is dropped, or another one of its name takes its place.
+    pub fn serve(&self, name: &str, type_name: &str, handler: Arc<Handler>) -> Result<Served, RosError> {
+        if name.starts_with(RESERVED) {
+            return Err(RosError::Source(PublishError::Failed(format!("{name} is the gateway's own"))));
+        }
+        let open = Arc::new(AtomicBool::new(true));
+        let (name, type_name) = (name.to_owned(), type_name.to_owned());
+        self.publisher.offer(Service { name: name.clone(), type_name, open: open.clone(), handler })?;
+        Ok(Served { publisher: self.publisher.clone(), name, open })
+    }
+
+    /// A service's type: as given, else as the graph knows it.
+    fn service_type(&self, service: &str, given: &str) -> Result<String, RosError> {
+        if !given.is_empty() {
+            return Ok(given.to_owned());
+        }
+        let graph = self.graph.borrow();
+        let known = graph.service(service).map(|service| service.type_name.clone());
+        known.ok_or_else(|| CallError::NoServer(service.to_owned()).into())
+    }
+
+    fn by_name(&self, type_name: &str, items: &[Value]) -> Result<Value, RosError> {
+        let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
+        let names: Vec<&str> = plan.field_names().collect();
+        if items.len() > names.len() {
+            let why = format!("{type_name} has {} fields, not {}", names.len(), items.len());
+            return Err(RosError::Message(why));
+        }
+        let fields = names.iter().zip(items).map(|(name, item)| ((*name).to_owned(), item.clone()));
+        Ok(Value::Object(fields.collect()))
+    }
+}
+
+/// A service that is offered; dropping it withdraws it.
+pub struct Served {
+    publisher: Arc<dyn Publisher>,
+    name: String,
+    open: Arc<AtomicBool>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.open.store(false, Ordering::Relaxed);
+        self.publisher.withdraw(&self.name);
+    }
+}

@@ -1,0 +1,213 @@
+//! Sending goals: one task follows each, until it has ended or nobody follows it any more.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_schema::cdr::{Reader, Writer};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ros::action::{Goal, GoalEvent, GoalId, GoalStatus, last_field};
+use crate::ros::{Ros, RosError};
+use crate::{Call, CallError, Listen, RawSample};
+
+const CANCEL: &str = "action_msgs/srv/CancelGoal";
+
+impl Ros {
+    /// Sends a goal (JSON of the action's `_Goal`) to an action server. `type_name` may be left empty
+    /// where the graph tells it. Needs a runtime.
+    pub fn send_goal(
+        &self,
+        action: &str,
+        type_name: &str,
+        goal: &Value,
+        feedback: bool,
+    ) -> Result<Goal, RosError> {
+        let known = self.action_type(action);
+        let type_name = match (type_name, known) {
+            ("", None) => return Err(nobody(action)),
+            ("", Some(known)) => known,
+            (given, _) => given.to_owned(),
+        };
+        let id = GoalId::random();
+        let request = json!({"goal_id": {"uuid": id.0.to_vec()}, "goal": goal});
+        let request = self.encode(&format!("{type_name}_SendGoal_Request"), &request)?;
+        let (events, followed) = mpsc::channel(limits::GOAL_EVENTS);
+        let pursuit = Pursuit { ros: self.clone(), action: action.to_owned(), type_name, id };
+        tokio::spawn(async move {
+            tokio::select! {
+                // Who follows it no longer has dropped it: what it waits for is given up.
+                () = events.closed() => {}
+                ended = pursuit.pursue(request, feedback, &events) => {
+                    let last = ended.unwrap_or_else(|error| GoalEvent::Failed(error.to_string()));
+                    let _ = events.send(last).await;
+                }
+            }
+        });
+        Ok(Goal { id, events: followed })
+    }
+
+    /// Asks the server to cancel a goal; returns when it has answered.
+    pub async fn cancel_goal(&self, action: &str, id: GoalId) -> Result<(), RosError> {
+        let mut request = Writer::new();
+        request.raw(&id.0).i32(0).u32(0);
+        let service = format!("{action}/_action/cancel_goal");
+        let timeout = Duration::from_millis(limits::SERVICE_TIMEOUT_MS);
+        let answer = self.call(&service, CANCEL, Bytes::from(request.finish()), timeout).await?;
+        let code = Reader::new(&answer).and_then(|mut reader| reader.i8());
+        let why = match code.map_err(|error| RosError::Message(error.to_string()))? {
+            0 => return Ok(()),
+            1 => "the server does not cancel it",
+            2 => "the server does not know this goal",
+            3 => "it has ended already",
+            _ => "the server gives no reason",
+        };
+        Err(CallError::Failed(format!("{action}: {why}")).into())
+    }
+
+    /// The actions that are served, with their types, by name.
+    pub fn actions(&self) -> Vec<(String, String)> {
+        let graph = self.graph();
+        let actions = graph.services.iter().filter_map(|service| {
+            let name = service.name.strip_suffix("/_action/send_goal")?;
+            Some((name.to_owned(), service.type_name.strip_suffix("_SendGoal")?.to_owned()))
+        });
+        actions.collect()
+    }
+
+    fn action_type(&self, action: &str) -> Option<String> {
+        let graph = self.graph.borrow();
+        let service = graph.service(&format!("{action}/_action/send_goal"))?;
+        service.type_name.strip_suffix("_SendGoal").map(str::to_owned)
+    }
+}
+
+fn nobody(action: &str) -> RosError {
+    RosError::Unknown(format!("no node serves the action {action}"))
+}
+
+/// A goal on its way.
+struct Pursuit {
+    ros: Ros,
+    action: String,
+    type_name: String,
+    id: GoalId,
+}
+
+impl Pursuit {
+    fn name(&self, part: &str) -> String {
+        format!("{}/_action/{part}", self.action)
+    }
+
+    async fn pursue(
+        &self,
+        request: Bytes,
+        feedback: bool,
+        events: &mpsc::Sender<GoalEvent>,
+    ) -> Result<GoalEvent, RosError> {
+        self.wait_for_server().await?;
+        let mut heard = match feedback {
+            // Before the goal is sent, so that its first feedback is heard.
+            true => Some(self.listen()?),
+            false => None,
+        };
+        let service = format!("{}_SendGoal", self.type_name);
+        let timeout = Duration::from_millis(limits::SERVICE_TIMEOUT_MS);
+        let answer = self.ros.call(&self.name("send_goal"), &service, request, timeout).await?;
+        let accepted = Reader::new(&answer).and_then(|mut reader| reader.bool());
+        if !accepted.map_err(|error| RosError::Message(error.to_string()))? {
+            return Ok(GoalEvent::Failed(format!("{} rejected the goal", self.action)));
+        }
+        // Nobody may follow it any more: that ends all of this.
+        let _ = events.send(GoalEvent::Accepted).await;
+        let (first, longest) = limits::GOAL_ASK_MS;
+        let mut patience_ms = first;
+        let mut result = self.ask_result(patience_ms)?;
+        loop {
+            tokio::select! {
+                // Feedback first, where both are there.
+                biased;
+                Some(sample) = next(&mut heard) => self.tell(&sample, events),
+                answer = &mut result => match answer {
+                    Ok(Ok(answer)) => return self.result(&answer),
+                    Ok(Err(CallError::Timeout { .. })) => {
+                        patience_ms = (patience_ms * 2).min(longest);
+                        result = self.ask_result(patience_ms)?;
+                    }
+                    Ok(Err(error)) => return Err(error.into()),
+                    Err(_) => return Ok(GoalEvent::Failed(format!("{} gave no result", self.action))),
+                }
+            }
+        }
+    }
+
+    /// Nothing is opened for an action that nobody serves.
+    async fn wait_for_server(&self) -> Result<(), RosError> {
+        let name = self.name("send_goal");
+        let mut graph = self.ros.graph.clone();
+        let grace = Duration::from_millis(limits::SERVICE_GRACE_MS);
+        let there = graph.wait_for(|graph| graph.service(&name).is_some());
+        match tokio::time::timeout(grace, there).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(nobody(&self.action)),
+        }
+    }
+
+    fn listen(&self) -> Result<mpsc::Receiver<RawSample>, RosError> {
+        let (samples, heard) = mpsc::channel(limits::GOAL_EVENTS);
+        let (topic, type_name) = (self.name("feedback"), format!("{}_FeedbackMessage", self.type_name));
+        self.ros.publisher.listen(Listen { topic, type_name, latched: false, samples })?;
+        Ok(heard)
+    }
+
+    /// The server answers when the goal has ended, however long that takes. To ask again does no harm.
+    fn ask_result(&self, patience_ms: u64) -> Result<oneshot::Receiver<Result<Bytes, CallError>>, RosError> {
+        let mut request = Writer::new();
+        request.raw(&self.id.0);
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            service: self.name("get_result"),
+            type_name: format!("{}_GetResult", self.type_name),
+            request: Bytes::from(request.finish()),
+            timeout: Duration::from_millis(patience_ms),
+            answer,
+        };
+        self.ros.publisher.call(call)?;
+        Ok(answered)
+    }
+
+    /// The id comes first in a feedback message.
+    fn tell(&self, sample: &RawSample, events: &mpsc::Sender<GoalEvent>) {
+        if sample.payload.get(4..20) != Some(self.id.0.as_slice()) {
+            return;
+        }
+        let json = self.ros.decode(&format!("{}_FeedbackMessage", self.type_name), &sample.payload);
+        match json.and_then(|json| last_field(&json, "feedback")) {
+            // A client that is slow misses some.
+            Ok(feedback) => drop(events.try_send(GoalEvent::Feedback(feedback))),
+            Err(error) => tracing::debug!(action = self.action, "feedback could not be read: {error}"),
+        }
+    }
+
+    fn result(&self, answer: &[u8]) -> Result<GoalEvent, RosError> {
+        let status = Reader::new(answer).and_then(|mut reader| reader.i8());
+        let status = GoalStatus::from_number(status.map_err(|error| RosError::Message(error.to_string()))?);
+        if status == GoalStatus::Unknown {
+            return Ok(GoalEvent::Failed(format!("{} knows the goal no longer", self.action)));
+        }
+        let json = self.ros.decode(&format!("{}_GetResult_Response", self.type_name), answer)?;
+        Ok(GoalEvent::Result(status, last_field(&json, "result")?))
+    }
+}
+
+/// The next sample; without a subscription, or where it ended, there never is one.
+async fn next(heard: &mut Option<mpsc::Receiver<RawSample>>) -> Option<RawSample> {
+    if let Some(samples) = heard {
+        if let Some(sample) = samples.recv().await {
+            return Some(sample);
+        }
+        *heard = None;
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,263 @@
+//! Serving an action: three services and two topics, and whoever pursues the goals behind them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use roverline_schema::cdr::Writer;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::ros::action::{GoalId, GoalStatus, last_field};
+use crate::ros::{Ros, RosError, Served};
+use crate::{Handler, Publication, Reply, clock};
+
+/// Takes a goal that was accepted. Called on the source's thread, and returns at once.
+pub type GoalHandler = dyn Fn(ServedGoal) + Send + Sync;
+
+/// An action that is served; dropping it withdraws it.
+pub struct ServedAction {
+    _services: [Served; 3],
+}
+
+/// A goal that somebody sent us. Dropping it unfinished aborts it.
+pub struct ServedGoal {
+    /// Its identity.
+    pub id: GoalId,
+    /// JSON text of the action's `_Goal`.
+    pub goal: Vec<u8>,
+    /// Becomes true when it shall be cancelled.
+    pub cancel: watch::Receiver<bool>,
+    action: Arc<Action>,
+    finished: bool,
+}
+
+impl Ros {
+    /// Serves an action until what is returned is dropped: `handler` gets its goals.
+    pub fn serve_action(
+        &self,
+        name: &str,
+        type_name: &str,
+        handler: Arc<GoalHandler>,
+    ) -> Result<ServedAction, RosError> {
+        // So that a type that is not known is refused at once, and by its name.
+        self.encode(&format!("{type_name}_Goal"), &json!({}))?;
+        let action = Arc::new(Action {
+            ros: self.clone(),
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            goals: Mutex::default(),
+        });
+        let serve = |part: &str, type_name: &str, handler: Arc<Handler>| {
+            self.serve(&format!("{name}/_action/{part}"), type_name, handler)
+        };
+        let send = on(&action, move |action, request, reply| action.sent(request, reply, &handler));
+        let result = on(&action, |action, request, reply| action.result_asked(request, reply));
+        let cancel = on(&action, |action, request, reply| action.cancel_asked(request, reply));
+        let services = [
+            serve("send_goal", &format!("{type_name}_SendGoal"), send)?,
+            serve("get_result", &format!("{type_name}_GetResult"), result)?,
+            serve("cancel_goal", "action_msgs/srv/CancelGoal", cancel)?,
+        ];
+        Ok(ServedAction { _services: services })
+    }
+}
+
+/// A handler that answers nobody where the request is not understood.
+fn on(
+    action: &Arc<Action>,
+    handle: impl Fn(&Arc<Action>, &[u8], Reply) -> Result<(), RosError> + Send + Sync + 'static,
+) -> Arc<Handler> {
+    let action = action.clone();
+    Arc::new(move |request: Bytes, reply: Reply| {
+        if let Err(error) = handle(&action, &request, reply) {
+            tracing::debug!(action = action.name, "a request was not understood: {error}");
+        }
+    })
+}
+
+struct Action {
+    ros: Ros,
+    name: String,
+    type_name: String,
+    goals: Mutex<HashMap<GoalId, Pursued>>,
+}
+
+/// What is known of a goal.
+struct Pursued {
+    status: GoalStatus,
+    cancel: watch::Sender<bool>,
+    since: Duration,
+    /// Who waits for its end.
+    waiting: Vec<Reply>,
+    /// Its end, and when that was.
+    result: Option<(Bytes, Duration)>,
+}
+
+impl Action {
+    fn lock(&self) -> MutexGuard<'_, HashMap<GoalId, Pursued>> {
+        self.goals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(
+        self: &Arc<Self>,
+        request: &[u8],
+        reply: Reply,
+        handler: &Arc<GoalHandler>,
+    ) -> Result<(), RosError> {
+        let id = goal_id(request)?;
+        let json = self.ros.decode(&format!("{}_SendGoal_Request", self.type_name), request)?;
+        let goal = last_field(&json, "goal")?;
+        let now = clock::monotonic();
+        let (sender, cancel) = watch::channel(false);
+        let accepted = {
+            let mut goals = self.lock();
+            let keep = Duration::from_millis(limits::GOAL_RESULT_KEEP_MS);
+            goals.retain(|_, goal| goal.result.as_ref().is_none_or(|(_, at)| now.saturating_sub(*at) < keep));
+            let accepted = goals.len() < limits::GOALS_PER_ACTION && !goals.contains_key(&id);
+            if accepted {
+                let (waiting, status) = (Vec::new(), GoalStatus::Executing);
+                goals.insert(id, Pursued { status, cancel: sender, since: now, waiting, result: None });
+            }
+            accepted
+        };
+        let mut response = Writer::new();
+        let now = clock::unix_ns();
+        response.bool(accepted);
+        response.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32);
+        reply.send(Bytes::from(response.finish()));
+        if accepted {
+            self.tell_status();
+            handler(ServedGoal { id, goal, cancel, action: self.clone(), finished: false });
+        }
+        Ok(())
+    }
+
+    fn result_asked(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
+        let id = goal_id(request)?;
+        let result = match self.lock().get_mut(&id) {
+            None => None,
+            Some(Pursued { result: Some((result, _)), .. }) => Some(result.clone()),
+            Some(goal) => {
+                // Who asks again has given the request before up.
+                if goal.waiting.len() == limits::REQUESTS_PER_GOAL {
+                    goal.waiting.remove(0);
+                }
+                goal.waiting.push(reply);
+                return Ok(());
+            }
+        };
+        match result {
+            Some(result) => reply.send(result),
+            None => reply.send(self.encode_result(GoalStatus::Unknown, &json!({}))?),
+        }
+        Ok(())
+    }
+
+    /// A goal's id cancels it; none at all cancels every goal (action_msgs/srv/CancelGoal; the stamp,
+    /// which would cancel those from before it, is not looked at).
+    fn cancel_asked(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
+        let wanted = goal_id(request)?;
+        let every = wanted.0 == [0; 16];
+        let mut code = if every { 0_i8 } else { 2 };
+        let mut canceling = Vec::new();
+        for (id, goal) in self.lock().iter_mut().filter(|(id, _)| every || **id == wanted) {
+            match goal.result {
+                Some(_) => code = if every { code } else { 3 },
+                None => {
+                    code = 0;
+                    goal.status = GoalStatus::Canceling;
+                    goal.cancel.send_replace(true);
+                    canceling.push(*id);
+                }
+            }
+        }
+        let mut response = Writer::new();
+        response.i8(code).len(canceling.len() as u32);
+        for id in canceling {
+            response.raw(&id.0).i32(0).u32(0);
+        }
+        reply.send(Bytes::from(response.finish()));
+        self.tell_status();
+        Ok(())
+    }
+
+    fn encode_result(&self, status: GoalStatus, result: &Value) -> Result<Bytes, RosError> {
+        let response = json!({"status": status as i8, "result": result});
+        self.ros.encode(&format!("{}_GetResult_Response", self.type_name), &response)
+    }
+
+    fn finish(&self, id: GoalId, status: GoalStatus, result: &Bytes) {
+        let waiting = match self.lock().get_mut(&id) {
+            Some(goal) => {
+                goal.status = status;
+                goal.result = Some((result.clone(), clock::monotonic()));
+                std::mem::take(&mut goal.waiting)
+            }
+            None => return,
+        };
+        waiting.into_iter().for_each(|reply| reply.send(result.clone()));
+        self.tell_status();
+    }
+
+    /// Tells how far every goal is (action_msgs/msg/GoalStatusArray).
+    fn tell_status(&self) {
+        let mut array = Writer::new();
+        {
+            let goals = self.lock();
+            let mut goals: Vec<(&GoalId, &Pursued)> = goals.iter().collect();
+            goals.sort_by_key(|(_, goal)| goal.since);
+            array.len(goals.len() as u32);
+            for (id, goal) in goals {
+                array.raw(&id.0).i32(0).u32(0).i8(goal.status as i8);
+            }
+        }
+        self.publish("status", "action_msgs/msg/GoalStatusArray", Bytes::from(array.finish()), true);
+    }
+
+    fn publish(&self, part: &str, type_name: &str, payload: Bytes, latched: bool) {
+        let topic = format!("{}/_action/{part}", self.name);
+        let publication = Publication { topic, type_name: type_name.to_owned(), payload, latched };
+        if let Err(error) = self.ros.publish(publication) {
+            tracing::debug!(action = self.name, "its {part} was not published: {error}");
+        }
+    }
+}
+
+impl ServedGoal {
+    /// Tells how far it is: JSON of the action's `_Feedback`.
+    pub fn feedback(&self, feedback: &Value) -> Result<(), RosError> {
+        let message = json!({"goal_id": {"uuid": self.id.0.to_vec()}, "feedback": feedback});
+        let type_name = format!("{}_FeedbackMessage", self.action.type_name);
+        let payload = self.action.ros.encode(&type_name, &message)?;
+        self.action.publish("feedback", &type_name, payload, false);
+        Ok(())
+    }
+
+    /// It has ended: JSON of the action's `_Result`. Where that does not fit its type, the goal is
+    /// aborted.
+    pub fn finish(mut self, status: GoalStatus, result: &Value) -> Result<(), RosError> {
+        let result = self.action.encode_result(status, result)?;
+        self.action.finish(self.id, status, &result);
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for ServedGoal {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Ok(result) = self.action.encode_result(GoalStatus::Aborted, &json!({}))
+        {
+            self.action.finish(self.id, GoalStatus::Aborted, &result);
+        }
+    }
+}
+
+/// The id, which comes first in every request.
+fn goal_id(request: &[u8]) -> Result<GoalId, RosError> {
+    let id = request.get(4..).and_then(<[u8]>::first_chunk);
+    id.map(|id| GoalId(*id)).ok_or_else(|| RosError::Message("the request is too short".to_owned()))
+}

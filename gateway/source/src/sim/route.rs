@@ -1,0 +1,125 @@
+//! Where the rover goes and what it does there, and the rocks beside its way.
+
+use crate::sim::noise::{Channel, Noise};
+
+/// Who drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Autonomous,
+    Teleop,
+}
+
+/// What happens at a way-point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Drive on.
+    Pass,
+    /// Stop and report the arrival.
+    Arrive,
+    /// Stop and take a sample.
+    Sample,
+    /// Stop and work with the arm.
+    Service,
+}
+
+/// A way-point and how the rover gets there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leg {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) mission: &'static str,
+    pub(super) mode: Mode,
+    pub(super) action: Action,
+}
+
+/// A rock: a circle on the map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rock {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) radius: f64,
+}
+
+/// The loop; the rover starts at its last way-point.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    pub(super) legs: Vec<Leg>,
+    pub(super) rocks: Vec<Rock>,
+}
+
+const LEGS: [(f64, f64, &str, Mode, Action); 8] = [
+    (55.0, 5.0, "Autonomous Navigation", Mode::Autonomous, Action::Arrive),
+    (38.0, 42.0, "Autonomous Navigation", Mode::Autonomous, Action::Arrive),
+    (-5.0, 58.0, "Science Mission", Mode::Autonomous, Action::Sample),
+    (-46.0, 36.0, "Science Mission", Mode::Autonomous, Action::Sample),
+    (-57.0, -8.0, "Equipment Servicing", Mode::Teleop, Action::Service),
+    (-34.0, -46.0, "Delivery", Mode::Teleop, Action::Pass),
+    (8.0, -56.0, "Science Mission", Mode::Autonomous, Action::Sample),
+    (44.0, -36.0, "Return to Base", Mode::Autonomous, Action::Arrive),
+];
+
+/// How far a seed moves a way-point at most, metres.
+const JITTER_M: f64 = 2.0;
+const ROCKS: u32 = 80;
+/// Room that rocks leave beside the way, metres.
+const CLEARANCE_M: f64 = 3.0;
+
+impl Course {
+    pub(super) fn new(noise: Noise) -> Self {
+        let jitter = |lane| (noise.uniform(Channel::Course, lane, 0) * 2.0 - 1.0) * JITTER_M;
+        let legs: Vec<Leg> = (0_u32..)
+            .zip(LEGS)
+            .map(|(i, (x, y, mission, mode, action))| Leg {
+                x: x + jitter(2 * i),
+                y: y + jitter(2 * i + 1),
+                mission,
+                mode,
+                action,
+            })
+            .collect();
+        let rocks = (0..ROCKS).map(|i| rock(noise, i)).filter(|r| is_beside(&legs, r)).collect();
+        Self { legs, rocks }
+    }
+
+    /// The leg of an index that counts on over the laps.
+    pub(super) fn leg(&self, index: usize) -> &Leg {
+        &self.legs[index % self.legs.len()]
+    }
+
+    /// Where a sortie begins: x, y, and the heading towards the first way-point.
+    pub(super) fn start(&self) -> (f64, f64, f64) {
+        let (last, first) = (self.leg(self.legs.len() - 1), self.leg(0));
+        (last.x, last.y, (first.y - last.y).atan2(first.x - last.x))
+    }
+}
+
+fn rock(noise: Noise, index: u32) -> Rock {
+    let value = |lane| noise.uniform(Channel::Rocks, lane, u64::from(index));
+    Rock { x: value(0) * 150.0 - 75.0, y: value(1) * 150.0 - 75.0, radius: 0.2 + 0.7 * value(2) }
+}
+
+/// Whether a rock leaves the way between the way-points free.
+fn is_beside(legs: &[Leg], rock: &Rock) -> bool {
+    let after = legs.iter().cycle().skip(1);
+    legs.iter().zip(after).all(|(a, b)| {
+        let (dx, dy) = (b.x - a.x, b.y - a.y);
+        let along = ((rock.x - a.x) * dx + (rock.y - a.y) * dy) / (dx * dx + dy * dy);
+        let along = along.clamp(0.0, 1.0);
+        (a.x + along * dx - rock.x).hypot(a.y + along * dy - rock.y) > CLEARANCE_M + rock.radius
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::terrain;
+
+    #[test]
+    fn every_seed_has_a_course_inside_the_boundary() {
+        for seed in 0..50 {
+            let course = Course::new(Noise::new(seed));
+            assert!(course.legs.iter().all(|leg| !terrain::is_outside(leg.x * 1.05, leg.y * 1.05)));
+            assert!(course.rocks.len() > 20);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Several processes, one rover.
+
+use std::fs;
+use std::io::Write;
+
+use crate::sim::engine::Engine;
+use crate::sim::tests::*;
+
+/// A process: its clock, its sink, its engine.
+pub(super) struct Process {
+    clock: Arc<Hand>,
+    pub(super) sink: Arc<Recorder>,
+    pub(super) source: SimSource,
+    engine: Engine,
+}
+
+impl Process {
+    pub(super) fn start(at_s: f64, inputs_file: Option<PathBuf>, only: &[&'static str]) -> Self {
+        let clock = Hand::at(at_s);
+        let options = SimOptions { seed: 6, epoch_unix_ns: EPOCH_NS, inputs_file, ..SimOptions::default() };
+        let source = SimSource::with_clock(options, clock.clone());
+        let sink = Recorder::only(only);
+        let engine = source.engine(sink.clone());
+        Self { clock, sink, source, engine }
+    }
+
+    pub(super) fn poll(&mut self, at_s: f64) {
+        self.clock.set(at_s);
+        self.engine.poll(self.clock.now_unix_ns());
+    }
+}
+
+pub(super) fn file(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("roverline-sim-{}-{name}.jsonl", std::process::id()));
+    let _ = fs::remove_file(&path);
+    path
+}
+
+/// What both have heard is the same, and there is enough of it; how much.
+fn agree(a: &Process, b: &Process) -> usize {
+    let (a, b) = (a.sink.by_id(), b.sink.by_id());
+    let mut common = 0;
+    for (id, payload) in &a {
+        if let Some(other) = b.get(id) {
+            assert_eq!(payload, other, "{id:?}");
+            common += 1;
+        }
+    }
+    common
+}
+
+#[test]
+fn a_late_joiner_agrees_about_every_sample() {
+    let mut early = Process::start(0.0, None, &[]);
+    for i in 0..=6_500 {
+        early.poll(f64::from(i) / 100.0 + 0.003);
+    }
+    let mut late = Process::start(60.004, None, &[]);
+    for i in 0..=500 {
+        late.poll(60.004 + f64::from(i) / 100.0);
+    }
+    let late_heard = late.sink.by_id().len();
+    // Five seconds of 278 messages each, and the latched ones.
+    assert!(late_heard >= 1_390, "{late_heard}");
+    assert_eq!(agree(&early, &late), late_heard);
+    let heard = late.sink.heard();
+    let latched = topics().iter().filter(|t| t.qos.transient_local).count();
+    assert_eq!(
+        heard.samples.iter().filter(|(_, s)| s.source_time_ns < EPOCH_NS + 60_000_000_000).count(),
+        latched
+    );
+}
+
+#[test]
+fn what_is_not_wanted_is_not_declared_nor_delivered_but_counted() {
+    let mut all = Process::start(0.0, None, &[]);
+    let mut few = Process::start(0.0, None, &["/odom", "/emergency_stop"]);
+    for i in 0..=300 {
+        all.poll(f64::from(i) / 100.0);
+        few.poll(f64::from(i) / 100.0);
+    }
+    assert_eq!(few.sink.heard().topics, ["/odom", "/emergency_stop"]);
+    let heard = few.sink.by_id().len();
+    assert!(heard > 150 && agree(&all, &few) == heard);
+}
+
+#[test]
+fn a_stall_skips_nothing() {
+    let mut process = Process::start(0.0, None, &["/odom"]);
+    for i in 0..=100 {
+        process.poll(f64::from(i) / 100.0);
+    }
+    process.poll(1.85);
+    let seqs: Vec<u64> = process.sink.heard().samples.iter().map(|(_, s)| s.id.seq).collect();
+    assert!(seqs.len() > 90 && seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+}
+
+#[test]
+fn an_emergency_stop_given_to_one_stops_all() {
+    let path = file("stop");
+    let mut a = Process::start(0.0, Some(path.clone()), &[]);
+    let mut b = Process::start(0.0, Some(path.clone()), &[]);
+    for i in 0..1_200 {
+        let t = f64::from(i) / 100.0;
+        a.poll(t + 0.001);
+        b.poll(t + 0.007);
+        if i == 500 {
+            b.source.publisher().publish(stop_message(true)).unwrap();
+        }
+        if i == 900 {
+            a.source.publisher().publish(stop_message(false)).unwrap();
+        }
+    }
+    let mut c = Process::start(11.99, Some(path.clone()), &[]);
+    for i in 0..100 {
+        c.poll(12.0 + f64::from(i) / 100.0);
+        a.poll(12.0 + f64::from(i) / 100.0);
+    }
+    let stops = |p: &Process| -> Vec<(i64, bool)> {
+        let samples = p.sink.heard().samples;
+        let stops = samples.into_iter().filter(|(topic, _)| topic == "/emergency_stop");
+        stops.map(|(_, s)| ((s.source_time_ns - EPOCH_NS) / 10_000_000, s.payload[4] == 1)).collect()
+    };
+    // Given at 5.007 s and 9.001 s; 200 ms later, rounded up to a tick.
+    for (tick, engaged) in stops(&a) {
+        assert_eq!(engaged, (521..921).contains(&tick), "{tick}");
+    }
+    assert!(stops(&a).contains(&(521, true)) && stops(&b).contains(&(921, false)));
+    let of_b = b.sink.by_id().len();
+    assert!(of_b >= 12 * 278 - 10 && agree(&a, &b) == of_b, "{of_b}");
+    assert_eq!(agree(&a, &c), c.sink.by_id().len());
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn an_input_that_comes_too_late_is_made_up_for() {
+    let path = file("late");
+    let mut a = Process::start(0.0, Some(path.clone()), &[]);
+    let mut b = Process::start(0.0, Some(path.clone()), &[]);
+    for i in 0..=800 {
+        a.poll(f64::from(i) / 100.0);
+        if i == 500 {
+            // Stamped two seconds ago: `a` has passed its tick, `b` has not.
+            let line = format!(
+                "{{\"at_unix_ns\":{},\"topic\":\"/emergency_stop\",\"data\":true}}\n",
+                EPOCH_NS + 3_000_000_000
+            );
+            fs::write(&path, line).unwrap();
+        }
+    }
+    for i in 0..=800 {
+        b.poll(f64::from(i) / 100.0);
+    }
+    a.poll(8.01);
+    b.poll(8.01);
+    let last = |p: &Process| {
+        let samples = p.sink.heard().samples;
+        samples.iter().rfind(|(topic, _)| topic == "/odom").map(|(_, s)| (s.id, s.payload.clone())).unwrap()
+    };
+    assert_eq!(last(&a), last(&b));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_spoilt_file_harms_nothing() {
+    let path = file("spoilt");
+    let mut long = vec![b'x'; 200_000];
+    long.push(b'\n');
+    let good = format!("{{\"at_unix_ns\":{EPOCH_NS},\"topic\":\"/emergency_stop\",\"data\":true}}\n");
+    let content =
+        [b"\xff\xfe\n{}\n\n".as_slice(), &long, b"{\"at_unix_ns\":\n", good.as_bytes(), b"{\"at_"].concat();
+    fs::write(&path, content).unwrap();
+    let mut process = Process::start(1.0, Some(path.clone()), &["/emergency_stop"]);
+    assert_eq!(process.sink.heard().samples[0].1.payload[4], 1);
+    // The rest of a torn line arrives, and is another input.
+    let rest =
+        format!("unix_ns\":{},\"topic\":\"/emergency_stop\",\"data\":false}}\n", EPOCH_NS + 1_000_000_000);
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(rest.as_bytes()).unwrap();
+    process.poll(1.01);
+    for i in 102..=300 {
+        process.poll(f64::from(i) / 100.0);
+    }
+    assert_eq!(process.sink.heard().samples.last().unwrap().1.payload[4], 0);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn inputs_in_memory_work_the_same() {
+    let mut process = Process::start(0.0, None, &["/emergency_stop"]);
+    process.source.publisher().publish(stop_message(true)).unwrap();
+    for i in 0..=30 {
+        process.poll(f64::from(i) / 100.0);
+    }
+    let heard = process.sink.heard().samples;
+    let at: Vec<(i64, u8)> =
+        heard.iter().map(|(_, s)| ((s.source_time_ns - EPOCH_NS) / 10_000_000, s.payload[4])).collect();
+    assert!(at.contains(&(20, 1)) && at.iter().all(|(tick, on)| (*on == 1) == (*tick >= 20)), "{at:?}");
+    assert!(
+        process
+            .source
+            .publisher()
+            .publish(Publication { topic: "/chatter".into(), ..stop_message(true) })
+            .is_err()
+    );
+}
+
+#[test]
+fn after_a_freeze_only_what_is_due_now_comes_and_changes_are_not_lost() {
+    let path = file("freeze");
+    let mut frozen = Process::start(0.0, Some(path.clone()), &[]);
+    let mut awake = Process::start(0.0, Some(path.clone()), &[]);
+    for i in 0..=100 {
+        frozen.poll(f64::from(i) / 100.0);
+    }
+    for i in 0..=3_000 {
+        awake.poll(f64::from(i) / 100.0);
+        if i == 1_000 {
+            awake.source.publisher().publish(stop_message(true)).unwrap();
+        }
+    }
+    let before = frozen.sink.heard().samples.len();
+    frozen.poll(30.0);
+    let burst = frozen.sink.heard().samples.split_off(before);
+    assert!(burst.len() < 30, "{}", burst.len());
+    assert!(burst.iter().any(|(topic, s)| topic == "/emergency_stop" && s.payload[4] == 1));
+    assert_eq!(agree(&frozen, &awake), frozen.sink.by_id().len());
+    // A short one is made up for entirely.
+    let before = frozen.sink.heard().samples.len();
+    frozen.poll(30.85);
+    let imu = frozen.sink.heard().samples.split_off(before).iter().filter(|(t, _)| t == "/imu/data").count();
+    assert_eq!(imu, 85);
+    fs::remove_file(path).unwrap();
+}

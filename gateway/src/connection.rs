@@ -1,0 +1,7 @@
+//! One WebSocket connection in bytes: outbox, reader, writer, bandwidth budget and frame headers.
+
+pub mod budget;
+pub mod frame;
+pub mod outbox;
+pub mod reader;
+pub mod writer;

@@ -1,0 +1,90 @@
+//! What one session may spend: its own tokens, and its share of the endpoint's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use roverline_protocol::budget::{ByteRate, FairBucket, TokenBucket, Urgency, cost};
+
+/// The endpoint's bucket, and how fast it fills.
+#[derive(Clone)]
+pub struct SharedBudget {
+    rate: ByteRate,
+    bucket: Arc<Mutex<FairBucket>>,
+}
+
+impl SharedBudget {
+    /// A bucket for all sessions of an endpoint.
+    pub fn new(rate: ByteRate) -> SharedBudget {
+        let bucket = FairBucket::new(rate, roverline_source::clock::monotonic());
+        SharedBudget { rate, bucket: Arc::new(Mutex::new(bucket)) }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut FairBucket) -> R) -> R {
+        act(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The budget of one session.
+pub(crate) struct Budget {
+    session: u64,
+    own: Option<(ByteRate, TokenBucket)>,
+    shared: Option<SharedBudget>,
+}
+
+impl Budget {
+    /// `None` when nothing limits the session.
+    pub(crate) fn new(
+        session: u64,
+        own: Option<ByteRate>,
+        shared: Option<SharedBudget>,
+        now: Duration,
+    ) -> Option<Budget> {
+        let own = own.map(|rate| (rate, TokenBucket::new(rate, now)));
+        (own.is_some() || shared.is_some()).then_some(Budget { session, own, shared })
+    }
+
+    /// The largest frame that does not occupy the link for too long.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        let rates = self.own.iter().map(|(rate, _)| *rate).chain(self.shared.iter().map(|s| s.rate));
+        rates.map(ByteRate::frame_bytes).min().unwrap_or(usize::MAX)
+    }
+
+    /// Pays for a frame of this length, or says after which time to ask again.
+    pub(crate) fn pay(&mut self, length: usize, urgency: Urgency, now: Duration) -> Option<Duration> {
+        let cost = cost(length);
+        let mut wait = self.own.as_mut().map_or(Duration::ZERO, |(_, own)| own.wait(cost, urgency, now));
+        if let Some(shared) = &self.shared
+            && wait.is_zero()
+        {
+            wait = shared.with(|bucket| {
+                let wait = bucket.wait(self.session, cost, urgency, now);
+                if wait.is_zero() {
+                    bucket.spend(self.session, cost);
+                }
+                wait
+            });
+        }
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        if let Some((_, own)) = &mut self.own {
+            own.spend(cost);
+        }
+        None
+    }
+
+    /// Nothing waits.
+    pub(crate) fn idle(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.with(|bucket| bucket.idle(self.session));
+        }
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.with(|bucket| bucket.leave(self.session));
+        }
+    }
+}

@@ -1,5 +1,0 @@
-//! Whole sessions through a socket, on an endpoint whose rover is the test.
-
-mod graph;
-mod rig;
-mod topics;

@@ -1,0 +1,182 @@
+//! What an endpoint tells the ROS graph of itself: its status among the diagnostics, and all
+//! endpoints' in answer to a service. Only sources that take part in a graph carry it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roverline_protocol::status::{HealthStatus, PeerDocument};
+use roverline_schema::cdr;
+use roverline_source::clock::unix_ns;
+use roverline_source::{Publication, Publisher, Reply, Service};
+use tokio::sync::watch;
+
+use crate::api;
+use crate::endpoint::Endpoint;
+
+/// Where ROS collects what nodes say of themselves (diagnostic_msgs/msg/DiagnosticArray).
+pub(crate) const DIAGNOSTICS: &str = "/diagnostics";
+const DIAGNOSTICS_TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
+/// The service that answers with the directory (std_srvs/srv/Trigger).
+pub(crate) const STATUS_SERVICE: &str = "/websocket_redundancy/status";
+/// Diagnostics come once a second, as aggregators expect.
+const PERIOD: Duration = Duration::from_secs(1);
+/// The least time between two of them, whatever changes.
+const GAP: Duration = Duration::from_millis(100);
+
+/// Levels of diagnostic_msgs/msg/DiagnosticStatus.
+const OK: u8 = 0;
+const WARN: u8 = 1;
+const ERROR: u8 = 2;
+
+/// Tells for ever. The service is open while this endpoint `leads`, so that exactly one answers.
+pub(crate) async fn tell(
+    endpoint: Arc<Endpoint>,
+    publisher: Arc<dyn Publisher>,
+    rover: String,
+    mut leads: watch::Receiver<bool>,
+) {
+    let open = Arc::new(AtomicBool::new(*leads.borrow()));
+    let service = Service {
+        name: STATUS_SERVICE.to_owned(),
+        type_name: "std_srvs/srv/Trigger".to_owned(),
+        open: open.clone(),
+        handler: Arc::new({
+            let endpoint = endpoint.clone();
+            move |_, reply: Reply| reply.send(Bytes::from(trigger_response(&endpoint)))
+        }),
+    };
+    if let Err(error) = publisher.offer(service) {
+        tracing::debug!(%error, "the status service is not offered");
+    }
+    let mut changes = endpoint.directory.subscribe();
+    loop {
+        let status = Status::of(&endpoint);
+        if let Err(error) = publisher.publish(status.publication(&rover)) {
+            tracing::debug!(%error, "diagnostics were not published");
+        }
+        tokio::time::sleep(GAP).await;
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD - GAP) => {}
+            _ = changes.changed() => {}
+            changed = leads.changed() => match changed {
+                Ok(()) => open.store(*leads.borrow_and_update(), Ordering::Relaxed),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// std_srvs/srv/Trigger's response: success, and the directory as JSON.
+fn trigger_response(endpoint: &Endpoint) -> Vec<u8> {
+    let directory = serde_json::to_string(&api::directory(endpoint));
+    let mut writer = cdr::Writer::with_capacity(4_096);
+    match directory {
+        Ok(text) => writer.bool(true).string(&text),
+        Err(error) => writer.bool(false).string(&error.to_string()),
+    };
+    writer.finish()
+}
+
+/// One diagnostic_msgs/msg/DiagnosticStatus.
+#[derive(Debug, PartialEq)]
+struct Status {
+    level: u8,
+    name: String,
+    message: String,
+    values: Vec<(String, String)>,
+}
+
+impl Status {
+    fn of(endpoint: &Endpoint) -> Status {
+        let health = endpoint.health();
+        let own = &health.endpoint;
+        let peers = endpoint.peers.documents();
+        let lost: Vec<&PeerDocument> = peers
+            .iter()
+            .filter(|peer| peer.endpoint.status > HealthStatus::Degraded && peer.age_s.is_some())
+            .collect();
+        let mut says = own.reasons.clone();
+        says.extend(own.covers.iter().map(|tier| format!("covers {tier}")));
+        says.extend(
+            lost.iter().map(|peer| format!("{} is {}", peer.endpoint.tier, peer.endpoint.status.word())),
+        );
+        let level = match own.status {
+            HealthStatus::Unhealthy | HealthStatus::Down => ERROR,
+            HealthStatus::Healthy if says.is_empty() => OK,
+            _ => WARN,
+        };
+        let mut values = vec![
+            ("port".to_owned(), own.port.to_string()),
+            ("status".to_owned(), own.status.word().to_owned()),
+            ("clients".to_owned(), format!("{} of {}", own.clients, own.max_clients)),
+            ("scopes".to_owned(), own.scopes.to_string()),
+            ("covers".to_owned(), own.covers.iter().map(|tier| tier.name()).collect::<Vec<_>>().join(" ")),
+            ("draining".to_owned(), own.draining.to_string()),
+            ("version".to_owned(), own.version.clone()),
+        ];
+        values.extend(
+            health
+                .freshness_s
+                .iter()
+                .map(|(scope, age)| (format!("age of {scope} (s)"), format!("{age:.3}"))),
+        );
+        for peer in &peers {
+            let state = match peer.rtt_ms {
+                Some(rtt) if peer.endpoint.status <= HealthStatus::Unhealthy => {
+                    format!("{}, {rtt:.1} ms", peer.endpoint.status.word())
+                }
+                _ => peer.endpoint.status.word().to_owned(),
+            };
+            let address = peer.endpoint.address.as_deref().unwrap_or_default();
+            values.push((format!("{} {address}", peer.endpoint.tier), state));
+        }
+        let message = if says.is_empty() { "serves".to_owned() } else { says.join("; ") };
+        Status { level, name: format!("roverline: {} endpoint", own.tier), message, values }
+    }
+
+    fn publication(&self, hardware_id: &str) -> Publication {
+        let now = unix_ns();
+        let mut writer = cdr::Writer::with_capacity(1_024);
+        // std_msgs/Header
+        writer.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32).string("");
+        writer.len(1).u8(self.level).string(&self.name).string(&self.message).string(hardware_id);
+        writer.len(self.values.len() as u32);
+        for (key, value) in &self.values {
+            writer.string(key).string(value);
+        }
+        Publication {
+            topic: DIAGNOSTICS.to_owned(),
+            type_name: DIAGNOSTICS_TYPE.to_owned(),
+            payload: Bytes::from(writer.finish()),
+            latched: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roverline_schema::Registry;
+
+    use super::*;
+
+    #[test]
+    fn diagnostics_are_what_their_type_says() {
+        let status = Status {
+            level: WARN,
+            name: "roverline: primary endpoint".to_owned(),
+            message: "covers secondary".to_owned(),
+            values: vec![("clients".to_owned(), "3 of 50".to_owned()), ("covers".to_owned(), String::new())],
+        };
+        let publication = status.publication("rover-1");
+        let plan = Registry::bundled().plan(DIAGNOSTICS_TYPE).unwrap();
+        let mut json = Vec::new();
+        plan.write_json(&publication.payload, &mut json).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let entry = &value["status"][0];
+        assert_eq!((&entry["level"], &entry["hardware_id"]), (&1.into(), &"rover-1".into()));
+        assert_eq!(entry["values"][0]["value"], "3 of 50");
+        assert_eq!(value["status"].as_array().unwrap().len(), 1);
+    }
+}

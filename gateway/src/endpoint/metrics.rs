@@ -1,0 +1,217 @@
+//! `/metrics`: what an endpoint counts, for Prometheus. Names follow its conventions: base units, a
+//! prefix, `_total`. No label has more values than there are kinds, scopes, levels or peers, and so
+//! many topics at most; clients are no labels.
+
+mod dialects;
+mod exposition;
+mod histogram;
+mod topics;
+
+use std::collections::BTreeMap;
+
+use roverline_protocol::api::DialectDocument;
+use roverline_protocol::status::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
+
+use crate::endpoint::Endpoint;
+pub use crate::endpoint::metrics::dialects::DialectCounters;
+use crate::endpoint::metrics::exposition::Page;
+pub use crate::endpoint::metrics::histogram::Blackouts;
+
+/// The type of the page.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const STATUSES: [HealthStatus; 4] =
+    [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::Down];
+
+/// The whole page.
+pub(crate) fn render(endpoint: &Endpoint) -> String {
+    let mut page = Page::default();
+    itself(&mut page, endpoint);
+    counters(&mut page, endpoint);
+    let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
+    clients(&mut page, endpoint, &sessions);
+    dialects(&mut page, endpoint, &sessions);
+    topics::render(&mut page, endpoint);
+    peers(&mut page, &endpoint.peers.entries());
+    page.family("counter", "roverline_events_total", "What happened, by kind.");
+    let counts = endpoint.events.counts();
+    for kind in EVENT_KINDS {
+        let count = counts.get(&kind).copied().unwrap_or(0);
+        page.sample("roverline_events_total", &[("kind", kind.word())], count as f64);
+    }
+    endpoint.counters.blackouts.render(
+        &mut page,
+        "roverline_client_failover_blackout_seconds",
+        "How long clients heard nothing when they went over to another endpoint.",
+    );
+    process(&mut page);
+    page.finish()
+}
+
+/// All of them, so that a kind that has not happened yet reads as zero.
+const EVENT_KINDS: [EventKind; 14] = [
+    EventKind::EndpointUp,
+    EventKind::EndpointDown,
+    EventKind::EndpointHealth,
+    EventKind::PeerAdded,
+    EventKind::PeerRemoved,
+    EventKind::Failover,
+    EventKind::Promotion,
+    EventKind::GiveBack,
+    EventKind::Drain,
+    EventKind::Full,
+    EventKind::Degraded,
+    EventKind::Recovered,
+    EventKind::Stalled,
+    EventKind::EmergencyStop,
+];
+
+fn itself(page: &mut Page, endpoint: &Endpoint) {
+    let health = endpoint.health();
+    let own = &health.endpoint;
+    let name = "roverline_build_info";
+    page.family("gauge", name, "Always 1; the labels say what runs.");
+    let labels =
+        [("version", own.version.as_str()), ("tier", own.tier.name()), ("source", endpoint.source_kind)];
+    page.sample(name, &labels, 1.0);
+    let name = "roverline_endpoint_status";
+    page.family("gauge", name, "1 for the status that the endpoint has, 0 for the others.");
+    for status in STATUSES {
+        page.sample(name, &[("status", status.word())], f64::from(u8::from(own.status == status)));
+    }
+    let draining = f64::from(u8::from(own.draining));
+    page.one(
+        "gauge",
+        "roverline_endpoint_draining",
+        "1 while the endpoint asks its clients to leave.",
+        draining,
+    );
+    let name = "roverline_endpoint_covers";
+    page.family("gauge", name, "1 for every tier that this endpoint covers because it is down.");
+    for tier in roverline_protocol::Tier::ALL {
+        let covers = own.covers.contains(&tier);
+        page.sample(name, &[("tier", tier.name())], f64::from(u8::from(covers)));
+    }
+    page.one("gauge", "roverline_uptime_seconds", "Since the process began to serve.", health.uptime_s);
+    page.one("gauge", "roverline_topics", "Topics in scope.", health.source.topics as f64);
+    let name = "roverline_source_age_seconds";
+    page.family("gauge", name, "Since the newest sample of the source; absent before the first.");
+    if let Some(age) = health.source.age_s {
+        page.sample(name, &[], age);
+    }
+    let name = "roverline_scope_freshness_seconds";
+    page.family("gauge", name, "Since the newest sample of a scope; absent before its first.");
+    for (scope, age) in &health.freshness_s {
+        page.sample(name, &[("scope", scope.name())], *age);
+    }
+}
+
+fn counters(page: &mut Page, endpoint: &Endpoint) {
+    let counters = endpoint.counter_document();
+    for (name, help, value) in [
+        ("roverline_connections_total", "Connections accepted.", counters.connections),
+        (
+            "roverline_refused_full_total",
+            "Clients turned away because the endpoint was full.",
+            counters.refused_full,
+        ),
+        ("roverline_bad_input_total", "Requests and messages that were not understood.", counters.bad_input),
+        ("roverline_samples_total", "Samples from the source.", counters.samples),
+        ("roverline_ingress_dropped_total", "Samples lost between source and hub.", counters.ingress_dropped),
+        ("roverline_delivered_total", "Messages delivered to clients.", counters.delivered),
+        ("roverline_dropped_total", "Samples not delivered to a slow client.", counters.dropped),
+        ("roverline_shed_total", "Samples not sent because a link does not carry them.", counters.shed),
+        ("roverline_replayed_total", "Samples replayed to clients that resumed.", counters.replayed),
+        ("roverline_replay_missing_total", "Samples that could not be replayed.", counters.replay_missing),
+    ] {
+        page.one("counter", name, help, value as f64);
+    }
+}
+
+fn clients(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
+    let standbys = sessions.iter().filter(|session| session.standby).count();
+    let queued: usize = sessions.iter().map(|session| session.queued_bytes).sum();
+    for (name, help, value) in [
+        ("roverline_clients", "Clients now.", endpoint.clients()),
+        ("roverline_clients_max", "Clients at most.", endpoint.max_clients),
+        ("roverline_standbys", "Sessions that only stand by.", standbys),
+        ("roverline_queued_bytes", "Bytes that wait for clients.", queued),
+    ] {
+        page.one("gauge", name, help, value as f64);
+    }
+    let mut kinds: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for session in sessions {
+        let level = serde_json::to_value(session.service).ok();
+        let level = level.and_then(|level| level.as_str().map(str::to_owned)).unwrap_or_default();
+        *kinds.entry((&session.dialect, level)).or_default() += 1;
+    }
+    let name = "roverline_sessions";
+    page.family("gauge", name, "Sessions by dialect and by the service that their links allow.");
+    for ((dialect, level), count) in &kinds {
+        page.sample(name, &[("dialect", dialect), ("service", level)], *count as f64);
+    }
+}
+
+fn dialects(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
+    let all = endpoint.counters.dialects.documents(sessions);
+    let mut family = |kind, name, help, value: fn(&DialectDocument) -> f64| {
+        page.family(kind, name, help);
+        for (dialect, counts) in &all {
+            page.sample(name, &[("dialect", dialect)], value(counts));
+        }
+    };
+    let kind = "counter";
+    family("gauge", "roverline_dialect_sessions", "Sessions by dialect.", |counts| counts.sessions as f64);
+    family(kind, "roverline_dialect_delivered_total", "Messages delivered by dialect.", |counts| {
+        counts.delivered as f64
+    });
+    family(kind, "roverline_dialect_delivered_bytes_total", "Bytes delivered by dialect.", |counts| {
+        counts.delivered_bytes as f64
+    });
+    family(
+        kind,
+        "roverline_dialect_dropped_total",
+        "Samples not delivered to slow clients, by dialect.",
+        |counts| counts.dropped as f64,
+    );
+}
+
+fn peers(page: &mut Page, peers: &[(Origin, PeerDocument)]) {
+    let address = |peer: &PeerDocument| peer.endpoint.address.clone().unwrap_or_default();
+    let name = "roverline_peer_status";
+    page.family("gauge", name, "1 for the status that a peer has, 0 for the others.");
+    for (_, peer) in peers {
+        for status in STATUSES {
+            let is = f64::from(u8::from(peer.endpoint.status == status));
+            let tier = peer.endpoint.tier.name();
+            page.sample(name, &[("tier", tier), ("address", &address(peer)), ("status", status.word())], is);
+        }
+    }
+    let name = "roverline_peer_rtt_seconds";
+    page.family("gauge", name, "How long a peer's last answer took; absent before the first.");
+    for (_, peer) in peers {
+        let Some(rtt) = peer.rtt_ms else { continue };
+        page.sample(name, &[("tier", peer.endpoint.tier.name()), ("address", &address(peer))], rtt / 1e3);
+    }
+}
+
+/// What the kernel says of the process, under the names that every Prometheus client uses.
+fn process(page: &mut Page) {
+    page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu_s());
+    if let Some(bytes) = resident_bytes() {
+        page.one("gauge", "process_resident_memory_bytes", "Memory in use.", bytes as f64);
+    }
+}
+
+/// Processor time that this process spent, seconds.
+pub(crate) fn cpu_s() -> f64 {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+}
+
+/// Memory that this process has in use.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+}

@@ -1,0 +1,274 @@
+//! `roverline queues`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use roverline_client::Config;
+use roverline_protocol::api::queues::*;
+use roverline_protocol::limits;
+
+use crate::cli::coordination::{DequeueAsk, EnqueueAsk, QueuesCommand};
+use crate::command::Failure;
+use crate::command::coordination::print::{ago, escaped, print, short};
+use crate::command::coordination::value::value;
+use crate::command::coordination::{
+    Team, escape, is_in_doubt, own_id, print_json, print_line, print_table, tell,
+};
+use crate::format;
+
+/// Exit code of a queue that had nothing to give.
+const NONE: u8 = 1;
+
+/// Does it.
+pub async fn run(config: Config, command: QueuesCommand) -> Result<ExitCode, Failure> {
+    let command = match command {
+        QueuesCommand::Enqueue(ask) => return enqueue(config, ask).await,
+        command => command,
+    };
+    let mut team = Team::open(config).await?;
+    match command {
+        QueuesCommand::Dequeue(ask) => return dequeue(&mut team, ask).await,
+        QueuesCommand::Ack { ids, delivery, json } => ack_all(&mut team, &ids, delivery, json).await?,
+        QueuesCommand::Nak { .. }
+        | QueuesCommand::Extend { .. }
+        | QueuesCommand::Redrive { .. }
+        | QueuesCommand::Purge { .. } => change(&mut team, command).await?,
+        command => look(&mut team, command).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn look(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> {
+    let all = format!("/api/v2/queues?limit={}", limits::API_PAGE_MAX_ENTRIES);
+    match command {
+        QueuesCommand::Watch { json } => {
+            let show = |list: QueueList| if json { print_line(&list) } else { table(&list.queues) };
+            team.watch(&all, show).await
+        }
+        QueuesCommand::Status { queue, json } => {
+            let one: QueueDocument = team.get(&format!("/api/v2/queues/{}", escape(&queue))).await?;
+            if json { print_json(&one) } else { table(&[one]) }
+        }
+        QueuesCommand::Peek { queue, count, json } => {
+            let path = format!("/api/v2/queues/{}/peek?max={}", escape(&queue), at_most(count)?);
+            let found: PeekDocument = team.get(&path).await?;
+            if json {
+                return print_json(&found);
+            }
+            let rows: Vec<_> = found.messages.iter().map(listed).collect();
+            print_table(&["PRIORITY", "TRIES", "READY", "AGE", "BY", "ID", "MESSAGE"], &rows)
+        }
+        QueuesCommand::Dead { queue, count, after, json } => {
+            let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+            let path = format!("/api/v2/queues/{}/dead?max={}{after}", escape(&queue), at_most(count)?);
+            let found: DeadDocument = team.get(&path).await?;
+            if json {
+                return print_json(&found);
+            }
+            let row = |dead: &DeadMessage| {
+                let reason = dead.reason.clone().unwrap_or_default();
+                let tries = dead.message.deliveries.to_string();
+                vec![since(dead.dead_ns), tries, dead.dead_by.clone(), reason, short(&dead.message.message)]
+            };
+            let rows: Vec<_> = found.messages.iter().map(row).collect();
+            print_table(&["AGE", "TRIES", "BY", "WHY", "MESSAGE"], &rows)
+        }
+        command => {
+            let list: QueueList = team.get(&all).await?;
+            let json = matches!(command, QueuesCommand::List { json: true });
+            if json { print_json(&list) } else { table(&list.queues) }
+        }
+    }
+}
+
+fn table(queues: &[QueueDocument]) -> Result<(), Failure> {
+    let row = |queue: &QueueDocument| {
+        let hidden = format::millis(Duration::from_millis(queue.visibility_ms));
+        vec![
+            queue.name.clone(),
+            queue.ready.to_string(),
+            queue.in_flight.to_string(),
+            queue.delayed.to_string(),
+            queue.dead.to_string(),
+            queue.oldest_ns.map_or_else(|| "–".to_owned(), since),
+            queue.max_deliveries.to_string(),
+            hidden,
+            queue.node_id.clone(),
+        ]
+    };
+    let rows: Vec<_> = queues.iter().map(row).collect();
+    print_table(&["QUEUE", "READY", "TAKEN", "LATER", "DEAD", "OLDEST", "TRIES", "HIDDEN", "NODE"], &rows)
+}
+
+fn listed(one: &ListedMessage) -> Vec<String> {
+    vec![
+        one.priority.to_string(),
+        one.deliveries.to_string(),
+        if one.ready { "yes" } else { "no" }.to_owned(),
+        since(one.enqueued_ns),
+        one.by.clone(),
+        one.message_id.clone(),
+        short(&one.message),
+    ]
+}
+
+fn since(then_ns: u64) -> String {
+    ago(i64::try_from(then_ns).unwrap_or(i64::MAX))
+}
+
+async fn enqueue(config: Config, ask: EnqueueAsk) -> Result<ExitCode, Failure> {
+    // What is wrong with the message needs no endpoint to be known.
+    let message = EnqueuedMessage {
+        message: value(&ask.message)?,
+        priority: ask.priority,
+        delay_ms: ask.delay.map(milliseconds),
+        dedup_id: Some(ask.dedup.unwrap_or_else(own_id)),
+    };
+    let mut team = Team::open(config).await?;
+    let path = format!("/api/v2/queues/{}/enqueue", escape(&ask.queue));
+    let (done, _) = team.insist::<EnqueueDocument>(&path, &Enqueue { messages: vec![message] }).await?;
+    let done = done?;
+    if ask.json {
+        print_json(&done)?;
+    } else {
+        for accepted in &done.messages {
+            print(&format::printable(&accepted.message_id))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dequeue(team: &mut Team, ask: DequeueAsk) -> Result<ExitCode, Failure> {
+    let max = Some(at_most(ask.count)?);
+    let path = format!("/api/v2/queues/{}/dequeue", escape(&ask.queue));
+    let end = tokio::time::Instant::now() + ask.wait.unwrap_or_default();
+    let taken = loop {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let wait = left.min(Duration::from_millis(limits::QUEUE_WAIT_MS));
+        let wanted =
+            Dequeue { max, visibility_ms: ask.visibility.map(milliseconds), wait_ms: milliseconds(wait) };
+        match team
+            .try_ask::<DequeueDocument>(
+                "POST",
+                &path,
+                Some(crate::command::coordination::to_value(&wanted)),
+                wait,
+            )
+            .await?
+        {
+            Ok(taken) if taken.messages.is_empty() && !left.saturating_sub(wait).is_zero() => {}
+            Ok(taken) => break taken.messages,
+            Err(refusal) if is_in_doubt(&refusal) => {
+                return Err(Failure::Nothing(format!(
+                    "{}; a message that was taken comes again when its time is over: ask again",
+                    refusal.why
+                )));
+            }
+            Err(refusal) => return Err(refusal.into()),
+        }
+    };
+    for message in &taken {
+        match ask.json {
+            true => print_line(message)?,
+            false => print(&format!(
+                "{}\t{}\t{}",
+                format::printable(&message.message_id),
+                message.delivery,
+                escaped(&message.message.to_string())
+            ))?,
+        }
+        if ask.ack {
+            ack(team, &message.message_id, Some(message.delivery)).await?;
+        }
+    }
+    Ok(if taken.is_empty() { ExitCode::from(NONE) } else { ExitCode::SUCCESS })
+}
+
+async fn ack_all(team: &mut Team, ids: &[String], delivery: Option<u32>, json: bool) -> Result<(), Failure> {
+    for id in ids {
+        let done = ack(team, id, delivery).await?;
+        if json {
+            print_line(&done)?;
+        }
+    }
+    Ok(())
+}
+
+/// A message that was acknowledged twice is done with once.
+async fn ack(team: &mut Team, id: &str, delivery: Option<u32>) -> Result<CountDocument, Failure> {
+    let body = Ack { message_id: id.to_owned(), delivery };
+    match team.insist(&of_message(id, "ack")?, &body).await? {
+        (Ok(done), _) => Ok(done),
+        // Done by the try whose answer was lost, or by whoever had it since.
+        (Err(refusal), true) if refusal.status == 404 => Ok(CountDocument { messages: 0 }),
+        (Err(refusal), _) => Err(refusal.into()),
+    }
+}
+
+async fn change(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> {
+    let (done, json): (CountDocument, bool) = match command {
+        QueuesCommand::Nak { id, delay, reason, delivery, json } => {
+            let path = of_message(&id, "nak")?;
+            let nak = Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason };
+            (team.post(&path, &nak).await?, json)
+        }
+        QueuesCommand::Extend { id, visibility, delivery, json } => {
+            let path = of_message(&id, "extend")?;
+            let extend = Extend { message_id: id, delivery, visibility_ms: milliseconds(visibility) };
+            (team.insist(&path, &extend).await?.0?, json)
+        }
+        QueuesCommand::Redrive { queue, max, json } => {
+            let path = format!("/api/v2/queues/{}/redrive", escape(&queue));
+            (team.post(&path, &Redrive { max }).await?, json)
+        }
+        QueuesCommand::Purge { queue, reason, dead, json } => {
+            let path = format!("/api/v2/queues/{}/purge", escape(&queue));
+            (team.post(&path, &Purge { dead, reason: Some(reason) }).await?, json)
+        }
+        _ => return Ok(()),
+    };
+    if json {
+        return print_json(&done);
+    }
+    tell(&format!("{} of them", done.messages));
+    Ok(())
+}
+
+/// The path for a message, whose id begins with its queue: QUEUE:PRIORITY:NUMBER:TAIL.
+fn of_message(id: &str, deed: &str) -> Result<String, Failure> {
+    let mut parts = id.rsplitn(4, ':');
+    let queue = parts.nth(3).filter(|queue| !queue.is_empty());
+    let queue = queue.ok_or_else(|| {
+        let shown = format::fit(&format::printable(id), 40);
+        Failure::Usage(format!(
+            "{shown} is no message id: give what 'roverline queues dequeue' printed first"
+        ))
+    })?;
+    Ok(format!("/api/v2/queues/{}/{deed}", escape(queue)))
+}
+
+fn at_most(count: usize) -> Result<usize, Failure> {
+    match (1..=limits::QUEUE_BATCH_MESSAGES).contains(&count) {
+        true => Ok(count),
+        false => Err(Failure::Usage(format!("-n is from 1 to {}", limits::QUEUE_BATCH_MESSAGES))),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_leads_to_its_queue() {
+        let path = |id| of_message(id, "ack").ok();
+        assert_eq!(path("way:0:1:ab").as_deref(), Some("/api/v2/queues/way/ack"));
+        assert_eq!(path("a:b/c:0:1:ab").as_deref(), Some("/api/v2/queues/a%3Ab%2Fc/ack"));
+        for wrong in ["", "work", "0:1:ab", ":0:1:ab"] {
+            assert_eq!(path(wrong), None, "{wrong}");
+        }
+    }
+}

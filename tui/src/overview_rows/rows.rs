@@ -1,0 +1,155 @@
+//! Which rows there are, and from where on a value is abnormal.
+
+use crate::format::{compass, number};
+use crate::model::{Battery, Fix, Model, Odometry, Severity};
+use crate::overview_rows::{Group, Row, Tone, row};
+
+/// Percent of charge below which one watches, and acts.
+const BATTERY: (f64, f64) = (30.0, 15.0);
+/// Degrees Celsius above which one watches, and acts.
+const MOTOR: (f64, f64) = (70.0, 85.0);
+
+fn above(value: f64, (caution, alarm): (f64, f64)) -> Tone {
+    match value {
+        _ if value >= alarm => Tone::Alarm,
+        _ if value >= caution => Tone::Caution,
+        _ => Tone::Normal,
+    }
+}
+
+fn plain(text: String) -> (String, Tone) {
+    (text, Tone::Normal)
+}
+
+fn degrees(value: f64, positive: char, negative: char) -> String {
+    let side = if value < 0.0 { negative } else { positive };
+    format!("{:.7}° {side}", value.abs())
+}
+
+/// Where it is and how it moves.
+pub fn motion(model: &Model) -> Group {
+    let rover = &model.rover;
+    let fix = |label, show: fn(&Fix) -> String| row(model, label, rover.fix.as_ref(), |f| plain(show(f)));
+    let odometry =
+        |label, show: fn(&Odometry) -> String| row(model, label, rover.odometry.as_ref(), |o| plain(show(o)));
+    let rows = vec![
+        fix("Latitude", |f| degrees(f.latitude, 'N', 'S')),
+        fix("Longitude", |f| degrees(f.longitude, 'E', 'W')),
+        fix("Altitude", |f| number(f.altitude, 1, " m")),
+        odometry("Odom x", |o| number(o.x, 2, " m")),
+        odometry("Odom y", |o| number(o.y, 2, " m")),
+        heading(model),
+        odometry("Speed", |o| number(o.speed, 2, " m/s")),
+        odometry("Turn rate", |o| number(o.turn, 1, " °/s")),
+    ];
+    Group { title: "MOTION", rows }
+}
+
+/// From the inertial unit, which knows north; from odometry where there is none.
+fn heading(model: &Model) -> Row {
+    let show = |degrees: &f64| plain(compass(*degrees));
+    let imu = row(model, "Heading", model.rover.imu_heading.as_ref(), show);
+    let odometry = model.rover.odometry.as_ref();
+    if model.rover.imu_heading.is_none() && odometry.is_some_and(|o| o.value.heading.is_some()) {
+        return row(model, "Heading", odometry, |o| plain(compass(o.heading.unwrap_or(f64::NAN))));
+    }
+    imu
+}
+
+/// What is left.
+pub fn power(model: &Model) -> Group {
+    let battery = model.rover.battery.as_ref();
+    let charge = |b: &Battery| {
+        let tone = above(-b.percent, (-BATTERY.0, -BATTERY.1));
+        (number(b.percent, 0, " %"), tone)
+    };
+    let mut percent = row(model, "Battery", battery, charge);
+    percent.gauge = battery.map(|b| b.value.percent / 100.0).filter(|part| part.is_finite());
+    let rows = vec![
+        percent,
+        row(model, "Voltage", battery, |b| plain(number(b.voltage, 1, " V"))),
+        row(model, "Current", battery, |b| plain(number(b.current, 1, " A"))),
+    ];
+    Group { title: "POWER", rows }
+}
+
+/// What it is doing.
+pub fn mission(model: &Model) -> Group {
+    let rover = &model.rover;
+    let text = |s: &String| plain(if s.is_empty() { "(none)".to_owned() } else { s.clone() });
+    let rows = vec![
+        row(model, "Mission", rover.mission_name.as_ref(), text),
+        row(model, "Status", rover.mission_status.as_ref(), text),
+        row(model, "Samples", rover.samples.as_ref(), |n| plain(number(*n, 0, ""))),
+        row(model, "Mode", rover.mode.as_ref(), text),
+        row(model, "Autonomy", rover.autonomous.as_ref(), |on| {
+            plain(if *on { "on" } else { "off" }.to_owned())
+        }),
+        row(model, "LED", rover.led.as_ref(), |led| plain(led.word())),
+    ];
+    Group { title: "MISSION", rows }
+}
+
+/// What keeps people from harm.
+pub fn safety(model: &Model) -> Group {
+    let stop = |on: &bool| {
+        if *on { ("ENGAGED".to_owned(), Tone::Alarm) } else { plain("released".to_owned()) }
+    };
+    let boundary = |out: &bool| {
+        if *out { ("VIOLATED".to_owned(), Tone::Alarm) } else { plain("inside".to_owned()) }
+    };
+    let rows = vec![
+        row(model, "E-stop", model.rover.emergency_stop.as_ref(), stop),
+        row(model, "Boundary", model.rover.boundary.as_ref(), boundary),
+    ];
+    Group { title: "SAFETY", rows }
+}
+
+/// How warm the motors are.
+pub fn temperatures(model: &Model) -> Group {
+    let show = |c: &f64| (number(*c, 1, " °C"), above(*c, MOTOR));
+    let mut rows: Vec<Row> = model
+        .rover
+        .temperatures
+        .iter()
+        .map(|(label, reading)| row(model, label, Some(reading), show))
+        .collect();
+    if rows.is_empty() {
+        rows.push(row(model, "(any)", None, show));
+    }
+    Group { title: "TEMPERATURES", rows }
+}
+
+/// A count per severity, then the worst, `most` rows in all.
+pub fn diagnostics(model: &Model, most: usize) -> Group {
+    let all = &model.rover.diagnostics;
+    let newest = all.values().max_by_key(|reading| reading.at);
+    let mut rows = vec![row(model, "Summary", newest, |_| summary(model))];
+    let mut bad: Vec<_> = all.iter().filter(|(_, r)| r.value.severity > Severity::Ok).collect();
+    bad.sort_by_key(|(name, reading)| (std::cmp::Reverse(reading.value.severity), name.as_str()));
+    rows.extend(bad.into_iter().take(most.saturating_sub(1)).map(|(name, reading)| {
+        row(model, reading.value.severity.word(), Some(reading), |status| {
+            (format!("{name}: {}", status.message), tone(status.severity))
+        })
+    }));
+    Group { title: "DIAGNOSTICS", rows }
+}
+
+const fn tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Ok => Tone::Normal,
+        Severity::Stale | Severity::Warn => Tone::Caution,
+        Severity::Error => Tone::Alarm,
+    }
+}
+
+fn summary(model: &Model) -> (String, Tone) {
+    let count = |severity| {
+        let n = model.rover.diagnostics.values().filter(|r| r.value.severity == severity).count();
+        (n, severity)
+    };
+    let counts = [Severity::Error, Severity::Warn, Severity::Stale, Severity::Ok].map(count);
+    let worst = counts.iter().find(|(n, _)| *n > 0).map_or(Severity::Ok, |(_, severity)| *severity);
+    let words = counts.iter().filter(|(n, _)| *n > 0).map(|(n, s)| format!("{n} {}", s.word()));
+    (words.collect::<Vec<_>>().join(", "), tone(worst))
+}
