@@ -7,18 +7,37 @@ use crate::tree::{File, Finding, Tree};
 /// The crates of this project, and which of the others each may depend on.
 const CRATES: &[(&str, &[&str])] = &[
     ("roverline-protocol", &[]),
-    ("roverline-schema", &["roverline-protocol"]),
+    ("roverline-schema", &["roverline-protocol", "roverline-test-support"]),
     ("roverline-client", &["roverline-protocol", "roverline-schema"]),
-    // A relay is a gateway whose source is another gateway, which it reads as any client does.
     (
         "roverline-gateway",
-        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-coordination"],
+        &[
+            "roverline-protocol",
+            "roverline-schema",
+            "roverline-client",
+            "roverline-source",
+            "roverline-coordination",
+            "roverline-test-support",
+        ],
     ),
-    ("roverline-coordination", &["roverline-protocol"]),
+    // A relay is a gateway whose source is another gateway, which it reads as any client does.
+    (
+        "roverline-source",
+        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-test-support"],
+    ),
+    ("roverline-coordination", &["roverline-protocol", "roverline-test-support"]),
     ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-client"]),
+    // Tests of every crate may use it; it knows none of them.
+    ("roverline-test-support", &[]),
     (
         "roverline-tests",
-        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-coordination"],
+        &[
+            "roverline-protocol",
+            "roverline-schema",
+            "roverline-client",
+            "roverline-coordination",
+            "roverline-test-support",
+        ],
     ),
     (
         "roverline-bench",
@@ -27,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "roverline-schema",
             "roverline-client",
             "roverline-coordination",
+            "roverline-source",
             "roverline-gateway",
         ],
     ),
@@ -53,10 +73,15 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("ratatui", &["tui/src"], "only the console draws"),
     ("crossterm", &["tui/src"], "only the console draws"),
 ];
-const WEBSOCKET: &[&str] =
-    &["gateway/src/connection", "gateway/src/endpoint", "gateway/src/dialect", "common/client/src"];
+const WEBSOCKET: &[&str] = &[
+    "gateway/src/connection",
+    "gateway/src/endpoint",
+    "gateway/src/dialect",
+    "gateway/src/server",
+    "common/client/src",
+];
 const HTTP: &[&str] =
-    &["gateway/src/connection", "gateway/src/endpoint", "gateway/coordination/src/store/etcd"];
+    &["gateway/src/server", "gateway/src/api", "gateway/src/endpoint", "gateway/coordination/src/store/etcd"];
 const ETCD: &[&str] = &["gateway/coordination/src/store/etcd"];
 
 /// Folders whose code computes and does nothing else. The files named last may look around.

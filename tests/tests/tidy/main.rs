@@ -9,6 +9,8 @@ mod docs;
 mod layers;
 mod licences;
 mod manifest;
+mod modules;
+mod names;
 mod rust;
 mod style;
 mod tree;
@@ -30,6 +32,9 @@ rules! {
     layers::confined_crates => libraries_stay_in_their_folders;
     layers::pure_code => pure_code_has_no_way_out;
     layers::no_global_state => nothing_changes_behind_the_back;
+    modules::layers => gateway_depends_downwards_only;
+    modules::no_circles => modules_form_no_circle;
+    names::field_words => items_have_the_fields_names;
     manifest::versions_once => every_version_is_named_once;
     style::short_files => files_are_short;
     style::no_panics => the_product_does_not_panic_on_purpose;
@@ -49,6 +54,11 @@ fn every_licence_is_allowed() {
     let packages = licences::packages(&tree);
     assert!(packages.len() > 100, "only {} packages: the list is not whole", packages.len());
     assert_holds(&licences::allowed_licences(&tree, &packages));
+}
+
+#[test]
+fn commits_have_short_subjects() {
+    assert_holds(&names::short_subjects(&names::subjects()));
 }
 
 #[test]
