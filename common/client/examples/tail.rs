@@ -1,6 +1,6 @@
-//! Prints what a rover says, and what becomes of the links to it:
+//! Prints the samples of a rover and the failovers of the link:
 //!
-//! `cargo run -p roverline-link --example tail -- rover:8080 rover:8081`
+//! `cargo run -p roverline-client --example tail -- rover:8080 rover:8081`
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let urls: Vec<String> = std::env::args().skip(1).collect();
     let config = if urls.is_empty() { Config::local() } else { Config::with_urls(&urls)? };
     let (link, mut events) = Link::open(config.named("tail"));
-    // Held for as long as the program lives, whichever endpoint is in use.
+    // Subscriptions hold across every failover.
     link.subscribe("/odom", None);
     link.subscribe("/battery_state", Some(1.0));
     while let Some(event) = events.next().await {
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             Event::Failover(view) => {
                 let dark = view.blackout.map_or(0, |time: Duration| time.as_millis());
-                let to = view.to.as_deref().unwrap_or("nobody");
+                let to = view.to.as_deref().unwrap_or("no endpoint");
                 println!(
                     "-- {}: {to} in use, dark for {dark} ms, {} replayed, {} missing",
                     view.cause.word(),

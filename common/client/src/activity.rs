@@ -1,5 +1,5 @@
-//! When an endpoint was heard last, to the byte: on a slow radio a long frame arrives for seconds,
-//! and that is no silence.
+//! Byte-level activity tracking: when an endpoint last sent a byte. On a slow radio a long frame
+//! takes seconds to arrive, and that must not count as silence.
 
 use std::io;
 use std::pin::Pin;
@@ -13,37 +13,37 @@ use tokio::time::Instant;
 
 use crate::dial::Stream;
 
-/// The time of the last byte, shared by the connection that reads and the manager that judges.
+/// Time of the last received byte, shared by the connection (writer) and the manager (reader).
 #[derive(Clone, Debug)]
-pub(crate) struct Ear {
+pub(crate) struct ActivityClock {
     start: Instant,
-    heard_us: Arc<AtomicU64>,
+    last_byte_us: Arc<AtomicU64>,
 }
 
-impl Ear {
-    /// Times are told since `start`.
-    pub(crate) fn new(start: Instant) -> Ear {
-        Ear { start, heard_us: Arc::default() }
+impl ActivityClock {
+    /// Times are measured from `start`.
+    pub(crate) fn new(start: Instant) -> ActivityClock {
+        ActivityClock { start, last_byte_us: Arc::default() }
     }
 
-    /// When the last byte came; zero before the first.
-    pub(crate) fn heard_at(&self) -> Duration {
-        Duration::from_micros(self.heard_us.load(Ordering::Relaxed))
+    /// When the last byte arrived; zero before the first.
+    pub(crate) fn last_byte_at(&self) -> Duration {
+        Duration::from_micros(self.last_byte_us.load(Ordering::Relaxed))
     }
 
-    fn heard(&self) {
+    fn record(&self) {
         let now_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.heard_us.store(now_us, Ordering::Relaxed);
+        self.last_byte_us.store(now_us, Ordering::Relaxed);
     }
 }
 
-/// A stream at which somebody listens.
-pub(crate) struct Heard {
+/// A stream that records when bytes arrive.
+pub(crate) struct MonitoredStream {
     pub(crate) stream: Box<dyn Stream>,
-    pub(crate) ear: Ear,
+    pub(crate) activity: ActivityClock,
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for MonitoredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,13 +52,13 @@ impl AsyncRead for Heard {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.ear.heard();
+            self.activity.record();
         }
         read
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for MonitoredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,62 +1,70 @@
-//! What a link is told at its start.
+//! Configuration of a link: endpoints, client name, token and timings.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use roverline_protocol::{ScopeSet, Tier, limits};
+use roverline_protocol::{ScopeSet, Tier};
 
-/// Endpoints, a name, and the times by which a link decides. Made by one of the constructors, and
-/// changed by the builders or field by field:
+use crate::limits;
+
+/// Interval of a client's time exchange, from which it estimates round trip and clock offset.
+const PROBE_MS: u64 = 500;
+/// Silence after which a link is suspect.
+const SUSPECT_MS: u64 = 350;
+
+/// Endpoints, client name and the timings that control failover. Start with one of the constructors
+/// and adjust it with the builder methods or field by field:
 ///
 /// ```
 /// use roverline_client::Config;
 /// use roverline_protocol::{Scope, ScopeSet};
-/// let config = Config::at("rover", 8080).named("map").wanting(ScopeSet::of(&[Scope::Location]));
+/// let config = Config::at("rover", 8080).named("map").with_scopes(ScopeSet::of(&[Scope::Location]));
 /// assert_eq!(config.endpoints.len(), 4);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `ws://host:port`, in order of preference among equals.
+    /// `ws://host:port`, in order of preference among equal endpoints.
     pub endpoints: Vec<String>,
-    /// How the client shows in the endpoints' lists.
+    /// Name under which the client appears in the endpoints' session lists.
     pub client_name: String,
-    /// What proves to the endpoints who the client is; without it, it is whatever its address is.
+    /// Bearer token; without it the endpoints assign the role by the client's address.
     pub token: Option<String>,
-    /// What the program wants: of two endpoints, the one that serves more of it is used.
+    /// Scopes the program needs: of two endpoints, the link uses the one that serves more of them.
     pub scopes: ScopeSet,
-    /// When a link is suspect or dead.
+    /// Thresholds for suspect and dead links.
     pub timings: Timings,
-    /// Seed of this client's jitter; chosen at random, so that clients that lose an endpoint
-    /// together do not return together.
+    /// Seed of this client's jitter. It is random, so clients that lose an endpoint together do not
+    /// reconnect together.
     pub seed: u64,
 }
 
-/// When a link is suspect or dead, and how it returns.
+/// Probe interval, failure detection and reconnection.
 #[derive(Clone, Copy, Debug)]
 pub struct Timings {
-    /// A time exchange this often; any frame counts as a sign of life.
+    /// Interval of the time exchanges; any received frame counts as a sign of life.
     pub probe: Duration,
-    /// Silence after which the next link is subscribed as well. This and `dead` hold for the
-    /// endpoint in use; a standby is asked for fewer heartbeats and given as many times longer.
+    /// Silence after which the next endpoint is subscribed as well. This and `dead` apply to the
+    /// endpoint in use; a standby sends fewer heartbeats, so its limits are scaled up by the same
+    /// factor.
     pub suspect: Duration,
-    /// Silence after which the link is closed, unless all are silent.
+    /// Silence after which the link is closed, unless all links are silent.
     pub dead: Duration,
-    /// Connecting takes no longer than this.
+    /// Connect timeout.
     pub connect: Duration,
-    /// First and last delay before connecting again.
+    /// First and longest delay before reconnecting.
     pub backoff: (Duration, Duration),
-    /// A cheaper link must have been cheaper for this long.
+    /// How long a cheaper link must have been cheaper before the link switches to it.
     pub hold: Duration,
-    /// First and longest time for which an endpoint that serves more must have been healthy; it
-    /// doubles with each of the endpoint's recent failures.
+    /// First and longest time an endpoint with better coverage must have been healthy before the
+    /// link returns to it; doubles with each of its recent failures.
     pub failback: (Duration, Duration),
 }
 
 impl Default for Timings {
     fn default() -> Self {
         Timings {
-            probe: Duration::from_millis(limits::PROBE_MS),
-            suspect: Duration::from_millis(limits::SUSPECT_MS),
+            probe: Duration::from_millis(PROBE_MS),
+            suspect: Duration::from_millis(SUSPECT_MS),
             dead: Duration::from_millis(limits::DEAD_MS),
             connect: Duration::from_secs(3),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
@@ -69,12 +77,12 @@ impl Default for Timings {
     }
 }
 
-/// An endpoint address that cannot be used, and what to write instead.
+/// An unusable endpoint address; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{given}' is not an endpoint: {why}; write ws://HOST:PORT, for example ws://192.168.1.10:8080")]
+#[error("'{given}' is not an endpoint: {reason}; write ws://HOST:PORT, for example ws://192.168.1.10:8080")]
 pub struct ConfigError {
     given: String,
-    why: String,
+    reason: String,
 }
 
 impl Config {
@@ -96,44 +104,52 @@ impl Config {
         }
     }
 
-    /// The given endpoints. `HOST:PORT` and `http://` are understood as well.
+    /// The given endpoints. `HOST:PORT` and `http://` are accepted as well.
+    ///
+    /// ```
+    /// use roverline_client::Config;
+    /// let config = Config::with_urls(&["rover:8080", "http://rover:8081/"])?;
+    /// assert_eq!(config.endpoints, ["ws://rover:8080", "ws://rover:8081"]);
+    /// assert!(Config::with_urls(&["rover"]).is_err());
+    /// # Ok::<(), roverline_client::ConfigError>(())
+    /// ```
     pub fn with_urls<S: AsRef<str>>(urls: &[S]) -> Result<Config, ConfigError> {
         let endpoints = urls.iter().map(|url| normalize(url.as_ref())).collect::<Result<_, _>>()?;
         Ok(Config { endpoints, ..Config::local() })
     }
 
-    /// The same, with a name by which operators recognize the client.
+    /// Sets the name by which operators recognize the client.
     #[must_use]
     pub fn named(mut self, client_name: &str) -> Config {
         client_name.clone_into(&mut self.client_name);
         self
     }
 
-    /// The same, for a program that wants these scopes only.
+    /// Restricts the link to the scopes the program needs.
     #[must_use]
-    pub fn wanting(mut self, scopes: ScopeSet) -> Config {
+    pub fn with_scopes(mut self, scopes: ScopeSet) -> Config {
         self.scopes = scopes;
         self
     }
 
-    /// The same, with other times.
+    /// Replaces the timings.
     #[must_use]
-    pub fn timed(mut self, timings: Timings) -> Config {
+    pub fn with_timings(mut self, timings: Timings) -> Config {
         self.timings = timings;
         self
     }
 
-    /// The same, with a seed: two links with the same seed draw the same jitter.
+    /// Sets the jitter seed: two links with the same seed draw the same jitter.
     #[must_use]
-    pub fn seeded(mut self, seed: u64) -> Config {
+    pub fn with_seed(mut self, seed: u64) -> Config {
         self.seed = seed;
         self
     }
 
-    /// The same, for a program that looks once: the best endpoint that answers, without waiting
-    /// whether it stays the best.
+    /// Disables hysteresis, for a short-lived program: the best endpoint that answers is used at
+    /// once.
     #[must_use]
-    pub fn hasty(mut self) -> Config {
+    pub fn without_hysteresis(mut self) -> Config {
         self.timings.hold = Duration::ZERO;
         self.timings.failback = (Duration::ZERO, Duration::ZERO);
         self
@@ -141,7 +157,7 @@ impl Config {
 }
 
 fn normalize(given: &str) -> Result<String, ConfigError> {
-    let error = |why: &str| ConfigError { given: given.to_owned(), why: why.to_owned() };
+    let error = |reason: &str| ConfigError { given: given.to_owned(), reason: reason.to_owned() };
     let rest = match given.split_once("://") {
         None => given,
         Some(("ws" | "http", rest)) => rest,
@@ -163,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_understood_or_explained() {
+    fn urls_are_normalized_or_rejected_with_an_explanation() {
         assert_eq!(Config::local().endpoints[3], "ws://127.0.0.1:8083");
         let config = Config::with_urls(&["rover:8080", "http://10.0.0.2:81/", "ws://[::1]:9"]).unwrap();
         assert_eq!(config.endpoints, ["ws://rover:8080", "ws://10.0.0.2:81", "ws://[::1]:9"]);

@@ -1,148 +1,150 @@
-//! What a program that uses a link gets to see.
+//! Events that a link reports to the program.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::BreakerState;
 use bytes::Bytes;
 use roverline_protocol::SampleId;
-use roverline_protocol::breaker::BreakerState;
 use roverline_protocol::native::{Level, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
-use roverline_protocol::status::EventDocument;
+use roverline_protocol::status::EndpointEvent;
 
 use crate::EndpointView;
 
-/// Status of a request whose endpoint was lost before it answered: it may have been done, or not.
+/// Status of a request whose endpoint was lost before it answered: it may or may not have been
+/// executed.
 pub const REQUEST_LOST: u16 = 599;
 
-/// Something happened on the link.
+/// An event on the link.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The endpoints, best first, all of them; on every change and about twice a second.
+    /// All endpoints, best first; sent on every change and about twice a second.
     Endpoints(Arc<[EndpointView]>),
     /// The endpoint in use changed; `to` is `None` when none is left.
     Failover(FailoverView),
-    /// The topics that the endpoint in use has in scope, all of them, by name.
+    /// All topics in scope at the endpoint in use, sorted by name.
     Topics(Arc<[TopicInfo]>),
-    /// A message. Of each writer they come in order and once, whichever endpoints delivered them.
+    /// A message. Samples of one writer arrive in order and once, whichever endpoints delivered
+    /// them.
     Sample(LinkSample),
-    /// A type's definition, as asked for.
+    /// A requested type definition.
     Schema {
         /// `sensor_msgs/msg/Imu`.
         type_name: String,
         /// `ros2msg` text with its dependencies.
         text: String,
     },
-    /// What became of a command.
+    /// Result of a command.
     Command {
         /// The id that [`crate::Link`] returned.
         id: String,
         /// Whether it was accepted.
         accepted: bool,
-        /// Why not, or what happened.
+        /// Reason of a rejection, or what happened.
         message: String,
     },
-    /// Answer to a request, or to a watch: again whenever it may have changed.
+    /// Response to a request, or to a watch: sent again whenever the result may have changed.
     Response {
         /// The number that [`crate::Link`] returned.
         id: u64,
-        /// The status of HTTP (RFC 9110, section 15), or [`REQUEST_LOST`].
+        /// HTTP status code (RFC 9110, section 15), or [`REQUEST_LOST`].
         status: u16,
-        /// What HTTP has as its body.
+        /// The HTTP response body.
         body: serde_json::Value,
     },
-    /// An endpoint gives us less than was asked for, because of the link, or all of it again.
+    /// An endpoint changed our service level because of the link's quality.
     Service {
-        /// Which endpoint.
+        /// The endpoint.
         url: String,
-        /// What it gives now.
+        /// The new service level.
         level: ServiceLevel,
-        /// What it measured.
+        /// The measurement that caused the change.
         reason: String,
-        /// Samples it did not send because of that, since the session began.
+        /// Samples shed because of it since the session began.
         shed: u64,
     },
-    /// An endpoint will end soon. The link leaves it in time and without loss; nothing is to be
-    /// done.
+    /// An endpoint will shut down soon. The link moves away in time and without loss; the program
+    /// need not do anything.
     Drain {
-        /// Which endpoint.
+        /// The endpoint.
         url: String,
-        /// How soon.
+        /// Time left.
         deadline: Duration,
     },
-    /// An endpoint's circuit breaker changed: it failed too often, or is trusted again.
+    /// An endpoint's circuit breaker changed state: it failed too often, or it is trusted again.
     Breaker {
-        /// Which endpoint.
+        /// The endpoint.
         url: String,
-        /// Where it stands now.
+        /// The new state.
         state: BreakerState,
     },
-    /// Every link fell silent at once, which is the radio and no endpoint; or something was heard
-    /// again.
+    /// All links fell silent at once, which means the radio and not an endpoint; or traffic
+    /// resumed.
     Radio(RadioView),
-    /// Something happened at a gateway, as it tells it itself.
-    Gateway(EventDocument),
-    /// Something the user should know.
+    /// An event reported by a gateway.
+    Gateway(EndpointEvent),
+    /// A notice for the user.
     Notice {
-        /// How bad.
+        /// Severity.
         level: Level,
         /// A sentence.
         text: String,
     },
 }
 
-/// One message as it arrived, undecoded.
+/// One message as it arrived, not decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkSample {
-    /// What it belongs to.
+    /// The topic.
     pub topic: Arc<TopicInfo>,
-    /// The same at every endpoint.
+    /// The sample's identity, the same at every endpoint.
     pub id: SampleId,
-    /// It is a stored value, sent because this client came late.
+    /// A stored value, sent because this client subscribed late.
     pub stored: bool,
-    /// It was sent again, because this client came from another endpoint: it is older than it
-    /// would be otherwise, up to [`roverline_protocol::limits::REPLAY_AGE_MS`].
+    /// Replayed because this client came from another endpoint: it may be older than a live sample,
+    /// by up to [`roverline_protocol::limits::REPLAY_AGE_MS`].
     pub replayed: bool,
-    /// Publisher's stamp, nanoseconds since the Unix epoch, 0 where unknown.
+    /// Publisher's timestamp, nanoseconds since the Unix epoch; 0 if unknown.
     pub source_time_ns: i64,
-    /// When the gateway received it.
+    /// When the gateway received it, nanoseconds since the Unix epoch.
     pub receive_time_ns: i64,
     /// CDR with its encapsulation header.
     pub payload: Bytes,
 }
 
-/// The radio is silent, or is back.
+/// Radio outage: it began, or it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RadioView {
-    /// Whether nothing is heard at all.
+    /// Whether no link receives anything.
     pub silent: bool,
-    /// For how long, so far or in all.
+    /// Duration so far, or in total.
     pub lasted: Duration,
 }
 
 /// Why the endpoint in use changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailoverCause {
-    /// The first one that answered.
+    /// The first endpoint that answered.
     First,
     /// The connection closed.
     Closed,
-    /// Nothing was heard for too long.
+    /// No traffic for too long.
     Silent,
-    /// A better one was available for long enough.
+    /// A better endpoint was available for long enough.
     Better,
-    /// It is about to end: its successor, or another one, took over before.
+    /// The endpoint is about to shut down: its successor, or another endpoint, took over first.
     Drain,
-    /// It has no room for another client.
+    /// The endpoint has no capacity for another client.
     Full,
-    /// This program was stopped for a while, and everything was connected anew.
-    Thawed,
-    /// Every endpoint is gone.
+    /// This program was suspended for a while, and all endpoints were reconnected.
+    Suspended,
+    /// No endpoint is left.
     AllDown,
 }
 
 impl FailoverCause {
-    /// The word shown in the history.
+    /// The word shown in the failover history.
     pub const fn word(self) -> &'static str {
         match self {
             FailoverCause::First => "connected",
@@ -151,12 +153,12 @@ impl FailoverCause {
             FailoverCause::Better => "better link",
             FailoverCause::Drain => "drain",
             FailoverCause::Full => "full",
-            FailoverCause::Thawed => "thawed",
+            FailoverCause::Suspended => "thawed",
             FailoverCause::AllDown => "all down",
         }
     }
 
-    /// The word in a [`roverline_protocol::native::SwitchReport`].
+    /// The code in a [`roverline_protocol::native::SwitchReport`].
     pub const fn code(self) -> &'static str {
         match self {
             FailoverCause::Better => "better",
@@ -166,24 +168,24 @@ impl FailoverCause {
     }
 }
 
-/// A change of the endpoint in use, told when it is complete: what was missed has been replayed,
-/// and the new endpoint delivers.
+/// A completed change of the endpoint in use: missed samples have been replayed and the new
+/// endpoint delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailoverView {
-    /// Wall clock, nanoseconds since the Unix epoch, for display.
+    /// Wall clock time, nanoseconds since the Unix epoch, for display.
     pub at_ns: i64,
-    /// The one that was in use.
+    /// The previous endpoint.
     pub from: Option<String>,
-    /// The one that is in use now.
+    /// The current endpoint.
     pub to: Option<String>,
-    /// Why.
+    /// The cause.
     pub cause: FailoverCause,
-    /// From the last frame on the old link to the first on the new; zero for a planned switch.
+    /// From the last frame on the old link to the first on the new one; zero for a planned switch.
     pub blackout: Option<Duration>,
-    /// Samples that were missed and replayed.
+    /// Missed samples that were replayed.
     pub replayed: u64,
-    /// Samples that came twice, of which one was kept.
+    /// Samples received twice, of which one was kept.
     pub duplicates: u64,
-    /// Samples that nobody could replay: lost.
+    /// Samples that no endpoint could replay: lost.
     pub missing: u64,
 }

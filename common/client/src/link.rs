@@ -1,4 +1,4 @@
-//! The handle to a running link, and its stream of events.
+//! The handle to a running link, and its event stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,43 +9,33 @@ use tokio::sync::mpsc;
 
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
+use crate::request::Request;
 use crate::{Config, Event};
 
-/// Events that wait for a slow reader.
-const EVENTS: usize = 8_192;
-/// Requests that wait for the link.
-const REQUESTS: usize = 1_024;
+/// Capacity of the event stream.
+const EVENT_CAPACITY: usize = 8_192;
+/// Capacity of the request queue.
+const REQUEST_CAPACITY: usize = 1_024;
 
-/// What a [`Link`] asks of its manager.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Request {
-    Subscribe { topic: String, max_rate_hz: Option<f64> },
-    Unsubscribe { topic: String },
-    Schema { type_name: String },
-    EmergencyStop { id: String, engage: bool, reason: String },
-    Ask { id: u64, message: ClientMessage },
-    Unwatch { id: u64 },
-}
-
-/// The handle to a running link: cheap to clone; the link ends when the last one is dropped.
+/// The handle to a running link. Cheap to clone; the link ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Link {
     requests: mpsc::Sender<Request>,
     commands: Arc<AtomicU64>,
 }
 
-/// The stream of events; must be read, as it is bounded: samples are dropped when it is full,
-/// everything else waits.
+/// The event stream. The program must read it, as it is bounded: when it is full, samples are
+/// dropped and all other events wait.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
 
 impl Events {
-    /// The next event; `None` when the link has ended. Safe to cancel.
+    /// The next event; `None` when the link has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }
 
-    /// The next event if one is there now.
+    /// The next event, if one is available now.
     pub fn try_next(&mut self) -> Option<Event> {
         self.0.try_recv().ok()
     }
@@ -54,36 +44,50 @@ impl Events {
 impl Link {
     /// Starts the link on the current tokio runtime.
     pub fn open(config: Config) -> (Link, Events) {
-        Link::over(config, dial::tcp())
+        Link::with_dialer(config, dial::tcp())
     }
 
-    /// The same over any kind of stream.
-    pub(crate) fn over(config: Config, dial: Dialer) -> (Link, Events) {
-        let (requests, inbox) = mpsc::channel(REQUESTS);
-        let (events, receiver) = mpsc::channel(EVENTS);
+    /// Starts the link over any kind of stream.
+    pub(crate) fn with_dialer(config: Config, dial: Dialer) -> (Link, Events) {
+        let (requests, inbox) = mpsc::channel(REQUEST_CAPACITY);
+        let (events, receiver) = mpsc::channel(EVENT_CAPACITY);
         tokio::spawn(Manager::new(config, dial, events).run(inbox));
         (Link { requests, commands: Arc::default() }, Events(receiver))
     }
 
-    /// Asks for topics that match the glob (`*` stays within one name, `**` crosses `/`), at most
-    /// `max_rate_hz` samples per second and topic. Holds across every switch of endpoints.
+    /// Subscribes to the topics that match the glob (`*` stays within one name, `**` crosses `/`),
+    /// at most `max_rate_hz` samples per second and topic. Holds across every switch of endpoints.
     pub fn subscribe(&self, topic: &str, max_rate_hz: Option<f64>) {
-        self.request(Request::Subscribe { topic: topic.to_owned(), max_rate_hz });
+        self.send(Request::Subscribe { topic: topic.to_owned(), max_rate_hz });
     }
 
-    /// Takes a subscription back.
+    /// Removes a subscription.
     pub fn unsubscribe(&self, topic: &str) {
-        self.request(Request::Unsubscribe { topic: topic.to_owned() });
+        self.send(Request::Unsubscribe { topic: topic.to_owned() });
     }
 
-    /// Asks for a type's definition; the answer is an [`Event::Schema`], or an [`Event::Notice`]
-    /// when the endpoint does not know the type.
+    /// Requests a type definition. The answer is an [`Event::Schema`], or an [`Event::Notice`] if
+    /// the endpoint does not know the type.
     pub fn schema(&self, type_name: &str) {
-        self.request(Request::Schema { type_name: type_name.to_owned() });
+        self.send(Request::Schema { type_name: type_name.to_owned() });
     }
 
-    /// Engages (or releases) the emergency stop through every connected endpoint; returns the
-    /// command's id. The endpoints carry an id out once; their answers are [`Event::Command`].
+    /// Engages (or releases) the emergency stop through every connected endpoint and returns the
+    /// command id. The endpoints execute an id once; each of them answers with an
+    /// [`Event::Command`].
+    ///
+    /// ```no_run
+    /// # async fn example(link: roverline_client::Link, mut events: roverline_client::Events) {
+    /// use roverline_client::Event;
+    /// let command = link.emergency_stop(true, "obstacle ahead");
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::Command { id, accepted: true, .. } if id == command => break,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
     pub fn emergency_stop(&self, engage: bool, reason: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let n = self.commands.fetch_add(1, Ordering::Relaxed);
@@ -92,39 +96,56 @@ impl Link {
         id
     }
 
-    /// The same under an id of the caller's, for one who passes a command on: said twice, it is
-    /// carried out once.
+    /// Like [`Link::emergency_stop`] with the caller's id, to forward a command: a repeated id is
+    /// executed once.
     pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
         let (id, reason) = (id.to_owned(), reason.to_owned());
-        self.request(Request::EmergencyStop { id, engage, reason });
+        self.send(Request::EmergencyStop { id, engage, reason });
     }
 
-    /// Asks for what the HTTP API answers to this method and path, with the rights of this link; waits
-    /// for an endpoint if there is none. Returns the number of the [`Event::Response`] to come. A
-    /// `GET` is asked again when its endpoint is lost, anything else is answered with
-    /// [`crate::REQUEST_LOST`] then: it may have been done.
-    pub fn ask(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> u64 {
+    /// Sends a request to the HTTP API, with this link's role, and returns the number of its
+    /// [`Event::Response`]. Waits for an endpoint if there is none. If the endpoint is lost first,
+    /// a `GET` is repeated at the next one; anything else is answered with [`crate::REQUEST_LOST`],
+    /// since it may have been executed.
+    ///
+    /// ```no_run
+    /// # async fn example(link: roverline_client::Link, mut events: roverline_client::Events) {
+    /// use roverline_client::Event;
+    /// let request = link.request("GET", "/api/v2/locks", None);
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::Response { id, status, body } if id == request => {
+    ///             println!("{status} {body}");
+    ///             break;
+    ///         }
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn request(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> u64 {
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let (method, path) = (method.to_owned(), path.to_owned());
-        self.request(Request::Ask { id, message: ClientMessage::Request { id, method, path, body } });
+        self.send(Request::Submit { id, message: ClientMessage::Request { id, method, path, body } });
         id
     }
 
-    /// Asks for what a path answers now, and whenever that may have changed; holds across every switch
-    /// of endpoints. Each answer is an [`Event::Response`] of the number that this returns.
+    /// Watches an API path: reads it now and again whenever the result may have changed. Holds
+    /// across every switch of endpoints. Each result is an [`Event::Response`] with the returned
+    /// number.
     pub fn watch(&self, path: &str) -> u64 {
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let path = path.to_owned();
-        self.request(Request::Ask { id, message: ClientMessage::Watch { id, path } });
+        self.send(Request::Submit { id, message: ClientMessage::Watch { id, path } });
         id
     }
 
     /// Ends a watch.
     pub fn unwatch(&self, id: u64) {
-        self.request(Request::Unwatch { id });
+        self.send(Request::Unwatch { id });
     }
 
-    fn request(&self, request: Request) {
+    fn send(&self, request: Request) {
         if let Err(error) = self.requests.try_send(request) {
             tracing::warn!(%error, "the link does not take requests");
         }

@@ -1,4 +1,4 @@
-//! Decides which endpoint is in use, and makes the switch.
+//! The failover state machine: decides which endpoint is in use and performs the switch.
 
 mod drain;
 mod liveness;
@@ -10,70 +10,69 @@ mod switch;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::limits;
+use crate::ranking::{Candidate, Selector, Stickiness, rank};
+use roverline_protocol::Guid;
 use roverline_protocol::backoff::Jitter;
 use roverline_protocol::native::{ClientMessage, TopicInfo};
-use roverline_protocol::ranking::{Candidate, Selector, Stickiness, rank};
 use roverline_protocol::resume::Cursors;
-use roverline_protocol::{Guid, limits};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::activity::Ear;
-use crate::connection::{self, Target, Told, What};
+use crate::activity::ActivityClock;
+use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectReason, Target};
 use crate::dial::Dialer;
-use crate::endpoint::{Connection, Slot};
-use crate::link::Request;
+use crate::endpoint::{Connection, EndpointState};
 use crate::manager::switch::Switch;
-use crate::suspend::Frozen;
+use crate::request::Request;
+use crate::suspend::SuspendDetector;
 use crate::{Config, Event, FailoverCause};
 
-/// Messages from all connections that wait for the manager; behind them waits the network.
+/// Capacity of the queue from all connections; when it is full, TCP flow control takes over.
 const INBOX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(20);
-/// The endpoints are shown this often even when nothing changed.
+/// The endpoints are published this often even without a change.
 const REFRESH: Duration = Duration::from_millis(500);
-/// A first choice waits this long for endpoints that have not answered yet: the first to answer is
-/// seldom the best.
+/// The initial choice waits this long for endpoints that have not answered yet: the first to answer
+/// is seldom the best.
 const FIRST_CHOICE: Duration = Duration::from_millis(250);
 
-/// The state of a link. Every endpoint has a row, and behind the rows, in the same order, a seat
-/// for the connection to the successor of one that drains.
+/// State of a link. `slots` holds one entry per endpoint, followed, in the same order, by one for
+/// the connection to the successor of a draining endpoint.
 pub(crate) struct Manager {
     config: Config,
     dial: Dialer,
     events: mpsc::Sender<Event>,
-    told: mpsc::Sender<Told>,
-    inbox: mpsc::Receiver<Told>,
-    connections: JoinSet<()>,
+    connection_events: mpsc::Sender<ConnectionEvent>,
+    inbox: mpsc::Receiver<ConnectionEvent>,
     next_connection: u64,
     next_subscribe: u64,
     jitter: Jitter,
-    slots: Vec<Slot>,
+    slots: Vec<EndpointState>,
     active: Option<usize>,
-    /// The standby that is subscribed because the active one is suspect.
+    /// The standby that is subscribed because the active endpoint is suspect.
     backup: Option<usize>,
-    /// The standby that delivers the emergency scope as well.
+    /// The hot standby, which delivers the emergency scope as well.
     hot: Option<usize>,
     selector: Selector,
     hot_selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
-    asked: requests::Asked,
+    pending: requests::PendingRequests,
     cursors: Cursors,
-    /// Writers heard since the subscriptions changed last: only of them is it known what is next.
+    /// Writers seen since the last change of subscriptions: gaps can be detected for these only.
     known: HashSet<Guid>,
     switch: Option<Switch>,
-    /// When the stream in use was last without a gap, and how late that may have been known.
+    /// When the stream in use was last without a gap, and the possible delay of that knowledge.
     contiguous: Option<(Duration, Duration)>,
-    /// When all fell silent.
+    /// When all links fell silent.
     radio: Option<Duration>,
-    /// Until then a choice waits for endpoints that have not answered yet.
+    /// Until then the choice waits for endpoints that have not answered yet.
     gathering: Option<Duration>,
     /// Since when no endpoint is in use.
     unused_since: Option<Duration>,
-    /// That nothing is in use was told.
-    dark: bool,
-    frozen: Frozen,
+    /// Whether the loss of all endpoints has been reported.
+    outage_reported: bool,
+    suspend: SuspendDetector,
     start: Instant,
     ticked_at: Duration,
     shown_at: Duration,
@@ -82,17 +81,16 @@ pub(crate) struct Manager {
 
 impl Manager {
     pub(crate) fn new(config: Config, dial: Dialer, events: mpsc::Sender<Event>) -> Manager {
-        let slot = |url: &String| Slot::new(url.clone(), &config.timings);
+        let slot = |url: &String| EndpointState::new(url.clone(), &config.timings);
         let slots = config.endpoints.iter().chain(&config.endpoints).map(slot).collect();
         let selector = Selector::new(Stickiness { hold: config.timings.hold, ..Stickiness::default() });
-        let (told, inbox) = mpsc::channel(INBOX);
+        let (connection_events, inbox) = mpsc::channel(INBOX);
         Manager {
             jitter: Jitter::new(config.seed),
             dial,
             events,
-            told,
+            connection_events,
             inbox,
-            connections: JoinSet::new(),
             next_connection: 0,
             next_subscribe: 0,
             slots,
@@ -102,7 +100,7 @@ impl Manager {
             hot_selector: selector.clone(),
             selector,
             subscriptions: BTreeMap::new(),
-            asked: requests::Asked::default(),
+            pending: requests::PendingRequests::default(),
             cursors: Cursors::default(),
             known: HashSet::new(),
             switch: None,
@@ -110,8 +108,8 @@ impl Manager {
             radio: None,
             gathering: Some(FIRST_CHOICE),
             unused_since: None,
-            dark: true,
-            frozen: Frozen::new(),
+            outage_reported: true,
+            suspend: SuspendDetector::new(),
             start: Instant::now(),
             ticked_at: Duration::ZERO,
             shown_at: Duration::ZERO,
@@ -120,34 +118,34 @@ impl Manager {
         }
     }
 
-    /// Until every [`crate::Link`] is dropped, or nobody reads the events.
+    /// Runs until every [`crate::Link`] is dropped or the event stream is closed.
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            self.frozen.awake();
-            let told = tokio::select! {
+            self.suspend.reset();
+            let event = tokio::select! {
                 biased;
                 request = requests.recv() => match request {
                     Some(request) => {
-                        self.request(request).await;
+                        self.on_request(request).await;
                         None
                     }
                     None => return,
                 },
-                told = self.inbox.recv() => told,
+                event = self.inbox.recv() => event,
                 _ = tick.tick() => None,
             };
-            self.thaw();
-            if let Some(told) = told {
-                self.told(told).await;
-                // Whatever else arrived in the meantime counts before silence does.
+            self.handle_suspend();
+            if let Some(event) = event {
+                self.on_connection_event(event).await;
+                // Process everything that has arrived before judging silence.
                 for _ in 0..256 {
-                    let Ok(told) = self.inbox.try_recv() else { break };
-                    self.told(told).await;
+                    let Ok(event) = self.inbox.try_recv() else { break };
+                    self.on_connection_event(event).await;
                 }
             }
-            // A tick of its own would starve under a flood of samples.
+            // A separate timer branch would starve under a flood of samples.
             if self.now().saturating_sub(self.ticked_at) >= TICK || self.ticked_at.is_zero() {
                 self.ticked_at = self.now().max(Duration::from_nanos(1));
                 self.tick().await;
@@ -155,7 +153,7 @@ impl Manager {
             if self.events.is_closed() {
                 return;
             }
-            self.show().await;
+            self.publish_view().await;
         }
     }
 
@@ -163,106 +161,107 @@ impl Manager {
         self.start.elapsed()
     }
 
-    /// How many endpoints there are; the seats of their successors follow.
-    fn rows(&self) -> usize {
+    /// Number of endpoints; the entries of their successors follow.
+    fn endpoint_count(&self) -> usize {
         self.config.endpoints.len()
     }
 
-    async fn request(&mut self, request: Request) {
+    async fn on_request(&mut self, request: Request) {
         match request {
             Request::Subscribe { topic, max_rate_hz } => {
                 self.subscriptions.insert(topic.clone(), max_rate_hz);
                 self.known.clear();
-                self.say_subscribe(&topic, max_rate_hz);
+                self.send_subscribe(&topic, max_rate_hz);
             }
             Request::Unsubscribe { topic } => {
                 self.subscriptions.remove(&topic);
                 self.known.clear();
                 for slot in self.slots.iter().filter(|slot| slot.session.subscribed || slot.session.hot) {
-                    slot.say(ClientMessage::Unsubscribe { topics: vec![topic.clone()] });
+                    slot.send(ClientMessage::Unsubscribe { topics: vec![topic.clone()] });
                 }
             }
             Request::Schema { type_name } => {
                 if let Some(active) = self.active {
-                    self.slots[active].say(ClientMessage::Schema { type_name });
+                    self.slots[active].send(ClientMessage::Schema { type_name });
                 }
             }
-            Request::Ask { id, message } => self.ask(id, message).await,
+            Request::Submit { id, message } => self.submit(id, message).await,
             Request::Unwatch { id } => self.unwatch(id),
             Request::EmergencyStop { id, engage, reason } => {
                 for slot in &self.slots {
                     let (id, reason) = (id.clone(), reason.clone());
-                    slot.say(ClientMessage::EmergencyStop { id, engage, reason });
+                    slot.send(ClientMessage::EmergencyStop { id, engage, reason });
                 }
             }
         }
     }
 
-    async fn told(&mut self, told: Told) {
+    async fn on_connection_event(&mut self, event: ConnectionEvent) {
         let now = self.now();
-        // What a connection said that was dropped in the meantime does not count.
-        let current = |slot: &Slot| slot.connection.as_ref().is_some_and(|c| c.id == told.connection);
+        // Ignore messages of a connection that was dropped in the meantime.
+        let current =
+            |slot: &EndpointState| slot.connection.as_ref().is_some_and(|c| c.id == event.connection);
         let Some(at) = self.slots.iter().position(current) else { return };
-        match told.what {
-            What::Up(say, ear) => {
-                self.slots[at].up(say, ear, now);
-                self.hello(at, limits::STANDBY_HEARTBEAT_MS);
+        match event.kind {
+            ConnectionEventKind::Up(sender, activity) => {
+                self.slots[at].on_connected(sender, activity, now);
+                self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
             }
-            What::Down(ending) => {
-                let cause = match ending {
-                    connection::Ending::Drained => FailoverCause::Drain,
+            ConnectionEventKind::Down(reason) => {
+                let cause = match reason {
+                    DisconnectReason::Drained => FailoverCause::Drain,
                     _ => FailoverCause::Closed,
                 };
-                let heard_at = self.slots[at].session.heard_at;
-                self.slots[at].ended(ending, now, || self.jitter.unit());
+                let last_heard = self.slots[at].session.last_heard;
+                self.slots[at].on_disconnected(reason, now, || self.jitter.unit());
                 self.changed = true;
-                self.lost(at, cause, heard_at).await;
+                self.on_lost(at, cause, last_heard).await;
             }
-            What::Binary(binary) => {
-                self.heard(at, now);
-                self.binary(at, binary, now).await;
+            ConnectionEventKind::Binary(binary) => {
+                self.on_activity(at, now);
+                self.on_binary(at, binary, now).await;
             }
-            What::Text(message) => {
-                self.heard(at, now);
-                self.message(at, *message, now).await;
+            ConnectionEventKind::Text(message) => {
+                self.on_activity(at, now);
+                self.on_message(at, *message, now).await;
             }
         }
     }
 
-    fn heard(&mut self, at: usize, now: Duration) {
-        self.slots[at].heard(now);
+    fn on_activity(&mut self, at: usize, now: Duration) {
+        self.slots[at].note_activity(now);
         if self.active == Some(at) && self.switch.is_none() {
             let late = self.slots[at].session.estimate.rtt().unwrap_or_default();
             self.contiguous = Some((now, late.saturating_mul(2)));
         }
     }
 
-    /// Connects every endpoint that has no connection and may have one.
+    /// Connects every endpoint that needs a connection and may have one.
     fn connect(&mut self, now: Duration) {
-        while self.connections.try_join_next().is_some() {}
         let any_usable = self.slots.iter().any(|slot| slot.usable(now));
         for at in 0..self.slots.len() {
-            let wanted = at < self.rows() || self.slots[at - self.rows()].session.leaving.is_some();
+            let needed = at < self.endpoint_count()
+                || self.slots[at - self.endpoint_count()].session.draining.is_some();
             let slot = &mut self.slots[at];
             // An open breaker is respected only while there is something better.
             let admitted = slot.breaker.admits(now) || !any_usable;
-            if wanted && admitted && slot.connection.is_none() && now >= slot.retry_at {
-                let (id, patience) = (self.next_connection, self.config.timings.connect);
+            if needed && admitted && slot.connection.is_none() && now >= slot.retry_at {
+                let (id, timeout) = (self.next_connection, self.config.timings.connect);
                 self.next_connection += 1;
                 let (url, token) = (slot.url.clone(), self.config.token.clone());
-                let target = Target { url, token, ear: Ear::new(self.start) };
-                let run = connection::run(id, target, patience, self.dial.clone(), self.told.clone());
-                let task = self.connections.spawn(run);
-                slot.connection = Some(Connection { id, task });
+                let target = Target { url, token, activity: ActivityClock::new(self.start) };
+                let run =
+                    connection::run(id, target, timeout, self.dial.clone(), self.connection_events.clone());
+                slot.connection = Some(Connection::spawn(id, run));
                 self.changed = true;
             }
         }
     }
 
-    /// All slots as the ranking sees them. A seat counts only while it is in use.
+    /// All entries as the ranking sees them. A successor counts only while it is in use.
     fn candidates(&mut self, now: Duration) -> Vec<Candidate> {
-        let (rows, active, timings) = (self.rows(), self.active, self.config.timings);
-        let of = |(at, slot): (usize, &mut Slot)| {
+        let (rows, active, timings) = (self.endpoint_count(), self.active, self.config.timings);
+        let of = |(at, slot): (usize, &mut EndpointState)| {
             let mut candidate = slot.candidate(&timings, now);
             candidate.usable &= at < rows || active == Some(at);
             candidate
@@ -270,43 +269,43 @@ impl Manager {
         self.slots.iter_mut().enumerate().map(of).collect()
     }
 
-    async fn tell(&self, event: Event) {
-        // An error means that nobody listens any more; `run` sees that.
+    async fn emit(&self, event: Event) {
+        // An error means that the event stream is closed; `run` notices that.
         let _ = self.events.send(event).await;
     }
 
-    async fn tell_topics(&self) {
+    async fn emit_topics(&self) {
         let Some(active) = self.active else { return };
         let mut topics: Vec<TopicInfo> =
             self.slots[active].session.topics.values().map(|info| (**info).clone()).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
-        self.tell(Event::Topics(topics.into())).await;
+        self.emit(Event::Topics(topics.into())).await;
     }
 
-    /// Shows the endpoints when something changed, and now and then.
-    async fn show(&mut self) {
+    /// Publishes the endpoints when something changed, and periodically.
+    async fn publish_view(&mut self) {
         let now = self.now();
-        self.show_breakers(now).await;
+        self.publish_breakers(now).await;
         if !self.changed && now.saturating_sub(self.shown_at) < REFRESH {
             return;
         }
         self.changed = false;
         self.shown_at = now;
-        let rows = self.rows();
+        let rows = self.endpoint_count();
         let mut candidates = self.candidates(now);
         candidates.truncate(rows);
         let order = rank(&candidates, self.config.scopes);
-        let view = |(place, row): (usize, usize)| {
-            let seat = row + rows;
-            let at = if self.active == Some(seat) { seat } else { row };
-            self.slots[at].view(place + 1, self.active == Some(at), now)
+        let view = |(index, row): (usize, usize)| {
+            let successor = row + rows;
+            let at = if self.active == Some(successor) { successor } else { row };
+            self.slots[at].view(index + 1, self.active == Some(at), now)
         };
         let views: Vec<_> = order.into_iter().enumerate().map(view).collect();
-        self.tell(Event::Endpoints(views.into())).await;
+        self.emit(Event::Endpoints(views.into())).await;
     }
 
-    async fn show_breakers(&mut self, now: Duration) {
-        for row in 0..self.rows() {
+    async fn publish_breakers(&mut self, now: Duration) {
+        for row in 0..self.endpoint_count() {
             let slot = &mut self.slots[row];
             let state = slot.breaker.state(now);
             if state != slot.shown_breaker {
@@ -314,7 +313,7 @@ impl Manager {
                 let url = slot.url.clone();
                 self.changed = true;
                 tracing::info!(url, state = state.word(), "circuit breaker");
-                self.tell(Event::Breaker { url, state }).await;
+                self.emit(Event::Breaker { url, state }).await;
             }
         }
     }

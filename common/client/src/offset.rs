@@ -1,13 +1,14 @@
-//! The offset of an endpoint's clock, from time exchanges (RFC 5905, sections 8 and 10).
+//! Clock offset estimation from time exchanges (RFC 5905, sections 8 and 10).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Exchanges that count: as many as in the clock filter of RFC 5905.
+/// Exchanges kept: as many as in the clock filter of RFC 5905.
 const EXCHANGES: usize = 8;
 
-/// Of the last exchanges, the one with the shortest round trip is the truest. When clocks step, all
-/// before is void: two exchanges that contradict it by more than they can err prove that.
+/// Of the last exchanges, the one with the shortest round trip is the most accurate. Two
+/// consecutive exchanges that contradict it by more than their error bound prove a clock step; the
+/// older ones are then discarded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockOffset {
     /// Round trip and offset, seconds.
@@ -16,15 +17,15 @@ pub(crate) struct ClockOffset {
 }
 
 impl ClockOffset {
-    /// Takes account of an exchange: client and server clock when it left, server clock when it
-    /// was answered, nanoseconds; the round trip by a monotonic clock.
-    pub(crate) fn answered(&mut self, t0_ns: i64, t1_ns: i64, t2_ns: i64, rtt: Duration) {
+    /// Records an exchange: client clock at departure, server clock at arrival and at departure of
+    /// the answer, nanoseconds; round trip by a monotonic clock.
+    pub(crate) fn record(&mut self, t0_ns: i64, t1_ns: i64, t2_ns: i64, rtt: Duration) {
         let t3_ns = t0_ns.saturating_add(i64::try_from(rtt.as_nanos()).unwrap_or(i64::MAX));
         let out_s = t1_ns.saturating_sub(t0_ns) as f64 / 1e9;
         let back_s = t2_ns.saturating_sub(t3_ns) as f64 / 1e9;
         let (rtt_s, offset_s) = (rtt.as_secs_f64(), f64::midpoint(out_s, back_s));
         if let Some((best_rtt, best)) = self.best() {
-            // An exchange errs by half its round trip at most; a little for drift.
+            // The error of an exchange is at most half its round trip; some margin for drift.
             let bound = f64::midpoint(best_rtt, rtt_s) + 0.005;
             self.contradicted = if (offset_s - best).abs() > bound { self.contradicted + 1 } else { 0 };
             if self.contradicted >= 2 {
@@ -56,15 +57,15 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// An exchange over `rtt_ms`, of which `out_ms` on the way out, with a clock that is `offset_ms`
-    /// ahead.
+    /// An exchange over `rtt_ms`, of which `out_ms` on the way out, with a clock that is
+    /// `offset_ms` ahead.
     fn exchange(clock: &mut ClockOffset, offset_ms: i64, out_ms: i64, rtt_ms: i64) {
         let arrived = (out_ms + offset_ms) * MS;
-        clock.answered(0, arrived, arrived, Duration::from_millis(rtt_ms.unsigned_abs()));
+        clock.record(0, arrived, arrived, Duration::from_millis(rtt_ms.unsigned_abs()));
     }
 
     #[test]
-    fn the_shortest_way_is_the_truest_and_does_not_stay_for_ever() {
+    fn the_shortest_round_trip_wins_until_it_is_old() {
         let mut clock = ClockOffset::default();
         exchange(&mut clock, 50, 1, 2);
         exchange(&mut clock, 50, 90, 100);

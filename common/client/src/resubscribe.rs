@@ -1,38 +1,38 @@
-//! What becomes of subscribing at another endpoint: until it is complete, and what it cost.
+//! Progress and cost of subscribing at another endpoint.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use roverline_protocol::Guid;
 
-/// After everything was answered, live samples are waited for this long: there may be none.
-const SETTLE: Duration = Duration::from_millis(100);
-/// An endpoint that sends samples and never says `resumed` does not know the word.
-const GRACE: Duration = Duration::from_millis(300);
-/// No answer takes longer than this, or counts any more.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// After all answers, wait this long for live samples: there may be none.
+const LIVE_WAIT: Duration = Duration::from_millis(100);
+/// An endpoint that sends samples but no `resumed` within this time does not support `resume`.
+const RESUME_GRACE: Duration = Duration::from_millis(300);
+/// Give up waiting for answers after this time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a switch cost.
+/// Sample counts of one switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct SwitchStats {
     pub(crate) replayed: u64,
     pub(crate) duplicates: u64,
     pub(crate) missing: u64,
 }
 
-/// Subscribing at an endpoint that was not in use before. Times are monotonic.
+/// A subscription in progress at an endpoint that was not in use before. Times are monotonic.
 #[derive(Debug, Default)]
-pub(crate) struct Join {
-    /// Ids of the `subscribe`s that have not been answered.
-    pub(crate) asked: HashSet<u64>,
-    /// How many `resumed` the session will have got when all of ours have come.
+pub(crate) struct SubscribeProgress {
+    /// Ids of the `subscribe` messages that have not been answered.
+    pub(crate) pending: HashSet<u64>,
+    /// Number of `resumed` messages the session will have received when ours are complete.
     pub(crate) resumes: u64,
-    /// How many it had got, or was owed, before.
+    /// Number it had received, or was owed, before.
     pub(crate) before: u64,
     /// When it began.
     pub(crate) since: Duration,
-    pub(crate) tally: Tally,
-    /// Writers whose missing samples were announced, and counted.
+    pub(crate) stats: SwitchStats,
+    /// Writers whose missing samples were announced and counted.
     pub(crate) gapped: HashSet<Guid>,
     matching: usize,
     first: Option<Duration>,
@@ -40,45 +40,50 @@ pub(crate) struct Join {
     live: bool,
 }
 
-impl Join {
-    /// Begins at `since`: with these questions, and with answers owed up to `resumes`.
-    pub(crate) fn new(asked: HashSet<u64>, before: u64, resumes: u64, since: Duration) -> Join {
-        Join { asked, before, resumes, since, ..Join::default() }
+impl SubscribeProgress {
+    /// Begins at `since`, with the given unanswered ids and `resumes` expected answers in total.
+    pub(crate) fn new(
+        pending: HashSet<u64>,
+        before: u64,
+        resumes: u64,
+        since: Duration,
+    ) -> SubscribeProgress {
+        SubscribeProgress { pending, before, resumes, since, ..SubscribeProgress::default() }
     }
 
-    /// A `subscribe` is answered.
-    pub(crate) fn subscribed(&mut self, id: Option<u64>, matching: usize) {
+    /// Records the answer to a `subscribe`.
+    pub(crate) fn on_subscribed(&mut self, id: Option<u64>, matching: usize) {
         match id {
-            Some(id) if !self.asked.remove(&id) => {}
+            Some(id) if !self.pending.remove(&id) => {}
             Some(_) => self.matching += matching,
             // An endpoint that does not echo ids answers in order.
             None => {
-                let any = self.asked.iter().min().copied();
-                any.map(|id| self.asked.remove(&id));
+                let any = self.pending.iter().min().copied();
+                any.map(|id| self.pending.remove(&id));
                 self.matching += matching;
             }
         }
     }
 
-    /// A sample came from there.
-    pub(crate) fn sample(&mut self, replayed: bool, now: Duration) {
+    /// Records a sample from the endpoint.
+    pub(crate) fn on_sample(&mut self, replayed: bool, now: Duration) {
         self.first.get_or_insert(now);
         self.live |= !replayed;
     }
 
-    /// Whether what was missed has been replayed and the endpoint delivers; `resumed` is how many
-    /// such answers the session has got.
-    pub(crate) fn done(&mut self, resumed: u64, now: Duration) -> bool {
-        if self.asked.is_empty() && resumed >= self.resumes {
+    /// Whether the missed samples have been replayed and the endpoint delivers; `resumed` is the
+    /// number of such answers the session has received.
+    pub(crate) fn is_done(&mut self, resumed: u64, now: Duration) -> bool {
+        if self.pending.is_empty() && resumed >= self.resumes {
             let since = *self.answered_at.get_or_insert(now);
-            return self.live || self.matching == 0 || now.saturating_sub(since) >= SETTLE;
+            return self.live || self.matching == 0 || now.saturating_sub(since) >= LIVE_WAIT;
         }
-        let ignored = self.first.is_some_and(|first| now.saturating_sub(first) >= GRACE);
-        (self.asked.is_empty() && ignored) || now.saturating_sub(self.since) >= PATIENCE
+        let ignored = self.first.is_some_and(|first| now.saturating_sub(first) >= RESUME_GRACE);
+        (self.pending.is_empty() && ignored) || now.saturating_sub(self.since) >= ANSWER_TIMEOUT
     }
 
-    /// When the darkness ended.
-    pub(crate) fn light(&self) -> Option<Duration> {
+    /// When data arrived again, which ends the blackout.
+    pub(crate) fn first_data_at(&self) -> Option<Duration> {
         self.first.or(self.answered_at)
     }
 }
@@ -92,33 +97,34 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_done_when_it_is_answered_and_live() {
-        let mut join = Join { asked: HashSet::from([1, 2]), resumes: 2, ..Join::default() };
-        join.subscribed(Some(1), 3);
-        join.subscribed(Some(9), 3);
-        assert!(!join.done(2, at(10)));
-        join.subscribed(Some(2), 0);
-        assert!(!join.done(1, at(11)));
-        assert!(!join.done(2, at(12)));
-        join.sample(true, at(13));
-        assert!(!join.done(2, at(14)), "replayed is not live");
-        join.sample(false, at(15));
-        assert!(join.done(2, at(15)));
-        assert_eq!(join.light(), Some(at(13)));
+    fn subscribing_is_done_when_it_is_answered_and_live() {
+        let mut progress =
+            SubscribeProgress { pending: HashSet::from([1, 2]), resumes: 2, ..SubscribeProgress::default() };
+        progress.on_subscribed(Some(1), 3);
+        progress.on_subscribed(Some(9), 3);
+        assert!(!progress.is_done(2, at(10)));
+        progress.on_subscribed(Some(2), 0);
+        assert!(!progress.is_done(1, at(11)));
+        assert!(!progress.is_done(2, at(12)));
+        progress.on_sample(true, at(13));
+        assert!(!progress.is_done(2, at(14)), "replayed is not live");
+        progress.on_sample(false, at(15));
+        assert!(progress.is_done(2, at(15)));
+        assert_eq!(progress.first_data_at(), Some(at(13)));
     }
 
     #[test]
-    fn silence_and_ignorance_do_not_last_for_ever() {
-        let mut quiet = Join { matching: 2, ..Join::default() };
-        assert!(!quiet.done(0, at(10)));
-        assert!(quiet.done(0, at(110)), "nothing is published at the moment");
-        let mut ignorant = Join { resumes: 1, ..Join::default() };
-        ignorant.sample(false, at(10));
-        assert!(!ignorant.done(0, at(300)));
-        assert!(ignorant.done(0, at(310)), "it does not know what to resume means");
-        let mut mute = Join { asked: HashSet::from([1]), ..Join::default() };
-        assert!(!mute.done(0, at(1_999)));
-        assert!(mute.done(0, at(2_000)));
-        assert!(Join::default().done(0, at(0)), "nothing matches");
+    fn missing_answers_time_out() {
+        let mut no_live = SubscribeProgress { matching: 2, ..SubscribeProgress::default() };
+        assert!(!no_live.is_done(0, at(10)));
+        assert!(no_live.is_done(0, at(110)), "nothing is published at the moment");
+        let mut no_resume = SubscribeProgress { resumes: 1, ..SubscribeProgress::default() };
+        no_resume.on_sample(false, at(10));
+        assert!(!no_resume.is_done(0, at(300)));
+        assert!(no_resume.is_done(0, at(310)), "it does not know what to resume means");
+        let mut no_answer = SubscribeProgress { pending: HashSet::from([1]), ..SubscribeProgress::default() };
+        assert!(!no_answer.is_done(0, at(1_999)));
+        assert!(no_answer.is_done(0, at(2_000)));
+        assert!(SubscribeProgress::default().is_done(0, at(0)), "nothing matches");
     }
 }

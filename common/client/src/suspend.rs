@@ -1,30 +1,30 @@
-//! Whether this process was stopped, or the computer slept.
+//! Suspend detector: whether this process was stopped, or the computer slept.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Measures the time between two looks. The monotonic clock goes on while a process is stopped, and
-/// the boot-time clock while the computer sleeps; neither knows of steps of the wall clock.
+/// Measures the time since the last check. The monotonic clock runs on while a process is stopped,
+/// and the boot-time clock while the computer sleeps; steps of the wall clock affect neither.
 #[derive(Debug)]
-pub(crate) struct Frozen {
-    looked: Instant,
-    booted: Duration,
+pub(crate) struct SuspendDetector {
+    checked_at: Instant,
+    boot_time: Duration,
 }
 
-impl Frozen {
-    pub(crate) fn new() -> Frozen {
-        Frozen { looked: Instant::now(), booted: boot_time() }
+impl SuspendDetector {
+    pub(crate) fn new() -> SuspendDetector {
+        SuspendDetector { checked_at: Instant::now(), boot_time: boot_time() }
     }
 
-    /// Now is a time at which we are awake.
-    pub(crate) fn awake(&mut self) {
-        *self = Frozen::new();
+    /// Records that the process is running now.
+    pub(crate) fn reset(&mut self) {
+        *self = SuspendDetector::new();
     }
 
-    /// For how long nothing has been looked at.
-    pub(crate) fn lasted(&self) -> Duration {
-        self.looked.elapsed().max(boot_time().saturating_sub(self.booted))
+    /// Time since the last [`SuspendDetector::reset`].
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.checked_at.elapsed().max(boot_time().saturating_sub(self.boot_time))
     }
 }
 

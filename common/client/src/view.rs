@@ -1,26 +1,24 @@
-//! What is known of the endpoints.
+//! Published state of the endpoints.
 
 use std::time::Duration;
 
-use roverline_protocol::breaker::BreakerState;
+use crate::breaker::BreakerState;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{ScopeSet, Tier};
 
-use crate::LinkSample;
-
-/// Where a link to one endpoint stands.
+/// State of the link to one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkState {
-    /// In use: telemetry flows through it.
+    /// In use: it delivers telemetry.
     Active,
     /// Connected and probed, ready to take over.
     Standby,
-    /// Connected, and silent for too long.
+    /// Connected, but silent for too long.
     Suspect,
     /// Trying to connect.
     Connecting,
-    /// Down; waits before it tries again.
+    /// Down; waits before the next attempt.
     Down,
 }
 
@@ -37,56 +35,45 @@ impl LinkState {
     }
 }
 
-/// What is known of one endpoint.
+/// Published state of one endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointView {
     /// As configured: `ws://127.0.0.1:8080`.
     pub url: String,
-    /// Its place in the ranking, from 1.
+    /// Rank, from 1.
     pub rank: usize,
     /// `None` until it has been reached once.
     pub tier: Option<Tier>,
-    /// What it serves; empty until reached.
+    /// Scopes it serves; empty until reached.
     pub scopes: ScopeSet,
-    /// Where our link to it stands.
+    /// State of our link to it.
     pub state: LinkState,
-    /// What it says of its own health.
+    /// The health it reports.
     pub health: Option<HealthStatus>,
     /// Smoothed round-trip time.
     pub rtt: Option<Duration>,
-    /// Smoothed deviation of it.
+    /// Smoothed mean deviation of the round-trip time.
     pub jitter: Option<Duration>,
     /// Lost probes, 0 to 1.
     pub loss: f64,
-    /// Server clock minus ours, seconds, by the recent exchange with the shortest round trip.
+    /// Server clock minus ours, seconds, from the recent exchange with the shortest round trip.
     pub clock_offset_s: Option<f64>,
-    /// Its clients now and at most.
+    /// Current and maximum number of clients.
     pub clients: Option<(usize, usize)>,
-    /// Since when it has been connected.
+    /// Time since it was connected.
     pub connected_for: Option<Duration>,
-    /// How often connecting failed in a row.
+    /// Consecutive failed connection attempts.
     pub failures: u32,
-    /// The last thing that went wrong, in words.
+    /// The last error message.
     pub last_error: Option<String>,
     /// Messages received over it.
     pub received: u64,
-    /// Samples that should have come over it and never did, of those not known to be left out.
+    /// Samples that should have arrived over it and never did, without those known to be dropped.
     pub missed: u64,
-    /// Whether it is trusted.
+    /// State of its circuit breaker.
     pub breaker: BreakerState,
-    /// What it gives us.
+    /// The service level it gives us.
     pub service: ServiceLevel,
-    /// Whether it will end soon.
+    /// Whether it will shut down soon.
     pub draining: bool,
-}
-
-impl EndpointView {
-    /// How long a sample was on its way from the gateway to here, seconds, by the offset of the two
-    /// clocks. `arrived_ns` is this computer's clock when it came, nanoseconds since the Unix
-    /// epoch. `None` while the offset is not known. Off by half the asymmetry of the ways, so it can
-    /// be slightly negative on a fast link.
-    pub fn one_way_age_s(&self, sample: &LinkSample, arrived_ns: i64) -> Option<f64> {
-        let way_ns = arrived_ns.saturating_sub(sample.receive_time_ns);
-        self.clock_offset_s.map(|offset| way_ns as f64 / 1e9 + offset)
-    }
 }

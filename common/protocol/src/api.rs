@@ -1,4 +1,4 @@
-//! The JSON of the HTTP API below `/api/v2`, beyond what `/health` and `/status` show.
+//! JSON documents of the HTTP API below `/api/v2`, beyond those of `/health` and `/status`.
 
 pub mod events;
 pub mod kv;
@@ -16,94 +16,95 @@ use crate::{Delivery, Priority, ScopeSet, Tier};
 
 pub mod queues;
 
-/// What names of locks, of queues and of who uses them look like (ECMA 262); they have 200 bytes at most.
+/// Pattern (ECMA 262) of the names of locks, queues and their clients; the length limit is 200
+/// bytes.
 pub const NAME_PATTERN: &str = r"^[^/\u0000-\u001f\u007f-\u009f]{1,200}$";
-/// The same of names in the log of events.
+/// Pattern (ECMA 262) of names in the event log.
 pub const LABEL_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$";
 
-/// `host:port` as a pattern (ECMA 262): a name or an address of IPv4, or one of IPv6 in brackets.
+/// Pattern (ECMA 262) of `host:port`: a name, an IPv4 address, or an IPv6 address in brackets.
 pub const ADDRESS_PATTERN: &str = r"^(\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]|\[([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}\]|\[::([0-9A-Fa-f]{1,4})?\]|[A-Za-z0-9._-]{1,253}):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
 
-/// The body of `POST /api/v2/endpoints`: another endpoint of this gateway.
+/// Body of `POST /api/v2/endpoints`: another endpoint of this gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = Registration::example())]
 pub struct Registration {
-    /// Which of the four it is.
+    /// Tier of the endpoint.
     pub tier: Tier,
-    /// Where it listens: `192.168.1.11:8081`.
+    /// Address it listens on: `192.168.1.11:8081`.
     #[schemars(regex(pattern = ADDRESS_PATTERN))]
     pub address: String,
 }
 
 impl Registration {
-    /// One that can be sent.
+    /// A valid example.
     pub fn example() -> Registration {
         Registration { tier: Tier::Secondary, address: "192.168.1.11:8081".to_owned() }
     }
 }
 
-/// What a registration led to.
+/// Result of a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RegistrationDocument {
-    /// Which of the four it is.
+    /// Tier of the endpoint.
     pub tier: Tier,
-    /// Where it listens.
+    /// Address it listens on.
     pub address: String,
-    /// How it came to be known.
+    /// How it became known.
     pub origin: Origin,
 }
 
-/// Topics by name.
+/// Topics, sorted by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicList {
-    /// This page of them.
+    /// This page of topics.
     pub topics: Vec<TopicEntry>,
-    /// How many there are in all, this page and all others.
+    /// Total number of entries, all pages included.
     pub total: usize,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
 /// A topic in this endpoint's scopes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicEntry {
-    /// The ROS name.
+    /// ROS name.
     pub name: String,
-    /// The ROS type.
+    /// ROS type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What it is about.
+    /// Scopes the topic belongs to.
     pub scopes: ScopeSet,
-    /// Its place in a full outbox.
+    /// Its priority in the outbox.
     pub priority: Priority,
     /// What happens when a client is slow.
     pub delivery: Delivery,
-    /// Most samples per second that leave this endpoint; null: as they come.
+    /// Most samples per second that leave this endpoint; null: no limit.
     pub max_rate_hz: Option<f64>,
-    /// What its publishers offer.
+    /// QoS offered by its publishers.
     pub qos: QosDocument,
-    /// Whether its type is known, so that its messages can be shown.
+    /// Whether its type is known, so that its messages can be decoded.
     pub schema: bool,
-    /// Samples so far.
+    /// Samples received so far.
     pub samples: u64,
-    /// Bytes so far.
+    /// Bytes received so far.
     pub bytes: u64,
-    /// Samples per second of late.
+    /// Recent samples per second.
     pub rate_hz: f64,
-    /// Bytes per second of late.
+    /// Recent bytes per second.
     pub bandwidth_bytes_per_s: f64,
     /// Seconds since the newest sample; null before the first.
     pub age_s: Option<f64>,
-    /// ROS nodes that publish it, as far as the source tells.
+    /// ROS nodes that publish it, as far as the source knows.
     pub publishers: Vec<String>,
-    /// ROS nodes that subscribe it, as far as the source tells.
+    /// ROS nodes that subscribe to it, as far as the source knows.
     pub subscribers: Vec<String>,
-    /// Sessions of this endpoint that listen to it.
+    /// Sessions of this endpoint that are subscribed to it.
     pub listeners: usize,
 }
 
-/// What the publishers of a topic offer.
+/// QoS offered by the publishers of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QosDocument {
     /// Lost samples are sent again.
@@ -112,161 +113,162 @@ pub struct QosDocument {
     pub transient_local: bool,
 }
 
-/// A topic with its type's definition.
+/// A topic with its type definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicDetail {
     /// As in the list.
     #[serde(flatten)]
     pub topic: TopicEntry,
-    /// The message definition with its dependencies (`ros2msg`); null where the type is not known.
+    /// Message definition with its dependencies (`ros2msg`); null if the type is not known.
     pub definition: Option<String>,
 }
 
-/// The newest message of a topic. It has one of `message`, `base64` and `error`.
+/// The newest message of a topic. It has exactly one of `message`, `base64` and `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatestDocument {
-    /// The ROS name.
+    /// ROS name.
     pub topic: String,
-    /// The ROS type.
+    /// ROS type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Who wrote it: the DDS writer's GUID, or what stands for it.
+    /// Its writer: the DDS GUID, or a substitute if the source has no GUIDs.
     pub source: String,
-    /// Its number among those of its writer.
+    /// Sequence number of its writer.
     pub seq: u64,
-    /// When it was published, nanoseconds since the Unix epoch; 0 where the publisher did not say.
+    /// When it was published, nanoseconds since the Unix epoch; 0 if the publisher did not say.
     pub source_time_ns: i64,
     /// When the gateway received it, nanoseconds since the Unix epoch.
     pub receive_time_ns: i64,
     /// Seconds since then.
     pub age_s: f64,
-    /// Its size as CDR.
+    /// Size as CDR.
     pub bytes: usize,
-    /// Its fields. NaN and infinities are null, byte arrays are base64, as rosbridge has them.
+    /// Decoded fields. NaN and infinities are null, byte arrays are base64, as in rosbridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<BTreeMap<String, Value>>,
-    /// The CDR with its encapsulation, where the type is not known.
+    /// CDR with its encapsulation header, if the type is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
-    /// Why it cannot be shown.
+    /// Why it cannot be decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// ROS nodes by name.
+/// ROS nodes, sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeList {
-    /// This page of them.
+    /// This page of nodes.
     pub nodes: Vec<NodeEntry>,
-    /// How many there are in all, this page and all others.
+    /// Total number of entries, all pages included.
     pub total: usize,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
-/// A ROS node, and what of it lies in this endpoint's scopes.
+/// A ROS node, limited to this endpoint's scopes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEntry {
     /// `/namespace/name`.
     pub name: String,
-    /// Topics that it publishes.
+    /// Topics it publishes.
     pub publishes: Vec<NamedType>,
-    /// Topics that it subscribes.
+    /// Topics it subscribes to.
     pub subscribes: Vec<NamedType>,
-    /// Services that it serves.
+    /// Services it provides.
     pub serves: Vec<NamedType>,
 }
 
 /// A name in the ROS graph with its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedType {
-    /// The ROS name.
+    /// ROS name.
     pub name: String,
-    /// The ROS type.
+    /// ROS type.
     #[serde(rename = "type")]
     pub type_name: String,
 }
 
-/// ROS services by name.
+/// ROS services, sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceList {
-    /// This page of them.
+    /// This page of services.
     pub services: Vec<ServiceEntry>,
-    /// How many there are in all, this page and all others.
+    /// Total number of entries, all pages included.
     pub total: usize,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
 /// A ROS service in this endpoint's scopes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceEntry {
-    /// The ROS name.
+    /// ROS name.
     pub name: String,
-    /// The ROS type.
+    /// ROS type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// The nodes that serve it.
+    /// Nodes that provide it.
     pub providers: Vec<String>,
 }
 
-/// What an endpoint counts, in short; `/metrics` has all of it for Prometheus.
+/// Summary of an endpoint's metrics; `/metrics` has all of them for Prometheus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsDocument {
-    /// Who tells.
+    /// Tier of this endpoint.
     pub tier: Tier,
-    /// The verdict on it.
+    /// Its health.
     pub status: HealthStatus,
     /// Seconds since this process began to serve.
     pub uptime_s: f64,
-    /// The source and how young its data is.
+    /// The source and the age of its data.
     pub source: SourceDocument,
-    /// Clients now.
+    /// Current number of clients.
     pub clients: usize,
-    /// Clients at most.
+    /// Maximum number of clients.
     pub max_clients: usize,
-    /// Sessions that only stand by.
+    /// Sessions that are only standbys.
     pub standbys: usize,
-    /// Bytes that wait for clients.
+    /// Bytes queued for clients.
     pub queued_bytes: usize,
     /// Counters since the process began to serve.
     pub counters: CounterDocument,
-    /// The sessions by what they speak.
+    /// Sessions by dialect.
     pub dialects: BTreeMap<String, DialectDocument>,
-    /// Processor time spent, seconds.
+    /// CPU time used, seconds.
     pub cpu_s: f64,
-    /// Memory in use; null where the system does not tell.
+    /// Memory in use; null if the system does not report it.
     pub resident_bytes: Option<u64>,
 }
 
-/// What the sessions of one dialect cost and got.
+/// Totals of the sessions of one dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DialectDocument {
-    /// Sessions now.
+    /// Current number of sessions.
     pub sessions: usize,
     /// Messages delivered since the process began to serve.
     pub delivered: u64,
-    /// Their bytes.
+    /// Bytes of those messages.
     pub delivered_bytes: u64,
     /// Samples not delivered to slow clients.
     pub dropped: u64,
 }
 
-/// The rovers that an endpoint knows: its own, as soon as it has said something.
+/// Rovers known to an endpoint: its own, once it has sent something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RobotList {
-    /// One, or none.
+    /// One entry, or none.
     pub robots: Vec<RobotDocument>,
 }
 
-/// A rover as this endpoint sees it. What never came, or lies outside the endpoint's scopes, is null.
+/// A rover as this endpoint sees it. Values that never arrived, or lie outside the endpoint's
+/// scopes, are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RobotDocument {
     /// The rover's name, as configured.
     pub id: String,
-    /// Where it can be reached.
+    /// Endpoints that serve it.
     pub endpoints: Vec<RobotEndpoint>,
-    /// What this endpoint knows of.
+    /// Scopes of this endpoint.
     pub scopes: ScopeSet,
     /// What it is doing.
     pub state: Option<RobotState>,
@@ -276,31 +278,31 @@ pub struct RobotDocument {
     pub emergency_stop: Option<bool>,
     /// Whether it has left its bounds.
     pub boundary_violation: Option<bool>,
-    /// Where it is.
+    /// Its position.
     pub position: Option<Position>,
-    /// How much energy it has.
+    /// Its battery.
     pub battery: BatteryDocument,
-    /// What it is to do.
+    /// Its mission.
     pub mission: MissionDocument,
-    /// Seconds since the youngest of these values came; null where none came to this endpoint.
+    /// Seconds since the newest of these values arrived; null if none arrived at this endpoint.
     pub age_s: Option<f64>,
-    /// Seconds since each of the values came, by the key it has in plain telemetry.
+    /// Seconds since each of the values arrived, by its key in plain telemetry.
     pub ages_s: BTreeMap<String, Option<f64>>,
-    /// Where it is in its life, as the team knows it; absent where that is not known.
+    /// Its lifecycle state in the coordination store; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lifecycle: Option<lifecycle::LifeDocument>,
+    pub lifecycle: Option<lifecycle::LifecycleDocument>,
 }
 
 /// An endpoint that serves a rover.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RobotEndpoint {
-    /// Which of the four.
+    /// Tier of the endpoint.
     pub tier: Tier,
-    /// `host:port` as far as it is known.
+    /// `host:port`, if known.
     pub address: Option<String>,
     /// The port it listens on.
     pub port: u16,
-    /// The verdict on it.
+    /// Its health.
     pub status: HealthStatus,
 }
 
@@ -312,11 +314,11 @@ pub enum RobotState {
     Stopped,
     /// It drives by itself.
     Autonomous,
-    /// It is driven.
+    /// It is driven by an operator.
     Manual,
 }
 
-/// A place on earth (WGS 84).
+/// A position on earth (WGS 84).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// Degrees north.
@@ -327,23 +329,23 @@ pub struct Position {
     pub alt: Option<f64>,
 }
 
-/// The energy that is left.
+/// State of the battery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BatteryDocument {
     /// Charge, percent.
     pub level_percent: Option<f64>,
-    /// Current, ampere; negative while it is discharged.
+    /// Current, ampere; negative while discharging.
     pub current_a: Option<f64>,
 }
 
-/// The task.
+/// State of the mission.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MissionDocument {
     /// Its name.
     pub name: Option<String>,
-    /// How far it is.
+    /// Its status.
     pub status: Option<String>,
-    /// Since it began, as the rover says it.
+    /// Time since its start, as the rover reports it.
     pub time: Option<Value>,
     /// Samples collected so far.
     pub samples_collected: Option<i64>,

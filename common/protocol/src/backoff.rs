@@ -1,9 +1,19 @@
-//! Exponential backoff with jitter, as a pure state: the caller waits.
+//! Exponential backoff with jitter, as pure state: the caller does the waiting.
 
 use std::time::Duration;
 
-/// Doubles from `first` to `last`; each delay is spread over [half, whole] by the caller's random
-/// number, so that many who failed together do not return together.
+/// Doubles from `first` to `last`; the caller's random number spreads each delay over [half,
+/// whole], so that clients that failed together do not return together.
+///
+/// ```
+/// use roverline_protocol::backoff::Backoff;
+/// use std::time::Duration;
+/// let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// assert_eq!(backoff.fail(0.0), Duration::from_millis(50));
+/// assert_eq!(backoff.fail(0.0), Duration::from_millis(100));
+/// backoff.reset();
+/// assert_eq!(backoff.failures(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -17,7 +27,7 @@ impl Backoff {
         Backoff { first, last, failures: 0 }
     }
 
-    /// How many failures in a row it has been told of.
+    /// Consecutive failures so far.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
@@ -29,7 +39,7 @@ impl Backoff {
         whole.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
-    /// Success: the next failure waits `first` again.
+    /// Records a success: the next failure waits `first` again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -40,7 +50,7 @@ impl Backoff {
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// Seeded, so that tests repeat.
+    /// Seeded, so that tests are reproducible.
     pub const fn new(seed: u64) -> Jitter {
         Jitter(seed)
     }

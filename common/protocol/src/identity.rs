@@ -1,17 +1,17 @@
-//! The identity of a sample: which writer, and its how-manieth.
+//! A sample's identity: writer GUID and sequence number.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A writer's globally unique id: the 16 bytes of a DDS GUID (DDSI-RTPS 2.5, 8.2.4.1), or as many
-/// bytes derived from the content where a source has no writers (a recording's channel).
+/// A writer's globally unique id: the 16 bytes of a DDS GUID (DDSI-RTPS 2.5, 8.2.4.1), or a hash of
+/// equal size if a source has no writers (a recording's channel).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {
-    /// An id every process computes alike from the same text (FNV-1a, 128 bits): for sources that
-    /// have no writer ids of their own.
+    /// An id that every process derives alike from the same text (FNV-1a, 128 bits), for sources
+    /// without writer ids of their own.
     pub fn from_name(name: &str) -> Guid {
         let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         for byte in name.bytes() {
@@ -54,11 +54,11 @@ impl<'de> Deserialize<'de> for Guid {
     }
 }
 
-/// The same in every process that heard the sample, so that a client can drop what it has and ask
-/// for what it missed at any endpoint.
+/// The same in every process that received the sample, so that a client can drop duplicates and
+/// resume at any endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SampleId {
-    /// Who wrote it.
+    /// Its writer.
     pub source: Guid,
     /// The writer's sequence number; the first is 1 in RTPS.
     pub seq: u64,

@@ -1,21 +1,17 @@
-//! What the gateway and its clients agree on.
+//! Types and rules shared by the gateway and its clients: wire messages, scopes and tiers, sample
+//! identities, JSON documents.
 //!
-//! Pure by rule: no I/O, no clock, no async runtime, so that every decision in here can be tested
-//! by handing it a time. The gateway and the console both build on this crate and never on each
-//! other.
+//! Pure by rule: no I/O, no clock, no async runtime, so every decision can be tested by passing in
+//! a time. The gateway and the console both build on this crate and never on each other.
 
 pub mod api;
 pub mod backoff;
-pub mod breaker;
 pub mod budget;
 pub mod identity;
 pub mod lifecycle;
 pub mod limits;
 pub mod native;
-pub mod quality;
-pub mod ranking;
 pub mod rate;
-pub mod rendezvous;
 pub mod resume;
 pub mod routing;
 pub mod scope;

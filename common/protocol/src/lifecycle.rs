@@ -1,41 +1,41 @@
-//! The life of a robot or an endpoint: its states, what leads from one to another, and how many
-//! failures in a row are borne. Pure: what is written where is for others.
+//! Lifecycle of a robot or an endpoint: the state machine and its tolerance of consecutive
+//! failures. Pure: storage is the caller's.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a robot or an endpoint is in its life.
+/// Lifecycle state of a robot or an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It was seen.
+    /// It was discovered.
     Discovered,
-    /// It is being prepared.
+    /// It is being provisioned.
     Provisioning,
-    /// It can be used.
+    /// It is ready for use.
     Ready,
-    /// It is used.
+    /// It is in use.
     Active,
-    /// Somebody works on it.
+    /// It is under maintenance.
     Maintenance,
-    /// It is not heard of.
+    /// It is unreachable.
     Offline,
-    /// It is of no use until it is prepared anew.
+    /// It is unusable until it is provisioned again.
     Failed,
 }
 
 use State::{Active, Discovered, Failed, Maintenance, Offline, Provisioning, Ready};
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [State; 7] = [Discovered, Provisioning, Ready, Active, Maintenance, Offline, Failed];
     /// Their names, in the same order.
     pub const NAMES: [&'static str; 7] =
         ["discovered", "provisioning", "ready", "active", "maintenance", "offline", "failed"];
 
-    /// Its name, as it is written.
+    /// Its name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Discovered => "discovered",
@@ -53,7 +53,7 @@ impl State {
         State::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Where it may be led from here at once.
+    /// States it can be moved to directly.
     pub const fn targets(self) -> &'static [State] {
         match self {
             Discovered => &[Provisioning, Failed],
@@ -66,8 +66,8 @@ impl State {
         }
     }
 
-    /// The failure in a row that makes it [`State::Failed`]: the first, unless it is in use or away.
-    /// `None`: it has failed already.
+    /// The number of consecutive failures that leads to [`State::Failed`]: the first, unless it is
+    /// in use or offline. `None` if it has failed already.
     pub const fn fails_at(self) -> Option<u32> {
         match self {
             Discovered | Provisioning | Ready | Maintenance => Some(1),
@@ -77,10 +77,11 @@ impl State {
         }
     }
 
-    /// The next state on the shortest way to `goal`, not by way of a failure; `None` when it is there,
-    /// or there is no such way.
+    /// The next state on the shortest path to `goal` that does not pass through a failure; `None`
+    /// if it is there already or no such path exists.
     pub fn toward(self, goal: State) -> Option<State> {
-        // Breadth first, from the goal back; no way is longer than there are states.
+        // Breadth-first search from the goal backwards; no path is longer than the number of
+        // states.
         let mut near = vec![goal];
         for _ in State::ALL {
             if near.contains(&self) {
@@ -106,44 +107,44 @@ impl fmt::Display for State {
     }
 }
 
-/// What happens to it.
+/// An input of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// It is led to a state.
+pub enum LifecycleInput {
+    /// A transition to a state was requested.
     To(State),
     /// It failed once.
     Failure,
-    /// It did not fail: the row of failures ends.
+    /// It succeeded: resets the count of consecutive failures.
     Success,
 }
 
-/// A state, and the failures in a row that it has seen.
+/// A state and its consecutive failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// Where it is.
+pub struct LifecycleStatus {
+    /// The state.
     pub state: State,
-    /// Failures in a row in this state; of one that has failed, those that it took.
+    /// Consecutive failures in this state; in `failed`, those that led to it.
     pub failures: u32,
 }
 
-/// What cannot happen from where it is; says what can.
+/// An input that is not possible in this state; the message says which are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} cannot {}: {}", .from, Asked(*.input), Possible(*.from))]
-pub struct Invalid {
-    /// Where it is.
+#[error("{} cannot {}: {}", .from, InputDisplay(*.input), Possible(*.from))]
+pub struct InvalidTransition {
+    /// The current state.
     pub from: State,
-    /// What was asked.
-    pub input: Input,
+    /// The rejected input.
+    pub input: LifecycleInput,
 }
 
-struct Asked(Input);
+struct InputDisplay(LifecycleInput);
 
-impl fmt::Display for Asked {
+impl fmt::Display for InputDisplay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Input::To(state) => write!(f, "become {state}"),
-            Input::Failure => f.write_str("fail"),
-            Input::Success => f.write_str("succeed"),
+            LifecycleInput::To(state) => write!(f, "become {state}"),
+            LifecycleInput::Failure => f.write_str("fail"),
+            LifecycleInput::Success => f.write_str("succeed"),
         }
     }
 }
@@ -161,37 +162,44 @@ impl fmt::Display for Possible {
     }
 }
 
-impl Life {
-    /// The first of all states.
-    pub const fn new() -> Life {
-        Life { state: Discovered, failures: 0 }
+impl LifecycleStatus {
+    /// The initial status.
+    pub const fn new() -> LifecycleStatus {
+        LifecycleStatus { state: Discovered, failures: 0 }
     }
 
-    /// What becomes of it.
-    pub fn after(self, input: Input) -> Result<Life, Invalid> {
-        let invalid = Err(Invalid { from: self.state, input });
+    /// The status after this input.
+    ///
+    /// ```
+    /// use roverline_protocol::lifecycle::{LifecycleInput, LifecycleStatus, State};
+    /// let status = LifecycleStatus::new().after(LifecycleInput::To(State::Provisioning)).unwrap();
+    /// assert_eq!(status.state, State::Provisioning);
+    /// assert!(status.after(LifecycleInput::To(State::Active)).is_err());
+    /// ```
+    pub fn after(self, input: LifecycleInput) -> Result<LifecycleStatus, InvalidTransition> {
+        let invalid = Err(InvalidTransition { from: self.state, input });
         match input {
-            Input::To(state) if !self.state.targets().contains(&state) => invalid,
-            // To say that it has failed is a failure.
-            Input::To(Failed) => self.after(Input::Failure),
-            Input::To(state) => Ok(Life { state, failures: 0 }),
-            Input::Failure => match self.state.fails_at() {
+            LifecycleInput::To(state) if !self.state.targets().contains(&state) => invalid,
+            // A request to move to `failed` counts as a failure.
+            LifecycleInput::To(Failed) => self.after(LifecycleInput::Failure),
+            LifecycleInput::To(state) => Ok(LifecycleStatus { state, failures: 0 }),
+            LifecycleInput::Failure => match self.state.fails_at() {
                 None => invalid,
                 Some(most) => {
                     let failures = self.failures.saturating_add(1);
                     let state = if failures >= most { Failed } else { self.state };
-                    Ok(Life { state, failures })
+                    Ok(LifecycleStatus { state, failures })
                 }
             },
-            Input::Success if self.state == Failed => Ok(self),
-            Input::Success => Ok(Life { failures: 0, ..self }),
+            LifecycleInput::Success if self.state == Failed => Ok(self),
+            LifecycleInput::Success => Ok(LifecycleStatus { failures: 0, ..self }),
         }
     }
 }
 
-impl Default for Life {
-    fn default() -> Life {
-        Life::new()
+impl Default for LifecycleStatus {
+    fn default() -> LifecycleStatus {
+        LifecycleStatus::new()
     }
 }
 
@@ -201,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// The table, written a second time and in another way: 1 is allowed.
+    /// The transition table, written a second time in another form: 1 is allowed.
     const TABLE: [(State, [u8; 7]); 7] = [
         //             di pr re ac ma of fa
         (Discovered, [0, 1, 0, 0, 0, 0, 1]),
@@ -218,7 +226,7 @@ mod tests {
         for (from, row) in TABLE {
             for (to, allowed) in State::ALL.into_iter().zip(row) {
                 for failures in 0..6 {
-                    let after = Life { state: from, failures }.after(Input::To(to));
+                    let after = LifecycleStatus { state: from, failures }.after(LifecycleInput::To(to));
                     assert_eq!(after.is_ok(), allowed == 1, "{from} to {to}");
                     assert!(after.is_err() || after.is_ok_and(|life| life.state == to), "{from} to {to}");
                 }
@@ -227,43 +235,58 @@ mod tests {
     }
 
     #[test]
-    fn the_third_failure_in_a_row_fails_what_is_active_and_the_fifth_what_is_offline() {
+    fn three_consecutive_failures_fail_an_active_entity_and_five_an_offline_one() {
         for (state, most) in
             [(Discovered, 1), (Provisioning, 1), (Ready, 1), (Maintenance, 1), (Active, 3), (Offline, 5)]
         {
-            let mut life = Life { state, failures: 0 };
+            let mut life = LifecycleStatus { state, failures: 0 };
             for n in 1..=most {
                 assert_eq!(life.state, state, "after {} failures", n - 1);
-                life = life.after(Input::Failure).unwrap();
+                life = life.after(LifecycleInput::Failure).unwrap();
                 assert_eq!(life.failures, n);
             }
             assert_eq!(life.state, Failed);
-            assert!(life.after(Input::Failure).is_err());
-            assert_eq!(life.after(Input::Success), Ok(life), "what has failed stays so");
-            assert_eq!(life.after(Input::To(Provisioning)), Ok(Life { state: Provisioning, failures: 0 }));
+            assert!(life.after(LifecycleInput::Failure).is_err());
+            assert_eq!(life.after(LifecycleInput::Success), Ok(life), "what has failed stays so");
+            assert_eq!(
+                life.after(LifecycleInput::To(Provisioning)),
+                Ok(LifecycleStatus { state: Provisioning, failures: 0 })
+            );
         }
-        // Not in a row.
-        let mut life = Life { state: Active, failures: 0 };
-        for input in [Input::Failure, Input::Failure, Input::Success, Input::Failure, Input::Failure] {
+        // Not consecutive.
+        let mut life = LifecycleStatus { state: Active, failures: 0 };
+        for input in [
+            LifecycleInput::Failure,
+            LifecycleInput::Failure,
+            LifecycleInput::Success,
+            LifecycleInput::Failure,
+            LifecycleInput::Failure,
+        ] {
             life = life.after(input).unwrap();
         }
-        assert_eq!(life, Life { state: Active, failures: 2 });
+        assert_eq!(life, LifecycleStatus { state: Active, failures: 2 });
     }
 
     #[test]
-    fn a_refusal_says_what_is_possible() {
-        let said = Life { state: Active, failures: 0 }.after(Input::To(Failed)).unwrap_err().to_string();
+    fn the_error_lists_the_possible_transitions() {
+        let said = LifecycleStatus { state: Active, failures: 0 }
+            .after(LifecycleInput::To(Failed))
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             said,
             "active cannot become failed: from active it becomes ready or maintenance or offline, \
              and failed after 3 failures in a row"
         );
-        let said = Life { state: Failed, failures: 1 }.after(Input::Failure).unwrap_err().to_string();
+        let said = LifecycleStatus { state: Failed, failures: 1 }
+            .after(LifecycleInput::Failure)
+            .unwrap_err()
+            .to_string();
         assert_eq!(said, "failed cannot fail: from failed it becomes provisioning");
     }
 
     #[test]
-    fn names_are_those_of_the_json() {
+    fn names_equal_the_json_names() {
         for (state, name) in State::ALL.into_iter().zip(State::NAMES) {
             assert_eq!((state.name(), State::named(name)), (name, Some(state)));
             assert_eq!(serde_json::to_value(state).unwrap(), name);
@@ -272,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_the_shortest_and_valid() {
+    fn paths_are_shortest_and_valid() {
         for from in State::ALL {
             for goal in State::ALL {
                 let mut way = vec![from];
@@ -281,7 +304,7 @@ mod tests {
                     way.push(next);
                     assert!(way.len() <= State::ALL.len(), "{way:?}");
                 }
-                // What serves is prepared anew only after it has failed.
+                // A serving entity is provisioned again only after it has failed.
                 let unreachable = match goal {
                     Discovered | Failed => from != goal,
                     Provisioning => !matches!(from, Discovered | Provisioning | Failed),
@@ -294,27 +317,27 @@ mod tests {
         assert_eq!((Offline.toward(Active), Failed.toward(Ready)), (Some(Ready), Some(Provisioning)));
     }
 
-    fn input() -> impl Strategy<Value = Input> {
+    fn input() -> impl Strategy<Value = LifecycleInput> {
         prop_oneof![
-            4 => (0..State::ALL.len()).prop_map(|n| Input::To(State::ALL[n])),
-            3 => Just(Input::Failure),
-            1 => Just(Input::Success),
+            4 => (0..State::ALL.len()).prop_map(|n| LifecycleInput::To(State::ALL[n])),
+            3 => Just(LifecycleInput::Failure),
+            1 => Just(LifecycleInput::Success),
         ]
     }
 
     proptest! {
-        /// Against a model that keeps the whole past, and counts anew each time.
+        /// Against a model that keeps the whole history and counts anew each time.
         #[test]
-        fn any_sequence_is_as_the_past_says(inputs in proptest::collection::vec(input(), 0..60)) {
-            let mut life = Life::new();
+        fn any_sequence_agrees_with_the_full_history(inputs in proptest::collection::vec(input(), 0..60)) {
+            let mut life = LifecycleStatus::new();
             let (mut model, mut past) = (0_usize, Vec::new());
             for input in inputs {
                 let row = TABLE[model].1;
                 let streak = past.iter().rev().take_while(|bad| **bad).count();
                 let valid = match input {
-                    Input::To(state) => row[State::ALL.iter().position(|one| *one == state).unwrap()] == 1,
-                    Input::Failure => model != 6,
-                    Input::Success => true,
+                    LifecycleInput::To(state) => row[State::ALL.iter().position(|one| *one == state).unwrap()] == 1,
+                    LifecycleInput::Failure => model != 6,
+                    LifecycleInput::Success => true,
                 };
                 let after = life.after(input);
                 prop_assert_eq!(after.is_ok(), valid);
@@ -323,23 +346,23 @@ mod tests {
                     continue;
                 }
                 match input {
-                    Input::Failure => {
+                    LifecycleInput::Failure => {
                         past.push(true);
                         let most = [1, 1, 1, 3, 1, 5, 99][model];
                         if streak + 1 >= most {
                             model = 6;
                         }
                     }
-                    Input::To(Failed) => {
+                    LifecycleInput::To(Failed) => {
                         past.push(true);
                         model = 6;
                     }
-                    Input::To(state) => {
+                    LifecycleInput::To(state) => {
                         past.push(false);
                         model = State::ALL.iter().position(|one| *one == state).unwrap();
                     }
-                    Input::Success if model != 6 => past.push(false),
-                    Input::Success => {}
+                    LifecycleInput::Success if model != 6 => past.push(false),
+                    LifecycleInput::Success => {}
                 }
                 let streak = past.iter().rev().take_while(|bad| **bad).count();
                 prop_assert_eq!((life.state, life.failures as usize), (State::ALL[model], streak));

@@ -1,8 +1,17 @@
 //! The native dialect, subprotocol `roverline.v1`: JSON text for control, binary for samples.
 //!
-//! A client says `subscribe` and receives `topics` (what the endpoint has in scope), samples and
+//! A client sends `subscribe` and receives `topics` (those in the endpoint's scopes), samples and
 //! heartbeats. Unknown operations and fields are answered with a `status`, never with a close, so
-//! that both sides can grow.
+//! that both sides can evolve.
+//!
+//! ```
+//! use roverline_protocol::native::ClientMessage;
+//! let text = r#"{"op":"subscribe","id":1,"topics":["/imu/*"],"max_rate_hz":10.0}"#;
+//! let message: ClientMessage = serde_json::from_str(text)?;
+//! let ClientMessage::Subscribe { topics, .. } = message else { panic!("not a subscribe") };
+//! assert_eq!(topics, ["/imu/*"]);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -13,39 +22,39 @@ pub use crate::native::binary::{
     SAMPLE_HEADER_BYTES, SampleHeader,
 };
 use crate::service_level::ServiceLevel;
-use crate::status::{EndpointDocument, EventDocument};
+use crate::status::{EndpointDocument, EndpointEvent};
 use crate::{Delivery, Guid, Priority, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
 pub const SUBPROTOCOL: &str = "roverline.v1";
-/// What a client says.
+/// A message from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// Who the client is; optional, for the operators' lists. May be said again.
+    /// Introduces the client; optional, for the session lists. May be repeated.
     Hello {
         /// A name a person recognizes.
         client: String,
-        /// Interval of heartbeats in an otherwise silent session, 100 to 5000. Absent: as it was.
+        /// Heartbeat interval in an otherwise silent session, 100 to 5000. Absent: unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heartbeat_ms: Option<u64>,
     },
-    /// Proves who the client is, where it could not with its handshake (a browser); answered with
+    /// Authenticates a client that could not do so in its handshake (a browser); answered with
     /// `status`, code `role` or `denied`.
     Auth {
-        /// As it was handed out.
+        /// The token.
         token: String,
     },
-    /// What this client has received, at whichever endpoint. Topics that the session subscribes
-    /// from now on are replayed from there; each `subscribe` is then answered with `resumed`.
+    /// Cursors of this client, from whichever endpoint. Later subscriptions of the session are
+    /// replayed from there; each `subscribe` is then answered with `resumed`.
     Resume {
         /// The newest sample of every writer.
         cursors: Vec<Cursor>,
-        /// How long ago the client was last up to date, milliseconds: of a writer that it does not
-        /// name, it misses what is younger than that. A duration, so that no two clocks must agree.
+        /// Milliseconds since the client was last up to date: of a writer without a cursor, it
+        /// misses the samples younger than that. A duration, so that no clocks must agree.
         age_ms: u64,
     },
-    /// Deliver the topics that match, now and when they appear later.
+    /// Subscribes to matching topics, present and future.
     Subscribe {
         /// Echoed in the answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,68 +64,68 @@ pub enum ClientMessage {
         /// At most this many samples per second and topic; the newest is kept. Absent: all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_rate_hz: Option<f64>,
-        /// Only topics that are about one of these. Absent: all.
+        /// Only topics with one of these scopes. Absent: all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scopes: Option<ScopeSet>,
     },
-    /// Takes subscriptions back; patterns as they were given.
+    /// Removes subscriptions; patterns as they were given.
     Unsubscribe {
         /// The patterns to remove.
         topics: Vec<String>,
     },
-    /// Asks for the definition of a message type.
+    /// Requests the definition of a message type.
     Schema {
         /// `sensor_msgs/msg/Imu`.
         type_name: String,
     },
-    /// Time exchange (RFC 5905, section 8): the client's clock when it asked.
+    /// Time exchange (RFC 5905, section 8): the client's clock at departure.
     Time {
         /// Client time, nanoseconds, any epoch.
         t0_ns: i64,
     },
-    /// Stop the rover; any tier, any client that may.
+    /// Engages or releases the emergency stop; any tier, any client with permission.
     EmergencyStop {
-        /// The command's identity: repeating it does nothing more.
+        /// Command id: repeating it has no further effect.
         id: String,
         /// True engages, false releases.
         #[serde(default = "yes")]
         engage: bool,
-        /// Why, for the log.
+        /// Reason, for the log.
         #[serde(default)]
         reason: String,
     },
-    /// What a switch of endpoints cost the client, for the gateway's events and metrics.
+    /// Reports the cost of a switch of endpoints, for the gateway's events and metrics.
     Switched(SwitchReport),
-    /// Send no more than this to this session; the endpoint's own budgets hold as well.
+    /// Limits the bandwidth of this session; the endpoint's own budgets apply as well.
     Budget {
-        /// Bytes per second, headers of TCP and IP included; 0 takes the wish back.
+        /// Bytes per second, TCP and IP headers included; 0 removes the limit.
         bytes_per_s: u64,
     },
-    /// Asks what the HTTP API answers (`/api/v2/openapi.json`), with the rights of this session;
-    /// answered with `response`. Requests are answered as they are done, not in their order.
+    /// A request to the HTTP API (`/api/v2/openapi.json`) with the permissions of this session;
+    /// answered with `response`. Responses arrive as they complete, not in order.
     Request {
-        /// Echoed in the answer.
+        /// Echoed in the response.
         id: u64,
         /// `GET`, `POST`, ...
         #[serde(default = "get")]
         method: String,
         /// With its query: `/api/v2/locks`, `/api/v2/kv/poi?linearizable=true`.
         path: String,
-        /// What is sent with it.
+        /// Request body.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
     },
-    /// Asks for what a path answers now, and again whenever that may have changed: what the team
-    /// shares, such as `/api/v2/locks`. Each time it is answered with `response`.
+    /// Watches an API path of the coordination store, such as `/api/v2/locks`: its result is sent
+    /// now and whenever it may have changed, each time as a `response`.
     Watch {
-        /// Echoed in the answers; one that is in use watches the other path from now on.
+        /// Echoed in the responses; an id in use is moved to the new path.
         id: u64,
         /// With its query.
         path: String,
     },
     /// Ends a `watch`.
     Unwatch {
-        /// Which.
+        /// Its id.
         id: u64,
     },
 }
@@ -129,7 +138,7 @@ fn yes() -> bool {
     true
 }
 
-/// What an endpoint says.
+/// A message from an endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ServerMessage {
@@ -137,11 +146,11 @@ pub enum ServerMessage {
     Hello {
         /// Major version of this protocol.
         protocol: u32,
-        /// The endpoint that speaks, and what it knows of itself.
+        /// The endpoint.
         endpoint: EndpointDocument,
-        /// This session's number, unique in the process.
+        /// Session number, unique in the process.
         session: u64,
-        /// Interval of heartbeats in an otherwise silent session.
+        /// Heartbeat interval in an otherwise silent session.
         heartbeat_ms: u64,
         /// Server time, nanoseconds since the Unix epoch.
         time_ns: i64,
@@ -150,49 +159,49 @@ pub enum ServerMessage {
     Topics {
         /// New and changed.
         up: Vec<TopicInfo>,
-        /// Gone; the id is not used again.
+        /// Removed; ids are not reused.
         #[serde(default)]
         down: Vec<u32>,
     },
     /// Answer to `subscribe`.
     Subscribed {
-        /// As asked.
+        /// As requested.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// How many topics match now.
+        /// Number of topics that match now.
         matching: usize,
     },
-    /// After a `resume`: what the last `subscribe` replays, and what it cannot.
+    /// Follows a `subscribe` after a `resume`: which samples are replayed and which cannot be.
     Resumed {
         /// Samples that follow, flagged as replayed.
         replayed: u64,
-        /// What this endpoint no longer has, or never had.
+        /// Samples this endpoint no longer has, or never had.
         #[serde(default)]
         gaps: Vec<Gap>,
     },
-    /// This process ends soon, and another will accept at the same address: connect to it anew, or
-    /// to one of the alternatives. What it has subscribed goes on until the deadline.
+    /// This process shuts down soon and its successor accepts at the same address: reconnect there,
+    /// or to one of the alternatives. Subscriptions are served until the deadline.
     Drain {
         /// Milliseconds until it closes the session.
         deadline_ms: u64,
-        /// Endpoints that would take the client.
+        /// Endpoints that would accept the client.
         #[serde(default)]
         to: Vec<EndpointDocument>,
     },
-    /// The session gets less than it asked for, or all of it again, because of its link.
+    /// The service level of the session changed because of its link.
     Service {
-        /// What it gets now.
+        /// The new level.
         level: ServiceLevel,
-        /// What was measured.
+        /// The measurement that caused it.
         reason: String,
-        /// Samples not sent because of it, since the session began.
+        /// Samples shed because of it since the session began.
         shed: u64,
     },
-    /// Something happened at this endpoint.
-    Event(EventDocument),
+    /// An event at this endpoint.
+    Event(EndpointEvent),
     /// Answer to `schema`.
     Schema {
-        /// As asked.
+        /// As requested.
         type_name: String,
         /// `ros2msg`.
         encoding: String,
@@ -201,19 +210,19 @@ pub enum ServerMessage {
     },
     /// Answer to `time`.
     Time {
-        /// As asked.
+        /// As requested.
         t0_ns: i64,
-        /// Server clock when the question arrived, nanoseconds since the Unix epoch.
+        /// Server clock when the request arrived, nanoseconds since the Unix epoch.
         t1_ns: i64,
         /// Server clock when the answer left.
         t2_ns: i64,
     },
-    /// The endpoints of this gateway as the speaker knows them: all of them when the session becomes
-    /// a client's, and then what changes. A standby is told of the speaker alone.
+    /// Endpoints of this gateway as this one knows them: all of them when the session becomes a
+    /// client's, later the changes. A standby only receives the entry of this endpoint.
     Directory {
-        /// New and changed entries, the speaker's own among them.
+        /// New and changed entries, including this endpoint.
         endpoints: Vec<EndpointDocument>,
-        /// These are all: whatever was known before is gone.
+        /// The list is complete: previously known entries are gone.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         complete: bool,
     },
@@ -222,30 +231,30 @@ pub enum ServerMessage {
         /// Per topic.
         topics: Vec<DropCount>,
     },
-    /// What became of a command.
+    /// Result of a command.
     Command {
         /// As given.
         id: String,
         /// Whether it was accepted.
         accepted: bool,
-        /// Why not, or what happened.
+        /// Reason of a rejection, or what happened.
         message: String,
     },
-    /// Answer to `request`, or one of those to `watch`.
+    /// Response to `request`, or one of those to `watch`.
     Response {
-        /// As asked.
+        /// As requested.
         id: u64,
-        /// The status of HTTP (RFC 9110, section 15).
+        /// HTTP status code (RFC 9110, section 15).
         status: u16,
-        /// What HTTP has as its body; a text where that is no JSON.
+        /// The HTTP response body; a string if it is not JSON.
         #[serde(default)]
         body: serde_json::Value,
     },
-    /// Something the client should know; the session goes on.
+    /// A notice for the client; the session goes on.
     Status {
-        /// How bad.
+        /// Severity.
         level: Level,
-        /// A word for programs: `bad_message`, `unknown_type`, `full`.
+        /// A code for programs: `bad_message`, `unknown_type`, `full`.
         code: String,
         /// A sentence for people.
         message: String,
@@ -256,40 +265,40 @@ pub enum ServerMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Good to know.
+    /// For information.
     Info,
-    /// The request was not carried out as asked.
+    /// The request was not executed as asked.
     Warning,
     /// The request failed.
     Error,
 }
 
-/// What a client needs to know of a topic.
+/// Description of a topic for clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicInfo {
-    /// The endpoint's number for it; binary samples carry it.
+    /// The endpoint's id of the topic, as used in binary samples.
     pub id: u32,
-    /// The ROS name.
+    /// ROS name.
     pub name: String,
-    /// The ROS type: `sensor_msgs/msg/Imu`.
+    /// ROS type: `sensor_msgs/msg/Imu`.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What it is about.
+    /// Scopes the topic belongs to.
     pub scopes: ScopeSet,
-    /// Its place in the outbox.
+    /// Its priority in the outbox.
     pub priority: Priority,
     /// Whether samples may replace each other.
     pub delivery: Delivery,
-    /// Whether late clients get its last value.
+    /// Whether late subscribers get its last value.
     pub latched: bool,
 }
 
-/// A topic and how many of its samples were not delivered.
+/// Undelivered samples of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropCount {
-    /// The topic's number.
+    /// The topic's id.
     pub id: u32,
-    /// Samples.
+    /// Number of samples.
     pub count: u64,
 }
 
@@ -309,31 +318,31 @@ pub struct Gap {
     pub topic: u32,
     /// The writer.
     pub source: Guid,
-    /// The newest that the client has.
+    /// The newest sample that the client has.
     pub after: u64,
     /// The oldest that is replayed, or the next to come.
     pub before: u64,
 }
 
 impl Gap {
-    /// How many sequence numbers are missing.
+    /// Number of missing sequence numbers.
     pub const fn count(&self) -> u64 {
         self.before.saturating_sub(self.after).saturating_sub(1)
     }
 }
 
-/// What a switch of endpoints cost a client.
+/// Cost of a switch of endpoints for a client.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SwitchReport {
-    /// The endpoint that was in use, as the client addresses it.
+    /// The previous endpoint, as the client addresses it.
     #[serde(default)]
     pub from: Option<String>,
-    /// The one in use now.
+    /// The current endpoint.
     #[serde(default)]
     pub to: Option<String>,
     /// `connected`, `closed`, `silent`, `better`, `drain`, `all_down`.
     pub cause: String,
-    /// From the last frame on the old link to the first on the new, milliseconds.
+    /// From the last frame on the old link to the first on the new one, milliseconds.
     #[serde(default)]
     pub blackout_ms: Option<f64>,
     /// Samples that were replayed.
@@ -347,8 +356,8 @@ pub struct SwitchReport {
     pub missing: u64,
 }
 
-/// Query of a WebSocket's address by which a client says that it only stands by: such a session is
-/// no client until it subscribes to more than the emergency scope.
+/// Query string by which a WebSocket client declares a standby session, which does not count as a
+/// client until it subscribes to more than the emergency scope.
 pub const STANDBY_QUERY: &str = "session=standby";
 /// Close code of a session that must leave because its endpoint drains (RFC 6455, section 7.4.2:
 /// 4000 to 4999 are for private use).
@@ -356,10 +365,11 @@ pub const CLOSE_DRAIN: u16 = 4_200;
 /// Close code of a session whose client gave no sign of life for too long (for private use; after
 /// HTTP's 408).
 pub const CLOSE_SILENT: u16 = 4_408;
-/// Close code of a session for which there is no room (IANA registry: try again later).
+/// Close code of a session that was rejected because the endpoint is full (IANA registry: try again
+/// later).
 pub const CLOSE_TRY_AGAIN: u16 = 1_013;
 
-/// A topic's place in line, and the tier that first carries it, follow from the same scopes.
+/// Tiers that serve at least one of these scopes.
 pub fn tiers_serving(scopes: ScopeSet) -> impl Iterator<Item = Tier> {
     Tier::ALL.into_iter().filter(move |tier| tier.scopes().intersects(scopes))
 }
@@ -369,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_read_as_documented() {
+    fn messages_parse_as_documented() {
         let subscribe: ClientMessage = serde_json::from_str(r#"{"op":"subscribe","topics":["**"]}"#).unwrap();
         assert_eq!(
             subscribe,

@@ -1,9 +1,9 @@
-//! A running rate and bandwidth, from counts at given times.
+//! Rate meter: a running event rate and bandwidth.
 
 use std::time::Duration;
 
 /// Events and bytes per second over about the last two seconds: two buckets of one second, so the
-/// answer needs no history and never divides by a burst.
+/// result needs no history and never divides by a burst.
 #[derive(Clone, Debug, Default)]
 pub struct RateMeter {
     bucket_start: Duration,
@@ -26,7 +26,7 @@ impl RateMeter {
         self.newest = Some(now);
     }
 
-    /// Events and bytes since the beginning.
+    /// Total events and bytes.
     pub fn totals(&self) -> (u64, u64) {
         self.total
     }

@@ -1,4 +1,5 @@
-//! What a client has, and what an endpoint can still give: cursors, and the ring they point into.
+//! Resuming a stream at another endpoint: the client's cursors, and the replay ring they point
+//! into.
 
 mod cursors;
 mod ring;
@@ -6,5 +7,5 @@ mod ring;
 mod tests;
 mod window;
 
-pub use crate::resume::cursors::{Cursors, Seen};
+pub use crate::resume::cursors::{Cursors, Receipt};
 pub use crate::resume::ring::{Replay, Ring, RingLimits};

@@ -1,4 +1,4 @@
-//! Which topic is about what: a table of rules from topic globs and type names to a [`Route`].
+//! Topic routing: a table of rules from topic globs and type names to a [`Route`].
 
 use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Scope, ScopeSet};
 
-/// A topic's place in a full outbox; the order of declaration is the order of service.
+/// A topic's priority in the outbox; declaration order is service order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
@@ -16,11 +16,11 @@ pub enum Priority {
     Safety,
     /// Autonomy mode and the like.
     State,
-    /// The task.
+    /// The mission.
     Mission,
     /// Location, health, battery.
     Vital,
-    /// Everything that streams.
+    /// Streams.
     Sensors,
 }
 
@@ -35,7 +35,7 @@ impl Priority {
         Priority::Sensors,
     ];
 
-    /// The priority that a topic of these scopes has unless a rule says otherwise: its most urgent.
+    /// The default priority of a topic with these scopes: that of its most urgent one.
     pub fn of(scopes: ScopeSet) -> Priority {
         scopes.iter().map(Priority::of_scope).min().unwrap_or(Priority::Sensors)
     }
@@ -52,13 +52,13 @@ impl Priority {
     }
 }
 
-/// What happens when samples come faster than a client takes them.
+/// What happens when samples arrive faster than a client reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// A newer sample replaces the older: one slot.
     Latest,
-    /// Each waits its turn, in a bounded queue.
+    /// Samples are queued, with a bound.
     Every,
 }
 
@@ -72,25 +72,25 @@ pub struct Rule {
     /// Type glob: `sensor_msgs/msg/Imu`, `nav_msgs/**`. Absent: any type.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
-    /// What the topic is about.
+    /// Scopes of the topic.
     pub scopes: ScopeSet,
-    /// Its place in the outbox. Absent: follows from the scopes.
+    /// Priority in the outbox. Absent: derived from the scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
     /// Absent: `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-    /// Most samples per second that leave an endpoint. Absent: as they come.
+    /// Most samples per second that leave an endpoint. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate_hz: Option<f64>,
 }
 
-/// What the table says of one topic.
+/// The routing of one topic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Route {
-    /// What it is about.
+    /// Its scopes.
     pub scopes: ScopeSet,
-    /// Its place in the outbox.
+    /// Its priority in the outbox.
     pub priority: Priority,
     /// What happens when a client is slow.
     pub delivery: Delivery,
@@ -98,15 +98,38 @@ pub struct Route {
     pub max_rate_hz: Option<f64>,
 }
 
-/// A rule that cannot be used, and why.
+/// A rule that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("rule {index}: {why}")]
+#[error("rule {index}: {kind}")]
 pub struct RuleError {
-    /// Its place in the list, from 0.
+    /// Its index in the list, from 0.
     pub index: usize,
     /// What is wrong with it.
-    pub why: String,
+    pub kind: RuleErrorKind,
 }
+
+/// What is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleErrorKind {
+    /// It matches every topic.
+    #[error("give `topic`, `type` or both")]
+    NoGlob,
+    /// It assigns no scope.
+    #[error("give at least one scope")]
+    NoScope,
+    /// Its rate is zero, negative or not finite.
+    #[error("`max_rate_hz` must be greater than 0")]
+    Rate,
+    /// One of its globs is malformed.
+    #[error(transparent)]
+    Glob(#[from] InvalidGlob),
+}
+
+/// A malformed glob.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct InvalidGlob(#[from] globset::Error);
 
 struct CompiledRule {
     topic: Option<GlobMatcher>,
@@ -114,7 +137,14 @@ struct CompiledRule {
     route: Route,
 }
 
-/// The compiled table: the team's own rules first, then the defaults; the first match wins.
+/// The compiled table: the configured rules first, then the defaults; the first match wins.
+///
+/// ```
+/// use roverline_protocol::{Priority, Routing, Scope};
+/// let route = Routing::default().route("/imu/data", "sensor_msgs/msg/Imu");
+/// assert!(route.scopes.contains(Scope::Sensors));
+/// assert_eq!(route.priority, Priority::Sensors);
+/// ```
 pub struct Routing {
     rules: Vec<CompiledRule>,
 }
@@ -134,12 +164,12 @@ impl Routing {
             .iter()
             .chain(&defaults)
             .enumerate()
-            .map(|(index, rule)| compile(rule).map_err(|why| RuleError { index, why }))
+            .map(|(index, rule)| compile(rule).map_err(|kind| RuleError { index, kind }))
             .collect::<Result<_, _>>()?;
         Ok(Routing { rules })
     }
 
-    /// The route of a topic. One that no rule knows is a sensor's.
+    /// The route of a topic. Without a matching rule it counts as a sensor.
     pub fn route(&self, topic: &str, type_name: &str) -> Route {
         let hit = self.rules.iter().find(|rule| {
             rule.topic.as_ref().is_none_or(|glob| glob.is_match(topic))
@@ -157,25 +187,28 @@ impl Routing {
     }
 }
 
-/// A topic pattern as clients and rules write it: `*` stays within one name, `**` crosses `/`.
-pub fn topic_glob(pattern: &str) -> Result<GlobMatcher, String> {
-    let glob = GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .empty_alternates(true)
-        .build()
-        .map_err(|error| error.to_string())?;
+/// A topic pattern as used by clients and rules: `*` stays within one name, `**` crosses `/`.
+///
+/// ```
+/// use roverline_protocol::routing::topic_glob;
+/// assert!(topic_glob("/motor/*")?.is_match("/motor/temperature"));
+/// assert!(!topic_glob("/motor/*")?.is_match("/motor/left/temperature"));
+/// # Ok::<(), roverline_protocol::routing::InvalidGlob>(())
+/// ```
+pub fn topic_glob(pattern: &str) -> Result<GlobMatcher, InvalidGlob> {
+    let glob = GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?;
     Ok(glob.compile_matcher())
 }
 
-fn compile(rule: &Rule) -> Result<CompiledRule, String> {
+fn compile(rule: &Rule) -> Result<CompiledRule, RuleErrorKind> {
     if rule.topic.is_none() && rule.type_name.is_none() {
-        return Err("give `topic`, `type` or both".to_owned());
+        return Err(RuleErrorKind::NoGlob);
     }
     if rule.scopes.is_empty() {
-        return Err("give at least one scope".to_owned());
+        return Err(RuleErrorKind::NoScope);
     }
     if rule.max_rate_hz.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-        return Err("`max_rate_hz` must be greater than 0".to_owned());
+        return Err(RuleErrorKind::Rate);
     }
     Ok(CompiledRule {
         topic: rule.topic.as_deref().map(topic_glob).transpose()?,
@@ -189,7 +222,7 @@ fn compile(rule: &Rule) -> Result<CompiledRule, String> {
     })
 }
 
-/// The usual names, so that a rover that configures nothing works.
+/// Default rules for the usual names, so that a rover works without configuration.
 pub fn default_rules() -> Vec<Rule> {
     use Scope::{Battery, Commands, Emergency, Health, Location, Mission, Safety, Sensors, State};
     let topic = |glob: &str, scopes: &[Scope]| Rule {
@@ -271,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn own_rules_come_first_and_bad_ones_say_why() {
+    fn configured_rules_come_first_and_invalid_ones_are_explained() {
         let mut rule = Rule {
             topic: Some("/imu/**".into()),
             type_name: None,

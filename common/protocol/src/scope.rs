@@ -1,4 +1,4 @@
-//! Scopes (what a topic is about) and tiers (which scopes an endpoint serves).
+//! Scopes (the subject of a topic) and tiers (the scopes an endpoint serves).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,28 +7,28 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// What a topic is about. A topic has one or more.
+/// The subject of a topic. A topic has one or more scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Scope {
     /// Raw sensor streams: IMU, joints, lidar, cameras.
     Sensors = 0,
-    /// What somebody asks of the rover: velocity commands, goals.
+    /// Requests to the rover: velocity commands, goals.
     Commands = 1,
     /// What the rover is doing: autonomy mode, indicator colour, odometry.
     State = 2,
-    /// The task: mission name, status, samples collected, way-points.
+    /// The mission: name, status, samples collected, way-points.
     Mission = 3,
-    /// What keeps people and rover from harm: boundary, proximity.
+    /// Protection of people and rover: boundary, proximity.
     Safety = 4,
-    /// The emergency stop and what comes with it.
+    /// The emergency stop and related topics.
     Emergency = 5,
     /// Where the rover is.
     Location = 6,
-    /// How well the rover is: diagnostics, temperatures, heartbeats.
+    /// Condition of the rover: diagnostics, temperatures, heartbeats.
     Health = 7,
-    /// The energy that is left.
+    /// The battery.
     Battery = 8,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A name that is not one of the known ones.
+/// An unknown name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} '{got}': use one of {allowed}")]
 pub struct UnknownName {
@@ -88,7 +88,15 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of scopes; one machine word, ordered by declaration when listed.
+/// A set of scopes; one machine word, listed in declaration order.
+///
+/// ```
+/// use roverline_protocol::{Scope, ScopeSet, Tier};
+/// let topic = ScopeSet::of(&[Scope::State, Scope::Location]);
+/// assert!(Tier::Secondary.scopes().intersects(topic));
+/// assert!(ScopeSet::ALL.covers(topic));
+/// assert_eq!(serde_json::to_string(&topic).unwrap(), r#"["state","location"]"#);
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet(u16);
 
@@ -114,7 +122,7 @@ impl ScopeSet {
         self.0 & (1 << scope as u8) != 0
     }
 
-    /// Whether the two sets share a scope: the question "does this endpoint serve this topic?".
+    /// Whether the two sets share a scope: whether an endpoint serves a topic.
     pub const fn intersects(self, other: ScopeSet) -> bool {
         self.0 & other.0 != 0
     }
@@ -136,12 +144,12 @@ impl ScopeSet {
         ScopeSet(self.0 & other.0)
     }
 
-    /// How many scopes.
+    /// Number of scopes.
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -201,11 +209,11 @@ impl JsonSchema for ScopeSet {
 pub enum Tier {
     /// Full telemetry and commands (port 8080).
     Primary,
-    /// The mission goes on (port 8081).
+    /// Enough to continue the mission (port 8081).
     Secondary,
-    /// Keep people and rover safe (port 8082).
+    /// Enough to keep people and rover safe (port 8082).
     Tertiary,
-    /// Find it and stop it (port 8083).
+    /// Enough to find the rover and stop it (port 8083).
     Emergency,
 }
 
@@ -228,7 +236,7 @@ impl Tier {
         self as u16
     }
 
-    /// What the tier serves unless it is configured otherwise.
+    /// Default scopes of the tier.
     pub const fn scopes(self) -> ScopeSet {
         match self {
             Tier::Primary => ScopeSet::ALL,

@@ -1,29 +1,37 @@
-//! What a session gets when its link cannot carry all: a ladder of service levels, and the rule by
-//! which a session climbs down and up again.
+//! Service levels for sessions whose link cannot carry everything: a ladder of levels, and the rule
+//! by which a session steps down and up.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Priority, Scope, ScopeSet, limits};
+use crate::{Priority, Scope, ScopeSet};
 
-/// A step of the ladder, best first.
+/// Frames that wait longer than this, throughout [`LADDER_DOWN_MS`], lower a session's service
+/// level.
+const LADDER_WAIT_MS: u64 = 150;
+/// How long a queue must persist before a session's service level is lowered.
+const LADDER_DOWN_MS: u64 = 1_000;
+/// How long a link must be clean before the service level is raised, first and after failures.
+const LADDER_HOLD_MS: (u64, u64) = (5_000, 60_000);
+
+/// A service level, best first.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceLevel {
-    /// Everything that was subscribed, as it comes.
+    /// Everything that was subscribed, unthrottled.
     #[default]
     Full,
     /// Everything, at lower rates.
     Reduced,
-    /// State and mission, and what is more urgent.
+    /// State and mission, and everything more urgent.
     Mission,
     /// What keeps people and rover safe.
     Safety,
-    /// Find it and stop it.
+    /// What is needed to find the rover and stop it.
     Critical,
 }
 
@@ -32,7 +40,7 @@ pub enum ServiceLevel {
 pub enum Allowance {
     /// Every sample.
     All,
-    /// At most one sample in this time; the newest is kept.
+    /// At most one sample per interval; the newest is kept.
     Every(Duration),
     /// Nothing.
     Nothing,
@@ -84,7 +92,7 @@ impl ServiceLevel {
         }
     }
 
-    /// Of how many periodic summaries (the plain dialect's telemetry) one is sent.
+    /// One in how many periodic summaries (plain telemetry) is sent.
     pub const fn one_summary_in(self) -> u32 {
         match self {
             ServiceLevel::Full | ServiceLevel::Reduced => 1,
@@ -103,20 +111,20 @@ impl ServiceLevel {
     }
 }
 
-/// A step that a session takes on the ladder.
+/// A change of a session's level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The level that it had.
+    /// The previous level.
     pub from: ServiceLevel,
-    /// The level it has now.
+    /// The new level.
     pub to: ServiceLevel,
-    /// What was measured, in words.
+    /// The measurement that caused it, in words.
     pub reason: String,
 }
 
-/// The rule by which one session climbs down and up again. What counts is a standing queue: frames
-/// that have to wait for all of a while (as CoDel, RFC 8289, looks at the minimum of a window), not
-/// a burst that drains. A step up that fails doubles the time until the next is tried.
+/// The rule by which a session steps down and up. It reacts to a standing queue: frames that wait
+/// throughout an interval (like CoDel, RFC 8289, which uses the minimum of a window), not a burst
+/// that drains. A step up that fails doubles the time until the next attempt.
 #[derive(Clone, Debug)]
 pub struct Ladder {
     level: ServiceLevel,
@@ -135,7 +143,7 @@ impl Default for Ladder {
             clean_since: None,
             lost_at: None,
             raised_at: None,
-            hold: ms(limits::LADDER_HOLD_MS.0),
+            hold: ms(LADDER_HOLD_MS.0),
         }
     }
 }
@@ -145,7 +153,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 impl Ladder {
-    /// Where the session is.
+    /// The current level.
     pub fn level(&self) -> ServiceLevel {
         self.level
     }
@@ -155,28 +163,29 @@ impl Ladder {
         self.hold
     }
 
-    /// Forgets what was measured, not the level: the client was away, and its link says nothing.
+    /// Discards the measurements but keeps the level: the client was away, and its link says
+    /// nothing.
     pub fn forget(&mut self) {
         (self.bad_since, self.clean_since, self.lost_at) = (None, None, None);
     }
 
-    /// Takes in a measurement at `now` (monotonic): how long the frame has waited that waits longest,
-    /// and how many samples were lost to waiting since the last measurement. Perhaps a step follows.
+    /// Records a measurement at `now` (monotonic): the age of the oldest waiting frame, and the
+    /// samples lost to waiting since the last measurement. Returns the step that follows, if any.
     pub fn observe(&mut self, now: Duration, waited: Duration, lost: u64) -> Option<Step> {
         if lost > 0 {
             self.lost_at = Some(now);
         }
-        let losing = self.lost_at.is_some_and(|at| now.saturating_sub(at) < ms(limits::LADDER_DOWN_MS / 2));
-        if waited > ms(limits::LADDER_WAIT_MS) || losing {
+        let losing = self.lost_at.is_some_and(|at| now.saturating_sub(at) < ms(LADDER_DOWN_MS / 2));
+        if waited > ms(LADDER_WAIT_MS) || losing {
             self.clean_since = None;
             let since = *self.bad_since.get_or_insert(now);
-            let stands = now.saturating_sub(since) >= ms(limits::LADDER_DOWN_MS);
+            let stands = now.saturating_sub(since) >= ms(LADDER_DOWN_MS);
             return self.level.worse().filter(|_| stands).map(|worse| self.down(worse, now, waited));
         }
         self.bad_since = None;
         let clean = now.saturating_sub(*self.clean_since.get_or_insert(now));
-        if clean >= ms(limits::LADDER_HOLD_MS.1) {
-            self.hold = ms(limits::LADDER_HOLD_MS.0);
+        if clean >= ms(LADDER_HOLD_MS.1) {
+            self.hold = ms(LADDER_HOLD_MS.0);
         }
         let better = self.level.better().filter(|_| clean >= self.hold)?;
         self.raised_at = Some(now);
@@ -186,11 +195,11 @@ impl Ladder {
     }
 
     fn down(&mut self, worse: ServiceLevel, now: Duration, waited: Duration) -> Step {
-        // It stands anew: the next step needs its own second.
+        // Restart the interval: the next step needs a full second of its own.
         self.bad_since = Some(now);
         let failed = self.raised_at.take().is_some_and(|at| now.saturating_sub(at) < 2 * self.hold);
         if failed {
-            self.hold = (self.hold * 2).min(ms(limits::LADDER_HOLD_MS.1));
+            self.hold = (self.hold * 2).min(ms(LADDER_HOLD_MS.1));
         }
         let reason = match waited.as_millis() {
             0..=150 => "samples were lost to waiting".to_owned(),
@@ -219,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn down_with_a_standing_queue_and_up_when_it_is_clean() {
+    fn a_standing_queue_lowers_the_level_and_a_clean_link_raises_it() {
         let mut ladder = Ladder::default();
         let (now, steps) = run(&mut ladder, ms(0), 12, 400);
         assert_eq!(steps.len(), 1, "{steps:?}");
@@ -259,7 +268,8 @@ mod tests {
         };
         for scope in Scope::ALL {
             for pair in ServiceLevel::ALL.windows(2) {
-                // Safety is rarer while the mission goes on, so that all fits, and whole again after.
+                // Safety is throttled at the mission level, so that everything fits, and
+                // unthrottled below it.
                 if (scope, pair[1]) != (Scope::Safety, ServiceLevel::Safety) {
                     assert!(weight(pair[0], &[scope]) <= weight(pair[1], &[scope]), "{scope} {pair:?}");
                 }
@@ -275,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_up_in_haste_never_two_steps_and_full_in_the_end(
+        fn steps_up_are_slow_and_single_and_reach_full(
             measured in prop::collection::vec((10u64..2_000, 0u64..600, 0u64..8), 0..300)
         ) {
             let mut ladder = Ladder::default();
@@ -284,7 +294,7 @@ mod tests {
             for (later, waited, lost) in measured {
                 now += ms(later);
                 let lost = lost / 7;
-                if waited > limits::LADDER_WAIT_MS || lost > 0 {
+                if waited > super::LADDER_WAIT_MS || lost > 0 {
                     last_bad = Some(now);
                 }
                 if let Some(step) = ladder.observe(now, ms(waited), lost) {
@@ -292,8 +302,8 @@ mod tests {
                     prop_assert_eq!(step.to, ladder.level());
                     if step.to < step.from {
                         let quiet = last_bad.map_or(now, |bad| now - bad);
-                        prop_assert!(quiet >= ms(limits::LADDER_HOLD_MS.0));
-                        prop_assert!(now - changed_at >= ms(limits::LADDER_HOLD_MS.0));
+                        prop_assert!(quiet >= ms(super::LADDER_HOLD_MS.0));
+                        prop_assert!(now - changed_at >= ms(super::LADDER_HOLD_MS.0));
                     }
                     changed_at = now;
                 }

@@ -1,4 +1,4 @@
-//! The JSON that endpoints show of themselves: `/health` and `/status`.
+//! JSON documents of `/health` and `/status`: what endpoints report about themselves.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::service_level::ServiceLevel;
 use crate::{Scope, ScopeSet, Tier};
 
-/// How an endpoint is.
+/// Health of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthStatus {
-    /// Serves what it is for.
+    /// Fully functional.
     Healthy,
-    /// Serves, with a fault it names.
+    /// Serving, with a fault that it names.
     Degraded,
-    /// Cannot serve what it is for; `/health` answers 503.
+    /// Not serving; `/health` answers 503.
     Unhealthy,
-    /// Does not answer.
+    /// Not answering.
     Down,
 }
 
@@ -39,7 +39,7 @@ impl HealthStatus {
     }
 }
 
-/// The body of `GET /health` (200, or 503 when unhealthy): what the endpoint is, and how it is.
+/// Body of `GET /health` (200, or 503 when unhealthy): identity and health of the endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthDocument {
     /// Status, reasons, tier, port, scopes, clients, start, version: at the top level of the JSON.
@@ -47,14 +47,14 @@ pub struct HealthDocument {
     pub endpoint: EndpointDocument,
     /// Seconds since this process began to serve.
     pub uptime_s: f64,
-    /// The source and how young its data is.
+    /// The source and the age of its data.
     pub source: SourceDocument,
     /// Seconds since the newest sample of each scope that had one.
     #[serde(default)]
     pub freshness_s: BTreeMap<Scope, f64>,
 }
 
-/// A source as `/health` shows it.
+/// A source in `/health`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceDocument {
     /// `dds`, `r2r`, `bag`, `sim` or `upstream`.
@@ -87,7 +87,7 @@ pub struct UpstreamDocument {
     pub rtt_ms: Option<f64>,
     /// Messages received over it.
     pub received: u64,
-    /// The last thing that went wrong, in words.
+    /// The last error message.
     #[serde(default)]
     pub last_error: Option<String>,
 }
@@ -95,29 +95,29 @@ pub struct UpstreamDocument {
 /// An endpoint as its peers and clients know it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointDocument {
-    /// Which endpoint.
+    /// Its tier.
     pub tier: Tier,
     /// The port it listens on.
     pub port: u16,
-    /// What it serves now.
+    /// Scopes it serves now.
     pub scopes: ScopeSet,
-    /// The verdict on it.
+    /// Its health.
     pub status: HealthStatus,
     /// Why it is not healthy.
     #[serde(default)]
     pub reasons: Vec<String>,
-    /// Tiers that are down and whose scopes it serves as well.
+    /// Tiers that are down and whose scopes it serves as well (promotion).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covers: Vec<Tier>,
-    /// Whether it is about to end, and takes no new clients.
+    /// Whether it is about to shut down and accepts no new clients.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
-    /// `host:port` where it listens, as far as the one who tells knows it.
+    /// `host:port` it listens on, as far as the reporting endpoint knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Clients now.
+    /// Current number of clients.
     pub clients: usize,
-    /// Clients at most.
+    /// Maximum number of clients.
     pub max_clients: usize,
     /// When its process began to serve, nanoseconds since the Unix epoch; changes with a restart.
     pub started_ns: i64,
@@ -125,14 +125,14 @@ pub struct EndpointDocument {
     pub version: String,
 }
 
-/// The body of `GET /status`: everything an endpoint knows of itself and its peers.
+/// Body of `GET /status`: everything an endpoint knows about itself and its peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusDocument {
-    /// This endpoint, as `/health` shows it.
+    /// This endpoint, as in `/health`.
     pub health: HealthDocument,
     /// Process id.
     pub pid: u32,
-    /// Its peers as it last heard of them.
+    /// Last known state of its peers.
     pub peers: Vec<PeerDocument>,
     /// Topics in scope.
     pub topics: Vec<TopicDocument>,
@@ -142,26 +142,26 @@ pub struct StatusDocument {
     pub sessions: Vec<SessionDocument>,
     /// Counters since the process began to serve.
     pub counters: CounterDocument,
-    /// What happened of late, oldest first.
+    /// Recent events, oldest first.
     #[serde(default)]
-    pub events: Vec<EventDocument>,
+    pub events: Vec<EndpointEvent>,
 }
 
-/// What kind of thing happened.
+/// Kind of an endpoint event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// An endpoint serves.
     EndpointUp,
-    /// An endpoint does not answer, or says that it cannot serve.
+    /// An endpoint does not answer, or reports that it cannot serve.
     EndpointDown,
-    /// An endpoint is healthy, degraded or unhealthy, and was not before.
+    /// An endpoint's health changed.
     EndpointHealth,
     /// A peer was added at run time.
     PeerAdded,
     /// A peer was removed at run time.
     PeerRemoved,
-    /// A client went over from one endpoint to another.
+    /// A client switched from one endpoint to another.
     Failover,
     /// An endpoint covers a tier that stays down.
     Promotion,
@@ -169,13 +169,13 @@ pub enum EventKind {
     GiveBack,
     /// An endpoint asks its clients to leave.
     Drain,
-    /// A client was turned away.
+    /// A client was rejected because the endpoint is full.
     Full,
-    /// A session gets less, because of its link.
+    /// A session's service level was lowered because of its link.
     Degraded,
-    /// It gets more again.
+    /// A session's service level was raised again.
     Recovered,
-    /// A client was closed because it did not read.
+    /// A client was disconnected because it did not read.
     Stalled,
     /// The emergency stop was engaged or released.
     EmergencyStop,
@@ -203,23 +203,23 @@ impl EventKind {
     }
 }
 
-/// Something that happened, with its cause and what it cost.
+/// An event at an endpoint, with its cause and cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct EventDocument {
-    /// Counts up in the process that tells.
+pub struct EndpointEvent {
+    /// Counts up within the reporting process.
     pub id: u64,
-    /// Wall clock, nanoseconds since the Unix epoch, for display.
+    /// Wall clock time, nanoseconds since the Unix epoch, for display.
     pub at_ns: i64,
-    /// Who tells.
+    /// The reporting endpoint.
     pub tier: Tier,
-    /// What happened.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// Why, in words.
+    /// The cause, in words.
     pub cause: String,
-    /// What was before: an endpoint, a tier, a level.
+    /// The previous endpoint, tier or level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// What is now.
+    /// The new endpoint, tier or level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// How long nothing was received, milliseconds.
@@ -228,38 +228,38 @@ pub struct EventDocument {
     /// Samples that were replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replayed: Option<u64>,
-    /// Samples that nobody could replay.
+    /// Samples that no endpoint could replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<u64>,
 }
 
-/// A peer as this endpoint last heard of it.
+/// Last known state of a peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerDocument {
-    /// What it says of itself, or the last known with status `down`.
+    /// What it reports about itself, or the last known state with status `down`.
     pub endpoint: EndpointDocument,
-    /// Seconds since it last answered; null when it never did.
+    /// Seconds since it last answered; null if it never did.
     pub age_s: Option<f64>,
-    /// Milliseconds its last answer took.
+    /// Duration of its last answer, milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Why the last question failed.
+    /// Why the last probe failed.
     pub last_error: Option<String>,
-    /// Seconds since the newest sample of each scope, as it said itself.
+    /// Seconds since the newest sample of each scope, as it reported itself.
     #[serde(default)]
     pub freshness_s: BTreeMap<Scope, f64>,
 }
 
-/// How an endpoint came to be in a directory.
+/// How an endpoint got into a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// It is the one who tells.
+    /// It is the reporting endpoint.
     Own,
-    /// The configuration or the command line names it.
+    /// Configured, or given on the command line.
     Config,
-    /// It was added at run time, over HTTP.
+    /// Added at run time over HTTP.
     Api,
-    /// It announces itself in the network.
+    /// Discovered by mDNS.
     Mdns,
 }
 
@@ -275,60 +275,60 @@ impl Origin {
     }
 }
 
-/// The body of `GET /api/v2/endpoints`: the endpoints that one of them knows, itself included.
+/// Body of `GET /api/v2/endpoints`: the endpoints known to one of them, itself included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DirectoryDocument {
-    /// By tier, then by address.
+    /// Sorted by tier, then by address.
     pub endpoints: Vec<DirectoryEntry>,
 }
 
 /// An endpoint in a directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DirectoryEntry {
-    /// How it came to be known.
+    /// How it became known.
     pub origin: Origin,
-    /// Clients, as a share of those it takes; null where it takes none.
+    /// Clients as a share of capacity; null if it takes none.
     pub load: Option<f64>,
     /// Document, age, round trip, last error, freshness: at the top level of the JSON.
     #[serde(flatten)]
     pub peer: PeerDocument,
 }
 
-/// A topic as `/status` shows it.
+/// A topic in `/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicDocument {
-    /// The ROS name.
+    /// ROS name.
     pub name: String,
-    /// The ROS type.
+    /// ROS type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What it is about.
+    /// Scopes the topic belongs to.
     pub scopes: ScopeSet,
-    /// Whether its type is known, so that its fields can be shown.
+    /// Whether its type is known, so that its fields can be decoded.
     pub schema: bool,
-    /// Samples so far.
+    /// Samples received so far.
     pub samples: u64,
-    /// Bytes so far.
+    /// Bytes received so far.
     pub bytes: u64,
-    /// Samples per second of late.
+    /// Recent samples per second.
     pub rate_hz: f64,
     /// Seconds since the last sample.
     pub age_s: Option<f64>,
 }
 
-/// A client as `/status` shows it.
+/// A client in `/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDocument {
-    /// Its number in this process.
+    /// Session number in this process.
     pub id: u64,
     /// Its address.
     pub peer: String,
     /// `native`, `plain`, ...
     pub dialect: String,
-    /// What it may be trusted with: `observer`, `operator` or `commander`.
+    /// Its role: `observer`, `operator` or `commander`.
     #[serde(default)]
     pub role: String,
-    /// What it calls itself.
+    /// The name it gave.
     pub client: String,
     /// Messages delivered.
     pub sent: u64,
@@ -336,27 +336,27 @@ pub struct SessionDocument {
     pub sent_bytes: u64,
     /// Samples it did not get.
     pub dropped: u64,
-    /// Bytes that wait for it.
+    /// Bytes queued for it.
     pub queued_bytes: usize,
-    /// What it gets.
+    /// Its service level.
     #[serde(default)]
     pub service: ServiceLevel,
-    /// Samples not sent because its link does not carry them.
+    /// Samples shed because its link does not carry them.
     #[serde(default)]
     pub shed: u64,
-    /// Whether it only stands by.
+    /// Whether it is only a standby.
     #[serde(default)]
     pub standby: bool,
 }
 
-/// What an endpoint counts.
+/// Counters of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CounterDocument {
     /// Connections accepted.
     pub connections: u64,
-    /// Connections turned away because the endpoint was full.
+    /// Connections rejected because the endpoint was full.
     pub refused_full: u64,
-    /// Requests and messages that were not understood.
+    /// Malformed requests and messages.
     pub bad_input: u64,
     /// Samples from the source.
     pub samples: u64,
@@ -366,30 +366,30 @@ pub struct CounterDocument {
     pub delivered: u64,
     /// Samples not delivered to a slow client.
     pub dropped: u64,
-    /// Samples not sent because a link does not carry them.
+    /// Samples shed because a link does not carry them.
     #[serde(default)]
     pub shed: u64,
     /// Samples replayed to clients that resumed.
     #[serde(default)]
     pub replayed: u64,
-    /// Samples that clients asked for and that could not be replayed.
+    /// Samples that clients requested and that could not be replayed.
     #[serde(default)]
     pub replay_missing: u64,
 }
 
-/// A problem in the body of an HTTP error (RFC 9457).
+/// Body of an HTTP error: problem details (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// A URI of the kind; `about:blank` where the status says it all.
+    /// URI of the problem type; `about:blank` if the status says it all.
     #[serde(rename = "type", default = "about_blank")]
     pub kind: String,
-    /// What kind, one line.
+    /// Summary, one line.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
-    /// The path that was asked for.
+    /// Requested path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
 }

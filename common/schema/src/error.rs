@@ -1,8 +1,9 @@
-//! What can go wrong, in words that name the type or the field.
+//! Error types; their messages name the type or the field.
 
 use crate::cdr::ReadError;
+use crate::parse::SyntaxError;
 
-/// A definition that cannot be used.
+/// An unusable definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
@@ -17,30 +18,30 @@ pub enum SchemaError {
     UnknownDependency {
         /// The missing type.
         name: String,
-        /// The type with the field.
+        /// The type that has the field.
         user: String,
     },
-    /// A line that is not in the message definition language.
-    #[error("{type_name}, line {line}: {what}")]
+    /// A line that does not belong to the message definition language.
+    #[error("{type_name}, line {line}: {error}")]
     Syntax {
         /// The type being read.
         type_name: String,
         /// Line within its definition, from 1.
         line: usize,
-        /// What is wrong with it.
-        what: String,
+        /// The error in it.
+        error: SyntaxError,
     },
     /// The type contains itself.
     #[error("type {0} contains itself")]
     Recursive(String),
-    /// One of the bounds in [`crate::limits`] is exceeded.
+    /// A bound in [`crate::limits`] is exceeded.
     #[error("{type_name}: more than {limit} {what}")]
     TooLarge {
         /// The type being read.
         type_name: String,
-        /// What there is too much of.
+        /// What exceeds it.
         what: &'static str,
-        /// How much is allowed.
+        /// The bound.
         limit: u64,
     },
     /// A definition language other than `ros2msg`.
@@ -48,37 +49,37 @@ pub enum SchemaError {
     Encoding {
         /// The type being added.
         type_name: String,
-        /// The encoding that was named.
+        /// The given encoding.
         encoding: String,
     },
-    /// An interface file is there and cannot be read.
+    /// An interface file exists but cannot be read.
     #[error("{type_name}: {what}")]
     File {
         /// The type being loaded.
         type_name: String,
-        /// The operating system's words.
+        /// The operating system's error message.
         what: String,
     },
 }
 
-/// A payload that does not hold what its type says.
+/// A payload that does not match its type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{kind}", Prefix(path))]
 pub struct DecodeError {
-    /// Where, such as `points[3].positions`; empty for the message as a whole.
+    /// Path of the field, such as `points[3].positions`; empty for the message as a whole.
     pub path: String,
-    /// What.
+    /// The kind of error.
     pub kind: DecodeErrorKind,
 }
 
-/// What is wrong with a payload.
+/// Kinds of payload errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// Header or length trouble.
+    /// Malformed header or length.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Bytes after the last field, more than padding explains: the sender's definition differs.
+    /// More bytes after the last field than padding explains: the sender's definition differs.
     #[error("{0} bytes are left over after the last field: the sender's definition differs")]
     Trailing(usize),
     /// More values than [`crate::limits::MAX_VALUES`].
@@ -94,14 +95,14 @@ impl DecodeError {
         Self { path: path.into(), kind: kind.into() }
     }
 
-    /// The same error seen from one level further out.
+    /// Prefixes the path with the enclosing field.
     #[cold]
     pub(crate) fn within(mut self, outer: &str) -> Self {
         prepend(&mut self.path, outer);
         self
     }
 
-    /// The same error seen from the array around it.
+    /// Prefixes the path with the index in the enclosing array.
     #[cold]
     pub(crate) fn within_index(self, index: usize) -> Self {
         self.within(&format!("[{index}]"))
@@ -122,11 +123,11 @@ impl From<ReadError> for DecodeError {
     }
 }
 
-/// A value or JSON document that does not fit the type.
+/// A value or JSON document that does not match the type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", Prefix(path))]
 pub struct EncodeError {
-    /// Where, such as `pose.position.x`; empty for the message as a whole.
+    /// Path of the field, such as `pose.position.x`; empty for the message as a whole.
     pub path: String,
     /// What is wrong.
     pub what: String,
@@ -137,14 +138,14 @@ impl EncodeError {
         Self { path: String::new(), what: what.into() }
     }
 
-    /// The same error seen from one level further out.
+    /// Prefixes the path with the enclosing field.
     #[cold]
     pub(crate) fn within(mut self, outer: &str) -> Self {
         prepend(&mut self.path, outer);
         self
     }
 
-    /// The same error seen from the array around it.
+    /// Prefixes the path with the index in the enclosing array.
     #[cold]
     pub(crate) fn within_index(self, index: usize) -> Self {
         self.within(&format!("[{index}]"))
@@ -158,7 +159,7 @@ fn prepend(path: &mut String, outer: &str) {
     path.insert_str(0, outer);
 }
 
-/// `path: `, or nothing when there is no path.
+/// `path: `, or nothing when the path is empty.
 struct Prefix<'a>(&'a str);
 
 impl std::fmt::Display for Prefix<'_> {

@@ -1,4 +1,4 @@
-//! Definitions with everything resolved: what a message of a type is made of.
+//! Resolved definitions: the complete layout of a type's messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ pub(crate) struct Layout {
     pub name: TypeName,
     pub names: Names,
     pub fields: Vec<Node>,
-    /// The least that one takes on the wire, padding aside; never zero.
+    /// Smallest size on the wire, padding aside; never zero.
     pub min_bytes: u64,
-    /// Levels below and including this one.
+    /// Nesting levels below and including this one.
     pub levels: usize,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     pub default: Option<Value>,
 }
 
-/// One element of a field.
+/// Smallest size of one element on the wire.
 #[derive(Debug)]
 pub(crate) enum Item {
     Primitive(Primitive),
@@ -67,17 +67,17 @@ impl Layout {
     }
 }
 
-/// Somewhere to ask for definitions.
+/// A source of definitions.
 pub(crate) trait Source {
     /// The definition of exactly this name.
     fn definition(&self, name: &TypeName) -> Result<Option<Arc<Definition>>, SchemaError>;
 
-    /// The definition that a field of `user` means by a name.
+    /// The definition that a field of `user` refers to by a name.
     fn resolve(&self, user: &TypeName, wanted: &TypeName) -> Result<Arc<Definition>, SchemaError> {
         if let Some(found) = self.definition(wanted)? {
             return Ok(found);
         }
-        // `Header` alone has meant the one of std_msgs since ROS 1.
+        // An unqualified `Header` has meant the one of std_msgs since ROS 1.
         if wanted.short() == "Header"
             && wanted.package() == user.package()
             && let Some(header) = TypeName::from_parts("std_msgs", Kind::Msg, "Header")
@@ -89,7 +89,7 @@ pub(crate) trait Source {
     }
 }
 
-/// Resolves a type and all that it needs.
+/// Resolves a type and all its dependencies.
 pub(crate) fn build(source: &dyn Source, name: &TypeName) -> Result<Arc<Layout>, SchemaError> {
     let definition = source.definition(name)?.ok_or_else(|| SchemaError::Unknown(name.to_string()))?;
     let mut builder = Builder { source, root: name, done: HashMap::new(), open: Vec::new() };
@@ -100,7 +100,7 @@ struct Builder<'a> {
     source: &'a dyn Source,
     root: &'a TypeName,
     done: HashMap<TypeName, Arc<Layout>>,
-    /// The types around the current one.
+    /// The types that enclose the current one.
     open: Vec<TypeName>,
 }
 
@@ -136,7 +136,7 @@ impl Builder<'_> {
     }
 
     fn finish(&self, definition: &Definition, fields: Vec<Node>) -> Result<Layout, SchemaError> {
-        // A message without fields has a hidden byte on the wire, so at least one.
+        // A message without fields has a hidden byte on the wire, so the minimum is one.
         let min_bytes = fields.iter().fold(0_u64, |sum, f| sum.saturating_add(f.min_bytes())).max(1);
         if min_bytes > MAX_FIXED_WIRE_BYTES {
             return Err(too_large(&definition.name, "bytes of fixed size", MAX_FIXED_WIRE_BYTES));

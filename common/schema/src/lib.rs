@@ -1,4 +1,4 @@
-//! ROS 2 messages without ROS: definition text becomes a plan, and a plan turns payloads into
+//! ROS 2 messages without ROS: compiles message definitions into plans, which convert payloads to
 //! values and JSON and back.
 //!
 //! ```
@@ -17,8 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Definitions and payloads are taken as hostile: every length is checked before it is believed,
-//! every bound is in [`limits`], and nothing panics.
+//! Definitions and payloads are treated as hostile: every length is checked before use, every bound
+//! is in [`limits`], and nothing panics.
 
 pub mod cdr;
 mod error;
@@ -33,7 +33,7 @@ mod value;
 
 pub use crate::error::{DecodeError, DecodeErrorKind, EncodeError, SchemaError};
 pub use crate::name::{Kind, TypeName};
-pub use crate::parse::parse_definition;
+pub use crate::parse::{SyntaxError, parse_definition};
 pub use crate::plan::Plan;
 pub use crate::registry::Registry;
 pub use crate::value::{Struct, Value};

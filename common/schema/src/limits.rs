@@ -1,5 +1,5 @@
-//! Every bound of this crate, with its unit in its name. Definitions and payloads come from
-//! strangers; nothing here grows because they say so.
+//! Bounds of this crate, each with its unit in the name. Definitions and payloads come from
+//! untrusted sources; they must not be able to grow anything beyond these.
 
 /// One definition text, dependencies included, or one interface file.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -11,19 +11,19 @@ pub const MAX_FIELDS: usize = 4096;
 pub const MAX_NAME_BYTES: usize = 255;
 /// Types that recordings may add to one registry.
 pub const MAX_RECORDED_TYPES: usize = 4096;
-/// Interface files that are listed from the installed packages.
+/// Interface files listed from the installed packages.
 pub const MAX_INSTALLED_TYPES: usize = 65_536;
-/// How deep types may nest.
+/// Nesting depth of types.
 pub const MAX_DEPTH_LEVELS: usize = 32;
-/// Fields of a type with all nested types written out: what a plan costs in memory.
+/// Fields of a type with all nested types expanded: the memory cost of a plan.
 pub const MAX_PLAN_FIELDS: usize = 32_768;
-/// Keys and paths that a plan keeps, with all nested types written out.
+/// Keys and paths in a plan, with all nested types expanded.
 pub const MAX_PLAN_TEXT_BYTES: usize = 8 << 20;
-/// The least that a message of a type takes on the wire (fixed arrays can be declared at will).
+/// Smallest wire size of a type's messages (fixed arrays can be declared at will).
 pub const MAX_FIXED_WIRE_BYTES: u64 = 64 << 20;
-/// Values made from one message, at some 32 bytes each: 4096 × 256 cells of a map fit.
+/// Values decoded from one message, at some 32 bytes each: 4096 × 256 cells of a map fit.
 pub const MAX_VALUES: usize = 1 << 20;
-/// JSON made from one message.
+/// JSON written for one message.
 pub const MAX_JSON_BYTES: usize = 128 << 20;
 /// A message encoded from a value or from JSON.
 pub const MAX_ENCODED_BYTES: usize = 64 << 20;

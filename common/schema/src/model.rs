@@ -1,10 +1,10 @@
-//! A message definition as it was declared, before anything is resolved.
+//! Message definitions as declared, before anything is resolved.
 
 use std::sync::Arc;
 
 use crate::{TypeName, Value};
 
-/// One message type: what its text says.
+/// One parsed message definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// Its name.
@@ -13,7 +13,7 @@ pub struct Definition {
     pub fields: Vec<Field>,
     /// Its constants; they are not on the wire.
     pub constants: Vec<Constant>,
-    /// The text it was read from.
+    /// The text it was parsed from.
     pub text: Arc<str>,
 }
 
@@ -22,11 +22,11 @@ pub struct Definition {
 pub struct Field {
     /// Its name.
     pub name: Arc<str>,
-    /// What one element is.
+    /// Type of one element.
     pub element: Element,
-    /// How many there are.
+    /// Number of elements.
     pub arity: Arity,
-    /// The value it has when nobody sets it, if not zero.
+    /// Default value, if not zero.
     pub default: Option<Value>,
 }
 
@@ -41,20 +41,20 @@ pub struct Constant {
     pub value_text: String,
 }
 
-/// What one element of a field is.
+/// Type of one element of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Element {
     /// A number, bool, byte or char.
     Primitive(Primitive),
-    /// Bytes, meant to be UTF-8, of at most so many bytes.
+    /// Bytes, meant to be UTF-8, with an optional bound in bytes.
     String(Option<u32>),
-    /// UTF-16, of at most so many units.
+    /// UTF-16, with an optional bound in code units.
     WString(Option<u32>),
-    /// Another message.
+    /// A nested message.
     Message(TypeName),
 }
 
-/// How many elements a field has.
+/// Number of elements of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arity {
     /// A single one.
@@ -70,7 +70,8 @@ pub enum Arity {
 pub enum Primitive {
     /// `bool`
     Bool,
-    /// `byte`: an octet. Alone it is a number like `uint8`, but its arrays are not base64 in JSON.
+    /// `byte`: an octet. As a scalar it is a number like `uint8`, but its arrays are not base64 in
+    /// JSON.
     Byte,
     /// `uint8`, and `char`, which is the same in ROS 2
     U8,
@@ -95,7 +96,7 @@ pub enum Primitive {
 }
 
 impl Primitive {
-    /// The type of that name.
+    /// The primitive type with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -134,7 +135,7 @@ impl Primitive {
         }
     }
 
-    /// Size and alignment on the wire, which are the same.
+    /// Size and alignment on the wire, which are equal.
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
@@ -145,7 +146,7 @@ impl Primitive {
         }
     }
 
-    /// Whether runs of it are kept as bytes.
+    /// Whether its arrays are stored as bytes.
     #[must_use]
     pub fn is_octet(self) -> bool {
         matches!(self, Self::Byte | Self::U8)

@@ -1,4 +1,4 @@
-//! Type names, always kept in their long form.
+//! Type names, always stored in their long form.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 use crate::SchemaError;
 use crate::limits::MAX_NAME_BYTES;
 
-/// Which directory of its package an interface belongs to.
+/// Kind of interface, which is also its directory in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A message.
     Msg,
-    /// Half of a service.
+    /// Request or response of a service.
     Srv,
     /// A part of an action.
     Action,
 }
 
 impl Kind {
-    /// The word in the name and the ending of the file.
+    /// The word in the name and the file extension.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -33,9 +33,9 @@ impl Kind {
     }
 }
 
-/// A checked type name: `pkg/msg/Type`, `pkg/srv/Type_Request`, `pkg/action/Type_Goal`.
+/// A validated type name: `pkg/msg/Type`, `pkg/srv/Type_Request`, `pkg/action/Type_Goal`.
 ///
-/// Only letters, digits and underscores get in, so that a name is safe to make a file name of.
+/// It contains only letters, digits and underscores, so it is safe to use as a file name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeName {
     full: Arc<str>,
@@ -44,7 +44,7 @@ pub struct TypeName {
 }
 
 impl TypeName {
-    /// Accepts the long form and the short `pkg/Type`, which means `pkg/msg/Type`.
+    /// Parses the long form, or the short `pkg/Type`, which means `pkg/msg/Type`.
     ///
     /// # Errors
     /// When it is neither.
@@ -95,7 +95,7 @@ impl TypeName {
         &self.full[self.package_bytes + self.kind.word().len() + 2..]
     }
 
-    /// The form that concatenated definitions use: `pkg/Type` for messages.
+    /// The form used in concatenated definitions: `pkg/Type` for messages.
     pub(crate) fn in_definitions(&self) -> String {
         match self.kind {
             Kind::Msg => format!("{}/{}", self.package(), self.short()),
@@ -116,7 +116,7 @@ impl fmt::Debug for TypeName {
     }
 }
 
-/// Whether `s` is a name in the sense of the definition language, and short enough.
+/// Whether `s` is an identifier of the definition language, and short enough.
 pub(crate) fn is_identifier(s: &str) -> bool {
     s.len() <= MAX_NAME_BYTES
         && s.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_and_long_names_are_one() {
+    fn short_and_long_names_are_equal() {
         let a = TypeName::parse("std_msgs/Header").unwrap();
         assert_eq!(a, TypeName::parse("std_msgs/msg/Header").unwrap());
         assert_eq!((a.package(), a.short()), ("std_msgs", "Header"));

@@ -1,19 +1,31 @@
-//! Reads message definition text.
+//! Parser for message definition text.
 
 mod bundle;
 mod default;
 mod line;
+mod syntax_error;
 
 use crate::limits::{MAX_FIELDS, MAX_TEXT_BYTES};
 use crate::model::Definition;
 pub(crate) use crate::parse::bundle::{Bundle, parse_bundle, separator};
 use crate::parse::line::{Line, parse_line};
+pub use crate::parse::syntax_error::SyntaxError;
 use crate::{SchemaError, TypeName};
 
-/// Reads the text of one message, without dependencies.
+/// Parses the text of one message, without dependencies.
+///
+/// ```
+/// use roverline_schema::{TypeName, parse_definition};
+/// let name = TypeName::parse("demo/msg/Pair")?;
+/// let definition = parse_definition(&name, "float32[2] values  # a comment\nuint8 MAX=7")?;
+/// assert_eq!((definition.fields.len(), definition.constants.len()), (1, 1));
+/// let error = parse_definition(&name, "float32[0] none").unwrap_err();
+/// assert_eq!(error.to_string(), "demo/msg/Pair, line 1: `0` is not a count from 1 to 4294967295");
+/// # Ok::<(), roverline_schema::SchemaError>(())
+/// ```
 ///
 /// # Errors
-/// When a line is not in the language, a name comes twice or there is too much of it.
+/// When a line is not in the language, a name is declared twice or a bound is exceeded.
 pub fn parse_definition(name: &TypeName, text: &str) -> Result<Definition, SchemaError> {
     check_size(name, text)?;
     let mut out =
@@ -21,13 +33,13 @@ pub fn parse_definition(name: &TypeName, text: &str) -> Result<Definition, Schem
     let mut seen = std::collections::HashSet::new();
     for (index, line) in text.lines().enumerate() {
         let syntax =
-            |what: String| SchemaError::Syntax { type_name: name.to_string(), line: index + 1, what };
+            |error: SyntaxError| SchemaError::Syntax { type_name: name.to_string(), line: index + 1, error };
         match parse_line(name, line).map_err(syntax)? {
             Line::Nothing => continue,
             Line::Constant(constant) => out.constants.push(constant),
             Line::Field(field) => {
                 if !seen.insert(field.name.clone()) {
-                    return Err(syntax(format!("field `{}` comes twice", field.name)));
+                    return Err(syntax(SyntaxError::DuplicateField(field.name.to_string())));
                 }
                 out.fields.push(field);
             }

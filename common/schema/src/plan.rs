@@ -1,4 +1,4 @@
-//! What is made of a definition once, so that every message is quick.
+//! The compiled form of a definition, which makes processing each message fast.
 
 mod decode;
 mod encode;
@@ -18,7 +18,7 @@ use crate::limits::MAX_TRAILING_PAD_BYTES;
 use crate::plan::program::Program;
 use crate::{DecodeError, EncodeError, SchemaError, Value};
 
-/// How to read and write the messages of one type.
+/// Reads and writes the messages of one type.
 #[derive(Debug)]
 pub struct Plan {
     layout: Arc<Layout>,
@@ -42,10 +42,10 @@ impl Plan {
         self.layout.names.iter().map(|n| &**n)
     }
 
-    /// The message as values.
+    /// Decodes a message into values.
     ///
     /// # Errors
-    /// When the payload does not hold what the type says.
+    /// When the payload does not match the type.
     pub fn decode(&self, cdr: &[u8]) -> Result<Value, DecodeError> {
         let mut reader = Reader::new(cdr)?;
         let value = decode::message(&self.layout, &mut reader)?;
@@ -53,11 +53,11 @@ impl Plan {
         Ok(value)
     }
 
-    /// Appends the message as JSON, in the form that rosbridge gives it: not-a-number and the
-    /// infinities are null, `uint8` arrays are base64, fields keep their order.
+    /// Appends the message as JSON in rosbridge's form: NaN and the infinities are null, `uint8`
+    /// arrays are base64, fields keep their order.
     ///
     /// # Errors
-    /// When the payload does not hold what the type says; `out` is as before then.
+    /// When the payload does not match the type; `out` is unchanged then.
     pub fn write_json(&self, cdr: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let before = out.len();
         let written = json::write(&self.program, cdr, out);
@@ -67,12 +67,20 @@ impl Plan {
         written
     }
 
-    /// One value by its path, such as `pose.pose.position.x` or `ranges[2]`; `None` when the
-    /// type has no such field or the array no such element. What lies before it is skipped,
-    /// what follows is not looked at.
+    /// One value by its path, such as `pose.pose.position.x` or `ranges[2]`; `None` when the type
+    /// has no such field or the array no such element. The bytes before it are skipped, those after
+    /// it are not checked.
+    ///
+    /// ```
+    /// let plan = roverline_schema::Registry::bundled().plan("sensor_msgs/msg/LaserScan")?;
+    /// let cdr = plan.encode_json(&serde_json::json!({"ranges": [0.5, 2.0]}))?;
+    /// assert_eq!(plan.field(&cdr, "ranges[1]")?.and_then(|v| v.as_f64()), Some(2.0));
+    /// assert_eq!(plan.field(&cdr, "ranges[9]")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// When the payload does not hold what the type says.
+    /// When the payload does not match the type.
     pub fn field(&self, cdr: &[u8], path: &str) -> Result<Option<Value>, DecodeError> {
         field::read(&self.layout, cdr, path)
     }
@@ -83,27 +91,27 @@ impl Plan {
         field::exists(&self.layout, path)
     }
 
-    /// A message from values: little-endian CDR with its header. Fields that are left out get
-    /// their default or zero.
+    /// Encodes a message from values: little-endian CDR with its header. Missing fields get their
+    /// default or zero.
     ///
     /// # Errors
-    /// When a value does not fit its field or there is no such field.
+    /// When a value does not match its field or there is no such field.
     pub fn encode(&self, value: &Value) -> Result<Vec<u8>, EncodeError> {
         encode::message(&self.layout, value)
     }
 
-    /// A message from JSON, with the same rules. Octet arrays may be base64 or arrays of
-    /// numbers; null is not-a-number where a float belongs.
+    /// Encodes a message from JSON, by the same rules. Octet arrays may be base64 or arrays of
+    /// numbers; null is NaN in a float field.
     ///
     /// # Errors
-    /// When a value does not fit its field or there is no such field.
+    /// When a value does not match its field or there is no such field.
     pub fn encode_json(&self, json: &serde_json::Value) -> Result<Vec<u8>, EncodeError> {
         encode::message(&self.layout, json)
     }
 }
 
-/// Payloads are padded to a multiple of four by some senders. More than that is data that this
-/// definition does not know, and then the rest is in doubt too.
+/// Some senders pad payloads to a multiple of four. More bytes than that are data unknown to this
+/// definition, which makes the rest doubtful too.
 fn check_end(reader: &Reader<'_>) -> Result<(), DecodeError> {
     match reader.remaining() {
         0..=MAX_TRAILING_PAD_BYTES => Ok(()),

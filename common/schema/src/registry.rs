@@ -1,4 +1,4 @@
-//! Where definitions come from: recordings, installed packages, the bundled set.
+//! Definition registry: recordings, installed packages, the bundled set.
 
 mod ament;
 mod bundled;
@@ -7,7 +7,9 @@ mod resolve;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::limits::MAX_RECORDED_TYPES;
 use crate::parse::{Bundle, parse_bundle, too_large};
@@ -15,11 +17,11 @@ use crate::registry::ament::Ament;
 use crate::registry::resolve::{Scope, concatenated};
 use crate::{Plan, SchemaError, TypeName};
 
-/// All definitions that are known. Clones share their contents.
+/// All known definitions. Clones share their contents.
 ///
-/// A recording's definition of a type beats an installed one, which beats a bundled one. The
-/// dependencies that a recording brings along count for its own type only: another type with
-/// the same dependency is not touched.
+/// A recording's definition of a type takes precedence over an installed one, and that over a
+/// bundled one. The dependencies in a recording's text apply to its own type only: other types with
+/// the same dependency are not affected.
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -51,18 +53,27 @@ impl Registry {
         Self { inner: Arc::default() }
     }
 
-    /// The packages installed below an `AMENT_PREFIX_PATH`, then the bundled set. Files are
-    /// read when their type is first asked for.
+    /// The packages installed below an `AMENT_PREFIX_PATH`, then the bundled set. Files are read
+    /// when their type is first requested.
     #[must_use]
     pub fn with_ament(prefix_path: &OsStr) -> Self {
         let inner = Inner { ament: Ament::new(prefix_path), ..Inner::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Takes over a recording's definition of a type: `ros2msg` text with its dependencies.
+    /// Adds a recording's definition of a type: `ros2msg` text with its dependencies.
+    ///
+    /// ```
+    /// let registry = roverline_schema::Registry::bundled();
+    /// registry.add("demo/msg/Reading", "string name\nfloat64 value 1.5")?;
+    /// let plan = registry.plan("demo/msg/Reading")?;
+    /// let cdr = plan.encode_json(&serde_json::json!({"name": "ph"}))?;
+    /// assert_eq!(plan.decode(&cdr)?.get("value").and_then(|v| v.as_f64()), Some(1.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// When the text cannot be read or refers to types that nobody defines. Nothing changes then.
+    /// When the text cannot be parsed or refers to undefined types. Nothing changes then.
     pub fn add(&self, type_name: &str, ros2msg_text: &str) -> Result<(), SchemaError> {
         let name = TypeName::parse(type_name)?;
         if self.read(|s| s.recorded.get(&name).is_some_and(|b| &*b.text == ros2msg_text)) {
@@ -81,7 +92,7 @@ impl Registry {
         })
     }
 
-    /// The same for a schema record that names its encoding.
+    /// Like [`Registry::add`], for a schema record that names its encoding.
     ///
     /// # Errors
     /// Like [`Registry::add`], and when the encoding is not `ros2msg`.
@@ -95,25 +106,25 @@ impl Registry {
         self.add(type_name, &String::from_utf8_lossy(schema))
     }
 
-    /// The plan of a type. Made once, then shared.
+    /// The plan of a type. Compiled once, then shared.
     ///
     /// # Errors
-    /// When the type or one of its dependencies is unknown or cannot be used.
+    /// When the type or one of its dependencies is unknown or unusable.
     pub fn plan(&self, type_name: &str) -> Result<Arc<Plan>, SchemaError> {
         let name = TypeName::parse(type_name)?;
         if let Some(plan) = self.read(|s| s.plans.get(&name).cloned()) {
             return Ok(plan);
         }
-        // Recorded types have their plan from the start, so this is about all others.
+        // Recorded types have their plan from the start, so this concerns all others.
         let plan = Arc::new(self.scope(None).plan(&name)?);
         Ok(self.write(|s| s.plans.entry(name).or_insert(plan).clone()))
     }
 
-    /// The definition of a type with all its dependencies, as recordings and viewers want it.
-    /// A recording's own text is passed on as it came.
+    /// The definition of a type with all its dependencies, in the format of recordings and viewers.
+    /// A recording's own text is returned unchanged.
     ///
     /// # Errors
-    /// When the type or one of its dependencies is unknown or cannot be used.
+    /// When the type or one of its dependencies is unknown or unusable.
     pub fn text(&self, type_name: &str) -> Result<Arc<str>, SchemaError> {
         let name = TypeName::parse(type_name)?;
         let known = self.read(|s| match s.recorded.get(&name) {
@@ -131,8 +142,8 @@ impl Registry {
         }))
     }
 
-    /// Every type that can be asked for, sorted, in the long form. Looks through the installed
-    /// packages; types that turn out to be broken are listed all the same.
+    /// Every available type, sorted, in the long form. Scans the installed packages; broken types
+    /// are listed all the same.
     #[must_use]
     pub fn type_names(&self) -> Vec<String> {
         let mut names: BTreeSet<TypeName> = self.read(|s| s.recorded.keys().cloned().collect());
@@ -149,13 +160,11 @@ impl Registry {
         Scope::new(recorded, &self.inner.ament)
     }
 
-    /// A thread that panicked while holding the lock left whole entries behind: every change
-    /// is a single insertion or removal. So the poison is ignored.
     fn read<T>(&self, f: impl FnOnce(&State) -> T) -> T {
-        f(&self.inner.state.read().unwrap_or_else(PoisonError::into_inner))
+        f(&self.inner.state.read())
     }
 
     fn write<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.inner.state.write().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.inner.state.write())
     }
 }

@@ -45,7 +45,7 @@ pub enum Value {
 /// Field names of a message, shared by all messages of the type.
 pub(crate) type Names = Arc<[Arc<str>]>;
 
-/// A message: named values in the order of their declaration.
+/// A message: named values in declaration order.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Struct {
     names: Names,
@@ -58,7 +58,7 @@ impl Struct {
         Self { names, values }
     }
 
-    /// The field of that name.
+    /// The field with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
@@ -69,7 +69,7 @@ impl Struct {
         self.names.iter().map(|n| &**n).zip(&self.values)
     }
 
-    /// How many fields there are.
+    /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
@@ -90,13 +90,21 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Struct {
     }
 }
 
-/// Every byte as a value, so that [`Value::get`] can lend an element of [`Value::Bytes`].
+/// Every byte as a value, so that [`Value::get`] can return a reference to an element of
+/// [`Value::Bytes`].
 static OCTETS: LazyLock<[Value; 256]> =
     LazyLock::new(|| std::array::from_fn(|i| Value::U8(i.to_le_bytes()[0])));
 
 impl Value {
-    /// The value at a path such as `pose.position.x` or `status[2].values[0].key`; the empty
-    /// path is the value itself.
+    /// The value at a path such as `pose.position.x` or `status[2].values[0].key`; the empty path
+    /// is the value itself.
+    ///
+    /// ```
+    /// let plan = roverline_schema::Registry::bundled().plan("geometry_msgs/msg/Pose")?;
+    /// let cdr = plan.encode_json(&serde_json::json!({"position": {"x": 3.0}}))?;
+    /// assert_eq!(plan.decode(&cdr)?.get("position.x").and_then(|v| v.as_f64()), Some(3.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Value> {
         let mut at = self;
@@ -119,7 +127,7 @@ impl Value {
         }
     }
 
-    /// Any number as a float, bools as 0 and 1. 64-bit integers may round.
+    /// Any number as a float, bools as 0 and 1. 64-bit integers may be rounded.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         Some(match self {
@@ -158,7 +166,7 @@ impl Value {
         if let Self::Bool(b) = self { Some(*b) } else { None }
     }
 
-    /// The elements of an array that is not bytes.
+    /// The elements of an array other than bytes.
     #[must_use]
     pub fn as_array(&self) -> Option<&[Value]> {
         if let Self::Array(items) = self { Some(items) } else { None }
@@ -170,7 +178,7 @@ impl Value {
         if let Self::Struct(s) = self { Some(s) } else { None }
     }
 
-    /// What it is, in a word for messages to people.
+    /// The kind of value in one word, for error messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_reach_in() {
+    fn paths_reach_nested_values() {
         let v = sample();
         assert_eq!(v.get("items[1].x").and_then(Value::as_f64), Some(1.5));
         assert_eq!(v.get("raw[1]"), Some(&Value::U8(9)));

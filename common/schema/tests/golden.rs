@@ -1,4 +1,4 @@
-//! Messages that a real ROS 2 serialized, both ways.
+//! Golden tests: messages that a real ROS 2 serialized, both ways.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn check(registry: &Registry, v: &Vector) -> Result<(), String> {
         return Err(format!("encode: {:02x?}, wanted {:02x?}", encoded, v.cdr));
     }
 
-    // Zero is accepted where theirs holds anything, so look again at what ours says.
+    // Zero is accepted where theirs holds anything, so check what ours decodes to.
     let again = plan.decode(&encoded).map_err(|e| format!("decode again: {e}"))?;
     same(&again, &v.value).map_err(|e| format!("decode again: {e}"))?;
 
@@ -51,7 +51,7 @@ fn check(registry: &Registry, v: &Vector) -> Result<(), String> {
     if like(&again, &value) { Ok(()) } else { Err(format!("encode_json: {again}, wanted {value}")) }
 }
 
-/// Equal after a detour through JSON, where infinities became null and then not-a-number.
+/// Equal after a detour through JSON, where infinities became null and then NaN.
 fn like(got: &Value, want: &Value) -> bool {
     match (got, want) {
         (Value::Struct(g), Value::Struct(w)) => {
@@ -64,7 +64,8 @@ fn like(got: &Value, want: &Value) -> bool {
     }
 }
 
-/// Equal, but for padding, which holds leftovers of the sender's memory in theirs and zero in ours.
+/// Equal except for padding, which holds leftovers of the sender's memory in theirs and zero in
+/// ours.
 fn same_bytes(ours: &[u8], theirs: &[u8]) -> bool {
     let theirs = &theirs[..theirs.len().min(ours.len() + 3)];
     theirs.len() >= ours.len()

@@ -1,4 +1,4 @@
-//! What holds for every type and every message.
+//! Properties of every type and every message.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod support;
@@ -17,7 +17,7 @@ static ALL: LazyLock<Vec<Known>> = LazyLock::new(|| {
     names.iter().map(|n| (registry.plan(n).unwrap(), Definitions::of(&registry, n))).collect()
 });
 
-/// The slow way to JSON, to hold the fast one against.
+/// The slow conversion to JSON, as the reference for the fast one.
 fn json_of(plan: &Plan, cdr: &[u8]) -> Result<serde_json::Value, String> {
     let mut out = b"kept".to_vec();
     let written = plan.write_json(cdr, &mut out);
@@ -32,7 +32,7 @@ fn json_of(plan: &Plan, cdr: &[u8]) -> Result<serde_json::Value, String> {
 }
 
 #[test]
-fn every_type_goes_round() {
+fn every_type_round_trips() {
     for (i, (plan, definitions)) in ALL.iter().enumerate() {
         for seed in 1..20_u64 {
             round(plan, definitions, seed * 0x9e37_79b9 + i as u64);
@@ -59,7 +59,7 @@ fn round(plan: &Plan, definitions: &Definitions, seed: u64) {
     every_field(plan, &little, &value, "");
 }
 
-/// Each value can also be had alone.
+/// Each value can also be read alone.
 fn every_field(plan: &Plan, cdr: &[u8], value: &Value, path: &str) {
     assert_eq!(plan.field(cdr, path).unwrap().as_ref(), Some(value), "{} {path}", plan.type_name());
     assert!(plan.has_field(path));
@@ -81,7 +81,7 @@ fn every_field(plan: &Plan, cdr: &[u8], value: &Value, path: &str) {
 }
 
 #[test]
-fn cut_anywhere() {
+fn truncation_anywhere_is_an_error() {
     for (i, (plan, definitions)) in ALL.iter().enumerate() {
         let value = definitions.random(i as u64 + 7);
         let cdr = definitions.encode(&value, false);
@@ -89,7 +89,7 @@ fn cut_anywhere() {
             let cut = &cdr[..len];
             let error = plan.decode(cut).expect_err(plan.type_name());
             assert!(json_of(plan, cut).is_err());
-            // A header or an empty message has no field to blame.
+            // Errors in the header or in an empty message have no path.
             let nowhere = len < 4 || plan.field_names().next().is_none();
             assert!(nowhere || !error.path.is_empty(), "{} at {len}: {error}", plan.type_name());
         }
@@ -117,7 +117,7 @@ proptest! {
 
     #[test]
     fn small_numbers_are_harmless(mut bytes in proptest::collection::vec(0..4_u8, 0..400)) {
-        // Counts that come true lead further in.
+        // Plausible counts let the decoder get further.
         if let Some(header) = bytes.first_chunk_mut::<2>() {
             *header = [0, 1];
         }
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_parsed_or_refused(text in "[a-z0-9_/\\[\\]<= #\"'=,\n.-]{0,200}") {
+    fn any_text_is_parsed_or_rejected(text in "[a-z0-9_/\\[\\]<= #\"'=,\n.-]{0,200}") {
         let _ = Registry::bundled().add("pkg/Test", &text);
     }
 
@@ -149,7 +149,17 @@ proptest! {
     }
 }
 
-/// Both readers agree on whether a payload is good.
+#[test]
+fn numbers_that_padding_displaces_are_reported_alike() {
+    // Three float64 in 24 bytes, of which alignment takes 4.
+    let mut bytes = vec![0, 1, 0, 0, 3, 0, 0, 0];
+    bytes.extend([0; 24]);
+    for (plan, _) in ALL.iter() {
+        both_ways(plan, &bytes);
+    }
+}
+
+/// Both readers agree on whether a payload is valid.
 fn both_ways(plan: &Plan, bytes: &[u8]) {
     let value = plan.decode(bytes);
     let json = json_of(plan, bytes);

@@ -1,4 +1,4 @@
-//! Where definitions come from and which one wins.
+//! Sources of definitions and their precedence.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod support;
@@ -10,7 +10,7 @@ use roverline_schema::{Registry, SchemaError};
 
 const RULE: &str = "================================================================================";
 
-/// A directory that goes away with the test.
+/// A temporary directory.
 struct Prefix(PathBuf);
 
 impl Prefix {
@@ -48,7 +48,7 @@ fn every_bundled_type_has_plan_and_text() {
         assert_eq!(plan.type_name(), name);
         let text = registry.text(name).unwrap();
         assert!(!text.contains('#'), "{name}");
-        // The text alone is enough for somebody who knows nothing else.
+        // The text alone is enough for a registry without other definitions.
         let other = Registry::bundled();
         other.add(name, &text).unwrap();
         assert_eq!(other.text(name).unwrap(), text);
@@ -116,7 +116,7 @@ fn a_recording_wins_for_its_own_type_only() {
     assert_eq!(&*registry.text("old_msgs/Old").unwrap(), text);
     assert!(registry.type_names().contains(&"old_msgs/msg/Old".to_owned()));
 
-    // Declared itself, it does replace what was known, for whoever asks from then on.
+    // Added explicitly, it replaces the known definition for later plans.
     registry.add("geometry_msgs/msg/PointStamped", "int32 other\n").unwrap();
     assert_eq!(fields(&registry, "geometry_msgs/PointStamped"), ["other"]);
     assert_eq!(before.field_names().collect::<Vec<_>>(), ["header", "point"]);
@@ -126,7 +126,7 @@ fn a_recording_wins_for_its_own_type_only() {
 }
 
 #[test]
-fn what_cannot_be_used_changes_nothing() {
+fn an_unusable_definition_changes_nothing() {
     let registry = Registry::bundled();
     let missing = registry.add("pkg/Test", "far_msgs/Thing thing\n").unwrap_err();
     assert_eq!(missing.to_string(), "type far_msgs/msg/Thing, which pkg/msg/Test uses, is unknown");

@@ -1,49 +1,52 @@
-//! Who is alive: probes, silence, the radio, and what is left after we were stopped ourselves.
+//! Failure detection: probes, silence, radio outages, and recovery after this process was
+//! suspended.
 
 use std::time::Duration;
 
-use roverline_protocol::limits;
-
-use crate::endpoint::Slot;
+use crate::endpoint::EndpointState;
 use crate::manager::switch::Switch;
 use crate::manager::{FIRST_CHOICE, Manager};
 use crate::{Event, FailoverCause, RadioView, Timings};
 
-/// After this long without any endpoint that is said, however it came about.
-const DARK: Duration = Duration::from_secs(1);
+/// If all links are silent for longer than this they are closed, although the radio is the cause:
+/// their buffered data is old.
+const RADIO_TIMEOUT_MS: u64 = 5_000;
+
+/// Time without any endpoint after which the outage is reported, whatever its cause.
+const OUTAGE_DELAY: Duration = Duration::from_secs(1);
 
 impl Manager {
     pub(super) async fn tick(&mut self) {
         let now = self.now();
         self.connect(now);
         self.probe_all(now);
-        self.slots.iter_mut().for_each(Slot::listen);
-        self.suspect(now);
-        self.watch_radio(now).await;
-        self.bury(now).await;
+        self.slots.iter_mut().for_each(EndpointState::refresh_activity);
+        self.mark_suspects(now);
+        self.update_radio(now).await;
+        self.close_dead(now).await;
         if self.radio.is_none() {
-            self.back_up(now);
+            self.subscribe_backup(now);
         }
         self.leave_draining(now).await;
         self.select(now).await;
-        self.settle(now).await;
-        self.keep_hot(now);
-        self.say_asked().await;
+        self.finish_switch(now).await;
+        self.maintain_hot_standby(now);
+        self.send_pending().await;
         if self.active.is_some() {
             self.unused_since = None;
-        } else if now.saturating_sub(*self.unused_since.get_or_insert(now)) > DARK {
+        } else if now.saturating_sub(*self.unused_since.get_or_insert(now)) > OUTAGE_DELAY {
             self.all_down().await;
         }
     }
 
     fn connected(&self) -> Vec<usize> {
-        (0..self.slots.len()).filter(|&at| self.slots[at].session.say.is_some()).collect()
+        (0..self.slots.len()).filter(|&at| self.slots[at].session.sender.is_some()).collect()
     }
 
     fn probe_all(&mut self, now: Duration) {
         let Timings { probe, dead, .. } = self.config.timings;
         for at in self.connected() {
-            // Standbys cost the radio half as much.
+            // Standbys are probed half as often, to save the radio.
             let probe = if self.active == Some(at) { probe } else { probe * 2 };
             let session = &mut self.slots[at].session;
             if session.probe.is_some_and(|(_, sent)| now.saturating_sub(sent) >= probe.max(dead)) {
@@ -56,9 +59,9 @@ impl Manager {
         }
     }
 
-    /// Marks the silent. When it is the endpoint in use, all others are asked at once: one that
-    /// does not answer is no way out.
-    fn suspect(&mut self, now: Duration) {
+    /// Marks silent endpoints as suspect. If the endpoint in use is among them, all others are
+    /// probed at once: one that does not answer is no alternative.
+    fn mark_suspects(&mut self, now: Duration) {
         for at in self.connected() {
             let after = self.slots[at].scaled(self.config.timings.suspect);
             if self.slots[at].session.suspect.is_some() || self.slots[at].silence(now) <= after {
@@ -74,31 +77,32 @@ impl Manager {
         }
     }
 
-    /// The endpoint in use is due to be dead, others are connected, and none of them has been heard
-    /// since it became suspect: it is the radio.
-    fn all_silent(&self, now: Duration) -> bool {
+    /// Whether the radio is down: the endpoint in use should be dead, others are connected, and
+    /// none of them has sent anything since it became suspect.
+    fn is_radio_silent(&self, now: Duration) -> bool {
         let Some(active) = self.active else { return self.radio.is_some() };
         let slot = &self.slots[active];
         let Some(since) = slot.session.suspect else { return false };
         let others: Vec<usize> = self.connected().into_iter().filter(|&at| at != active).collect();
         slot.silence(now) > self.config.timings.dead
             && !others.is_empty()
-            && others.iter().all(|&at| self.slots[at].session.heard_at < since)
+            && others.iter().all(|&at| self.slots[at].session.last_heard < since)
     }
 
-    async fn watch_radio(&mut self, now: Duration) {
-        let silent = self.all_silent(now);
-        let heard_at = self.connected().iter().map(|&at| self.slots[at].session.heard_at).max();
+    async fn update_radio(&mut self, now: Duration) {
+        let silent = self.is_radio_silent(now);
+        let last_heard = self.connected().iter().map(|&at| self.slots[at].session.last_heard).max();
         match self.radio {
             None if silent => {
-                let since = heard_at.unwrap_or(now);
+                let since = last_heard.unwrap_or(now);
                 self.radio = Some(since);
-                self.tell_radio(true, now.saturating_sub(since)).await;
+                self.emit_radio(true, now.saturating_sub(since)).await;
             }
-            Some(since) if heard_at.is_some_and(|heard_at| heard_at > since) => {
+            Some(since) if last_heard.is_some_and(|last_heard| last_heard > since) => {
                 self.radio = None;
-                self.tell_radio(false, now.saturating_sub(since)).await;
-                // What waited too long for the radio was not sent: it is asked for.
+                self.emit_radio(false, now.saturating_sub(since)).await;
+                // Samples that waited too long for the radio were not sent; subscribing again
+                // replays them.
                 if let Some(active) = self.active {
                     self.unsubscribe_all(active);
                     self.subscribe_all(active);
@@ -108,60 +112,62 @@ impl Manager {
         }
     }
 
-    async fn tell_radio(&mut self, silent: bool, lasted: Duration) {
+    async fn emit_radio(&mut self, silent: bool, lasted: Duration) {
         self.changed = true;
         tracing::info!(silent, ?lasted, "radio");
-        self.tell(Event::Radio(RadioView { silent, lasted })).await;
+        self.emit(Event::Radio(RadioView { silent, lasted })).await;
     }
 
-    /// How long the quickest of the other endpoints takes to answer: that is the radio's doing, and
-    /// says nothing of one that is silent for as long.
+    /// Response time of the fastest other endpoint. The radio causes it, so it must not count
+    /// against an endpoint that is silent for as long.
     fn delay_elsewhere(&self, at: usize, now: Duration) -> Duration {
         let others = self.connected().into_iter().filter(|&other| other != at);
         let delay = others.map(|other| self.slots[other].delay(now)).min().unwrap_or_default();
-        delay.min(Duration::from_millis(limits::RADIO_PATIENCE_MS))
+        delay.min(Duration::from_millis(RADIO_TIMEOUT_MS))
     }
 
-    /// Closes what has been silent for too long.
-    async fn bury(&mut self, now: Duration) {
-        let patience = Duration::from_millis(limits::RADIO_PATIENCE_MS);
+    /// Closes links that have been silent for too long.
+    async fn close_dead(&mut self, now: Duration) {
+        let radio_timeout = Duration::from_millis(RADIO_TIMEOUT_MS);
         let radio = self.radio.is_some();
         for at in self.connected() {
             let delay = self.delay_elsewhere(at, now);
             let slot = &mut self.slots[at];
             let silence = slot.silence(now);
             let dead = slot.scaled(self.config.timings.dead) + delay;
-            let limit = if radio { patience.max(dead) } else { dead };
+            let limit = if radio { radio_timeout.max(dead) } else { dead };
             if silence <= limit {
                 continue;
             }
             let since = slot.session.suspect.unwrap_or(now);
-            let heard_at = slot.session.heard_at;
-            let why = format!("silent for {} ms", silence.as_millis());
+            let last_heard = slot.session.last_heard;
+            let reason = format!("silent for {} ms", silence.as_millis());
             if radio {
-                // That is no fault of the endpoint's.
-                slot.drop_connection(&why, now);
+                // Not the endpoint's fault.
+                slot.drop_connection(&reason, now);
             } else {
-                slot.ended(crate::connection::Ending::Broken(why), now, || self.jitter.unit());
+                slot.on_disconnected(crate::connection::DisconnectReason::Broken(reason), now, || {
+                    self.jitter.unit()
+                });
             }
             self.changed = true;
             if self.active == Some(at) {
-                // Who did not answer since this one became suspect is no way out.
+                // An endpoint that did not answer since this one became suspect is no alternative.
                 for other in self.connected() {
                     let session = &mut self.slots[other].session;
-                    if session.heard_at < since {
+                    if session.last_heard < since {
                         session.suspect.get_or_insert(now);
                     }
                 }
             }
-            self.lost(at, FailoverCause::Silent, heard_at).await;
+            self.on_lost(at, FailoverCause::Silent, last_heard).await;
         }
     }
 
-    /// This process was stopped, or the computer slept: what waits to be read is old, so it is not
-    /// read. Everything is connected anew, and what was missed last is replayed.
-    pub(super) fn thaw(&mut self) {
-        let lasted = self.frozen.lasted();
+    /// Handles a suspend of this process or of the computer: the buffered input is stale and not
+    /// read. All endpoints are reconnected, and the last samples are replayed.
+    pub(super) fn handle_suspend(&mut self) {
+        let lasted = self.suspend.elapsed();
         if lasted <= self.config.timings.dead {
             return;
         }
@@ -176,12 +182,12 @@ impl Manager {
         while self.inbox.try_recv().is_ok() {}
         (self.backup, self.hot, self.radio) = (None, None, None);
         if let Some(active) = self.active.take() {
-            let dark_since = Some(now.saturating_sub(lasted));
-            let (from, cause) = (Some(active), FailoverCause::Thawed);
-            let fresh = Switch { from, cause, dark_since, release: None };
+            let blackout_since = Some(now.saturating_sub(lasted));
+            let (from, cause) = (Some(active), FailoverCause::Suspended);
+            let fresh = Switch { from, cause, blackout_since, release: None };
             let switch = self.switch.take().unwrap_or(fresh);
-            let dark_since = switch.dark_since.or(dark_since);
-            self.switch = Some(Switch { release: None, dark_since, ..switch });
+            let blackout_since = switch.blackout_since.or(blackout_since);
+            self.switch = Some(Switch { release: None, blackout_since, ..switch });
         }
         self.gathering = Some(now + FIRST_CHOICE);
         self.selector.reset();

@@ -1,5 +1,5 @@
-//! Requests for what the HTTP API answers, and paths that are watched: said to the endpoint in use,
-//! and to the next one when that is lost.
+//! API requests and watches: sent to the endpoint in use, and carried over to the next one when it
+//! is lost.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use serde_json::{Value, json};
 use crate::manager::Manager;
 use crate::{Event, REQUEST_LOST};
 
-/// Requests and watches that a link keeps; more are refused.
-const ASKED: usize = 1_024;
+/// Most pending requests and watches of a link; more are rejected.
+const MAX_PENDING: usize = 1_024;
 
-/// What was asked and is not answered, and what is watched.
+/// Requests without a response, and watches.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
-    all: BTreeMap<u64, Question>,
-    /// The connection that has heard all of it but what is marked otherwise.
-    told: Option<u64>,
+pub(super) struct PendingRequests {
+    all: BTreeMap<u64, PendingRequest>,
+    /// The connection that has received all of them except those marked as not sent.
+    connection: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Question {
+struct PendingRequest {
     message: ClientMessage,
-    said: bool,
+    sent: bool,
 }
 
-impl Question {
+impl PendingRequest {
     fn is_watch(&self) -> bool {
         matches!(self.message, ClientMessage::Watch { .. })
     }
 
-    /// Whether it may be said twice.
-    fn only_reads(&self) -> bool {
+    /// Whether it may be sent twice.
+    fn is_read_only(&self) -> bool {
         match &self.message {
             ClientMessage::Request { method, .. } => method == "GET",
             _ => true,
@@ -41,64 +41,71 @@ impl Question {
 }
 
 impl Manager {
-    /// Asks something, now or when an endpoint is there.
-    pub(super) async fn ask(&mut self, id: u64, message: ClientMessage) {
-        if self.asked.all.len() >= ASKED {
-            self.tell(lost(id, "too many requests wait for their answers")).await;
+    /// Submits a request, now or when an endpoint becomes available.
+    pub(super) async fn submit(&mut self, id: u64, message: ClientMessage) {
+        if self.pending.all.len() >= MAX_PENDING {
+            self.emit(lost_response(id, "too many requests wait for their answers")).await;
             return;
         }
-        self.asked.all.insert(id, Question { message, said: false });
-        self.say_asked().await;
+        self.pending.all.insert(id, PendingRequest { message, sent: false });
+        self.send_pending().await;
     }
 
-    /// Nobody wants to know any more.
+    /// Ends a watch.
     pub(super) fn unwatch(&mut self, id: u64) {
-        if self.asked.all.remove(&id).is_some()
+        if self.pending.all.remove(&id).is_some()
             && let Some(active) = self.active
         {
-            self.slots[active].say(ClientMessage::Unwatch { id });
+            self.slots[active].send(ClientMessage::Unwatch { id });
         }
     }
 
-    /// Says what the endpoint in use has not heard. What may have been done by one that is lost is
-    /// not said again.
-    pub(super) async fn say_asked(&mut self) {
-        let Some(active) = self.active.filter(|active| self.slots[*active].session.greeted) else { return };
+    /// Sends the pending requests that the endpoint in use has not received. A request that a lost
+    /// endpoint may have executed is not repeated.
+    pub(super) async fn send_pending(&mut self) {
+        let Some(active) = self.active.filter(|active| self.slots[*active].session.established) else {
+            return;
+        };
         let connection = self.slots[active].connection.as_ref().map(|connection| connection.id);
-        if self.asked.told != connection {
-            let of_old =
-                |slot: &&crate::endpoint::Slot| slot.connection.as_ref().map(|c| c.id) == self.asked.told;
-            if let Some(old) = self.slots.iter().find(of_old) {
-                for id in self.asked.all.iter().filter(|(_, q)| q.is_watch()).map(|(id, _)| *id) {
-                    old.say(ClientMessage::Unwatch { id });
+        if self.pending.connection != connection {
+            let previous = |slot: &&crate::endpoint::EndpointState| {
+                slot.connection.as_ref().map(|c| c.id) == self.pending.connection
+            };
+            if let Some(old) = self.slots.iter().find(previous) {
+                for id in self.pending.all.iter().filter(|(_, r)| r.is_watch()).map(|(id, _)| *id) {
+                    old.send(ClientMessage::Unwatch { id });
                 }
             }
-            self.asked.told = connection;
+            self.pending.connection = connection;
             let in_doubt =
-                self.asked.all.iter().filter(|(_, q)| q.said && !q.only_reads()).map(|(id, _)| *id);
+                self.pending.all.iter().filter(|(_, r)| r.sent && !r.is_read_only()).map(|(id, _)| *id);
             for id in in_doubt.collect::<Vec<_>>() {
-                self.asked.all.remove(&id);
-                self.tell(lost(id, "the endpoint was lost before it answered: it may have been done")).await;
+                self.pending.all.remove(&id);
+                self.emit(lost_response(
+                    id,
+                    "the endpoint was lost before it answered: it may have been done",
+                ))
+                .await;
             }
-            self.asked.all.values_mut().for_each(|question| question.said = false);
+            self.pending.all.values_mut().for_each(|request| request.sent = false);
         }
-        for question in self.asked.all.values_mut().filter(|question| !question.said) {
-            question.said = true;
-            self.slots[active].say(question.message.clone());
+        for request in self.pending.all.values_mut().filter(|request| !request.sent) {
+            request.sent = true;
+            self.slots[active].send(request.message.clone());
         }
     }
 
-    /// An answer came.
-    pub(super) async fn answered(&mut self, id: u64, status: u16, body: Value) {
-        let Some(question) = self.asked.all.get(&id) else { return };
-        if !question.is_watch() {
-            self.asked.all.remove(&id);
+    /// Handles a response.
+    pub(super) async fn on_response(&mut self, id: u64, status: u16, body: Value) {
+        let Some(request) = self.pending.all.get(&id) else { return };
+        if !request.is_watch() {
+            self.pending.all.remove(&id);
         }
-        self.tell(Event::Response { id, status, body }).await;
+        self.emit(Event::Response { id, status, body }).await;
     }
 }
 
-fn lost(id: u64, why: &str) -> Event {
-    let body = json!({"type": "about:blank", "title": "Lost", "status": REQUEST_LOST, "detail": why});
+fn lost_response(id: u64, reason: &str) -> Event {
+    let body = json!({"type": "about:blank", "title": "Lost", "status": REQUEST_LOST, "detail": reason});
     Event::Response { id, status: REQUEST_LOST, body }
 }

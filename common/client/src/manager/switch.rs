@@ -1,46 +1,47 @@
-//! When to leave an endpoint and for which, and how to get there without a gap.
+//! Endpoint selection and gapless switching.
 
 use std::time::Duration;
 
+use crate::ranking::rank;
 use roverline_protocol::native::{ClientMessage, SwitchReport};
-use roverline_protocol::ranking::rank;
 
 use crate::manager::{FIRST_CHOICE, Manager, unix_ns};
-use crate::resubscribe::Tally;
+use crate::resubscribe::SwitchStats;
 use crate::{Event, FailoverCause, FailoverView};
 
-/// A switch that waits until the new endpoint has replayed what was missed, and delivers.
+/// A switch in progress, until the new endpoint has replayed the missed samples and delivers.
 pub(super) struct Switch {
     pub(super) from: Option<usize>,
     pub(super) cause: FailoverCause,
-    pub(super) dark_since: Option<Duration>,
-    /// The endpoint that goes on delivering until then: a planned switch is never dark.
+    pub(super) blackout_since: Option<Duration>,
+    /// The endpoint that delivers until then: a planned switch has no blackout.
     pub(super) release: Option<usize>,
 }
 
 impl Manager {
-    /// Completes the switch under way, if it is complete.
-    pub(super) async fn settle(&mut self, now: Duration) {
+    /// Finishes the switch in progress if it is complete.
+    pub(super) async fn finish_switch(&mut self, now: Duration) {
         let Some(active) = self.active else { return };
         let session = &mut self.slots[active].session;
         let resumed = session.resumed;
-        if session.join.as_mut().is_some_and(|join| !join.done(resumed, now)) {
+        if session.progress.as_mut().is_some_and(|progress| !progress.is_done(resumed, now)) {
             return;
         }
-        let join = session.join.take();
+        let progress = session.progress.take();
         let Some(switch) = self.switch.take() else { return };
-        // Where the standby was subscribed in time, the darkness ended before the switch.
-        let light = join.as_ref().and_then(crate::resubscribe::Join::light).unwrap_or(now);
+        // If the standby was subscribed in time, the blackout ended before the switch.
+        let data_at =
+            progress.as_ref().and_then(crate::resubscribe::SubscribeProgress::first_data_at).unwrap_or(now);
         let planned = switch.release.map(|_| Duration::ZERO);
-        let blackout = switch.dark_since.map_or(planned, |since| Some(light.saturating_sub(since)));
+        let blackout = switch.blackout_since.map_or(planned, |since| Some(data_at.saturating_sub(since)));
         let late = self.slots[active].session.estimate.rtt().unwrap_or_default();
         self.contiguous = Some((now, late.saturating_mul(2)));
-        self.dark = false;
-        let tally = join.map(|join| join.tally).unwrap_or_default();
-        self.tell_failover(switch.from, Some(active), switch.cause, blackout, tally).await;
+        self.outage_reported = false;
+        let stats = progress.map(|progress| progress.stats).unwrap_or_default();
+        self.emit_failover(switch.from, Some(active), switch.cause, blackout, stats).await;
         if let Some(previous) = switch.release.filter(|&previous| previous != active) {
-            if active == previous + self.rows() {
-                self.take_seat(previous);
+            if active == previous + self.endpoint_count() {
+                self.promote_successor(previous);
                 self.slots[active].drop_connection("replaced by its successor", now);
             } else {
                 self.unsubscribe_all(previous);
@@ -48,19 +49,19 @@ impl Manager {
         }
     }
 
-    /// The successor becomes the endpoint's row, and what was in the row goes behind it.
-    pub(super) fn take_seat(&mut self, row: usize) {
-        let seat = row + self.rows();
-        let (rows, seats) = self.slots.split_at_mut(seat);
-        let (old, new) = (&mut rows[row], &mut seats[0]);
+    /// The successor takes over the endpoint's entry; the old state moves to the successor's entry.
+    pub(super) fn promote_successor(&mut self, row: usize) {
+        let successor = row + self.endpoint_count();
+        let (rows, successors) = self.slots.split_at_mut(successor);
+        let (old, new) = (&mut rows[row], &mut successors[0]);
         std::mem::swap(&mut old.connection, &mut new.connection);
         std::mem::swap(&mut old.session, &mut new.session);
         std::mem::swap(&mut old.document, &mut new.document);
         let moved = |at: &mut Option<usize>| {
             *at = at.map(|at| {
                 if at == row {
-                    seat
-                } else if at == seat {
+                    successor
+                } else if at == successor {
                     row
                 } else {
                     at
@@ -78,9 +79,9 @@ impl Manager {
         self.changed = true;
     }
 
-    /// The link to this endpoint is gone; it was heard last at `heard_at`.
-    pub(super) async fn lost(&mut self, at: usize, cause: FailoverCause, heard_at: Duration) {
-        let rows = self.rows();
+    /// Handles the loss of the link to this endpoint, which sent its last data at `last_heard`.
+    pub(super) async fn on_lost(&mut self, at: usize, cause: FailoverCause, last_heard: Duration) {
+        let rows = self.endpoint_count();
         for watched in [&mut self.backup, &mut self.hot] {
             watched.take_if(|watched| *watched == at);
         }
@@ -88,52 +89,52 @@ impl Manager {
             && switch.release == Some(at)
         {
             switch.release = None;
-            switch.dark_since.get_or_insert(heard_at);
+            switch.blackout_since.get_or_insert(last_heard);
         }
         if self.active == Some(at) {
-            self.left(at, cause, heard_at);
+            self.leave_active(at, cause, last_heard);
         }
-        // Its successor is there already, or nearly: it is the endpoint now.
+        // The successor is connected, or about to be: it is the endpoint now.
         if at < rows && self.slots[at + rows].connection.is_some() {
-            self.take_seat(at);
+            self.promote_successor(at);
             self.slots[at + rows].retry_at = self.now();
         }
-        self.go_on().await;
+        self.reselect().await;
     }
 
-    /// It has no room for us.
-    pub(super) async fn refused(&mut self, at: usize) {
+    /// Handles a rejection because the endpoint is full.
+    pub(super) async fn on_full(&mut self, at: usize) {
         self.slots[at].session.subscribed = false;
-        self.slots[at].session.join = None;
+        self.slots[at].session.progress = None;
         self.backup.take_if(|backup| *backup == at);
         self.hot.take_if(|hot| *hot == at);
-        self.hello(at, roverline_protocol::limits::STANDBY_HEARTBEAT_MS);
+        self.send_hello(at, crate::limits::STANDBY_HEARTBEAT_MS);
         if self.active == Some(at) {
-            self.left(at, FailoverCause::Full, self.now());
-            self.go_on().await;
+            self.leave_active(at, FailoverCause::Full, self.now());
+            self.reselect().await;
         }
     }
 
-    /// The endpoint in use is not in use any more, and no other one is yet.
-    fn left(&mut self, at: usize, cause: FailoverCause, heard_at: Duration) {
+    /// The endpoint in use is gone, and no other one has replaced it yet.
+    fn leave_active(&mut self, at: usize, cause: FailoverCause, last_heard: Duration) {
         self.active = None;
         let Some(switch) = self.switch.take() else {
-            let dark_since = Some(heard_at);
-            self.switch = Some(Switch { from: Some(at), cause, dark_since, release: None });
+            let blackout_since = Some(last_heard);
+            self.switch = Some(Switch { from: Some(at), cause, blackout_since, release: None });
             return;
         };
         if let Some(previous) = switch.release {
-            // A planned switch that failed: the one in use before still delivers.
+            // A failed planned switch: the previous endpoint still delivers.
             self.active = Some(previous);
             self.changed = true;
             return;
         }
-        // A switch that never arrived goes on being dark since its beginning.
-        let dark_since = switch.dark_since.or((cause != FailoverCause::Full).then_some(heard_at));
-        self.switch = Some(Switch { dark_since, ..switch });
+        // A switch that never completed: its blackout began with it.
+        let blackout_since = switch.blackout_since.or((cause != FailoverCause::Full).then_some(last_heard));
+        self.switch = Some(Switch { blackout_since, ..switch });
     }
 
-    async fn go_on(&mut self) {
+    async fn reselect(&mut self) {
         let now = self.now();
         self.select(now).await;
         if self.active.is_none() && self.gathering.is_none() {
@@ -141,43 +142,43 @@ impl Manager {
         }
     }
 
-    /// Says, once, that no endpoint is left; the next choice is a first one.
+    /// Reports, once, that no endpoint is left; the next choice is an initial one.
     pub(super) async fn all_down(&mut self) {
         let choice = self.now() + FIRST_CHOICE;
         self.gathering.get_or_insert(choice);
-        if !std::mem::replace(&mut self.dark, true) {
+        if !std::mem::replace(&mut self.outage_reported, true) {
             let from = self.switch.as_ref().and_then(|switch| switch.from);
-            self.tell_failover(from, None, FailoverCause::AllDown, None, Tally::default()).await;
+            self.emit_failover(from, None, FailoverCause::AllDown, None, SwitchStats::default()).await;
         }
     }
 
-    /// Asks the selector, and goes where it says.
+    /// Queries the selector and switches to its choice.
     pub(super) async fn select(&mut self, now: Duration) {
-        let leaving = self.active.is_some_and(|active| self.slots[active].session.leaving.is_some());
+        let leaving = self.active.is_some_and(|active| self.slots[active].session.draining.is_some());
         if self.active.is_some() && (self.switch.is_some() || leaving) {
             return;
         }
         let mut candidates = self.candidates(now);
         if !candidates.iter().any(|candidate| candidate.usable) && self.active.is_none() {
-            // The time to gather begins with the first that answers.
+            // The gathering period begins with the first answer.
             self.gathering = self.gathering.map(|_| now + FIRST_CHOICE);
             return;
         }
-        let undecided = |at: usize| {
+        let unanswered = |at: usize| {
             let slot = &self.slots[at];
-            !slot.session.greeted && (slot.connection.is_some() || slot.failures == 0)
+            !slot.session.established && (slot.connection.is_some() || slot.failures == 0)
         };
         if self.active.is_none()
             && self.gathering.is_some_and(|until| now < until)
-            && (0..self.rows()).any(undecided)
+            && (0..self.endpoint_count()).any(unanswered)
         {
             return;
         }
         if let Some(active) = self.active {
-            // Suspect is not lost: that is decided by silence, not by ranking.
+            // A suspect endpoint is not lost: silence decides that, not the ranking.
             candidates[active].usable = self.slots[active].ready(now);
         }
-        // The standby that delivers already is not left for one that would begin to.
+        // Prefer the standby that already delivers to one that would have to begin.
         let backup = self.backup.filter(|&b| self.active.is_none() && candidates[b].usable);
         let chosen = match backup {
             Some(backup) => Some(backup),
@@ -189,11 +190,11 @@ impl Manager {
         }
     }
 
-    /// Begins to use `chosen`. One in use until now delivers until the switch is complete.
+    /// Starts to use `chosen`. The previous endpoint delivers until the switch is complete.
     pub(super) async fn switch_to(&mut self, chosen: usize, cause: FailoverCause, now: Duration) {
         self.gathering = None;
         let previous = self.active.replace(chosen);
-        let fresh = Switch { from: previous, cause, dark_since: None, release: previous };
+        let fresh = Switch { from: previous, cause, blackout_since: None, release: previous };
         let mut switch = self.switch.take().unwrap_or(fresh);
         if let Some(previous) = previous
             && let Some(stale) = switch.release.replace(previous)
@@ -208,20 +209,20 @@ impl Manager {
         }
         self.subscribe_all(chosen);
         self.changed = true;
-        self.tell_topics().await;
-        self.settle(now).await;
+        self.emit_topics().await;
+        self.finish_switch(now).await;
     }
 
-    /// While the endpoint in use is suspect, its best standby is subscribed as well: one that
-    /// answers. Where all are slow it is the radio, and twice as much would not make it faster.
-    pub(super) fn back_up(&mut self, now: Duration) {
+    /// While the endpoint in use is suspect, subscribes its best responsive standby as well. If all
+    /// are slow, the radio is the cause, and twice the traffic would not make it faster.
+    pub(super) fn subscribe_backup(&mut self, now: Duration) {
         let suspect = self.active.and_then(|active| self.slots[active].session.suspect);
         match (suspect, self.backup) {
             (Some(since), None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
                 let mut candidates = self.candidates(now);
                 for (candidate, slot) in candidates.iter_mut().zip(&self.slots) {
                     let prompt = slot.delay(now) <= self.config.timings.suspect;
-                    candidate.usable &= prompt && slot.session.heard_at >= since;
+                    candidate.usable &= prompt && slot.session.last_heard >= since;
                 }
                 if let Some(active) = self.active {
                     candidates[active].usable = false;
@@ -242,23 +243,23 @@ impl Manager {
         }
     }
 
-    async fn tell_failover(
+    async fn emit_failover(
         &mut self,
         from: Option<usize>,
         to: Option<usize>,
         cause: FailoverCause,
         blackout: Option<Duration>,
-        tally: Tally,
+        stats: SwitchStats,
     ) {
         let url = |slot: Option<usize>| slot.map(|slot| self.slots[slot].url.clone());
-        let Tally { replayed, duplicates, missing } = tally;
+        let SwitchStats { replayed, duplicates, missing } = stats;
         let (from, to) = (url(from), url(to));
         let view =
             FailoverView { at_ns: unix_ns(), from, to, cause, blackout, replayed, duplicates, missing };
         tracing::info!(?view, "failover");
         self.changed = true;
         if let Some(active) = self.active.filter(|_| view.from.is_some() && view.to.is_some()) {
-            self.slots[active].say(ClientMessage::Switched(SwitchReport {
+            self.slots[active].send(ClientMessage::Switched(SwitchReport {
                 from: view.from.clone(),
                 to: view.to.clone(),
                 cause: cause.code().to_owned(),
@@ -268,6 +269,6 @@ impl Manager {
                 missing,
             }));
         }
-        self.tell(Event::Failover(view)).await;
+        self.emit(Event::Failover(view)).await;
     }
 }

@@ -1,14 +1,15 @@
-//! Endpoints that do as they are told, without a network: streams are in memory and time is wound
-//! on by the tests, so that every run is the same.
+//! Scripted endpoints without a network: streams are in memory and the tests advance the time, so
+//! that every run is the same.
 #![allow(clippy::result_large_err, reason = "the handshake's callback is typed so")]
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::native::{
     Binary, ClientMessage, FLAG_REPLAYED, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
 };
@@ -25,40 +26,40 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::dial::{Dialer, Stream};
 use crate::{Config, Event, Events, Link};
 
-/// What a connection attempt finds.
+/// Result of a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Door {
+pub(super) enum Availability {
     Open,
-    /// Nobody listens.
+    /// Connection refused.
     Closed,
-    /// 503, with this many seconds to wait.
+    /// 503, with this many seconds in `Retry-After`.
     Full(u64),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Order {
-    /// The process is gone.
+pub(super) enum FakeCommand {
+    /// The process dies.
     Kill,
     Close(u16),
-    Say(ServerMessage),
-    /// Says something over a link so slow that it takes this long.
+    Send(ServerMessage),
+    /// Sends a message over a link so slow that it takes this long.
     Trickle(ServerMessage, Duration),
 }
 
 #[derive(Debug)]
 struct State {
-    door: Door,
-    stopped: bool,
+    availability: Availability,
+    suspended: bool,
     /// Answers `subscribe` with `full`.
-    crowded: bool,
-    /// Takes so long to tell the time, and says nothing meanwhile.
-    late: Duration,
+    full: bool,
+    /// Delay of the answer to `time`, with silence in the meantime.
+    delay: Duration,
     /// Changes with a restart.
     started_ns: i64,
     /// The oldest sample it can replay.
     oldest: u64,
-    /// What clients said, and in which session.
-    heard: Vec<(u64, ClientMessage)>,
+    /// Messages from clients, with their session.
+    received: Vec<(u64, ClientMessage)>,
     queries: Vec<String>,
     sessions: u64,
 }
@@ -68,18 +69,18 @@ struct State {
 pub(super) struct Fake {
     tier: Tier,
     state: Arc<Mutex<State>>,
-    orders: broadcast::Sender<Order>,
-    bus: Bus,
+    commands: broadcast::Sender<FakeCommand>,
+    publisher: Publisher,
 }
 
-/// One writer of one topic, heard by all endpoints alike.
+/// One writer of one topic, received by all endpoints alike.
 #[derive(Clone)]
-struct Bus {
+struct Publisher {
     newest: Arc<Mutex<u64>>,
     live: broadcast::Sender<u64>,
 }
 
-pub(super) struct World {
+pub(super) struct Fixture {
     pub(super) fakes: Vec<Fake>,
     pub(super) link: Link,
     pub(super) events: Events,
@@ -99,28 +100,28 @@ pub(super) fn info() -> TopicInfo {
     }
 }
 
-impl World {
-    /// Two endpoints that publish every 20 ms, and a link that has subscribed to all of it.
-    pub(super) async fn new(endpoints: usize) -> World {
+impl Fixture {
+    /// Endpoints that publish every 20 ms, and a link that has subscribed to everything.
+    pub(super) async fn new(endpoints: usize) -> Fixture {
         let (live, _) = broadcast::channel(4_096);
-        let bus = Bus { newest: Arc::default(), live };
+        let publisher = Publisher { newest: Arc::default(), live };
         let fakes: Vec<Fake> =
-            Tier::ALL.into_iter().take(endpoints).map(|tier| Fake::new(tier, bus.clone())).collect();
+            Tier::ALL.into_iter().take(endpoints).map(|tier| Fake::new(tier, publisher.clone())).collect();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                let mut newest = bus.newest.lock().unwrap();
+                let mut newest = publisher.newest.lock();
                 *newest += 1;
-                let _ = bus.live.send(*newest);
+                let _ = publisher.live.send(*newest);
             }
         });
         let urls: Vec<String> = (0..endpoints).map(|i| format!("ws://rover:{}", 8080 + i)).collect();
-        let config = Config::with_urls(&urls).unwrap().named("test").seeded(7);
-        let (link, events) = Link::over(config, dialer(&fakes));
+        let config = Config::with_urls(&urls).unwrap().named("test").with_seed(7);
+        let (link, events) = Link::with_dialer(config, dialer(&fakes));
         link.subscribe("/odom", None);
-        let mut world = World { fakes, link, events, seen: Vec::new(), replayed: 0 };
-        world.failover().await;
-        world
+        let mut fixture = Fixture { fakes, link, events, seen: Vec::new(), replayed: 0 };
+        fixture.failover().await;
+        fixture
     }
 
     pub(super) async fn next(&mut self) -> Event {
@@ -150,7 +151,7 @@ impl World {
         .await
     }
 
-    /// Reads on for a while.
+    /// Reads events for this long.
     pub(super) async fn run(&mut self, time: Duration) -> Vec<Event> {
         let end = tokio::time::Instant::now() + time;
         let mut events = Vec::new();
@@ -160,8 +161,8 @@ impl World {
         events
     }
 
-    /// Nothing was lost, nothing came twice.
-    pub(super) fn assert_whole(&self) {
+    /// Nothing was lost and nothing was delivered twice.
+    pub(super) fn assert_complete(&self) {
         for pair in self.seen.windows(2) {
             assert_eq!(pair[1], pair[0] + 1, "in {:?}", self.seen);
         }
@@ -175,7 +176,7 @@ fn dialer(fakes: &[Fake]) -> Dialer {
     Arc::new(move |authority| {
         let fake = by_port[&authority].clone();
         Box::pin(async move {
-            if fake.lock().door == Door::Closed {
+            if fake.lock().availability == Availability::Closed {
                 return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
             }
             let (ours, theirs) = tokio::io::duplex(64 << 10);
@@ -186,62 +187,62 @@ fn dialer(fakes: &[Fake]) -> Dialer {
 }
 
 impl Fake {
-    fn new(tier: Tier, bus: Bus) -> Fake {
+    fn new(tier: Tier, publisher: Publisher) -> Fake {
         let state = State {
-            door: Door::Open,
-            stopped: false,
-            crowded: false,
-            late: Duration::ZERO,
+            availability: Availability::Open,
+            suspended: false,
+            full: false,
+            delay: Duration::ZERO,
             started_ns: 1,
             oldest: 0,
-            heard: Vec::new(),
+            received: Vec::new(),
             queries: Vec::new(),
             sessions: 0,
         };
-        Fake { tier, state: Arc::new(Mutex::new(state)), orders: broadcast::channel(16).0, bus }
+        Fake { tier, state: Arc::new(Mutex::new(state)), commands: broadcast::channel(16).0, publisher }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
-    pub(super) fn door(&self, door: Door) {
-        self.lock().door = door;
+    pub(super) fn set_availability(&self, availability: Availability) {
+        self.lock().availability = availability;
     }
 
-    pub(super) fn stop(&self, stopped: bool) {
-        self.lock().stopped = stopped;
+    pub(super) fn set_suspended(&self, suspended: bool) {
+        self.lock().suspended = suspended;
     }
 
-    pub(super) fn crowded(&self, crowded: bool) {
-        self.lock().crowded = crowded;
+    pub(super) fn set_full(&self, full: bool) {
+        self.lock().full = full;
     }
 
-    pub(super) fn late(&self, late: Duration) {
-        self.lock().late = late;
+    pub(super) fn set_delay(&self, delay: Duration) {
+        self.lock().delay = delay;
     }
 
-    pub(super) fn forget_until(&self, oldest: u64) {
+    pub(super) fn discard_before(&self, oldest: u64) {
         self.lock().oldest = oldest;
     }
 
     /// From now on another process accepts.
-    pub(super) fn restarted(&self) {
+    pub(super) fn restart(&self) {
         self.lock().started_ns += 1;
     }
 
-    pub(super) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    pub(super) fn command(&self, command: FakeCommand) {
+        let _ = self.commands.send(command);
     }
 
-    /// Gone, and nobody listens.
-    pub(super) fn die(&self) {
-        self.door(Door::Closed);
-        self.order(Order::Kill);
+    /// The process dies, and connecting fails.
+    pub(super) fn kill(&self) {
+        self.set_availability(Availability::Closed);
+        self.command(FakeCommand::Kill);
     }
 
-    pub(super) fn heard(&self) -> Vec<(u64, ClientMessage)> {
-        self.lock().heard.clone()
+    pub(super) fn received(&self) -> Vec<(u64, ClientMessage)> {
+        self.lock().received.clone()
     }
 
     pub(super) fn queries(&self) -> Vec<String> {
@@ -266,10 +267,10 @@ impl Fake {
     }
 
     async fn serve(self, stream: DuplexStream) {
-        let door = self.lock().door;
+        let availability = self.lock().availability;
         let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
             self.lock().queries.push(request.uri().query().unwrap_or_default().to_owned());
-            if let Door::Full(seconds) = door {
+            if let Availability::Full(seconds) = availability {
                 let mut full = ErrorResponse::new(None);
                 *full.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                 full.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -280,18 +281,18 @@ impl Fake {
             Ok(response)
         };
         let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, answer).await else { return };
-        let _ = self.speak(socket).await;
+        let _ = self.run_session(socket).await;
     }
 
-    async fn speak(&self, mut socket: WebSocketStream<DuplexStream>) -> Option<()> {
+    async fn run_session(&self, mut socket: WebSocketStream<DuplexStream>) -> Option<()> {
         let session = {
             let mut state = self.lock();
             state.sessions += 1;
             state.sessions
         };
-        let (mut live, mut orders) = (self.bus.live.subscribe(), self.orders.subscribe());
+        let (mut live, mut commands) = (self.publisher.live.subscribe(), self.commands.subscribe());
         let endpoint = self.document();
-        say(
+        send_message(
             &mut socket,
             &ServerMessage::Hello { protocol: 1, endpoint, session, heartbeat_ms: 100, time_ns: 0 },
         )
@@ -299,37 +300,37 @@ impl Fake {
         let mut heartbeat = tokio::time::interval(Duration::from_millis(100));
         let (mut subscribed, mut sent, mut resume) = (false, 0, None);
         loop {
-            while self.lock().stopped {
+            while self.lock().suspended {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             tokio::select! {
                 biased;
-                order = orders.recv() => match order.ok()? {
-                    Order::Kill => return None,
-                    Order::Close(code) => {
+                command = commands.recv() => match command.ok()? {
+                    FakeCommand::Kill => return None,
+                    FakeCommand::Close(code) => {
                         let frame = CloseFrame { code: CloseCode::from(code), reason: "bye".into() };
                         let _ = socket.close(Some(frame)).await;
                         return None;
                     }
-                    Order::Say(message) => say(&mut socket, &message).await?,
-                    Order::Trickle(message, lasts) => trickle(&mut socket, &message, lasts).await?,
+                    FakeCommand::Send(message) => send_message(&mut socket, &message).await?,
+                    FakeCommand::Trickle(message, lasts) => trickle(&mut socket, &message, lasts).await?,
                 },
                 message = socket.next() => {
                     let Message::Text(text) = message?.ok()? else { continue };
                     let message: ClientMessage = serde_json::from_str(text.as_str()).unwrap();
-                    self.lock().heard.push((session, message.clone()));
+                    self.lock().received.push((session, message.clone()));
                     match message {
                         ClientMessage::Time { t0_ns } => {
-                            let late = self.lock().late;
-                            tokio::time::sleep(late).await;
+                            let delay = self.lock().delay;
+                            tokio::time::sleep(delay).await;
                             let time = ServerMessage::Time { t0_ns, t1_ns: t0_ns, t2_ns: t0_ns };
-                            say(&mut socket, &time).await?;
+                            send_message(&mut socket, &time).await?;
                         }
                         ClientMessage::Resume { cursors, .. } => {
                             resume = Some(cursors.first().map_or(0, |cursor| cursor.seq));
                         }
                         ClientMessage::Unsubscribe { .. } => subscribed = false,
-                        ClientMessage::Subscribe { id, scopes, .. } if scopes.is_none() && self.lock().crowded => {
+                        ClientMessage::Subscribe { id, scopes, .. } if scopes.is_none() && self.lock().full => {
                             let status = serde_json::json!({
                                 "op": "status", "level": "error", "code": "full", "message": "full",
                             });
@@ -338,9 +339,9 @@ impl Fake {
                         }
                         ClientMessage::Subscribe { id, .. } => {
                             subscribed = true;
-                            say(&mut socket, &ServerMessage::Topics { up: vec![info()], down: Vec::new() }).await?;
-                            say(&mut socket, &ServerMessage::Subscribed { id, matching: 1 }).await?;
-                            sent = *self.bus.newest.lock().unwrap();
+                            send_message(&mut socket, &ServerMessage::Topics { up: vec![info()], down: Vec::new() }).await?;
+                            send_message(&mut socket, &ServerMessage::Subscribed { id, matching: 1 }).await?;
+                            sent = *self.publisher.newest.lock();
                             if let Some(have) = resume {
                                 self.replay(&mut socket, have, sent).await?;
                             }
@@ -364,7 +365,7 @@ impl Fake {
         let gap = roverline_protocol::native::Gap { topic: 1, source: source(), after: have, before: first };
         let gaps = if gap.count() > 0 { vec![gap] } else { Vec::new() };
         let replayed = (newest + 1).saturating_sub(first);
-        say(socket, &ServerMessage::Resumed { replayed, gaps }).await?;
+        send_message(socket, &ServerMessage::Resumed { replayed, gaps }).await?;
         for seq in first..=newest {
             sample(socket, seq, FLAG_REPLAYED).await?;
         }
@@ -376,7 +377,7 @@ fn source() -> Guid {
     Guid::from_name("/odom")
 }
 
-async fn say(socket: &mut WebSocketStream<DuplexStream>, message: &ServerMessage) -> Option<()> {
+async fn send_message(socket: &mut WebSocketStream<DuplexStream>, message: &ServerMessage) -> Option<()> {
     socket.send(Message::text(serde_json::to_string(message).unwrap())).await.ok()
 }
 

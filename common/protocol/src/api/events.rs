@@ -1,95 +1,93 @@
-//! The JSON of `/api/v2/events`: the log of what happened.
+//! JSON documents of `/api/v2/events`: the event log.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Something that happened. It never changes.
+/// An event in the log. It never changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct EventDocument {
-    /// Its number in the log; the first is 1, and none is left out.
+pub struct LogEvent {
+    /// Position in the log; the first is 1, without gaps.
     pub seq: u64,
-    /// What it is about: `lock/arm`.
+    /// Stream it belongs to: `lock/arm`.
     pub stream: String,
-    /// Its number in its stream; the first is 1, and none is left out.
+    /// Position in its stream; the first is 1, without gaps.
     pub version: u64,
-    /// What happened: `lock.acquired`.
+    /// Type of the event: `lock.acquired`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When, by the clock of who wrote it, nanoseconds since the Unix epoch.
+    /// When it happened, by the writing node's clock, nanoseconds since the Unix epoch.
     pub at_ns: i64,
-    /// Which node wrote it.
+    /// Node that wrote it.
     pub node: String,
-    /// Who wanted it written; null where nobody did.
+    /// Client that caused it; null if there is none.
     pub by: Option<String>,
-    /// By which the one who appended it knows it again.
+    /// Idempotency id assigned by the client that appended it.
     pub id: String,
-    /// What belongs together has the same.
+    /// Correlation id: related events share it.
     pub correlation_id: Option<String>,
-    /// What led to it.
+    /// Id of the event that caused it.
     pub causation_id: Option<String>,
-    /// The trace it belongs to (W3C `traceparent`).
+    /// Trace context (W3C `traceparent`).
     pub trace: Option<String>,
-    /// What is to be known of it.
+    /// Event data.
     pub data: Value,
-    /// The hash of the event before it, 64 hexadecimal digits.
+    /// Hash of the previous event, 64 hexadecimal digits.
     pub prev: String,
-    /// SHA-256 over that hash and the event as it was written.
+    /// SHA-256 over that hash and the event as written.
     pub hash: String,
 }
 
-/// Events in the order that was asked for.
+/// Events in the requested order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventList {
-    /// This page of them.
-    pub events: Vec<EventDocument>,
-    /// Where the next page begins: ask again with it as `from`; null at the end.
+    /// This page of events.
+    pub events: Vec<LogEvent>,
+    /// Value of `from` for the next page; null at the end.
     pub next: Option<u64>,
 }
 
-/// The body of `POST /api/v2/events`: something that happened. Names have 1 to 200 bytes and no
-/// control characters.
+/// Body of `POST /api/v2/events`. Names have 1 to 200 bytes and no control characters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = NewEventRequest::example())]
 pub struct NewEventRequest {
-    /// What it is about. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...` and `command/...`
-    /// are the gateway's own.
+    /// Stream of the event. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...` and
+    /// `command/...` are reserved for the gateway.
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub stream: String,
-    /// What happened. `lock....`, `queue....`, `lifecycle....`, `endpoint....` and `command....` are
-    /// the gateway's own.
+    /// Type of the event. `lock....`, `queue....`, `lifecycle....`, `endpoint....` and
+    /// `command....` are reserved for the gateway.
     #[serde(rename = "type")]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub kind: String,
-    /// What is to be known of it; at most 64 KiB.
+    /// Event data; at most 64 KiB.
     #[serde(default)]
     pub data: Value,
-    /// The version that the stream must have; 0: no event yet. Without it, whichever it has.
+    /// Required current version of the stream; 0: no event yet. Absent: any.
     #[serde(default)]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub expected_version: Option<u64>,
-    /// By which the log knows it again: sent twice, it is appended once. The log shows it as
-    /// `client/ID`.
+    /// Idempotency id: an event sent twice is appended once. The log shows it as `client/ID`.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub id: Option<String>,
-    /// What belongs together has the same.
+    /// Correlation id: related events share it.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub correlation_id: Option<String>,
-    /// What led to it.
+    /// Id of the event that caused it.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub causation_id: Option<String>,
-    /// The trace it belongs to (W3C `traceparent`).
+    /// Trace context (W3C `traceparent`).
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub trace: Option<String>,
 }
 
 impl NewEventRequest {
-    /// One that can be sent.
+    /// A valid example.
     pub fn example() -> NewEventRequest {
         NewEventRequest {
             stream: "mission/alpha".to_owned(),
@@ -104,69 +102,69 @@ impl NewEventRequest {
     }
 }
 
-/// Where an event has come to be.
+/// Position of an appended event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppendedDocument {
-    /// Its number in the log.
+    /// Position in the log.
     pub seq: u64,
-    /// Its number in its stream.
+    /// Position in its stream.
     pub version: u64,
-    /// Whether an event with its id was there already; then that one is meant.
+    /// Whether an event with this id existed already; the positions are then those of that event.
     pub again: bool,
 }
 
-/// A signed end of the log, or a signed beginning.
+/// A signed head of the log, or a signed floor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SealDocument {
     /// `head` or `floor`.
     pub kind: String,
-    /// Which log: 64 hexadecimal digits, made at random.
+    /// Id of the log: 64 hexadecimal digits, chosen at random.
     pub log: String,
-    /// The last event that is meant.
+    /// Last event covered.
     pub seq: u64,
-    /// Its hash.
+    /// Hash of that event.
     pub hash: String,
     /// Bytes of all events up to it, since the log began.
     pub bytes: u64,
     /// When that event happened, nanoseconds since the Unix epoch.
     pub at_ns: i64,
-    /// Which node signed it.
+    /// Node that signed it.
     pub node: String,
-    /// By which key: the beginning of its hash.
+    /// Key id: a prefix of the key's hash.
     pub key: String,
-    /// Ed25519, 128 hexadecimal digits.
+    /// Ed25519 signature, 128 hexadecimal digits.
     pub signature: String,
 }
 
-/// Where the log ends and begins.
+/// Head and floor of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogHeadDocument {
-    /// Its end; null while nothing has been appended.
+    /// The head; null while nothing has been appended.
     pub head: Option<SealDocument>,
-    /// What has been removed from its beginning, as too old or too much; null while nothing has.
+    /// End of the part removed by retention; null while nothing has been removed.
     pub floor: Option<SealDocument>,
 }
 
-/// Whether the log is what was written.
+/// Result of verifying the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct VerdictDocument {
-    /// Whether nothing was found.
+pub struct VerificationDocument {
+    /// Whether there are no findings.
     pub sound: bool,
-    /// The first event; 0 where there is none.
+    /// First event; 0 if there is none.
     pub first: u64,
-    /// The last event; 0 where there is none.
+    /// Last event; 0 if there is none.
     pub last: u64,
-    /// Events that were looked at.
+    /// Events checked.
     pub events: u64,
-    /// Signed statements that hold.
+    /// Valid seals.
     pub seals: u64,
-    /// Whether the keys are kept elsewhere than in the log.
+    /// Whether the keys come from outside the log.
     pub trusted: bool,
-    /// What is wrong.
+    /// Problems found.
     pub findings: Vec<FindingDocument>,
 }
 
-/// Something that is wrong with the log.
+/// A problem found in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FindingDocument {
     /// The event, or the first of several; 0: the log as a whole.
@@ -174,6 +172,6 @@ pub struct FindingDocument {
     /// `edited`, `deleted`, `reordered`, `truncated`, `spliced`, `bad_signature`, `unknown_key` or
     /// `index`.
     pub fault: String,
-    /// A sentence.
+    /// Description.
     pub what: String,
 }

@@ -1,63 +1,63 @@
-//! Values that a team shares. `V` is a value as JSON: decoded for who reads it, as it was written for
-//! who passes it on.
+//! JSON documents of the key-value store and its cache. `V` is a value as JSON: decoded for
+//! readers, raw text for code that passes it on.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a key looks like (ECMA 262): no control characters. It has 400 bytes at most, too.
+/// Pattern (ECMA 262) of a key: no control characters; the length limit is 400 bytes.
 pub const KEY_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]{1,400}$";
 
-/// A shared value and what is known of it.
+/// A value with its metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "KvDocument")]
 pub struct KvDocument<V = Value> {
-    /// Its name.
+    /// The key.
     pub key: String,
     /// Any JSON.
     pub value: V,
-    /// How many values the key has had since it was created; the first is 1.
+    /// Number of values the key has had since it was created; the first is 1.
     pub version: u64,
-    /// When it got this value, in the order of all changes; it never comes again.
+    /// Store revision of this value; never reused.
     pub revision: u64,
-    /// When it was created, after it was last deleted.
+    /// Store revision at which the key was created, after its last deletion.
     pub created: u64,
-    /// Who wrote it.
+    /// Author of the value.
     pub by: String,
-    /// When, by the writer's clock: nanoseconds since 1970.
+    /// When it was written, by the writer's clock, nanoseconds since the Unix epoch.
     pub written_ns: i64,
-    /// Whether it goes by itself when its time has come.
+    /// Whether it expires.
     pub expires: bool,
 }
 
-/// Shared values by name.
+/// Values, sorted by key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "KvList")]
 pub struct KvList<V = Value> {
-    /// This page of them; shorter than asked for where they are large.
+    /// This page of values; shorter than requested if they are large.
     pub keys: Vec<KvDocument<V>>,
-    /// When all of it was so: ask for the next page as of then.
+    /// Store revision of this list; read the next page at the same revision.
     pub revision: u64,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
-/// A value that was written.
+/// Result of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KvWritten {
-    /// Its name.
+    /// The key.
     pub key: String,
-    /// How many values it has had.
+    /// Its new version.
     pub version: u64,
-    /// When this was, in the order of all changes.
+    /// Store revision of the write.
     pub revision: u64,
 }
 
-/// The body of `POST /cache`.
+/// Body of `POST /cache`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CacheWrite", example = CacheWrite::<Value>::example())]
 pub struct CacheWrite<V = Value> {
-    /// Its name.
+    /// The key.
     #[schemars(regex(pattern = KEY_PATTERN))]
     pub key: String,
     /// Any JSON.
@@ -65,104 +65,104 @@ pub struct CacheWrite<V = Value> {
 }
 
 impl CacheWrite<Value> {
-    /// One that can be sent.
+    /// A valid example.
     pub fn example() -> CacheWrite<Value> {
         CacheWrite { key: "mission/goal".to_owned(), value: Value::from("north gate") }
     }
 }
 
-/// What became of a write to the cache.
+/// Result of a write to the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheWritten {
-    /// Whether it was done.
+    /// Whether it succeeded.
     pub success: bool,
     /// What was done, or why not.
     pub message: String,
     /// The key.
     pub key: String,
-    /// The version that it has now; null where it has none.
+    /// Its version now; null if it has none.
     pub version: Option<u64>,
 }
 
-/// A value read by way of the cache.
+/// A value read through the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CacheDocument")]
 pub struct CacheDocument<V = Value> {
-    /// Its name.
+    /// The key.
     pub key: String,
     /// Any JSON.
     pub value: V,
-    /// How many values the key has had since it was created.
+    /// Number of values the key has had since it was created.
     pub version: u64,
-    /// Whether this process held it; else it asked the store.
+    /// Whether this process had it cached; otherwise it read the store.
     pub cached: bool,
 }
 
-/// What a process knows of a key: MESI, as far as it applies. Nothing is E, "nobody else has it",
-/// since nobody keeps a directory of copies; and M is written through, too.
+/// Cache state of a key, after MESI. There is no E (exclusive), since no directory of copies
+/// exists; M is write-through as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CoherenceState {
-    /// Written through this process, and by nobody since.
+    /// Modified: written through this process, and not changed since.
     M,
-    /// Read; others may have it, too.
+    /// Shared: read; others may have it, too.
     S,
-    /// Changed elsewhere, or not known: it is not served.
+    /// Invalid: changed elsewhere, or uncertain; not served.
     I,
 }
 
-/// A key in the cache of the process that answers.
+/// A key in the cache of the answering process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheStatus {
-    /// Its name.
+    /// The key.
     pub key: String,
-    /// What is known of it.
+    /// Its cache state.
     pub state: CoherenceState,
-    /// The version that was known last; null for a key that is not here.
+    /// Last known version; null if the key is not cached.
     pub version: Option<u64>,
-    /// And its revision.
+    /// Last known store revision.
     pub revision: Option<u64>,
-    /// Bytes of the value that is held.
+    /// Bytes of the cached value.
     pub bytes: usize,
-    /// How often it was served from here.
+    /// Reads served from the cache.
     pub hits: u64,
 }
 
-/// What the cache of the process that answers holds.
+/// Contents of the cache of the answering process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheList {
-    /// This page of it, by name.
+    /// This page of entries, sorted by key.
     pub entries: Vec<CacheStatus>,
-    /// How many there are in all, this page and all others.
+    /// Total number of entries, all pages included.
     pub total: usize,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
-/// How the cache of the process that answers is doing.
+/// Metrics of the cache of the answering process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheMetricsDocument {
-    /// Values that are held.
+    /// Cached values.
     pub entries: usize,
-    /// The most of them.
+    /// Maximum number of cached values.
     pub max_entries: usize,
-    /// Bytes of all that is held.
+    /// Bytes of all cached values.
     pub bytes: usize,
-    /// The most of them.
+    /// Maximum bytes.
     pub max_bytes: usize,
-    /// Reads that were served from here.
+    /// Reads served from the cache.
     pub hits: u64,
-    /// Reads that had to ask the store.
+    /// Reads that had to go to the store.
     pub misses: u64,
-    /// The part of all reads that were served from here; null before the first.
+    /// Share of reads served from the cache; null before the first.
     pub hit_ratio: Option<f64>,
-    /// Values that made room for others.
+    /// Values evicted to make room.
     pub evictions: u64,
-    /// Values that were changed elsewhere, or might have been.
+    /// Values invalidated because they changed elsewhere, or might have.
     pub invalidations: u64,
-    /// How long ago all that is held is known to have been true; null while that is not known.
+    /// Age of the last confirmation that the cached values are current; null if unknown.
     pub age_ms: Option<f64>,
-    /// The most that this may be for what is served from here.
+    /// Maximum of this age for serving from the cache.
     pub max_age_ms: f64,
-    /// Whether it is little enough: else every read asks the store.
+    /// Whether the age is within the maximum; otherwise every read goes to the store.
     pub coherent: bool,
 }

@@ -1,111 +1,112 @@
-//! The JSON of robots' and endpoints' lives.
+//! JSON documents of the lifecycle of robots and endpoints.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::State;
 
-/// Robots and endpoints by kind and name.
+/// Robots and endpoints, sorted by kind and name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LifeList {
-    /// This page of them.
-    pub entries: Vec<LifeDocument>,
-    /// How many there are in all, this page and all others.
+pub struct LifecycleList {
+    /// This page of entries.
+    pub entries: Vec<LifecycleDocument>,
+    /// Total number of entries, all pages included.
     pub total: usize,
-    /// Where the next page begins: ask again with it as `after`; null at the end.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
-    /// The revision of the team's store at which this holds.
+    /// Store revision of this list.
     pub revision: u64,
 }
 
-/// The life of one robot or endpoint.
+/// Lifecycle of one robot or endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LifeDocument {
+pub struct LifecycleDocument {
     /// `robot` or `endpoint`.
     pub kind: String,
-    /// Its name among those of its kind.
+    /// Its name, unique within its kind.
     pub id: String,
-    /// What sort of robot or endpoint it is.
+    /// Type of robot or endpoint.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Where it can be reached.
+    /// Address.
     pub address: Option<String>,
-    /// Where it is in its life.
+    /// Current state.
     pub state: State,
-    /// Where it was before the newest fact; the same where that moved nothing.
+    /// State before the newest transition; the same if that did not change the state.
     pub previous: State,
-    /// Where it may be led from here.
+    /// States it can be moved to from here.
     pub possible: Vec<State>,
-    /// Since when it is in its state, nanoseconds since the Unix epoch.
+    /// When it entered its state, nanoseconds since the Unix epoch.
     pub since_ns: i64,
-    /// The newest fact: `discovered`, `described`, `moved`, `failure` or `recovered`.
+    /// Newest transition: `discovered`, `described`, `moved`, `failure` or `recovered`.
     pub fact: String,
-    /// When that came about, nanoseconds since the Unix epoch.
+    /// When that happened, nanoseconds since the Unix epoch.
     pub at_ns: i64,
-    /// Why.
+    /// Its reason.
     pub reason: String,
-    /// Who brought it about.
+    /// Who caused it.
     pub by: String,
-    /// Whether a person put it into its state: then it is left there, unless it is prepared or in use.
+    /// Whether a person set the state: it is then left alone, unless it is being provisioned or in
+    /// use.
     pub manual: bool,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// The failure in a row that is one too many; null: it has failed.
+    /// Number of consecutive failures that leads to `failed`; null if it has failed.
     pub fails_at: Option<u32>,
-    /// Whether it can be used or is used, and nothing is wrong with it.
+    /// Whether it is ready or active without failures.
     pub healthy: bool,
-    /// Whether it can be given something to do: ready, and not failing.
+    /// Whether it can be given work: ready and not failing.
     pub deployable: bool,
-    /// How it is heard of; null: it need not be.
+    /// Heartbeat monitoring; null if it needs none.
     pub heartbeat: Option<HeartbeatDocument>,
-    /// The revision of the newest fact.
+    /// Store revision of the newest transition.
     pub revision: u64,
 }
 
-/// How one is heard of.
+/// Heartbeat monitoring of a robot or endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatDocument {
-    /// It is missed when it was not heard of for so long.
+    /// Time without a heartbeat after which it counts as missing, milliseconds.
     pub missed_after_ms: u64,
-    /// Whether it is not missed now.
+    /// Whether it is alive now.
     pub alive: bool,
-    /// Seconds since this endpoint spoke for it last; null: others do, or nobody.
+    /// Seconds since this endpoint last sent its heartbeat; null: others send it, or none.
     pub age_s: Option<f64>,
-    /// Who speaks for it.
+    /// Nodes that send its heartbeat.
     pub speakers: Vec<String>,
 }
 
-/// The body of `POST /api/v2/robots/{id}/fail`: the robot failed once.
+/// Body of `POST /api/v2/robots/{id}/fail`: reports one failure of the robot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = FailRequest::example())]
 pub struct FailRequest {
-    /// Why.
+    /// Reason.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
 }
 
 impl FailRequest {
-    /// One that can be sent.
+    /// A valid example.
     pub fn example() -> FailRequest {
         FailRequest { reason: "the left rear wheel is stuck".to_owned() }
     }
 }
 
-/// The body of `POST /api/v2/robots/{id}/transition`: the robot is led to a state.
+/// Body of `POST /api/v2/robots/{id}/transition`: moves the robot to a state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = TransitionRequest::example())]
 pub struct TransitionRequest {
-    /// Where to.
+    /// Target state.
     pub to: State,
-    /// Why.
+    /// Reason.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
 }
 
 impl TransitionRequest {
-    /// One that can be sent.
+    /// A valid example.
     pub fn example() -> TransitionRequest {
         TransitionRequest { to: State::Maintenance, reason: "a new battery".to_owned() }
     }

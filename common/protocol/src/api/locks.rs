@@ -1,204 +1,204 @@
-//! Locks over HTTP: who may use what.
+//! JSON documents of the lock API.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether others may hold a lock as well.
+/// Lock mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LockType {
-    /// Nobody else holds it.
+    /// A single holder.
     Exclusive,
-    /// Others that share hold it too.
+    /// Shared with other holders in this mode.
     Shared,
 }
 
-/// Asks for a lock; does not wait for it.
+/// Requests a lock without waiting for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcquireLock {
-    /// What is locked.
+    /// Resource to lock.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub resource: String,
-    /// Who wants it.
+    /// Client that requests it.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client_id: String,
-    /// How.
+    /// Lock mode.
     pub lock_type: LockType,
-    /// The lock, or the place in the queue, ends so long after the last time it was asked for.
+    /// Seconds after the last request until the lock, or the place in the queue, expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.5, max = 3600))]
     pub timeout_seconds: Option<f64>,
 }
 
-/// What became of it.
+/// Result of a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcquiredLock {
-    /// Whether it is held.
+    /// Whether the lock is held.
     pub success: bool,
-    /// What happened, for people.
+    /// Message for people.
     pub message: String,
-    /// The fencing token in decimal digits, when it is held.
+    /// Fencing token in decimal digits, if the lock is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_id: Option<String>,
-    /// Whether the client waits for it now.
+    /// Whether the client is now waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<bool>,
-    /// Its place among those who wait; the next is 1.
+    /// Position in the wait queue; the next is 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,
 }
 
-/// Gives a lock back, or gives up waiting for it.
+/// Releases a lock, or stops waiting for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseLock {
-    /// What.
+    /// The resource.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub resource: String,
-    /// Who had it.
+    /// Its client.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client_id: String,
 }
 
-/// Whether something was done.
+/// Whether the operation did anything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Done {
-    /// Whether it was.
+pub struct OutcomeDocument {
+    /// Whether it did.
     pub success: bool,
-    /// What happened, for people.
+    /// Message for people.
     pub message: String,
 }
 
-/// A lock that is held.
+/// A held lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockState {
-    /// What is locked.
+    /// The resource.
     pub resource: String,
-    /// How it is held.
+    /// Lock mode.
     #[serde(rename = "type")]
     pub lock_type: LockType,
-    /// Who holds it.
+    /// Its holders.
     pub holders: Vec<String>,
-    /// When this was said, seconds since the Unix epoch.
+    /// Time of this answer, seconds since the Unix epoch.
     pub timestamp: f64,
-    /// Who waits, first the next.
+    /// Waiting clients, next first.
     pub waiting: Vec<String>,
 }
 
-/// All locks that are held.
+/// All held locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockStates {
-    /// By resource.
+    /// Sorted by resource.
     pub locks: Vec<LockState>,
 }
 
-/// Clients that wait for each other in circles.
+/// Deadlocks: clients that wait for each other in cycles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadlocks {
-    /// How many circles there are.
+    /// Number of cycles.
     pub deadlocks_found: usize,
-    /// Each of them.
+    /// The cycles.
     pub cycles: Vec<DeadlockCycle>,
 }
 
-/// Clients that wait for each other in a circle.
+/// One cycle of waiting clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadlockCycle {
-    /// Its number in this answer, from 1.
+    /// Number in this answer, from 1.
     pub cycle_id: usize,
-    /// Who is in it.
+    /// Clients in the cycle.
     pub clients: Vec<String>,
-    /// The same, from one client around to itself: each waits for the next.
+    /// The cycle as a path that returns to its first client: each client waits for the next.
     pub path: Vec<String>,
 }
 
-/// A lock in full.
+/// A lock with all its clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockDocument {
-    /// What is locked.
+    /// The resource.
     pub resource: String,
-    /// How it is held.
+    /// Lock mode.
     pub mode: LockType,
-    /// Who holds it, in the order in which they asked.
+    /// Holders, in the order of their requests.
     pub holders: Vec<LockHolder>,
-    /// Who waits, first the next.
+    /// Waiting clients, next first.
     pub waiting: Vec<LockWaiter>,
-    /// Who asks to have it handed over.
+    /// Pending handover requests.
     pub handovers: Vec<HandoverRequest>,
 }
 
-/// Who holds a lock.
+/// Holder of a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockHolder {
-    /// Who.
+    /// The client.
     pub client: String,
-    /// Its fencing token: whoever holds the resource later has a higher one.
+    /// Fencing token: later holders of the resource have higher ones.
     pub token: u64,
 }
 
-/// Who waits for a lock.
+/// A waiting client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWaiter {
-    /// Who.
+    /// The client.
     pub client: String,
-    /// For which.
+    /// Requested mode.
     pub mode: LockType,
 }
 
-/// Who asks a holder for its lock.
+/// Request to a holder to hand over its lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverRequest {
-    /// Who asks.
+    /// The requesting client.
     pub client: String,
-    /// What it says.
+    /// Its message.
     pub message: String,
-    /// The holder's refusal, if there is one.
+    /// The holder's refusal, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// All locks that are held.
+/// All held locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockList {
-    /// When this was so, in the order of all changes.
+    /// Store revision of this list.
     pub revision: u64,
-    /// By resource.
+    /// Sorted by resource.
     pub locks: Vec<LockDocument>,
 }
 
-/// Asks for a lock.
+/// Requests a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LockWish {
-    /// Who wants it.
+pub struct AcquireBody {
+    /// Client that requests it.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
-    /// How.
+    /// Lock mode.
     pub mode: LockType,
-    /// The lock, or the place in the queue, ends so long after the last sign of life, milliseconds.
+    /// Milliseconds after the last sign of life until the lock, or the place in the queue, expires.
     #[schemars(range(min = 500, max = 3_600_000))]
     pub ttl_ms: u64,
-    /// Wait so long for it, and then give up; without it, the client is queued and answered at once.
+    /// How long to wait for it, milliseconds, before giving up; absent: enqueue and answer at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 30_000))]
     pub wait_ms: Option<u64>,
 }
 
-/// Where a client stands.
+/// Status of a client at a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "standing", rename_all = "lowercase")]
-pub enum LockStanding {
-    /// It has the lock.
+pub enum LockClientStatus {
+    /// It holds the lock.
     Held {
-        /// Its fencing token.
+        /// Fencing token.
         token: u64,
     },
-    /// It waits.
+    /// It is waiting.
     Waiting {
-        /// Its place; the next is 1.
+        /// Position in the wait queue; the next is 1.
         place: usize,
     },
-    /// It waited in vain, and does not wait any more.
+    /// It gave up waiting.
     Gone {
-        /// The place that it had.
+        /// Its last position.
         place: usize,
     },
 }
@@ -206,18 +206,18 @@ pub enum LockStanding {
 /// A client of a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockClient {
-    /// Who.
+    /// The client.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
 }
 
-/// Takes a lock from whoever has it.
+/// Releases a lock against its holder's will.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForceRelease {
-    /// From whom.
+    /// The holder.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
-    /// Why; the client is told.
+    /// Reason, which the holder gets to see.
     #[schemars(length(min = 1, max = 200))]
     pub reason: String,
 }
@@ -232,52 +232,52 @@ pub struct TokenCheck {
 
 /// Asks the holder of a lock to hand it over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct HandoverWish {
-    /// Who asks.
+pub struct HandoverBody {
+    /// The requesting client.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
-    /// What the holder is told.
+    /// Message to the holder.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub message: String,
-    /// The lock, or the place in the queue, ends so long after the last sign of life, milliseconds.
+    /// Milliseconds after the last sign of life until the lock, or the place in the queue, expires.
     #[schemars(range(min = 500, max = 3_600_000))]
     pub ttl_ms: u64,
-    /// The holder has so long to answer, milliseconds.
+    /// Time the holder has to answer, milliseconds.
     #[schemars(range(min = 500, max = 30_000))]
     pub wait_ms: u64,
 }
 
-/// What became of it.
+/// Result of a handover request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum HandoverOutcome {
-    /// The asker has it now.
+    /// The requesting client has the lock now.
     Granted {
-        /// Its fencing token.
+        /// Fencing token.
         token: u64,
     },
-    /// The holder keeps it; the asker waits in its place.
+    /// The holder keeps it; the requesting client keeps its place in the queue.
     Refused {
-        /// Why.
+        /// Reason.
         reason: String,
     },
-    /// The holder did not answer; the asker waits in its place.
+    /// The holder did not answer; the requesting client keeps its place in the queue.
     Unanswered,
 }
 
-/// A holder's answer to who asks for its lock.
+/// A holder's answer to a handover request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverAnswer {
-    /// Who holds it.
+    /// The holder.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub holder: String,
-    /// Who asks.
+    /// The requesting client.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
-    /// Whether it is handed over.
+    /// Whether the lock is handed over.
     pub grant: bool,
-    /// Why not.
+    /// Reason of a refusal.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub reason: String,

@@ -1,360 +1,361 @@
-//! The JSON of the queues: the richer form below `/api/v2/queues`, and the fixed one below `/queue`.
+//! JSON documents of the queues: the full API below `/api/v2/queues` and the simple one below
+//! `/queue`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The body of `POST /queue/enqueue`.
+/// Body of `POST /queue/enqueue`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainEnqueue {
-    /// Which queue; it is made if there is none.
+pub struct SimpleEnqueue {
+    /// Queue name; the queue is created if it does not exist.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub queue_name: String,
     /// Any JSON.
     pub message: Value,
 }
 
-/// What became of it.
+/// Result of enqueueing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainEnqueued {
+pub struct SimpleEnqueued {
     /// Whether the message is in the queue.
     pub success: bool,
-    /// Its name from now on; null if it is not.
+    /// Message id; null if it is not in the queue.
     pub message_id: Option<String>,
-    /// Which queue.
+    /// Queue name.
     pub queue_name: String,
-    /// The endpoint that the queue belongs to.
+    /// Endpoint that owns the queue.
     pub node_id: String,
-    /// Why it is not.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// The body of `POST /queue/dequeue`.
+/// Body of `POST /queue/dequeue`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainDequeue {
-    /// Which queue.
+pub struct SimpleDequeue {
+    /// Queue name.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub queue_name: String,
 }
 
 /// A message, if there was one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainDequeued {
+pub struct SimpleDequeued {
     /// Whether there was one.
     pub success: bool,
-    /// What it says.
+    /// Message body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Value>,
-    /// Its name.
+    /// Message id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// When it was taken, seconds since the Unix epoch.
+    /// Delivery time, seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_time: Option<f64>,
 }
 
-/// The body of `POST /queue/ack`.
+/// Body of `POST /queue/ack`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainAck {
-    /// Which message.
+pub struct SimpleAck {
+    /// Message id.
     pub message_id: String,
 }
 
-/// Whether something was done.
+/// Whether an operation succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainDone {
-    /// Whether it was.
+pub struct SimpleOutcome {
+    /// Whether it did.
     pub success: bool,
-    /// Why it was not.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// A queue in short.
+/// Summary of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainQueue {
-    /// Its name.
+pub struct SimpleQueue {
+    /// Queue name.
     pub queue_name: String,
-    /// Messages that wait, delayed ones included.
+    /// Waiting messages, delayed ones included.
     pub size: usize,
-    /// Messages that are delivered and not acknowledged.
+    /// Messages delivered but not acknowledged.
     pub in_flight: usize,
-    /// The endpoint that it belongs to.
+    /// Endpoint that owns the queue.
     pub node_id: String,
 }
 
-/// All queues in short.
+/// Summary of all queues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlainQueues {
-    /// By name.
-    pub queues: Vec<PlainQueue>,
+pub struct SimpleQueues {
+    /// Sorted by name.
+    pub queues: Vec<SimpleQueue>,
 }
 
-/// A part of the list of queues.
+/// A page of the list of queues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueList {
-    /// By name.
+    /// Sorted by name.
     pub queues: Vec<QueueDocument>,
-    /// How many there are in all.
+    /// Total number of queues.
     pub total: usize,
-    /// Where the next part begins; null: there is none.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
-/// A queue as it was at one moment.
+/// State of a queue at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueDocument {
-    /// Its name.
+    /// Queue name.
     pub name: String,
-    /// Messages that can be taken now.
+    /// Messages available now.
     pub ready: usize,
-    /// Messages that are delivered and not acknowledged.
+    /// Messages delivered but not acknowledged.
     pub in_flight: usize,
-    /// Messages that can be taken later.
+    /// Messages available later.
     pub delayed: usize,
-    /// Messages that nobody could deal with.
+    /// Dead letters.
     pub dead: usize,
-    /// Messages there ever were.
+    /// Messages ever enqueued.
     pub enqueued: u64,
-    /// When the first message that is still there was put into it, Unix nanoseconds.
+    /// Enqueue time of the oldest message, nanoseconds since the Unix epoch.
     pub oldest_ns: Option<u64>,
-    /// Deliveries after which a message is a dead letter.
+    /// Deliveries after which a message becomes a dead letter.
     pub max_deliveries: u32,
-    /// How long a delivered message is hidden unless it is said, milliseconds.
+    /// Default visibility timeout, milliseconds.
     pub visibility_ms: u64,
-    /// The endpoint that it belongs to.
+    /// Endpoint that owns the queue.
     pub node_id: String,
 }
 
-/// Messages to be put into a queue: all of them, or none.
+/// Messages to enqueue: all of them, or none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Enqueue {
-    /// In their order.
+    /// In order.
     #[schemars(length(min = 1, max = 20))]
     pub messages: Vec<EnqueuedMessage>,
 }
 
-/// One of them.
+/// One message to enqueue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueuedMessage {
     /// Any JSON.
     pub message: Value,
-    /// 0 to 9; the higher, the sooner.
+    /// 0 to 9; higher is delivered first.
     #[serde(default)]
     #[schemars(range(max = 9))]
     pub priority: u8,
-    /// It cannot be taken before so many milliseconds.
+    /// Delay before it becomes available, milliseconds.
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
-    /// A second one of this id, within five minutes, is the first one.
+    /// Deduplication id: within five minutes, a second message with it is treated as the first.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub dedup_id: Option<String>,
 }
 
-/// Messages that are in their queue.
+/// Result of enqueueing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EnqueueDocument {
-    /// In their order.
+    /// In order.
     pub messages: Vec<AcceptedDocument>,
-    /// The endpoint that the queue belongs to.
+    /// Endpoint that owns the queue.
     pub node_id: String,
 }
 
-/// One of them.
+/// One enqueued message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcceptedDocument {
-    /// Its name from now on.
+    /// Message id.
     pub message_id: String,
-    /// It was there already, by its dedup id.
+    /// Whether it was a duplicate, by its deduplication id.
     pub duplicate: bool,
 }
 
-/// How messages are taken.
+/// Options of a dequeue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dequeue {
-    /// At most so many; 1 unless it is said.
+    /// Maximum number of messages; default 1.
     #[serde(default)]
     #[schemars(range(min = 1, max = 20))]
     pub max: Option<usize>,
-    /// For how long nobody else gets them, milliseconds; as the queue has it unless it is said.
+    /// Visibility timeout, milliseconds; default: that of the queue.
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: Option<u64>,
-    /// How long to wait for the first one, milliseconds.
+    /// How long to wait for the first message, milliseconds.
     #[serde(default)]
     #[schemars(range(max = 30_000))]
     pub wait_ms: u64,
 }
 
-/// Messages that were taken; none, if there were none.
+/// Dequeued messages; empty if there were none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DequeueDocument {
-    /// In their order.
+    /// In order.
     pub messages: Vec<DeliveryDocument>,
 }
 
-/// One of them.
+/// One delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryDocument {
-    /// Its name.
+    /// Message id.
     pub message_id: String,
-    /// What it says.
+    /// Message body.
     pub message: Value,
-    /// Which delivery of it this is; the first is 1.
+    /// Delivery count; the first is 1.
     pub delivery: u32,
-    /// Its priority.
+    /// Priority.
     pub priority: u8,
-    /// Who put it into the queue.
+    /// Client that enqueued it.
     pub by: String,
-    /// When, Unix nanoseconds.
+    /// Enqueue time, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
-    /// When it was taken, Unix nanoseconds.
+    /// Delivery time, nanoseconds since the Unix epoch.
     pub delivered_ns: u64,
-    /// For how long nobody else gets it, milliseconds.
+    /// Visibility timeout, milliseconds.
     pub visibility_ms: u64,
 }
 
-/// A message is done with.
+/// Acknowledges a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ack {
-    /// Which message.
+    /// Message id.
     pub message_id: String,
-    /// Which delivery of it: refused, if it was delivered again since.
+    /// Delivery count: rejected if the message has been delivered again since.
     #[serde(default)]
     #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
 }
 
-/// A message is given back.
+/// Returns a message to its queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nak {
-    /// Which message.
+    /// Message id.
     pub message_id: String,
-    /// Which delivery of it: refused, if it was delivered again since.
+    /// Delivery count: rejected if the message has been delivered again since.
     #[serde(default)]
     #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
-    /// It cannot be taken before so many milliseconds.
+    /// Delay before it becomes available again, milliseconds.
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
-    /// Why.
+    /// Reason.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// A message is kept for longer.
+/// Extends the visibility timeout of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
-    /// Which message.
+    /// Message id.
     pub message_id: String,
-    /// Which delivery of it: refused, if it was delivered again since.
+    /// Delivery count: rejected if the message has been delivered again since.
     #[serde(default)]
     #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
-    /// For so many milliseconds from now on.
+    /// New timeout from now on, milliseconds.
     #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: u64,
 }
 
-/// Dead letters go back into their queue.
+/// Moves dead letters back into their queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redrive {
-    /// At most so many; all unless it is said.
+    /// Maximum number of messages; default: all.
     #[serde(default)]
     #[schemars(range(max = 10_000))]
     pub max: Option<usize>,
 }
 
-/// All messages of a queue are thrown away.
+/// Deletes all messages of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Purge {
-    /// Dead letters as well.
+    /// Whether dead letters are deleted as well.
     #[serde(default)]
     pub dead: bool,
-    /// Why.
+    /// Reason.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// How a queue deals with its messages; what is not said becomes as it is in a new queue.
+/// Settings of a queue; an absent one is set to its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSettings {
-    /// Deliveries after which a message is a dead letter.
+    /// Deliveries after which a message becomes a dead letter.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub max_deliveries: Option<u32>,
-    /// How long a delivered message is hidden unless it is said, milliseconds.
+    /// Default visibility timeout, milliseconds.
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub visibility_ms: Option<u64>,
 }
 
-/// To how many messages something was done.
+/// Number of affected messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CountDocument {
-    /// So many.
+    /// The number.
     pub messages: usize,
 }
 
-/// Messages to look at, in the order of delivery.
+/// The next messages, in delivery order, without taking them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeekDocument {
     /// The first ones.
     pub messages: Vec<ListedMessage>,
 }
 
-/// One of them.
+/// One listed message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedMessage {
-    /// Its name.
+    /// Message id.
     pub message_id: String,
-    /// What it says.
+    /// Message body.
     pub message: Value,
-    /// Its priority.
+    /// Priority.
     pub priority: u8,
-    /// How often it was delivered.
+    /// Number of deliveries.
     pub deliveries: u32,
-    /// Who put it into the queue.
+    /// Client that enqueued it.
     pub by: String,
-    /// When, Unix nanoseconds.
+    /// Enqueue time, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
-    /// Whether it can be taken now.
+    /// Whether it is available now.
     pub ready: bool,
 }
 
-/// Messages that nobody could deal with.
+/// Dead letters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadDocument {
-    /// The oldest first.
+    /// Oldest first.
     pub messages: Vec<DeadMessage>,
-    /// What to give as `after` for the next ones; null: there are none.
+    /// Value of `after` for the next page; null at the end.
     pub next: Option<u64>,
 }
 
-/// One of them.
+/// One dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadMessage {
-    /// Where it stands among them.
+    /// Its sequence number.
     pub sequence: u64,
     /// The message.
     pub message: ListedMessage,
-    /// Why it is here.
+    /// Why it is a dead letter.
     pub reason: Option<String>,
-    /// Since when, Unix nanoseconds.
+    /// Since when, nanoseconds since the Unix epoch.
     pub dead_ns: u64,
-    /// By whose doing.
+    /// Client that caused it.
     pub dead_by: String,
 }

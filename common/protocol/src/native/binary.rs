@@ -1,4 +1,4 @@
-//! Samples and heartbeats: what the native dialect sends as binary messages, little endian.
+//! Binary messages of the native dialect, little endian: samples and heartbeats.
 
 use bytes::Bytes;
 
@@ -8,34 +8,34 @@ use crate::{Guid, SampleId};
 pub const KIND_SAMPLE: u8 = 1;
 /// First byte of a binary message: a heartbeat.
 pub const KIND_HEARTBEAT: u8 = 2;
-/// Length of the header before a sample's CDR.
+/// Length of the header in front of a sample's CDR.
 pub const SAMPLE_HEADER_BYTES: usize = 48;
 /// Length of a heartbeat.
 pub const HEARTBEAT_BYTES: usize = 16;
-/// Flag of a sample: it is a stored value, sent because the client came late.
+/// Sample flag: a stored value, sent because the client subscribed late.
 pub const FLAG_STORED: u8 = 1;
-/// Flag of a sample: it is replayed, because the client resumed.
+/// Sample flag: replayed, because the client resumed.
 pub const FLAG_REPLAYED: u8 = 2;
 
-/// Everything of a binary sample but its payload. Little endian:
-/// kind u8, flags u8, reserved u16, topic u32, source \[u8; 16], seq u64, source time i64 ns,
-/// receive time i64 ns, then CDR with its encapsulation header.
+/// Header of a binary sample, everything but its payload. Little endian: kind u8, flags u8,
+/// reserved u16, topic u32, source \[u8; 16], seq u64, source time i64 ns, receive time i64 ns,
+/// followed by CDR with its encapsulation header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleHeader {
-    /// [`FLAG_STORED`] and flags to come.
+    /// [`FLAG_STORED`], [`FLAG_REPLAYED`] and future flags.
     pub flags: u8,
     /// [`TopicInfo::id`](crate::native::TopicInfo::id).
     pub topic: u32,
     /// The sample's identity, the same at every endpoint.
     pub id: SampleId,
-    /// Publisher's stamp, nanoseconds since the Unix epoch, 0 where unknown.
+    /// Publisher's timestamp, nanoseconds since the Unix epoch; 0 if unknown.
     pub source_time_ns: i64,
-    /// When the gateway received it.
+    /// When the gateway received it, nanoseconds since the Unix epoch.
     pub receive_time_ns: i64,
 }
 
 impl SampleHeader {
-    /// The header's bytes.
+    /// The encoded header.
     pub fn to_bytes(&self) -> [u8; SAMPLE_HEADER_BYTES] {
         let mut out = [0; SAMPLE_HEADER_BYTES];
         out[0] = KIND_SAMPLE;
@@ -54,7 +54,7 @@ impl SampleHeader {
 pub enum Binary {
     /// A sample and its CDR.
     Sample(SampleHeader, Bytes),
-    /// Only says that the endpoint lives.
+    /// A sign of life of the endpoint.
     Heartbeat {
         /// Counts up per session.
         seq: u32,
@@ -63,19 +63,27 @@ pub enum Binary {
     },
 }
 
-/// A binary message that is not one.
+/// A malformed binary message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BinaryError {
-    /// Its first byte is not known.
+    /// Its first byte is unknown.
     #[error("unknown kind {0} of binary message")]
     Kind(u8),
-    /// It ends before its header does.
+    /// It is shorter than its header.
     #[error("a binary message of {0} bytes is too short")]
     Short(usize),
 }
 
 impl Binary {
-    /// Reads a binary message; the payload shares the message's memory.
+    /// Parses a binary message; the payload shares the message's memory.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use roverline_protocol::native::{Binary, BinaryError};
+    /// let message = Bytes::copy_from_slice(&Binary::heartbeat(7, 1_000));
+    /// assert_eq!(Binary::parse(&message), Ok(Binary::Heartbeat { seq: 7, time_ns: 1_000 }));
+    /// assert_eq!(Binary::parse(&Bytes::from_static(&[9])), Err(BinaryError::Kind(9)));
+    /// ```
     pub fn parse(message: &Bytes) -> Result<Binary, BinaryError> {
         let short = BinaryError::Short(message.len());
         match message.first() {
@@ -92,7 +100,7 @@ impl Binary {
         }
     }
 
-    /// A heartbeat's bytes.
+    /// An encoded heartbeat.
     pub fn heartbeat(seq: u32, time_ns: i64) -> [u8; HEARTBEAT_BYTES] {
         let mut out = [0; HEARTBEAT_BYTES];
         out[0] = KIND_HEARTBEAT;

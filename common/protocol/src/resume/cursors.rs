@@ -1,4 +1,4 @@
-//! The newest sample of every writer that a client has received.
+//! Client side: cursors, the newest sample received from every writer.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,34 +7,45 @@ use crate::native::Cursor;
 use crate::resume::window::{SPAN, Window};
 use crate::{Guid, SampleId, limits};
 
-/// A sequence number this far back is not an echo but a writer that began anew.
+/// A sequence number this far back is not a duplicate but a restarted writer.
 const WINDOW: u64 = 4_096;
 /// The same for a writer that has been silent for this long.
 const MEMORY: Duration = Duration::from_secs(30);
 
-/// What a sample is to its receiver.
+/// Classification of a received sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Not seen before, and the next in line.
+pub enum Receipt {
+    /// New, and the next in sequence.
     Next,
-    /// Not seen before; so many between it and the one before were not seen either.
-    After(u64),
-    /// Not seen before, though newer ones were: two endpoints delivered at once, and the other one
-    /// was ahead.
+    /// New; this many samples were skipped before it.
+    Skipped(u64),
+    /// New, though later ones were received: two endpoints delivered at once, and the other one was
+    /// ahead.
     Late,
-    /// Seen already.
-    Echo,
+    /// A duplicate.
+    Duplicate,
 }
 
-impl Seen {
-    /// Whether the sample is to be taken.
+impl Receipt {
+    /// Whether the sample is to be processed.
     pub const fn is_new(self) -> bool {
-        !matches!(self, Seen::Echo)
+        !matches!(self, Receipt::Duplicate)
     }
 }
 
-/// The newest sequence number of every writer, and which of the last before it were seen (as the
+/// The newest sequence number of every writer, and which of those before it were received (like the
 /// anti-replay window of RFC 4303, section 3.4.3).
+///
+/// ```
+/// use roverline_protocol::resume::{Cursors, Receipt};
+/// use roverline_protocol::{Guid, SampleId};
+/// use std::time::Duration;
+/// let sample = |seq| SampleId { source: Guid::from_name("/odom"), seq };
+/// let mut cursors = Cursors::default();
+/// cursors.record(sample(1), Duration::ZERO);
+/// assert_eq!(cursors.record(sample(1), Duration::ZERO), Receipt::Duplicate);
+/// assert_eq!(cursors.record(sample(4), Duration::ZERO), Receipt::Skipped(2));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Cursors(HashMap<Guid, Position>);
 
@@ -50,36 +61,36 @@ impl Position {
         Position { newest, at, seen: Window::new() }
     }
 
-    fn see(&mut self, seq: u64, now: Duration) -> Seen {
+    fn record(&mut self, seq: u64, now: Duration) -> Receipt {
         if let Some(ahead) = seq.checked_sub(self.newest).filter(|&ahead| ahead > 0) {
             self.seen.advance(ahead);
             (self.newest, self.at) = (seq, now);
-            return if ahead == 1 { Seen::Next } else { Seen::After(ahead - 1) };
+            return if ahead == 1 { Receipt::Next } else { Receipt::Skipped(ahead - 1) };
         }
         let behind = self.newest - seq;
         if behind >= WINDOW || now.saturating_sub(self.at) >= MEMORY {
             *self = Position::new(seq, now);
-            return Seen::Next;
+            return Receipt::Next;
         }
         if self.seen.has(behind) {
-            return Seen::Echo;
+            return Receipt::Duplicate;
         }
         self.seen.set(behind);
-        Seen::Late
+        Receipt::Late
     }
 
-    /// The newest before which nothing is missing, as far back as is remembered: what was skipped is
-    /// asked for again.
+    /// The newest number before which nothing is missing, as far back as is remembered: skipped
+    /// samples are requested again.
     fn contiguous(&self) -> u64 {
         self.seen.oldest_hole().map_or(self.newest, |hole| self.newest - hole - 1)
     }
 }
 
 impl Cursors {
-    /// Takes account of a sample that arrives at `now` (monotonic).
-    pub fn see(&mut self, id: SampleId, now: Duration) -> Seen {
+    /// Records a sample that arrives at `now` (monotonic).
+    pub fn record(&mut self, id: SampleId, now: Duration) -> Receipt {
         if let Some(position) = self.0.get_mut(&id.source) {
-            return position.see(id.seq, now);
+            return position.record(id.seq, now);
         }
         if self.0.len() >= limits::CURSORS_PER_RESUME {
             self.0.retain(|_, position| now.saturating_sub(position.at) < MEMORY);
@@ -87,7 +98,7 @@ impl Cursors {
         if self.0.len() < limits::CURSORS_PER_RESUME {
             self.0.insert(id.source, Position::new(id.seq, now));
         }
-        Seen::Next
+        Receipt::Next
     }
 
     /// The newest sequence number of a writer.
@@ -95,13 +106,13 @@ impl Cursors {
         self.0.get(&source).map(|position| position.newest)
     }
 
-    /// What a `resume` says.
+    /// The cursors for a `resume`.
     pub fn snapshot(&self) -> Vec<Cursor> {
         self.0.iter().map(|(&source, position)| Cursor { source, seq: position.contiguous() }).collect()
     }
 
-    /// Takes account of samples that nobody has any more, after the first number and before the
-    /// second: they are not asked for again.
+    /// Records samples that no endpoint has any more, after the first number and before the second:
+    /// they are not requested again.
     pub fn give_up(&mut self, source: Guid, after: u64, before: u64) {
         let Some(position) = self.0.get_mut(&source) else { return };
         let oldest = position.newest.saturating_sub(SPAN - 1);
@@ -110,7 +121,7 @@ impl Cursors {
         }
     }
 
-    /// How many writers are known.
+    /// Number of known writers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -126,24 +137,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_echo_is_dropped_and_a_restarted_writer_is_not() {
+    fn a_duplicate_is_dropped_and_a_restarted_writer_is_not() {
         let id = |seq| SampleId { source: Guid::from_name("/a"), seq };
         let at = Duration::from_secs;
         let mut cursors = Cursors::default();
-        assert_eq!(cursors.see(id(10_000), at(0)), Seen::Next);
-        assert_eq!(cursors.see(id(10_000), at(1)), Seen::Echo);
-        assert_eq!(cursors.see(id(8_000), at(1)), Seen::Echo, "out of sight");
-        assert_eq!(cursors.see(id(10_003), at(1)), Seen::After(2));
-        assert_eq!(cursors.see(id(10_002), at(1)), Seen::Late, "another endpoint was ahead");
-        assert_eq!(cursors.see(id(10_002), at(1)), Seen::Echo);
+        assert_eq!(cursors.record(id(10_000), at(0)), Receipt::Next);
+        assert_eq!(cursors.record(id(10_000), at(1)), Receipt::Duplicate);
+        assert_eq!(cursors.record(id(8_000), at(1)), Receipt::Duplicate, "out of sight");
+        assert_eq!(cursors.record(id(10_003), at(1)), Receipt::Skipped(2));
+        assert_eq!(cursors.record(id(10_002), at(1)), Receipt::Late, "another endpoint was ahead");
+        assert_eq!(cursors.record(id(10_002), at(1)), Receipt::Duplicate);
         let cursor = |cursors: &Cursors| cursors.snapshot()[0].seq;
         assert_eq!(cursor(&cursors), 10_000, "10001 is asked for again");
         cursors.give_up(id(0).source, 10_000, 10_002);
         assert_eq!(cursor(&cursors), 10_003);
-        assert_eq!(cursors.see(id(10_500), at(1)), Seen::After(496));
+        assert_eq!(cursors.record(id(10_500), at(1)), Receipt::Skipped(496));
         assert_eq!(cursor(&cursors), 10_003);
-        assert!(cursors.see(id(1), at(2)).is_new(), "far back: began anew");
-        assert!(cursors.see(id(1), at(60)).is_new(), "long silent: began anew");
+        assert!(cursors.record(id(1), at(2)).is_new(), "far back: began anew");
+        assert!(cursors.record(id(1), at(60)).is_new(), "long silent: began anew");
         assert_eq!(cursors.snapshot(), [Cursor { source: id(0).source, seq: 1 }]);
     }
 }

@@ -1,25 +1,30 @@
-//! The last samples of one topic, for clients that come back.
+//! Server side: the replay ring, the last samples of one topic for clients that resume.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::{Guid, SampleId, limits};
 
-/// A sequence number this far behind is not late but of a writer that began anew.
+/// Samples kept for replay per topic.
+const REPLAY_TOPIC_SAMPLES: usize = 4_096;
+/// Writers tracked by a topic's replay buffer.
+const REPLAY_WRITERS_PER_TOPIC: usize = 256;
+
+/// A sequence number this far behind is not late but from a restarted writer.
 const WINDOW: u64 = 4_096;
 
-/// What a ring may hold.
+/// Limits of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingLimits {
     /// Bytes of all samples.
     pub bytes: usize,
     /// Samples.
     pub samples: usize,
-    /// Age beyond which a sample goes.
+    /// Age beyond which a sample is removed.
     pub age: Duration,
-    /// So many may be older than that: of a topic that seldom says anything, its history.
+    /// Number of samples that may be older than that: the history of a topic with few samples.
     pub old_samples: usize,
-    /// Age beyond which these go as well.
+    /// Age beyond which these are removed as well.
     pub old_age: Duration,
 }
 
@@ -27,7 +32,7 @@ impl Default for RingLimits {
     fn default() -> Self {
         RingLimits {
             bytes: limits::REPLAY_TOPIC_BYTES,
-            samples: limits::REPLAY_TOPIC_SAMPLES,
+            samples: REPLAY_TOPIC_SAMPLES,
             age: Duration::from_millis(limits::REPLAY_AGE_MS),
             old_samples: 0,
             old_age: Duration::ZERO,
@@ -41,7 +46,7 @@ pub struct Ring<T> {
     limits: RingLimits,
     entries: VecDeque<Entry<T>>,
     bytes: usize,
-    writers: HashMap<Guid, Account>,
+    writers: HashMap<Guid, WriterState>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,21 +57,21 @@ struct Entry<T> {
     value: T,
 }
 
-/// What is known of a writer, whether or not its samples are still here.
+/// State of a writer, whether or not its samples are still in the ring.
 #[derive(Clone, Copy, Debug)]
-struct Account {
+struct WriterState {
     newest: u64,
     at: Duration,
-    /// The newest sample that had to go, and when it had come.
+    /// The newest sample that was removed, and when it had arrived.
     gone: Option<(u64, Duration)>,
 }
 
 /// What a client misses of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay<T> {
-    /// What can be given, in order of arrival.
+    /// Samples that can be replayed, in order of arrival.
     pub samples: Vec<T>,
-    /// What cannot: of a writer, the samples after the first number and before the second.
+    /// Samples that cannot: of a writer, those after the first number and before the second.
     pub gaps: Vec<(Guid, u64, u64)>,
 }
 
@@ -83,27 +88,27 @@ impl<T> Default for Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// An empty one.
+    /// An empty ring.
     pub fn new(limits: RingLimits) -> Ring<T> {
         Ring { limits, entries: VecDeque::new(), bytes: 0, writers: HashMap::new() }
     }
 
-    /// Keeps a sample of `bytes` that arrives at `now` (monotonic), and lets go of what no longer
-    /// fits. One that is not newer than its writer's newest is an echo and not kept.
+    /// Stores a sample of `bytes` that arrives at `now` (monotonic), and evicts what no longer
+    /// fits. A sample that is not newer than its writer's newest is a duplicate and not stored.
     pub fn push(&mut self, id: SampleId, now: Duration, bytes: usize, value: T) {
         if let Some(account) = self.writers.get(&id.source) {
             if account.newest >= id.seq {
                 if account.newest - id.seq < WINDOW {
                     return;
                 }
-                // Began anew: what it wrote in its former life has no place in the order.
+                // The writer restarted: samples of its previous run have no place in the order.
                 self.forget(id.source);
             }
-        } else if self.writers.len() >= limits::REPLAY_WRITERS_PER_TOPIC {
+        } else if self.writers.len() >= REPLAY_WRITERS_PER_TOPIC {
             let silent = self.writers.iter().min_by_key(|(_, account)| account.at).map(|(&guid, _)| guid);
             silent.into_iter().for_each(|guid| self.forget(guid));
         }
-        let account = Account { newest: id.seq, at: now, gone: None };
+        let account = WriterState { newest: id.seq, at: now, gone: None };
         let known = self.writers.entry(id.source).or_insert(account);
         (known.newest, known.at) = (id.seq, now);
         self.bytes += bytes;
@@ -114,7 +119,7 @@ impl<T> Ring<T> {
         self.expire(now);
     }
 
-    /// Lets go of what is too old at `now`.
+    /// Removes samples that are too old at `now`.
     pub fn expire(&mut self, now: Duration) {
         while let Some(entry) = self.entries.front() {
             let age = now.saturating_sub(entry.at);
@@ -126,7 +131,7 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Lets go of the oldest sample; how many bytes that gave, `None` when there is none.
+    /// Removes the oldest sample; returns the freed bytes, or `None` if the ring is empty.
     pub fn pop(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes;
@@ -147,12 +152,12 @@ impl<T> Ring<T> {
         self.bytes -= freed;
     }
 
-    /// The newest sequence number of every writer heard.
+    /// The newest sequence number of every known writer.
     pub fn newest(&self) -> impl Iterator<Item = (Guid, u64)> {
         self.writers.iter().map(|(&writer, account)| (writer, account.newest))
     }
 
-    /// Whether this sample is here.
+    /// Whether this sample is in the ring.
     pub fn holds(&self, id: SampleId) -> bool {
         let account = self.writers.get(&id.source);
         account.is_some_and(|account| {
@@ -160,26 +165,26 @@ impl<T> Ring<T> {
         })
     }
 
-    /// Bytes held.
+    /// Bytes stored.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Samples held.
+    /// Samples stored.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether the ring is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }
 
 impl<T: Clone> Ring<T> {
-    /// What a client misses that has received each writer's samples up to its cursor. Of writers
-    /// without a cursor it misses what came at or after `since`. `kept` are values that were kept
-    /// beside the ring (the newest, the latched), and are given where the client lacks them.
+    /// What a client misses whose cursors give the newest sample received from each writer. Of
+    /// writers without a cursor it misses samples that arrived at or after `since`. `kept` are
+    /// values stored beside the ring (the newest, the latched), replayed if the client lacks them.
     pub fn replay(
         &self,
         cursor: impl Fn(&Guid) -> Option<u64>,
@@ -208,8 +213,8 @@ impl<T: Clone> Ring<T> {
         Replay { samples, gaps: self.gaps(&cursor, since, &ids) }
     }
 
-    /// Whether this ring has heard the writer's present life beyond `seq`. A cursor far ahead is of
-    /// a former life, or of an endpoint that hears sooner: nothing is missed.
+    /// Whether this ring has samples of the writer's present run beyond `seq`. A cursor far ahead
+    /// is from a previous run, or from an endpoint that receives sooner: nothing is missed.
     fn is_ahead(&self, writer: &Guid, seq: u64) -> bool {
         self.writers.get(writer).is_none_or(|account| account.newest > seq)
     }

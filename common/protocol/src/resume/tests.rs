@@ -1,12 +1,12 @@
-//! A model of one topic, two endpoints and a client that goes back and forth between them in every
-//! way: nothing doubled, nothing lost that was not named, each writer in order.
+//! A model of one topic, two endpoints and a client that switches between them in every way: no
+//! duplicates, no unreported loss, each writer in order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::resume::{Cursors, Ring, RingLimits, Seen};
+use crate::resume::{Cursors, Receipt, Ring, RingLimits};
 use crate::{Guid, SampleId};
 
 const ENDPOINTS: usize = 2;
@@ -14,14 +14,14 @@ const WRITERS: [Guid; 3] = [Guid([1; 16]), Guid([2; 16]), Guid([3; 16])];
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// A writer publishes; every living endpoint hears it.
+    /// A writer publishes; every live endpoint receives it.
     Write(usize),
-    /// An endpoint ends, with its ring and its session.
+    /// An endpoint dies, with its ring and its session.
     Die(usize),
     Start(usize),
-    /// The client resumes and subscribes, beside what it has subscribed already.
+    /// The client resumes and subscribes, in addition to its other subscriptions.
     Subscribe(usize),
-    /// The client's session ends; what was under way is gone.
+    /// The client's session ends; samples in flight are lost.
     Drop(usize),
     /// The client reads one sample.
     Receive(usize),
@@ -40,10 +40,10 @@ fn op() -> impl Strategy<Value = Op> {
 
 struct Endpoint {
     ring: Ring<(SampleId, Duration)>,
-    /// What is under way to the client, where it is subscribed.
+    /// Samples in flight to the client, if it is subscribed.
     session: Option<VecDeque<(SampleId, Duration)>>,
-    /// Writers that this endpoint or the client knew nothing of when it subscribed: no gap could be
-    /// named, and the client sees it by the numbers.
+    /// Writers unknown to this endpoint or to the client when it subscribed: no gap could be
+    /// reported, and the client detects it by the sequence numbers.
     unheard: Vec<Guid>,
 }
 
@@ -59,7 +59,7 @@ struct World {
     written: HashMap<Guid, u64>,
     endpoints: [Option<Endpoint>; ENDPOINTS],
     cursors: Cursors,
-    /// When what the client received last was written.
+    /// When the last sample that the client received was written.
     fresh_at: Duration,
     received: HashSet<SampleId>,
     newest: HashMap<Guid, u64>,
@@ -100,7 +100,7 @@ impl World {
         let Some(endpoint) = &mut self.endpoints[at] else { return };
         let known: HashMap<Guid, u64> =
             self.cursors.snapshot().into_iter().map(|cursor| (cursor.source, cursor.seq)).collect();
-        // What was written at the very moment of the last sample was received with it.
+        // Samples written at the very moment of the last received sample were received with it.
         let since = self.fresh_at + Duration::from_nanos(1);
         let replay = endpoint.ring.replay(|writer| known.get(writer).copied(), since, Vec::new());
         endpoint.session = Some(replay.samples.into());
@@ -121,17 +121,17 @@ impl World {
         let Some(endpoint) = &mut self.endpoints[at] else { return };
         let Some((id, written_at)) = endpoint.session.as_mut().and_then(VecDeque::pop_front) else { return };
         self.fresh_at = self.fresh_at.max(written_at);
-        let seen = self.cursors.see(id, self.now);
-        if !seen.is_new() {
+        let receipt = self.cursors.record(id, self.now);
+        if !receipt.is_new() {
             return;
         }
         assert!(self.received.insert(id), "doubled: {id:?}");
-        if seen == Seen::Late {
+        if receipt == Receipt::Late {
             return;
         }
         let previous = self.newest.insert(id.source, id.seq);
         assert!(previous.is_none_or(|previous| previous < id.seq), "out of order: {id:?}");
-        if let Seen::After(skipped) = seen
+        if let Receipt::Skipped(skipped) = receipt
             && endpoint.unheard.contains(&id.source)
         {
             self.named.push((id.source, id.seq - skipped - 1, id.seq));
@@ -144,12 +144,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_client_that_switches_loses_and_doubles_nothing(ops in prop::collection::vec(op(), 1..250)) {
+    fn switching_loses_and_duplicates_nothing(ops in prop::collection::vec(op(), 1..250)) {
         let mut world = World::default();
         for op in ops {
             world.step(op);
         }
-        // At the end every endpoint lives and hears every writer; the client reads everything.
+        // At the end every endpoint is live and receives every writer; the client reads everything.
         (0..ENDPOINTS).for_each(|at| world.step(Op::Start(at)));
         (0..WRITERS.len()).for_each(|writer| world.step(Op::Write(writer)));
         for at in 0..ENDPOINTS {
@@ -171,7 +171,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_evicted_or_never_heard_is_named() {
+fn evicted_and_unknown_samples_are_reported_as_gaps() {
     let id = |seq| SampleId { source: WRITERS[0], seq };
     let at = Duration::from_secs;
     let limits = RingLimits { bytes: 1_000, samples: 3, age: at(10), ..RingLimits::default() };
@@ -193,7 +193,7 @@ fn what_was_evicted_or_never_heard_is_named() {
 }
 
 #[test]
-fn a_topic_that_seldom_speaks_keeps_its_history() {
+fn a_quiet_topic_keeps_its_history() {
     let id = |seq| SampleId { source: WRITERS[0], seq };
     let at = Duration::from_secs;
     let limits = RingLimits { age: at(5), old_samples: 3, old_age: at(60), ..RingLimits::default() };
@@ -205,7 +205,7 @@ fn a_topic_that_seldom_speaks_keeps_its_history() {
 }
 
 #[test]
-fn a_writer_that_begins_anew_leaves_its_former_life_behind() {
+fn a_restarted_writer_discards_its_previous_run() {
     let id = |seq| SampleId { source: WRITERS[0], seq };
     let mut ring = Ring::default();
     (10_000..10_010).for_each(|seq| ring.push(id(seq), Duration::ZERO, 10, seq));

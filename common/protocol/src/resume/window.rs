@@ -1,22 +1,22 @@
-//! Which of a writer's last samples were seen, counted back from the newest.
+//! Sliding window: which of a writer's last samples were received, counted back from the newest.
 
-/// How far back is remembered.
+/// Window size in samples.
 pub(super) const SPAN: u64 = 1_024;
 const WORDS: usize = (SPAN / 64) as usize;
 
-/// Bit `n` says whether the sample `n` before the newest was seen.
+/// Bit `n` says whether the sample `n` before the newest was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window([u64; WORDS]);
 
 impl Window {
-    /// Only the newest was seen.
+    /// A window in which only the newest was received.
     pub(super) fn new() -> Window {
         let mut words = [0; WORDS];
         words[0] = 1;
         Window(words)
     }
 
-    /// The newest is now `ahead` after the one before, and was seen.
+    /// Moves the newest forward by `ahead` and marks it as received.
     pub(super) fn advance(&mut self, ahead: u64) {
         let (words, bits) = ((ahead / 64) as usize, (ahead % 64) as u32);
         for at in (0..WORDS).rev() {
@@ -27,20 +27,20 @@ impl Window {
         self.0[0] |= 1;
     }
 
-    /// Whether the sample so many before the newest was seen, or is out of sight.
+    /// Whether the sample this far before the newest was received, or is outside the window.
     pub(super) fn has(&self, behind: u64) -> bool {
         self.0.get((behind / 64) as usize).is_none_or(|word| word & (1 << (behind % 64)) != 0)
     }
 
-    /// It was seen.
+    /// Marks it as received.
     pub(super) fn set(&mut self, behind: u64) {
         if let Some(word) = self.0.get_mut((behind / 64) as usize) {
             *word |= 1 << (behind % 64);
         }
     }
 
-    /// How far before the newest the oldest sample is that is missing between others; `None` when none
-    /// is.
+    /// Distance from the newest to the oldest missing sample between received ones; `None` if none
+    /// is missing.
     pub(super) fn oldest_hole(&self) -> Option<u64> {
         let mut beyond_oldest = false;
         for (at, word) in self.0.iter().enumerate().rev() {
@@ -50,7 +50,7 @@ impl Window {
                     continue;
                 }
                 beyond_oldest = true;
-                // What is before the oldest that was seen was never wanted.
+                // Samples before the oldest received one were never wanted.
                 let oldest = 63 - word.leading_zeros();
                 missing &= (1u64 << oldest) - 1;
             }

@@ -1,4 +1,4 @@
-//! Any text as a definition, and then any bytes as a message of it.
+//! Fuzz target: any text as a definition, then any bytes as a message of it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

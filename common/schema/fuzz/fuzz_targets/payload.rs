@@ -1,4 +1,5 @@
-//! Any bytes as a message of any bundled type: both readers agree and JSON is JSON.
+//! Fuzz target: any bytes as a message of any bundled type; both readers must agree and the JSON
+//! must be valid.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -26,11 +27,11 @@ fuzz_target!(|input: (u16, bool, &[u8])| {
             match plan.encode(&value) {
                 Ok(again) => {
                     from_json.expect("our own JSON is refused");
-                    // Compared as text: not-a-number is not equal to itself.
+                    // Compared as text, since NaN is not equal to itself.
                     let again = plan.decode(&again).expect("our own message is refused");
                     assert_eq!(again.to_string(), value.to_string());
                 }
-                // Bounds are tolerated when reading and kept when writing.
+                // Bounds are tolerated when reading and enforced when writing.
                 Err(e) => assert!(e.what.contains("at most") && from_json.is_err(), "{e}"),
             }
         }

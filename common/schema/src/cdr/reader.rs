@@ -1,4 +1,4 @@
-//! Reads CDR payloads of either byte order without ever leaving their bounds.
+//! Bounds-checked reader for CDR payloads of either byte order.
 
 use crate::cdr::{HEADER_BYTES, padding};
 
@@ -59,10 +59,10 @@ macro_rules! number {
 
 #[expect(clippy::len_without_is_empty, reason = "`len` reads a count, it does not describe the cursor")]
 impl<'a> Reader<'a> {
-    /// Checks the header and stands at the first field.
+    /// Checks the header and positions the reader at the first field.
     ///
     /// # Errors
-    /// When there is no header or it does not say plain CDR.
+    /// When there is no header or it does not declare plain CDR.
     pub fn new(cdr: &'a [u8]) -> Result<Self, ReadError> {
         let (header, body) = cdr.split_at_checked(HEADER_BYTES).ok_or(ReadError::NoHeader(cdr.len()))?;
         let endian = match (header[0], header[1]) {
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         f64: f64, "Reads a `float64`.";
     }
 
-    /// Reads a `bool`; anything but zero is true.
+    /// Reads a `bool`; any non-zero byte is true.
     ///
     /// # Errors
     /// When no byte is left.
@@ -107,8 +107,8 @@ impl<'a> Reader<'a> {
         Ok(self.u8()? != 0)
     }
 
-    /// Reads the element count of a sequence. The count is a claim of the sender: check it
-    /// against [`Reader::remaining`] before allocating for it.
+    /// Reads the element count of a sequence. The count is not trustworthy: check it against
+    /// [`Reader::remaining`] before allocating.
     ///
     /// # Errors
     /// When too few bytes are left for the count itself.
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn string_bytes(&mut self) -> Result<&'a [u8], ReadError> {
         let bytes = self.bytes_seq()?;
-        // The terminator is counted. Some writers leave it out of an empty string altogether.
+        // The terminator is counted. Some writers omit it from an empty string.
         Ok(bytes.strip_suffix(&[0]).unwrap_or(bytes))
     }
 
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         self.take(count)
     }
 
-    /// Takes the next `count` bytes as they are.
+    /// Takes the next `count` bytes verbatim.
     ///
     /// # Errors
     /// When fewer are left; nothing is consumed then.
@@ -168,8 +168,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Skips to the next multiple of `align` (1, 2, 4 or 8). The end of the payload may come
-    /// first: whoever reads next reports it then.
+    /// Skips to the next multiple of `align` (1, 2, 4 or 8). The payload may end before it; the
+    /// next read then reports the error.
     #[inline]
     pub fn align(&mut self, align: usize) {
         let pad = padding(self.position, align);

@@ -1,4 +1,4 @@
-//! Builds little-endian CDR payloads.
+//! Writer for little-endian CDR payloads.
 
 use crate::cdr::{HEADER_BYTES, padding};
 
@@ -40,7 +40,7 @@ impl Writer {
         Self::with_capacity(60)
     }
 
-    /// The same, with room for `payload` bytes after the header.
+    /// Like [`Writer::new`], with capacity for `payload` bytes after the header.
     #[must_use]
     pub fn with_capacity(payload: usize) -> Self {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + payload);
@@ -92,7 +92,7 @@ impl Writer {
         self.count(v.len()).raw(v)
     }
 
-    /// Appends bytes as they are, with neither count nor alignment (a `uint8[N]`).
+    /// Appends bytes verbatim, with neither count nor alignment (a `uint8[N]`).
     pub fn raw(&mut self, v: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(v);
         self
@@ -131,8 +131,8 @@ impl Writer {
         self.bytes
     }
 
-    /// A count as the wire holds it. Nothing in memory that the gateway accepts is 4 GiB long,
-    /// so saturation is unreachable in practice and readers would report it as truncation.
+    /// A count as the wire represents it. Nothing in memory that the gateway accepts is 4 GiB long,
+    /// so saturation is unreachable in practice, and readers would report it as truncation.
     fn count(&mut self, n: usize) -> &mut Self {
         self.u32(u32::try_from(n).unwrap_or(u32::MAX))
     }
@@ -143,7 +143,7 @@ impl Writer {
         self
     }
 
-    /// Bytes so far, header included.
+    /// Bytes written so far, header included.
     pub(crate) fn written(&self) -> usize {
         self.bytes.len()
     }

@@ -1,5 +1,5 @@
-//! Concatenated definitions: a message followed by everything it depends on, as recordings
-//! and viewers pass them around.
+//! Concatenated definitions: a message followed by all its dependencies, the format used by
+//! recordings and viewers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,35 +7,35 @@ use std::sync::Arc;
 
 use crate::limits::MAX_TEXT_DEFINITIONS;
 use crate::model::Definition;
-use crate::parse::{check_size, parse_definition, too_large};
+use crate::parse::{SyntaxError, check_size, parse_definition, too_large};
 use crate::{SchemaError, TypeName};
 
 /// The line between two definitions.
-const RULE: &str = "================================================================================";
-/// A rule is recognised from this many signs on; a comment could contain a short one.
-const MIN_RULE_BYTES: usize = 16;
+const SEPARATOR: &str = "================================================================================";
+/// Shortest line recognised as a separator; a comment could contain a shorter one.
+const MIN_SEPARATOR_BYTES: usize = 16;
 
-/// The rule and the title in front of a dependency.
+/// The separator and the title in front of a dependency.
 pub(crate) fn separator(name: &TypeName) -> String {
-    format!("{RULE}\nMSG: {}\n", name.in_definitions())
+    format!("{SEPARATOR}\nMSG: {}\n", name.in_definitions())
 }
 
-/// One text, taken apart.
+/// A concatenated text, parsed.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
     /// The message that the text is for, and its dependencies.
     pub definitions: HashMap<TypeName, Arc<Definition>>,
-    /// The text as a whole.
+    /// The complete text.
     pub text: Arc<str>,
 }
 
-/// Reads the text for `root`.
+/// Parses the text for `root`.
 pub(crate) fn parse_bundle(root: &TypeName, text: &str) -> Result<Bundle, SchemaError> {
     check_size(root, text)?;
     let mut definitions = HashMap::new();
     for (index, section) in sections(text).into_iter().enumerate() {
         let name = match section.title {
-            // A text may begin or end with a rule.
+            // A text may begin or end with a separator.
             None if section.body.trim().is_empty() => continue,
             None if index == 0 => root.clone(),
             None => return Err(untitled(root)),
@@ -48,7 +48,7 @@ pub(crate) fn parse_bundle(root: &TypeName, text: &str) -> Result<Bundle, Schema
         if definitions.len() >= MAX_TEXT_DEFINITIONS {
             return Err(too_large(root, "definitions in one text", MAX_TEXT_DEFINITIONS as u64));
         }
-        // The first one counts: the root must not be replaced by something further down.
+        // The first definition wins: the root must not be replaced by a later one.
         if let Entry::Vacant(entry) = definitions.entry(name) {
             let definition = parse_definition(entry.key(), section.body)?;
             entry.insert(Arc::new(definition));
@@ -62,8 +62,7 @@ pub(crate) fn parse_bundle(root: &TypeName, text: &str) -> Result<Bundle, Schema
 
 #[cold]
 fn untitled(root: &TypeName) -> SchemaError {
-    let what = "a rule of `=` without `MSG: pkg/Type` after it".to_owned();
-    SchemaError::Syntax { type_name: root.to_string(), line: 0, what }
+    SchemaError::Syntax { type_name: root.to_string(), line: 0, error: SyntaxError::Untitled }
 }
 
 enum Title<'a> {
@@ -76,20 +75,20 @@ struct Section<'a> {
     body: &'a str,
 }
 
-/// Splits at the rules. What comes before the first rule has no title.
+/// Splits at the separators. The section before the first one has no title.
 fn sections(text: &str) -> Vec<Section<'_>> {
     let mut out = Vec::new();
     let mut title = None;
     let mut start = 0;
     let mut at = 0;
-    let mut after_rule = false;
+    let mut after_separator = false;
     for line in text.split_inclusive('\n') {
         let end = at + line.len();
-        if is_rule(line) {
+        if is_separator(line) {
             out.push(Section { title: title.take(), body: &text[start..at] });
-            (after_rule, start) = (true, end);
-        } else if after_rule && !line.trim().is_empty() {
-            after_rule = false;
+            (after_separator, start) = (true, end);
+        } else if after_separator && !line.trim().is_empty() {
+            after_separator = false;
             if let Some(name) = line.trim().strip_prefix("MSG:") {
                 (title, start) = (Some(Title::Message(name.trim())), end);
             } else if line.trim().starts_with("IDL:") {
@@ -102,7 +101,7 @@ fn sections(text: &str) -> Vec<Section<'_>> {
     out
 }
 
-fn is_rule(line: &str) -> bool {
+fn is_separator(line: &str) -> bool {
     let line = line.trim_end();
-    line.len() >= MIN_RULE_BYTES && line.bytes().all(|b| b == b'=')
+    line.len() >= MIN_SEPARATOR_BYTES && line.bytes().all(|b| b == b'=')
 }

@@ -2,37 +2,41 @@
 
 use crate::Value;
 use crate::model::{Arity, Element, Primitive};
-use crate::parse::line::shown;
+use crate::parse::syntax_error::{SyntaxError, excerpt};
 
-/// Reads what follows a field name: nothing, a comment, or a default for the type.
-pub(super) fn parse_default(element: &Element, arity: Arity, text: &str) -> Result<Option<Value>, String> {
+/// Parses the text after a field name: nothing, a comment, or a default for the type.
+pub(super) fn parse_default(
+    element: &Element,
+    arity: Arity,
+    text: &str,
+) -> Result<Option<Value>, SyntaxError> {
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
-    let bad = || format!("`{}` is not a default for this type", shown(text));
+    let invalid = || SyntaxError::Default(excerpt(text));
     let mut scan = Scan { rest: text };
     let value = match arity {
-        Arity::One => scan.scalar(element, &['#']).ok_or_else(bad)?,
+        Arity::One => scan.scalar(element, &['#']).ok_or_else(invalid)?,
         Arity::Array(_) | Arity::Sequence(_) => {
-            let items = scan.list(element).ok_or_else(bad)?;
+            let items = scan.list(element).ok_or_else(invalid)?;
             let fits = match arity {
                 Arity::Array(n) => items.len() == n as usize,
                 Arity::Sequence(Some(bound)) => items.len() <= bound as usize,
                 _ => true,
             };
             if !fits {
-                return Err(format!("the default has {} elements", items.len()));
+                return Err(SyntaxError::DefaultLength(items.len()));
             }
             gather(element, items)
         }
     };
     if !(scan.rest.is_empty() || scan.rest.starts_with('#')) {
-        return Err(format!("`{}` follows the default", shown(scan.rest)));
+        return Err(SyntaxError::AfterDefault(excerpt(scan.rest)));
     }
     Ok(Some(value))
 }
 
-/// Octets are kept as bytes everywhere.
+/// Collects the elements of an array; octets are stored as bytes everywhere.
 fn gather(element: &Element, items: Vec<Value>) -> Value {
     match element {
         Element::Primitive(p) if p.is_octet() => {
@@ -69,12 +73,12 @@ impl<'a> Scan<'a> {
         match element {
             Element::Primitive(p) => primitive(*p, self.word(stops)),
             Element::String(_) | Element::WString(_) => self.text(stops).map(Value::String),
-            // The language has no way to write one.
+            // The language has no syntax for one.
             Element::Message(_) => None,
         }
     }
 
-    /// Everything up to one of the stops.
+    /// Text up to one of the stop characters.
     fn word(&mut self, stops: &[char]) -> &'a str {
         let end = self.rest.find(stops).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
@@ -82,7 +86,7 @@ impl<'a> Scan<'a> {
         word.trim()
     }
 
-    /// A string, quoted with either kind of quotes or not at all.
+    /// A string, single-quoted, double-quoted or unquoted.
     fn text(&mut self, stops: &[char]) -> Option<String> {
         let Some(quote) = self.rest.chars().next().filter(|c| *c == '"' || *c == '\'') else {
             return Some(self.word(stops).to_owned());
@@ -129,7 +133,7 @@ fn primitive(p: Primitive, word: &str) -> Option<Value> {
     })
 }
 
-/// Decimal, or with the prefixes that ROS takes over from Python.
+/// Decimal, or with the prefixes that ROS inherits from Python.
 fn integer(word: &str) -> Option<i128> {
     let (negative, digits) = match word.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -141,7 +145,7 @@ fn integer(word: &str) -> Option<i128> {
         Some("0b" | "0B") => (2, &digits[2..]),
         _ => (10, digits),
     };
-    // `from_str_radix` would take a second sign.
+    // `from_str_radix` would accept a second sign.
     if digits.starts_with(['-', '+']) {
         return None;
     }

@@ -109,7 +109,7 @@ fn errors_name_the_line() {
 }
 
 #[test]
-fn too_much_is_an_error() {
+fn exceeded_bounds_are_errors() {
     let many: String = (0..=MAX_FIELDS).map(|i| format!("bool a{i}\n")).collect();
     assert!(matches!(parse(&many), Err(SchemaError::TooLarge { what: "fields", .. })));
     let long = "#".repeat(MAX_TEXT_BYTES + 1);
@@ -117,7 +117,7 @@ fn too_much_is_an_error() {
 }
 
 #[test]
-fn bundles_come_apart() {
+fn bundles_are_split() {
     let rule = "=".repeat(80);
     let text = format!("A a\nB b\n{rule}\nMSG: pkg/A\nint32 x\n\n{rule}\r\nMSG: pkg/msg/B\r\nbool y\r\n");
     let bundle = parse_bundle(&name(), &text).unwrap();

@@ -1,4 +1,4 @@
-//! CDR to values, along the layout.
+//! CDR decoder: produces values by walking the layout.
 
 use crate::cdr::{ReadError, Reader};
 use crate::error::DecodeErrorKind;
@@ -8,25 +8,25 @@ use crate::model::{Arity, Primitive};
 use crate::value::Struct;
 use crate::{DecodeError, Value};
 
-/// Elements for which room is made before any is read. A count is only a claim.
+/// Elements reserved before any is read. A count is only a claim.
 const MAX_RESERVED: usize = 1024;
 
-/// Reads one message.
+/// Decodes one message.
 pub(super) fn message(layout: &Layout, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     Decoder { reader, values_left: MAX_VALUES }.layout(layout)
 }
 
-/// Reads one field or all its elements.
+/// Decodes one field with all its elements.
 pub(super) fn node(node: &Node, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     Decoder { reader, values_left: MAX_VALUES }.node(node)
 }
 
-/// Reads one element.
+/// Decodes one element.
 pub(super) fn item(item: &Item, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     Decoder { reader, values_left: MAX_VALUES }.item(item)
 }
 
-/// How many elements follow. Claims that the rest of the payload cannot hold end here.
+/// Number of elements that follow. Rejects counts that the rest of the payload cannot hold.
 pub(super) fn count(node: &Node, reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     let count = match node.arity {
         Arity::One => 1,

@@ -1,4 +1,4 @@
-//! Values and JSON to CDR, along the layout.
+//! CDR encoder: writes values and JSON by walking the layout.
 
 use crate::cdr::Writer;
 use crate::layout::{Item, Layout, Node};
@@ -7,7 +7,7 @@ use crate::model::{Arity, Primitive};
 use crate::plan::input::Input;
 use crate::{EncodeError, Value};
 
-/// Writes one message.
+/// Encodes one message.
 pub(super) fn message<'a, I: Input<'a>>(layout: &Layout, input: I) -> Result<Vec<u8>, EncodeError> {
     let mut out = Writer::new();
     put_layout(layout, input, &mut out)?;
@@ -19,7 +19,7 @@ fn put_layout<'a, I: Input<'a>>(layout: &Layout, input: I, out: &mut Writer) -> 
         return Err(mismatch("a message", input));
     }
     let known = |name: &str| layout.names.iter().any(|n| &**n == name);
-    if let Some(name) = input.stranger(&known) {
+    if let Some(name) = input.unknown_field(&known) {
         let name: String = name.chars().take(64).collect();
         return Err(EncodeError::new(format!("{} has no such field", layout.name)).within(&name));
     }
@@ -58,7 +58,7 @@ fn put_node<'a, I: Input<'a>>(node: &Node, input: I, out: &mut Writer) -> Result
     Ok(())
 }
 
-/// Checks a count against the type, and writes it where the wire has one.
+/// Checks a count against the type, and writes it if the wire has one.
 fn put_count(arity: Arity, count: usize, out: &mut Writer) -> Result<(), EncodeError> {
     match arity {
         Arity::Array(n) if count != n as usize => {
@@ -127,7 +127,7 @@ fn float<'a>(input: impl Input<'a>) -> Result<f64, EncodeError> {
     input.float().ok_or_else(|| mismatch("a number", input))
 }
 
-/// What a field gets that nobody sets.
+/// Writes the zero value of a missing field.
 fn put_zero(node: &Node, out: &mut Writer) -> Result<(), EncodeError> {
     let count = match node.arity {
         Arity::One => 1,
@@ -155,7 +155,7 @@ fn put_zero_item(item: &Item, out: &mut Writer) -> Result<(), EncodeError> {
         Item::WString(_) => {
             out.len(0);
         }
-        // No fields given: all of them get their defaults.
+        // Without given fields, all of them get their defaults.
         Item::Message(layout) => put_layout(layout, &Value::Struct(crate::Struct::default()), out)?,
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! One value out of a message, without making the others.
+//! Reads a single value from a message without decoding the others.
 
 use crate::cdr::{ReadError, Reader};
 use crate::layout::{Item, Layout, Node};
@@ -16,15 +16,15 @@ pub(super) fn read(layout: &Layout, cdr: &[u8], path: &str) -> Result<Option<Val
     find(layout, &mut reader, path).map_err(|e| if e.path.is_empty() { e.within(path) } else { e })
 }
 
-/// Where a walk along a path stands.
-enum At<'a> {
+/// Position of a walk along a path.
+enum PathCursor<'a> {
     Layout(&'a Layout),
     Node(&'a Node),
     Item(&'a Item),
 }
 
-impl<'a> At<'a> {
-    /// A single field is its element, a nested message its layout.
+impl<'a> PathCursor<'a> {
+    /// Resolves a single field to its element, and a nested message to its layout.
     fn settled(self) -> Self {
         match self {
             Self::Node(Node { arity: Arity::One, item, .. }) => Self::Item(item).settled(),
@@ -34,20 +34,20 @@ impl<'a> At<'a> {
     }
 }
 
-/// Whether the type allows the path. Indices are held against fixed sizes only.
+/// Whether the type allows the path. Indices are checked against fixed sizes only.
 pub(super) fn exists(layout: &Layout, path: &str) -> bool {
-    let mut at = At::Layout(layout);
+    let mut cursor = PathCursor::Layout(layout);
     for step in steps(path) {
-        at = match (step, at.settled()) {
-            (Some(Step::Name(name)), At::Layout(layout)) => {
+        cursor = match (step, cursor.settled()) {
+            (Some(Step::Name(name)), PathCursor::Layout(layout)) => {
                 match layout.named().find(|(n, _)| &***n == name) {
-                    Some((_, node)) => At::Node(node),
+                    Some((_, node)) => PathCursor::Node(node),
                     None => return false,
                 }
             }
-            (Some(Step::Index(i)), At::Node(node)) => match node.arity {
+            (Some(Step::Index(i)), PathCursor::Node(node)) => match node.arity {
                 Arity::Array(n) if i >= n as usize => return false,
-                _ => At::Item(&node.item),
+                _ => PathCursor::Item(&node.item),
             },
             _ => return false,
         };
@@ -56,10 +56,10 @@ pub(super) fn exists(layout: &Layout, path: &str) -> bool {
 }
 
 fn find(layout: &Layout, reader: &mut Reader<'_>, path: &str) -> Result<Option<Value>, DecodeError> {
-    let mut at = At::Layout(layout);
+    let mut cursor = PathCursor::Layout(layout);
     for step in steps(path) {
-        at = match (step, at.settled()) {
-            (Some(Step::Name(name)), At::Layout(layout)) => {
+        cursor = match (step, cursor.settled()) {
+            (Some(Step::Name(name)), PathCursor::Layout(layout)) => {
                 let mut found = None;
                 for (n, node) in layout.named() {
                     if &**n == name {
@@ -69,22 +69,22 @@ fn find(layout: &Layout, reader: &mut Reader<'_>, path: &str) -> Result<Option<V
                     skip_node(node, reader).map_err(|e| DecodeError::at(&**n, e))?;
                 }
                 let Some(node) = found else { return Ok(None) };
-                At::Node(node)
+                PathCursor::Node(node)
             }
-            (Some(Step::Index(i)), At::Node(node)) => {
+            (Some(Step::Index(i)), PathCursor::Node(node)) => {
                 if i >= decode::count(node, reader)? {
                     return Ok(None);
                 }
                 skip_items(&node.item, i, reader)?;
-                At::Item(&node.item)
+                PathCursor::Item(&node.item)
             }
             _ => return Ok(None),
         };
     }
-    match at.settled() {
-        At::Layout(layout) => decode::message(layout, reader),
-        At::Node(node) => decode::node(node, reader),
-        At::Item(item) => decode::item(item, reader),
+    match cursor.settled() {
+        PathCursor::Layout(layout) => decode::message(layout, reader),
+        PathCursor::Node(node) => decode::node(node, reader),
+        PathCursor::Item(item) => decode::item(item, reader),
     }
     .map(Some)
 }

@@ -1,4 +1,4 @@
-//! What messages can be made from: values and JSON, behind one face.
+//! Common interface of the encoder's inputs: values and JSON.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use serde_json::Value as Json;
 use crate::Value;
 use crate::plan::json_string::decode_base64;
 
-/// A value of either kind. Each question answers `None` when the value is something else.
+/// A value of either kind. Each accessor returns `None` when the value has another type.
 pub(super) trait Input<'a>: Copy + 'a {
     /// A bool.
     fn boolean(self) -> Option<bool>;
-    /// An integer, or a float that is one.
+    /// An integer, or a float with an integer value.
     fn integer(self) -> Option<i128>;
-    /// Any number, or what stands for not-a-number.
+    /// Any number, or the representation of NaN.
     fn float(self) -> Option<f64>;
     /// A string.
     fn text(self) -> Option<&'a str>;
     /// Octets, if they are not given as an array.
     fn octets(self) -> Option<Cow<'a, [u8]>>;
-    /// How many elements an array has.
+    /// Number of elements of an array.
     fn len(self) -> Option<usize>;
     /// An element of an array.
     fn item(self, index: usize) -> Option<Self>;
@@ -28,12 +28,12 @@ pub(super) trait Input<'a>: Copy + 'a {
     /// A field of a message.
     fn field(self, name: &str) -> Option<Self>;
     /// A field of a message that is not in `known`.
-    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str>;
-    /// What it is, for messages to people.
+    fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str>;
+    /// The kind of value, for error messages.
     fn kind(self) -> &'static str;
 }
 
-/// Floats from here on are not all integers that somebody meant.
+/// Floats from here on may not be exactly the integer that was meant.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn whole(v: f64) -> Option<i128> {
@@ -85,7 +85,7 @@ impl<'a> Input<'a> for &'a Value {
         self.as_struct()?.get(name)
     }
 
-    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+    fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
         self.as_struct()?.iter().map(|(n, _)| n).find(|n| !known(n))
     }
 
@@ -135,7 +135,7 @@ impl<'a> Input<'a> for &'a Json {
         self.as_object()?.get(name)
     }
 
-    fn stranger(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+    fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
         self.as_object()?.keys().map(String::as_str).find(|n| !known(n))
     }
 

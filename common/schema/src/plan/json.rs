@@ -1,4 +1,4 @@
-//! CDR to JSON, along the program.
+//! CDR to JSON writer: executes the program.
 
 use crate::DecodeError;
 use crate::cdr::{Endian, ReadError, Reader};
@@ -10,9 +10,9 @@ use crate::plan::json_string::{write_base64, write_string};
 use crate::plan::program::{Count, Leaf, Op, OpKind, Program, Span};
 use crate::plan::sink::{MAX_NUMBER_BYTES, Sink};
 
-/// JSON is this many times as long as CDR when it is mostly floats; saves growing in steps.
+/// JSON is this many times as long as CDR when it consists mostly of floats; saves reallocations.
 const USUAL_GROWTH: usize = 3;
-/// Numbers that room is made for at once.
+/// Numbers for which space is reserved at once.
 const NUMBERS_AT_ONCE: usize = 256;
 
 /// Reads a number of a type from the front of bytes.
@@ -23,24 +23,24 @@ macro_rules! number {
     }};
 }
 
-/// Appends one message; on errors something may have been appended too.
+/// Appends one message; after an error, part of it may have been appended.
 pub(super) fn write(program: &Program, cdr: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     let mut reader = Reader::new(cdr)?;
     let max_len = out.len().saturating_add(MAX_JSON_BYTES);
     out.reserve(program.text.len() + USUAL_GROWTH * cdr.len());
-    let mut job = Job { reader: &mut reader, out: Sink::new(out), max_len };
-    job.program(program)?;
-    job.out.finish();
+    let mut encoder = JsonEncoder { reader: &mut reader, out: Sink::new(out), max_len };
+    encoder.program(program)?;
+    encoder.out.finish();
     check_end(&reader)
 }
 
-struct Job<'r, 'a> {
+struct JsonEncoder<'r, 'a> {
     reader: &'r mut Reader<'a>,
     out: Sink<'r>,
     max_len: usize,
 }
 
-impl Job<'_, '_> {
+impl JsonEncoder<'_, '_> {
     fn program(&mut self, program: &Program) -> Result<(), DecodeError> {
         for op in &program.ops {
             match &op.kind {
@@ -81,7 +81,7 @@ impl Job<'_, '_> {
             self.put(program, leaf.text);
             let bytes = &bytes[leaf.offset as usize..];
             match leaf.primitive {
-                // Asked first: most of what moves is a float64.
+                // Tested first: most of the data is float64.
                 Some(Primitive::F64) => self.out.float(number!(f64, bytes, endian)),
                 Some(p) => write_primitive(p, bytes, endian, &mut self.out),
                 None => {}
@@ -100,16 +100,16 @@ impl Job<'_, '_> {
                 write_base64(self.reader.take(count)?, &mut self.out);
             }
             OpKind::Primitives(p, count) => self.primitives(*p, *count)?,
-            OpKind::Strings(count) => self.each(*count, 4, |job| {
-                write_string(job.reader.string_bytes()?, &mut job.out);
+            OpKind::Strings(count) => self.each(*count, 4, |encoder| {
+                write_string(encoder.reader.string_bytes()?, &mut encoder.out);
                 Ok(())
             })?,
-            OpKind::WStrings(count) => self.each(*count, 4, |job| {
-                write_string(job.reader.wstring()?.as_bytes(), &mut job.out);
+            OpKind::WStrings(count) => self.each(*count, 4, |encoder| {
+                write_string(encoder.reader.wstring()?.as_bytes(), &mut encoder.out);
                 Ok(())
             })?,
             OpKind::Messages(body, count, min_bytes) => {
-                self.each(*count, *min_bytes, |job| job.program(body))?;
+                self.each(*count, *min_bytes, |encoder| encoder.program(body))?;
             }
         }
         self.check_size()
@@ -119,17 +119,20 @@ impl Job<'_, '_> {
         let count = self.count(count, p.bytes() as u64)?;
         self.out.ensure(2);
         self.out.byte(b'[');
-        // The wire has no padding in front of nothing.
+        // The wire has no padding in front of an empty array.
         if count > 0 {
             self.reader.align(p.bytes());
-            let bytes = self.reader.take(count.saturating_mul(p.bytes()))?;
+            // Padding can use up the space of the last numbers; the error names the first one that is missing.
+            let complete = self.reader.remaining() / p.bytes();
+            let taken = self.reader.take(count.saturating_mul(p.bytes()));
+            let bytes = taken.map_err(|error| DecodeError::from(error).within_index(complete))?;
             let endian = self.reader.endian();
             for some in bytes.chunks(NUMBERS_AT_ONCE * p.bytes()) {
                 self.out.ensure(NUMBERS_AT_ONCE * (MAX_NUMBER_BYTES + 1));
                 write_primitives(p, some, endian, &mut self.out);
                 self.check_size()?;
             }
-            // The last number's comma makes way.
+            // Removes the comma of the last number.
             self.out.back();
         }
         self.out.ensure(1);
@@ -159,7 +162,7 @@ impl Job<'_, '_> {
         Ok(())
     }
 
-    /// How many elements follow. Claims that the rest of the payload cannot hold end here.
+    /// Number of elements that follow. Rejects counts that the rest of the payload cannot hold.
     fn count(&mut self, count: Count, min_bytes: u64) -> Result<usize, ReadError> {
         let count = match count {
             Count::Fixed(n) => n,
@@ -183,7 +186,7 @@ fn at(program: &Program, op: &Op, error: DecodeError) -> DecodeError {
     error.within(&program.paths[op.path as usize])
 }
 
-/// Finds out which value of a run the payload ends in.
+/// Finds the value of a run in which the payload ends.
 #[cold]
 fn cut_short(program: &Program, leaves: &[Leaf], left: usize) -> DecodeError {
     let first = leaves.iter().find(|l| (l.offset + l.bytes()) as usize > left);
@@ -220,7 +223,7 @@ fn write_primitive(p: Primitive, bytes: &[u8], endian: Endian, out: &mut Sink<'_
 /// Writes numbers with a comma after each.
 fn write_primitives(p: Primitive, bytes: &[u8], endian: Endian, out: &mut Sink<'_>) {
     match p {
-        // The type that long arrays mostly have deserves a loop without questions.
+        // The most common type of long arrays gets a loop without branches.
         Primitive::F64 => {
             for element in bytes.as_chunks::<8>().0 {
                 out.float(number!(f64, element, endian));

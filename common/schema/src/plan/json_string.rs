@@ -1,4 +1,4 @@
-//! Strings and bytes in JSON.
+//! JSON strings: text and base64.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::plan::sink::Sink;
 
-/// Padded when written; clients that leave the padding out are understood.
+/// Padded when written; missing padding is accepted.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -20,13 +20,14 @@ pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 pub(super) fn write_base64(bytes: &[u8], out: &mut Sink<'_>) {
     out.ensure(1);
     out.byte(b'"');
-    // The room is exact, so encoding cannot fail; if it did, an empty string is still JSON.
+    // The reserve is exact, so encoding cannot fail; if it did, an empty string is still valid
+    // JSON.
     out.fill(bytes.len().div_ceil(3) * 4, |room| BASE64.encode_slice(bytes, room).unwrap_or(0));
     out.ensure(1);
     out.byte(b'"');
 }
 
-/// Appends bytes that are meant to be UTF-8 as a string in quotes. What is not becomes U+FFFD.
+/// Appends bytes that should be UTF-8 as a string in quotes. Invalid parts become U+FFFD.
 pub(super) fn write_string(bytes: &[u8], out: &mut Sink<'_>) {
     out.ensure(bytes.len() + 2);
     out.byte(b'"');
@@ -37,7 +38,7 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Sink<'_>) {
         }
         out.block(chunk, 8);
     }
-    // Fill the last chunk up with something plain.
+    // Pad the last chunk with plain characters.
     let mut last = [b' '; 8];
     last[..rest.len()].copy_from_slice(rest);
     if !is_plain(u64::from_le_bytes(last)) {
@@ -47,9 +48,9 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Sink<'_>) {
     out.byte(b'"');
 }
 
-/// Whether all eight bytes are ASCII that stands for itself in JSON: no quote, no backslash, no
-/// control byte. Looks at all of them at once; a borrow between bytes can only come from a byte
-/// that is itself not plain.
+/// Whether all eight bytes are ASCII that needs no escaping in JSON: no quote, no backslash, no
+/// control byte. Tests all of them at once; a borrow between bytes can only come from a byte that
+/// itself needs escaping.
 fn is_plain(eight: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -60,7 +61,7 @@ fn is_plain(eight: u64) -> bool {
     odd & HIGHS == 0
 }
 
-/// The rest of a string of which a part may not be plain, and the closing quote.
+/// Appends the rest of a string that may need escaping, and the closing quote.
 #[cold]
 fn write_rest(bytes: &[u8], out: &mut Sink<'_>) {
     match std::str::from_utf8(bytes) {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_at_every_place() {
+    fn every_byte_at_every_position() {
         for place in 0..20 {
             for b in 0..=127_u8 {
                 let mut bytes = [b'~'; 20];
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_may_cross_the_chunks() {
+    fn characters_may_span_chunks() {
         for n in 0..20 {
             let text = format!("{}火{}", "a".repeat(n), "b".repeat(n));
             let back: String =
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_goes_both_ways() {
+    fn base64_round_trips() {
         for n in 0..10_u8 {
             let bytes: Vec<u8> = (0..n).map(|b| b.wrapping_mul(97)).collect();
             let text: String = serde_json::from_slice(&written(|out| write_base64(&bytes, out))).unwrap();

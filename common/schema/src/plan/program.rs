@@ -1,8 +1,8 @@
-//! The layout turned into a list of steps for writing JSON.
+//! The program: the layout compiled into a list of steps that write JSON.
 //!
-//! Nested messages disappear: their braces and names become part of the text in front of the
-//! next value. What is left are runs of fixed-size values, which are checked against the end of
-//! the payload once, and the few things that vary in size.
+//! Nested messages disappear: their braces and names become part of the text in front of the next
+//! value. What remains are runs of fixed-size values, checked against the end of the payload once
+//! per run, and the few values of variable size.
 
 use std::ops::Range;
 
@@ -19,15 +19,15 @@ pub(super) struct Program {
     pub ops: Vec<Op>,
     /// The values of all runs.
     pub leaves: Vec<Leaf>,
-    /// All text, one piece after the other, and a block of nothing.
+    /// All text pieces concatenated, followed by one block of padding.
     pub text: Vec<u8>,
-    /// What comes after the last value.
+    /// Text after the last value.
     pub tail: Span,
-    /// Where each value is, for errors: by leaf, then by op.
+    /// Path of each value, for errors: by leaf, then by op.
     pub paths: Vec<Box<str>>,
 }
 
-/// A stretch of a program's text.
+/// A range of a program's text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     pub start: u32,
@@ -43,7 +43,7 @@ impl Span {
 /// One step.
 #[derive(Debug)]
 pub(super) struct Op {
-    /// Goes in front. Empty for runs, whose leaves have their own.
+    /// Text in front. Empty for runs, whose leaves have their own.
     pub text: Span,
     pub kind: OpKind,
     pub path: u32,
@@ -51,7 +51,7 @@ pub(super) struct Op {
 
 #[derive(Debug)]
 pub(super) enum OpKind {
-    /// Values at fixed distances from an aligned start. `json_bytes` is the most that they come to.
+    /// Values at fixed offsets from an aligned start. `json_bytes` is their largest JSON size.
     Run {
         align: u8,
         bytes: u32,
@@ -68,11 +68,11 @@ pub(super) enum OpKind {
     Messages(Box<Program>, Count, u64),
 }
 
-/// How many elements an array has.
+/// Number of elements of an array.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Count {
     Fixed(u32),
-    /// It comes first.
+    /// It is read from the payload.
     Read,
 }
 
@@ -93,7 +93,7 @@ impl Leaf {
     }
 }
 
-/// Makes the steps for a type.
+/// Compiles a type.
 pub(super) fn compile(layout: &Layout) -> Result<Program, SchemaError> {
     let mut budget = Budget { root: layout, fields: MAX_PLAN_FIELDS, text: MAX_PLAN_TEXT_BYTES };
     compile_layout(layout, &mut budget)
@@ -108,7 +108,7 @@ fn compile_layout(layout: &Layout, budget: &mut Budget<'_>) -> Result<Program, S
     Ok(builder.out)
 }
 
-/// What is left of the bounds. A type that doubles at each level is small as a definition only.
+/// Remaining budget. A type that doubles at each level is small only as a definition.
 struct Budget<'a> {
     root: &'a Layout,
     fields: usize,
@@ -133,7 +133,7 @@ impl Budget<'_> {
 
 struct Builder<'b, 'a> {
     out: Program,
-    /// Text for which no value has come yet.
+    /// Text that precedes the next value.
     pending: Vec<u8>,
     path: String,
     budget: &'b mut Budget<'a>,
@@ -203,15 +203,15 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    /// Adds a value to the current run, or begins one.
+    /// Adds a value to the current run, or starts one.
     fn leaf(&mut self, primitive: Option<Primitive>) -> Result<(), SchemaError> {
         self.budget.spend_field()?;
         let text = self.flush()?;
         let path = self.keep_path()?;
         let size = primitive.map_or(1, |p| p.bytes() as u32);
         let next = self.out.leaves.len() as u32;
-        // Offsets are the same wherever the run begins as long as nothing in it needs a
-        // stricter alignment than its beginning has.
+        // Offsets are the same wherever the run begins, provided nothing in it needs a stricter
+        // alignment than its start has.
         let json = (text.len() + MAX_NUMBER_BYTES) as u32;
         let offset = match self.out.ops.last_mut() {
             Some(Op { kind: OpKind::Run { align, bytes, leaves, json_bytes }, .. })

@@ -1,21 +1,21 @@
-//! Where JSON goes: a vector with room made ahead of time.
+//! Output buffer for JSON: a vector with space reserved ahead of time.
 //!
-//! Messages are made of very short pieces, and a general copy of unknown length costs more than
-//! such a piece is worth. So room is made once for many pieces, and pieces are copied in blocks
-//! of fixed size whose surplus the next piece overwrites.
+//! Messages consist of very short pieces, and a general copy of unknown length costs more than such
+//! a piece is worth. So space is reserved once for many pieces, and pieces are copied in blocks of
+//! fixed size; the next piece overwrites the surplus.
 
-/// Blocks of this size are copied for pieces that are not longer.
+/// Pieces up to this size are copied as one block.
 pub(super) const BLOCK_BYTES: usize = 32;
-/// No number is longer: a float64 has at most 17 digits, a sign, a point and an exponent.
+/// Longest number: a float64 has at most 17 digits, a sign, a point and an exponent.
 pub(super) const MAX_NUMBER_BYTES: usize = 26;
 
-/// Room is not made in smaller steps.
+/// Smallest growth step.
 const MIN_ROOM_BYTES: usize = 256;
 
 /// The end of a vector that is being written to.
 pub(super) struct Sink<'a> {
     out: &'a mut Vec<u8>,
-    /// What has been written. The vector is longer: the rest is room.
+    /// Length of the output so far. The vector is longer: the rest is reserved.
     at: usize,
 }
 
@@ -25,17 +25,17 @@ impl<'a> Sink<'a> {
         Self { out, at }
     }
 
-    /// Bytes so far, with what was there before.
+    /// Bytes so far, including those present before.
     pub(super) fn len(&self) -> usize {
         self.at
     }
 
-    /// Gives back the room that was not used.
+    /// Truncates the unused reserve.
     pub(super) fn finish(self) {
         self.out.truncate(self.at);
     }
 
-    /// Makes room for `bytes` and for the surplus of a block.
+    /// Reserves `bytes` and the surplus of a block.
     #[inline]
     pub(super) fn ensure(&mut self, bytes: usize) {
         if self.out.len() - self.at < bytes + BLOCK_BYTES {
@@ -45,12 +45,12 @@ impl<'a> Sink<'a> {
 
     #[cold]
     fn grow(&mut self, bytes: usize) {
-        // Room has to be zeroed, so not more of it at a time than has been used.
+        // The reserve has to be zeroed, so it never grows by more than has been used.
         self.out.resize(self.at + bytes.max(self.at).max(MIN_ROOM_BYTES), 0);
     }
 
-    /// Appends `len` bytes that begin at `start`. `text` goes on for a block after its last
-    /// piece. Room must have been made.
+    /// Appends `len` bytes starting at `start`. `text` extends by a block beyond its last piece.
+    /// Space must have been reserved.
     #[inline]
     pub(super) fn piece(&mut self, text: &[u8], start: usize, len: usize) {
         if len <= BLOCK_BYTES {
@@ -62,28 +62,28 @@ impl<'a> Sink<'a> {
         self.at += len;
     }
 
-    /// Appends one byte. Room must have been made.
+    /// Appends one byte. Space must have been reserved.
     #[inline]
     pub(super) fn byte(&mut self, b: u8) {
         self.out[self.at] = b;
         self.at += 1;
     }
 
-    /// Takes back the last byte.
+    /// Removes the last byte.
     #[inline]
     pub(super) fn back(&mut self) {
         self.at -= 1;
     }
 
-    /// Appends a block's worth of bytes, of which `len` count. Room must have been made.
+    /// Appends a block of bytes, of which `len` count. Space must have been reserved.
     #[inline]
     pub(super) fn block<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
         self.out[self.at..self.at + N].copy_from_slice(bytes);
         self.at += len;
     }
 
-    /// Appends a slice of at most [`BLOCK_BYTES`] as two blocks that overlap. Room must have been
-    /// made.
+    /// Appends a slice of at most [`BLOCK_BYTES`] as two overlapping blocks. Space must have been
+    /// reserved.
     #[inline]
     pub(super) fn short(&mut self, bytes: &[u8]) {
         let room = &mut self.out[self.at..self.at + BLOCK_BYTES];
@@ -105,21 +105,21 @@ impl<'a> Sink<'a> {
         self.at += n;
     }
 
-    /// Appends bytes of any length and makes the room itself.
+    /// Appends bytes of any length; reserves the space itself.
     pub(super) fn slice(&mut self, bytes: &[u8]) {
         self.ensure(bytes.len());
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
     }
 
-    /// Lets `fill` write into `bytes` of room and say how many it used.
+    /// Lets `fill` write into a reserve of `bytes` and return how many it used.
     pub(super) fn fill(&mut self, bytes: usize, fill: impl FnOnce(&mut [u8]) -> usize) {
         self.ensure(bytes);
         self.at += fill(&mut self.out[self.at..self.at + bytes]).min(bytes);
     }
 
-    /// Appends a float in the fewest digits that read back as the same value. Room must have been
-    /// made.
+    /// Appends a float with the fewest digits that read back as the same value. Space must have
+    /// been reserved.
     #[inline]
     pub(super) fn float(&mut self, v: f64) {
         // Telemetry is full of zeros: unset covariances above all.
@@ -132,7 +132,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Appends an integer. Room must have been made.
+    /// Appends an integer. Space must have been reserved.
     #[inline]
     pub(super) fn integer<I: itoa::Integer>(&mut self, v: I) {
         self.short(itoa::Buffer::new().format(v).as_bytes());
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_longer_than_its_room() {
+    fn no_number_exceeds_its_reserve() {
         for v in
             [f64::MIN, -f64::MIN_POSITIVE, -2.225_073_858_507_201_4e-308, -1.234_567_890_123_456_7e-5, 5e-324]
         {

@@ -1,15 +1,15 @@
-//! Interface files of the installed packages. The only code of the crate that touches files.
+//! Interface files of the installed packages. The only code of the crate that reads files.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::SchemaError;
 use crate::limits::{MAX_INSTALLED_TYPES, MAX_TEXT_BYTES};
 use crate::name::{Kind, is_identifier};
 
-/// The `share` directories of a prefix path, in the order in which they are searched.
+/// The `share` directories of a prefix path, in search order.
 #[derive(Debug, Default)]
 pub(super) struct Ament {
     shares: Vec<PathBuf>,
@@ -36,13 +36,16 @@ impl Ament {
                     });
                 }
                 Ok(None) => {}
-                Err(what) => return Err(SchemaError::File { type_name: type_name(), what }),
+                Err(error) => {
+                    let what = error.to_string();
+                    return Err(SchemaError::File { type_name: type_name(), what });
+                }
             }
         }
         Ok(None)
     }
 
-    /// All interface files, unordered and perhaps repeated. What cannot be read is left out.
+    /// All interface files, unordered and possibly repeated. Unreadable directories are skipped.
     pub(super) fn files(&self) -> Vec<(String, Kind, String)> {
         let mut out = Vec::new();
         for package in self.shares.iter().flat_map(|share| names(share)) {
@@ -66,20 +69,20 @@ impl Ament {
     }
 }
 
-/// What a directory holds; nothing when it is not there.
+/// Entries of a directory; none if it does not exist.
 fn names(directory: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory).into_iter().flatten().take(MAX_INSTALLED_TYPES).flatten().map(|e| e.path())
 }
 
-/// A file's text, at most one byte more than the limit so that the parser can refuse it.
-fn read(path: &Path) -> Result<Option<String>, String> {
+/// A file's text, at most one byte more than the limit so that the parser can reject it.
+fn read(path: &Path) -> io::Result<Option<String>> {
     // Opening a named pipe would wait for a writer.
     if !path.is_file() {
         return Ok(None);
     }
-    let file = fs::File::open(path).map_err(|e| e.to_string())?;
+    let file = fs::File::open(path)?;
     let mut bytes = Vec::new();
-    file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    // Comments are in every encoding; names and types are ASCII.
+    file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    // Comments come in every encoding; names and types are ASCII.
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -1,12 +1,11 @@
-//! The interfaces that are carried along, for machines without ROS 2: those that a ROS 2 Humble
-//! installs for everybody.
+//! Bundled interfaces, for machines without ROS 2: those of a default ROS 2 Humble installation.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::name::Kind;
 
-/// One file a package: a heading `=== kind/Name` in front of each interface.
+/// One file per package: a heading `=== kind/Name` in front of each interface.
 const FILES: [(&str, &str); 18] = [
     ("action_msgs", include_str!("../../interfaces/action_msgs.msgs")),
     ("builtin_interfaces", include_str!("../../interfaces/builtin_interfaces.msgs")),
@@ -48,7 +47,8 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 
 /// The text of an interface file.
 pub(super) fn text(package: &str, kind: Kind, stem: &str) -> Option<&'static str> {
-    // A key of borrowed parts cannot be looked up by shorter-lived ones without this detour.
+    // A map with a key of borrowed parts cannot be queried with shorter-lived ones without this
+    // detour.
     let (package, _) = FILES.iter().find(|(p, _)| *p == package)?;
     INDEX.iter().find(|((p, k, s), _)| p == package && *k == kind && *s == stem).map(|(_, text)| *text)
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_there() {
+    fn every_bundled_interface_is_present() {
         assert_eq!(files().count(), 211);
         assert!(text("std_srvs", Kind::Srv, "SetBool").is_some_and(|t| t.contains("---")));
         assert_eq!(text("std_msgs", Kind::Msg, "Empty"), Some(""));

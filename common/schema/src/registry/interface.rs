@@ -5,7 +5,7 @@ use crate::name::Kind;
 
 /// The parts of a service.
 const SRV_PARTS: [&str; 2] = ["_Request", "_Response"];
-/// The parts of an action: three written in its file, the others made for its transport.
+/// The parts of an action: three written in its file, the others generated for its transport.
 const ACTION_PARTS: [&str; 8] = [
     "_SendGoal_Request",
     "_SendGoal_Response",
@@ -17,7 +17,7 @@ const ACTION_PARTS: [&str; 8] = [
     "_Feedback",
 ];
 
-/// The interface file that a type is defined in (its name without ending), and which part it is.
+/// The interface file (without extension) that defines a type, and which part of it the type is.
 pub(super) fn file_and_part(name: &TypeName) -> Option<(String, &'static str)> {
     let parts: &[&'static str] = match name.kind() {
         Kind::Msg => return Some((name.short().to_owned(), "")),
@@ -57,7 +57,7 @@ pub(super) fn part_text(name: &TypeName, stem: &str, part: &str, file: &str) -> 
     }
 }
 
-/// The nth stretch between lines of three dashes.
+/// The nth section between lines of three dashes.
 fn section(file: &str, wanted: usize) -> String {
     let mut at = 0;
     let mut out = String::new();
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_lead_back_to_files() {
+    fn parts_map_to_their_files() {
         let part = |n: &str| file_and_part(&TypeName::parse(n).unwrap());
         assert_eq!(part("a/srv/X_Request"), Some(("X".into(), "_Request")));
         assert_eq!(part("a/action/X_SendGoal_Request"), Some(("X".into(), "_SendGoal_Request")));

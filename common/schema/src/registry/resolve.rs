@@ -1,4 +1,4 @@
-//! Finds definitions and puts them together.
+//! Resolution of definitions and their dependencies.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,7 +12,7 @@ use crate::registry::ament::Ament;
 use crate::registry::{bundled, interface};
 use crate::{Plan, SchemaError, TypeName};
 
-/// The definitions that count for one root type.
+/// The definitions visible to one root type.
 pub(super) struct Scope<'a> {
     recorded: Option<&'a Bundle>,
     ament: &'a Ament,
@@ -61,8 +61,8 @@ impl Source for Scope<'_> {
     }
 }
 
-/// The text of a type followed by those of its dependencies, in the order in which they are
-/// first used, level by level.
+/// The text of a type followed by those of its dependencies, breadth first in the order of first
+/// use.
 pub(super) fn concatenated(scope: &Scope<'_>, root: &TypeName) -> Result<String, SchemaError> {
     let mut out = String::new();
     let mut seen: HashSet<TypeName> = HashSet::from([root.clone()]);

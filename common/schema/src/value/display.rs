@@ -1,10 +1,10 @@
-//! A value on one line, for people.
+//! One-line display of a value, for people.
 
 use std::fmt;
 
 use crate::value::Value;
 
-/// Bytes that are written out; a picture on one line helps nobody.
+/// Bytes that are displayed; the rest of an image is elided.
 const SHOWN_BYTES: usize = 16;
 
 impl fmt::Display for Value {
@@ -21,7 +21,7 @@ impl fmt::Display for Value {
             Self::I64(v) => write!(f, "{v}"),
             Self::F32(v) => write!(f, "{v:?}"),
             Self::F64(v) => write!(f, "{v:?}"),
-            // Escapes line ends and control bytes too, so the line stays one line.
+            // Escapes line ends and control bytes too, so the output stays one line.
             Self::String(v) => write!(f, "{v:?}"),
             Self::Bytes(v) => bytes(f, v),
             Self::Array(items) => {
@@ -56,7 +56,7 @@ mod tests {
     use crate::Struct;
 
     #[test]
-    fn one_line() {
+    fn display_is_one_line() {
         let s: Struct = [
             ("a", Value::Array(vec![Value::I8(-1), Value::F64(f64::NAN)])),
             ("b", Value::Bytes(vec![1; 20])),

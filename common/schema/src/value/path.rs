@@ -24,7 +24,7 @@ impl<'a> Steps<'a> {
         if let Some(rest) = self.rest.strip_prefix('[') {
             let (digits, rest) = rest.split_once(']')?;
             self.rest = rest;
-            // Digits only: `parse` alone would take a sign.
+            // Digits only: `parse` alone would accept a sign.
             return digits
                 .bytes()
                 .all(|b| b.is_ascii_digit())

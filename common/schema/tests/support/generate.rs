@@ -41,7 +41,7 @@ impl Definitions {
     }
 }
 
-/// xorshift; good enough to stir fields.
+/// xorshift; good enough for random fields.
 struct Random(u64);
 
 impl Random {

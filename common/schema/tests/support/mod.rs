@@ -1,4 +1,4 @@
-//! What several test files share.
+//! Helpers shared by the test files.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roverline_schema::{Struct, Value};
+use roverline_test_support::recordings::recording;
+use roverline_test_support::skip::skip;
 use serde_json::Value as Json;
 
 /// One message recorded from a real ROS 2.
@@ -21,18 +23,9 @@ pub(crate) struct Vector {
     pub(crate) json: Option<Json>,
 }
 
-/// The directory of shared test data, or `None` with a word about it.
+/// The directory of shared test data, or `None` with a message.
 pub(crate) fn shared_data() -> Option<PathBuf> {
-    let named = std::env::var_os("ROVERLINE_SHARED_DATA").map(PathBuf::from);
-    let above = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let found =
-        named.into_iter().chain(above.ancestors().map(|a| a.join("shared/data"))).find(|p| p.is_dir());
-    if found.is_none() {
-        let required = std::env::var("ROVERLINE_REQUIRE_SHARED").is_ok_and(|v| v == "1");
-        assert!(!required, "shared test data is required and not there");
-        println!("SKIPPED: no shared test data (set ROVERLINE_SHARED_DATA)");
-    }
-    found
+    recording(".").inspect_err(skip).ok()
 }
 
 /// All golden vectors.
@@ -56,8 +49,8 @@ fn vector(line: &str) -> Vector {
     }
 }
 
-/// Reads what rosbridge wrote. In arrays of floats it leaves the words that Python has for the
-/// numbers that JSON lacks; alone it writes null, which is what we make of both.
+/// Parses JSON written by rosbridge. In arrays of floats it uses Python's words for the numbers
+/// that JSON lacks; for a scalar it writes null, which is what we write in both cases.
 fn strict_json(text: &str) -> Json {
     let mut out = String::new();
     for (i, piece) in text.split('"').enumerate() {
@@ -70,7 +63,7 @@ fn strict_json(text: &str) -> Json {
     serde_json::from_str(&out).unwrap()
 }
 
-/// Whether a decoded value is the recorded one.
+/// Whether a decoded value equals the recorded one.
 pub(crate) fn same(got: &Value, want: &Json) -> Result<(), String> {
     let no = || Err(format!("got {got}, wanted {want}"));
     match (got, want) {
@@ -120,7 +113,7 @@ fn float(json: &Json) -> Option<f64> {
     }
 }
 
-/// The JSON that a value stands for, made the slow way.
+/// The JSON representation of a value, by the slow conversion.
 pub(crate) fn slow_json(value: &Value) -> Json {
     match value {
         Value::Struct(s) => Json::Object(s.iter().map(|(n, v)| (n.to_owned(), slow_json(v))).collect()),

@@ -1,23 +1,32 @@
-//! A circuit breaker per endpoint: whether a link that answers may be trusted.
+//! Circuit breaker per endpoint: whether a link that answers can be trusted.
 //!
-//! Two signals open it, and each does so alone: connecting fails again and again, or links that
-//! were up are lost again and again. An open breaker does not forbid an endpoint, it makes it the
-//! last choice. Pure: the caller brings time and chance.
+//! Two signals open it independently: repeated failures to connect, and repeated losses of
+//! established links. An open breaker does not exclude an endpoint but makes it the last choice.
+//! Pure: the caller supplies time and randomness.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::limits;
+/// Consecutive failed connections that open an endpoint's circuit breaker.
+const BREAKER_FAILED_CONNECTIONS: u32 = 5;
+/// Links lost within [`BREAKER_WINDOW_MS`] that open it.
+const BREAKER_LOST_CONNECTIONS: usize = 3;
+/// The time within which lost links are counted.
+const BREAKER_WINDOW_MS: u64 = 30_000;
+/// First and longest time a breaker stays open.
+const BREAKER_OPEN_MS: (u64, u64) = (1_000, 30_000);
+/// A half open breaker closes after this much healthy time.
+const BREAKER_HEALTHY_MS: u64 = 5_000;
 
-/// Where a breaker stands.
+/// State of a breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BreakerState {
     /// The endpoint is trusted.
     #[default]
     Closed,
-    /// It failed too often: it is left alone for a while.
+    /// It failed too often and is left alone for a while.
     Open,
-    /// One attempt is on trial.
+    /// One trial connection is allowed.
     HalfOpen,
 }
 
@@ -32,23 +41,23 @@ impl BreakerState {
     }
 }
 
-/// One endpoint's breaker. Times are monotonic.
+/// The breaker of one endpoint. Times are monotonic.
 #[derive(Clone, Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     state: BreakerState,
     failed: u32,
     losses: VecDeque<Duration>,
-    /// How often it opened without having closed since.
+    /// Number of times it opened since it was last closed.
     opened: u32,
     open_until: Duration,
     up_since: Option<Duration>,
 }
 
 impl Breaker {
-    /// Where it stands at `now`: an open one whose time is over is half open, and a half open one
-    /// whose link has been healthy for long enough is closed.
-    pub fn state(&mut self, now: Duration) -> BreakerState {
-        let healthy = Duration::from_millis(limits::BREAKER_HEALTHY_MS);
+    /// The state at `now`: an open breaker becomes half open when its time is over, and a half open
+    /// one closes when its link has been healthy for long enough.
+    pub(crate) fn state(&mut self, now: Duration) -> BreakerState {
+        let healthy = Duration::from_millis(BREAKER_HEALTHY_MS);
         if self.state == BreakerState::Open && now >= self.open_until {
             self.state = BreakerState::HalfOpen;
         }
@@ -59,36 +68,37 @@ impl Breaker {
         self.state
     }
 
-    /// Whether connecting may be tried. While half open, one trial at a time: the caller has one
-    /// connection per endpoint.
-    pub fn admits(&mut self, now: Duration) -> bool {
+    /// Whether connecting is allowed. While half open there is one trial at a time, since the
+    /// caller has one connection per endpoint.
+    pub(crate) fn admits(&mut self, now: Duration) -> bool {
         self.state(now) != BreakerState::Open
     }
 
-    /// A link is up and the endpoint has greeted.
-    pub fn up(&mut self, now: Duration) {
+    /// Records that a link is up and the endpoint has sent its `hello`.
+    pub(crate) fn up(&mut self, now: Duration) {
         self.failed = 0;
         self.up_since = Some(now);
     }
 
-    /// Connecting failed. `random` is uniform in [0, 1) and spreads the pause over [whole, 1.25 ×].
-    pub fn connect_failed(&mut self, now: Duration, random: f64) {
+    /// Records a failure to connect. `random` is uniform in [0, 1) and spreads the pause over
+    /// [whole, 1.25 ×].
+    pub(crate) fn connect_failed(&mut self, now: Duration, random: f64) {
         self.failed = self.failed.saturating_add(1);
         self.up_since = None;
         let trial = self.state(now) == BreakerState::HalfOpen;
-        if trial || self.failed >= limits::BREAKER_FAILED_CONNECTIONS {
+        if trial || self.failed >= BREAKER_FAILED_CONNECTIONS {
             self.open(now, random);
         }
     }
 
-    /// A link that was up is lost, and not because anybody meant it to end.
-    pub fn lost(&mut self, now: Duration, random: f64) {
+    /// Records the unintended loss of an established link.
+    pub(crate) fn lost(&mut self, now: Duration, random: f64) {
         let trial = self.state(now) == BreakerState::HalfOpen;
         self.up_since = None;
-        let window = Duration::from_millis(limits::BREAKER_WINDOW_MS);
+        let window = Duration::from_millis(BREAKER_WINDOW_MS);
         self.losses.retain(|&at| now.saturating_sub(at) < window);
         self.losses.push_back(now);
-        let flaps = self.losses.len() >= limits::BREAKER_LOST_CONNECTIONS;
+        let flaps = self.losses.len() >= BREAKER_LOST_CONNECTIONS;
         if flaps {
             self.losses.clear();
         }
@@ -97,17 +107,17 @@ impl Breaker {
         }
     }
 
-    /// A link ended because it was meant to; says nothing about the endpoint.
-    pub fn ended(&mut self) {
+    /// Records the intended end of a link, which says nothing about the endpoint.
+    pub(crate) fn ended(&mut self) {
         self.up_since = None;
     }
 
     fn open(&mut self, now: Duration, random: f64) {
-        // Failures while it is open anyway do not make it open for longer.
+        // Failures while it is open do not prolong the pause.
         if self.state == BreakerState::Open {
             return;
         }
-        let (first, last) = limits::BREAKER_OPEN_MS;
+        let (first, last) = BREAKER_OPEN_MS;
         let whole = first.saturating_mul(1 << self.opened.min(20)).min(last);
         self.opened = self.opened.saturating_add(1);
         self.state = BreakerState::Open;
@@ -156,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_that_are_far_apart_and_ends_that_are_meant_do_not_open_it() {
+    fn distant_losses_and_intended_ends_do_not_open_it() {
         let mut breaker = Breaker::default();
         for i in 0..20 {
             breaker.up(at(16_000 * i));
@@ -182,7 +192,7 @@ mod tests {
                     _ => breaker.ended(),
                 }
                 let mut later = breaker.clone();
-                prop_assert!(later.admits(at(now + limits::BREAKER_OPEN_MS.1 * 5 / 4)));
+                prop_assert!(later.admits(at(now + super::BREAKER_OPEN_MS.1 * 5 / 4)));
             }
         }
     }

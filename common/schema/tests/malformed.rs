@@ -1,16 +1,14 @@
-//! Payloads and definitions made to hurt.
+//! Malformed and hostile payloads and definitions.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod support;
-
-use std::time::{Duration, Instant};
 
 use roverline_schema::limits::{MAX_DEPTH_LEVELS, MAX_ENCODED_BYTES, MAX_VALUES};
 use roverline_schema::{Registry, SchemaError};
 
 const RULE: &str = "================================================================================";
 
-/// The words for a payload of a type.
+/// The error message for a payload of a type.
 fn error(definition: &str, body: &[u8]) -> String {
     let registry = Registry::bundled();
     registry.add("pkg/Test", definition).unwrap();
@@ -25,7 +23,7 @@ fn error(definition: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn lengths_that_lie() {
+fn wrong_lengths_are_rejected() {
     let huge = [0, 0x94, 0x35, 0x77]; // 2,000,000,000
     let body = |before: &[u8]| [before, &huge, &[0; 12]].concat();
     assert_eq!(error("uint8[] raw", &body(&[])), "raw: needs 2000000000 bytes, 12 are left");
@@ -46,7 +44,7 @@ fn lengths_that_lie() {
 }
 
 #[test]
-fn headers_that_lie() {
+fn wrong_headers_are_rejected() {
     let plan = Registry::bundled().plan("std_msgs/Bool").unwrap();
     for (cdr, what) in [
         (&[][..], "0 bytes are too few for a CDR header"),
@@ -72,11 +70,11 @@ fn small_elements_cannot_fill_the_memory() {
     cdr.extend_from_slice(&u32::try_from(count).unwrap().to_le_bytes());
     cdr.resize(cdr.len() + count, 0xff);
     assert!(plan.decode(&cdr).unwrap_err().to_string().contains("more than 1048576 values"));
-    // As JSON it is a few megabytes and fine.
+    // As JSON it is a few megabytes, which is allowed.
     let mut out = Vec::new();
     plan.write_json(&cdr, &mut out).unwrap();
     assert!(out.len() > 3 * count);
-    // One field of it is fine as well.
+    // So is a single field of it.
     assert_eq!(plan.field(&cdr, "data[1048576]").unwrap().unwrap().as_f64(), Some(-1.0));
 }
 
@@ -117,15 +115,11 @@ fn types_that_are_too_deep_or_too_large() {
         }
         text + &format!("{RULE}\nMSG: pkg/L{levels}\nbool x\n")
     };
-    let add = |text: &str| {
-        let start = Instant::now();
-        let result = Registry::bundled().add("pkg/Test", text);
-        assert!(start.elapsed() < Duration::from_secs(5));
-        result.map_err(|e| e.to_string())
-    };
+    // Expanding everything before checking a bound would take hours and all memory.
+    let add = |text: &str| Registry::bundled().add("pkg/Test", text).map_err(|e| e.to_string());
     assert_eq!(add(&chain(MAX_DEPTH_LEVELS - 1, 1)), Ok(()));
     assert!(add(&chain(MAX_DEPTH_LEVELS, 1)).unwrap_err().contains("levels of nesting"));
-    // Ten fields at each of eight levels: small as text, a hundred million when written out.
+    // Ten fields at each of eight levels: small as text, a hundred million when expanded.
     assert!(add(&chain(8, 10)).unwrap_err().contains("in all nested messages"));
     assert!(add("float64[4000000000] x").unwrap_err().contains("bytes of fixed size"));
     assert!(
@@ -133,7 +127,7 @@ fn types_that_are_too_deep_or_too_large() {
             .unwrap_err()
             .contains("fixed size")
     );
-    // Names alone can be too much as well.
+    // Names alone can exceed a bound as well.
     let names: String = (0..4000).map(|i| format!("A {}{i}\n", "x".repeat(240))).collect();
     let text = format!(
         "{names}{RULE}\nMSG: pkg/A\n{}",

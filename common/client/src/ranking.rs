@@ -1,15 +1,18 @@
-//! Which endpoint to use: scope coverage first, then link quality, with enough hysteresis that two
-//! equal links never make a client swing between them.
+//! Endpoint ranking: scope coverage first, then link quality, with enough hysteresis that a client
+//! never oscillates between two equal links.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::{ScopeSet, limits};
+use roverline_protocol::ScopeSet;
+
+/// How long an endpoint's failure counts as recent.
+const FAILBACK_MEMORY_MS: u64 = 60_000;
 
 /// Smoothed round-trip time and jitter as in RFC 6298 (gains 1/8 and 1/4), and loss over the last
 /// 32 probes.
 #[derive(Clone, Debug, Default)]
-pub struct LinkEstimate {
+pub(crate) struct LinkEstimate {
     srtt_s: Option<f64>,
     rttvar_s: f64,
     outcomes: u32,
@@ -17,8 +20,8 @@ pub struct LinkEstimate {
 }
 
 impl LinkEstimate {
-    /// A probe came back after `rtt`.
-    pub fn answered(&mut self, rtt: Duration) {
+    /// Records a probe that was answered after `rtt`.
+    pub(crate) fn answered(&mut self, rtt: Duration) {
         let rtt = rtt.as_secs_f64();
         match &mut self.srtt_s {
             None => {
@@ -33,8 +36,8 @@ impl LinkEstimate {
         self.outcome(true);
     }
 
-    /// A probe did not come back in time.
-    pub fn lost(&mut self) {
+    /// Records a probe that was not answered in time.
+    pub(crate) fn lost(&mut self) {
         self.outcome(false);
     }
 
@@ -44,17 +47,17 @@ impl LinkEstimate {
     }
 
     /// Smoothed round-trip time.
-    pub fn rtt(&self) -> Option<Duration> {
+    pub(crate) fn rtt(&self) -> Option<Duration> {
         self.srtt_s.map(Duration::from_secs_f64)
     }
 
     /// Smoothed mean deviation of the round-trip time.
-    pub fn jitter(&self) -> Option<Duration> {
+    pub(crate) fn jitter(&self) -> Option<Duration> {
         self.srtt_s.map(|_| Duration::from_secs_f64(self.rttvar_s))
     }
 
     /// Share of the last probes that were lost, 0 to 1.
-    pub fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         match self.probes {
             0 => 0.0,
             n => f64::from((self.outcomes & mask(n)).count_ones()) / f64::from(n),
@@ -66,53 +69,53 @@ const fn mask(n: u32) -> u32 {
     if n >= 32 { u32::MAX } else { (1 << n) - 1 }
 }
 
-/// How far an endpoint that can be used should be, worst first.
+/// Class of a usable endpoint, worst first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
-    /// It says that it cannot serve: only when nothing else is left.
+pub(crate) enum EndpointClass {
+    /// It reports that it cannot serve: used only when nothing else is left.
     Unhealthy,
-    /// Its circuit breaker is not closed: only when nothing better is left.
+    /// Its circuit breaker is not closed: used only when nothing better is left.
     Untrusted,
-    /// It ends soon.
+    /// It shuts down soon.
     Draining,
-    /// Nothing is known against it.
+    /// No objections.
     #[default]
     Good,
 }
 
-/// What the ranking knows of one endpoint.
+/// Ranking input for one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Whether a session with it is up and not suspect.
-    pub usable: bool,
-    /// Whether it should be used.
-    pub standing: Standing,
-    /// How long it must have been usable before it is returned to for what it covers.
-    pub failback: Duration,
-    /// What it serves.
-    pub scopes: ScopeSet,
+    pub(crate) usable: bool,
+    /// Its class.
+    pub(crate) class: EndpointClass,
+    /// How long it must have been usable before the client returns to it for its coverage.
+    pub(crate) failback: Duration,
+    /// Scopes it serves.
+    pub(crate) scopes: ScopeSet,
     /// Smoothed round-trip time; unknown counts as slow.
-    pub rtt: Option<Duration>,
-    /// Smoothed deviation.
-    pub jitter: Option<Duration>,
+    pub(crate) rtt: Option<Duration>,
+    /// Smoothed mean deviation of the round-trip time.
+    pub(crate) jitter: Option<Duration>,
     /// Lost probes, 0 to 1.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Clients over capacity, 0 to 1.
-    pub load: f64,
+    pub(crate) load: f64,
 }
 
-/// What a link costs, in milliseconds: RTT + 4 × jitter, plus 5 ms per percent lost, plus up to 5 ms
-/// for a full endpoint. Lower is better. Links below 5 ms are alike: on one computer the differences
-/// are noise.
-pub fn cost_ms(candidate: &Candidate) -> f64 {
+/// Cost of a link in milliseconds: RTT + 4 × jitter, plus 5 ms per percent lost, plus up to 5 ms
+/// for a full endpoint. Lower is better. Links below 5 ms are equal: on one computer the
+/// differences are noise.
+pub(crate) fn cost_ms(candidate: &Candidate) -> f64 {
     let rtt = candidate.rtt.map_or(1_000.0, |rtt| rtt.as_secs_f64() * 1e3);
     let jitter = candidate.jitter.map_or(0.0, |jitter| jitter.as_secs_f64() * 1e3);
     (rtt + 4.0 * jitter).max(5.0) + 500.0 * candidate.loss + 5.0 * candidate.load
 }
 
-/// Indices of `candidates`, best first: usable before not, of better standing before worse, more of
-/// the wanted scopes before fewer, cheaper before dearer, then as listed.
-pub fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
+/// Indices of `candidates`, best first: usable ones, then by class, coverage of the wanted scopes,
+/// cost, and order of listing.
+pub(crate) fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         let key = |i: usize| (candidates[i].usable, merit(&candidates[i], wanted));
@@ -124,30 +127,31 @@ pub fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
     order
 }
 
-fn merit(candidate: &Candidate, wanted: ScopeSet) -> (Standing, u32) {
-    (candidate.standing, candidate.scopes.intersection(wanted).len())
+fn merit(candidate: &Candidate, wanted: ScopeSet) -> (EndpointClass, u32) {
+    (candidate.class, candidate.scopes.intersection(wanted).len())
 }
 
-/// How long an endpoint must be healthy before a client returns to it: a planned switch costs
-/// nothing, so it may be soon; what must be slowed is an endpoint that comes and goes.
+/// Failback delay: how long an endpoint must be healthy before a client returns to it. A planned
+/// switch costs nothing, so the delay may be short; only an endpoint that flaps must be slowed
+/// down.
 #[derive(Clone, Debug, Default)]
-pub struct Failback {
+pub(crate) struct Failback {
     losses: VecDeque<(Duration, f64)>,
 }
 
 impl Failback {
-    /// The endpoint was lost at `now` (monotonic). `random`, uniform in [0, 1), is this client's
-    /// share of the spread: clients that left together do not return together.
-    pub fn lost(&mut self, now: Duration, random: f64) {
+    /// Records the loss of the endpoint at `now` (monotonic). `random`, uniform in [0, 1), is this
+    /// client's share of the spread: clients that left together do not return together.
+    pub(crate) fn lost(&mut self, now: Duration, random: f64) {
         if self.losses.len() >= 16 {
             self.losses.pop_front();
         }
         self.losses.push_back((now, random.clamp(0.0, 1.0)));
     }
 
-    /// The time to wait, between `first` and 1.25 × `last`.
-    pub fn hold(&self, now: Duration, first: Duration, last: Duration) -> Duration {
-        let memory = Duration::from_millis(limits::FAILBACK_MEMORY_MS);
+    /// The delay, between `first` and 1.25 × `last`.
+    pub(crate) fn hold(&self, now: Duration, first: Duration, last: Duration) -> Duration {
+        let memory = Duration::from_millis(FAILBACK_MEMORY_MS);
         let recent = self.losses.iter().filter(|(at, _)| now.saturating_sub(*at) < memory).count();
         let spread = self.losses.back().map_or(0.0, |(_, random)| 0.25 * random);
         let doubled = 1 << recent.saturating_sub(1).min(20);
@@ -157,11 +161,11 @@ impl Failback {
 
 /// How much better a challenger must be, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stickiness {
+pub(crate) struct Stickiness {
     /// A challenger must cost less than this share of the incumbent's cost.
-    pub share: f64,
-    /// For this long without a break.
-    pub hold: Duration,
+    pub(crate) share: f64,
+    /// Without interruption for this long.
+    pub(crate) hold: Duration,
 }
 
 impl Default for Stickiness {
@@ -170,24 +174,24 @@ impl Default for Stickiness {
     }
 }
 
-/// Decides which endpoint to use, one question at a time, told the time by its caller.
+/// Chooses the endpoint to use; the caller supplies the time.
 #[derive(Clone, Debug, Default)]
-pub struct Selector {
+pub(crate) struct Selector {
     stickiness: Stickiness,
     challenger: Option<(usize, Duration)>,
 }
 
 impl Selector {
-    /// A selector with the given reluctance to switch.
-    pub fn new(stickiness: Stickiness) -> Selector {
+    /// A selector with the given hysteresis.
+    pub(crate) fn new(stickiness: Stickiness) -> Selector {
         Selector { stickiness, challenger: None }
     }
 
-    /// The endpoint to use at `now` (monotonic), given the one in use. Leaves an unusable one at
-    /// once; leaves a usable one only for a challenger that has been clearly better for the hold
-    /// time: its own failback time where it covers more or stands better, the selector's where it
-    /// is only cheaper. `None` when no endpoint is usable.
-    pub fn select(
+    /// The endpoint to use at `now` (monotonic), given the current one. An unusable endpoint is
+    /// left at once; a usable one only for a challenger that has been clearly better for the hold
+    /// time: the challenger's failback time if it has better coverage or class, the selector's if
+    /// it is only cheaper. `None` when no endpoint is usable.
+    pub(crate) fn select(
         &mut self,
         candidates: &[Candidate],
         wanted: ScopeSet,
@@ -218,8 +222,8 @@ impl Selector {
         Some(current)
     }
 
-    /// Forgets the challenger: the candidates have new places.
-    pub fn reset(&mut self) {
+    /// Forgets the challenger: the indices of the candidates have changed.
+    pub(crate) fn reset(&mut self) {
         self.challenger = None;
     }
 
@@ -232,14 +236,14 @@ impl Selector {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use roverline_protocol::Tier;
 
     use super::*;
-    use crate::Tier;
 
     fn candidate(tier: Tier, rtt_ms: u64) -> Candidate {
         Candidate {
             usable: true,
-            standing: Standing::Good,
+            class: EndpointClass::Good,
             failback: Duration::from_secs(1),
             scopes: tier.scopes(),
             rtt: Some(Duration::from_millis(rtt_ms)),
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_back_only_after_the_hold_time_without_a_break() {
+    fn fails_back_only_after_an_uninterrupted_hold_time() {
         let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Secondary, 2)];
         all[0].failback = Duration::from_secs(5);
         let mut selector = Selector::default();
@@ -276,24 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_worse_standing_is_the_last_choice() {
+    fn an_endpoint_of_a_worse_class_is_the_last_choice() {
         let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Emergency, 90)];
-        for standing in [Standing::Draining, Standing::Untrusted, Standing::Unhealthy] {
-            all[0].standing = standing;
-            assert_eq!(rank(&all, ScopeSet::ALL), [1, 0], "{standing:?}");
+        for class in [EndpointClass::Draining, EndpointClass::Untrusted, EndpointClass::Unhealthy] {
+            all[0].class = class;
+            assert_eq!(rank(&all, ScopeSet::ALL), [1, 0], "{class:?}");
         }
         all[1].usable = false;
         assert_eq!(Selector::default().select(&all, ScopeSet::ALL, None, Duration::ZERO), Some(0));
     }
 
-    /// Drives a selector over a primary that is up or down by `up`, asking every 20 ms; counts the
+    /// Drives a selector over a primary that is up or down by `up`, polling every 20 ms; counts the
     /// switches.
     fn switches(seconds: u64, jitter: f64, up: impl Fn(u64) -> bool) -> usize {
         let mut all = [candidate(Tier::Primary, 2), candidate(Tier::Secondary, 2)];
         let (mut selector, mut failback) = (Selector::default(), Failback::default());
         let (mut current, mut count) = (Some(0), 0);
         let ms = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
-        let (first, last) = ms(limits::FAILBACK_MS);
+        let (first, last) = ms(crate::limits::FAILBACK_MS);
         for at in (0..seconds * 1_000).step_by(20) {
             let now = Duration::from_millis(at);
             if all[0].usable && !up(at) {
@@ -323,7 +327,7 @@ mod tests {
     }
 
     proptest! {
-        /// Costs that stay within the margin of each other never cause a switch.
+        /// Costs within the margin of each other never cause a switch.
         #[test]
         fn never_flaps_inside_its_margin(costs in prop::collection::vec((100u64..124, 100u64..124), 1..200)) {
             let mut selector = Selector::default();
@@ -335,14 +339,14 @@ mod tests {
             }
         }
 
-        /// The same with what a real link is: estimates of jittered round trips, and loads that move.
+        /// The same for realistic links: estimates of jittered round trips, and loads that move.
         #[test]
         fn never_flaps_between_jittered_equals(
             probes in prop::collection::vec((900u32..1_100, 900u32..1_100, 0.0..1.0, 0.0..1.0), 1..300),
         ) {
             let mut selector = Selector::default();
             let mut links = [LinkEstimate::default(), LinkEstimate::default()];
-            // Ten even probes first: what a link costs is not known after one.
+            // Ten even probes first: one is not enough to know a link's cost.
             let even = std::iter::repeat_n((1_000, 1_000, 0.0, 0.0), 10);
             for (i, (a, b, load_a, load_b)) in even.chain(probes).enumerate() {
                 links[0].answered(Duration::from_micros(100 * u64::from(a)));
@@ -357,14 +361,14 @@ mod tests {
             }
         }
 
-        /// An endpoint that comes and goes every two seconds is returned to once, not each time.
+        /// An endpoint that flaps every two seconds is returned to once, not each time.
         #[test]
         fn a_flapping_endpoint_is_soon_left_alone(phase in 0u64..4_000, jitter in 0.0..1.0) {
             let count = switches(60, jitter, |at| (at + phase) % 4_000 < 2_000);
             prop_assert!((1..=4).contains(&count), "{} switches", count);
         }
 
-        /// One failure costs one switch away and, a second or little more later, one back.
+        /// One failure causes one switch away and, a second or slightly later, one back.
         #[test]
         fn one_failure_is_two_switches(from in 1_000u64..5_000, lasts in 40u64..5_000, jitter in 0.0..1.0) {
             let up = |at: u64| at < from || at >= from + lasts;

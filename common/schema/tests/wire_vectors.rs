@@ -1,4 +1,4 @@
-//! Messages written down byte by byte, so that the wire form is pinned without outside data.
+//! Messages written down byte by byte, so that the wire format is pinned without external data.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod support;
@@ -15,7 +15,7 @@ fn plan(definition: &str) -> Arc<Plan> {
     registry.plan("pkg/Test").unwrap()
 }
 
-/// The payload must mean the JSON, and the JSON must make the payload again.
+/// The payload must decode to the JSON, and the JSON must encode to the payload.
 fn check(definition: &str, body: &[u8], json: &str) {
     let plan = plan(definition);
     let mut cdr = vec![0, 1, 0, 0];
@@ -101,7 +101,7 @@ fn big_endian_is_read() {
 }
 
 #[test]
-fn what_json_lacks_is_null() {
+fn values_without_json_form_are_null() {
     let plan = plan("float32 a\nfloat64[3] b\n");
     let mut w = Writer::new();
     w.f32(f32::NAN).f64(f64::INFINITY).f64(f64::NEG_INFINITY).f64(0.5);
@@ -113,7 +113,7 @@ fn what_json_lacks_is_null() {
 }
 
 #[test]
-fn broken_text_does_not_lose_the_message() {
+fn invalid_text_does_not_lose_the_message() {
     let plan = plan("string s\nwstring w\nuint8 after\n");
     let cdr = [0, 1, 0, 0, 3, 0, 0, 0, 0xff, b'a', 0, 0, 1, 0, 0, 0, 0, 0xd8, 0, 0, 9];
     let mut out = Vec::new();
@@ -125,7 +125,7 @@ fn broken_text_does_not_lose_the_message() {
 }
 
 #[test]
-fn what_is_left_out_gets_its_default() {
+fn missing_fields_get_their_defaults() {
     let plan = plan(
         "int32 n -7\nstring s \"x\"\ngeometry_msgs/Quaternion q\nuint8[3] raw [1, 2, 3]\nfloat64[2] zero\nint16[] list [4, 5]\nwstring w\n",
     );
@@ -141,7 +141,7 @@ fn what_is_left_out_gets_its_default() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_its_path() {
+fn mismatches_are_rejected_with_their_path() {
     let plan = plan(
         "uint8 n\nstring<=3 s\nint32[<=2] list\nuint8[2] raw\nfloat32 f\ngeometry_msgs/Point[] points\nbool b\nwstring<=1 w\n",
     );

@@ -1,0 +1,55 @@
+//! Errors of the definition parser.
+
+use crate::limits::MAX_NAME_BYTES;
+
+/// Why a line does not belong to the message definition language. Quoted text is shortened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyntaxError {
+    /// A type without a name.
+    #[error("`{0}` has no name")]
+    MissingName(String),
+    /// Not a field name.
+    #[error("`{0}` is not a field name")]
+    FieldName(String),
+    /// Text that may not follow a field name.
+    #[error("`{rest}` follows the name `{name}`")]
+    AfterName {
+        /// The text.
+        rest: String,
+        /// The field name.
+        name: String,
+    },
+    /// A field name that is declared twice.
+    #[error("field `{0}` comes twice")]
+    DuplicateField(String),
+    /// An array type without its closing bracket.
+    #[error("`{0}` lacks its ]")]
+    MissingBracket(String),
+    /// A bound on a type other than a string.
+    #[error("`{0}`: only strings have a bound")]
+    Bound(String),
+    /// Not a positive count.
+    #[error("`{0}` is not a count from 1 to 4294967295")]
+    Count(String),
+    /// Not a type.
+    #[error("`{0}` is not a type")]
+    Type(String),
+    /// Not a default value of the field's type.
+    #[error("`{0}` is not a default for this type")]
+    Default(String),
+    /// A default value with a wrong number of elements.
+    #[error("the default has {0} elements")]
+    DefaultLength(usize),
+    /// Text that may not follow a default value.
+    #[error("`{0}` follows the default")]
+    AfterDefault(String),
+    /// A separator between concatenated definitions that is not followed by a title.
+    #[error("a rule of `=` without `MSG: pkg/Type` after it")]
+    Untitled,
+}
+
+/// A text, shortened for error messages.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_NAME_BYTES / 4).collect()
+}
