@@ -1,4 +1,4 @@
-//! The DDS source against our own DDS sink: what happens when publishers disagree, come and go.
+//! The DDS source against our own DDS sink: conflicting, appearing and disappearing publishers.
 
 #![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
 
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dds_common::{Recorder, Running, domain, eventually, now_ns, options};
+use dds_common::{Recorder, RunningSource, domain, eventually, now_ns, options, repeat_until};
 use roverline_protocol::SampleId;
 use roverline_source::dds::DdsSink;
 use roverline_source::{Qos, RawSample, Sink, TopicDecl, TopicKey};
@@ -16,7 +16,9 @@ use roverline_source::{Qos, RawSample, Sink, TopicDecl, TopicKey};
 const BEST_EFFORT: Qos = Qos { reliable: false, transient_local: false };
 const RELIABLE: Qos = Qos { reliable: true, transient_local: false };
 const LATCHED: Qos = Qos { reliable: true, transient_local: true };
-const SOON: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Between two publications.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A participant with one topic.
 struct Robot {
@@ -32,133 +34,117 @@ impl Robot {
         Robot { sink, key }
     }
 
-    /// Publishes a byte; the stamp says which robot it was.
-    fn say(&self, value: u8) {
+    /// Publishes a byte; the timestamp tells which robot it was.
+    fn publish(&self, value: u8) {
         let payload = vec![0, 1, 0, 0, value].into();
         let (id, now) = (SampleId::default(), now_ns());
         self.sink.sample(self.key, RawSample { id, source_time_ns: now, receive_time_ns: now, payload });
     }
 }
 
-fn values(running: &Running, topic: &str) -> Vec<u8> {
-    running.sink.with(topic, |heard| heard.samples.iter().map(|s| s.2[4]).collect()).unwrap_or_default()
+fn values(running: &RunningSource, topic: &str) -> Vec<u8> {
+    running.sink.with(topic, |received| received.samples.iter().map(|s| s.2[4]).collect()).unwrap_or_default()
 }
 
-fn distinct(running: &Running, topic: &str) -> bool {
+fn distinct(running: &RunningSource, topic: &str) -> bool {
     let ids = running.sink.ids(topic);
     ids.iter().collect::<HashSet<_>>().len() == ids.len()
 }
 
 #[test]
-fn publishers_of_every_kind_are_heard_once_on_one_topic() {
+fn publishers_of_every_qos_are_received_once_on_one_topic() {
     let domain = domain();
     let robots: Vec<Robot> = [LATCHED, RELIABLE, BEST_EFFORT]
         .into_iter()
         .map(|qos| Robot::new(domain, "/state", "std_msgs/msg/UInt8", qos))
         .collect();
-    robots[0].say(1);
-    let running = Running::start(domain, Recorder::default());
-    eventually("the latched value", SOON, || values(&running, "/state") == [1]);
-    eventually("all three", SOON, || {
+    robots[0].publish(1);
+    let running = RunningSource::start(domain, Recorder::default());
+    eventually("the latched value", DEADLINE, || values(&running, "/state") == [1]);
+    let publish_each = || {
         for (n, robot) in robots.iter().enumerate() {
-            robot.say(10 * (n as u8 + 1));
+            robot.publish(10 * (n as u8 + 1));
         }
-        std::thread::sleep(Duration::from_millis(20));
-        let heard = values(&running, "/state");
-        [10, 20, 30].iter().all(|value| heard.contains(value))
-    });
-    let before = running.sink.count("/state");
+    };
+    let all_three = || {
+        let received = values(&running, "/state");
+        [10, 20, 30].iter().all(|value| received.contains(value))
+    };
+    repeat_until("all three", DEADLINE, INTERVAL, publish_each, all_three);
+    let count = |value: u8| values(&running, "/state").iter().filter(|v| **v == value).count();
     for value in 100..150 {
-        robots.iter().for_each(|robot| robot.say(value));
-        std::thread::sleep(Duration::from_millis(2));
+        robots.iter().for_each(|robot| robot.publish(value));
+        eventually("the value from all three", DEADLINE, || count(value) >= 3);
     }
-    eventually("everything", SOON, || running.sink.count("/state") >= before + 150);
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(running.sink.count("/state"), before + 150);
+    assert_eq!((100..150).map(count).sum::<usize>(), 150);
     assert!(distinct(&running, "/state"));
-    let qos = running.sink.with("/state", |heard| heard.decl.clone().unwrap().qos).unwrap();
+    let qos = running.sink.with("/state", |received| received.decl.clone().unwrap().qos).unwrap();
     assert_eq!(qos, LATCHED, "the strongest offer is declared");
-    running.end();
+    running.shutdown();
 }
 
 #[test]
-fn a_publisher_that_comes_back_brings_nothing_stale() {
+fn a_returning_publisher_delivers_nothing_stale() {
     for qos in [BEST_EFFORT, RELIABLE, LATCHED] {
         let domain = domain();
-        let running = Running::start(domain, Recorder::default());
-        let up = || running.sink.with("/x", |heard| heard.up) == Some(true);
+        let running = RunningSource::start(domain, Recorder::default());
+        let up = || running.sink.with("/x", |received| received.up) == Some(true);
         let first = Robot::new(domain, "/x", "std_msgs/msg/UInt8", qos);
-        eventually("up", SOON, up);
-        eventually("heard", SOON, || {
-            first.say(1);
-            std::thread::sleep(Duration::from_millis(10));
-            running.sink.count("/x") > 3
-        });
+        eventually("up", DEADLINE, up);
+        repeat_until("received", DEADLINE, INTERVAL, || first.publish(1), || running.sink.count("/x") > 3);
         drop(first);
-        eventually("down", SOON, || !up());
-        let second = Robot::new(domain, "/x", "std_msgs/msg/UInt8", qos);
-        eventually("up again", SOON, up);
-        std::thread::sleep(Duration::from_millis(100));
+        eventually("down", DEADLINE, || !up());
         let before = running.sink.count("/x");
-        second.say(2);
-        eventually("the new value", SOON, || running.sink.count("/x") > before);
+        let second = Robot::new(domain, "/x", "std_msgs/msg/UInt8", qos);
+        eventually("up again", DEADLINE, up);
+        let received = || running.sink.count("/x") > before;
+        repeat_until("the new value", DEADLINE, INTERVAL, || second.publish(2), received);
         assert!(values(&running, "/x")[before..].iter().all(|value| *value == 2), "{qos:?}");
         assert!(distinct(&running, "/x"), "{qos:?}");
-        running.end();
+        running.shutdown();
     }
 }
 
 #[test]
-fn a_topic_that_is_wanted_again_starts_with_what_is_new() {
+fn a_topic_wanted_again_starts_with_new_samples() {
     let domain = domain();
-    let running = Running::start(domain, Recorder::default());
+    let running = RunningSource::start(domain, Recorder::default());
     let robot = Robot::new(domain, "/x", "std_msgs/msg/UInt8", RELIABLE);
-    eventually("heard", SOON, || {
-        robot.say(1);
-        std::thread::sleep(Duration::from_millis(10));
-        running.sink.count("/x") > 3
-    });
+    repeat_until("received", DEADLINE, INTERVAL, || robot.publish(1), || running.sink.count("/x") > 3);
     running.sink.closed.store(true, Ordering::Relaxed);
-    eventually("narrowed", SOON, || running.sink.with("/x", |heard| heard.up) == Some(false));
+    eventually("narrowed", DEADLINE, || running.sink.with("/x", |received| received.up) == Some(false));
     running.sink.closed.store(false, Ordering::Relaxed);
-    eventually("widened", SOON, || running.sink.with("/x", |heard| heard.up) == Some(true));
+    eventually("widened", DEADLINE, || running.sink.with("/x", |received| received.up) == Some(true));
     let before = running.sink.count("/x");
-    eventually("heard again", SOON, || {
-        robot.say(2);
-        std::thread::sleep(Duration::from_millis(10));
-        running.sink.count("/x") > before + 3
-    });
+    let received = || running.sink.count("/x") > before + 3;
+    repeat_until("received again", DEADLINE, INTERVAL, || robot.publish(2), received);
     assert!(values(&running, "/x")[before..].iter().all(|value| *value == 2));
     assert!(distinct(&running, "/x"));
-    running.end();
+    running.shutdown();
 }
 
 #[test]
-fn the_first_type_of_a_name_is_taken() {
+fn the_first_type_of_a_topic_wins() {
     let domain = domain();
-    let running = Running::start(domain, Recorder::default());
+    let running = RunningSource::start(domain, Recorder::default());
     let first = Robot::new(domain, "/x", "std_msgs/msg/UInt8", RELIABLE);
-    eventually("up", SOON, || running.sink.with("/x", |heard| heard.up) == Some(true));
+    eventually("up", DEADLINE, || running.sink.with("/x", |received| received.up) == Some(true));
     let second = Robot::new(domain, "/x", "std_msgs/msg/Int8", RELIABLE);
-    eventually("heard", SOON, || {
-        first.say(1);
-        second.say(2);
-        std::thread::sleep(Duration::from_millis(20));
-        running.sink.count("/x") > 30
-    });
+    let both = || {
+        first.publish(1);
+        second.publish(2);
+    };
+    repeat_until("received", DEADLINE, INTERVAL, both, || running.sink.count("/x") > 30);
     assert!(values(&running, "/x").iter().all(|value| *value == 1));
-    let decl = running.sink.with("/x", |heard| heard.decl.clone().unwrap()).unwrap();
+    let decl = running.sink.with("/x", |received| received.decl.clone().unwrap()).unwrap();
     assert_eq!(decl.type_name, "std_msgs/msg/UInt8");
-    // When its last publisher goes, the other one's turn comes.
+    // When its last publisher goes, the other type takes over.
     drop(first);
     let count = running.sink.count("/x");
-    eventually("the other type", SOON, || {
-        second.say(3);
-        std::thread::sleep(Duration::from_millis(20));
-        running.sink.count("/x") > count
-    });
-    let decl = running.sink.with("/x", |heard| heard.decl.clone().unwrap()).unwrap();
+    let received = || running.sink.count("/x") > count;
+    repeat_until("the other type", DEADLINE, INTERVAL, || second.publish(3), received);
+    let decl = running.sink.with("/x", |received| received.decl.clone().unwrap()).unwrap();
     assert_eq!(decl.type_name, "std_msgs/msg/Int8");
     assert!(values(&running, "/x")[count..].iter().all(|value| *value == 3));
-    running.end();
+    running.shutdown();
 }

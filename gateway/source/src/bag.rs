@@ -1,17 +1,17 @@
-//! Recordings as a source: MCAP files and rosbag2's SQLite files, played at the pace at which they
-//! were recorded.
+//! Recordings as a source: plays MCAP files and rosbag2's SQLite files at their recorded pace.
 //!
-//! Every process that plays the same file names its samples alike: the source is made of topic,
-//! type and the recorder's channel number, the sequence number is the message's ordinal in its
-//! channel, counted from the file's beginning wherever the playing starts and on through loops and
-//! jumps. What somebody orders (pause, speed, another place) goes through a file that all of them read,
-//! and takes effect at an agreed moment.
+//! All processes that play the same file give a sample the same identity: the writer GUID is derived
+//! from topic, type and the recorder's channel id; the sequence number is the message's ordinal in its
+//! channel, counted from the beginning of the file, wherever playback starts, and continued through
+//! loops and seeks. Playback commands (pause, speed, seek) go through a file that all processes read,
+//! and take effect at an agreed time.
 
 mod clock;
 mod control;
 mod control_log;
 mod db3;
 mod locate;
+#[cfg(feature = "mcap")]
 mod mcap;
 mod player;
 mod progress;
@@ -23,64 +23,71 @@ mod tests;
 mod timeline;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bag::clock::SystemClock;
-pub use crate::bag::clock::moment;
-use crate::bag::control::Wheel;
-use crate::bag::control_log::{OrderReader, Orders};
-pub use crate::bag::control_log::{forget_orders, orders_file};
+use parking_lot::Mutex;
+
+use crate::bag::control::PlaybackController;
+use crate::bag::control_log::{ControlLog, ControlLogReader};
+pub use crate::bag::control_log::{control_log_file, remove_control_log};
 use crate::bag::player::Player;
 use crate::bag::recording::Recording;
-use crate::{Publisher, Sink, Source, SourceError, Stop};
+use crate::shared_clock::SharedClock;
+pub use crate::shared_clock::wall_and_monotonic_ns;
+use crate::{Sink, Source, SourceControl, SourceError, StopFlag};
 
-/// What to play, and how.
+/// The recording to play, and the playback options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BagOptions {
     /// An `.mcap` or `.db3` file, or the directory of a rosbag2 recording.
     pub file: PathBuf,
-    /// Recorded seconds per second; more than 0.
+    /// Recorded seconds per second; greater than 0.
     pub rate: f64,
-    /// Begin again at the end.
+    /// Start again at the end.
     pub looped: bool,
-    /// Leave out this much of the beginning; of latched topics the last sample is played anyway.
+    /// Skip this much of the beginning; the last sample of each latched topic before it is played
+    /// anyway.
     pub start: Duration,
-    /// When the playback began, nanoseconds since the Unix epoch: processes that are given the
-    /// same value are in step, and one that is started later joins in the middle.
+    /// When playback started, nanoseconds since the Unix epoch. Processes with the same value play in
+    /// step, and one that starts later joins in the middle.
     pub epoch_unix_ns: Option<i64>,
-    /// The same moment on this computer's monotonic clock, so that processes agree on the time even
-    /// after the wall clock was set.
+    /// The same moment on this computer's monotonic clock, so processes agree on the time even after the
+    /// wall clock was set.
     pub epoch_monotonic_ns: Option<i64>,
-    /// Begin when the first client listens. Without meaning where there is an epoch.
+    /// Start when the first client subscribes. Ignored if there is an epoch.
     pub wait: bool,
     /// Show the position on stderr if it is a terminal.
     pub progress: bool,
-    /// Whether it can be steered; a recording that can does not end, and waits at its end.
-    pub steering: Option<Steering>,
+    /// How clients can control playback, if they can. A controllable recording does not finish: it waits
+    /// at its end for a seek.
+    pub control: Option<ControlScope>,
 }
 
-/// Who hears what somebody orders.
+/// Which processes follow a playback command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Steering {
-    /// This process.
-    Alone,
-    /// All that read this file.
+pub enum ControlScope {
+    /// This process only.
+    ThisProcess,
+    /// All processes that read this file.
     Shared(PathBuf),
 }
 
-/// A recording that is ready to be played.
+/// An opened recording, ready to play.
 pub struct BagSource {
     options: BagOptions,
     recording: Box<dyn Recording>,
-    clock: SystemClock,
-    /// Only a recording whose times are known beforehand can be steered.
-    orders: Option<Arc<Orders>>,
+    clock: SharedClock,
+    /// Only a recording with known start and end times can be controlled.
+    control_log: Option<Arc<ControlLog>>,
 }
 
 impl BagSource {
-    /// Opens the recording. The error says what is wrong with the file or the options, and what
-    /// to do about it.
+    /// Opens the recording.
+    ///
+    /// # Errors
+    ///
+    /// If the file or an option is invalid; the message says what to do about it.
     pub fn open(options: BagOptions) -> Result<BagSource, SourceError> {
         if !(options.rate.is_finite() && options.rate > 0.0) {
             return Err(SourceError(format!(
@@ -100,13 +107,15 @@ impl BagSource {
                 )));
             }
         }
-        let clock = SystemClock::new(options.epoch_unix_ns.zip(options.epoch_monotonic_ns));
-        let orders = options.steering.as_ref().filter(|_| recording.span().is_some());
-        let orders = orders.map(|steering| match steering {
-            Steering::Alone => Orders::new(None),
-            Steering::Shared(file) => Orders::new(Some(file.clone())),
+        let clock = SharedClock::new(options.epoch_unix_ns.zip(options.epoch_monotonic_ns));
+        let control_log = options.control.as_ref().filter(|_| recording.span().is_some());
+        let control_log = control_log.map(|scope| {
+            Arc::new(match scope {
+                ControlScope::ThisProcess => ControlLog::new(None),
+                ControlScope::Shared(file) => ControlLog::new(Some(file.clone())),
+            })
         });
-        Ok(BagSource { options, recording, clock, orders })
+        Ok(BagSource { options, recording, clock, control_log })
     }
 }
 
@@ -115,12 +124,18 @@ impl Source for BagSource {
         "bag"
     }
 
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(Wheel { orders: self.orders.clone(), clock: self.clock, recent: Mutex::default() })
+    fn control(&self) -> Arc<dyn SourceControl> {
+        Arc::new(PlaybackController {
+            control_log: self.control_log.clone(),
+            clock: self.clock,
+            rate: Mutex::default(),
+        })
     }
 
-    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let orders = self.orders.map(OrderReader::new);
-        Player::new(&self.options, self.recording, Box::new(self.clock), sink, stop).steered(orders).run()
+    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
+        let control_log = self.control_log.map(ControlLogReader::new);
+        Player::new(&self.options, self.recording, Box::new(self.clock), sink, stop)
+            .with_control_log(control_log)
+            .run()
     }
 }

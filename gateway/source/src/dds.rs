@@ -1,27 +1,27 @@
-//! Live ROS 2 over DDS, with no ROS installed: topics are discovered at run time, samples come and
-//! go as raw CDR.
+//! Live ROS 2 over DDS, without a ROS installation: topics are discovered at run time, and samples
+//! cross as raw CDR.
 //!
-//! A participant has two threads of the DDS library (receiving, discovery) and two of ours: one
-//! waits for samples and discovery events and hands them on, one publishes, since a reliable write
-//! may block. A sample's identity is its writer's GUID and sequence number, alike in every process.
+//! A participant has two threads of the DDS library (receiving, discovery) and three of ours: one waits
+//! for samples and discovery events and forwards them, one publishes, since a reliable write may block,
+//! and one serves and calls services. A sample's identity is its writer's GUID and sequence number,
+//! equal in every process.
 //!
-//! The library logs through `log` under the targets `rustdds` and below it.
+//! The library logs through `log` under the target `rustdds` and its children.
 
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use rustdds::DomainParticipant;
 
-use crate::dds::node_announcer::Announcer;
-use crate::dds::publisher::{Entry, Queue, work};
-use crate::dds::reader_thread::Drain;
-use crate::dds::service_broker::{Desk, Order};
-use crate::dds::writers::{Own, Writers};
-use crate::{NodeInfo, Publisher, Sink, Source, SourceError, SourceState, Stop};
+use crate::dds::node_announcer::NodeAnnouncer;
+use crate::dds::publisher::{PublishQueue, QueueEntry, publish_loop};
+use crate::dds::reader_thread::ReaderThread;
+use crate::dds::service_broker::{ServiceBroker, ServiceCommand};
+use crate::dds::writers::{LocalWriters, Writers};
+pub use crate::dds_options::DdsOptions;
+use crate::{NodeInfo, Sink, Source, SourceControl, SourceError, SourceState, StopFlag};
 
 mod catalog;
 mod discovery_info;
@@ -46,28 +46,11 @@ mod writers;
 
 pub use crate::dds::sink::DdsSink;
 
-/// Between a failure of the library and the next attempt to publish.
-const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+/// A writer of a client's topic that is unused for this long is closed.
+const WRITER_IDLE_MS: u64 = 600_000;
 
-/// How to take part in DDS.
-#[derive(Clone, Debug, Default)]
-pub struct DdsOptions {
-    /// `ROS_DOMAIN_ID`; 0 to 232.
-    pub domain_id: u16,
-    /// The name under which the gateway appears in the ROS graph; empty: it does not.
-    pub node_name: String,
-    /// The namespace of that node; empty means `/`.
-    pub namespace: String,
-    /// `ROS_DISTRO`, empty where it is not set: decides the form of our entry in the ROS graph. Where
-    /// it is empty, the form that others use is taken over once heard.
-    pub ros_distro: String,
-    /// Talk to this computer only (`ROS_LOCALHOST_ONLY`).
-    pub localhost_only: bool,
-    /// Announce and listen on the interfaces with these addresses only; empty: on all.
-    pub networks: Vec<IpAddr>,
-    /// The emergency stop's topic, for which there is always room among what is published.
-    pub vital_topic: String,
-}
+/// Delay between a failure of the library and the next attempt to publish.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
 impl DdsOptions {
     fn node(&self) -> Vec<NodeInfo> {
@@ -79,29 +62,29 @@ impl DdsOptions {
     }
 }
 
-/// Reads every wanted topic of a DDS domain.
+/// Subscribes to every wanted topic of a DDS domain.
 pub struct DdsSource {
     participant: DomainParticipant,
-    announcer: Announcer,
-    own: Arc<Own>,
-    queue: Arc<Queue>,
-    receiver: Receiver<Entry>,
-    desk: Arc<Desk>,
-    orders: Receiver<Order>,
-    vital_topic: String,
+    announcer: NodeAnnouncer,
+    own: Arc<LocalWriters>,
+    queue: Arc<PublishQueue>,
+    receiver: Receiver<QueueEntry>,
+    broker: Arc<ServiceBroker>,
+    commands: Receiver<ServiceCommand>,
+    reserved_topic: String,
 }
 
 impl DdsSource {
     /// Joins the domain.
     pub fn new(options: &DdsOptions) -> Result<DdsSource, SourceError> {
         let participant = participant::join(options)?;
-        let announcer = Announcer::new(participant.clone(), options.node(), &options.ros_distro);
-        let (desk, orders) = Desk::new();
-        let desk = Arc::new(desk);
-        let (queue, receiver) = Queue::new(desk.clone());
+        let announcer = NodeAnnouncer::new(participant.clone(), options.node(), &options.ros_distro);
+        let (broker, commands) = ServiceBroker::new();
+        let broker = Arc::new(broker);
+        let (queue, receiver) = PublishQueue::new(broker.clone());
         let (own, queue) = (Arc::default(), Arc::new(queue));
-        let vital_topic = options.vital_topic.clone();
-        Ok(DdsSource { participant, announcer, own, queue, receiver, desk, orders, vital_topic })
+        let reserved_topic = options.reserved_topic.clone();
+        Ok(DdsSource { participant, announcer, own, queue, receiver, broker, commands, reserved_topic })
     }
 }
 
@@ -110,39 +93,44 @@ impl Source for DdsSource {
         "dds"
     }
 
-    fn publisher(&self) -> Arc<dyn Publisher> {
+    fn control(&self) -> Arc<dyn SourceControl> {
         self.queue.clone()
     }
 
-    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        let DdsSource { participant, announcer, own, queue, receiver, desk, orders, vital_topic } = *self;
-        let idle = Duration::from_millis(limits::WRITER_IDLE_MS);
+    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
+        let DdsSource { participant, announcer, own, queue, receiver, broker, commands, reserved_topic } =
+            *self;
+        let idle = Duration::from_millis(WRITER_IDLE_MS);
         let (publishing, published) = (participant.clone(), own.clone());
         let writers = move || {
             let writers = Writers::new(publishing.clone(), published.clone());
-            writers.close_after(idle).reserving(vital_topic.clone())
+            writers.close_after(idle).with_reserved_topic(reserved_topic.clone())
         };
         let (serving, our_own) = (participant.clone(), own.clone());
-        let drain = Drain::new(participant, own, announcer, desk.clone(), sink.clone())?;
+        let reader = ReaderThread::new(participant, own, announcer, broker.clone(), sink.clone())?;
         sink.state(SourceState::Running);
         let their_queue = &queue;
+        let span = tracing::Span::current();
         std::thread::scope(|scope| {
             let publishing = std::thread::Builder::new()
                 .name("dds-publish".into())
-                .spawn_scoped(scope, move || publish_on(their_queue, &receiver, &writers))
+                .spawn_scoped(scope, {
+                    let span = span.clone();
+                    move || span.in_scope(|| publish_until_closed(their_queue, &receiver, &writers))
+                })
                 .map_err(|error| SourceError(format!("cannot start the publishing thread: {error}")));
             let stopping = &stop;
             let serving =
                 std::thread::Builder::new().name("dds-services".into()).spawn_scoped(scope, move || {
-                    service_thread::work(&desk, orders, &serving, &our_own, stopping)
+                    span.in_scope(|| service_thread::run(&broker, commands, &serving, &our_own, stopping));
                 });
             if let Err(error) = serving {
                 tracing::warn!("no thread for services: {error}");
             }
-            // The library answers a bug of its own with a panic in whoever calls it next: that ends
-            // this source with a reason instead of a thread that nobody misses.
+            // A bug in the library surfaces as a panic in its next caller. It ends this source with a
+            // reason instead of ending a thread unnoticed.
             let result = publishing.and_then(|_| {
-                catch_unwind(AssertUnwindSafe(|| drain.run(&stop)))
+                catch_unwind(AssertUnwindSafe(|| reader.run(&stop)))
                     .unwrap_or_else(|_| Err(SourceError("the DDS library failed; restart to go on".into())))
             });
             queue.close();
@@ -151,10 +139,14 @@ impl Source for DdsSource {
     }
 }
 
-/// Publishes until the queue is closed. A bug of the library costs the message at which it showed and
-/// the open writers, not the emergency stop after it.
-fn publish_on(queue: &Queue, receiver: &Receiver<Entry>, writers: &dyn Fn() -> Writers) {
-    while catch_unwind(AssertUnwindSafe(|| work(queue, receiver, writers(), || {}))).is_err() {
+/// Publishes until the queue is closed. A bug in the library costs the message that triggered it and
+/// the open writers, but not an emergency stop that follows.
+fn publish_until_closed(
+    queue: &PublishQueue,
+    receiver: &Receiver<QueueEntry>,
+    writers: &dyn Fn() -> Writers,
+) {
+    while catch_unwind(AssertUnwindSafe(|| publish_loop(queue, receiver, writers(), || {}))).is_err() {
         tracing::error!("the DDS library failed while publishing; the writers are opened anew");
         std::thread::sleep(PUBLISH_RETRY);
     }
@@ -165,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_out_of_range_is_refused_in_words() {
+    fn a_domain_out_of_range_is_rejected_with_the_range() {
         let options = DdsOptions { domain_id: 233, ..DdsOptions::default() };
         let error = DdsSource::new(&options).err().unwrap().to_string();
         assert!(error.contains("233") && error.contains("232"), "{error}");

@@ -1,15 +1,17 @@
-//! One source for several endpoints: each gets what its scopes want, and all share the payloads.
+//! Feeds several endpoints from one source: each receives the topics in its scopes, and all share the
+//! payloads.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use roverline_protocol::status::UpstreamDocument;
 
 use crate::{Graph, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
-/// A [`Sink`] that feeds several.
-pub struct Fan {
+/// A [`Sink`] that forwards to several sinks.
+pub struct FanoutSink {
     sinks: Vec<Arc<dyn Sink>>,
     topics: Mutex<Topics>,
 }
@@ -17,29 +19,29 @@ pub struct Fan {
 #[derive(Default)]
 struct Topics {
     names: HashMap<String, TopicKey>,
-    /// By our own key: the key that each sink gave, if it wants the topic.
+    /// By our own key: the key that each sink assigned, or `None` if it does not want the topic.
     keys: HashMap<TopicKey, Arc<[Option<TopicKey>]>>,
     last: u32,
 }
 
-impl Fan {
-    /// Feeds these.
-    pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Arc<Fan> {
-        Arc::new(Fan { sinks, topics: Mutex::default() })
+impl FanoutSink {
+    /// Forwards to `sinks`.
+    pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Arc<FanoutSink> {
+        Arc::new(FanoutSink { sinks, topics: Mutex::default() })
     }
 
-    /// The sinks that want the topic of `key`, each with its own key.
+    /// The sinks that want the topic, each with its own key.
     fn wanting(&self, key: TopicKey) -> impl Iterator<Item = (&Arc<dyn Sink>, TopicKey)> {
-        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.lock();
         let keys = topics.keys.get(&key).cloned();
         drop(topics);
         self.sinks.iter().enumerate().filter_map(move |(at, sink)| Some((sink, keys.as_ref()?[at]?)))
     }
 }
 
-impl Sink for Fan {
+impl Sink for FanoutSink {
     fn generation(&self) -> u64 {
-        // Each counts up, so that the sum changes whenever one does.
+        // Every generation only increases, so the sum changes whenever one of them does.
         self.sinks.iter().fold(0, |sum, sink| sum.wrapping_add(sink.generation()))
     }
 
@@ -49,7 +51,7 @@ impl Sink for Fan {
 
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
         let keys: Arc<[_]> = self.sinks.iter().map(|sink| sink.topic_up(decl.clone())).collect();
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.lock();
         let known = topics.names.get(&decl.name).copied();
         if keys.iter().all(Option::is_none) {
             if let Some(key) = known {
@@ -71,7 +73,7 @@ impl Sink for Fan {
         for (sink, key) in self.wanting(key) {
             sink.topic_down(key);
         }
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.lock();
         topics.keys.remove(&key);
         topics.names.retain(|_, known| *known != key);
     }
@@ -121,10 +123,10 @@ mod tests {
     use crate::recording_sink::{RecordingSink, SourceEvent};
 
     #[test]
-    fn each_gets_what_it_wants_and_all_share_the_bytes() {
+    fn each_sink_receives_its_topics_and_payloads_are_shared() {
         let routing = Arc::new(Routing::default());
         let ingresses = Tier::ALL.map(|tier| RecordingSink::new(routing.clone(), tier.scopes()));
-        let fan = Fan::new(ingresses.iter().map(|ingress| ingress.clone() as Arc<dyn Sink>).collect());
+        let fan = FanoutSink::new(ingresses.iter().map(|ingress| ingress.clone() as Arc<dyn Sink>).collect());
         let decl = |name: &str, type_name: &str| TopicDecl {
             name: name.into(),
             type_name: type_name.into(),

@@ -1,4 +1,4 @@
-//! The ROS graph: which nodes there are, and what each of them publishes, subscribes and serves.
+//! The ROS graph: its nodes, topics and services.
 
 /// A node of the ROS graph.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,44 +19,44 @@ impl NodeInfo {
     }
 }
 
-/// A topic that somebody publishes or subscribes. Nodes are named in full, sorted, each once; an
-/// application that announces no node is named by its DDS participant: `dds:` and its GUID prefix.
+/// A topic with at least one publisher or subscriber. Nodes are listed once each, by full name, sorted.
+/// An application that announces no node is listed by its DDS participant: `dds:` and the GUID prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GraphTopic {
     /// The ROS name.
     pub name: String,
     /// The ROS type.
     pub type_name: String,
-    /// Who publishes it.
+    /// The publishing nodes.
     pub publishers: Vec<String>,
-    /// Who subscribes it.
+    /// The subscribing nodes.
     pub subscribers: Vec<String>,
 }
 
-/// A service that somebody serves; `providers` as in [`GraphTopic`].
+/// A service with at least one server; `providers` are listed as in [`GraphTopic`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GraphService {
     /// The ROS name.
     pub name: String,
     /// The ROS type: `std_srvs/srv/Trigger`.
     pub type_name: String,
-    /// Who serves it.
+    /// The serving nodes.
     pub providers: Vec<String>,
 }
 
-/// The graph at one moment; every list is sorted by name.
+/// A snapshot of the graph. Every list is sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// The nodes that announce themselves.
+    /// The announced nodes.
     pub nodes: Vec<NodeInfo>,
-    /// The topics, hidden ones included (those with a segment that begins with `_`).
+    /// The topics, including hidden ones (with a segment that begins with `_`).
     pub topics: Vec<GraphTopic>,
-    /// The services, those of actions included (`…/_action/send_goal`).
+    /// The services, including those of actions (`…/_action/send_goal`).
     pub services: Vec<GraphService>,
 }
 
 impl Graph {
-    /// A graph of which only the nodes are known.
+    /// A graph with nodes only.
     pub fn of_nodes(nodes: Vec<NodeInfo>) -> Graph {
         Graph { nodes, ..Graph::default() }
     }

@@ -1,49 +1,50 @@
-//! How a recording that is being played is steered, and where it is.
+//! Playback state of a recording, and the commands that control it.
 
 use std::time::Instant;
 
-/// What somebody wants of a recording: all of it at once, so that requests of two people do not mix.
+/// The complete desired playback state. One command carries all of it, so commands of two operators do
+/// not mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlaybackControl {
-    /// Plays, or stands still.
+    /// Plays if true, pauses if false.
     pub play: bool,
-    /// Recorded seconds per second.
+    /// Playback rate: recorded seconds per second.
     pub speed: f64,
-    /// Goes to this time of the recording, nanoseconds since the Unix epoch.
+    /// Seeks to this time of the recording, nanoseconds since the Unix epoch.
     pub seek_ns: Option<i64>,
-    /// Comes back with the state that follows from it; may be empty.
+    /// Correlation id, returned in the resulting [`Playback`]; may be empty.
     pub request: String,
 }
 
-/// What a recording is doing.
+/// What the playback is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaybackStatus {
-    /// It plays.
+    /// Playing.
     Playing,
-    /// It stands still.
+    /// Paused.
     Paused,
-    /// It does not play yet, and will.
+    /// Not playing yet, about to start.
     Buffering,
-    /// It stands at its end.
+    /// Stopped at the end.
     Ended,
 }
 
-/// Where a recording is, and what it does from there.
+/// A playback position and how it advances.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Playback {
-    /// The first time that can be sought, and the last; nanoseconds since the Unix epoch.
+    /// The first and the last time that can be sought, nanoseconds since the Unix epoch.
     pub range_ns: (i64, i64),
-    /// What it is doing.
+    /// What the playback is doing.
     pub status: PlaybackStatus,
-    /// Recorded seconds per second, while it plays.
+    /// Playback rate while playing: recorded seconds per second.
     pub speed: f64,
-    /// The time of the recording at `at`.
+    /// The time of the recording at `at`, nanoseconds since the Unix epoch.
     pub position_ns: i64,
-    /// When that was so.
+    /// When `position_ns` was measured.
     pub at: Instant,
-    /// Counts jumps: of somebody who sought, and back to the beginning.
+    /// Counts discontinuities: seeks and restarts from the beginning.
     pub pass: u64,
-    /// Of the request that this follows from; else empty.
+    /// Correlation id of the command that caused this state; otherwise empty.
     pub request: String,
 }
 

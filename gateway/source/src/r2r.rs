@@ -1,8 +1,8 @@
-//! Live ROS 2 through an installed ROS 2 and whatever RMW it is set up with, for graphs that plain
-//! DDS does not reach (Zenoh, Connext, DDS Security).
+//! Live ROS 2 through an installed ROS 2 and its configured RMW, for graphs that plain DDS does not
+//! reach (Zenoh, Connext, DDS Security).
 //!
-//! It needs a build with `--features r2r` in a shell where ROS 2 is sourced; without, this is a stub
-//! that says so.
+//! It needs a build with `--features r2r` in a shell with ROS 2 sourced. Without the feature this is a
+//! stub that explains how to get one.
 
 #[cfg(any(feature = "r2r", test))]
 use crate::SourceError;
@@ -16,7 +16,11 @@ mod publish;
 #[cfg(any(feature = "r2r", test))]
 mod identity;
 
-/// How to take part in the ROS graph. The domain comes from `ROS_DOMAIN_ID`, which ROS itself reads.
+/// Samples that the middleware keeps between two spins.
+#[cfg(feature = "r2r")]
+const HISTORY_DEPTH: usize = 100;
+
+/// Configuration of our node. The domain comes from `ROS_DOMAIN_ID`, which ROS itself reads.
 #[derive(Clone, Debug, Default)]
 pub struct R2rOptions {
     /// The name of our node.
@@ -30,7 +34,8 @@ pub use crate::r2r::source::R2rSource;
 #[cfg(not(feature = "r2r"))]
 pub use crate::r2r::stub::R2rSource;
 
-/// What ROS sets when it is sourced; without it the client library aborts or finds no types.
+/// Checks the variables that ROS sets when it is sourced; without them the client library aborts or
+/// finds no types.
 #[cfg(any(feature = "r2r", test))]
 fn check_environment(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), SourceError> {
     let missing: Vec<&str> = ["AMENT_PREFIX_PATH", "ROS_DISTRO"]
@@ -52,19 +57,20 @@ mod stub {
     use std::sync::Arc;
 
     use super::R2rOptions;
-    use crate::{Publication, PublishError, Publisher, Sink, Source, SourceError, Stop};
+    use crate::{Publication, PublishError, Sink, Source, SourceControl, SourceError, StopFlag};
 
-    const HOW: &str = "this build has no r2r source: build it with `cargo build --features r2r` in a shell where \
+    /// How to get a build with this source.
+    const NOT_BUILT: &str = "this build has no r2r source: build it with `cargo build --features r2r` in a shell where \
                        ROS 2 is sourced, or use --source dds, which needs no ROS";
 
-    /// Stands in for the source of a build with ROS.
+    /// The stub in builds without the feature.
     #[derive(Debug)]
     pub struct R2rSource(());
 
     impl R2rSource {
-        /// Says how to get a build that has it.
+        /// Fails with instructions for a build that includes this source.
         pub fn new(_options: &R2rOptions) -> Result<R2rSource, SourceError> {
-            Err(SourceError(HOW.to_owned()))
+            Err(SourceError(NOT_BUILT.to_owned()))
         }
     }
 
@@ -73,20 +79,21 @@ mod stub {
             "r2r"
         }
 
-        fn publisher(&self) -> Arc<dyn Publisher> {
-            Arc::new(Nobody)
+        fn control(&self) -> Arc<dyn SourceControl> {
+            Arc::new(NoControl)
         }
 
-        fn run(self: Box<Self>, _sink: Arc<dyn Sink>, _stop: Stop) -> Result<(), SourceError> {
-            Err(SourceError(HOW.to_owned()))
+        fn run(self: Box<Self>, _sink: Arc<dyn Sink>, _stop: StopFlag) -> Result<(), SourceError> {
+            Err(SourceError(NOT_BUILT.to_owned()))
         }
     }
 
-    struct Nobody;
+    /// Rejects everything.
+    struct NoControl;
 
-    impl Publisher for Nobody {
+    impl SourceControl for NoControl {
         fn publish(&self, _publication: Publication) -> Result<(), PublishError> {
-            Err(PublishError::Failed(HOW.to_owned()))
+            Err(PublishError::Failed(NOT_BUILT.to_owned()))
         }
     }
 }

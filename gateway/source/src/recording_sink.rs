@@ -1,15 +1,16 @@
-//! A [`Sink`] for tests: filters topics by scope as an endpoint does, and records what it receives.
+//! A [`Sink`] for tests: filters topics by scope like an endpoint and records what it receives.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use roverline_protocol::status::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet};
 
 use crate::{Graph, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
-/// One call of a source.
+/// One call received from a source.
 #[derive(Clone, Debug)]
 pub(crate) enum SourceEvent {
     TopicUp(TopicKey, TopicDecl),
@@ -20,7 +21,7 @@ pub(crate) enum SourceEvent {
     Upstream(Vec<UpstreamDocument>),
 }
 
-/// Records the calls of a source, for topics of these scopes.
+/// Records the calls for topics of the given scopes.
 pub(crate) struct RecordingSink {
     routing: Arc<Routing>,
     scopes: ScopeSet,
@@ -34,18 +35,18 @@ struct Recorded {
 }
 
 impl RecordingSink {
-    /// Nothing recorded yet.
+    /// An empty recording.
     pub(crate) fn new(routing: Arc<Routing>, scopes: ScopeSet) -> Arc<RecordingSink> {
         Arc::new(RecordingSink { routing, scopes, recorded: Mutex::default() })
     }
 
-    /// Everything since the last call.
+    /// Takes everything recorded since the last call.
     pub(crate) fn take(&self) -> Vec<SourceEvent> {
-        std::mem::take(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner).events)
+        std::mem::take(&mut self.recorded.lock().events)
     }
 
     fn record(&self, event: SourceEvent) {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).events.push(event);
+        self.recorded.lock().events.push(event);
     }
 }
 
@@ -62,7 +63,7 @@ impl Sink for RecordingSink {
         if !wanted {
             return None;
         }
-        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorded = self.recorded.lock();
         let key = match recorded.topics.get(&decl.name) {
             Some((key, known)) if *known == decl => return Some(*key),
             Some((key, _)) => *key,

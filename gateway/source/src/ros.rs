@@ -1,6 +1,6 @@
-//! What a client may ask of the ROS graph beyond topics: publishing, services, actions and
-//! parameters, in CDR and in JSON. Everything is bounded in time and number; what does not answer
-//! costs its own call the timeout, and nothing else.
+//! Client operations on the ROS graph beyond subscribing: publishing, services, actions and parameters,
+//! in CDR and JSON. Everything is bounded in time and number: a node that does not answer costs its own
+//! call the timeout, and nothing else.
 
 mod action;
 pub(crate) mod parameter;
@@ -18,67 +18,71 @@ use tokio::sync::{oneshot, watch};
 pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
 pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
 use crate::{
-    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Publisher, Service,
+    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Service, SourceControl,
 };
 
-/// Where the gateway's own services are; nobody else's may be there.
+/// Namespace of the gateway's own services; clients cannot serve names below it.
 const RESERVED: &str = "/websocket_redundancy/";
 
-/// Why something could not be done; the text says what to do about it.
+/// Why an operation failed; the text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RosError {
-    /// The message does not fit its type, or the type is not known.
+    /// The message does not fit its type, or the type is unknown.
     #[error("{0}")]
     Message(String),
     /// The source cannot do it now.
     #[error(transparent)]
     Source(#[from] PublishError),
-    /// The call came to nothing.
+    /// The service call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Nothing of this name in the graph.
+    /// The graph has nothing of this name.
     #[error("{0}")]
     Unknown(String),
 }
 
-/// The graph, as the dialects use it. Cheap to clone.
+/// The ROS graph, as the dialects use it. Cheap to clone.
 #[derive(Clone)]
 pub struct Ros {
-    publisher: Arc<dyn Publisher>,
+    publisher: Arc<dyn SourceControl>,
     registry: Registry,
     graph: watch::Receiver<Arc<Graph>>,
     events: Arc<parameter::ParameterEvents>,
 }
 
 impl Ros {
-    /// The graph that `publisher` leads to and `graph` shows.
-    pub fn new(publisher: Arc<dyn Publisher>, registry: Registry, graph: watch::Receiver<Arc<Graph>>) -> Ros {
+    /// Combines the way to the source (`publisher`) with the current graph (`graph`).
+    pub fn new(
+        publisher: Arc<dyn SourceControl>,
+        registry: Registry,
+        graph: watch::Receiver<Arc<Graph>>,
+    ) -> Ros {
         Ros { publisher, registry, graph, events: Arc::default() }
     }
 
-    /// The graph as it is now.
+    /// The current graph.
     pub fn graph(&self) -> Arc<Graph> {
         self.graph.borrow().clone()
     }
 
-    /// Publishes CDR as it is.
+    /// Publishes a CDR message unchanged.
     pub fn publish(&self, publication: Publication) -> Result<(), RosError> {
         Ok(self.publisher.publish(publication)?)
     }
 
-    /// Steers the recording, where the source is one.
-    pub fn control(&self, control: PlaybackControl) -> Result<(), RosError> {
-        Ok(self.publisher.control(control)?)
+    /// Controls playback, if the source is a recording.
+    pub fn control_playback(&self, control: PlaybackControl) -> Result<(), RosError> {
+        Ok(self.publisher.control_playback(control)?)
     }
 
-    /// JSON as CDR of this type.
+    /// Encodes a JSON message as CDR of this type.
     pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
         let cdr = plan.encode_json(message).map_err(|error| RosError::Message(error.to_string()))?;
         Ok(Bytes::from(cdr))
     }
 
-    /// CDR of this type as JSON text.
+    /// Decodes CDR of this type to JSON text.
     pub fn decode(&self, type_name: &str, cdr: &[u8]) -> Result<Vec<u8>, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
         let mut json = Vec::with_capacity(cdr.len() * 2);
@@ -86,7 +90,7 @@ impl Ros {
         Ok(json)
     }
 
-    /// Calls a service with CDR. `type_name` may be left empty where the graph tells it.
+    /// Calls a service with CDR. `type_name` may be empty if the graph knows it.
     pub async fn call(
         &self,
         service: &str,
@@ -99,7 +103,7 @@ impl Ros {
         let (answer, answered) = oneshot::channel();
         self.publisher.call(Call { service: service.to_owned(), type_name, request, timeout, answer })?;
         let late = || CallError::Timeout { service: service.to_owned(), timeout };
-        // The source keeps to the timeout as well; a little later, so that its own words come first.
+        // The source has the same timeout; wait slightly longer, so that its own error comes first.
         match tokio::time::timeout(timeout + Duration::from_millis(200), answered).await {
             Ok(Ok(answer)) => Ok(answer?),
             Ok(Err(_)) => Err(CallError::Failed(format!("{service} gave no answer")).into()),
@@ -107,8 +111,8 @@ impl Ros {
         }
     }
 
-    /// Calls a service with JSON: the request's fields by name, or all of them in order. The response
-    /// as JSON text.
+    /// Calls a service with JSON: the request's fields by name, or all of them in order. Returns the
+    /// response as JSON text.
     pub async fn call_json(
         &self,
         service: &str,
@@ -127,18 +131,23 @@ impl Ros {
         self.decode(&format!("{type_name}_Response"), &response)
     }
 
-    /// Offers a service until what is returned is dropped, or another one of its name takes its place.
-    pub fn serve(&self, name: &str, type_name: &str, handler: Arc<Handler>) -> Result<Served, RosError> {
+    /// Serves a service until the returned value is dropped or another one replaces it under its name.
+    pub fn serve(
+        &self,
+        name: &str,
+        type_name: &str,
+        handler: Arc<Handler>,
+    ) -> Result<ServedService, RosError> {
         if name.starts_with(RESERVED) {
             return Err(RosError::Source(PublishError::Failed(format!("{name} is the gateway's own"))));
         }
         let open = Arc::new(AtomicBool::new(true));
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
         self.publisher.offer(Service { name: name.clone(), type_name, open: open.clone(), handler })?;
-        Ok(Served { publisher: self.publisher.clone(), name, open })
+        Ok(ServedService { publisher: self.publisher.clone(), name, open })
     }
 
-    /// A service's type: as given, else as the graph knows it.
+    /// A service's type: `given`, or else the one in the graph.
     fn service_type(&self, service: &str, given: &str) -> Result<String, RosError> {
         if !given.is_empty() {
             return Ok(given.to_owned());
@@ -160,14 +169,14 @@ impl Ros {
     }
 }
 
-/// A service that is offered; dropping it withdraws it.
-pub struct Served {
-    publisher: Arc<dyn Publisher>,
+/// A served service; dropping it withdraws the service.
+pub struct ServedService {
+    publisher: Arc<dyn SourceControl>,
     name: String,
     open: Arc<AtomicBool>,
 }
 
-impl Drop for Served {
+impl Drop for ServedService {
     fn drop(&mut self) {
         self.open.store(false, Ordering::Relaxed);
         self.publisher.withdraw(&self.name);

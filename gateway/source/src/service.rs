@@ -1,6 +1,6 @@
-//! Services of the ROS graph, from both sides, and listening to one topic: what actions and
-//! parameters are made of. Bodies are CDR with their 4-byte encapsulation header, and those that we
-//! send are little-endian.
+//! ROS services, as client and as server, and direct topic subscriptions: the building blocks of
+//! actions and parameters. Bodies are CDR with their 4-byte encapsulation header; those that we send
+//! are little-endian.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::RawSample;
 
-/// A call of a service.
+/// A service call.
 #[derive(Debug)]
 pub struct Call {
     /// The ROS name: `/mission/start`.
@@ -20,72 +20,73 @@ pub struct Call {
     pub type_name: String,
     /// CDR of the request.
     pub request: Bytes,
-    /// How long to wait for a server and its answer.
+    /// The time limit for finding a server and for its response.
     pub timeout: Duration,
-    /// CDR of the response, or why there is none.
+    /// Receives the CDR of the response, or the error.
     pub answer: oneshot::Sender<Result<Bytes, CallError>>,
 }
 
-/// Why a call came to nothing.
+/// Why a service call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// Nobody serves it.
+    /// No node serves it.
     #[error("no node serves {0}")]
     NoServer(String),
-    /// No answer in time.
+    /// No response arrived in time.
     #[error("{service} did not answer within {timeout:?}")]
     Timeout {
         /// The service.
         service: String,
-        /// How long it had.
+        /// The time limit of the call.
         timeout: Duration,
     },
-    /// Anything else, in words.
+    /// Any other reason, as text.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A service that is offered into the graph.
+/// A service offered to the ROS graph.
 #[derive(Clone)]
 pub struct Service {
     /// The ROS name: `/websocket_redundancy/status`.
     pub name: String,
     /// The ROS type: `std_srvs/srv/Trigger`.
     pub type_name: String,
-    /// Whether it is there to be asked now.
+    /// Whether the service currently accepts requests.
     pub open: Arc<AtomicBool>,
-    /// Takes CDR of the request, and gives CDR of the response to its [`Reply`], now or later. Called
-    /// on the source's thread, and returns at once.
+    /// Receives the CDR of a request and passes the CDR of the response to its [`Reply`], immediately
+    /// or later. Runs on the source's thread and must not block.
     pub handler: Arc<Handler>,
 }
 
-/// From a request to its response; see [`Service::handler`].
+/// Handles a request; see [`Service::handler`].
 pub type Handler = dyn Fn(Bytes, Reply) + Send + Sync;
 
-/// Where the response to one request goes. Dropped unused, the client gets none.
+/// Sends the response to one request. If it is dropped unused, the client receives no response.
 pub struct Reply(Box<dyn FnOnce(Bytes) + Send>);
 
 impl Reply {
-    /// Hands the response to `send`, from whichever thread it comes.
+    /// A reply that passes the response to `send`, which may be called on any thread.
     pub fn new(send: impl FnOnce(Bytes) + Send + 'static) -> Reply {
         Reply(Box::new(send))
     }
 
-    /// Answers.
+    /// Sends the response.
     pub fn send(self, response: Bytes) {
         (self.0)(response);
     }
 }
 
-/// A subscription apart from the hub.
+/// A subscription that bypasses the hub.
 #[derive(Debug)]
-pub struct Listen {
+pub struct TopicListener {
     /// The ROS name: `/fibonacci/_action/feedback`.
     pub topic: String,
     /// The ROS type.
     pub type_name: String,
-    /// Wants what its publishers have latched as well.
+    /// Also receives the retained samples of transient-local publishers.
     pub latched: bool,
-    /// Gets the samples; when it is full they are dropped, and when it is closed the subscription ends.
+    /// Receives the samples. Samples are dropped while it is full; the subscription ends when it is
+    /// closed.
     pub samples: mpsc::Sender<RawSample>,
 }

@@ -1,5 +1,5 @@
-//! Another gateway as a source: a [`Link`] to the rover's four endpoints, with failover and resume
-//! inside it. Everything crosses the radio once, however many listen here.
+//! Another gateway as a source: a [`Link`] to the rover's four endpoints with failover and resume.
+//! Everything crosses the radio once, however many clients are connected here.
 
 mod emergency_stops;
 mod topics;
@@ -9,70 +9,77 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_client::{Config, EndpointView, Event, Events, Link, LinkSample, LinkState};
+use roverline_protocol::ScopeSet;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::status::UpstreamDocument;
-use roverline_protocol::{ScopeSet, limits};
 use tokio::sync::mpsc;
 
 use crate::clock::{monotonic, unix_ns};
-use crate::upstream::emergency_stops::Stops;
-pub use crate::upstream::emergency_stops::not_confirmed;
+use crate::limits;
+use crate::upstream::emergency_stops::PendingStops;
 use crate::upstream::topics::Topics;
 use crate::{
-    Publication, PublishError, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, StopOrder,
+    EmergencyStopRequest, Publication, PublishError, RawSample, Sink, Source, SourceControl, SourceError,
+    SourceState, StopFlag,
 };
 
+/// Stored values held in a relay until the rover's clock is known.
+const RELAY_STORED_SAMPLES: usize = 1_024;
+/// How long stored values are held in a relay.
+const RELAY_STORED_MS: u64 = 1_000;
+
+/// Bounds how late a stop is noticed; also the timer of retries.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Which endpoints to read from, and how much of it.
+/// Configuration of a relay's source.
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
-    /// `ws://host:port` of the rover's endpoints.
+    /// Addresses of the rover's endpoints: `ws://host:port`.
     pub urls: Vec<String>,
-    /// What proves to them who we are: an emergency stop is passed on in this name.
+    /// The token presented to them; emergency stops are forwarded with its identity.
     pub token: Option<String>,
-    /// Topic globs.
+    /// Topic globs to subscribe to.
     pub topics: Vec<String>,
-    /// At most so many samples per second and topic.
+    /// Maximum rate per topic, samples per second.
     pub max_rate_hz: Option<f64>,
-    /// Asked for in any case, and at any rate.
+    /// The emergency stop's topic, always subscribed to, without a rate limit.
     pub emergency_stop_topic: String,
 }
 
-/// The source.
+/// A source that reads from another gateway.
 pub struct UpstreamSource {
     config: Config,
     options: UpstreamOptions,
-    orders: Arc<Orders>,
-    inbox: mpsc::Receiver<StopOrder>,
+    forwarder: Arc<StopForwarder>,
+    requests: mpsc::Receiver<EmergencyStopRequest>,
 }
 
-/// The way back: emergency stops, and nothing else.
-struct Orders(mpsc::Sender<StopOrder>);
+/// Forwards emergency stops; supports nothing else.
+struct StopForwarder(mpsc::Sender<EmergencyStopRequest>);
 
-impl Publisher for Orders {
+impl SourceControl for StopForwarder {
     fn publish(&self, _: Publication) -> Result<(), PublishError> {
         Err(PublishError::ReadOnly("upstream"))
     }
 
-    fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
-        self.0.try_send(order).map_err(|_| PublishError::Busy(limits::STOPS_WAITING_ENTRIES))
+    fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
+        self.0.try_send(request).map_err(|_| PublishError::Busy(limits::STOPS_WAITING_ENTRIES))
     }
 }
 
 impl UpstreamSource {
-    /// Checks the addresses; nothing is connected yet.
+    /// Checks the addresses. Nothing is connected yet.
     pub fn new(options: UpstreamOptions) -> Result<UpstreamSource, SourceError> {
         if options.urls.is_empty() {
             let advice = "add --upstream ws://ROVER:8080,ws://ROVER:8081,ws://ROVER:8082,ws://ROVER:8083";
-            let place = "or `urls` under [upstream] in roverline.toml";
-            return Err(SourceError(format!("a relay needs the rover's endpoints: {advice}, {place}")));
+            let setting = "or `urls` under [upstream] in roverline.toml";
+            return Err(SourceError(format!("a relay needs the rover's endpoints: {advice}, {setting}")));
         }
         let config = Config::with_urls(&options.urls).map_err(|error| SourceError(error.to_string()))?;
         let config =
             Config { client_name: "roverline relay".to_owned(), token: options.token.clone(), ..config };
-        let (orders, inbox) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
-        Ok(UpstreamSource { config, options, orders: Arc::new(Orders(orders)), inbox })
+        let (forwarder, requests) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
+        Ok(UpstreamSource { config, options, forwarder: Arc::new(StopForwarder(forwarder)), requests })
     }
 }
 
@@ -81,13 +88,13 @@ impl Source for UpstreamSource {
         "upstream"
     }
 
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.orders.clone()
+    fn control(&self) -> Arc<dyn SourceControl> {
+        self.forwarder.clone()
     }
 
-    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
-        // The link has this thread and its runtime to itself: who serves clients never waits for
-        // the radio, and the radio never for clients.
+    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
+        // The link has its own thread and runtime, so client tasks never wait for the radio, nor the
+        // radio for client tasks.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -97,7 +104,7 @@ impl Source for UpstreamSource {
 }
 
 impl UpstreamSource {
-    async fn read(mut self, sink: &Arc<dyn Sink>, stop: &Stop) -> Result<(), SourceError> {
+    async fn read(mut self, sink: &Arc<dyn Sink>, stop: &StopFlag) -> Result<(), SourceError> {
         let (link, mut events): (Link, Events) = Link::open(self.config.clone());
         for topic in &self.options.topics {
             link.subscribe(topic, self.options.max_rate_hz);
@@ -109,10 +116,10 @@ impl UpstreamSource {
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => relay.event(event),
+                    Some(event) => relay.on_event(event),
                     None => return Err(SourceError("the link to the rover ended".to_owned())),
                 },
-                Some(order) = self.inbox.recv() => relay.order(order),
+                Some(request) = self.requests.recv() => relay.forward_stop(request),
                 _ = tick.tick() => {
                     if stop.is_set() {
                         return Ok(());
@@ -124,23 +131,24 @@ impl UpstreamSource {
     }
 }
 
-/// What the link says, made into what a sink takes.
+/// Translates link events into calls of the sink.
 struct Relay {
     sink: Arc<dyn Sink>,
     link: Link,
     topics: Topics,
-    /// What the endpoint in use lists.
+    /// The topics listed by the active endpoint.
     list: Arc<[TopicInfo]>,
-    stops: Stops,
+    stops: PendingStops,
     state: SourceState,
-    /// The endpoint in use, as the link addresses it.
+    /// The address of the active endpoint.
     active: Option<String>,
-    /// What it serves.
+    /// The scopes of the active endpoint.
     scopes: ScopeSet,
     /// The rover's clock minus ours, seconds.
     clock_offset_s: Option<f64>,
-    /// Stored values whose age is not known before the rover's clock is.
-    undated: VecDeque<(Duration, LinkSample)>,
+    /// Retained values whose age is unknown until the rover's clock offset is measured, with their
+    /// arrival times.
+    awaiting_clock: VecDeque<(Duration, LinkSample)>,
 }
 
 impl Relay {
@@ -152,18 +160,18 @@ impl Relay {
             link,
             topics,
             list: Arc::default(),
-            stops: Stops::default(),
+            stops: PendingStops::default(),
             state: SourceState::Starting,
             active: None,
             scopes: ScopeSet::EMPTY,
             clock_offset_s: None,
-            undated: VecDeque::new(),
+            awaiting_clock: VecDeque::new(),
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
-            Event::Sample(sample) if sample.stored => self.stored(sample),
+            Event::Sample(sample) if sample.stored => self.on_retained(sample),
             Event::Sample(sample) => {
                 if let Some(key) = self.topics.key(&sample.topic) {
                     self.sink.sample(key, raw(sample));
@@ -171,29 +179,30 @@ impl Relay {
             }
             Event::Topics(list) => {
                 self.list = list;
-                self.topics.listed(&self.list, self.scopes, monotonic());
+                self.topics.on_topic_list(&self.list, self.scopes, monotonic());
             }
-            Event::Endpoints(views) => self.endpoints(&views),
-            Event::Schema { type_name, text } => self.topics.defined(&type_name, &text),
-            Event::Command { id, accepted, message } => self.stops.answered(&id, accepted, message),
+            Event::Endpoints(views) => self.on_endpoints(&views),
+            Event::Schema { type_name, text } => self.topics.on_schema(&type_name, &text),
+            Event::Command { id, accepted, message } => self.stops.on_response(&id, accepted, message),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
-            // The link logs what else it does and tells the rover; here the views say where things stand.
+            // The link logs its other actions and reports them to the rover; the endpoint views carry
+            // the resulting state.
             other => tracing::debug!(?other, "link"),
         }
     }
 
-    /// A stored value goes on with its age, by the rover's own clock.
-    fn stored(&mut self, sample: LinkSample) {
+    /// Delivers a retained value with its age, measured by the rover's clock.
+    fn on_retained(&mut self, sample: LinkSample) {
         let Some(offset_s) = self.clock_offset_s else {
-            if self.undated.len() == limits::RELAY_STORED_SAMPLES {
-                self.undated.pop_front();
+            if self.awaiting_clock.len() == RELAY_STORED_SAMPLES {
+                self.awaiting_clock.pop_front();
             }
-            return self.undated.push_back((monotonic(), sample));
+            return self.awaiting_clock.push_back((monotonic(), sample));
         };
-        self.dated(sample, offset_s);
+        self.deliver_retained(sample, offset_s);
     }
 
-    fn dated(&mut self, sample: LinkSample, offset_s: f64) {
+    fn deliver_retained(&mut self, sample: LinkSample, offset_s: f64) {
         let age_s = (unix_ns() - sample.receive_time_ns) as f64 / 1e9 + offset_s;
         let age = Duration::try_from_secs_f64(age_s.max(0.0)).unwrap_or(Duration::MAX);
         if let Some(key) = self.topics.key(&sample.topic) {
@@ -201,7 +210,7 @@ impl Relay {
         }
     }
 
-    fn endpoints(&mut self, views: &[EndpointView]) {
+    fn on_endpoints(&mut self, views: &[EndpointView]) {
         let active = views.iter().find(|view| view.state == LinkState::Active);
         let offset = |view: &EndpointView| view.clock_offset_s;
         if let Some(offset_s) = active.and_then(offset).or_else(|| views.iter().find_map(offset)) {
@@ -212,11 +221,11 @@ impl Relay {
             None => (None, ScopeSet::EMPTY),
         };
         if url.is_some() && url != self.active {
-            self.topics.ask_anew();
+            self.topics.retry_schemas();
         }
         if (&url, scopes) != (&self.active, self.scopes) {
             (self.active, self.scopes) = (url, scopes);
-            self.topics.listed(&self.list, scopes, monotonic());
+            self.topics.on_topic_list(&self.list, scopes, monotonic());
         }
         self.sink.upstream(views.iter().map(document).collect());
         let state = state_of(views);
@@ -227,28 +236,28 @@ impl Relay {
         }
     }
 
-    fn order(&mut self, order: StopOrder) {
-        if let Some(saying) = self.stops.order(order, monotonic()) {
-            self.link.emergency_stop_as(&saying.id, saying.engage, &saying.reason);
+    fn forward_stop(&mut self, request: EmergencyStopRequest) {
+        if let Some(message) = self.stops.accept(request, monotonic()) {
+            self.link.emergency_stop_as(&message.id, message.engage, &message.reason);
         }
     }
 
     fn tick(&mut self) {
         let now = monotonic();
-        for saying in self.stops.tick(now) {
-            self.link.emergency_stop_as(&saying.id, saying.engage, &saying.reason);
+        for message in self.stops.tick(now) {
+            self.link.emergency_stop_as(&message.id, message.engage, &message.reason);
         }
         for type_name in self.topics.tick(now) {
             self.link.schema(&type_name);
         }
-        let patience = Duration::from_millis(limits::RELAY_STORED_MS);
-        while let Some((came, _)) = self.undated.front()
-            && (self.clock_offset_s.is_some() || now.saturating_sub(*came) > patience)
+        let limit = Duration::from_millis(RELAY_STORED_MS);
+        while let Some((arrived, _)) = self.awaiting_clock.front()
+            && (self.clock_offset_s.is_some() || now.saturating_sub(*arrived) > limit)
         {
-            // Without a measure the two clocks are taken for equal.
+            // Without a measurement the two clocks are assumed to be equal.
             let offset_s = self.clock_offset_s.unwrap_or(0.0);
-            if let Some((_, sample)) = self.undated.pop_front() {
-                self.dated(sample, offset_s);
+            if let Some((_, sample)) = self.awaiting_clock.pop_front() {
+                self.deliver_retained(sample, offset_s);
             }
         }
     }
@@ -263,7 +272,7 @@ fn raw(sample: LinkSample) -> RawSample {
     }
 }
 
-/// Connected to one of them is connected; before the first answer nothing is wrong yet.
+/// One connected endpoint suffices; before the first attempt has failed the state is still `Starting`.
 fn state_of(views: &[EndpointView]) -> SourceState {
     let up = |view: &EndpointView| {
         matches!(view.state, LinkState::Active | LinkState::Standby | LinkState::Suspect)
@@ -298,8 +307,8 @@ mod tests {
     use super::*;
     use crate::recording_sink::{RecordingSink, SourceEvent};
 
-    /// A link to nowhere, and what it says of its endpoint.
-    async fn nowhere() -> (Link, Events, EndpointView) {
+    /// A link to a closed port, and the view of its endpoint.
+    async fn unreachable_link() -> (Link, Events, EndpointView) {
         let config = Config { endpoints: vec!["ws://127.0.0.1:1".to_owned()], ..Config::local() };
         let (link, mut events) = Link::open(config);
         loop {
@@ -332,8 +341,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn being_connected_to_one_is_being_connected() {
-        let (_link, _events, untried) = nowhere().await;
+    async fn one_connected_endpoint_suffices() {
+        let (_link, _events, untried) = unreachable_link().await;
         assert_eq!(state_of(&[]), SourceState::Starting);
         assert_eq!(state_of(std::slice::from_ref(&untried)), SourceState::Starting);
         let last_error = Some("refused".to_owned());
@@ -345,27 +354,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stored_value_waits_for_the_rovers_clock_and_tells_its_age() {
+    async fn a_retained_value_waits_for_the_clock_and_carries_its_age() {
         let ingress = RecordingSink::new(Arc::new(Routing::default()), ScopeSet::ALL);
-        let (link, _events, view) = nowhere().await;
+        let (link, _events, view) = unreachable_link().await;
         let mut relay = Relay::new(ingress.clone(), link);
-        // The rover's clock is an hour ahead; what it has was received 20 s ago.
-        relay.event(stored(unix_ns() + 3_580_000_000_000));
+        // The rover's clock is an hour ahead; the value was received 20 s ago.
+        let stored_at = unix_ns();
+        relay.on_event(stored(stored_at + 3_580_000_000_000));
         relay.tick();
-        let told = ingress.take();
-        assert!(matches!(told[..], [SourceEvent::State(SourceState::Starting)]), "{told:?}");
+        let recorded = ingress.take();
+        assert!(matches!(recorded[..], [SourceEvent::State(SourceState::Starting)]), "{recorded:?}");
         let clock_offset_s = Some(3_600.0);
         let view = EndpointView { state: LinkState::Active, clock_offset_s, ..view };
-        relay.event(Event::Endpoints(vec![view].into()));
+        relay.on_event(Event::Endpoints(vec![view].into()));
         relay.tick();
-        let told = ingress.take();
-        let age = told.iter().find_map(|item| match item {
+        let recorded = ingress.take();
+        let age = recorded.iter().find_map(|item| match item {
             SourceEvent::Stored(age) => Some(age.as_secs_f64()),
             _ => None,
         });
-        assert!(age.is_some_and(|age| (19.9..25.0).contains(&age)), "{age:?}");
+        let waited_s = (unix_ns() - stored_at) as f64 / 1e9;
+        assert!(age.is_some_and(|age| (19.9..20.1 + waited_s).contains(&age)), "{age:?}");
         assert!(
-            told.iter().any(|item| matches!(item, SourceEvent::Upstream(all) if all[0].state == "active"))
+            recorded
+                .iter()
+                .any(|item| matches!(item, SourceEvent::Upstream(all) if all[0].state == "active"))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the DDS tests share: a sink that remembers, and a source that runs into it.
+//! Shared parts of the DDS tests: a recording sink, and a source that runs into it.
 
 #![allow(dead_code, reason = "every test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
@@ -11,29 +11,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roverline_protocol::SampleId;
 use roverline_source::dds::{DdsOptions, DdsSource};
 use roverline_source::{
-    Graph, NodeInfo, Publisher, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey,
+    Graph, NodeInfo, RawSample, Sink, Source, SourceControl, SourceError, SourceState, StopFlag, TopicDecl,
+    TopicKey,
 };
 use tokio::sync::watch;
 
 pub(crate) mod peer;
 
-/// What a sink heard of one topic.
+/// What a sink received of one topic.
 #[derive(Default)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) decl: Option<TopicDecl>,
     pub(crate) up: bool,
     pub(crate) samples: Vec<(SampleId, usize, Vec<u8>)>,
-    /// Publisher's stamp (of a fragmented sample: arrival) to here, nanoseconds.
+    /// From the publisher's timestamp (for a fragmented sample: from its arrival) to the sink,
+    /// nanoseconds.
     pub(crate) delays: Vec<i64>,
 }
 
 #[derive(Default)]
 pub(crate) struct Recorder {
-    pub(crate) topics: Mutex<Vec<(String, Heard)>>,
+    pub(crate) topics: Mutex<Vec<(String, Received)>>,
     pub(crate) nodes: Mutex<Vec<NodeInfo>>,
     pub(crate) graph: watch::Sender<Arc<Graph>>,
     pub(crate) ignore: Vec<&'static str>,
-    /// Nothing is wanted.
+    /// Refuses every topic.
     pub(crate) closed: AtomicBool,
 }
 
@@ -49,7 +51,7 @@ impl Sink for Recorder {
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
         let mut topics = self.topics.lock().unwrap();
         let index = topics.iter().position(|(name, _)| *name == decl.name).unwrap_or_else(|| {
-            topics.push((decl.name.clone(), Heard::default()));
+            topics.push((decl.name.clone(), Received::default()));
             topics.len() - 1
         });
         topics[index].1.up = true;
@@ -62,13 +64,13 @@ impl Sink for Recorder {
     }
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        // A fragmented sample comes without its publisher's stamp; it is timed from its last fragment.
+        // A fragmented sample has no publisher timestamp; it is timed from its last fragment.
         let sent = if sample.source_time_ns == 0 { sample.receive_time_ns } else { sample.source_time_ns };
         let delay = now_ns() - sent;
         let head = sample.payload[..sample.payload.len().min(64)].to_vec();
-        let heard = &mut self.topics.lock().unwrap()[key.0 as usize].1;
-        heard.delays.push(delay);
-        heard.samples.push((sample.id, sample.payload.len(), head));
+        let received = &mut self.topics.lock().unwrap()[key.0 as usize].1;
+        received.delays.push(delay);
+        received.samples.push((sample.id, sample.payload.len(), head));
     }
 
     fn graph(&self, graph: Graph) {
@@ -84,37 +86,37 @@ impl Sink for Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn with<T>(&self, topic: &str, f: impl FnOnce(&Heard) -> T) -> Option<T> {
-        self.topics.lock().unwrap().iter().find(|(name, _)| name == topic).map(|(_, heard)| f(heard))
+    pub(crate) fn with<T>(&self, topic: &str, f: impl FnOnce(&Received) -> T) -> Option<T> {
+        self.topics.lock().unwrap().iter().find(|(name, _)| name == topic).map(|(_, received)| f(received))
     }
 
     pub(crate) fn count(&self, topic: &str) -> usize {
-        self.with(topic, |heard| heard.samples.len()).unwrap_or(0)
+        self.with(topic, |received| received.samples.len()).unwrap_or(0)
     }
 
     pub(crate) fn ids(&self, topic: &str) -> Vec<SampleId> {
-        self.with(topic, |heard| heard.samples.iter().map(|s| s.0).collect()).unwrap_or_default()
+        self.with(topic, |received| received.samples.iter().map(|s| s.0).collect()).unwrap_or_default()
     }
 }
 
-pub(crate) struct Running {
+pub(crate) struct RunningSource {
     pub(crate) sink: Arc<Recorder>,
-    pub(crate) stop: Stop,
-    pub(crate) publisher: Arc<dyn Publisher>,
+    pub(crate) stop: StopFlag,
+    pub(crate) control: Arc<dyn SourceControl>,
     pub(crate) thread: JoinHandle<Result<(), SourceError>>,
 }
 
-impl Running {
-    pub(crate) fn start(domain: u16, sink: Recorder) -> Running {
+impl RunningSource {
+    pub(crate) fn start(domain: u16, sink: Recorder) -> RunningSource {
         let source = Box::new(DdsSource::new(&options(domain)).unwrap());
-        let (sink, stop, publisher) = (Arc::new(sink), Stop::default(), source.publisher());
+        let (sink, stop, control) = (Arc::new(sink), StopFlag::default(), source.control());
         let (their_sink, their_stop) = (sink.clone(), stop.clone());
         let thread = std::thread::spawn(move || source.run(their_sink, their_stop));
-        Running { sink, stop, publisher, thread }
+        RunningSource { sink, stop, control, thread }
     }
 
-    /// Returns how long it took.
-    pub(crate) fn end(self) -> Duration {
+    /// Stops the source; returns how long that took.
+    pub(crate) fn shutdown(self) -> Duration {
         let start = Instant::now();
         self.stop.set();
         self.thread.join().unwrap().unwrap();
@@ -127,18 +129,34 @@ pub(crate) fn options(domain_id: u16) -> DdsOptions {
     DdsOptions { domain_id, node_name, localhost_only: true, ..DdsOptions::default() }
 }
 
-/// Domains that tests of other processes are unlikely to use at the same time.
+/// A domain id that tests in other processes are unlikely to use at the same time.
 pub(crate) fn domain() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let random = (std::process::id() as u16).wrapping_mul(7);
     100 + (random + NEXT.fetch_add(1, Ordering::Relaxed)) % 100
 }
 
+/// How often a condition is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Waits for a condition; panics after `limit`.
 pub(crate) fn eventually(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+    repeat_until(what, limit, POLL_INTERVAL, || {}, condition);
+}
+
+/// Repeats an action at an interval until the condition holds; panics after `limit`.
+pub(crate) fn repeat_until(
+    what: &str,
+    limit: Duration,
+    interval: Duration,
+    mut action: impl FnMut(),
+    condition: impl Fn() -> bool,
+) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        action();
+        std::thread::sleep(interval);
     }
 }
 

@@ -1,30 +1,22 @@
-//! CycloneDDS on the other side: scripts of `tests/clients`.
+//! CycloneDDS peers: the scripts in `tests/clients`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use roverline_test_support::clients;
+use roverline_test_support::skip::skip;
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The Python that has the clients; `None` means: skip, and it has been said.
+/// The Python with the client libraries; `None` means skip, which has been reported.
 pub(crate) fn python() -> Option<PathBuf> {
-    let python = root().join(".clients/python/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    assert!(
-        std::env::var("ROVERLINE_REQUIRE_CLIENTS").as_deref() != Ok("1"),
-        "the foreign clients are required here: run scripts/setup-clients"
-    );
-    // Not by a macro: the test runner would keep it to itself.
-    let line = "SKIPPED: run scripts/setup-clients to test against CycloneDDS\n";
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    None
+    clients::python().inspect_err(skip).ok()
 }
 
-/// A running script; it is killed when dropped.
+/// A running script, killed on drop.
 pub(crate) struct Peer {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -45,20 +37,20 @@ impl Peer {
         Peer { child, stdin, stdout }
     }
 
-    /// The next line that it prints.
+    /// The next line of its output.
     pub(crate) fn line(&mut self) -> serde_json::Value {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Ends it; the last line that it printed.
-    pub(crate) fn end(mut self) -> serde_json::Value {
+    /// Closes its input and waits; returns the last line of its output.
+    pub(crate) fn shutdown(mut self) -> serde_json::Value {
         drop(self.stdin.take());
         self.finish()
     }
 
-    /// Waits for its end; the last line that it printed.
+    /// Waits for its exit; returns the last line of its output.
     pub(crate) fn finish(mut self) -> serde_json::Value {
         let lines: Vec<String> = self.stdout.by_ref().lines().map(Result::unwrap).collect();
         let status = self.child.wait().unwrap();

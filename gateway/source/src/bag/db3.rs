@@ -1,9 +1,9 @@
-//! rosbag2's SQLite files.
+//! Reads rosbag2's SQLite files.
 //!
-//! The file is opened immutable, so nothing is locked and nothing is written beside it. Messages
-//! come in order of (timestamp, id). Two kinds of file are read in order of id instead, each page
-//! of [`pages::ROWS`] rows sorted by time: those without an index on the timestamp, which would
-//! have to be sorted as a whole, and those that are cut short, whose index is the first to go.
+//! The file is opened as immutable, so SQLite takes no lock and writes no file beside it. Messages are
+//! read in order of (timestamp, id). Two kinds of file are read in order of id instead, with each page
+//! of [`pages::ROWS`] rows sorted by time: files without an index on the timestamp, which SQLite would
+//! have to sort as a whole, and truncated files, which lose the index first.
 
 mod pages;
 mod schema;
@@ -13,15 +13,17 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::bag::db3::pages::{Order, Pages, Row};
-use crate::bag::recording::{Channel, Damage, Event, Message, Recording, Skipped, Span, Survey, add};
-use crate::{SourceError, Stop};
+use crate::bag::db3::pages::{Pages, Row, RowOrder};
+use crate::bag::recording::{
+    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add,
+};
+use crate::{SourceError, StopFlag};
 
 /// A rosbag2 SQLite file.
 pub(super) struct Db3Recording {
     path: PathBuf,
     name: String,
-    order: Order,
+    order: RowOrder,
     truncated: bool,
     span: Option<Span>,
     channels: Vec<Channel>,
@@ -32,7 +34,7 @@ pub(super) struct Db3Recording {
 }
 
 impl Db3Recording {
-    /// Opens a file that starts with SQLite's magic.
+    /// Opens a file that starts with the SQLite magic.
     pub(super) fn open(path: &Path, name: &str) -> Result<Db3Recording, SourceError> {
         let truncated = is_truncated(path);
         let fail = |e: rusqlite::Error| SourceError(format!("cannot read {name}: {}", explain(&e)));
@@ -51,9 +53,9 @@ impl Db3Recording {
         }
         let channels = schema::channels(&connection).map_err(fail)?;
         let indexed = schema::has_time_index(&connection).map_err(fail)?;
-        let order = if indexed && !truncated { Order::Time } else { Order::Id };
-        // A file that is damaged further in may fail here; reading it will say where.
-        let span = if order == Order::Time { span(&connection).unwrap_or(None) } else { None };
+        let order = if indexed && !truncated { RowOrder::Time } else { RowOrder::Id };
+        // A file that is damaged further in may fail here; reading it reports the position later.
+        let span = if order == RowOrder::Time { span(&connection).unwrap_or(None) } else { None };
         let empty = span.is_none() && is_empty(&connection).unwrap_or(false);
         if empty && !truncated {
             return Err(SourceError(format!("{name} is a recording without messages: nothing to play")));
@@ -76,8 +78,8 @@ impl Db3Recording {
         self.channels.iter().position(|channel| i64::from(channel.id) == topic)
     }
 
-    /// The next row, without its payload, and the index of its channel.
-    fn row(&mut self) -> Result<Option<(usize, Row)>, Damage> {
+    /// The next row, without its payload, and its channel index.
+    fn row(&mut self) -> Result<Option<(usize, Row)>, CorruptRecording> {
         loop {
             let Some(connection) = &self.connection else { return Ok(None) };
             match self.pages.next(connection) {
@@ -86,7 +88,7 @@ impl Db3Recording {
                     None => self.orphan(row.topic),
                 },
                 Ok(None) => return Ok(None),
-                Err(e) => return Err(self.damage(&e)),
+                Err(e) => return Err(self.corruption(&e)),
             }
         }
     }
@@ -101,27 +103,27 @@ impl Db3Recording {
         }
     }
 
-    fn message(&self, channel: usize, row: &Row) -> Result<Message, Damage> {
+    fn message(&self, channel: usize, row: &Row) -> Result<Message, CorruptRecording> {
         let data = match &self.connection {
             Some(connection) if !self.ignored[channel] => {
-                payload(connection, row.id).map_err(|e| self.damage(&e))?
+                payload(connection, row.id).map_err(|e| self.corruption(&e))?
             }
             _ => Bytes::new(),
         };
         Ok(Message { channel, log_time: row.time, publish_time: row.time, data })
     }
 
-    /// An error at the place that reading has come to.
-    fn damage(&self, error: &rusqlite::Error) -> Damage {
-        let place = match (self.pages.last(), self.span) {
+    /// An error at the current reading position.
+    fn corruption(&self, error: &rusqlite::Error) -> CorruptRecording {
+        let location = match (self.pages.last(), self.span) {
             (None, _) => "its first row".to_owned(),
             (Some(row), None) => format!("after row {} (time {})", row.id, row.time),
             (Some(row), Some(span)) => {
                 format!("after row {} ({:.3} s in)", row.id, row.time.saturating_sub(span.first) as f64 / 1e9)
             }
         };
-        let what = if self.truncated { "the file is cut short".to_owned() } else { explain(error) };
-        Damage { file: self.name.clone(), place, what }
+        let reason = if self.truncated { "the file is cut short".to_owned() } else { explain(error) };
+        CorruptRecording { file: self.name.clone(), location, reason }
     }
 }
 
@@ -140,16 +142,16 @@ impl Recording for Db3Recording {
         }
     }
 
-    fn rewind(&mut self) -> Result<(), Damage> {
+    fn rewind(&mut self) -> Result<(), CorruptRecording> {
         self.pages = Pages::new(self.order);
         self.connection = None;
-        let connection = connect(&self.path, self.truncated).map_err(|e| self.damage(&e))?;
+        let connection = connect(&self.path, self.truncated).map_err(|e| self.corruption(&e))?;
         self.connection = Some(connection);
         Ok(())
     }
 
-    fn skip_to(&mut self, from: i64, stop: &Stop) -> Result<Skipped, Damage> {
-        if self.order != Order::Time {
+    fn skip_to(&mut self, from: i64, stop: &StopFlag) -> Result<Skipped, CorruptRecording> {
+        if self.order != RowOrder::Time {
             return Ok(Skipped::default());
         }
         let (mut counts, mut last) = (Vec::new(), Vec::new());
@@ -165,47 +167,47 @@ impl Recording for Db3Recording {
             }
         }
         let latched = last.iter().map(|(channel, row)| Ok((counts[*channel], self.message(*channel, row)?)));
-        Ok(Skipped { latched: latched.collect::<Result<_, Damage>>()?, counts })
+        Ok(Skipped { latched: latched.collect::<Result<_, CorruptRecording>>()?, counts })
     }
 
-    fn next(&mut self) -> Result<Option<Event>, Damage> {
+    fn next(&mut self) -> Result<Option<Event>, CorruptRecording> {
         let Some((channel, row)) = self.row()? else {
             return match self.truncated {
-                true => Err(self.damage(&rusqlite::Error::QueryReturnedNoRows)),
+                true => Err(self.corruption(&rusqlite::Error::QueryReturnedNoRows)),
                 false => Ok(None),
             };
         };
         Ok(Some(Event::Message(self.message(channel, &row)?)))
     }
 
-    fn survey(&mut self, stop: &Stop) -> Result<Option<Survey>, Damage> {
-        let mut survey = Survey::default();
+    fn read_stats(&mut self, stop: &StopFlag) -> Result<Option<RecordingStats>, CorruptRecording> {
+        let mut stats = RecordingStats::default();
         self.rewind()?;
         while let Some((channel, row)) = self.row()? {
-            survey.count(channel, row.time);
+            stats.count(channel, row.time);
             if stop.is_set() {
                 return Ok(None);
             }
         }
-        Ok(Some(survey))
+        Ok(Some(stats))
     }
 }
 
-/// Opens the file so that SQLite neither locks nor writes anything.
+/// Opens the file so that SQLite neither locks nor writes.
 fn connect(path: &Path, truncated: bool) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path), flags)?;
-    // A recording is data: nothing in it may call functions or touch other tables.
+    // A recording is untrusted data: nothing in it may call functions or touch other tables.
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
     if truncated {
-        // SQLite refuses a file with fewer pages than its header says, except in this mode.
+        // SQLite rejects a file with fewer pages than its header says, except in this mode.
         connection.execute_batch("PRAGMA writable_schema = ON;")?;
     }
     Ok(connection)
 }
 
-/// The path as a SQLite URI. Every byte that could mean something in a URI is escaped.
+/// The path as a SQLite URI, with every byte that is special in a URI percent-encoded.
 fn uri(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -222,7 +224,7 @@ fn uri(path: &Path) -> String {
     uri
 }
 
-/// Whether the file has fewer bytes than its own header says.
+/// Whether the file is shorter than its header says.
 fn is_truncated(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 100];
@@ -235,7 +237,7 @@ fn is_truncated(path: &Path) -> bool {
     read.is_err() || std::fs::metadata(path).is_ok_and(|meta| meta.len() < page * pages)
 }
 
-/// Whether a write-ahead log with something in it lies beside the file.
+/// Whether a non-empty write-ahead log lies beside the file.
 fn has_wal(path: &Path) -> bool {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -243,7 +245,7 @@ fn has_wal(path: &Path) -> bool {
 }
 
 fn span(connection: &Connection) -> rusqlite::Result<Option<Span>> {
-    // Two statements: SQLite answers each from an end of the index.
+    // Two statements, so SQLite answers each from one end of the index.
     let first = connection.query_row("SELECT min(timestamp) FROM messages", [], |row| row.get(0))?;
     let last = connection.query_row("SELECT max(timestamp) FROM messages", [], |row| row.get(0))?;
     Ok(Option::zip(first, last).map(|(first, last)| Span { first, last }))
@@ -259,7 +261,7 @@ fn payload(connection: &Connection, id: i64) -> rusqlite::Result<Bytes> {
     statement.query_row([id], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?)))
 }
 
-/// SQLite's own sentence, without the library's wrapping.
+/// SQLite's own message, without the library's prefix.
 fn explain(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),

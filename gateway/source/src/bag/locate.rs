@@ -1,4 +1,4 @@
-//! From the path somebody typed to a recording, or to a sentence that says what to do.
+//! Opens the recording at a user-supplied path, or explains why it cannot.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::SourceError;
 use crate::bag::db3::Db3Recording;
+#[cfg(feature = "mcap")]
 use crate::bag::mcap::McapRecording;
 use crate::bag::recording::Recording;
-use crate::bag::split_recording::Chain;
+use crate::bag::split_recording::SplitRecording;
 
-/// Files one recording may be split into.
+/// The first bytes of an MCAP file (MCAP specification, "Magic").
+const MCAP_MAGIC: &[u8] = b"\x89MCAP0\r\n";
+/// Maximum number of files of a split recording.
 const FILES: usize = 10_000;
 
 /// Opens a recording: a file, or the directory of a rosbag2 recording with one or more files.
@@ -31,12 +34,11 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Recording>, SourceError> {
     }
     match parts.len() {
         1 => Ok(parts.remove(0)),
-        _ => Ok(Box::new(Chain::new(parts))),
+        _ => Ok(Box::new(SplitRecording::new(parts))),
     }
 }
 
-/// The recording's files in a directory, in name order, in which numbers count as numbers:
-/// recorders call the parts `_0` to `_10`.
+/// The recording's files in a directory in natural order: recorders name the parts `_0` to `_10`.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let shown = directory.display();
     let fail = |e: std::io::Error| SourceError(format!("cannot list {shown}: {e}"));
@@ -88,7 +90,7 @@ fn natural(name: &str) -> Vec<(u128, String)> {
     parts
 }
 
-/// Opens one file by what it starts with, whatever it is called.
+/// Opens one file. Its first bytes decide the format, not its name.
 fn open_file(path: &Path) -> Result<Box<dyn Recording>, SourceError> {
     let shown = path.display();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -98,8 +100,8 @@ fn open_file(path: &Path) -> Result<Box<dyn Recording>, SourceError> {
     }
     let mut head = Vec::with_capacity(16);
     File::open(path).map_err(fail)?.take(16).read_to_end(&mut head).map_err(fail)?;
-    if head.starts_with(mcap::MAGIC) {
-        return Ok(Box::new(McapRecording::open(path, &name)?));
+    if head.starts_with(MCAP_MAGIC) {
+        return open_mcap(path, &name);
     }
     if head == b"SQLite format 3\0" {
         return Ok(Box::new(Db3Recording::open(path, &name)?));
@@ -114,6 +116,19 @@ fn open_file(path: &Path) -> Result<Box<dyn Recording>, SourceError> {
         }
         _ => format!("{shown} is not a recording; give an .mcap or a rosbag2 .db3 file"),
     }))
+}
+
+#[cfg(feature = "mcap")]
+fn open_mcap(path: &Path, name: &str) -> Result<Box<dyn Recording>, SourceError> {
+    Ok(Box::new(McapRecording::open(path, name)?))
+}
+
+#[cfg(not(feature = "mcap"))]
+fn open_mcap(path: &Path, _: &str) -> Result<Box<dyn Recording>, SourceError> {
+    let shown = path.display();
+    Err(SourceError(format!(
+        "{shown} is an MCAP file, which this build cannot read: build it without `--no-default-features`"
+    )))
 }
 
 #[cfg(test)]

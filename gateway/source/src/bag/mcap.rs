@@ -1,31 +1,36 @@
-//! MCAP files: chunked or not, indexed or not, whole or not.
+//! Reads MCAP files: chunked or not, indexed or not, complete or truncated.
 //!
-//! With an index in the summary the messages come in log-time order over the whole file, chunks
-//! that overlap in time being held together (up to [`merge::MAX_HELD`]). Without one the file is
-//! read from front to back: messages come in log-time order within each chunk, chunks and
-//! unchunked messages in file order. A message that is thereby late in time is played at once.
+//! With an index in the summary, messages come in log-time order over the whole file; chunks that
+//! overlap in time are held together (up to [`merge::MAX_HELD`]). Without an index, the file is read
+//! from front to back: messages come in log-time order within each chunk, and chunks and unchunked
+//! messages in file order. A message that is late for this reason is played at once.
 
 mod channels;
 mod chunk;
+mod error;
 mod frame;
 mod merge;
 mod seek;
 mod summary;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use mcap::records::{Record, Statistics, op};
 
 use crate::bag::mcap::channels::Definitions;
 use crate::bag::mcap::chunk::Entry;
+use crate::bag::mcap::error::RecordError;
 use crate::bag::mcap::frame::{Frame, Frames};
 use crate::bag::mcap::merge::Merge;
-use crate::bag::mcap::summary::ChunkPlace;
-use crate::bag::recording::{Channel, Damage, Event, Message, Recording, Skipped, Span, Survey};
-use crate::{SourceError, Stop};
+use crate::bag::mcap::summary::ChunkLocation;
+use crate::bag::recording::{
+    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span,
+};
+use crate::{SourceError, StopFlag};
 
-/// A log time as we carry it. The year 2262 will have to do.
+/// Converts a log time, saturating in the year 2262.
 fn time(nanoseconds: u64) -> i64 {
     i64::try_from(nanoseconds).unwrap_or(i64::MAX)
 }
@@ -35,30 +40,30 @@ pub(super) struct McapRecording {
     path: PathBuf,
     name: String,
     definitions: Definitions,
-    /// How many of the channels our user has been told of.
+    /// Number of channels announced to the caller.
     announced: usize,
     statistics: Option<Statistics>,
-    /// The chunks in playing order, when the summary indexes them all.
-    chunks: Option<Vec<ChunkPlace>>,
-    /// The open file, while it is being read.
+    /// The chunks in playing order, if the summary indexes all of them.
+    chunks: Option<Vec<ChunkLocation>>,
+    /// The open file during a pass.
     frames: Option<Frames>,
     reading: Reading,
-    /// Found, but reported only after everything before it.
-    damage: Option<Damage>,
+    /// An error that was found early and is reported after everything before it.
+    corruption: Option<CorruptRecording>,
     body: Vec<u8>,
     orphans: u64,
 }
 
-/// How far the current pass is.
+/// The state of the current pass.
 enum Reading {
     Linear { queue: VecDeque<Entry>, ended: bool },
     Indexed(Merge),
 }
 
-/// What one step of reading came to.
+/// The outcome of one reading step.
 enum Step {
     Message(Entry),
-    Read,
+    Progress,
     End,
 }
 
@@ -84,35 +89,35 @@ impl McapRecording {
             chunks,
             frames: None,
             reading: Reading::Linear { queue: VecDeque::new(), ended: true },
-            damage: None,
+            corruption: None,
             body: Vec::new(),
             orphans: 0,
         })
     }
 
-    fn frames(&mut self) -> Result<&mut Frames, Damage> {
-        let (name, what) = (self.name.clone(), "it is not open".to_owned());
-        self.frames.as_mut().ok_or(Damage { file: name, place: "file".to_owned(), what })
+    fn frames(&mut self) -> Result<&mut Frames, CorruptRecording> {
+        let (name, reason) = (self.name.clone(), "it is not open".to_owned());
+        self.frames.as_mut().ok_or(CorruptRecording { file: name, location: "file".to_owned(), reason })
     }
 
-    /// Reads the chunk at an indexed place.
-    fn load(&mut self, place: ChunkPlace) -> Result<Vec<Entry>, Damage> {
+    /// Reads the chunk at an indexed position.
+    fn read_chunk(&mut self, location: ChunkLocation) -> Result<Vec<Entry>, CorruptRecording> {
         let mut body = std::mem::take(&mut self.body);
         let frames = self.frames()?;
-        frames.seek(place.offset)?;
+        frames.seek(location.offset)?;
         let frame = match frames.head()? {
             Some(frame) if frame.opcode == op::CHUNK => frame,
-            _ => return Err(frames.damage("chunk", place.offset, "there is none".to_owned())),
+            _ => return Err(frames.corruption("chunk", location.offset, "there is none")),
         };
         frames.body(frame, &mut body)?;
         let content = chunk::decode(&body, frame.len);
-        let damage = content.error.map(|what| frames.damage("chunk", place.offset, what));
+        let corruption = content.error.map(|reason| frames.corruption("chunk", location.offset, reason));
         self.body = body;
         content.definitions.into_iter().for_each(|record| self.definitions.define(record));
-        damage.map_or(Ok(content.messages), Err)
+        corruption.map_or(Ok(content.messages), Err)
     }
 
-    /// Turns the file's message into ours. `None` for one whose channel nothing has defined.
+    /// Converts a message. `None` if its channel is not defined.
     fn message(&mut self, entry: Entry) -> Option<Message> {
         let Some(channel) = self.definitions.index(entry.header.channel_id) else {
             self.orphans += 1;
@@ -133,62 +138,62 @@ impl McapRecording {
         })
     }
 
-    /// One step: a message that is ready, or a chunk or record taken in.
+    /// One step: returns a ready message, or reads a chunk or record.
     fn advance(&mut self) -> Step {
-        let place = match &mut self.reading {
-            Reading::Indexed(merge) => match merge.needs().filter(|_| self.damage.is_none()) {
-                Some(place) => place,
+        let location = match &mut self.reading {
+            Reading::Indexed(merge) => match merge.next_to_load().filter(|_| self.corruption.is_none()) {
+                Some(location) => location,
                 None => return merge.pop().map_or(Step::End, Step::Message),
             },
             Reading::Linear { queue, ended } => {
                 if let Some(entry) = queue.pop_front() {
                     return Step::Message(entry);
                 }
-                if *ended || self.damage.is_some() {
+                if *ended || self.corruption.is_some() {
                     return Step::End;
                 }
-                self.damage = self.record().err();
-                return Step::Read;
+                self.corruption = self.read_record().err();
+                return Step::Progress;
             }
         };
-        match (self.load(place), &mut self.reading) {
-            (Ok(messages), Reading::Indexed(merge)) => merge.loaded(messages),
-            (Err(damage), _) => self.damage = Some(damage),
+        match (self.read_chunk(location), &mut self.reading) {
+            (Ok(messages), Reading::Indexed(merge)) => merge.add_chunk(messages),
+            (Err(corruption), _) => self.corruption = Some(corruption),
             _ => {}
         }
-        Step::Read
+        Step::Progress
     }
 
-    /// Takes in the next record of a file that is read from front to back.
-    fn record(&mut self) -> Result<(), Damage> {
+    /// Reads the next record of a file without an index.
+    fn read_record(&mut self) -> Result<(), CorruptRecording> {
         let frames = self.frames()?;
         let Some(frame) = frames.head()? else {
-            let what = "the file ends here without its closing records (was the recorder interrupted?)";
-            return Err(frames.damage("record", frames.pos(), what.to_owned()));
+            let reason = "the file ends here without its closing records (was the recorder interrupted?)";
+            return Err(frames.corruption("record", frames.pos(), reason));
         };
         match frame.opcode {
             op::SCHEMA | op::CHANNEL | op::MESSAGE | op::CHUNK => {
                 let mut body = std::mem::take(&mut self.body);
                 let whole = self.frames()?.body(frame, &mut body)?;
-                let taken = self.take(frame, whole, &body);
+                let ingested = self.ingest(frame, whole, &body);
                 self.body = body;
-                taken.map_err(|what| self.damage_at(frame, what))
+                ingested.map_err(|reason| self.corruption_at(frame, reason))
             }
-            // Their lengths are fixed. Anything else is a different record gone bad, not the end.
+            // The lengths of these records are fixed. Another length is a corrupt record, not the end.
             op::DATA_END if frame.len == 4 => {
                 self.reading = Reading::Linear { queue: VecDeque::new(), ended: true };
                 Ok(())
             }
             op::DATA_END | op::FOOTER => {
-                Err(self.damage_at(frame, "it is not the end that it says it is".to_owned()))
+                Err(self.corruption_at(frame, "it is not the end that it says it is"))
             }
-            0 => Err(self.damage_at(frame, "it is not a record".to_owned())),
+            0 => Err(self.corruption_at(frame, "it is not a record")),
             _ if frames.skip(frame)? => Ok(()),
-            _ => Err(self.damage_at(frame, "the file ends in the middle of it".to_owned())),
+            _ => Err(self.corruption_at(frame, RecordError::Truncated)),
         }
     }
 
-    fn take(&mut self, frame: Frame, whole: bool, body: &[u8]) -> Result<(), String> {
+    fn ingest(&mut self, frame: Frame, whole: bool, body: &[u8]) -> Result<(), RecordError> {
         let Reading::Linear { queue, .. } = &mut self.reading else { return Ok(()) };
         if frame.opcode == op::CHUNK {
             let content = chunk::decode(body, frame.len);
@@ -197,9 +202,9 @@ impl McapRecording {
             return content.error.map_or(Ok(()), Err);
         }
         if !whole {
-            return Err("the file ends in the middle of it".to_owned());
+            return Err(RecordError::Truncated);
         }
-        match mcap::parse_record(frame.opcode, body).map_err(|e| chunk::explain(&e))? {
+        match mcap::parse_record(frame.opcode, body)? {
             Record::Message { header, data } => {
                 queue.push_back(Entry { header, data: bytes::Bytes::copy_from_slice(&data) });
             }
@@ -208,9 +213,9 @@ impl McapRecording {
         Ok(())
     }
 
-    fn damage_at(&self, frame: Frame, what: String) -> Damage {
-        let place = format!("{} at byte {}", frame::kind(frame.opcode), frame.offset);
-        Damage { file: self.name.clone(), place, what }
+    fn corruption_at(&self, frame: Frame, reason: impl Display) -> CorruptRecording {
+        let location = format!("{} at byte {}", frame::kind(frame.opcode), frame.offset);
+        CorruptRecording { file: self.name.clone(), location, reason: reason.to_string() }
     }
 }
 
@@ -222,7 +227,7 @@ impl Recording for McapRecording {
     fn span(&self) -> Option<Span> {
         let statistics = self.statistics.as_ref()?;
         let (first, last) = match &self.chunks {
-            // The index decides when a chunk is read, so it is the better witness.
+            // Chunks are read by the index, so its times take precedence.
             Some(chunks) => {
                 let mut filled = chunks.iter().filter(|chunk| chunk.last > 0);
                 (filled.next()?.first, chunks.iter().map(|chunk| chunk.last).max()?)
@@ -232,12 +237,12 @@ impl Recording for McapRecording {
         (first <= last && last > 0).then_some(Span { first, last })
     }
 
-    fn rewind(&mut self) -> Result<(), Damage> {
-        let fail = |what| Damage { file: self.name.clone(), place: "file".to_owned(), what };
+    fn rewind(&mut self) -> Result<(), CorruptRecording> {
+        let fail = |reason| CorruptRecording { file: self.name.clone(), location: "file".to_owned(), reason };
         let mut frames = Frames::open(&self.path, &self.name).map_err(|e| fail(e.to_string()))?;
         frames.seek(mcap::MAGIC.len() as u64)?;
         self.frames = Some(frames);
-        self.damage = None;
+        self.corruption = None;
         self.reading = match &self.chunks {
             Some(chunks) => Reading::Indexed(Merge::new(chunks.clone())),
             None => Reading::Linear { queue: VecDeque::new(), ended: false },
@@ -245,13 +250,13 @@ impl Recording for McapRecording {
         Ok(())
     }
 
-    fn skip_to(&mut self, from: i64, stop: &Stop) -> Result<Skipped, Damage> {
+    fn skip_to(&mut self, from: i64, stop: &StopFlag) -> Result<Skipped, CorruptRecording> {
         seek::skip_to(self, from, stop)
     }
 
-    fn next(&mut self) -> Result<Option<Event>, Damage> {
+    fn next(&mut self) -> Result<Option<Event>, CorruptRecording> {
         loop {
-            // What a message needs is defined before it, so channels come first.
+            // The definitions precede a message, so announce channels first.
             if self.announced < self.definitions.channels.len() {
                 self.announced = self.definitions.channels.len();
                 return Ok(Some(Event::Channels));
@@ -262,24 +267,24 @@ impl Recording for McapRecording {
                         return Ok(Some(Event::Message(message)));
                     }
                 }
-                Step::Read => {}
-                Step::End => return self.damage.take().map_or(Ok(None), Err),
+                Step::Progress => {}
+                Step::End => return self.corruption.take().map_or(Ok(None), Err),
             }
         }
     }
 
-    fn survey(&mut self, stop: &Stop) -> Result<Option<Survey>, Damage> {
+    fn read_stats(&mut self, stop: &StopFlag) -> Result<Option<RecordingStats>, CorruptRecording> {
         if let (Some(span), Some(statistics)) = (self.span(), &self.statistics) {
-            let mut survey = Survey { span: Some(span), counts: Vec::new() };
+            let mut stats = RecordingStats { span: Some(span), counts: Vec::new() };
             for (id, count) in &statistics.channel_message_counts {
                 if let Some(channel) = self.definitions.index(*id) {
-                    crate::bag::recording::add(&mut survey.counts, channel, *count);
+                    crate::bag::recording::add(&mut stats.counts, channel, *count);
                 }
             }
-            if survey.counts.iter().sum::<u64>() == statistics.message_count {
-                return Ok(Some(survey));
+            if stats.counts.iter().sum::<u64>() == statistics.message_count {
+                return Ok(Some(stats));
             }
         }
-        crate::bag::recording::survey_by_reading(self, stop)
+        crate::bag::recording::stats_by_reading(self, stop)
     }
 }

@@ -11,40 +11,40 @@ use roverline_protocol::{Guid, SampleId};
 
 use crate::bag::BagOptions;
 use crate::bag::clock::Clock;
-use crate::bag::control_log::OrderReader;
-use crate::bag::player::control::{Obeyed, Steer};
+use crate::bag::control_log::ControlLogReader;
+use crate::bag::player::control::{CommandEffect, CommandQueue};
 use crate::bag::progress::Progress;
-use crate::bag::recording::{Damage, Event, Message, Recording, Span};
+use crate::bag::recording::{CorruptRecording, Event, Message, Recording, Span};
 use crate::bag::timeline::Timeline;
-use crate::{Qos, RawSample, Sink, SourceError, SourceState, Stop, TopicDecl, TopicKey};
+use crate::{Qos, RawSample, Sink, SourceError, SourceState, StopFlag, TopicDecl, TopicKey};
 
-/// Longest single wait, so that the progress line moves through quiet stretches.
+/// Longest single wait, so the progress line keeps moving in quiet stretches.
 const WAIT_SLICE: Duration = Duration::from_millis(250);
 
-/// A wait that deserves a line in the log: a clock that was set while recording looks like it.
+/// Longer waits are logged: they usually mean that the clock was set during recording.
 const LONG_GAP: Duration = Duration::from_secs(60);
 
-/// Why playing ended early.
-enum Halt {
+/// Why playback ended early.
+enum StopReason {
     Stopped,
-    Damaged(Damage),
+    Corrupt(CorruptRecording),
 }
 
-impl From<Damage> for Halt {
-    fn from(damage: Damage) -> Halt {
-        Halt::Damaged(damage)
+impl From<CorruptRecording> for StopReason {
+    fn from(corruption: CorruptRecording) -> StopReason {
+        StopReason::Corrupt(corruption)
     }
 }
 
-/// A channel as the player sees it.
+/// The player's state of a channel.
 struct Track {
     source: Guid,
-    /// Where its samples go; `None` when nobody wants them or we cannot pass them on.
+    /// Its topic at the sink; `None` if no client wants it or it cannot be forwarded.
     key: Option<TopicKey>,
     latched: bool,
-    /// Messages so far, over all rounds: the sequence number of the last one.
+    /// Messages so far, over all passes: the sequence number of the last one.
     ordinal: u64,
-    /// The number that was delivered last.
+    /// The last sequence number delivered.
     delivered: u64,
 }
 
@@ -54,31 +54,32 @@ pub(super) struct Player<'a> {
     recording: Box<dyn Recording>,
     clock: Box<dyn Clock>,
     sink: Arc<dyn Sink>,
-    stop: Stop,
+    stop: StopFlag,
     tracks: Vec<Track>,
     offers: HashMap<(String, String), Qos>,
     progress: Progress,
     played: u64,
     passed_over: u64,
-    /// Where the recording is when; `None` until its first log time is known.
+    /// The playback position over time; `None` until the first log time is known.
     timeline: Option<Timeline>,
-    /// Whether the beginning stands. Until then it is set when the first message is ready to go, so
-    /// that the time it took to find it is not made up for.
+    /// Whether the start time is final. Until then it is set when the first message is ready, so
+    /// playback does not make up for the time it took to find that message.
     anchored: bool,
-    steer: Option<Steer>,
-    /// Messages of each channel in the whole recording, once somebody had to know.
+    commands: Option<CommandQueue>,
+    /// Messages per channel in the whole recording, if they had to be counted.
     counts: Option<Vec<u64>>,
 }
 
-/// One way through the recording, from somewhere on.
-struct Round {
-    pass: u64,
-    /// Log time of the first message to be played; those before it are only counted.
+/// One pass through the recording, from some position on.
+struct Pass {
+    /// Its number, counted from 0.
+    index: u64,
+    /// Log time of the first message to play; earlier ones are only counted.
     from: i64,
-    /// What lies this far before, the newest of each channel, is played as well.
+    /// The newest message of each channel within this time before `from` is played as well.
     backfill: i64,
-    /// Whether the channels' numbers are those of this pass already.
-    numbered: bool,
+    /// Whether the channels' ordinals are already those of this pass.
+    has_ordinals: bool,
 }
 
 impl<'a> Player<'a> {
@@ -87,7 +88,7 @@ impl<'a> Player<'a> {
         recording: Box<dyn Recording>,
         clock: Box<dyn Clock>,
         sink: Arc<dyn Sink>,
-        stop: Stop,
+        stop: StopFlag,
     ) -> Player<'a> {
         Player {
             progress: Progress::new(options.progress),
@@ -102,18 +103,18 @@ impl<'a> Player<'a> {
             passed_over: 0,
             timeline: None,
             anchored: false,
-            steer: None,
+            commands: None,
             counts: None,
         }
     }
 
-    /// Follows these orders.
-    pub(super) fn steered(mut self, orders: Option<OrderReader>) -> Player<'a> {
-        self.steer = orders.map(Steer::new);
+    /// Follows the commands of this control log.
+    pub(super) fn with_control_log(mut self, control_log: Option<ControlLogReader>) -> Player<'a> {
+        self.commands = control_log.map(CommandQueue::new);
         self
     }
 
-    /// Plays to the end, until stopped, or to where the recording is damaged.
+    /// Plays to the end, until stopped, or to where the recording is corrupt.
     pub(super) fn run(mut self) -> Result<(), SourceError> {
         self.sink.state(SourceState::Starting);
         match self.play() {
@@ -126,49 +127,49 @@ impl<'a> Player<'a> {
                 self.sink.state(SourceState::Finished);
                 Ok(())
             }
-            Err(Halt::Stopped) => Ok(()),
-            Err(Halt::Damaged(damage)) => {
-                let text = format!("{damage}; {} messages before it were played", self.played);
+            Err(StopReason::Stopped) => Ok(()),
+            Err(StopReason::Corrupt(corruption)) => {
+                let text = format!("{corruption}; {} messages before it were played", self.played);
                 self.sink.state(SourceState::Failed(text.clone()));
                 Err(SourceError(text))
             }
         }
     }
 
-    fn play(&mut self) -> Result<(), Halt> {
+    fn play(&mut self) -> Result<(), StopReason> {
         self.declare();
         if let Some(span) = self.recording.span().filter(|_| self.options.epoch_unix_ns.is_none()) {
-            // Who wants to steer it is told what there is before anything is played.
-            self.plan(span.first);
-            self.tell(self.clock.now(), String::new());
+            // Clients that want to control playback see the range before anything is played.
+            self.start_timeline(span.first);
+            self.publish_status(self.clock.now(), String::new());
         }
         self.wait_for_listener()?;
-        let mut round = self.join()?;
+        let mut pass = self.plan_start()?;
         self.sink.state(SourceState::Running);
         loop {
-            let span = match self.round(&mut round)? {
-                End::Jump(next) => {
-                    round = Some(next);
+            let span = match self.play_pass(&mut pass)? {
+                PassEnd::Seek(next) => {
+                    pass = Some(next);
                     continue;
                 }
-                End::Over(span) => span,
+                PassEnd::Finished(span) => span,
             };
-            let (Some(span), Some(last), Some(timeline)) = (span, &round, &mut self.timeline) else {
+            let (Some(span), Some(last), Some(timeline)) = (span, &pass, &mut self.timeline) else {
                 return Ok(());
             };
-            let (base, pass) = (timeline.course.base, last.pass);
-            timeline.course.length.get_or_insert(Self::length(span, base));
-            round = match (timeline.course.looped, &self.steer) {
+            let (base, index) = (timeline.range.base, last.index);
+            timeline.range.length.get_or_insert(Self::length(span, base));
+            pass = match (timeline.range.looped, &self.commands) {
                 (true, _) => {
-                    Some(Round { pass: pass.saturating_add(1), from: base, backfill: 0, numbered: true })
+                    Some(Pass { index: index.saturating_add(1), from: base, backfill: 0, has_ordinals: true })
                 }
-                (false, Some(_)) => Some(self.wait_at_end(pass)?),
+                (false, Some(_)) => Some(self.wait_at_end(index)?),
                 (false, None) => return Ok(()),
             };
         }
     }
 
-    /// Tells the sink of channels that it has not heard of.
+    /// Declares new channels to the sink.
     fn declare(&mut self) {
         for index in self.tracks.len()..self.recording.channels().len() {
             let channel = self.recording.channels()[index].clone();
@@ -176,7 +177,8 @@ impl<'a> Player<'a> {
             if let Some(why) = &channel.unusable {
                 tracing::warn!("{} is not played: {why}", channel.topic);
             }
-            // Several publishers of a topic are one topic: what any of them offers is offered.
+            // Several publishers of a topic become one topic; its QoS is the strongest that any of them
+            // offered.
             let offer = self.offers.entry((channel.topic.clone(), channel.type_name.clone())).or_default();
             offer.reliable |= channel.qos.reliable;
             offer.transient_local |= channel.qos.transient_local;
@@ -198,20 +200,20 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Plays the recording once, unless somebody orders a jump.
-    fn round(&mut self, round: &mut Option<Round>) -> Result<End, Halt> {
-        if let Some(round) = round.as_ref().filter(|round| !round.numbered) {
-            self.number(round.pass)?;
+    /// Plays one pass, to its end or to the next seek.
+    fn play_pass(&mut self, pass: &mut Option<Pass>) -> Result<PassEnd, StopReason> {
+        if let Some(pass) = pass.as_ref().filter(|pass| !pass.has_ordinals) {
+            self.set_ordinals(pass.index)?;
         }
         self.recording.rewind()?;
         let (mut held, mut reached) = (Vec::new(), false);
-        let mut span = match round {
-            Some(round) => self.skip(round.from.saturating_sub(round.backfill), &mut held)?,
+        let mut span = match pass {
+            Some(pass) => self.skip(pass.from.saturating_sub(pass.backfill), &mut held)?,
             None => None,
         };
         let end = loop {
             if self.stop.is_set() {
-                return Err(Halt::Stopped);
+                return Err(StopReason::Stopped);
             }
             let message = match self.recording.next() {
                 Ok(Some(Event::Message(message))) => message,
@@ -220,51 +222,51 @@ impl<'a> Player<'a> {
                     continue;
                 }
                 Ok(None) => break Ok(()),
-                Err(damage) => break Err(damage),
+                Err(corruption) => break Err(corruption),
             };
             span = Some(Span::with(span.or(self.recording.span()), message.log_time));
-            let round = round.get_or_insert_with(|| self.first_round(message.log_time));
-            reached |= message.log_time >= round.from;
+            let pass = pass.get_or_insert_with(|| self.first_pass(message.log_time));
+            reached |= message.log_time >= pass.from;
             let track = &mut self.tracks[message.channel];
             track.ordinal += 1;
             let ordinal = track.ordinal;
-            let near = message.log_time >= round.from.saturating_sub(round.backfill);
+            let near = message.log_time >= pass.from.saturating_sub(pass.backfill);
             if reached {
-                self.reach(&mut held);
-                if let Some(jump) = self.pause(round, message.log_time, span)? {
-                    return Ok(End::Jump(jump));
+                self.before_delivery(&mut held);
+                if let Some(seek) = self.wait_until_due(pass, message.log_time, span)? {
+                    return Ok(PassEnd::Seek(seek));
                 }
                 self.deliver(message, ordinal);
-            } else if track.latched || (round.backfill > 0 && near) {
-                hold(&mut held, message, ordinal);
+            } else if track.latched || (pass.backfill > 0 && near) {
+                hold_latest(&mut held, message, ordinal);
             }
         };
-        self.release(&mut held);
-        self.show_end(span);
+        self.deliver_held(&mut held);
+        self.finish_progress(span);
         end?;
-        Ok(End::Over(span))
+        Ok(PassEnd::Finished(span))
     }
 
-    /// Before a message is played: settles when playing began, and plays what is held.
-    fn reach(&mut self, held: &mut Vec<(usize, u64, Message)>) {
+    /// Called before a message is played: fixes the start time and plays the held messages.
+    fn before_delivery(&mut self, held: &mut Vec<(usize, u64, Message)>) {
         let now = self.clock.now();
         if let Some(timeline) = self.timeline.as_mut().filter(|_| !self.anchored) {
-            timeline.leg.at = now;
+            timeline.segment.at = now;
             self.anchored = true;
-            self.tell(now, String::new());
+            self.publish_status(now, String::new());
         }
-        self.release(held);
+        self.deliver_held(held);
     }
 
-    /// Lets the recording pass over what it need not read. `None` when that was nothing.
-    fn skip(&mut self, from: i64, held: &mut Vec<(usize, u64, Message)>) -> Result<Option<Span>, Halt> {
+    /// Lets the recording skip messages that need not be read. `None` if it skipped nothing.
+    fn skip(&mut self, from: i64, held: &mut Vec<(usize, u64, Message)>) -> Result<Option<Span>, StopReason> {
         let skipped = self.recording.skip_to(from, &self.stop)?;
         if self.stop.is_set() {
-            return Err(Halt::Stopped);
+            return Err(StopReason::Stopped);
         }
         for (among, message) in skipped.latched {
             let ordinal = self.tracks[message.channel].ordinal + among;
-            hold(held, message, ordinal);
+            hold_latest(held, message, ordinal);
         }
         for (track, count) in self.tracks.iter_mut().zip(&skipped.counts) {
             track.ordinal += count;
@@ -272,49 +274,54 @@ impl<'a> Player<'a> {
         Ok(self.recording.span().filter(|_| skipped.counts.iter().any(|count| *count > 0)))
     }
 
-    /// Delivers what a late listener would have got of the time before.
-    fn release(&mut self, held: &mut Vec<(usize, u64, Message)>) {
+    /// Delivers the messages that a late subscriber would have received from the time before.
+    fn deliver_held(&mut self, held: &mut Vec<(usize, u64, Message)>) {
         held.sort_by_key(|(_, _, message)| message.log_time);
         for (_, ordinal, message) in held.drain(..) {
             self.deliver(message, ordinal);
         }
     }
 
-    /// Waits until the message is due. What is late is not waited for, and nothing is left out.
-    /// Returns where to go on instead, when somebody orders that.
-    fn pause(&mut self, round: &Round, log_time: i64, span: Option<Span>) -> Result<Option<Round>, Halt> {
-        let mut begun = None;
+    /// Waits until the message is due. Late messages are played at once and never dropped. Returns the
+    /// new position on a seek.
+    fn wait_until_due(
+        &mut self,
+        pass: &Pass,
+        log_time: i64,
+        span: Option<Span>,
+    ) -> Result<Option<Pass>, StopReason> {
+        let mut announced = None;
         loop {
             let now = self.clock.now();
-            self.look(now);
+            self.poll(now);
             let Some(timeline) = &self.timeline else { return Ok(None) };
-            let (due, leg) = (timeline.due(round.pass, log_time), timeline.leg);
+            let (due, segment) = (timeline.due(pass.index, log_time), timeline.segment);
             let next = timeline.next_at().unwrap_or(i64::MAX);
-            match self.obey(now, due) {
-                Obeyed::Jump(jump) => return Ok(Some(jump)),
-                Obeyed::Pace => continue,
-                Obeyed::Nothing => {}
+            match self.apply_due(now, due) {
+                CommandEffect::Seek(seek) => return Ok(Some(seek)),
+                CommandEffect::Changed => continue,
+                CommandEffect::Unchanged => {}
             }
             let left = nanoseconds(due.saturating_sub(now));
-            if leg.playing && begun.replace(leg) != Some(leg) && left > LONG_GAP {
+            if segment.playing && announced.replace(segment) != Some(segment) && left > LONG_GAP {
                 tracing::warn!(
                     seconds = left.as_secs(),
                     "the recording has a gap: its next message is far off"
                 );
             }
-            if leg.playing {
+            if segment.playing {
                 let first = span.map_or(log_time, |span| span.first);
-                let recorded = (left.as_nanos() as f64 * leg.speed) as i64;
+                let recorded = (left.as_nanos() as f64 * segment.speed) as i64;
                 let position = log_time.saturating_sub(recorded).saturating_sub(first).max(0);
                 self.progress.update(now, position, self.total(), self.played);
             }
             if left.is_zero() {
-                self.tell_pass(now, round.pass);
+                self.publish_new_pass(now, pass.index);
                 return Ok(None);
             }
-            let left = left.min(self.slice()).min(nanoseconds(next.saturating_sub(now)));
+            let left = left.min(self.poll_interval()).min(nanoseconds(next.saturating_sub(now)));
             if self.clock.wait(left, &self.stop) {
-                return Err(Halt::Stopped);
+                return Err(StopReason::Stopped);
             }
         }
     }
@@ -325,7 +332,7 @@ impl<'a> Player<'a> {
             self.passed_over += 1;
             return;
         };
-        // A file whose index is wrong about it must not make numbers fall.
+        // A wrong index must not make sequence numbers decrease.
         if ordinal <= track.delivered {
             return;
         }
@@ -347,26 +354,26 @@ impl<'a> Player<'a> {
         self.recording.span().map(|span| span.last.saturating_sub(span.first))
     }
 
-    fn show_end(&mut self, span: Option<Span>) {
+    fn finish_progress(&mut self, span: Option<Span>) {
         let Some(span) = span.filter(|_| !self.options.looped) else { return };
         self.progress.finish(span.last.saturating_sub(span.first), self.total(), self.played);
     }
 }
 
-/// How a round ends.
-enum End {
-    /// With the recording; what it covered, `None` if it had no message.
-    Over(Option<Span>),
-    /// With a jump.
-    Jump(Round),
+/// How a pass ends.
+enum PassEnd {
+    /// At the end of the recording; its time span, `None` if it had no message.
+    Finished(Option<Span>),
+    /// By a seek.
+    Seek(Pass),
 }
 
 fn nanoseconds(ns: i64) -> Duration {
     Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
 }
 
-/// Keeps the last message of each latched channel.
-fn hold(held: &mut Vec<(usize, u64, Message)>, message: Message, ordinal: u64) {
+/// Stores the last message of each latched channel.
+fn hold_latest(held: &mut Vec<(usize, u64, Message)>, message: Message, ordinal: u64) {
     held.retain(|(channel, _, _)| *channel != message.channel);
     held.push((message.channel, ordinal, message));
 }

@@ -1,43 +1,43 @@
-//! One line on stderr for somebody who watches a terminal, and nothing for anybody else.
+//! A progress line on stderr, if it is a terminal.
 
 use std::io::{IsTerminal, Write};
 
-/// Nanoseconds between two updates: four a second are enough to see it move.
+/// Nanoseconds between updates.
 const INTERVAL_NS: i64 = 250_000_000;
 
-/// Writes the line, when it is wanted and there is a terminal.
+/// Writes the line if it is enabled and stderr is a terminal.
 pub(super) struct Progress {
-    on: bool,
+    enabled: bool,
     last: Option<i64>,
 }
 
 impl Progress {
-    pub(super) fn new(wanted: bool) -> Progress {
-        Progress { on: wanted && std::io::stderr().is_terminal(), last: None }
+    pub(super) fn new(enabled: bool) -> Progress {
+        Progress { enabled: enabled && std::io::stderr().is_terminal(), last: None }
     }
 
-    /// Rewrites the line unless that was done within the interval.
+    /// Rewrites the line, at most once per interval.
     pub(super) fn update(&mut self, now: i64, position: i64, total: Option<i64>, messages: u64) {
-        if !self.on || self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL_NS) {
+        if !self.enabled || self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL_NS) {
             return;
         }
         self.last = Some(now);
         self.write(&format!("\r{}\x1b[K", line(position, total, messages)));
     }
 
-    /// Writes the final figures and leaves the line.
+    /// Writes the final figures and ends the line.
     pub(super) fn finish(&mut self, position: i64, total: Option<i64>, messages: u64) {
-        if self.on && self.last.is_some() {
+        if self.enabled && self.last.is_some() {
             self.write(&format!("\r{}\x1b[K\n", line(position, total, messages)));
-            self.on = false;
+            self.enabled = false;
         }
     }
 
     fn write(&mut self, text: &str) {
         let mut stderr = std::io::stderr();
-        // A terminal that went away is no reason to stop playing.
+        // A terminal that went away is no reason to stop playback.
         if stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).is_err() {
-            self.on = false;
+            self.enabled = false;
         }
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_where_it_is() {
+    fn the_line_shows_the_position() {
         assert_eq!(line(12_300_000_000, Some(184_300_000_000), 1234), "12.3 / 184.3 s    6.7 %  1234 msgs");
         assert_eq!(line(2_000_000_000, None, 5), "2.0 s  5 msgs");
         assert_eq!(line(0, Some(0), 1), "0.0 s  1 msgs");

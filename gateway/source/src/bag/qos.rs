@@ -1,26 +1,26 @@
-//! The two facts we need of `offered_qos_profiles`, found without a YAML parser.
+//! Reads reliability and durability from `offered_qos_profiles`, without a YAML parser.
 //!
-//! Recorders have written this text in several dialects: indented or flow style, policies as
-//! words or as the numbers of `rmw_qos_*_policy_t` (reliable = 1, transient local = 1), with or
-//! without the doubled escapes of a string within a string. A scan for `key: value` reads all.
+//! Recorders have written this text in several dialects: indented or flow style; policies as words or as
+//! the numbers of `rmw_qos_*_policy_t` (reliable = 1, transient local = 1); with or without the doubled
+//! escapes of a nested string. A scan for `key: value` reads them all.
 
 use crate::Qos;
 
-/// What the publishers of `topic` offered. A channel may list several publishers; what any of them
-/// offered counts, because a late listener profits from the strongest.
+/// The QoS offered by the publishers of `topic`. A channel may list several publishers; the strongest
+/// offer counts, because a late subscriber benefits from it.
 pub(super) fn offered(topic: &str, profiles: &str) -> Qos {
     let offers =
         |key: &str, word: &str| values(profiles, key).any(|v| v == "1" || v.eq_ignore_ascii_case(word));
     let silent = values(profiles, "durability").next().is_none();
     Qos {
         reliable: offers("reliability", "reliable"),
-        // Old recorders wrote no profiles at all. Of one topic the durability is known regardless:
-        // tf2 always publishes its static transforms transient local.
+        // Old recorders wrote no profiles. One topic's durability is known regardless: tf2 always
+        // publishes static transforms as transient local.
         transient_local: offers("durability", "transient_local") || (silent && topic.ends_with("/tf_static")),
     }
 }
 
-/// Every value that follows `key:`.
+/// All values that follow `key:`.
 fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(key).filter_map(move |(at, _)| {
         let before = text[..at].chars().next_back();
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_words_are_read_alike() {
+    fn policies_may_be_numbers_or_words() {
         let latched = Qos { reliable: true, transient_local: true };
         for text in [
             "- history: 1\n  depth: 1\n  reliability: 1\n  durability: 1\n  deadline:\n    sec: 9223372036",
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_the_weakest() {
+    fn the_default_is_the_weakest_qos() {
         let plain = Qos::default();
         for text in [
             "",
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn static_transforms_are_latched_unless_the_recording_says_otherwise() {
+    fn static_transforms_are_latched_unless_recorded_otherwise() {
         assert!(offered("/tf_static", "").transient_local);
         assert!(offered("/rover/tf_static", "").transient_local);
         assert!(!offered("/tf_static", "durability: volatile").transient_local);

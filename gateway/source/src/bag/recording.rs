@@ -1,30 +1,30 @@
-//! What every kind of recording can do: name its channels, and be read from front to back.
+//! The interface of a recording file: its channels, and reading it from front to back.
 //!
-//! Ordinals are not the readers' business. A reader yields every message of the file in one order
-//! that depends on nothing but the file, and the player counts; so all processes number alike.
+//! Readers do not number messages. A reader yields all messages of the file in an order that depends on
+//! nothing but the file, and the player counts them; so all processes assign the same numbers.
 
 use bytes::Bytes;
 
-use crate::{Qos, SchemaText, Stop};
+use crate::{Qos, SchemaText, StopFlag};
 
 /// A stream of messages within a recording: a topic with one publisher's declaration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Channel {
-    /// The recorder's own number for it.
+    /// The recorder's channel id.
     pub(super) id: u32,
-    /// The ROS name of its topic.
+    /// The ROS topic name.
     pub(super) topic: String,
     /// The ROS type, `pkg/msg/Type`.
     pub(super) type_name: String,
-    /// As offered when it was recorded.
+    /// QoS offered during recording.
     pub(super) qos: Qos,
-    /// The definition, where the recording carries one that we can use.
+    /// The message definition, if the recording has a usable one.
     pub(super) schema: Option<SchemaText>,
-    /// Why its messages cannot be passed on (not CDR, no type), or `None`.
+    /// Why its messages cannot be forwarded (not CDR, no type), or `None`.
     pub(super) unusable: Option<String>,
 }
 
-/// A message as recorded. `channel` indexes the channels in the order in which they were announced.
+/// A recorded message. `channel` is an index into the channels in the order of their announcement.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Message {
     pub(super) channel: usize,
@@ -33,25 +33,26 @@ pub(super) struct Message {
     pub(super) data: Bytes,
 }
 
-/// What a reader comes across.
+/// An event of a reader.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
-    /// There are more channels than before.
+    /// More channels are known than before.
+    #[cfg_attr(not(feature = "mcap"), allow(dead_code, reason = "used by MCAP recordings"))]
     Channels,
     /// The next message in playing order.
     Message(Message),
 }
 
-/// Where a recording stops being readable, and why.
+/// Where a recording becomes unreadable, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {place}: {what}")]
-pub(super) struct Damage {
-    /// The file's name, without its folder.
+#[error("{file}: {location}: {reason}")]
+pub(super) struct CorruptRecording {
+    /// The file name, without its folder.
     pub(super) file: String,
     /// `chunk at byte 12345`, `row 17 (2.4 s in)`.
-    pub(super) place: String,
+    pub(super) location: String,
     /// `CRC mismatch`, `the file ends here`.
-    pub(super) what: String,
+    pub(super) reason: String,
 }
 
 /// First and last log time, nanoseconds since the Unix epoch.
@@ -62,7 +63,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The span that also covers `time`.
+    /// The span extended to `time`.
     pub(super) fn with(span: Option<Span>, time: i64) -> Span {
         match span {
             Some(span) => Span { first: span.first.min(time), last: span.last.max(time) },
@@ -71,23 +72,23 @@ impl Span {
     }
 }
 
-/// What one whole pass over a recording contains.
+/// Contents of one full pass over a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Survey {
+pub(super) struct RecordingStats {
     pub(super) span: Option<Span>,
     /// Messages per channel, by channel index.
     pub(super) counts: Vec<u64>,
 }
 
-impl Survey {
-    /// Takes one message into account.
+impl RecordingStats {
+    /// Counts one message.
     pub(super) fn count(&mut self, channel: usize, log_time: i64) {
         add(&mut self.counts, channel, 1);
         self.span = Some(Span::with(self.span, log_time));
     }
 }
 
-/// Adds to a table that grows as channels turn up.
+/// Adds to a table that grows with the number of channels.
 pub(super) fn add(counts: &mut Vec<u64>, channel: usize, n: u64) {
     if counts.len() <= channel {
         counts.resize(channel + 1, 0);
@@ -95,57 +96,58 @@ pub(super) fn add(counts: &mut Vec<u64>, channel: usize, n: u64) {
     counts[channel] += n;
 }
 
-/// What was passed over without being read message by message.
+/// The messages skipped without being read one by one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Skipped {
-    /// Messages passed over, by channel index.
+    /// Skipped messages by channel index.
     pub(super) counts: Vec<u64>,
-    /// The last of them of each latched channel, with its 1-based ordinal among them.
+    /// For each latched channel the last skipped message, with its 1-based ordinal among them.
     pub(super) latched: Vec<(u64, Message)>,
 }
 
-/// A recording that can be read again and again from its beginning.
+/// A recording that can be read repeatedly from its beginning.
 pub(super) trait Recording: Send {
-    /// The channels known so far, in the order of their index.
+    /// The channels known so far, by index.
     fn channels(&self) -> &[Channel];
 
-    /// First and last log time, where they are known without reading everything.
+    /// First and last log time, if known without reading the whole recording.
     fn span(&self) -> Option<Span>;
 
-    /// Says that a channel's messages will not be used, so that their payload may be left out.
+    /// Marks a channel as unused, so its payloads can be left out.
     fn ignore(&mut self, _channel: usize) {}
 
     /// Goes (back) to the beginning.
-    fn rewind(&mut self) -> Result<(), Damage>;
+    fn rewind(&mut self) -> Result<(), CorruptRecording>;
 
-    /// Directly after `rewind`: passes over messages before `from` as far as that is cheaper than
-    /// reading them. What is left before `from` still comes out of `next`.
-    fn skip_to(&mut self, _from: i64, _stop: &Stop) -> Result<Skipped, Damage> {
+    /// Skips messages before `from` as far as that is cheaper than reading them; only valid directly
+    /// after `rewind`. The other messages before `from` still come out of `next`.
+    fn skip_to(&mut self, _from: i64, _stop: &StopFlag) -> Result<Skipped, CorruptRecording> {
         Ok(Skipped::default())
     }
 
-    /// The next event, `None` at the end. After an error there is nothing more.
-    fn next(&mut self) -> Result<Option<Event>, Damage>;
+    /// The next event, `None` at the end. An error ends the pass.
+    fn next(&mut self) -> Result<Option<Event>, CorruptRecording>;
 
-    /// Span and counts of the whole recording, by reading all of it unless an index knows them.
-    /// `None` when stopped.
-    fn survey(&mut self, stop: &Stop) -> Result<Option<Survey>, Damage>;
+    /// Span and counts of the whole recording, from an index or by reading all of it. `None` when
+    /// stopped.
+    fn read_stats(&mut self, stop: &StopFlag) -> Result<Option<RecordingStats>, CorruptRecording>;
 }
 
-/// The survey of a recording that has no better way.
-pub(super) fn survey_by_reading(
+/// The fallback survey, for a recording without an index.
+#[cfg_attr(not(feature = "mcap"), allow(dead_code, reason = "used by MCAP recordings"))]
+pub(super) fn stats_by_reading(
     recording: &mut dyn Recording,
-    stop: &Stop,
-) -> Result<Option<Survey>, Damage> {
-    let mut survey = Survey::default();
+    stop: &StopFlag,
+) -> Result<Option<RecordingStats>, CorruptRecording> {
+    let mut stats = RecordingStats::default();
     recording.rewind()?;
     while let Some(event) = recording.next()? {
         if let Event::Message(message) = event {
-            survey.count(message.channel, message.log_time);
+            stats.count(message.channel, message.log_time);
         }
         if stop.is_set() {
             return Ok(None);
         }
     }
-    Ok(Some(survey))
+    Ok(Some(stats))
 }

@@ -1,43 +1,45 @@
-//! A recording that was split into several files, played as one.
+//! Split recordings: several files played as one.
 
 use std::collections::HashMap;
 
-use crate::Stop;
-use crate::bag::recording::{Channel, Damage, Event, Message, Recording, Skipped, Span, Survey, add};
+use crate::StopFlag;
+use crate::bag::recording::{
+    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add,
+};
 
-/// The parts of a recording, one after the other. A channel goes on from part to part when topic,
-/// type and the recorder's number for it are the same.
-pub(super) struct Chain {
+/// The parts of a recording, in order. Channels of different parts are the same channel if topic, type
+/// and the recorder's channel id are equal.
+pub(super) struct SplitRecording {
     parts: Vec<Box<dyn Recording>>,
     current: usize,
     channels: Vec<Channel>,
-    /// Our index of a part's channel.
+    /// For each part: our channel index by the part's own.
     maps: Vec<Vec<usize>>,
-    known: HashMap<(String, String, u32), usize>,
+    indexes: HashMap<(String, String, u32), usize>,
     ignored: Vec<usize>,
 }
 
-impl Chain {
-    pub(super) fn new(parts: Vec<Box<dyn Recording>>) -> Chain {
+impl SplitRecording {
+    pub(super) fn new(parts: Vec<Box<dyn Recording>>) -> SplitRecording {
         let maps = vec![Vec::new(); parts.len()];
-        let mut chain = Chain {
+        let mut split_recording = SplitRecording {
             parts,
             current: 0,
             channels: Vec::new(),
             maps,
-            known: HashMap::new(),
+            indexes: HashMap::new(),
             ignored: Vec::new(),
         };
-        (0..chain.parts.len()).for_each(|part| chain.adopt(part));
-        chain
+        (0..split_recording.parts.len()).for_each(|part| split_recording.map_channels(part));
+        split_recording
     }
 
-    /// Gives the channels of a part that we do not know yet an index of ours.
-    fn adopt(&mut self, part: usize) {
+    /// Assigns our own index to channels of a part that are not known yet.
+    fn map_channels(&mut self, part: usize) {
         while let Some(channel) = self.parts[part].channels().get(self.maps[part].len()).cloned() {
             let key = (channel.topic.clone(), channel.type_name.clone(), channel.id);
             let fresh = self.channels.len();
-            let index = *self.known.entry(key).or_insert(fresh);
+            let index = *self.indexes.entry(key).or_insert(fresh);
             if index == fresh {
                 self.channels.push(channel);
             } else if self.ignored.contains(&index) {
@@ -48,11 +50,16 @@ impl Chain {
         }
     }
 
-    /// Reads the rest of a part, all of which lies before the point that is skipped to.
-    fn drain(&mut self, part: usize, into: &mut Skipped, stop: &Stop) -> Result<(), Damage> {
+    /// Reads the rest of a part, all of which lies before the seek target.
+    fn read_rest(
+        &mut self,
+        part: usize,
+        into: &mut Skipped,
+        stop: &StopFlag,
+    ) -> Result<(), CorruptRecording> {
         while let Some(event) = self.parts[part].next()? {
             match event {
-                Event::Channels => self.adopt(part),
+                Event::Channels => self.map_channels(part),
                 Event::Message(message) => {
                     let message = self.message(part, message);
                     add(&mut into.counts, message.channel, 1);
@@ -70,7 +77,7 @@ impl Chain {
         Ok(())
     }
 
-    /// A part's message as ours.
+    /// Translates a part's message to our channel index.
     fn message(&self, part: usize, message: Message) -> Message {
         Message { channel: self.maps[part][message.channel], ..message }
     }
@@ -84,7 +91,7 @@ impl Chain {
     }
 }
 
-impl Recording for Chain {
+impl Recording for SplitRecording {
     fn channels(&self) -> &[Channel] {
         &self.channels
     }
@@ -102,12 +109,12 @@ impl Recording for Chain {
         }
     }
 
-    fn rewind(&mut self) -> Result<(), Damage> {
+    fn rewind(&mut self) -> Result<(), CorruptRecording> {
         self.current = 0;
         self.parts.first_mut().map_or(Ok(()), |part| part.rewind())
     }
 
-    fn skip_to(&mut self, from: i64, stop: &Stop) -> Result<Skipped, Damage> {
+    fn skip_to(&mut self, from: i64, stop: &StopFlag) -> Result<Skipped, CorruptRecording> {
         let mut all = Skipped::default();
         while self.current < self.parts.len() {
             let part = self.current;
@@ -119,23 +126,23 @@ impl Recording for Chain {
                 all.latched.push((before + ordinal, message));
             }
             self.add(part, &mut all.counts, &skipped.counts);
-            // The part that the point lies in is read on from where it is.
+            // The part that contains the target is read on from its current position.
             let before = self.parts[part].span().is_some_and(|span| span.last < from);
             if !before || part + 1 == self.parts.len() || stop.is_set() {
                 break;
             }
-            self.drain(part, &mut all, stop)?;
+            self.read_rest(part, &mut all, stop)?;
             self.current += 1;
             self.parts[self.current].rewind()?;
         }
         Ok(all)
     }
 
-    fn next(&mut self) -> Result<Option<Event>, Damage> {
+    fn next(&mut self) -> Result<Option<Event>, CorruptRecording> {
         while let Some(part) = self.parts.get_mut(self.current) {
             match part.next()? {
                 Some(Event::Channels) => {
-                    self.adopt(self.current);
+                    self.map_channels(self.current);
                     return Ok(Some(Event::Channels));
                 }
                 Some(Event::Message(message)) => {
@@ -152,14 +159,14 @@ impl Recording for Chain {
         Ok(None)
     }
 
-    fn survey(&mut self, stop: &Stop) -> Result<Option<Survey>, Damage> {
-        let mut all = Survey::default();
+    fn read_stats(&mut self, stop: &StopFlag) -> Result<Option<RecordingStats>, CorruptRecording> {
+        let mut all = RecordingStats::default();
         for part in 0..self.parts.len() {
-            let Some(survey) = self.parts[part].survey(stop)? else { return Ok(None) };
-            // Reading may have brought channels to light that were not there at the start.
-            self.adopt(part);
-            self.add(part, &mut all.counts, &survey.counts);
-            if let Some(span) = survey.span {
+            let Some(stats) = self.parts[part].read_stats(stop)? else { return Ok(None) };
+            // Reading may have revealed channels that were not declared at the start.
+            self.map_channels(part);
+            self.add(part, &mut all.counts, &stats.counts);
+            if let Some(span) = stats.span {
                 all.span = Some(Span::with(Some(Span::with(all.span, span.first)), span.last));
             }
         }

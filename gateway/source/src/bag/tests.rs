@@ -1,11 +1,11 @@
-//! The source as its users see it: files on disk in, samples out.
+//! Tests of the source from its users' view: files on disk in, samples out.
 
-mod damage;
+mod control;
+mod control_log;
+mod corruption;
 mod db3;
 mod mcap;
-mod orders;
 mod playing;
-mod real;
-mod steering;
+mod real_robots;
 mod support;
 mod timeline;

@@ -1,5 +1,5 @@
-//! Which topics there are, worked out from the list of writers: pure, so that appearing, vanishing
-//! and disagreeing publishers can be tested without a network.
+//! Topic catalog derived from the list of writers. Pure, so that appearing, vanishing and conflicting
+//! publishers are tested without a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,10 @@ use rustdds::GUID;
 
 use crate::Qos;
 
-/// Topics beyond this are not followed: names cost memory here and in the DDS library, which never
-/// forgets one.
+/// The maximum number of topics. Names cost memory here and in the DDS library, which never frees one.
 pub(super) const MAX_TOPICS: usize = 1024;
 
-/// One writer of a ROS topic, by ROS names.
+/// One writer of a ROS topic, with ROS names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) writer: GUID,
@@ -20,18 +19,18 @@ pub(super) struct Offer {
     pub(super) qos: Qos,
 }
 
-/// What a reader asks for. A writer's samples are delivered by the reader of its own class only: a
-/// weaker reader matches it as well, and would deliver them a second time.
+/// The QoS class that a reader requests. A writer's samples are delivered only by the reader of its own
+/// class: a weaker reader also matches the writer and would deliver them a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     BestEffort,
     Reliable,
-    /// Reliable, and with the writer's history.
+    /// Reliable, with the writer's history.
     Latched,
 }
 
 impl Class {
-    /// The most that a writer offers. History needs reliability to be asked for.
+    /// The strongest class that a writer supports. Requesting history requires reliability.
     pub(super) fn of(qos: Qos) -> Class {
         match (qos.reliable, qos.transient_local) {
             (false, _) => Class::BestEffort,
@@ -46,15 +45,15 @@ impl Class {
 pub(super) struct TopicState {
     pub(super) type_name: String,
     pub(super) writers: BTreeMap<GUID, Qos>,
-    /// Writers of the same name but another type. The library matches by name alone, so their
+    /// Writers of the same topic name but another type. The library matches by name alone, so their
     /// samples arrive too.
     pub(super) foreign: BTreeSet<GUID>,
-    /// Types that other writers of this name disagree with; each was warned about once.
+    /// Conflicting types that have been logged already.
     disputed: BTreeSet<String>,
 }
 
 impl TopicState {
-    /// The strongest offer: what a subscriber can hope for.
+    /// The strongest offered QoS: the best that a subscriber can get.
     pub(super) fn qos(&self) -> Qos {
         self.writers.values().fold(Qos::default(), |all, qos| Qos {
             reliable: all.reliable || qos.reliable,
@@ -62,7 +61,8 @@ impl TopicState {
         })
     }
 
-    /// The readers it takes to hear every writer at its best, except those of our own participant.
+    /// The reader classes needed to receive from every writer at its best QoS, except writers of our
+    /// own participant.
     pub(super) fn classes(&self, own: GUID) -> BTreeSet<Class> {
         let others = self.writers.iter().filter(|(writer, _)| writer.prefix != own.prefix);
         others.map(|(_, qos)| Class::of(*qos)).collect()
@@ -77,8 +77,8 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// Replaces what is known by `offers`. A topic's type stays what it was while one writer still
-    /// has it; on a new topic the first writer decides.
+    /// Replaces the catalog with `offers`. A topic keeps its type while at least one writer still uses
+    /// it; on a new topic the first writer decides.
     pub(super) fn update(&mut self, offers: Vec<Offer>) {
         let mut by_topic: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
         for offer in offers {
@@ -88,7 +88,7 @@ impl Catalog {
         for (name, offers) in by_topic {
             if self.topics.contains_key(&name) || self.has_room() {
                 let before = self.topics.remove(&name);
-                self.topics.insert(name.clone(), settle(&name, before, offers));
+                self.topics.insert(name.clone(), resolve_type(&name, before, offers));
             }
         }
     }
@@ -103,11 +103,11 @@ impl Catalog {
     }
 }
 
-fn settle(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> TopicState {
-    let (settled, mut disputed) = before.map_or_else(Default::default, |t| (t.type_name, t.disputed));
+fn resolve_type(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> TopicState {
+    let (current, mut disputed) = before.map_or_else(Default::default, |t| (t.type_name, t.disputed));
     let type_name = match offers.first() {
-        Some(first) if !offers.iter().any(|offer| offer.type_name == settled) => first.type_name.clone(),
-        _ => settled,
+        Some(first) if !offers.iter().any(|offer| offer.type_name == current) => first.type_name.clone(),
+        _ => current,
     };
     let (mut writers, mut foreign) = (BTreeMap::new(), BTreeSet::new());
     for offer in offers {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_offer_finds_its_reader() {
+    fn every_offer_has_a_reader_class() {
         let mut catalog = Catalog::default();
         catalog.update(vec![
             offer(1, "/a", "p/msg/A", BEST_EFFORT),

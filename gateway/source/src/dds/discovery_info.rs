@@ -1,5 +1,6 @@
-//! The ROS graph: which nodes there are. Every ROS context publishes the list of its nodes as a
-//! `ParticipantEntitiesInfo`; a node has no existence on the wire beyond that.
+//! Codec and store of `ros_discovery_info`, by which ROS contexts announce their nodes. Every context
+//! publishes its list of nodes as a `ParticipantEntitiesInfo`; a node does not otherwise exist on the
+//! wire.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +9,25 @@ use rustdds::GUID;
 use crate::NodeInfo;
 use crate::dds::raw::HEADER;
 
-/// More contexts than this are not listed: the graph topic may be written by anybody.
+/// The maximum number of contexts. Anyone can write to the graph topic.
 const MAX_CONTEXTS: usize = 512;
-/// More nodes of one context than this are not read.
+/// The maximum number of nodes per context.
 const MAX_NODES: usize = 256;
 /// Serialized messages may be padded to a multiple of four.
 const MAX_PADDING: usize = 3;
 
-/// How many bytes a graph id takes on the wire. One graph uses one size; the wrong one makes every
-/// other context's tools stumble.
+/// The size of a graph id on the wire. One graph uses one size; the wrong size breaks the tools of
+/// every other context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GidSize {
     /// Iron and later.
     Sixteen,
-    /// Humble and earlier: the id and eight zeros.
+    /// Humble and earlier: the id followed by eight zeros.
     TwentyFour,
 }
 
 impl GidSize {
-    /// What the named distribution uses; `None` for no name.
+    /// The size used by a distribution; `None` for an empty name.
     pub(super) fn of_distro(distro: &str) -> Option<GidSize> {
         match distro {
             "" => None,
@@ -43,7 +44,7 @@ impl GidSize {
     }
 }
 
-/// What a context says of one of its nodes.
+/// One node in a context's announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeEntry {
     pub(super) node: NodeInfo,
@@ -51,8 +52,8 @@ pub(super) struct NodeEntry {
     pub(super) writers: Vec<GUID>,
 }
 
-/// Reads a context's nodes, whichever size of ids it uses. Only a reading that uses up the message
-/// is right, so the two cannot be mistaken for each other.
+/// Parses an announcement with either size of ids. A parse must consume the whole message, so the sizes
+/// cannot be confused.
 pub(super) fn parse(message: &[u8]) -> Option<(GidSize, Vec<NodeEntry>)> {
     let big_endian = match message.get(..2)? {
         [0, 1] => false,
@@ -66,8 +67,8 @@ pub(super) fn parse(message: &[u8]) -> Option<(GidSize, Vec<NodeEntry>)> {
     })
 }
 
-/// A context's announcement of its nodes. DDS does not say which node an endpoint belongs to; the
-/// first one gets them all.
+/// Serializes a context's announcement of its nodes. DDS does not tell which node an endpoint belongs
+/// to, so the first node gets all of them.
 pub(super) fn serialize(
     size: GidSize,
     participant: GUID,
@@ -90,17 +91,18 @@ pub(super) fn serialize(
     out.0
 }
 
-/// The nodes of all contexts, by the writer that announced them: when it goes, they go.
+/// The announced nodes of all contexts, by announcing writer. They are removed when that writer
+/// disappears.
 #[derive(Default)]
 pub(super) struct Nodes {
     contexts: BTreeMap<GUID, Vec<NodeEntry>>,
-    /// The size of ids heard last.
-    pub(super) heard: Option<GidSize>,
+    /// The id size received last.
+    pub(super) last_size: Option<GidSize>,
 }
 
 impl Nodes {
-    /// Takes an announcement; returns whether the list changed.
-    pub(super) fn announced(&mut self, writer: GUID, message: &[u8]) -> bool {
+    /// Stores an announcement; returns whether the list changed.
+    pub(super) fn update(&mut self, writer: GUID, message: &[u8]) -> bool {
         let Some((size, nodes)) = parse(message) else {
             tracing::debug!(writer = ?writer, "a node announcement could not be read");
             return false;
@@ -108,23 +110,24 @@ impl Nodes {
         if self.contexts.len() >= MAX_CONTEXTS && !self.contexts.contains_key(&writer) {
             return false;
         }
-        self.heard = Some(size);
+        self.last_size = Some(size);
         self.contexts.insert(writer, nodes.clone()).is_none_or(|before| before != nodes)
     }
 
-    /// Forgets the contexts whose writer is gone; returns whether the list changed.
-    pub(super) fn keep_only(&mut self, alive: impl Fn(&GUID) -> bool) -> bool {
+    /// Removes the contexts whose writer is gone; returns whether the list changed.
+    pub(super) fn retain_writers(&mut self, alive: impl Fn(&GUID) -> bool) -> bool {
         let before = self.contexts.len();
         self.contexts.retain(|writer, _| alive(writer));
         self.contexts.len() != before
     }
 
-    /// All contexts, by the writer that announced them.
+    /// All contexts, by announcing writer.
     pub(super) fn contexts(&self) -> impl Iterator<Item = (GUID, &[NodeEntry])> {
         self.contexts.iter().map(|(writer, nodes)| (*writer, nodes.as_slice()))
     }
 }
 
+/// CDR reader of one announcement.
 struct Reader<'a> {
     body: &'a [u8],
     at: usize,
@@ -149,7 +152,7 @@ impl Reader<'_> {
         Some(NodeEntry { node: NodeInfo { namespace, name }, readers, writers })
     }
 
-    /// The message's own length bounds how many there can be.
+    /// The length of the message bounds the count.
     fn gids(&mut self, gid: usize) -> Option<Vec<GUID>> {
         let count = self.length()?;
         let bytes = self.skip(count.checked_mul(gid)?)?;
@@ -171,7 +174,7 @@ impl Reader<'_> {
         usize::try_from(length).ok()
     }
 
-    /// A string carries its terminator.
+    /// A string is null-terminated.
     fn string(&mut self) -> Option<String> {
         let length = self.length()?;
         let (zero, text) = self.skip(length)?.split_last()?;
@@ -180,6 +183,7 @@ impl Reader<'_> {
     }
 }
 
+/// CDR writer of one announcement.
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -188,7 +192,7 @@ impl Writer {
         self.0.resize(self.0.len() + size.bytes() - 16, 0);
     }
 
-    /// The header is as long as the alignment, so the whole message's length aligns the body too.
+    /// The header is as long as the alignment, so the length of the whole message also aligns the body.
     fn length(&mut self, length: usize) {
         self.0.resize(self.0.len().next_multiple_of(4), 0);
         self.0.extend_from_slice(&(length as u32).to_le_bytes());
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sizes_are_read_and_told_apart() {
+    fn both_id_sizes_are_parsed() {
         for size in [GidSize::Sixteen, GidSize::TwentyFour] {
             for endpoints in [vec![], vec![guid(1)], vec![guid(1), guid(0), guid(3)]] {
                 let message = serialize(size, guid(9), &[node("rover")], &endpoints, &endpoints);
@@ -226,7 +230,7 @@ mod tests {
                 assert_eq!(parse(&message), Some((size, vec![entry])));
             }
         }
-        // A context without nodes: only the id and a zero, in either size.
+        // A context without nodes: the id and a zero count, in either size.
         for (length, size) in [(16, GidSize::Sixteen), (24, GidSize::TwentyFour)] {
             let mut message = vec![0, 1, 0, 0];
             message.extend_from_slice(&[7; 16]);
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_arrives_can_do_harm() {
+    fn malformed_announcements_are_rejected() {
         let good = serialize(GidSize::Sixteen, guid(9), &[node("rover")], &[guid(1)], &[guid(2)]);
         for cut in 0..good.len() {
             assert!(parse(&good[..cut]).is_none(), "{cut}");
@@ -255,19 +259,19 @@ mod tests {
     fn nodes_go_with_their_context() {
         let mut nodes = Nodes::default();
         let message = serialize(GidSize::TwentyFour, guid(9), &[node("nav")], &[], &[]);
-        assert!(nodes.announced(guid(1), &message));
-        assert!(!nodes.announced(guid(1), &message));
-        assert!(nodes.announced(guid(2), &serialize(GidSize::TwentyFour, guid(8), &[node("arm")], &[], &[])));
+        assert!(nodes.update(guid(1), &message));
+        assert!(!nodes.update(guid(1), &message));
+        assert!(nodes.update(guid(2), &serialize(GidSize::TwentyFour, guid(8), &[node("arm")], &[], &[])));
         assert_eq!(names(&nodes), ["nav", "arm"]);
-        assert_eq!(nodes.heard, Some(GidSize::TwentyFour));
-        assert!(nodes.keep_only(|writer| *writer == guid(1)));
-        assert!(!nodes.keep_only(|writer| *writer == guid(1)));
+        assert_eq!(nodes.last_size, Some(GidSize::TwentyFour));
+        assert!(nodes.retain_writers(|writer| *writer == guid(1)));
+        assert!(!nodes.retain_writers(|writer| *writer == guid(1)));
         assert_eq!(names(&nodes), ["nav"]);
-        assert!(!nodes.announced(guid(1), b"junk"));
+        assert!(!nodes.update(guid(1), b"junk"));
     }
 
     #[test]
-    fn distributions_know_their_size() {
+    fn distributions_map_to_id_sizes() {
         assert_eq!(GidSize::of_distro("humble"), Some(GidSize::TwentyFour));
         assert_eq!(GidSize::of_distro("jazzy"), Some(GidSize::Sixteen));
         assert_eq!(GidSize::of_distro(""), None);

@@ -1,5 +1,5 @@
-//! The ROS graph from what DDS knows of endpoints and what contexts announce of their nodes: pure, so
-//! that nodes that share a participant, and applications that announce none, can be tested alone.
+//! Builds the ROS graph from discovered DDS endpoints and announced nodes. Pure, so that nodes that
+//! share a participant and applications that announce none are tested without a network.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::dds::discovery_info::NodeEntry;
 use crate::dds::names::{GRAPH_TOPIC, ros_service, ros_service_type, ros_topic, ros_type};
 use crate::{Graph, GraphService, GraphTopic, NodeInfo};
 
-/// A reader or writer, by the names that DDS has for its topic and type.
+/// A reader or writer, with DDS names of its topic and type.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) id: GUID,
@@ -18,39 +18,39 @@ pub(super) struct Endpoint {
     pub(super) type_name: String,
 }
 
-/// Whose endpoints are whose.
-pub(super) struct Owners {
+/// Maps endpoints to the names of their nodes.
+pub(super) struct NodeIndex {
     nodes: Vec<NodeInfo>,
     endpoints: HashMap<GUID, String>,
-    /// By participant: its node, where it has one only.
-    alone: HashMap<Vec<u8>, Option<String>>,
+    /// By participant: its node, if it has exactly one.
+    only_node: HashMap<Vec<u8>, Option<String>>,
 }
 
-impl Owners {
-    /// From all contexts' announcements, each under the writer it came from.
-    pub(super) fn new<'a>(contexts: impl Iterator<Item = (GUID, &'a [NodeEntry])>) -> Owners {
-        let mut owners = Owners { nodes: Vec::new(), endpoints: HashMap::new(), alone: HashMap::new() };
+impl NodeIndex {
+    /// Indexes the announcements of all contexts, each with its announcing writer.
+    pub(super) fn new<'a>(contexts: impl Iterator<Item = (GUID, &'a [NodeEntry])>) -> NodeIndex {
+        let mut index = NodeIndex { nodes: Vec::new(), endpoints: HashMap::new(), only_node: HashMap::new() };
         for (writer, entries) in contexts {
             for entry in entries {
                 let name = entry.node.full_name();
                 let endpoints = entry.readers.iter().chain(&entry.writers);
-                owners.endpoints.extend(endpoints.map(|id| (*id, name.clone())));
-                let alone = owners.alone.entry(prefix(writer)).or_insert_with(|| Some(name.clone()));
-                if alone.as_ref() != Some(&name) {
-                    *alone = None;
+                index.endpoints.extend(endpoints.map(|id| (*id, name.clone())));
+                let only_node = index.only_node.entry(prefix(writer)).or_insert_with(|| Some(name.clone()));
+                if only_node.as_ref() != Some(&name) {
+                    *only_node = None;
                 }
-                owners.nodes.push(entry.node.clone());
+                index.nodes.push(entry.node.clone());
             }
         }
-        owners.nodes.sort();
-        owners.nodes.dedup();
-        owners.nodes.truncate(limits::NODES);
-        owners
+        index.nodes.sort();
+        index.nodes.dedup();
+        index.nodes.truncate(limits::NODES);
+        index
     }
 
-    fn of(&self, id: GUID) -> String {
+    fn node_of(&self, id: GUID) -> String {
         let known = self.endpoints.get(&id);
-        let known = known.or_else(|| self.alone.get(&prefix(id)).and_then(Option::as_ref));
+        let known = known.or_else(|| self.only_node.get(&prefix(id)).and_then(Option::as_ref));
         known.cloned().unwrap_or_else(|| {
             let hex: String = prefix(id).iter().map(|byte| format!("{byte:02x}")).collect();
             format!("dds:{hex}")
@@ -62,14 +62,14 @@ fn prefix(id: GUID) -> Vec<u8> {
     id.prefix.as_ref().to_vec()
 }
 
-/// The graph of these endpoints.
-pub(super) fn graph(owners: &Owners, writers: &[Endpoint], readers: &[Endpoint]) -> Graph {
+/// The ROS graph of these endpoints.
+pub(super) fn graph(index: &NodeIndex, writers: &[Endpoint], readers: &[Endpoint]) -> Graph {
     let mut topics: BTreeMap<(String, String), [BTreeSet<String>; 2]> = BTreeMap::new();
     for (side, endpoints) in [writers, readers].into_iter().enumerate() {
         for endpoint in endpoints.iter().filter(|endpoint| endpoint.topic != GRAPH_TOPIC) {
             let Some(key) = ros_topic(&endpoint.topic).zip(ros_type(&endpoint.type_name)) else { continue };
             if topics.len() < limits::TOPICS || topics.contains_key(&key) {
-                topics.entry(key).or_default()[side].insert(owners.of(endpoint.id));
+                topics.entry(key).or_default()[side].insert(index.node_of(endpoint.id));
             }
         }
     }
@@ -79,14 +79,14 @@ pub(super) fn graph(owners: &Owners, writers: &[Endpoint], readers: &[Endpoint])
         publishers: publishers.into_iter().collect(),
         subscribers: subscribers.into_iter().collect(),
     });
-    // Who reads the requests serves.
+    // The reader of the request topic is the server.
     let mut services: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for endpoint in readers {
         let Some(key) = ros_service(&endpoint.topic).zip(ros_service_type(&endpoint.type_name)) else {
             continue;
         };
         if services.len() < limits::SERVICES || services.contains_key(&key) {
-            services.entry(key).or_default().insert(owners.of(endpoint.id));
+            services.entry(key).or_default().insert(index.node_of(endpoint.id));
         }
     }
     let services = services.into_iter().map(|((name, type_name), providers)| GraphService {
@@ -94,7 +94,7 @@ pub(super) fn graph(owners: &Owners, writers: &[Endpoint], readers: &[Endpoint])
         type_name,
         providers: providers.into_iter().collect(),
     });
-    Graph { nodes: owners.nodes.clone(), topics: topics.collect(), services: services.collect() }
+    Graph { nodes: index.nodes.clone(), topics: topics.collect(), services: services.collect() }
 }
 
 #[cfg(test)]
@@ -117,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_belong_to_whom_they_are_announced_by() {
+    fn endpoints_belong_to_the_node_that_announces_them() {
         let pair = [entry("x", &[id(1, 1)], &[id(1, 2)]), entry("y", &[id(1, 3)], &[])];
         let single = [entry("z", &[], &[])];
         let contexts = [(id(1, 9), &pair[..]), (id(2, 9), &single[..])];
-        let owners = Owners::new(contexts.into_iter());
+        let index = NodeIndex::new(contexts.into_iter());
         let bool = "std_msgs::msg::dds_::Bool_";
         let trigger = "std_srvs::srv::dds_::Trigger_Request_";
         let goal = "pkg::action::dds_::Walk_SendGoal_Request_";
@@ -134,7 +134,7 @@ mod tests {
             endpoint(id(7, 1), "ros_discovery_info", "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_"),
             endpoint(id(7, 2), "Square", "ShapeType"),
         ];
-        let graph = graph(&owners, &writers, &readers);
+        let graph = graph(&index, &writers, &readers);
         assert_eq!(graph.nodes.iter().map(NodeInfo::full_name).collect::<Vec<_>>(), ["/a/x", "/a/y", "/a/z"]);
         assert_eq!(graph.topics.len(), 1);
         let topic = graph.topic("/b").unwrap();
@@ -142,7 +142,7 @@ mod tests {
             (topic.type_name.as_str(), &topic.publishers[..]),
             ("std_msgs/msg/Bool", &["/a/x".to_owned(), "/a/z".to_owned()][..])
         );
-        // Of a participant with two nodes, an endpoint that neither has announced is nobody's.
+        // If a participant has two nodes, an endpoint that neither announced cannot be attributed.
         assert_eq!(topic.subscribers, ["/a/x", "dds:010101010101010101010101"]);
         assert_eq!(graph.services.len(), 2);
         assert_eq!(graph.service("/go").unwrap().providers, ["/a/y"]);
@@ -154,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_make_it_endless() {
-        let owners = Owners::new(std::iter::empty());
+    fn the_graph_is_bounded() {
+        let index = NodeIndex::new(std::iter::empty());
         let many = |prefix: &str, suffix: &str, type_name: &str, count: usize| -> Vec<Endpoint> {
             (0..count).map(|n| endpoint(id(1, 1), &format!("{prefix}/n{n}{suffix}"), type_name)).collect()
         };
         let writers = many("rt", "", "p::msg::dds_::A_", limits::TOPICS + 9);
         let readers = many("rq", "Request", "p::srv::dds_::A_Request_", limits::SERVICES + 9);
-        let graph = graph(&owners, &writers, &readers);
+        let graph = graph(&index, &writers, &readers);
         assert_eq!((graph.topics.len(), graph.services.len()), (limits::TOPICS, limits::SERVICES));
     }
 }

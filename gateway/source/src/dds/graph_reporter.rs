@@ -1,4 +1,4 @@
-//! Tells the sink of the ROS graph: when it changed, and not too often.
+//! Reports the ROS graph to the sink when it changes, rate-limited.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,36 +6,36 @@ use std::time::{Duration, Instant};
 use rustdds::{DomainParticipant, GUID, RTPSEntity};
 
 use crate::dds::discovery_info::{NodeEntry, Nodes};
-use crate::dds::graph_builder::{Endpoint, Owners, graph};
+use crate::dds::graph_builder::{Endpoint, NodeIndex, graph};
 use crate::dds::names::{dds_topic, dds_type, service};
-use crate::dds::node_announcer::Announcer;
-use crate::dds::service_broker::Desk;
-use crate::dds::writers::Own;
+use crate::dds::node_announcer::NodeAnnouncer;
+use crate::dds::service_broker::ServiceBroker;
+use crate::dds::writers::LocalWriters;
 use crate::{Graph, Sink};
 
-/// Nodes come and go in bursts, and each brings a dozen endpoints.
+/// Nodes appear and disappear in bursts, and each has about a dozen endpoints.
 const GAP: Duration = Duration::from_millis(200);
 
-/// What was told last, and whether that may have changed.
-pub(super) struct Teller {
+/// The last reported graph, and whether it may have changed since.
+pub(super) struct GraphReporter {
     sink: Arc<dyn Sink>,
-    desk: Arc<Desk>,
-    told: Graph,
+    broker: Arc<ServiceBroker>,
+    last_reported: Graph,
     due: bool,
     at: Option<Instant>,
 }
 
-impl Teller {
-    pub(super) fn new(sink: Arc<dyn Sink>, desk: Arc<Desk>) -> Teller {
-        Teller { sink, desk, told: Graph::default(), due: true, at: None }
+impl GraphReporter {
+    pub(super) fn new(sink: Arc<dyn Sink>, broker: Arc<ServiceBroker>) -> GraphReporter {
+        GraphReporter { sink, broker, last_reported: Graph::default(), due: true, at: None }
     }
 
-    /// The graph may have changed.
-    pub(super) fn due(&mut self) {
+    /// Marks the graph as possibly changed.
+    pub(super) fn mark_due(&mut self) {
         self.due = true;
     }
 
-    /// How long it is until the graph is looked at, if it is to be.
+    /// The time until the next report is due, if one is pending.
     pub(super) fn wait(&self) -> Option<Duration> {
         let since = self.at.map_or(GAP, |at| at.elapsed());
         self.due.then(|| GAP.saturating_sub(since))
@@ -45,14 +45,14 @@ impl Teller {
         self.wait() == Some(Duration::ZERO)
     }
 
-    /// Looks at the graph, and tells what changed. Discovery does not list our own endpoints: they
-    /// are added here.
-    pub(super) fn tell(
+    /// Builds the graph and reports it if it changed. Discovery does not list our own endpoints, so
+    /// they are added here.
+    pub(super) fn report(
         &mut self,
         participant: &DomainParticipant,
         nodes: &Nodes,
-        announcer: &Announcer,
-        own: &Own,
+        announcer: &NodeAnnouncer,
+        own: &LocalWriters,
         mut readers: Vec<Endpoint>,
     ) {
         self.due = false;
@@ -62,10 +62,10 @@ impl Teller {
             type_name: reader.subscription_topic_data.type_name().clone(),
             topic: reader.subscription_topic_data.topic_name,
         }));
-        // Of our services, what the graph of the others shows as well as what callers must know.
+        // Our open services, listed as other participants see them; local callers need them as well.
         let ours = participant.guid();
-        readers.extend(self.desk.open_services().into_iter().filter_map(|known| {
-            let [(topic, type_name), _] = service(&known.name, &known.type_name)?;
+        readers.extend(self.broker.open_services().into_iter().filter_map(|open| {
+            let [(topic, type_name), _] = service(&open.name, &open.type_name)?;
             Some(Endpoint { id: ours, topic, type_name })
         }));
         let mut writers: Vec<Endpoint> = own
@@ -83,18 +83,18 @@ impl Teller {
         }));
         let own_nodes = own_entries(announcer, ours, &readers, &writers);
         let contexts = nodes.contexts().chain(std::iter::once((ours, own_nodes.as_slice())));
-        let now = graph(&Owners::new(contexts), &writers, &readers);
-        if now != self.told || !self.desk.knows() {
-            self.desk.set_known(&now);
-            self.told = now.clone();
+        let now = graph(&NodeIndex::new(contexts), &writers, &readers);
+        if now != self.last_reported || !self.broker.has_graph() {
+            self.broker.set_graph_services(&now);
+            self.last_reported = now.clone();
             self.sink.graph(now);
         }
     }
 }
 
-/// Our own announcement, whether or not it is published: the first node has all endpoints.
+/// Our own announcement, whether or not it is published. The first node gets all endpoints.
 fn own_entries(
-    announcer: &Announcer,
+    announcer: &NodeAnnouncer,
     ours: GUID,
     readers: &[Endpoint],
     writers: &[Endpoint],

@@ -1,15 +1,15 @@
-//! How ROS names look on the DDS side: topics carry a prefix, types a namespace and a suffix.
+//! Mapping between ROS and DDS names: topics get a prefix, types a namespace and a suffix.
 
-/// The topic on which every ROS context announces its nodes; it carries no prefix.
+/// The topic on which every ROS context announces its nodes; it has no prefix.
 pub(super) const GRAPH_TOPIC: &str = "ros_discovery_info";
-/// The type of [`GRAPH_TOPIC`] as DDS sees it.
+/// The DDS type of [`GRAPH_TOPIC`].
 pub(super) const GRAPH_TYPE: &str = "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_";
 
-/// DDS allows names of 256 bytes; ROS keeps room for its prefix.
+/// DDS allows names of 256 bytes; ROS reserves room for its prefix.
 const MAX_NAME: usize = 250;
 
-/// `rt/imu/data` → `/imu/data`; `None` for everything that is not a ROS topic (services, actions'
-/// services, other applications' topics).
+/// `rt/imu/data` → `/imu/data`; `None` for anything that is not a ROS topic (services, services of
+/// actions, topics of other applications).
 pub(super) fn ros_topic(dds: &str) -> Option<String> {
     let name = dds.strip_prefix("rt")?;
     is_topic(name).then(|| name.to_owned())
@@ -32,7 +32,7 @@ pub(super) fn dds_type(ros: &str) -> Option<String> {
     is_type(ros).then(|| format!("{}::dds_::{name}_", namespace.replace('/', "::")))
 }
 
-/// A service's request and reply: topic and type of each, as DDS sees them. `/a/b` of `std_srvs/srv/Trigger` →
+/// The DDS topic and type of a service's request and reply. `/a/b` of `std_srvs/srv/Trigger` →
 /// `rq/a/bRequest` of `std_srvs::srv::dds_::Trigger_Request_`, `rr/a/bReply` of `…Trigger_Response_`.
 pub(super) fn service(name: &str, type_name: &str) -> Option<[(String, String); 2]> {
     if !is_topic(name) {
@@ -43,7 +43,7 @@ pub(super) fn service(name: &str, type_name: &str) -> Option<[(String, String); 
     Some([(format!("rq{name}Request"), request), (format!("rr{name}Reply"), response)])
 }
 
-/// `rq/a/bRequest` → `/a/b`: the service whose requests go there.
+/// `rq/a/bRequest` → `/a/b`: the service that receives these requests.
 pub(super) fn ros_service(dds: &str) -> Option<String> {
     let name = dds.strip_prefix("rq")?.strip_suffix("Request")?;
     is_topic(name).then(|| name.to_owned())
@@ -56,7 +56,7 @@ pub(super) fn ros_service_type(dds: &str) -> Option<String> {
     is_type(name).then(|| name.to_owned())
 }
 
-/// Absolute, of segments that ROS allows.
+/// An absolute name whose segments are valid in ROS.
 fn is_topic(name: &str) -> bool {
     name.len() <= MAX_NAME && name.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_token))
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_ros_topic_is_left_alone() {
+    fn names_outside_ros_are_ignored() {
         for name in ["rq/add_two_intsRequest", "rr/add_two_intsReply", "ros_discovery_info", "DCPSTopic"] {
             assert_eq!(ros_topic(name), None, "{name}");
         }

@@ -1,4 +1,4 @@
-//! Our own entry in the ROS graph, so that `ros2 node list` shows the gateway.
+//! Announces our own nodes in the ROS graph, so that `ros2 node list` shows the gateway.
 
 use std::time::{Duration, Instant};
 
@@ -11,25 +11,25 @@ use crate::dds::participant::writer_qos;
 use crate::dds::raw::{Raw, RawAdapter};
 use crate::{NodeInfo, Qos, SourceError};
 
-/// Endpoints come in bursts; the entry follows at this pace.
+/// Endpoints change in bursts; announcements are limited to one per interval.
 const GAP: Duration = Duration::from_millis(500);
 
-/// Publishes which nodes we are. Nothing is published before the size of ids is known: an entry of
-/// the wrong size makes other contexts' tools fail for every node.
-pub(super) struct Announcer {
+/// Publishes our list of nodes. Nothing is published before the size of ids is known: an entry of the
+/// wrong size makes the tools of other contexts fail for every node.
+pub(super) struct NodeAnnouncer {
     participant: DomainParticipant,
     nodes: Vec<NodeInfo>,
     size: Option<GidSize>,
     writer: Option<DataWriter<Raw, RawAdapter>>,
-    told: Vec<u8>,
+    last_published: Vec<u8>,
     at: Option<Instant>,
 }
 
-impl Announcer {
-    /// `distro` is `ROS_DISTRO`, empty where unset.
-    pub(super) fn new(participant: DomainParticipant, nodes: Vec<NodeInfo>, distro: &str) -> Announcer {
+impl NodeAnnouncer {
+    /// `distro` is `ROS_DISTRO`, empty if unset.
+    pub(super) fn new(participant: DomainParticipant, nodes: Vec<NodeInfo>, distro: &str) -> NodeAnnouncer {
         let size = GidSize::of_distro(distro);
-        Announcer { participant, nodes, size, writer: None, told: Vec::new(), at: None }
+        NodeAnnouncer { participant, nodes, size, writer: None, last_published: Vec::new(), at: None }
     }
 
     /// Replaces the nodes.
@@ -42,11 +42,11 @@ impl Announcer {
         &self.nodes
     }
 
-    /// Takes the size that the graph was heard to use; returns whether that is news.
-    pub(super) fn heard(&mut self, size: Option<GidSize>) -> bool {
-        let news = self.size.is_none() && size.is_some();
+    /// Adopts the id size used by the graph; returns whether it was unknown before.
+    pub(super) fn adopt_size(&mut self, size: Option<GidSize>) -> bool {
+        let is_new = self.size.is_none() && size.is_some();
         self.size = self.size.or(size);
-        news
+        is_new
     }
 
     /// Publishes the entry if it changed.
@@ -57,12 +57,12 @@ impl Announcer {
         }
         readers.sort();
         let message = serialize(size, self.participant.guid(), &self.nodes, &readers, writers);
-        if message == self.told {
+        if message == self.last_published {
             return;
         }
         self.at = Some(Instant::now());
         match self.write(message.clone()) {
-            Ok(()) => self.told = message,
+            Ok(()) => self.last_published = message,
             Err(error) => tracing::debug!("{error}"),
         }
     }
@@ -80,9 +80,10 @@ impl Announcer {
     }
 }
 
+/// The QoS of the graph topic.
 const LATCHED: Qos = Qos { reliable: true, transient_local: true };
 
-/// Opens a writer of raw messages; `names` are the topic's and the type's as DDS sees them.
+/// Opens a writer of raw messages; `names` are the DDS names of the topic and the type.
 pub(super) fn open(
     participant: &DomainParticipant,
     names: (&str, &str),

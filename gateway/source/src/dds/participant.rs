@@ -1,4 +1,4 @@
-//! The DDS participant and the QoS that its readers and writers ask for and offer.
+//! The DDS participant and the QoS of its readers and writers.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,19 +12,19 @@ use crate::dds::DdsOptions;
 use crate::dds::catalog::Class;
 use crate::{Qos, SourceError};
 
-/// RTPS computes ports from the domain; beyond this they would not fit into 16 bits.
+/// RTPS computes ports from the domain id; higher ids would not fit into 16 bits.
 const LAST_DOMAIN: u16 = 232;
-/// Absorbs what arrives while the receiving thread is off the processor. The kernel lowers it to
-/// `net.core.rmem_max`; memory is taken only while packets wait.
+/// Absorbs bursts while the receiving thread is not scheduled. The kernel caps it at
+/// `net.core.rmem_max`; memory is used only while packets wait.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// How long a reliable write waits for a subscriber that has stopped acknowledging: next to nothing,
-/// since an emergency stop may wait behind it.
+/// How long a reliable write waits for a subscriber that stopped acknowledging. Minimal, because an
+/// emergency stop may be queued behind it.
 const MAX_BLOCKING_MS: i64 = 1;
-/// Unacknowledged messages that one writer keeps for resending. Once they are this many nobody gets
-/// another one, so it is enough for a command stream until a dead subscriber's lease ends.
+/// Unacknowledged messages that one writer retains for retransmission. When the window is full no
+/// subscriber receives more, so it must cover a command stream until a dead subscriber's lease expires.
 const WRITER_WINDOW: i32 = 1024;
 
-/// Joins the domain: opens the sockets and starts the library's two threads.
+/// Joins the domain: opens the sockets and starts the two threads of the library.
 pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceError> {
     if options.domain_id > LAST_DOMAIN {
         return Err(SourceError(format!(
@@ -48,8 +48,8 @@ pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceErro
     })
 }
 
-/// What a reader asks for, keeping the last `depth` samples until they are taken. Both versions of
-/// CDR are accepted: the sample's own header says which it is.
+/// The QoS requested by a reader that keeps the last `depth` samples until they are read. Both versions
+/// of CDR are accepted; each sample's header says which one it uses.
 pub(super) fn reader_qos(class: Class, depth: i32) -> QosPolicies {
     let reliability = match class {
         Class::BestEffort => Reliability::BestEffort,
@@ -63,7 +63,7 @@ pub(super) fn reader_qos(class: Class, depth: i32) -> QosPolicies {
         })
 }
 
-/// What a writer offers: a latched one keeps its last message for late subscribers.
+/// The QoS offered by a writer. A latched one keeps its last message for late subscribers.
 pub(super) fn writer_qos(qos: Qos) -> QosPolicies {
     let reliability = if qos.reliable {
         Reliability::Reliable { max_blocking_time: Duration::from_millis(MAX_BLOCKING_MS) }
@@ -76,8 +76,8 @@ pub(super) fn writer_qos(qos: Qos) -> QosPolicies {
         .build()
 }
 
-/// The library keeps the larger of the two numbers; without a limit of our own that is 64 for a
-/// reader and thousands for a writer.
+/// The library uses the larger of the two numbers; without an explicit limit that is 64 for a reader
+/// and thousands for a writer.
 fn history(builder: QosPolicyBuilder, depth: i32, limit: i32) -> QosPolicyBuilder {
     builder.history(History::KeepLast { depth }).resource_limits(ResourceLimits {
         max_samples: limit,
@@ -86,7 +86,7 @@ fn history(builder: QosPolicyBuilder, depth: i32, limit: i32) -> QosPolicyBuilde
     })
 }
 
-/// The part of a discovered writer's QoS that decides how to read from it.
+/// The part of a discovered writer's QoS that determines how to read from it.
 pub(super) fn offered(qos: &QosPolicies) -> Qos {
     Qos {
         reliable: qos.is_reliable(),

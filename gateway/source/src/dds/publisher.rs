@@ -1,37 +1,38 @@
-//! The way back into DDS: a bounded queue and the thread behind it.
+//! The publishing side of a participant: a bounded queue and the thread that drains it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::dds::service_broker::Desk;
+use crate::dds::service_broker::ServiceBroker;
 use crate::dds::writers::{Outgoing, Writers};
-use crate::{Call, Listen, Publication, PublishError, Publisher, Qos, Service};
+use crate::{Call, Publication, PublishError, Qos, Service, SourceControl, TopicListener};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
-/// The longest pause between two calls of a publishing thread's `tick`.
+/// The longest interval between two calls of the publishing thread's `tick`.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What waits in the queue: a message, or nothing where the thread shall just look up.
-pub(super) type Entry = Option<Outgoing>;
+/// A queue entry: a message, or `None` to wake the thread.
+pub(super) type QueueEntry = Option<Outgoing>;
 
-/// The sending end, usable from any thread; nothing here blocks.
-pub(super) struct Queue {
-    sender: SyncSender<Entry>,
+/// The sending end of the queue, usable from any thread. Nothing here blocks.
+pub(super) struct PublishQueue {
+    sender: SyncSender<QueueEntry>,
     closed: AtomicBool,
-    desk: Arc<Desk>,
+    broker: Arc<ServiceBroker>,
 }
 
-impl Queue {
-    /// A queue and the end that [`work`] takes; what is not published is asked at the `desk`.
-    pub(super) fn new(desk: Arc<Desk>) -> (Queue, Receiver<Entry>) {
+impl PublishQueue {
+    /// A queue and the receiving end for [`publish_loop`]; requests other than publications go to the
+    /// `broker`.
+    pub(super) fn new(broker: Arc<ServiceBroker>) -> (PublishQueue, Receiver<QueueEntry>) {
         let (sender, receiver) = sync_channel(QUEUE);
-        (Queue { sender, closed: AtomicBool::new(false), desk }, receiver)
+        (PublishQueue { sender, closed: AtomicBool::new(false), broker }, receiver)
     }
 
-    /// Hands a message to the thread.
+    /// Queues a message for the thread.
     pub(super) fn push(&self, message: Outgoing) -> Result<(), PublishError> {
         let stopped = || PublishError::Failed("the source has stopped".to_owned());
         message.check()?;
@@ -44,20 +45,26 @@ impl Queue {
         })
     }
 
-    /// Has the thread look up. Where the queue is full it is about to do so anyway.
+    /// Wakes the thread. If the queue is full the thread is about to wake anyway.
     pub(super) fn wake(&self) {
         let _ = self.sender.try_send(None);
     }
 
-    /// Ends the thread; messages that still wait are dropped.
+    /// Ends the thread. Messages still queued are dropped.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.wake();
     }
 }
 
-/// The publishing thread; `tick` is called between messages, every now and then and when woken.
-pub(super) fn work(queue: &Queue, receiver: &Receiver<Entry>, mut writers: Writers, mut tick: impl FnMut()) {
+/// The body of the publishing thread. Calls `tick` between messages, at least once per [`TICK`] and
+/// when woken.
+pub(super) fn publish_loop(
+    queue: &PublishQueue,
+    receiver: &Receiver<QueueEntry>,
+    mut writers: Writers,
+    mut tick: impl FnMut(),
+) {
     let mut ticked = Instant::now();
     while !queue.closed.load(Ordering::Relaxed) {
         let message = match receiver.recv_timeout(TICK) {
@@ -69,13 +76,13 @@ pub(super) fn work(queue: &Queue, receiver: &Receiver<Entry>, mut writers: Write
         message.into_iter().for_each(|message| writers.send(message));
         if woken || ticked.elapsed() >= TICK {
             tick();
-            writers.look_after(Instant::now());
+            writers.close_idle(Instant::now());
             ticked = Instant::now();
         }
     }
 }
 
-impl Publisher for Queue {
+impl SourceControl for PublishQueue {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let Publication { topic, type_name, payload, latched } = publication;
         let qos = Qos { reliable: true, transient_local: latched };
@@ -83,19 +90,19 @@ impl Publisher for Queue {
     }
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
-        self.desk.offer(service)
+        self.broker.offer(service)
     }
 
     fn withdraw(&self, name: &str) {
-        self.desk.withdraw(name);
+        self.broker.withdraw(name);
     }
 
     fn call(&self, call: Call) -> Result<(), PublishError> {
-        self.desk.call(call)
+        self.broker.call(call)
     }
 
-    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
-        self.desk.listen(listen)
+    fn listen(&self, listen: TopicListener) -> Result<(), PublishError> {
+        self.broker.listen(listen)
     }
 }
 
@@ -111,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_bounded_and_says_so() {
-        let (queue, receiver) = Queue::new(Arc::new(Desk::new().0));
+    fn a_full_queue_reports_busy() {
+        let (queue, receiver) = PublishQueue::new(Arc::new(ServiceBroker::new().0));
         let good = publication("/stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1]);
         for _ in 0..QUEUE {
             queue.publish(good.clone()).unwrap();
@@ -125,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_published_is_refused_at_once() {
-        let (queue, _receiver) = Queue::new(Arc::new(Desk::new().0));
+    fn invalid_publications_are_rejected_at_once() {
+        let (queue, _receiver) = PublishQueue::new(Arc::new(ServiceBroker::new().0));
         for (topic, type_name, payload) in [
             ("stop", "std_msgs/msg/Bool", &[0, 1, 0, 0, 1][..]),
             ("/stop", "Bool", &[0, 1, 0, 0, 1]),

@@ -1,26 +1,26 @@
-//! Samples as bytes: adapters that let messages through undecoded in both directions.
+//! Samples as bytes: serialization adapters that pass messages through undecoded in both directions.
 
 use std::convert::Infallible;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rustdds::{RepresentationIdentifier, Timestamp, no_key};
 
-/// Representation identifier and options, ahead of every serialized message.
+/// The encapsulation header ahead of every serialized message: representation identifier and options.
 pub(super) const HEADER: usize = 4;
 
-/// A message with its encapsulation header, as it crosses the gateway.
-#[derive(Clone)]
+/// A message with its encapsulation header.
+#[derive(Clone, Debug)]
 pub(super) struct Raw(pub(super) Bytes);
 
 /// The adapter between [`Raw`] and the DDS library.
 pub(super) struct RawAdapter;
 
-/// Copies a message out of the receive buffer and puts its header back in front.
+/// Copies a message out of the receive buffer and restores its header.
 #[derive(Clone)]
 pub(super) struct RawDecoder;
 
 /// Every encapsulation that carries a message: plain CDR of both versions and their delimited and
-/// parameter-list forms, in both byte orders. The decoder behind the hub looks at the header.
+/// parameter-list forms, in both byte orders. The decoder behind the hub reads the header.
 const ENCODINGS: &[RepresentationIdentifier] = &[
     RepresentationIdentifier::CDR_LE,
     RepresentationIdentifier::CDR_BE,
@@ -58,7 +58,7 @@ impl no_key::Decode<'_, Raw> for RawDecoder {
     fn decode_bytes(self, body: &[u8], encoding: RepresentationIdentifier) -> Result<Raw, Infallible> {
         let mut message = BytesMut::with_capacity(HEADER + body.len());
         message.put_slice(&encoding.to_bytes());
-        // The options are not handed over; RTPS has receivers ignore them.
+        // The library does not pass on the options; RTPS tells receivers to ignore them.
         message.put_slice(&[0, 0]);
         message.put_slice(body);
         Ok(Raw(message.freeze()))
@@ -77,23 +77,23 @@ impl no_key::SerializerAdapter<Raw> for RawAdapter {
     }
 }
 
-/// What a message must be to be written, for whoever sent another one.
-pub(super) const WANTED: &str =
+/// The required encoding of a message, for the error message.
+pub(super) const REQUIRED_ENCODING: &str =
     "the message is not plain little-endian CDR (XCDR version 1, header 00 01 00 00): encode it as that";
 
-/// Whether a message can be written: the one encapsulation that [`RawAdapter`] announces.
+/// Whether a message can be written: it must have the one encapsulation that [`RawAdapter`] announces.
 pub(super) fn is_plain_little_endian(payload: &[u8]) -> bool {
     payload.len() >= HEADER && payload[..2] == [0, 1]
 }
 
-/// A DDS time as nanoseconds since the Unix epoch, rounded the way it was made from them.
+/// A DDS time as nanoseconds since the Unix epoch, rounded so that conversions round-trip.
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     let ticks = time.to_ticks();
     let fraction = ((ticks & 0xffff_ffff) * 1_000_000_000 + (1 << 31)) >> 32;
     ((ticks >> 32) * 1_000_000_000 + fraction) as i64
 }
 
-/// Nanoseconds since the Unix epoch as a DDS time; `None` outside what it can express.
+/// Nanoseconds since the Unix epoch as a DDS time; `None` outside its range.
 pub(super) fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
     let nanoseconds = u64::try_from(nanoseconds).ok().filter(|n| *n > 0)?;
     let seconds = u32::try_from(nanoseconds / 1_000_000_000).ok()?;

@@ -1,6 +1,7 @@
-//! The readers of one topic: one for each class of publisher, never a sample twice.
+//! The readers of one topic: one per QoS class, without duplicate delivery.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use roverline_protocol::{Guid, SampleId};
 use rustdds::mio1::{Interest, Registry, Token};
@@ -9,70 +10,70 @@ use rustdds::{DomainParticipant, GUID, RTPSEntity, Subscriber, Timestamp, TopicK
 
 use crate::dds::catalog::{Class, TopicState};
 use crate::dds::graph_builder::Endpoint;
-use crate::dds::history_depth::Depth;
+use crate::dds::history_depth::HistoryDepth;
 use crate::dds::participant::reader_qos;
 use crate::dds::raw::{Raw, RawAdapter, nanoseconds};
 use crate::{Qos, RawSample, Sink, SourceError, TopicKey};
 
 pub(super) type RawReader = SimpleDataReader<Raw, RawAdapter>;
 
-/// Samples taken from one reader before the others get their turn.
+/// Samples taken from one reader before the others are served.
 const BATCH: usize = 256;
-/// Writers of one topic whose progress is remembered although discovery does not list them.
-const MAX_STRANGERS: usize = 4096;
+/// Writers of one topic whose progress is tracked although discovery does not list them.
+const MAX_UNLISTED_WRITERS: usize = 4096;
 
-/// One wanted topic.
+/// One subscribed topic.
 pub(super) struct Subscription {
     pub(super) key: TopicKey,
     pub(super) type_name: String,
-    /// What the sink was told.
+    /// The QoS last declared to the sink.
     pub(super) qos: Qos,
     names: (String, String),
     readers: BTreeMap<Class, RawReader>,
     progress: HashMap<GUID, Progress>,
-    depth: Depth,
+    depth: HistoryDepth,
     since: Timestamp,
-    /// Samples of writers that are not known yet, until discovery has been asked.
-    held: Vec<DeserializedCacheChange<Raw>>,
+    /// Samples of unknown writers, retained until discovery has been queried.
+    undelivered: Vec<DeserializedCacheChange<Raw>>,
 }
 
 /// How far a writer's samples have been delivered.
 #[derive(Default)]
 struct Progress {
-    home: Home,
+    owner: DeliveryOwner,
     last: u64,
 }
 
-/// Who delivers a writer's samples.
+/// Which reader delivers a writer's samples.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Home {
-    /// Whoever hears them: the writer vanished before it was known.
+enum DeliveryOwner {
+    /// Any reader: the writer vanished before discovery reported it.
     #[default]
-    Anywhere,
+    AnyReader,
     /// The reader of the writer's class.
     Reader(Class),
-    /// Nobody: they are of another type.
-    Nowhere,
+    /// No reader: the writer has another type.
+    NoReader,
 }
 
-/// What becomes of a sample.
-enum Verdict {
+/// What to do with a sample.
+enum SampleDecision {
     Deliver(RawSample),
     Drop,
-    AskFirst(DeserializedCacheChange<Raw>),
+    AwaitDiscovery(DeserializedCacheChange<Raw>),
 }
 
 impl Subscription {
-    /// `names` are the topic's and the type's as DDS sees them.
+    /// `names` are the DDS names of the topic and the type.
     pub(super) fn new(key: TopicKey, type_name: String, qos: Qos, names: (String, String)) -> Subscription {
         let (readers, progress) = (BTreeMap::new(), HashMap::new());
         let since = Timestamp::now();
-        let (depth, held) = (Depth::default(), Vec::new());
-        Subscription { key, type_name, qos, names, readers, progress, depth, since, held }
+        let (depth, undelivered) = (HistoryDepth::default(), Vec::new());
+        Subscription { key, type_name, qos, names, readers, progress, depth, since, undelivered }
     }
 
-    /// Makes the readers fit the writers there are. `token` is the first of three.
-    pub(super) fn fit(
+    /// Creates and removes readers to match the current writers. `token` is the first of three.
+    pub(super) fn update_readers(
         &mut self,
         topic: &TopicState,
         participant: &DomainParticipant,
@@ -82,10 +83,10 @@ impl Subscription {
         self.progress
             .retain(|writer, _| topic.writers.contains_key(writer) || topic.foreign.contains(writer));
         for (writer, qos) in &topic.writers {
-            self.progress.entry(*writer).or_default().home = Home::Reader(Class::of(*qos));
+            self.progress.entry(*writer).or_default().owner = DeliveryOwner::Reader(Class::of(*qos));
         }
         for writer in &topic.foreign {
-            self.progress.entry(*writer).or_default().home = Home::Nowhere;
+            self.progress.entry(*writer).or_default().owner = DeliveryOwner::NoReader;
         }
         let classes = topic.classes(participant.guid());
         self.readers.retain(|class, _| classes.contains(class));
@@ -101,48 +102,49 @@ impl Subscription {
         Ok(())
     }
 
-    /// Hands on what has arrived; returns whether there may be more. Where [`Subscription::asks`]
-    /// after that, discovery is to be asked before [`Subscription::release`].
+    /// Delivers what has arrived; returns whether there may be more. If [`Subscription::needs_rescan`]
+    /// afterwards, query discovery and then call [`Subscription::release`].
     pub(super) fn drain(&mut self, class: Class, participant: &DomainParticipant, sink: &dyn Sink) -> bool {
         let Some(reader) = self.readers.get(&class) else { return false };
-        let mut grown = None;
+        let mut deeper = None;
         let own = reader.guid().prefix;
         let more = take(reader, |change| {
             if change.writer_guid.prefix == own {
-                return; // the writing side hands these on
+                return; // delivered by the publishing side
             }
-            grown = self.depth.observe(change.sample.0.len()).or(grown);
-            match judge(&mut self.progress, self.since, class, change) {
-                Verdict::Deliver(sample) => sink.sample(self.key, sample),
-                Verdict::AskFirst(change) => self.held.push(change),
-                Verdict::Drop => {}
+            deeper = self.depth.observe(change.sample.0.len(), Instant::now).or(deeper);
+            match classify(&mut self.progress, self.since, class, change) {
+                SampleDecision::Deliver(sample) => sink.sample(self.key, sample),
+                SampleDecision::AwaitDiscovery(change) => self.undelivered.push(change),
+                SampleDecision::Drop => {}
             }
         });
-        if let Some(depth) = grown {
+        if let Some(depth) = deeper {
             self.grow(class, depth, participant);
         }
         more
     }
 
-    /// Whether there are samples of writers that were not known.
-    pub(super) fn asks(&self) -> bool {
-        !self.held.is_empty()
+    /// Whether samples of unknown writers are pending.
+    pub(super) fn needs_rescan(&self) -> bool {
+        !self.undelivered.is_empty()
     }
 
-    /// Hands on the samples that were held back.
+    /// Delivers the pending samples.
     pub(super) fn release(&mut self, class: Class, sink: &dyn Sink) {
-        for change in std::mem::take(&mut self.held) {
-            if self.progress.len() >= MAX_STRANGERS && !self.progress.contains_key(&change.writer_guid) {
+        for change in std::mem::take(&mut self.undelivered) {
+            if self.progress.len() >= MAX_UNLISTED_WRITERS && !self.progress.contains_key(&change.writer_guid)
+            {
                 continue;
             }
             self.progress.entry(change.writer_guid).or_default();
-            if let Verdict::Deliver(sample) = judge(&mut self.progress, self.since, class, change) {
+            if let SampleDecision::Deliver(sample) = classify(&mut self.progress, self.since, class, change) {
                 sink.sample(self.key, sample);
             }
         }
     }
 
-    /// Announcing the topic again with a deeper history enlarges the cache behind its readers.
+    /// Creating the topic again with a deeper history enlarges the cache behind its readers.
     fn grow(&self, class: Class, depth: i32, participant: &DomainParticipant) {
         let (name, type_name) = self.names.clone();
         let qos = reader_qos(class, depth);
@@ -151,18 +153,18 @@ impl Subscription {
         }
     }
 
-    /// The ids of the readers, for the ROS graph.
+    /// The GUIDs of the readers, for the ROS graph.
     pub(super) fn reader_ids(&self) -> impl Iterator<Item = GUID> + '_ {
         self.readers.values().map(RTPSEntity::guid)
     }
 
-    /// The same with the topic's names.
+    /// The readers with their topic and type names.
     pub(super) fn reader_endpoints(&self) -> impl Iterator<Item = Endpoint> + '_ {
         let (topic, type_name) = &self.names;
         self.reader_ids().map(|id| Endpoint { id, topic: topic.clone(), type_name: type_name.clone() })
     }
 
-    /// The classes read now.
+    /// The classes that currently have a reader.
     pub(super) fn classes(&self) -> Vec<Class> {
         self.readers.keys().copied().collect()
     }
@@ -183,8 +185,8 @@ pub(super) fn create(
         .map_err(|error| SourceError(format!("cannot subscribe to {}: {error}", names.0)))
 }
 
-/// Takes up to a batch; returns whether there may be more. A disposal reads as "nothing there", so
-/// only two of those in a row mean it.
+/// Takes up to one batch; returns whether there may be more. A disposal also reads as "nothing there",
+/// so only two in a row mean the end.
 pub(super) fn take(reader: &RawReader, mut each: impl FnMut(DeserializedCacheChange<Raw>)) -> bool {
     reader.drain_read_notifications();
     let (mut nothing, mut taken) = (0, 0);
@@ -202,27 +204,29 @@ pub(super) fn take(reader: &RawReader, mut each: impl FnMut(DeserializedCacheCha
     taken > 0
 }
 
-/// The sample, unless another reader delivers it or it has been delivered. The library keeps a
-/// topic's cache after its last reader, so a new reader also finds samples from before `since`:
-/// they are history where a latched publisher offers them, and stale otherwise.
-fn judge(
+/// Delivers a sample unless it is another reader's or a duplicate. The library keeps a topic's cache
+/// after its last reader, so a new reader also finds samples from before `since`: with a latched
+/// publisher they are history, otherwise they are stale.
+fn classify(
     progress: &mut HashMap<GUID, Progress>,
     since: Timestamp,
     class: Class,
     change: DeserializedCacheChange<Raw>,
-) -> Verdict {
-    let Ok(seq) = u64::try_from(i64::from(change.sequence_number)) else { return Verdict::Drop };
-    let Some(progress) = progress.get_mut(&change.writer_guid) else { return Verdict::AskFirst(change) };
-    let here = progress.home == Home::Anywhere || progress.home == Home::Reader(class);
-    let stale = change.receive_instant < since && progress.home != Home::Reader(Class::Latched);
-    if !here || stale || seq <= progress.last {
-        return Verdict::Drop;
+) -> SampleDecision {
+    let Ok(seq) = u64::try_from(i64::from(change.sequence_number)) else { return SampleDecision::Drop };
+    let Some(progress) = progress.get_mut(&change.writer_guid) else {
+        return SampleDecision::AwaitDiscovery(change);
+    };
+    let ours = progress.owner == DeliveryOwner::AnyReader || progress.owner == DeliveryOwner::Reader(class);
+    let stale = change.receive_instant < since && progress.owner != DeliveryOwner::Reader(Class::Latched);
+    if !ours || stale || seq <= progress.last {
+        return SampleDecision::Drop;
     }
     progress.last = seq;
-    raw_sample(change).map_or(Verdict::Drop, |(_, sample)| Verdict::Deliver(sample))
+    raw_sample(change).map_or(SampleDecision::Drop, |(_, sample)| SampleDecision::Deliver(sample))
 }
 
-/// The sample as it crosses the gateway, and who wrote it; `None` where its number is none.
+/// Converts a sample; returns it with its writer, or `None` if the sequence number is invalid.
 pub(super) fn raw_sample(change: DeserializedCacheChange<Raw>) -> Option<(GUID, RawSample)> {
     let seq = u64::try_from(i64::from(change.sequence_number)).ok()?;
     let sample = RawSample {
@@ -250,32 +254,33 @@ mod tests {
 
     #[test]
     fn a_sample_is_delivered_once() {
-        let mut all = HashMap::new();
-        for (writer, home) in [
-            (1, Home::Reader(Class::Latched)),
-            (2, Home::Anywhere),
-            (3, Home::Nowhere),
-            (4, Home::Reader(Class::Reliable)),
+        let mut progress = HashMap::new();
+        for (writer, owner) in [
+            (1, DeliveryOwner::Reader(Class::Latched)),
+            (2, DeliveryOwner::AnyReader),
+            (3, DeliveryOwner::NoReader),
+            (4, DeliveryOwner::Reader(Class::Reliable)),
         ] {
-            all.insert(GUID::from_bytes([writer; 16]), Progress { home, last: 0 });
+            progress.insert(GUID::from_bytes([writer; 16]), Progress { owner, last: 0 });
         }
-        let mut heard = |since, class, writer, seq| match judge(&mut all, since, class, change(writer, seq)) {
-            Verdict::Deliver(_) => "delivered",
-            Verdict::Drop => "dropped",
-            Verdict::AskFirst(_) => "asked",
-        };
+        let mut outcome =
+            |since, class, writer, seq| match classify(&mut progress, since, class, change(writer, seq)) {
+                SampleDecision::Deliver(_) => "delivered",
+                SampleDecision::Drop => "dropped",
+                SampleDecision::AwaitDiscovery(_) => "pending",
+            };
         let start = Timestamp::ZERO;
-        assert_eq!(heard(start, Class::BestEffort, 1, 1), "dropped", "another reader's");
-        assert_eq!(heard(start, Class::Latched, 1, 1), "delivered");
-        assert_eq!(heard(start, Class::Latched, 1, 1), "dropped", "again");
-        assert_eq!(heard(start, Class::Latched, 1, 3), "delivered");
-        assert_eq!(heard(start, Class::Reliable, 2, 5), "delivered", "through whichever reader");
-        assert_eq!(heard(start, Class::BestEffort, 2, 5), "dropped");
-        assert_eq!(heard(start, Class::BestEffort, 3, 1), "dropped", "another type");
-        assert_eq!(heard(start, Class::BestEffort, 5, 1), "asked", "unknown");
-        assert_eq!(heard(start, Class::Reliable, 4, -1), "dropped", "not a number");
+        assert_eq!(outcome(start, Class::BestEffort, 1, 1), "dropped", "another reader's");
+        assert_eq!(outcome(start, Class::Latched, 1, 1), "delivered");
+        assert_eq!(outcome(start, Class::Latched, 1, 1), "dropped", "again");
+        assert_eq!(outcome(start, Class::Latched, 1, 3), "delivered");
+        assert_eq!(outcome(start, Class::Reliable, 2, 5), "delivered", "through whichever reader");
+        assert_eq!(outcome(start, Class::BestEffort, 2, 5), "dropped");
+        assert_eq!(outcome(start, Class::BestEffort, 3, 1), "dropped", "another type");
+        assert_eq!(outcome(start, Class::BestEffort, 5, 1), "pending", "unknown");
+        assert_eq!(outcome(start, Class::Reliable, 4, -1), "dropped", "not a number");
         let later = Timestamp::from_ticks(u64::MAX);
-        assert_eq!(heard(later, Class::Reliable, 4, 1), "dropped", "left over");
-        assert_eq!(heard(later, Class::Latched, 1, 4), "delivered", "history");
+        assert_eq!(outcome(later, Class::Reliable, 4, 1), "dropped", "left over");
+        assert_eq!(outcome(later, Class::Latched, 1, 4), "delivered", "history");
     }
 }

@@ -1,4 +1,4 @@
-//! The draining thread: waits for samples and for discovery at once, and hands both to the sink.
+//! The reader thread: waits for samples and discovery events together, and passes both to the sink.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,43 +14,43 @@ use rustdds::{
 
 use crate::dds::catalog::{Catalog, Class, Offer, TopicState};
 use crate::dds::discovery_info::Nodes;
-use crate::dds::graph_reporter::Teller;
+use crate::dds::graph_reporter::GraphReporter;
 use crate::dds::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_type};
-use crate::dds::node_announcer::Announcer;
+use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::participant::{offered, reader_qos};
 use crate::dds::reader::{RawReader, Subscription, create, take};
-use crate::dds::service_broker::Desk;
-use crate::dds::writers::Own;
-use crate::{Sink, SourceError, Stop, TopicDecl};
+use crate::dds::service_broker::ServiceBroker;
+use crate::dds::writers::LocalWriters;
+use crate::{Sink, SourceError, StopFlag, TopicDecl};
 
 const STATUS: Token = Token(0);
 const GRAPH: Token = Token(1);
 const OWN: Token = Token(2);
-/// Topics take tokens from here on, four each.
+/// The first token of topics; each topic has four.
 const FIRST_TOPIC: usize = 4;
 
-/// The longest wait: how soon a stop is noticed.
+/// The longest wait; bounds how late a stop is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// Discovery comes in bursts; the list of writers is read at most this often.
+/// Discovery events come in bursts; the list of writers is read at most this often.
 const SCAN_GAP: Duration = Duration::from_millis(10);
-/// What a sink wants may change, and an event may have been lost in a burst.
+/// A full rescan covers changed scopes of the sink and events lost in a burst.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Everything the thread owns.
-pub(super) struct Drain {
+/// The state of the thread.
+pub(super) struct ReaderThread {
     participant: DomainParticipant,
     subscriber: Subscriber,
     poll: Poll,
     status: DomainParticipantStatusListener,
     graph: RawReader,
     sink: Arc<dyn Sink>,
-    own: Arc<Own>,
-    announcer: Announcer,
-    desk: Arc<Desk>,
-    teller: Teller,
+    own: Arc<LocalWriters>,
+    announcer: NodeAnnouncer,
+    broker: Arc<ServiceBroker>,
+    reporter: GraphReporter,
     catalog: Catalog,
     nodes: Nodes,
-    /// Subscriptions by slot; a slot decides the tokens.
+    /// Subscriptions by slot; the slot determines the tokens.
     slots: Vec<Option<Subscription>>,
     by_name: BTreeMap<String, usize>,
     ready: Vec<(usize, Class)>,
@@ -58,14 +58,14 @@ pub(super) struct Drain {
     scanned: Instant,
 }
 
-impl Drain {
+impl ReaderThread {
     pub(super) fn new(
         participant: DomainParticipant,
-        own: Arc<Own>,
-        announcer: Announcer,
-        desk: Arc<Desk>,
+        own: Arc<LocalWriters>,
+        announcer: NodeAnnouncer,
+        broker: Arc<ServiceBroker>,
         sink: Arc<dyn Sink>,
-    ) -> Result<Drain, SourceError> {
+    ) -> Result<ReaderThread, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for DDS events: {error}"));
         let qos = reader_qos(Class::Latched, 16);
         let subscriber = participant
@@ -78,17 +78,17 @@ impl Drain {
         status.register(poll.registry(), STATUS, Interest::READABLE).map_err(broken)?;
         graph.register(poll.registry(), GRAPH, Interest::READABLE).map_err(broken)?;
         own.wake_with(rustdds::mio1::Waker::new(poll.registry(), OWN).map_err(broken)?);
-        Ok(Drain {
+        Ok(ReaderThread {
             participant,
             subscriber,
             poll,
             status,
             graph,
-            teller: Teller::new(sink.clone(), desk.clone()),
+            reporter: GraphReporter::new(sink.clone(), broker.clone()),
             sink,
             own,
             announcer,
-            desk,
+            broker,
             catalog: Catalog::default(),
             nodes: Nodes::default(),
             slots: Vec::new(),
@@ -100,7 +100,7 @@ impl Drain {
     }
 
     /// Runs until `stop` is set.
-    pub(super) fn run(mut self, stop: &Stop) -> Result<(), SourceError> {
+    pub(super) fn run(mut self, stop: &StopFlag) -> Result<(), SourceError> {
         let mut events = Events::with_capacity(256);
         while !stop.is_set() {
             match self.poll.poll(&mut events, Some(self.timeout())) {
@@ -110,11 +110,11 @@ impl Drain {
                 _ => {}
             }
             for event in events.iter() {
-                self.note(event.token());
+                self.on_event(event.token());
             }
             self.drain_ready();
             self.scan_if_due();
-            self.tell_graph();
+            self.report_graph_if_due();
         }
         Ok(())
     }
@@ -125,15 +125,15 @@ impl Drain {
         } else if self.scan_due {
             SCAN_GAP.saturating_sub(self.scanned.elapsed())
         } else {
-            self.teller.wait().map_or(TICK, |wait| wait.min(TICK))
+            self.reporter.wait().map_or(TICK, |wait| wait.min(TICK))
         }
     }
 
-    fn note(&mut self, token: Token) {
+    fn on_event(&mut self, token: Token) {
         match token {
-            STATUS => self.hear_status(),
-            GRAPH => self.hear_graph(),
-            Token(index) if index < FIRST_TOPIC => self.hear_own(),
+            STATUS => self.on_status(),
+            GRAPH => self.on_graph(),
+            Token(index) if index < FIRST_TOPIC => self.on_own_writers(),
             Token(index) => {
                 let class = match index % 4 {
                     0 => Class::BestEffort,
@@ -148,8 +148,8 @@ impl Drain {
         }
     }
 
-    /// Discovery's events only say that something changed; the list of writers says what.
-    fn hear_status(&mut self) {
+    /// Discovery events only say that something changed; the list of writers has the details.
+    fn on_status(&mut self) {
         while let Some(event) = self.status.try_recv_status() {
             if let DomainParticipantStatusEvent::RemoteWriterQosIncompatible {
                 remote_writer,
@@ -162,39 +162,39 @@ impl Drain {
                     ?remote_writer,
                     ?requested_qos,
                     ?offered_qos,
-                    "a publisher cannot be heard: its QoS does not fit"
+                    "a publisher cannot be received from: its QoS is incompatible"
                 );
             }
             self.scan_due = true;
         }
-        self.teller.due();
+        self.reporter.mark_due();
     }
 
-    fn hear_graph(&mut self) {
+    fn on_graph(&mut self) {
         let mut changed = false;
         let own = self.participant.guid().prefix;
         let nodes = &mut self.nodes;
         while take(&self.graph, |change| {
-            // Our own announcement comes back; what it says is added where the graph is told.
+            // Our own announcement comes back; the graph reporter adds its contents itself.
             if change.writer_guid.prefix != own {
-                changed |= nodes.announced(change.writer_guid, &change.sample.0);
+                changed |= nodes.update(change.writer_guid, &change.sample.0);
             }
         }) {}
         if changed {
-            self.teller.due();
+            self.reporter.mark_due();
         }
-        self.scan_due |= self.announcer.heard(self.nodes.heard);
+        self.scan_due |= self.announcer.adopt_size(self.nodes.last_size);
     }
 
-    /// What our own writers wrote, under topics that are declared first.
-    fn hear_own(&mut self) {
-        let (changed, echo) = self.own.news();
+    /// Delivers what our own writers wrote, after declaring their topics.
+    fn on_own_writers(&mut self) {
+        let (changed, echo) = self.own.take_changes();
         if changed {
             self.scan();
-            self.teller.due();
+            self.reporter.mark_due();
         }
         for (topic, sample) in echo {
-            self.desk.hear(&topic, &sample);
+            self.broker.deliver_local(&topic, &sample);
             let slot = self.by_name.get(&topic).copied();
             if let Some(subscription) = slot.and_then(|slot| self.slots[slot].as_ref()) {
                 self.sink.sample(subscription.key, sample);
@@ -202,11 +202,11 @@ impl Drain {
         }
     }
 
-    fn tell_graph(&mut self) {
-        if self.teller.is_due() {
+    fn report_graph_if_due(&mut self) {
+        if self.reporter.is_due() {
             let readers = self.slots.iter().flatten();
             let readers = readers.flat_map(|topic| topic.reader_endpoints()).collect();
-            self.teller.tell(&self.participant, &self.nodes, &self.announcer, &self.own, readers);
+            self.reporter.report(&self.participant, &self.nodes, &self.announcer, &self.own, readers);
         }
     }
 
@@ -216,9 +216,9 @@ impl Drain {
             if subscription.drain(class, &self.participant, self.sink.as_ref()) {
                 self.ready.push((slot, class));
             }
-            if subscription.asks() {
-                // A writer's first sample can be here before the news of the writer; the list of
-                // writers has it by now.
+            if subscription.needs_rescan() {
+                // A writer's first sample can arrive before its discovery event, but by now the list of
+                // writers includes it.
                 self.scan();
                 if let Some(Some(subscription)) = self.slots.get_mut(slot) {
                     subscription.release(class, self.sink.as_ref());
@@ -230,7 +230,7 @@ impl Drain {
     fn scan_if_due(&mut self) {
         let since = self.scanned.elapsed();
         if since >= REFRESH {
-            self.teller.due();
+            self.reporter.mark_due();
         }
         if (self.scan_due && since >= SCAN_GAP) || since >= REFRESH {
             self.scan();
@@ -253,11 +253,11 @@ impl Drain {
             }
         }
         self.catalog.update(offers);
-        self.follow();
-        if self.nodes.keep_only(|writer: &GUID| graph_writers.contains(writer)) {
-            self.teller.due();
+        self.reconcile();
+        if self.nodes.retain_writers(|writer: &GUID| graph_writers.contains(writer)) {
+            self.reporter.mark_due();
         }
-        let (served_readers, served_writers) = self.desk.served();
+        let (served_readers, served_writers) = self.broker.served();
         let mut readers: Vec<GUID> = self.slots.iter().flatten().flat_map(Subscription::reader_ids).collect();
         readers.extend(served_readers);
         let mut writers = self.own.ids();
@@ -265,8 +265,8 @@ impl Drain {
         self.announcer.announce(readers, &writers);
     }
 
-    /// Makes the subscriptions fit the catalog and the sink's wishes.
-    fn follow(&mut self) {
+    /// Reconciles the subscriptions with the catalog and with what the sink wants.
+    fn reconcile(&mut self) {
         for (name, slot) in std::mem::take(&mut self.by_name) {
             let wanted = self.catalog.topics.get(&name).filter(|topic| {
                 self.sink.wants(&name, &topic.type_name)
@@ -275,17 +275,17 @@ impl Drain {
             if wanted.is_some() {
                 self.by_name.insert(name, slot);
             } else {
-                self.leave(slot);
+                self.close_subscription(slot);
             }
         }
         let topics = std::mem::take(&mut self.catalog.topics);
         for (name, topic) in &topics {
-            self.fit(name, topic);
+            self.update_subscription(name, topic);
         }
         self.catalog.topics = topics;
     }
 
-    fn leave(&mut self, slot: usize) {
+    fn close_subscription(&mut self, slot: usize) {
         let Some(mut subscription) = self.slots[slot].take() else { return };
         for class in subscription.classes() {
             while subscription.drain(class, &self.participant, self.sink.as_ref()) {}
@@ -294,10 +294,10 @@ impl Drain {
         self.sink.topic_down(subscription.key);
     }
 
-    fn fit(&mut self, name: &str, topic: &TopicState) {
+    fn update_subscription(&mut self, name: &str, topic: &TopicState) {
         let slot = match self.by_name.get(name) {
             Some(slot) => *slot,
-            None if self.sink.wants(name, &topic.type_name) => match self.enter(name, topic) {
+            None if self.sink.wants(name, &topic.type_name) => match self.open_subscription(name, topic) {
                 Some(slot) => slot,
                 None => return,
             },
@@ -309,13 +309,14 @@ impl Drain {
             self.sink.topic_up(declaration(name, topic));
         }
         let registry = (self.poll.registry(), FIRST_TOPIC + 4 * slot);
-        if let Err(error) = subscription.fit(topic, &self.participant, &self.subscriber, registry) {
+        if let Err(error) = subscription.update_readers(topic, &self.participant, &self.subscriber, registry)
+        {
             tracing::warn!("{error}");
         }
     }
 
-    /// Declares a topic to the sink and gives it a slot.
-    fn enter(&mut self, name: &str, topic: &TopicState) -> Option<usize> {
+    /// Declares a topic to the sink and assigns a slot.
+    fn open_subscription(&mut self, name: &str, topic: &TopicState) -> Option<usize> {
         let names = (dds_topic(name)?, dds_type(&topic.type_name)?);
         let key = self.sink.topic_up(declaration(name, topic))?;
         let subscription = Subscription::new(key, topic.type_name.clone(), topic.qos(), names);

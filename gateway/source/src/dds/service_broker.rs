@@ -1,104 +1,105 @@
-//! Where services and their callers meet: what is asked of the thread that serves them, from any
-//! thread, and what that thread and the reading one tell each other. Nothing here blocks.
+//! Broker between service users on any thread and the service thread: queues commands for it and holds
+//! the state that it shares with the reader thread. Nothing here blocks.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use rustdds::GUID;
 use rustdds::mio1::Waker;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError as TrySample;
 
 use crate::dds::names;
-use crate::dds::request_correlation::Asker;
-use crate::{Call, Graph, Listen, MAX_SERVICES, PublishError, RawSample, Service};
+use crate::dds::raw::{REQUIRED_ENCODING, is_plain_little_endian};
+use crate::dds::request_correlation::RequestId;
+use crate::limits;
+use crate::{Call, Graph, MAX_SERVICES, PublishError, RawSample, Service, TopicListener};
 
-/// What waits for the thread: as much as calls, subscriptions and answers may, so that no answer
-/// finds it full.
-const ORDERS: usize = limits::CALLS + limits::LISTENERS + limits::WAITING_REQUESTS;
-/// Services that one participant may offer in its life: the library forgets no topic.
+/// Pending service calls of one endpoint.
+const CALLS: usize = 512;
+
+/// Capacity of the command queue: the sum of what calls, subscriptions and responses may occupy, so
+/// that a response always fits.
+const MAX_COMMANDS: usize = CALLS + limits::LISTENERS + limits::WAITING_REQUESTS;
+/// Service names that one participant may ever offer; the library never frees a topic.
 const MAX_NAMES: usize = 4_096;
 
-/// What the thread is asked to do.
-pub(super) enum Order {
-    Call(Call, Seat),
-    Listen(Listen, Seat),
-    /// The response to a request, and its places until it is sent.
-    Answer(To, Bytes, Option<[Seat; 2]>),
+/// A command for the service thread.
+pub(super) enum ServiceCommand {
+    Call(Call, Permit),
+    Listen(TopicListener, Permit),
+    /// The response to a request, with its permits, which are held until it is sent.
+    Respond(ResponseTarget, Bytes, Option<[Permit; 2]>),
 }
 
-/// Where a response goes.
-pub(super) enum To {
-    /// Over DDS, from the service of this number.
-    Remote { service: u64, from: GUID, asker: Asker },
-    /// To a call of our own of this number.
+/// The recipient of a response.
+pub(super) enum ResponseTarget {
+    /// A remote client, over DDS, through the service with this number.
+    Remote { service: u64, from: GUID, request_id: RequestId },
+    /// Our own call with this number.
     Local(u64),
 }
 
-/// One of a bounded number of places, free again when this is dropped.
+/// A permit of a bounded count, released on drop.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<AtomicUsize>);
+pub(super) struct Permit(Arc<AtomicUsize>);
 
-impl Seat {
-    pub(super) fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Seat> {
+impl Permit {
+    pub(super) fn try_acquire(taken: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
         let free = |now: usize| (now < most).then_some(now + 1);
         let got = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
-        got.is_ok().then(|| Seat(taken.clone()))
+        got.is_ok().then(|| Permit(taken.clone()))
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What the threads share.
-pub(super) struct Desk {
-    orders: SyncSender<Order>,
+/// The shared state.
+pub(super) struct ServiceBroker {
+    commands: SyncSender<ServiceCommand>,
     waker: OnceLock<Waker>,
     offered: Mutex<Vec<(u64, Service)>>,
-    /// Every name under which there ever was a service.
+    /// Every service name ever offered.
     names: Mutex<HashSet<String>>,
     next: AtomicU64,
-    calls: Arc<AtomicUsize>,
-    listens: Arc<AtomicUsize>,
-    /// The services of the graph with their types; nothing before it was looked at.
-    known: Mutex<Option<Arc<BTreeMap<String, String>>>>,
+    call_permits: Arc<AtomicUsize>,
+    listener_permits: Arc<AtomicUsize>,
+    /// The services of the graph with their types; `None` before the graph was first read.
+    graph_services: Mutex<Option<Arc<BTreeMap<String, String>>>>,
     /// Readers and writers of our open services.
     served: Mutex<(Vec<GUID>, Vec<GUID>)>,
-    /// Who hears what we write ourselves.
-    ears: Mutex<Vec<(String, mpsc::Sender<RawSample>)>>,
+    /// Local listeners of what we write ourselves.
+    local_listeners: Mutex<Vec<(String, mpsc::Sender<RawSample>)>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Desk {
-    /// A desk and the end that the thread takes.
-    pub(super) fn new() -> (Desk, Receiver<Order>) {
-        let (orders, receiver) = sync_channel(ORDERS);
-        let desk = Desk {
-            orders,
+impl ServiceBroker {
+    /// A broker and the receiving end of its command queue.
+    pub(super) fn new() -> (ServiceBroker, Receiver<ServiceCommand>) {
+        let (commands, receiver) = sync_channel(MAX_COMMANDS);
+        let broker = ServiceBroker {
+            commands,
             waker: OnceLock::new(),
             offered: Mutex::default(),
             names: Mutex::default(),
             next: AtomicU64::new(0),
-            calls: Arc::default(),
-            listens: Arc::default(),
-            known: Mutex::default(),
+            call_permits: Arc::default(),
+            listener_permits: Arc::default(),
+            graph_services: Mutex::default(),
             served: Mutex::default(),
-            ears: Mutex::default(),
+            local_listeners: Mutex::default(),
         };
-        (desk, receiver)
+        (broker, receiver)
     }
 
-    /// Whom to wake when something is asked.
+    /// Sets the waker of the service thread.
     pub(super) fn wake_with(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
@@ -109,14 +110,14 @@ impl Desk {
         }
     }
 
-    /// Puts an order; an error says why it will not be done.
-    pub(super) fn order(&self, order: Order) -> Result<(), PublishError> {
-        let put = self.orders.try_send(order).map_err(|error| match error {
-            TrySendError::Full(_) => PublishError::Busy(ORDERS),
+    /// Queues a command. An error says why it will not be executed.
+    pub(super) fn submit(&self, command: ServiceCommand) -> Result<(), PublishError> {
+        let queued = self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => PublishError::Busy(MAX_COMMANDS),
             TrySendError::Disconnected(_) => PublishError::Failed("the source has stopped".to_owned()),
         });
         self.wake();
-        put
+        queued
     }
 
     pub(super) fn call(&self, call: Call) -> Result<(), PublishError> {
@@ -124,21 +125,21 @@ impl Desk {
             let why = format!("{:?} of type {:?} is not a ROS service", call.service, call.type_name);
             return Err(PublishError::Failed(why));
         }
-        if !crate::dds::raw::is_plain_little_endian(&call.request) {
-            return Err(PublishError::Failed(format!("{}: {}", call.service, crate::dds::raw::WANTED)));
+        if !is_plain_little_endian(&call.request) {
+            return Err(PublishError::Failed(format!("{}: {REQUIRED_ENCODING}", call.service)));
         }
-        let seat = Seat::take(&self.calls, limits::CALLS).ok_or(PublishError::Busy(limits::CALLS))?;
-        self.order(Order::Call(call, seat))
+        let permit = Permit::try_acquire(&self.call_permits, CALLS).ok_or(PublishError::Busy(CALLS))?;
+        self.submit(ServiceCommand::Call(call, permit))
     }
 
-    pub(super) fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+    pub(super) fn listen(&self, listen: TopicListener) -> Result<(), PublishError> {
         if names::dds_topic(&listen.topic).and(names::dds_type(&listen.type_name)).is_none() {
             let why = format!("{:?} of type {:?} is not a ROS topic", listen.topic, listen.type_name);
             return Err(PublishError::Failed(why));
         }
-        let seat =
-            Seat::take(&self.listens, limits::LISTENERS).ok_or(PublishError::Busy(limits::LISTENERS))?;
-        self.order(Order::Listen(listen, seat))
+        let permit = Permit::try_acquire(&self.listener_permits, limits::LISTENERS)
+            .ok_or(PublishError::Busy(limits::LISTENERS))?;
+        self.submit(ServiceCommand::Listen(listen, permit))
     }
 
     pub(super) fn offer(&self, service: Service) -> Result<(), PublishError> {
@@ -146,12 +147,12 @@ impl Desk {
             let why = format!("{:?} of type {:?} is not a ROS service", service.name, service.type_name);
             return Err(PublishError::Failed(why));
         }
-        let mut offered = lock(&self.offered);
+        let mut offered = self.offered.lock();
         offered.retain(|(_, known)| known.name != service.name);
         if offered.len() >= MAX_SERVICES {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
-        let mut names = lock(&self.names);
+        let mut names = self.names.lock();
         if names.len() >= MAX_NAMES && !names.contains(&service.name) {
             return Err(PublishError::Failed(format!("{MAX_NAMES} services have been offered already")));
         }
@@ -164,61 +165,61 @@ impl Desk {
 
     pub(super) fn withdraw(&self, name: &str) {
         let closed = |known: &Service| !known.open.load(Ordering::Relaxed);
-        lock(&self.offered).retain(|(_, known)| known.name != name || !closed(known));
+        self.offered.lock().retain(|(_, known)| known.name != name || !closed(known));
         self.wake();
     }
 
-    /// The services that were offered, each with its own number, open or not.
+    /// The offered services with their numbers, whether open or not.
     pub(super) fn offered(&self) -> Vec<(u64, Service)> {
-        lock(&self.offered).clone()
+        self.offered.lock().clone()
     }
 
-    /// Those that are there to be asked now.
+    /// The services that currently accept requests.
     pub(super) fn open_services(&self) -> Vec<Service> {
-        let offered = lock(&self.offered);
+        let offered = self.offered.lock();
         let open = offered.iter().filter(|(_, service)| service.open.load(Ordering::Relaxed));
         open.map(|(_, service)| service.clone()).collect()
     }
 
-    /// Whether the graph was looked at yet.
-    pub(super) fn knows(&self) -> bool {
-        lock(&self.known).is_some()
+    /// Whether the graph has been read.
+    pub(super) fn has_graph(&self) -> bool {
+        self.graph_services.lock().is_some()
     }
 
     /// The services of the graph.
-    pub(super) fn known(&self) -> Arc<BTreeMap<String, String>> {
-        lock(&self.known).clone().unwrap_or_default()
+    pub(super) fn graph_services(&self) -> Arc<BTreeMap<String, String>> {
+        self.graph_services.lock().clone().unwrap_or_default()
     }
 
-    /// The graph as it is now.
-    pub(super) fn set_known(&self, graph: &Graph) {
+    /// Replaces the services of the graph.
+    pub(super) fn set_graph_services(&self, graph: &Graph) {
         let services = graph.services.iter();
         let now = services.map(|service| (service.name.clone(), service.type_name.clone())).collect();
-        *lock(&self.known) = Some(Arc::new(now));
+        *self.graph_services.lock() = Some(Arc::new(now));
         self.wake();
     }
 
     /// The readers and writers of our open services.
     pub(super) fn served(&self) -> (Vec<GUID>, Vec<GUID>) {
-        lock(&self.served).clone()
+        self.served.lock().clone()
     }
 
     pub(super) fn set_served(&self, readers: Vec<GUID>, writers: Vec<GUID>) {
-        *lock(&self.served) = (readers, writers);
+        *self.served.lock() = (readers, writers);
     }
 
-    /// From now on `samples` hears what we write to the topic ourselves.
-    pub(super) fn add_ear(&self, topic: String, samples: mpsc::Sender<RawSample>) {
-        let mut ears = lock(&self.ears);
-        ears.retain(|(_, ear)| !ear.is_closed());
-        ears.push((topic, samples));
+    /// Delivers what we write to the topic to `samples` from now on.
+    pub(super) fn add_local_listener(&self, topic: String, samples: mpsc::Sender<RawSample>) {
+        let mut local_listeners = self.local_listeners.lock();
+        local_listeners.retain(|(_, listener)| !listener.is_closed());
+        local_listeners.push((topic, samples));
     }
 
-    /// We wrote this.
-    pub(super) fn hear(&self, topic: &str, sample: &RawSample) {
-        let mut ears = lock(&self.ears);
-        ears.retain(|(known, ear)| {
-            known != topic || !matches!(ear.try_send(sample.clone()), Err(TrySample::Closed(_)))
+    /// Delivers a sample that we wrote ourselves to the local listeners.
+    pub(super) fn deliver_local(&self, topic: &str, sample: &RawSample) {
+        let mut local_listeners = self.local_listeners.lock();
+        local_listeners.retain(|(known, listener)| {
+            known != topic || !matches!(listener.try_send(sample.clone()), Err(TrySample::Closed(_)))
         });
     }
 }
@@ -233,9 +234,9 @@ mod tests {
     use super::*;
     use crate::Reply;
 
-    type Answer = oneshot::Receiver<Result<Bytes, crate::CallError>>;
+    type Response = oneshot::Receiver<Result<Bytes, crate::CallError>>;
 
-    fn call(service: &str) -> (Call, Answer) {
+    fn call(service: &str) -> (Call, Response) {
         let (answer, answered) = oneshot::channel();
         let (service, type_name) = (service.to_owned(), "std_srvs/srv/Trigger".to_owned());
         let request = Bytes::from_static(&[0, 1, 0, 0, 0]);
@@ -249,40 +250,40 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_bounded_and_their_places_given_back() {
-        let (desk, orders) = Desk::new();
-        for _ in 0..limits::CALLS {
-            desk.call(call("/a").0).unwrap();
+    fn calls_are_bounded_and_permits_are_released() {
+        let (broker, commands) = ServiceBroker::new();
+        for _ in 0..super::CALLS {
+            broker.call(call("/a").0).unwrap();
         }
-        assert_eq!(desk.call(call("/a").0), Err(PublishError::Busy(limits::CALLS)));
-        // An answer still finds room.
-        desk.order(Order::Answer(To::Local(1), Bytes::new(), None)).unwrap();
-        drop(orders.try_recv());
-        desk.call(call("/a").0).unwrap();
-        drop(orders);
-        assert!(matches!(desk.call(call("/a").0), Err(PublishError::Failed(_) | PublishError::Busy(_))));
+        assert_eq!(broker.call(call("/a").0), Err(PublishError::Busy(super::CALLS)));
+        // A response still fits.
+        broker.submit(ServiceCommand::Respond(ResponseTarget::Local(1), Bytes::new(), None)).unwrap();
+        drop(commands.try_recv());
+        broker.call(call("/a").0).unwrap();
+        drop(commands);
+        assert!(matches!(broker.call(call("/a").0), Err(PublishError::Failed(_) | PublishError::Busy(_))));
     }
 
     #[test]
-    fn what_has_no_name_in_ros_is_refused() {
-        let (desk, _orders) = Desk::new();
+    fn invalid_ros_names_are_rejected() {
+        let (broker, _commands) = ServiceBroker::new();
         for name in ["", "a", "/a b", "/a/"] {
-            assert!(matches!(desk.call(call(name).0), Err(PublishError::Failed(_))), "{name}");
-            assert!(matches!(desk.offer(service(name)), Err(PublishError::Failed(_))), "{name}");
+            assert!(matches!(broker.call(call(name).0), Err(PublishError::Failed(_))), "{name}");
+            assert!(matches!(broker.offer(service(name)), Err(PublishError::Failed(_))), "{name}");
         }
         let mut big_endian = call("/a").0;
         big_endian.request = Bytes::from_static(&[0, 0, 0, 0, 0]);
-        assert!(desk.call(big_endian).unwrap_err().to_string().contains("little-endian"));
+        assert!(broker.call(big_endian).unwrap_err().to_string().contains("little-endian"));
     }
 
     #[test]
-    fn names_that_were_ever_served_are_bounded() {
-        let (desk, _orders) = Desk::new();
+    fn the_number_of_service_names_is_bounded() {
+        let (broker, _commands) = ServiceBroker::new();
         let offer = |name: &str| {
             let offered = service(name);
-            let taken = desk.offer(offered.clone());
+            let taken = broker.offer(offered.clone());
             offered.open.store(false, Ordering::Relaxed);
-            desk.withdraw(name);
+            broker.withdraw(name);
             taken
         };
         for at in 0..MAX_NAMES {
@@ -293,20 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_withdrawn_by_whom_it_is_of() {
-        let (desk, _orders) = Desk::new();
+    fn withdrawing_leaves_a_replacement_in_place() {
+        let (broker, _commands) = ServiceBroker::new();
         let (first, second) = (service("/a"), service("/a"));
-        desk.offer(first.clone()).unwrap();
-        desk.offer(second.clone()).unwrap();
+        broker.offer(first.clone()).unwrap();
+        broker.offer(second.clone()).unwrap();
         first.open.store(false, Ordering::Relaxed);
-        desk.withdraw("/a");
-        assert_eq!(desk.open_services().len(), 1, "the second took its place");
+        broker.withdraw("/a");
+        assert_eq!(broker.open_services().len(), 1, "the replacement stays");
         second.open.store(false, Ordering::Relaxed);
-        desk.withdraw("/a");
-        assert!(desk.offered().is_empty());
+        broker.withdraw("/a");
+        assert!(broker.offered().is_empty());
         for n in 0..MAX_SERVICES {
-            desk.offer(service(&format!("/n{n}"))).unwrap();
+            broker.offer(service(&format!("/n{n}"))).unwrap();
         }
-        assert_eq!(desk.offer(service("/more")), Err(PublishError::Busy(MAX_SERVICES)));
+        assert_eq!(broker.offer(service("/more")), Err(PublishError::Busy(MAX_SERVICES)));
     }
 }

@@ -1,11 +1,12 @@
-//! Calling one service of others: a writer of requests and a reader of replies, kept for later calls.
+//! Client of one remote service: a writer of requests and a reader of replies, kept open for later
+//! calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use rustdds::dds::WriteError;
 use rustdds::mio1::event::Source as _;
 use rustdds::mio1::{Interest, Registry, Token};
 use rustdds::no_key::{DataWriter, DeserializedCacheChange};
@@ -21,18 +22,22 @@ use crate::dds::names;
 use crate::dds::node_announcer::open;
 use crate::dds::raw::{Raw, RawAdapter};
 use crate::dds::reader::{RawReader, create, take};
-use crate::dds::request_correlation::{Number, cyclone_request, is_cyclone, read_reply};
-use crate::dds::service_broker::Seat;
+use crate::dds::request_correlation::{ReplyId, correlates_by_header, cyclone_request, read_reply};
+use crate::dds::service_broker::Permit;
+use crate::limits;
 use crate::{Call, CallError, Qos, SourceError};
+
+/// A ROS service client that is unused for this long is closed.
+const SERVICE_CLIENT_IDLE_MS: u64 = 60_000;
 
 /// Replies kept until the thread takes them.
 const DEPTH: i32 = 64;
-/// We find a server before it finds us, and our writer before our reader: what is sent in between would
-/// be lost.
+/// We discover a server before it discovers us, and our writer before our reader. A request sent in
+/// between would be lost.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// A call and its caller.
-pub(super) struct Asked {
+/// A pending call.
+pub(super) struct PendingCall {
     pub(super) service: String,
     pub(super) type_name: String,
     pub(super) request: Bytes,
@@ -40,39 +45,39 @@ pub(super) struct Asked {
     since: Instant,
     timeout: Duration,
     answer: oneshot::Sender<Result<Bytes, CallError>>,
-    _seat: Seat,
+    _permit: Permit,
 }
 
-impl Asked {
-    pub(super) fn new(call: Call, seat: Seat) -> Asked {
+impl PendingCall {
+    pub(super) fn new(call: Call, permit: Permit) -> PendingCall {
         let Call { service, type_name, request, timeout, answer } = call;
         let since = Instant::now();
-        // A time beyond what the clock can tell is for ever.
+        // A timeout beyond the range of the clock counts as unlimited.
         let deadline = since.checked_add(timeout).unwrap_or(since + Duration::from_secs(1 << 32));
-        Asked { service, type_name, request, deadline, since, timeout, answer, _seat: seat }
+        PendingCall { service, type_name, request, deadline, since, timeout, answer, _permit: permit }
     }
 
-    /// Answers, if anybody waits for it still.
-    pub(super) fn answer(self, answer: Result<Bytes, CallError>) {
+    /// Completes the call; does nothing if the caller is gone.
+    pub(super) fn complete(self, answer: Result<Bytes, CallError>) {
         drop(self.answer.send(answer));
     }
 
     pub(super) fn time_out(self) {
         let (service, timeout) = (self.service.clone(), self.timeout);
-        self.answer(Err(CallError::Timeout { service, timeout }));
+        self.complete(Err(CallError::Timeout { service, timeout }));
     }
 
-    /// Whether its time is up, or nobody waits for it any more.
+    /// Whether the deadline has passed or the caller is gone.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.deadline <= now || self.answer.is_closed()
     }
 
-    /// Answers where nobody has come to serve it; returns it otherwise.
-    pub(super) fn unless_in_vain(self, now: Instant) -> Option<Asked> {
+    /// Fails the call if no server appeared within the grace period; otherwise returns it.
+    pub(super) fn fail_without_server(self, now: Instant) -> Option<PendingCall> {
         let grace = Duration::from_millis(limits::SERVICE_GRACE_MS);
         if self.is_over(now) || now.saturating_duration_since(self.since) >= grace {
             let service = self.service.clone();
-            self.answer(Err(CallError::NoServer(service)));
+            self.complete(Err(CallError::NoServer(service)));
             return None;
         }
         Some(self)
@@ -80,48 +85,48 @@ impl Asked {
 }
 
 /// The client of one service.
-pub(super) struct Client {
+pub(super) struct ServiceClient {
     type_name: String,
     requests: DataWriter<Raw, RawAdapter>,
     replies: RawReader,
     id: [u8; 8],
     number: i64,
-    /// Servers' readers and writers that ours have found.
+    /// Readers and writers of servers that matched ours.
     readers: BTreeSet<GUID>,
     writers: BTreeSet<GUID>,
-    /// When the server may be asked.
+    /// When requests may be sent.
     ready_at: Option<Instant>,
-    waiting: Vec<Asked>,
-    asked: BTreeMap<Number, Asked>,
+    queued: Vec<PendingCall>,
+    sent: BTreeMap<ReplyId, PendingCall>,
     used: Instant,
     since: Timestamp,
 }
 
-impl Client {
+impl ServiceClient {
     pub(super) fn open(
-        asked: &Asked,
+        call: &PendingCall,
         participant: &DomainParticipant,
         subscriber: &Subscriber,
-    ) -> Result<Client, SourceError> {
-        let [request, reply] = names::service(&asked.service, &asked.type_name)
-            .ok_or_else(|| SourceError(format!("{} is not a ROS service", asked.service)))?;
+    ) -> Result<ServiceClient, SourceError> {
+        let [request, reply] = names::service(&call.service, &call.type_name)
+            .ok_or_else(|| SourceError(format!("{} is not a ROS service", call.service)))?;
         let since = Timestamp::now();
-        // First, so that who serves it has heard of it by the first request.
+        // Opened first, so that the server knows the reader before the first request arrives.
         let replies = create(participant, subscriber, &reply, Class::Reliable, DEPTH)?;
         let qos = Qos { reliable: true, transient_local: false };
         let requests = open(participant, (&request.0, &request.1), qos)?;
-        Ok(Client {
-            type_name: asked.type_name.clone(),
+        Ok(ServiceClient {
+            type_name: call.type_name.clone(),
             requests,
             replies,
-            // Random, as std seeds every one of them anew.
+            // Random: std seeds every `RandomState` anew.
             id: RandomState::new().build_hasher().finish().to_le_bytes(),
             number: 0,
             readers: BTreeSet::new(),
             writers: BTreeSet::new(),
             ready_at: None,
-            waiting: Vec::new(),
-            asked: BTreeMap::new(),
+            queued: Vec::new(),
+            sent: BTreeMap::new(),
             used: Instant::now(),
             since,
         })
@@ -150,117 +155,116 @@ impl Client {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.asked.is_empty()
+        self.queued.is_empty() && self.sent.is_empty()
     }
 
     pub(super) fn is_unused(&self, now: Instant) -> bool {
-        let idle = Duration::from_millis(limits::SERVICE_CLIENT_IDLE_MS);
+        let idle = Duration::from_millis(SERVICE_CLIENT_IDLE_MS);
         self.is_idle() && now.saturating_duration_since(self.used) >= idle
     }
 
-    /// When something is due.
+    /// When the next timer expires.
     pub(super) fn due(&self) -> Option<Instant> {
-        let calls = self.waiting.iter().chain(self.asked.values()).map(|asked| asked.deadline);
-        calls.chain(self.ready_at.filter(|_| !self.waiting.is_empty())).min()
+        let calls = self.queued.iter().chain(self.sent.values()).map(|call| call.deadline);
+        calls.chain(self.ready_at.filter(|_| !self.queued.is_empty())).min()
     }
 
-    /// Takes a call; it is sent as soon as a server is found.
-    pub(super) fn ask(&mut self, asked: Asked) {
+    /// Accepts a call, which is sent as soon as a server is found.
+    pub(super) fn submit(&mut self, call: PendingCall) {
         self.used = Instant::now();
-        self.waiting.push(asked);
+        self.queued.push(call);
     }
 
-    /// Hears of servers and takes replies.
+    /// Processes matches with servers and takes replies.
     pub(super) fn drive(&mut self, now: Instant) {
-        self.hear_matches(now);
+        self.on_matches(now);
         let mut replies = Vec::new();
         while take(&self.replies, |change| replies.push(change)) {}
         for change in replies {
-            self.reply(&change);
+            self.on_reply(&change);
         }
         self.send(now);
     }
 
-    fn hear_matches(&mut self, now: Instant) {
-        let had = self.server().is_some();
+    fn on_matches(&mut self, now: Instant) {
+        let had_server = self.server().is_some();
         while let Some(status) = self.requests.try_recv_status() {
             if let DataWriterStatus::PublicationMatched { current, reader, .. } = status {
-                note(&mut self.readers, reader, current.count_change());
+                track_match(&mut self.readers, reader, current.count_change());
             }
         }
         while let Some(status) = self.replies.try_recv_status() {
             if let DataReaderStatus::SubscriptionMatched { current, writer, .. } = status {
-                note(&mut self.writers, writer, current.count_change());
+                track_match(&mut self.writers, writer, current.count_change());
             }
         }
-        match (had, self.server().is_some()) {
+        match (had_server, self.server().is_some()) {
             (false, true) => self.ready_at = Some(now + SETTLE),
             (true, false) => {
                 self.ready_at = None;
-                for asked in std::mem::take(&mut self.asked).into_values() {
-                    let why = format!("the node that served {} is gone", asked.service);
-                    asked.answer(Err(CallError::Failed(why)));
+                for call in std::mem::take(&mut self.sent).into_values() {
+                    let why = format!("the node that served {} is gone", call.service);
+                    call.complete(Err(CallError::Failed(why)));
                 }
             }
             _ => {}
         }
     }
 
-    /// The reader of a server that can answer as well.
+    /// The request reader of a server that also has a reply writer.
     fn server(&self) -> Option<GUID> {
-        let answers = |reader: &&GUID| self.writers.iter().any(|writer| writer.prefix == reader.prefix);
-        self.readers.iter().find(answers).copied()
+        let serves = |reader: &&GUID| self.writers.iter().any(|writer| writer.prefix == reader.prefix);
+        self.readers.iter().find(serves).copied()
     }
 
     fn send(&mut self, now: Instant) {
         let Some(server) = self.server().filter(|_| self.ready_at.is_some_and(|at| at <= now)) else {
             return;
         };
-        for mut asked in std::mem::take(&mut self.waiting) {
-            if asked.is_over(now) {
-                asked.time_out();
+        for mut call in std::mem::take(&mut self.queued) {
+            if call.is_over(now) {
+                call.time_out();
                 continue;
             }
-            match self.write(server, std::mem::take(&mut asked.request)) {
-                Ok(number) => drop(self.asked.insert(number, asked)),
+            match self.write(server, std::mem::take(&mut call.request)) {
+                Ok(number) => drop(self.sent.insert(number, call)),
                 Err(error) => {
-                    let why = format!("{} was not asked: {error}", asked.service);
-                    asked.answer(Err(CallError::Failed(why)));
+                    let why = format!("{} was not asked: {error}", call.service);
+                    call.complete(Err(CallError::Failed(why)));
                 }
             }
         }
     }
 
-    fn write(&mut self, server: GUID, request: Bytes) -> Result<Number, String> {
+    fn write(&mut self, server: GUID, request: Bytes) -> Result<ReplyId, WriteError<Raw>> {
         self.number += 1;
-        let cyclone = is_cyclone(server);
+        let cyclone = correlates_by_header(server);
         let (request, options) = if cyclone {
             (cyclone_request(self.id, self.number, &request), WriteOptionsBuilder::new())
         } else {
-            // The reader that waits for the reply, and no number yet.
+            // Names the reader that waits for the reply, without a number yet.
             let writer_guid = self.replies.guid();
             let waits = SampleIdentity { writer_guid, sequence_number: SequenceNumber::UNKNOWN };
             (request, WriteOptionsBuilder::new().related_sample_identity(waits))
         };
-        let written = self.requests.write_with_options(Raw(request), options.build());
-        let written = written.map_err(|error| error.to_string())?;
+        let written = self.requests.write_with_options(Raw(request), options.build())?;
         Ok(match cyclone {
-            true => Number::Header(self.number),
-            false => Number::Sequence(i64::from(written.sequence_number)),
+            true => ReplyId::Header(self.number),
+            false => ReplyId::Sequence(i64::from(written.sequence_number)),
         })
     }
 
-    fn reply(&mut self, change: &DeserializedCacheChange<Raw>) {
+    fn on_reply(&mut self, change: &DeserializedCacheChange<Raw>) {
         if change.receive_instant < self.since {
             return;
         }
         let related = change.write_options.related_sample_identity();
         let ours = (self.id, [self.replies.guid(), self.requests.guid()]);
         match read_reply(change.writer_guid, related, &change.sample.0, ours) {
-            // A late one finds nobody who waits.
+            // A late reply has no pending call and is discarded.
             Ok(Some((number, body))) => {
-                if let Some(asked) = self.asked.remove(&number) {
-                    asked.answer(Ok(body));
+                if let Some(call) = self.sent.remove(&number) {
+                    call.complete(Ok(body));
                 }
             }
             Ok(None) => {}
@@ -268,31 +272,31 @@ impl Client {
         }
     }
 
-    /// Sends what may be sent by now, and ends what has taken too long.
-    pub(super) fn look_after(&mut self, now: Instant, served: bool) {
-        if !self.waiting.is_empty() {
+    /// Sends what is ready and expires overdue calls.
+    pub(super) fn poll_timeouts(&mut self, now: Instant, served: bool) {
+        if !self.queued.is_empty() {
             self.send(now);
         }
-        for asked in std::mem::take(&mut self.waiting) {
-            if asked.is_over(now) {
-                asked.time_out();
+        for call in std::mem::take(&mut self.queued) {
+            if call.is_over(now) {
+                call.time_out();
             } else if served || self.server().is_some() {
-                self.waiting.push(asked);
+                self.queued.push(call);
             } else {
-                self.waiting.extend(asked.unless_in_vain(now));
+                self.queued.extend(call.fail_without_server(now));
             }
         }
-        let over: Vec<Number> =
-            self.asked.iter().filter(|(_, asked)| asked.is_over(now)).map(|(number, _)| *number).collect();
-        over.iter().filter_map(|number| self.asked.remove(number)).for_each(Asked::time_out);
+        let over: Vec<ReplyId> =
+            self.sent.iter().filter(|(_, call)| call.is_over(now)).map(|(number, _)| *number).collect();
+        over.iter().filter_map(|number| self.sent.remove(number)).for_each(PendingCall::time_out);
         if !self.is_idle() {
             self.used = now;
         }
     }
 }
 
-/// Whether it is there is told by the sign of the change.
-pub(super) fn note(known: &mut BTreeSet<GUID>, id: GUID, change: i32) {
+/// Adds or removes a matched endpoint; the sign of the change says which.
+pub(super) fn track_match(known: &mut BTreeSet<GUID>, id: GUID, change: i32) {
     if change > 0 {
         known.insert(id);
     } else {

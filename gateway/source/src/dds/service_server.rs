@@ -1,4 +1,4 @@
-//! Serving one service: a reader of requests and a writer of replies.
+//! Server of one service: a reader of requests and a writer of replies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use rustdds::mio1::event::Source as _;
 use rustdds::mio1::{Interest, Registry, Token};
 use rustdds::no_key::{DataWriter, DeserializedCacheChange};
@@ -21,48 +20,64 @@ use crate::dds::names;
 use crate::dds::node_announcer::open;
 use crate::dds::raw::{Raw, RawAdapter};
 use crate::dds::reader::{RawReader, create, take};
-use crate::dds::request_correlation::Asker;
-use crate::dds::service_broker::{Desk, Order, Seat, To};
-use crate::dds::service_client::note;
+use crate::dds::request_correlation::{CorrelationError, RequestId};
+use crate::dds::service_broker::{Permit, ResponseTarget, ServiceBroker, ServiceCommand};
+use crate::dds::service_client::track_match;
+use crate::limits;
 use crate::{Qos, Reply, Service, SourceError};
+
+/// Pending requests to one service advertised by a client.
+const REQUESTS_PER_SERVICE: usize = 64;
 
 /// Requests kept until the thread takes them.
 const DEPTH: i32 = 64;
-/// A reply waits so long for who asked to be known; written before, it would reach nobody.
-const HOLD: Duration = Duration::from_millis(300);
+/// How long a reply waits until the client's reader is matched; written earlier, it would reach no
+/// reader.
+const PARK_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Why a request was dropped.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error("it is left over from before")]
+    Stale,
+    #[error("too many wait already")]
+    TooManyPending,
+    #[error(transparent)]
+    Correlation(#[from] CorrelationError),
+}
 
 /// One open service.
-pub(super) struct Server {
+pub(super) struct ServiceServer {
     number: u64,
     service: Service,
     requests: RawReader,
     replies: DataWriter<Raw, RawAdapter>,
-    /// Readers that our writer has found.
+    /// Client readers that matched our writer.
     readers: BTreeSet<GUID>,
-    held: Vec<Held>,
-    /// Requests of all services, and of this one, that wait for their answers.
+    parked: Vec<ParkedReply>,
+    /// Counts of pending requests: of all services, and of this one.
     waiting: [Arc<AtomicUsize>; 2],
     since: Timestamp,
 }
 
-/// A reply whose reader is not known yet.
-struct Held {
+/// A reply that waits for its client's reader to be matched.
+struct ParkedReply {
     until: Instant,
     from: GUID,
-    asker: Asker,
+    request_id: RequestId,
     body: Bytes,
-    _seats: Option<[Seat; 2]>,
+    _permits: Option<[Permit; 2]>,
 }
 
-impl Server {
-    /// `waiting` counts the requests of all services.
+impl ServiceServer {
+    /// `waiting` counts the pending requests of all services.
     pub(super) fn open(
         number: u64,
         service: Service,
         participant: &DomainParticipant,
         subscriber: &Subscriber,
         waiting: Arc<AtomicUsize>,
-    ) -> Result<Server, SourceError> {
+    ) -> Result<ServiceServer, SourceError> {
         let [request, reply] = names::service(&service.name, &service.type_name)
             .ok_or_else(|| SourceError(format!("{} is not a ROS service", service.name)))?;
         let since = Timestamp::now();
@@ -70,8 +85,8 @@ impl Server {
         let replies = open(participant, (&reply.0, &reply.1), qos)?;
         let requests = create(participant, subscriber, &request, Class::Reliable, DEPTH)?;
         let waiting = [waiting, Arc::default()];
-        let (readers, held) = (BTreeSet::new(), Vec::new());
-        Ok(Server { number, service, requests, replies, readers, held, waiting, since })
+        let (readers, parked) = (BTreeSet::new(), Vec::new());
+        Ok(ServiceServer { number, service, requests, replies, readers, parked, waiting, since })
     }
 
     /// `token` is the first of two.
@@ -85,49 +100,53 @@ impl Server {
             .map_err(|error| SourceError(format!("cannot wait for requests: {error}")))
     }
 
-    /// The reader and the writer.
+    /// The GUIDs of the reader and the writer.
     pub(super) fn ids(&self) -> (GUID, GUID) {
         (self.requests.guid(), self.replies.guid())
     }
 
-    /// When something is due.
+    /// When the next timer expires.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.held.iter().map(|held| held.until).min()
+        self.parked.iter().map(|parked| parked.until).min()
     }
 
-    /// Hears of clients and takes requests.
-    pub(super) fn drive(&mut self, desk: &Arc<Desk>) {
+    /// Processes matches with clients and takes requests.
+    pub(super) fn drive(&mut self, broker: &Arc<ServiceBroker>) {
         while let Some(status) = self.replies.try_recv_status() {
             if let DataWriterStatus::PublicationMatched { current, reader, .. } = status {
-                note(&mut self.readers, reader, current.count_change());
+                track_match(&mut self.readers, reader, current.count_change());
             }
         }
         let mut requests = Vec::new();
         while take(&self.requests, |change| requests.push(change)) {}
         for change in requests {
-            if let Err(why) = self.request(&change, desk) {
+            if let Err(why) = self.on_request(&change, broker) {
                 tracing::debug!(service = self.service.name, "a request was not taken: {why}");
             }
         }
-        self.look_after(Instant::now());
+        self.poll_timeouts(Instant::now());
     }
 
-    fn request(&self, change: &DeserializedCacheChange<Raw>, desk: &Arc<Desk>) -> Result<(), String> {
+    fn on_request(
+        &self,
+        change: &DeserializedCacheChange<Raw>,
+        broker: &Arc<ServiceBroker>,
+    ) -> Result<(), RequestError> {
         if change.receive_instant < self.since {
-            return Err("it is left over from before".to_owned());
+            return Err(RequestError::Stale);
         }
         let from = change.writer_guid;
         let sample = SampleIdentity { writer_guid: from, sequence_number: change.sequence_number };
         let related = change.write_options.related_sample_identity();
-        let (asker, body) = Asker::read(sample, related, &change.sample.0)?;
+        let (request_id, body) = RequestId::read(sample, related, &change.sample.0)?;
         let [all, own] = &self.waiting;
-        let seats = Seat::take(all, limits::WAITING_REQUESTS)
-            .zip(Seat::take(own, limits::REQUESTS_PER_SERVICE))
-            .ok_or("too many wait already")?;
-        let (desk, service, seats) = (desk.clone(), self.number, [seats.0, seats.1]);
+        let permits = Permit::try_acquire(all, limits::WAITING_REQUESTS)
+            .zip(Permit::try_acquire(own, REQUESTS_PER_SERVICE))
+            .ok_or(RequestError::TooManyPending)?;
+        let (broker, service, permits) = (broker.clone(), self.number, [permits.0, permits.1]);
         let reply = Reply::new(move |body| {
-            let to = To::Remote { service, from, asker };
-            if let Err(error) = desk.order(Order::Answer(to, body, Some(seats))) {
+            let to = ResponseTarget::Remote { service, from, request_id };
+            if let Err(error) = broker.submit(ServiceCommand::Respond(to, body, Some(permits))) {
                 tracing::debug!("a request was not answered: {error}");
             }
         });
@@ -135,27 +154,39 @@ impl Server {
         Ok(())
     }
 
-    /// Sends a response as soon as who asked can hear it.
-    pub(super) fn answer(&mut self, from: GUID, asker: Asker, body: Bytes, seats: Option<[Seat; 2]>) {
+    /// Sends a response as soon as the client's reader is matched.
+    pub(super) fn respond(
+        &mut self,
+        from: GUID,
+        request_id: RequestId,
+        body: Bytes,
+        permits: Option<[Permit; 2]>,
+    ) {
         let now = Instant::now();
-        self.held.push(Held { until: now + HOLD, from, asker, body, _seats: seats });
-        self.look_after(now);
+        self.parked.push(ParkedReply {
+            until: now + PARK_TIMEOUT,
+            from,
+            request_id,
+            body,
+            _permits: permits,
+        });
+        self.poll_timeouts(now);
     }
 
-    /// Sends what may be sent by now.
-    pub(super) fn look_after(&mut self, now: Instant) {
-        for held in std::mem::take(&mut self.held) {
-            let heard = self.readers.iter().any(|reader| reader.prefix == held.from.prefix);
-            if heard || held.until <= now {
-                self.write(&held);
+    /// Sends the replies that are ready.
+    pub(super) fn poll_timeouts(&mut self, now: Instant) {
+        for parked in std::mem::take(&mut self.parked) {
+            let matched = self.readers.iter().any(|reader| reader.prefix == parked.from.prefix);
+            if matched || parked.until <= now {
+                self.write(&parked);
             } else {
-                self.held.push(held);
+                self.parked.push(parked);
             }
         }
     }
 
-    fn write(&self, held: &Held) {
-        let (reply, related) = held.asker.reply(&held.body);
+    fn write(&self, parked: &ParkedReply) {
+        let (reply, related) = parked.request_id.reply(&parked.body);
         let mut options = WriteOptionsBuilder::new();
         if let Some(related) = related {
             options = options.related_sample_identity(related);

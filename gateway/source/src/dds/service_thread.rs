@@ -1,6 +1,5 @@
-//! The thread of a participant's services: it serves what is offered, calls what others serve, and
-//! listens to topics apart from the hub's. A service that does not answer costs its own call the
-//! timeout, and nothing else.
+//! The service thread of a participant: serves our services, calls remote ones, and runs topic
+//! subscriptions that bypass the hub. A service that hangs costs only its own call the timeout.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,30 +13,32 @@ use rustdds::{DomainParticipant, Subscriber};
 
 use crate::dds::catalog::Class;
 use crate::dds::participant::reader_qos;
-use crate::dds::service_broker::{Desk, Order, To};
-use crate::dds::service_client::{Asked, Client};
-use crate::dds::service_server::Server;
+use crate::dds::service_broker::{ResponseTarget, ServiceBroker, ServiceCommand};
+use crate::dds::service_client::{PendingCall, ServiceClient};
+use crate::dds::service_server::ServiceServer;
 use crate::dds::topic_listener::Listener;
-use crate::dds::writers::Own;
-use crate::{CallError, Reply, Service, SourceError, Stop};
+use crate::dds::writers::LocalWriters;
+use crate::{CallError, Reply, Service, SourceError, StopFlag};
 
-/// How soon a service that is opened or closed, and a stop, are noticed.
+/// Bounds how late an opened or closed service, or a stop, is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// Who else than the desk is ready.
-const DESK: Token = Token(0);
-/// Services that are called at a time; the one that was called longest ago makes room.
+/// The broker's waker.
+const BROKER: Token = Token(0);
+/// The maximum number of service clients; the least recently used idle one is evicted.
 const MAX_CLIENTS: usize = 256;
 
 /// Runs until `stop` is set.
-pub(super) fn work(
-    desk: &Arc<Desk>,
-    orders: Receiver<Order>,
+pub(super) fn run(
+    broker: &Arc<ServiceBroker>,
+    commands: Receiver<ServiceCommand>,
     participant: &DomainParticipant,
-    own: &Own,
-    stop: &Stop,
+    own: &LocalWriters,
+    stop: &StopFlag,
 ) {
-    // The library answers a bug of its own with a panic: it ends the services, not the telemetry.
-    let run = || Thread::new(desk.clone(), orders, participant, own).and_then(|mut thread| thread.run(stop));
+    // A bug in the library surfaces as a panic. It ends the services, but not the telemetry.
+    let run = || {
+        ServiceThread::new(broker.clone(), commands, participant, own).and_then(|mut thread| thread.run(stop))
+    };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("services are neither offered nor called: {error}"),
@@ -45,51 +46,51 @@ pub(super) fn work(
     }
 }
 
-/// Whose readiness a token tells.
+/// What a token belongs to.
 #[derive(Clone, PartialEq)]
-enum Whom {
+enum PollTarget {
     Server(u64),
     Client(String),
     Listener(u64),
 }
 
-struct Thread<'a> {
-    desk: Arc<Desk>,
-    orders: Receiver<Order>,
+struct ServiceThread<'a> {
+    broker: Arc<ServiceBroker>,
+    commands: Receiver<ServiceCommand>,
     participant: &'a DomainParticipant,
-    own: &'a Own,
+    own: &'a LocalWriters,
     subscriber: Subscriber,
     poll: Poll,
-    tokens: HashMap<usize, Whom>,
+    tokens: HashMap<usize, PollTarget>,
     next: u64,
-    /// By number; `None` where it could not be opened.
-    servers: BTreeMap<u64, Option<Server>>,
-    clients: BTreeMap<String, Client>,
+    /// By number; `None` if it could not be opened.
+    servers: BTreeMap<u64, Option<ServiceServer>>,
+    clients: BTreeMap<String, ServiceClient>,
     listeners: BTreeMap<u64, Listener>,
-    /// Calls whose service is not known to be there.
-    unknown: Vec<Asked>,
-    /// Calls of services that we serve ourselves.
-    local: BTreeMap<u64, Asked>,
-    /// Requests of all services that wait for their answers.
+    /// Calls whose service is not in the graph yet.
+    unresolved: Vec<PendingCall>,
+    /// Calls of our own services.
+    local: BTreeMap<u64, PendingCall>,
+    /// The number of pending requests of all services.
     requests: Arc<AtomicUsize>,
 }
 
-impl<'a> Thread<'a> {
+impl<'a> ServiceThread<'a> {
     fn new(
-        desk: Arc<Desk>,
-        orders: Receiver<Order>,
+        broker: Arc<ServiceBroker>,
+        commands: Receiver<ServiceCommand>,
         participant: &'a DomainParticipant,
-        own: &'a Own,
-    ) -> Result<Thread<'a>, SourceError> {
+        own: &'a LocalWriters,
+    ) -> Result<ServiceThread<'a>, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for requests: {error}"));
         let poll = Poll::new().map_err(broken)?;
-        desk.wake_with(Waker::new(poll.registry(), DESK).map_err(broken)?);
+        broker.wake_with(Waker::new(poll.registry(), BROKER).map_err(broken)?);
         let subscriber = participant
             .create_subscriber(&reader_qos(Class::Reliable, 1))
             .map_err(|error| SourceError(format!("cannot subscribe in DDS: {error}")))?;
-        Ok(Thread {
-            desk,
-            orders,
+        Ok(ServiceThread {
+            broker,
+            commands,
             participant,
             own,
             subscriber,
@@ -99,44 +100,44 @@ impl<'a> Thread<'a> {
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
             listeners: BTreeMap::new(),
-            unknown: Vec::new(),
+            unresolved: Vec::new(),
             local: BTreeMap::new(),
             requests: Arc::default(),
         })
     }
 
-    fn run(&mut self, stop: &Stop) -> Result<(), SourceError> {
+    fn run(&mut self, stop: &StopFlag) -> Result<(), SourceError> {
         let mut events = Events::with_capacity(64);
         while !stop.is_set() {
-            self.follow_offers();
-            match self.poll.poll(&mut events, Some(self.nap())) {
+            self.reconcile_servers();
+            match self.poll.poll(&mut events, Some(self.next_timeout())) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                     return Err(SourceError(format!("cannot wait for requests: {error}")));
                 }
                 _ => {}
             }
             for event in events.iter() {
-                self.note(event.token());
+                self.on_event(event.token());
             }
-            while let Ok(order) = self.orders.try_recv() {
-                self.carry_out(order);
+            while let Ok(command) = self.commands.try_recv() {
+                self.execute(command);
             }
-            self.look_after(Instant::now());
+            self.poll_timeouts(Instant::now());
         }
         Ok(())
     }
 
-    /// Until something is due.
-    fn nap(&self) -> Duration {
-        let calls = self.unknown.iter().chain(self.local.values()).map(|asked| asked.deadline);
-        let due = calls.chain(self.clients.values().filter_map(Client::due));
-        let due = due.chain(self.servers.values().flatten().filter_map(Server::due)).min();
+    /// The time until the next timer expires.
+    fn next_timeout(&self) -> Duration {
+        let calls = self.unresolved.iter().chain(self.local.values()).map(|call| call.deadline);
+        let due = calls.chain(self.clients.values().filter_map(ServiceClient::due));
+        let due = due.chain(self.servers.values().flatten().filter_map(ServiceServer::due)).min();
         due.map_or(TICK, |due| due.saturating_duration_since(Instant::now()).min(TICK))
     }
 
-    /// Opens and closes services as they are offered.
-    fn follow_offers(&mut self) {
-        let offered = self.desk.offered();
+    /// Opens and closes servers to match the offered services.
+    fn reconcile_servers(&mut self) {
+        let offered = self.broker.offered();
         let open = |number: &u64| {
             offered.iter().any(|(known, service)| known == number && service.open.load(Ordering::Relaxed))
         };
@@ -145,7 +146,8 @@ impl<'a> Thread<'a> {
         let mut changed = before != self.servers.len();
         if changed {
             let servers = &self.servers;
-            self.tokens.retain(|_, whom| !matches!(whom, Whom::Server(n) if !servers.contains_key(n)));
+            self.tokens
+                .retain(|_, target| !matches!(target, PollTarget::Server(n) if !servers.contains_key(n)));
         }
         for (number, service) in offered {
             if service.open.load(Ordering::Relaxed) && !self.servers.contains_key(&number) {
@@ -155,54 +157,54 @@ impl<'a> Thread<'a> {
             }
         }
         if changed {
-            let ids = self.servers.values().flatten().map(Server::ids);
+            let ids = self.servers.values().flatten().map(ServiceServer::ids);
             let (readers, writers) = ids.unzip();
-            self.desk.set_served(readers, writers);
-            self.own.changed();
+            self.broker.set_served(readers, writers);
+            self.own.notify_changed();
         }
     }
 
-    fn open_server(&mut self, number: u64, service: Service) -> Option<Server> {
-        let token = self.tokens(&Whom::Server(number), 2);
+    fn open_server(&mut self, number: u64, service: Service) -> Option<ServiceServer> {
+        let token = self.tokens(&PollTarget::Server(number), 2);
         let waiting = self.requests.clone();
-        let opened = Server::open(number, service, self.participant, &self.subscriber, waiting)
+        let opened = ServiceServer::open(number, service, self.participant, &self.subscriber, waiting)
             .and_then(|mut server| server.register(self.poll.registry(), token).map(|()| server));
         opened.map_err(|error| tracing::warn!("{error}")).ok()
     }
 
-    /// The first of so many tokens.
-    fn tokens(&mut self, whom: &Whom, count: usize) -> usize {
+    /// Allocates `count` consecutive tokens; returns the first.
+    fn tokens(&mut self, target: &PollTarget, count: usize) -> usize {
         let first = self.next as usize * 4;
         self.next += 1;
-        self.tokens.extend((first..first + count).map(|token| (token, whom.clone())));
+        self.tokens.extend((first..first + count).map(|token| (token, target.clone())));
         first
     }
 
-    fn note(&mut self, token: Token) {
+    fn on_event(&mut self, token: Token) {
         match self.tokens.get(&token.0) {
-            Some(Whom::Server(number)) => {
+            Some(PollTarget::Server(number)) => {
                 if let Some(Some(server)) = self.servers.get_mut(number) {
-                    server.drive(&self.desk);
+                    server.drive(&self.broker);
                 }
             }
-            Some(Whom::Client(service)) => {
+            Some(PollTarget::Client(service)) => {
                 if let Some(client) = self.clients.get_mut(service) {
                     client.drive(Instant::now());
                 }
             }
-            // Those that nobody hears any more are looked for elsewhere.
-            Some(Whom::Listener(number)) => drop(self.listeners.get(number).map(Listener::drain)),
+            // Closed listeners are removed in `poll_timeouts`.
+            Some(PollTarget::Listener(number)) => drop(self.listeners.get(number).map(Listener::drain)),
             None => {}
         }
     }
 
-    fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Call(call, seat) => self.call(Asked::new(call, seat)),
-            Order::Listen(listen, seat) => {
+    fn execute(&mut self, command: ServiceCommand) {
+        match command {
+            ServiceCommand::Call(call, permit) => self.dispatch(PendingCall::new(call, permit)),
+            ServiceCommand::Listen(listen, permit) => {
                 let number = self.next;
-                let token = self.tokens(&Whom::Listener(number), 1);
-                let opened = Listener::open(listen, seat, self.participant, &self.subscriber, &self.desk)
+                let token = self.tokens(&PollTarget::Listener(number), 1);
+                let opened = Listener::open(listen, permit, self.participant, &self.subscriber, &self.broker)
                     .and_then(|mut listener| {
                         listener.register(self.poll.registry(), Token(token)).map(|()| listener)
                     });
@@ -211,115 +213,117 @@ impl<'a> Thread<'a> {
                     Err(error) => tracing::warn!("{error}"),
                 }
             }
-            Order::Answer(To::Local(number), body, _) => {
-                if let Some(asked) = self.local.remove(&number) {
-                    asked.answer(Ok(body));
+            ServiceCommand::Respond(ResponseTarget::Local(number), body, _) => {
+                if let Some(call) = self.local.remove(&number) {
+                    call.complete(Ok(body));
                 }
             }
-            Order::Answer(To::Remote { service, from, asker }, body, seats) => {
+            ServiceCommand::Respond(ResponseTarget::Remote { service, from, request_id }, body, permits) => {
                 if let Some(Some(server)) = self.servers.get_mut(&service) {
-                    server.answer(from, asker, body, seats);
+                    server.respond(from, request_id, body, permits);
                 }
             }
         }
     }
 
-    fn call(&mut self, asked: Asked) {
-        if let Some(service) = self.desk.open_services().into_iter().find(|one| one.name == asked.service) {
-            return self.call_own(&service, asked);
+    fn dispatch(&mut self, call: PendingCall) {
+        if let Some(service) = self.broker.open_services().into_iter().find(|one| one.name == call.service) {
+            return self.call_local(&service, call);
         }
-        let known = self.desk.known().get(&asked.service).cloned();
+        let known = self.broker.graph_services().get(&call.service).cloned();
         match known {
-            None => self.unknown.push(asked),
-            Some(type_name) if type_name != asked.type_name => {
-                let why = format!("{} is a {type_name}, not a {}", asked.service, asked.type_name);
-                asked.answer(Err(CallError::Failed(why)));
+            None => self.unresolved.push(call),
+            Some(type_name) if type_name != call.type_name => {
+                let why = format!("{} is a {type_name}, not a {}", call.service, call.type_name);
+                call.complete(Err(CallError::Failed(why)));
             }
-            Some(_) => self.call_other(asked),
+            Some(_) => self.call_remote(call),
         }
     }
 
-    /// A participant does not hear itself; so what it serves is asked directly.
-    fn call_own(&mut self, service: &Service, mut asked: Asked) {
-        if service.type_name != asked.type_name {
-            let why = format!("{} is a {}, not a {}", asked.service, service.type_name, asked.type_name);
-            return asked.answer(Err(CallError::Failed(why)));
+    /// A participant does not receive its own samples, so our own services are called directly.
+    fn call_local(&mut self, service: &Service, mut call: PendingCall) {
+        if service.type_name != call.type_name {
+            let why = format!("{} is a {}, not a {}", call.service, service.type_name, call.type_name);
+            return call.complete(Err(CallError::Failed(why)));
         }
         let number = self.next;
         self.next += 1;
-        let request = std::mem::take(&mut asked.request);
-        self.local.insert(number, asked);
-        let desk = self.desk.clone();
+        let request = std::mem::take(&mut call.request);
+        self.local.insert(number, call);
+        let broker = self.broker.clone();
         let reply = Reply::new(move |body| {
-            if let Err(error) = desk.order(Order::Answer(To::Local(number), body, None)) {
+            if let Err(error) =
+                broker.submit(ServiceCommand::Respond(ResponseTarget::Local(number), body, None))
+            {
                 tracing::debug!("a call was not answered: {error}");
             }
         });
         (service.handler)(request, reply);
     }
 
-    fn call_other(&mut self, asked: Asked) {
-        let service = asked.service.clone();
+    fn call_remote(&mut self, call: PendingCall) {
+        let service = call.service.clone();
         if !self.clients.contains_key(&service)
-            && let Err(why) = self.open_client(&asked)
+            && let Err(SourceError(why)) = self.open_client(&call)
         {
-            return asked.answer(Err(CallError::Failed(why)));
+            return call.complete(Err(CallError::Failed(why)));
         }
         if let Some(client) = self.clients.get_mut(&service) {
-            client.ask(asked);
+            client.submit(call);
             client.drive(Instant::now());
         }
     }
 
-    fn open_client(&mut self, asked: &Asked) -> Result<(), String> {
+    fn open_client(&mut self, call: &PendingCall) -> Result<(), SourceError> {
         if self.clients.len() >= MAX_CLIENTS {
             let idle = self.clients.iter().filter(|(_, client)| client.is_idle());
             let oldest = idle.min_by_key(|(_, client)| client.used()).map(|(service, _)| service.clone());
-            let oldest = oldest.ok_or_else(|| format!("{MAX_CLIENTS} services are being called already"))?;
+            let full = || SourceError(format!("{MAX_CLIENTS} services are being called already"));
+            let oldest = oldest.ok_or_else(full)?;
             self.close_client(&oldest);
         }
-        let token = self.tokens(&Whom::Client(asked.service.clone()), 3);
-        let mut client =
-            Client::open(asked, self.participant, &self.subscriber).map_err(|error| error.to_string())?;
-        client.register(self.poll.registry(), token).map_err(|error| error.to_string())?;
-        self.clients.insert(asked.service.clone(), client);
+        let token = self.tokens(&PollTarget::Client(call.service.clone()), 3);
+        let mut client = ServiceClient::open(call, self.participant, &self.subscriber)?;
+        client.register(self.poll.registry(), token)?;
+        self.clients.insert(call.service.clone(), client);
         Ok(())
     }
 
     fn close_client(&mut self, service: &str) {
         self.clients.remove(service);
-        self.tokens.retain(|_, whom| !matches!(whom, Whom::Client(of) if of == service));
+        self.tokens.retain(|_, target| !matches!(target, PollTarget::Client(of) if of == service));
     }
 
-    /// What is due: calls that found their service, or whose time is up.
-    fn look_after(&mut self, now: Instant) {
-        let known = self.desk.known();
-        for asked in std::mem::take(&mut self.unknown) {
-            if known.contains_key(&asked.service) {
-                self.call(asked);
-            } else if let Some(asked) = asked.unless_in_vain(now) {
-                self.unknown.push(asked);
+    /// Handles what is due: calls whose service appeared, and expired calls.
+    fn poll_timeouts(&mut self, now: Instant) {
+        let known = self.broker.graph_services();
+        for call in std::mem::take(&mut self.unresolved) {
+            if known.contains_key(&call.service) {
+                self.dispatch(call);
+            } else if let Some(call) = call.fail_without_server(now) {
+                self.unresolved.push(call);
             }
         }
         let late: Vec<u64> =
-            self.local.iter().filter(|(_, asked)| asked.is_over(now)).map(|(number, _)| *number).collect();
-        late.iter().filter_map(|number| self.local.remove(number)).for_each(Asked::time_out);
+            self.local.iter().filter(|(_, call)| call.is_over(now)).map(|(number, _)| *number).collect();
+        late.iter().filter_map(|number| self.local.remove(number)).for_each(PendingCall::time_out);
         for server in self.servers.values_mut().flatten() {
-            server.look_after(now);
+            server.poll_timeouts(now);
         }
         let mut unused = Vec::new();
         for (service, client) in &mut self.clients {
-            client.look_after(now, known.get(service) == Some(client.type_name()));
+            client.poll_timeouts(now, known.get(service) == Some(client.type_name()));
             if client.is_unused(now) || known.get(service).is_some_and(|other| other != client.type_name()) {
                 unused.push(service.clone());
             }
         }
         unused.iter().for_each(|service| self.close_client(service));
-        let deaf: Vec<u64> =
+        let closed: Vec<u64> =
             self.listeners.iter().filter(|(_, one)| one.is_closed()).map(|(number, _)| *number).collect();
-        for number in deaf {
+        for number in closed {
             self.listeners.remove(&number);
-            self.tokens.retain(|_, whom| *whom != Whom::Listener(number));
+            self.tokens.retain(|_, target| *target != PollTarget::Listener(number));
         }
     }
 }

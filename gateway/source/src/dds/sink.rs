@@ -1,24 +1,26 @@
-//! The other direction as a whole: a sink that publishes what a source yields, so that the built-in
-//! rover or a recording appears in the ROS graph like any robot.
+//! Publishes a source into DDS: a sink that makes the built-in rover or a recording appear in the ROS
+//! graph like any robot.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::dds::node_announcer::Announcer;
-use crate::dds::publisher::{Queue, work};
-use crate::dds::service_broker::Desk;
-use crate::dds::writers::{Outgoing, Own, Writers};
+use parking_lot::Mutex;
+
+use crate::dds::node_announcer::NodeAnnouncer;
+use crate::dds::publisher::{PublishQueue, publish_loop};
+use crate::dds::service_broker::ServiceBroker;
+use crate::dds::writers::{LocalWriters, Outgoing, Writers};
 use crate::dds::{DdsOptions, participant};
 use crate::{Graph, NodeInfo, Qos, RawSample, Sink, SourceError, SourceState, TopicDecl, TopicKey};
 
-/// Topics that may be published.
+/// The maximum number of published topics.
 const MAX_TOPICS: usize = 256;
 
-/// Publishes every topic and sample it is given; latched topics are offered transient local. Dropping
-/// it leaves the domain.
+/// Publishes every topic and sample that it receives; latched topics are offered as transient local.
+/// Dropping it leaves the domain.
 pub struct DdsSink {
-    queue: Arc<Queue>,
+    queue: Arc<PublishQueue>,
     topics: Mutex<Vec<(String, String, Qos)>>,
     nodes: Arc<Mutex<Option<Vec<NodeInfo>>>>,
     dropped: AtomicU64,
@@ -26,23 +28,24 @@ pub struct DdsSink {
 }
 
 impl DdsSink {
-    /// Joins the domain. Nodes are announced only where `options.ros_distro` names the
-    /// distribution, since nothing is read from the graph that could tell.
+    /// Joins the domain. Nodes are announced only if `options.ros_distro` names the distribution, since
+    /// this side reads nothing from the graph that could tell.
     pub fn new(options: &DdsOptions) -> Result<DdsSink, SourceError> {
         let participant = participant::join(options)?;
-        let own = Arc::new(Own::default());
+        let own = Arc::new(LocalWriters::default());
         let writers = Writers::new(participant.clone(), own.clone());
-        let mut announcer = Announcer::new(participant, options.node(), &options.ros_distro);
-        // Nothing is called or served: whoever asks is told that it has stopped.
-        let (queue, receiver) = Queue::new(Arc::new(Desk::new().0));
+        let mut announcer = NodeAnnouncer::new(participant, options.node(), &options.ros_distro);
+        // This side serves and calls nothing: with the receiver dropped, the broker reports that the
+        // source has stopped.
+        let (queue, receiver) = PublishQueue::new(Arc::new(ServiceBroker::new().0));
         let queue = Arc::new(queue);
         let nodes: Arc<Mutex<Option<Vec<NodeInfo>>>> = Arc::default();
         let (their_queue, their_nodes) = (queue.clone(), nodes.clone());
         let thread = std::thread::Builder::new()
             .name("dds-publish".into())
             .spawn(move || {
-                work(&their_queue, &receiver, writers, || {
-                    if let Some(nodes) = their_nodes.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                publish_loop(&their_queue, &receiver, writers, || {
+                    if let Some(nodes) = their_nodes.lock().take() {
                         announcer.set_nodes(nodes);
                     }
                     announcer.announce(Vec::new(), &own.ids());
@@ -53,7 +56,7 @@ impl DdsSink {
         Ok(DdsSink { queue, topics, nodes, dropped: AtomicU64::new(0), thread: Some(thread) })
     }
 
-    /// Samples that found the queue full.
+    /// The number of samples dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -87,7 +90,7 @@ impl Sink for DdsSink {
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
         let topic = (decl.name, decl.type_name, decl.qos);
         let key = {
-            let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut topics = self.topics.lock();
             match topics.iter().position(|known| known.0 == topic.0) {
                 Some(index) => {
                     topics[index] = topic.clone();
@@ -103,12 +106,12 @@ impl Sink for DdsSink {
         self.push(topic, None).then_some(TopicKey(key as u32))
     }
 
-    /// The writer stays: a source that plays again finds its subscribers still matched.
+    /// The writer stays open: when the source plays again, its subscribers are still matched.
     fn topic_down(&self, _key: TopicKey) {}
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
         let topic = {
-            let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            let topics = self.topics.lock();
             topics.get(key.0 as usize).cloned()
         };
         if !topic.is_some_and(|topic| self.push(topic, Some(sample))) {
@@ -117,7 +120,7 @@ impl Sink for DdsSink {
     }
 
     fn graph(&self, Graph { nodes, .. }: Graph) {
-        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
+        *self.nodes.lock() = Some(nodes);
         self.queue.wake();
     }
 

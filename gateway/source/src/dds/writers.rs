@@ -1,10 +1,11 @@
-//! The writers of a participant, made on demand and kept.
+//! The writers of a participant, created on demand and cached.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use roverline_protocol::{Guid, SampleId};
 use rustdds::dds::WriteError;
 use rustdds::mio1::Waker;
@@ -15,73 +16,73 @@ use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilde
 use crate::dds::catalog::Offer;
 use crate::dds::names::{dds_topic, dds_type};
 use crate::dds::node_announcer::open;
-use crate::dds::raw::{Raw, RawAdapter, WANTED, is_plain_little_endian, nanoseconds, timestamp};
-use crate::{PublishError, Qos, RawSample};
+use crate::dds::raw::{REQUIRED_ENCODING, Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
+use crate::{PublishError, Qos, RawSample, SourceError};
 
-/// Writers beyond this are refused: a client could otherwise make one per message.
+/// The maximum number of open writers; otherwise a client could open one per message.
 const MAX_WRITERS: usize = 256;
-/// Topics that one participant may publish in its life.
+/// Topic names that one participant may ever publish.
 const MAX_NAMES: usize = 4_096;
-/// Warnings about messages that could not be sent come at most this often.
+/// The shortest interval between two warnings about unpublished messages.
 const WARN_GAP: Duration = Duration::from_secs(5);
 
-/// Our own messages that wait to be handed to the reading side.
+/// Our own messages that may wait for the reader thread.
 const MAX_ECHO: usize = 256;
 
-/// What the reading side needs to know of our own writers. Discovery does not list them, and whether
-/// a participant hears itself depends on the network; so the writing side says what it wrote, and
-/// this endpoint's clients see it under the identity that every other endpoint sees.
+/// Our own writers, as the reader thread sees them. Discovery does not list them, and whether a
+/// participant receives its own samples depends on the network. So the publishing side records what it
+/// wrote, and this endpoint's clients see it under the same identity as clients of the other endpoints.
 #[derive(Default)]
-pub(super) struct Own {
-    state: Mutex<OwnState>,
+pub(super) struct LocalWriters {
+    state: Mutex<LocalWritersState>,
     waker: OnceLock<Waker>,
 }
 
 #[derive(Default)]
-struct OwnState {
+struct LocalWritersState {
     offers: Vec<Offer>,
     offers_changed: bool,
     echo: VecDeque<(String, RawSample)>,
 }
 
-impl Own {
-    /// Whom to wake; without anybody, nothing is kept.
+impl LocalWriters {
+    /// Sets the waker of the reader thread. Without one, nothing is recorded.
     pub(super) fn wake_with(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
 
-    /// Our writers as any other participant sees them.
+    /// Our writers, as other participants see them.
     pub(super) fn offers(&self) -> Vec<Offer> {
-        self.lock().offers.clone()
+        self.state.lock().offers.clone()
     }
 
-    /// Their ids.
+    /// The GUIDs of our writers.
     pub(super) fn ids(&self) -> Vec<GUID> {
-        self.lock().offers.iter().map(|offer| offer.writer).collect()
+        self.state.lock().offers.iter().map(|offer| offer.writer).collect()
     }
 
-    /// Whether there are other writers than before, and what was written.
-    pub(super) fn news(&self) -> (bool, VecDeque<(String, RawSample)>) {
-        let mut state = self.lock();
+    /// Takes whether the set of writers changed, and what was written since the last call.
+    pub(super) fn take_changes(&self) -> (bool, VecDeque<(String, RawSample)>) {
+        let mut state = self.state.lock();
         (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
     }
 
-    /// What is served has changed.
-    pub(super) fn changed(&self) {
-        self.lock().offers_changed = true;
+    /// Records that the set of served services changed.
+    pub(super) fn notify_changed(&self) {
+        self.state.lock().offers_changed = true;
         self.wake();
     }
 
-    fn replaced(&self, gone: Option<GUID>, offer: Option<Offer>) {
-        let mut state = self.lock();
-        state.offers.retain(|known| Some(known.writer) != gone);
+    fn replace_offer(&self, replaced: Option<GUID>, offer: Option<Offer>) {
+        let mut state = self.state.lock();
+        state.offers.retain(|known| Some(known.writer) != replaced);
         state.offers.extend(offer);
         state.offers_changed = true;
         drop(state);
         self.wake();
     }
 
-    fn wrote(&self, topic: String, id: SampleIdentity, payload: Bytes, source_time_ns: i64) {
+    fn record_write(&self, topic: String, id: SampleIdentity, payload: Bytes, source_time_ns: i64) {
         if self.waker.get().is_none() {
             return;
         }
@@ -89,7 +90,7 @@ impl Own {
         let seq = u64::try_from(i64::from(id.sequence_number)).unwrap_or(0);
         let id = SampleId { source, seq };
         let receive_time_ns = nanoseconds(Timestamp::now());
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.echo.len() == MAX_ECHO {
             state.echo.pop_front();
         }
@@ -103,32 +104,28 @@ impl Own {
             tracing::debug!("the reading thread was not woken: {error}");
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, OwnState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A message on its way out.
+/// A message to be published.
 pub(super) struct Outgoing {
     pub(super) topic: String,
     pub(super) type_name: String,
     pub(super) qos: Qos,
-    /// `None` only opens the writer, so that subscribers can find it before the first message.
+    /// `None` only opens the writer, so that subscribers match it before the first message.
     pub(super) payload: Option<Bytes>,
-    /// 0 for now.
+    /// 0 means now.
     pub(super) source_time_ns: i64,
 }
 
 impl Outgoing {
-    /// Refuses what could not be published, in words for whoever sent it.
+    /// Rejects a message that could not be published, with the reason.
     pub(super) fn check(&self) -> Result<(), PublishError> {
         let problem = if dds_topic(&self.topic).is_none() {
             format!("{:?} is not a ROS topic name", self.topic)
         } else if dds_type(&self.type_name).is_none() {
             format!("{:?} is not a ROS type: it reads package/msg/Name", self.type_name)
         } else if self.payload.as_ref().is_some_and(|payload| !is_plain_little_endian(payload)) {
-            WANTED.to_owned()
+            REQUIRED_ENCODING.to_owned()
         } else {
             return Ok(());
         };
@@ -136,61 +133,83 @@ impl Outgoing {
     }
 }
 
-struct Open {
+/// Why a message was not published.
+#[derive(Debug, thiserror::Error)]
+enum WriterError {
+    #[error("a subscriber has stopped acknowledging")]
+    NotAcknowledged,
+    #[error(transparent)]
+    Write(#[from] WriteError<Raw>),
+    #[error("it is already published as {0}")]
+    OtherType(String),
+    #[error("{MAX_WRITERS} topics are published already")]
+    TooManyWriters,
+    #[error("{MAX_NAMES} topics have been published already")]
+    TooManyNames,
+    #[error("it has no DDS name")]
+    NoDdsName,
+    #[error("it has no writer")]
+    NoWriter,
+    #[error(transparent)]
+    Open(#[from] SourceError),
+}
+
+/// An open writer and when it was last used.
+struct OpenWriter {
     type_name: String,
     qos: Qos,
     writer: DataWriter<Raw, RawAdapter>,
     used: Instant,
 }
 
-/// The cache of writers; belongs to the publishing thread, since a reliable write may block.
+/// The cache of writers. Owned by the publishing thread, since a reliable write may block.
 pub(super) struct Writers {
     participant: DomainParticipant,
-    own: Arc<Own>,
-    open: HashMap<String, Open>,
-    /// Every topic there ever was a writer for: the library forgets none.
+    own: Arc<LocalWriters>,
+    open: HashMap<String, OpenWriter>,
+    /// Every topic that ever had a writer; the library never frees one.
     names: HashSet<String>,
-    /// A writer that nobody used for this long is closed.
+    /// Writers unused for this long are closed.
     idle: Option<Duration>,
-    /// The topic for which there is always room.
-    vital: String,
+    /// The topic exempt from the limits.
+    reserved_topic: String,
     failures: u64,
     warned: Option<Instant>,
 }
 
 impl Writers {
-    pub(super) fn new(participant: DomainParticipant, own: Arc<Own>) -> Writers {
+    pub(super) fn new(participant: DomainParticipant, own: Arc<LocalWriters>) -> Writers {
         let (open, names) = (HashMap::new(), HashSet::new());
-        let vital = String::new();
-        Writers { participant, own, open, names, idle: None, vital, failures: 0, warned: None }
+        let reserved_topic = String::new();
+        Writers { participant, own, open, names, idle: None, reserved_topic, failures: 0, warned: None }
     }
 
-    /// Closes writers that nobody used for so long, but for those that keep a message for late
+    /// Closes writers that were unused for `idle`, except those that retain a message for late
     /// subscribers.
     pub(super) fn close_after(self, idle: Duration) -> Writers {
         Writers { idle: Some(idle), ..self }
     }
 
-    /// There is always room for this topic.
-    pub(super) fn reserving(self, vital: String) -> Writers {
-        Writers { vital, ..self }
+    /// Exempts this topic from the limits.
+    pub(super) fn with_reserved_topic(self, reserved_topic: String) -> Writers {
+        Writers { reserved_topic, ..self }
     }
 
-    /// Closes what is due.
-    pub(super) fn look_after(&mut self, now: Instant) {
+    /// Closes the writers that have been idle too long.
+    pub(super) fn close_idle(&mut self, now: Instant) {
         let Some(idle) = self.idle else { return };
-        let unused = |open: &Open| now.saturating_duration_since(open.used) >= idle;
+        let unused = |open: &OpenWriter| now.saturating_duration_since(open.used) >= idle;
         let (open, own) = (&mut self.open, &self.own);
         open.retain(|_, open| {
             let keep = open.qos.transient_local || !unused(open);
             if !keep {
-                own.replaced(Some(open.writer.guid()), None);
+                own.replace_offer(Some(open.writer.guid()), None);
             }
             keep
         });
     }
 
-    /// Sends a message; what goes wrong is logged, not too often.
+    /// Publishes a message; failures are logged, rate-limited.
     pub(super) fn send(&mut self, message: Outgoing) {
         let topic = message.topic.clone();
         let Err(problem) = self.try_send(message) else { return };
@@ -202,7 +221,7 @@ impl Writers {
         }
     }
 
-    fn try_send(&mut self, message: Outgoing) -> Result<(), String> {
+    fn try_send(&mut self, message: Outgoing) -> Result<(), WriterError> {
         let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
         let writer = self.writer(&topic, &type_name, qos)?;
         let Some(payload) = payload else { return Ok(()) };
@@ -210,53 +229,53 @@ impl Writers {
         let options = WriteOptionsBuilder::new().source_timestamp(stamp).build();
         match writer.write_with_options(Raw(payload.clone()), options) {
             Ok(id) => {
-                self.own.wrote(topic, id, payload, nanoseconds(stamp));
+                self.own.record_write(topic, id, payload, nanoseconds(stamp));
                 Ok(())
             }
-            Err(WriteError::WouldBlock { .. }) => Err("a subscriber has stopped acknowledging".to_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(WriteError::WouldBlock { .. }) => Err(WriterError::NotAcknowledged),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// The writer of a topic. One that offers less than asked for is replaced.
+    /// The writer of a topic. One whose QoS is weaker than requested is replaced.
     fn writer(
         &mut self,
         topic: &str,
         type_name: &str,
         qos: Qos,
-    ) -> Result<&DataWriter<Raw, RawAdapter>, String> {
+    ) -> Result<&DataWriter<Raw, RawAdapter>, WriterError> {
         let known = self.open.get(topic);
         if let Some(other) = known.filter(|open| open.type_name != type_name) {
-            return Err(format!("it is already published as {}", other.type_name));
+            return Err(WriterError::OtherType(other.type_name.clone()));
         }
-        let enough = known.is_some_and(|open| {
+        let strong_enough = known.is_some_and(|open| {
             open.qos.reliable >= qos.reliable && open.qos.transient_local >= qos.transient_local
         });
-        if !enough {
-            self.make(topic, type_name, qos)?;
+        if !strong_enough {
+            self.open(topic, type_name, qos)?;
         }
-        let open = self.open.get_mut(topic).ok_or_else(|| "it has no writer".to_owned())?;
+        let open = self.open.get_mut(topic).ok_or(WriterError::NoWriter)?;
         open.used = Instant::now();
         Ok(&open.writer)
     }
 
-    fn make(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), String> {
-        let vital = topic == self.vital;
-        if !vital && self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
-            return Err(format!("{MAX_WRITERS} topics are published already"));
+    fn open(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), WriterError> {
+        let reserved_topic = topic == self.reserved_topic;
+        if !reserved_topic && self.open.len() >= MAX_WRITERS && !self.open.contains_key(topic) {
+            return Err(WriterError::TooManyWriters);
         }
-        if !vital && self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
-            return Err(format!("{MAX_NAMES} topics have been published already"));
+        if !reserved_topic && self.names.len() >= MAX_NAMES && !self.names.contains(topic) {
+            return Err(WriterError::TooManyNames);
         }
         self.names.insert(topic.to_owned());
-        let names = dds_topic(topic).zip(dds_type(type_name)).ok_or("it has no DDS name")?;
-        let gone = self.open.remove(topic).map(|open| open.writer.guid());
-        let writer = open(&self.participant, (&names.0, &names.1), qos).map_err(|error| error.to_string())?;
+        let names = dds_topic(topic).zip(dds_type(type_name)).ok_or(WriterError::NoDdsName)?;
+        let replaced = self.open.remove(topic).map(|open| open.writer.guid());
+        let writer = open(&self.participant, (&names.0, &names.1), qos)?;
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
-        self.own.replaced(gone, Some(offer));
+        self.own.replace_offer(replaced, Some(offer));
         let (type_name, used) = (type_name.to_owned(), Instant::now());
-        self.open.insert(topic.to_owned(), Open { type_name, qos, writer, used });
+        self.open.insert(topic.to_owned(), OpenWriter { type_name, qos, writer, used });
         Ok(())
     }
 }
@@ -274,16 +293,16 @@ mod tests {
     }
 
     #[test]
-    fn writers_that_nobody_uses_are_closed_but_for_latched_ones() {
+    fn idle_writers_are_closed_except_latched_ones() {
         let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
-        let own = Arc::new(Own::default());
+        let own = Arc::new(LocalWriters::default());
         let idle = Duration::from_secs(60);
         let mut writers = Writers::new(participant::join(&options).unwrap(), own.clone()).close_after(idle);
         writers.send(message("/now", false));
         writers.send(message("/latched", true));
-        writers.look_after(Instant::now());
+        writers.close_idle(Instant::now());
         assert_eq!(own.offers().len(), 2);
-        writers.look_after(Instant::now() + idle);
+        writers.close_idle(Instant::now() + idle);
         let topics: Vec<String> = own.offers().into_iter().map(|offer| offer.topic).collect();
         assert_eq!(topics, ["/latched"]);
         writers.send(message("/now", false));
@@ -293,9 +312,9 @@ mod tests {
     #[test]
     fn the_emergency_stop_finds_room_where_clients_left_none() {
         let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
-        let own = Arc::new(Own::default());
+        let own = Arc::new(LocalWriters::default());
         let writers = Writers::new(participant::join(&options).unwrap(), own.clone());
-        let mut writers = writers.reserving("/emergency_stop".to_owned());
+        let mut writers = writers.with_reserved_topic("/emergency_stop".to_owned());
         writers.names = (0..MAX_NAMES).map(|at| format!("/t{at}")).collect();
         writers.send(message("/one/more", true));
         assert!(own.offers().is_empty());

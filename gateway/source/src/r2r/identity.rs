@@ -1,46 +1,47 @@
-//! Identities for samples whose writer and sequence number the client library keeps to itself.
+//! Derives sample identities, because the client library does not expose writer and sequence number.
 //!
-//! Where a message begins with a header, its identity is the topic with the header's frame, and the
-//! header's time: alike in every process that hears it. A time that does not advance counts one up
-//! instead, so that nothing is taken for a duplicate that is none.
+//! For a message that begins with a header, the identity is the topic with the header's frame id, and
+//! the header's timestamp as the number: equal in every process that receives it. A timestamp that does
+//! not advance counts up by one instead, so that distinct samples are never taken for duplicates.
 //!
-//! A message without a header has nothing that two processes could agree on (equal contents are no
-//! sign: a heartbeat repeats itself). Its identity is this process's own and the time of arrival: a
-//! client that changes endpoints may get it twice, but never misses it.
+//! A message without a header has nothing that two processes could agree on (equal contents prove
+//! nothing: a heartbeat repeats itself). Its identity is local to this process, numbered by arrival
+//! time: a client that switches endpoints may receive it twice but never misses it.
 
 use std::collections::HashMap;
 
 use roverline_protocol::{Guid, SampleId};
 
-/// Frames of one topic that are told apart; further ones share an identity.
+/// Frame ids distinguished per topic; further ones share an identity.
 const MAX_FRAMES: usize = 64;
-/// A frame id longer than this is no frame id.
+/// A longer string is not taken for a frame id.
 const MAX_FRAME: usize = 256;
 
-/// Names the samples of one topic.
+/// Assigns the identities of one topic's samples.
 pub(super) struct Identities {
     topic: String,
-    /// The last number of each source.
+    /// The last number of each identity source.
     last: HashMap<Guid, u64>,
-    /// For messages without a header.
+    /// The identity source of messages without a header.
     local: Guid,
 }
 
 impl Identities {
-    /// `process` tells this process from the others.
+    /// `process` distinguishes this process from others.
     pub(super) fn new(topic: &str, process: u64) -> Identities {
         let local = Guid::from_name(&format!("{topic}\0{process}"));
         Identities { topic: topic.to_owned(), last: HashMap::new(), local }
     }
 
-    /// The identity and the header's time (0 without one) of a message that arrived at `now`.
+    /// The identity of a message that arrived at `now`, and its header's timestamp (0 without a
+    /// header), nanoseconds.
     pub(super) fn of(&mut self, payload: &[u8], now: i64) -> (SampleId, i64) {
         let (source, time) = match header(payload) {
             Some((time, frame)) => (Guid::from_name(&format!("{}\0\0{frame}", self.topic)), time),
             None => (self.local, 0),
         };
-        let crowded = self.last.len() >= MAX_FRAMES && !self.last.contains_key(&source);
-        let source = if crowded { self.local } else { source };
+        let full = self.last.len() >= MAX_FRAMES && !self.last.contains_key(&source);
+        let source = if full { self.local } else { source };
         let wanted = if source == self.local { now } else { time };
         let last = self.last.entry(source).or_default();
         *last = u64::try_from(wanted).unwrap_or(0).max(last.saturating_add(1));
@@ -48,8 +49,8 @@ impl Identities {
     }
 }
 
-/// The time in nanoseconds and the frame of a message that begins with a `std_msgs/msg/Header`,
-/// judged by its bytes alone: two numbers that make a time, and a terminated string.
+/// Recognizes a leading `std_msgs/msg/Header` by its bytes: two numbers that form a valid timestamp,
+/// and a null-terminated string. Returns the timestamp in nanoseconds and the frame id.
 fn header(payload: &[u8]) -> Option<(i64, &str)> {
     let number = |at: usize| {
         let bytes: [u8; 4] = payload.get(at..at + 4)?.try_into().ok()?;
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn stamped_messages_are_named_alike_everywhere() {
+    fn stamped_messages_have_equal_identities_everywhere() {
         let (mut here, mut there) = (Identities::new("/imu", 1), Identities::new("/imu", 2));
         let first = here.of(&stamped(5, "imu_link"), 100);
         assert_eq!(first, there.of(&stamped(5, "imu_link"), 999));
@@ -93,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_stands_still_is_no_duplicate() {
+    fn a_repeated_timestamp_is_not_a_duplicate() {
         let mut identities = Identities::new("/imu", 1);
         let seq: Vec<u64> = [9, 9, 3, 10].map(|s| identities.of(&stamped(s, "a"), 0).0.seq).into();
         assert_eq!(seq, [9_000_000_007, 9_000_000_008, 9_000_000_009, 10_000_000_007]);
     }
 
     #[test]
-    fn what_has_no_header_is_named_by_arrival() {
+    fn messages_without_a_header_are_numbered_by_arrival() {
         let mut identities = Identities::new("/stop", 1);
         let message = [0, 1, 0, 0, 1];
         let (first, time) = identities.of(&message, 50);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_will_do() {
+    fn arbitrary_bytes_never_panic() {
         let mut identities = Identities::new("/x", 1);
         for length in 0..40 {
             for value in [0, 1, 0x7f, 0xff] {

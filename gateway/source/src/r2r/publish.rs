@@ -1,4 +1,4 @@
-//! The way back through the ROS client library.
+//! The publishing side of the node: its bounded queue and its publishers.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -7,31 +7,44 @@ use std::time::{Duration, Instant};
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
 use r2r::{PublisherUntyped, QosProfile};
 
-use crate::r2r::source::DEPTH;
-use crate::{Publication, PublishError, Publisher, Qos};
+use crate::r2r::HISTORY_DEPTH;
+use crate::{Publication, PublishError, Qos, SourceControl};
 
+/// The maximum number of published topics.
 const MAX_PUBLISHERS: usize = 256;
-/// Publications that may wait, and are published between two spins at most.
-pub(super) const QUEUE: usize = 256;
-/// Warnings about publications come at most this often.
+/// Capacity of the queue; also the most messages published between two spins.
+pub(super) const QUEUE_MESSAGES: usize = 256;
+/// The shortest interval between two warnings about unpublished messages.
 const WARN_GAP: Duration = Duration::from_secs(5);
 
 /// The sending end of the queue to the node's thread.
-pub(super) struct Queue(pub(super) SyncSender<Publication>);
+pub(super) struct PublishQueue(pub(super) SyncSender<Publication>);
 
-impl Publisher for Queue {
+impl SourceControl for PublishQueue {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         if publication.payload.len() < 4 {
             return Err(PublishError::Failed("the message has no CDR header".to_owned()));
         }
         self.0.try_send(publication).map_err(|error| match error {
-            TrySendError::Full(_) => PublishError::Busy(QUEUE),
+            TrySendError::Full(_) => PublishError::Busy(QUEUE_MESSAGES),
             TrySendError::Disconnected(_) => PublishError::Failed("the source has stopped".to_owned()),
         })
     }
 }
 
-/// The publishers, made on demand and kept: by topic, with their type and whether they are latched.
+/// Why a message was not published.
+#[derive(Debug, thiserror::Error)]
+enum PublisherError {
+    #[error("it is already published as {0}")]
+    OtherType(String),
+    #[error("{MAX_PUBLISHERS} topics are published already")]
+    TooMany,
+    #[error(transparent)]
+    Ros(#[from] r2r::Error),
+}
+
+/// The publishers, created on demand and cached: by topic, with their type and whether they are
+/// latched.
 #[derive(Default)]
 pub(super) struct Publishers {
     open: HashMap<String, (String, bool, PublisherUntyped)>,
@@ -39,7 +52,7 @@ pub(super) struct Publishers {
 }
 
 impl Publishers {
-    /// Sends a message; what goes wrong is logged, not too often.
+    /// Publishes a message; failures are logged, rate-limited.
     pub(super) fn publish(&mut self, node: &mut r2r::Node, publication: Publication) {
         let topic = publication.topic.clone();
         let Err(problem) = self.try_publish(node, publication) else { return };
@@ -49,32 +62,33 @@ impl Publishers {
         }
     }
 
-    fn try_publish(&mut self, node: &mut r2r::Node, publication: Publication) -> Result<(), String> {
+    fn try_publish(&mut self, node: &mut r2r::Node, publication: Publication) -> Result<(), PublisherError> {
         let Publication { topic, type_name, payload, latched } = publication;
         let known = self.open.get(&topic);
         if let Some((other, ..)) = known.filter(|(known, ..)| *known != type_name) {
-            return Err(format!("it is already published as {other}"));
+            return Err(PublisherError::OtherType(other.clone()));
         }
         if !known.is_some_and(|(_, was_latched, _)| *was_latched || !latched) {
             if known.is_none() && self.open.len() >= MAX_PUBLISHERS {
-                return Err(format!("{MAX_PUBLISHERS} topics are published already"));
+                return Err(PublisherError::TooMany);
             }
             if let Some((_, _, weaker)) = self.open.remove(&topic) {
                 node.destroy_publisher_untyped(weaker);
             }
             let qos = Qos { reliable: true, transient_local: latched };
-            let publisher = node
-                .create_publisher_untyped(&topic, &type_name, profile(qos, if latched { 1 } else { DEPTH }))
-                .map_err(|error| error.to_string())?;
+            let publisher = node.create_publisher_untyped(
+                &topic,
+                &type_name,
+                profile(qos, if latched { 1 } else { HISTORY_DEPTH }),
+            )?;
             self.open.insert(topic.clone(), (type_name, latched, publisher));
         }
         let publisher = self.open.get(&topic).map(|(.., publisher)| publisher);
-        publisher
-            .map_or(Ok(()), |publisher| publisher.publish_raw(&payload).map_err(|error| error.to_string()))
+        publisher.map_or(Ok(()), |publisher| Ok(publisher.publish_raw(&payload)?))
     }
 }
 
-/// A QoS profile that asks for or offers `qos`.
+/// A QoS profile that requests or offers `qos`.
 pub(super) fn profile(qos: Qos, depth: usize) -> QosProfile {
     QosProfile {
         depth,

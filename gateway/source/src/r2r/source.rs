@@ -1,4 +1,4 @@
-//! The source behind the `r2r` feature: one thread spins a node, looks at the graph twice a second
+//! The source behind the `r2r` feature: one thread that spins a node, polls the graph twice a second,
 //! and publishes in between.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,27 +13,26 @@ use r2r::QosProfile;
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
 
 use crate::r2r::identity::Identities;
-use crate::r2r::publish::{Publishers, QUEUE, Queue, profile};
-use crate::r2r::{R2rOptions, check_environment};
+use crate::r2r::publish::{PublishQueue, Publishers, QUEUE_MESSAGES, profile};
+use crate::r2r::{HISTORY_DEPTH, R2rOptions, check_environment};
 use crate::{
-    NodeInfo, Publication, Publisher, Qos, RawSample, Sink, Source, SourceError, SourceState, Stop,
+    NodeInfo, Publication, Qos, RawSample, Sink, Source, SourceControl, SourceError, SourceState, StopFlag,
     TopicDecl, TopicKey,
 };
 
-/// How long a quiet spin lasts: a publication waits for its end.
-const SPIN: Duration = Duration::from_millis(10);
-/// The graph tells nobody when it changes, so it is asked.
-const LOOK: Duration = Duration::from_millis(500);
+/// The longest spin without events; a publication waits until it ends.
+const SPIN_TIMEOUT: Duration = Duration::from_millis(10);
+/// The client library has no graph-change event, so the graph is polled.
+const GRAPH_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The maximum number of topics.
 const MAX_TOPICS: usize = 1024;
-/// Samples that the middleware keeps for us between two spins.
-pub(super) const DEPTH: usize = 100;
 
 type Messages = Box<dyn Stream<Item = Vec<u8>> + Unpin + Send>;
 
-/// Reads every wanted topic of the graph that the sourced ROS 2 sees.
+/// Subscribes to every wanted topic of the graph visible to the sourced ROS 2.
 pub struct R2rSource {
     node: r2r::Node,
-    queue: Arc<Queue>,
+    queue: Arc<PublishQueue>,
     receiver: Receiver<Publication>,
 }
 
@@ -42,7 +41,7 @@ impl R2rSource {
     pub fn new(options: &R2rOptions) -> Result<R2rSource, SourceError> {
         check_environment(|name| std::env::var_os(name))?;
         let namespace = if options.namespace.is_empty() { "/" } else { &options.namespace };
-        // The library answers a failing start of ROS with a panic.
+        // The library panics when ROS fails to start.
         let node = catch_unwind(|| {
             r2r::Context::create()
                 .and_then(|context| r2r::Node::create(context, &options.node_name, namespace))
@@ -51,8 +50,8 @@ impl R2rSource {
         .map_err(|error| {
             SourceError(format!("ROS 2 does not start: {error}; does `ros2 topic list` work here?"))
         })?;
-        let (sender, receiver) = sync_channel(QUEUE);
-        Ok(R2rSource { node, queue: Arc::new(Queue(sender)), receiver })
+        let (sender, receiver) = sync_channel(QUEUE_MESSAGES);
+        Ok(R2rSource { node, queue: Arc::new(PublishQueue(sender)), receiver })
     }
 }
 
@@ -61,56 +60,58 @@ impl Source for R2rSource {
         "r2r"
     }
 
-    fn publisher(&self) -> Arc<dyn Publisher> {
+    fn control(&self) -> Arc<dyn SourceControl> {
         self.queue.clone()
     }
 
-    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: Stop) -> Result<(), SourceError> {
+    fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
         let R2rSource { node, receiver, queue } = *self;
         sink.state(SourceState::Running);
-        // Publishers keep their own handle; it tells them when the receiver is gone.
+        // Callers keep their own handles and see an error once the receiver is gone.
         drop(queue);
-        let mut graph = Graph::new(node, sink);
+        let mut state = NodeState::new(node, sink);
         catch_unwind(AssertUnwindSafe(|| {
-            let mut looked: Option<Instant> = None;
+            let mut polled_at: Option<Instant> = None;
             while !stop.is_set() {
-                if looked.is_none_or(|at| at.elapsed() >= LOOK) {
-                    graph.look();
-                    looked = Some(Instant::now());
+                if polled_at.is_none_or(|at| at.elapsed() >= GRAPH_POLL_INTERVAL) {
+                    state.poll_graph();
+                    polled_at = Some(Instant::now());
                 }
-                graph.node.spin_once(SPIN);
-                graph.drain();
+                state.node.spin_once(SPIN_TIMEOUT);
+                state.drain();
                 receiver
                     .try_iter()
-                    .take(QUEUE)
-                    .for_each(|publication| graph.publishers.publish(&mut graph.node, publication));
+                    .take(QUEUE_MESSAGES)
+                    .for_each(|publication| state.publishers.publish(&mut state.node, publication));
             }
         }))
         .map_err(|_| SourceError("the ROS client library failed; restart to go on".to_owned()))
     }
 }
 
+/// One subscribed topic.
 struct Subscription {
     key: TopicKey,
     type_name: String,
-    asked: Qos,
+    requested: Qos,
     offered: Qos,
     messages: Messages,
     identities: Identities,
 }
 
-struct Graph {
+/// The node with its subscriptions and publishers.
+struct NodeState {
     node: r2r::Node,
     sink: Arc<dyn Sink>,
     subscriptions: BTreeMap<String, Subscription>,
     publishers: Publishers,
-    /// Topics that could not be subscribed to, each said once.
+    /// Topics that could not be subscribed to; each is logged once.
     refused: BTreeSet<String>,
     nodes: BTreeSet<NodeInfo>,
     process: u64,
 }
 
-/// What the publishers of one topic offer.
+/// The QoS offered by the publishers of one topic.
 struct Offer {
     type_name: String,
     weakest: Qos,
@@ -130,9 +131,9 @@ impl Offer {
     }
 }
 
-impl Graph {
-    fn new(node: r2r::Node, sink: Arc<dyn Sink>) -> Graph {
-        Graph {
+impl NodeState {
+    fn new(node: r2r::Node, sink: Arc<dyn Sink>) -> NodeState {
+        NodeState {
             node,
             sink,
             subscriptions: BTreeMap::new(),
@@ -143,8 +144,8 @@ impl Graph {
         }
     }
 
-    /// Reads the graph and follows it.
-    fn look(&mut self) {
+    /// Reads the graph and reconciles the subscriptions with it.
+    fn poll_graph(&mut self) {
         let mut nodes = BTreeSet::new();
         let offers = match self.offers(&mut nodes) {
             Ok(offers) => offers,
@@ -170,7 +171,7 @@ impl Graph {
         }
         for (name, offer) in offers {
             if self.sink.wants(&name, &offer.type_name) {
-                self.follow(name, &offer);
+                self.reconcile_topic(name, &offer);
             }
         }
         if nodes != self.nodes {
@@ -179,8 +180,8 @@ impl Graph {
         }
     }
 
-    /// Every topic with a publisher. The library does not list nodes; those that publish are known
-    /// from this, and every ordinary node publishes its log and its parameters' events.
+    /// Every topic with a publisher. The library does not list nodes; they are collected from their
+    /// publishers, and every ordinary node publishes its log and parameter events.
     fn offers(&self, nodes: &mut BTreeSet<NodeInfo>) -> r2r::Result<BTreeMap<String, Offer>> {
         let mut offers = BTreeMap::new();
         for (name, mut types) in self.node.get_topic_names_and_types()?.into_iter().take(MAX_TOPICS) {
@@ -203,10 +204,10 @@ impl Graph {
         Ok(offers)
     }
 
-    /// Subscribes so that every publisher matches; again when the weakest offer changes.
-    fn follow(&mut self, name: String, offer: &Offer) {
+    /// Subscribes with a QoS that every publisher matches; resubscribes when the weakest offer changes.
+    fn reconcile_topic(&mut self, name: String, offer: &Offer) {
         let known = self.subscriptions.get(&name);
-        if known.is_some_and(|known| known.asked == offer.weakest && known.offered == offer.strongest) {
+        if known.is_some_and(|known| known.requested == offer.weakest && known.offered == offer.strongest) {
             return;
         }
         let type_name = offer.type_name.clone();
@@ -219,17 +220,17 @@ impl Graph {
         };
         let Some(key) = self.sink.topic_up(decl) else { return };
         let identities = match self.subscriptions.remove(&name) {
-            Some(known) if known.asked == offer.weakest => {
+            Some(known) if known.requested == offer.weakest => {
                 self.subscriptions.insert(name, Subscription { key, offered: offer.strongest, ..known });
                 return;
             }
             Some(known) => known.identities,
             None => Identities::new(&name, self.process),
         };
-        match self.node.subscribe_raw(&name, &type_name, profile(offer.weakest, DEPTH)) {
+        match self.node.subscribe_raw(&name, &type_name, profile(offer.weakest, HISTORY_DEPTH)) {
             Ok(messages) => {
-                let (asked, offered, messages) = (offer.weakest, offer.strongest, Box::new(messages));
-                let subscription = Subscription { key, type_name, asked, offered, messages, identities };
+                let (requested, offered, messages) = (offer.weakest, offer.strongest, Box::new(messages));
+                let subscription = Subscription { key, type_name, requested, offered, messages, identities };
                 self.subscriptions.insert(name, subscription);
             }
             Err(error) => {

@@ -1,5 +1,5 @@
-//! Actions (ROS 2 design, "Actions"): a goal is sent, answered, followed and cancelled through three
-//! services and two topics below `NAME/_action`.
+//! ROS 2 actions: a goal is sent, accepted, followed and cancelled through three services and two topics
+//! below `NAME/_action` (ROS 2 design article "Actions").
 
 mod client;
 mod server;
@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use crate::ros::RosError;
 pub use crate::ros::action::server::{GoalHandler, ServedAction, ServedGoal};
 
-/// A goal's identity, unique in the graph (unique_identifier_msgs/msg/UUID).
+/// A goal id, unique in the graph (unique_identifier_msgs/msg/UUID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GoalId(pub [u8; 16]);
 
 impl GoalId {
-    /// One that nobody else has (a UUID of version 4, RFC 9562).
+    /// A random id (UUID version 4, RFC 9562).
     pub fn random() -> GoalId {
-        // std seeds every hasher anew, at random.
+        // std seeds every hasher randomly.
         let half = || RandomState::new().build_hasher().finish().to_le_bytes();
         let mut id = [0; 16];
         id[..8].copy_from_slice(&half());
@@ -29,50 +29,50 @@ impl GoalId {
     }
 }
 
-/// How far a goal is (action_msgs/msg/GoalStatus).
+/// State of a goal (action_msgs/msg/GoalStatus).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i8)]
 pub enum GoalStatus {
-    /// Nothing is known.
+    /// Not known.
     #[default]
     Unknown = 0,
-    /// Taken on.
+    /// Accepted, but not executing yet.
     Accepted = 1,
-    /// Being pursued.
+    /// Executing.
     Executing = 2,
     /// Being cancelled.
     Canceling = 3,
-    /// Reached.
+    /// Succeeded.
     Succeeded = 4,
     /// Cancelled.
     Canceled = 5,
-    /// Given up by its server.
+    /// Aborted by its server.
     Aborted = 6,
 }
 
-/// What becomes of a goal. The last one is a [`GoalEvent::Result`] or a [`GoalEvent::Failed`].
+/// An event of a goal. The last one is a [`GoalEvent::Result`] or a [`GoalEvent::Failed`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum GoalEvent {
-    /// The server took it on.
+    /// The server accepted the goal.
     Accepted,
-    /// How far it is: JSON text of the action's `_Feedback`.
+    /// Feedback: JSON text of the action's `_Feedback`.
     Feedback(Vec<u8>),
-    /// It ended: JSON text of the action's `_Result`.
+    /// The goal ended: JSON text of the action's `_Result`.
     Result(GoalStatus, Vec<u8>),
-    /// It was rejected, or nothing came of it; why.
+    /// The goal was rejected or failed, with the reason.
     Failed(String),
 }
 
-/// A goal on its way. Dropping it follows it no longer, and does not cancel it.
+/// A goal in progress. Dropping it stops following the goal but does not cancel it.
 pub struct Goal {
-    /// Its identity.
+    /// The goal's id.
     pub id: GoalId,
-    /// What becomes of it.
+    /// The goal's events.
     pub events: mpsc::Receiver<GoalEvent>,
 }
 
 impl GoalStatus {
-    /// From the number that servers send; what is none of them is unknown.
+    /// Converts the number in a message; other numbers are [`GoalStatus::Unknown`].
     pub fn from_number(number: i8) -> GoalStatus {
         use GoalStatus as S;
         let all = [S::Accepted, S::Executing, S::Canceling, S::Succeeded, S::Canceled, S::Aborted];
@@ -80,7 +80,7 @@ impl GoalStatus {
     }
 }
 
-/// The field of this name, which is the last one of a message that was written as JSON.
+/// Extracts the last field of a message's JSON text, which must have this name.
 fn last_field(json: &[u8], name: &str) -> Result<Vec<u8>, RosError> {
     let key = format!("\"{name}\":");
     let at = json.windows(key.len()).position(|window| window == key.as_bytes());

@@ -1,43 +1,44 @@
-//! Plays the rover to a sink: what is due at a given time. Time comes from outside.
+//! Publishes the rover's messages to a sink as they become due. Time is an argument.
 
 use std::sync::Arc;
 
 use crate::sim::graph;
-use crate::sim::input::{Given, Input};
-use crate::sim::input_log::InboxReader;
+use crate::sim::input::{Input, PendingInput};
+use crate::sim::input_log::InputLogReader;
 use crate::sim::rover::{Rover, SimMessage};
 use crate::sim::services::Services;
 use crate::sim::ticks::{TICK_NS, TICKS_PER_S};
 use crate::sim::topics::topics;
 use crate::{RawSample, Sink, TopicDecl, TopicKey};
 
-/// A longer backlog, as after a freeze, is skipped: it would be too old to be sent. A shorter one is
-/// made up for, as a computer that stalls is no rover that stops.
+/// A longer backlog, as after a suspend, is skipped because it would be too old to send. A shorter one
+/// is caught up, because a stalled computer does not stop a rover.
 const MAX_BACKLOG_TICKS: u64 = TICKS_PER_S * 9 / 10;
 
-/// A rover and the sink that hears it.
+/// A rover and its sink.
 pub(super) struct Engine {
     rover: Rover,
-    inbox: InboxReader,
+    input_log: InputLogReader,
     epoch_unix_ns: i64,
     sink: Arc<dyn Sink>,
     topics: Vec<TopicDecl>,
     wanted: Vec<bool>,
-    /// The sink's, when `wanted` was asked.
+    /// The sink's generation when `wanted` was last computed.
     generation: u64,
     keys: Vec<Option<TopicKey>>,
-    /// The identity of what was last delivered of each latched topic.
-    told: Vec<Option<roverline_protocol::SampleId>>,
+    /// The last delivered identity of each latched topic.
+    published: Vec<Option<roverline_protocol::SampleId>>,
     services: Arc<Services>,
-    /// What the graph told last depends on: all nodes live, and how often other services changed.
-    graph_told: Option<(bool, u64)>,
+    /// The inputs of the last published graph: whether all nodes are alive, and how often the served
+    /// services changed.
+    published_graph: Option<(bool, u64)>,
 }
 
 impl Engine {
     /// Catches up with `now` without delivering, then delivers the latched values.
     pub(super) fn start(
         mut rover: Rover,
-        inbox: InboxReader,
+        input_log: InputLogReader,
         epoch_unix_ns: i64,
         (sink, services): (Arc<dyn Sink>, Arc<Services>),
         now_ns: i64,
@@ -49,31 +50,31 @@ impl Engine {
         let count = topics.len();
         let mut engine = Self {
             rover,
-            inbox,
+            input_log,
             epoch_unix_ns,
             sink,
             topics,
             wanted,
             generation,
             keys: vec![None; count],
-            told: vec![None; count],
+            published: vec![None; count],
             services,
-            graph_told: None,
+            published_graph: None,
         };
         engine.declare();
-        engine.take_inputs();
+        engine.read_inputs();
         let due = engine.due(now_ns);
-        // The last one is left to the first `poll`, so that there is something to see at once.
+        // The last tick is left to the first `poll`, so that there are samples at once.
         engine.rover.advance_to(due.saturating_sub(1));
         engine.deliver_latched(now_ns);
         engine
     }
 
-    /// Delivers what is due at `now`.
+    /// Delivers everything due at `now`.
     pub(super) fn poll(&mut self, now_ns: i64) {
-        self.take_inputs();
+        self.read_inputs();
         if self.sink.generation() != self.generation {
-            self.ask_anew(now_ns);
+            self.update_selection(now_ns);
         }
         let due = self.due(now_ns);
         if due.saturating_sub(self.rover.next_tick()) > MAX_BACKLOG_TICKS {
@@ -84,12 +85,12 @@ impl Engine {
             if self.rover.next_tick().is_multiple_of(TICKS_PER_S) {
                 self.declare();
             }
-            let Self { rover, sink, keys, told, .. } = self;
+            let Self { rover, sink, keys, published, .. } = self;
             for message in rover.step() {
-                deliver(sink.as_ref(), keys, told, message, now_ns);
+                deliver(sink.as_ref(), keys, published, message, now_ns);
             }
         }
-        self.tell_graph();
+        self.publish_graph();
     }
 
     /// When the next tick is due, nanoseconds since the Unix epoch.
@@ -97,24 +98,24 @@ impl Engine {
         self.epoch_unix_ns.saturating_add((self.rover.next_tick() as i64).saturating_mul(TICK_NS))
     }
 
-    /// How many ticks are due at a time: tick `n` is due from the epoch plus `n` times 10 ms.
+    /// The tick due at a time: tick `n` is due `n` times 10 ms after the epoch.
     fn due(&self, now_ns: i64) -> u64 {
         let since = now_ns.saturating_sub(self.epoch_unix_ns);
         if since < 0 { 0 } else { (since / TICK_NS) as u64 + 1 }
     }
 
-    fn take_inputs(&mut self) {
-        let given = self.inbox.read();
-        if !given.is_empty() {
-            if let Some(speed) = given.iter().rev().find_map(Given::as_max_speed) {
+    fn read_inputs(&mut self) {
+        let pending = self.input_log.read();
+        if !pending.is_empty() {
+            if let Some(speed) = pending.iter().rev().find_map(PendingInput::as_max_speed) {
                 self.services.set_max_speed(speed);
             }
-            let inputs: Vec<Input> = given.iter().filter_map(|g| g.at_epoch(self.epoch_unix_ns)).collect();
+            let inputs: Vec<Input> = pending.iter().filter_map(|g| g.at_epoch(self.epoch_unix_ns)).collect();
             self.rover.add_inputs(&inputs);
         }
     }
 
-    /// Declares the wanted topics that have no key yet: there may not have been room before.
+    /// Declares the wanted topics without a key; the sink may have been full before.
     fn declare(&mut self) {
         for ((decl, wanted), key) in self.topics.iter().zip(&self.wanted).zip(&mut self.keys) {
             if *wanted && key.is_none() {
@@ -123,37 +124,37 @@ impl Engine {
         }
     }
 
-    /// The sink wants other topics than before.
-    fn ask_anew(&mut self, now_ns: i64) {
-        // First, so that a change in the meantime is seen the next time.
+    /// Updates the selection after a change of the topics that the sink wants.
+    fn update_selection(&mut self, now_ns: i64) {
+        // Read the generation first, so that a concurrent change is noticed the next time.
         self.generation = self.sink.generation();
         let Self { rover, sink, topics, .. } = self;
         rover.select(|name, type_name| sink.wants(name, type_name));
         for (index, topic) in topics.iter().enumerate() {
             self.wanted[index] = self.sink.wants(&topic.name, &topic.type_name);
             if !self.wanted[index] {
-                (self.keys[index], self.told[index]) = (None, None);
+                (self.keys[index], self.published[index]) = (None, None);
             }
         }
         self.declare();
         self.deliver_latched(now_ns);
     }
 
-    /// Delivers the latched values that are not those last delivered.
+    /// Delivers the latched values that have changed since their last delivery.
     fn deliver_latched(&mut self, now_ns: i64) {
-        let Self { rover, sink, keys, told, .. } = self;
+        let Self { rover, sink, keys, published, .. } = self;
         for message in rover.latched() {
-            if told[message.topic] != Some(message.id) {
-                deliver(sink.as_ref(), keys, told, message, now_ns);
+            if published[message.topic] != Some(message.id) {
+                deliver(sink.as_ref(), keys, published, message, now_ns);
             }
         }
-        self.tell_graph();
+        self.publish_graph();
     }
 
-    fn tell_graph(&mut self) {
+    fn publish_graph(&mut self) {
         let now = (self.rover.nodes_complete(), self.services.changes());
-        if self.graph_told != Some(now) {
-            self.graph_told = Some(now);
+        if self.published_graph != Some(now) {
+            self.published_graph = Some(now);
             self.sink.graph(graph::graph(now.0, &self.services.offered()));
         }
     }
@@ -162,12 +163,12 @@ impl Engine {
 fn deliver(
     sink: &dyn Sink,
     keys: &[Option<TopicKey>],
-    told: &mut [Option<roverline_protocol::SampleId>],
+    published: &mut [Option<roverline_protocol::SampleId>],
     message: &SimMessage,
     now_ns: i64,
 ) {
     let Some(key) = keys[message.topic] else { return };
-    told[message.topic] = Some(message.id);
+    published[message.topic] = Some(message.id);
     let sample = RawSample {
         id: message.id,
         source_time_ns: message.stamp_ns,

@@ -1,33 +1,33 @@
-//! Scripted faults: what goes wrong with the rover, and when.
+//! Scripted faults: what fails in the rover, and when.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::sim::ticks::TICKS_PER_S;
 
-/// What goes wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `/gps/fix` says that there is no fix.
+    /// `/gps/fix` reports no fix.
     GpsLoss,
     /// `/imu/data` stops.
     ImuLoss,
     /// One motor heats up far beyond its limit.
     MotorOverheat,
-    /// The battery loses two percent a second, down to five.
+    /// The battery loses two percent per second, down to five.
     BatteryDrop,
-    /// The rover drives out of its boundary, and stays there.
+    /// The rover drives out of its boundary and stays outside.
     Boundary,
-    /// The arm's node dies: its heartbeat stops, diagnostics call it stale.
+    /// The arm's node dies: its heartbeat stops, and diagnostics report it as stale.
     NodeDeath,
-    /// An emergency stop is engaged; it stays engaged unless the fault has an end.
+    /// An emergency stop is engaged; it remains engaged unless the fault has an end.
     Estop,
     /// Nothing is published at all.
     CommsSilence,
 }
 
 impl FaultKind {
-    /// Every kind, in the order of its documentation.
+    /// All kinds, in the order of the documentation.
     pub const ALL: [FaultKind; 8] = [
         FaultKind::GpsLoss,
         FaultKind::ImuLoss,
@@ -39,7 +39,7 @@ impl FaultKind {
         FaultKind::CommsSilence,
     ];
 
-    /// The name by which a script calls it.
+    /// The name used in scripts.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,36 +55,51 @@ impl FaultKind {
     }
 }
 
-/// A fault and the ticks during which it lasts.
+/// A fault with its start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// The first tick (10 ms each, from the epoch) at which it does.
+    /// The first tick of the fault (10 ms each, from the epoch).
     pub start_tick: u64,
-    /// The first tick at which it no longer does; none: it stays.
+    /// The first tick after the fault; `None` if it is permanent.
     pub end_tick: Option<u64>,
 }
 
-/// Why a fault was not understood.
+/// Why a fault could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("fault `{text}`: {why}")]
+#[error("fault `{text}`: {kind}")]
 pub struct FaultError {
     text: String,
-    why: String,
+    kind: FaultErrorKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum FaultErrorKind {
+    #[error("write NAME@START, like gps-loss@60s")]
+    Form,
+    #[error("no fault has this name; there are {}", FaultKind::ALL.map(FaultKind::name).join(", "))]
+    Name,
+    #[error("`{0}` is not a time; write 250ms, 60s or 1.5m")]
+    Unit(String),
+    #[error("`{0}` is not a time from 0 s to a year")]
+    Range(String),
+    #[error("it ends before it starts")]
+    Order,
 }
 
 impl Fault {
-    /// Reads `NAME@START`, `NAME@START+DURATION` or `NAME@START-END`; times are numbers with a
-    /// unit: `60s`, `1.5m`, `250ms`.
+    /// Parses `NAME@START`, `NAME@START+DURATION` or `NAME@START-END`. Times are numbers with a unit:
+    /// `60s`, `1.5m`, `250ms`.
     ///
     /// # Errors
-    /// When the name is unknown or a time is not one; the error says what is allowed.
+    ///
+    /// If the name is unknown or a time is invalid; the error lists what is allowed.
     pub fn parse(text: &str) -> Result<Self, FaultError> {
-        read(text.trim()).map_err(|why| FaultError { text: text.chars().take(64).collect(), why })
+        read(text.trim()).map_err(|kind| FaultError { text: text.chars().take(64).collect(), kind })
     }
 
-    /// Whether it lasts at a tick.
+    /// Whether the fault is active at a tick.
     #[must_use]
     pub fn active(&self, tick: u64) -> bool {
         tick >= self.start_tick && self.end_tick.is_none_or(|end| tick < end)
@@ -106,12 +121,9 @@ impl fmt::Display for Fault {
     }
 }
 
-fn read(text: &str) -> Result<Fault, String> {
-    let (name, times) = text.split_once('@').ok_or("write NAME@START, like gps-loss@60s")?;
-    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-        let names = FaultKind::ALL.map(FaultKind::name).join(", ");
-        format!("no fault has this name; there are {names}")
-    })?;
+fn read(text: &str) -> Result<Fault, FaultErrorKind> {
+    let (name, times) = text.split_once('@').ok_or(FaultErrorKind::Form)?;
+    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or(FaultErrorKind::Name)?;
     let (start_tick, end_tick) = if let Some((start, duration)) = times.split_once('+') {
         let start = read_time(start)?;
         (start, Some(start + read_time(duration)?))
@@ -121,13 +133,13 @@ fn read(text: &str) -> Result<Fault, String> {
         (read_time(times)?, None)
     };
     if end_tick.is_some_and(|end| end <= start_tick) {
-        return Err("it ends before it starts".to_owned());
+        return Err(FaultErrorKind::Order);
     }
     Ok(Fault { kind, start_tick, end_tick })
 }
 
-/// A time with its unit, in ticks, rounded up.
-fn read_time(text: &str) -> Result<u64, String> {
+/// Parses a time with its unit; returns ticks, rounded up.
+fn read_time(text: &str) -> Result<u64, FaultErrorKind> {
     const LIMIT_S: f64 = 365.0 * 86_400.0;
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -135,21 +147,21 @@ fn read_time(text: &str) -> Result<u64, String> {
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,
-        _ => return Err(format!("`{text}` is not a time; write 250ms, 60s or 1.5m")),
+        _ => return Err(FaultErrorKind::Unit(text.to_owned())),
     };
     let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
     let number = if plain { digits.parse::<f64>().ok() } else { None };
     let seconds = number.map(|n| n * unit_s).filter(|s| (0.0..=LIMIT_S).contains(s));
-    let seconds = seconds.ok_or_else(|| format!("`{text}` is not a time from 0 s to a year"))?;
-    // Rounded to a microtick first, so that 0.07 s is 7 ticks and not 8.
+    let seconds = seconds.ok_or_else(|| FaultErrorKind::Range(text.to_owned()))?;
+    // Round to a microtick first, so that 0.07 s is 7 ticks and not 8.
     Ok(((seconds * TICKS_PER_S as f64 * 1e6).round() / 1e6).ceil() as u64)
 }
 
-/// The faults of a run, with those that last now kept at hand.
+/// The faults of a run, with a cache of the active ones.
 #[derive(Clone, Debug)]
 pub(super) struct FaultScript {
     faults: Vec<Fault>,
-    /// One bit a kind.
+    /// One bit per kind.
     active: u8,
     /// The next tick at which `active` may change.
     next_edge: u64,
@@ -160,7 +172,7 @@ impl FaultScript {
         Self { faults: faults.to_vec(), active: 0, next_edge: 0 }
     }
 
-    /// Brings `active` up to a tick; ticks may be jumped over, forwards.
+    /// Updates `active` to a tick; it may skip ticks, but only forwards.
     pub(super) fn advance(&mut self, tick: u64) {
         if tick < self.next_edge {
             return;
@@ -171,7 +183,7 @@ impl FaultScript {
         self.next_edge = edges.filter(|edge| *edge > tick).min().unwrap_or(u64::MAX);
     }
 
-    /// Forgets what was computed, for a start at an earlier tick.
+    /// Resets the cache, to start again at an earlier tick.
     pub(super) fn rewind(&mut self) {
         self.next_edge = 0;
     }
@@ -180,7 +192,7 @@ impl FaultScript {
         self.active & (1 << kind as u8) != 0
     }
 
-    /// Since which tick a kind has lasted.
+    /// The tick since which a kind has been active.
     pub(super) fn since(&self, kind: FaultKind, tick: u64) -> Option<u64> {
         self.faults.iter().filter(|f| f.kind == kind && f.active(tick)).map(|f| f.start_tick).min()
     }
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms() {
+    fn all_forms_are_parsed() {
         let table = [
             ("gps-loss@60s", FaultKind::GpsLoss, 6_000, None),
             ("imu-loss@500ms+2s", FaultKind::ImuLoss, 50, Some(250)),
@@ -210,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_is_allowed() {
+    fn errors_list_what_is_allowed() {
         let table = [
             ("gps-loss", "NAME@START"),
             ("gps@60s", "gps-loss, imu-loss, motor-overheat"),
@@ -234,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_knows_what_lasts() {
+    fn a_script_tracks_active_faults() {
         let faults = ["gps-loss@1s+1s", "gps-loss@1500ms-3s", "estop@2s"].map(|f| Fault::parse(f).unwrap());
         let mut script = FaultScript::new(&faults);
         for tick in 0..400 {

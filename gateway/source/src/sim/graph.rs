@@ -1,10 +1,10 @@
-//! Who publishes, subscribes and serves what: the rover's graph.
+//! The rover's ROS graph: publishers, subscribers and services by node.
 
 use crate::sim::services::{NAVIGATION, SERVICES};
 use crate::sim::topics::{Content, HEARTBEATS, TABLE, nodes_alive};
 use crate::{Graph, GraphService, GraphTopic, Service};
 
-/// The gateway itself, for what its clients offer.
+/// The gateway's node, for services that clients serve.
 const GATEWAY: &str = "/roverline_gateway";
 
 fn publisher(content: Content) -> &'static str {
@@ -38,9 +38,9 @@ fn subscribers(content: Content) -> &'static [&'static str] {
     }
 }
 
-/// The graph, with or without the node that dies; `offered` are the services of clients.
-pub(super) fn graph(mortal: bool, offered: &[Service]) -> Graph {
-    let mut nodes = nodes_alive(mortal);
+/// The graph, with or without the node that the fault kills; `offered` are the services of clients.
+pub(super) fn graph(all_alive: bool, offered: &[Service]) -> Graph {
+    let mut nodes = nodes_alive(all_alive);
     nodes.sort();
     let alive = |name: &String| name == GATEWAY || nodes.iter().any(|node| node.full_name() == *name);
     let mut topics: Vec<GraphTopic> = Vec::new();

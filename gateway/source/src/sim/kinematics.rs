@@ -1,4 +1,4 @@
-//! Skid-steer kinematics: what the commanded twist does to the pose, tick by tick.
+//! Skid-steer kinematics: integrates the commanded twist into the pose, tick by tick.
 
 use crate::sim::terrain::wrap;
 use crate::sim::ticks::TICK_S;
@@ -7,20 +7,20 @@ use crate::sim::ticks::TICK_S;
 pub(super) const TRACK_M: f64 = 0.9;
 /// Wheel radius, metres.
 pub(super) const WHEEL_RADIUS_M: f64 = 0.14;
-/// The fastest that anybody may command, m/s.
+/// Maximum commanded speed, m/s.
 pub(super) const MAX_SPEED: f64 = 1.5;
-/// The fastest turn that anybody may command, rad/s.
-pub(super) const MAX_TURN: f64 = 1.0;
+/// Maximum commanded turn rate, rad/s.
+pub(super) const MAX_YAW_RATE: f64 = 1.0;
 
-/// How fast speed changes in everyday driving, m/s².
+/// Acceleration in normal driving, m/s².
 const ACCELERATION: f64 = 0.6;
 /// An emergency stop brakes from the top speed in 0.38 s.
 const EMERGENCY_BRAKING: f64 = 4.0;
-/// The same for turning, rad/s².
-const TURN_ACCELERATION: f64 = 2.0;
-const EMERGENCY_TURN_BRAKING: f64 = 4.0;
+/// Angular acceleration in normal driving, rad/s².
+const YAW_ACCELERATION: f64 = 2.0;
+const EMERGENCY_YAW_BRAKING: f64 = 4.0;
 
-/// Forward speed and turn rate in the rover's own frame.
+/// Forward speed and turn rate in the rover's frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Twist {
     pub(super) linear: f64,
@@ -28,14 +28,14 @@ pub(super) struct Twist {
 }
 
 impl Twist {
-    /// Within what the rover can do; what is not a number stands still.
+    /// Clamped to the rover's limits; non-finite values become 0.
     pub(super) fn limited(self) -> Self {
         let limit = |v: f64, max: f64| if v.is_nan() { 0.0 } else { v.clamp(-max, max) };
-        Self { linear: limit(self.linear, MAX_SPEED), angular: limit(self.angular, MAX_TURN) }
+        Self { linear: limit(self.linear, MAX_SPEED), angular: limit(self.angular, MAX_YAW_RATE) }
     }
 }
 
-/// The rover's motion; pose in the `map` frame.
+/// The rover's motion, with its pose in the `map` frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Drive {
     pub(super) x: f64,
@@ -44,9 +44,9 @@ pub(super) struct Drive {
     pub(super) twist: Twist,
     /// Forward acceleration over the last tick, m/s².
     pub(super) acceleration: f64,
-    /// Metres driven, whichever way.
+    /// Metres driven, forwards and backwards.
     pub(super) odometer_m: f64,
-    /// Angle that the wheels of the left and right side have turned, radians.
+    /// Rotation angle of the left and right wheels, radians.
     pub(super) wheels: [f64; 2],
 }
 
@@ -55,12 +55,12 @@ impl Drive {
         Self { x, y, yaw, ..Self::default() }
     }
 
-    /// One tick towards the commanded twist.
+    /// Advances one tick towards the commanded twist.
     pub(super) fn step(&mut self, command: Twist, emergency: bool) {
         let (goal, linear, angular) = if emergency {
-            (Twist::default(), EMERGENCY_BRAKING, EMERGENCY_TURN_BRAKING)
+            (Twist::default(), EMERGENCY_BRAKING, EMERGENCY_YAW_BRAKING)
         } else {
-            (command, ACCELERATION, TURN_ACCELERATION)
+            (command, ACCELERATION, YAW_ACCELERATION)
         };
         let before = self.twist.linear;
         self.twist.linear = towards(before, goal.linear, linear * TICK_S);
@@ -70,7 +70,7 @@ impl Drive {
         if v == 0.0 && w == 0.0 {
             return;
         }
-        // The heading in the middle of the tick makes arcs close to second order.
+        // Using the heading in the middle of the tick is accurate to almost second order on arcs.
         let (sin, cos) = (self.yaw + 0.5 * w * TICK_S).sin_cos();
         self.x += v * cos * TICK_S;
         self.y += v * sin * TICK_S;
@@ -84,19 +84,19 @@ impl Drive {
 
     /// Turn rates of the left and right wheels, rad/s.
     pub(super) fn wheel_speeds(&self) -> [f64; 2] {
-        let turn = self.twist.angular * TRACK_M / 2.0;
-        [(self.twist.linear - turn) / WHEEL_RADIUS_M, (self.twist.linear + turn) / WHEEL_RADIUS_M]
+        let offset = self.twist.angular * TRACK_M / 2.0;
+        [(self.twist.linear - offset) / WHEEL_RADIUS_M, (self.twist.linear + offset) / WHEEL_RADIUS_M]
     }
 
-    /// Where `odom` lies in `map` (x, y, yaw): the start, and the drift of dead reckoning since,
-    /// which grows and shrinks with the way driven.
+    /// Pose of `odom` in `map` (x, y, yaw): the start pose plus the drift of dead reckoning, which grows
+    /// and shrinks with the distance driven.
     pub(super) fn odom_origin(&self, start: (f64, f64, f64)) -> (f64, f64, f64) {
         let s = self.odometer_m;
         let drift = ((s / 70.0).sin() * 0.6, (1.0 - (s / 90.0).cos()) * 0.6, (s / 120.0).sin() * 0.02);
         (start.0 + drift.0, start.1 + drift.1, wrap(start.2 + drift.2))
     }
 
-    /// The pose that odometry reports: in `odom`, drift included.
+    /// The pose reported by odometry: in `odom`, including drift.
     pub(super) fn odom_pose(&self, start: (f64, f64, f64)) -> (f64, f64, f64) {
         let (ox, oy, oyaw) = self.odom_origin(start);
         let (sin, cos) = oyaw.sin_cos();
@@ -117,8 +117,8 @@ mod tests {
     fn a_constant_twist_drives_a_circle() {
         let mut drive = Drive::at(0.0, 0.0, 0.0);
         drive.twist = Twist { linear: 0.8, angular: 0.4 };
-        let turn = (std::f64::consts::TAU / 0.4 / TICK_S).round() as usize;
-        for _ in 0..turn {
+        let ticks = (std::f64::consts::TAU / 0.4 / TICK_S).round() as usize;
+        for _ in 0..ticks {
             drive.step(Twist { linear: 0.8, angular: 0.4 }, false);
         }
         assert!(drive.x.hypot(drive.y) < 0.02, "{drive:?}");
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn emergency_braking_halts_within_half_a_second() {
         let mut drive = Drive::at(0.0, 0.0, 0.0);
-        drive.twist = Twist { linear: MAX_SPEED, angular: -MAX_TURN };
+        drive.twist = Twist { linear: MAX_SPEED, angular: -MAX_YAW_RATE };
         for _ in 0..50 {
             drive.step(Twist { linear: 1.0, angular: 1.0 }, true);
         }
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wild_command_is_limited() {
+    fn an_extreme_command_is_limited() {
         let wild = Twist { linear: f64::NAN, angular: f64::INFINITY }.limited();
-        assert_eq!(wild, Twist { linear: 0.0, angular: MAX_TURN });
+        assert_eq!(wild, Twist { linear: 0.0, angular: MAX_YAW_RATE });
     }
 }

@@ -1,4 +1,4 @@
-//! The rover's state as ROS messages.
+//! Encodes the rover's state as ROS messages.
 
 mod camera;
 mod health;
@@ -12,7 +12,7 @@ use crate::sim::route::Mode;
 use crate::sim::state::State;
 use crate::sim::topics::{Content, HEARTBEATS};
 
-/// The message of a topic at the state's tick, as CDR with its header.
+/// Encodes a topic's message at the state's tick, as CDR with its header.
 pub(super) fn encode(state: &State, content: Content) -> Vec<u8> {
     let mut w = Writer::with_capacity(match content {
         Content::Camera => 4_200,
@@ -41,9 +41,9 @@ pub(super) fn encode(state: &State, content: Content) -> Vec<u8> {
     w.finish()
 }
 
-/// The topics of one value.
+/// Encodes the topics with a single value.
 fn plain(w: &mut Writer, state: &State, content: Content) {
-    let now = state.headlines();
+    let now = state.event_topics();
     match content {
         Content::MissionName => w.string(now.mission),
         Content::MissionStatus => w.string(&now.status.text()),
@@ -66,7 +66,7 @@ fn header(w: &mut Writer, state: &State, frame: &str) {
     w.i32(ns.div_euclid(1_000_000_000) as i32).u32(ns.rem_euclid(1_000_000_000) as u32).string(frame);
 }
 
-/// A quaternion, x y z w, of roll, pitch and yaw.
+/// A quaternion (x, y, z, w) from roll, pitch and yaw.
 fn quaternion(w: &mut Writer, roll: f64, pitch: f64, yaw: f64) {
     let (sr, cr) = (roll / 2.0).sin_cos();
     let (sp, cp) = (pitch / 2.0).sin_cos();
@@ -77,7 +77,7 @@ fn quaternion(w: &mut Writer, roll: f64, pitch: f64, yaw: f64) {
         .f64(cr * cp * cy + sr * sp * sy);
 }
 
-/// A square covariance of which only the diagonal is not zero.
+/// A square covariance matrix with this diagonal and zeros elsewhere.
 fn diagonal<const N: usize>(w: &mut Writer, diagonal: [f64; N]) {
     for (row, variance) in diagonal.into_iter().enumerate() {
         for column in 0..N {

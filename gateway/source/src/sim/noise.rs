@@ -1,11 +1,11 @@
-//! Noise without state: a value is a hash of seed, channel and tick. Skipping a tick's messages
-//! therefore changes nothing for the next, and every process draws the same.
+//! Stateless noise: a value is a hash of seed, channel and tick. Skipping a tick's messages therefore
+//! does not change later ones, and every process computes the same values.
 
-/// What a random number is for; each has a stream of its own.
+/// The purpose of a random number; each has a stream of its own.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(super) enum Channel {
-    Course = 1,
+    Route = 1,
     Rocks,
     ImuGyro,
     ImuAccel,
@@ -29,18 +29,19 @@ impl Noise {
         Self { seed: mix(seed ^ 0x526f_7665_726c_696e) }
     }
 
-    /// Sixty-four bits for the `lane`-th value of a channel at a tick.
+    /// 64 random bits for the `lane`-th value of a channel at a tick.
     pub(super) fn bits(self, channel: Channel, lane: u32, tick: u64) -> u64 {
-        let place = (channel as u64) << 32 | u64::from(lane);
-        mix(self.seed ^ mix(place).wrapping_add(tick.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        let key = (channel as u64) << 32 | u64::from(lane);
+        mix(self.seed ^ mix(key).wrapping_add(tick.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// Evenly spread over `[0, 1)`.
+    /// Uniform in `[0, 1)`.
     pub(super) fn uniform(self, channel: Channel, lane: u32, tick: u64) -> f64 {
         (self.bits(channel, lane, tick) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// About normal with deviation 1: the sum of four even values, which needs no logarithm.
+    /// Approximately normal with standard deviation 1: the sum of four uniform values, which needs no
+    /// logarithm.
     pub(super) fn normal(self, channel: Channel, lane: u32, tick: u64) -> f64 {
         let bits = self.bits(channel, lane, tick);
         let sum: u64 = (0..4).map(|i| (bits >> (16 * i)) & 0xffff).sum();

@@ -1,15 +1,15 @@
-//! Where the rover goes and what it does there, and the rocks beside its way.
+//! The rover's route: its way-points, and the rocks beside them.
 
 use crate::sim::noise::{Channel, Noise};
 
-/// Who drives.
+/// How a way-point is reached: autonomously or by an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Autonomous,
     Teleop,
 }
 
-/// What happens at a way-point.
+/// The action at a way-point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Drive on.
@@ -22,9 +22,9 @@ pub(super) enum Action {
     Service,
 }
 
-/// A way-point and how the rover gets there.
+/// A way-point, and how the rover gets there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Leg {
+pub(super) struct Waypoint {
     pub(super) x: f64,
     pub(super) y: f64,
     pub(super) mission: &'static str,
@@ -40,14 +40,14 @@ pub(super) struct Rock {
     pub(super) radius: f64,
 }
 
-/// The loop; the rover starts at its last way-point.
+/// A closed loop; the rover starts at its last way-point.
 #[derive(Clone, Debug)]
-pub(super) struct Course {
-    pub(super) legs: Vec<Leg>,
+pub(super) struct Route {
+    pub(super) waypoints: Vec<Waypoint>,
     pub(super) rocks: Vec<Rock>,
 }
 
-const LEGS: [(f64, f64, &str, Mode, Action); 8] = [
+const WAYPOINTS: [(f64, f64, &str, Mode, Action); 8] = [
     (55.0, 5.0, "Autonomous Navigation", Mode::Autonomous, Action::Arrive),
     (38.0, 42.0, "Autonomous Navigation", Mode::Autonomous, Action::Arrive),
     (-5.0, 58.0, "Science Mission", Mode::Autonomous, Action::Sample),
@@ -58,18 +58,18 @@ const LEGS: [(f64, f64, &str, Mode, Action); 8] = [
     (44.0, -36.0, "Return to Base", Mode::Autonomous, Action::Arrive),
 ];
 
-/// How far a seed moves a way-point at most, metres.
+/// Maximum displacement of a way-point by the seed, metres.
 const JITTER_M: f64 = 2.0;
 const ROCKS: u32 = 80;
-/// Room that rocks leave beside the way, metres.
+/// Minimum distance of rocks from the route, metres.
 const CLEARANCE_M: f64 = 3.0;
 
-impl Course {
+impl Route {
     pub(super) fn new(noise: Noise) -> Self {
-        let jitter = |lane| (noise.uniform(Channel::Course, lane, 0) * 2.0 - 1.0) * JITTER_M;
-        let legs: Vec<Leg> = (0_u32..)
-            .zip(LEGS)
-            .map(|(i, (x, y, mission, mode, action))| Leg {
+        let jitter = |lane| (noise.uniform(Channel::Route, lane, 0) * 2.0 - 1.0) * JITTER_M;
+        let waypoints: Vec<Waypoint> = (0_u32..)
+            .zip(WAYPOINTS)
+            .map(|(i, (x, y, mission, mode, action))| Waypoint {
                 x: x + jitter(2 * i),
                 y: y + jitter(2 * i + 1),
                 mission,
@@ -77,18 +77,18 @@ impl Course {
                 action,
             })
             .collect();
-        let rocks = (0..ROCKS).map(|i| rock(noise, i)).filter(|r| is_beside(&legs, r)).collect();
-        Self { legs, rocks }
+        let rocks = (0..ROCKS).map(|i| rock(noise, i)).filter(|r| is_clear_of(&waypoints, r)).collect();
+        Self { waypoints, rocks }
     }
 
-    /// The leg of an index that counts on over the laps.
-    pub(super) fn leg(&self, index: usize) -> &Leg {
-        &self.legs[index % self.legs.len()]
+    /// The leg with this index, which continues over the laps.
+    pub(super) fn waypoint(&self, index: usize) -> &Waypoint {
+        &self.waypoints[index % self.waypoints.len()]
     }
 
-    /// Where a sortie begins: x, y, and the heading towards the first way-point.
+    /// Start pose of a sortie: x, y, and the heading towards the first way-point.
     pub(super) fn start(&self) -> (f64, f64, f64) {
-        let (last, first) = (self.leg(self.legs.len() - 1), self.leg(0));
+        let (last, first) = (self.waypoint(self.waypoints.len() - 1), self.waypoint(0));
         (last.x, last.y, (first.y - last.y).atan2(first.x - last.x))
     }
 }
@@ -98,10 +98,10 @@ fn rock(noise: Noise, index: u32) -> Rock {
     Rock { x: value(0) * 150.0 - 75.0, y: value(1) * 150.0 - 75.0, radius: 0.2 + 0.7 * value(2) }
 }
 
-/// Whether a rock leaves the way between the way-points free.
-fn is_beside(legs: &[Leg], rock: &Rock) -> bool {
-    let after = legs.iter().cycle().skip(1);
-    legs.iter().zip(after).all(|(a, b)| {
+/// Whether a rock keeps clear of the route.
+fn is_clear_of(waypoints: &[Waypoint], rock: &Rock) -> bool {
+    let after = waypoints.iter().cycle().skip(1);
+    waypoints.iter().zip(after).all(|(a, b)| {
         let (dx, dy) = (b.x - a.x, b.y - a.y);
         let along = ((rock.x - a.x) * dx + (rock.y - a.y) * dy) / (dx * dx + dy * dy);
         let along = along.clamp(0.0, 1.0);
@@ -115,11 +115,16 @@ mod tests {
     use crate::sim::terrain;
 
     #[test]
-    fn every_seed_has_a_course_inside_the_boundary() {
+    fn every_seed_has_a_route_inside_the_boundary() {
         for seed in 0..50 {
-            let course = Course::new(Noise::new(seed));
-            assert!(course.legs.iter().all(|leg| !terrain::is_outside(leg.x * 1.05, leg.y * 1.05)));
-            assert!(course.rocks.len() > 20);
+            let route = Route::new(Noise::new(seed));
+            assert!(
+                route
+                    .waypoints
+                    .iter()
+                    .all(|waypoint| !terrain::is_outside(waypoint.x * 1.05, waypoint.y * 1.05))
+            );
+            assert!(route.rocks.len() > 20);
         }
     }
 }

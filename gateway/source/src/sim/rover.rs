@@ -1,5 +1,5 @@
-//! The rover as a pure machine: tick in, messages out. The messages of tick `n` follow from seed,
-//! epoch, faults, inputs and `n` alone; there is no clock in here.
+//! The rover as a pure state machine: ticks in, messages out. The messages of tick `n` follow from seed,
+//! epoch, faults, inputs and `n` alone; no clock is involved.
 
 use bytes::Bytes;
 use roverline_protocol::{Guid, SampleId};
@@ -7,18 +7,18 @@ use roverline_protocol::{Guid, SampleId};
 use crate::sim::fault::{Fault, FaultKind};
 use crate::sim::input::{Input, InputKind};
 use crate::sim::messages;
-use crate::sim::state::{Headlines, State};
+use crate::sim::state::{EventTopics, State};
 use crate::sim::ticks::{CONTROL_TICKS, SORTIE_TICKS};
 use crate::sim::topics::{self, Content, Offer, TABLE, TopicSet};
 
 /// A message of the rover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimMessage {
-    /// Its topic's index in [`crate::sim::topics`].
+    /// Index of its topic in [`crate::sim::topics`].
     pub topic: usize,
-    /// Alike in every process with the same seed and inputs.
+    /// The same in every process with the same seed and inputs.
     pub id: SampleId,
-    /// The tick's time, nanoseconds since the Unix epoch.
+    /// The time of the tick, nanoseconds since the Unix epoch.
     pub stamp_ns: i64,
     /// CDR with its 4-byte encapsulation header.
     pub payload: Bytes,
@@ -29,27 +29,27 @@ pub struct SimMessage {
 pub struct Rover {
     seed: u64,
     state: State,
-    /// Inputs and the emergency stops of the faults by tick; in the order of arrival in a tick.
+    /// Inputs, including the emergency stops of the fault script, sorted by tick and then by arrival.
     inputs: Vec<Input>,
-    /// How many of them have taken effect.
+    /// Number of inputs that have taken effect.
     applied: usize,
-    /// The tick that comes next.
+    /// The next tick.
     next: u64,
     schedule: Vec<TopicSet>,
-    /// What was last told of the headlines; `None` makes everything latched be told.
-    told: Option<Headlines>,
-    /// Messages so far in this sortie, and who sends them.
+    /// The state last published on the event topics; `None` publishes all latched topics again.
+    published: Option<EventTopics>,
+    /// Messages so far in this sortie, and their writer GUIDs.
     counts: Vec<u64>,
     sources: Vec<Guid>,
     latched: Vec<Option<SimMessage>>,
-    /// What the last tick publishes.
+    /// The topics published by the last tick.
     due: TopicSet,
     selected: TopicSet,
     messages: Vec<SimMessage>,
 }
 
 impl Rover {
-    /// A rover before its tick 0.
+    /// A rover before tick 0.
     #[must_use]
     pub fn new(seed: u64, epoch_unix_ns: i64, faults: &[Fault], inputs: &[Input]) -> Self {
         let mut rover = Self {
@@ -59,7 +59,7 @@ impl Rover {
             applied: 0,
             next: 0,
             schedule: topics::schedule(),
-            told: None,
+            published: None,
             counts: vec![0; TABLE.len()],
             sources: vec![Guid::default(); TABLE.len()],
             latched: vec![None; TABLE.len()],
@@ -67,29 +67,29 @@ impl Rover {
             selected: TopicSet::MAX,
             messages: Vec::new(),
         };
-        rover.add_inputs(&stops_of(faults));
+        rover.add_inputs(&scripted_stops(faults));
         rover.add_inputs(inputs);
         rover
     }
 
-    /// Serialize only the topics that `wanted` says yes to (by name and type); the others keep
-    /// being counted.
+    /// Serializes only the topics for which `wanted` (by name and type) is true; the others are still
+    /// counted.
     pub fn select(&mut self, mut wanted: impl FnMut(&str, &str) -> bool) {
         self.selected = topics::topics_where(|t| wanted(&t.name, t.type_name));
     }
 
-    /// The tick that the next step takes: also how many have been taken.
+    /// The tick of the next step, which is also the number of steps so far.
     #[must_use]
     pub fn next_tick(&self) -> u64 {
         self.next
     }
 
-    /// Takes a tick and returns its messages, those of the selected topics.
+    /// Executes a tick and returns its messages on the selected topics.
     pub fn step(&mut self) -> &[SimMessage] {
         self.advance();
         let mut due = self.due & self.selected;
         self.messages.clear();
-        while let Some(topic) = take_lowest(&mut due) {
+        while let Some(topic) = pop_lowest(&mut due) {
             let latched = self.latched[topic].clone().filter(|_| TABLE[topic].offer == Offer::Latched);
             let message = latched.unwrap_or_else(|| self.message(topic));
             self.messages.push(message);
@@ -97,22 +97,22 @@ impl Rover {
         &self.messages
     }
 
-    /// Takes a tick without making its messages.
+    /// Executes a tick without encoding its messages.
     pub fn advance(&mut self) {
         let tick = self.next;
         if tick.is_multiple_of(SORTIE_TICKS) {
             self.begin_sortie(tick);
         }
-        let put_in = self.apply_inputs(tick);
+        let had_inputs = self.apply_inputs(tick);
         self.state.step(tick);
         let silent = self.state.faults.is_active(FaultKind::CommsSilence);
         self.due = if silent { 0 } else { self.schedule[(tick % topics::CYCLE_TICKS) as usize] };
-        if !silent && (put_in || tick.is_multiple_of(CONTROL_TICKS) || self.told.is_none()) {
-            self.due |= self.news();
+        if !silent && (had_inputs || tick.is_multiple_of(CONTROL_TICKS) || self.published.is_none()) {
+            self.due |= self.changed_topics();
         }
         self.due &= !self.blocked();
         let mut due = self.due;
-        while let Some(topic) = take_lowest(&mut due) {
+        while let Some(topic) = pop_lowest(&mut due) {
             self.counts[topic] += 1;
             if TABLE[topic].offer == Offer::Latched {
                 self.latched[topic] = Some(self.message(topic));
@@ -121,8 +121,8 @@ impl Rover {
         self.next = tick + 1;
     }
 
-    /// Takes all ticks before `tick` without making their messages. Whole sorties are jumped over,
-    /// since each begins anew: this takes tens of milliseconds at most.
+    /// Executes all ticks before `tick` without encoding their messages. Complete sorties are skipped,
+    /// because each starts from the same state; so this takes tens of milliseconds at most.
     pub fn advance_to(&mut self, tick: u64) {
         let sortie = tick.saturating_sub(1) / SORTIE_TICKS * SORTIE_TICKS;
         self.next = self.next.max(sortie);
@@ -131,13 +131,13 @@ impl Rover {
         }
     }
 
-    /// Adds inputs in the order of their arrival. One whose tick has passed already makes the
-    /// rover live through the sortie again, so that all processes end up alike.
+    /// Adds inputs in the order of their arrival. An input whose tick has passed makes the rover replay
+    /// the sortie, so that all processes reach the same state.
     pub fn add_inputs(&mut self, inputs: &[Input]) {
         let mut late = false;
         for input in inputs {
-            let place = self.inputs.partition_point(|other| other.tick <= input.tick);
-            self.inputs.insert(place, *input);
+            let index = self.inputs.partition_point(|other| other.tick <= input.tick);
+            self.inputs.insert(index, *input);
             late |= input.tick < self.next;
         }
         if late {
@@ -149,12 +149,12 @@ impl Rover {
         }
     }
 
-    /// The last message of every latched topic that has one.
+    /// The last message of each latched topic that has one.
     pub fn latched(&self) -> impl Iterator<Item = &SimMessage> {
         self.latched.iter().flatten()
     }
 
-    /// Whether every node of the rover lives.
+    /// Whether every node of the rover is alive.
     #[must_use]
     pub fn nodes_complete(&self) -> bool {
         !self.state.faults.is_active(FaultKind::NodeDeath)
@@ -169,15 +169,15 @@ impl Rover {
         let sortie = tick / SORTIE_TICKS;
         self.state.begin_sortie();
         self.counts.fill(0);
-        self.told = None;
+        self.published = None;
         for (source, topic) in self.sources.iter_mut().zip(TABLE.iter()) {
-            // Counting starts anew, so another sortie has other writers, and so has another run.
+            // Counting restarts with each sortie and each run, so each needs other writers.
             let writer = format!("sim:{}:{}:{}:{sortie}", self.seed, self.state.epoch_unix_ns, topic.name);
             *source = Guid::from_name(&writer);
         }
     }
 
-    /// Lets the inputs up to a tick take effect; whether there were any.
+    /// Applies the inputs up to a tick; returns whether there were any.
     fn apply_inputs(&mut self, tick: u64) -> bool {
         let before = self.applied;
         while let Some(input) = self.inputs.get(self.applied).filter(|input| input.tick <= tick) {
@@ -193,29 +193,29 @@ impl Rover {
         self.applied != before
     }
 
-    /// Topics whose value is another than what was last told.
-    fn news(&mut self) -> TopicSet {
-        let now = self.state.headlines();
-        let Some(told) = self.told.replace(now) else {
+    /// The event topics whose value differs from the one last published.
+    fn changed_topics(&mut self) -> TopicSet {
+        let now = self.state.event_topics();
+        let Some(published) = self.published.replace(now) else {
             return topics::topics_where(|t| t.offer == Offer::Latched);
         };
-        if told == now {
+        if published == now {
             return 0;
         }
         topics::topics_where(|t| match t.content {
-            Content::MissionName => told.mission != now.mission,
-            Content::MissionStatus => told.status != now.status,
-            Content::Samples => told.samples != now.samples,
-            Content::Mode => told.mode != now.mode,
-            Content::Enabled => told.enabled != now.enabled,
-            Content::Led => told.led != now.led,
-            Content::EmergencyStop => told.emergency != now.emergency,
-            Content::BoundaryViolation => told.outside != now.outside,
+            Content::MissionName => published.mission != now.mission,
+            Content::MissionStatus => published.status != now.status,
+            Content::Samples => published.samples != now.samples,
+            Content::Mode => published.mode != now.mode,
+            Content::Enabled => published.enabled != now.enabled,
+            Content::Led => published.led != now.led,
+            Content::EmergencyStop => published.emergency != now.emergency,
+            Content::BoundaryViolation => published.outside != now.outside,
             _ => false,
         })
     }
 
-    /// Topics that a fault keeps from being published.
+    /// The topics that a fault blocks.
     fn blocked(&self) -> TopicSet {
         let imu = self.state.faults.is_active(FaultKind::ImuLoss);
         let node = self.state.faults.is_active(FaultKind::NodeDeath);
@@ -224,12 +224,12 @@ impl Rover {
         }
         topics::topics_where(|t| match t.content {
             Content::Imu => imu,
-            Content::Heartbeat(i) => node && i == topics::MORTAL,
+            Content::Heartbeat(i) => node && i == topics::FAULTY_NODE,
             _ => false,
         })
     }
 
-    /// The message of a topic, as of the last tick.
+    /// The message of a topic at the last tick.
     fn message(&self, topic: usize) -> SimMessage {
         SimMessage {
             topic,
@@ -241,7 +241,7 @@ impl Rover {
 }
 
 /// The emergency stops that a fault script engages and releases.
-fn stops_of(faults: &[Fault]) -> Vec<Input> {
+fn scripted_stops(faults: &[Fault]) -> Vec<Input> {
     let stop = |tick, engaged| Input { tick, kind: InputKind::EmergencyStop(engaged) };
     let stops = faults.iter().filter(|fault| fault.kind == FaultKind::Estop);
     stops
@@ -250,8 +250,8 @@ fn stops_of(faults: &[Fault]) -> Vec<Input> {
         .collect()
 }
 
-/// Removes the lowest member of a set and returns it.
-fn take_lowest(set: &mut TopicSet) -> Option<usize> {
+/// Removes and returns the lowest member of a set.
+fn pop_lowest(set: &mut TopicSet) -> Option<usize> {
     let lowest = (*set != 0).then(|| set.trailing_zeros() as usize)?;
     *set &= *set - 1;
     Some(lowest)

@@ -1,15 +1,15 @@
-//! Everything the rover is at one tick.
+//! The rover's complete state at one tick.
 
 use crate::sim::fault::{Fault, FaultKind, FaultScript};
 use crate::sim::kinematics::{Drive, Twist};
-use crate::sim::mission::{Circumstances, MAX_SPEED, Mission, Status};
+use crate::sim::mission::{MAX_SPEED, Mission, MissionInputs, Status};
 use crate::sim::noise::Noise;
 use crate::sim::power::{Power, PowerFaults};
-use crate::sim::route::{Course, Mode};
+use crate::sim::route::{Mode, Route};
 use crate::sim::terrain;
 use crate::sim::ticks::{CONTROL_TICKS, SORTIE_TICKS, TICK_NS, TICKS_PER_S};
 
-/// An operator's command counts for this long.
+/// Validity of an operator's command.
 const COMMAND_LIFE_TICKS: u64 = TICKS_PER_S / 2;
 
 /// Red, green, blue.
@@ -19,25 +19,25 @@ pub(super) type Colour = [f32; 3];
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) noise: Noise,
-    pub(super) course: Course,
+    pub(super) route: Route,
     pub(super) faults: FaultScript,
     pub(super) epoch_unix_ns: i64,
-    /// The tick that this state is of, from the epoch.
+    /// The tick of this state, counted from the epoch.
     pub(super) tick: u64,
     pub(super) drive: Drive,
     pub(super) power: Power,
     pub(super) mission: Mission,
     pub(super) emergency: bool,
-    /// The last command of an operator and the tick of its arrival.
+    /// The last command of an operator, and the tick of its arrival.
     operator: Option<(Twist, u64)>,
-    /// Nobody lets it drive by itself.
+    /// Autonomous driving is disabled.
     manual: bool,
     max_speed: f64,
 }
 
-/// What is published as soon as it changes.
+/// The state that is published as soon as it changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Headlines {
+pub(super) struct EventTopics {
     pub(super) mission: &'static str,
     pub(super) status: Status,
     pub(super) samples: i32,
@@ -51,11 +51,11 @@ pub(super) struct Headlines {
 impl State {
     pub(super) fn new(seed: u64, epoch_unix_ns: i64, faults: &[Fault]) -> Self {
         let noise = Noise::new(seed);
-        let course = Course::new(noise);
-        let (x, y, yaw) = course.start();
+        let route = Route::new(noise);
+        let (x, y, yaw) = route.start();
         Self {
             noise,
-            course,
+            route,
             faults: FaultScript::new(faults),
             epoch_unix_ns,
             tick: 0,
@@ -69,9 +69,9 @@ impl State {
         }
     }
 
-    /// Back to the start of a sortie; what people have engaged stays engaged.
+    /// Returns to the start of a sortie; an engaged emergency stop and disabled autonomy remain.
     pub(super) fn begin_sortie(&mut self) {
-        let (x, y, yaw) = self.course.start();
+        let (x, y, yaw) = self.route.start();
         self.drive = Drive::at(x, y, yaw);
         self.power = Power::new();
         self.mission = Mission::new();
@@ -85,12 +85,12 @@ impl State {
         self.operator = Some((command, tick));
     }
 
-    /// Lets it drive by itself, or not.
+    /// Enables or disables autonomous driving.
     pub(super) fn set_autonomy(&mut self, enabled: bool) {
         self.manual = !enabled;
     }
 
-    /// Begins the mission anew, from where the rover is.
+    /// Restarts the mission from the rover's current pose.
     pub(super) fn restart_mission(&mut self) {
         self.mission = Mission::new();
     }
@@ -99,7 +99,7 @@ impl State {
         self.max_speed = speed.clamp(0.0, MAX_SPEED);
     }
 
-    /// Forgets all that was ever put in, for a start at an earlier tick.
+    /// Resets everything that inputs have set, to start again at an earlier tick.
     pub(super) fn rewind(&mut self) {
         self.emergency = false;
         self.operator = None;
@@ -108,7 +108,7 @@ impl State {
         self.faults.rewind();
     }
 
-    /// Moves on to a tick, the one after the last or the first of a sortie.
+    /// Advances to a tick: the next one, or the first of a sortie.
     pub(super) fn step(&mut self, tick: u64) {
         self.tick = tick;
         self.faults.advance(tick);
@@ -121,14 +121,14 @@ impl State {
 
     fn control(&mut self) {
         let fresh = |(_, at): &(Twist, u64)| self.tick - at < COMMAND_LIFE_TICKS;
-        let now = Circumstances {
+        let now = MissionInputs {
             halted: self.emergency || self.power.is_empty(),
             runaway: self.faults.is_active(FaultKind::Boundary),
             operator: self.operator.filter(fresh).map(|(twist, _)| twist),
             manual: self.manual,
             max_speed: self.max_speed,
         };
-        self.mission.step(&self.course, &self.drive, now);
+        self.mission.step(&self.route, &self.drive, now);
         let faults = PowerFaults {
             battery_drop: self.faults.is_active(FaultKind::BatteryDrop),
             motor_overheat: self.faults.is_active(FaultKind::MotorOverheat),
@@ -136,12 +136,12 @@ impl State {
         self.power.step(&self.drive, self.mission.arm, faults);
     }
 
-    /// What every message of this tick is stamped with.
+    /// The time stamp of this tick's messages.
     pub(super) fn stamp_ns(&self) -> i64 {
         self.epoch_unix_ns.saturating_add((self.tick as i64).saturating_mul(TICK_NS))
     }
 
-    /// Seconds since the sortie began.
+    /// Seconds since the start of the sortie.
     pub(super) fn mission_time_s(&self) -> f64 {
         (self.tick % SORTIE_TICKS) as f64 / TICKS_PER_S as f64
     }
@@ -158,12 +158,12 @@ impl State {
         } else if self.is_outside() {
             Status::OutsideBoundary
         } else {
-            self.mission.status(&self.course)
+            self.mission.status(&self.route)
         }
     }
 
-    /// The colours that the competition's rules ask for: red for autonomy, blue for teleoperation,
-    /// flashing green on arrival; and flashing red for an emergency stop.
+    /// The LED colours of the competition rules: red for autonomy, blue for teleoperation, flashing
+    /// green on arrival; also flashing red for an emergency stop.
     pub(super) fn led(&self) -> Colour {
         const RED: Colour = [1.0, 0.0, 0.0];
         const GREEN: Colour = [0.0, 1.0, 0.0];
@@ -171,7 +171,7 @@ impl State {
         let flash = |colour| if (self.tick / 50).is_multiple_of(2) { colour } else { [0.0; 3] };
         if self.emergency {
             flash(RED)
-        } else if !self.manual && self.mission.has_arrived(&self.course) {
+        } else if !self.manual && self.mission.has_arrived(&self.route) {
             flash(GREEN)
         } else {
             match self.mode() {
@@ -182,13 +182,13 @@ impl State {
     }
 
     fn mode(&self) -> Mode {
-        if self.manual { Mode::Teleop } else { self.mission.mode(&self.course) }
+        if self.manual { Mode::Teleop } else { self.mission.mode(&self.route) }
     }
 
-    pub(super) fn headlines(&self) -> Headlines {
+    pub(super) fn event_topics(&self) -> EventTopics {
         let mode = self.mode();
-        Headlines {
-            mission: self.mission.name(&self.course),
+        EventTopics {
+            mission: self.mission.name(&self.route),
             status: self.status(),
             samples: self.mission.samples,
             mode,

@@ -1,4 +1,4 @@
-//! The ground the rover drives on: where it is on the Earth, how it undulates, where it ends.
+//! The terrain: its position on the Earth, its height, and the boundary.
 //!
 //! The `map` frame is east-north-up with its origin at the Mars Desert Research Station.
 
@@ -6,16 +6,16 @@
 pub(super) const ORIGIN_LAT_DEG: f64 = 38.4064;
 /// Longitude of the origin, degrees.
 pub(super) const ORIGIN_LON_DEG: f64 = -110.7919;
-/// Height of the origin, metres.
+/// Altitude of the origin, metres.
 pub(super) const ORIGIN_ALT_M: f64 = 1_350.0;
-/// The rover has to stay within this distance of the origin.
+/// Maximum allowed distance of the rover from the origin.
 pub(super) const BOUNDARY_M: f64 = 68.0;
 
-/// WGS 84.
+/// Equatorial radius of the Earth (WGS 84).
 const EARTH_RADIUS_M: f64 = 6_378_137.0;
 const EARTH_ECCENTRICITY_SQUARED: f64 = 6.694_379_990_14e-3;
 
-/// Waves that the terrain is made of: height, and radians a metre eastwards and northwards.
+/// The waves that form the terrain: height, and radians per metre eastwards and northwards.
 const WAVES: [(f64, f64, f64); 3] = [(1.4, 0.061, 0.043), (0.5, -0.11, 0.15), (0.12, 0.41, 0.23)];
 
 /// Height above the origin, metres.
@@ -31,8 +31,8 @@ pub(super) fn gradient(x: f64, y: f64) -> (f64, f64) {
     })
 }
 
-/// Roll and pitch of a rover that stands there, radians: pitch is positive nose down, roll is
-/// positive left side up (REP-103).
+/// Roll and pitch of a rover at this position, radians: pitch is positive nose down, roll is positive
+/// left side up (REP-103).
 pub(super) fn attitude(x: f64, y: f64, yaw: f64) -> (f64, f64) {
     let (gx, gy) = gradient(x, y);
     let (sin, cos) = yaw.sin_cos();
@@ -41,8 +41,8 @@ pub(super) fn attitude(x: f64, y: f64, yaw: f64) -> (f64, f64) {
     (roll, pitch)
 }
 
-/// A place in the `map` frame as latitude and longitude, degrees. Flat-earth, which is exact to a
-/// millimetre at these distances.
+/// Converts a position in the `map` frame to latitude and longitude, degrees. The flat-earth formula is
+/// accurate to a millimetre at these distances.
 pub(super) fn geodetic(x: f64, y: f64) -> (f64, f64) {
     let (sin, cos) = ORIGIN_LAT_DEG.to_radians().sin_cos();
     let w = 1.0 - EARTH_ECCENTRICITY_SQUARED * sin * sin;
@@ -51,12 +51,12 @@ pub(super) fn geodetic(x: f64, y: f64) -> (f64, f64) {
     (ORIGIN_LAT_DEG + (y / along).to_degrees(), ORIGIN_LON_DEG + (x / (across * cos)).to_degrees())
 }
 
-/// Whether a place lies beyond the boundary.
+/// Whether a position is outside the boundary.
 pub(super) fn is_outside(x: f64, y: f64) -> bool {
     x * x + y * y > BOUNDARY_M * BOUNDARY_M
 }
 
-/// An angle brought back into `-π..=π`; it may be off by one turn at most.
+/// Wraps an angle into `-π..=π`; it may be off by one turn at most.
 pub(super) fn wrap(angle: f64) -> f64 {
     use std::f64::consts::{PI, TAU};
     if angle > PI {

@@ -1,4 +1,4 @@
-//! The rover as a whole. Time is injected everywhere: nothing here waits for a clock.
+//! Tests of the whole rover. Time is injected everywhere: nothing here waits for a clock.
 
 mod core;
 mod faults;
@@ -33,7 +33,7 @@ fn decode(message: &SimMessage) -> Value {
     plan.decode(&message.payload).unwrap_or_else(|e| panic!("{}: {e}", topic.name))
 }
 
-/// Takes ticks up to a time and returns all messages.
+/// Executes ticks up to a time and returns all messages.
 fn record(rover: &mut Rover, until_s: f64) -> Vec<SimMessage> {
     let mut all = Vec::new();
     while rover.next_tick() < (until_s * 100.0) as u64 {
@@ -42,11 +42,11 @@ fn record(rover: &mut Rover, until_s: f64) -> Vec<SimMessage> {
     all
 }
 
-/// One field of a topic's messages with their times in seconds.
+/// One field of a topic's messages, with their times in seconds.
 fn series(messages: &[SimMessage], topic: &str, path: &str) -> Vec<(f64, Value)> {
-    let wanted = index(topic);
-    let plan = REGISTRY.plan(topics::TABLE[wanted].type_name).unwrap();
-    let of_topic = messages.iter().filter(|m| m.topic == wanted);
+    let topic_index = index(topic);
+    let plan = REGISTRY.plan(topics::TABLE[topic_index].type_name).unwrap();
+    let of_topic = messages.iter().filter(|m| m.topic == topic_index);
     of_topic
         .map(|m| {
             let field = plan.field(&m.payload, path).unwrap().unwrap_or_else(|| panic!("{topic} {path}"));
@@ -63,16 +63,16 @@ fn flags(messages: &[SimMessage], topic: &str) -> Vec<(f64, bool)> {
     series(messages, topic, "data").into_iter().map(|(t, v)| (t, v.as_bool().unwrap())).collect()
 }
 
-/// Remembers what it hears.
+/// A sink that records what it receives.
 #[derive(Default)]
 struct Recorder {
-    /// What it wants; empty: everything.
+    /// The topics it wants; empty: all.
     only: Vec<&'static str>,
-    heard: Mutex<Heard>,
+    received: Mutex<Received>,
 }
 
 #[derive(Clone, Default)]
-struct Heard {
+struct Received {
     topics: Vec<String>,
     samples: Vec<(String, RawSample)>,
     nodes: Vec<Vec<NodeInfo>>,
@@ -84,13 +84,13 @@ impl Recorder {
         Arc::new(Self { only: only.to_vec(), ..Self::default() })
     }
 
-    fn heard(&self) -> Heard {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Received {
+        self.received.lock().unwrap().clone()
     }
 
     /// Payloads by topic and identity.
     fn by_id(&self) -> BTreeMap<(String, roverline_protocol::SampleId), bytes::Bytes> {
-        self.heard().samples.into_iter().map(|(topic, s)| ((topic, s.id), s.payload)).collect()
+        self.received().samples.into_iter().map(|(topic, s)| ((topic, s.id), s.payload)).collect()
     }
 }
 
@@ -100,25 +100,25 @@ impl Sink for Recorder {
     }
 
     fn topic_up(&self, decl: TopicDecl) -> Option<TopicKey> {
-        let mut heard = self.heard.lock().unwrap();
-        heard.topics.push(decl.name);
-        Some(TopicKey(heard.topics.len() as u32 - 1))
+        let mut received = self.received.lock().unwrap();
+        received.topics.push(decl.name);
+        Some(TopicKey(received.topics.len() as u32 - 1))
     }
 
     fn topic_down(&self, _: TopicKey) {}
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        let mut heard = self.heard.lock().unwrap();
-        let topic = heard.topics[key.0 as usize].clone();
-        heard.samples.push((topic, sample));
+        let mut received = self.received.lock().unwrap();
+        let topic = received.topics[key.0 as usize].clone();
+        received.samples.push((topic, sample));
     }
 
     fn graph(&self, Graph { nodes, .. }: Graph) {
-        self.heard.lock().unwrap().nodes.push(nodes);
+        self.received.lock().unwrap().nodes.push(nodes);
     }
 
     fn state(&self, state: SourceState) {
-        self.heard.lock().unwrap().states.push(state);
+        self.received.lock().unwrap().states.push(state);
     }
 
     fn has_listener(&self) -> bool {
@@ -126,10 +126,10 @@ impl Sink for Recorder {
     }
 }
 
-/// A clock that a test turns by hand.
-struct Hand(std::sync::atomic::AtomicI64);
+/// A clock that the test sets.
+struct ManualClock(std::sync::atomic::AtomicI64);
 
-impl Hand {
+impl ManualClock {
     fn at(seconds: f64) -> Arc<Self> {
         let hand = Self(0.into());
         hand.set(seconds);
@@ -142,7 +142,7 @@ impl Hand {
     }
 }
 
-impl Clock for Hand {
+impl Clock for ManualClock {
     fn now_unix_ns(&self) -> i64 {
         self.0.load(std::sync::atomic::Ordering::SeqCst)
     }

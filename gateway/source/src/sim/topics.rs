@@ -1,4 +1,4 @@
-//! What the rover publishes: names, types, rates and QoS, in one table.
+//! The table of the rover's topics: names, types, rates and QoS.
 
 use std::sync::LazyLock;
 
@@ -8,16 +8,16 @@ use crate::{NodeInfo, Qos, TopicDecl};
 
 /// The nodes that send a heartbeat.
 pub(super) const HEARTBEATS: [&str; 4] = ["drive", "localization", "navigation", "arm"];
-/// The one that the node-death fault kills.
-pub(super) const MORTAL: usize = 3;
+/// The node that the node-death fault kills.
+pub(super) const FAULTY_NODE: usize = 3;
 /// The nodes without a heartbeat.
 const OTHER_NODES: [&str; 6] =
     ["imu_driver", "gps_driver", "lidar_driver", "camera_front", "mission_manager", "safety_monitor"];
 
-/// The period after which the schedule repeats: every topic's period divides it.
+/// The period of the schedule: every topic's period divides it.
 pub(super) const CYCLE_TICKS: u64 = 500;
 
-/// What a topic carries; which encoder makes its messages.
+/// The content of a topic; selects the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Imu,
@@ -44,30 +44,30 @@ pub(super) enum Content {
     Command,
 }
 
-/// How a topic is offered.
+/// QoS of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// Lost is lost: fast sensors.
+    /// For fast sensors: lost samples are not sent again.
     BestEffort,
     Reliable,
-    /// Late subscribers get the last one, and so does everybody on a change.
+    /// Transient local: late subscribers receive the last sample; sent to everyone on a change.
     Latched,
 }
 
-/// One row of the table.
+/// A row of the table.
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) type_name: &'static str,
     pub(super) content: Content,
     pub(super) offer: Offer,
-    /// Ticks between two messages; 0: only when something changes.
+    /// Ticks between two messages; 0: only on a change.
     pub(super) period: u64,
-    /// Spreads the slow topics over the second.
+    /// Offset that spreads the slow topics over a second.
     pub(super) phase: u64,
 }
 
-/// Every topic; the index of a row is the topic's number everywhere in this folder.
+/// All topics; a topic's row is its number everywhere in this folder.
 pub(super) static TABLE: LazyLock<Vec<Topic>> = LazyLock::new(build);
 
 const HZ: u64 = TICKS_PER_S;
@@ -111,7 +111,7 @@ struct Table(Vec<Topic>);
 
 impl Table {
     fn add(&mut self, name: &str, type_name: &'static str, content: Content, offer: Offer, period: u64) {
-        // Seven is prime to every period, so that the slow topics spread well.
+        // Seven is coprime to every period, so the slow topics spread well.
         let phase = if period == 0 { 0 } else { (self.0.len() as u64 * 7) % period };
         self.0.push(Topic { name: name.to_owned(), type_name, content, offer, period, phase });
     }
@@ -120,18 +120,18 @@ impl Table {
 /// A set of topics, one bit each.
 pub(super) type TopicSet = u64;
 
-/// The topics that a condition holds for.
+/// The topics that satisfy a condition.
 pub(super) fn topics_where(mut condition: impl FnMut(&Topic) -> bool) -> TopicSet {
     (0..).zip(TABLE.iter()).filter(|(_, t)| condition(t)).fold(0, |set, (i, _): (u32, _)| set | 1 << i)
 }
 
-/// What is due at each tick of a cycle.
+/// The topics due at each tick of a cycle.
 pub(super) fn schedule() -> Vec<TopicSet> {
     let due = |tick| topics_where(|t| t.period != 0 && tick % t.period == t.phase);
     (0..CYCLE_TICKS).map(due).collect()
 }
 
-/// What the rover publishes, with what its publishers offer.
+/// The rover's topics and their QoS.
 #[must_use]
 pub fn topics() -> Vec<TopicDecl> {
     let declare = |topic: &Topic| TopicDecl {
@@ -147,15 +147,16 @@ pub fn topics() -> Vec<TopicDecl> {
     TABLE.iter().map(declare).collect()
 }
 
-/// The rover's nodes while all of them live.
+/// The rover's nodes while all of them are alive.
 #[must_use]
 pub fn nodes() -> Vec<NodeInfo> {
     nodes_alive(true)
 }
 
 /// The rover's nodes, with or without the one that the node-death fault kills.
-pub(super) fn nodes_alive(mortal: bool) -> Vec<NodeInfo> {
-    let beating = HEARTBEATS.iter().enumerate().filter(|(i, _)| mortal || *i != MORTAL).map(|(_, n)| n);
+pub(super) fn nodes_alive(all_alive: bool) -> Vec<NodeInfo> {
+    let beating =
+        HEARTBEATS.iter().enumerate().filter(|(i, _)| all_alive || *i != FAULTY_NODE).map(|(_, n)| n);
     let name = |name: &&str| NodeInfo { namespace: "/".to_owned(), name: (*name).to_owned() };
     beating.chain(&OTHER_NODES).map(name).collect()
 }

@@ -1,154 +1,160 @@
-//! Emergency stops on their way to the rover: said until it answers, or until their time is over.
+//! Emergency stops in transit to the rover: repeated until it responds or their deadline passes.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use tokio::sync::oneshot;
 
-use crate::StopOrder;
+use crate::limits;
+use crate::{EmergencyStopRequest, PublishError};
 
+/// Interval at which an unconfirmed emergency stop is repeated: the rover executes an id once.
+const STOP_REPEAT_MS: u64 = 250;
+
+/// How long the rover may take to confirm.
 const CONFIRM: Duration = Duration::from_millis(limits::STOP_CONFIRM_MS);
-const REPEAT: Duration = Duration::from_millis(limits::STOP_REPEAT_MS);
+/// The interval between two repetitions.
+const REPEAT: Duration = Duration::from_millis(STOP_REPEAT_MS);
 
-/// Orders that the rover has not confirmed, by their id.
+/// Requests that the rover has not confirmed, by id.
 #[derive(Default)]
-pub(super) struct Stops(HashMap<String, Waiting>);
+pub(super) struct PendingStops(HashMap<String, PendingStop>);
 
-struct Waiting {
+/// One request and everyone who awaits its result.
+struct PendingStop {
     engage: bool,
     reason: String,
-    until: Duration,
-    said_at: Duration,
+    deadline: Duration,
+    sent_at: Duration,
     refusal: Option<String>,
-    answers: Vec<oneshot::Sender<Result<String, String>>>,
+    answers: Vec<oneshot::Sender<Result<String, PublishError>>>,
 }
 
-/// An emergency stop to be said to the rover now.
+/// An emergency stop to be sent to the rover now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Saying {
+pub(super) struct StopMessage {
     pub(super) id: String,
     pub(super) engage: bool,
     pub(super) reason: String,
 }
 
-impl Stops {
-    /// Takes an order at `now` (monotonic); what is to be said for it.
-    pub(super) fn order(&mut self, order: StopOrder, now: Duration) -> Option<Saying> {
-        let StopOrder { id, engage, reason, answer } = order;
-        if let Some(waiting) = self.0.get_mut(&id).filter(|waiting| waiting.engage == engage) {
-            if waiting.answers.len() < limits::STOPS_WAITING_ENTRIES {
-                waiting.answers.push(answer);
+impl PendingStops {
+    /// Accepts a request at `now` (monotonic); returns the message to send for it.
+    pub(super) fn accept(&mut self, request: EmergencyStopRequest, now: Duration) -> Option<StopMessage> {
+        let EmergencyStopRequest { id, engage, reason, answer } = request;
+        if let Some(pending) = self.0.get_mut(&id).filter(|pending| pending.engage == engage) {
+            if pending.answers.len() < limits::STOPS_WAITING_ENTRIES {
+                pending.answers.push(answer);
             }
             return None;
         }
         if self.0.contains_key(&id) || self.0.len() >= limits::STOPS_WAITING_ENTRIES {
-            // The client may have left meanwhile.
-            let _ = answer.send(Err("too many emergency stops wait for the rover's answer".to_owned()));
+            // The client may be gone.
+            let _ = answer.send(Err(PublishError::Failed(
+                "too many emergency stops wait for the rover's answer".to_owned(),
+            )));
             return None;
         }
-        let saying = Saying { id: id.clone(), engage, reason: reason.clone() };
-        let (until, answers) = (now + CONFIRM, vec![answer]);
-        self.0.insert(id, Waiting { engage, reason, until, said_at: now, refusal: None, answers });
-        Some(saying)
+        let message = StopMessage { id: id.clone(), engage, reason: reason.clone() };
+        let (deadline, answers) = (now + CONFIRM, vec![answer]);
+        self.0.insert(id, PendingStop { engage, reason, deadline, sent_at: now, refusal: None, answers });
+        Some(message)
     }
 
-    /// One of the rover's endpoints answered. An acceptance is final; another endpoint may yet
-    /// accept what this one refused.
-    pub(super) fn answered(&mut self, id: &str, accepted: bool, message: String) {
+    /// Records the response of one of the rover's endpoints. An acceptance is final; after a refusal
+    /// another endpoint may still accept.
+    pub(super) fn on_response(&mut self, id: &str, accepted: bool, message: String) {
         if !accepted {
-            if let Some(waiting) = self.0.get_mut(id) {
-                waiting.refusal = Some(message);
+            if let Some(pending) = self.0.get_mut(id) {
+                pending.refusal = Some(message);
             }
-        } else if let Some(waiting) = self.0.remove(id) {
-            waiting.finish(&Ok(message));
+        } else if let Some(pending) = self.0.remove(id) {
+            pending.finish(&Ok(message));
         }
     }
 
-    /// Ends those whose time is over; returns those to be said once more.
-    pub(super) fn tick(&mut self, now: Duration) -> Vec<Saying> {
+    /// Fails the overdue requests; returns the messages to repeat.
+    pub(super) fn tick(&mut self, now: Duration) -> Vec<StopMessage> {
         let over: Vec<String> =
-            self.0.iter().filter(|(_, waiting)| waiting.until <= now).map(|(id, _)| id.clone()).collect();
-        for waiting in over.iter().filter_map(|id| self.0.remove(id)).collect::<Vec<_>>() {
-            let why = waiting.refusal.clone().unwrap_or_else(not_confirmed);
-            waiting.finish(&Err(why));
+            self.0.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| id.clone()).collect();
+        for pending in over.iter().filter_map(|id| self.0.remove(id)).collect::<Vec<_>>() {
+            let why = pending.refusal.clone().map_or(PublishError::Unconfirmed, PublishError::Failed);
+            pending.finish(&Err(why));
         }
-        let due = |waiting: &&mut Waiting| now.saturating_sub(waiting.said_at) >= REPEAT;
-        let mut again = Vec::new();
-        for (id, waiting) in &mut self.0 {
-            if due(&waiting) {
-                waiting.said_at = now;
-                let (engage, reason) = (waiting.engage, waiting.reason.clone());
-                again.push(Saying { id: id.clone(), engage, reason });
+        let due = |pending: &&mut PendingStop| now.saturating_sub(pending.sent_at) >= REPEAT;
+        let mut repeats = Vec::new();
+        for (id, pending) in &mut self.0 {
+            if due(&pending) {
+                pending.sent_at = now;
+                let (engage, reason) = (pending.engage, pending.reason.clone());
+                repeats.push(StopMessage { id: id.clone(), engage, reason });
             }
         }
-        again
+        repeats
     }
 }
 
-impl Waiting {
-    fn finish(self, answer: &Result<String, String>) {
-        for waiting in self.answers {
-            // The client may have left meanwhile.
-            let _ = waiting.send(answer.clone());
+impl PendingStop {
+    fn finish(self, answer: &Result<String, PublishError>) {
+        for pending in self.answers {
+            // The client may be gone.
+            let _ = pending.send(answer.clone());
         }
     }
-}
-
-/// What is said when nobody answered in time.
-pub fn not_confirmed() -> String {
-    format!("not confirmed by the rover within {} s: it may still arrive", CONFIRM.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn order(id: &str) -> (StopOrder, oneshot::Receiver<Result<String, String>>) {
-        let (answer, answered) = oneshot::channel();
-        (StopOrder { id: id.to_owned(), engage: true, reason: "test".to_owned(), answer }, answered)
+    fn request(id: &str) -> (EmergencyStopRequest, oneshot::Receiver<Result<String, PublishError>>) {
+        let (answer, response) = oneshot::channel();
+        let (id, reason) = (id.to_owned(), "test".to_owned());
+        (EmergencyStopRequest { id, engage: true, reason, answer }, response)
     }
 
     #[test]
-    fn an_acceptance_ends_it_and_a_refusal_waits_for_a_better_answer() {
+    fn an_acceptance_is_final_and_a_refusal_is_not() {
         let at = Duration::from_millis;
-        let mut stops = Stops::default();
-        let (first, mut told) = order("a");
-        assert_eq!(stops.order(first, at(0)).unwrap().id, "a");
-        let (same, mut told_too) = order("a");
-        assert_eq!(stops.order(same, at(10)), None, "it is under way");
-        stops.answered("a", false, "cannot write".to_owned());
-        assert!(told.try_recv().is_err());
+        let mut stops = PendingStops::default();
+        let (first, mut response) = request("a");
+        assert_eq!(stops.accept(first, at(0)).unwrap().id, "a");
+        let (same, mut second_response) = request("a");
+        assert_eq!(stops.accept(same, at(10)), None, "it is under way");
+        stops.on_response("a", false, "cannot write".to_owned());
+        assert!(response.try_recv().is_err());
         assert_eq!(stops.tick(at(100)), []);
-        assert_eq!(stops.tick(at(260)).len(), 1, "said once more");
-        stops.answered("a", true, "engaged".to_owned());
-        stops.answered("a", true, "already done".to_owned());
-        assert_eq!(told.try_recv().unwrap(), Ok("engaged".to_owned()));
-        assert_eq!(told_too.try_recv().unwrap(), Ok("engaged".to_owned()));
+        assert_eq!(stops.tick(at(260)).len(), 1, "repeated");
+        stops.on_response("a", true, "engaged".to_owned());
+        stops.on_response("a", true, "already done".to_owned());
+        assert_eq!(response.try_recv().unwrap(), Ok("engaged".to_owned()));
+        assert_eq!(second_response.try_recv().unwrap(), Ok("engaged".to_owned()));
     }
 
     #[test]
-    fn silence_and_refusal_are_told_in_time_and_waiting_is_bounded() {
+    fn timeouts_and_refusals_are_reported_and_pending_stops_bounded() {
         let at = Duration::from_millis;
-        let mut stops = Stops::default();
-        let (silent, mut told) = order("a");
-        let (refused, mut told_too) = order("b");
-        stops.order(silent, at(0));
-        stops.order(refused, at(0));
-        stops.answered("b", false, "cannot write".to_owned());
+        let mut stops = PendingStops::default();
+        let (silent, mut response) = request("a");
+        let (refused, mut second_response) = request("b");
+        stops.accept(silent, at(0));
+        stops.accept(refused, at(0));
+        stops.on_response("b", false, "cannot write".to_owned());
         stops.tick(at(1_999));
-        assert!(told.try_recv().is_err());
+        assert!(response.try_recv().is_err());
         assert_eq!(stops.tick(at(2_000)), []);
-        assert!(told.try_recv().unwrap().unwrap_err().contains("not confirmed by the rover within 2 s"));
-        assert_eq!(told_too.try_recv().unwrap(), Err("cannot write".to_owned()));
+        let unconfirmed = response.try_recv().unwrap().unwrap_err();
+        assert_eq!(unconfirmed, PublishError::Unconfirmed);
+        assert_eq!(unconfirmed.to_string(), "not confirmed by the rover within 2 s: it may still arrive");
+        assert_eq!(second_response.try_recv().unwrap(), Err(PublishError::Failed("cannot write".to_owned())));
         let mut kept = Vec::new();
         for n in 0..limits::STOPS_WAITING_ENTRIES {
-            let (order, answered) = order(&n.to_string());
-            kept.push(answered);
-            assert!(stops.order(order, at(3_000)).is_some());
+            let (next, response) = request(&n.to_string());
+            kept.push(response);
+            assert!(stops.accept(next, at(3_000)).is_some());
         }
-        let (one_more, mut told) = order("more");
-        assert_eq!(stops.order(one_more, at(3_000)), None);
-        assert!(told.try_recv().unwrap().is_err());
+        let (one_more, mut response) = request("more");
+        assert_eq!(stops.accept(one_more, at(3_000)), None);
+        assert!(response.try_recv().unwrap().is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! The rover's topics as a relay declares them: with the rover's own route, with definitions asked
-//! for once, and kept when the endpoint that listed them is gone.
+//! The rover's topics as a relay declares them: with the rover's routes, with definitions requested
+//! once, retained when the endpoint that listed them disappears.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,33 +12,44 @@ use roverline_schema::Registry;
 
 use crate::{Qos, SchemaText, Sink, TopicDecl, TopicKey};
 
-const KEEP: Duration = Duration::from_millis(limits::RELAY_TOPIC_KEEP_MS);
-const RETRY: Duration = Duration::from_millis(limits::RELAY_SCHEMA_RETRY_MS);
+/// How long a relay keeps a topic that the rover's endpoint no longer lists.
+const RELAY_TOPIC_KEEP_MS: u64 = 10_000;
+/// Interval at which an unanswered request for a type definition is repeated.
+const RELAY_SCHEMA_RETRY_MS: u64 = 5_000;
+/// Number of requests for a type definition.
+const RELAY_SCHEMA_ATTEMPTS: u32 = 5;
 
-/// What has been declared.
+/// How long a topic stays declared after the active endpoint stopped listing it.
+const KEEP: Duration = Duration::from_millis(RELAY_TOPIC_KEEP_MS);
+/// The interval between two requests of one definition.
+const RETRY: Duration = Duration::from_millis(RELAY_SCHEMA_RETRY_MS);
+
+/// The declared topics.
 pub(super) struct Topics {
     sink: Arc<dyn Sink>,
     registry: Registry,
-    known: HashMap<String, Known>,
+    known: HashMap<String, DeclaredTopic>,
     definitions: HashMap<String, Definition>,
     generation: u64,
 }
 
-struct Known {
+/// A topic as last announced, with its key at the sink.
+struct DeclaredTopic {
     info: Arc<TopicInfo>,
     key: Option<TopicKey>,
-    /// Since when the endpoint in use does not list it, though it should.
+    /// Since when the active endpoint has not listed it although its scopes include it.
     unlisted: Option<Duration>,
 }
 
+/// What is known of a type's definition.
 enum Definition {
-    /// We have it in any case.
+    /// Included in this build.
     Bundled,
-    Asked {
+    Requested {
         at: Duration,
         attempts: u32,
     },
-    Told(Arc<str>),
+    Received(Arc<str>),
 }
 
 impl Topics {
@@ -53,10 +64,10 @@ impl Topics {
         }
     }
 
-    /// The sink's key of a topic, declared if need be; `None` when nobody wants it.
+    /// The sink's key of a topic, declared if necessary; `None` if it is not wanted.
     pub(super) fn key(&mut self, info: &Arc<TopicInfo>) -> Option<TopicKey> {
         if let Some(known) = self.known.get(&info.name)
-            && (Arc::ptr_eq(&known.info, info) || same(&known.info, info))
+            && (Arc::ptr_eq(&known.info, info) || equivalent(&known.info, info))
         {
             return known.key;
         }
@@ -70,12 +81,12 @@ impl Topics {
         if !self.definitions.contains_key(&info.type_name) {
             let definition = match self.registry.plan(&info.type_name) {
                 Ok(_) => Definition::Bundled,
-                Err(_) => Definition::Asked { at: Duration::ZERO, attempts: 0 },
+                Err(_) => Definition::Requested { at: Duration::ZERO, attempts: 0 },
             };
             self.definitions.insert(info.type_name.clone(), definition);
         }
         let schema = match self.definitions.get(&info.type_name) {
-            Some(Definition::Told(text)) => {
+            Some(Definition::Received(text)) => {
                 Some(SchemaText { encoding: "ros2msg".to_owned(), text: text.clone() })
             }
             _ => None,
@@ -89,17 +100,17 @@ impl Topics {
                 scopes: info.scopes,
                 priority: info.priority,
                 delivery: info.delivery,
-                // What the rover sends has passed its own limit.
+                // The rover has already applied its own limit.
                 max_rate_hz: None,
             }),
         });
-        self.known.insert(info.name.clone(), Known { info, key, unlisted: None });
+        self.known.insert(info.name.clone(), DeclaredTopic { info, key, unlisted: None });
         key
     }
 
-    /// The endpoint in use lists its topics: all that it has in `scopes`. Those of other scopes are
-    /// not gone, only not to be had from there.
-    pub(super) fn listed(&mut self, list: &[TopicInfo], scopes: ScopeSet, now: Duration) {
+    /// The active endpoint lists its topics: all that it has in `scopes`. Topics of other scopes are
+    /// not gone, only unavailable from this endpoint.
+    pub(super) fn on_topic_list(&mut self, list: &[TopicInfo], scopes: ScopeSet, now: Duration) {
         for info in list {
             if let Some(known) = self.known.get_mut(&info.name) {
                 known.unlisted = None;
@@ -114,18 +125,18 @@ impl Topics {
         }
     }
 
-    /// A definition came: topics of its type are declared with it.
-    pub(super) fn defined(&mut self, type_name: &str, text: &str) {
-        if !matches!(self.definitions.get(type_name), Some(Definition::Asked { .. }))
+    /// A definition arrived: declares the topics of its type again with it.
+    pub(super) fn on_schema(&mut self, type_name: &str, text: &str) {
+        if !matches!(self.definitions.get(type_name), Some(Definition::Requested { .. }))
             || text.len() > limits::SCHEMA_TEXT_BYTES
         {
             return;
         }
-        self.definitions.insert(type_name.to_owned(), Definition::Told(text.into()));
-        self.again(|info| info.type_name == type_name);
+        self.definitions.insert(type_name.to_owned(), Definition::Received(text.into()));
+        self.redeclare(|info| info.type_name == type_name);
     }
 
-    fn again(&mut self, is_meant: impl Fn(&TopicInfo) -> bool) {
+    fn redeclare(&mut self, is_meant: impl Fn(&TopicInfo) -> bool) {
         let meant: Vec<_> =
             self.known.values().map(|known| known.info.clone()).filter(|info| is_meant(info)).collect();
         for info in meant {
@@ -133,8 +144,8 @@ impl Topics {
         }
     }
 
-    /// Lets go of topics that are gone, declares anew where the endpoints' scopes changed, and
-    /// returns the types whose definitions are to be asked for now.
+    /// Removes topics that are gone, declares topics again if the endpoint's scopes changed, and
+    /// returns the types whose definitions should be requested now.
     pub(super) fn tick(&mut self, now: Duration) -> Vec<String> {
         let sink = &self.sink;
         self.known.retain(|_, known| {
@@ -146,33 +157,33 @@ impl Topics {
         });
         let generation = self.sink.generation();
         if std::mem::replace(&mut self.generation, generation) != generation {
-            self.again(|_| true);
+            self.redeclare(|_| true);
         }
-        let mut ask = Vec::new();
+        let mut requests = Vec::new();
         for (type_name, definition) in &mut self.definitions {
-            if let Definition::Asked { at, attempts } = definition
-                && *attempts < limits::RELAY_SCHEMA_ATTEMPTS
+            if let Definition::Requested { at, attempts } = definition
+                && *attempts < RELAY_SCHEMA_ATTEMPTS
                 && (*attempts == 0 || now.saturating_sub(*at) >= RETRY)
             {
                 (*at, *attempts) = (now, *attempts + 1);
-                ask.push(type_name.clone());
+                requests.push(type_name.clone());
             }
         }
-        ask
+        requests
     }
 
-    /// Another endpoint is in use: it may know the types that the last one did not.
-    pub(super) fn ask_anew(&mut self) {
+    /// Another endpoint became active; it may know types that the last one did not.
+    pub(super) fn retry_schemas(&mut self) {
         for definition in self.definitions.values_mut() {
-            if let Definition::Asked { attempts, .. } = definition {
+            if let Definition::Requested { attempts, .. } = definition {
                 *attempts = 0;
             }
         }
     }
 }
 
-/// Whether two announcements say the same; each endpoint has its own numbers.
-fn same(a: &TopicInfo, b: &TopicInfo) -> bool {
+/// Whether two announcements are equivalent; topic ids are local to each endpoint.
+fn equivalent(a: &TopicInfo, b: &TopicInfo) -> bool {
     (&a.type_name, a.scopes, a.priority, a.delivery, a.latched)
         == (&b.type_name, b.scopes, b.priority, b.delivery, b.latched)
 }
@@ -197,19 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn the_rovers_route_holds_and_definitions_are_asked_for_once() {
+    fn the_rovers_route_wins_and_definitions_are_requested_once() {
         let ingress = RecordingSink::new(Arc::new(Routing::default()), Tier::Secondary.scopes());
         let mut topics = Topics::new(ingress.clone());
         let at = Duration::from_secs;
-        // Our own table would take it for a sensor's.
+        // Our own table would route it as a sensor topic.
         let arm = info("/arm", "arm_msgs/msg/Arm", &[Scope::Mission]);
-        topics.listed(
+        topics.on_topic_list(
             &[arm.clone(), info("/imu", "sensor_msgs/msg/Imu", &[Scope::Sensors])],
             ScopeSet::ALL,
             at(0),
         );
-        let told = ingress.take();
-        let [SourceEvent::TopicUp(key, decl)] = &told[..] else { panic!("{told:?}") };
+        let recorded = ingress.take();
+        let [SourceEvent::TopicUp(key, decl)] = &recorded[..] else { panic!("{recorded:?}") };
         let route = decl.route.unwrap();
         assert_eq!((route.priority, route.delivery), (Priority::Mission, Delivery::Latest));
         assert!(decl.qos.transient_local && decl.schema.is_none());
@@ -220,31 +231,31 @@ mod tests {
         );
         assert_eq!(topics.tick(at(1)), ["arm_msgs/msg/Arm"]);
         assert_eq!(topics.tick(at(2)), [""; 0]);
-        assert_eq!(topics.tick(at(7)), ["arm_msgs/msg/Arm"], "nobody answered");
-        topics.defined("arm_msgs/msg/Arm", "int32 x");
+        assert_eq!(topics.tick(at(7)), ["arm_msgs/msg/Arm"], "no answer");
+        topics.on_schema("arm_msgs/msg/Arm", "int32 x");
         assert_eq!(topics.tick(at(60)), [""; 0]);
-        let told = ingress.take();
-        let [SourceEvent::TopicUp(again, decl)] = &told[..] else { panic!("{told:?}") };
-        assert_eq!((again, &*decl.schema.as_ref().unwrap().text), (key, "int32 x"));
+        let recorded = ingress.take();
+        let [SourceEvent::TopicUp(redeclare, decl)] = &recorded[..] else { panic!("{recorded:?}") };
+        assert_eq!((redeclare, &*decl.schema.as_ref().unwrap().text), (key, "int32 x"));
     }
 
     #[test]
-    fn a_topic_goes_only_when_who_should_list_it_does_not() {
+    fn a_topic_is_removed_only_if_an_endpoint_with_its_scope_omits_it() {
         let ingress = RecordingSink::new(Arc::new(Routing::default()), ScopeSet::ALL);
         let mut topics = Topics::new(ingress.clone());
         let at = Duration::from_secs;
         let battery = info("/battery", "sensor_msgs/msg/BatteryState", &[Scope::Battery]);
-        topics.listed(std::slice::from_ref(&battery), ScopeSet::ALL, at(0));
-        // The primary is gone; the secondary does not have it in scope.
-        topics.listed(&[], Tier::Secondary.scopes(), at(1));
+        topics.on_topic_list(std::slice::from_ref(&battery), ScopeSet::ALL, at(0));
+        // The primary is gone; the topic is not in the secondary's scopes.
+        topics.on_topic_list(&[], Tier::Secondary.scopes(), at(1));
         topics.tick(at(100));
-        // The primary is back, and has not heard of it yet.
-        topics.listed(&[], ScopeSet::ALL, at(101));
+        // The primary is back and has not discovered the topic yet.
+        topics.on_topic_list(&[], ScopeSet::ALL, at(101));
         topics.tick(at(105));
-        topics.listed(std::slice::from_ref(&battery), ScopeSet::ALL, at(106));
+        topics.on_topic_list(std::slice::from_ref(&battery), ScopeSet::ALL, at(106));
         topics.tick(at(200));
         assert_eq!(ingress.take().len(), 1, "declared once and never taken back");
-        topics.listed(&[], ScopeSet::ALL, at(201));
+        topics.on_topic_list(&[], ScopeSet::ALL, at(201));
         topics.tick(at(211));
         assert!(matches!(ingress.take()[..], [SourceEvent::TopicDown]));
     }

@@ -1,10 +1,10 @@
-//! The rows of `messages`, a page at a time and without their payload.
+//! Reads the rows of `messages` page by page, without their payloads.
 
 use std::collections::VecDeque;
 
 use rusqlite::{Connection, Statement};
 
-/// Rows fetched at once.
+/// Rows fetched per query.
 pub(super) const ROWS: usize = 1024;
 
 /// A message without its payload.
@@ -17,27 +17,27 @@ pub(super) struct Row {
 
 /// The order in which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// By time, then id.
+pub(super) enum RowOrder {
+    /// By time, then by id.
     Time,
-    /// By id, each page sorted by time.
+    /// By id, with each page sorted by time.
     Id,
 }
 
 /// One pass over the table.
 pub(super) struct Pages {
-    order: Order,
+    order: RowOrder,
     queue: VecDeque<Row>,
-    /// What the next page starts after.
+    /// The next page starts after this row.
     after: Row,
     last: Option<Row>,
     ended: bool,
-    /// Found in the middle of a page; reported after the rows before it.
+    /// An error found in the middle of a page; reported after the rows before it.
     error: Option<rusqlite::Error>,
 }
 
 impl Pages {
-    pub(super) fn new(order: Order) -> Pages {
+    pub(super) fn new(order: RowOrder) -> Pages {
         let after = Row { time: i64::MIN, id: i64::MIN, topic: 0 };
         Pages { order, queue: VecDeque::new(), after, last: None, ended: false, error: None }
     }
@@ -62,7 +62,7 @@ impl Pages {
         self.queue.push_front(row);
     }
 
-    /// The row that reading has come to.
+    /// The last row returned.
     pub(super) fn last(&self) -> Option<Row> {
         self.last
     }
@@ -70,14 +70,14 @@ impl Pages {
     fn fetch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let Row { time, id, .. } = self.after;
         match self.order {
-            Order::Time => {
+            RowOrder::Time => {
                 let mut statement = connection.prepare_cached(
                     "SELECT timestamp, id, topic_id FROM messages \
                      WHERE (timestamp, id) > (?1, ?2) ORDER BY timestamp, id LIMIT ?3",
                 )?;
                 self.read(&mut statement, [time, id, ROWS as i64])
             }
-            Order::Id => {
+            RowOrder::Id => {
                 let mut statement = connection.prepare_cached(
                     "SELECT timestamp, id, topic_id FROM messages WHERE id > ?1 ORDER BY id LIMIT ?2",
                 )?;

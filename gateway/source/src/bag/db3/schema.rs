@@ -1,4 +1,4 @@
-//! What the tables beside `messages` say. They have grown over the years; we take what is there.
+//! Reads the tables beside `messages`. Their columns have grown over the years, so each is optional.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::SchemaText;
 use crate::bag::qos;
 use crate::bag::recording::Channel;
 
-/// Topics one file may name.
+/// Maximum number of topics in one file.
 const TOPICS: i64 = 65_536;
 
 /// Whether the file has rosbag2's tables. Views of the same name do not count: they could compute
@@ -19,7 +19,7 @@ pub(super) fn is_rosbag2(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row(tables, [], |row| row.get(0)).map(|n: i64| n == 2)
 }
 
-/// Whether rows can be had in order of time without sorting them all.
+/// Whether SQLite can return rows in time order without sorting the whole table.
 pub(super) fn has_time_index(connection: &Connection) -> rusqlite::Result<bool> {
     let plan = "EXPLAIN QUERY PLAN SELECT id FROM messages ORDER BY timestamp, id";
     let mut statement = connection.prepare(plan)?;
@@ -27,10 +27,10 @@ pub(super) fn has_time_index(connection: &Connection) -> rusqlite::Result<bool> 
     Ok(!steps.iter().any(|step| step.contains("TEMP B-TREE")))
 }
 
-/// The topics, in order of their number.
+/// The topics, ordered by id.
 pub(super) fn channels(connection: &Connection) -> rusqlite::Result<Vec<Channel>> {
     let definitions = definitions(connection)?;
-    // The first releases had no QoS column.
+    // The first releases of rosbag2 had no QoS column.
     let profiles = match has_column(connection, "topics", "offered_qos_profiles")? {
         true => "offered_qos_profiles",
         false => "''",
@@ -54,7 +54,7 @@ pub(super) fn channels(connection: &Connection) -> rusqlite::Result<Vec<Channel>
     rows.collect()
 }
 
-/// Message definitions by type; recorders since Iron store them.
+/// Message definitions by type; recorders store them since ROS 2 Iron.
 fn definitions(connection: &Connection) -> rusqlite::Result<HashMap<String, SchemaText>> {
     if !has_column(connection, "message_definitions", "encoded_message_definition")? {
         return Ok(HashMap::new());
@@ -79,7 +79,7 @@ fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::R
     connection.query_row(sql, [table, column], |row| row.get(0)).map(|n: i64| n > 0)
 }
 
-/// A column's text; anything else, NULL included, is empty.
+/// A column's text; empty for any other value, NULL included.
 fn text(row: &Row<'_>, column: usize) -> String {
     row.get_ref(column).ok().and_then(|value| value.as_str().ok()).unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Schemas and channels as MCAP defines them, and what they mean to us.
+//! MCAP schemas and channels, converted to ours.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use crate::SchemaText;
 use crate::bag::qos;
 use crate::bag::recording::Channel;
 
-/// A schema record, its text shared by all channels of the type.
+/// A schema record; its text is shared by all channels of the type.
 #[derive(Clone)]
 struct Schema {
     name: String,
     text: Option<SchemaText>,
 }
 
-/// Everything defined so far. Definitions repeat; the first of an id counts.
+/// All definitions read so far. Definitions repeat; the first one of an id counts.
 #[derive(Clone, Default)]
 pub(super) struct Definitions {
     schemas: HashMap<u16, Schema>,
@@ -25,7 +25,7 @@ pub(super) struct Definitions {
 }
 
 impl Definitions {
-    /// Takes in a schema or channel record.
+    /// Adds a schema or channel record.
     pub(super) fn define(&mut self, record: Record<'_>) {
         match record {
             Record::Schema { header, data } => {
@@ -47,7 +47,7 @@ impl Definitions {
         }
     }
 
-    /// The index of a channel, `None` when nothing has defined it.
+    /// The index of a channel, `None` if it is not defined.
     pub(super) fn index(&self, id: u16) -> Option<usize> {
         self.indexes.get(&id).copied()
     }
@@ -73,7 +73,7 @@ impl Definitions {
     }
 }
 
-/// `pkg/Type`, as some converters write, in full.
+/// Expands `pkg/Type`, as some converters write it, to `pkg/msg/Type`.
 fn full_type_name(name: String) -> String {
     match name.split_once('/') {
         Some((package, rest)) if !rest.contains('/') => format!("{package}/msg/{rest}"),

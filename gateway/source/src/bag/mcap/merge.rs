@@ -1,33 +1,34 @@
-//! Chunks that overlap in time, merged into one stream in log-time order.
+//! Merges chunks that overlap in time into one stream in log-time order.
 
 use crate::bag::mcap::chunk::Entry;
-use crate::bag::mcap::summary::ChunkPlace;
+use crate::bag::mcap::summary::ChunkLocation;
 use crate::bag::mcap::time;
 
-/// Payload bytes held at once. Recorders overlap a chunk or two; a file whose chunks all overlap
-/// is, past this, played in the order of what is held, and what is late is played at once.
+/// Maximum payload bytes held at once. Recorders overlap one or two chunks; if all chunks of a file
+/// overlap, messages beyond this limit are played in the order available, and late ones at once.
 pub(super) const MAX_HELD: usize = 256 << 20;
 
-/// The messages of a chunk that have not been played.
-struct Held {
+/// The messages of a chunk that have not been played yet.
+struct PendingChunk {
     messages: std::iter::Peekable<std::vec::IntoIter<Entry>>,
 }
 
 /// One pass over an indexed file.
 pub(super) struct Merge {
-    chunks: std::vec::IntoIter<ChunkPlace>,
-    held: Vec<Held>,
+    chunks: std::vec::IntoIter<ChunkLocation>,
+    held: Vec<PendingChunk>,
     held_bytes: usize,
 }
 
 impl Merge {
-    /// A pass over chunks that are sorted by their first time.
-    pub(super) fn new(chunks: Vec<ChunkPlace>) -> Merge {
+    /// Starts a pass over chunks that are sorted by their first time.
+    pub(super) fn new(chunks: Vec<ChunkLocation>) -> Merge {
         Merge { chunks: chunks.into_iter(), held: Vec::new(), held_bytes: 0 }
     }
 
-    /// The chunk that has to be loaded before the next message is known; it counts as taken.
-    pub(super) fn needs(&mut self) -> Option<ChunkPlace> {
+    /// The chunk that must be loaded before the next message is known; it is removed from the pending
+    /// ones.
+    pub(super) fn next_to_load(&mut self) -> Option<ChunkLocation> {
         let next = self.chunks.as_slice().first()?;
         let earliest = self.held.iter_mut().filter_map(|held| held.messages.peek()).map(log_time).min();
         let full = self.held_bytes >= MAX_HELD;
@@ -37,13 +38,13 @@ impl Merge {
         }
     }
 
-    /// The messages of the chunk that was asked for.
-    pub(super) fn loaded(&mut self, messages: Vec<Entry>) {
+    /// Adds the messages of the chunk that `next_to_load` returned.
+    pub(super) fn add_chunk(&mut self, messages: Vec<Entry>) {
         self.held_bytes += messages.iter().map(size).sum::<usize>();
-        self.held.push(Held { messages: messages.into_iter().peekable() });
+        self.held.push(PendingChunk { messages: messages.into_iter().peekable() });
     }
 
-    /// The earliest message held; of equal ones that of the chunk loaded first.
+    /// The earliest message held; of equal times, that of the chunk loaded first.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         self.held.retain_mut(|held| held.messages.peek().is_some());
         let heads = self.held.iter_mut().map(|held| held.messages.peek().map(log_time));
@@ -54,13 +55,13 @@ impl Merge {
         Some(entry)
     }
 
-    /// The chunks that have not been loaded.
-    pub(super) fn pending(&self) -> &[ChunkPlace] {
+    /// The chunks that have not been loaded yet.
+    pub(super) fn pending(&self) -> &[ChunkLocation] {
         self.chunks.as_slice()
     }
 
-    /// Replaces the chunks that have not been loaded.
-    pub(super) fn keep(&mut self, chunks: Vec<ChunkPlace>) {
+    /// Replaces the chunks that have not been loaded yet.
+    pub(super) fn set_pending(&mut self, chunks: Vec<ChunkLocation>) {
         self.chunks = chunks.into_iter();
     }
 }
@@ -69,7 +70,7 @@ fn log_time(entry: &Entry) -> i64 {
     time(entry.header.log_time)
 }
 
-/// A payload and what it costs to hold it.
+/// The memory cost of an entry: its payload and a constant.
 fn size(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }

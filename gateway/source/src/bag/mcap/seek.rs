@@ -1,34 +1,38 @@
-//! Passing over the chunks before a point in time without unpacking them.
+//! Seeks in an indexed MCAP file: skips the chunks before a point in time without unpacking them.
 
 use std::collections::HashMap;
 
 use mcap::records::{MessageIndex, Record, op};
 
-use crate::Stop;
+use crate::StopFlag;
 use crate::bag::mcap::frame::HEAD;
-use crate::bag::mcap::summary::ChunkPlace;
+use crate::bag::mcap::summary::ChunkLocation;
 use crate::bag::mcap::{McapRecording, Reading, time};
-use crate::bag::recording::{Damage, Message, Skipped, add};
+use crate::bag::recording::{CorruptRecording, Message, Skipped, add};
 
-/// The last message of a latched channel before the point: its log time, and its chunk.
-type Last = HashMap<usize, (i64, ChunkPlace)>;
+/// Per latched channel, the last message before the seek target: its log time and its chunk.
+type LastMessages = HashMap<usize, (i64, ChunkLocation)>;
 
-/// Drops the chunks that end before `from` from the pass, and says what was in them. All of their
-/// messages come before `from`, so the order in which they are counted does not matter.
-pub(super) fn skip_to(recording: &mut McapRecording, from: i64, stop: &Stop) -> Result<Skipped, Damage> {
+/// Removes the chunks that end before `from` from the pass and returns what they contained. All of their
+/// messages come before `from`, so they can be counted in any order.
+pub(super) fn skip_to(
+    recording: &mut McapRecording,
+    from: i64,
+    stop: &StopFlag,
+) -> Result<Skipped, CorruptRecording> {
     let Reading::Indexed(merge) = &mut recording.reading else { return Ok(Skipped::default()) };
     let (before, rest): (Vec<_>, Vec<_>) =
         merge.pending().iter().copied().partition(|chunk| chunk.last < from);
-    merge.keep(rest);
+    merge.set_pending(rest);
 
-    let (mut counts, mut last) = (Vec::new(), Last::new());
-    for place in before {
+    let (mut counts, mut last) = (Vec::new(), LastMessages::new());
+    for location in before {
         if stop.is_set() {
             break;
         }
-        let indexes = match indexes(recording, place) {
+        let indexes = match indexes(recording, location) {
             Some(indexes) => indexes,
-            None => indexes_by_reading(recording, place)?,
+            None => indexes_by_reading(recording, location)?,
         };
         for (id, times) in indexes {
             let Some(channel) = recording.definitions.index(id) else { continue };
@@ -36,9 +40,9 @@ pub(super) fn skip_to(recording: &mut McapRecording, from: i64, stop: &Stop) -> 
             let latest = times.into_iter().max();
             let latched = recording.definitions.channels.get(channel).is_some_and(|c| c.qos.transient_local);
             if let Some(latest) = latest.filter(|_| latched) {
-                let held = last.entry(channel).or_insert((latest, place));
+                let held = last.entry(channel).or_insert((latest, location));
                 if latest >= held.0 {
-                    *held = (latest, place);
+                    *held = (latest, location);
                 }
             }
         }
@@ -47,10 +51,10 @@ pub(super) fn skip_to(recording: &mut McapRecording, from: i64, stop: &Stop) -> 
     Ok(Skipped { counts, latched })
 }
 
-/// Log times per channel from the message indexes behind a chunk; `None` when they are missing.
-fn indexes(recording: &mut McapRecording, place: ChunkPlace) -> Option<Vec<(u16, Vec<i64>)>> {
-    let start = place.offset.checked_add(place.length)?;
-    let bytes = recording.frames.as_mut()?.bytes(start, place.index_length).ok()??;
+/// Log times per channel from the message indexes after a chunk; `None` if they are missing.
+fn indexes(recording: &mut McapRecording, location: ChunkLocation) -> Option<Vec<(u16, Vec<i64>)>> {
+    let start = location.offset.checked_add(location.length)?;
+    let bytes = recording.frames.as_mut()?.bytes(start, location.index_length).ok()??;
     let (mut rest, mut found) = (bytes.as_slice(), Vec::new());
     while let Some((head, body)) = rest.split_at_checked(HEAD as usize) {
         let len = usize::try_from(u64::from_le_bytes(head.get(1..)?.try_into().ok()?)).ok()?;
@@ -69,32 +73,32 @@ fn indexes(recording: &mut McapRecording, place: ChunkPlace) -> Option<Vec<(u16,
     (rest.is_empty() && !found.is_empty()).then_some(found)
 }
 
-/// The same by unpacking the chunk.
+/// The same, by unpacking the chunk.
 fn indexes_by_reading(
     recording: &mut McapRecording,
-    place: ChunkPlace,
-) -> Result<Vec<(u16, Vec<i64>)>, Damage> {
+    location: ChunkLocation,
+) -> Result<Vec<(u16, Vec<i64>)>, CorruptRecording> {
     let mut found: HashMap<u16, Vec<i64>> = HashMap::new();
-    for entry in recording.load(place)? {
+    for entry in recording.read_chunk(location)? {
         found.entry(entry.header.channel_id).or_default().push(time(entry.header.log_time));
     }
     Ok(found.into_iter().collect())
 }
 
-/// Fetches the last message of each latched channel; a chunk that holds several is read once.
+/// Reads the last message of each latched channel; a chunk with several of them is read once.
 fn latched(
     recording: &mut McapRecording,
-    last: &Last,
+    last: &LastMessages,
     counts: &[u64],
-) -> Result<Vec<(u64, Message)>, Damage> {
-    let mut places: Vec<ChunkPlace> = last.values().map(|(_, place)| *place).collect();
-    places.sort_by_key(|place| place.offset);
-    places.dedup();
+) -> Result<Vec<(u64, Message)>, CorruptRecording> {
+    let mut locations: Vec<ChunkLocation> = last.values().map(|(_, location)| *location).collect();
+    locations.sort_by_key(|location| location.offset);
+    locations.dedup();
     let mut found: HashMap<usize, Message> = HashMap::new();
-    for place in places {
-        for entry in recording.load(place)? {
+    for location in locations {
+        for entry in recording.read_chunk(location)? {
             let Some(channel) = recording.definitions.index(entry.header.channel_id) else { continue };
-            if last.get(&channel).is_some_and(|(_, chosen)| *chosen == place)
+            if last.get(&channel).is_some_and(|(_, chosen)| *chosen == location)
                 && let Some(message) = recording.message(entry)
             {
                 found.insert(channel, message);

@@ -1,35 +1,38 @@
-//! The summary at the end of an MCAP file: its channels, where its chunks are, how many messages.
+//! Reads the summary of an MCAP file: channels, chunk index and message counts.
 //!
-//! It is believed only as a whole and only if its checksum holds; without it the file is read
-//! from front to back, which is slower to seek in but always right.
+//! The summary is used only as a whole and only if its checksum is valid. Without it the file is read
+//! from front to back, which makes seeking slower but is always correct.
 
 use mcap::records::{Record, Statistics, op};
 use mcap::sans_io::{LinearReadEvent, LinearReader, LinearReaderOptions};
 
 use crate::bag::mcap::channels::Definitions;
-use crate::bag::mcap::frame::{Frames, HEAD, MAX_RECORD};
+use crate::bag::mcap::error::{MAX_RECORD, RecordError};
+use crate::bag::mcap::frame::{Frames, HEAD};
+use crate::bag::mcap::time;
+use crate::bag::recording::CorruptRecording;
 
-/// Where a chunk is: what we keep of the library's much larger index record.
+/// A chunk's position: the part of the library's much larger index record that we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ChunkPlace {
+pub(super) struct ChunkLocation {
     pub(super) first: i64,
     pub(super) last: i64,
     pub(super) offset: u64,
-    /// Of the whole record, so that `offset + length` is where its message indexes start.
+    /// Length of the whole record: `offset + length` is where its message indexes start.
     pub(super) length: u64,
     pub(super) index_length: u64,
 }
 
-/// What a trustworthy summary says.
+/// A verified summary.
 pub(super) struct Summary {
     pub(super) definitions: Definitions,
-    /// In the order in which they are played: by first time, then by place.
-    pub(super) chunks: Vec<ChunkPlace>,
+    /// In playing order: by first time, then by offset.
+    pub(super) chunks: Vec<ChunkLocation>,
     pub(super) statistics: Statistics,
 }
 
 impl Summary {
-    /// Whether every message can be found through the chunk index, and named by the summary.
+    /// Whether the chunk index covers every message and the summary defines every channel.
     pub(super) fn is_index(&self) -> bool {
         !self.chunks.is_empty()
             && self.chunks.len() as u64 == u64::from(self.statistics.chunk_count)
@@ -37,10 +40,21 @@ impl Summary {
     }
 }
 
-/// Footer body (two offsets and a checksum) with its head, and the closing magic.
+/// Why a summary is not used.
+#[derive(Debug, thiserror::Error)]
+enum SummaryError {
+    #[error("{}", .0.reason)]
+    Read(#[from] CorruptRecording),
+    #[error("it is too large")]
+    TooLarge,
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Bytes of the footer (head, two offsets, a checksum) and the closing magic.
 const TAIL: u64 = HEAD + 20 + 8;
 
-/// Reads the summary; `None` when there is none or it cannot be trusted.
+/// Reads the summary; `None` if it is missing or invalid.
 pub(super) fn read(frames: &mut Frames, name: &str) -> Option<Summary> {
     let footer_at = frames.size().checked_sub(TAIL)?;
     let tail = frames.bytes(footer_at, TAIL).ok()??;
@@ -57,7 +71,7 @@ pub(super) fn read(frames: &mut Frames, name: &str) -> Option<Summary> {
     }
 }
 
-fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, String> {
+fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, SummaryError> {
     let mut reader = LinearReader::new_with_options(
         LinearReaderOptions::default()
             .with_skip_start_magic(true)
@@ -65,7 +79,7 @@ fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, String> {
             .with_validate_summary_section_crc(true)
             .with_record_length_limit((frames.size() - start).min(MAX_RECORD) as usize),
     );
-    // The library begins to compute the checksum when it sees the end of the data section.
+    // The library starts the checksum at the end of the data section, so feed it one.
     let mut data_end = vec![op::DATA_END];
     data_end.extend_from_slice(&4u64.to_le_bytes());
     data_end.extend_from_slice(&[0; 4]);
@@ -75,37 +89,37 @@ fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, String> {
     let (mut pos, mut statistics) = (start, None);
     let (mut definitions, mut chunks) = (Definitions::default(), Vec::new());
     while let Some(event) = reader.next_event() {
-        match event.map_err(|e| crate::bag::mcap::chunk::explain(&e))? {
+        match event.map_err(RecordError::from)? {
             LinearReadEvent::ReadRequest(need) => {
                 let n = (need as u64).min(frames.size() - pos);
-                let bytes = frames.bytes(pos, n).map_err(|e| e.what)?.ok_or("it is too large")?;
+                let bytes = frames.bytes(pos, n)?.ok_or(SummaryError::TooLarge)?;
                 reader.insert(bytes.len()).copy_from_slice(&bytes);
                 reader.notify_read(bytes.len());
                 pos += n;
             }
             LinearReadEvent::Record { opcode, data } => {
-                take(opcode, data, &mut definitions, &mut chunks, &mut statistics)?;
+                ingest(opcode, data, &mut definitions, &mut chunks, &mut statistics)?;
             }
         }
     }
-    chunks.sort_by_key(|chunk: &ChunkPlace| (chunk.first, chunk.offset));
+    chunks.sort_by_key(|chunk: &ChunkLocation| (chunk.first, chunk.offset));
     Ok(statistics.map(|statistics| Summary { definitions, chunks, statistics }))
 }
 
-fn take(
+fn ingest(
     opcode: u8,
     data: &[u8],
     definitions: &mut Definitions,
-    chunks: &mut Vec<ChunkPlace>,
+    chunks: &mut Vec<ChunkLocation>,
     statistics: &mut Option<Statistics>,
-) -> Result<(), String> {
+) -> Result<(), RecordError> {
     if !matches!(opcode, op::SCHEMA | op::CHANNEL | op::CHUNK_INDEX | op::STATISTICS) {
         return Ok(());
     }
-    match mcap::parse_record(opcode, data).map_err(|e| crate::bag::mcap::chunk::explain(&e))? {
-        Record::ChunkIndex(index) => chunks.push(ChunkPlace {
-            first: crate::bag::mcap::time(index.message_start_time),
-            last: crate::bag::mcap::time(index.message_end_time),
+    match mcap::parse_record(opcode, data)? {
+        Record::ChunkIndex(index) => chunks.push(ChunkLocation {
+            first: time(index.message_start_time),
+            last: time(index.message_end_time),
             offset: index.chunk_start_offset,
             length: index.chunk_length,
             index_length: index.message_index_length,

@@ -1,127 +1,135 @@
-//! Doing what was ordered, and telling where the recording is.
+//! Executes playback commands and publishes the playback status.
 
 use std::time::{Duration, Instant};
 
-use roverline_protocol::limits;
-
-use crate::bag::control_log::OrderReader;
-use crate::bag::player::{Halt, Player, Round, WAIT_SLICE, nanoseconds};
+use crate::bag::control_log::ControlLogReader;
+use crate::bag::player::{Pass, Player, StopReason, WAIT_SLICE, nanoseconds};
 use crate::bag::recording::Span;
 use crate::{Playback, PlaybackStatus, SourceState};
 
-const LOOK_NS: i64 = limits::PLAYBACK_LOOK_MS as i64 * 1_000_000;
+/// Interval at which a process polls for commands.
+const PLAYBACK_POLL_MS: u64 = 20;
+/// After a seek, the newest message of each topic within this time before the position is shown.
+const PLAYBACK_BACKFILL_MS: u64 = 1_000;
 
-/// How far before a place that is jumped to messages are shown.
-const BACKFILL_NS: i64 = limits::PLAYBACK_BACKFILL_MS as i64 * 1_000_000;
+const POLL_NS: i64 = PLAYBACK_POLL_MS as i64 * 1_000_000;
 
-/// More than any recording has of one channel: for one that cannot be counted to its end.
+/// After a seek, messages within this time before the target are played as well.
+const BACKFILL_NS: i64 = PLAYBACK_BACKFILL_MS as i64 * 1_000_000;
+
+/// Exceeds any recording's messages per channel; used for a recording that cannot be counted to its end.
 const UNCOUNTED: u64 = 1 << 32;
 
-/// The orders to a recording, as the player follows them.
-pub(super) struct Steer {
-    reader: OrderReader,
-    looked_at: i64,
-    /// The pass that was told last.
-    told: Option<u64>,
+/// The commands to a recording, as the player reads them.
+pub(super) struct CommandQueue {
+    reader: ControlLogReader,
+    polled_at: i64,
+    /// The pass published last.
+    published_pass: Option<u64>,
 }
 
-impl Steer {
-    pub(super) fn new(reader: OrderReader) -> Steer {
-        Steer { reader, looked_at: i64::MIN, told: None }
+impl CommandQueue {
+    pub(super) fn new(reader: ControlLogReader) -> CommandQueue {
+        CommandQueue { reader, polled_at: i64::MIN, published_pass: None }
     }
 }
 
 impl Player<'_> {
     /// Longest single wait.
-    pub(super) fn slice(&self) -> Duration {
-        match self.steer {
-            Some(_) => Duration::from_millis(limits::PLAYBACK_LOOK_MS),
+    pub(super) fn poll_interval(&self) -> Duration {
+        match self.commands {
+            Some(_) => Duration::from_millis(PLAYBACK_POLL_MS),
             None => WAIT_SLICE,
         }
     }
 
-    /// Looks for orders, unless that was done just now.
-    pub(super) fn look(&mut self, now: i64) {
-        let (Some(steer), Some(timeline)) = (&mut self.steer, &mut self.timeline) else { return };
-        if now.saturating_sub(steer.looked_at) >= LOOK_NS {
-            steer.looked_at = now;
-            steer.reader.read().into_iter().for_each(|order| timeline.add(order));
+    /// Reads new commands, at most once per polling interval.
+    pub(super) fn poll(&mut self, now: i64) {
+        let (Some(commands), Some(timeline)) = (&mut self.commands, &mut self.timeline) else { return };
+        if now.saturating_sub(commands.polled_at) >= POLL_NS {
+            commands.polled_at = now;
+            commands.reader.read().into_iter().for_each(|command| timeline.add(command));
         }
     }
 
-    /// Takes in what was ordered before this process began.
+    /// Applies the commands given before this process started.
     pub(super) fn catch_up(&mut self, now: i64) {
-        self.look(now);
+        self.poll(now);
         if let Some(timeline) = &mut self.timeline {
             timeline.catch_up(now);
         }
     }
 
-    /// Carries out what is ordered for `now`, unless something is due before. Returns where to go on
-    /// when that was a jump.
-    pub(super) fn obey(&mut self, now: i64, due: i64) -> Obeyed {
-        let Some(done) = self.timeline.as_mut().and_then(|timeline| timeline.obey(now, due)) else {
-            return Obeyed::Nothing;
+    /// Applies the commands due at `now`, unless a message due at `due` comes first. Returns the new
+    /// position on a seek.
+    pub(super) fn apply_due(&mut self, now: i64, due: i64) -> CommandEffect {
+        let Some(applied) = self.timeline.as_mut().and_then(|timeline| timeline.apply_due(now, due)) else {
+            return CommandEffect::Unchanged;
         };
-        self.tell(now, done.request);
+        self.publish_status(now, applied.request);
         match &self.timeline {
-            Some(timeline) if done.jumped => {
-                let from = timeline.course.base.saturating_add(timeline.leg.offset);
-                Obeyed::Jump(Round { pass: timeline.leg.pass, from, backfill: BACKFILL_NS, numbered: false })
+            Some(timeline) if applied.is_seek => {
+                let from = timeline.range.base.saturating_add(timeline.segment.offset);
+                CommandEffect::Seek(Pass {
+                    index: timeline.segment.pass,
+                    from,
+                    backfill: BACKFILL_NS,
+                    has_ordinals: false,
+                })
             }
-            _ => Obeyed::Pace,
+            _ => CommandEffect::Changed,
         }
     }
 
-    /// Where to begin when playing has begun already: `offset` after the base, in this pass.
-    pub(super) fn resumed(&self, (pass, offset): (u64, i64)) -> Option<Round> {
+    /// Where to start if playback is under way already: `offset` after the base, in this pass.
+    pub(super) fn resume_at(&self, (pass, offset): (u64, i64)) -> Option<Pass> {
         let timeline = self.timeline.as_ref()?;
-        let stands = !timeline.leg.playing || timeline.is_end(offset);
-        // What stands still shows where it stands; what stands at its end plays nothing again.
+        let at_rest = !timeline.segment.playing || timeline.is_end(offset);
+        // A paused recording shows the messages at its position; one at its end plays nothing again.
         let beyond = i64::from(timeline.is_end(offset));
-        let from = timeline.course.base.saturating_add(offset).saturating_add(beyond);
-        let backfill = if self.steer.is_some() && stands { BACKFILL_NS } else { 0 };
-        Some(Round { pass, from, backfill, numbered: false })
+        let from = timeline.range.base.saturating_add(offset).saturating_add(beyond);
+        let backfill = if self.commands.is_some() && at_rest { BACKFILL_NS } else { 0 };
+        Some(Pass { index: pass, from, backfill, has_ordinals: false })
     }
 
-    /// Stands at the end until somebody orders a jump.
-    pub(super) fn wait_at_end(&mut self, pass: u64) -> Result<Round, Halt> {
-        let end = self.timeline.as_ref().and_then(|t| Some(t.course.base.saturating_add(t.course.length?)));
+    /// Waits at the end until a seek.
+    pub(super) fn wait_at_end(&mut self, pass: u64) -> Result<Pass, StopReason> {
+        let end = self.timeline.as_ref().and_then(|t| Some(t.range.base.saturating_add(t.range.length?)));
         let mut ended = false;
         loop {
             let now = self.clock.now();
-            self.look(now);
+            self.poll(now);
             let due = match (&self.timeline, end) {
                 (Some(timeline), Some(end)) if !ended => timeline.due(pass, end),
                 _ => i64::MAX,
             };
-            match self.obey(now, due) {
-                Obeyed::Jump(round) => {
+            match self.apply_due(now, due) {
+                CommandEffect::Seek(pass) => {
                     self.sink.state(SourceState::Running);
-                    return Ok(round);
+                    return Ok(pass);
                 }
-                Obeyed::Pace => continue,
-                Obeyed::Nothing => {}
+                CommandEffect::Changed => continue,
+                CommandEffect::Unchanged => {}
             }
             if due <= now {
                 ended = true;
-                self.tell(now, String::new());
+                self.publish_status(now, String::new());
                 self.sink.state(SourceState::Finished);
             }
             let next = self.timeline.as_ref().and_then(|timeline| timeline.next_at()).unwrap_or(i64::MAX);
             let left = next.min(if ended { i64::MAX } else { due }).saturating_sub(now);
-            if self.clock.wait(self.slice().min(nanoseconds(left)), &self.stop) {
-                return Err(Halt::Stopped);
+            if self.clock.wait(self.poll_interval().min(nanoseconds(left)), &self.stop) {
+                return Err(StopReason::Stopped);
             }
         }
     }
 
-    /// Makes the channels' numbers those of the beginning of this pass.
-    pub(super) fn number(&mut self, pass: u64) -> Result<(), Halt> {
+    /// Sets the channels' ordinals to the beginning of this pass.
+    pub(super) fn set_ordinals(&mut self, pass: u64) -> Result<(), StopReason> {
         let counts = match (&self.counts, pass) {
             (_, 0) => Vec::new(),
             (Some(counts), _) => counts.clone(),
-            (None, _) => self.survey()?.counts,
+            (None, _) => self.read_stats()?.counts,
         };
         let whole = |index: usize| match counts.get(index) {
             Some(count) => *count,
@@ -137,48 +145,48 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// Tells where the recording is when that is another pass than was told.
-    pub(super) fn tell_pass(&mut self, now: i64, pass: u64) {
-        if self.steer.as_ref().is_some_and(|steer| steer.told != Some(pass)) {
-            self.tell(now, String::new());
+    /// Publishes the status if its pass differs from the one published last.
+    pub(super) fn publish_new_pass(&mut self, now: i64, pass: u64) {
+        if self.commands.as_ref().is_some_and(|commands| commands.published_pass != Some(pass)) {
+            self.publish_status(now, String::new());
         }
     }
 
-    /// Tells where the recording is at `now`.
-    pub(super) fn tell(&mut self, now: i64, request: String) {
-        let (Some(steer), Some(timeline)) = (&mut self.steer, &self.timeline) else { return };
-        let (course, (pass, offset)) = (timeline.course, timeline.place(now));
-        let status = match timeline.leg.playing {
+    /// Publishes the playback status at `now`.
+    pub(super) fn publish_status(&mut self, now: i64, request: String) {
+        let (Some(commands), Some(timeline)) = (&mut self.commands, &self.timeline) else { return };
+        let (range, (pass, offset)) = (timeline.range, timeline.position(now));
+        let status = match timeline.segment.playing {
             _ if timeline.is_end(offset) => PlaybackStatus::Ended,
             true if self.anchored => PlaybackStatus::Playing,
             true => PlaybackStatus::Buffering,
             false => PlaybackStatus::Paused,
         };
-        steer.told = Some(pass);
-        let last = course.base.saturating_add(course.length.unwrap_or(0));
+        commands.published_pass = Some(pass);
+        let last = range.base.saturating_add(range.length.unwrap_or(0));
         self.sink.playback(Playback {
-            range_ns: (course.base, last),
+            range_ns: (range.base, last),
             status,
-            speed: timeline.leg.speed,
-            position_ns: course.base.saturating_add(offset).min(last),
+            speed: timeline.segment.speed,
+            position_ns: range.base.saturating_add(offset).min(last),
             at: Instant::now(),
             pass,
             request,
         });
     }
 
-    /// The recorded time that a recording with these log times is played over.
+    /// Playback length of a recording with these log times.
     pub(super) fn length(span: Span, base: i64) -> i64 {
         span.last.saturating_sub(base).max(0)
     }
 }
 
-/// What came of a look at the orders.
-pub(super) enum Obeyed {
-    /// There was none for now.
-    Nothing,
-    /// It stands still now, or plays, at this speed.
-    Pace,
-    /// Go on there.
-    Jump(Round),
+/// The effect of applying commands.
+pub(super) enum CommandEffect {
+    /// No command was due.
+    Unchanged,
+    /// Pause, resume or speed changed.
+    Changed,
+    /// Continue at this position.
+    Seek(Pass),
 }

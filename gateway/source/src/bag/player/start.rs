@@ -1,93 +1,97 @@
-//! Deciding when and where to begin.
+//! Decides when and where playback starts.
 
 use std::time::Duration;
 
 use crate::SourceState;
-use crate::bag::player::{Halt, Player, Round};
-use crate::bag::recording::{Event, Survey};
-use crate::bag::timeline::{Course, Leg, Timeline};
+use crate::bag::player::{Pass, Player, StopReason};
+use crate::bag::recording::{Event, RecordingStats};
+use crate::bag::timeline::{PlaybackRange, Segment, Timeline};
 
-/// How often the wait for a first listener looks for one.
+/// Polling interval while waiting for the first subscriber.
 const LISTENER_POLL: Duration = Duration::from_millis(20);
 
 impl Player<'_> {
-    pub(super) fn wait_for_listener(&mut self) -> Result<(), Halt> {
-        // Processes in step with each other cannot wait for a listener each.
+    pub(super) fn wait_for_listener(&mut self) -> Result<(), StopReason> {
+        // Processes that play in step cannot each wait for a subscriber of their own.
         if !self.options.wait || self.options.epoch_unix_ns.is_some() || self.sink.has_listener() {
             return Ok(());
         }
         self.sink.state(SourceState::Waiting);
         while !self.sink.has_listener() {
             if self.clock.wait(LISTENER_POLL, &self.stop) {
-                return Err(Halt::Stopped);
+                return Err(StopReason::Stopped);
             }
         }
         Ok(())
     }
 
-    /// Decides where to begin. `None`: with the first message that is read, whenever it was.
-    pub(super) fn join(&mut self) -> Result<Option<Round>, Halt> {
+    /// Decides where to start. `None`: at the first message read, whatever its time.
+    pub(super) fn plan_start(&mut self) -> Result<Option<Pass>, StopReason> {
         let Some(epoch) = self.options.epoch_unix_ns else {
             let span = self.recording.span().filter(|_| !self.options.start.is_zero());
-            return Ok(span.map(|span| self.first_round(span.first)));
+            return Ok(span.map(|span| self.first_pass(span.first)));
         };
-        let survey = if self.options.looped { self.survey()? } else { Survey::default() };
-        let first = match survey.span.or(self.recording.span()) {
+        let stats = if self.options.looped { self.read_stats()? } else { RecordingStats::default() };
+        let first = match stats.span.or(self.recording.span()) {
             Some(span) => span.first,
-            // Without an index the first message tells when the recording began.
+            // Without an index, the first message gives the start of the recording.
             None => match self.first_log_time()? {
                 Some(first) => first,
                 None => return Ok(None),
             },
         };
-        self.plan(first);
+        self.start_timeline(first);
         if let Some(timeline) = &mut self.timeline {
-            timeline.leg.at = epoch;
-            // A damaged recording is played once.
-            timeline.course.looped &= survey.span.is_some();
-            if let Some(span) = survey.span {
-                timeline.course.length = Some(Self::length(span, timeline.course.base));
+            timeline.segment.at = epoch;
+            // A corrupt recording is played once.
+            timeline.range.looped &= stats.span.is_some();
+            if let Some(span) = stats.span {
+                timeline.range.length = Some(Self::length(span, timeline.range.base));
             }
         }
-        if survey.span.is_some() {
-            self.counts = Some(survey.counts);
+        if stats.span.is_some() {
+            self.counts = Some(stats.counts);
         }
         self.anchored = true;
         let now = self.clock.now();
         self.catch_up(now);
-        self.tell(now, String::new());
-        Ok(self.timeline.as_ref().map(|timeline| timeline.place(now)).and_then(|place| self.resumed(place)))
+        self.publish_status(now, String::new());
+        Ok(self
+            .timeline
+            .as_ref()
+            .map(|timeline| timeline.position(now))
+            .and_then(|position| self.resume_at(position)))
     }
 
-    /// Plans a playback that begins now, of a recording whose first message is of `first`.
-    pub(super) fn plan(&mut self, first: i64) {
+    /// Plans a playback that starts now, of a recording whose first message has log time `first`.
+    pub(super) fn start_timeline(&mut self, first: i64) {
         let start = i64::try_from(self.options.start.as_nanos()).unwrap_or(i64::MAX);
         let base = first.saturating_add(start);
         let length = self.recording.span().map(|span| Self::length(span, base));
-        let course = Course { base, length, looped: self.options.looped };
-        self.timeline = Some(Timeline::new(course, Leg::first(self.clock.now(), self.options.rate)));
+        let range = PlaybackRange { base, length, looped: self.options.looped };
+        self.timeline = Some(Timeline::new(range, Segment::first(self.clock.now(), self.options.rate)));
     }
 
-    /// The first round of a playback that begins now.
-    pub(super) fn first_round(&mut self, first: i64) -> Round {
-        self.plan(first);
-        let from = self.timeline.as_ref().map_or(first, |timeline| timeline.course.base);
-        Round { pass: 0, from, backfill: 0, numbered: true }
+    /// The first pass of a playback that starts now.
+    pub(super) fn first_pass(&mut self, first: i64) -> Pass {
+        self.start_timeline(first);
+        let from = self.timeline.as_ref().map_or(first, |timeline| timeline.range.base);
+        Pass { index: 0, from, backfill: 0, has_ordinals: true }
     }
 
-    /// Counts what a round holds. Damage is not reported here but when playing comes to it; a
-    /// damaged recording has one round.
-    pub(super) fn survey(&mut self) -> Result<Survey, Halt> {
-        let survey = match self.recording.survey(&self.stop) {
-            Ok(Some(survey)) => survey,
-            Ok(None) => return Err(Halt::Stopped),
-            Err(_) => Survey::default(),
+    /// Counts the messages of a pass. Corruption is not reported here but when playback reaches it; a
+    /// corrupt recording has only one pass.
+    pub(super) fn read_stats(&mut self) -> Result<RecordingStats, StopReason> {
+        let stats = match self.recording.read_stats(&self.stop) {
+            Ok(Some(stats)) => stats,
+            Ok(None) => return Err(StopReason::Stopped),
+            Err(_) => RecordingStats::default(),
         };
         self.declare();
-        Ok(survey)
+        Ok(stats)
     }
 
-    fn first_log_time(&mut self) -> Result<Option<i64>, Halt> {
+    fn first_log_time(&mut self) -> Result<Option<i64>, StopReason> {
         self.recording.rewind()?;
         loop {
             match self.recording.next()? {

@@ -1,4 +1,4 @@
-//! Whole MCAP files of every make.
+//! Tests of complete MCAP files, with every combination of write options.
 
 use mcap::{Compression, WriteOptions};
 
@@ -25,14 +25,14 @@ fn makes() -> Vec<(&'static str, WriteOptions)> {
 }
 
 #[test]
-fn every_make_plays_completely_and_identically() {
-    let dir = TempDir::new();
+fn every_kind_of_file_plays_completely_and_identically() {
+    let dir = TestDir::new();
     let plan = plan(200);
     for (make, options) in makes() {
         let path = dir.file("a.mcap", &mcap_bytes(&plan, options));
         let (sink, result) = play(crate::bag::tests::support::options(&path));
         assert!(result.is_ok(), "{make}: {result:?}");
-        assert!(sink.seen() == expected(&plan), "{make}");
+        assert!(sink.received() == expected(&plan), "{make}");
         assert_eq!(sink.last_state(), SourceState::Finished, "{make}");
         let samples = sink.samples.lock().unwrap();
         assert!(samples.iter().all(|(_, s)| s.source_time_ns == s.receive_time_ns - MS), "{make}");
@@ -45,35 +45,35 @@ fn every_make_plays_completely_and_identically() {
 }
 
 #[test]
-fn a_start_in_the_middle_counts_what_it_leaves_out() {
-    let dir = TempDir::new();
+fn a_start_in_the_middle_counts_skipped_messages() {
+    let dir = TestDir::new();
     let plan = plan(200);
     for (make, options) in makes() {
         for (start, latched) in
             [(15, Some(2)), (50, Some(2)), (1200, Some(2)), (1990, Some(2)), (95, Some(2))]
         {
             let path = dir.file("a.mcap", &mcap_bytes(&plan, options.clone()));
-            let mut wanted = expected(&plan);
-            wanted.retain(|(_, _, time, _)| *time >= T0 + start * MS);
+            let mut expected_samples = expected(&plan);
+            expected_samples.retain(|(_, _, time, _)| *time >= T0 + start * MS);
             let before = expected(&plan)
                 .into_iter()
                 .filter(|(topic, _, time, _)| topic == "/map" && *time < T0 + start * MS);
             let held = before.max_by_key(|(_, _, time, _)| *time);
             assert!(latched.is_some() || held.is_none());
-            wanted.splice(0..0, held);
+            expected_samples.splice(0..0, held);
             let mut options = crate::bag::tests::support::options(&path);
             options.start = std::time::Duration::from_millis(start as u64);
             let (sink, result) = play(options);
             assert!(result.is_ok(), "{make}: {result:?}");
-            assert!(sink.seen() == wanted, "{make} from {start}");
+            assert!(sink.received() == expected_samples, "{make} from {start}");
         }
     }
 }
 
 #[test]
-fn overlapping_chunks_are_merged_and_unindexed_ones_sorted_each() {
-    let dir = TempDir::new();
-    // Each message is up to 150 ms away from its place, which is several chunks.
+fn overlapping_chunks_are_merged_and_unindexed_chunks_sorted() {
+    let dir = TestDir::new();
+    // Each message is displaced by up to 150 ms, which spans several chunks.
     let mut shuffled = plan(200);
     for (i, message) in shuffled.iter_mut().enumerate() {
         message.1 += ((i * 7919) % 16) as i64 * 10 * MS + i as i64;
@@ -81,27 +81,28 @@ fn overlapping_chunks_are_merged_and_unindexed_ones_sorted_each() {
     let path = dir.file("a.mcap", &mcap_bytes(&shuffled, WriteOptions::new()));
     let (sink, result) = play(options(&path));
     assert!(result.is_ok());
-    assert!(sink.seen() == expected(&shuffled));
+    assert!(sink.received() == expected(&shuffled));
 
     let path = dir.file("b.mcap", &mcap_bytes(&shuffled, bare(WriteOptions::new())));
     let (sink, result) = play(options(&path));
     assert!(result.is_ok());
-    let mut seen = sink.seen();
-    assert_eq!(seen.len(), 200);
-    seen.sort_by_key(|(_, _, time, _)| *time);
-    let plain = |all: Vec<Seen>| -> Vec<_> { all.into_iter().map(|(a, _, b, c)| (a, b, c)).collect() };
-    assert!(plain(seen) == plain(expected(&shuffled)));
+    let mut received = sink.received();
+    assert_eq!(received.len(), 200);
+    received.sort_by_key(|(_, _, time, _)| *time);
+    let plain =
+        |all: Vec<ReceivedSample>| -> Vec<_> { all.into_iter().map(|(a, _, b, c)| (a, b, c)).collect() };
+    assert!(plain(received) == plain(expected(&shuffled)));
 }
 
 #[test]
-fn unwanted_topics_are_left_out_and_change_nothing_else() {
-    let dir = TempDir::new();
+fn unwanted_topics_are_skipped_without_other_effects() {
+    let dir = TestDir::new();
     let plan = plan(100);
     let path = dir.file("a.mcap", &mcap_bytes(&plan, WriteOptions::new()));
-    let sink = Collect { unwanted: Some("/imu".to_owned()), ..Collect::default() };
+    let sink = CollectingSink { unwanted: Some("/imu".to_owned()), ..CollectingSink::default() };
     let (sink, result) = play_fake(options(&path), sink, 0, 0);
     assert!(result.is_ok());
-    let mut wanted = expected(&plan);
-    wanted.retain(|(topic, ..)| topic != "/imu");
-    assert!(sink.seen() == wanted);
+    let mut expected_samples = expected(&plan);
+    expected_samples.retain(|(topic, ..)| topic != "/imu");
+    assert!(sink.received() == expected_samples);
 }

@@ -1,39 +1,38 @@
-//! Pace, loops, joining in the middle, waiting and stopping.
+//! Tests of pace, loops, joining in the middle, waiting and stopping.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use mcap::WriteOptions;
 
 use crate::bag::tests::support::*;
 use crate::bag::timeline::LOOP_GAP_NS;
 use crate::bag::{BagOptions, BagSource};
-use crate::{Publication, PublishError, Sink, Source, SourceState, Stop};
+use crate::{Publication, PublishError, Sink, Source, SourceState, StopFlag};
 
-/// Both makes that differ in how they seek and count.
-fn recordings(dir: &TempDir, plan: &Plan) -> Vec<BagOptions> {
-    let db3 = dir.0.join("c.db3");
+/// One recording per kind of seeking and counting.
+fn recordings(dir: &TestDir, plan: &Plan) -> Vec<BagOptions> {
+    let db3 = dir.path().join("c.db3");
     write_db3(&db3, plan);
     let indexed = dir.file("a.mcap", &mcap_bytes(plan, WriteOptions::new()));
     let bare = dir.file("b.mcap", &mcap_bytes(plan, bare(WriteOptions::new())));
     [indexed, bare, db3].iter().map(|path| BagOptions { rate: 1.0, ..options(path) }).collect()
 }
 
-/// A sink that stops the playing after `n` samples.
-fn until(n: usize) -> Collect {
-    Collect { stop_after: Some((n, Stop::default())), ..Collect::default() }
+/// A sink that stops playback after `n` samples.
+fn until(n: usize) -> CollectingSink {
+    CollectingSink { stop_after: Some((n, StopFlag::default())), ..CollectingSink::default() }
 }
 
 #[test]
-fn the_pace_is_the_recorded_one_and_does_not_drift() {
-    let dir = TempDir::new();
+fn playback_keeps_the_recorded_pace_without_drift() {
+    let dir = TestDir::new();
     let plan = plan(500);
     for options in recordings(&dir, &plan) {
         for rate in [0.5, 1.0, 4.0] {
             let late = 300_000; // every wait ends 0.3 ms late
             let (sink, result) =
-                play_fake(BagOptions { rate, ..options.clone() }, Collect::default(), 0, late);
+                play_fake(BagOptions { rate, ..options.clone() }, CollectingSink::default(), 0, late);
             assert!(result.is_ok());
             for (i, at) in sink.arrivals.lock().unwrap().iter().enumerate() {
                 let due = (i as f64 * 10.0 * MS as f64 / rate) as i64;
@@ -44,15 +43,15 @@ fn the_pace_is_the_recorded_one_and_does_not_drift() {
 }
 
 #[test]
-fn numbers_go_on_through_loops() {
-    let dir = TempDir::new();
+fn sequence_numbers_continue_through_loops() {
+    let dir = TestDir::new();
     let plan = plan(50);
     for options in recordings(&dir, &plan) {
         let (sink, result) = play_fake(BagOptions { looped: true, ..options }, until(150), 0, 0);
         assert!(result.is_ok());
-        let (seen, one) = (sink.seen(), expected(&plan));
-        assert_eq!(seen.len(), 150);
-        for (i, (topic, seq, time, _)) in seen.iter().enumerate() {
+        let (received, one) = (sink.received(), expected(&plan));
+        assert_eq!(received.len(), 150);
+        for (i, (topic, seq, time, _)) in received.iter().enumerate() {
             let (first, per_round) = (&one[i % 50], one.iter().filter(|message| message.0 == *topic).count());
             assert_eq!((topic, *seq, *time), (&first.0, first.1 + (i / 50 * per_round) as u64, first.2));
         }
@@ -64,18 +63,18 @@ fn numbers_go_on_through_loops() {
 
 #[test]
 fn processes_with_the_same_epoch_are_in_step() {
-    let dir = TempDir::new();
+    let dir = TestDir::new();
     let plan = plan(50);
     let cycle = 490 * MS + LOOP_GAP_NS;
     for options in recordings(&dir, &plan) {
         let options = BagOptions { looped: true, epoch_unix_ns: Some(T0), ..options };
         let (first, _) = play_fake(options.clone(), until(400), T0, 0);
-        let all: Vec<_> = first.seen().into_iter().zip(first.arrivals.lock().unwrap().clone()).collect();
-        // In the middle, between rounds, and before anything was latched in a round.
+        let all: Vec<_> = first.received().into_iter().zip(first.arrivals.lock().unwrap().clone()).collect();
+        // In the middle, between passes, and before anything was latched in a pass.
         for age in [1, 105 * MS, cycle - 50 * MS, cycle + 5 * MS, 3 * cycle + 255 * MS] {
             let (joined, _) = play_fake(options.clone(), until(60), T0 + age, 0);
             let mine: Vec<_> =
-                joined.seen().into_iter().zip(joined.arrivals.lock().unwrap().clone()).collect();
+                joined.received().into_iter().zip(joined.arrivals.lock().unwrap().clone()).collect();
             let (held, live): (Vec<_>, Vec<_>) =
                 mine.into_iter().partition(|(message, at)| *at == 0 && message.0 == "/map");
             assert!(
@@ -93,74 +92,75 @@ fn processes_with_the_same_epoch_are_in_step() {
 }
 
 #[test]
-fn an_epoch_in_the_future_is_waited_for() {
-    let dir = TempDir::new();
+fn playback_waits_for_an_epoch_in_the_future() {
+    let dir = TestDir::new();
     for options in recordings(&dir, &plan(5)) {
         let options = BagOptions { epoch_unix_ns: Some(T0 + 3 * S), wait: true, ..options };
-        let (sink, _) = play_fake(options, Collect::default(), T0, 0);
+        let (sink, _) = play_fake(options, CollectingSink::default(), T0, 0);
         assert_eq!(sink.arrivals.lock().unwrap()[0], 3 * S);
     }
 }
 
 #[test]
-fn late_is_made_up_for_without_leaving_anything_out() {
-    let dir = TempDir::new();
+fn a_late_player_catches_up_without_dropping() {
+    let dir = TestDir::new();
     let plan = plan(100);
     for options in recordings(&dir, &plan) {
         // Joined 300 ms in with everything before it left out, then each wait ends 55 ms late.
-        let (sink, result) = play_fake(options, Collect::default(), 0, 55 * MS);
+        let (sink, result) = play_fake(options, CollectingSink::default(), 0, 55 * MS);
         assert!(result.is_ok());
-        assert!(sink.seen() == expected(&plan));
+        assert!(sink.received() == expected(&plan));
         let last = *sink.arrivals.lock().unwrap().last().unwrap();
         assert!(last < 990 * MS + 60 * MS, "{last}");
     }
 }
 
 #[test]
-fn it_waits_for_a_listener_if_told_to() {
-    let dir = TempDir::new();
+fn it_waits_for_a_listener_on_request() {
+    let dir = TestDir::new();
     let path = dir.file("a.mcap", &mcap_bytes(&plan(10), WriteOptions::new()));
-    let sink = Arc::new(Collect::default());
+    let sink = Arc::new(CollectingSink::default());
     let source = BagSource::open(BagOptions { wait: true, ..options(&path) }).unwrap();
     let thread = {
         let sink = Arc::clone(&sink) as Arc<dyn Sink>;
-        std::thread::spawn(move || Box::new(source).run(sink, Stop::default()))
+        std::thread::spawn(move || Box::new(source).run(sink, StopFlag::default()))
     };
-    std::thread::sleep(Duration::from_millis(80));
+    eventually("waiting", || sink.states.lock().unwrap().len() == 2);
     assert_eq!(*sink.states.lock().unwrap(), [SourceState::Starting, SourceState::Waiting]);
     sink.listener.store(true, Ordering::Relaxed);
     thread.join().unwrap().unwrap();
-    assert_eq!(sink.seen().len(), 10);
+    assert_eq!(sink.received().len(), 10);
     assert_eq!(sink.states.lock().unwrap()[2..], [SourceState::Running, SourceState::Finished]);
 }
 
 #[test]
-fn it_stops_when_told_to() {
-    let dir = TempDir::new();
+fn it_stops_on_request() {
+    let dir = TestDir::new();
     let mut plan = plan(10);
     plan[9].1 += 3600 * S;
-    let listening = Collect::default();
-    listening.listener.store(true, Ordering::Relaxed);
     for wait in [true, false] {
         let path = dir.file("a.mcap", &mcap_bytes(&plan, WriteOptions::new()));
         let source = BagSource::open(BagOptions { rate: 1.0, wait, ..options(&path) }).unwrap();
-        let (sink, stop) = (Arc::new(Collect::default()), Stop::default());
+        let (sink, stop) = (Arc::new(CollectingSink::default()), StopFlag::default());
         let thread = {
             let (sink, stop) = (Arc::clone(&sink) as Arc<dyn Sink>, stop.clone());
             std::thread::spawn(move || Box::new(source).run(sink, stop))
         };
-        std::thread::sleep(Duration::from_millis(150));
-        let asked = Instant::now();
+        // It waits for a listener, or an hour for the last message.
+        eventually("waiting", || match wait {
+            true => sink.states.lock().unwrap().last() == Some(&SourceState::Waiting),
+            false => sink.samples.lock().unwrap().len() == 9,
+        });
         stop.set();
+        eventually("stopping", || thread.is_finished());
         thread.join().unwrap().unwrap();
-        assert!(asked.elapsed() < Duration::from_millis(200));
         assert!(!matches!(sink.last_state(), SourceState::Finished | SourceState::Failed(_)));
     }
 }
 
 #[test]
 fn nothing_can_be_published_into_it() {
-    let dir = TempDir::new();
+    let dir = TestDir::new();
     let path = dir.file("a.mcap", &mcap_bytes(&plan(1), WriteOptions::new()));
     let source = BagSource::open(options(&path)).unwrap();
     assert_eq!(source.name(), "bag");
@@ -170,5 +170,5 @@ fn nothing_can_be_published_into_it() {
         payload: vec![].into(),
         latched: false,
     };
-    assert_eq!(source.publisher().publish(publication), Err(PublishError::ReadOnly("bag")));
+    assert_eq!(source.control().publish(publication), Err(PublishError::ReadOnly("bag")));
 }

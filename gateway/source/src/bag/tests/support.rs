@@ -1,58 +1,63 @@
-//! Files to play, a sink that collects, a clock that does not wait.
+//! Test fixtures: generated recordings, a collecting sink and a clock that does not wait.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcap::WriteOptions;
 use mcap::records::MessageHeader;
 
 use crate::bag::clock::Clock;
-use crate::bag::control_log::{OrderReader, Orders};
+use crate::bag::control_log::{ControlLog, ControlLogReader};
 use crate::bag::player::Player;
-use crate::bag::timeline::Order;
+use crate::bag::timeline::PlaybackCommand;
 use crate::bag::{BagOptions, BagSource};
-use crate::{Graph, Playback, RawSample, Sink, Source, SourceError, SourceState, Stop, TopicDecl, TopicKey};
+use crate::{
+    Graph, Playback, RawSample, Sink, Source, SourceError, SourceState, StopFlag, TopicDecl, TopicKey,
+};
 
 pub(super) const S: i64 = 1_000_000_000;
 pub(super) const MS: i64 = 1_000_000;
-/// When generated recordings begin.
+/// Start time of generated recordings.
 pub(super) const T0: i64 = 1_700_000_000 * S;
 
-/// A directory that goes away with the test.
-pub(super) struct TempDir(pub(super) PathBuf);
+/// A directory that is removed at the end of the test.
+pub(super) struct TestDir(tempfile::TempDir);
 
-impl TempDir {
-    pub(super) fn new() -> TempDir {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("roverline-bag-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        TempDir(path)
+impl TestDir {
+    pub(super) fn new() -> TestDir {
+        TestDir(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     pub(super) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path
     }
 }
 
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+/// Waits until a condition holds, for at most 10 s.
+pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not happen within 10 s");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Topic, sequence number, log time and payload.
-pub(super) type Seen = (String, u64, i64, Vec<u8>);
+pub(super) type ReceivedSample = (String, u64, i64, Vec<u8>);
 
-/// A sink that keeps everything, with the (clock's) time it came.
+/// A sink that stores everything with the (clock's) time of arrival.
 #[derive(Default)]
-pub(super) struct Collect {
+pub(super) struct CollectingSink {
     pub(super) topics: Mutex<Vec<TopicDecl>>,
     pub(super) samples: Mutex<Vec<(TopicKey, RawSample)>>,
     pub(super) arrivals: Mutex<Vec<i64>>,
@@ -61,11 +66,11 @@ pub(super) struct Collect {
     pub(super) playbacks: Mutex<Vec<Playback>>,
     pub(super) unwanted: Option<String>,
     pub(super) clock: Option<Arc<AtomicI64>>,
-    /// Sets this after so many samples.
-    pub(super) stop_after: Option<(usize, Stop)>,
+    /// Sets the flag after this many samples.
+    pub(super) stop_after: Option<(usize, StopFlag)>,
 }
 
-impl Sink for Collect {
+impl Sink for CollectingSink {
     fn wants(&self, name: &str, _: &str) -> bool {
         self.unwanted.as_deref() != Some(name)
     }
@@ -111,15 +116,15 @@ impl Sink for Collect {
     }
 }
 
-impl Collect {
-    /// Topic, sequence number, log time and payload of everything that came.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+impl CollectingSink {
+    /// Topic, sequence number, log time and payload of everything received.
+    pub(super) fn received(&self) -> Vec<ReceivedSample> {
         let topics = self.topics.lock().unwrap();
         let samples = self.samples.lock().unwrap();
-        let seen = samples.iter().map(|(key, s)| {
+        let received = samples.iter().map(|(key, s)| {
             (topics[key.0 as usize].name.clone(), s.id.seq, s.receive_time_ns, s.payload.to_vec())
         });
-        seen.collect()
+        received.collect()
     }
 
     pub(super) fn last_state(&self) -> SourceState {
@@ -127,7 +132,7 @@ impl Collect {
     }
 }
 
-/// Time that passes only while somebody waits, late by a little each time.
+/// A clock that advances only in `wait`, late by a constant each time.
 pub(super) struct FakeClock {
     pub(super) now: Arc<AtomicI64>,
     pub(super) wall: i64,
@@ -139,9 +144,9 @@ impl Clock for FakeClock {
         self.wall + self.now.load(Ordering::Relaxed)
     }
 
-    fn wait(&self, time: Duration, stop: &Stop) -> bool {
+    fn wait(&self, time: Duration, stop: &StopFlag) -> bool {
         let before = self.now.fetch_add(time.as_nanos() as i64 + self.late, Ordering::Relaxed);
-        // What waits for ever ends.
+        // End a wait that would last forever.
         stop.is_set() || before > 100 * S
     }
 }
@@ -156,38 +161,38 @@ pub(super) fn options(file: &Path) -> BagOptions {
         epoch_monotonic_ns: None,
         wait: false,
         progress: false,
-        steering: None,
+        control: None,
     }
 }
 
 /// Plays with the real clock.
-pub(super) fn play(options: BagOptions) -> (Arc<Collect>, Result<(), SourceError>) {
-    let sink = Arc::new(Collect::default());
+pub(super) fn play(options: BagOptions) -> (Arc<CollectingSink>, Result<(), SourceError>) {
+    let sink = Arc::new(CollectingSink::default());
     let result = BagSource::open(options)
-        .and_then(|source| Box::new(source).run(Arc::clone(&sink) as Arc<dyn Sink>, Stop::default()));
+        .and_then(|source| Box::new(source).run(Arc::clone(&sink) as Arc<dyn Sink>, StopFlag::default()));
     (sink, result)
 }
 
-/// Plays with a clock that does not wait, into a sink that may stop it.
+/// Plays with a fake clock, into a sink that may stop playback.
 pub(super) fn play_fake(
     options: BagOptions,
-    sink: Collect,
+    sink: CollectingSink,
     wall: i64,
     late: i64,
-) -> (Arc<Collect>, Result<(), SourceError>) {
-    play_steered(options, sink, (wall, late), &[])
+) -> (Arc<CollectingSink>, Result<(), SourceError>) {
+    play_controlled(options, sink, (wall, late), &[])
 }
 
-/// The same, with orders that it reads at once.
-pub(super) fn play_steered(
+/// The same, with commands that are available from the start.
+pub(super) fn play_controlled(
     options: BagOptions,
-    mut sink: Collect,
+    mut sink: CollectingSink,
     (wall, late): (i64, i64),
-    given: &[Order],
-) -> (Arc<Collect>, Result<(), SourceError>) {
-    let orders = Orders::new(None);
-    given.iter().for_each(|order| orders.put(|| order.clone()).unwrap());
-    let reader = options.steering.as_ref().map(|_| OrderReader::new(orders));
+    given: &[PlaybackCommand],
+) -> (Arc<CollectingSink>, Result<(), SourceError>) {
+    let control_log = Arc::new(ControlLog::new(None));
+    given.iter().for_each(|command| control_log.append(|| command.clone()).unwrap());
+    let reader = options.control.as_ref().map(|_| ControlLogReader::new(control_log));
     let now = Arc::new(AtomicI64::new(0));
     sink.clock = Some(Arc::clone(&now));
     let stop = sink.stop_after.as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
@@ -196,7 +201,7 @@ pub(super) fn play_steered(
     let clock = Box::new(FakeClock { now, wall, late });
     let player =
         Player::new(&source.options, source.recording, clock, Arc::clone(&sink) as Arc<dyn Sink>, stop);
-    (Arc::clone(&sink), player.steered(reader).run())
+    (Arc::clone(&sink), player.with_control_log(reader).run())
 }
 
 /// A message of a generated recording: topic number, log time, payload.
@@ -208,7 +213,7 @@ pub(super) const TOPICS: [(&str, &str, &str); 3] = [
     ("/odom", "nav_msgs/msg/Odometry", "- reliability: 1\n  durability: 2\n"),
 ];
 
-/// `n` messages, one every 10 ms; of /map only the 3rd and the 10th.
+/// `n` messages, one every 10 ms; only the 3rd and the 10th on /map.
 pub(super) fn plan(n: usize) -> Plan {
     let message = |i: usize| {
         let topic = if i == 2 || i == 9 { 1 } else { 2 * (i % 2) };
@@ -219,8 +224,8 @@ pub(super) fn plan(n: usize) -> Plan {
     (0..n).map(message).collect()
 }
 
-/// What playing a plan from the beginning should give.
-pub(super) fn expected(plan: &Plan) -> Vec<Seen> {
+/// The samples expected when a plan is played from its beginning.
+pub(super) fn expected(plan: &Plan) -> Vec<ReceivedSample> {
     let mut counts = BTreeMap::new();
     let mut plan = plan.clone();
     plan.sort_by_key(|(_, time, _)| *time);
@@ -256,7 +261,7 @@ pub(super) fn mcap_bytes(plan: &Plan, options: WriteOptions) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// No summary whatever, not even channels.
+/// Options for a file without any summary, not even channels.
 pub(super) fn bare(options: WriteOptions) -> WriteOptions {
     options.emit_summary_records(false).emit_summary_offsets(false).emit_statistics(false)
 }

@@ -1,22 +1,28 @@
-//! Sending goals: one task follows each, until it has ended or nobody follows it any more.
+//! The action client: sends goals and follows each in its own task until it ends or its `Goal` is
+//! dropped.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use roverline_schema::cdr::{Reader, Writer};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::limits;
 use crate::ros::action::{Goal, GoalEvent, GoalId, GoalStatus, last_field};
 use crate::ros::{Ros, RosError};
-use crate::{Call, CallError, Listen, RawSample};
+use crate::{Call, CallError, RawSample, TopicListener};
+
+/// Events of one goal queued for its client; further feedback is dropped.
+const GOAL_EVENTS: usize = 64;
+/// First and longest interval for requesting a goal's result again: the request may have been lost.
+const GOAL_RETRY_MS: (u64, u64) = (2_000, 600_000);
 
 const CANCEL: &str = "action_msgs/srv/CancelGoal";
 
 impl Ros {
-    /// Sends a goal (JSON of the action's `_Goal`) to an action server. `type_name` may be left empty
-    /// where the graph tells it. Needs a runtime.
+    /// Sends a goal (JSON of the action's `_Goal`) to an action server. `type_name` may be empty if the
+    /// graph knows it. Must be called within a Tokio runtime.
     pub fn send_goal(
         &self,
         action: &str,
@@ -24,22 +30,22 @@ impl Ros {
         goal: &Value,
         feedback: bool,
     ) -> Result<Goal, RosError> {
-        let known = self.action_type(action);
-        let type_name = match (type_name, known) {
-            ("", None) => return Err(nobody(action)),
-            ("", Some(known)) => known,
+        let graph_type = self.action_type(action);
+        let type_name = match (type_name, graph_type) {
+            ("", None) => return Err(no_server(action)),
+            ("", Some(graph_type)) => graph_type,
             (given, _) => given.to_owned(),
         };
         let id = GoalId::random();
         let request = json!({"goal_id": {"uuid": id.0.to_vec()}, "goal": goal});
         let request = self.encode(&format!("{type_name}_SendGoal_Request"), &request)?;
-        let (events, followed) = mpsc::channel(limits::GOAL_EVENTS);
-        let pursuit = Pursuit { ros: self.clone(), action: action.to_owned(), type_name, id };
+        let (events, followed) = mpsc::channel(GOAL_EVENTS);
+        let task = GoalTask { ros: self.clone(), action: action.to_owned(), type_name, id };
         tokio::spawn(async move {
             tokio::select! {
-                // Who follows it no longer has dropped it: what it waits for is given up.
+                // The `Goal` was dropped, so its pending requests are dropped too.
                 () = events.closed() => {}
-                ended = pursuit.pursue(request, feedback, &events) => {
+                ended = task.run(request, feedback, &events) => {
                     let last = ended.unwrap_or_else(|error| GoalEvent::Failed(error.to_string()));
                     let _ = events.send(last).await;
                 }
@@ -48,7 +54,7 @@ impl Ros {
         Ok(Goal { id, events: followed })
     }
 
-    /// Asks the server to cancel a goal; returns when it has answered.
+    /// Requests the cancellation of a goal; returns once the server has answered.
     pub async fn cancel_goal(&self, action: &str, id: GoalId) -> Result<(), RosError> {
         let mut request = Writer::new();
         request.raw(&id.0).i32(0).u32(0);
@@ -66,7 +72,7 @@ impl Ros {
         Err(CallError::Failed(format!("{action}: {why}")).into())
     }
 
-    /// The actions that are served, with their types, by name.
+    /// Name and type of each served action, sorted by name.
     pub fn actions(&self) -> Vec<(String, String)> {
         let graph = self.graph();
         let actions = graph.services.iter().filter_map(|service| {
@@ -83,32 +89,32 @@ impl Ros {
     }
 }
 
-fn nobody(action: &str) -> RosError {
+fn no_server(action: &str) -> RosError {
     RosError::Unknown(format!("no node serves the action {action}"))
 }
 
-/// A goal on its way.
-struct Pursuit {
+/// A goal in progress.
+struct GoalTask {
     ros: Ros,
     action: String,
     type_name: String,
     id: GoalId,
 }
 
-impl Pursuit {
+impl GoalTask {
     fn name(&self, part: &str) -> String {
         format!("{}/_action/{part}", self.action)
     }
 
-    async fn pursue(
+    async fn run(
         &self,
         request: Bytes,
         feedback: bool,
         events: &mpsc::Sender<GoalEvent>,
     ) -> Result<GoalEvent, RosError> {
         self.wait_for_server().await?;
-        let mut heard = match feedback {
-            // Before the goal is sent, so that its first feedback is heard.
+        let mut feedback_samples = match feedback {
+            // Subscribe before the goal is sent, so that its first feedback is received.
             true => Some(self.listen()?),
             false => None,
         };
@@ -119,21 +125,21 @@ impl Pursuit {
         if !accepted.map_err(|error| RosError::Message(error.to_string()))? {
             return Ok(GoalEvent::Failed(format!("{} rejected the goal", self.action)));
         }
-        // Nobody may follow it any more: that ends all of this.
+        // The receiver may be gone; that ends this task.
         let _ = events.send(GoalEvent::Accepted).await;
-        let (first, longest) = limits::GOAL_ASK_MS;
-        let mut patience_ms = first;
-        let mut result = self.ask_result(patience_ms)?;
+        let (first, longest) = GOAL_RETRY_MS;
+        let mut timeout_ms = first;
+        let mut result = self.request_result(timeout_ms)?;
         loop {
             tokio::select! {
-                // Feedback first, where both are there.
+                // Feedback first, if both are ready.
                 biased;
-                Some(sample) = next(&mut heard) => self.tell(&sample, events),
+                Some(sample) = next(&mut feedback_samples) => self.forward_feedback(&sample, events),
                 answer = &mut result => match answer {
                     Ok(Ok(answer)) => return self.result(&answer),
                     Ok(Err(CallError::Timeout { .. })) => {
-                        patience_ms = (patience_ms * 2).min(longest);
-                        result = self.ask_result(patience_ms)?;
+                        timeout_ms = (timeout_ms * 2).min(longest);
+                        result = self.request_result(timeout_ms)?;
                     }
                     Ok(Err(error)) => return Err(error.into()),
                     Err(_) => return Ok(GoalEvent::Failed(format!("{} gave no result", self.action))),
@@ -142,27 +148,31 @@ impl Pursuit {
         }
     }
 
-    /// Nothing is opened for an action that nobody serves.
+    /// Waits until the graph shows a server; nothing is opened for an action without one.
     async fn wait_for_server(&self) -> Result<(), RosError> {
         let name = self.name("send_goal");
         let mut graph = self.ros.graph.clone();
         let grace = Duration::from_millis(limits::SERVICE_GRACE_MS);
-        let there = graph.wait_for(|graph| graph.service(&name).is_some());
-        match tokio::time::timeout(grace, there).await {
+        let served = graph.wait_for(|graph| graph.service(&name).is_some());
+        match tokio::time::timeout(grace, served).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(nobody(&self.action)),
+            _ => Err(no_server(&self.action)),
         }
     }
 
     fn listen(&self) -> Result<mpsc::Receiver<RawSample>, RosError> {
-        let (samples, heard) = mpsc::channel(limits::GOAL_EVENTS);
+        let (samples, feedback_samples) = mpsc::channel(GOAL_EVENTS);
         let (topic, type_name) = (self.name("feedback"), format!("{}_FeedbackMessage", self.type_name));
-        self.ros.publisher.listen(Listen { topic, type_name, latched: false, samples })?;
-        Ok(heard)
+        self.ros.publisher.listen(TopicListener { topic, type_name, latched: false, samples })?;
+        Ok(feedback_samples)
     }
 
-    /// The server answers when the goal has ended, however long that takes. To ask again does no harm.
-    fn ask_result(&self, patience_ms: u64) -> Result<oneshot::Receiver<Result<Bytes, CallError>>, RosError> {
+    /// Requests the result. The server answers when the goal has ended, however long that takes;
+    /// repeating the request is harmless.
+    fn request_result(
+        &self,
+        timeout_ms: u64,
+    ) -> Result<oneshot::Receiver<Result<Bytes, CallError>>, RosError> {
         let mut request = Writer::new();
         request.raw(&self.id.0);
         let (answer, answered) = oneshot::channel();
@@ -170,21 +180,21 @@ impl Pursuit {
             service: self.name("get_result"),
             type_name: format!("{}_GetResult", self.type_name),
             request: Bytes::from(request.finish()),
-            timeout: Duration::from_millis(patience_ms),
+            timeout: Duration::from_millis(timeout_ms),
             answer,
         };
         self.ros.publisher.call(call)?;
         Ok(answered)
     }
 
-    /// The id comes first in a feedback message.
-    fn tell(&self, sample: &RawSample, events: &mpsc::Sender<GoalEvent>) {
+    /// Forwards a feedback message if it belongs to this goal: its first field is the goal id.
+    fn forward_feedback(&self, sample: &RawSample, events: &mpsc::Sender<GoalEvent>) {
         if sample.payload.get(4..20) != Some(self.id.0.as_slice()) {
             return;
         }
         let json = self.ros.decode(&format!("{}_FeedbackMessage", self.type_name), &sample.payload);
         match json.and_then(|json| last_field(&json, "feedback")) {
-            // A client that is slow misses some.
+            // A slow client misses some feedback.
             Ok(feedback) => drop(events.try_send(GoalEvent::Feedback(feedback))),
             Err(error) => tracing::debug!(action = self.action, "feedback could not be read: {error}"),
         }
@@ -201,13 +211,13 @@ impl Pursuit {
     }
 }
 
-/// The next sample; without a subscription, or where it ended, there never is one.
-async fn next(heard: &mut Option<mpsc::Receiver<RawSample>>) -> Option<RawSample> {
-    if let Some(samples) = heard {
+/// The next sample; pending forever without a subscription or after its end.
+async fn next(feedback_samples: &mut Option<mpsc::Receiver<RawSample>>) -> Option<RawSample> {
+    if let Some(samples) = feedback_samples {
         if let Some(sample) = samples.recv().await {
             return Some(sample);
         }
-        *heard = None;
+        *feedback_samples = None;
     }
     std::future::pending().await
 }

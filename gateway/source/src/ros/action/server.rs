@@ -1,48 +1,52 @@
-//! Serving an action: three services and two topics, and whoever pursues the goals behind them.
+//! The action server: three services and two topics per action, and a handler that executes the goals.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use roverline_schema::cdr::Writer;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::limits;
 use crate::ros::action::{GoalId, GoalStatus, last_field};
-use crate::ros::{Ros, RosError, Served};
+use crate::ros::{Ros, RosError, ServedService};
 use crate::{Handler, Publication, Reply, clock};
 
-/// Takes a goal that was accepted. Called on the source's thread, and returns at once.
+/// How long the result of such a goal is kept after its end.
+const GOAL_RESULT_KEEP_MS: u64 = 60_000;
+
+/// Receives an accepted goal. Runs on the source's thread and must return at once.
 pub type GoalHandler = dyn Fn(ServedGoal) + Send + Sync;
 
-/// An action that is served; dropping it withdraws it.
+/// A served action; dropping it withdraws the action.
 pub struct ServedAction {
-    _services: [Served; 3],
+    _services: [ServedService; 3],
 }
 
-/// A goal that somebody sent us. Dropping it unfinished aborts it.
+/// An accepted goal for the handler to execute. Dropping it unfinished aborts it.
 pub struct ServedGoal {
-    /// Its identity.
+    /// The goal's id.
     pub id: GoalId,
     /// JSON text of the action's `_Goal`.
     pub goal: Vec<u8>,
-    /// Becomes true when it shall be cancelled.
+    /// Becomes true when the goal should be cancelled.
     pub cancel: watch::Receiver<bool>,
     action: Arc<Action>,
     finished: bool,
 }
 
 impl Ros {
-    /// Serves an action until what is returned is dropped: `handler` gets its goals.
+    /// Serves an action until the returned value is dropped; `handler` receives its goals.
     pub fn serve_action(
         &self,
         name: &str,
         type_name: &str,
         handler: Arc<GoalHandler>,
     ) -> Result<ServedAction, RosError> {
-        // So that a type that is not known is refused at once, and by its name.
+        // Reject an unknown type at once, with its name in the error.
         self.encode(&format!("{type_name}_Goal"), &json!({}))?;
         let action = Arc::new(Action {
             ros: self.clone(),
@@ -53,9 +57,10 @@ impl Ros {
         let serve = |part: &str, type_name: &str, handler: Arc<Handler>| {
             self.serve(&format!("{name}/_action/{part}"), type_name, handler)
         };
-        let send = on(&action, move |action, request, reply| action.sent(request, reply, &handler));
-        let result = on(&action, |action, request, reply| action.result_asked(request, reply));
-        let cancel = on(&action, |action, request, reply| action.cancel_asked(request, reply));
+        let send =
+            handler_for(&action, move |action, request, reply| action.on_send_goal(request, reply, &handler));
+        let result = handler_for(&action, |action, request, reply| action.on_get_result(request, reply));
+        let cancel = handler_for(&action, |action, request, reply| action.on_cancel_goal(request, reply));
         let services = [
             serve("send_goal", &format!("{type_name}_SendGoal"), send)?,
             serve("get_result", &format!("{type_name}_GetResult"), result)?,
@@ -65,8 +70,8 @@ impl Ros {
     }
 }
 
-/// A handler that answers nobody where the request is not understood.
-fn on(
+/// Wraps a handler so that a request it cannot parse gets no response.
+fn handler_for(
     action: &Arc<Action>,
     handle: impl Fn(&Arc<Action>, &[u8], Reply) -> Result<(), RosError> + Send + Sync + 'static,
 ) -> Arc<Handler> {
@@ -82,26 +87,22 @@ struct Action {
     ros: Ros,
     name: String,
     type_name: String,
-    goals: Mutex<HashMap<GoalId, Pursued>>,
+    goals: Mutex<HashMap<GoalId, GoalState>>,
 }
 
-/// What is known of a goal.
-struct Pursued {
+/// The server's state of a goal.
+struct GoalState {
     status: GoalStatus,
     cancel: watch::Sender<bool>,
     since: Duration,
-    /// Who waits for its end.
+    /// Requests waiting for the result.
     waiting: Vec<Reply>,
-    /// Its end, and when that was.
+    /// The result, and when the goal ended.
     result: Option<(Bytes, Duration)>,
 }
 
 impl Action {
-    fn lock(&self) -> MutexGuard<'_, HashMap<GoalId, Pursued>> {
-        self.goals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sent(
+    fn on_send_goal(
         self: &Arc<Self>,
         request: &[u8],
         reply: Reply,
@@ -113,13 +114,15 @@ impl Action {
         let now = clock::monotonic();
         let (sender, cancel) = watch::channel(false);
         let accepted = {
-            let mut goals = self.lock();
-            let keep = Duration::from_millis(limits::GOAL_RESULT_KEEP_MS);
-            goals.retain(|_, goal| goal.result.as_ref().is_none_or(|(_, at)| now.saturating_sub(*at) < keep));
+            let mut goals = self.goals.lock();
+            let retention = Duration::from_millis(GOAL_RESULT_KEEP_MS);
+            goals.retain(|_, goal| {
+                goal.result.as_ref().is_none_or(|(_, at)| now.saturating_sub(*at) < retention)
+            });
             let accepted = goals.len() < limits::GOALS_PER_ACTION && !goals.contains_key(&id);
             if accepted {
                 let (waiting, status) = (Vec::new(), GoalStatus::Executing);
-                goals.insert(id, Pursued { status, cancel: sender, since: now, waiting, result: None });
+                goals.insert(id, GoalState { status, cancel: sender, since: now, waiting, result: None });
             }
             accepted
         };
@@ -129,19 +132,19 @@ impl Action {
         response.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32);
         reply.send(Bytes::from(response.finish()));
         if accepted {
-            self.tell_status();
+            self.publish_status();
             handler(ServedGoal { id, goal, cancel, action: self.clone(), finished: false });
         }
         Ok(())
     }
 
-    fn result_asked(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
+    fn on_get_result(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
         let id = goal_id(request)?;
-        let result = match self.lock().get_mut(&id) {
+        let result = match self.goals.lock().get_mut(&id) {
             None => None,
-            Some(Pursued { result: Some((result, _)), .. }) => Some(result.clone()),
+            Some(GoalState { result: Some((result, _)), .. }) => Some(result.clone()),
             Some(goal) => {
-                // Who asks again has given the request before up.
+                // A client that requests again has abandoned its earlier requests.
                 if goal.waiting.len() == limits::REQUESTS_PER_GOAL {
                     goal.waiting.remove(0);
                 }
@@ -156,14 +159,14 @@ impl Action {
         Ok(())
     }
 
-    /// A goal's id cancels it; none at all cancels every goal (action_msgs/srv/CancelGoal; the stamp,
-    /// which would cancel those from before it, is not looked at).
-    fn cancel_asked(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
-        let wanted = goal_id(request)?;
-        let every = wanted.0 == [0; 16];
+    /// Cancels the goal with the given id, or every goal if the id is zero (action_msgs/srv/CancelGoal).
+    /// The stamp, which would cancel the goals accepted before it, is ignored.
+    fn on_cancel_goal(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
+        let requested = goal_id(request)?;
+        let every = requested.0 == [0; 16];
         let mut code = if every { 0_i8 } else { 2 };
         let mut canceling = Vec::new();
-        for (id, goal) in self.lock().iter_mut().filter(|(id, _)| every || **id == wanted) {
+        for (id, goal) in self.goals.lock().iter_mut().filter(|(id, _)| every || **id == requested) {
             match goal.result {
                 Some(_) => code = if every { code } else { 3 },
                 None => {
@@ -180,7 +183,7 @@ impl Action {
             response.raw(&id.0).i32(0).u32(0);
         }
         reply.send(Bytes::from(response.finish()));
-        self.tell_status();
+        self.publish_status();
         Ok(())
     }
 
@@ -190,7 +193,7 @@ impl Action {
     }
 
     fn finish(&self, id: GoalId, status: GoalStatus, result: &Bytes) {
-        let waiting = match self.lock().get_mut(&id) {
+        let waiting = match self.goals.lock().get_mut(&id) {
             Some(goal) => {
                 goal.status = status;
                 goal.result = Some((result.clone(), clock::monotonic()));
@@ -199,15 +202,15 @@ impl Action {
             None => return,
         };
         waiting.into_iter().for_each(|reply| reply.send(result.clone()));
-        self.tell_status();
+        self.publish_status();
     }
 
-    /// Tells how far every goal is (action_msgs/msg/GoalStatusArray).
-    fn tell_status(&self) {
+    /// Publishes the status of every goal (action_msgs/msg/GoalStatusArray).
+    fn publish_status(&self) {
         let mut array = Writer::new();
         {
-            let goals = self.lock();
-            let mut goals: Vec<(&GoalId, &Pursued)> = goals.iter().collect();
+            let goals = self.goals.lock();
+            let mut goals: Vec<(&GoalId, &GoalState)> = goals.iter().collect();
             goals.sort_by_key(|(_, goal)| goal.since);
             array.len(goals.len() as u32);
             for (id, goal) in goals {
@@ -227,7 +230,7 @@ impl Action {
 }
 
 impl ServedGoal {
-    /// Tells how far it is: JSON of the action's `_Feedback`.
+    /// Publishes feedback: JSON of the action's `_Feedback`.
     pub fn feedback(&self, feedback: &Value) -> Result<(), RosError> {
         let message = json!({"goal_id": {"uuid": self.id.0.to_vec()}, "feedback": feedback});
         let type_name = format!("{}_FeedbackMessage", self.action.type_name);
@@ -236,8 +239,8 @@ impl ServedGoal {
         Ok(())
     }
 
-    /// It has ended: JSON of the action's `_Result`. Where that does not fit its type, the goal is
-    /// aborted.
+    /// Ends the goal with a result: JSON of the action's `_Result`. The goal is aborted if that does not
+    /// fit its type.
     pub fn finish(mut self, status: GoalStatus, result: &Value) -> Result<(), RosError> {
         let result = self.action.encode_result(status, result)?;
         self.action.finish(self.id, status, &result);
@@ -256,7 +259,7 @@ impl Drop for ServedGoal {
     }
 }
 
-/// The id, which comes first in every request.
+/// The goal id, which is the first field of every request.
 fn goal_id(request: &[u8]) -> Result<GoalId, RosError> {
     let id = request.get(4..).and_then(<[u8]>::first_chunk);
     id.map(|id| GoalId(*id)).ok_or_else(|| RosError::Message("the request is too short".to_owned()))

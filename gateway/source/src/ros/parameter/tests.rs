@@ -1,4 +1,4 @@
-//! Against the built-in rover, which serves parameters without DDS.
+//! Tests against the built-in rover, which serves parameters without DDS.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::sim::{SimOptions, SimSource};
 use crate::{Graph, GraphService, Source};
 
 fn rover(services: &[&str]) -> Ros {
-    let publisher = SimSource::new(SimOptions::default()).publisher();
+    let publisher = SimSource::new(SimOptions::default()).control();
     let services = services.iter().map(|name| GraphService {
         name: (*name).to_owned(),
         type_name: LIST.to_owned(),

@@ -1,4 +1,4 @@
-//! What a parameter is: its value, its place, what its node says of it.
+//! Parameter types: values, named parameters and their descriptions.
 
 /// A parameter's value (rcl_interfaces/msg/ParameterValue).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,24 +10,24 @@ pub enum ParameterValue {
     Bool(bool),
     /// An integer.
     Integer(i64),
-    /// A number.
+    /// A floating-point number.
     Double(f64),
-    /// A text.
+    /// A string.
     String(String),
-    /// Octets.
+    /// A byte array.
     Bytes(Vec<u8>),
-    /// Booleans.
+    /// A boolean array.
     Bools(Vec<bool>),
-    /// Integers.
+    /// An integer array.
     Integers(Vec<i64>),
-    /// Numbers.
+    /// A floating-point array.
     Doubles(Vec<f64>),
-    /// Texts.
+    /// A string array.
     Strings(Vec<String>),
 }
 
 impl ParameterValue {
-    /// The number of its type (rcl_interfaces/msg/ParameterType).
+    /// The type number (rcl_interfaces/msg/ParameterType).
     pub fn kind(&self) -> u8 {
         match self {
             ParameterValue::NotSet => 0,
@@ -47,29 +47,29 @@ impl ParameterValue {
 /// A node's parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// The node, in full: `/ns/name`.
+    /// The node's full name: `/ns/name`.
     pub node: String,
-    /// The parameter's name, in which dots may group: `camera.exposure`.
+    /// The parameter's name; dots may group names: `camera.exposure`.
     pub name: String,
     /// Its value.
     pub value: ParameterValue,
 }
 
-/// What a node says of a parameter (rcl_interfaces/msg/ParameterDescriptor).
+/// A node's description of a parameter (rcl_interfaces/msg/ParameterDescriptor).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterDescription {
     /// The parameter's name.
     pub name: String,
-    /// The number of its type (rcl_interfaces/msg/ParameterType).
+    /// The type number (rcl_interfaces/msg/ParameterType).
     pub kind: u8,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// What its values must be besides, in words.
+    /// Additional constraints on its values, in words.
     pub constraints: String,
-    /// It cannot be set.
+    /// Whether it cannot be set.
     pub read_only: bool,
-    /// From, to and step of a number.
+    /// Minimum, maximum and step of a floating-point parameter.
     pub double_range: Option<(f64, f64, f64)>,
-    /// From, to and step of an integer.
+    /// Minimum, maximum and step of an integer parameter.
     pub integer_range: Option<(i64, i64, u64)>,
 }

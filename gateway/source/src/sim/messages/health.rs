@@ -1,4 +1,4 @@
-//! Battery, motor temperatures and diagnostics.
+//! Encodes battery, motor temperatures and diagnostics.
 
 use roverline_schema::cdr::Writer;
 
@@ -8,7 +8,7 @@ use crate::sim::noise::Channel;
 use crate::sim::power::{CAPACITY_AH, CELLS, MOTOR_HOT_C, MOTOR_WARM_C, MOTORS};
 use crate::sim::state::State;
 use crate::sim::ticks::TICKS_PER_S;
-use crate::sim::topics::{HEARTBEATS, MORTAL};
+use crate::sim::topics::{FAULTY_NODE, HEARTBEATS};
 
 /// `sensor_msgs/msg/BatteryState`; current is negative while discharging.
 pub(super) fn battery(w: &mut Writer, state: &State) {
@@ -65,7 +65,7 @@ pub(super) fn diagnostics(w: &mut Writer, state: &State) {
     let samples = state.mission.samples.to_string();
     status(w, Level::Ok, "mission", &state.status().text(), "mission", &[("samples", samples)]);
     for (i, node) in HEARTBEATS.iter().enumerate() {
-        let (level, text) = if i == MORTAL {
+        let (level, text) = if i == FAULTY_NODE {
             silence(state, FaultKind::NodeDeath, "alive", "no heartbeat")
         } else {
             (Level::Ok, "alive".to_owned())
@@ -98,7 +98,7 @@ fn motor_status(w: &mut Writer, name: &str, celsius: f64) {
     status(w, level, &name, text, "drive", &[("temperature", format!("{celsius:.1} C"))]);
 }
 
-/// The level and words of something that a fault silences; right after, it is not stale yet.
+/// Level and text of a component that a fault silences; it becomes stale shortly after the fault begins.
 fn silence(state: &State, kind: FaultKind, well: &str, ill: &str) -> (Level, String) {
     let Some(since) = state.faults.since(kind, state.tick) else {
         return (Level::Ok, well.to_owned());

@@ -1,4 +1,4 @@
-//! The laser scan: rocks around the rover.
+//! Encodes the laser scan of the rocks around the rover.
 
 use std::f64::consts::{PI, TAU};
 
@@ -13,15 +13,15 @@ const RAYS: usize = 360;
 const STEP: f64 = TAU / RAYS as f64;
 const RANGE_MIN_M: f64 = 0.3;
 const RANGE_MAX_M: f64 = 30.0;
-/// The laser sits this far ahead of the rover's centre, metres.
+/// The laser is mounted this far ahead of the rover's centre, metres.
 const MOUNT_M: f64 = 0.4;
 
-/// `sensor_msgs/msg/LaserScan`; a ray that meets nothing is infinite (REP-117).
+/// `sensor_msgs/msg/LaserScan`; a ray without a hit is infinite (REP-117).
 pub(super) fn scan(w: &mut Writer, state: &State) {
     let mut ranges = [f32::INFINITY; RAYS];
     let (sin, cos) = state.drive.yaw.sin_cos();
     let (x, y) = (state.drive.x + MOUNT_M * cos, state.drive.y + MOUNT_M * sin);
-    for rock in &state.course.rocks {
+    for rock in &state.route.rocks {
         let (dx, dy) = (rock.x - x, rock.y - y);
         let distance = dx.hypot(dy);
         if distance < RANGE_MAX_M && distance > rock.radius + RANGE_MIN_M {
@@ -38,7 +38,7 @@ pub(super) fn scan(w: &mut Writer, state: &State) {
     w.f32_seq(&ranges).len(0);
 }
 
-/// Shortens the rays that meet a circle at this bearing and distance.
+/// Shortens the rays that hit a circle at this bearing and distance.
 fn hit(ranges: &mut [f32; RAYS], bearing: f64, distance: f64, radius: f64) {
     let half = (radius / distance).asin();
     let first = ((bearing - half + PI) / STEP).ceil() as i64;
@@ -47,8 +47,8 @@ fn hit(ranges: &mut [f32; RAYS], bearing: f64, distance: f64, radius: f64) {
         let off = ray as f64 * STEP - PI - bearing;
         let across = distance * off.sin();
         let range = distance * off.cos() - (radius * radius - across * across).max(0.0).sqrt();
-        let place = &mut ranges[ray.rem_euclid(RAYS as i64) as usize];
-        *place = place.min(range as f32);
+        let nearest = &mut ranges[ray.rem_euclid(RAYS as i64) as usize];
+        *nearest = nearest.min(range as f32);
     }
 }
 

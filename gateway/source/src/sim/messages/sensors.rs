@@ -1,4 +1,4 @@
-//! IMU, GPS and joints, with the noise of real ones.
+//! Encodes IMU, GPS and joint states, with realistic noise.
 
 use roverline_schema::cdr::Writer;
 
@@ -30,7 +30,8 @@ const JOINTS: [&str; 11] = [
     "arm_gripper_joint",
 ];
 
-/// `sensor_msgs/msg/Imu`: orientation against east-north-up, rates and specific force in its frame.
+/// `sensor_msgs/msg/Imu`: orientation relative to east-north-up; angular rates and specific force in the
+/// sensor's frame.
 pub(super) fn imu(w: &mut Writer, state: &State) {
     let noise = |channel, lane| state.noise.normal(channel, lane, state.tick);
     let Drive { x, y, yaw, twist, acceleration, .. } = state.drive;
@@ -49,7 +50,7 @@ pub(super) fn imu(w: &mut Writer, state: &State) {
         w.f64(rate + noise(Channel::ImuGyro, lane) * GYRO_NOISE);
     }
     diagonal(w, [GYRO_NOISE * GYRO_NOISE; 3]);
-    // Wheels on gravel shake a rover the more the faster it is.
+    // On gravel, vibration grows with speed.
     let shake = ACCEL_NOISE * (1.0 + 4.0 * twist.linear.abs());
     for (lane, force) in (0..).zip(force) {
         w.f64(force + noise(Channel::ImuAccel, lane) * shake);
@@ -57,7 +58,7 @@ pub(super) fn imu(w: &mut Writer, state: &State) {
     diagonal(w, [shake * shake; 3]);
 }
 
-/// Turn rates about the rover's own axes: those of the heading, and those of the ground below.
+/// Angular rates about the rover's axes: from its turning and from the slope below it.
 fn body_rates(state: &State, roll: f64, pitch: f64) -> [f64; 3] {
     let Drive { x, y, yaw, twist, .. } = state.drive;
     if twist.linear == 0.0 && twist.angular == 0.0 {
@@ -81,7 +82,7 @@ fn body_rates(state: &State, roll: f64, pitch: f64) -> [f64; 3] {
 pub(super) fn gps(w: &mut Writer, state: &State) {
     header(w, state, "gps_link");
     if state.faults.is_active(FaultKind::GpsLoss) {
-        // No fix, no position: not a number, and a covariance of unknown kind.
+        // Without a fix, the position is NaN and the covariance type unknown.
         w.i8(-1).u16(1).f64(f64::NAN).f64(f64::NAN).f64(f64::NAN);
         diagonal(w, [0.0; 3]);
         w.u8(0);

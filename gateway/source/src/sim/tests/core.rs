@@ -1,4 +1,4 @@
-//! The same again, the right rates, messages that decode, a drive that is plausible.
+//! Tests of reproducibility, message rates, decodable messages and plausible driving.
 
 use crate::sim::tests::*;
 use crate::sim::ticks::SORTIE_TICKS;
@@ -18,7 +18,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
-fn rates() {
+fn topics_have_their_rates() {
     let mut rover = rover(1, &[], &[]);
     record(&mut rover, 20.0);
     let messages = record(&mut rover, 30.0);
@@ -55,7 +55,7 @@ fn rates() {
 }
 
 #[test]
-fn every_message_decodes_to_its_last_byte_and_its_stamp_is_the_ticks() {
+fn every_message_decodes_completely_with_the_ticks_stamp() {
     let mut seen = vec![0; topics().len()];
     let mut rover = rover(3, &["gps-loss@5s", "boundary@8s", "node-death@2s", "battery-drop@1s"], &[]);
     for message in record(&mut rover, 40.0) {
@@ -75,7 +75,7 @@ fn every_message_decodes_to_its_last_byte_and_its_stamp_is_the_ticks() {
 }
 
 #[test]
-fn what_is_not_selected_is_counted_all_the_same() {
+fn unselected_messages_are_still_counted() {
     let mut narrow = rover(3, &[], &[]);
     narrow.select(|name, _| name == "/odom");
     let odometry = record(&mut narrow, 10.0);
@@ -88,7 +88,7 @@ fn what_is_not_selected_is_counted_all_the_same() {
 }
 
 #[test]
-fn everything_latched_is_there_at_once() {
+fn all_latched_topics_have_a_message_at_once() {
     let mut rover = rover(1, &[], &[]);
     rover.advance();
     let names: Vec<&str> = rover.latched().map(|m| topics::TABLE[m.topic].name.as_str()).collect();
@@ -109,20 +109,20 @@ fn catching_up_equals_stepping() {
 }
 
 #[test]
-fn a_later_sortie_is_the_same_for_those_who_lived_through_the_earlier_ones() {
+fn a_later_sortie_does_not_depend_on_earlier_ones() {
     let inputs = [Input::emergency_stop(SORTIE_TICKS - 500, true)];
-    let mut lived = rover(2, &[], &inputs);
-    while lived.next_tick() < SORTIE_TICKS + 3_000 {
-        lived.advance();
+    let mut stepped = rover(2, &[], &inputs);
+    while stepped.next_tick() < SORTIE_TICKS + 3_000 {
+        stepped.advance();
     }
     let mut joined = rover(2, &[], &inputs);
     joined.advance_to(SORTIE_TICKS + 3_000);
-    assert!(lived.latched().eq(joined.latched()));
+    assert!(stepped.latched().eq(joined.latched()));
     let until_s = (SORTIE_TICKS + 3_100) as f64 / 100.0;
-    let messages = record(&mut lived, until_s);
+    let messages = record(&mut stepped, until_s);
     assert_eq!(messages, record(&mut joined, until_s));
-    // An emergency stop outlasts the sortie; counting starts anew, under other identities.
-    assert!(lived.state().emergency);
+    // An emergency stop outlasts the sortie; counting restarts under other identities.
+    assert!(stepped.state().emergency);
     assert_eq!(messages[0].id.seq, 3_001);
     let first_sortie = record(&mut rover(2, &[], &[]), 0.01);
     assert_ne!(messages[0].id.source, first_sortie[0].id.source);
@@ -144,7 +144,7 @@ fn it_drives_its_loop_for_a_whole_sortie() {
         fastest = fastest.max(state.drive.twist.linear.abs());
         most_samples = state.mission.samples;
         worn = state.power.motors[5] - state.power.motors[4];
-        let mode = state.headlines().mode;
+        let mode = state.event_topics().mode;
         if modes.last() != Some(&mode) {
             modes.push(mode);
         }
@@ -158,7 +158,7 @@ fn it_drives_its_loop_for_a_whole_sortie() {
 }
 
 #[test]
-fn what_it_says_fits_together() {
+fn its_messages_are_consistent() {
     let mut rover = rover(4, &[], &[]);
     rover.select(|name, _| name != "/camera/front/compressed" && name != "/scan");
     let messages = record(&mut rover, 400.0);
@@ -194,10 +194,10 @@ fn an_operator_drives_in_teleop_only() {
         let commands: Vec<Input> = (0..20).map(|i| Input::command(tick + 10 * i, -0.5, 0.0)).collect();
         let mut rover = rover(4, &[], &commands);
         rover.advance_to(tick + 200);
-        (rover.state().headlines().mode, rover.state().drive.twist.linear)
+        (rover.state().event_topics().mode, rover.state().drive.twist.linear)
     };
     let mut plain = rover(4, &[], &[]);
-    while plain.state().headlines().mode != route::Mode::Teleop {
+    while plain.state().event_topics().mode != route::Mode::Teleop {
         plain.advance();
     }
     let (mode, speed) = drive_at(plain.next_tick());

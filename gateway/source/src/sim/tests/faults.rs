@@ -1,4 +1,4 @@
-//! Each fault does what its name says, when it says, and no longer.
+//! Tests that each fault has its effect during its time, and no longer.
 
 use crate::sim::tests::*;
 
@@ -95,13 +95,13 @@ fn node_death() {
 fn comms_silence() {
     let messages = record(&mut rover(1, &["comms-silence@3s+2s", "estop@4s"], &[]), 8.0);
     assert!(messages.iter().all(|m| !(3_000_000_000..5_000_000_000).contains(&(m.stamp_ns - EPOCH_NS))));
-    // What changed in the silence is told right after it.
+    // A change during the silence is published right after it.
     let first = flags(&messages, "/emergency_stop").into_iter().find(|(t, _)| *t >= 5.0);
     assert_eq!(first, Some((5.0, true)));
 }
 
 #[test]
-fn silence_from_the_very_start_hides_nothing_latched_for_good() {
+fn latched_topics_are_published_after_an_initial_silence() {
     let mut rover = rover(1, &["comms-silence@0s+1s"], &[]);
     assert!(record(&mut rover, 1.0).is_empty());
     let messages = record(&mut rover, 1.1);
@@ -120,7 +120,7 @@ fn estop_ends_with_its_fault_or_stays() {
 
 #[test]
 fn an_emergency_stop_halts_within_half_a_second_and_latches() {
-    // Also at the highest speed there is: when the rover runs away.
+    // Also at the highest possible speed: when the rover runs away.
     for faults in [&[][..], &["boundary@5s"][..]] {
         let inputs = [Input::emergency_stop(1_303, true), Input::emergency_stop(4_000, false)];
         let mut rover = rover(9, faults, &inputs);
@@ -131,7 +131,7 @@ fn an_emergency_stop_halts_within_half_a_second_and_latches() {
             assert!(speed == 0.0 || !(13.53..40.0).contains(&t), "{speed} m/s at {t} s");
         }
         let engaged = flags(&messages, "/emergency_stop");
-        assert_eq!(engaged[0], (13.03, true), "told at once");
+        assert_eq!(engaged[0], (13.03, true), "published at once");
         assert!(engaged.iter().all(|(t, engaged)| *engaged == (*t < 40.0)));
         for (t, text) in series(&messages, "/mission/status", "data") {
             assert_eq!(text.as_str() == Some("Emergency stop"), t < 40.0, "{t}");

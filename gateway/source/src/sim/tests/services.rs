@@ -1,17 +1,16 @@
-//! What the rover answers, and what comes of it in every process.
+//! Tests of the rover's services, and of their effect in every process.
 
 use std::sync::atomic::AtomicBool;
 
-use roverline_protocol::limits;
 use tokio::sync::oneshot;
 
-use crate::sim::tests::sharing::{Process, file};
+use crate::sim::tests::sharing::{Process, log_file};
 use crate::sim::tests::*;
 use crate::{Call, CallError, PublishError, Reply, Service};
 
-/// Calls with JSON; JSON comes back.
+/// Calls a service with JSON and returns JSON.
 fn call(
-    publisher: &dyn Publisher,
+    publisher: &dyn SourceControl,
     service: &str,
     type_name: &str,
     request: &serde_json::Value,
@@ -28,14 +27,14 @@ fn call(
 }
 
 fn last_bool(process: &Process, topic: &str) -> Option<bool> {
-    let heard = process.sink.heard();
-    let last = heard.samples.iter().rev().find(|(name, _)| name == topic)?;
+    let received = process.sink.received();
+    let last = received.samples.iter().rev().find(|(name, _)| name == topic)?;
     Some(last.1.payload[4] != 0)
 }
 
 #[test]
 fn autonomy_is_switched_off_for_all_processes() {
-    let path = file("autonomy");
+    let (_dir, path) = log_file();
     let mut a = Process::start(0.0, Some(path.clone()), &[]);
     let mut b = Process::start(0.0, Some(path.clone()), &[]);
     let mut both = |from: i32, to: i32| {
@@ -46,7 +45,7 @@ fn autonomy_is_switched_off_for_all_processes() {
         [last_bool(&a, "/autonomy/enabled"), last_bool(&b, "/autonomy/enabled")]
     };
     assert_eq!(both(0, 200), [Some(true); 2]);
-    let publisher = both_publisher(&path, 2.0);
+    let publisher = third_control(&path, 2.0);
     let enable = |on: bool| {
         let answer =
             call(&publisher, "/autonomy/enable", "std_srvs/srv/SetBool", &serde_json::json!({"data": on}));
@@ -54,26 +53,25 @@ fn autonomy_is_switched_off_for_all_processes() {
     };
     enable(false);
     assert_eq!(both(200, 300), [Some(false); 2]);
-    let _ = std::fs::remove_file(path);
 }
 
-/// The way in of a third process.
-fn both_publisher(path: &std::path::Path, at_s: f64) -> services::SimPublisher {
-    let inbox = Arc::new(input_log::Inbox::new(Some(path.to_owned())));
-    services::SimPublisher { inbox, clock: Hand::at(at_s), services: Arc::new(Services::new(6)) }
+/// The control of a third process.
+fn third_control(path: &std::path::Path, at_s: f64) -> services::SimControl {
+    let input_log = Arc::new(input_log::InputLog::new(Some(path.to_owned())));
+    services::SimControl { input_log, clock: ManualClock::at(at_s), services: Arc::new(Services::new(6)) }
 }
 
 #[test]
-fn a_rover_that_waits_stands_and_a_mission_begins_anew() {
-    let stands = Input { tick: 1_000, kind: input::InputKind::Autonomy(false) };
-    let anew = Input { tick: 12_000, kind: input::InputKind::Restart };
-    let mut rover = rover(3, &[], &[stands]);
+fn disabled_autonomy_stops_the_rover_and_a_mission_restarts() {
+    let pause = Input { tick: 1_000, kind: input::InputKind::Autonomy(false) };
+    let restart = Input { tick: 12_000, kind: input::InputKind::Restart };
+    let mut rover = rover(3, &[], &[pause]);
     rover.advance_to(1_500);
-    let there = (rover.state().drive.x, rover.state().drive.y);
+    let position = (rover.state().drive.x, rover.state().drive.y);
     rover.advance_to(4_000);
-    assert_eq!((rover.state().drive.x, rover.state().drive.y), there);
+    assert_eq!((rover.state().drive.x, rover.state().drive.y), position);
     let mut plain = crate::sim::tests::rover(3, &[], &[]);
-    let mut restarted = crate::sim::tests::rover(3, &[], &[anew]);
+    let mut restarted = crate::sim::tests::rover(3, &[], &[restart]);
     plain.advance_to(12_100);
     restarted.advance_to(12_100);
     assert_ne!(plain.state().status(), restarted.state().status());
@@ -82,44 +80,44 @@ fn a_rover_that_waits_stands_and_a_mission_begins_anew() {
 
 #[test]
 fn parameters_are_read_and_set_by_every_process() {
-    let path = file("parameters");
+    let (_dir, path) = log_file();
     let mut other = Process::start(0.0, Some(path.clone()), &[]);
-    let own = both_publisher(&path, 0.5);
-    let ask = |publisher: &dyn Publisher, what: &str, request: serde_json::Value| {
+    let own = third_control(&path, 0.5);
+    let call_parameters = |publisher: &dyn SourceControl, what: &str, request: serde_json::Value| {
         let type_name = format!("rcl_interfaces/srv/{what}Parameters");
         call(publisher, &format!("/navigation/{}_parameters", what.to_lowercase()), &type_name, &request)
     };
-    let names = ask(&own, "List", serde_json::json!({})).unwrap();
+    let names = call_parameters(&own, "List", serde_json::json!({})).unwrap();
     assert_eq!(
         names["result"]["names"],
         serde_json::json!(["frame_id", "max_speed", "seed", "use_sim_time"])
     );
     let set = |name: &str, value: serde_json::Value| {
         let request = serde_json::json!({"parameters": [{"name": name, "value": value}]});
-        ask(&own, "Set", request).unwrap()["results"][0]["successful"].clone()
+        call_parameters(&own, "Set", request).unwrap()["results"][0]["successful"].clone()
     };
     assert_eq!(set("max_speed", serde_json::json!({"type": 3, "double_value": 0.25})), true);
     assert_eq!(set("max_speed", serde_json::json!({"type": 3, "double_value": 9.0})), false);
     assert_eq!(set("seed", serde_json::json!({"type": 2, "integer_value": 1})), false);
     assert_eq!(set("none", serde_json::json!({"type": 2, "integer_value": 1})), false);
     other.poll(0.6);
-    let theirs = other.source.publisher();
-    for publisher in [&own as &dyn Publisher, theirs.as_ref()] {
-        let got = ask(publisher, "Get", serde_json::json!({"names": ["max_speed", "other"]})).unwrap();
+    let theirs = other.source.control();
+    for publisher in [&own as &dyn SourceControl, theirs.as_ref()] {
+        let got =
+            call_parameters(publisher, "Get", serde_json::json!({"names": ["max_speed", "other"]})).unwrap();
         assert_eq!((&got["values"][0]["double_value"], &got["values"][1]["type"]), (&0.25.into(), &0.into()));
     }
-    // An answer takes far more room than what was asked: it is bounded.
-    let got = ask(&own, "Get", serde_json::json!({"names": vec![""; 100_000]})).unwrap();
-    assert_eq!(got["values"].as_array().unwrap().len(), limits::PARAMETERS_PER_NODE);
-    let described = ask(&own, "Describe", serde_json::json!({"names": ["max_speed"]})).unwrap();
+    // A response takes far more space than its request, so it is bounded.
+    let got = call_parameters(&own, "Get", serde_json::json!({"names": vec![""; 100_000]})).unwrap();
+    assert_eq!(got["values"].as_array().unwrap().len(), crate::limits::PARAMETERS_PER_NODE);
+    let described = call_parameters(&own, "Describe", serde_json::json!({"names": ["max_speed"]})).unwrap();
     assert_eq!(described["descriptors"][0]["floating_point_range"][0]["to_value"], 0.8);
-    let _ = std::fs::remove_file(path);
 }
 
 #[test]
-fn what_clients_offer_is_called_and_what_nobody_serves_is_not() {
+fn client_services_are_callable_and_unknown_ones_are_not() {
     let mut process = Process::start(0.0, None, &[]);
-    let publisher = process.source.publisher();
+    let publisher = process.source.control();
     let trigger = |name: &str| call(publisher.as_ref(), name, "std_srvs/srv/Trigger", &serde_json::json!({}));
     assert_eq!(trigger("/photo"), Err(CallError::NoServer("/photo".into())));
     let open = Arc::new(AtomicBool::new(true));

@@ -1,14 +1,16 @@
-//! Several processes, one rover.
+//! Tests of several processes that simulate one rover.
 
 use std::fs;
 use std::io::Write;
 
+use tempfile::TempDir;
+
 use crate::sim::engine::Engine;
 use crate::sim::tests::*;
 
-/// A process: its clock, its sink, its engine.
+/// A process: its clock, sink and engine.
 pub(super) struct Process {
-    clock: Arc<Hand>,
+    clock: Arc<ManualClock>,
     pub(super) sink: Arc<Recorder>,
     pub(super) source: SimSource,
     engine: Engine,
@@ -16,7 +18,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(at_s: f64, inputs_file: Option<PathBuf>, only: &[&'static str]) -> Self {
-        let clock = Hand::at(at_s);
+        let clock = ManualClock::at(at_s);
         let options = SimOptions { seed: 6, epoch_unix_ns: EPOCH_NS, inputs_file, ..SimOptions::default() };
         let source = SimSource::with_clock(options, clock.clone());
         let sink = Recorder::only(only);
@@ -30,13 +32,14 @@ impl Process {
     }
 }
 
-pub(super) fn file(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("roverline-sim-{}-{name}.jsonl", std::process::id()));
-    let _ = fs::remove_file(&path);
-    path
+/// The path of an input log, in a directory that is removed at the end of the test.
+pub(super) fn log_file() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inputs.jsonl");
+    (dir, path)
 }
 
-/// What both have heard is the same, and there is enough of it; how much.
+/// Asserts that both received the same samples, and returns how many.
 fn agree(a: &Process, b: &Process) -> usize {
     let (a, b) = (a.sink.by_id(), b.sink.by_id());
     let mut common = 0;
@@ -59,29 +62,29 @@ fn a_late_joiner_agrees_about_every_sample() {
     for i in 0..=500 {
         late.poll(60.004 + f64::from(i) / 100.0);
     }
-    let late_heard = late.sink.by_id().len();
+    let late_count = late.sink.by_id().len();
     // Five seconds of 278 messages each, and the latched ones.
-    assert!(late_heard >= 1_390, "{late_heard}");
-    assert_eq!(agree(&early, &late), late_heard);
-    let heard = late.sink.heard();
+    assert!(late_count >= 1_390, "{late_count}");
+    assert_eq!(agree(&early, &late), late_count);
+    let received = late.sink.received();
     let latched = topics().iter().filter(|t| t.qos.transient_local).count();
     assert_eq!(
-        heard.samples.iter().filter(|(_, s)| s.source_time_ns < EPOCH_NS + 60_000_000_000).count(),
+        received.samples.iter().filter(|(_, s)| s.source_time_ns < EPOCH_NS + 60_000_000_000).count(),
         latched
     );
 }
 
 #[test]
-fn what_is_not_wanted_is_not_declared_nor_delivered_but_counted() {
+fn unwanted_topics_are_counted_but_not_declared_or_delivered() {
     let mut all = Process::start(0.0, None, &[]);
     let mut few = Process::start(0.0, None, &["/odom", "/emergency_stop"]);
     for i in 0..=300 {
         all.poll(f64::from(i) / 100.0);
         few.poll(f64::from(i) / 100.0);
     }
-    assert_eq!(few.sink.heard().topics, ["/odom", "/emergency_stop"]);
-    let heard = few.sink.by_id().len();
-    assert!(heard > 150 && agree(&all, &few) == heard);
+    assert_eq!(few.sink.received().topics, ["/odom", "/emergency_stop"]);
+    let received = few.sink.by_id().len();
+    assert!(received > 150 && agree(&all, &few) == received);
 }
 
 #[test]
@@ -91,13 +94,13 @@ fn a_stall_skips_nothing() {
         process.poll(f64::from(i) / 100.0);
     }
     process.poll(1.85);
-    let seqs: Vec<u64> = process.sink.heard().samples.iter().map(|(_, s)| s.id.seq).collect();
+    let seqs: Vec<u64> = process.sink.received().samples.iter().map(|(_, s)| s.id.seq).collect();
     assert!(seqs.len() > 90 && seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
 }
 
 #[test]
-fn an_emergency_stop_given_to_one_stops_all() {
-    let path = file("stop");
+fn an_emergency_stop_reaches_all_processes() {
+    let (_dir, path) = log_file();
     let mut a = Process::start(0.0, Some(path.clone()), &[]);
     let mut b = Process::start(0.0, Some(path.clone()), &[]);
     for i in 0..1_200 {
@@ -105,19 +108,19 @@ fn an_emergency_stop_given_to_one_stops_all() {
         a.poll(t + 0.001);
         b.poll(t + 0.007);
         if i == 500 {
-            b.source.publisher().publish(stop_message(true)).unwrap();
+            b.source.control().publish(stop_message(true)).unwrap();
         }
         if i == 900 {
-            a.source.publisher().publish(stop_message(false)).unwrap();
+            a.source.control().publish(stop_message(false)).unwrap();
         }
     }
-    let mut c = Process::start(11.99, Some(path.clone()), &[]);
+    let mut c = Process::start(11.99, Some(path), &[]);
     for i in 0..100 {
         c.poll(12.0 + f64::from(i) / 100.0);
         a.poll(12.0 + f64::from(i) / 100.0);
     }
     let stops = |p: &Process| -> Vec<(i64, bool)> {
-        let samples = p.sink.heard().samples;
+        let samples = p.sink.received().samples;
         let stops = samples.into_iter().filter(|(topic, _)| topic == "/emergency_stop");
         stops.map(|(_, s)| ((s.source_time_ns - EPOCH_NS) / 10_000_000, s.payload[4] == 1)).collect()
     };
@@ -129,12 +132,11 @@ fn an_emergency_stop_given_to_one_stops_all() {
     let of_b = b.sink.by_id().len();
     assert!(of_b >= 12 * 278 - 10 && agree(&a, &b) == of_b, "{of_b}");
     assert_eq!(agree(&a, &c), c.sink.by_id().len());
-    fs::remove_file(path).unwrap();
 }
 
 #[test]
-fn an_input_that_comes_too_late_is_made_up_for() {
-    let path = file("late");
+fn a_late_input_replays_the_sortie() {
+    let (_dir, path) = log_file();
     let mut a = Process::start(0.0, Some(path.clone()), &[]);
     let mut b = Process::start(0.0, Some(path.clone()), &[]);
     for i in 0..=800 {
@@ -154,16 +156,15 @@ fn an_input_that_comes_too_late_is_made_up_for() {
     a.poll(8.01);
     b.poll(8.01);
     let last = |p: &Process| {
-        let samples = p.sink.heard().samples;
+        let samples = p.sink.received().samples;
         samples.iter().rfind(|(topic, _)| topic == "/odom").map(|(_, s)| (s.id, s.payload.clone())).unwrap()
     };
     assert_eq!(last(&a), last(&b));
-    fs::remove_file(path).unwrap();
 }
 
 #[test]
-fn a_spoilt_file_harms_nothing() {
-    let path = file("spoilt");
+fn invalid_lines_in_the_input_log_are_ignored() {
+    let (_dir, path) = log_file();
     let mut long = vec![b'x'; 200_000];
     long.push(b'\n');
     let good = format!("{{\"at_unix_ns\":{EPOCH_NS},\"topic\":\"/emergency_stop\",\"data\":true}}\n");
@@ -171,7 +172,7 @@ fn a_spoilt_file_harms_nothing() {
         [b"\xff\xfe\n{}\n\n".as_slice(), &long, b"{\"at_unix_ns\":\n", good.as_bytes(), b"{\"at_"].concat();
     fs::write(&path, content).unwrap();
     let mut process = Process::start(1.0, Some(path.clone()), &["/emergency_stop"]);
-    assert_eq!(process.sink.heard().samples[0].1.payload[4], 1);
+    assert_eq!(process.sink.received().samples[0].1.payload[4], 1);
     // The rest of a torn line arrives, and is another input.
     let rest =
         format!("unix_ns\":{},\"topic\":\"/emergency_stop\",\"data\":false}}\n", EPOCH_NS + 1_000_000_000);
@@ -180,54 +181,53 @@ fn a_spoilt_file_harms_nothing() {
     for i in 102..=300 {
         process.poll(f64::from(i) / 100.0);
     }
-    assert_eq!(process.sink.heard().samples.last().unwrap().1.payload[4], 0);
-    fs::remove_file(path).unwrap();
+    assert_eq!(process.sink.received().samples.last().unwrap().1.payload[4], 0);
 }
 
 #[test]
 fn inputs_in_memory_work_the_same() {
     let mut process = Process::start(0.0, None, &["/emergency_stop"]);
-    process.source.publisher().publish(stop_message(true)).unwrap();
+    process.source.control().publish(stop_message(true)).unwrap();
     for i in 0..=30 {
         process.poll(f64::from(i) / 100.0);
     }
-    let heard = process.sink.heard().samples;
+    let received = process.sink.received().samples;
     let at: Vec<(i64, u8)> =
-        heard.iter().map(|(_, s)| ((s.source_time_ns - EPOCH_NS) / 10_000_000, s.payload[4])).collect();
+        received.iter().map(|(_, s)| ((s.source_time_ns - EPOCH_NS) / 10_000_000, s.payload[4])).collect();
     assert!(at.contains(&(20, 1)) && at.iter().all(|(tick, on)| (*on == 1) == (*tick >= 20)), "{at:?}");
     assert!(
         process
             .source
-            .publisher()
+            .control()
             .publish(Publication { topic: "/chatter".into(), ..stop_message(true) })
             .is_err()
     );
 }
 
 #[test]
-fn after_a_freeze_only_what_is_due_now_comes_and_changes_are_not_lost() {
-    let path = file("freeze");
+fn after_a_suspend_only_current_samples_and_changes_are_delivered() {
+    let (_dir, path) = log_file();
     let mut frozen = Process::start(0.0, Some(path.clone()), &[]);
-    let mut awake = Process::start(0.0, Some(path.clone()), &[]);
+    let mut awake = Process::start(0.0, Some(path), &[]);
     for i in 0..=100 {
         frozen.poll(f64::from(i) / 100.0);
     }
     for i in 0..=3_000 {
         awake.poll(f64::from(i) / 100.0);
         if i == 1_000 {
-            awake.source.publisher().publish(stop_message(true)).unwrap();
+            awake.source.control().publish(stop_message(true)).unwrap();
         }
     }
-    let before = frozen.sink.heard().samples.len();
+    let before = frozen.sink.received().samples.len();
     frozen.poll(30.0);
-    let burst = frozen.sink.heard().samples.split_off(before);
+    let burst = frozen.sink.received().samples.split_off(before);
     assert!(burst.len() < 30, "{}", burst.len());
     assert!(burst.iter().any(|(topic, s)| topic == "/emergency_stop" && s.payload[4] == 1));
     assert_eq!(agree(&frozen, &awake), frozen.sink.by_id().len());
-    // A short one is made up for entirely.
-    let before = frozen.sink.heard().samples.len();
+    // A short stall is caught up completely.
+    let before = frozen.sink.received().samples.len();
     frozen.poll(30.85);
-    let imu = frozen.sink.heard().samples.split_off(before).iter().filter(|(t, _)| t == "/imu/data").count();
+    let imu =
+        frozen.sink.received().samples.split_off(before).iter().filter(|(t, _)| t == "/imu/data").count();
     assert_eq!(imu, 85);
-    fs::remove_file(path).unwrap();
 }

@@ -1,23 +1,19 @@
-//! Recordings of real robots, read independently and compared. They are not part of the project;
-//! where they are absent the tests say so and pass, unless they are required.
+//! Compares recordings of real robots with an independent reader. The recordings are not part of the
+//! project; without them the tests print a note and pass, unless they are required.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roverline_test_support::recordings::recording;
+use roverline_test_support::skip::skip;
+
 use crate::bag::tests::support::*;
 use crate::bag::{BagOptions, BagSource};
-use crate::{Sink, Source, Stop};
+use crate::{Sink, Source, StopFlag};
 
 fn shared(name: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("ROVERLINE_SHARED_DATA").map(PathBuf::from);
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join("shared/data"));
-    let found = named.into_iter().chain(above).map(|dir| dir.join(name)).find(|path| path.exists());
-    if found.is_none() {
-        println!("SKIPPED: no shared/data/{name}");
-        assert!(std::env::var("ROVERLINE_REQUIRE_SHARED").as_deref() != Ok("1"), "{name} is required");
-    }
-    found
+    recording(name).inspect_err(skip).ok()
 }
 
 fn mcap_file() -> Option<PathBuf> {
@@ -25,27 +21,27 @@ fn mcap_file() -> Option<PathBuf> {
 }
 
 /// Topic, log time, payload.
-fn plain(sink: &Collect) -> Vec<(String, i64, Vec<u8>)> {
-    sink.seen().into_iter().map(|(topic, _, time, payload)| (topic, time, payload)).collect()
+fn plain(sink: &CollectingSink) -> Vec<(String, i64, Vec<u8>)> {
+    sink.received().into_iter().map(|(topic, _, time, payload)| (topic, time, payload)).collect()
 }
 
 #[test]
 fn a_hexapod() {
     let Some(path) = mcap_file() else { return };
     let bytes = std::fs::read(&path).unwrap();
-    let mut wanted: Vec<_> = mcap::MessageStream::new(&bytes)
+    let mut expected_samples: Vec<_> = mcap::MessageStream::new(&bytes)
         .unwrap()
         .map(|message| {
             let message = message.unwrap();
             (message.channel.topic.clone(), message.log_time as i64, message.data.to_vec())
         })
         .collect();
-    wanted.sort_by_key(|(_, time, _)| *time);
-    assert_eq!(wanted.len(), 5637);
+    expected_samples.sort_by_key(|(_, time, _)| *time);
+    assert_eq!(expected_samples.len(), 5637);
     for file in [path.as_path(), path.parent().unwrap()] {
         let (sink, result) = play(options(file));
         assert!(result.is_ok(), "{result:?}");
-        assert!(plain(&sink) == wanted);
+        assert!(plain(&sink) == expected_samples);
         let topics = sink.topics.lock().unwrap();
         assert!(topics.iter().all(|topic| topic.qos.reliable && !topic.qos.transient_local));
         assert!(topics.iter().all(|topic| topic.schema.is_some()));
@@ -63,18 +59,18 @@ fn a_self_driving_car() {
         .prepare("SELECT t.name, m.timestamp, m.data FROM messages m JOIN topics t ON t.id = m.topic_id ORDER BY 2, m.id")
         .unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-    let wanted: Vec<(String, i64, Vec<u8>)> = rows.map(|row| row.unwrap()).collect();
-    assert_eq!(wanted.len(), 2724);
+    let expected_samples: Vec<(String, i64, Vec<u8>)> = rows.map(|row| row.unwrap()).collect();
+    assert_eq!(expected_samples.len(), 2724);
     for file in [&file, &directory] {
         let (sink, result) = play(options(file));
         assert!(result.is_ok(), "{result:?}");
-        assert!(plain(&sink) == wanted);
+        assert!(plain(&sink) == expected_samples);
     }
 }
 
-/// Notes when each sample came.
+/// Records the arrival time of each sample.
 #[derive(Default)]
-struct Stamps(Collect, std::sync::Mutex<Vec<(i64, Instant)>>);
+struct Stamps(CollectingSink, std::sync::Mutex<Vec<(i64, Instant)>>);
 
 impl Sink for Stamps {
     fn wants(&self, name: &str, type_name: &str) -> bool {
@@ -94,14 +90,14 @@ impl Sink for Stamps {
     }
 }
 
-/// Takes 13 s, and a quiet machine to mean anything: run by hand with `--ignored --nocapture`.
+/// Takes 13 s and needs a quiet machine; run by hand with `--ignored --nocapture`.
 #[test]
 #[ignore = "plays 13 s in real time"]
 fn real_pace() {
     let Some(path) = mcap_file() else { return };
     let sink = Arc::new(Stamps::default());
     let source = BagSource::open(BagOptions { rate: 1.0, ..options(&path) }).unwrap();
-    Box::new(source).run(Arc::clone(&sink) as Arc<dyn Sink>, Stop::default()).unwrap();
+    Box::new(source).run(Arc::clone(&sink) as Arc<dyn Sink>, StopFlag::default()).unwrap();
     let stamps = sink.1.lock().unwrap();
     let (first, last) = (stamps[0], stamps[stamps.len() - 1]);
     let (recorded, real) = (Duration::from_nanos((last.0 - first.0) as u64), last.1 - first.1);

@@ -1,5 +1,4 @@
-//! The messages of rcl_interfaces as CDR. By hand rather than through JSON, in which numbers that are
-//! none and large integers would not survive.
+//! The messages of rcl_interfaces as CDR. JSON would lose non-finite numbers and large integers.
 
 use roverline_schema::cdr::{ReadError, Reader, Writer};
 
@@ -7,7 +6,7 @@ use crate::ros::parameter::{ParameterDescription, ParameterValue};
 
 /// Why a message could not be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum WireError {
+pub(crate) enum CdrError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("{0} elements do not fit into what is left of the message")]
@@ -16,16 +15,16 @@ pub(crate) enum WireError {
     Kind(u8),
 }
 
-type Read<T> = Result<T, WireError>;
+type Read<T> = Result<T, CdrError>;
 
-/// A sequence, each element of at least one byte.
+/// A sequence whose elements have at least one byte each.
 pub(crate) fn read_seq<T>(
     reader: &mut Reader<'_>,
     mut each: impl FnMut(&mut Reader<'_>) -> Read<T>,
 ) -> Read<Vec<T>> {
     let count = reader.len()?;
     if count as usize > reader.remaining() {
-        return Err(WireError::Count(count));
+        return Err(CdrError::Count(count));
     }
     (0..count).map(|_| each(reader)).collect()
 }
@@ -61,11 +60,11 @@ pub(crate) fn read_value(reader: &mut Reader<'_>) -> Read<ParameterValue> {
         7 => ParameterValue::Integers(integers),
         8 => ParameterValue::Doubles(doubles),
         9 => ParameterValue::Strings(strings),
-        other => return Err(WireError::Kind(other)),
+        other => return Err(CdrError::Kind(other)),
     })
 }
 
-/// rcl_interfaces/msg/ParameterValue: every field is there, the one of the type filled.
+/// rcl_interfaces/msg/ParameterValue: every field is present, but only the one of its type is filled.
 pub(crate) fn write_value(writer: &mut Writer, value: &ParameterValue) {
     use ParameterValue as V;
     writer.u8(value.kind());
@@ -94,17 +93,22 @@ pub(crate) fn read_named(reader: &mut Reader<'_>) -> Read<(String, ParameterValu
     Ok((read_string(reader)?, read_value(reader)?))
 }
 
-/// rcl_interfaces/msg/SetParametersResult: the reason, where it was not set.
-pub(crate) fn read_result(reader: &mut Reader<'_>) -> Read<Result<(), String>> {
-    let successful = reader.bool()?;
-    let reason = read_string(reader)?;
-    Ok(if successful { Ok(()) } else { Err(reason) })
+/// rcl_interfaces/msg/SetParametersResult.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetResult {
+    pub(crate) successful: bool,
+    /// Why the parameter was not set.
+    pub(crate) reason: String,
 }
 
-/// The same.
-pub(crate) fn write_result(writer: &mut Writer, result: &Result<(), String>) {
-    writer.bool(result.is_ok());
-    writer.string(result.as_ref().err().map_or("", String::as_str));
+/// rcl_interfaces/msg/SetParametersResult.
+pub(crate) fn read_result(reader: &mut Reader<'_>) -> Read<SetResult> {
+    Ok(SetResult { successful: reader.bool()?, reason: read_string(reader)? })
+}
+
+/// rcl_interfaces/msg/SetParametersResult.
+pub(crate) fn write_result(writer: &mut Writer, result: &SetResult) {
+    writer.bool(result.successful).string(&result.reason);
 }
 
 /// rcl_interfaces/msg/ParameterDescriptor.
@@ -121,7 +125,7 @@ pub(crate) fn read_description(reader: &mut Reader<'_>) -> Read<ParameterDescrip
     Ok(ParameterDescription { name, kind, description, constraints, read_only, double_range, integer_range })
 }
 
-/// The same.
+/// rcl_interfaces/msg/ParameterDescriptor.
 pub(crate) fn write_description(writer: &mut Writer, of: &ParameterDescription) {
     writer.string(&of.name).u8(of.kind).string(&of.description).string(&of.constraints);
     writer.bool(of.read_only).bool(false);
@@ -135,8 +139,7 @@ pub(crate) fn write_description(writer: &mut Writer, of: &ParameterDescription) 
     }
 }
 
-/// rcl_interfaces/msg/ParameterEvent: the node, and its parameters as they are now; a deleted one is
-/// not set.
+/// rcl_interfaces/msg/ParameterEvent: the node and its changed parameters; a deleted one is not set.
 pub(crate) fn read_event(cdr: &[u8]) -> Read<(String, Vec<(String, ParameterValue)>)> {
     let mut reader = Reader::new(cdr)?;
     reader.i32()?;
@@ -174,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_survive_and_are_what_their_type_says(values in prop::collection::vec(value(), 0..4)) {
+        fn values_survive_a_round_trip_and_match_their_type(values in prop::collection::vec(value(), 0..4)) {
             let mut writer = Writer::new();
             writer.len(values.len() as u32);
             values.iter().for_each(|value| write_value(&mut writer, value));
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_what_their_type_says() {
+    fn descriptions_match_their_type() {
         let one = ParameterDescription {
             name: "speed".into(),
             kind: 3,
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_tells_what_is_new_changed_and_gone() {
+    fn an_event_lists_new_changed_and_deleted_parameters() {
         let plan = Registry::bundled().plan("rcl_interfaces/msg/ParameterEvent").unwrap();
         let parameter = |name: &str, value: i64| serde_json::json!({"name": name, "value": {"type": 2, "integer_value": value}});
         let event = serde_json::json!({

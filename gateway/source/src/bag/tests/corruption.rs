@@ -1,4 +1,4 @@
-//! Files that are not what they should be: a sentence, never a panic, never a wrong message.
+//! Corrupt and truncated files: an error message, never a panic, never a wrong message.
 
 use mcap::{Compression, WriteOptions};
 use proptest::prelude::*;
@@ -19,90 +19,90 @@ fn compressions() -> [WriteOptions; 6] {
     ]
 }
 
-/// Opens and plays, whatever comes of it. The samples, and the error if there was one. The clock
-/// does not wait: a flipped bit in a log time is a gap of a century.
-fn attempt(path: &std::path::Path) -> (Vec<Seen>, Option<String>) {
+/// Opens and plays a file; returns the samples, and the error if there was one. The clock does not wait,
+/// because a flipped bit in a log time is a gap of a century.
+fn attempt(path: &std::path::Path) -> (Vec<ReceivedSample>, Option<String>) {
     if let Err(error) = BagSource::open(options(path)) {
         return (Vec::new(), Some(error.0));
     }
-    let (sink, result) = play_fake(options(path), Collect::default(), 0, 0);
-    (sink.seen(), result.err().map(|error| error.0))
+    let (sink, result) = play_fake(options(path), CollectingSink::default(), 0, 0);
+    (sink.received(), result.err().map(|error| error.0))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_cut_mcap_is_played_up_to_the_cut(make in 0..6usize, part in 0.0..1.0f64) {
-        let dir = TempDir::new();
+    fn a_truncated_mcap_plays_up_to_its_end(make in 0..6usize, part in 0.0..1.0f64) {
+        let dir = TestDir::new();
         let plan = plan(60);
         let whole = mcap_bytes(&plan, compressions()[make].clone());
         let cut = (whole.len() as f64 * part) as usize;
         let path = dir.file("cut.mcap", &whole[..cut]);
-        let (seen, error) = attempt(&path);
-        prop_assert!(expected(&plan).starts_with(&seen), "{} messages are no prefix", seen.len());
+        let (received, error) = attempt(&path);
+        prop_assert!(expected(&plan).starts_with(&received), "{} messages are no prefix", received.len());
         match error {
             Some(error) => {
                 prop_assert!(error.contains("cut.mcap"), "{}", error);
                 if cut > 8 {
                     prop_assert!(error.contains(" at byte "), "{}", error);
-                    let n = format!("; {} messages before it were played", seen.len());
+                    let n = format!("; {} messages before it were played", received.len());
                     prop_assert!(error.ends_with(&n), "{}", error);
                 }
             }
-            // A cut behind the data costs nothing.
-            None => prop_assert_eq!(seen.len(), plan.len()),
+            // A cut after the data loses nothing.
+            None => prop_assert_eq!(received.len(), plan.len()),
         }
     }
 
     #[test]
-    fn flipped_bits_never_panic_and_never_change_a_checked_message(
+    fn flipped_bits_never_panic_or_change_a_verified_message(
         make in 0..6usize,
         flips in prop::collection::vec((0.0..1.0f64, 0..8u8), 1..4),
     ) {
-        let dir = TempDir::new();
+        let dir = TestDir::new();
         let plan = plan(60);
         let mut bytes = mcap_bytes(&plan, compressions()[make].clone());
         for (part, bit) in flips {
             let at = (bytes.len() as f64 * part) as usize;
             bytes[at] ^= 1 << bit;
         }
-        let (seen, _) = attempt(&dir.file("flip.mcap", &bytes));
-        prop_assert!(seen.len() <= plan.len());
+        let (received, _) = attempt(&dir.file("flip.mcap", &bytes));
+        prop_assert!(received.len() <= plan.len());
         if make != 3 {
             let payloads: Vec<_> = plan.iter().map(|(_, _, payload)| payload).collect();
-            prop_assert!(seen.iter().all(|(_, _, _, payload)| payloads.contains(&payload)));
+            prop_assert!(received.iter().all(|(_, _, _, payload)| payloads.contains(&payload)));
         }
     }
 
     #[test]
     fn flipped_bits_in_a_database_never_panic(flips in prop::collection::vec((0.0..1.0f64, 0..8u8), 1..6)) {
-        let dir = TempDir::new();
-        let path = dir.0.join("a.db3");
+        let dir = TestDir::new();
+        let path = dir.path().join("a.db3");
         write_db3(&path, &plan(60));
         let mut bytes = std::fs::read(&path).unwrap();
         for (part, bit) in flips {
             let at = (bytes.len() as f64 * part) as usize;
             bytes[at] ^= 1 << bit;
         }
-        let (seen, _) = attempt(&dir.file("flip.db3", &bytes));
-        prop_assert!(seen.len() <= 60);
+        let (received, _) = attempt(&dir.file("flip.db3", &bytes));
+        prop_assert!(received.len() <= 60);
     }
 
     #[test]
     fn random_bytes_never_panic(head in 0..4usize, body in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let dir = TempDir::new();
+        let dir = TestDir::new();
         let mut bytes = [&b""[..], mcap::MAGIC, b"SQLite format 3\0", b"\x89MCAP0\r\n\x06\x40\0\0\0\0\0\0\0"][head].to_vec();
         bytes.extend(body);
-        let (seen, error) = attempt(&dir.file("x.mcap", &bytes));
-        prop_assert!(seen.is_empty());
+        let (received, error) = attempt(&dir.file("x.mcap", &bytes));
+        prop_assert!(received.is_empty());
         prop_assert!(error.is_some_and(|error| error.contains("x.mcap")));
     }
 }
 
 #[test]
-fn a_bad_checksum_is_named_with_its_place_and_what_came_before() {
-    let dir = TempDir::new();
+fn a_checksum_error_names_its_position_and_the_messages_played() {
+    let dir = TestDir::new();
     let plan = plan(200);
     for options in [WriteOptions::new().compression(None), bare(WriteOptions::new().compression(None))] {
         let mut bytes = mcap_bytes(&plan, options);
@@ -111,20 +111,24 @@ fn a_bad_checksum_is_named_with_its_place_and_what_came_before() {
         bytes[at + 5] ^= 0x10;
         let path = dir.file("file.mcap", &bytes);
         let (sink, result) = play(crate::bag::tests::support::options(&path));
-        let (seen, text) = (sink.seen(), result.unwrap_err().0);
-        assert!(seen.len() > 80 && seen.len() <= 120 && expected(&plan).starts_with(&seen), "{}", seen.len());
-        let place = text.strip_prefix("file.mcap: chunk at byte ").unwrap();
-        let (offset, rest) = place.split_once(": ").unwrap();
+        let (received, text) = (sink.received(), result.unwrap_err().0);
+        assert!(
+            received.len() > 80 && received.len() <= 120 && expected(&plan).starts_with(&received),
+            "{}",
+            received.len()
+        );
+        let position = text.strip_prefix("file.mcap: chunk at byte ").unwrap();
+        let (offset, rest) = position.split_once(": ").unwrap();
         assert_eq!(bytes[offset.parse::<usize>().unwrap()], mcap::records::op::CHUNK);
         assert!(rest.starts_with("CRC mismatch"), "{text}");
-        assert!(rest.ends_with(&format!("; {} messages before it were played", seen.len())), "{text}");
+        assert!(rest.ends_with(&format!("; {} messages before it were played", received.len())), "{text}");
         assert_eq!(sink.last_state(), SourceState::Failed(text.clone()));
     }
 }
 
 #[test]
 fn records_that_overrun_their_chunk_do_not_panic() {
-    let dir = TempDir::new();
+    let dir = TestDir::new();
     let plan = plan(40);
     let options = WriteOptions::new().compression(None).calculate_chunk_crcs(false);
     let whole = mcap_bytes(&plan, options);
@@ -138,14 +142,14 @@ fn records_that_overrun_their_chunk_do_not_panic() {
     for len in [u64::MAX, u64::MAX - 9, 1 << 40, 1 << 27, 3000, 0] {
         let mut bytes = whole.clone();
         bytes[message + 1..message + 9].copy_from_slice(&len.to_le_bytes());
-        let (seen, _) = attempt(&dir.file("x.mcap", &bytes));
-        assert!(seen.len() <= 40);
+        let (received, _) = attempt(&dir.file("x.mcap", &bytes));
+        assert!(received.len() <= 40);
     }
 }
 
 #[test]
-fn what_is_not_a_recording_gets_a_sentence() {
-    let dir = TempDir::new();
+fn files_that_are_no_recordings_get_an_explanation() {
+    let dir = TestDir::new();
     let cases: [(&str, &[u8], &str); 6] = [
         ("empty.mcap", b"", "is empty"),
         ("text.mcap", b"hello, this is text", "is not a recording"),
@@ -154,11 +158,11 @@ fn what_is_not_a_recording_gets_a_sentence() {
         ("packed.db3.zstd", b"\x28\xb5\x2f\xfd....", "zstd -d"),
         ("short.db3", b"SQLite format 3\0", "short.db3"),
     ];
-    for (name, bytes, says) in cases {
+    for (name, bytes, expected) in cases {
         let error = BagSource::open(options(&dir.file(name, bytes))).err().unwrap().0;
-        assert!(error.contains(says) && error.contains(name), "{error}");
+        assert!(error.contains(expected) && error.contains(name), "{error}");
     }
-    let error = BagSource::open(options(&dir.0.join("none.mcap"))).err().unwrap().0;
+    let error = BagSource::open(options(&dir.path().join("none.mcap"))).err().unwrap().0;
     assert!(error.contains("there is no") && error.contains("none.mcap"), "{error}");
     let path = dir.file("no_messages.mcap", &mcap_bytes(&Vec::new(), WriteOptions::new()));
     let error = BagSource::open(options(&path)).err().unwrap().0;
@@ -176,33 +180,34 @@ fn what_is_not_a_recording_gets_a_sentence() {
 }
 
 #[test]
-fn directories() {
-    let dir = TempDir::new();
-    let error = BagSource::open(options(&dir.0)).err().unwrap().0;
+fn directories_are_opened_as_split_recordings() {
+    let dir = TestDir::new();
+    let error = BagSource::open(options(dir.path())).err().unwrap().0;
     assert!(error.contains("no .mcap or .db3"), "{error}");
     let plan = plan(90);
-    // Split as a recorder does: the third part sorts before the second by letters.
+    // Split as recorders do: alphabetically, the third part sorts before the second.
     for (part, range) in [("r_1", 0..30), ("r_2", 30..60), ("r_10", 60..90)] {
         let some = plan[range].to_vec();
         let make = if part == "r_2" { bare(WriteOptions::new()) } else { WriteOptions::new() };
         dir.file(&format!("{part}.mcap"), &mcap_bytes(&some, make));
     }
     dir.file("metadata.yaml", b"");
-    let (sink, result) = play(options(&dir.0));
+    let (sink, result) = play(options(dir.path()));
     assert!(result.is_ok(), "{result:?}");
-    assert!(sink.seen() == expected(&plan));
+    assert!(sink.received() == expected(&plan));
 
-    // All parts indexed: the first is passed over, the second joined in the middle.
+    // All parts are indexed: the first is skipped, the second joined in the middle.
     dir.file("r_2.mcap", &mcap_bytes(&plan[30..60].to_vec(), WriteOptions::new()));
-    let mut middle = options(&dir.0);
+    let mut middle = options(dir.path());
     middle.start = std::time::Duration::from_millis(455);
     let (sink, result) = play(middle);
     assert!(result.is_ok(), "{result:?}");
-    let mut wanted = expected(&plan);
-    wanted.retain(|(topic, _, time, _)| *time >= T0 + 455 * MS || (topic == "/map" && *time == T0 + 90 * MS));
-    assert!(sink.seen() == wanted);
+    let mut expected_samples = expected(&plan);
+    expected_samples
+        .retain(|(topic, _, time, _)| *time >= T0 + 455 * MS || (topic == "/map" && *time == T0 + 90 * MS));
+    assert!(sink.received() == expected_samples);
 
     dir.file("x.db3", b"");
-    let error = BagSource::open(options(&dir.0)).err().unwrap().0;
+    let error = BagSource::open(options(dir.path())).err().unwrap().0;
     assert!(error.contains("both"), "{error}");
 }
