@@ -1,9 +1,8 @@
-//! Values that a team shares: keys with versions over the store.
+//! Shared values: versioned keys over the store.
 //!
-//! A value is one key of the store, so its history, its revisions and its end by a lease are the
-//! store's. Beside it every write puts one key, [`ORDER`], that says what the last write was: a
-//! deletion leaves nothing else behind, and whoever follows the changes can tell by it whether it
-//! has seen them all.
+//! A value is one key of the store, so its history, revisions and expiry by a lease are the store's. Every
+//! write also updates one key, [`ORDER`], with a description of that write: it is the only trace of a
+//! deletion, and it lets a watcher check that it has seen all writes.
 
 mod cache;
 mod record;
@@ -14,161 +13,160 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 
 pub use crate::kv::cache::{Cache, CacheEntry, CacheLimits, CacheMetrics, CacheState, Read};
 pub use crate::kv::record::LastWrite;
+use crate::limits;
 use crate::store::{
-    Compare, Entry, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch,
+    Compare, Entry, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, scan,
 };
 
-/// Where values are.
-const PREFIX: &str = "kv/";
-/// What the last write was: a [`LastWrite`].
-pub const ORDER: &str = "kv-order";
-/// Of both.
-const WATCHED: &str = "kv";
-/// So many values are read at once at first; then as many as fit, going by those that were read.
-const BATCH: usize = 4;
-/// At most so many.
-const BATCH_MOST: usize = 256;
+/// A page of a list ends after this many bytes of values, rounded up to the page read.
+const KV_LIST_BYTES: usize = 4 << 20;
 
-/// Who writes, and when by their clock; shown, and never compared.
+/// The prefix of values.
+const PREFIX: &str = "kv/";
+/// The key that describes the last write: a [`LastWrite`].
+pub const ORDER: &str = "kv-order";
+/// The common prefix of both.
+const WATCHED: &str = "kv";
+/// The size of the first batch of a listing; later batches are sized by the mean value length.
+const FIRST_BATCH: usize = 4;
+/// The largest batch.
+const MAX_BATCH: usize = 256;
+
+/// The author of a write, and the time by the author's clock; for display, never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// Who.
+    /// The author's name.
     pub by: Arc<str>,
-    /// When: nanoseconds since 1970.
+    /// Nanoseconds since 1970.
     pub at_ns: i64,
 }
 
-/// A value and what is known of it.
+/// A value with its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its name.
+    /// The key.
     pub key: Arc<str>,
     /// The value.
     pub value: Bytes,
-    /// How many values the key has had since it was created; the first is 1.
+    /// The number of values since the key was created; the first is 1.
     pub version: u64,
-    /// When it came to be, after it was last deleted.
+    /// The revision at which the key was created, after its last deletion.
     pub created: Revision,
-    /// When it got this value. Unlike a version, it never comes again.
+    /// The revision of this value. Unlike a version it is never reused.
     pub modified: Revision,
-    /// With whose end it goes.
+    /// The lease that the key is attached to.
     pub lease: Option<LeaseId>,
-    /// Who wrote it.
+    /// The author of this value.
     pub author: Author,
 }
 
-/// What a key must be for a write to happen.
+/// The condition of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Anything.
+    /// No condition.
     Any,
-    /// Of this version; 0: it does not exist.
+    /// The key has this version; 0: it does not exist.
     Version(u64),
-    /// Changed last at this revision; 0: it does not exist.
+    /// The key was last changed at this revision; 0: it does not exist.
     Modified(Revision),
-    /// Of this value.
+    /// The key has this value.
     Value(Bytes),
 }
 
-/// A part of the keys, in the order of their bytes.
+/// A page of keys, ordered by their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The keys.
+    /// The entries.
     pub items: Vec<Item>,
-    /// When all this was so.
+    /// The revision at which they are valid.
     pub revision: Revision,
-    /// Behind which key the next part begins, if there is one.
+    /// The key after which the next page begins, if there is one.
     pub next: Option<String>,
 }
 
-/// A key that changed.
+/// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KvChange {
     /// It has a new value.
     Put(Item),
-    /// It is gone: deleted, or its time has come.
+    /// It was deleted, or its lease ended.
     Delete {
         /// The key.
         key: String,
-        /// Since when.
+        /// The revision of the deletion.
         revision: Revision,
     },
 }
 
-/// Why a value is not read or written. Nothing was changed then, except after
-/// [`StoreError::Unknown`].
+/// Why a read or write failed. Nothing was changed, except possibly after [`StoreError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KvError {
-    /// A key is empty, too long or has a control character.
+    /// A key is empty, too long or contains a control character.
     #[error("a key has 1 to {max} bytes and no control character", max = limits::KV_KEY_BYTES)]
     Key,
     /// A value is too long.
     #[error("a value has at most {max} bytes, this one has {0}", max = limits::KV_VALUE_BYTES)]
     Value(usize),
-    /// There is no such key.
+    /// The key does not exist.
     #[error("there is no key {0}")]
     Unknown(String),
-    /// The key is not what was expected.
-    #[error("{key} is not as expected: it {}", now(*.version, *.modified))]
+    /// The condition of a write does not hold.
+    #[error("{key} is not as expected: it {}", current_state(*.version, *.modified))]
     Conflict {
         /// The key.
         key: String,
-        /// The version that it has; 0: it does not exist.
+        /// Its version; 0: it does not exist.
         version: u64,
-        /// When it was changed last; 0: it does not exist.
+        /// The revision of its last change; 0: it does not exist.
         modified: Revision,
     },
-    /// The store did not do it.
+    /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-fn now(version: u64, modified: Revision) -> String {
+fn current_state(version: u64, modified: Revision) -> String {
     match version {
         0 => "does not exist".to_owned(),
         version => format!("has version {version}, of revision {}", modified.0),
     }
 }
 
-/// Changes of keys as they happen, in order, none left out.
+/// Changes of keys as they happen, in order and without gaps.
 #[derive(Debug)]
 pub struct KvWatch(Watch);
 
 impl KvWatch {
-    /// The next changes; `None` when the store is closed. [`StoreError::Compacted`] comes once and
-    /// last: list anew, and watch from there.
+    /// The next changes; `None` if the store is closed. After [`StoreError::Compacted`], which is the last
+    /// item, list again and watch from there.
     pub async fn next(&mut self) -> Option<Result<Vec<KvChange>, StoreError>> {
-        let told = self.0.next().await?;
-        Some(told.map(|changes| changes.iter().filter_map(record::change).collect()))
+        let changes = self.0.next().await?;
+        Some(changes.map(|changes| changes.iter().filter_map(record::change).collect()))
     }
 }
 
-/// Values straight from the store. A process that also reads through a [`Cache`] writes through it.
+/// Uncached access to values. A process that also reads through a [`Cache`] must write through it.
 #[derive(Clone)]
 pub struct Kv {
     store: Arc<dyn Store>,
 }
 
 impl Kv {
-    /// Over a store that all share.
+    /// Values in this store.
     pub fn new(store: Arc<dyn Store>) -> Kv {
         Kv { store }
     }
 
-    /// A key as it is, or as it was then; and when this was so.
+    /// Reads a key, now or at a revision, and returns the revision at which the result is valid.
     pub async fn get(&self, name: &str, at: Option<Revision>) -> Result<(Option<Item>, Revision), KvError> {
-        // Of all keys that begin so, the key itself is the first.
-        let key = record::key(name)?;
-        let page = self.store.range(Range { prefix: key.clone(), limit: 1, at, ..Range::default() }).await?;
-        let item = page.entries.first().filter(|entry| entry.key == key).and_then(record::item);
-        Ok((item, page.revision))
+        let (found, revision) = scan::get(&*self.store, &record::key(name)?, at).await?;
+        Ok((found.as_ref().and_then(record::item), revision))
     }
 
-    /// Gives the key a value if it is as expected. With a `ttl` it goes by itself, so long after this.
+    /// Sets a value if the condition holds. With a `ttl` the key is deleted after that time.
     pub async fn put(
         &self,
         name: &str,
@@ -190,7 +188,8 @@ impl Kv {
         let (before, revision) = match done {
             Ok(done) => done,
             Err(error) => {
-                // It would end by itself, later. If it holds the key, it must not end now.
+                // The lease would end by itself, later. If it may be attached to the key, it must not end
+                // now.
                 if let (Some(lease), false) = (lease, matches!(error, KvError::Store(StoreError::Unknown(_))))
                 {
                     let _ = self.store.revoke(lease).await;
@@ -199,7 +198,7 @@ impl Kv {
             }
         };
         if let Some(old) = before.as_ref().and_then(|before| before.lease) {
-            // It holds nothing any more; a key that is written often would leave many.
+            // No key uses the old lease; frequent writes would leave many.
             let _ = self.store.revoke(old).await;
         }
         let (created, version) = before.map_or((revision, 1), |before| (before.created, before.version + 1));
@@ -207,11 +206,11 @@ impl Kv {
         Ok(Item { key: Arc::from(name), value, version, created, modified: revision, lease, author })
     }
 
-    /// Removes the key if it is as expected; the revision since which it is gone.
+    /// Deletes the key if the condition holds, and returns the revision of the deletion.
     pub async fn delete(&self, name: &str, expect: &Expect, author: &Author) -> Result<Revision, KvError> {
         let key = record::key(name)?;
         for _ in 0..limits::KV_ATTEMPTS {
-            // Only what exists is deleted, so that there is something to tell.
+            // Only existing keys are deleted, so that there is a deletion to report.
             let Some(found) = self.get(name, None).await?.0 else {
                 return Err(KvError::Unknown(name.to_owned()));
             };
@@ -227,12 +226,12 @@ impl Kv {
             }
             let (op, expected) = (Op::Delete(key.clone()), Expect::Modified(found.modified));
             match self.write(name, &key, op, &expected, LastWrite::new(name, true, author)).await {
-                // Somebody came between: what is there now may still be as expected.
+                // A concurrent write: the new value may still meet the condition.
                 Err(KvError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
                 Ok((_, revision)) => {
                     if let Some(lease) = found.lease {
-                        // It holds nothing any more.
+                        // No key uses the lease.
                         let _ = self.store.revoke(lease).await;
                     }
                     return Ok(revision);
@@ -242,7 +241,7 @@ impl Kv {
         Err(StoreError::Busy.into())
     }
 
-    /// Writes if the key is as expected; what it was before, and the revision.
+    /// Writes if the condition holds, and returns the previous entry and the revision.
     async fn write(
         &self,
         name: &str,
@@ -261,7 +260,7 @@ impl Kv {
             if succeeded {
                 return Ok((before, revision));
             }
-            // It may have been written again with the value that is expected.
+            // With a condition on the value, the same value may have been written again.
             if !matches!(expect, Expect::Value(_)) {
                 return Err(conflict(name, before.map(|before| (before.version, before.modified))));
             }
@@ -269,7 +268,7 @@ impl Kv {
         Err(StoreError::Busy.into())
     }
 
-    /// What the store has to compare.
+    /// Translates the condition into store comparisons.
     async fn compares(&self, name: &str, key: &str, expect: &Expect) -> Result<Vec<Compare>, KvError> {
         let key = key.to_owned();
         Ok(match expect {
@@ -277,7 +276,8 @@ impl Kv {
             Expect::Version(0) | Expect::Modified(Revision(0)) => vec![Compare::Absent(key)],
             Expect::Version(version) => vec![Compare::Version(key, *version)],
             Expect::Modified(revision) => vec![Compare::Modified(key, *revision)],
-            // What is stored says also by whom: the value is compared here, and that it stays there.
+            // The stored bytes also contain the author, so the value is compared here, and the transaction
+            // checks that it has not changed since.
             Expect::Value(value) => match self.get(name, None).await?.0 {
                 Some(item) if item.value == *value => vec![Compare::Modified(key, item.modified)],
                 other => return Err(conflict(name, other.map(|item| (item.version, item.modified)))),
@@ -285,8 +285,8 @@ impl Kv {
         })
     }
 
-    /// Keys under a prefix, behind one, as they are or were: at most `limit`, and fewer where they
-    /// are large.
+    /// Lists keys under a prefix, after a key, now or at a revision: at most `limit`, and fewer if they are
+    /// large.
     pub async fn list(
         &self,
         prefix: &str,
@@ -296,7 +296,7 @@ impl Kv {
     ) -> Result<Listing, KvError> {
         let limit = limit.clamp(1, limits::STORE_PAGE_ENTRIES);
         let mut after = after.map(|after| format!("{PREFIX}{after}"));
-        let (mut at, mut items, mut bytes, mut batch) = (at, Vec::<Item>::new(), 0, BATCH);
+        let (mut at, mut items, mut bytes, mut batch) = (at, Vec::<Item>::new(), 0, FIRST_BATCH);
         loop {
             let range = Range {
                 prefix: format!("{PREFIX}{prefix}"),
@@ -306,13 +306,13 @@ impl Kv {
                 ..Range::default()
             };
             let Page { entries, revision, more } = self.store.range(range).await?;
-            // All parts of one listing are of one moment.
+            // All batches are read at one revision.
             at = Some(revision);
             after = entries.last().map(|entry| entry.key.clone());
             let mut rest = entries.len();
             for entry in &entries {
-                // One that is too much where others are goes to the next page.
-                if !items.is_empty() && bytes + entry.value.len() > limits::KV_LIST_BYTES {
+                // A value that does not fit goes to the next page, unless it is the first.
+                if !items.is_empty() && bytes + entry.value.len() > KV_LIST_BYTES {
                     break;
                 }
                 bytes += entry.value.len();
@@ -321,23 +321,23 @@ impl Kv {
             }
             let more = more || rest > 0;
             let mean = bytes.div_ceil(items.len().max(1)).max(1);
-            batch = (limits::KV_LIST_BYTES.saturating_sub(bytes) / mean).clamp(1, BATCH_MOST);
-            if rest > 0 || !more || items.len() >= limit || bytes >= limits::KV_LIST_BYTES {
+            batch = (KV_LIST_BYTES.saturating_sub(bytes) / mean).clamp(1, MAX_BATCH);
+            if rest > 0 || !more || items.len() >= limit || bytes >= KV_LIST_BYTES {
                 let next = items.last().filter(|_| more).map(|item| item.key.to_string());
                 return Ok(Listing { items, revision, next });
             }
         }
     }
 
-    /// Every change under a prefix from a revision on, that one included.
+    /// Watches every change under a prefix, beginning with revision `from`.
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<KvWatch, KvError> {
         Ok(KvWatch(self.store.watch(format!("{PREFIX}{prefix}"), from).await?))
     }
 
-    /// When anything was written last, and the newest revision of all.
+    /// The revision of the last write to any value, and the newest revision of the store.
     async fn order(&self) -> Result<(Revision, Revision), StoreError> {
-        let page = self.store.range(Range { prefix: ORDER.to_owned(), limit: 1, ..Range::default() }).await?;
-        Ok((page.entries.first().map_or(Revision(0), |entry| entry.modified), page.revision))
+        let (written, newest) = scan::get(&*self.store, ORDER, None).await?;
+        Ok((written.map_or(Revision(0), |entry| entry.modified), newest))
     }
 }
 

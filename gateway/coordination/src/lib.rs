@@ -1,43 +1,50 @@
-//! What holds a team of operators together: locks, queues, shared values and the event log. All of it
-//! is written once, over one narrow store.
+//! Coordination of a team of operators: locks, queues, shared values, lifecycle and the event log.
+//! Everything is implemented once, over one narrow store.
 
+mod boot_clock;
+mod event_source;
 pub mod events;
+mod json;
 pub mod kv;
 pub mod lifecycle;
+mod limits;
 pub mod locks;
+mod name;
 pub mod queues;
 pub mod recorder;
 pub mod store;
+#[cfg(test)]
+mod test_support;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::events::{Events, Identity};
+use crate::events::{Events, NodeIdentity};
 use crate::kv::{Cache, Kv};
 use crate::lifecycle::Lifecycle;
 use crate::locks::Locks;
 use crate::queues::Queues;
-use crate::store::{Nowhere, Store};
+use crate::store::{DisabledStore, Store, StoreNameError};
 
 /// Everything that a team shares, as one process sees it.
 pub struct Coordination {
-    /// What carries it.
+    /// The store that everything is kept in.
     pub store: Arc<dyn Store>,
-    /// Who may use what.
+    /// Locks with fencing tokens.
     pub locks: Locks,
-    /// Work that waits to be done.
+    /// Work queues.
     pub queues: Queues,
-    /// Values that are shared, with what this process remembers of them.
+    /// Shared values, with this process's cache.
     pub kv: Cache,
-    /// What happened.
+    /// The event log.
     pub events: Events,
-    /// How robots and endpoints are.
+    /// The lifecycle of robots and endpoints.
     pub lifecycle: Lifecycle,
 }
 
 impl Coordination {
-    /// Over this store, as this node.
-    pub fn over(store: Arc<dyn Store>, identity: Identity) -> Coordination {
+    /// Coordination over this store, as this node.
+    pub fn with_store(store: Arc<dyn Store>, identity: NodeIdentity) -> Coordination {
         Coordination {
             locks: Locks::new(store.clone()),
             queues: Queues::new(store.clone()),
@@ -48,13 +55,18 @@ impl Coordination {
         }
     }
 
-    /// Nothing is shared here, for this reason.
-    pub fn nowhere(why: &str) -> Coordination {
-        Coordination::over(Arc::new(Nowhere(why.to_owned())), Identity::default())
+    /// Coordination without a store: every operation is refused with this reason.
+    pub fn disabled(why: &str) -> Coordination {
+        Coordination::with_store(Arc::new(DisabledStore(why.to_owned())), NodeIdentity::default())
     }
 
-    /// Over the store of this name (see [`store::open`]); one of this computer lies in `directory`.
-    pub fn open(name: &str, directory: &Path, identity: Identity) -> Result<Coordination, String> {
-        Ok(Coordination::over(store::open(name, directory)?, identity))
+    /// Coordination over the store with this name (see [`store::open`]); SQLite keeps its file in
+    /// `directory`.
+    pub fn open(
+        name: &str,
+        directory: &Path,
+        identity: NodeIdentity,
+    ) -> Result<Coordination, StoreNameError> {
+        Ok(Coordination::with_store(store::open(name, directory)?, identity))
     }
 }

@@ -1,10 +1,10 @@
-//! Who may use what: exclusive and shared locks over the store.
+//! Exclusive and shared locks with fencing tokens, derived from keys in the store.
 //!
-//! Who wants a resource has one key under it, made when it asked and gone with its lease. The order
-//! in which they asked is the order of their keys' creation, and who holds follows from it alone:
-//! the first, or all shared ones before the first exclusive one. So nobody has to pass a lock on, a
-//! holder that is gone is succeeded by the store itself, and the creation is a fencing token: whoever
-//! holds later has a higher one (Kleppmann, "How to do distributed locking", 2016).
+//! Every client that requests a resource creates one leased key under it. The creation order of the
+//! keys is the queue, and the holders follow from it alone: the first waiter, or all shared ones ahead
+//! of the first exclusive one. No process has to pass a lock on: when a holder's lease ends, the store
+//! removes its key and the next waiter holds the lock. The creation revision is the fencing token, so a
+//! later holder always has a higher token (Kleppmann, "How to do distributed locking", 2016).
 
 mod acquire;
 mod error;
@@ -21,117 +21,112 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 
+use crate::limits;
 pub use crate::locks::error::LockError;
-pub(crate) use crate::locks::event_source::LockFacts;
+pub(crate) use crate::locks::event_source::LockEventSource;
 pub use crate::locks::handover::{Handover, HandoverView};
-use crate::locks::lock_table::Board;
-use crate::locks::queue::{Contender, contenders, prefix_of};
+use crate::locks::lock_table::LockTable;
+use crate::locks::queue::{Waiter, prefix_of, sorted_waiters};
 pub use crate::locks::view::LockView;
-use crate::store::{LeaseId, Range, Revision, Store, StoreError};
+use crate::name;
+use crate::store::scan::{Snapshot, scan};
+use crate::store::{LeaseId, Revision, Store, StoreError};
 
-/// Counts everything that asks for a lock, so that a cycle cannot come about between two that look.
-/// It sorts right before [`PREFIX`], so that both are read as one.
-const ORDER: &str = "locks-order";
-const BOTH: &str = "locks";
+/// Written by every new request, so that two concurrent requests cannot close a cycle unnoticed. It
+/// sorts right before [`PREFIX`], so one range covers both.
+const ORDER_KEY: &str = "locks-order";
+const QUEUES_PREFIX: &str = "locks";
 const PREFIX: &str = "locks/";
-/// Before all keys of locks.
-const ALL: &str = "lock";
-/// Written now and then so that the watch of all these goes on; nothing has changed then.
-pub(crate) const TICK: &str = "lock-tick";
-/// Who asks a holder for its lock: by resource and asker.
-const HANDOVER: &str = "locking/handover/";
-/// Whose lock was taken, by whom and why: by resource and client; kept for a while.
-const FORCED: &str = "locking/forced/";
+/// Prefix of every key that belongs to locks.
+const WATCH_PREFIX: &str = "lock";
+/// Written now and then so that a watch of the locks advances; it carries no change.
+pub(crate) const TICK_KEY: &str = "lock-tick";
+/// Handover requests, by resource and requesting client.
+const HANDOVER_PREFIX: &str = "locking/handover/";
+/// Records of forced releases, by resource and client; kept for a limited time.
+const FORCED_PREFIX: &str = "locking/forced/";
 
-/// Whether others may hold it as well.
+/// Whether a lock can be held by several clients at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockMode {
-    /// Nobody else holds it.
+    /// One holder at a time.
     Exclusive,
-    /// Others that share hold it too.
+    /// Any number of shared holders.
     Shared,
 }
 
-/// Proof of a lock: whoever holds the resource later has a higher one.
+/// Fencing token: a later holder of the same resource has a higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FencingToken(pub u64);
 
-/// What became of asking for a lock.
+/// The state of a client's request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is held.
+pub enum LockStatus {
+    /// The client holds the lock.
     Held(FencingToken),
-    /// So many are to go first; the next is 1.
+    /// Waiting; the position in the queue, 1 is the next to hold the lock.
     Waiting(usize),
 }
 
-/// The locks of a team.
+/// The lock service: acquire, keep alive, release, hand over and list locks.
 #[derive(Clone)]
 pub struct Locks {
     store: Arc<dyn Store>,
-    board: Board,
-    /// Those who ask in this process ask one after another: they would only get in each other's way.
-    asking: Arc<tokio::sync::Mutex<()>>,
-    /// Who waits within a call of this process.
-    waiting: acquire::Waiting,
+    table: LockTable,
+    /// Serializes new requests of this process, which would only invalidate each other's transactions.
+    request_lock: Arc<tokio::sync::Mutex<()>>,
+    /// Waiting calls of this process, by resource and client.
+    waiter_counts: acquire::WaiterCounts,
+    /// Requests and withdrawals that outlive their callers.
+    detached: TaskTracker,
 }
 
 impl Locks {
-    /// Over a store that all share.
+    /// Creates the lock service over a shared store.
     pub fn new(store: Arc<dyn Store>) -> Locks {
         Locks {
-            board: Board::new(store.clone()),
+            table: LockTable::new(store.clone()),
             store,
-            asking: Arc::default(),
-            waiting: acquire::Waiting::default(),
+            request_lock: Arc::default(),
+            waiter_counts: acquire::WaiterCounts::default(),
+            detached: TaskTracker::new(),
         }
     }
 
-    /// The key that this client has under a resource.
-    async fn own(&self, resource: &str, client: &str) -> Result<Contender, LockError> {
+    /// Finds the entry of this client in the queue of a resource.
+    async fn own_entry(&self, resource: &str, client: &str) -> Result<Waiter, LockError> {
         check_name(resource)?;
         check_name(client)?;
-        let here = self.here(resource).await?;
-        match here.into_iter().find(|one| one.client == client) {
+        let queue = self.entries_for(resource).await?;
+        match queue.into_iter().find(|waiter| waiter.client == client) {
             Some(own) => Ok(own),
-            None => Err(self.why_not(resource, client).await),
+            None => Err(self.rejection_reason(resource, client).await),
         }
     }
 
-    /// All who want a resource, in the order in which they asked.
-    async fn here(&self, resource: &str) -> Result<Vec<Contender>, LockError> {
-        Ok(self.all_under(&prefix_of(resource)).await?.0)
+    /// All waiters of a resource, in queue order.
+    async fn entries_for(&self, resource: &str) -> Result<Vec<Waiter>, LockError> {
+        Ok(self.entries_under(&prefix_of(resource)).await?.0)
     }
 
-    /// All who want anything, in the order in which they asked, and when somebody asked last.
-    async fn all(&self) -> Result<(Vec<Contender>, Revision), LockError> {
-        let (all, order, _) = self.all_under(BOTH).await?;
+    /// All waiters of all resources, in queue order, and the revision of the newest request.
+    async fn all_entries(&self) -> Result<(Vec<Waiter>, Revision), LockError> {
+        let (all, order, _) = self.entries_under(QUEUES_PREFIX).await?;
         Ok((all, order))
     }
 
-    /// Those under a prefix, when somebody asked last if that is under it, and when this was so.
-    async fn all_under(&self, prefix: &str) -> Result<(Vec<Contender>, Revision, Revision), LockError> {
-        let (mut entries, mut after, mut at) = (Vec::new(), None, None);
-        loop {
-            let limit = limits::STORE_PAGE_ENTRIES;
-            let range =
-                Range { prefix: prefix.to_owned(), after: after.take(), at, limit, ..Range::default() };
-            let page = self.store.range(range).await?;
-            after = page.entries.last().map(|entry| entry.key.clone());
-            entries.extend(page.entries);
-            // Further pages are of the same moment.
-            at = Some(page.revision);
-            if !page.more {
-                let order = entries.iter().find(|entry| entry.key == ORDER);
-                let order = order.map_or(Revision(0), |entry| entry.modified);
-                return Ok((contenders(&entries), order, page.revision));
-            }
-        }
+    /// The waiters under a prefix, the revision of the newest request if the prefix covers it, and the
+    /// revision of the snapshot.
+    async fn entries_under(&self, prefix: &str) -> Result<(Vec<Waiter>, Revision, Revision), LockError> {
+        let Snapshot { entries, revision } = scan(&*self.store, prefix, None).await?;
+        let order = entries.iter().find(|entry| entry.key == ORDER_KEY);
+        let order = order.map_or(Revision(0), |entry| entry.modified);
+        Ok((sorted_waiters(&entries), order, revision))
     }
 }
 
@@ -139,15 +134,15 @@ fn not_held(resource: &str, client: &str) -> LockError {
     LockError::NotHeld { resource: resource.to_owned(), client: client.to_owned() }
 }
 
-/// Refuses a time to live that no lease has.
+/// Rejects a time to live outside the bounds of a lease.
 fn check_ttl(ttl: Duration) -> Result<(), LockError> {
     let bounds = Duration::from_millis(limits::LEASE_MIN_MS)..=Duration::from_millis(limits::LEASE_MAX_MS);
     if bounds.contains(&ttl) { Ok(()) } else { Err(StoreError::Ttl.into()) }
 }
 
 fn check_name(name: &str) -> Result<(), LockError> {
-    let bad = name.is_empty()
-        || name.len() > limits::LOCK_NAME_BYTES
-        || name.contains(|c: char| c == '/' || c.is_control());
-    if bad { Err(LockError::Name) } else { Ok(()) }
+    match name::is_valid(name, limits::LOCK_NAME_BYTES) {
+        true => Ok(()),
+        false => Err(LockError::InvalidName),
+    }
 }

@@ -1,11 +1,10 @@
-//! Work that waits to be done: named queues over the store, at least once each message.
+//! Work queues over the store, with at-least-once delivery.
 //!
-//! A message that was taken is hidden by a key with a lease. When the lease ends the store itself
-//! removes that key, and the message can be taken again: nobody has to sweep, and no clock of ours is
-//! asked. Whoever changes a message compares the revision at which it was read, so that of several who
-//! take it one gets it.
+//! A delivered message is hidden by a key with a lease. When the lease ends, the store removes that key
+//! and the message is available again: no sweeper is needed, and no wall clock is involved. Every
+//! change of a message compares the revision at which the message was read, so exactly one of several
+//! consumers gets it.
 
-mod commit;
 mod dead_letters;
 mod dequeue;
 mod enqueue;
@@ -13,9 +12,11 @@ mod error;
 mod keys;
 mod leases;
 mod long_poll;
+mod read;
 mod record;
 mod settle;
 mod stats;
+mod validation;
 mod view;
 
 #[cfg(test)]
@@ -23,176 +24,183 @@ pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 
+use crate::json;
+use crate::limits;
+use crate::name;
 pub use crate::queues::error::QueueError;
-use crate::queues::leases::Leases;
+use crate::queues::leases::LeasePool;
 pub use crate::queues::record::Settings;
-pub use crate::queues::view::{DeadLetter, Listed, QueueView};
+pub use crate::queues::stats::QueueView;
+pub use crate::queues::view::{DeadLetter, MessageSummary};
+use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Op, Store};
 
-/// Calls of this process that change the same queue take turns, so that only processes contend.
-const TURNS: usize = 64;
+/// Shards of the mutex that serializes this process's changes per queue, so that only processes
+/// contend.
+const SHARDS: usize = 64;
 
-/// Who does something, for those who look at it later.
+/// The actor of an operation, recorded for later inspection.
 #[derive(Clone, Copy)]
-pub struct By<'a> {
-    /// What they are called; cut after [`limits::QUEUE_NAME_BYTES`].
-    pub who: &'a str,
-    /// The time of day, Unix nanoseconds: only ever shown.
+pub struct Actor<'a> {
+    /// The actor's name; truncated after [`limits::QUEUE_NAME_BYTES`].
+    pub name: &'a str,
+    /// Wall clock, nanoseconds since the Unix epoch; for display only.
     pub now_ns: fn() -> u64,
 }
 
-impl By<'_> {
-    fn name(&self) -> String {
-        let end = self.who.floor_char_boundary(limits::QUEUE_NAME_BYTES);
-        self.who.get(..end).unwrap_or_default().to_owned()
+impl Actor<'_> {
+    fn truncated_name(&self) -> String {
+        let end = self.name.floor_char_boundary(limits::QUEUE_NAME_BYTES);
+        self.name.get(..end).unwrap_or_default().to_owned()
     }
 }
 
-/// A message to be put into a queue.
+/// A message to be enqueued.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// What it says.
+    /// The payload.
     pub body: Bytes,
-    /// The higher, the sooner: 0 to 9.
+    /// 0 to 9; higher priorities are delivered first.
     pub priority: u8,
-    /// It cannot be taken before.
+    /// The message is not available before.
     pub delay: Option<Duration>,
-    /// A second one of this id, within five minutes, is the first one.
+    /// Deduplication id: a second message with this id within five minutes is dropped as a duplicate.
     pub dedup: Option<String>,
 }
 
-/// A message that is in its queue.
+/// An enqueued message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its name from now on.
+    /// The message id.
     pub id: String,
-    /// It was there already, by its dedup id.
+    /// The message was dropped as a duplicate; the id is that of the first one.
     pub duplicate: bool,
 }
 
-/// How many messages are taken, and for how long.
+/// How many messages to dequeue, and for how long they are hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Take {
-    /// At most so many.
-    pub most: usize,
-    /// For how long nobody else gets them; without it, as the queue has it.
+pub struct DequeueOptions {
+    /// The largest number of messages.
+    pub max: usize,
+    /// Visibility timeout; the queue's default if absent.
     pub visibility: Option<Duration>,
 }
 
-impl Default for Take {
-    fn default() -> Take {
-        Take { most: 1, visibility: None }
+impl Default for DequeueOptions {
+    fn default() -> DequeueOptions {
+        DequeueOptions { max: 1, visibility: None }
     }
 }
 
-/// A message that was taken.
+/// A delivered message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its name.
+    /// The message id.
     pub id: String,
-    /// What it says.
+    /// The payload.
     pub body: Bytes,
-    /// Which delivery of it this is; the first is 1.
+    /// The delivery number; the first is 1.
     pub delivery: u32,
-    /// Its priority.
+    /// The priority.
     pub priority: u8,
-    /// Who put it into the queue.
+    /// The producer.
     pub by: String,
-    /// When, Unix nanoseconds.
+    /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
-    /// When it was taken.
+    /// When it was delivered, nanoseconds since the Unix epoch.
     pub delivered_ns: u64,
-    /// For how long nobody else gets it.
+    /// The visibility timeout of this delivery.
     pub visibility_ms: u64,
 }
 
-/// The queues of a team.
+/// The queue service: enqueue, dequeue, settle and inspect messages.
 #[derive(Clone)]
 pub struct Queues {
     store: Arc<dyn Store>,
-    here: Arc<Here>,
+    local: Arc<LocalState>,
 }
 
-/// What one process keeps for its own calls.
-struct Here {
-    turns: Vec<tokio::sync::Mutex<()>>,
+/// State that one process keeps for its own calls.
+struct LocalState {
+    mutexes: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
-    leases: Leases,
-    sizes: Mutex<HashMap<String, enqueue::Counted>>,
-    /// How often this process made room in any queue.
+    leases: LeasePool,
+    sizes: Mutex<HashMap<String, enqueue::SizeBound>>,
+    /// How often this process has removed messages from any queue.
     removed: AtomicU64,
-    counts: stats::Counts,
-    lines: long_poll::Lines,
+    stats: stats::StatsCache,
+    wait_queues: long_poll::WaitQueues,
 }
 
 impl Queues {
-    /// Over a store that all share.
+    /// Creates the queue service over a shared store.
     pub fn new(store: Arc<dyn Store>) -> Queues {
-        let here = Here {
-            turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
+        let local = LocalState {
+            mutexes: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: RandomState::new(),
-            leases: Leases::new(store.clone()),
+            leases: LeasePool::new(store.clone()),
             sizes: Mutex::default(),
             removed: AtomicU64::new(0),
-            counts: stats::Counts::default(),
-            lines: long_poll::Lines::default(),
+            stats: stats::StatsCache::default(),
+            wait_queues: long_poll::WaitQueues::default(),
         };
-        Queues { store, here: Arc::new(here) }
+        Queues { store, local: Arc::new(local) }
     }
 
-    /// Waits for this process's turn at a queue; in the order of asking.
-    async fn turn(&self, queue: &str) -> tokio::sync::MutexGuard<'_, ()> {
-        let place = self.here.hasher.hash_one(queue) % TURNS as u64;
-        self.here.turns[place as usize].lock().await
+    /// Locks a queue within this process, in order of arrival.
+    async fn lock_queue(&self, queue: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let shard = self.local.hasher.hash_one(queue) % SHARDS as u64;
+        self.local.mutexes[shard as usize].lock().await
     }
 
-    fn sizes(&self) -> std::sync::MutexGuard<'_, HashMap<String, enqueue::Counted>> {
-        self.here.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that messages were removed: a full queue may have room again.
+    fn note_removal(&self) {
+        self.local.removed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Something is gone from a queue: one that was full may have room.
-    fn made_room(&self) {
-        self.here.removed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Changes how a queue deals with its messages; makes it, if there is none.
-    pub async fn configure(&self, queue: &str, settings: Settings, by: &By<'_>) -> Result<(), QueueError> {
+    /// Changes the settings of a queue; creates the queue if it does not exist.
+    pub async fn configure(
+        &self,
+        queue: &str,
+        settings: Settings,
+        actor: &Actor<'_>,
+    ) -> Result<(), QueueError> {
         check_name(queue)?;
-        error::check_settings(settings)?;
-        let _turn = self.turn(queue).await;
-        for _ in 0..limits::QUEUE_TRIES_ATTEMPTS {
-            let (meta, _) = self.meta(queue, by).await?;
+        validation::check_settings(settings)?;
+        let _guard = self.lock_queue(queue).await;
+        for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
+            let (meta, _) = self.meta(queue, actor).await?;
             let unchanged = enqueue::unchanged(queue, meta.modified);
-            let meta = record::Meta { settings, touch: record::fresh(), ..meta.value };
-            let put = Op::Put { key: keys::meta(queue), value: record::bytes(&meta), lease: None };
+            let meta = record::Meta { settings, touch: record::unique_id(), ..meta.value };
+            let put = Op::Put { key: keys::meta(queue), value: json::encode(&meta), lease: None };
             match self.commit(vec![unchanged], vec![put]).await? {
-                commit::Done::Yes(_) => {
-                    self.here.counts.forget(queue);
+                CommitOutcome::Applied(_) => {
+                    self.local.stats.forget(queue);
                     return Ok(());
                 }
-                // To be the same once more harms nobody.
-                commit::Done::No | commit::Done::Perhaps => {}
+                // Writing the same settings twice does no harm.
+                CommitOutcome::Conflict | CommitOutcome::Unknown => {}
             }
         }
         Err(QueueError::Contended)
     }
 }
 
-/// What holds as long as nobody changes a key that was read at this revision.
-fn same(key: String, modified: crate::store::Revision) -> Compare {
+/// Compares that a key is unchanged since it was read at this revision.
+fn unmodified_since(key: String, modified: crate::store::Revision) -> Compare {
     Compare::Modified(key, modified)
 }
 
 fn check_name(name: &str) -> Result<(), QueueError> {
-    let bad = name.is_empty()
-        || name.len() > limits::QUEUE_NAME_BYTES
-        || name.contains(|c: char| c == '/' || c.is_control());
-    if bad { Err(QueueError::Name) } else { Ok(()) }
+    match name::is_valid(name, limits::QUEUE_NAME_BYTES) {
+        true => Ok(()),
+        false => Err(QueueError::InvalidName),
+    }
 }

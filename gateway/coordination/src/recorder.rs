@@ -1,10 +1,10 @@
-//! Makes events of what changes: who got and lost a lock, which message became a dead letter, which
-//! robot is in which state. What happened is what the store says happened, whoever did it and however
-//! it came about: so a lease that ended is an event as well, and no process can forget to tell.
+//! Records domain events in the event log: locks acquired and lost, dead letters, lifecycle
+//! transitions. Events are derived from changes of the store, whatever caused them, so an expired lease
+//! is recorded as well and no process can forget to record anything.
 //!
-//! One process records at a time. It keeps its place in the store, and an event is known by the
-//! revision that it is made of: what is recorded again after a crash is not appended twice. It also
-//! lets the store forget its past when that is recorded and old.
+//! One process records at a time. Its checkpoint is in the store, and an event id contains the revision
+//! it was derived from, so an event that is recorded again after a crash is not appended twice. The
+//! recorder also compacts the store's history once it is recorded and old.
 
 mod compaction;
 mod event_source;
@@ -15,52 +15,56 @@ pub(crate) mod tests;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 
 use crate::Coordination;
+use crate::event_source::EventSource;
 use crate::events::{EventError, Expected};
-use crate::locks::LockFacts;
+use crate::limits;
+use crate::locks::LockEventSource;
 use crate::recorder::compaction::Compaction;
-pub(crate) use crate::recorder::event_source::Facts;
-use crate::recorder::event_source::{Dead, Lives};
-use crate::store::{Change, Entry, Op, Range, Revision, Store, StoreError, Txn};
+use crate::recorder::event_source::{DeadLetterEvents, LifecycleEvents};
+use crate::store::scan::{get, newest_revision, scan};
+use crate::store::{Change, Op, Revision, Store, StoreError, Txn};
 
-/// Under it is how far each part is recorded.
-const PLACE: &str = "recorder/place/";
-/// Held by the process that records.
-const LEADER: &str = "recorder/leader";
+/// Interval at which a checkpoint is stored.
+const RECORDER_CHECKPOINT_MS: u64 = 1_000;
+
+/// Checkpoints, one per event source.
+const CHECKPOINT_PREFIX: &str = "recorder/place/";
+/// The leased key of the process that records.
+const LEADER_KEY: &str = "recorder/leader";
 
 /// Wall clock, nanoseconds since the Unix epoch.
 pub type Clock = fn() -> i64;
 
 impl Coordination {
-    /// Records for as long as this runs, whenever no other process does. Never ends.
+    /// Records events whenever no other process does. Never ends.
     pub async fn record(&self, clock: Clock) {
         loop {
-            match leader::lead(&*self.store, self.events.node()).await {
+            match leader::acquire(&*self.store, self.events.node()).await {
                 Ok(lease) => {
-                    let kept = leader::stay(&*self.store, lease);
+                    let kept = leader::renew(&*self.store, lease);
                     let recorded = self.record_all(clock);
                     let ended = tokio::select! {
                         error = kept => error,
                         error = recorded => error,
                     };
                     tracing::debug!(error = %ended, "recording ends");
-                    // It would end by itself, later.
+                    // Otherwise the lease expires by itself, later.
                     let _ = self.store.revoke(lease).await;
                 }
-                Err(error) => tracing::debug!(%error, "nobody is known to record"),
+                Err(error) => tracing::debug!(%error, "no recorder can be elected now"),
             }
             tokio::time::sleep(Duration::from_millis(limits::RECORDER_RETRY_MS)).await;
         }
     }
 
-    /// All parts, until one cannot go on.
+    /// Runs all event sources until one fails.
     async fn record_all(&self, clock: Clock) -> EventError {
         let ended = tokio::try_join!(
-            self.record_part(LockFacts::default(), clock),
-            self.record_part(Dead, clock),
-            self.record_part(Lives, clock),
+            self.record_source(LockEventSource::default(), clock),
+            self.record_source(DeadLetterEvents, clock),
+            self.record_source(LifecycleEvents, clock),
             Compaction::new(&self.store).run(),
         );
         match ended {
@@ -69,55 +73,60 @@ impl Coordination {
         }
     }
 
-    async fn record_part(&self, mut facts: impl Facts, clock: Clock) -> Result<(), EventError> {
-        let mut place = Place::of(&*self.store, facts.name()).await?;
-        // Where nothing has to be known, this asks only whether the past is still there.
-        let prefix = if facts.is_seeded() { facts.prefix() } else { PLACE };
-        let seed = match snapshot(&*self.store, prefix, place.at).await {
+    async fn record_source(&self, mut source: impl EventSource, clock: Clock) -> Result<(), EventError> {
+        let mut checkpoint = Checkpoint::load(&*self.store, source.name()).await?;
+        // Without a seed, this only checks that the history is still available.
+        let prefix = if source.is_seeded() { source.prefix() } else { CHECKPOINT_PREFIX };
+        let seed = match scan(&*self.store, prefix, Some(checkpoint.at)).await {
             Ok(seed) => seed,
-            // What is no longer known cannot be recorded: that it is so can.
+            // Compacted changes cannot be recorded; log the gap and continue from now.
             Err(StoreError::Compacted(from)) => {
-                tracing::warn!(part = facts.name(), place = place.at.0, from = from.0, "not recorded");
-                place.at = newest(&*self.store).await?;
-                snapshot(&*self.store, prefix, place.at).await?
+                tracing::warn!(
+                    source = source.name(),
+                    checkpoint = checkpoint.at.0,
+                    from = from.0,
+                    "not recorded"
+                );
+                checkpoint.at = newest_revision(&*self.store, CHECKPOINT_PREFIX).await?;
+                scan(&*self.store, prefix, Some(checkpoint.at)).await?
             }
             Err(error) => return Err(error.into()),
         };
-        facts.seed(&seed);
-        let mut watch = self.store.watch(facts.prefix().to_owned(), place.at.next()).await?;
+        source.seed(&seed.entries);
+        let mut watch = self.store.watch(source.prefix().to_owned(), checkpoint.at.next()).await?;
         while let Some(changes) = watch.next().await {
             for changes in changes?.chunk_by(|a, b| a.revision() == b.revision()) {
-                self.record_one(&mut facts, changes, clock).await?;
-                place.at = changes.first().map_or(place.at, Change::revision);
+                self.record_revision(&mut source, changes, clock).await?;
+                checkpoint.at = changes.first().map_or(checkpoint.at, Change::revision);
             }
-            place.keep(&*self.store).await?;
+            checkpoint.store_if_due(&*self.store).await?;
         }
         Ok(())
     }
 
-    /// What one revision is made of.
-    async fn record_one(
+    /// Records the events of one revision.
+    async fn record_revision(
         &self,
-        facts: &mut impl Facts,
+        source: &mut impl EventSource,
         changes: &[Change],
         clock: Clock,
     ) -> Result<(), EventError> {
         let Some(revision) = changes.first().map(Change::revision) else { return Ok(()) };
-        let events = facts.of(changes).into_iter().enumerate().map(|(n, mut event)| {
-            // A name that is longer than one of a stream is whole in the data, and what a client calls
-            // itself may be anything: neither must keep a fact out of the log.
-            event.stream = fitting(&event.stream);
-            event.by = event.by.map(|by| fitting(&by)).filter(|by| !by.is_empty());
-            event.id = Some(format!("{}@{}.{n}", facts.name(), revision.0));
+        let events = source.events(changes).into_iter().enumerate().map(|(n, mut event)| {
+            // The data carry the full names. A name that is too long for a stream, or a client name of
+            // any form, must not keep an event out of the log.
+            event.stream = fit_name(&event.stream);
+            event.by = event.by.map(|by| fit_name(&by)).filter(|by| !by.is_empty());
+            event.id = Some(format!("{}@{}.{n}", source.name(), revision.0));
             if event.at_ns == 0 {
                 event.at_ns = clock();
             }
             self.events.append(event, Expected::Any)
         });
-        // One behind the other in the log, and one commit for all where that is possible.
+        // In order, and in one commit where possible.
         for appended in futures_util::future::join_all(events.collect::<Vec<_>>()).await {
             match appended {
-                // What can never be an event must not keep all others from being one.
+                // An event that can never be valid must not block all others.
                 Err(error @ (EventError::Bad(_) | EventError::Long(_))) => {
                     tracing::warn!(%error, revision = revision.0, "not recorded");
                 }
@@ -128,8 +137,8 @@ impl Coordination {
     }
 }
 
-/// As much of a name as the log takes.
-fn fitting(name: &str) -> String {
+/// The longest prefix of a name that the log accepts, without control characters.
+fn fit_name(name: &str) -> String {
     let mut bytes = 0;
     let fits = |c: &char| {
         bytes += c.len_utf8();
@@ -138,32 +147,30 @@ fn fitting(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take_while(fits).collect()
 }
 
-/// How far a part is recorded.
-struct Place {
+/// How far an event source is recorded.
+struct Checkpoint {
     key: String,
     at: Revision,
-    kept: Revision,
-    when: tokio::time::Instant,
+    stored_at: tokio::time::Instant,
 }
 
-impl Place {
-    /// As it was kept; what was before this is seen for the first time is not recorded.
-    async fn of(store: &dyn Store, name: &str) -> Result<Place, StoreError> {
-        let key = format!("{PLACE}{name}");
-        let page = store.range(Range { prefix: key.clone(), limit: 1, ..Range::default() }).await?;
-        let known =
-            page.entries.first().and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok());
-        let at = known.map_or(page.revision, Revision).min(page.revision);
-        let mut place = Place { key, at, kept: Revision(0), when: tokio::time::Instant::now() };
+impl Checkpoint {
+    /// Loads the checkpoint; a new one starts at the present revision.
+    async fn load(store: &dyn Store, name: &str) -> Result<Checkpoint, StoreError> {
+        let key = format!("{CHECKPOINT_PREFIX}{name}");
+        let (entry, newest) = get(store, &key, None).await?;
+        let known = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok());
+        let at = known.map_or(newest, Revision).min(newest);
+        let mut checkpoint = Checkpoint { key, at, stored_at: tokio::time::Instant::now() };
         if known.is_none() {
-            place.write(store).await?;
+            checkpoint.write(store).await?;
         }
-        Ok(place)
+        Ok(checkpoint)
     }
 
-    /// Keeps it, now and then: what is recorded twice is appended once.
-    async fn keep(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        match self.when.elapsed() >= Duration::from_millis(limits::RECORDER_PLACE_MS) {
+    /// Stores the checkpoint at intervals; events recorded twice are appended once.
+    async fn store_if_due(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        match self.stored_at.elapsed() >= Duration::from_millis(RECORDER_CHECKPOINT_MS) {
             true => self.write(store).await,
             false => Ok(()),
         }
@@ -173,25 +180,7 @@ impl Place {
         let value = Bytes::from(self.at.0.to_string());
         let put = Op::Put { key: self.key.clone(), value, lease: None };
         store.txn(Txn { success: vec![put], ..Txn::default() }).await?;
-        (self.kept, self.when) = (self.at, tokio::time::Instant::now());
+        self.stored_at = tokio::time::Instant::now();
         Ok(())
-    }
-}
-
-async fn newest(store: &dyn Store) -> Result<Revision, StoreError> {
-    Ok(store.range(Range { prefix: PLACE.to_owned(), limit: 1, ..Range::default() }).await?.revision)
-}
-
-/// Everything under a prefix, as it was.
-async fn snapshot(store: &dyn Store, prefix: &str, at: Revision) -> Result<Vec<Entry>, StoreError> {
-    let (mut entries, mut after) = (Vec::new(), None);
-    loop {
-        let (prefix, limit) = (prefix.to_owned(), limits::STORE_PAGE_ENTRIES);
-        let page = store.range(Range { prefix, after, at: Some(at), limit, ..Range::default() }).await?;
-        after = page.entries.last().map(|entry| entry.key.clone());
-        entries.extend(page.entries);
-        if !page.more {
-            return Ok(entries);
-        }
     }
 }

@@ -1,11 +1,16 @@
-//! The store: keys with revisions, as in etcd v3 (<https://etcd.io/docs/v3.4/learning/api/>), so that
-//! an embedded file and a cluster can both be it. Strict-serializable: a transaction happens at one
-//! moment between its call and its answer, and has its number in the order of all.
+//! The store: keys with revisions, after etcd v3 (<https://etcd.io/docs/v3.4/learning/api/>), so that an
+//! embedded file and a cluster can both implement it. It is strictly serializable: a transaction takes
+//! effect at one moment between its call and its answer, and its revision is its number in the order of all
+//! transactions.
 
+pub(crate) mod commit;
 mod disabled;
+pub(crate) mod election;
 #[cfg(feature = "etcd")]
 mod etcd;
+pub(crate) mod list_watch;
 mod open;
+pub(crate) mod scan;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -14,52 +19,56 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub use crate::store::disabled::Nowhere;
+use crate::limits;
+
+pub use crate::store::disabled::DisabledStore;
 #[cfg(feature = "etcd")]
-pub use crate::store::etcd::EtcdStore;
-pub use crate::store::open::{SQLITE, check_name, open};
+pub use crate::store::etcd::{EtcdConfigError, EtcdStore};
+pub use crate::store::open::{SQLITE, StoreNameError, check_name, open};
 pub use crate::store::sqlite::{SqliteStore, backup};
 
-/// The number of a change in the order of all changes; the first is 1.
+/// Bytes of a key in the store.
+const STORE_KEY_BYTES: usize = 512;
+
+/// The number of a change in the total order of changes; the first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
 impl Revision {
-    /// The one after it.
+    /// The next revision.
     #[must_use]
     pub const fn next(self) -> Revision {
         Revision(self.0 + 1)
     }
 }
 
-/// A lease: keys that were put with it go when it ends.
+/// A lease: keys that are attached to it are deleted when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub u64);
 
-/// A key and what the store knows of it.
+/// A key with its value and metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The key.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: Bytes,
-    /// The revision at which it came to be, after it was last deleted.
+    /// The revision at which the key was created, after its last deletion.
     pub created: Revision,
     /// The revision of its newest value.
     pub modified: Revision,
-    /// How many values it has had since it was created; the first is 1.
+    /// The number of values since it was created; the first is 1.
     pub version: u64,
-    /// The lease with whose end it goes.
+    /// The lease that the key is attached to.
     pub lease: Option<LeaseId>,
 }
 
-/// What must hold for a transaction to succeed.
+/// A condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// The key does not exist.
@@ -68,94 +77,94 @@ pub enum Compare {
     Version(String, u64),
     /// The key was created at this revision, and not deleted since.
     Created(String, Revision),
-    /// The key was changed last at this revision.
+    /// The key was last changed at this revision.
     Modified(String, Revision),
     /// The key has this value.
     Value(String, Bytes),
 }
 
-/// What a transaction does. A key is written at most once.
+/// An operation of a transaction. A transaction writes each key at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Answers with the key as it was before the transaction.
+    /// Reads the key as it was before the transaction.
     Get(String),
-    /// Gives the key a value.
+    /// Sets the value of the key.
     Put {
         /// The key.
         key: String,
         /// The value.
         value: Bytes,
-        /// Ends the key as well; it must not have ended.
+        /// The lease to attach the key to; it must not have ended.
         lease: Option<LeaseId>,
     },
-    /// Removes the key, if it exists.
+    /// Deletes the key, if it exists.
     Delete(String),
 }
 
-/// Compares and, depending on them, one or the other list of operations; all or nothing.
+/// Compares, and runs one of two lists of operations depending on the result; all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
-    /// All must hold.
+    /// All of them must hold.
     pub compares: Vec<Compare>,
-    /// What is done then.
+    /// The operations if they hold.
     pub success: Vec<Op>,
-    /// What is done otherwise.
+    /// The operations if they do not.
     pub failure: Vec<Op>,
 }
 
-/// What became of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the compares held.
     pub succeeded: bool,
-    /// Its revision where it changed something, else the newest one.
+    /// Its own revision if it changed something, else the newest one.
     pub revision: Revision,
-    /// The answers to [`Op::Get`], in their order.
+    /// The results of [`Op::Get`], in order.
     pub got: Vec<Option<Entry>>,
 }
 
-/// Which keys to read.
+/// The keys to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
-    /// Their common beginning.
+    /// Their common prefix.
     pub prefix: String,
-    /// Only those behind this key: the last one of the page before. Going backward, only those before it.
+    /// Only keys after this one, which is the last one of the previous page. Backward: only keys before it.
     pub after: Option<String>,
-    /// From the last key to the first.
+    /// Descending key order.
     pub backward: bool,
-    /// As they were then; without it, as they are.
+    /// Their state at this revision; without it, the newest state.
     pub at: Option<Revision>,
-    /// At most so many; bounded by [`limits::STORE_PAGE_ENTRIES`].
+    /// The largest number of entries; at most `limits::STORE_PAGE_ENTRIES`.
     pub limit: usize,
 }
 
-/// A page of keys, in the order of their bytes, or against it.
+/// A page of entries, ordered by the bytes of their keys; descending if the range was backward.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The keys.
+    /// The entries.
     pub entries: Vec<Entry>,
-    /// The revision at which this holds.
+    /// The revision at which they are valid.
     pub revision: Revision,
-    /// Whether there are more behind them.
+    /// Whether there are more after them.
     pub more: bool,
 }
 
-/// A key that changed.
+/// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It has a new value.
     Put(Entry),
-    /// It is gone.
+    /// It was deleted.
     Delete {
         /// The key.
         key: String,
-        /// Since when.
+        /// The revision of the deletion.
         revision: Revision,
     },
 }
 
 impl Change {
-    /// What changed.
+    /// The key that changed.
     pub fn key(&self) -> &str {
         match self {
             Change::Put(entry) => &entry.key,
@@ -163,7 +172,7 @@ impl Change {
         }
     }
 
-    /// When it happened.
+    /// The revision of the change.
     pub fn revision(&self) -> Revision {
         match self {
             Change::Put(entry) => entry.modified,
@@ -172,32 +181,31 @@ impl Change {
     }
 }
 
-/// Changes as they happen, in order, none left out. A watcher that falls behind what the store keeps
-/// is told [`StoreError::Compacted`], once and last: it reads a snapshot and watches anew.
+/// Changes as they happen, in order and without gaps. A watcher that falls behind the retained history
+/// receives [`StoreError::Compacted`] as its last item; it then reads a snapshot and watches again.
 #[derive(Debug)]
 pub struct Watch {
     changes: mpsc::Receiver<Result<Vec<Change>, StoreError>>,
 }
 
 impl Watch {
-    /// Over changes that a test tells.
+    /// A watch over changes that a test supplies.
     #[cfg(test)]
-    pub(crate) fn told(changes: mpsc::Receiver<Result<Vec<Change>, StoreError>>) -> Watch {
+    pub(crate) fn from_channel(changes: mpsc::Receiver<Result<Vec<Change>, StoreError>>) -> Watch {
         Watch { changes }
     }
 
-    /// The changes of the next revisions; whole revisions only. `None` when the store is closed.
+    /// The changes of the next revisions; whole revisions only. `None` if the store is closed.
     pub async fn next(&mut self) -> Option<Result<Vec<Change>, StoreError>> {
         self.changes.recv().await
     }
 }
 
-/// Why the store did not do it. Nothing was changed then, except after
-/// [`StoreError::Unknown`].
+/// Why an operation failed. Nothing was changed, except possibly after [`StoreError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// A key is empty, too long or has a zero byte.
-    #[error("a key has 1 to {max} bytes and no zero byte", max = limits::STORE_KEY_BYTES)]
+    /// A key is empty, too long or contains a zero byte.
+    #[error("a key has 1 to {max} bytes and no zero byte", max = STORE_KEY_BYTES)]
     Key,
     /// A value is too long.
     #[error("a value has at most {max} bytes, this one has {0}", max = limits::STORE_VALUE_BYTES)]
@@ -205,70 +213,72 @@ pub enum StoreError {
     /// Too many compares or operations.
     #[error("a transaction has at most {max} parts, this one has {0}", max = limits::STORE_TXN_ELEMENTS)]
     Parts(usize),
-    /// A key is written twice in one transaction.
+    /// A transaction writes a key twice.
     #[error("{0} is written twice in one transaction")]
     Twice(String),
-    /// The time to live of a lease is out of bounds.
+    /// The time to live of a lease is out of range.
     #[error("a lease lives for {min} ms to {max} ms", min = limits::LEASE_MIN_MS, max = limits::LEASE_MAX_MS)]
     Ttl,
     /// The lease has ended.
     #[error("the lease has ended")]
     LeaseEnded,
-    /// The past before this revision is not kept.
+    /// The history before this revision is no longer retained.
     #[error("what was before revision {} is no longer kept", .0.0)]
     Compacted(Revision),
-    /// There is no such revision yet.
+    /// The revision does not exist yet.
     #[error("the newest revision is {}", .0.0)]
     Future(Revision),
-    /// Too much waits to be done.
+    /// Too many operations are waiting.
     #[error("the store is busy: try again")]
     Busy,
-    /// It cannot be written or read now; why.
+    /// The store cannot be read or written now, with the reason.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
-    /// It may or may not have happened: the store was lost before it answered; why.
+    /// The operation may or may not have happened, because the connection was lost before the answer; with
+    /// the reason.
     #[error("it is not known whether it happened: {0}")]
     Unknown(String),
 }
 
-/// The answer of a store, when it comes.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+/// The future result of a store operation.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Keys with revisions, transactions, watches and leases.
+/// A key-value store with revisions, transactions, watches and leases.
 pub trait Store: Send + Sync {
-    /// Does all of one list of operations, or nothing.
-    fn txn(&self, txn: Txn) -> Answer<'_, Outcome>;
+    /// Runs one of the two lists of operations, completely or not at all.
+    fn txn(&self, txn: Txn) -> StoreFuture<'_, Outcome>;
 
-    /// Reads what has been acknowledged to anybody before the call, or a past that is still kept.
-    fn range(&self, range: Range) -> Answer<'_, Page>;
+    /// Reads everything that was acknowledged to any client before the call, or an older revision that is
+    /// still retained.
+    fn range(&self, range: Range) -> StoreFuture<'_, Page>;
 
-    /// Every change under a prefix from a revision on, that one included.
-    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch>;
+    /// Watches every change under a prefix, beginning with revision `from`.
+    fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch>;
 
-    /// A lease that ends after `ttl`, unless it is kept alive; measured by a clock that nobody sets
-    /// and that goes on while the computer sleeps.
-    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId>;
+    /// Grants a lease that ends after `ttl` unless it is kept alive. Time is measured by a clock that cannot
+    /// be set and that advances while the computer is suspended.
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId>;
 
-    /// It lives for its whole time to live from now on.
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()>;
+    /// Restarts the lease's time to live.
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()>;
 
-    /// Ends it now; what it holds goes with it, in one revision.
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
+    /// Ends the lease now; its keys are deleted in one revision.
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()>;
 
-    /// Forgets the past before a revision; the newest value of every key stays.
-    fn compact(&self, before: Revision) -> Answer<'_, ()>;
+    /// Discards the history before a revision; the newest value of every key stays.
+    fn compact(&self, before: Revision) -> StoreFuture<'_, ()>;
 }
 
-/// Refuses keys that a store cannot have.
+/// Rejects keys that a store cannot hold.
 fn check_key(key: &str) -> Result<(), StoreError> {
-    match key.is_empty() || key.len() > limits::STORE_KEY_BYTES || key.contains('\0') {
+    match key.is_empty() || key.len() > STORE_KEY_BYTES || key.contains('\0') {
         true => Err(StoreError::Key),
         false => Ok(()),
     }
 }
 
 impl Txn {
-    /// Refuses what no store would take.
+    /// Rejects a transaction that no store accepts.
     fn check(&self) -> Result<(), StoreError> {
         for compare in &self.compares {
             check_key(compare.key())?;
@@ -300,7 +310,7 @@ fn check_ops(ops: &[Op]) -> Result<(), StoreError> {
 }
 
 impl Compare {
-    /// The key that is looked at.
+    /// The key that is compared.
     pub fn key(&self) -> &str {
         match self {
             Compare::Absent(key)
@@ -311,7 +321,7 @@ impl Compare {
         }
     }
 
-    /// Whether it holds for the key as it is.
+    /// Whether the condition holds for the current entry.
     fn holds(&self, entry: Option<&Entry>) -> bool {
         match (self, entry) {
             (Compare::Absent(_), entry) => entry.is_none(),

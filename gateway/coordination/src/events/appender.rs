@@ -1,4 +1,4 @@
-//! The task that appends: one per process, so that what waits goes together.
+//! The task that appends events: one per process, so that concurrent appends share a transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,67 +9,79 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::events::entry::{self, Hash, hex};
-use crate::events::node_key::{Identity, random};
-use crate::events::plan::{Along, Head, Known, Plan, plan};
+use crate::events::node_key::{NodeIdentity, random};
+use crate::events::plan::{Head, LogHead, Plan, SideWrites, plan};
 use crate::events::retention::{self, Retention};
 use crate::events::seal::{Seal, Signer};
 use crate::events::{Appended, EventError, Expected, NewEvent, get};
 use crate::store::{Revision, Store, StoreError};
 
-/// An append that waits for its answer.
-pub(super) struct Waiting {
+/// Events appended by one transaction: as many as its operations allow.
+const EVENT_BATCH_EVENTS: usize = 16;
+/// Queued appends; more are rejected.
+const EVENT_WAITING_CALLS: usize = 1_024;
+/// Attempts of an append while other processes append as well.
+const EVENT_APPEND_ATTEMPTS: usize = 500;
+/// A signed checkpoint is stored at least after this long, while events arrive.
+const EVENT_CHECKPOINT_MS: u64 = 5_000;
+/// Stream versions cached by the appender.
+const EVENT_STREAM_ENTRIES: usize = 4_096;
+
+/// An append that waits for its result.
+pub(super) struct PendingAppend {
     pub(super) event: NewEvent,
     pub(super) expected: Expected,
-    pub(super) tell: oneshot::Sender<Result<Appended, EventError>>,
+    pub(super) reply: oneshot::Sender<Result<Appended, EventError>>,
 }
 
-/// Starts it; it ends when nobody can ask it any more.
+/// Starts the task; it ends when all senders are dropped.
 pub(super) fn start(
-    (store, identity, retention): (Arc<dyn Store>, Identity, Retention),
-) -> mpsc::Sender<Waiting> {
-    let (ask, waiting) = mpsc::channel(limits::EVENT_WAITING_CALLS);
-    tokio::spawn(run(store, identity, retention, waiting));
-    ask
+    (store, identity, retention): (Arc<dyn Store>, NodeIdentity, Retention),
+) -> mpsc::Sender<PendingAppend> {
+    let (sender, pending) = mpsc::channel(EVENT_WAITING_CALLS);
+    tokio::spawn(run(store, identity, retention, pending));
+    sender
 }
 
 async fn run(
     store: Arc<dyn Store>,
-    identity: Identity,
+    identity: NodeIdentity,
     retention: Retention,
-    mut waiting: mpsc::Receiver<Waiting>,
+    mut pending: mpsc::Receiver<PendingAppend>,
 ) {
     let mut appender = None;
     let mut next = None;
     loop {
         let first = match next.take() {
             Some(first) => first,
-            None => match waiting.recv().await {
+            None => match pending.recv().await {
                 Some(first) => first,
                 None => return,
             },
         };
-        let batch = gather(first, &mut waiting, &mut next);
+        let batch = gather(first, &mut pending, &mut next);
         if appender.is_none() {
             match open(&identity).await {
                 Ok((signer, begin)) => {
-                    let keeper = retention::start(store.clone(), signer.clone(), retention);
-                    appender = Some(Appender::new(store.clone(), identity.clone(), (signer, begin), keeper));
+                    let retention_task = retention::start(store.clone(), signer.clone(), retention);
+                    appender =
+                        Some(Appender::new(store.clone(), identity.clone(), (signer, begin), retention_task));
                 }
                 Err(error) => {
-                    batch.into_iter().for_each(|one| drop(one.tell.send(Err(error.clone()))));
+                    batch.into_iter().for_each(|one| drop(one.reply.send(Err(error.clone()))));
                     continue;
                 }
             }
         }
         if let Some(appender) = &mut appender {
             appender.append(batch).await;
-            appender.give_way().await;
+            appender.yield_to_others().await;
         }
     }
 }
 
-/// Reads the node's key, off the runtime.
-async fn open(identity: &Identity) -> Result<(Signer, Hash), EventError> {
+/// Reads the node's key on a blocking thread.
+async fn open(identity: &NodeIdentity) -> Result<(Signer, Hash), EventError> {
     let identity = identity.clone();
     let read = move || Ok::<_, std::io::Error>((identity.signer()?, Hash(random()?)));
     let read = tokio::task::spawn_blocking(read).await;
@@ -77,14 +89,18 @@ async fn open(identity: &Identity) -> Result<(Signer, Hash), EventError> {
     read.map_err(|error| key(error.to_string()))?.map_err(|error| key(error.to_string()))
 }
 
-/// As many as go together; one that would be too much is `next`.
-fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>, next: &mut Option<Waiting>) -> Vec<Waiting> {
-    // Compact JSON is about as long as what it was made of; the transaction has room to spare.
-    let size = |one: &Waiting| one.event.data.to_string().len();
+/// Collects a batch from the channel; an event that would exceed it becomes `next`.
+fn gather(
+    first: PendingAppend,
+    pending: &mut mpsc::Receiver<PendingAppend>,
+    next: &mut Option<PendingAppend>,
+) -> Vec<PendingAppend> {
+    // Compact JSON is about as long as its source; the transaction has room to spare.
+    let size = |one: &PendingAppend| one.event.data.to_string().len();
     let mut bytes = size(&first);
     let mut batch = vec![first];
-    while batch.len() < limits::EVENT_BATCH_EVENTS {
-        let Ok(one) = waiting.try_recv() else { break };
+    while batch.len() < EVENT_BATCH_EVENTS {
+        let Ok(one) = pending.try_recv() else { break };
         bytes += size(&one);
         if bytes > limits::EVENT_BATCH_BYTES {
             *next = Some(one);
@@ -97,47 +113,47 @@ fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>, next: &mut Opti
 
 struct Appender {
     store: Arc<dyn Store>,
-    identity: Identity,
+    identity: NodeIdentity,
     signer: Signer,
-    /// The hash before the first event, if this is who begins the log.
+    /// The hash before the first event, if this process begins the log.
     begin: Hash,
-    /// `None` where the log has to be read again.
-    known: Option<Known>,
-    /// Whether this process has put its public key into the store.
+    /// `None` if the head of the log has to be read again.
+    log_head: Option<LogHead>,
+    /// Whether this process has published its public key in the store.
     published: bool,
     checkpointed: Option<Instant>,
-    /// When another process was quicker.
-    crowded: Option<Instant>,
-    /// What an id begins with that no other process gives, and how many it gave.
+    /// When another process last won the race for an append.
+    contended_at: Option<Instant>,
+    /// The prefix of generated event ids, unique to this process, and their count.
     ids: (String, u64),
-    _keeper: retention::Keeper,
+    _retention_task: retention::RetentionTask,
 }
 
 impl Appender {
     fn new(
         store: Arc<dyn Store>,
-        identity: Identity,
+        identity: NodeIdentity,
         (signer, begin): (Signer, Hash),
-        keeper: retention::Keeper,
+        retention_task: retention::RetentionTask,
     ) -> Appender {
-        // From the same randomness, but not telling it.
+        // Derived from the same random number without revealing it.
         let ids = (hex(&begin.after(b"ids").0[..10]), 0);
         Appender {
             store,
             identity,
             signer,
             begin,
-            known: None,
+            log_head: None,
             published: false,
             checkpointed: None,
-            crowded: None,
+            contended_at: None,
             ids,
-            _keeper: keeper,
+            _retention_task: retention_task,
         }
     }
 
-    /// Appends a batch and tells everybody.
-    async fn append(&mut self, mut batch: Vec<Waiting>) {
+    /// Appends a batch and answers every caller.
+    async fn append(&mut self, mut batch: Vec<PendingAppend>) {
         let mut given = false;
         for one in &mut batch {
             given |= one.event.id.is_some();
@@ -150,33 +166,33 @@ impl Appender {
         let failed = |error: &EventError| batch.iter().map(|_| Err(error.clone())).collect();
         let answers: Vec<_> = answers.unwrap_or_else(|error| failed(&error));
         for (one, answer) in batch.into_iter().zip(answers) {
-            // Whoever asked may have gone.
-            let _ = one.tell.send(answer);
+            // The caller may be gone.
+            let _ = one.reply.send(answer);
         }
     }
 
-    /// Whoever has just written lets those go first who were too slow, as long as there are any: who
-    /// loses tries again at once, and so the same one does not win again and again.
-    async fn give_way(&mut self) {
-        if self.crowded.is_some_and(|at| at.elapsed() < CROWDED) {
-            tokio::time::sleep(GIVE_WAY).await;
+    /// After a commit under contention, lets slower processes go first: a loser retries at once, so the same
+    /// process does not win again and again.
+    async fn yield_to_others(&mut self) {
+        if self.contended_at.is_some_and(|at| at.elapsed() < CONTENTION) {
+            tokio::time::sleep(YIELD_TIME).await;
         }
     }
 
-    /// Commits a batch; tries again while others append. `doubt`: some of it may be there already.
+    /// Commits a batch, and retries while others append. `doubt`: some of it may already be in the log.
     async fn commit(
         &mut self,
-        batch: &[Waiting],
+        batch: &[PendingAppend],
         mut doubt: bool,
     ) -> Result<Vec<Result<Appended, EventError>>, EventError> {
         let events: Vec<_> = batch.iter().map(|one| (&one.event, one.expected)).collect();
         let mut unknown = None;
-        for _ in 0..limits::EVENT_APPEND_ATTEMPTS {
-            let known = match self.know(&events).await {
-                Ok(known) => known,
+        for _ in 0..EVENT_APPEND_ATTEMPTS {
+            let log_head = match self.load_log_head(&events).await {
+                Ok(log_head) => log_head,
                 Err(error) => return Err(unknown.unwrap_or(error)),
             };
-            // After the head: whatever comes in between makes the transaction fail.
+            // Read after the head: a write in between makes the transaction fail.
             let present = match doubt {
                 true => {
                     present(&*self.store, &events).await.map_err(|error| unknown.clone().unwrap_or(error))?
@@ -184,20 +200,20 @@ impl Appender {
                 false => HashMap::new(),
             };
             let checkpoint = self.checkpointed.is_none_or(|at| at.elapsed() >= CHECKPOINT);
-            let along = Along { checkpoint, publish: !self.published };
-            let mut plan = plan(&known, &events, &present, &self.signer, &along);
+            let side_writes = SideWrites { checkpoint, publish: !self.published };
+            let mut plan = plan(&log_head, &events, &present, &self.signer, &side_writes);
             match self.store.txn(std::mem::take(&mut plan.txn)).await {
                 Ok(outcome) if outcome.succeeded => {
                     let answers = std::mem::take(&mut plan.answers);
-                    self.went(known, plan, outcome.revision, checkpoint);
+                    self.on_committed(log_head, plan, outcome.revision, checkpoint);
                     return Ok(answers);
                 }
                 Ok(outcome) => {
                     let mut got = outcome.got.into_iter();
                     let head = Head::read(got.next().flatten().as_ref(), self.begin)?;
                     let tips = plan.streams.into_iter().zip(got.map(|tip| version(tip.as_ref())));
-                    self.known = Some(Known { head, tips: tips.collect() });
-                    self.crowded = Some(Instant::now());
+                    self.log_head = Some(LogHead { head, tips: tips.collect() });
+                    self.contended_at = Some(Instant::now());
                 }
                 Err(error @ StoreError::Unknown(_)) => {
                     (doubt, unknown) = (true, Some(error.into()));
@@ -209,28 +225,28 @@ impl Appender {
         Err(unknown.unwrap_or(StoreError::Busy.into()))
     }
 
-    /// Reads what is not known of the log: its head, and the versions of these streams.
-    async fn know(&mut self, events: &[(&NewEvent, Expected)]) -> Result<Known, EventError> {
-        let mut known = match self.known.take() {
-            Some(known) if known.tips.len() <= limits::EVENT_STREAM_ENTRIES => known,
+    /// Reads the head of the log and the versions of these streams, as far as they are not known.
+    async fn load_log_head(&mut self, events: &[(&NewEvent, Expected)]) -> Result<LogHead, EventError> {
+        let mut log_head = match self.log_head.take() {
+            Some(log_head) if log_head.tips.len() <= EVENT_STREAM_ENTRIES => log_head,
             _ => {
                 let head = get(&*self.store, entry::HEAD).await?;
-                Known { head: Head::read(head.as_ref(), self.begin)?, tips: HashMap::new() }
+                LogHead { head: Head::read(head.as_ref(), self.begin)?, tips: HashMap::new() }
             }
         };
         for (event, _) in events {
-            if !known.tips.contains_key(&event.stream) {
+            if !log_head.tips.contains_key(&event.stream) {
                 let tip = get(&*self.store, &entry::tip_key(&event.stream)).await?;
-                known.tips.insert(event.stream.clone(), version(tip.as_ref()));
+                log_head.tips.insert(event.stream.clone(), version(tip.as_ref()));
             }
         }
-        Ok(known)
+        Ok(log_head)
     }
 
-    /// It is in the log: what is known from now on.
-    fn went(&mut self, mut known: Known, plan: Plan, revision: Revision, checkpoint: bool) {
+    /// Updates the known state after a commit.
+    fn on_committed(&mut self, mut log_head: LogHead, plan: Plan, revision: Revision, checkpoint: bool) {
         let Some((seal, tips)) = plan.then else {
-            self.known = Some(known);
+            self.log_head = Some(log_head);
             return;
         };
         self.published = true;
@@ -238,21 +254,21 @@ impl Appender {
             self.checkpointed = Some(Instant::now());
             witness(&self.identity, &seal);
         }
-        known.head = Head::At(seal, revision);
-        known.tips.extend(tips);
-        self.known = Some(known);
+        log_head.head = Head::At(seal, revision);
+        log_head.tips.extend(tips);
+        self.log_head = Some(log_head);
     }
 }
 
-const CHECKPOINT: Duration = Duration::from_millis(limits::EVENT_CHECKPOINT_MS);
+const CHECKPOINT: Duration = Duration::from_millis(EVENT_CHECKPOINT_MS);
 
-/// So long after another process was quicker, it may be there still.
-const CROWDED: Duration = Duration::from_millis(100);
-/// About as long as a commit takes.
-const GIVE_WAY: Duration = Duration::from_millis(3);
+/// How long contention is assumed after another process has won.
+const CONTENTION: Duration = Duration::from_millis(100);
+/// About the duration of a commit.
+const YIELD_TIME: Duration = Duration::from_millis(3);
 
-/// Notes the checkpoint beside the keys; nobody waits for it.
-fn witness(identity: &Identity, seal: &Seal) {
+/// Stores the checkpoint beside the keys, in the background.
+fn witness(identity: &NodeIdentity, seal: &Seal) {
     let (identity, seal) = (identity.clone(), seal.clone());
     tokio::task::spawn_blocking(move || {
         if let Err(error) = identity.witness(&seal) {
@@ -261,12 +277,12 @@ fn witness(identity: &Identity, seal: &Seal) {
     });
 }
 
-/// The version that is under the key of a stream.
+/// The version stored under the key of a stream.
 fn version(tip: Option<&crate::store::Entry>) -> u64 {
     tip.and_then(|tip| std::str::from_utf8(&tip.value).ok()?.parse().ok()).unwrap_or_default()
 }
 
-/// Which of these are in the log already, by their ids.
+/// The events that are already in the log, by their ids.
 async fn present(
     store: &dyn Store,
     events: &[(&NewEvent, Expected)],
@@ -274,10 +290,10 @@ async fn present(
     let mut present = HashMap::new();
     for id in events.iter().filter_map(|(event, _)| event.id.as_ref()) {
         let Some(found) = get(store, &entry::id_key(id)).await? else { continue };
-        let place = std::str::from_utf8(&found.value).ok().and_then(|text| text.split_once(' '));
-        let place = place.and_then(|(seq, version)| Some((seq.parse().ok()?, version.parse().ok()?)));
-        let (seq, version) = place.ok_or(EventError::Damaged)?;
-        // Whether it is this call that wrote it, or an earlier one, makes no difference to the log.
+        let position = std::str::from_utf8(&found.value).ok().and_then(|text| text.split_once(' '));
+        let position = position.and_then(|(seq, version)| Some((seq.parse().ok()?, version.parse().ok()?)));
+        let (seq, version) = position.ok_or(EventError::Damaged)?;
+        // It does not matter whether this call or an earlier one has appended it.
         present.insert(id.clone(), Appended { seq, version, again: true });
     }
     Ok(present)

@@ -1,4 +1,4 @@
-//! An event, how it is kept, and under which keys.
+//! Events, their stored form, and the layout of keys.
 
 use bytes::Bytes;
 use roverline_protocol::limits;
@@ -8,63 +8,62 @@ use sha2::{Digest, Sha256};
 
 use crate::events::EventError;
 
-/// All keys of the log begin with this.
+/// The prefix of all keys of the log.
 pub(super) const ROOT: &str = "events/";
 pub(super) const LOG: &str = "events/log/";
-/// The key of the signed end of the log.
+/// The key of the signed head of the log.
 pub const HEAD: &str = "events/head";
 pub(super) const FLOOR: &str = "events/floor";
 pub(super) const CHECKPOINT: &str = "events/checkpoint/";
 pub(super) const KEYS: &str = "events/keys/";
-pub(super) const SNAPSHOT: &str = "events/snapshot/";
-pub(super) const KEEPER: &str = "events/keeper";
+pub(super) const PRUNE_LOCK: &str = "events/keeper";
 const ID: &str = "events/id/";
 const TIP: &str = "events/tip/";
-/// The indexes of the log that have several events under one name.
+/// The indexes that have several events under one name.
 pub(super) const INDEXES: [&str; 3] = [STREAM, TYPE, CORRELATION];
 pub(super) const STREAM: &str = "events/stream/";
 pub(super) const TYPE: &str = "events/type/";
 pub(super) const CORRELATION: &str = "events/corr/";
-/// Ends a name within a key: names have no control characters.
+/// Ends a name within a key; names contain no control characters.
 const END: char = '\u{1f}';
-/// Digits of a number within a key, so that keys have the order of numbers.
+/// Digits of a number within a key, so that keys sort like numbers.
 const DIGITS: usize = 20;
 
-/// Something that happened. It never changes.
+/// An event of the log; immutable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number in the log; the first is 1, and none is left out.
+    /// The sequence number in the log: 1, 2, 3, … without gaps.
     pub seq: u64,
-    /// What it is about: `lock/arm`.
+    /// The entity that it is about: `lock/arm`.
     pub stream: String,
-    /// Its number in its stream; the first is 1, and none is left out.
+    /// The version in its stream: 1, 2, 3, … without gaps.
     pub version: u64,
-    /// What happened: `lock.acquired`.
+    /// The type of event: `lock.acquired`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When, by the clock of who wrote it, nanoseconds since the Unix epoch; only to be shown.
+    /// Wall-clock time of the writer, nanoseconds since the Unix epoch; for display.
     pub at_ns: i64,
-    /// Who wrote it: `primary`.
+    /// The node that appended it: `primary`.
     pub node: String,
-    /// Who wanted it written.
+    /// The client that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// By which the one who appends it knows it again.
+    /// The idempotency key.
     pub id: String,
-    /// What belongs together has the same.
+    /// Shared by related events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// What led to it.
+    /// The id of the event that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
     /// The trace it belongs to (W3C `traceparent`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// What is to be known of it.
+    /// The event's data.
     pub data: Value,
 }
 
-/// SHA-256 over the hash before and the bytes of an event.
+/// SHA-256 over the previous hash and the bytes of the event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -123,21 +122,21 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// An event as it lies in the log: the hash before, its own, and its bytes exactly as they were
-/// hashed, with a blank between them.
+/// An event as stored in the log: the previous hash, its own hash, and its bytes exactly as they were
+/// hashed, separated by blanks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
     /// The event.
     pub event: Event,
-    /// The hash of the one before.
+    /// The hash of the previous event.
     pub prev: Hash,
-    /// Its own.
+    /// The event's own hash.
     pub hash: Hash,
-    /// Bytes that it takes in the log.
+    /// Stored size in bytes.
     pub size: usize,
 }
 
-/// The parts of a stored event, not yet believed.
+/// The parts of a stored event, not yet verified.
 pub(super) struct Parts<'a> {
     pub(super) prev: Hash,
     pub(super) hash: Hash,
@@ -156,7 +155,7 @@ impl Parts<'_> {
 }
 
 impl Stored {
-    /// Seals an event behind the one with this hash; its value in the store.
+    /// Links an event to the previous hash, and returns its hash and stored form.
     pub(super) fn seal(event: &Event, prev: Hash) -> Result<(Hash, Bytes), EventError> {
         let json = serde_json::to_vec(event).map_err(|error| EventError::Bad(error.to_string()))?;
         let hash = prev.after(&json);
@@ -165,7 +164,7 @@ impl Stored {
         Ok((hash, value.into()))
     }
 
-    /// Reads one; whether it is what was written is for `verify` to say.
+    /// Parses a stored event without verifying its hash.
     pub(super) fn read(value: &[u8]) -> Result<Stored, EventError> {
         let parts = Parts::of(value).ok_or(EventError::Damaged)?;
         let event = serde_json::from_slice(parts.json).map_err(|_| EventError::Damaged)?;
@@ -189,7 +188,7 @@ pub(super) fn tip_key(stream: &str) -> String {
     format!("{TIP}{stream}")
 }
 
-/// What an index has under a name.
+/// The prefix of an index for a name.
 pub(super) fn index_prefix(index: &str, name: &str) -> String {
     format!("{index}{name}{END}")
 }
@@ -205,7 +204,7 @@ pub(super) fn seq_of(key: &str) -> Option<u64> {
 }
 
 impl Event {
-    /// The keys that lead to it, besides that of the log, and what is under them.
+    /// The index entries of the event: keys and values.
     pub(super) fn index(&self) -> Vec<(String, String)> {
         let version = self.version.to_string();
         let mut keys = vec![
@@ -220,22 +219,22 @@ impl Event {
     }
 }
 
-/// Whether a key is one of those of [`Event::index`].
+/// Whether a key belongs to an index (see [`Event::index`]).
 pub(super) fn is_index(key: &str) -> bool {
     key.starts_with(ID) || INDEXES.iter().any(|index| key.starts_with(index))
 }
 
-/// The stream whose newest version a key holds.
+/// The stream of a key that stores a stream's newest version.
 pub(super) fn tip_of(key: &str) -> Option<&str> {
     key.strip_prefix(TIP)
 }
 
-/// Refuses names that keys cannot have.
+/// Rejects names that cannot be part of a key.
 pub(super) fn check_name(what: &str, name: &str) -> Result<(), EventError> {
     check_text(what, name, limits::EVENT_NAME_BYTES)
 }
 
-/// Refuses ids that keys cannot have.
+/// Rejects ids that cannot be part of a key.
 pub(super) fn check_id(id: &str) -> Result<(), EventError> {
     check_text("an id", id, limits::EVENT_ID_BYTES)
 }

@@ -1,32 +1,35 @@
-//! Keys in files: each node has one of its own, which nobody else can read.
+//! Signing keys on disk: each node has its own key, which only its user can read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use roverline_protocol::limits;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::events::entry::{hex, unhex};
-use crate::events::seal::{Seal, Signer, Trust};
+use crate::events::seal::{Seal, Signer, TrustedKeys};
+use crate::limits;
 
-/// As whom a process appends events.
+/// Public key files read.
+const EVENT_KEY_FILES: usize = 256;
+
+/// The identity with which a process appends events.
 #[derive(Clone, Debug, Default)]
-pub struct Identity {
+pub struct NodeIdentity {
     node: String,
     keys: Option<PathBuf>,
 }
 
-impl Identity {
-    /// This node, with its key in this directory; it is made when it is needed first.
-    pub fn new(node: &str, keys: &Path) -> Identity {
-        Identity { node: node.to_owned(), keys: Some(keys.to_owned()) }
+impl NodeIdentity {
+    /// A node with its key in this directory; the key is generated on first use.
+    pub fn new(node: &str, keys: &Path) -> NodeIdentity {
+        NodeIdentity { node: node.to_owned(), keys: Some(keys.to_owned()) }
     }
 
-    /// This node, with a key that nobody knows after it.
-    pub fn passing(node: &str) -> Identity {
-        Identity { node: node.to_owned(), keys: None }
+    /// A node with a key that exists only in memory.
+    pub fn ephemeral(node: &str) -> NodeIdentity {
+        NodeIdentity { node: node.to_owned(), keys: None }
     }
 
     /// The node's name.
@@ -34,12 +37,12 @@ impl Identity {
         &self.node
     }
 
-    /// Reads the key, or makes one. Waits for the disk.
+    /// Reads or generates the signing key; blocks on the disk.
     pub(super) fn signer(&self) -> io::Result<Signer> {
         let Some(keys) = &self.keys else { return Ok(Signer::new(&self.node, &random()?)) };
         DirBuilder::new().recursive(true).mode(0o700).create(keys)?;
         if keys.metadata()?.permissions().mode() & 0o077 != 0 {
-            // Of an earlier version; where it is not ours, its files are still for nobody else.
+            // Created by an earlier version. If this fails, the key files themselves are still private.
             let _ = fs::set_permissions(keys, Permissions::from_mode(0o700));
         }
         let path = keys.join(format!("{}.key", self.node));
@@ -54,15 +57,16 @@ impl Identity {
         Ok(signer)
     }
 
-    /// Public keys to trust and checkpoints, as they lie beside the key; none of a passing node.
-    pub(super) fn known(&self) -> io::Result<(Option<Trust>, Vec<Seal>)> {
+    /// The trusted public keys and the checkpoints beside the key; none for an ephemeral node.
+    pub(super) fn trusted_keys(&self) -> io::Result<(Option<TrustedKeys>, Vec<Seal>)> {
         match &self.keys {
             Some(keys) if keys.is_dir() => Ok((Some(trust(keys)?), witnesses(keys)?)),
             _ => Ok((None, Vec::new())),
         }
     }
 
-    /// Notes how far the log went, where whoever can only write the store does not reach it.
+    /// Stores a checkpoint outside the store, where a process that can only write the store does not reach
+    /// it.
     pub(super) fn witness(&self, seal: &Seal) -> io::Result<()> {
         let Some(keys) = &self.keys else { return Ok(()) };
         let path = keys.join(format!("{}.{WITNESS}", self.node));
@@ -77,14 +81,14 @@ const WITNESS: &str = "checkpoint";
 
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    // Up to 256 bytes come whole (getrandom(2)).
+    // Up to 256 bytes are never returned in part (getrandom(2)).
     match getrandom(&mut bytes, GetRandomFlags::empty())? {
         length if length == N => Ok(bytes),
         _ => Err(io::Error::other("the system has too little randomness")),
     }
 }
 
-/// Makes a key, unless another process is first: whole, or not at all.
+/// Generates a key atomically, unless another process is first.
 fn make(path: &Path) -> io::Result<()> {
     let draft = path.with_extension(format!("key-{}", hex(&random::<8>()?)));
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
@@ -98,7 +102,8 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Adds a public key to those of its node. Earlier ones stay: what they signed stays provable.
+/// Adds a public key to those of its node. Earlier keys stay, so that their signatures can still be
+/// verified.
 fn publish(path: &Path, public: &str) -> io::Result<()> {
     let known = match fs::read_to_string(path) {
         Ok(known) => known,
@@ -113,10 +118,10 @@ fn publish(path: &Path, public: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The files of a directory with this extension: their names without it, and what is in them.
+/// The files of a directory with this extension: their stems and contents.
 fn files(directory: &Path, extension: &str) -> io::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)?.take(limits::EVENT_KEY_FILES) {
+    for entry in fs::read_dir(directory)?.take(EVENT_KEY_FILES) {
         let path = entry?.path();
         let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
         if path.extension().is_some_and(|found| found == extension) {
@@ -129,9 +134,9 @@ fn files(directory: &Path, extension: &str) -> io::Result<Vec<(String, String)>>
     Ok(found)
 }
 
-/// The public keys in a directory: `NODE.pub`, a key per line.
-pub fn trust(directory: &Path) -> io::Result<Trust> {
-    let mut trust = Trust::default();
+/// Reads the trusted public keys of a directory: `NODE.pub`, one key per line.
+pub fn trust(directory: &Path) -> io::Result<TrustedKeys> {
+    let mut trust = TrustedKeys::default();
     for (node, text) in files(directory, "pub")? {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             if !trust.add(&node, line) {
@@ -143,7 +148,7 @@ pub fn trust(directory: &Path) -> io::Result<Trust> {
     Ok(trust)
 }
 
-/// How far the log went at least, as its writers noted beside their keys.
+/// Reads the checkpoints that the writers have stored beside their keys.
 pub fn witnesses(directory: &Path) -> io::Result<Vec<Seal>> {
     let damaged = |node: &str| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{node}.{WITNESS} holds no checkpoint"))
@@ -152,8 +157,8 @@ pub fn witnesses(directory: &Path) -> io::Result<Vec<Seal>> {
     files(directory, WITNESS)?.into_iter().map(read).collect()
 }
 
-/// Puts away what writers noted of a log that is replaced by an older one.
-pub fn forget_witnesses(directory: &Path) -> io::Result<()> {
+/// Renames the checkpoints of a log that is replaced by an older one.
+pub fn archive_witnesses(directory: &Path) -> io::Result<()> {
     for (node, _) in files(directory, WITNESS)? {
         let path = directory.join(format!("{node}.{WITNESS}"));
         fs::rename(&path, path.with_extension(format!("{WITNESS}.replaced")))?;

@@ -1,26 +1,28 @@
-//! What one transaction appends, worked out from the head of the log: pure.
+//! Plans the transaction that appends a batch, from the head of the log; pure.
 
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 
 use crate::events::entry::{self, Event, Hash, Stored};
 use crate::events::seal::{Seal, SealKind, Signer};
 use crate::events::{Appended, EventError, Expected, NewEvent};
 use crate::store::{Compare, Entry, Op, Revision, Txn};
 
-/// The end of the log, as far as is known.
+/// A signed checkpoint is stored at least after this many events.
+const EVENT_CHECKPOINT_EVENTS: u64 = 256;
+
+/// The known head of the log.
 #[derive(Clone, Debug)]
 pub(super) enum Head {
-    /// Nothing is in it; it would begin with this hash.
+    /// The log is empty; it would begin with this hash.
     None(Hash),
-    /// It ends so, since this revision.
+    /// The signed head and its revision in the store.
     At(Seal, Revision),
 }
 
 impl Head {
-    /// From what lies in the store.
+    /// Parses the head from its store entry.
     pub(super) fn read(entry: Option<&Entry>, begin: Hash) -> Result<Head, EventError> {
         let Some(entry) = entry else { return Ok(Head::None(begin)) };
         let seal = Seal::read(&entry.value).ok_or(EventError::Damaged)?;
@@ -43,57 +45,58 @@ impl Head {
     }
 }
 
-/// What is known of the log, while nobody else appends.
-pub(super) struct Known {
+/// What is known of the log as long as no other process appends.
+pub(super) struct LogHead {
     pub(super) head: Head,
-    /// The newest version of each stream that was asked for; 0 where it has none.
+    /// The newest version of each stream read so far; 0 if it has no events.
     pub(super) tips: HashMap<String, u64>,
 }
 
-/// A transaction, and what its success means.
+/// A transaction, and the state after its success.
 pub(super) struct Plan {
     pub(super) txn: Txn,
-    /// The streams whose versions it answers with when it fails, behind the head.
+    /// The streams whose versions a failed transaction returns, after the head.
     pub(super) streams: Vec<String>,
-    /// To each of the batch, in its order.
+    /// The answer for each event of the batch, in order.
     pub(super) answers: Vec<Result<Appended, EventError>>,
-    /// The end of the log then, and the streams' versions; `None` where nothing is appended.
+    /// The new head and the new versions of streams; `None` if nothing is appended.
     pub(super) then: Option<(Seal, HashMap<String, u64>)>,
 }
 
-/// What goes along with the events.
-pub(super) struct Along {
-    /// Whether the head is kept as a checkpoint as well.
+/// What else the transaction writes.
+pub(super) struct SideWrites {
+    /// Whether to store the head as a checkpoint as well.
     pub(super) checkpoint: bool,
-    /// Whether the public key is put into the store.
+    /// Whether to publish the public key in the store.
     pub(super) publish: bool,
 }
 
-/// Works out the transaction for a batch; `present` are those that are in the log already.
+/// Plans the transaction for a batch; `present` are the events that are already in the log.
 pub(super) fn plan(
-    known: &Known,
+    log_head: &LogHead,
     batch: &[(&NewEvent, Expected)],
     present: &HashMap<String, Appended>,
     signer: &Signer,
-    along: &Along,
+    side_writes: &SideWrites,
 ) -> Plan {
-    let (mut seq, mut hash, log, mut bytes) = match &known.head {
+    let (mut seq, mut hash, log, mut bytes) = match &log_head.head {
         Head::None(begin) => (0, *begin, *begin, 0),
         Head::At(seal, _) => (seal.seq, seal.hash, seal.log, seal.bytes),
     };
-    let mut draft = Draft { tips: HashMap::new(), ops: Vec::new(), done: HashMap::new() };
+    let mut builder = AppendBuilder { tips: HashMap::new(), ops: Vec::new(), done: HashMap::new() };
     let mut at_ns = 0;
     let mut answers = Vec::with_capacity(batch.len());
     for (new, expected) in batch {
-        let answer = draft.place(known, new, *expected, present, seq + 1, signer).and_then(|placed| {
-            let event = match placed {
-                Placed::Already(appended) => return Ok(appended),
-                Placed::New(event) => event,
-            };
-            let (next, value) = Stored::seal(&event, hash)?;
-            (seq, hash, at_ns, bytes) = (event.seq, next, event.at_ns, bytes + value.len() as u64);
-            Ok(draft.add(&event, value))
-        });
+        let answer =
+            builder.next_event(log_head, new, *expected, present, seq + 1, signer).and_then(|placed| {
+                let event = match placed {
+                    Placed::Already(appended) => return Ok(appended),
+                    Placed::New(event) => event,
+                };
+                let (next, value) = Stored::seal(&event, hash)?;
+                (seq, hash, at_ns, bytes) = (event.seq, next, event.at_ns, bytes + value.len() as u64);
+                Ok(builder.add(&event, value))
+            });
         answers.push(answer);
     }
     let streams: HashSet<&str> = batch.iter().map(|(new, _)| new.stream.as_str()).collect();
@@ -101,33 +104,33 @@ pub(super) fn plan(
     let reads =
         std::iter::once(entry::HEAD.to_owned()).chain(streams.iter().map(|name| entry::tip_key(name)));
     let mut txn = Txn {
-        compares: vec![known.head.unchanged()],
-        success: draft.ops,
+        compares: vec![log_head.head.unchanged()],
+        success: builder.ops,
         failure: reads.map(Op::Get).collect(),
     };
-    let then = (seq > known.head.seq()).then(|| {
+    let then = (seq > log_head.head.seq()).then(|| {
         let (node, key, signature) = Default::default();
         let seal = Seal { kind: SealKind::Head, log, seq, hash, bytes, at_ns, node, key, signature };
         let seal = signer.sign(seal);
         txn.success.push(put(entry::HEAD.to_owned(), seal.bytes()));
-        if along.checkpoint
-            || seq / limits::EVENT_CHECKPOINT_EVENTS > known.head.seq() / limits::EVENT_CHECKPOINT_EVENTS
+        if side_writes.checkpoint
+            || seq / EVENT_CHECKPOINT_EVENTS > log_head.head.seq() / EVENT_CHECKPOINT_EVENTS
         {
             txn.success.push(put(entry::checkpoint_key(seq), seal.bytes()));
         }
-        if along.publish {
+        if side_writes.publish {
             txn.success.push(put(signer.entry(), signer.public().into()));
         }
         let tips =
-            draft.tips.iter().map(|(name, version)| put(entry::tip_key(name), version.to_string().into()));
+            builder.tips.iter().map(|(name, version)| put(entry::tip_key(name), version.to_string().into()));
         txn.success.extend(tips);
-        (seal, draft.tips)
+        (seal, builder.tips)
     });
     Plan { txn, streams, answers, then }
 }
 
-/// What has been placed so far.
-struct Draft {
+/// The appends planned so far.
+struct AppendBuilder {
     tips: HashMap<String, u64>,
     ops: Vec<Op>,
     done: HashMap<String, Appended>,
@@ -138,11 +141,11 @@ enum Placed {
     New(Box<Event>),
 }
 
-impl Draft {
-    /// Where the next event would come to be.
-    fn place(
+impl AppendBuilder {
+    /// The next event, or where it already is.
+    fn next_event(
         &self,
-        known: &Known,
+        log_head: &LogHead,
         new: &NewEvent,
         expected: Expected,
         present: &HashMap<String, Appended>,
@@ -153,7 +156,7 @@ impl Draft {
         if let Some(appended) = present.get(&id).or_else(|| self.done.get(&id)) {
             return Ok(Placed::Already(Appended { again: true, ..*appended }));
         }
-        let tip = self.tips.get(&new.stream).or_else(|| known.tips.get(&new.stream));
+        let tip = self.tips.get(&new.stream).or_else(|| log_head.tips.get(&new.stream));
         let version = tip.copied().unwrap_or_default();
         if !expected.holds(version) {
             return Err(EventError::Conflict { stream: new.stream.clone(), version });

@@ -1,51 +1,53 @@
-//! Reading: the whole log, or what an index leads to; forward or backward, page by page.
-
-use roverline_protocol::limits;
+//! Reads the log or one of its indexes, forward or backward, page by page.
 
 use crate::events::entry::{
     self, CORRELATION, LOG, STREAM, Stored, TYPE, index_key, index_prefix, log_key, seq_of,
 };
 use crate::events::{EventError, Events, get};
+use crate::limits;
 use crate::store::Range;
 
-/// Which events.
+/// Bytes of events read at once, one event at least.
+const EVENT_PAGE_BYTES: usize = 4 << 20;
+
+/// Which events to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Select {
-    /// All.
+    /// All events.
     #[default]
     All,
-    /// Those of a stream.
+    /// The events of a stream.
     Stream(String),
-    /// Those of a type.
+    /// The events of a type.
     Type(String),
-    /// Those that belong together.
+    /// The events with a correlation id.
     Correlation(String),
 }
 
-/// What is to be read.
+/// A query for events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Which events.
+    /// Which events to read.
     pub select: Select,
-    /// The number in the log to begin with; without it, the end that is read first.
+    /// The sequence number to begin with; without it, the beginning or, backward, the end of the log.
     pub from: Option<u64>,
     /// From the newest to the oldest.
     pub backward: bool,
-    /// At most so many; bounded by [`limits::EVENT_PAGE_ENTRIES`].
+    /// The largest number of events; at most [`limits::EVENT_PAGE_ENTRIES`].
     pub limit: usize,
 }
 
-/// Events in the order that was asked for.
+/// A page of events in the requested order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventPage {
     /// The events.
     pub events: Vec<Stored>,
-    /// Where the next page begins, if there is more.
+    /// The sequence number at which the next page begins, if there is one.
     pub next: Option<u64>,
 }
 
-/// Events that are read at once: as many as fill a page if each is as long as can be.
-const CHUNK: usize = limits::EVENT_PAGE_BYTES / limits::EVENT_DATA_BYTES;
+/// Events per read from the store: they fill a page if each has the maximum length.
+const CHUNK: usize = EVENT_PAGE_BYTES / limits::EVENT_DATA_BYTES;
 
 impl Events {
     /// Reads a page of events.
@@ -64,13 +66,13 @@ impl Events {
         if let Some(name) = name {
             entry::check_name("what is asked for", name)?;
         }
-        let mut walk =
-            Walk { index, name: name.map(String::as_str), backward: query.backward, at: query.from };
+        let mut cursor =
+            LogCursor { index, name: name.map(String::as_str), backward: query.backward, at: query.from };
         let (mut page, mut bytes, mut more) = (EventPage::default(), 0, true);
-        while more && page.events.len() < limit && bytes < limits::EVENT_PAGE_BYTES {
+        while more && page.events.len() < limit && bytes < EVENT_PAGE_BYTES {
             let chunk = CHUNK.min(limit - page.events.len());
-            let (events, rest) = self.chunk(&mut walk, chunk).await?;
-            // What was removed since the check is told, not skipped.
+            let (events, rest) = self.chunk(&mut cursor, chunk).await?;
+            // Events that were removed since the check are reported, not skipped.
             if let (Some(from), Select::All, false, true) =
                 (query.from, &query.select, query.backward, page.events.is_empty())
                 && events.first().is_some_and(|first| first.event.seq != from)
@@ -82,11 +84,11 @@ impl Events {
             page.events.extend(events);
             more = rest;
         }
-        page.next = if more { walk.at.filter(|at| *at > 0) } else { None };
+        page.next = if more { cursor.at.filter(|at| *at > 0) } else { None };
         Ok(page)
     }
 
-    /// One event of the log.
+    /// Reads one event.
     pub async fn event(&self, seq: u64) -> Result<Stored, EventError> {
         match get(&*self.0.store, &log_key(seq)).await? {
             Some(found) => Stored::read(&found.value),
@@ -105,20 +107,24 @@ impl Events {
         }
     }
 
-    /// The next events of a walk, and whether there are more.
-    async fn chunk(&self, walk: &mut Walk<'_>, limit: usize) -> Result<(Vec<Stored>, bool), EventError> {
-        let page = self.0.store.range(walk.range(limit)).await?;
+    /// Reads the next events at the cursor, and whether there are more.
+    async fn chunk(
+        &self,
+        cursor: &mut LogCursor<'_>,
+        limit: usize,
+    ) -> Result<(Vec<Stored>, bool), EventError> {
+        let page = self.0.store.range(cursor.range(limit)).await?;
         let (mut events, mut since) = (Vec::with_capacity(page.entries.len()), 0);
         for found in &page.entries {
-            // To read many takes long; whatever else this thread does gets its turn.
+            // Reading many events takes long; yield to other tasks.
             since += found.value.len();
             if since > limits::EVENT_DATA_BYTES {
                 since = 0;
                 tokio::task::yield_now().await;
             }
             let seq = seq_of(&found.key).ok_or(EventError::Damaged)?;
-            walk.at = Some(if walk.backward { seq.saturating_sub(1) } else { seq + 1 });
-            if walk.name.is_none() {
+            cursor.at = Some(if cursor.backward { seq.saturating_sub(1) } else { seq + 1 });
+            if cursor.name.is_none() {
                 events.push(Stored::read(&found.value)?);
             } else if let Some(event) = self.indexed(seq).await? {
                 events.push(event);
@@ -127,24 +133,24 @@ impl Events {
         Ok((events, page.more))
     }
 
-    /// An event that an index has; `None` where it was removed meanwhile.
+    /// An event found by an index; `None` if it was removed meanwhile.
     async fn indexed(&self, seq: u64) -> Result<Option<Stored>, EventError> {
         let found = get(&*self.0.store, &log_key(seq)).await?;
         found.map(|found| Stored::read(&found.value)).transpose()
     }
 }
 
-/// A way through the log or an index.
-struct Walk<'a> {
+/// A position in the log or in an index.
+struct LogCursor<'a> {
     index: &'static str,
-    /// Of an index; `None` is the log itself.
+    /// The name within an index; `None` for the log itself.
     name: Option<&'a str>,
     backward: bool,
-    /// The next number.
+    /// The next sequence number.
     at: Option<u64>,
 }
 
-impl Walk<'_> {
+impl LogCursor<'_> {
     fn range(&self, limit: usize) -> Range {
         let key = |seq| match self.name {
             Some(name) => index_key(self.index, name, seq),

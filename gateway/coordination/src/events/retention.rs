@@ -1,68 +1,71 @@
-//! What is old, or too much, goes: from the beginning of the log only, and signed, so that the rest
-//! still proves itself and whoever asks for what was before is told.
+//! Retention: removes events that are too old or exceed the size limit, only from the beginning of the log.
+//! The new floor is signed, so that the rest can still be verified and readers learn what was removed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::limits;
-use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::events::entry::{CHECKPOINT, FLOOR, HEAD, KEEPER, LOG, Stored, log_key, seq_of};
+use crate::events::entry::{CHECKPOINT, FLOOR, HEAD, LOG, PRUNE_LOCK, Stored, log_key, seq_of};
 use crate::events::seal::{Seal, SealKind, Signer};
 use crate::events::{EventError, get, seal};
+use crate::limits;
 use crate::store::{Compare, Op, Range, Store, Txn};
 
-/// How much is kept.
+/// Retention time of events.
+const EVENT_KEPT_S: u64 = 30 * 86_400;
+/// Retention size of events.
+const EVENT_KEPT_BYTES: u64 = 256 << 20;
+/// Interval of retention.
+const EVENT_RETENTION_MS: u64 = 60_000;
+/// Events removed in one step, so that other writers get through.
+const EVENT_REMOVED_EVENTS: u64 = 5_000;
+
+/// A retention policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// For so long, by the clocks of the newest events, the middle one of which counts: one clock
-    /// that jumps takes nothing with it, and a log to which nothing is added loses nothing.
+    /// The maximum age, measured against the median time of the newest events: one wrong clock removes
+    /// nothing, and an idle log loses nothing.
     pub age: Duration,
-    /// So many bytes.
+    /// The maximum size in bytes.
     pub bytes: u64,
 }
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { age: Duration::from_secs(limits::EVENT_KEPT_S), bytes: limits::EVENT_KEPT_BYTES }
+        Retention { age: Duration::from_secs(EVENT_KEPT_S), bytes: EVENT_KEPT_BYTES }
     }
 }
 
-/// Keeps the log within bounds until it is dropped.
-pub(super) struct Keeper(AbortHandle);
+/// Applies the policy periodically until it is dropped.
+pub(super) type RetentionTask = AbortOnDropHandle<()>;
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Events that one transaction removes.
-const AT_ONCE: usize = 20;
-/// The newest events that say together what time it is.
-const NEWEST: usize = 31;
-/// For so long nobody else removes.
+/// Events removed by one transaction.
+const BATCH_EVENTS: usize = 20;
+/// Number of newest events whose median time counts as now.
+const MEDIAN_OF: usize = 31;
+/// How long the lock excludes other processes.
 const LEASE: Duration = Duration::from_secs(30);
 
-pub(super) fn start(store: Arc<dyn Store>, signer: Signer, retention: Retention) -> Keeper {
+pub(super) fn start(store: Arc<dyn Store>, signer: Signer, retention: Retention) -> RetentionTask {
     let task = tokio::spawn(async move {
-        let mut tick = interval(Duration::from_millis(limits::EVENT_KEEPER_MS));
+        let mut tick = interval(Duration::from_millis(EVENT_RETENTION_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            match keep(&*store, &signer, retention).await {
+            match prune_due(&*store, &signer, retention).await {
                 Ok(0) => {}
                 Ok(removed) => tracing::info!(removed, "old events are gone from the log"),
                 Err(error) => tracing::warn!(%error, "old events stay in the log for now"),
             }
         }
     });
-    Keeper(task.abort_handle())
+    AbortOnDropHandle::new(task)
 }
 
-/// Removes what is due, unless another process is at it. How many events.
-pub(super) async fn keep(
+/// Removes events that are due, unless another process is doing so. Returns their number.
+pub(super) async fn prune_due(
     store: &dyn Store,
     signer: &Signer,
     retention: Retention,
@@ -73,15 +76,15 @@ pub(super) async fn keep(
     }
     let lease = store.grant(LEASE).await?;
     let value = signer.node.clone().into();
-    let take = Txn {
-        compares: vec![Compare::Absent(KEEPER.to_owned())],
-        success: vec![Op::Put { key: KEEPER.to_owned(), value, lease: Some(lease) }],
+    let lock = Txn {
+        compares: vec![Compare::Absent(PRUNE_LOCK.to_owned())],
+        success: vec![Op::Put { key: PRUNE_LOCK.to_owned(), value, lease: Some(lease) }],
         failure: Vec::new(),
     };
-    let ours = store.txn(take).await;
+    let ours = store.txn(lock).await;
     let mut removed = 0;
     if ours.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-        while removed < limits::EVENT_REMOVED_EVENTS
+        while removed < EVENT_REMOVED_EVENTS
             && let Some(due) = due(store, retention, now).await?
         {
             removed += remove(store, signer, due).await?;
@@ -93,10 +96,10 @@ pub(super) async fn keep(
     Ok(removed)
 }
 
-/// What time it is by the newest events: the middle of what they say, the earlier one of two.
+/// The median time of the newest events; the earlier one of two.
 async fn newest(store: &dyn Store) -> Result<Option<i64>, EventError> {
-    let range = Range { prefix: LOG.to_owned(), backward: true, limit: NEWEST, ..Range::default() };
-    let mut times = Vec::with_capacity(NEWEST);
+    let range = Range { prefix: LOG.to_owned(), backward: true, limit: MEDIAN_OF, ..Range::default() };
+    let mut times = Vec::with_capacity(MEDIAN_OF);
     for found in store.range(range).await?.entries {
         tokio::task::yield_now().await;
         times.push(Stored::read(&found.value)?.event.at_ns);
@@ -105,16 +108,16 @@ async fn newest(store: &dyn Store) -> Result<Option<i64>, EventError> {
     Ok(times.get(times.len().saturating_sub(1) / 2).copied())
 }
 
-/// What is to go next.
+/// The events to remove next.
 struct Due {
     events: Vec<Stored>,
     head: Seal,
-    /// Where the log begins so far, and how that is compared.
+    /// The size removed so far, and the condition that the floor is unchanged.
     bytes: u64,
     unchanged: Compare,
 }
 
-/// The first events that are too old or too much; `None` where there is none.
+/// The first events that are too old or exceed the size; `None` if there are none.
 async fn due(store: &dyn Store, retention: Retention, now: i64) -> Result<Option<Due>, EventError> {
     let floor = get(store, FLOOR).await?;
     let unchanged = match &floor {
@@ -125,7 +128,7 @@ async fn due(store: &dyn Store, retention: Retention, now: i64) -> Result<Option
     let (seq, bytes) = floor.map_or((0, 0), |floor| (floor.seq, floor.bytes));
     let Some(head) = seal(store, HEAD).await? else { return Ok(None) };
     let range =
-        Range { prefix: LOG.to_owned(), after: Some(log_key(seq)), limit: AT_ONCE, ..Range::default() };
+        Range { prefix: LOG.to_owned(), after: Some(log_key(seq)), limit: BATCH_EVENTS, ..Range::default() };
     let page = store.range(range).await?;
     let age = i64::try_from(retention.age.as_nanos()).unwrap_or(i64::MAX);
     let oldest = now.saturating_sub(age);
@@ -133,9 +136,9 @@ async fn due(store: &dyn Store, retention: Retention, now: i64) -> Result<Option
     for found in page.entries {
         tokio::task::yield_now().await;
         let event = Stored::read(&found.value)?;
-        // The newest one stays whatever it is: the head says that it is there.
+        // The newest event always stays, because the head refers to it.
         let (at_ns, too_much) = (event.event.at_ns, left > retention.bytes);
-        // A clock was wrong: when it was nobody knows, but before what comes after it.
+        // Written with a wrong clock: its time is unknown, but before that of the following events.
         let unknown = at_ns > now;
         if event.event.seq >= head.seq || (at_ns >= oldest && !unknown && !too_much) {
             break;
@@ -150,7 +153,7 @@ async fn due(store: &dyn Store, retention: Retention, now: i64) -> Result<Option
     Ok((!events.is_empty()).then_some(Due { events, head, bytes, unchanged }))
 }
 
-/// Removes them, with all that leads to them, and says where the log begins.
+/// Removes events with their index entries, and signs the new floor.
 async fn remove(store: &dyn Store, signer: &Signer, due: Due) -> Result<u64, EventError> {
     let Some(last) = due.events.last() else { return Ok(0) };
     let bytes = due.bytes + due.events.iter().map(|event| event.size as u64).sum::<u64>();
@@ -160,14 +163,14 @@ async fn remove(store: &dyn Store, signer: &Signer, due: Due) -> Result<u64, Eve
         Seal { kind: SealKind::Floor, log: due.head.log, seq, hash, bytes, at_ns, node, key, signature };
     let value = signer.sign(floor).bytes();
     let mut success = vec![Op::Put { key: FLOOR.to_owned(), value, lease: None }];
-    // The key that proves it may be of a process that has appended nothing yet.
+    // The signing key may belong to a process that has appended nothing yet.
     success.push(Op::Put { key: signer.entry(), value: signer.public().into(), lease: None });
     for event in &due.events {
         success.push(Op::Delete(log_key(event.event.seq)));
         success.extend(event.event.index().into_iter().map(|(key, _)| Op::Delete(key)));
     }
     let spare = limits::STORE_TXN_ELEMENTS - 1 - success.len();
-    let range = Range { prefix: CHECKPOINT.to_owned(), limit: spare.min(AT_ONCE), ..Range::default() };
+    let range = Range { prefix: CHECKPOINT.to_owned(), limit: spare.min(BATCH_EVENTS), ..Range::default() };
     let checkpoints = store.range(range).await?.entries.into_iter().map(|entry| entry.key);
     success.extend(checkpoints.filter(|key| seq_of(key).is_some_and(|at| at <= seq)).map(Op::Delete));
     let txn = Txn { compares: vec![due.unchanged], success, failure: Vec::new() };
@@ -176,13 +179,13 @@ async fn remove(store: &dyn Store, signer: &Signer, due: Due) -> Result<u64, Eve
 }
 
 impl crate::events::Events {
-    /// Removes what is too old or too much, now; what appends does so by itself now and then. How
-    /// many events have gone.
-    pub async fn tidy(&self) -> Result<u64, EventError> {
+    /// Applies the retention policy now; otherwise the appending process does so periodically. Returns the
+    /// number of removed events.
+    pub async fn prune(&self) -> Result<u64, EventError> {
         let identity = self.0.identity.clone();
         let signer = tokio::task::spawn_blocking(move || identity.signer()).await;
         let signer = signer.map_err(|error| EventError::Key(error.to_string()))?;
         let signer = signer.map_err(|error| EventError::Key(error.to_string()))?;
-        keep(&*self.0.store, &signer, self.0.retention).await
+        prune_due(&*self.0.store, &signer, self.0.retention).await
     }
 }

@@ -1,4 +1,4 @@
-//! Signed statements on the log: where it ends, and where it begins.
+//! Seals: signed statements about the head and the floor of the log.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use sha2::{Digest, Sha256};
 
 use crate::events::entry::{Hash, KEYS, hex, unhex};
 
-/// What a seal says. One of a kind is none of another.
+/// The kind of a seal. Its signature is not valid for another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SealKind {
-    /// The log went up to this event: the head, and checkpoints.
+    /// The log reached this event: the head, and checkpoints.
     Head,
-    /// What was up to this event has been removed, on purpose.
+    /// The events up to this one have been removed by retention.
     Floor,
 }
 
 impl SealKind {
-    /// As JSON has it.
+    /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             SealKind::Head => "head",
@@ -29,31 +29,31 @@ impl SealKind {
     }
 }
 
-/// A signed statement: this event has this hash in this log.
+/// A signed statement that this event has this hash in this log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
-    /// What it says.
+    /// The kind of statement.
     pub kind: SealKind,
-    /// Which log: the hash before its first event, made at random.
+    /// The identity of the log: the random hash before its first event.
     pub log: Hash,
-    /// The event.
+    /// The sequence number of the event.
     pub seq: u64,
     /// Its hash.
     pub hash: Hash,
-    /// Bytes of all events up to it, since the log began.
+    /// The size of all events up to it, since the log began.
     pub bytes: u64,
-    /// When the event happened, nanoseconds since the Unix epoch; only to be shown.
+    /// The time of the event, nanoseconds since the Unix epoch; for display.
     pub at_ns: i64,
-    /// Who says so.
+    /// The node that signed.
     pub node: String,
-    /// By which key: the beginning of its hash.
+    /// The key that signed: the beginning of its hash.
     pub key: String,
-    /// Ed25519, 128 hexadecimal digits.
+    /// The Ed25519 signature, 128 hexadecimal digits.
     pub signature: String,
 }
 
 impl Seal {
-    /// What is signed: everything said, each part of known length or the last.
+    /// The signed message: all fields, each of fixed length except the last.
     fn message(&self) -> Vec<u8> {
         let kind: &[u8] = match self.kind {
             SealKind::Head => b"roverline event log head\0",
@@ -68,13 +68,13 @@ impl Seal {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// Reads one, of which nothing is believed yet.
+    /// Parses a seal without verifying it.
     pub fn read(value: &[u8]) -> Option<Seal> {
         serde_json::from_slice(value).ok()
     }
 
-    /// Whether one of these keys, of this node, signed it.
-    pub(super) fn check(&self, keys: &Trust) -> Result<(), SealError> {
+    /// Verifies the signature with the trusted keys of the node.
+    pub(super) fn check(&self, keys: &TrustedKeys) -> Result<(), SealError> {
         let key = keys.0.get(&(self.node.clone(), self.key.clone())).ok_or(SealError::UnknownKey)?;
         let signature = unhex(&self.signature).ok_or(SealError::BadSignature)?;
         let signature = Signature::from_bytes(&signature);
@@ -82,21 +82,21 @@ impl Seal {
     }
 }
 
-/// Why a seal proves nothing.
+/// Why a seal is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SealError {
-    /// It says to be by a key that is not trusted.
+    /// Its key is not trusted.
     UnknownKey,
-    /// The key it names did not sign it.
+    /// Its signature does not match its key.
     BadSignature,
 }
 
-/// Public keys that are believed, by node and by the beginning of their hash.
+/// Trusted public keys, by node and by the beginning of their hash.
 #[derive(Clone, Debug, Default)]
-pub struct Trust(BTreeMap<(String, String), VerifyingKey>);
+pub struct TrustedKeys(BTreeMap<(String, String), VerifyingKey>);
 
-impl Trust {
-    /// Believes this key of a node, 64 hexadecimal digits. Whether it is one.
+impl TrustedKeys {
+    /// Trusts this key of a node, 64 hexadecimal digits. Returns whether it is a valid key.
     pub fn add(&mut self, node: &str, public: &str) -> bool {
         let key = unhex(public.trim()).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
         if let Some(key) = key {
@@ -105,23 +105,23 @@ impl Trust {
         key.is_some()
     }
 
-    /// Whether this is a key that is believed: the node and the beginning of its hash.
+    /// Whether a key is trusted, given as node and beginning of its hash.
     pub(super) fn has(&self, name: &str) -> bool {
         name.rsplit_once('/')
             .is_some_and(|(node, key)| self.0.contains_key(&(node.to_owned(), key.to_owned())))
     }
 
-    /// How many are believed.
+    /// The number of trusted keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is.
+    /// Whether there are no trusted keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Believes what the store itself has under its keys. Whether it is one of them.
+    /// Trusts a key from its store entry. Returns whether the entry is valid.
     pub(super) fn add_entry(&mut self, key: &str, value: &[u8]) -> bool {
         let node = key.strip_prefix(KEYS).and_then(|rest| rest.rsplit_once('/'));
         node.zip(std::str::from_utf8(value).ok()).is_some_and(|((node, _), public)| self.add(node, public))
@@ -132,7 +132,7 @@ fn fingerprint(key: &VerifyingKey) -> String {
     hex(&Sha256::digest(key.as_bytes())[..8])
 }
 
-/// Who signs.
+/// Signs seals for a node.
 #[derive(Clone)]
 pub(super) struct Signer {
     pub(super) node: String,
@@ -146,17 +146,17 @@ impl Signer {
         Signer { node: node.to_owned(), name: fingerprint(&key.verifying_key()), key }
     }
 
-    /// The public key, as files and the store have it.
+    /// The public key in hexadecimal, as in files and in the store.
     pub(super) fn public(&self) -> String {
         hex(self.key.verifying_key().as_bytes())
     }
 
-    /// The key in the store under which the public key lies.
+    /// The store key under which the public key is published.
     pub(super) fn entry(&self) -> String {
         format!("{KEYS}{}/{}", self.node, self.name)
     }
 
-    /// Signs what `seal` says, as its own statement.
+    /// Signs a seal as this node.
     pub(super) fn sign(&self, seal: Seal) -> Seal {
         let mut seal = Seal { node: self.node.clone(), key: self.name.clone(), ..seal };
         seal.signature = hex(&self.key.sign(&seal.message()).to_bytes());

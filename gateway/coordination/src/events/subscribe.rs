@@ -1,91 +1,79 @@
-//! Following the log: what is in it, then what comes. One watch serves all who follow here; who is
-//! slower than the log reads from the store again, so that nothing is skipped and nothing piles up.
+//! Subscriptions: past events, then new ones as they come. One watch serves all subscribers of this process;
+//! a subscriber that falls behind reads from the store again, so nothing is skipped and nothing accumulates.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::events::entry::{LOG, Stored};
 use crate::events::{EventError, Events, Query};
-use crate::store::{Change, Range, Store, StoreError};
+use crate::limits;
+use crate::store::list_watch::{self, List, Update};
+use crate::store::{Change, Store, StoreError};
 
 #[derive(Clone)]
-enum Live {
-    /// An event that is new.
+enum StreamEvent {
+    /// A new event.
     New(Arc<Stored>),
-    /// There may be some that were not told.
-    Look,
+    /// There may be events that were not delivered: read from the store.
+    Resync,
 }
 
-/// Watches the log, from the first who asks on until it is dropped.
+/// Watches the log, from the first subscription until it is dropped.
 #[derive(Default)]
-pub(super) struct Follower(OnceLock<(broadcast::Sender<Live>, AbortHandle)>);
+pub(super) struct Follower(OnceLock<(broadcast::Sender<StreamEvent>, AbortOnDropHandle<()>)>);
 
 impl Follower {
-    fn join(&self, store: &Arc<dyn Store>) -> broadcast::Receiver<Live> {
-        let (tell, _) = self.0.get_or_init(|| {
-            let tell = broadcast::Sender::new(limits::EVENT_LIVE_EVENTS);
-            let task = tokio::spawn(follow(store.clone(), tell.clone()));
-            (tell, task.abort_handle())
+    fn subscribe(&self, store: &Arc<dyn Store>) -> broadcast::Receiver<StreamEvent> {
+        let (sender, _) = self.0.get_or_init(|| {
+            let sender = broadcast::Sender::new(limits::EVENT_LIVE_EVENTS);
+            let task = tokio::spawn(watch_log(store.clone(), sender.clone()));
+            (sender, AbortOnDropHandle::new(task))
         });
-        tell.subscribe()
+        sender.subscribe()
     }
 }
 
-impl Drop for Follower {
-    fn drop(&mut self) {
-        if let Some((_, task)) = self.0.get() {
-            task.abort();
+async fn watch_log(store: Arc<dyn Store>, sender: broadcast::Sender<StreamEvent>) {
+    let retry = Duration::from_millis(limits::STORE_POLL_MS);
+    list_watch::run(&*store, LOG, List::Revision, retry, |update| {
+        match update {
+            // Earlier events are read from the store by subscribers that need them. An error of `send`
+            // means that there is no subscriber now.
+            Update::Snapshot(_) => drop(sender.send(StreamEvent::Resync)),
+            Update::Changes(changes) => changes.into_iter().for_each(|change| {
+                let Change::Put(entry) = change else { return };
+                let live = Stored::read(&entry.value)
+                    .map_or(StreamEvent::Resync, |event| StreamEvent::New(Arc::new(event)));
+                drop(sender.send(live));
+            }),
         }
-    }
+        ControlFlow::Continue(())
+    })
+    .await;
 }
 
-async fn follow(store: Arc<dyn Store>, tell: broadcast::Sender<Live>) {
-    loop {
-        if let Err(error) = watch(&*store, &tell).await {
-            tracing::debug!(%error, "the event log is watched anew");
-        }
-        tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS)).await;
-    }
-}
-
-/// Tells what is new, until the watch ends.
-async fn watch(store: &dyn Store, tell: &broadcast::Sender<Live>) -> Result<(), StoreError> {
-    let now = store.range(Range { prefix: LOG.to_owned(), limit: 1, ..Range::default() }).await?.revision;
-    let mut watch = store.watch(LOG.to_owned(), now.next()).await?;
-    // What came before is read by who needs it. That nobody listens is no error.
-    let _ = tell.send(Live::Look);
-    while let Some(changes) = watch.next().await {
-        for change in changes? {
-            let Change::Put(entry) = change else { continue };
-            let live = Stored::read(&entry.value).map_or(Live::Look, |event| Live::New(Arc::new(event)));
-            let _ = tell.send(live);
-        }
-    }
-    Ok(())
-}
-
-/// Events in their order, each once, as they come.
+/// Events in order, each exactly once.
 pub struct Subscription {
     events: Events,
-    live: broadcast::Receiver<Live>,
-    /// Read, and not yet taken.
+    live: broadcast::Receiver<StreamEvent>,
+    /// Events that have been read and not delivered yet.
     ready: VecDeque<Arc<Stored>>,
-    /// The number of the next one.
+    /// The sequence number of the next event.
     next: u64,
-    /// Whether it has to be read from the store.
+    /// Whether the next event has to be read from the store.
     behind: bool,
 }
 
 impl Events {
-    /// Every event from this one on; without it, every one that comes.
+    /// Subscribes to every event from this sequence number on; without it, to every new event.
     pub async fn subscribe(&self, from: Option<u64>) -> Result<Subscription, EventError> {
-        let live = self.0.follower.join(&self.0.store);
+        let live = self.0.follower.subscribe(&self.0.store);
         let next = match from {
             Some(from) => from.max(1),
             None => self.head().await?.map_or(1, |head| head.seq + 1),
@@ -95,8 +83,8 @@ impl Events {
 }
 
 impl Subscription {
-    /// The next event, when it comes. Nothing is lost where the wait is given up. An error can be
-    /// asked again after; behind [`EventError::Removed`] it goes on with the first event that is kept.
+    /// The next event. Cancel-safe. After an error the call may be repeated; after [`EventError::Removed`]
+    /// it continues with the first retained event.
     pub async fn next(&mut self) -> Result<Arc<Stored>, EventError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -108,8 +96,8 @@ impl Subscription {
                 continue;
             }
             match self.live.recv().await {
-                Ok(Live::New(event)) if event.event.seq < self.next => {}
-                Ok(Live::New(event)) if event.event.seq == self.next => self.ready.push_back(event),
+                Ok(StreamEvent::New(event)) if event.event.seq < self.next => {}
+                Ok(StreamEvent::New(event)) if event.event.seq == self.next => self.ready.push_back(event),
                 Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
                 Err(RecvError::Closed) => {
                     let why = "nobody watches the event log any more";

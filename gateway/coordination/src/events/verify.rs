@@ -1,134 +1,141 @@
-//! Whether a log is what was written: every hash, the order, the versions, the indexes, and what was
-//! signed. It looks at a dump and at nothing else.
+//! Verifies a log: hashes, order, versions, indexes and signatures. Works on a snapshot only.
 
 mod chain;
 mod index;
 mod seals;
 
-use roverline_protocol::limits;
 use serde::Serialize;
 
 use crate::events::EventError;
-use crate::events::dump::{Dump, Snapshot};
 use crate::events::entry::LOG;
-use crate::events::seal::{Seal, Trust};
+use crate::events::seal::{Seal, TrustedKeys};
+use crate::events::source::{EntrySource, Snapshot};
 use crate::events::verify::chain::Chain;
 use crate::events::verify::index::Index;
 use crate::events::verify::seals::Seals;
 use crate::store::StoreError;
 
-/// What was done to a log.
+/// Findings after which a verification stops.
+const EVENT_FINDING_ENTRIES: usize = 100;
+/// Log size up to which an endpoint verifies the log by itself.
+const EVENT_VERIFY_BYTES: u64 = 16 << 20;
+
+/// The kind of a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// An event is not as it was written.
+pub enum Violation {
+    /// An event has been changed.
     Edited,
-    /// Events are missing between others, or at the beginning.
+    /// Events are missing in the middle or at the beginning.
     Deleted,
-    /// An event lies in another one's place.
+    /// An event is in the position of another one.
     Reordered,
     /// The newest events are missing.
     Truncated,
-    /// Events lie there that nobody vouches for, or of another log.
+    /// Events that no signature covers, or that belong to another log.
     Spliced,
-    /// The key that is named has not signed it.
+    /// A signature does not match its key.
     BadSignature,
-    /// It is signed by a key that is not trusted.
+    /// The key of a signature is not trusted.
     UnknownKey,
-    /// What leads to events does not agree with them.
+    /// An index does not agree with the events.
     Index,
 }
 
-impl Fault {
-    /// As JSON has it.
+impl Violation {
+    /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
-            Fault::Edited => "edited",
-            Fault::Deleted => "deleted",
-            Fault::Reordered => "reordered",
-            Fault::Truncated => "truncated",
-            Fault::Spliced => "spliced",
-            Fault::BadSignature => "bad_signature",
-            Fault::UnknownKey => "unknown_key",
-            Fault::Index => "index",
+            Violation::Edited => "edited",
+            Violation::Deleted => "deleted",
+            Violation::Reordered => "reordered",
+            Violation::Truncated => "truncated",
+            Violation::Spliced => "spliced",
+            Violation::BadSignature => "bad_signature",
+            Violation::UnknownKey => "unknown_key",
+            Violation::Index => "index",
         }
     }
 }
 
-/// Something that is wrong, and where.
+/// A violation and its location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The event, or the first of several.
+    /// The first affected event.
     pub seq: u64,
-    /// What was done.
-    pub fault: Fault,
-    /// A sentence.
+    /// The kind of violation.
+    pub fault: Violation,
+    /// A description.
     pub what: String,
 }
 
-/// What a verification came to.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// The first event; 0 where there is none.
+pub struct VerifyReport {
+    /// The first event; 0 if there is none.
     pub first: u64,
-    /// The last event; 0 where there is none.
+    /// The last event; 0 if there is none.
     pub last: u64,
-    /// Events that were looked at.
+    /// The number of events.
     pub events: u64,
-    /// Signed statements that hold.
+    /// The number of valid seals.
     pub seals: u64,
-    /// Whether the keys came from somewhere else than the log: by its own keys, a log that was
-    /// written anew as a whole is as good as the first one.
+    /// Whether the trusted keys came from outside the log. By its own keys, a log that was completely
+    /// rewritten is as good as the original.
     pub trusted: bool,
-    /// What is wrong, in the order in which it was found; the first [`limits::EVENT_FINDING_ENTRIES`].
+    /// The violations in the order in which they were found; the first `EVENT_FINDING_ENTRIES`.
     pub findings: Vec<Finding>,
 }
 
-impl Verdict {
-    /// Whether nothing is wrong.
+impl VerifyReport {
+    /// Whether there are no violations.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }
 
-    fn find(&mut self, seq: u64, fault: Fault, what: impl Into<String>) {
-        if self.findings.len() < limits::EVENT_FINDING_ENTRIES {
+    fn find(&mut self, seq: u64, fault: Violation, what: impl Into<String>) {
+        if self.findings.len() < EVENT_FINDING_ENTRIES {
             self.findings.push(Finding { seq, fault, what: what.into() });
         }
     }
 }
 
 impl crate::events::Events {
-    /// Verifies the log as it is now, by the keys and checkpoints beside this node's key; one at a
-    /// time, and only one that fits into memory.
-    pub async fn verify(&self) -> Result<Verdict, EventError> {
+    /// Verifies the current log with the keys and checkpoints beside this node's key. One verification runs
+    /// at a time, and the log must fit into memory.
+    pub async fn verify(&self) -> Result<VerifyReport, EventError> {
         let Ok(_one) = self.0.verifying.try_lock() else { return Err(StoreError::Busy.into()) };
         let bytes = |seal: Option<Seal>| seal.map_or(0, |seal| seal.bytes);
         let size = bytes(self.head().await?).saturating_sub(bytes(self.floor().await?));
-        if size > limits::EVENT_VERIFY_BYTES {
+        if size > EVENT_VERIFY_BYTES {
             let why = "the log is too long to be verified here: let `roverline-gateway state verify` do it";
             return Err(EventError::Bad(why.to_owned()));
         }
         let identity = self.0.identity.clone();
-        let known = tokio::task::spawn_blocking(move || identity.known()).await;
+        let known = tokio::task::spawn_blocking(move || identity.trusted_keys()).await;
         let known = known.map_err(|error| EventError::Key(error.to_string()))?;
-        // Before the log is read: it goes at least as far as they say.
+        // Read before the log, which reaches at least as far as the checkpoints.
         let (trust, checkpoints) = known.map_err(|error| EventError::Key(error.to_string()))?;
-        let dump = Snapshot::of(&*self.0.store).await?;
-        let look = move || verify(&dump, trust.as_ref(), &checkpoints);
-        let verdict = tokio::task::spawn_blocking(look).await;
-        Ok(verdict.map_err(|error| StoreError::Unavailable(error.to_string()))??)
+        let source = Snapshot::of(&*self.0.store).await?;
+        let check = move || verify(&source, trust.as_ref(), &checkpoints);
+        let report = tokio::task::spawn_blocking(check).await;
+        Ok(report.map_err(|error| StoreError::Unavailable(error.to_string()))??)
     }
 }
 
-/// Verifies a dump: by keys that are trusted, or by its own; and by checkpoints that were kept
-/// elsewhere, without which a log that was cut off together with its head looks whole.
-pub fn verify(dump: &impl Dump, trust: Option<&Trust>, checkpoints: &[Seal]) -> Result<Verdict, StoreError> {
-    let mut verdict = Verdict { trusted: trust.is_some(), ..Verdict::default() };
-    let seals = Seals::read(dump, trust, checkpoints, &mut verdict)?;
-    let mut index = Index::read(dump)?;
+/// Verifies the entries of a log with trusted keys, or with the log's own, and with external checkpoints.
+/// Without checkpoints, a log that was truncated together with its head passes.
+pub fn verify(
+    source: &impl EntrySource,
+    trust: Option<&TrustedKeys>,
+    checkpoints: &[Seal],
+) -> Result<VerifyReport, StoreError> {
+    let mut report = VerifyReport { trusted: trust.is_some(), ..VerifyReport::default() };
+    let seals = Seals::read(source, trust, checkpoints, &mut report)?;
+    let mut index = Index::read(source)?;
     let mut chain = Chain::begin(&seals);
-    dump.scan(LOG, &mut |key, value| chain.next(key, value, &mut index, &mut verdict))?;
-    chain.end(&mut verdict);
-    index.end(dump, seals.floor.is_some(), &mut verdict)?;
-    Ok(verdict)
+    source.scan(LOG, &mut |key, value| chain.next(key, value, &mut index, &mut report))?;
+    chain.end(&mut report);
+    index.end(source, seals.floor.is_some(), &mut report)?;
+    Ok(report)
 }

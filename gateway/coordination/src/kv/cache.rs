@@ -1,45 +1,52 @@
-//! What a process remembers of shared values.
+//! A coherent read cache for shared values.
 
 mod table;
 #[cfg(test)]
 mod tests;
 mod watcher;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
-use rustix::time::{ClockId, clock_gettime};
-use tokio::task::AbortHandle;
+use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::kv::cache::table::{Table, Verdict};
+use crate::boot_clock;
+use crate::kv::cache::table::{ReadDecision, Table};
 use crate::kv::{Author, Expect, Item, Kv, KvError, KvWatch, Listing, Revision, StoreError};
+use crate::limits;
 
-/// What a process knows of a key, in the words of the MESI protocol of processors' caches
-/// (Papamarcos and Patel, 1984), as far as they apply. There is no E, "nobody else has it": nobody
-/// keeps a directory of copies. And M does not mean that the store lacks it: every write goes there
-/// first.
+/// Cached keys per process.
+const KV_CACHE_ENTRIES: usize = 4_096;
+/// Bytes of the cached values.
+const KV_CACHE_BYTES: usize = 32 << 20;
+/// Interval at which cached values are confirmed.
+const KV_CONFIRM_MS: u64 = 250;
+
+/// The state of a cached key, in terms of the MESI protocol of processor caches (Papamarcos and Patel,
+/// 1984), as far as it applies. There is no E (exclusive), because there is no directory of copies. And M
+/// does not mean that the store is out of date: every write goes to the store first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheState {
-    /// M: written through this process, and by nobody since.
+    /// M: last written through this process.
     Modified,
-    /// S: read; others may have it, too.
+    /// S: read from the store; other processes may have it as well.
     Shared,
-    /// I: changed elsewhere, or it is not known whether it was. It is not served.
+    /// I: changed elsewhere, or possibly changed. It is not served.
     Invalid,
 }
 
-/// How much a cache holds, and how old it may be.
+/// Size and age limits of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Keys.
+    /// Largest number of keys.
     pub entries: usize,
-    /// Bytes of keys and values.
+    /// Largest total of key and value bytes.
     pub bytes: usize,
-    /// What is served was so at most this long ago.
+    /// Largest age of a served value.
     pub stale: Duration,
-    /// How often that is confirmed.
+    /// How often the age is confirmed with the store.
     pub confirm: Duration,
 }
 
@@ -52,121 +59,120 @@ impl CacheLimits {
 impl Default for CacheLimits {
     fn default() -> CacheLimits {
         CacheLimits {
-            entries: limits::KV_CACHE_ENTRIES,
-            bytes: limits::KV_CACHE_BYTES,
+            entries: KV_CACHE_ENTRIES,
+            bytes: KV_CACHE_BYTES,
             stale: Duration::from_millis(limits::KV_STALE_MS),
-            confirm: Duration::from_millis(limits::KV_CONFIRM_MS),
+            confirm: Duration::from_millis(KV_CONFIRM_MS),
         }
     }
 }
 
-/// A key that a cache holds.
+/// A cached key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
-    /// Its name.
+    /// The key.
     pub key: Arc<str>,
-    /// What is known of it.
+    /// Its state.
     pub state: CacheState,
-    /// The version that was known last.
+    /// The last known version.
     pub version: u64,
-    /// And its revision.
+    /// The revision of that version.
     pub modified: Revision,
-    /// Bytes of the value that is held.
+    /// Bytes of the cached value.
     pub bytes: usize,
-    /// How often it was served from here.
+    /// Reads served from the cache.
     pub hits: u64,
 }
 
-/// How a cache is doing.
+/// Cache statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheMetrics {
-    /// Values that are held.
+    /// Cached values.
     pub entries: usize,
-    /// Bytes of all that is held.
+    /// Bytes in use.
     pub bytes: usize,
-    /// The most of both, and how old it may be.
+    /// The limits.
     pub limits: CacheLimits,
-    /// Reads that were served from here.
+    /// Reads served from the cache.
     pub hits: u64,
-    /// Reads that had to ask the store.
+    /// Reads that went to the store.
     pub misses: u64,
-    /// Values that made room for others.
+    /// Values evicted for others.
     pub evictions: u64,
-    /// Values that were changed elsewhere, or might have been.
+    /// Values that were, or may have been, changed elsewhere.
     pub invalidations: u64,
-    /// How long ago all that is held is known to have been true; `None` while changes are not told.
+    /// How long ago all cached values were last confirmed; `None` while the watch is lost.
     pub age: Option<Duration>,
-    /// Whether that is recent enough to serve from here.
+    /// Whether that is recent enough to serve them.
     pub coherent: bool,
 }
 
-/// What was read.
+/// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The value, if there is one.
     pub item: Option<Item>,
-    /// Whether it was held here.
+    /// Whether it came from the cache.
     pub cached: bool,
 }
 
-/// A cache over [`Kv`], one for a process, that writes through. It is kept coherent by a watch: what
-/// it serves was true at most [`CacheLimits::stale`] ago, never older than what it has served before
-/// of that key, and never without what was written through it. While that cannot be known, it asks
-/// the store.
+/// A write-through cache over [`Kv`], one per process, kept coherent by a watch. A served value was current
+/// at most [`CacheLimits::stale`] ago, is never older than one already served for the same key, and includes
+/// all writes through this cache. While this cannot be guaranteed, reads go to the store.
 pub struct Cache {
     kv: Kv,
     table: Arc<Mutex<Table>>,
     limits: CacheLimits,
-    /// Begins with the first read.
-    following: OnceLock<AbortHandle>,
+    /// Started by the first access.
+    watcher: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Cache {
-    /// Over these values, with what is usual.
+    /// A cache with the default limits.
     pub fn new(kv: Kv) -> Cache {
-        Cache::bounded(kv, CacheLimits::default())
+        Cache::with_limits(kv, CacheLimits::default())
     }
 
-    /// Over these values, within other limits.
-    pub fn bounded(kv: Kv, limits: CacheLimits) -> Cache {
+    /// A cache with these limits.
+    pub fn with_limits(kv: Kv, limits: CacheLimits) -> Cache {
         let table = Arc::new(Mutex::new(Table::new(limits)));
-        Cache { kv, table, limits, following: OnceLock::new() }
+        Cache { kv, table, limits, watcher: OnceLock::new() }
     }
 
-    /// What is held here may be served, if it is recent enough.
+    /// Reads a value, from the cache if it is recent enough.
     pub async fn get(&self, key: &str) -> Result<Read, KvError> {
-        let held = self.table().get(key, boot_ns());
-        match held {
+        let cached_item = self.table.lock().get(key, boot_ns());
+        match cached_item {
             Some(item) => Ok(Read { item: Some(item), cached: true }),
             None => self.read_through(key).await,
         }
     }
 
-    /// As it is, by the store.
+    /// Reads from the store.
     pub async fn get_linearizable(&self, key: &str) -> Result<Read, KvError> {
         self.read_through(key).await
     }
 
     async fn read_through(&self, key: &str) -> Result<Read, KvError> {
         crate::kv::record::key(key)?;
-        self.follow();
+        self.start_watcher();
         for _ in 0..limits::KV_ATTEMPTS {
-            let began_ns = boot_ns();
-            self.table().begin(key);
+            let started_ns = boot_ns();
+            self.table.lock().begin(key);
             let (item, at) = self.kv.get(key, None).await?;
-            if self.table().read(key, item.as_ref(), at, began_ns) == Verdict::Serve {
+            if self.table.lock().on_read(key, item.as_ref(), at, started_ns) == ReadDecision::Serve {
                 return Ok(Read { item, cached: false });
             }
         }
         Err(StoreError::Busy.into())
     }
 
-    /// As it was then.
+    /// Reads at a revision.
     pub async fn get_at(&self, key: &str, at: Revision) -> Result<Option<Item>, KvError> {
         Ok(self.kv.get(key, Some(at)).await?.0)
     }
 
-    /// As [`Kv::put`]; what is read here afterwards is this, or newer.
+    /// Like [`Kv::put`]; later reads return this value or a newer one.
     pub async fn put(
         &self,
         key: &str,
@@ -175,44 +181,46 @@ impl Cache {
         ttl: Option<Duration>,
         author: &Author,
     ) -> Result<Item, KvError> {
-        let began_ns = self.begin_write(key)?;
+        let started_ns = self.begin_write(key)?;
         let done = self.kv.put(key, value, expect, ttl, author).await;
         match &done {
-            Ok(item) => self.table().wrote(key, Some(item), item.modified, began_ns),
-            Err(error) => self.failed(key, error),
+            Ok(item) => self.table.lock().on_write(key, Some(item), item.modified, started_ns),
+            Err(error) => self.on_write_failed(key, error),
         }
         done
     }
 
-    /// As [`Kv::delete`]; what is read here afterwards is this, or newer.
+    /// Like [`Kv::delete`]; later reads return this state or a newer one.
     pub async fn delete(&self, key: &str, expect: &Expect, author: &Author) -> Result<Revision, KvError> {
-        let began_ns = self.begin_write(key)?;
+        let started_ns = self.begin_write(key)?;
         let done = self.kv.delete(key, expect, author).await;
         match &done {
-            Ok(at) => self.table().wrote(key, None, *at, began_ns),
-            Err(error) => self.failed(key, error),
+            Ok(at) => self.table.lock().on_write(key, None, *at, started_ns),
+            Err(error) => self.on_write_failed(key, error),
         }
         done
     }
 
     fn begin_write(&self, key: &str) -> Result<u64, KvError> {
         crate::kv::record::key(key)?;
-        self.follow();
-        self.table().begin(key);
+        self.start_watcher();
+        self.table.lock().begin(key);
         Ok(boot_ns())
     }
 
-    /// What a failed write tells of what is held.
-    fn failed(&self, key: &str, error: &KvError) {
+    /// Updates the cache after a failed write.
+    fn on_write_failed(&self, key: &str, error: &KvError) {
         match error {
-            KvError::Conflict { modified, .. } if modified.0 > 0 => self.table().invalidate(key, *modified),
+            KvError::Conflict { modified, .. } if modified.0 > 0 => {
+                self.table.lock().invalidate(key, *modified)
+            }
             KvError::Key | KvError::Value(_) => {}
-            // It is gone, or it is not known what it is.
-            _ => self.table().doubt(key),
+            // The key is gone, or its state is unknown.
+            _ => self.table.lock().mark_uncertain(key),
         }
     }
 
-    /// As [`Kv::list`], by the store; what is read here afterwards is this, or newer.
+    /// Lists from the store, like [`Kv::list`]; later reads return these values or newer ones.
     pub async fn list(
         &self,
         prefix: &str,
@@ -223,30 +231,30 @@ impl Cache {
         let listing = self.kv.list(prefix, after, at, limit).await?;
         if at.is_none() {
             let between = (after.unwrap_or_default(), listing.next.as_deref());
-            self.table().listed(prefix, between, &listing.items, listing.revision);
+            self.table.lock().on_list(prefix, between, &listing.items, listing.revision);
         }
         Ok(listing)
     }
 
-    /// As [`Kv::watch`].
+    /// Like [`Kv::watch`].
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<KvWatch, KvError> {
         self.kv.watch(prefix, from).await
     }
 
-    /// What is held of a key.
+    /// The cached state of a key.
     pub fn entry(&self, key: &str) -> Option<CacheEntry> {
-        self.table().entry(key)
+        self.table.lock().entry(key)
     }
 
-    /// What is held.
+    /// All cached keys.
     pub fn entries(&self) -> Vec<CacheEntry> {
-        self.table().entries()
+        self.table.lock().entries()
     }
 
-    /// How it is doing.
+    /// The current statistics.
     pub fn metrics(&self) -> CacheMetrics {
         let now_ns = boot_ns();
-        let table = self.table();
+        let table = self.table.lock();
         let ((entries, bytes), counts) = (table.size(), table.counts);
         CacheMetrics {
             entries,
@@ -261,35 +269,17 @@ impl Cache {
         }
     }
 
-    /// Who never reads has no watch.
-    fn follow(&self) {
-        self.following.get_or_init(|| {
-            let follow = watcher::follow(self.kv.clone(), self.table.clone(), self.limits.confirm);
-            tokio::spawn(follow).abort_handle()
+    /// A process that never reads has no watch.
+    fn start_watcher(&self) {
+        self.watcher.get_or_init(|| {
+            let task = watcher::run(self.kv.clone(), self.table.clone(), self.limits.confirm);
+            AbortOnDropHandle::new(tokio::spawn(task))
         });
     }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.table)
-    }
 }
 
-impl Drop for Cache {
-    fn drop(&mut self) {
-        if let Some(following) = self.following.get() {
-            following.abort();
-        }
-    }
-}
-
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Nanoseconds since the computer started: nobody sets this clock, and it goes on during sleep, as
-/// other computers do.
+/// Nanoseconds since boot: this clock cannot be set, and it advances during suspend, like the clocks of
+/// other computers.
 fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+    u64::try_from(boot_clock::now().as_nanos()).unwrap_or(u64::MAX)
 }

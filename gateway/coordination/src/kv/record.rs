@@ -1,36 +1,36 @@
-//! What the store keeps of a value: a line that says whose it is, and the value as it was given.
+//! The stored form of a value: a line of JSON with its author, followed by the value.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::{Author, Item, KvChange, KvError, PREFIX};
+use crate::limits;
 use crate::store::{Change, Entry};
 
-/// A head has fewer bytes, however its name is escaped.
+/// Upper bound of the first line, however the name is escaped.
 const HEAD_BYTES: usize = 4_096;
 
-/// The first line of what is stored.
+/// The first line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head<'a> {
-    /// Who wrote it.
+    /// The author.
     by: &'a str,
-    /// When, for people.
+    /// The author's time, for display.
     at_ns: i64,
 }
 
-/// What a write was, beside the key it was to: all that is left of a deletion.
+/// A description of the last write, the only trace of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastWrite {
     /// The key.
     pub key: String,
-    /// Whether it went.
+    /// Whether it was a deletion.
     pub deleted: bool,
-    /// Who did it.
+    /// The author.
     pub by: String,
-    /// When, for people: nanoseconds since 1970.
+    /// The author's time, for display: nanoseconds since 1970.
     pub at_ns: i64,
 }
 
@@ -46,17 +46,17 @@ impl LastWrite {
 }
 
 impl Author {
-    /// As much of the name as is kept.
+    /// The name, truncated to [`limits::KV_AUTHOR_CHARS`].
     fn shown(&self) -> &str {
         let end = self.by.char_indices().nth(limits::KV_AUTHOR_CHARS).map_or(self.by.len(), |(at, _)| at);
         &self.by[..end]
     }
 }
 
-/// As the store keeps it.
+/// The stored form.
 pub(super) fn pack(value: &Bytes, author: &Author) -> Bytes {
     let head = Head { by: author.shown(), at_ns: author.at_ns };
-    // Our own types always serialize, and JSON has no line break of its own.
+    // Our own types always serialize, and compact JSON contains no line break.
     let head = serde_json::to_vec(&head).unwrap_or_default();
     let mut packed = BytesMut::with_capacity(head.len() + 1 + value.len());
     packed.put_slice(&head);
@@ -65,11 +65,11 @@ pub(super) fn pack(value: &Bytes, author: &Author) -> Bytes {
     packed.freeze()
 }
 
-/// The value and its author. What somebody else wrote is nobody's, and all of it the value.
+/// The value and its author. A value written by another program has no author and is returned whole.
 fn unpack(stored: &Bytes) -> (Bytes, Author) {
-    // A head is short; what somebody else wrote may have no end of a line.
+    // Limited, because a value of another program may have no line break.
     let head = stored.iter().take(HEAD_BYTES).position(|byte| *byte == b'\n').and_then(|end| {
-        /// Owned: a name may hold escapes.
+        /// Owned, because a name may contain escapes.
         #[derive(Deserialize)]
         struct Owned {
             by: String,
@@ -81,7 +81,7 @@ fn unpack(stored: &Bytes) -> (Bytes, Author) {
     head.unwrap_or_else(|| (stored.clone(), Author { by: Arc::from(""), at_ns: 0 }))
 }
 
-/// What a key of the store means, if it is one of ours.
+/// The item of a store entry, if it is one.
 pub(super) fn item(entry: &Entry) -> Option<Item> {
     let key = entry.key.strip_prefix(PREFIX)?;
     let (value, author) = unpack(&entry.value);
@@ -96,7 +96,7 @@ pub(super) fn item(entry: &Entry) -> Option<Item> {
     })
 }
 
-/// What a change of the store means, if it is one of ours.
+/// The change of an item, if it is one.
 pub(super) fn change(change: &Change) -> Option<KvChange> {
     match change {
         Change::Put(entry) => item(entry).map(KvChange::Put),
@@ -106,7 +106,7 @@ pub(super) fn change(change: &Change) -> Option<KvChange> {
     }
 }
 
-/// The key in the store.
+/// The store key of a name.
 pub(super) fn key(name: &str) -> Result<String, KvError> {
     let bad = name.is_empty() || name.len() > limits::KV_KEY_BYTES || name.contains(char::is_control);
     if bad { Err(KvError::Key) } else { Ok(format!("{PREFIX}{name}")) }

@@ -1,31 +1,21 @@
-//! What shared values must do over every store.
-
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+//! Conformance suite for shared values, over every store.
 
 use crate::kv::*;
+use crate::limits;
 use crate::store::SqliteStore;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder of this test, removed at its end.
-pub(super) struct Folder(PathBuf);
+/// A temporary directory, removed at the end of the test.
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
     pub(super) fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("roverline-kv-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Folder(std::env::temp_dir().join(name))
+        Folder(tempfile::tempdir().unwrap())
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
-        Arc::new(SqliteStore::open(&self.0))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        Arc::new(SqliteStore::open(self.0.path()))
     }
 }
 
@@ -53,7 +43,7 @@ fn conflict_of(result: Result<Item, KvError>) -> (u64, Revision) {
     }
 }
 
-/// All of it, over a store that two share.
+/// Runs all tests over two views of one store.
 pub(crate) async fn suite(store: Arc<dyn Store>, other: Arc<dyn Store>) {
     let (kv, other) = (Kv::new(store.clone()), Kv::new(other));
     versions(&kv, &other).await;
@@ -79,11 +69,11 @@ async fn versions(kv: &Kv, other: &Kv) {
     assert_eq!(conflict_of(put(kv, "v/none", "x", &Expect::Version(3)).await), (0, Revision(0)));
     assert_eq!(put(kv, "v/a", "3", &Expect::Any).await.unwrap().version, 3);
     assert_eq!((value(other, "v/a").await.as_deref(), value(kv, "v/none").await), (Some("3"), None));
-    // A key that another one begins with is not that one.
+    // A key is different from its prefixes.
     put(kv, "v/ab", "ab", &Expect::Any).await.unwrap();
     put(kv, "v", "v", &Expect::Any).await.unwrap();
     assert_eq!((value(kv, "v/").await, value(kv, "v").await.as_deref()), (None, Some("v")));
-    // A version may come again, a revision does not.
+    // Versions may repeat, revisions do not.
     kv.delete("v/a", &Expect::Any, &author("bob")).await.unwrap();
     let again = put(kv, "v/a", "1", &Expect::Version(0)).await.unwrap();
     assert_eq!(again.version, first.version);
@@ -95,7 +85,7 @@ async fn by_value(kv: &Kv) {
     assert_eq!(conflict_of(put(kv, "b", "x", &Expect::Value(bytes(""))).await).0, 0);
     put(kv, "b", "1", &Expect::Any).await.unwrap();
     assert_eq!(conflict_of(put(kv, "b", "x", &Expect::Value(bytes("2"))).await).0, 1);
-    // By whom it was written does not matter.
+    // The author does not matter.
     kv.put("b", bytes("1"), &Expect::Any, None, &author("zoe")).await.unwrap();
     put(kv, "b", "2", &Expect::Value(bytes("1"))).await.unwrap();
     assert_eq!(value(kv, "b").await.as_deref(), Some("2"));
@@ -140,7 +130,7 @@ async fn deleting(kv: &Kv, store: &Arc<dyn Store>) {
     }
     let gone = kv.delete("d", &Expect::Version(item.version), &author("bob")).await.unwrap();
     assert_eq!(value(kv, "d").await, None);
-    // Who did it is in the same revision.
+    // The author of the deletion is in the same revision.
     let range = Range { prefix: ORDER.to_owned(), limit: 1, ..Range::default() };
     let last = store.range(range).await.unwrap().entries.remove(0);
     let what: LastWrite = serde_json::from_slice(&last.value).unwrap();
@@ -148,7 +138,7 @@ async fn deleting(kv: &Kv, store: &Arc<dyn Store>) {
 }
 
 async fn times_to_live(kv: &Kv, other: &Kv) {
-    // Longer than a busy machine stands still.
+    // Longer than the pauses of a busy machine.
     let (short, long) = (Duration::from_secs(2), Duration::from_secs(60));
     let author = author("ann");
     let brief = kv.put("t/brief", bytes("x"), &Expect::Any, Some(short), &author).await.unwrap();
@@ -157,7 +147,7 @@ async fn times_to_live(kv: &Kv, other: &Kv) {
     kv.put("t/kept", bytes("y"), &Expect::Any, Some(long), &author).await.unwrap();
     let forever = kv.put("t/kept", bytes("z"), &Expect::Any, None, &author).await.unwrap();
     assert_eq!((forever.version, forever.lease), (3, None));
-    // A refusal leaves what is there.
+    // A refused write changes nothing.
     let refused = kv.put("t/kept", bytes("w"), &Expect::Version(1), Some(short), &author).await;
     assert_eq!(conflict_of(refused).0, 3);
     let mut watch = other.watch("t/", forever.modified.next()).await.unwrap();
@@ -187,7 +177,7 @@ async fn lists(kv: &Kv) {
         }
     }
     assert_eq!((seen, parts), (keys, 3));
-    // Large ones come in smaller parts.
+    // Large values are split into more pages.
     let large = Bytes::from(vec![b'x'; limits::KV_VALUE_BYTES]);
     for n in 0..18 {
         kv.put(&format!("large/{n:02}"), large.clone(), &Expect::Any, None, &author("ann")).await.unwrap();
@@ -199,7 +189,7 @@ async fn lists(kv: &Kv) {
     loop {
         let part = kv.list("large/", after.as_deref(), None, 100).await.unwrap();
         let bytes: usize = part.items.iter().map(|item| item.value.len()).sum();
-        assert!(!part.items.is_empty() && bytes <= limits::KV_LIST_BYTES, "{bytes}");
+        assert!(!part.items.is_empty() && bytes <= crate::kv::KV_LIST_BYTES, "{bytes}");
         seen.extend(part.items.iter().map(|item| item.key.to_string()));
         after = part.next;
         if after.is_none() {
@@ -217,7 +207,7 @@ async fn a_list_is_of_one_moment(kv: &Kv, other: &Kv) {
     let writer = other.clone();
     let writing = tokio::spawn(async move {
         for n in 1..=60 {
-            // The first one is always ahead.
+            // The first key is always ahead.
             put(&writer, "m/00", &n.to_string(), &Expect::Any).await.unwrap();
             put(&writer, "m/59", &n.to_string(), &Expect::Any).await.unwrap();
         }

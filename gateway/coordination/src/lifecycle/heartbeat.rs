@@ -1,41 +1,40 @@
-//! Who speaks for robots and endpoints: keys that go with the speaker's lease. To speak on writes
-//! nothing but the lease's end.
+//! Heartbeats of robots and endpoints: keys that expire with the sender's lease. A heartbeat only
+//! renews the lease.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 
-use crate::lifecycle::record::{Name, check_word};
+use crate::lifecycle::record::{EntityId, check_name};
 use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::limits;
 use crate::store::{LeaseId, Op, StoreError, Txn};
 
-/// One process that says of some robots and endpoints that they are there. When it is not heard of any
-/// more, it says it of none.
-pub struct Speaker {
+/// Sends heartbeats for a set of entities; when the process dies, all of them expire together.
+pub struct HeartbeatSender {
     lifecycle: Lifecycle,
     name: String,
     ttl: Duration,
     lease: Option<LeaseId>,
-    said: BTreeSet<Name>,
+    entities: BTreeSet<EntityId>,
 }
 
 impl Lifecycle {
-    /// Somebody who speaks, and is missed after `ttl`. No two have the same name.
-    pub fn speaker(&self, name: &str, ttl: Duration) -> Result<Speaker, LifecycleError> {
-        check_word(name)?;
+    /// Creates a sender whose heartbeats expire after `ttl`. Names of senders are unique.
+    pub fn heartbeat_sender(&self, name: &str, ttl: Duration) -> Result<HeartbeatSender, LifecycleError> {
+        check_name(name)?;
         let (lifecycle, name) = (self.clone(), name.to_owned());
-        Ok(Speaker { lifecycle, name, ttl, lease: None, said: BTreeSet::new() })
+        Ok(HeartbeatSender { lifecycle, name, ttl, lease: None, entities: BTreeSet::new() })
     }
 }
 
-impl Speaker {
-    /// Says that these are there, and that no others are that it said it of before. To be said anew well
-    /// before the time to live is over.
-    pub async fn speak(&mut self, of: &BTreeSet<Name>) -> Result<(), LifecycleError> {
-        for name in of {
-            name.check()?;
+impl HeartbeatSender {
+    /// Sends a heartbeat for exactly these entities; previous ones that are not listed end. Must be
+    /// repeated well within the time to live.
+    pub async fn beat(&mut self, of: &BTreeSet<EntityId>) -> Result<(), LifecycleError> {
+        for entity in of {
+            entity.check()?;
         }
         if let Some(lease) = self.lease {
             match self.lifecycle.store.keep_alive(lease).await {
@@ -44,7 +43,7 @@ impl Speaker {
                 Err(error) => return Err(error.into()),
             }
         }
-        if *of != self.said {
+        if *of != self.entities {
             match self.write(of).await {
                 Err(LifecycleError::Store(StoreError::LeaseEnded)) => {
                     self.forget();
@@ -53,20 +52,20 @@ impl Speaker {
                 other => other?,
             }
         }
-        self.lifecycle.heard(of);
+        self.lifecycle.record_beats(of);
         Ok(())
     }
 
-    /// Falls silent: it says nothing of any.
-    pub async fn fall_silent(&mut self) {
+    /// Ends all heartbeats of this sender.
+    pub async fn stop(&mut self) {
         if let Some(lease) = self.lease {
-            // It would end by itself, later.
+            // Otherwise the lease expires by itself, later.
             let _ = self.lifecycle.store.revoke(lease).await;
         }
         self.forget();
     }
 
-    async fn write(&mut self, of: &BTreeSet<Name>) -> Result<(), LifecycleError> {
+    async fn write(&mut self, of: &BTreeSet<EntityId>) -> Result<(), LifecycleError> {
         let lease = match self.lease {
             Some(lease) => lease,
             None => self.lifecycle.store.grant(self.ttl).await?,
@@ -74,27 +73,30 @@ impl Speaker {
         self.lease = Some(lease);
         let value = serde_json::json!({ "by": self.name, "ttl_ms": self.ttl.as_millis() as u64 });
         let value = Bytes::from(value.to_string());
-        let put =
-            |name: &Name| Op::Put { key: name.beat(&self.name), value: value.clone(), lease: Some(lease) };
-        let puts = of.difference(&self.said).map(put);
-        let ends = self.said.difference(of).map(|name| Op::Delete(name.beat(&self.name)));
+        let put = |entity: &EntityId| Op::Put {
+            key: entity.heartbeat_key(&self.name),
+            value: value.clone(),
+            lease: Some(lease),
+        };
+        let puts = of.difference(&self.entities).map(put);
+        let ends = self.entities.difference(of).map(|entity| Op::Delete(entity.heartbeat_key(&self.name)));
         let ops: Vec<Op> = puts.chain(ends).collect();
-        // To say something twice does no harm, so it is done anew where it is not known.
+        // Writing twice does no harm, so an unknown outcome starts over.
         for part in ops.chunks(limits::STORE_TXN_ELEMENTS) {
             let txn = Txn { success: part.to_vec(), ..Txn::default() };
             if let Err(error) = self.lifecycle.store.txn(txn).await {
                 if matches!(error, StoreError::Unknown(_)) {
-                    self.fall_silent().await;
+                    self.stop().await;
                 }
                 return Err(error.into());
             }
         }
-        self.said.clone_from(of);
+        self.entities.clone_from(of);
         Ok(())
     }
 
     fn forget(&mut self) {
         self.lease = None;
-        self.said.clear();
+        self.entities.clear();
     }
 }

@@ -1,104 +1,107 @@
-//! All robots and endpoints at one revision, with indexes; fed by what the store tells.
+//! An in-memory model of all robots and endpoints at one revision, with indexes, updated from store
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use roverline_protocol::lifecycle::State;
 use tokio::time::Instant;
 
-use crate::lifecycle::record::{BEATS, Kind, MONITOR, Name, Record, View};
+use crate::lifecycle::record::{EntityId, EntityKind, HEARTBEATS_PREFIX, MONITOR_KEY, Record, View};
 use crate::store::{Change, Entry, Revision};
 
-/// Which ones are wanted; what is not said does not matter.
+/// A filter; absent fields match everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// In this state.
+    /// The kind.
+    pub kind: Option<EntityKind>,
+    /// The state.
     pub state: Option<State>,
-    /// Of this type.
+    /// The type.
     pub type_name: Option<String>,
-    /// At this address.
+    /// The address.
     pub address: Option<String>,
 }
 
 impl Selection {
-    /// Whether it is one of them.
-    pub fn wants(&self, name: &Name, record: &Record) -> bool {
-        self.kind.is_none_or(|kind| kind == name.kind)
+    /// Whether an entity matches.
+    pub fn matches(&self, entity: &EntityId, record: &Record) -> bool {
+        self.kind.is_none_or(|kind| kind == entity.kind)
             && self.state.is_none_or(|state| state == record.state)
-            && self.type_name.as_ref().is_none_or(|wanted| *wanted == record.type_name)
-            && self.address.as_ref().is_none_or(|wanted| record.address.as_ref() == Some(wanted))
+            && self.type_name.as_ref().is_none_or(|name| *name == record.type_name)
+            && self.address.as_ref().is_none_or(|address| record.address.as_ref() == Some(address))
     }
 }
 
 #[derive(Debug)]
-struct Thing {
+struct Entity {
     record: Record,
     created: Revision,
     modified: Revision,
-    /// When this process learned of it.
-    heard: Instant,
+    /// When this process received the record.
+    received_at: Instant,
 }
 
-/// All of them at one revision.
+/// All entities at one revision.
 #[derive(Debug, Default)]
 pub struct Model {
     revision: Revision,
-    things: BTreeMap<Name, Thing>,
-    speakers: BTreeMap<Name, BTreeSet<String>>,
-    by_state: BTreeMap<State, BTreeSet<Name>>,
-    by_type: BTreeMap<String, BTreeSet<Name>>,
-    by_address: BTreeMap<String, BTreeSet<Name>>,
+    entities: BTreeMap<EntityId, Entity>,
+    senders: BTreeMap<EntityId, BTreeSet<String>>,
+    by_state: BTreeMap<State, BTreeSet<EntityId>>,
+    by_type: BTreeMap<String, BTreeSet<EntityId>>,
+    by_address: BTreeMap<String, BTreeSet<EntityId>>,
     monitored: bool,
 }
 
 impl Model {
-    /// The revision at which this holds.
+    /// The revision of this model.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// How many there are.
+    /// The number of entities.
     pub fn len(&self) -> usize {
-        self.things.len()
+        self.entities.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entities.
     pub fn is_empty(&self) -> bool {
-        self.things.is_empty()
+        self.entities.is_empty()
     }
 
-    /// One of them.
-    pub fn get(&self, name: &Name) -> Option<View> {
-        Some(self.view(name, self.things.get(name)?))
+    /// One entity.
+    pub fn get(&self, entity: &EntityId) -> Option<View> {
+        Some(self.view(entity, self.entities.get(entity)?))
     }
 
-    /// Those that are wanted, by kind and name, behind `after` (a [`Name::path`]), at most `limit`; and how many are wanted
-    /// in all.
-    pub fn select(&self, wanted: &Selection, after: Option<&str>, limit: usize) -> (Vec<View>, usize) {
+    /// The matching entities, sorted by [`EntityId::path`], after `after` (a path), at most `limit`;
+    /// and the number of all matches.
+    pub fn select(&self, selection: &Selection, after: Option<&str>, limit: usize) -> (Vec<View>, usize) {
         let (mut found, mut total) = (Vec::new(), 0);
-        let mut look = |name: &Name| {
-            let Some(thing) = self.things.get(name).filter(|thing| wanted.wants(name, &thing.record)) else {
+        let mut visit = |entity: &EntityId| {
+            let Some(entry) =
+                self.entities.get(entity).filter(|entry| selection.matches(entity, &entry.record))
+            else {
                 return;
             };
             total += 1;
-            if found.len() < limit && after.is_none_or(|after| name.path().as_str() > after) {
-                found.push(self.view(name, thing));
+            if found.len() < limit && after.is_none_or(|after| entity.path().as_str() > after) {
+                found.push(self.view(entity, entry));
             }
         };
-        match self.smallest(wanted) {
-            Some(names) => names.iter().for_each(&mut look),
-            None => self.things.keys().for_each(&mut look),
+        match self.smallest(selection) {
+            Some(names) => names.iter().for_each(&mut visit),
+            None => self.entities.keys().for_each(&mut visit),
         }
         (found, total)
     }
 
-    /// The shortest list of an index that has all that is wanted; `None`: only all of them do.
-    fn smallest(&self, wanted: &Selection) -> Option<&BTreeSet<Name>> {
-        static NONE: BTreeSet<Name> = BTreeSet::new();
-        let state = wanted.state.map(|state| self.by_state.get(&state));
-        let type_name = wanted.type_name.as_ref().map(|name| self.by_type.get(name));
-        let address = wanted.address.as_ref().map(|address| self.by_address.get(address));
+    /// The smallest index set that contains all matches; `None`: no index applies.
+    fn smallest(&self, selection: &Selection) -> Option<&BTreeSet<EntityId>> {
+        static NONE: BTreeSet<EntityId> = BTreeSet::new();
+        let state = selection.state.map(|state| self.by_state.get(&state));
+        let type_name = selection.type_name.as_ref().map(|name| self.by_type.get(name));
+        let address = selection.address.as_ref().map(|address| self.by_address.get(address));
         [state, type_name, address]
             .into_iter()
             .flatten()
@@ -106,24 +109,24 @@ impl Model {
             .min_by_key(|names| names.len())
     }
 
-    /// Whether a process watches over all.
+    /// Whether a process holds the monitor lease.
     pub(super) fn is_monitored(&self) -> bool {
         self.monitored
     }
 
-    /// Those for whom somebody should speak and nobody does, and when this process learned of the newest
-    /// fact about them.
-    pub(super) fn silent(&self) -> impl Iterator<Item = (&Name, &Record, Instant)> {
-        let silent = self.things.iter().filter(|(name, thing)| {
-            thing.record.heartbeat_ms.is_some() && !self.speakers.contains_key(*name)
+    /// Entities that should send heartbeats and do not, with the time at which this process received
+    /// their records.
+    pub(super) fn without_heartbeat(&self) -> impl Iterator<Item = (&EntityId, &Record, Instant)> {
+        let silent = self.entities.iter().filter(|(entity, entry)| {
+            entry.record.heartbeat_ms.is_some() && !self.senders.contains_key(*entity)
         });
-        silent.map(|(name, thing)| (name, &thing.record, thing.heard))
+        silent.map(|(entity, entry)| (entity, &entry.record, entry.received_at))
     }
 
-    /// How many each index has, by state, by type and by address.
+    /// The sizes of the indexes by state, by type and by address.
     #[cfg(test)]
     pub(super) fn indexed(&self) -> [usize; 3] {
-        let all = |sets: &mut dyn Iterator<Item = &BTreeSet<Name>>| sets.map(BTreeSet::len).sum();
+        let all = |sets: &mut dyn Iterator<Item = &BTreeSet<EntityId>>| sets.map(BTreeSet::len).sum();
         [
             all(&mut self.by_state.values()),
             all(&mut self.by_type.values()),
@@ -131,18 +134,18 @@ impl Model {
         ]
     }
 
-    fn view(&self, name: &Name, thing: &Thing) -> View {
+    fn view(&self, entity: &EntityId, entry: &Entity) -> View {
         View {
-            name: name.clone(),
-            record: thing.record.clone(),
-            created: thing.created,
-            modified: thing.modified,
-            speakers: self.speakers.get(name).into_iter().flatten().cloned().collect(),
+            entity: entity.clone(),
+            record: entry.record.clone(),
+            created: entry.created,
+            modified: entry.modified,
+            senders: self.senders.get(entity).into_iter().flatten().cloned().collect(),
         }
     }
 
-    /// From all keys of a revision.
-    pub(super) fn of(entries: &[Entry], revision: Revision, now: Instant) -> Model {
+    /// Builds the model from all keys at a revision.
+    pub(super) fn from_entries(entries: &[Entry], revision: Revision, now: Instant) -> Model {
         let mut model = Model { revision, ..Model::default() };
         for entry in entries {
             model.put(entry, now);
@@ -150,7 +153,7 @@ impl Model {
         model
     }
 
-    /// What a revision, or several, changed.
+    /// Applies the changes of one or more revisions.
     pub(super) fn apply(&mut self, changes: &[Change], now: Instant) {
         for change in changes {
             match change {
@@ -162,46 +165,48 @@ impl Model {
     }
 
     fn put(&mut self, entry: &Entry, now: Instant) {
-        if entry.key.starts_with(BEATS) {
-            if let Some((name, speaker)) = Name::of_beat(&entry.key) {
-                self.speakers.entry(name).or_default().insert(speaker);
+        if entry.key.starts_with(HEARTBEATS_PREFIX) {
+            if let Some((entity, sender)) = EntityId::from_heartbeat_key(&entry.key) {
+                self.senders.entry(entity).or_default().insert(sender);
             }
             return;
         }
-        self.monitored |= entry.key == MONITOR;
-        let (Some(name), Some(record)) = (Name::of_key(&entry.key), Record::of(entry)) else { return };
-        self.remove(&name);
-        self.by_state.entry(record.state).or_default().insert(name.clone());
-        self.by_type.entry(record.type_name.clone()).or_default().insert(name.clone());
+        self.monitored |= entry.key == MONITOR_KEY;
+        let (Some(entity), Some(record)) = (EntityId::from_key(&entry.key), Record::parse(entry)) else {
+            return;
+        };
+        self.remove(&entity);
+        self.by_state.entry(record.state).or_default().insert(entity.clone());
+        self.by_type.entry(record.type_name.clone()).or_default().insert(entity.clone());
         if let Some(address) = &record.address {
-            self.by_address.entry(address.clone()).or_default().insert(name.clone());
+            self.by_address.entry(address.clone()).or_default().insert(entity.clone());
         }
         let (created, modified) = (entry.created, entry.modified);
-        self.things.insert(name, Thing { record, created, modified, heard: now });
+        self.entities.insert(entity, Entity { record, created, modified, received_at: now });
     }
 
     fn delete(&mut self, key: &str) {
-        if let Some((name, speaker)) = Name::of_beat(key) {
-            take(&mut self.speakers, &name, &speaker);
+        if let Some((entity, sender)) = EntityId::from_heartbeat_key(key) {
+            remove_from(&mut self.senders, &entity, &sender);
         }
-        self.monitored &= key != MONITOR;
-        if let Some(name) = Name::of_key(key) {
-            self.remove(&name);
+        self.monitored &= key != MONITOR_KEY;
+        if let Some(entity) = EntityId::from_key(key) {
+            self.remove(&entity);
         }
     }
 
-    fn remove(&mut self, name: &Name) {
-        let Some(thing) = self.things.remove(name) else { return };
-        take(&mut self.by_state, &thing.record.state, name);
-        take(&mut self.by_type, &thing.record.type_name, name);
-        if let Some(address) = &thing.record.address {
-            take(&mut self.by_address, address, name);
+    fn remove(&mut self, entity: &EntityId) {
+        let Some(entry) = self.entities.remove(entity) else { return };
+        remove_from(&mut self.by_state, &entry.record.state, entity);
+        remove_from(&mut self.by_type, &entry.record.type_name, entity);
+        if let Some(address) = &entry.record.address {
+            remove_from(&mut self.by_address, address, entity);
         }
     }
 }
 
-/// Takes one out of a set, and the set with its last one.
-fn take<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+/// Removes a value from a set, and the set with its last value.
+fn remove_from<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = sets.get_mut(key) {
         set.remove(value);
         if set.is_empty() {

@@ -1,120 +1,114 @@
-//! One process watches over all: who is not heard of any more goes offline, or has failed.
+//! The lifecycle monitor: one process moves entities without heartbeats to `Offline` or `Failed`.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use roverline_protocol::lifecycle::{Input, State};
-use roverline_protocol::limits;
+use roverline_protocol::lifecycle::{LifecycleInput, State};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::lifecycle::record::{MONITOR, Name, Record, check_word};
+use crate::lifecycle::record::{EntityId, MONITOR_KEY, Record, check_name};
 use crate::lifecycle::{Author, Lifecycle, LifecycleError};
-use crate::store::{Compare, LeaseId, Op, StoreError, Txn};
+use crate::limits;
+use crate::store::election::try_acquire;
+use crate::store::{LeaseId, StoreError};
 
-/// What the silence of one comes to that was not heard of for `silent`, in which nothing else happened
-/// to it.
-pub(super) fn judge(record: &Record, silent: Duration) -> Option<Input> {
-    let patience = Duration::from_millis(record.heartbeat_ms?);
-    if silent < patience {
+/// Lease of the monitoring process, after which it is replaced.
+const LIFECYCLE_MONITOR_MS: u64 = 5_000;
+
+/// The input for an entity that sent no heartbeat for `silent`, during which nothing else happened to
+/// it.
+pub(super) fn assess(record: &Record, silent: Duration) -> Option<LifecycleInput> {
+    let timeout = Duration::from_millis(record.heartbeat_ms?);
+    if silent < timeout {
         return None;
     }
     match record.state {
-        State::Active => Some(Input::To(State::Offline)),
-        // Once per time in which it should have been heard of.
-        State::Provisioning | State::Ready | State::Offline => Some(Input::Failure),
-        // It need not speak before anything was done with it, while somebody works on it, or later.
+        State::Active => Some(LifecycleInput::To(State::Offline)),
+        // Once per heartbeat timeout.
+        State::Provisioning | State::Ready | State::Offline => Some(LifecycleInput::Failure),
+        // No heartbeats are expected before provisioning, during maintenance, or after a failure.
         State::Discovered | State::Maintenance | State::Failed => None,
     }
 }
 
 impl Lifecycle {
-    /// Watches over all for as long as no other process does, and is ready to. Never ends. It sees what
-    /// [`Lifecycle::follow`] reads.
-    pub async fn watch_over(&self, me: &str, now_ns: fn() -> i64) {
+    /// Runs the monitor whenever no other process does. Never ends. It uses the model that
+    /// [`Lifecycle::run_replica`] maintains.
+    pub async fn run_monitor(&self, me: &str, now_ns: fn() -> i64) {
         let mut lease = None;
         let mut renewed = Instant::now();
         let mut tick = interval(Duration::from_millis(limits::LIFECYCLE_WATCH_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            // The lease is kept well before it ends, but not each time.
-            let is_fresh = renewed.elapsed() < Duration::from_millis(limits::LIFECYCLE_MONITOR_MS / 3);
+            // The lease is renewed well before it ends, but not at every tick.
+            let is_fresh = renewed.elapsed() < Duration::from_millis(LIFECYCLE_MONITOR_MS / 3);
             if lease.is_none() || !is_fresh {
-                let asked = Instant::now();
-                match self.lead(lease, me).await {
-                    Ok(held) => (lease, renewed) = (held, asked),
-                    // It is tried again; what is not sure meanwhile waits.
+                let started = Instant::now();
+                match self.hold_monitor_lease(lease, me).await {
+                    Ok(held) => (lease, renewed) = (held, started),
+                    // Retried at the next tick; meanwhile nothing is assessed.
                     Err(error) => {
-                        tracing::debug!(%error, "nobody can watch over lives now");
+                        tracing::debug!(%error, "no lifecycle monitor can be elected now");
                         continue;
                     }
                 }
             }
             if lease.is_some() {
-                self.look(me, now_ns()).await;
+                self.check(me, now_ns()).await;
             }
         }
     }
 
-    /// The lease of the one who watches, if it is this process.
-    async fn lead(&self, lease: Option<LeaseId>, me: &str) -> Result<Option<LeaseId>, LifecycleError> {
-        check_word(me)?;
+    /// Acquires or renews the monitor lease; `None` if another process holds it.
+    async fn hold_monitor_lease(
+        &self,
+        lease: Option<LeaseId>,
+        me: &str,
+    ) -> Result<Option<LeaseId>, LifecycleError> {
+        check_name(me)?;
         if let Some(lease) = lease {
             return match self.store.keep_alive(lease).await {
                 Err(StoreError::LeaseEnded) => Ok(None),
                 other => Ok(other.map(|()| Some(lease))?),
             };
         }
-        // Where somebody does already, the store is not asked at all.
+        // Another process is the monitor: no store access needed.
         if self.with(|model| model.is_monitored()).unwrap_or(true) {
             return Ok(None);
         }
-        let lease = self.store.grant(Duration::from_millis(limits::LIFECYCLE_MONITOR_MS)).await?;
-        let value = Bytes::copy_from_slice(me.as_bytes());
-        let txn = Txn {
-            compares: vec![Compare::Absent(MONITOR.to_owned())],
-            success: vec![Op::Put { key: MONITOR.to_owned(), value, lease: Some(lease) }],
-            failure: Vec::new(),
-        };
-        let outcome = self.store.txn(txn).await;
-        if !outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-            // Also where it is not known: nobody keeps what nobody knows of.
-            let _ = self.store.revoke(lease).await;
-            outcome?;
-            return Ok(None);
-        }
-        Ok(Some(lease))
+        let ttl = Duration::from_millis(LIFECYCLE_MONITOR_MS);
+        Ok(try_acquire(&*self.store, MONITOR_KEY, me, ttl).await?)
     }
 
-    /// Does once what is to be done about those who are silent. Each is changed only if it still is as it
-    /// was seen, so that two who look do it once.
-    pub(super) async fn look(&self, me: &str, now_ns: i64) {
+    /// Applies the inputs for all entities without heartbeats, once. Each is changed only if it is as
+    /// it was read, so two concurrent monitors apply an input once.
+    pub(super) async fn check(&self, me: &str, now_ns: i64) {
         let now = Instant::now();
-        let seen = self.with(|model| {
-            let silent = model.silent().filter_map(|(name, record, heard)| {
-                let input = judge(record, now.saturating_duration_since(heard))?;
-                Some((name.clone(), record.clone(), input))
+        let inputs = self.with(|model| {
+            let silent = model.without_heartbeat().filter_map(|(entity, record, received_at)| {
+                let input = assess(record, now.saturating_duration_since(received_at))?;
+                Some((entity.clone(), record.clone(), input))
             });
             silent.collect::<Vec<_>>()
         });
-        for (name, record, input) in seen.into_iter().flatten() {
-            let patience = Duration::from_millis(record.heartbeat_ms.unwrap_or_default());
-            let reason = format!("nothing was heard of it for {} s", patience.as_secs_f64());
+        for (entity, record, input) in inputs.into_iter().flatten() {
+            let timeout = Duration::from_millis(record.heartbeat_ms.unwrap_or_default());
+            let reason = format!("nothing was heard of it for {} s", timeout.as_secs_f64());
             let author = Author { by: me, reason: &reason, manual: false, now_ns };
-            if let Err(error) = self.apply_to(&name, &record, input, author).await {
-                tracing::debug!(%name, %error, "its silence was not noted");
+            if let Err(error) = self.apply_to(&entity, &record, input, author).await {
+                tracing::debug!(%entity, %error, "its missed heartbeat was not recorded");
             }
         }
     }
 
     async fn apply_to(
         &self,
-        name: &Name,
+        entity: &EntityId,
         seen: &Record,
-        input: Input,
+        input: LifecycleInput,
         author: Author<'_>,
     ) -> Result<(), LifecycleError> {
         let is_as_seen = |record: &Record| record == seen;
-        self.step_if(name, input, author, is_as_seen).await.map(drop)
+        self.step_if(entity, input, author, is_as_seen).await.map(drop)
     }
 }

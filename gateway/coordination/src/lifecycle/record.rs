@@ -1,240 +1,237 @@
-//! What the store holds of a robot or an endpoint, and under which keys.
+//! The stored records of robots and endpoints, and their keys.
 
 use std::fmt;
 
-use bytes::Bytes;
-use roverline_protocol::lifecycle::{Life, State};
-use roverline_protocol::limits;
+use roverline_protocol::lifecycle::{LifecycleStatus, State};
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::{Description, LifecycleError};
+use crate::limits;
+use crate::name;
 use crate::store::{Entry, Revision};
 
-/// What all keys of this part begin with.
+/// Prefix of all lifecycle keys.
 pub const PREFIX: &str = "lifecycle";
 /// One key per robot or endpoint.
-pub(super) const THINGS: &str = "lifecycle/";
-/// One leased key per robot or endpoint and who speaks for it.
-pub(super) const BEATS: &str = "lifecycle-beat/";
-/// The leased key of the process that watches over all.
-pub(super) const MONITOR: &str = "lifecycle-monitor";
+pub(super) const ENTITIES_PREFIX: &str = "lifecycle/";
+/// One leased key per robot or endpoint and heartbeat sender.
+pub(super) const HEARTBEATS_PREFIX: &str = "lifecycle-beat/";
+/// The leased key of the process that runs the monitor.
+pub(super) const MONITOR_KEY: &str = "lifecycle-monitor";
 
-/// What it is that lives.
+/// The kind of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum EntityKind {
     /// An endpoint of a gateway.
     Endpoint,
     /// A robot.
     Robot,
 }
 
-impl Kind {
-    /// Their names.
+impl EntityKind {
+    /// The names of all kinds.
     pub const NAMES: [&'static str; 2] = ["endpoint", "robot"];
 
-    /// Its name, as it is written.
+    /// The name in keys and documents.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::Robot => "robot",
-            Kind::Endpoint => "endpoint",
+            EntityKind::Robot => "robot",
+            EntityKind::Endpoint => "endpoint",
         }
     }
 
-    /// The kind of this name.
-    pub fn named(name: &str) -> Option<Kind> {
-        [Kind::Endpoint, Kind::Robot].into_iter().find(|kind| kind.name() == name)
+    /// Parses a name.
+    pub fn named(name: &str) -> Option<EntityKind> {
+        [EntityKind::Endpoint, EntityKind::Robot].into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// Which robot or endpoint.
+/// The identity of a robot or an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name {
-    /// What it is.
-    pub kind: Kind,
-    /// What it is called.
+pub struct EntityId {
+    /// The kind.
+    pub kind: EntityKind,
+    /// The name within its kind.
     pub id: String,
 }
 
-impl Name {
-    /// A robot.
-    pub fn robot(id: impl Into<String>) -> Name {
-        Name { kind: Kind::Robot, id: id.into() }
+impl EntityId {
+    /// The identity of a robot.
+    pub fn robot(id: impl Into<String>) -> EntityId {
+        EntityId { kind: EntityKind::Robot, id: id.into() }
     }
 
-    /// An endpoint.
-    pub fn endpoint(id: impl Into<String>) -> Name {
-        Name { kind: Kind::Endpoint, id: id.into() }
+    /// The identity of an endpoint.
+    pub fn endpoint(id: impl Into<String>) -> EntityId {
+        EntityId { kind: EntityKind::Endpoint, id: id.into() }
     }
 
-    /// Its kind, a slash and what it is called; they are in order as these are.
+    /// `kind/id`; sorts like the identities themselves.
     pub fn path(&self) -> String {
         format!("{}/{}", self.kind.name(), self.id)
     }
 
-    /// Its key.
+    /// The key of its record.
     pub(super) fn key(&self) -> String {
-        format!("{THINGS}{}", self.path())
+        format!("{ENTITIES_PREFIX}{}", self.path())
     }
 
-    /// The key of one who speaks for it.
-    pub(super) fn beat(&self, speaker: &str) -> String {
-        format!("{BEATS}{}/{speaker}", self.path())
+    /// The key of its heartbeat by one sender.
+    pub(super) fn heartbeat_key(&self, sender: &str) -> String {
+        format!("{HEARTBEATS_PREFIX}{}/{sender}", self.path())
     }
 
-    /// Refuses what cannot be part of a key.
+    /// Rejects what cannot be part of a key.
     pub(super) fn check(&self) -> Result<(), LifecycleError> {
-        check_word(&self.id)
+        check_name(&self.id)
     }
 
-    fn of_words(kind: &str, id: &str) -> Option<Name> {
-        Some(Name { kind: Kind::named(kind)?, id: id.to_owned() })
+    fn parse(kind: &str, id: &str) -> Option<EntityId> {
+        Some(EntityId { kind: EntityKind::named(kind)?, id: id.to_owned() })
     }
 
-    /// The one whose key this is.
-    pub(super) fn of_key(key: &str) -> Option<Name> {
-        let (kind, id) = key.strip_prefix(THINGS)?.split_once('/')?;
-        Name::of_words(kind, id)
+    /// Parses the key of a record.
+    pub(super) fn from_key(key: &str) -> Option<EntityId> {
+        let (kind, id) = key.strip_prefix(ENTITIES_PREFIX)?.split_once('/')?;
+        EntityId::parse(kind, id)
     }
 
-    /// For whom is spoken by this key, and by whom.
-    pub(super) fn of_beat(key: &str) -> Option<(Name, String)> {
-        let (kind, rest) = key.strip_prefix(BEATS)?.split_once('/')?;
-        let (id, speaker) = rest.split_once('/')?;
-        Some((Name::of_words(kind, id)?, speaker.to_owned()))
+    /// Parses the key of a heartbeat: the entity and the sender.
+    pub(super) fn from_heartbeat_key(key: &str) -> Option<(EntityId, String)> {
+        let (kind, rest) = key.strip_prefix(HEARTBEATS_PREFIX)?.split_once('/')?;
+        let (id, sender) = rest.split_once('/')?;
+        Some((EntityId::parse(kind, id)?, sender.to_owned()))
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for EntityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.name(), self.id)
     }
 }
 
-pub(super) fn check_word(word: &str) -> Result<(), LifecycleError> {
-    let bad = word.is_empty()
-        || word.len() > limits::LIFECYCLE_NAME_BYTES
-        || word.contains(|c: char| c == '/' || c.is_control());
-    if bad { Err(LifecycleError::Name) } else { Ok(()) }
+pub(super) fn check_name(name: &str) -> Result<(), LifecycleError> {
+    match name::is_valid(name, limits::LIFECYCLE_NAME_BYTES) {
+        true => Ok(()),
+        false => Err(LifecycleError::InvalidName),
+    }
 }
 
-/// What happened that the record is as it is.
+/// The kind of the last transition of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Fact {
-    /// It was seen for the first time.
+pub enum Transition {
+    /// Registered for the first time.
     Discovered,
-    /// It is of another type, at another address, or is to be heard of otherwise.
+    /// The type, the address or the heartbeat timeout changed.
     Described,
-    /// It was led from one state to another.
+    /// Moved from one state to another.
     Moved,
-    /// It failed once more, and has failed for good if that is its state now.
+    /// Failed once more, for good if the state is `Failed` now.
     Failure,
-    /// It does not fail any more.
+    /// Recovered from failures.
     Recovered,
 }
 
-impl Fact {
-    /// Its name, as it is written.
+impl Transition {
+    /// The name in records and events.
     pub const fn name(self) -> &'static str {
         match self {
-            Fact::Discovered => "discovered",
-            Fact::Described => "described",
-            Fact::Moved => "moved",
-            Fact::Failure => "failure",
-            Fact::Recovered => "recovered",
+            Transition::Discovered => "discovered",
+            Transition::Described => "described",
+            Transition::Moved => "moved",
+            Transition::Failure => "failure",
+            Transition::Recovered => "recovered",
         }
     }
 }
 
-/// One robot or endpoint, with what led to it being so: each value that its key had is one fact.
+/// One robot or endpoint with its last transition: each value of its key is one transition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Where it is.
+    /// The current state.
     pub state: State,
-    /// Where it was before the newest fact; the same where that moved nothing.
+    /// The state before the last transition; equal to `state` if that changed only other fields.
     pub previous: State,
-    /// What the newest fact is.
-    pub fact: Fact,
-    /// Since when it is in its state, by the clock of who led it there; for display.
+    /// The kind of the last transition.
+    #[serde(rename = "fact")]
+    pub transition: Transition,
+    /// When it entered its state, by the author's clock, nanoseconds since the Unix epoch; for display.
     pub since_ns: i64,
-    /// When the newest fact came about, for display; never before an earlier one.
+    /// When the last transition happened, nanoseconds since the Unix epoch, never before an earlier
+    /// one; for display.
     pub at_ns: i64,
-    /// What sort of robot or endpoint it is.
+    /// The type, such as a robot's model.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Where it can be reached.
+    /// The network address, if known.
     pub address: Option<String>,
     /// Failures in a row.
     pub failures: u32,
-    /// Why the newest fact came about.
+    /// The reason of the last transition.
     pub reason: String,
-    /// Who brought it about.
+    /// The author of the last transition.
     pub by: String,
-    /// Whether a person put it into its state: what is automatic leaves it there.
+    /// Whether an operator set the state; automatic transitions then leave it alone.
     pub manual: bool,
-    /// It is missed when nobody spoke for it for so long; without it, nobody has to.
+    /// Heartbeat timeout; `None`: no heartbeats are expected.
     pub heartbeat_ms: Option<u64>,
 }
 
 impl Record {
-    /// The part that has rules.
-    pub fn life(&self) -> Life {
-        Life { state: self.state, failures: self.failures }
+    /// The part that the state machine acts on.
+    pub fn status(&self) -> LifecycleStatus {
+        LifecycleStatus { state: self.state, failures: self.failures }
     }
 
-    /// Whether a person wants it to stay where it is.
-    pub fn is_kept(&self) -> bool {
-        // What is prepared or in use was handed over to what is automatic.
+    /// Whether an operator pinned the state.
+    pub fn is_pinned(&self) -> bool {
+        // Provisioning and active entities are handed over to automatic transitions.
         self.manual && !matches!(self.state, State::Discovered | State::Provisioning | State::Active)
     }
 
-    /// Whether it is what is said here.
-    pub fn describes(&self, said: &Description) -> bool {
+    /// Whether the record already has this description.
+    pub fn is_described_by(&self, description: &Description) -> bool {
         (&self.type_name, &self.address, self.heartbeat_ms)
-            == (&said.type_name, &said.address, said.heartbeat_ms)
+            == (&description.type_name, &description.address, description.heartbeat_ms)
     }
 
-    pub(super) fn bytes(&self) -> Bytes {
-        // A record always serializes.
-        serde_json::to_vec(self).unwrap_or_default().into()
-    }
-
-    /// What a key holds; what cannot be read is none of ours.
-    pub(super) fn of(entry: &Entry) -> Option<Record> {
+    /// Parses an entry; `None` for a foreign value.
+    pub(super) fn parse(entry: &Entry) -> Option<Record> {
         serde_json::from_slice(&entry.value).ok()
     }
 }
 
-/// A robot or an endpoint as it is, or was.
+/// A robot or an endpoint at some revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Which.
-    pub name: Name,
-    /// What is known of it.
+    /// The identity.
+    pub entity: EntityId,
+    /// The record.
     pub record: Record,
-    /// The revision at which it became known.
+    /// The revision at which it was registered.
     pub created: Revision,
-    /// The revision of the newest fact.
+    /// The revision of the last transition.
     pub modified: Revision,
-    /// Who speaks for it.
-    pub speakers: Vec<String>,
+    /// The processes that send heartbeats for it.
+    pub senders: Vec<String>,
 }
 
 impl View {
-    /// Whether it is heard of, as far as it has to be.
+    /// Whether it has a heartbeat, or needs none.
     pub fn is_alive(&self) -> bool {
-        self.record.heartbeat_ms.is_none() || !self.speakers.is_empty()
+        self.record.heartbeat_ms.is_none() || !self.senders.is_empty()
     }
 
-    /// Whether it can be used or is used, and nothing is wrong with it.
+    /// Whether it is ready or active, alive and without failures.
     pub fn is_healthy(&self) -> bool {
         matches!(self.record.state, State::Ready | State::Active)
             && self.record.failures == 0
             && self.is_alive()
     }
 
-    /// Whether it can be given something to do: ready, and not failing.
+    /// Whether it can be assigned work: ready and healthy.
     pub fn is_deployable(&self) -> bool {
         self.record.state == State::Ready && self.is_healthy()
     }

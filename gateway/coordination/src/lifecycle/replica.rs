@@ -1,95 +1,92 @@
-//! The read model of one process: a snapshot and a watch, and a snapshot again whenever the watch has
-//! fallen behind.
+//! The in-memory replica of one process: a snapshot followed by a watch, and a new snapshot whenever
+//! the watch has fallen behind.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use roverline_protocol::limits;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::lifecycle::Lifecycle;
 use crate::lifecycle::model::Model;
-use crate::lifecycle::record::{Name, PREFIX};
-use crate::lifecycle::{Lifecycle, LifecycleError};
+use crate::lifecycle::record::{EntityId, PREFIX};
+use crate::limits;
 use crate::store::Revision;
+use crate::store::list_watch::{self, List, Update};
+use crate::store::scan::Snapshot;
 
-/// What this process knows.
-pub(super) struct Seen {
-    /// Nothing before the first snapshot.
+/// The replica's state.
+pub(super) struct Replica {
+    /// `None` before the first snapshot.
     model: RwLock<Option<Model>>,
     revision: watch::Sender<Revision>,
-    /// When this process last spoke for whom.
-    spoken: Mutex<BTreeMap<Name, Instant>>,
+    /// When this process last sent a heartbeat, by entity.
+    last_beats: Mutex<BTreeMap<EntityId, Instant>>,
 }
 
-impl Default for Seen {
-    fn default() -> Seen {
-        let (model, spoken) = (RwLock::default(), Mutex::default());
-        Seen { model, revision: watch::Sender::new(Revision(0)), spoken }
+impl Default for Replica {
+    fn default() -> Replica {
+        let (model, last_beats) = (RwLock::default(), Mutex::default());
+        Replica { model, revision: watch::Sender::new(Revision(0)), last_beats }
     }
 }
 
 impl Lifecycle {
-    /// Keeps what [`Lifecycle::with`] reads up to date. One task per process; never ends.
-    pub async fn follow(&self) {
-        loop {
-            if let Err(error) = self.follow_on().await {
-                tracing::debug!(%error, "lives are not followed now");
+    /// Maintains the model that [`Lifecycle::with`] reads. One task per process; never ends.
+    pub async fn run_replica(&self) {
+        let retry = Duration::from_millis(limits::LIFECYCLE_WATCH_MS);
+        let replica = &self.shared.replica;
+        let apply = |update| {
+            let now = Instant::now();
+            match update {
+                Update::Snapshot(Snapshot { entries, revision }) => {
+                    replica.replace(Model::from_entries(&entries, revision, now));
+                }
+                Update::Changes(changes) => replica.update(|model| model.apply(&changes, now)),
             }
-            tokio::time::sleep(Duration::from_millis(limits::LIFECYCLE_WATCH_MS)).await;
-        }
+            ControlFlow::Continue(())
+        };
+        list_watch::run(&*self.store, PREFIX, List::Entries, retry, apply).await;
     }
 
-    /// Until the watch is lost.
-    async fn follow_on(&self) -> Result<(), LifecycleError> {
-        let model = self.scan().await?;
-        let from = model.revision();
-        self.shared.seen.replace(model);
-        let mut watch = self.store.watch(PREFIX.to_owned(), from.next()).await?;
-        while let Some(changes) = watch.next().await {
-            let changes = changes?;
-            self.shared.seen.update(|model| model.apply(&changes, Instant::now()));
-        }
-        Ok(())
-    }
-
-    /// Reads what this process knows of all; `None` before it knows anything.
+    /// Reads the replica; `None` before the first snapshot.
     pub fn with<T>(&self, read: impl FnOnce(&Model) -> T) -> Option<T> {
-        self.shared.seen.model.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
+        self.shared.replica.model.read().as_ref().map(read)
     }
 
-    /// Waits until what this process knows holds at this revision or a later one. Only changes of lives
-    /// count: wait for the revision of one.
-    pub async fn caught_up(&self, revision: Revision) {
-        // The sender is as old as this.
-        let _ = self.shared.seen.revision.subscribe().wait_for(|seen| *seen >= revision).await;
+    /// Waits until the replica has reached this revision. Only lifecycle changes advance it: wait for
+    /// the revision of one.
+    pub async fn wait_for_revision(&self, revision: Revision) {
+        // The sender lives as long as `self`.
+        let _ = self.shared.replica.revision.subscribe().wait_for(|seen| *seen >= revision).await;
     }
 
-    /// How long ago this process last spoke for one; `None`: it does not.
-    pub fn spoke_ago(&self, name: &Name) -> Option<Duration> {
-        let spoken = self.shared.seen.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        spoken.get(name).map(Instant::elapsed)
+    /// The time since this process last sent a heartbeat for an entity; `None` if it sends none.
+    pub fn last_beat_age(&self, entity: &EntityId) -> Option<Duration> {
+        let last_beats = self.shared.replica.last_beats.lock();
+        last_beats.get(entity).map(Instant::elapsed)
     }
 
-    /// This process speaks for these, and for no others.
-    pub(super) fn heard(&self, of: &BTreeSet<Name>) {
+    /// Records that this process sent heartbeats for exactly these entities.
+    pub(super) fn record_beats(&self, of: &BTreeSet<EntityId>) {
         let now = Instant::now();
-        let mut spoken = self.shared.seen.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        spoken.retain(|name, _| of.contains(name));
-        spoken.extend(of.iter().map(|name| (name.clone(), now)));
+        let mut last_beats = self.shared.replica.last_beats.lock();
+        last_beats.retain(|entity, _| of.contains(entity));
+        last_beats.extend(of.iter().map(|entity| (entity.clone(), now)));
     }
 }
 
-impl Seen {
+impl Replica {
     fn replace(&self, model: Model) {
         let revision = model.revision();
-        *self.model.write().unwrap_or_else(PoisonError::into_inner) = Some(model);
+        *self.model.write() = Some(model);
         self.revision.send_replace(revision);
     }
 
     fn update(&self, change: impl FnOnce(&mut Model)) {
-        let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
+        let mut model = self.model.write();
         if let Some(model) = model.as_mut() {
             change(model);
             self.revision.send_replace(model.revision());

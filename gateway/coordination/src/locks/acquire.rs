@@ -1,48 +1,56 @@
-//! Asking for a lock, and waiting for it.
+//! Acquires a lock: joins the queue, waits for the lock, and gives up cleanly.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::locks::queue::{Contender, Record, key, standing};
+use crate::json;
+use crate::limits;
+use crate::locks::queue::{Record, Waiter, key, status};
 use crate::locks::release::forced_key;
-use crate::locks::{LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl, graph};
+use crate::locks::{LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_name, check_ttl, graph};
 use crate::store::{Compare, LeaseId, Op, Revision, StoreError, Txn};
 
-/// Who asks for what.
+/// How long a request waits for other requests of its process.
+const LOCK_SERIALIZE_MS: u64 = 2_000;
+
+/// Clients that hold or request any lock, in total.
+const LOCK_CLIENTS: usize = 4_000;
+
+/// A request for a lock.
 #[derive(Clone, Copy)]
-pub(super) struct Wish<'a> {
+pub(super) struct AcquireRequest<'a> {
     pub(super) resource: &'a str,
     pub(super) client: &'a str,
     pub(super) mode: LockMode,
-    /// How often it is held when its turn comes; 0: whoever asked has to be told first.
+    /// The hold count once the lock is held; 0 until the client has been notified.
     pub(super) held: u32,
 }
 
-/// A standing, and since when it is known.
-pub(super) type Known = (Standing, Revision);
+/// A lock status and the revision at which it was read.
+pub(super) type TimedStatus = (LockStatus, Revision);
 
 impl Locks {
-    /// Asks for a lock, or goes on asking. What is held already is held once more, and has to be
-    /// released as often; being told so after waiting is the first time. It ends `ttl` after the last
-    /// sign of life: an `acquire`, a [`Locks::keep_alive`].
+    /// Requests a lock, or renews a request. Locks are re-entrant: each acquire of a held lock needs
+    /// its own release; the first notification after waiting counts as the first acquire. The request
+    /// or lock ends `ttl` after the last `acquire` or [`Locks::keep_alive`].
     pub async fn acquire(
         &self,
         resource: &str,
         client: &str,
         mode: LockMode,
         ttl: Duration,
-    ) -> Result<Standing, LockError> {
-        let wish = Wish { resource, client, mode, held: 0 };
-        self.ask(wish, ttl).await.map(|(standing, _)| standing)
+    ) -> Result<LockStatus, LockError> {
+        let request = AcquireRequest { resource, client, mode, held: 0 };
+        self.request(request, ttl).await.map(|(status, _)| status)
     }
 
-    /// Waits until the lock is held, at most for `wait`; then it is not asked for any more, and the
-    /// answer is the place that it had.
+    /// Waits until the lock is held, at most for `wait`. After that the request is withdrawn and the
+    /// last queue position is returned.
     pub async fn acquire_within(
         &self,
         resource: &str,
@@ -50,132 +58,140 @@ impl Locks {
         mode: LockMode,
         ttl: Duration,
         wait: Duration,
-    ) -> Result<Standing, LockError> {
+    ) -> Result<LockStatus, LockError> {
         let deadline = Instant::now() + wait;
-        let (known, mut place) = self.ask_surely((resource, client), mode, ttl).await?;
-        let standing = match known {
-            (held @ Standing::Held(_), _) => Ok(held),
+        let (known, mut guard) = self.request_detached((resource, client), mode, ttl).await?;
+        let status = match known {
+            (held @ LockStatus::Held(_), _) => Ok(held),
             _ => self.wait(resource, client, known, ttl, deadline).await,
         };
-        match standing {
-            Ok(Standing::Held(_)) => place.told(),
-            Ok(Standing::Waiting(_)) if place.leave() => match self.release(resource, client).await {
-                // It is not asked for any more, however that came about.
-                Ok(_) | Err(LockError::NotHeld { .. }) => {}
-                Err(error) => return Err(error),
-            },
-            // Another call of the same client waits still.
-            Ok(Standing::Waiting(_)) => {}
-            Err(_) => drop(place.leave()),
+        match status {
+            Ok(LockStatus::Held(_)) => guard.mark_reported(),
+            Ok(LockStatus::Waiting(_)) if guard.stop_waiting() => {
+                match self.release(resource, client).await {
+                    // The request is gone, whatever removed it.
+                    Ok(_) | Err(LockError::NotHeld { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            // Another call of the same client is still waiting.
+            Ok(LockStatus::Waiting(_)) => {}
+            Err(_) => drop(guard.stop_waiting()),
         }
-        standing
+        status
     }
 
-    /// Asks, and goes on to the end even if nobody waits for the answer any more: it is given up then.
-    async fn ask_surely(
+    /// Submits the request in a task of its own, so that it completes and is withdrawn even if the
+    /// caller goes away.
+    async fn request_detached(
         &self,
         (resource, client): (&str, &str),
         mode: LockMode,
         ttl: Duration,
-    ) -> Result<(Known, Place), LockError> {
+    ) -> Result<(TimedStatus, WaitGuard), LockError> {
         let (locks, resource, client) = (self.clone(), resource.to_owned(), client.to_owned());
-        let asking = tokio::spawn(async move {
-            let mut place = Place::new(&locks, &resource, &client);
-            let wish = Wish { resource: &resource, client: &client, mode, held: 1 };
-            match locks.ask(wish, ttl).await {
-                Ok(known) => Ok((known, place)),
+        let task = self.detached.spawn(async move {
+            let mut guard = WaitGuard::new(&locks, &resource, &client);
+            let request = AcquireRequest { resource: &resource, client: &client, mode, held: 1 };
+            match locks.request(request, ttl).await {
+                Ok(known) => Ok((known, guard)),
                 Err(error) => {
-                    place.leave();
+                    guard.stop_waiting();
                     Err(error)
                 }
             }
         });
-        match asking.await {
-            Ok(asked) => asked,
+        match task.await {
+            Ok(outcome) => outcome,
             Err(error) => Err(StoreError::Unknown(error.to_string()).into()),
         }
     }
 
-    /// Waits for a turn, at most until the deadline.
+    /// Waits for the lock, at most until the deadline.
     pub(super) async fn wait(
         &self,
         resource: &str,
         client: &str,
-        (mut standing, since): Known,
+        (mut status, since): TimedStatus,
         ttl: Duration,
         deadline: Instant,
-    ) -> Result<Standing, LockError> {
-        let mut own = self.board.follow(resource, client);
-        // Whoever waits lives as long as this call.
+    ) -> Result<LockStatus, LockError> {
+        let mut own = self.table.subscribe(resource, client);
+        // A waiting client stays alive for the duration of this call.
         let mut alive = tokio::time::interval(ttl / 3);
         alive.reset();
         loop {
             tokio::select! {
-                // What is known is looked at first: a lock that is there is not given up.
+                // The known status has priority: a lock that is already held is not given up.
                 biased;
-                told = own.after(since) => match told {
-                    None => return Err(self.why_not(resource, client).await),
-                    Some(held @ Standing::Held(_)) => return Ok(held),
-                    Some(waiting) => standing = waiting,
+                next = own.after(since) => match next {
+                    None => return Err(self.rejection_reason(resource, client).await),
+                    Some(held @ LockStatus::Held(_)) => return Ok(held),
+                    Some(waiting) => status = waiting,
                 },
                 _ = alive.tick() => match self.keep_alive(resource, client).await {
-                    // What the store cannot do now it may do next time, before the lease ends.
+                    // A store error may be gone at the next renewal, before the lease ends.
                     Ok(()) | Err(LockError::Store(_)) => {}
                     Err(error) => return Err(error),
                 },
                 () = tokio::time::sleep_until(deadline) => {
-                    return Ok(own.place().map_or(standing, Standing::Waiting));
+                    return Ok(own.position().map_or(status, LockStatus::Waiting));
                 }
             }
         }
     }
 
-    /// Asks, in the turn of this process.
-    pub(super) async fn ask(&self, wish: Wish<'_>, ttl: Duration) -> Result<Known, LockError> {
-        check_name(wish.resource)?;
-        check_name(wish.client)?;
-        // Of one who has it already, nothing else would look at it.
+    /// Submits a request, one at a time per process.
+    pub(super) async fn request(
+        &self,
+        request: AcquireRequest<'_>,
+        ttl: Duration,
+    ) -> Result<TimedStatus, LockError> {
+        check_name(request.resource)?;
+        check_name(request.client)?;
+        // A client that already holds the lock grants no new lease, so nothing else would check this.
         check_ttl(ttl)?;
-        let patience = Duration::from_millis(limits::LOCK_TURN_MS);
-        let turn = tokio::time::timeout(patience, self.asking.lock()).await;
-        let _turn = turn.map_err(|_| StoreError::Busy)?;
+        let timeout = Duration::from_millis(LOCK_SERIALIZE_MS);
+        let guard = tokio::time::timeout(timeout, self.request_lock.lock()).await;
+        let _guard = guard.map_err(|_| StoreError::Busy)?;
         let mut lease = None;
-        let asked = self.ask_in_turn(wish, ttl, &mut lease).await;
+        let outcome = self.request_serialized(request, ttl, &mut lease).await;
         if let Some(lease) = lease {
-            // Not used; it would end by itself, later.
+            // Unused; it would expire by itself, later.
             let _ = self.store.revoke(lease).await;
         }
-        asked
+        outcome
     }
 
-    /// `lease` is the one that is granted and not used yet.
-    async fn ask_in_turn(
+    /// `lease` holds the lease that is granted and not used yet.
+    async fn request_serialized(
         &self,
-        wish: Wish<'_>,
+        request: AcquireRequest<'_>,
         ttl: Duration,
         lease: &mut Option<LeaseId>,
-    ) -> Result<Known, LockError> {
+    ) -> Result<TimedStatus, LockError> {
         loop {
-            let (all, order) = self.all().await?;
-            let here: Vec<&Contender> = all.iter().filter(|one| one.resource == wish.resource).collect();
-            if let Some(own) = here.iter().find(|one| one.client == wish.client) {
-                if let Some(standing) = self.again(own, &here, wish.mode).await? {
-                    return Ok((standing, own.modified));
+            let (all, order) = self.all_entries().await?;
+            let queue: Vec<&Waiter> =
+                all.iter().filter(|waiter| waiter.resource == request.resource).collect();
+            if let Some(own) = queue.iter().find(|waiter| waiter.client == request.client) {
+                if let Some(status) = self.reacquire(own, &queue, request.mode).await? {
+                    return Ok((status, own.modified));
                 }
                 continue;
             }
-            if here.len() > limits::LOCK_WAITING_CLIENTS || all.len() >= limits::LOCK_CLIENTS {
-                return Err(LockError::Crowded(wish.resource.to_owned()));
+            if queue.len() > limits::LOCK_WAITING_CLIENTS || all.len() >= LOCK_CLIENTS {
+                return Err(LockError::TooManyWaiters(request.resource.to_owned()));
             }
-            if let Some(cycle) = graph::cycle_through(&all, wish.resource, wish.client, wish.mode) {
+            if let Some(cycle) = graph::cycle_through(&all, request.resource, request.client, request.mode) {
                 return Err(LockError::Deadlock(cycle));
             }
             let granted = match *lease {
                 Some(lease) => lease,
                 None => *lease.insert(self.store.grant(ttl).await?),
             };
-            match self.enqueue(wish, granted, order, &here).await {
-                // It took longer than the lock would have lived.
+            match self.enqueue(request, granted, order, &queue).await {
+                // The request took longer than the lock's time to live.
                 Err(LockError::Store(StoreError::LeaseEnded)) => *lease = None,
                 Ok(None) => {}
                 Ok(Some(known)) => {
@@ -187,33 +203,33 @@ impl Locks {
         }
     }
 
-    /// Puts a new contender behind all others, unless somebody else came first.
+    /// Appends a new waiter to the queue; `None` if another request was written first.
     async fn enqueue(
         &self,
-        wish: Wish<'_>,
+        request: AcquireRequest<'_>,
         lease: LeaseId,
         order: Revision,
-        here: &[&Contender],
-    ) -> Result<Option<Known>, LockError> {
+        queue: &[&Waiter],
+    ) -> Result<Option<TimedStatus>, LockError> {
         let unchanged = match order.0 {
-            0 => Compare::Absent(ORDER.to_owned()),
-            _ => Compare::Modified(ORDER.to_owned(), order),
+            0 => Compare::Absent(ORDER_KEY.to_owned()),
+            _ => Compare::Modified(ORDER_KEY.to_owned(), order),
         };
-        let held = if here.is_empty() { 1 } else { wish.held };
-        let record = Record { mode: wish.mode, held, lease, place: 0 };
-        let key = key(wish.resource, wish.client);
+        let held = if queue.is_empty() { 1 } else { request.held };
+        let record = Record { mode: request.mode, held, lease, position: 0 };
+        let key = key(request.resource, request.client);
         let success = vec![
-            Op::Put { key: key.clone(), value: record.bytes(), lease: Some(lease) },
-            Op::Put { key: ORDER.to_owned(), value: Bytes::new(), lease: None },
-            // What was before does not explain what will be.
-            Op::Delete(forced_key(wish.resource, wish.client)),
+            Op::Put { key: key.clone(), value: json::encode(&record), lease: Some(lease) },
+            Op::Put { key: ORDER_KEY.to_owned(), value: Bytes::new(), lease: None },
+            // An earlier forced release does not explain the new request's end.
+            Op::Delete(forced_key(request.resource, request.client)),
         ];
         let txn = Txn { compares: vec![unchanged], success, failure: Vec::new() };
         let outcome = self.store.txn(txn).await?;
-        let mine = Contender {
+        let waiter = Waiter {
             key,
-            resource: wish.resource.to_owned(),
-            client: wish.client.to_owned(),
+            resource: request.resource.to_owned(),
+            client: request.client.to_owned(),
             record,
             created: outcome.revision,
             modified: outcome.revision,
@@ -221,44 +237,45 @@ impl Locks {
         if !outcome.succeeded {
             return Ok(None);
         }
-        let queue: Vec<&Contender> = here.iter().copied().chain([&mine]).collect();
-        let standing = standing(&queue, &mine);
-        if let (Standing::Held(_), 0) = (standing, record.held) {
-            // Shared, beside others.
-            self.replace(&mine, 1).await?;
+        let queue: Vec<&Waiter> = queue.iter().copied().chain([&waiter]).collect();
+        let status = status(&queue, &waiter);
+        if let (LockStatus::Held(_), 0) = (status, record.held) {
+            // A shared lock, granted beside others.
+            self.replace(&waiter, 1).await?;
         }
-        Ok(Some((standing, outcome.revision)))
+        Ok(Some((status, outcome.revision)))
     }
 
-    /// It holds or waits already: once more, or still.
-    async fn again(
+    /// Renews an existing entry: acquires a held lock once more, or keeps waiting. `None`: the entry
+    /// has ended.
+    async fn reacquire(
         &self,
-        own: &Contender,
-        here: &[&Contender],
+        own: &Waiter,
+        queue: &[&Waiter],
         mode: LockMode,
-    ) -> Result<Option<Standing>, LockError> {
+    ) -> Result<Option<LockStatus>, LockError> {
         if (own.record.mode, mode) == (LockMode::Shared, LockMode::Exclusive) {
             return Err(LockError::Upgrade(own.resource.clone()));
         }
         match self.store.keep_alive(own.record.lease).await {
-            // It ended meanwhile: it asks anew.
+            // The lease has ended: the client requests the lock anew.
             Err(StoreError::LeaseEnded) => return Ok(None),
             other => other?,
         }
-        let standing = standing(here, own);
-        if let Standing::Held(_) = standing {
+        let status = status(queue, own);
+        if let LockStatus::Held(_) = status {
             let held = own.record.held.saturating_add(1);
             if !self.replace(own, held).await? {
                 return Ok(None);
             }
         }
-        Ok(Some(standing))
+        Ok(Some(status))
     }
 
-    /// Writes how often it is held, if it still is as it was.
-    pub(super) async fn replace(&self, own: &Contender, held: u32) -> Result<bool, LockError> {
+    /// Writes the hold count if the entry is unchanged; returns whether it was.
+    pub(super) async fn replace(&self, own: &Waiter, held: u32) -> Result<bool, LockError> {
         let (key, lease) = (own.key.clone(), own.record.lease);
-        let value = Record { held, ..own.record }.bytes();
+        let value = json::encode(&Record { held, ..own.record });
         let txn = Txn {
             compares: vec![Compare::Modified(key.clone(), own.modified)],
             success: vec![Op::Put { key, value, lease: Some(lease) }],
@@ -271,72 +288,67 @@ impl Locks {
     }
 }
 
-/// Calls that wait for the same lock for the same client, and whether one of them was told that it is
-/// held: only the last one gives the place up, and none gives up what another was told.
+/// Concurrent calls that wait for the same lock for the same client. Only the last one withdraws the
+/// request, and not if any call has reported the lock as held.
 #[derive(Default)]
-pub(super) struct Calls {
+pub(super) struct WaiterCount {
     count: usize,
-    told: bool,
+    reported: bool,
 }
 
-pub(super) type Waiting = Arc<Mutex<HashMap<(String, String), Calls>>>;
+pub(super) type WaiterCounts = Arc<Mutex<HashMap<(String, String), WaiterCount>>>;
 
-/// A place in a queue, given up when this is dropped.
-struct Place {
+/// A waiting call; withdraws the request when dropped, unless another call needs it.
+struct WaitGuard {
     locks: Locks,
     names: Option<(String, String)>,
 }
 
-impl Place {
-    fn new(locks: &Locks, resource: &str, client: &str) -> Place {
+impl WaitGuard {
+    fn new(locks: &Locks, resource: &str, client: &str) -> WaitGuard {
         let names = (resource.to_owned(), client.to_owned());
-        locks.waiting().entry(names.clone()).or_default().count += 1;
-        Place { locks: locks.clone(), names: Some(names) }
+        locks.waiter_counts.lock().entry(names.clone()).or_default().count += 1;
+        WaitGuard { locks: locks.clone(), names: Some(names) }
     }
 
-    /// The client knows that it is held.
-    fn told(&mut self) {
+    /// Marks the lock as reported to the client.
+    fn mark_reported(&mut self) {
         if let Some(names) = &self.names
-            && let Some(calls) = self.locks.waiting().get_mut(names)
+            && let Some(calls) = self.locks.waiter_counts.lock().get_mut(names)
         {
-            calls.told = true;
+            calls.reported = true;
         }
-        self.leave();
+        self.stop_waiting();
     }
 
-    /// This call waits no more. Whether the place is to be given up.
-    fn leave(&mut self) -> bool {
+    /// Ends this call's wait; returns whether the request is to be withdrawn.
+    fn stop_waiting(&mut self) -> bool {
         let Some(names) = self.names.take() else { return false };
-        let mut waiting = self.locks.waiting();
+        let mut waiting = self.locks.waiter_counts.lock();
         let Some(calls) = waiting.get_mut(&names) else { return false };
         calls.count = calls.count.saturating_sub(1);
-        let (last, told) = (calls.count == 0, calls.told);
+        let (last, reported) = (calls.count == 0, calls.reported);
         if last {
             waiting.remove(&names);
         }
-        last && !told
+        last && !reported
     }
 }
 
-impl Drop for Place {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
         let Some((resource, client)) = self.names.clone() else { return };
-        if !self.leave() {
+        if !self.stop_waiting() {
             return;
         }
         let locks = self.locks.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // It would end with its lease, later.
+            let withdraw = async move {
+                // Otherwise it ends with its lease, later.
                 let _ = locks.release(&resource, &client).await;
-            });
+            };
+            self.locks.detached.spawn_on(withdraw, &runtime);
         }
-    }
-}
-
-impl Locks {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<(String, String), Calls>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -347,33 +359,27 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Whether it is held still when all that was begun is done.
-    async fn is_kept(team: &Team, client: &str) -> bool {
-        // What a place gives up, a task does; the store does one after another.
-        for _ in 0..20 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            if team.locks.standing("arm", client).await.is_err() {
-                return false;
-            }
-        }
-        true
+    /// Whether the lock is still held after all pending withdrawals.
+    async fn is_held(team: &Team, client: &str) -> bool {
+        team.settle().await;
+        team.locks.status("arm", client).await.is_ok()
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_one_call_was_told_another_does_not_give_up() {
+    async fn a_lock_reported_to_one_call_is_not_withdrawn_by_another() {
         let team = Team::new();
         team.locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap();
-        let place = || Place::new(&team.locks, "arm", "ann");
-        let (mut told, late) = (place(), place());
-        told.told();
-        drop((told, late));
-        assert!(is_kept(&team, "ann").await, "it was told to a client that counts on it");
-        assert_eq!(team.locks.waiting().len(), 0);
-        // What nobody was told is nobody's, as soon as the last one has gone.
-        let (first, last) = (place(), place());
+        let guard = || WaitGuard::new(&team.locks, "arm", "ann");
+        let (mut reported, late) = (guard(), guard());
+        reported.mark_reported();
+        drop((reported, late));
+        assert!(is_held(&team, "ann").await, "the client relies on it");
+        assert_eq!(team.locks.waiter_counts.lock().len(), 0);
+        // An unreported lock is released with its last waiting call.
+        let (first, last) = (guard(), guard());
         drop(first);
-        assert!(is_kept(&team, "ann").await, "the last one waits for it");
+        assert!(is_held(&team, "ann").await, "the last call waits for it");
         drop(last);
-        assert!(!is_kept(&team, "ann").await, "nobody knows of it");
+        assert!(!is_held(&team, "ann").await, "no call relies on it");
     }
 }

@@ -1,72 +1,71 @@
-//! Why a lock is not given, kept or given back.
+//! Errors of lock operations.
 
-use roverline_protocol::limits;
-
+use crate::limits;
 use crate::store::StoreError;
 
-/// Why a lock is not given, kept or given back.
+/// Why a lock was not acquired, kept or released.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
     /// A name is empty, too long, or has a slash or a control character.
     #[error("the name of a resource or client has 1 to {max} bytes, no slash and no control character", max = limits::LOCK_NAME_BYTES)]
-    Name,
-    /// A text for people is too long, or missing.
+    InvalidName,
+    /// A reason is missing or too long.
     #[error("a reason has at most {max} characters, and whoever takes a lock gives one", max = limits::LOCK_REASON_CHARS)]
-    Reason,
-    /// A shared lock cannot become exclusive: two that try would wait for each other.
+    InvalidReason,
+    /// A shared lock cannot be upgraded to exclusive: two clients that try would wait for each other.
     #[error("{0} is held or asked for as shared: release it before asking for it as exclusive")]
     Upgrade(String),
-    /// Waiting would never end: each of these waits for the next, and the last for the first.
+    /// The request would deadlock: each client waits for the next, and the last for the first.
     #[error("that would be a deadlock: {}", .0.join(" waits for "))]
     Deadlock(Vec<String>),
-    /// Too many want it.
+    /// The queue of this resource, or of all resources, is full.
     #[error("{max} wait for {0} already", max = limits::LOCK_WAITING_CLIENTS)]
-    Crowded(String),
-    /// The client neither holds it nor waits for it; its lease may have ended.
+    TooManyWaiters(String),
+    /// The client neither holds the lock nor waits for it; its lease may have ended.
     #[error("{client} does not hold {resource}, or not any more")]
     NotHeld {
-        /// What.
+        /// The resource.
         resource: String,
-        /// Who.
+        /// The client.
         client: String,
     },
-    /// It was taken from the client.
+    /// The lock was forcibly released.
     #[error("{by} took {resource} from {client}: {reason}")]
     Taken {
-        /// What.
+        /// The resource.
         resource: String,
-        /// From whom.
+        /// The client that held or awaited it.
         client: String,
-        /// Who did.
+        /// The identity that released it.
         by: String,
-        /// And why.
+        /// The given reason.
         reason: String,
     },
-    /// The token is not the one of a holder.
+    /// The token is not a current holder's.
     #[error("the token {given} for {resource} is not valid any more")]
     Stale {
-        /// What.
+        /// The resource.
         resource: String,
-        /// The token that was shown.
+        /// The token that was presented.
         given: u64,
     },
-    /// Nobody holds it, several do, or too many wait to be passed: there is no one to hand it over.
+    /// No holder, several holders, or too many waiters to reorder.
     #[error("{resource} cannot be handed over: {why}")]
     NoHandover {
-        /// What.
+        /// The resource.
         resource: String,
-        /// What is in the way.
+        /// What prevents the handover.
         why: &'static str,
     },
-    /// The client does not ask for it, or not any more.
+    /// There is no handover request of this client, or not any more.
     #[error("{client} does not ask for {resource}, or not any more")]
-    NotAsked {
-        /// What.
+    NotRequested {
+        /// The resource.
         resource: String,
-        /// Who.
+        /// The requesting client.
         client: String,
     },
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,28 +1,29 @@
-//! What changes of the locks' keys mean: who got a lock, who lost it, who waits.
+//! Derives lock events from changes of the locks' keys: acquired, released, taken, waiting, given up,
+//! handover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::event_source::EventSource;
 use crate::events::NewEvent;
-use crate::locks::queue::{Contender, holders, names, prefix_of};
-use crate::locks::{FORCED, FencingToken, HANDOVER, LockMode, PREFIX};
-use crate::recorder::Facts;
+use crate::locks::queue::{Waiter, holders, parse_key, prefix_of};
+use crate::locks::{FORCED_PREFIX, FencingToken, HANDOVER_PREFIX, LockMode, PREFIX};
 use crate::store::{Change, Entry};
 
-/// Everybody who wants a lock, revision by revision.
+/// All queue entries, updated revision by revision.
 #[derive(Default)]
-pub(crate) struct LockFacts {
-    all: BTreeMap<String, Contender>,
+pub(crate) struct LockEventSource {
+    all: BTreeMap<String, Waiter>,
 }
 
-impl Facts for LockFacts {
+impl EventSource for LockEventSource {
     fn name(&self) -> &'static str {
         "locks"
     }
 
     fn prefix(&self) -> &'static str {
-        // Locks, and what is said about them.
+        // Covers the entries, the handover requests and the forced releases.
         "lock"
     }
 
@@ -32,19 +33,19 @@ impl Facts for LockFacts {
 
     fn seed(&mut self, entries: &[Entry]) {
         let of_locks = entries.iter().filter(|entry| entry.key.starts_with(PREFIX));
-        self.all = of_locks.filter_map(|e| Some((e.key.clone(), Contender::of(e)?))).collect();
+        self.all = of_locks.filter_map(|e| Some((e.key.clone(), Waiter::parse(e)?))).collect();
     }
 
-    fn of(&mut self, changes: &[Change]) -> Vec<NewEvent> {
+    fn events(&mut self, changes: &[Change]) -> Vec<NewEvent> {
         let mut touched = BTreeSet::new();
         let (mut forced, mut events) = (None, Vec::new());
         for change in changes {
             let (Change::Put(Entry { key, .. }) | Change::Delete { key, .. }) = change;
-            if let Some((resource, _)) = names(key) {
+            if let Some((resource, _)) = parse_key(key) {
                 touched.insert(resource.to_owned());
             }
             match change {
-                Change::Put(entry) if key.starts_with(FORCED) => {
+                Change::Put(entry) if key.starts_with(FORCED_PREFIX) => {
                     forced = serde_json::from_slice::<Value>(&entry.value).ok();
                 }
                 Change::Put(entry) => events.extend(handover(entry)),
@@ -55,8 +56,8 @@ impl Facts for LockFacts {
         for change in changes {
             match change {
                 Change::Put(entry) => {
-                    if let Some(one) = Contender::of(entry) {
-                        self.all.insert(entry.key.clone(), one);
+                    if let Some(waiter) = Waiter::parse(entry) {
+                        self.all.insert(entry.key.clone(), waiter);
                     }
                 }
                 Change::Delete { key, .. } => drop(self.all.remove(key)),
@@ -69,7 +70,7 @@ impl Facts for LockFacts {
     }
 }
 
-/// Who holds, and who waits.
+/// The holders and waiters of one resource.
 #[derive(Default)]
 struct Queue {
     holding: BTreeMap<String, Held>,
@@ -78,15 +79,15 @@ struct Queue {
 
 type Held = (LockMode, FencingToken);
 
-impl LockFacts {
+impl LockEventSource {
     fn queue(&self, resource: &str) -> Queue {
         let prefix = prefix_of(resource);
-        let here = self.all.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-        let mut here: Vec<&Contender> = here.map(|(_, one)| one).collect();
-        here.sort_by_key(|one| one.token());
-        let held = holders(&here).len();
-        let shown = |one: &&Contender| (one.client.clone(), (one.record.mode, one.token()));
-        let (holding, waiting) = here.split_at(held);
+        let queue = self.all.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let mut queue: Vec<&Waiter> = queue.map(|(_, waiter)| waiter).collect();
+        queue.sort_by_key(|waiter| waiter.token());
+        let held = holders(&queue).len();
+        let shown = |waiter: &&Waiter| (waiter.client.clone(), (waiter.record.mode, waiter.token()));
+        let (holding, waiting) = queue.split_at(held);
         Queue { holding: holding.iter().map(shown).collect(), waiting: waiting.iter().map(shown).collect() }
     }
 }
@@ -113,7 +114,7 @@ fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>
     }
     let new = after.holding.iter().filter(|(client, held)| before.holding.get(*client) != Some(*held));
     events.extend(new.map(|(client, held)| event("lock.acquired", client, *held)));
-    // Who is put in order again does not begin to wait.
+    // A waiter that is reordered does not start waiting again.
     let waits = after.waiting.iter().filter(|(client, _)| !before.waiting.contains_key(*client));
     events.extend(waits.map(|(client, held)| event("lock.waiting", client, *held)));
     let left = before
@@ -124,16 +125,16 @@ fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>
     events
 }
 
-/// A holder is asked, or refuses.
+/// The event of a handover request or its refusal.
 fn handover(entry: &Entry) -> Option<NewEvent> {
-    let (resource, asker) = entry.key.strip_prefix(HANDOVER)?.split_once('/')?;
+    let (resource, requester) = entry.key.strip_prefix(HANDOVER_PREFIX)?.split_once('/')?;
     let record: Value = serde_json::from_slice(&entry.value).ok()?;
     let refused = record["refused"].as_str();
     let kind = if refused.is_some() { "lock.handover_refused" } else { "lock.handover_asked" };
     Some(NewEvent {
         stream: format!("lock/{resource}"),
         kind: kind.to_owned(),
-        data: json!({"resource": resource, "client": asker, "message": record["message"], "reason": refused}),
+        data: json!({"resource": resource, "client": requester, "message": record["message"], "reason": refused}),
         ..NewEvent::default()
     })
 }

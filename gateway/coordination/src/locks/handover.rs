@@ -1,170 +1,173 @@
-//! Asking whoever holds a lock to hand it over: granted, refused, or not answered in time.
+//! Hands a lock over to a waiting client on request: granted, refused, or unanswered in time.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::locks::acquire::Wish;
-use crate::locks::queue::{Contender, Record, holders, moved_key};
+use crate::json;
+use crate::limits;
+use crate::locks::acquire::AcquireRequest;
+use crate::locks::queue::{Record, Waiter, holders, moved_key};
 use crate::locks::{
-    FencingToken, HANDOVER, LockError, LockMode, Locks, ORDER, Standing, check_name, check_ttl, graph,
+    FencingToken, HANDOVER_PREFIX, LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_name, check_ttl,
+    graph,
 };
-use crate::store::{Compare, Entry, LeaseId, Op, Range, StoreError, Txn};
+use crate::store::scan::{get, scan};
+use crate::store::{Compare, Entry, LeaseId, Op, StoreError, Txn};
 
-/// Those who would be passed by a hand-over, at most: they are put in order again by one transaction.
-const PASSED: usize = (limits::STORE_TXN_ELEMENTS - 8) / 3;
+/// The most waiters that a handover can pass; one transaction reorders all of them.
+const MAX_PASSED: usize = (limits::STORE_TXN_ELEMENTS - 8) / 3;
 
-/// What became of asking for a lock to be handed over.
+/// The result of a handover request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// It is held now.
+    /// The requesting client holds the lock.
     Granted(FencingToken),
-    /// The holder keeps it, for this reason; the asker goes on waiting in its place.
+    /// The holder refused, with this reason; the requesting client keeps its queue position.
     Refused(String),
-    /// The holder did not answer in time; the asker goes on waiting in its place.
+    /// The holder did not answer in time; the requesting client keeps its queue position.
     Unanswered,
 }
 
-/// A request to hand a lock over, as the holder sees it.
+/// A pending handover request, as the holder sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandoverView {
-    /// What is asked for.
+    /// The requested resource.
     pub resource: String,
-    /// By whom.
-    pub asker: String,
-    /// What it says.
+    /// The requesting client.
+    pub requester: String,
+    /// The client's message to the holder.
     pub message: String,
-    /// The holder's refusal, if there is one.
+    /// The reason of the holder's refusal, if it refused.
     pub refused: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Request {
+struct HandoverRequest {
     message: String,
     lease: LeaseId,
     #[serde(default)]
     refused: Option<String>,
 }
 
-impl Request {
-    fn bytes(&self) -> Bytes {
-        // Our own types always serialize.
-        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
-    }
-}
-
-fn key_of(resource: &str, asker: &str) -> String {
-    format!("{HANDOVER}{resource}/{asker}")
+fn key_of(resource: &str, requester: &str) -> String {
+    format!("{HANDOVER_PREFIX}{resource}/{requester}")
 }
 
 fn check_reason(reason: &str) -> Result<(), LockError> {
     let fits = reason.chars().count() <= limits::LOCK_REASON_CHARS;
-    if fits { Ok(()) } else { Err(LockError::Reason) }
+    if fits { Ok(()) } else { Err(LockError::InvalidReason) }
 }
 
 impl Locks {
-    /// Asks the holder to hand its lock over to `asker`, before all who wait, and waits for the answer.
-    /// The asker waits in the queue as well, and does so still if it is refused; its place or lock lives
-    /// `ttl` from then on.
-    pub async fn ask_handover(
+    /// Requests that the holder hand its lock over to `requester`, ahead of all waiters, and waits for the
+    /// answer. The client also joins the queue and stays in it after a refusal; its entry lives `ttl`
+    /// from then on.
+    pub async fn request_handover(
         &self,
         resource: &str,
-        asker: &str,
+        requester: &str,
         message: &str,
         ttl: Duration,
         wait: Duration,
     ) -> Result<Handover, LockError> {
         check_reason(message)?;
-        // Before it gets a place.
+        // Checked before the client joins the queue.
         check_ttl(wait)?;
-        let known = match self
-            .ask(Wish { resource, client: asker, mode: LockMode::Exclusive, held: 0 }, ttl)
+        let waiting = match self
+            .request(AcquireRequest { resource, client: requester, mode: LockMode::Exclusive, held: 0 }, ttl)
             .await?
         {
-            (Standing::Held(token), _) => return Ok(Handover::Granted(token)),
+            (LockStatus::Held(token), _) => return Ok(Handover::Granted(token)),
             waiting => waiting,
         };
         let lease = self.store.grant(wait).await?;
-        let request = Request { message: message.to_owned(), lease, refused: None };
-        let key = key_of(resource, asker);
-        let put = Op::Put { key: key.clone(), value: request.bytes(), lease: Some(lease) };
-        let asked = self.store.txn(Txn { success: vec![put], ..Txn::default() }).await?.revision;
-        let mut answer = self.store.watch(key.clone(), asked.next()).await?;
-        // The request ends with its lease: the store says so, or this does.
+        let request = HandoverRequest { message: message.to_owned(), lease, refused: None };
+        let key = key_of(resource, requester);
+        let put = Op::Put { key: key.clone(), value: json::encode(&request), lease: Some(lease) };
+        let requested_at = self.store.txn(Txn { success: vec![put], ..Txn::default() }).await?.revision;
+        let mut answer = self.store.watch(key.clone(), requested_at.next()).await?;
+        // The request ends with its lease; this deadline covers a store that reports it late.
         let deadline = Instant::now() + wait + Duration::from_millis(limits::STORE_POLL_MS * 5);
         tokio::select! {
             _ = answer.next() => {}
-            // Or its turn comes.
-            _ = self.wait(resource, asker, known, ttl, deadline) => {}
+            // The lock may also become free.
+            _ = self.wait(resource, requester, waiting, ttl, deadline) => {}
         }
-        let refused = self.request(resource, asker).await?.and_then(|(_, request)| request.refused);
-        // Answered or not, it is no longer asked.
+        let refused = self.find_request(resource, requester).await?.and_then(|(_, request)| request.refused);
+        // Answered or not, the request is over.
         let _ = self.store.revoke(lease).await;
-        Ok(match (self.standing(resource, asker).await?, refused) {
-            (Standing::Held(_), _) => match self.acquire(resource, asker, LockMode::Exclusive, ttl).await? {
-                Standing::Held(token) => Handover::Granted(token),
-                Standing::Waiting(_) => Handover::Unanswered,
-            },
+        Ok(match (self.status(resource, requester).await?, refused) {
+            (LockStatus::Held(_), _) => {
+                match self.acquire(resource, requester, LockMode::Exclusive, ttl).await? {
+                    LockStatus::Held(token) => Handover::Granted(token),
+                    LockStatus::Waiting(_) => Handover::Unanswered,
+                }
+            }
             (_, Some(reason)) => Handover::Refused(reason),
             (_, None) => Handover::Unanswered,
         })
     }
 
-    /// The holder hands its lock over to who asked for it.
-    pub async fn grant_handover(&self, resource: &str, holder: &str, asker: &str) -> Result<(), LockError> {
+    /// Hands the holder's lock over to the requesting client.
+    pub async fn grant_handover(
+        &self,
+        resource: &str,
+        holder: &str,
+        requester: &str,
+    ) -> Result<(), LockError> {
         loop {
-            let (all, order) = self.all().await?;
-            let here: Vec<&Contender> = all.iter().filter(|one| one.resource == resource).collect();
-            let Some(own) = here.iter().find(|one| one.client == holder) else {
-                return Err(self.why_not(resource, holder).await);
+            let (all, order) = self.all_entries().await?;
+            let queue: Vec<&Waiter> = all.iter().filter(|waiter| waiter.resource == resource).collect();
+            let Some(own) = queue.iter().find(|waiter| waiter.client == holder) else {
+                return Err(self.rejection_reason(resource, holder).await);
             };
-            let no = |why| LockError::NoHandover { resource: resource.to_owned(), why };
-            match holders(&here)[..] {
-                [one] if one.client != holder => return Err(no("its holder is another")),
-                [one] if one.record.mode == LockMode::Exclusive => {}
-                _ => return Err(no("it is shared: whoever holds it can release it")),
+            let reject = |why| LockError::NoHandover { resource: resource.to_owned(), why };
+            match holders(&queue)[..] {
+                [waiter] if waiter.client != holder => return Err(reject("its holder is another")),
+                [waiter] if waiter.record.mode == LockMode::Exclusive => {}
+                _ => return Err(reject("it is shared: whoever holds it can release it")),
             }
-            let (entry, _) = self.asked(resource, asker).await?;
-            let Some(next) = here.iter().find(|one| one.client == asker) else {
-                return Err(self.why_not(resource, asker).await);
+            let (entry, _) = self.pending_request(resource, requester).await?;
+            let Some(next) = queue.iter().find(|waiter| waiter.client == requester) else {
+                return Err(self.rejection_reason(resource, requester).await);
             };
-            let passed: Vec<&&Contender> =
-                here.iter().filter(|one| one.client != holder && one.client != asker).collect();
-            if passed.len() > PASSED {
-                return Err(no("too many wait for it"));
+            let passed: Vec<&&Waiter> =
+                queue.iter().filter(|waiter| waiter.client != holder && waiter.client != requester).collect();
+            if passed.len() > MAX_PASSED {
+                return Err(reject("too many wait for it"));
             }
-            if closes_a_circle(&all, resource, next, &passed) {
-                return Err(no("those who are passed would wait for each other"));
+            if would_deadlock(&all, resource, next, &passed) {
+                return Err(reject("those who are passed would wait for each other"));
             }
             let mut txn = Txn {
                 compares: vec![
-                    Compare::Modified(ORDER.to_owned(), order),
+                    Compare::Modified(ORDER_KEY.to_owned(), order),
                     Compare::Modified(entry.key.clone(), entry.modified),
                     Compare::Created(own.key.clone(), own.created),
                     Compare::Created(next.key.clone(), next.created),
                 ],
                 success: vec![
-                    Op::Put { key: ORDER.to_owned(), value: Bytes::new(), lease: None },
+                    Op::Put { key: ORDER_KEY.to_owned(), value: Bytes::new(), lease: None },
                     Op::Delete(own.key.clone()),
                     Op::Delete(entry.key.clone()),
                 ],
                 failure: Vec::new(),
             };
-            // Those who are passed come behind the next one again, in their order: so the tokens of all
-            // who hold it later are higher.
-            for (place, one) in passed.iter().enumerate() {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                let value = Record { place, ..one.record }.bytes();
-                let key = moved_key(resource, &one.client, order);
-                txn.compares.push(Compare::Created(one.key.clone(), one.created));
-                txn.success.push(Op::Delete(one.key.clone()));
-                txn.success.push(Op::Put { key, value, lease: Some(one.record.lease) });
+            // The passed waiters are re-created behind the next holder, in their order, so all later
+            // tokens are higher.
+            for (position, waiter) in passed.iter().enumerate() {
+                let position = u32::try_from(position).unwrap_or(u32::MAX);
+                let value = json::encode(&Record { position, ..waiter.record });
+                let key = moved_key(resource, &waiter.client, order);
+                txn.compares.push(Compare::Created(waiter.key.clone(), waiter.created));
+                txn.success.push(Op::Delete(waiter.key.clone()));
+                txn.success.push(Op::Put { key, value, lease: Some(waiter.record.lease) });
             }
             match self.store.txn(txn).await {
-                // Somebody came, went or was too late meanwhile.
+                // The queue or the request changed meanwhile: try again.
                 Err(StoreError::LeaseEnded) => {}
                 Ok(outcome) if !outcome.succeeded => {}
                 Err(error) => return Err(error.into()),
@@ -176,25 +179,25 @@ impl Locks {
         }
     }
 
-    /// The holder keeps its lock.
+    /// Refuses a handover request; the holder keeps its lock.
     pub async fn refuse_handover(
         &self,
         resource: &str,
         holder: &str,
-        asker: &str,
+        requester: &str,
         reason: &str,
     ) -> Result<(), LockError> {
         check_reason(reason)?;
-        match self.standing(resource, holder).await? {
-            Standing::Held(_) => {}
-            Standing::Waiting(_) => {
+        match self.status(resource, holder).await? {
+            LockStatus::Held(_) => {}
+            LockStatus::Waiting(_) => {
                 let why = "its holder is another";
                 return Err(LockError::NoHandover { resource: resource.to_owned(), why });
             }
         }
-        let (entry, request) = self.asked(resource, asker).await?;
+        let (entry, request) = self.pending_request(resource, requester).await?;
         let (key, lease) = (entry.key, request.lease);
-        let value = Request { refused: Some(reason.to_owned()), ..request }.bytes();
+        let value = json::encode(&HandoverRequest { refused: Some(reason.to_owned()), ..request });
         let txn = Txn {
             compares: vec![Compare::Modified(key.clone(), entry.modified)],
             success: vec![Op::Put { key, value, lease: Some(lease) }],
@@ -202,52 +205,60 @@ impl Locks {
         };
         match self.store.txn(txn).await {
             Ok(outcome) if outcome.succeeded => Ok(()),
-            Ok(_) | Err(StoreError::LeaseEnded) => Err(not_asked(resource, asker)),
+            Ok(_) | Err(StoreError::LeaseEnded) => Err(no_pending_request(resource, requester)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Who asks for locks to be handed over: those of one resource, or of all.
+    /// The pending handover requests of one resource, or of all.
     pub async fn handovers(&self, resource: Option<&str>) -> Result<Vec<HandoverView>, LockError> {
         let prefix = match resource {
-            Some(resource) => format!("{HANDOVER}{resource}/"),
-            None => HANDOVER.to_owned(),
+            Some(resource) => format!("{HANDOVER_PREFIX}{resource}/"),
+            None => HANDOVER_PREFIX.to_owned(),
         };
-        let limit = limits::STORE_PAGE_ENTRIES;
-        let page = self.store.range(Range { prefix, limit, ..Range::default() }).await?;
+        let snapshot = scan(&*self.store, &prefix, None).await?;
         let view = |entry: &Entry| {
-            let (resource, asker) = entry.key.strip_prefix(HANDOVER)?.split_once('/')?;
-            let Request { message, refused, .. } = serde_json::from_slice(&entry.value).ok()?;
-            let (resource, asker) = (resource.to_owned(), asker.to_owned());
-            Some(HandoverView { resource, asker, message, refused })
+            let (resource, requester) = entry.key.strip_prefix(HANDOVER_PREFIX)?.split_once('/')?;
+            let HandoverRequest { message, refused, .. } = serde_json::from_slice(&entry.value).ok()?;
+            let (resource, requester) = (resource.to_owned(), requester.to_owned());
+            Some(HandoverView { resource, requester, message, refused })
         };
-        Ok(page.entries.iter().filter_map(view).collect())
+        Ok(snapshot.entries.iter().filter_map(view).collect())
     }
 
-    async fn asked(&self, resource: &str, asker: &str) -> Result<(Entry, Request), LockError> {
+    async fn pending_request(
+        &self,
+        resource: &str,
+        requester: &str,
+    ) -> Result<(Entry, HandoverRequest), LockError> {
         check_name(resource)?;
-        check_name(asker)?;
-        let request = self.request(resource, asker).await?;
-        request.filter(|(_, request)| request.refused.is_none()).ok_or_else(|| not_asked(resource, asker))
+        check_name(requester)?;
+        let request = self.find_request(resource, requester).await?;
+        request
+            .filter(|(_, request)| request.refused.is_none())
+            .ok_or_else(|| no_pending_request(resource, requester))
     }
 
-    async fn request(&self, resource: &str, asker: &str) -> Result<Option<(Entry, Request)>, LockError> {
-        let prefix = key_of(resource, asker);
-        let page = self.store.range(Range { prefix: prefix.clone(), limit: 1, ..Range::default() }).await?;
-        let entry = page.entries.into_iter().next().filter(|entry| entry.key == prefix);
-        Ok(entry
-            .and_then(|entry| Some((serde_json::from_slice(&entry.value).ok()?, entry)))
-            .map(|(r, e)| (e, r)))
+    async fn find_request(
+        &self,
+        resource: &str,
+        requester: &str,
+    ) -> Result<Option<(Entry, HandoverRequest)>, LockError> {
+        let (entry, _) = get(&*self.store, &key_of(resource, requester), None).await?;
+        Ok(entry.and_then(|entry| {
+            let request = serde_json::from_slice(&entry.value).ok()?;
+            Some((entry, request))
+        }))
     }
 }
 
-/// Whether clients would wait for each other in a circle if this one were next, before these.
-fn closes_a_circle(all: &[Contender], resource: &str, next: &Contender, passed: &[&&Contender]) -> bool {
-    let others = all.iter().filter(|one| one.resource != resource);
-    let after = others.chain([next]).chain(passed.iter().map(|one| **one));
+/// Whether the waits would form a cycle if `next` held the lock, ahead of the passed waiters.
+fn would_deadlock(all: &[Waiter], resource: &str, next: &Waiter, passed: &[&&Waiter]) -> bool {
+    let others = all.iter().filter(|waiter| waiter.resource != resource);
+    let after = others.chain([next]).chain(passed.iter().map(|waiter| **waiter));
     !graph::cycles(&after.cloned().collect::<Vec<_>>()).is_empty()
 }
 
-fn not_asked(resource: &str, asker: &str) -> LockError {
-    LockError::NotAsked { resource: resource.to_owned(), client: asker.to_owned() }
+fn no_pending_request(resource: &str, requester: &str) -> LockError {
+    LockError::NotRequested { resource: resource.to_owned(), client: requester.to_owned() }
 }

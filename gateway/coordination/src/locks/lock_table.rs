@@ -1,20 +1,25 @@
-//! Who holds and who waits, kept up to date for all who wait in this process: one watch for all.
+//! Tracks the holders and waiters of all locks for the waiting calls of one process, with a single
+//! watch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::locks::queue::{Contender, contenders, names};
-use crate::locks::{FencingToken, LockMode, PREFIX, Standing};
-use crate::store::{Change, Range, Revision, Store, StoreError};
+use crate::limits;
+use crate::locks::queue::{Waiter, parse_key, sorted_waiters};
+use crate::locks::{FencingToken, LockMode, LockStatus, PREFIX};
+use crate::store::list_watch::{self, List, Update};
+use crate::store::scan::Snapshot;
+use crate::store::{Change, Revision, Store};
 
 /// All queues, as one process sees them.
 #[derive(Clone)]
-pub(super) struct Board(Arc<Inner>);
+pub(super) struct LockTable(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
@@ -24,192 +29,184 @@ struct Inner {
 #[derive(Default)]
 struct State {
     /// By key.
-    all: HashMap<String, Contender>,
+    all: HashMap<String, Waiter>,
     /// By resource.
-    lines: HashMap<String, Line>,
+    queues: HashMap<String, WaitQueue>,
     revision: Revision,
     /// By resource and client.
-    followed: HashMap<(String, String), watch::Sender<Seen>>,
-    watching: Option<JoinHandle<()>>,
+    subscriptions: HashMap<(String, String), watch::Sender<ClientState>>,
+    task: Option<AbortOnDropHandle<()>>,
 }
 
-/// Those who want one resource.
+/// The waiters of one resource.
 #[derive(Default)]
-struct Line {
-    /// In the order in which they asked.
+struct WaitQueue {
+    /// In queue order.
     order: BTreeMap<FencingToken, (String, LockMode)>,
     tokens: HashMap<String, FencingToken>,
 }
 
-/// How one client stands in one line. A place in it moves whenever somebody ahead goes; nobody is woken
-/// for that, so that a long line costs no more than a short one.
+/// The state of one client in one queue. Its position changes whenever an entry ahead of it goes; that
+/// wakes nobody, so a long queue costs no more than a short one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    /// Not as it was before this.
+struct ClientState {
+    /// The table's revision when this state was computed.
     revision: Revision,
-    whether: Whether,
+    lock: LockState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Whether {
-    /// It does not ask for it.
+enum LockState {
+    /// The client has no entry.
     #[default]
     Absent,
-    Waits,
-    Holds(FencingToken),
+    Waiting,
+    Held(FencingToken),
 }
 
-/// One client's place in one line from now on.
-pub(super) struct Follow {
-    seen: watch::Receiver<Seen>,
-    /// Whether the newest was handed out.
-    told: bool,
-    board: Board,
+/// A subscription to the state of one client in one queue.
+pub(super) struct StatusWatch {
+    state: watch::Receiver<ClientState>,
+    /// Whether the newest state has been returned.
+    returned: bool,
+    table: LockTable,
     names: (String, String),
 }
 
-impl Follow {
-    /// How it stands, when that is another than before, and not as it was before this revision; `None`:
-    /// it does not ask for it. The place of one who waits may move without being told.
-    pub(super) async fn after(&mut self, revision: Revision) -> Option<Standing> {
+impl StatusWatch {
+    /// Waits for a new status that holds at `revision` or later; `None`: the client has no entry. A
+    /// position may change without waking this.
+    pub(super) async fn after(&mut self, revision: Revision) -> Option<LockStatus> {
         loop {
-            if !std::mem::replace(&mut self.told, true) {
-                let seen = *self.seen.borrow_and_update();
-                if seen.revision >= revision {
-                    return match seen.whether {
-                        Whether::Absent => None,
-                        Whether::Waits => Some(Standing::Waiting(self.place().unwrap_or(1))),
-                        Whether::Holds(token) => Some(Standing::Held(token)),
+            if !std::mem::replace(&mut self.returned, true) {
+                let state = *self.state.borrow_and_update();
+                if state.revision >= revision {
+                    return match state.lock {
+                        LockState::Absent => None,
+                        LockState::Waiting => Some(LockStatus::Waiting(self.position().unwrap_or(1))),
+                        LockState::Held(token) => Some(LockStatus::Held(token)),
                     };
                 }
             }
-            if self.seen.changed().await.is_err() {
-                // The board lives as long as this does.
+            if self.state.changed().await.is_err() {
+                // Unreachable while this subscription exists: it keeps the table alive.
                 std::future::pending::<()>().await;
             }
-            self.told = false;
+            self.returned = false;
         }
     }
 
-    /// The place of one who waits, as far as it is known; the next is 1.
-    pub(super) fn place(&self) -> Option<usize> {
-        let state = self.board.0.lock();
-        let line = state.lines.get(&self.names.0)?;
-        let ahead = line.order.range(..line.tokens.get(&self.names.1)?).count();
-        (ahead + 1).checked_sub(line.holders().count()).filter(|place| *place > 0)
+    /// The queue position of a waiting client, as far as it is known; 1 is the next.
+    pub(super) fn position(&self) -> Option<usize> {
+        let state = self.table.0.state.lock();
+        let queue = state.queues.get(&self.names.0)?;
+        let ahead = queue.order.range(..queue.tokens.get(&self.names.1)?).count();
+        (ahead + 1).checked_sub(queue.holders().count()).filter(|position| *position > 0)
     }
 }
 
-impl Drop for Follow {
+impl Drop for StatusWatch {
     fn drop(&mut self) {
-        let mut state = self.board.0.lock();
-        // The last of those who follow the same.
-        if state.followed.get(&self.names).is_some_and(|tell| tell.receiver_count() <= 1) {
-            state.followed.remove(&self.names);
+        let mut state = self.table.0.state.lock();
+        // The last subscription to the same state.
+        if state.subscriptions.get(&self.names).is_some_and(|sender| sender.receiver_count() <= 1) {
+            state.subscriptions.remove(&self.names);
         }
     }
 }
 
-impl Line {
+impl WaitQueue {
     fn holders(&self) -> impl Iterator<Item = (&str, FencingToken)> {
         let shares = |mode: LockMode| mode == LockMode::Shared;
         let first = self.order.values().next().is_some_and(|(_, mode)| shares(*mode));
-        let holds = move |(place, (_, (_, mode))): &(usize, (&FencingToken, &(String, LockMode)))| {
-            *place == 0 || (first && shares(*mode))
+        let holds = move |(position, (_, (_, mode))): &(usize, (&FencingToken, &(String, LockMode)))| {
+            *position == 0 || (first && shares(*mode))
         };
         let holders = self.order.iter().enumerate().take_while(holds);
         holders.map(|(_, (token, (client, _)))| (client.as_str(), *token))
     }
 
-    fn put(&mut self, one: &Contender) {
-        let token = one.token();
-        if let Some(old) = self.tokens.insert(one.client.clone(), token) {
+    fn insert(&mut self, waiter: &Waiter) {
+        let token = waiter.token();
+        if let Some(old) = self.tokens.insert(waiter.client.clone(), token) {
             self.order.remove(&old);
         }
-        self.order.insert(token, (one.client.clone(), one.record.mode));
+        self.order.insert(token, (waiter.client.clone(), waiter.record.mode));
     }
 
-    fn remove(&mut self, one: &Contender) {
-        let token = one.token();
-        // It may have been put in order again, under another key.
-        if self.tokens.get(&one.client) == Some(&token) {
-            self.tokens.remove(&one.client);
+    fn remove(&mut self, waiter: &Waiter) {
+        let token = waiter.token();
+        // A handover may have re-created it under another key.
+        if self.tokens.get(&waiter.client) == Some(&token) {
+            self.tokens.remove(&waiter.client);
         }
         self.order.remove(&token);
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watching) = state.watching.take() {
-            watching.abort();
-        }
-    }
-}
-
-impl Board {
-    pub(super) fn new(store: Arc<dyn Store>) -> Board {
-        Board(Arc::new(Inner { store, state: Mutex::default() }))
+impl LockTable {
+    pub(super) fn new(store: Arc<dyn Store>) -> LockTable {
+        LockTable(Arc::new(Inner { store, state: Mutex::default() }))
     }
 
-    /// Follows one client's place; the first who does starts the watch.
-    pub(super) fn follow(&self, resource: &str, client: &str) -> Follow {
+    /// Subscribes to one client's state; the first subscription starts the watch.
+    pub(super) fn subscribe(&self, resource: &str, client: &str) -> StatusWatch {
         let names = (resource.to_owned(), client.to_owned());
-        let mut state = self.0.lock();
-        if state.watching.is_none() {
-            state.watching = Some(tokio::spawn(keep(Arc::downgrade(&self.0), self.0.store.clone())));
+        let mut state = self.0.state.lock();
+        if state.task.is_none() {
+            let run = run(Arc::downgrade(&self.0), self.0.store.clone());
+            state.task = Some(AbortOnDropHandle::new(tokio::spawn(run)));
         }
-        let now = state.seen(resource, client);
-        let seen = state.followed.entry(names.clone()).or_insert_with(|| watch::channel(now).0).subscribe();
+        let current = state.client_state(resource, client);
+        let subscription = state.subscriptions.entry(names.clone());
+        let receiver = subscription.or_insert_with(|| watch::channel(current).0).subscribe();
         drop(state);
-        Follow { seen, told: false, board: self.clone(), names }
-    }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        StatusWatch { state: receiver, returned: false, table: self.clone(), names }
     }
 }
 
 impl State {
-    fn seen(&self, resource: &str, client: &str) -> Seen {
-        let line = self.lines.get(resource);
-        let held = line.and_then(|line| line.holders().find(|(holder, _)| *holder == client));
-        let whether = match held {
-            Some((_, token)) => Whether::Holds(token),
-            None if line.is_some_and(|line| line.tokens.contains_key(client)) => Whether::Waits,
-            None => Whether::Absent,
+    fn client_state(&self, resource: &str, client: &str) -> ClientState {
+        let queue = self.queues.get(resource);
+        let held = queue.and_then(|queue| queue.holders().find(|(holder, _)| *holder == client));
+        let lock = match held {
+            Some((_, token)) => LockState::Held(token),
+            None if queue.is_some_and(|queue| queue.tokens.contains_key(client)) => LockState::Waiting,
+            None => LockState::Absent,
         };
-        Seen { revision: self.revision, whether }
+        ClientState { revision: self.revision, lock }
     }
 
-    /// Tells those who follow this client in this line, where it stands otherwise than before or, for
-    /// one who is not in it, came and went.
-    fn tell(&self, resource: &str, client: &str) {
-        let Some(tell) = self.followed.get(&(resource.to_owned(), client.to_owned())) else { return };
-        let now = self.seen(resource, client);
-        tell.send_if_modified(|seen| {
-            let news = seen.whether != now.whether || now.whether != Whether::Waits;
-            *seen = now;
-            news
+    /// Publishes the client's state to its subscriptions if it changed, or if the client came and went.
+    fn notify(&self, resource: &str, client: &str) {
+        let Some(sender) = self.subscriptions.get(&(resource.to_owned(), client.to_owned())) else { return };
+        let state = self.client_state(resource, client);
+        sender.send_if_modified(|previous| {
+            let is_relevant = previous.lock != state.lock || state.lock != LockState::Waiting;
+            *previous = state;
+            is_relevant
         });
     }
 
-    fn put(&mut self, one: Contender) {
-        self.lines.entry(one.resource.clone()).or_default().put(&one);
-        self.all.insert(one.key.clone(), one);
+    fn insert(&mut self, waiter: Waiter) {
+        self.queues.entry(waiter.resource.clone()).or_default().insert(&waiter);
+        self.all.insert(waiter.key.clone(), waiter);
     }
 
     fn remove(&mut self, key: &str) {
-        let Some(one) = self.all.remove(key) else { return };
-        if let Some(line) = self.lines.get_mut(&one.resource) {
-            line.remove(&one);
-            if line.order.is_empty() {
-                self.lines.remove(&one.resource);
+        let Some(waiter) = self.all.remove(key) else { return };
+        if let Some(queue) = self.queues.get_mut(&waiter.resource) {
+            queue.remove(&waiter);
+            if queue.order.is_empty() {
+                self.queues.remove(&waiter.resource);
             }
         }
+    }
+
+    fn replace(&mut self, snapshot: &Snapshot) {
+        (self.all, self.queues, self.revision) = (HashMap::new(), HashMap::new(), snapshot.revision);
+        sorted_waiters(&snapshot.entries).into_iter().for_each(|waiter| self.insert(waiter));
+        self.subscriptions.keys().for_each(|(resource, client)| self.notify(resource, client));
     }
 
     fn apply(&mut self, changes: &[Change]) {
@@ -219,66 +216,37 @@ impl State {
                 Change::Put(entry) => &entry.key,
                 Change::Delete { key, .. } => key,
             };
-            if let Some((resource, client)) = names(key) {
+            if let Some((resource, client)) = parse_key(key) {
                 touched.entry(resource).or_default().insert(client);
             }
             match change {
-                Change::Put(entry) => drop(Contender::of(entry).map(|one| self.put(one))),
+                Change::Put(entry) => drop(Waiter::parse(entry).map(|waiter| self.insert(waiter))),
                 Change::Delete { key, .. } => self.remove(key),
             }
             self.revision = change.revision();
         }
         for (resource, clients) in touched {
-            clients.iter().for_each(|client| self.tell(resource, client));
-            // Whoever is next now did nothing itself.
-            let holders = self.lines.get(resource).into_iter().flat_map(Line::holders);
+            clients.iter().for_each(|client| self.notify(resource, client));
+            // The new holders may not have changed themselves.
+            let holders = self.queues.get(resource).into_iter().flat_map(WaitQueue::holders);
             holders.filter(|(client, _)| !clients.contains(client)).for_each(|(client, _)| {
-                self.tell(resource, client);
+                self.notify(resource, client);
             });
         }
     }
 }
 
-/// Keeps the board up to date for as long as there is one.
-async fn keep(board: Weak<Inner>, store: Arc<dyn Store>) {
-    loop {
-        // Whatever is wrong with the store, who waits has a deadline of its own.
-        if let Err(error) = watch_once(&board, &*store).await {
-            tracing::debug!(%error, "locks are not watched");
+/// Keeps the table up to date for as long as it exists. Waiting calls have deadlines of their own,
+/// whatever happens to the store.
+async fn run(table: Weak<Inner>, store: Arc<dyn Store>) {
+    let retry = Duration::from_millis(limits::STORE_POLL_MS);
+    let apply = |update| {
+        let Some(table) = table.upgrade() else { return ControlFlow::Break(()) };
+        match update {
+            Update::Snapshot(snapshot) => table.state.lock().replace(&snapshot),
+            Update::Changes(changes) => table.state.lock().apply(&changes),
         }
-        tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS)).await;
-        if board.strong_count() == 0 {
-            return;
-        }
-    }
-}
-
-/// From what is on, until the watch ends.
-async fn watch_once(board: &Weak<Inner>, store: &dyn Store) -> Result<(), StoreError> {
-    let (mut entries, mut after, mut at) = (Vec::new(), None, None);
-    let revision = loop {
-        let (prefix, limit) = (PREFIX.to_owned(), limits::STORE_PAGE_ENTRIES);
-        let page = store.range(Range { prefix, after, at, limit, ..Range::default() }).await?;
-        after = page.entries.last().map(|entry| entry.key.clone());
-        entries.extend(page.entries);
-        at = Some(page.revision);
-        if !page.more {
-            break page.revision;
-        }
+        ControlFlow::Continue(())
     };
-    if let Some(board) = board.upgrade() {
-        let mut state = board.lock();
-        (state.all, state.lines, state.revision) = (HashMap::new(), HashMap::new(), revision);
-        contenders(&entries).into_iter().for_each(|one| state.put(one));
-        state.followed.keys().for_each(|(resource, client)| state.tell(resource, client));
-    }
-    let mut watch = store.watch(PREFIX.to_owned(), revision.next()).await?;
-    while let Some(changes) = watch.next().await {
-        let changes = changes?;
-        match board.upgrade() {
-            Some(board) => board.lock().apply(&changes),
-            None => return Ok(()),
-        }
-    }
-    Ok(())
+    list_watch::run(&*store, PREFIX, List::Entries, retry, apply).await;
 }

@@ -1,58 +1,51 @@
-//! Those who want one resource, and who of them holds it.
+//! Queue entries of one resource, and which of them hold the lock.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::locks::{FencingToken, LeaseId, LockMode, PREFIX, Revision, Standing};
+use crate::locks::{FencingToken, LeaseId, LockMode, LockStatus, PREFIX, Revision};
 use crate::store::Entry;
 
-/// Places among those who were put in order by one transaction; there are never as many.
-const PLACES: u64 = 1 << 10;
+/// Positions among waiters that one transaction reordered; there are always fewer.
+const POSITIONS: u64 = 1 << 10;
 
-/// What the store keeps of one who wants a resource.
+/// The stored value of a queue entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) mode: LockMode,
-    /// How often it has to be released; 0 while the client has not been told that it holds it.
+    /// The number of releases still needed; 0 until the client has been notified that it holds the
+    /// lock.
     pub(super) held: u32,
     pub(super) lease: LeaseId,
-    /// Its place among those who were put in order by the same transaction.
-    #[serde(default)]
-    pub(super) place: u32,
+    /// Position among the waiters that the same transaction reordered.
+    #[serde(default, rename = "place")]
+    pub(super) position: u32,
 }
 
-impl Record {
-    pub(super) fn bytes(&self) -> Bytes {
-        // Our own types always serialize.
-        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
-    }
-}
-
-/// One who wants a resource.
+/// A client's entry in the queue of a resource; the first ones hold the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Contender {
+pub(super) struct Waiter {
     pub(super) key: String,
     pub(super) resource: String,
     pub(super) client: String,
     pub(super) record: Record,
-    /// When it asked, or was put in order again.
+    /// When the client joined the queue, or was reordered.
     pub(super) created: Revision,
     pub(super) modified: Revision,
 }
 
-impl Contender {
-    /// What is not ours is none.
-    pub(super) fn of(entry: &Entry) -> Option<Contender> {
-        let (resource, client) = names(&entry.key)?;
+impl Waiter {
+    /// Parses an entry; `None` for a foreign key or value.
+    pub(super) fn parse(entry: &Entry) -> Option<Waiter> {
+        let (resource, client) = parse_key(&entry.key)?;
         let record = serde_json::from_slice(&entry.value).ok()?;
         let (resource, client) = (resource.to_owned(), client.to_owned());
         let (created, modified) = (entry.created, entry.modified);
-        Some(Contender { key: entry.key.clone(), resource, client, record, created, modified })
+        Some(Waiter { key: entry.key.clone(), resource, client, record, created, modified })
     }
 
-    /// By which the queue is sorted, and what proves the lock.
+    /// The sort key of the queue, and the fencing token.
     pub(super) fn token(&self) -> FencingToken {
-        FencingToken(self.created.0.saturating_mul(PLACES) + u64::from(self.record.place))
+        FencingToken(self.created.0.saturating_mul(POSITIONS) + u64::from(self.record.position))
     }
 }
 
@@ -64,35 +57,35 @@ pub(super) fn key(resource: &str, client: &str) -> String {
     format!("{}{client}", prefix_of(resource))
 }
 
-/// The key of a client that was put in order again, by the transaction after `revision`.
+/// The key of a reordered client; `revision` is the one before the reordering transaction.
 pub(super) fn moved_key(resource: &str, client: &str, revision: Revision) -> String {
     format!("{}{client}/{}", prefix_of(resource), revision.0)
 }
 
 /// The resource and the client of a key.
-pub(super) fn names(key: &str) -> Option<(&str, &str)> {
+pub(super) fn parse_key(key: &str) -> Option<(&str, &str)> {
     let (resource, rest) = key.strip_prefix(PREFIX)?.split_once('/')?;
     Some((resource, rest.split_once('/').map_or(rest, |(client, _)| client)))
 }
 
-/// In the order in which they asked.
-pub(super) fn contenders(entries: &[Entry]) -> Vec<Contender> {
-    let mut all: Vec<Contender> = entries.iter().filter_map(Contender::of).collect();
-    all.sort_by_key(Contender::token);
+/// Parses entries and sorts them in queue order.
+pub(super) fn sorted_waiters(entries: &[Entry]) -> Vec<Waiter> {
+    let mut all: Vec<Waiter> = entries.iter().filter_map(Waiter::parse).collect();
+    all.sort_by_key(Waiter::token);
     all
 }
 
-/// The first of a queue, or all shared ones before the first exclusive one.
-pub(super) fn holders<'a>(queue: &[&'a Contender]) -> Vec<&'a Contender> {
-    let shared = queue.iter().take_while(|one| one.record.mode == LockMode::Shared).count();
+/// The first waiter of a queue, or all shared ones ahead of the first exclusive one.
+pub(super) fn holders<'a>(queue: &[&'a Waiter]) -> Vec<&'a Waiter> {
+    let shared = queue.iter().take_while(|waiter| waiter.record.mode == LockMode::Shared).count();
     queue.iter().take(shared.max(1)).copied().collect()
 }
 
-/// Whether one of a queue holds it, else its place.
-pub(super) fn standing(queue: &[&Contender], own: &Contender) -> Standing {
-    let ahead = queue.iter().filter(|one| one.token() < own.token()).count();
+/// Whether a waiter of this queue holds the lock, else its position.
+pub(super) fn status(queue: &[&Waiter], own: &Waiter) -> LockStatus {
+    let ahead = queue.iter().filter(|waiter| waiter.token() < own.token()).count();
     match (ahead + 1).saturating_sub(holders(queue).len()) {
-        0 => Standing::Held(own.token()),
-        place => Standing::Waiting(place),
+        0 => LockStatus::Held(own.token()),
+        position => LockStatus::Waiting(position),
     }
 }

@@ -1,51 +1,55 @@
-//! Keeping a lock and giving it back, by will or by force.
+//! Keeps a lock alive, releases it, forces its release, and checks fencing tokens.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use roverline_protocol::limits;
 use serde::{Deserialize, Serialize};
 
-use crate::locks::queue::{Contender, holders, standing};
-use crate::locks::{FORCED, FencingToken, LockError, Locks, Standing, not_held};
-use crate::store::{Compare, Op, Range, StoreError, Txn};
+use crate::json;
+use crate::limits;
+use crate::locks::queue::{Waiter, holders, status};
+use crate::locks::{FORCED_PREFIX, FencingToken, LockError, LockStatus, Locks, not_held};
+use crate::store::scan::get;
+use crate::store::{Compare, Op, StoreError, Txn};
 
-/// What the store keeps of a lock that was taken.
+/// How long a client can learn who released its lock, and why.
+const LOCK_FORCED_KEPT_MS: u64 = 600_000;
+
+/// The stored value of a forced release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Forced {
+struct ForcedRelease {
     by: String,
     reason: String,
     token: FencingToken,
 }
 
 pub(super) fn forced_key(resource: &str, client: &str) -> String {
-    format!("{FORCED}{resource}/{client}")
+    format!("{FORCED_PREFIX}{resource}/{client}")
 }
 
 impl Locks {
-    /// Whether the client holds the lock, or its place among those who wait.
-    pub async fn standing(&self, resource: &str, client: &str) -> Result<Standing, LockError> {
-        let here = self.here(resource).await?;
-        let here: Vec<&Contender> = here.iter().collect();
-        match here.iter().find(|one| one.client == client) {
-            Some(own) => Ok(standing(&here, own)),
-            None => Err(self.why_not(resource, client).await),
+    /// Whether the client holds the lock, or its queue position.
+    pub async fn status(&self, resource: &str, client: &str) -> Result<LockStatus, LockError> {
+        let queue = self.entries_for(resource).await?;
+        let queue: Vec<&Waiter> = queue.iter().collect();
+        match queue.iter().find(|waiter| waiter.client == client) {
+            Some(own) => Ok(status(&queue, own)),
+            None => Err(self.rejection_reason(resource, client).await),
         }
     }
 
-    /// The client is there: its lock or its place lives for a whole time to live from now on.
+    /// Renews the lease of a lock or a request for its whole time to live.
     pub async fn keep_alive(&self, resource: &str, client: &str) -> Result<(), LockError> {
-        let own = self.own(resource, client).await?;
+        let own = self.own_entry(resource, client).await?;
         match self.store.keep_alive(own.record.lease).await {
             Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
             other => Ok(other?),
         }
     }
 
-    /// Gives a lock back, once; or gives up waiting. How often it is held still: 0 when it is not.
+    /// Releases a lock once, or withdraws a request. Returns the remaining hold count.
     pub async fn release(&self, resource: &str, client: &str) -> Result<u32, LockError> {
         loop {
-            let own = self.own(resource, client).await?;
+            let own = self.own_entry(resource, client).await?;
             if own.record.held > 1 {
                 let left = own.record.held - 1;
                 if self.replace(&own, left).await? {
@@ -60,8 +64,8 @@ impl Locks {
         }
     }
 
-    /// Takes a lock from whoever has it, however often, and says by whom and why: the client learns it
-    /// when it calls next. Whether one may is for the caller to say.
+    /// Removes a client's lock whatever its hold count, and records by whom and why; the client learns
+    /// it at its next call. Authorization is up to the caller.
     pub async fn force_release(
         &self,
         resource: &str,
@@ -70,13 +74,13 @@ impl Locks {
         reason: &str,
     ) -> Result<(), LockError> {
         if !(1..=limits::LOCK_REASON_CHARS).contains(&reason.chars().count()) {
-            return Err(LockError::Reason);
+            return Err(LockError::InvalidReason);
         }
         let by = by.chars().take(limits::LOCK_REASON_CHARS).collect();
-        let kept = Duration::from_millis(limits::LOCK_FORCED_KEPT_MS);
-        let own = self.own(resource, client).await?;
-        let forced = Forced { by, reason: reason.to_owned(), token: own.token() };
-        let value = Bytes::from(serde_json::to_vec(&forced).unwrap_or_default());
+        let kept = Duration::from_millis(LOCK_FORCED_KEPT_MS);
+        let own = self.own_entry(resource, client).await?;
+        let forced = ForcedRelease { by, reason: reason.to_owned(), token: own.token() };
+        let value = json::encode(&forced);
         let note = self.store.grant(kept).await?;
         let txn = Txn {
             compares: vec![Compare::Created(own.key.clone(), own.created)],
@@ -87,38 +91,35 @@ impl Locks {
             failure: Vec::new(),
         };
         if !self.store.txn(txn).await?.succeeded {
-            // It is gone already.
+            // The entry is gone already.
             let _ = self.store.revoke(note).await;
             return Err(not_held(resource, client));
         }
-        // Nothing hangs on it any more; it would end by itself.
+        // No key depends on it any more; it would expire by itself.
         let _ = self.store.revoke(own.record.lease).await;
         Ok(())
     }
 
-    /// Whether the token is that of one who holds the resource now: to be asked by whatever the lock
-    /// protects, before it acts.
+    /// Checks that the token belongs to a current holder. The protected resource calls this before it
+    /// acts.
     pub async fn check(&self, resource: &str, token: FencingToken) -> Result<(), LockError> {
-        let here = self.here(resource).await?;
-        let here: Vec<&Contender> = here.iter().collect();
-        match holders(&here).iter().any(|holder| holder.token() == token) {
+        let queue = self.entries_for(resource).await?;
+        let queue: Vec<&Waiter> = queue.iter().collect();
+        match holders(&queue).iter().any(|holder| holder.token() == token) {
             true => Ok(()),
             false => Err(LockError::Stale { resource: resource.to_owned(), given: token.0 }),
         }
     }
 
-    /// Why a client does not have a lock that it thinks it has.
-    pub(super) async fn why_not(&self, resource: &str, client: &str) -> LockError {
-        let prefix = forced_key(resource, client);
-        let page = self.store.range(Range { prefix: prefix.clone(), limit: 1, ..Range::default() }).await;
-        let page = match page {
-            Ok(page) => page,
+    /// The error for a client without an entry: forcibly released, or not held.
+    pub(super) async fn rejection_reason(&self, resource: &str, client: &str) -> LockError {
+        let entry = match get(&*self.store, &forced_key(resource, client), None).await {
+            Ok((entry, _)) => entry,
             Err(error) => return error.into(),
         };
-        let entry = page.entries.first().filter(|entry| entry.key == prefix);
-        match entry.and_then(|entry| serde_json::from_slice::<Forced>(&entry.value).ok()) {
+        match entry.and_then(|entry| serde_json::from_slice::<ForcedRelease>(&entry.value).ok()) {
             None => not_held(resource, client),
-            Some(Forced { by, reason, .. }) => {
+            Some(ForcedRelease { by, reason, .. }) => {
                 LockError::Taken { resource: resource.to_owned(), client: client.to_owned(), by, reason }
             }
         }

@@ -1,94 +1,104 @@
-//! Taking messages: the first that nobody has, in order.
+//! Dequeues messages: the first available ones, in order of delivery.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use roverline_protocol::limits;
-
-use crate::queues::commit::Done;
-use crate::queues::keys::{self, MessageId, Place};
-use crate::queues::record::{self, Fact, Marker, Meta, Read, Record, What};
-use crate::queues::{By, Delivery, QueueError, Queues, Settings, Take, check_name, error, same};
+use crate::json;
+use crate::limits;
+use crate::queues::keys::{self, MessageId, MessagePosition};
+use crate::queues::record::{self, EventKind, LastEvent, Meta, Record, Versioned, VisibilityMarker};
+use crate::queues::{
+    Actor, Delivery, DequeueOptions, QueueError, Queues, Settings, check_name, unmodified_since, validation,
+};
+use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Entry, Op, Revision, StoreError};
 
-/// How often it is tried to read all at one moment, before the past is read.
-const MOMENTS: usize = 8;
+/// Attempts to read a consistent state from the present, before a past revision is read.
+const CONSISTENT_READ_ATTEMPTS: usize = 8;
 
-/// A message that can be taken.
-pub(super) struct Free {
-    pub(super) place: Place,
-    pub(super) record: Read<Record>,
+/// A message that is available.
+pub(super) struct Available {
+    pub(super) position: MessagePosition,
+    pub(super) record: Versioned<Record>,
 }
 
-/// What cannot be taken now.
+/// The hidden messages of a queue.
 #[derive(Default)]
-pub(super) struct Hidden {
-    pub(super) markers: HashMap<u64, Marker>,
+pub(super) struct HiddenMessages {
+    pub(super) markers: HashMap<u64, VisibilityMarker>,
     pub(super) delayed: usize,
-    pub(super) flight: usize,
-    /// When the first of it was read.
+    pub(super) in_flight: usize,
+    /// The revision of the first page.
     pub(super) since: Revision,
 }
 
-/// The first messages that can be taken.
-struct Found {
-    free: Vec<Free>,
-    flight: usize,
+/// The first available messages.
+struct ScanResult {
+    available: Vec<Available>,
+    in_flight: usize,
     since: Revision,
     until: Revision,
 }
 
 impl Queues {
-    /// Takes messages, the first ones that nobody has; none, if there are none.
-    pub async fn dequeue(&self, queue: &str, take: Take, by: &By<'_>) -> Result<Vec<Delivery>, QueueError> {
-        Ok(self.attempt(queue, take, by).await?.0)
-    }
-
-    /// Takes messages, or says since when there were none.
-    pub(super) async fn attempt(
+    /// Dequeues the first available messages; empty if there are none.
+    pub async fn dequeue(
         &self,
         queue: &str,
-        take: Take,
-        by: &By<'_>,
+        options: DequeueOptions,
+        actor: &Actor<'_>,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        Ok(self.try_dequeue(queue, options, actor).await?.0)
+    }
+
+    /// Dequeues messages; also returns the revision of the read, from which a caller can watch for
+    /// news.
+    pub(super) async fn try_dequeue(
+        &self,
+        queue: &str,
+        options: DequeueOptions,
+        actor: &Actor<'_>,
     ) -> Result<(Vec<Delivery>, Revision), QueueError> {
         check_name(queue)?;
-        error::check_most(take.most)?;
-        take.visibility.map_or(Ok(()), error::check_time)?;
-        let _turn = self.turn(queue).await;
+        validation::check_batch_size(options.max)?;
+        options.visibility.map_or(Ok(()), validation::check_duration)?;
+        let _guard = self.lock_queue(queue).await;
         let (mut lost, mut at) = (0, None);
-        while lost < limits::QUEUE_TRIES_ATTEMPTS {
-            let found = match self.find(queue, take.most, at).await {
+        while lost < limits::QUEUE_TXN_ATTEMPTS {
+            let scan = match self.scan(queue, options.max, at).await {
                 Err(QueueError::Store(StoreError::Compacted(_))) if at.is_some() => {
                     (lost, at) = (lost + 1, None);
                     continue;
                 }
-                found => found?,
+                scan => scan?,
             };
-            if found.free.is_empty() {
-                if found.since == found.until {
-                    return Ok((Vec::new(), found.since));
+            if scan.available.is_empty() {
+                if scan.since == scan.until {
+                    return Ok((Vec::new(), scan.since));
                 }
-                // What was read was not all of one moment, in which there may have been one. To read the
-                // past costs more.
+                // The pages were of different revisions, and a message may have been available at one
+                // of them. Reading a past revision costs more.
                 lost += 1;
-                at = (lost >= MOMENTS).then_some(found.until);
+                at = (lost >= CONSISTENT_READ_ATTEMPTS).then_some(scan.until);
                 continue;
             }
             let settings = self.settings(queue).await?;
-            let (worn, fit): (Vec<_>, Vec<_>) =
-                found.free.into_iter().partition(|free| free.record.value.tries >= settings.max_deliveries);
-            if !worn.is_empty() {
-                lost += usize::from(!self.bury(queue, &worn, by).await?);
+            let (exhausted, fit): (Vec<_>, Vec<_>) = scan
+                .available
+                .into_iter()
+                .partition(|available| available.record.value.tries >= settings.max_deliveries);
+            if !exhausted.is_empty() {
+                lost += usize::from(!self.move_to_dead_letters(queue, &exhausted, actor).await?);
                 continue;
             }
-            let room = limits::QUEUE_FLIGHT_MESSAGES.saturating_sub(found.flight);
+            let room = limits::QUEUE_FLIGHT_MESSAGES.saturating_sub(scan.in_flight);
             if room == 0 {
-                return Err(QueueError::Flight);
+                return Err(QueueError::TooManyInFlight);
             }
-            let visibility = take.visibility.unwrap_or(Duration::from_millis(settings.visibility_ms));
-            let taken = self.take(queue, &within(fit, room), visibility, by).await?;
-            if !taken.is_empty() {
-                return Ok((taken, found.since));
+            let visibility = options.visibility.unwrap_or(Duration::from_millis(settings.visibility_ms));
+            let delivered = self.mark_delivered(queue, &fit_limits(fit, room), visibility, actor).await?;
+            if !delivered.is_empty() {
+                return Ok((delivered, scan.since));
             }
             lost += 1;
         }
@@ -96,145 +106,157 @@ impl Queues {
     }
 
     pub(super) async fn settings(&self, queue: &str) -> Result<Settings, QueueError> {
-        let (meta, _) = self.one::<Meta>(keys::meta(queue)).await?;
+        let (meta, _) = self.read_key::<Meta>(keys::meta(queue)).await?;
         Ok(meta.map(|meta| meta.value.settings).unwrap_or_default())
     }
 
-    /// The first messages that nobody has; nothing but the small keys is read, and of these as many
-    /// as are hidden and wanted.
-    async fn find(&self, queue: &str, most: usize, at: Option<Revision>) -> Result<Found, QueueError> {
-        let hidden = self.hidden(queue, at).await?;
-        let (prefix, mut after, mut free) = (keys::messages(queue), None, Vec::new());
-        let limit = (hidden.markers.len() + most).min(limits::STORE_PAGE_ENTRIES);
+    /// Finds the first available messages. Reads only the small keys, and only as many as are hidden
+    /// and requested.
+    async fn scan(&self, queue: &str, max: usize, at: Option<Revision>) -> Result<ScanResult, QueueError> {
+        let hidden = self.read_hidden(queue, at).await?;
+        let (prefix, mut after, mut available) = (keys::messages(queue), None, Vec::new());
+        let limit = (hidden.markers.len() + max).min(limits::STORE_PAGE_ENTRIES);
         loop {
             let page = self.page(&prefix, after.take(), at, limit).await?;
             for entry in &page.entries {
-                let place = keys::place_of(&entry.key);
-                let place = place.ok_or_else(|| QueueError::Damaged(entry.key.clone()))?;
-                if free.len() < most && !hidden.markers.contains_key(&place.sequence) {
-                    free.push(Free { place, record: record::read(entry)? });
+                let position = keys::position_of(&entry.key);
+                let position = position.ok_or_else(|| QueueError::Damaged(entry.key.clone()))?;
+                if available.len() < max && !hidden.markers.contains_key(&position.sequence) {
+                    available.push(Available { position, record: record::decode(entry)? });
                 }
             }
-            if free.len() >= most || !page.more {
-                return Ok(Found { free, flight: hidden.flight, since: hidden.since, until: page.revision });
+            if available.len() >= max || !page.more {
+                return Ok(ScanResult {
+                    available,
+                    in_flight: hidden.in_flight,
+                    since: hidden.since,
+                    until: page.revision,
+                });
             }
             after = page.entries.last().map(|entry| entry.key.clone());
         }
     }
 
-    /// What cannot be taken now.
-    pub(super) async fn hidden(&self, queue: &str, at: Option<Revision>) -> Result<Hidden, QueueError> {
-        let mut hidden = Hidden::default();
+    /// Reads the hidden messages of a queue.
+    pub(super) async fn read_hidden(
+        &self,
+        queue: &str,
+        at: Option<Revision>,
+    ) -> Result<HiddenMessages, QueueError> {
+        let mut hidden = HiddenMessages::default();
         let prefix = keys::hidden_all(queue);
-        let read = self.each::<Marker>(&prefix, at, |key, marker| {
+        let read = self.for_each::<VisibilityMarker>(&prefix, at, |key, marker| {
             let Some(sequence) = keys::sequence_of(key) else { return };
             hidden.markers.insert(sequence, marker.value);
             match marker.value.delivery {
-                Some(_) => hidden.flight += 1,
+                Some(_) => hidden.in_flight += 1,
                 None => hidden.delayed += 1,
             }
         });
         let since = read.await?;
-        Ok(Hidden { since, ..hidden })
+        Ok(HiddenMessages { since, ..hidden })
     }
 
-    /// Takes these messages, all of them or none.
-    async fn take(
+    /// Marks these messages as delivered, all of them or none.
+    async fn mark_delivered(
         &self,
         queue: &str,
-        free: &[Free],
+        available: &[Available],
         visibility: Duration,
-        by: &By<'_>,
+        actor: &Actor<'_>,
     ) -> Result<Vec<Delivery>, QueueError> {
-        let lease = self.here.leases.lasting(visibility).await?;
-        let fact = Fact::new(What::Delivered, by, None);
+        let lease = self.local.leases.acquire(visibility).await?;
+        let event = LastEvent::new(EventKind::Delivered, actor, None);
         let (mut compares, mut ops) = (Vec::new(), Vec::new());
-        for Free { place, record } in free {
-            let (key, marker) = (keys::message(queue, *place), keys::hidden(queue, place.sequence));
-            let after = delivered(&record.value, &fact);
-            let value = record::bytes(&Marker { delivery: Some(after.deliveries), touch: fact.touch });
-            compares.extend([same(key.clone(), record.modified), Compare::Absent(marker.clone())]);
-            ops.push(Op::Put { key, value: record::bytes(&after), lease: None });
+        for Available { position, record } in available {
+            let (key, marker) = (keys::message(queue, *position), keys::hidden(queue, position.sequence));
+            let after = after_delivery(&record.value, &event);
+            let value =
+                json::encode(&VisibilityMarker { delivery: Some(after.deliveries), touch: event.touch });
+            compares
+                .extend([unmodified_since(key.clone(), record.modified), Compare::Absent(marker.clone())]);
+            ops.push(Op::Put { key, value: json::encode(&after), lease: None });
             ops.push(Op::Put { key: marker, value, lease: Some(lease.id) });
-            ops.push(Op::Get(keys::body(queue, place.sequence)));
+            ops.push(Op::Get(keys::body(queue, position.sequence)));
         }
-        let taken = match self.commit(compares, ops).await {
-            Ok(Done::Yes(outcome)) => free.iter().zip(outcome.got).collect(),
-            Ok(Done::No) => return Ok(Vec::new()),
-            Ok(Done::Perhaps) => self.taken(queue, free, fact.touch).await?,
+        let delivered = match self.commit(compares, ops).await {
+            Ok(CommitOutcome::Applied(outcome)) => available.iter().zip(outcome.got).collect(),
+            Ok(CommitOutcome::Conflict) => return Ok(Vec::new()),
+            Ok(CommitOutcome::Unknown) => self.delivered_despite_loss(queue, available, event.touch).await?,
             Err(StoreError::LeaseEnded) => {
-                self.here.leases.forget(&lease);
+                self.local.leases.forget(&lease);
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error.into()),
         };
-        match self.here.leases.confirm(&lease).await {
-            // It took too long: others may have them by now.
+        match self.local.leases.confirm(&lease).await {
+            // The commit took too long: other consumers may have them by now.
             Err(StoreError::LeaseEnded) => return Ok(Vec::new()),
             confirmed => confirmed?,
         }
-        let delivery = |(free, body): (&Free, Option<Entry>)| {
-            let record = delivered(&free.record.value, &fact);
+        let delivery = |(available, body): (&Available, Option<Entry>)| {
+            let record = after_delivery(&available.record.value, &event);
             let Some(body) = body else {
                 tracing::error!(
                     queue,
-                    sequence = free.place.sequence,
+                    sequence = available.position.sequence,
                     "the store has lost a message's payload"
                 );
                 return None;
             };
-            let id = MessageId { queue: queue.to_owned(), place: free.place, nonce: record.nonce };
+            let id = MessageId { queue: queue.to_owned(), position: available.position, nonce: record.nonce };
             Some(Delivery {
                 id: id.to_string(),
                 body: body.value,
                 delivery: record.deliveries,
-                priority: free.place.priority,
+                priority: available.position.priority,
                 by: record.by,
                 enqueued_ns: record.at_ns,
-                delivered_ns: fact.at_ns,
-                visibility_ms: lease.time_ms(),
+                delivered_ns: event.at_ns,
+                visibility_ms: lease.duration_ms(),
             })
         };
-        Ok(taken.into_iter().filter_map(delivery).collect())
+        Ok(delivered.into_iter().filter_map(delivery).collect())
     }
 
-    /// Which of these messages were taken by the change that is known by `touch`, though its answer
-    /// was lost; and their payloads.
-    async fn taken<'a>(
+    /// The messages that the commit identified by `touch` delivered although its response was lost,
+    /// with their payloads.
+    async fn delivered_despite_loss<'a>(
         &self,
         queue: &str,
-        free: &'a [Free],
+        available: &'a [Available],
         touch: u64,
-    ) -> Result<Vec<(&'a Free, Option<Entry>)>, QueueError> {
-        let mut taken = Vec::new();
-        for one in free {
-            let (marker, _) = self.one::<Marker>(keys::hidden(queue, one.place.sequence)).await?;
+    ) -> Result<Vec<(&'a Available, Option<Entry>)>, QueueError> {
+        let mut delivered = Vec::new();
+        for one in available {
+            let (marker, _) =
+                self.read_key::<VisibilityMarker>(keys::hidden(queue, one.position.sequence)).await?;
             if marker.is_some_and(|marker| marker.value.touch == touch) {
-                taken.push((one, self.entry(keys::body(queue, one.place.sequence)).await?.0));
+                delivered.push((one, self.get(keys::body(queue, one.position.sequence)).await?.0));
             }
         }
-        Ok(taken)
+        Ok(delivered)
     }
 }
 
-/// The message once it was delivered once more.
-fn delivered(record: &Record, fact: &Fact) -> Record {
+/// The record after one more delivery.
+fn after_delivery(record: &Record, event: &LastEvent) -> Record {
     Record {
         deliveries: record.deliveries.saturating_add(1),
         tries: record.tries.saturating_add(1),
-        last: fact.clone(),
+        last: event.clone(),
         ..record.clone()
     }
 }
 
-/// As many of the first as there is room for, in number and bytes.
-fn within(mut free: Vec<Free>, room: usize) -> Vec<Free> {
+/// The longest prefix that fits the limits of in-flight messages and batch bytes, at least one message.
+fn fit_limits(mut available: Vec<Available>, room: usize) -> Vec<Available> {
     let mut bytes = 0;
-    let fits = |free: &&Free| {
-        bytes += free.record.value.bytes;
+    let fits = |available: &&Available| {
+        bytes += available.record.value.bytes;
         bytes <= limits::QUEUE_BATCH_BYTES
     };
-    let count = free.iter().take(room).take_while(fits).count();
-    free.truncate(count.max(1));
-    free
+    let count = available.iter().take(room).take_while(fits).count();
+    available.truncate(count.max(1));
+    available
 }

@@ -1,171 +1,194 @@
-//! Putting messages into a queue: all of a batch or none, each behind all that came before it.
+//! Enqueues messages: all of a batch or none, behind everything enqueued before.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use roverline_protocol::limits;
-
-use crate::queues::commit::Done;
-use crate::queues::keys::{self, MessageId, Place};
-use crate::queues::leases::Lasting;
-use crate::queues::record::{self, Fact, Marker, Meta, Read, Record, What};
-use crate::queues::{Accepted, By, Message, QueueError, Queues, check_name, error, same};
+use crate::json;
+use crate::limits;
+use crate::queues::keys::{self, MessageId, MessagePosition};
+use crate::queues::leases::SharedLease;
+use crate::queues::record::{self, EventKind, LastEvent, Meta, Record, Versioned, VisibilityMarker};
+use crate::queues::{Accepted, Actor, Message, QueueError, Queues, check_name, unmodified_since, validation};
+use crate::store::commit::{CommitOutcome, is_first_change};
 use crate::store::{Compare, Op, Revision, StoreError};
 
-/// What was in a queue when it was counted last. With what has come since it is no less than what
-/// is in it now, so that it has to be counted again only when that is too much.
+/// How long a deduplication id is remembered.
+const QUEUE_DEDUP_MS: u64 = 300_000;
+
+/// Bytes of the unacknowledged messages of one queue.
+const QUEUE_BYTES: u64 = 256 << 20;
+
+/// The size of a queue when it was last counted. Together with everything enqueued since it is an upper
+/// bound of the present size, so a recount is needed only when the bound is too high.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counted {
+pub(super) struct SizeBound {
     messages: usize,
     bytes: u64,
-    /// As the queue had them then.
+    /// The queue's next sequence number at that time.
     next: u64,
     ever_bytes: u64,
-    /// When, and after how many times that this process made room.
+    /// When it was counted, and this process's removal counter at that time.
     when: Option<(Instant, u64)>,
 }
 
-/// The leases of a batch: for each time one.
-type Times = HashMap<Duration, Lasting>;
+/// The leases of a batch, by duration.
+type LeasesByDuration = HashMap<Duration, SharedLease>;
 
 impl Queues {
-    /// Puts messages into a queue, which is made if there is none. Once this answers they are there,
-    /// whatever happens.
+    /// Enqueues messages; creates the queue if it does not exist. Once this returns, the messages are
+    /// durable.
     pub async fn enqueue(
         &self,
         queue: &str,
         messages: &[Message],
-        by: &By<'_>,
+        actor: &Actor<'_>,
     ) -> Result<Vec<Accepted>, QueueError> {
         check_name(queue)?;
-        error::check_batch(messages)?;
-        let _turn = self.turn(queue).await;
-        let mut tries = 0..limits::QUEUE_TRIES_ATTEMPTS;
+        validation::check_batch(messages)?;
+        let _guard = self.lock_queue(queue).await;
+        let mut tries = 0..limits::QUEUE_TXN_ATTEMPTS;
         while tries.next().is_some() {
-            let (meta, read) = self.meta(queue, by).await?;
-            let known = self.known(queue, messages).await?;
-            let plan = Plan::new(queue, messages, &known, meta.value.next);
+            let (meta, read) = self.meta(queue, actor).await?;
+            let known = self.known_duplicates(queue, messages).await?;
+            let plan = EnqueuePlan::new(queue, messages, &known, meta.value.next);
             if plan.new.is_empty() {
                 return Ok(plan.accepted);
             }
-            self.check_room(queue, &meta.value, &plan).await?;
-            let times = self.times(&plan).await?;
-            let touch = record::fresh();
-            let (compares, ops) = plan.transaction(queue, &meta, touch, &times, by);
+            self.check_capacity(queue, &meta.value, &plan).await?;
+            let leases = self.acquire_leases(&plan).await?;
+            let touch = record::unique_id();
+            let (compares, ops) = plan.transaction(queue, &meta, touch, &leases, actor);
             let done = match self.commit(compares, ops).await {
-                // A lease that was kept for use ended, while the computer slept.
+                // A reused lease ended while the computer was suspended.
                 Err(StoreError::LeaseEnded) => {
-                    times.values().for_each(|lease| self.here.leases.forget(lease));
+                    leases.values().for_each(|lease| self.local.leases.forget(lease));
                     continue;
                 }
                 done => done?,
             };
             let ours = |entry: &crate::store::Entry| {
-                record::read::<Meta>(entry).is_ok_and(|meta| meta.value.touch == touch)
+                record::decode::<Meta>(entry).is_ok_and(|meta| meta.value.touch == touch)
             };
             match done {
-                Done::Yes(_) => return Ok(plan.accepted),
-                Done::Perhaps if self.first_change(&keys::meta(queue), read, ours).await? => {
+                CommitOutcome::Applied(_) => return Ok(plan.accepted),
+                CommitOutcome::Unknown
+                    if is_first_change(&*self.store, &keys::meta(queue), read, ours).await? =>
+                {
                     return Ok(plan.accepted);
                 }
-                Done::No | Done::Perhaps => {}
+                CommitOutcome::Conflict | CommitOutcome::Unknown => {}
             }
         }
         Err(QueueError::Contended)
     }
 
-    /// What holds for all of a queue, and when that was read; a new one's, if there is none.
-    pub(super) async fn meta(&self, queue: &str, by: &By<'_>) -> Result<(Read<Meta>, Revision), QueueError> {
-        let (known, at) = self.one::<Meta>(keys::meta(queue)).await?;
+    /// The metadata of a queue and the revision of the read; new metadata if the queue does not exist.
+    pub(super) async fn meta(
+        &self,
+        queue: &str,
+        actor: &Actor<'_>,
+    ) -> Result<(Versioned<Meta>, Revision), QueueError> {
+        let (known, at) = self.read_key::<Meta>(keys::meta(queue)).await?;
         if let Some(known) = known {
             return Ok((known, at));
         }
         if self.page(keys::QUEUES, None, None, limits::QUEUE_ENTRIES).await?.entries.len()
             >= limits::QUEUE_ENTRIES
         {
-            return Err(QueueError::Queues);
+            return Err(QueueError::TooManyQueues);
         }
-        let value = Meta { next: 1, by: by.name(), at_ns: (by.now_ns)(), ..Meta::default() };
-        Ok((Read { value, modified: Revision(0) }, at))
+        let value = Meta { next: 1, by: actor.truncated_name(), at_ns: (actor.now_ns)(), ..Meta::default() };
+        Ok((Versioned { value, modified: Revision(0) }, at))
     }
 
-    /// Messages that are known already, by their dedup ids.
-    async fn known(&self, queue: &str, messages: &[Message]) -> Result<BTreeMap<String, String>, QueueError> {
+    /// Known duplicates: message ids by deduplication id.
+    async fn known_duplicates(
+        &self,
+        queue: &str,
+        messages: &[Message],
+    ) -> Result<BTreeMap<String, String>, QueueError> {
         let mut known = BTreeMap::new();
         let ids: BTreeSet<&str> = messages.iter().filter_map(|message| message.dedup.as_deref()).collect();
         for id in ids {
-            let (first, _) = self.one::<String>(keys::dedup(queue, id)).await?;
+            let (first, _) = self.read_key::<String>(keys::dedup(queue, id)).await?;
             known.extend(first.map(|first| (id.to_owned(), first.value)));
         }
         Ok(known)
     }
 
-    async fn times(&self, plan: &Plan<'_>) -> Result<Times, StoreError> {
+    async fn acquire_leases(&self, plan: &EnqueuePlan<'_>) -> Result<LeasesByDuration, StoreError> {
         let remembered = plan.new.iter().any(|(_, message)| message.dedup.is_some());
-        let dedup = remembered.then_some(Duration::from_millis(limits::QUEUE_DEDUP_MS));
+        let dedup = remembered.then_some(Duration::from_millis(QUEUE_DEDUP_MS));
         let delays = plan.new.iter().filter_map(|(_, message)| message.delay);
-        let mut times = Times::new();
+        let mut leases = LeasesByDuration::new();
         for time in delays.chain(dedup) {
-            if let Entry::Vacant(free) = times.entry(time) {
-                free.insert(self.here.leases.lasting(time).await?);
+            if let Entry::Vacant(vacant) = leases.entry(time) {
+                vacant.insert(self.local.leases.acquire(time).await?);
             }
         }
-        Ok(times)
+        Ok(leases)
     }
 
-    /// Refuses what would be too much in one queue.
-    async fn check_room(&self, queue: &str, meta: &Meta, plan: &Plan<'_>) -> Result<(), QueueError> {
+    /// Rejects a batch that would exceed the limits of the queue.
+    async fn check_capacity(
+        &self,
+        queue: &str,
+        meta: &Meta,
+        plan: &EnqueuePlan<'_>,
+    ) -> Result<(), QueueError> {
         let (messages, bytes) = (plan.new.len(), plan.bytes());
-        let known = self.sizes().get(queue).copied();
-        let mut size = known.map(|known| known.now(meta));
-        let removed = self.here.removed.load(Ordering::Relaxed);
-        let stands = known.is_some_and(|known| known.stands(removed));
-        if size.is_none_or(|size| !fits(size, messages, bytes) && !stands) {
+        let known = self.local.sizes.lock().get(queue).copied();
+        let mut size = known.map(|known| known.upper_bound(meta));
+        let removed = self.local.removed.load(Ordering::Relaxed);
+        let is_current = known.is_some_and(|known| known.is_current(removed));
+        if size.is_none_or(|size| !fits(size, messages, bytes) && !is_current) {
             let when = Some((Instant::now(), removed));
-            let counted = Counted { when, ..self.count(queue, meta).await? };
-            let mut sizes = self.sizes();
+            let bound = SizeBound { when, ..self.measure(queue, meta).await? };
+            let mut sizes = self.local.sizes.lock();
             if sizes.len() >= limits::QUEUE_ENTRIES && !sizes.contains_key(queue) {
                 sizes.clear();
             }
-            sizes.insert(queue.to_owned(), counted);
-            size = Some((counted.messages, counted.bytes));
+            sizes.insert(queue.to_owned(), bound);
+            size = Some((bound.messages, bound.bytes));
         }
         let (held, held_bytes) = size.unwrap_or_default();
         if !fits((held, held_bytes), messages, bytes) {
             return Err(QueueError::Full { messages: held, bytes: held_bytes });
         }
         let delayed = plan.new.iter().filter(|(_, message)| message.delay.is_some()).count();
-        if delayed > 0 && self.hidden(queue, None).await?.delayed + delayed > limits::QUEUE_DELAYED_MESSAGES {
-            return Err(QueueError::Delayed);
+        if delayed > 0
+            && self.read_hidden(queue, None).await?.delayed + delayed > limits::QUEUE_DELAYED_MESSAGES
+        {
+            return Err(QueueError::TooManyDelayed);
         }
         Ok(())
     }
 
-    async fn count(&self, queue: &str, meta: &Meta) -> Result<Counted, QueueError> {
-        let mut counted = Counted { next: meta.next, ever_bytes: meta.bytes, ..Counted::default() };
+    async fn measure(&self, queue: &str, meta: &Meta) -> Result<SizeBound, QueueError> {
+        let mut bound = SizeBound { next: meta.next, ever_bytes: meta.bytes, ..SizeBound::default() };
         for prefix in [keys::messages(queue), keys::dead_all(queue)] {
-            self.each::<Record>(&prefix, None, |_, record| {
-                counted.messages += 1;
-                counted.bytes += record.value.bytes as u64;
+            self.for_each::<Record>(&prefix, None, |_, record| {
+                bound.messages += 1;
+                bound.bytes += record.value.bytes as u64;
             })
             .await?;
         }
-        Ok(counted)
+        Ok(bound)
     }
 }
 
-impl Counted {
-    /// Whether a queue that was full still is, as far as needs to be known: nothing of it was done
-    /// with here, and elsewhere it was hardly.
-    fn stands(self, removed: u64) -> bool {
+impl SizeBound {
+    /// Whether a full queue can be assumed to be full still: this process has removed nothing since,
+    /// and the count is recent.
+    fn is_current(self, removed: u64) -> bool {
         let moment = Duration::from_millis(limits::QUEUE_COUNTED_MS);
         self.when.is_some_and(|(when, then)| then == removed && when.elapsed() < moment)
     }
 
-    /// No less than what there is now.
-    fn now(self, meta: &Meta) -> (usize, u64) {
+    /// An upper bound of the present size.
+    fn upper_bound(self, meta: &Meta) -> (usize, u64) {
         let since = usize::try_from(meta.next.saturating_sub(self.next)).unwrap_or(usize::MAX);
         let bytes = meta.bytes.saturating_sub(self.ever_bytes);
         (self.messages.saturating_add(since), self.bytes.saturating_add(bytes))
@@ -173,37 +196,42 @@ impl Counted {
 }
 
 fn fits((held, held_bytes): (usize, u64), messages: usize, bytes: u64) -> bool {
-    held.saturating_add(messages) <= limits::QUEUE_MESSAGES
-        && held_bytes.saturating_add(bytes) <= limits::QUEUE_BYTES
+    held.saturating_add(messages) <= limits::QUEUE_MESSAGES && held_bytes.saturating_add(bytes) <= QUEUE_BYTES
 }
 
-/// That nobody has changed a queue since; revision 0: that there is none.
+/// Compares that a queue is unchanged; revision 0: that it does not exist.
 pub(super) fn unchanged(queue: &str, modified: Revision) -> Compare {
     match modified.0 {
         0 => Compare::Absent(keys::meta(queue)),
-        _ => same(keys::meta(queue), modified),
+        _ => unmodified_since(keys::meta(queue), modified),
     }
 }
 
-/// What a batch comes to.
-struct Plan<'a> {
+/// The effect of a batch.
+struct EnqueuePlan<'a> {
     accepted: Vec<Accepted>,
-    /// Those that are not known yet.
+    /// The messages that are not duplicates.
     new: Vec<(MessageId, &'a Message)>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(queue: &str, messages: &'a [Message], known: &BTreeMap<String, String>, next: u64) -> Plan<'a> {
+impl<'a> EnqueuePlan<'a> {
+    fn new(
+        queue: &str,
+        messages: &'a [Message],
+        known: &BTreeMap<String, String>,
+        next: u64,
+    ) -> EnqueuePlan<'a> {
         let mut known = known.clone();
-        let mut plan = Plan { accepted: Vec::new(), new: Vec::new() };
+        let mut plan = EnqueuePlan { accepted: Vec::new(), new: Vec::new() };
         for message in messages {
             let first = message.dedup.as_ref().and_then(|dedup| known.get(dedup));
             if let Some(first) = first {
                 plan.accepted.push(Accepted { id: first.clone(), duplicate: true });
                 continue;
             }
-            let place = Place { priority: message.priority, sequence: next + plan.new.len() as u64 };
-            let id = MessageId { queue: queue.to_owned(), place, nonce: record::fresh() };
+            let position =
+                MessagePosition { priority: message.priority, sequence: next + plan.new.len() as u64 };
+            let id = MessageId { queue: queue.to_owned(), position, nonce: record::unique_id() };
             known.extend(message.dedup.clone().map(|dedup| (dedup, id.to_string())));
             plan.accepted.push(Accepted { id: id.to_string(), duplicate: false });
             plan.new.push((id, message));
@@ -218,12 +246,12 @@ impl<'a> Plan<'a> {
     fn transaction(
         &self,
         queue: &str,
-        meta: &Read<Meta>,
+        meta: &Versioned<Meta>,
         touch: u64,
-        times: &Times,
-        by: &By<'_>,
+        leases: &LeasesByDuration,
+        actor: &Actor<'_>,
     ) -> (Vec<Compare>, Vec<Op>) {
-        let lease = |time: Duration| times.get(&time).map(|lease| lease.id);
+        let lease = |time: Duration| leases.get(&time).map(|lease| lease.id);
         let put = |key, value, lease| Op::Put { key, value, lease };
         let after = Meta {
             next: meta.value.next + self.new.len() as u64,
@@ -231,28 +259,28 @@ impl<'a> Plan<'a> {
             touch,
             ..meta.value.clone()
         };
-        let mut ops = vec![put(keys::meta(queue), record::bytes(&after), None)];
+        let mut ops = vec![put(keys::meta(queue), json::encode(&after), None)];
         for (id, message) in &self.new {
-            let last = Fact::new(What::Enqueued, by, None);
+            let last = LastEvent::new(EventKind::Enqueued, actor, None);
             let record = Record {
                 nonce: id.nonce,
                 priority: message.priority,
                 deliveries: 0,
                 tries: 0,
                 bytes: message.body.len(),
-                by: by.name(),
+                by: actor.truncated_name(),
                 at_ns: last.at_ns,
                 last,
             };
-            ops.push(put(keys::message(queue, id.place), record::bytes(&record), None));
-            ops.push(put(keys::body(queue, id.place.sequence), message.body.clone(), None));
+            ops.push(put(keys::message(queue, id.position), json::encode(&record), None));
+            ops.push(put(keys::body(queue, id.position.sequence), message.body.clone(), None));
             if let Some(delay) = message.delay {
-                let marker = record::bytes(&Marker { delivery: None, touch });
-                ops.push(put(keys::hidden(queue, id.place.sequence), marker, lease(delay)));
+                let marker = json::encode(&VisibilityMarker { delivery: None, touch });
+                ops.push(put(keys::hidden(queue, id.position.sequence), marker, lease(delay)));
             }
             if let Some(dedup) = &message.dedup {
-                let time = Duration::from_millis(limits::QUEUE_DEDUP_MS);
-                ops.push(put(keys::dedup(queue, dedup), record::bytes(&id.to_string()), lease(time)));
+                let time = Duration::from_millis(QUEUE_DEDUP_MS);
+                ops.push(put(keys::dedup(queue, dedup), json::encode(&id.to_string()), lease(time)));
             }
         }
         (vec![unchanged(queue, meta.modified)], ops)
@@ -266,11 +294,11 @@ mod tests {
     #[test]
     fn a_full_queue_is_counted_again_when_it_may_have_room() {
         let moment = Duration::from_millis(limits::QUEUE_COUNTED_MS);
-        let counted = |when, removed| Counted { when: Some((when, removed)), ..Counted::default() };
+        let bound = |when, removed| SizeBound { when: Some((when, removed)), ..SizeBound::default() };
         let now = Instant::now() + moment;
-        assert!(counted(now, 7).stands(7), "nothing has changed here");
-        assert!(!counted(now, 7).stands(8), "something was done with here");
+        assert!(bound(now, 7).is_current(7), "nothing has changed here");
+        assert!(!bound(now, 7).is_current(8), "something was done with here");
         let before = Instant::now().checked_sub(moment).unwrap();
-        assert!(!counted(before, 7).stands(7), "elsewhere, perhaps");
+        assert!(!bound(before, 7).is_current(7), "elsewhere, perhaps");
     }
 }

@@ -1,23 +1,22 @@
-//! What the store calls the parts of a queue, and what clients call a message.
+//! The keys of a queue in the store, and the message ids of clients.
 //!
-//! Payloads lie apart from what orders the messages, so that finding the next one, and watching for
-//! it, does not read them.
+//! Payloads are stored apart from the ordering keys, so that finding and watching for the next message
+//! does not read them.
 
 use std::fmt;
 use std::str::FromStr;
 
-use roverline_protocol::limits;
-
+use crate::limits;
 use crate::queues::QueueError;
 
-/// One small key per queue: what holds for all of it.
+/// One small key per queue with its metadata.
 pub(super) const QUEUES: &str = "queue/";
 
 pub(super) fn meta(queue: &str) -> String {
     format!("{QUEUES}{queue}")
 }
 
-/// Everything of a queue that changes when a message can be taken.
+/// Prefix of all keys whose changes can make a message available.
 pub(super) fn all(queue: &str) -> String {
     format!("queues/{queue}/")
 }
@@ -26,17 +25,17 @@ pub(super) fn messages(queue: &str) -> String {
     format!("queues/{queue}/m/")
 }
 
-/// In the order of delivery: the highest priority first, and in it the oldest.
-pub(super) fn message(queue: &str, place: Place) -> String {
-    let urgency = limits::QUEUE_PRIORITY_ELEMENTS.saturating_sub(place.priority);
-    format!("queues/{queue}/m/{urgency}/{:020}", place.sequence)
+/// Sorted in order of delivery: highest priority first, then oldest first.
+pub(super) fn message(queue: &str, position: MessagePosition) -> String {
+    let urgency = limits::QUEUE_PRIORITY_ELEMENTS.saturating_sub(position.priority);
+    format!("queues/{queue}/m/{urgency}/{:020}", position.sequence)
 }
 
 pub(super) fn hidden_all(queue: &str) -> String {
     format!("queues/{queue}/hidden/")
 }
 
-/// Is there as long as nobody may take the message; goes by itself, with its lease.
+/// Exists while the message must not be delivered; expires with its lease.
 pub(super) fn hidden(queue: &str, sequence: u64) -> String {
     format!("queues/{queue}/hidden/{sequence:020}")
 }
@@ -57,43 +56,43 @@ pub(super) fn body(queue: &str, sequence: u64) -> String {
     format!("queue-body/{queue}/{sequence:020}")
 }
 
-/// Who threw a queue's messages away last.
+/// The record of the last purge of a queue.
 pub(super) fn purged(queue: &str) -> String {
     format!("queues/{queue}/purged")
 }
 
-/// The sequence at the end of a key.
+/// The sequence number at the end of a key.
 pub(super) fn sequence_of(key: &str) -> Option<u64> {
     key.rsplit('/').next()?.parse().ok()
 }
 
-/// The place in the key of a message.
-pub(super) fn place_of(key: &str) -> Option<Place> {
+/// The position encoded in the key of a message.
+pub(super) fn position_of(key: &str) -> Option<MessagePosition> {
     let mut parts = key.rsplit('/');
     let sequence = parts.next()?.parse().ok()?;
     let urgency: u8 = parts.next()?.parse().ok()?;
-    Some(Place { priority: limits::QUEUE_PRIORITY_ELEMENTS.checked_sub(urgency)?, sequence })
+    Some(MessagePosition { priority: limits::QUEUE_PRIORITY_ELEMENTS.checked_sub(urgency)?, sequence })
 }
 
-/// Where a message stands in its queue.
+/// The position of a message in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct MessagePosition {
     pub(super) priority: u8,
     pub(super) sequence: u64,
 }
 
-/// Names a message for clients, who need not understand it.
+/// A message id; opaque to clients.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MessageId {
     pub(super) queue: String,
-    pub(super) place: Place,
-    /// No other message ever has it, though a store were made anew.
+    pub(super) position: MessagePosition,
+    /// Unique even if the store is re-created.
     pub(super) nonce: u64,
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { priority, sequence } = self.place;
+        let MessagePosition { priority, sequence } = self.position;
         write!(f, "{}:{priority}:{sequence}:{:016x}", self.queue, self.nonce)
     }
 }
@@ -109,8 +108,8 @@ impl FromStr for MessageId {
             let priority = parts.next()?.parse().ok()?;
             let queue = parts.next()?.to_owned();
             crate::queues::check_name(&queue).ok()?;
-            let id = MessageId { queue, place: Place { priority, sequence }, nonce };
-            // There is one way to write it.
+            let id = MessageId { queue, position: MessagePosition { priority, sequence }, nonce };
+            // Only the canonical form is accepted.
             (priority <= limits::QUEUE_PRIORITY_ELEMENTS && id.to_string() == text).then_some(id)
         };
         parse().ok_or_else(|| QueueError::unknown_message(text))

@@ -1,91 +1,90 @@
-//! Leases that hide messages. One serves for all that are hidden for the same time within a moment,
-//! since each costs a write of its own.
+//! Shared leases that hide messages: one lease serves all messages hidden for the same duration at
+//! about the same time, since each lease costs a write.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::limits;
-use rustix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
 
+use crate::boot_clock;
+use crate::limits;
 use crate::store::{LeaseId, Store, StoreError};
 
-/// Leases that are kept to be used again.
-const KEPT: usize = 64;
+/// How far a visibility timeout may exceed the requested one: several messages share a lease.
+const QUEUE_SLACK_MS: (u64, u64) = (100, 5_000);
 
-/// A lease that lasts for a time, and some longer.
+/// The most leases kept for reuse.
+const MAX_REUSABLE: usize = 64;
+
+/// A lease that lasts for a duration plus some slack, so that it can be shared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lasting {
+pub(super) struct SharedLease {
     pub(super) id: LeaseId,
     granted_ms: u64,
-    lasts_ms: u64,
+    duration_ms: u64,
     slack_ms: u64,
 }
 
-pub(super) struct Leases {
+pub(super) struct LeasePool {
     store: Arc<dyn Store>,
-    kept: Mutex<HashMap<u64, Lasting>>,
+    reusable: Mutex<HashMap<u64, SharedLease>>,
 }
 
-impl Leases {
-    pub(super) fn new(store: Arc<dyn Store>) -> Leases {
-        Leases { store, kept: Mutex::default() }
+impl LeasePool {
+    pub(super) fn new(store: Arc<dyn Store>) -> LeasePool {
+        LeasePool { store, reusable: Mutex::default() }
     }
 
-    /// A lease that lives for this long at least, if it is used at once.
-    pub(super) async fn lasting(&self, time: Duration) -> Result<Lasting, StoreError> {
-        let lasts_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&lasts_ms) {
+    /// A lease that lives for at least this duration, if it is used at once.
+    pub(super) async fn acquire(&self, time: Duration) -> Result<SharedLease, StoreError> {
+        let duration_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&duration_ms) {
             return Err(StoreError::Ttl);
         }
-        let now_ms = boot_ms();
-        let known = self.kept().get(&lasts_ms).copied();
+        let now_ms = now_ms();
+        let known = self.reusable.lock().get(&duration_ms).copied();
         if let Some(known) = known
             && now_ms.saturating_sub(known.granted_ms) < known.slack_ms / 2
         {
             return Ok(known);
         }
-        let (least, most) = limits::QUEUE_SLACK_MS;
-        let slack_ms = (lasts_ms / 10).clamp(least, most).min(limits::LEASE_MAX_MS - lasts_ms);
-        let id = self.store.grant(Duration::from_millis(lasts_ms + slack_ms)).await?;
-        let lasting = Lasting { id, granted_ms: now_ms, lasts_ms, slack_ms };
-        let mut kept = self.kept();
-        kept.retain(|_, known| now_ms.saturating_sub(known.granted_ms) < known.slack_ms / 2);
-        if kept.len() < KEPT {
-            kept.insert(lasts_ms, lasting);
+        let (min, max) = QUEUE_SLACK_MS;
+        let slack_ms = (duration_ms / 10).clamp(min, max).min(limits::LEASE_MAX_MS - duration_ms);
+        let id = self.store.grant(Duration::from_millis(duration_ms + slack_ms)).await?;
+        let lease = SharedLease { id, granted_ms: now_ms, duration_ms, slack_ms };
+        let mut reusable = self.reusable.lock();
+        reusable.retain(|_, known| now_ms.saturating_sub(known.granted_ms) < known.slack_ms / 2);
+        if reusable.len() < MAX_REUSABLE {
+            reusable.insert(duration_ms, lease);
         }
-        Ok(lasting)
+        Ok(lease)
     }
 
-    /// After it was used: it lives for its whole time from now on, or has ended meanwhile.
-    pub(super) async fn confirm(&self, lease: &Lasting) -> Result<(), StoreError> {
-        if boot_ms().saturating_sub(lease.granted_ms) <= lease.slack_ms {
+    /// To be called after use: fails if the lease may have ended meanwhile, and renews it if its slack
+    /// is used up.
+    pub(super) async fn confirm(&self, lease: &SharedLease) -> Result<(), StoreError> {
+        if now_ms().saturating_sub(lease.granted_ms) <= lease.slack_ms {
             return Ok(());
         }
         self.forget(lease);
         self.store.keep_alive(lease.id).await
     }
 
-    /// Not to be used again.
-    pub(super) fn forget(&self, lease: &Lasting) {
-        self.kept().retain(|_, known| known.id != lease.id);
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Lasting>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Removes a lease from reuse.
+    pub(super) fn forget(&self, lease: &SharedLease) {
+        self.reusable.lock().retain(|_, known| known.id != lease.id);
     }
 }
 
-impl Lasting {
-    /// For how long what it hides is hidden.
-    pub(super) fn time_ms(&self) -> u64 {
-        self.lasts_ms
+impl SharedLease {
+    /// The requested duration, in milliseconds.
+    pub(super) fn duration_ms(&self) -> u64 {
+        self.duration_ms
     }
 }
 
-/// Time since the computer started, its sleep included, as the store's.
-fn boot_ms() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let ms = now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000);
-    u64::try_from(ms).unwrap_or(0)
+/// Milliseconds on the boot clock, like the leases of the store.
+fn now_ms() -> u64 {
+    u64::try_from(boot_clock::now().as_millis()).unwrap_or(u64::MAX)
 }

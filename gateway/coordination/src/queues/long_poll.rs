@@ -1,60 +1,57 @@
-//! Waiting for a message. Those of one process who wait at one queue stand in a line: the first of it
-//! watches the queue for all, and whoever asked first is served first.
+//! Long polling: waits until a message is available. The waiting calls of a process form a first-come,
+//! first-served queue per work queue; the first one watches the store for all.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::queues::{By, Delivery, QueueError, Queues, Take, check_name, keys};
+use crate::limits;
+use crate::queues::{Actor, Delivery, DequeueOptions, QueueError, Queues, check_name, keys};
 use crate::store::{Change, Revision, Store, StoreError, Watch};
 
-/// The watch of one line, in the hands of its first.
-type Line = Arc<tokio::sync::Mutex<Option<Watch>>>;
+/// The shared watch of one wait queue, locked by its first waiter.
+type WaitQueue = Arc<tokio::sync::Mutex<Option<Watch>>>;
 
-/// The lines of one process.
+/// The wait queues of one process.
 #[derive(Default)]
-pub(super) struct Lines {
-    all: Mutex<HashMap<String, (Line, usize)>>,
+pub(super) struct WaitQueues {
+    all: Mutex<HashMap<String, (WaitQueue, usize)>>,
 }
 
-/// Somebody's place in a line, until it is dropped.
-struct Place<'a> {
-    lines: &'a Lines,
+/// A slot in a wait queue, freed on drop.
+struct WaitSlot<'a> {
+    wait_queues: &'a WaitQueues,
     queue: &'a str,
-    line: Line,
+    watch: WaitQueue,
 }
 
-impl Lines {
-    fn join<'a>(&'a self, queue: &'a str) -> Result<Place<'a>, QueueError> {
-        let mut all = self.all();
+impl WaitQueues {
+    fn join<'a>(&'a self, queue: &'a str) -> Result<WaitSlot<'a>, QueueError> {
+        let mut all = self.all.lock();
         if all.values().map(|(_, waiting)| waiting).sum::<usize>() >= limits::QUEUE_WAITING_CLIENTS {
-            return Err(QueueError::Crowded);
+            return Err(QueueError::TooManyWaiters);
         }
-        let (line, waiting) = all.entry(queue.to_owned()).or_default();
+        let (watch, waiting) = all.entry(queue.to_owned()).or_default();
         *waiting += 1;
-        Ok(Place { lines: self, queue, line: line.clone() })
+        Ok(WaitSlot { wait_queues: self, queue, watch: watch.clone() })
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, (Line, usize)>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many wait.
+    /// The number of waiting calls.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.all().values().map(|(_, waiting)| waiting).sum()
+        self.all.lock().values().map(|(_, waiting)| waiting).sum()
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaitSlot<'_> {
     fn drop(&mut self) {
-        let mut all = self.lines.all();
+        let mut all = self.wait_queues.all.lock();
         if let Some((_, waiting)) = all.get_mut(self.queue) {
             *waiting -= 1;
-            // With the last one goes the watch.
+            // The watch ends with the last waiter.
             if *waiting == 0 {
                 all.remove(self.queue);
             }
@@ -63,31 +60,31 @@ impl Drop for Place<'_> {
 }
 
 impl Queues {
-    /// Takes messages as soon as there are some; none, if there are none for so long.
+    /// Dequeues messages as soon as some are available; empty after `wait` without any.
     pub async fn dequeue_within(
         &self,
         queue: &str,
-        take: Take,
+        options: DequeueOptions,
         wait: Duration,
-        by: &By<'_>,
+        actor: &Actor<'_>,
     ) -> Result<Vec<Delivery>, QueueError> {
         check_name(queue)?;
         let wait = wait.min(Duration::from_millis(limits::QUEUE_WAIT_MS));
         let deadline = Instant::now() + wait;
         if wait.is_zero() {
-            return self.dequeue(queue, take, by).await;
+            return self.dequeue(queue, options, actor).await;
         }
-        let place = self.here.lines.join(queue)?;
-        let Ok(mut watch) = tokio::time::timeout_at(deadline, place.line.lock()).await else {
-            // Whoever is ahead got none either, or will get the next.
+        let slot = self.local.wait_queues.join(queue)?;
+        let Ok(mut watch) = tokio::time::timeout_at(deadline, slot.watch.lock()).await else {
+            // The call ahead got none either, or will get the next one.
             return Ok(Vec::new());
         };
         loop {
-            let (taken, since) = self.attempt(queue, take, by).await?;
+            let (taken, since) = self.try_dequeue(queue, options, actor).await?;
             if !taken.is_empty() {
                 return Ok(taken);
             }
-            let changed = changed(&*self.store, &mut watch, queue, since);
+            let changed = wait_for_change(&*self.store, &mut watch, queue, since);
             match tokio::time::timeout_at(deadline, changed).await {
                 Ok(changed) => changed?,
                 Err(_) => return Ok(Vec::new()),
@@ -96,25 +93,27 @@ impl Queues {
     }
 }
 
-/// Returns when there may be a message that was not there at this revision.
-async fn changed(
+/// Returns when a message may be available that was not at this revision.
+async fn wait_for_change(
     store: &dyn Store,
     watch: &mut Option<Watch>,
     queue: &str,
     since: Revision,
 ) -> Result<(), StoreError> {
     loop {
-        let told = match watch {
+        let next = match watch {
             Some(watch) => watch.next().await,
             None => {
                 *watch = Some(store.watch(keys::all(queue), since.next()).await?);
                 continue;
             }
         };
-        match told {
-            Some(Ok(changes)) if changes.iter().any(|change| is_news(change, queue, since)) => return Ok(()),
+        match next {
+            Some(Ok(changes)) if changes.iter().any(|change| may_deliver(change, queue, since)) => {
+                return Ok(());
+            }
             Some(Ok(_)) => {}
-            // Fallen behind, or the store was closed: what there is now is looked at.
+            // The watch has fallen behind: read the present state.
             Some(Err(StoreError::Compacted(_))) => {
                 *watch = None;
                 return Ok(());
@@ -131,8 +130,8 @@ async fn changed(
     }
 }
 
-/// A new or changed message, or one that is no longer hidden.
-fn is_news(change: &Change, queue: &str, since: Revision) -> bool {
+/// Whether a change is a new or changed message, or one that is no longer hidden.
+fn may_deliver(change: &Change, queue: &str, since: Revision) -> bool {
     change.revision() > since
         && match change {
             Change::Put(entry) => entry.key.starts_with(&keys::messages(queue)),

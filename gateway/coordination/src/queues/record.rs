@@ -1,107 +1,110 @@
-//! What the store keeps of a queue and of its messages, as JSON.
+//! The stored JSON records of queues and messages.
 
 use std::hash::{BuildHasher, RandomState};
 
-use bytes::Bytes;
-use roverline_protocol::limits;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::queues::{By, QueueError};
+use crate::limits;
+use crate::queues::{Actor, QueueError};
 use crate::store::{Entry, Revision};
 
-/// What holds for all of a queue.
+/// Default delivery limit, after which a message becomes a dead letter.
+const QUEUE_DELIVERY_ATTEMPTS: u32 = 5;
+
+/// Default visibility timeout of a delivered message.
+const QUEUE_VISIBILITY_MS: u64 = 30_000;
+
+/// The metadata of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meta {
-    /// Of the next message.
+    /// The sequence number of the next message.
     pub(super) next: u64,
-    /// Bytes of all messages there ever were.
+    /// The bytes of all messages ever enqueued.
     pub(super) bytes: u64,
-    /// By whom it was changed last: the only way to know whether it was oneself.
+    /// Identifies the last write, so that a writer can recognize its own.
     pub(super) touch: u64,
     pub(super) settings: Settings,
-    /// Who made it.
+    /// The creator.
     pub(super) by: String,
     pub(super) at_ns: u64,
 }
 
-/// How a queue deals with its messages.
+/// The settings of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Deliveries after which a message is a dead letter.
+    /// The delivery limit, after which a message becomes a dead letter.
     pub max_deliveries: u32,
-    /// How long a delivered message is hidden, unless whoever takes it says it.
+    /// The default visibility timeout.
     pub visibility_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            max_deliveries: limits::QUEUE_DELIVERY_ATTEMPTS,
-            visibility_ms: limits::QUEUE_VISIBILITY_MS,
-        }
+        Settings { max_deliveries: QUEUE_DELIVERY_ATTEMPTS, visibility_ms: QUEUE_VISIBILITY_MS }
     }
 }
 
-/// A message, but for its payload.
+/// A message without its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) nonce: u64,
     pub(super) priority: u8,
-    /// Deliveries in all; the number of the last one.
+    /// All deliveries; the number of the newest one.
     pub(super) deliveries: u32,
-    /// Deliveries since it was put into the queue, or back from the dead letters.
+    /// Deliveries since the message was enqueued or redriven.
     pub(super) tries: u32,
     pub(super) bytes: usize,
-    /// Who put it into the queue, and when.
+    /// The producer, and when it was enqueued.
     pub(super) by: String,
     pub(super) at_ns: u64,
-    pub(super) last: Fact,
+    pub(super) last: LastEvent,
 }
 
-/// What happened to a message last.
+/// The last event of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fact {
-    pub(super) what: What,
+pub(super) struct LastEvent {
+    #[serde(rename = "what")]
+    pub(super) kind: EventKind,
     pub(super) by: String,
     pub(super) at_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
-    /// Of this one change, to know it again.
+    /// Identifies this change, so that its writer can recognize it.
     pub(super) touch: u64,
 }
 
-/// What can happen to a message that stays.
+/// The kinds of events after which a message stays in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum What {
+pub(super) enum EventKind {
     Enqueued,
     Delivered,
-    /// Given back by who had it.
+    /// Returned by the consumer (nak).
     Returned,
-    /// A dead letter now.
+    /// Moved to the dead letters.
     Dead,
-    /// No longer a dead letter.
+    /// Moved back from the dead letters.
     Redriven,
 }
 
-impl Fact {
-    pub(super) fn new(what: What, by: &By<'_>, why: Option<&str>) -> Fact {
+impl LastEvent {
+    pub(super) fn new(kind: EventKind, actor: &Actor<'_>, why: Option<&str>) -> LastEvent {
         let why = why.map(|why| why.chars().take(limits::QUEUE_REASON_CHARS).collect());
-        Fact { what, by: by.name(), at_ns: (by.now_ns)(), why, touch: fresh() }
+        LastEvent { kind, by: actor.truncated_name(), at_ns: (actor.now_ns)(), why, touch: unique_id() }
     }
 }
 
-/// Why a message cannot be taken now.
+/// The value of the key that hides a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Marker {
-    /// The delivery that has it; none: it is delayed.
+pub(super) struct VisibilityMarker {
+    /// The delivery in flight; `None`: the message is delayed.
     pub(super) delivery: Option<u32>,
-    /// Of this marker, to know it again.
+    /// Identifies this marker, so that its writer can recognize it.
     pub(super) touch: u64,
 }
 
-/// Who threw messages away.
+/// The record of a purge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Purged {
     pub(super) by: String,
@@ -110,25 +113,20 @@ pub(super) struct Purged {
     pub(super) messages: usize,
 }
 
-/// Something as it was read.
+/// A parsed value with the revision at which it was last modified.
 #[derive(Clone, Debug)]
-pub(super) struct Read<T> {
+pub(super) struct Versioned<T> {
     pub(super) value: T,
     pub(super) modified: Revision,
 }
 
-/// What a key holds; what is not ours is an error: it must not be taken for nothing.
-pub(super) fn read<T: DeserializeOwned>(entry: &Entry) -> Result<Read<T>, QueueError> {
+/// Parses an entry. An invalid value is an error, since it must not be mistaken for an absent one.
+pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<Versioned<T>, QueueError> {
     let value = serde_json::from_slice(&entry.value).map_err(|_| QueueError::Damaged(entry.key.clone()))?;
-    Ok(Read { value, modified: entry.modified })
+    Ok(Versioned { value, modified: entry.modified })
 }
 
-pub(super) fn bytes(value: &impl Serialize) -> Bytes {
-    // Our own types always serialize.
-    Bytes::from(serde_json::to_vec(value).unwrap_or_default())
-}
-
-/// A number that nobody else has. The standard library seeds it from the system's randomness.
-pub(super) fn fresh() -> u64 {
+/// A unique number. The standard library seeds it from the system's randomness.
+pub(super) fn unique_id() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

@@ -1,79 +1,80 @@
-//! What becomes of a message that was taken: done with, given back, or kept for longer.
+//! Settles delivered messages: acknowledge, return, or extend the visibility timeout.
 
 use std::time::Duration;
 
-use roverline_protocol::limits;
-
-use crate::queues::commit::Done;
+use crate::json;
+use crate::limits;
 use crate::queues::keys::{self, MessageId};
-use crate::queues::record::{self, Fact, Marker, Read, Record, What};
-use crate::queues::{By, QueueError, Queues, error, same};
+use crate::queues::record::{self, EventKind, LastEvent, Record, Versioned, VisibilityMarker};
+use crate::queues::{Actor, QueueError, Queues, unmodified_since, validation};
+use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Op, StoreError};
 
-/// A message as it is, and what hides it.
+/// A message's record and the marker that hides it.
 struct Current {
-    record: Read<Record>,
-    marker: Option<Read<Marker>>,
+    record: Versioned<Record>,
+    marker: Option<Versioned<VisibilityMarker>>,
 }
 
 impl Queues {
-    /// The message is done with, and never comes again. With a `delivery`, only if it was not delivered
-    /// to somebody else since.
+    /// Acknowledges a message, which deletes it. With a `delivery`, only if it has not been delivered
+    /// again since.
     pub async fn ack(&self, id: &str, delivery: Option<u32>) -> Result<(), QueueError> {
         let id: MessageId = id.parse()?;
         let mut lost = false;
-        for _ in 0..limits::QUEUE_TRIES_ATTEMPTS {
+        for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
             let current = match self.current(&id, delivery).await {
-                // Nobody but us was about to end it, as far as anybody can tell.
+                // A response was lost, and most likely that attempt deleted the message.
                 Err(QueueError::UnknownMessage(_)) if lost => return Ok(()),
                 current => current?,
             };
-            let key = keys::message(&id.queue, id.place);
-            let sequence = id.place.sequence;
-            let compares = vec![same(key.clone(), current.record.modified)];
+            let key = keys::message(&id.queue, id.position);
+            let sequence = id.position.sequence;
+            let compares = vec![unmodified_since(key.clone(), current.record.modified)];
             let ops = [key, keys::body(&id.queue, sequence), keys::hidden(&id.queue, sequence)];
             match self.commit(compares, ops.map(Op::Delete).to_vec()).await? {
-                Done::Yes(_) => {
-                    self.made_room();
+                CommitOutcome::Applied(_) => {
+                    self.note_removal();
                     return Ok(());
                 }
-                Done::No => {}
-                Done::Perhaps => lost = true,
+                CommitOutcome::Conflict => {}
+                CommitOutcome::Unknown => lost = true,
             }
         }
         Err(QueueError::Contended)
     }
 
-    /// Gives a message back: it can be taken again, after a delay if one is given. Where that was its
-    /// last delivery it is a dead letter.
+    /// Returns a message to the queue, after a delay if one is given. At the delivery limit it becomes
+    /// a dead letter.
     pub async fn nak(
         &self,
         id: &str,
         delivery: Option<u32>,
         delay: Option<Duration>,
         why: Option<&str>,
-        by: &By<'_>,
+        actor: &Actor<'_>,
     ) -> Result<(), QueueError> {
-        delay.map_or(Ok(()), error::check_time)?;
+        delay.map_or(Ok(()), validation::check_duration)?;
         let id: MessageId = id.parse()?;
         let settings = self.settings(&id.queue).await?;
-        let sequence = id.place.sequence;
-        let key = keys::message(&id.queue, id.place);
+        let sequence = id.position.sequence;
+        let key = keys::message(&id.queue, id.position);
         let hidden = keys::hidden(&id.queue, sequence);
         let mut touched: Vec<u64> = Vec::new();
-        for _ in 0..limits::QUEUE_TRIES_ATTEMPTS {
-            if self.was_touched(&id, &touched).await? {
+        for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
+            if self.is_last_change(&id, &touched).await? {
                 return Ok(());
             }
-            let current = self.current(&id, delivery).await.map_err(|error| after_lost(error, &touched))?;
+            let current = self.current(&id, delivery).await.map_err(|error| or_unknown(error, &touched))?;
             let Some(marker) = in_flight(&current) else {
-                return Err(after_lost(QueueError::NotInFlight, &touched));
+                return Err(or_unknown(QueueError::NotInFlight, &touched));
             };
             let record = &current.record.value;
             let is_last = record.tries >= settings.max_deliveries;
-            let fact = Fact::new(if is_last { What::Dead } else { What::Returned }, by, why);
-            let touch = fact.touch;
-            let value = record::bytes(&Record { last: fact, ..record.clone() });
+            let event =
+                LastEvent::new(if is_last { EventKind::Dead } else { EventKind::Returned }, actor, why);
+            let touch = event.touch;
+            let value = json::encode(&Record { last: event, ..record.clone() });
             let mut ops = match is_last {
                 true => {
                     let dead = keys::dead(&id.queue, sequence);
@@ -85,64 +86,69 @@ impl Queues {
             ops.push(match delay.filter(|_| !is_last) {
                 None => Op::Delete(hidden.clone()),
                 Some(delay) => {
-                    let lasting = self.here.leases.lasting(delay).await?;
-                    lease = Some(lasting);
-                    let value = record::bytes(&Marker { delivery: None, touch });
-                    Op::Put { key: hidden.clone(), value, lease: Some(lasting.id) }
+                    let delayed = self.local.leases.acquire(delay).await?;
+                    lease = Some(delayed);
+                    let value = json::encode(&VisibilityMarker { delivery: None, touch });
+                    Op::Put { key: hidden.clone(), value, lease: Some(delayed.id) }
                 }
             });
-            let compares =
-                vec![same(key.clone(), current.record.modified), same(hidden.clone(), marker.modified)];
+            let compares = vec![
+                unmodified_since(key.clone(), current.record.modified),
+                unmodified_since(hidden.clone(), marker.modified),
+            ];
             match (self.commit(compares, ops).await, lease) {
-                (Ok(Done::Yes(_)), _) => return Ok(()),
-                (Ok(Done::No), _) => {}
-                (Ok(Done::Perhaps), _) => touched.push(touch),
-                (Err(StoreError::LeaseEnded), Some(lease)) => self.here.leases.forget(&lease),
+                (Ok(CommitOutcome::Applied(_)), _) => return Ok(()),
+                (Ok(CommitOutcome::Conflict), _) => {}
+                (Ok(CommitOutcome::Unknown), _) => touched.push(touch),
+                (Err(StoreError::LeaseEnded), Some(lease)) => self.local.leases.forget(&lease),
                 (Err(error), _) => return Err(error.into()),
             }
         }
         Err(QueueError::Contended)
     }
 
-    /// Keeps a message for so long from now on.
+    /// Extends the visibility timeout of a message from now on.
     pub async fn extend(
         &self,
         id: &str,
         delivery: Option<u32>,
         visibility: Duration,
     ) -> Result<(), QueueError> {
-        error::check_time(visibility)?;
+        validation::check_duration(visibility)?;
         let id: MessageId = id.parse()?;
-        let hidden = keys::hidden(&id.queue, id.place.sequence);
-        for _ in 0..limits::QUEUE_TRIES_ATTEMPTS {
+        let hidden = keys::hidden(&id.queue, id.position.sequence);
+        for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
             let current = self.current(&id, delivery).await?;
             let marker = in_flight(&current).ok_or(QueueError::NotInFlight)?;
-            let lease = self.here.leases.lasting(visibility).await?;
-            let message = keys::message(&id.queue, id.place);
-            let value = record::bytes(&Marker { touch: record::fresh(), ..marker.value });
-            let compares: Vec<Compare> =
-                vec![same(message, current.record.modified), same(hidden.clone(), marker.modified)];
+            let lease = self.local.leases.acquire(visibility).await?;
+            let message = keys::message(&id.queue, id.position);
+            let value = json::encode(&VisibilityMarker { touch: record::unique_id(), ..marker.value });
+            let compares: Vec<Compare> = vec![
+                unmodified_since(message, current.record.modified),
+                unmodified_since(hidden.clone(), marker.modified),
+            ];
             let ops = vec![Op::Put { key: hidden.clone(), value, lease: Some(lease.id) }];
             match self.commit(compares, ops).await {
-                Ok(Done::Yes(_)) => match self.here.leases.confirm(&lease).await {
+                Ok(CommitOutcome::Applied(_)) => match self.local.leases.confirm(&lease).await {
                     Err(StoreError::LeaseEnded) => {}
                     confirmed => return Ok(confirmed?),
                 },
-                // To be kept once more harms nobody.
-                Ok(Done::No | Done::Perhaps) => {}
-                Err(StoreError::LeaseEnded) => self.here.leases.forget(&lease),
+                // Extending twice does no harm.
+                Ok(CommitOutcome::Conflict | CommitOutcome::Unknown) => {}
+                Err(StoreError::LeaseEnded) => self.local.leases.forget(&lease),
                 Err(error) => return Err(error.into()),
             }
         }
         Err(QueueError::Contended)
     }
 
-    /// The message, if it is there and this delivery is its newest.
+    /// Reads a message and checks that `delivery` is its newest one.
     async fn current(&self, id: &MessageId, delivery: Option<u32>) -> Result<Current, QueueError> {
         let unknown = || QueueError::unknown_message(&id.to_string());
-        // In this order: who takes the message between changes the message as well.
-        let (marker, _) = self.one::<Marker>(keys::hidden(&id.queue, id.place.sequence)).await?;
-        let (record, _) = self.one::<Record>(keys::message(&id.queue, id.place)).await?;
+        // The order matters: a delivery between the two reads changes the record as well.
+        let (marker, _) =
+            self.read_key::<VisibilityMarker>(keys::hidden(&id.queue, id.position.sequence)).await?;
+        let (record, _) = self.read_key::<Record>(keys::message(&id.queue, id.position)).await?;
         let record = record.filter(|record| record.value.nonce == id.nonce).ok_or_else(unknown)?;
         match delivery {
             Some(given) if given != record.value.deliveries => {
@@ -152,13 +158,13 @@ impl Queues {
         }
     }
 
-    /// Whether one of these changes, whose answers were lost, is what happened to the message last.
-    async fn was_touched(&self, id: &MessageId, touched: &[u64]) -> Result<bool, QueueError> {
+    /// Whether one of these changes, whose responses were lost, is the message's last event.
+    async fn is_last_change(&self, id: &MessageId, touched: &[u64]) -> Result<bool, QueueError> {
         if touched.is_empty() {
             return Ok(false);
         }
-        for key in [keys::message(&id.queue, id.place), keys::dead(&id.queue, id.place.sequence)] {
-            let (record, _) = self.one::<Record>(key).await?;
+        for key in [keys::message(&id.queue, id.position), keys::dead(&id.queue, id.position.sequence)] {
+            let (record, _) = self.read_key::<Record>(key).await?;
             if record.is_some_and(|record| touched.contains(&record.value.last.touch)) {
                 return Ok(true);
             }
@@ -167,13 +173,13 @@ impl Queues {
     }
 }
 
-/// What hides a message for whoever works on it.
-fn in_flight(current: &Current) -> Option<&Read<Marker>> {
+/// The marker of the newest delivery, if it is in flight.
+fn in_flight(current: &Current) -> Option<&Versioned<VisibilityMarker>> {
     current.marker.as_ref().filter(|marker| marker.value.delivery == Some(current.record.value.deliveries))
 }
 
-/// Once an answer was lost, a refusal may be of our own making.
-fn after_lost(error: QueueError, touched: &[u64]) -> QueueError {
+/// After a lost response, our own change may have caused the rejection.
+fn or_unknown(error: QueueError, touched: &[u64]) -> QueueError {
     match touched.is_empty() {
         true => error,
         false => StoreError::Unknown(error.to_string()).into(),

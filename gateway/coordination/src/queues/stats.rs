@@ -1,53 +1,77 @@
-//! What was counted is kept for a moment: many may look at a queue, and to count it reads all of it.
+//! Caches queue statistics for a moment, since counting reads the whole queue and many clients may
+//! poll.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 
-use crate::queues::QueueView;
+use crate::limits;
+use crate::queues::Settings;
 
-/// A queue as it was counted last.
-pub(super) struct Count {
+/// The statistics of a queue at one revision, or nearly if it changes all the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueView {
+    /// The queue's name.
+    pub name: String,
+    /// Messages that are available now.
+    pub ready: usize,
+    /// Messages that are delivered and not acknowledged.
+    pub in_flight: usize,
+    /// Messages that are not available yet.
+    pub delayed: usize,
+    /// Dead letters.
+    pub dead: usize,
+    /// All messages ever enqueued.
+    pub enqueued: u64,
+    /// When the oldest message still in the queue was enqueued, nanoseconds since the Unix epoch.
+    pub oldest_ns: Option<u64>,
+    /// The queue's settings.
+    pub settings: Settings,
+}
+
+/// A queue's statistics as last counted.
+pub(super) struct CachedStats {
     pub(super) view: QueueView,
-    /// Since when it was counted.
-    pub(super) begun: Instant,
+    /// When counting began.
+    pub(super) started: Instant,
 }
 
-/// Held by whoever counts: who comes meanwhile takes what is found.
-pub(super) type Turn = Arc<tokio::sync::Mutex<Option<Count>>>;
+/// Locked while counting; concurrent callers reuse the result.
+pub(super) type CountGuard = Arc<tokio::sync::Mutex<Option<CachedStats>>>;
 
-/// The last counts of a process.
+/// The cached statistics of one process.
 #[derive(Default)]
-pub(super) struct Counts(Mutex<HashMap<String, Turn>>);
+pub(super) struct StatsCache(Mutex<HashMap<String, CountGuard>>);
 
-impl Counts {
-    /// That of a queue.
-    pub(super) fn turn(&self, queue: &str) -> Turn {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() >= limits::QUEUE_ENTRIES && !turns.contains_key(queue) {
-            turns.clear();
+impl StatsCache {
+    /// The entry of a queue.
+    pub(super) fn entry(&self, queue: &str) -> CountGuard {
+        let mut entries = self.0.lock();
+        if entries.len() >= limits::QUEUE_ENTRIES && !entries.contains_key(queue) {
+            entries.clear();
         }
-        turns.entry(queue.to_owned()).or_default().clone()
+        entries.entry(queue.to_owned()).or_default().clone()
     }
 
-    /// It is to be counted anew, since this process changed much of it.
+    /// Invalidates a queue's statistics after a large change by this process.
     pub(super) fn forget(&self, queue: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
+        self.0.lock().remove(queue);
     }
 }
 
-impl Count {
-    /// Whether it answers who asked then.
-    pub(super) fn stands(&self, asked: Instant, lately: bool) -> bool {
-        let of_late = self.begun.elapsed() < Duration::from_millis(limits::QUEUE_COUNTED_MS);
-        self.begun >= asked || (of_late && (lately || is_much(&self.view)))
+impl CachedStats {
+    /// Whether the statistics satisfy a request made at `requested`; `recent_is_enough` accepts
+    /// slightly older ones.
+    pub(super) fn is_current(&self, requested: Instant, recent_is_enough: bool) -> bool {
+        let is_recent = self.started.elapsed() < Duration::from_millis(limits::QUEUE_COUNTED_MS);
+        self.started >= requested || (is_recent && (recent_is_enough || is_large(&self.view)))
     }
 }
 
-/// Whether it takes long to count.
-pub(super) fn is_much(view: &QueueView) -> bool {
+/// Whether counting this queue takes long.
+pub(super) fn is_large(view: &QueueView) -> bool {
     view.ready + view.in_flight + view.delayed + view.dead > limits::QUEUE_COUNTED_MESSAGES
 }
 
@@ -57,20 +81,20 @@ mod tests {
     use crate::queues::Settings;
 
     #[test]
-    fn little_is_counted_anew_and_much_now_and_then() {
-        let count = |ready, begun| {
+    fn small_queues_are_recounted_and_large_ones_now_and_then() {
+        let count = |ready, started| {
             let (name, settings) = ("work".to_owned(), Settings::default());
             let (in_flight, delayed, dead, enqueued, oldest_ns) = Default::default();
             let view = QueueView { name, ready, in_flight, delayed, dead, enqueued, oldest_ns, settings };
-            Count { view, begun }
+            CachedStats { view, started }
         };
         let (much, now) = (limits::QUEUE_COUNTED_MESSAGES + 1, Instant::now());
         let later = now + Duration::from_millis(1);
-        assert!(count(1, later).stands(now, false), "counted since it was asked");
-        assert!(!count(1, now).stands(later, false), "little, and counted before");
-        assert!(count(1, later).stands(later + Duration::from_millis(1), true));
-        assert!(count(much, later).stands(later + Duration::from_millis(1), false));
+        assert!(count(1, later).is_current(now, false), "counted after the request");
+        assert!(!count(1, now).is_current(later, false), "small, and counted before the request");
+        assert!(count(1, later).is_current(later + Duration::from_millis(1), true));
+        assert!(count(much, later).is_current(later + Duration::from_millis(1), false));
         let before = now.checked_sub(Duration::from_millis(limits::QUEUE_COUNTED_MS)).unwrap();
-        assert!(!count(much, before).stands(now, true), "too long ago");
+        assert!(!count(much, before).is_current(now, true), "too long ago");
     }
 }

@@ -2,43 +2,39 @@ mod conformance;
 mod lost;
 mod model;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::limits;
 pub(crate) use crate::queues::tests::conformance::suite;
 use crate::queues::*;
 use crate::store::SqliteStore;
+use crate::test_support::{DEADLINE, eventually};
 
-/// A file of its own, removed at the end.
-struct Folder(PathBuf);
+/// A store of its own, deleted at the end.
+struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("roverline-queues-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Folder(std::env::temp_dir().join(name))
+        Folder(tempfile::tempdir().unwrap())
     }
 
-    /// As one more process has it open.
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.0.path().join("store"))
+    }
+
+    /// Opens the store as another process would.
     fn open(&self) -> Queues {
-        Queues::new(Arc::new(SqliteStore::open(&self.0)))
+        Queues::new(Arc::new(self.store()))
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A time of day that is different each time.
+/// A strictly increasing clock.
 fn tick() -> u64 {
     static NOW: AtomicU64 = AtomicU64::new(1);
     NOW.fetch_add(1, Ordering::Relaxed)
 }
 
-const ANN: By<'static> = By { who: "ann", now_ns: tick };
+const ANN: Actor<'static> = Actor { name: "ann", now_ns: tick };
 
 fn message(body: &str) -> Message {
     Message { body: Bytes::copy_from_slice(body.as_bytes()), ..Message::default() }
@@ -58,36 +54,39 @@ async fn it_conforms_alone_and_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_processes_each_message_goes_to_one() {
+async fn each_message_goes_to_one_of_many_processes() {
     let folder = Folder::new();
     let all: Vec<Queues> = (0..4).map(|_| folder.open()).collect();
     race(&all).await;
 }
 
-/// Four put messages in and take them out, all at once.
+/// Concurrent producers and consumers.
 pub(crate) async fn race(all: &[Queues]) {
     const EACH: usize = 30;
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let total = EACH * all.len();
     let workers = all.iter().enumerate().map(|(n, queues)| {
-        let queues = queues.clone();
+        let (queues, acknowledged) = (queues.clone(), acknowledged.clone());
         let worker = async move {
             for i in 0..EACH {
                 queues.enqueue("race", &[message(&format!("{n}.{i}"))], &ANN).await.unwrap();
             }
             let mut got = Vec::new();
-            // Others may still be putting messages in: done is who finds none for a while.
-            loop {
-                let take = Take { most: 3, visibility: Some(Duration::from_secs(600)) };
-                let wait = Duration::from_secs(3);
-                let taken = queues.dequeue_within("race", take, wait, &ANN).await.unwrap();
-                if taken.is_empty() {
-                    return got;
-                }
+            // Others may still be enqueuing or acknowledging.
+            let started = std::time::Instant::now();
+            while acknowledged.load(Ordering::Relaxed) < total {
+                assert!(started.elapsed() < DEADLINE, "messages are missing");
+                let options = DequeueOptions { max: 3, visibility: Some(Duration::from_secs(600)) };
+                let wait = Duration::from_millis(100);
+                let taken = queues.dequeue_within("race", options, wait, &ANN).await.unwrap();
                 for one in &taken {
                     assert_eq!(one.delivery, 1);
                     queues.ack(&one.id, Some(1)).await.unwrap();
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
                 got.extend(bodies(&taken).into_iter().map(str::to_owned));
             }
+            got
         };
         tokio::spawn(worker)
     });
@@ -95,7 +94,7 @@ pub(crate) async fn race(all: &[Queues]) {
     let mut got = Vec::new();
     for worker in workers {
         let mine: Vec<String> = worker.await.unwrap();
-        // Of each who put them in, in the order in which they were put in.
+        // Each producer's messages arrive in order.
         for n in 0..4 {
             let order: Vec<usize> =
                 mine.iter().filter_map(|body| body.strip_prefix(&format!("{n}."))?.parse().ok()).collect();
@@ -112,16 +111,16 @@ pub(crate) async fn race(all: &[Queues]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
+async fn an_accepted_message_survives_reopening() {
     let folder = Folder::new();
     let id = folder.open().enqueue("work", &[message("a")], &ANN).await.unwrap().remove(0).id;
     let queues = folder.open();
-    let taken = queues.dequeue("work", Take::default(), &ANN).await.unwrap();
+    let taken = queues.dequeue("work", DequeueOptions::default(), &ANN).await.unwrap();
     assert_eq!((bodies(&taken), &taken[0].id), (vec!["a"], &id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_in_flight_are_passed_and_then_it_is_enough() {
+async fn messages_in_flight_are_skipped_up_to_the_limit() {
     let folder = Folder::new();
     let queues = folder.open();
     let batch: Vec<Message> = (0..limits::QUEUE_BATCH_MESSAGES).map(|_| message("x")).collect();
@@ -130,23 +129,24 @@ async fn hundreds_in_flight_are_passed_and_then_it_is_enough() {
         queues.enqueue("much", &batch, &ANN).await.unwrap();
     }
     queues.enqueue("much", &[message("last")], &ANN).await.unwrap();
-    let take = Take { most: limits::QUEUE_BATCH_MESSAGES, visibility: Some(Duration::from_secs(3_600)) };
+    let options =
+        DequeueOptions { max: limits::QUEUE_BATCH_MESSAGES, visibility: Some(Duration::from_secs(3_600)) };
     let mut first = String::new();
     for _ in 0..rounds {
-        let taken = queues.dequeue("much", take, &ANN).await.unwrap();
+        let taken = queues.dequeue("much", options, &ANN).await.unwrap();
         assert_eq!(taken.len(), limits::QUEUE_BATCH_MESSAGES);
         first.clone_from(&taken[0].id);
     }
-    assert_eq!(queues.dequeue("much", take, &ANN).await, Err(QueueError::Flight));
+    assert_eq!(queues.dequeue("much", options, &ANN).await, Err(QueueError::TooManyInFlight));
     queues.ack(&first, None).await.unwrap();
-    assert_eq!(bodies(&queues.dequeue("much", take, &ANN).await.unwrap()), ["last"]);
-    // Everything can be thrown away, whoever has it.
+    assert_eq!(bodies(&queues.dequeue("much", options, &ANN).await.unwrap()), ["last"]);
+    // A purge includes messages in flight.
     assert_eq!(queues.purge("much", false, None, &ANN).await.unwrap(), limits::QUEUE_FLIGHT_MESSAGES);
     assert_eq!(queues.view("much").await.unwrap().in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn much_is_counted_for_all_who_look_and_told_right_in_the_end() {
+async fn statistics_of_a_large_queue_are_shared_and_converge() {
     let folder = Folder::new();
     let (queues, other) = (folder.open(), folder.open());
     let batch: Vec<Message> = (0..limits::QUEUE_BATCH_MESSAGES).map(|_| message("x")).collect();
@@ -158,24 +158,21 @@ async fn much_is_counted_for_all_who_look_and_told_right_in_the_end() {
     for view in queues.views(&names).await.unwrap() {
         assert_eq!(view.ready, all);
     }
-    // What another process changes shows a little later.
-    let taken = other.dequeue("much", Take::default(), &ANN).await.unwrap().remove(0);
+    // Changes by another process become visible a little later.
+    let taken = other.dequeue("much", DequeueOptions::default(), &ANN).await.unwrap().remove(0);
     other.ack(&taken.id, None).await.unwrap();
-    let began = std::time::Instant::now();
-    while queues.view("much").await.unwrap().ready != all - 1 {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    // What is thrown away here, at once.
+    let is_counted = async || queues.view("much").await.unwrap().ready == all - 1;
+    eventually("the change is counted", async || is_counted().await.then_some(())).await;
+    // A purge by this process is visible at once.
     queues.purge("much", false, None, &ANN).await.unwrap();
     assert_eq!(queues.view("much").await.unwrap().ready, 0);
 }
 
 #[test]
-fn an_id_is_read_as_it_is_written_and_not_otherwise() {
-    let place = keys::Place { priority: 3, sequence: 17 };
+fn message_ids_round_trip_and_only_the_canonical_form_parses() {
+    let position = keys::MessagePosition { priority: 3, sequence: 17 };
     for queue in ["work", "a:b:1", "ä"] {
-        let id = keys::MessageId { queue: queue.to_owned(), place, nonce: 0xab };
+        let id = keys::MessageId { queue: queue.to_owned(), position, nonce: 0xab };
         assert_eq!(id.to_string().parse(), Ok(id));
     }
     for bad in

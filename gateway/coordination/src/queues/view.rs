@@ -1,112 +1,92 @@
-//! Queues to look at: nothing here changes them.
+//! Read-only views of queues, messages and dead letters.
 
 use std::time::Instant;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use serde::de::DeserializeOwned;
 
-use crate::queues::keys::{self, MessageId, Place};
-use crate::queues::record::{self, Meta, Read, Record};
-use crate::queues::stats::{self, Count};
-use crate::queues::{QueueError, Queues, Settings, error};
+use crate::limits;
+use crate::queues::keys::{self, MessageId, MessagePosition};
+use crate::queues::record::{self, Meta, Record, Versioned};
+use crate::queues::stats::{self, CachedStats, QueueView};
+use crate::queues::{QueueError, Queues, validation};
 use crate::store::Revision;
+use crate::store::scan::Pages;
 
-/// How often it is tried to count all at one moment.
-const MOMENTS: usize = 3;
-/// So many queues are each counted as they are now; of more it is told how they were of late.
-const FEW: usize = 8;
-/// Records that are read at a stretch.
-const SLICE: usize = 128;
+/// Attempts to count a queue at a single revision.
+const CONSISTENT_READ_ATTEMPTS: usize = 3;
+/// Up to this many queues are counted afresh; for more, recent statistics are enough.
+const MAX_FRESH_COUNTS: usize = 8;
+/// Records parsed before yielding to other tasks.
+const YIELD_INTERVAL_ENTRIES: usize = 128;
 
-/// A queue as it was at one moment, or nearly, where it changes all the time.
+/// A message in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueView {
-    /// Its name.
-    pub name: String,
-    /// Messages that can be taken now.
-    pub ready: usize,
-    /// Messages that are delivered and not acknowledged.
-    pub in_flight: usize,
-    /// Messages that can be taken later.
-    pub delayed: usize,
-    /// Messages that nobody could deal with.
-    pub dead: usize,
-    /// Messages there ever were.
-    pub enqueued: u64,
-    /// When the first message that is still there was put into it, Unix nanoseconds.
-    pub oldest_ns: Option<u64>,
-    /// How it deals with its messages.
-    pub settings: Settings,
-}
-
-/// A message that is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
+pub struct MessageSummary {
+    /// The message id.
     pub id: String,
-    /// What it says.
+    /// The payload.
     pub body: Bytes,
-    /// Its priority.
+    /// The priority.
     pub priority: u8,
-    /// How often it was delivered.
+    /// The number of deliveries.
     pub deliveries: u32,
-    /// Who put it into the queue.
+    /// The producer.
     pub by: String,
-    /// When, Unix nanoseconds.
+    /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
-    /// Whether it can be taken now.
+    /// Whether it is available now.
     pub ready: bool,
 }
 
-/// A message that nobody could deal with.
+/// A message that could not be processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it stands among them; asking for those after it goes on from here.
+    /// The sequence number; listing continues after it.
     pub sequence: u64,
     /// The message.
-    pub message: Listed,
-    /// Why it is here.
+    pub message: MessageSummary,
+    /// The reason, if one was given.
     pub why: Option<String>,
-    /// Since when, Unix nanoseconds.
+    /// When it became a dead letter, nanoseconds since the Unix epoch.
     pub dead_ns: u64,
-    /// By whose doing.
+    /// The actor that made it a dead letter.
     pub dead_by: String,
 }
 
 impl Queues {
-    /// One queue.
+    /// The statistics of one queue.
     pub async fn view(&self, queue: &str) -> Result<QueueView, QueueError> {
         self.view_at(queue, false).await
     }
 
-    /// Several, each as it was of late: whoever asks for many gets them at little cost.
+    /// The statistics of several queues; many queues are answered from recent counts to limit the cost.
     pub async fn views(&self, queues: &[String]) -> Result<Vec<QueueView>, QueueError> {
-        let lately = queues.len() > FEW;
+        let recent_is_enough = queues.len() > MAX_FRESH_COUNTS;
         let mut views = Vec::with_capacity(queues.len());
         for queue in queues {
-            views.push(self.view_at(queue, lately).await?);
+            views.push(self.view_at(queue, recent_is_enough).await?);
         }
         Ok(views)
     }
 
-    /// Counts a queue, or takes what was counted for somebody else: since this was asked, or, where
-    /// there is much to count or `lately` is enough, of late.
-    async fn view_at(&self, queue: &str, lately: bool) -> Result<QueueView, QueueError> {
-        let asked = Instant::now();
-        let meta = self.known_queue(queue).await?;
-        let turn = self.here.counts.turn(queue);
-        let mut last = turn.lock().await;
-        if let Some(last) = last.as_ref().filter(|last| last.stands(asked, lately)) {
+    /// Counts a queue, or reuses a concurrent count; a slightly older count is enough for a large queue
+    /// or with `recent_is_enough`.
+    async fn view_at(&self, queue: &str, recent_is_enough: bool) -> Result<QueueView, QueueError> {
+        let requested = Instant::now();
+        let meta = self.existing_meta(queue).await?;
+        let entry = self.local.stats.entry(queue);
+        let mut last = entry.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.is_current(requested, recent_is_enough)) {
             return Ok(last.view.clone());
         }
-        let begun = Instant::now();
-        let mut moments = 1..=MOMENTS;
+        let started = Instant::now();
+        let mut attempts = 1..=CONSISTENT_READ_ATTEMPTS;
         loop {
-            let (view, one_moment) = self.counted(queue, &meta).await?;
-            // To count many once more would take long, and they change meanwhile.
-            if one_moment || stats::is_much(&view) || moments.next().is_none() {
-                *last = Some(Count { view: view.clone(), begun });
+            let (view, is_consistent) = self.count_messages(queue, &meta).await?;
+            // Recounting a large queue would take long, and it changes meanwhile.
+            if is_consistent || stats::is_large(&view) || attempts.next().is_none() {
+                *last = Some(CachedStats { view: view.clone(), started });
                 return Ok(view);
             }
         }
@@ -115,49 +95,55 @@ impl Queues {
     /// The names of all queues.
     pub async fn names(&self) -> Result<Vec<String>, QueueError> {
         let mut names = Vec::new();
-        self.each::<Meta>(keys::QUEUES, None, |key, _| {
+        self.for_each::<Meta>(keys::QUEUES, None, |key, _| {
             names.extend(key.strip_prefix(keys::QUEUES).map(str::to_owned));
         })
         .await?;
         Ok(names)
     }
 
-    /// The first messages of a queue, in the order of delivery, also those that somebody has.
-    pub async fn peek(&self, queue: &str, most: usize) -> Result<Vec<Listed>, QueueError> {
-        self.known_queue(queue).await?;
-        error::check_most(most)?;
-        let hidden = self.hidden(queue, None).await?;
-        let page = self.page(&keys::messages(queue), None, None, most).await?;
-        let (mut listed, mut bytes) = (Vec::new(), 0);
+    /// The first messages of a queue in order of delivery, including those in flight.
+    pub async fn peek(&self, queue: &str, max: usize) -> Result<Vec<MessageSummary>, QueueError> {
+        self.existing_meta(queue).await?;
+        validation::check_batch_size(max)?;
+        let hidden = self.read_hidden(queue, None).await?;
+        let page = self.page(&keys::messages(queue), None, None, max).await?;
+        let (mut summaries, mut bytes) = (Vec::new(), 0);
         for entry in &page.entries {
-            let place = keys::place_of(&entry.key).ok_or_else(|| QueueError::Damaged(entry.key.clone()))?;
-            let record = record::read::<Record>(entry)?.value;
+            let position =
+                keys::position_of(&entry.key).ok_or_else(|| QueueError::Damaged(entry.key.clone()))?;
+            let record = record::decode::<Record>(entry)?.value;
             bytes += record.bytes;
-            if bytes > limits::QUEUE_BATCH_BYTES && !listed.is_empty() {
+            if bytes > limits::QUEUE_BATCH_BYTES && !summaries.is_empty() {
                 break;
             }
-            let ready = !hidden.markers.contains_key(&place.sequence);
-            listed.extend(self.listed(queue, place, &record, ready).await?);
+            let ready = !hidden.markers.contains_key(&position.sequence);
+            summaries.extend(self.summarize(queue, position, &record, ready).await?);
         }
-        Ok(listed)
+        Ok(summaries)
     }
 
-    /// Dead letters, the oldest first, behind this one.
-    pub async fn dead(&self, queue: &str, after: u64, most: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        self.known_queue(queue).await?;
-        error::check_most(most)?;
-        let page = self.page(&keys::dead_all(queue), Some(keys::dead(queue, after)), None, most).await?;
+    /// Dead letters after this sequence number, oldest first.
+    pub async fn dead_letters(
+        &self,
+        queue: &str,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>, QueueError> {
+        self.existing_meta(queue).await?;
+        validation::check_batch_size(max)?;
+        let page = self.page(&keys::dead_all(queue), Some(keys::dead(queue, after)), None, max).await?;
         let (mut letters, mut bytes) = (Vec::new(), 0);
         for entry in &page.entries {
             let sequence =
                 keys::sequence_of(&entry.key).ok_or_else(|| QueueError::Damaged(entry.key.clone()))?;
-            let record = record::read::<Record>(entry)?.value;
+            let record = record::decode::<Record>(entry)?.value;
             bytes += record.bytes;
             if bytes > limits::QUEUE_BATCH_BYTES && !letters.is_empty() {
                 break;
             }
-            let place = Place { priority: record.priority, sequence };
-            if let Some(message) = self.listed(queue, place, &record, false).await? {
+            let position = MessagePosition { priority: record.priority, sequence };
+            if let Some(message) = self.summarize(queue, position, &record, false).await? {
                 let (why, dead_ns, dead_by) = (record.last.why, record.last.at_ns, record.last.by);
                 letters.push(DeadLetter { sequence, message, why, dead_ns, dead_by });
             }
@@ -165,17 +151,17 @@ impl Queues {
         Ok(letters)
     }
 
-    /// A message with its payload; none, if it was done with meanwhile.
-    async fn listed(
+    /// A message with its payload; `None` if it was removed meanwhile.
+    async fn summarize(
         &self,
         queue: &str,
-        place: Place,
+        position: MessagePosition,
         record: &Record,
         ready: bool,
-    ) -> Result<Option<Listed>, QueueError> {
-        let (body, _) = self.entry(keys::body(queue, place.sequence)).await?;
-        let id = MessageId { queue: queue.to_owned(), place, nonce: record.nonce };
-        Ok(body.map(|body| Listed {
+    ) -> Result<Option<MessageSummary>, QueueError> {
+        let (body, _) = self.get(keys::body(queue, position.sequence)).await?;
+        let id = MessageId { queue: queue.to_owned(), position, nonce: record.nonce };
+        Ok(body.map(|body| MessageSummary {
             id: id.to_string(),
             body: body.value,
             priority: record.priority,
@@ -186,22 +172,22 @@ impl Queues {
         }))
     }
 
-    /// A queue, and whether that was all at one moment.
-    async fn counted(&self, queue: &str, meta: &Meta) -> Result<(QueueView, bool), QueueError> {
-        let hidden = self.hidden(queue, None).await?;
+    /// Counts a queue; also returns whether all reads were of one revision.
+    async fn count_messages(&self, queue: &str, meta: &Meta) -> Result<(QueueView, bool), QueueError> {
+        let hidden = self.read_hidden(queue, None).await?;
         let (mut messages, mut dead, mut oldest_ns) = (0_usize, 0, None::<u64>);
-        self.each::<Record>(&keys::messages(queue), None, |_, record| {
+        self.for_each::<Record>(&keys::messages(queue), None, |_, record| {
             messages += 1;
             let put_ns = record.value.at_ns;
             oldest_ns = Some(oldest_ns.map_or(put_ns, |oldest_ns| oldest_ns.min(put_ns)));
         })
         .await?;
-        self.each::<Record>(&keys::dead_all(queue), None, |_, _| dead += 1).await?;
-        let (_, until) = self.entry(keys::meta(queue)).await?;
+        self.for_each::<Record>(&keys::dead_all(queue), None, |_, _| dead += 1).await?;
+        let (_, until) = self.get(keys::meta(queue)).await?;
         let view = QueueView {
             name: queue.to_owned(),
             ready: messages.saturating_sub(hidden.markers.len()),
-            in_flight: hidden.flight,
+            in_flight: hidden.in_flight,
             delayed: hidden.delayed,
             dead,
             enqueued: meta.next.saturating_sub(1),
@@ -211,28 +197,25 @@ impl Queues {
         Ok((view, hidden.since == until))
     }
 
-    /// Everything under a prefix, page by page. Returns when the first page was read.
-    pub(super) async fn each<T: DeserializeOwned>(
+    /// Visits every entry under a prefix, page by page; returns the revision of the first page.
+    pub(super) async fn for_each<T: DeserializeOwned>(
         &self,
         prefix: &str,
         at: Option<Revision>,
-        mut with: impl FnMut(&str, Read<T>),
+        mut with: impl FnMut(&str, Versioned<T>),
     ) -> Result<Revision, QueueError> {
-        let (mut after, mut since) = (None, None);
-        loop {
-            let page = self.page(prefix, after.take(), at, limits::STORE_PAGE_ENTRIES).await?;
-            for slice in page.entries.chunks(SLICE) {
+        let mut pages = Pages::unpinned(&*self.store, prefix, at);
+        let mut since = None;
+        while let Some(page) = pages.next().await? {
+            for slice in page.entries.chunks(YIELD_INTERVAL_ENTRIES) {
                 for entry in slice {
-                    with(&entry.key, record::read(entry)?);
+                    with(&entry.key, record::decode(entry)?);
                 }
-                // Whatever else this thread does gets its turn.
+                // Let other tasks on this thread run.
                 tokio::task::yield_now().await;
             }
-            let since = *since.get_or_insert(page.revision);
-            if !page.more {
-                return Ok(since);
-            }
-            after = page.entries.last().map(|entry| entry.key.clone());
+            since.get_or_insert(page.revision);
         }
+        Ok(since.unwrap_or_default())
     }
 }

@@ -1,22 +1,29 @@
-//! Lets the store forget what is recorded and old.
+//! Compacts the store's history once it is recorded and old.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::events::EventError;
-use crate::locks::TICK as LOCKS;
-use crate::recorder::PLACE;
-use crate::store::{Op, Range, Revision, Store, StoreError, Txn};
+use crate::limits;
+use crate::locks::TICK_KEY as LOCKS_TICK_KEY;
+use crate::recorder::CHECKPOINT_PREFIX;
+use crate::store::scan::scan;
+use crate::store::{Op, Revision, Store, StoreError, Txn};
 
-/// Keys under what each part watches; they mean nothing else.
-const TICKS: [&str; 3] = [LOCKS, "queues/tick", "lifecycle/tick"];
+/// Most changes in the history that stays readable.
+const STORE_HISTORY_ENTRIES: u64 = 200_000;
 
-/// What was newest when.
+/// Interval of compaction.
+const STORE_COMPACTION_MS: u64 = 60_000;
+
+/// One key per event source, under the prefix that it watches; they carry no other meaning.
+const TICK_KEYS: [&str; 3] = [LOCKS_TICK_KEY, "queues/tick", "lifecycle/tick"];
+
+/// Past revisions and when they were the newest.
 pub(super) struct Compaction<'a> {
     store: &'a Arc<dyn Store>,
     seen: VecDeque<(Instant, Revision)>,
@@ -27,9 +34,9 @@ impl Compaction<'_> {
         Compaction { store, seen: VecDeque::new() }
     }
 
-    /// For as long as the store can be used.
+    /// Compacts at intervals, until the store fails.
     pub(super) async fn run(mut self) -> Result<(), EventError> {
-        let mut tick = interval(Duration::from_millis(limits::STORE_COMPACTION_MS));
+        let mut tick = interval(Duration::from_millis(STORE_COMPACTION_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
@@ -38,25 +45,24 @@ impl Compaction<'_> {
     }
 
     pub(super) async fn compact(&mut self, now: Instant) -> Result<(), StoreError> {
-        // A part in which nothing happens is as far as the others when it has seen this.
+        // An idle event source advances its checkpoint when it sees this write.
         let tick = |key: &&str| Op::Put { key: (*key).to_owned(), value: Bytes::new(), lease: None };
-        self.store.txn(Txn { success: TICKS.iter().map(tick).collect(), ..Txn::default() }).await?;
-        let page =
-            self.store.range(Range { prefix: PLACE.to_owned(), limit: 10, ..Range::default() }).await?;
-        let place = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok().map(Revision);
-        // Nothing is forgotten that is to be recorded.
-        let recorded = page.entries.iter().filter_map(|entry| place(&entry.value)).min();
-        let before = self.before(now, page.revision).min(recorded.unwrap_or_default());
+        self.store.txn(Txn { success: TICK_KEYS.iter().map(tick).collect(), ..Txn::default() }).await?;
+        let checkpoints = scan(&**self.store, CHECKPOINT_PREFIX, None).await?;
+        let parse = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok().map(Revision);
+        // Unrecorded history is kept.
+        let recorded = checkpoints.entries.iter().filter_map(|entry| parse(&entry.value)).min();
+        let before = self.before(now, checkpoints.revision).min(recorded.unwrap_or_default());
         if before.0 > 1 {
             self.store.compact(before).await?;
         }
         Ok(())
     }
 
-    /// What is older than the past that is kept, by time or by number.
+    /// The first revision to keep, by age and by number.
     fn before(&mut self, now: Instant, newest: Revision) -> Revision {
         self.seen.push_back((now, newest));
-        let age = Duration::from_millis(limits::STORE_PAST_MS);
+        let age = Duration::from_millis(limits::STORE_HISTORY_MS);
         let mut old = Revision(0);
         while let Some((at, revision)) = self.seen.front().copied()
             && now.saturating_duration_since(at) >= age
@@ -64,25 +70,25 @@ impl Compaction<'_> {
             old = revision;
             self.seen.pop_front();
         }
-        old.max(Revision(newest.0.saturating_sub(limits::STORE_PAST_ENTRIES)))
+        old.max(Revision(newest.0.saturating_sub(STORE_HISTORY_ENTRIES)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Nowhere;
+    use crate::store::DisabledStore;
 
     #[test]
-    fn what_is_old_by_time_or_by_number_may_go() {
-        let store: Arc<dyn Store> = Arc::new(Nowhere(String::new()));
+    fn history_is_compacted_by_age_or_by_number() {
+        let store: Arc<dyn Store> = Arc::new(DisabledStore(String::new()));
         let mut compaction = Compaction::new(&store);
-        let (start, age) = (Instant::now(), Duration::from_millis(limits::STORE_PAST_MS));
+        let (start, age) = (Instant::now(), Duration::from_millis(limits::STORE_HISTORY_MS));
         assert_eq!(compaction.before(start, Revision(10)), Revision(0));
         assert_eq!(compaction.before(start + age / 2, Revision(20)), Revision(0));
         assert_eq!(compaction.before(start + age, Revision(30)), Revision(10));
         assert_eq!(compaction.before(start + age * 2, Revision(40)), Revision(30));
-        let many = Revision(limits::STORE_PAST_ENTRIES + 100);
+        let many = Revision(STORE_HISTORY_ENTRIES + 100);
         assert_eq!(compaction.before(start + age * 2, many), Revision(100));
     }
 }

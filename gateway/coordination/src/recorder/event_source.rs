@@ -1,44 +1,25 @@
-//! What changes of the store mean.
+//! The event sources of queues and lifecycles.
 
 use serde_json::{Value, json};
 
+use crate::event_source::EventSource;
 use crate::events::NewEvent;
 use crate::store::{Change, Entry};
 
-/// One part of what is shared: which changes are facts, and which event each is.
-pub(crate) trait Facts {
-    /// By which its place is kept.
-    fn name(&self) -> &'static str;
+/// Events of dead letters and purged queues.
+pub(super) struct DeadLetterEvents;
 
-    /// What its keys begin with.
-    fn prefix(&self) -> &'static str;
-
-    /// Whether it has to know how it was before.
-    fn is_seeded(&self) -> bool {
-        false
-    }
-
-    /// As it was before the first change.
-    fn seed(&mut self, _entries: &[Entry]) {}
-
-    /// The events of the changes of one revision.
-    fn of(&mut self, changes: &[Change]) -> Vec<NewEvent>;
-}
-
-/// Messages that became dead letters, and queues that were emptied.
-pub(super) struct Dead;
-
-impl Facts for Dead {
+impl EventSource for DeadLetterEvents {
     fn name(&self) -> &'static str {
         "queues"
     }
 
     fn prefix(&self) -> &'static str {
-        // Not the payloads.
+        // Excludes the payloads.
         "queues/"
     }
 
-    fn of(&mut self, changes: &[Change]) -> Vec<NewEvent> {
+    fn events(&mut self, changes: &[Change]) -> Vec<NewEvent> {
         changes.iter().filter_map(put).filter_map(dead_or_purged).collect()
     }
 }
@@ -80,10 +61,10 @@ fn dead_or_purged(entry: &Entry) -> Option<NewEvent> {
     })
 }
 
-/// States of robots and endpoints.
-pub(super) struct Lives;
+/// Events of lifecycle transitions.
+pub(super) struct LifecycleEvents;
 
-impl Facts for Lives {
+impl EventSource for LifecycleEvents {
     fn name(&self) -> &'static str {
         "lifecycle"
     }
@@ -92,17 +73,17 @@ impl Facts for Lives {
         "lifecycle/"
     }
 
-    fn of(&mut self, changes: &[Change]) -> Vec<NewEvent> {
-        changes.iter().filter_map(put).filter_map(life).collect()
+    fn events(&mut self, changes: &[Change]) -> Vec<NewEvent> {
+        changes.iter().filter_map(put).filter_map(transition).collect()
     }
 }
 
-fn life(entry: &Entry) -> Option<NewEvent> {
-    let thing = entry.key.strip_prefix("lifecycle/")?;
+fn transition(entry: &Entry) -> Option<NewEvent> {
+    let entity = entry.key.strip_prefix("lifecycle/")?;
     let record: Value = serde_json::from_slice(&entry.value).ok()?;
     let fact = record["fact"].as_str()?;
     Some(NewEvent {
-        stream: format!("lifecycle/{thing}"),
+        stream: format!("lifecycle/{entity}"),
         kind: format!("lifecycle.{fact}"),
         by: text(&record, "by"),
         at_ns: time(&record),
@@ -111,7 +92,7 @@ fn life(entry: &Entry) -> Option<NewEvent> {
     })
 }
 
-/// A name, if there is one.
+/// A non-empty text field.
 fn text(value: &Value, key: &str) -> Option<String> {
     value[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }

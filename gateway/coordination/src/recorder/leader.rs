@@ -1,46 +1,37 @@
-//! Who records: one process, until its lease ends.
+//! Leader election of the recorder: one process records until its lease ends.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use roverline_protocol::limits;
-
 use crate::events::EventError;
-use crate::recorder::LEADER;
-use crate::store::{Compare, LeaseId, Op, Range, Store, StoreError, Txn};
+use crate::recorder::LEADER_KEY;
+use crate::store::election::try_acquire;
+use crate::store::scan::get;
+use crate::store::{LeaseId, Store, StoreError};
 
-/// Waits until nobody else records, and takes it.
-pub(super) async fn lead(store: &dyn Store, node: &str) -> Result<LeaseId, StoreError> {
+/// Lease of the recording process, after which it is replaced.
+const RECORDER_LEASE_MS: u64 = 4_000;
+
+/// Waits until no other process records, then takes the lease.
+pub(super) async fn acquire(store: &dyn Store, node: &str) -> Result<LeaseId, StoreError> {
     loop {
-        let range = Range { prefix: LEADER.to_owned(), limit: 1, ..Range::default() };
-        let page = store.range(range).await?;
-        if !page.entries.is_empty() {
-            // Gone, or nothing seen for a while: it is looked at again in any case.
-            let mut watch = store.watch(LEADER.to_owned(), page.revision.next()).await?;
-            let patience = Duration::from_millis(limits::RECORDER_LEASE_MS);
-            let _ = tokio::time::timeout(patience, watch.next()).await;
+        let (leader, at) = get(store, LEADER_KEY, None).await?;
+        if leader.is_some() {
+            // Wait for a change, and check again after a lease's time in any case.
+            let mut watch = store.watch(LEADER_KEY.to_owned(), at.next()).await?;
+            let timeout = Duration::from_millis(RECORDER_LEASE_MS);
+            let _ = tokio::time::timeout(timeout, watch.next()).await;
             continue;
         }
-        let lease = store.grant(Duration::from_millis(limits::RECORDER_LEASE_MS)).await?;
-        let value = Bytes::copy_from_slice(node.as_bytes());
-        let take = Txn {
-            compares: vec![Compare::Absent(LEADER.to_owned())],
-            success: vec![Op::Put { key: LEADER.to_owned(), value, lease: Some(lease) }],
-            failure: Vec::new(),
-        };
-        let taken = store.txn(take).await;
-        if taken.as_ref().is_ok_and(|taken| taken.succeeded) {
+        let ttl = Duration::from_millis(RECORDER_LEASE_MS);
+        if let Some(lease) = try_acquire(store, LEADER_KEY, node, ttl).await? {
             return Ok(lease);
         }
-        // It would end by itself, later.
-        let _ = store.revoke(lease).await;
-        taken?;
     }
 }
 
-/// Keeps the lease; says why it could not any more.
-pub(super) async fn stay(store: &dyn Store, lease: LeaseId) -> EventError {
-    let mut beat = tokio::time::interval(Duration::from_millis(limits::RECORDER_LEASE_MS / 4));
+/// Renews the lease; returns the error that ended it.
+pub(super) async fn renew(store: &dyn Store, lease: LeaseId) -> EventError {
+    let mut beat = tokio::time::interval(Duration::from_millis(RECORDER_LEASE_MS / 4));
     beat.reset();
     loop {
         beat.tick().await;

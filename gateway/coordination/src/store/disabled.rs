@@ -1,46 +1,46 @@
-//! No store: where a team shares nothing, or shares it elsewhere.
+//! A store that refuses everything, for processes that share nothing or use another process's store.
 
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use crate::store::{Answer, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch};
+use crate::store::{LeaseId, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch};
 
-/// Refuses everything, and says why.
-pub struct Nowhere(pub String);
+/// Refuses every operation with this reason.
+pub struct DisabledStore(pub String);
 
-impl Nowhere {
-    fn refuse<T: Send + 'static>(&self) -> Answer<'_, T> {
+impl DisabledStore {
+    fn unavailable<T: Send + 'static>(&self) -> StoreFuture<'_, T> {
         std::future::ready(Err(StoreError::Unavailable(self.0.clone()))).boxed()
     }
 }
 
-impl Store for Nowhere {
-    fn txn(&self, _txn: Txn) -> Answer<'_, Outcome> {
-        self.refuse()
+impl Store for DisabledStore {
+    fn txn(&self, _txn: Txn) -> StoreFuture<'_, Outcome> {
+        self.unavailable()
     }
 
-    fn range(&self, _range: Range) -> Answer<'_, Page> {
-        self.refuse()
+    fn range(&self, _range: Range) -> StoreFuture<'_, Page> {
+        self.unavailable()
     }
 
-    fn watch(&self, _prefix: String, _from: Revision) -> Answer<'_, Watch> {
-        self.refuse()
+    fn watch(&self, _prefix: String, _from: Revision) -> StoreFuture<'_, Watch> {
+        self.unavailable()
     }
 
-    fn grant(&self, _ttl: Duration) -> Answer<'_, LeaseId> {
-        self.refuse()
+    fn grant(&self, _ttl: Duration) -> StoreFuture<'_, LeaseId> {
+        self.unavailable()
     }
 
-    fn keep_alive(&self, _lease: LeaseId) -> Answer<'_, ()> {
-        self.refuse()
+    fn keep_alive(&self, _lease: LeaseId) -> StoreFuture<'_, ()> {
+        self.unavailable()
     }
 
-    fn revoke(&self, _lease: LeaseId) -> Answer<'_, ()> {
-        self.refuse()
+    fn revoke(&self, _lease: LeaseId) -> StoreFuture<'_, ()> {
+        self.unavailable()
     }
 
-    fn compact(&self, _before: Revision) -> Answer<'_, ()> {
-        self.refuse()
+    fn compact(&self, _before: Revision) -> StoreFuture<'_, ()> {
+        self.unavailable()
     }
 }

@@ -1,8 +1,8 @@
-//! A cluster of etcd 3.4 or newer as the store, for a team on several computers.
+//! The store on a cluster of etcd 3.4 or newer, for a team on several computers.
 //!
-//! Revisions are the cluster's own: who else uses it has some of them. A lease lives for whole seconds,
-//! so up to one longer than asked, and not less than one and a half elections of the cluster; after an
-//! election each has its whole time again.
+//! Revisions are the cluster's own, so other users of the cluster also consume some. A lease has a time to
+//! live in whole seconds: up to one second longer than requested, and at least one and a half election
+//! timeouts of the cluster. After an election every lease restarts with its full time to live.
 
 mod cluster;
 mod config;
@@ -19,63 +19,64 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use prost::Message;
-use roverline_protocol::limits;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::limits;
 use crate::store::etcd::cluster::Cluster;
-use crate::store::etcd::config::Place;
+use crate::store::etcd::config::EtcdConfig;
+pub use crate::store::etcd::config::EtcdConfigError;
 use crate::store::etcd::keys::{entry, number, revision};
 use crate::store::etcd::proto::{
-    CompactionRequest, Done, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
+    CompactionRequest, EmptyResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseRequest, RangeRequest, RangeResponse, SortOrder, TxnResponse,
 };
-use crate::store::etcd::retry::{Again, Refused};
+use crate::store::etcd::retry::{CallError, Idempotency};
 use crate::store::{
-    Answer, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key,
+    LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch, check_key,
 };
 
-/// Batches of changes that wait for one watcher.
+/// Batches of changes that are buffered for one watcher.
 const WATCH_QUEUE: usize = 4;
 
 /// A cluster of etcd.
 pub struct EtcdStore {
     cluster: Arc<Cluster>,
-    /// Calls that may wait for an answer.
-    room: Semaphore,
+    /// Limits the calls that wait for an answer.
+    permits: Semaphore,
 }
 
 impl EtcdStore {
-    /// Whether `place` says where a cluster is; the error is a sentence for whoever wrote it.
-    pub fn check(place: &str) -> Result<(), String> {
-        Place::parse(place).map(drop)
+    /// Checks the address of a cluster without connecting.
+    pub fn check(config: &str) -> Result<(), EtcdConfigError> {
+        EtcdConfig::parse(config).map(drop)
     }
 
     /// The cluster at `etcd://[user@]a:2379,b:2379[/prefix]`, or `etcds://...?ca=FILE[&cert=FILE&key=FILE]`.
-    /// Where it cannot be reached, what is asked of it fails with the reason, until it can be. Needs tokio.
-    pub fn open(place: &str) -> Result<EtcdStore, String> {
-        let place = Place::parse(place)?;
-        Ok(EtcdStore { cluster: Cluster::new(place), room: Semaphore::new(limits::STORE_WAITING_CALLS) })
+    /// While it cannot be reached, operations fail with the reason. Needs a tokio runtime.
+    pub fn open(config: &str) -> Result<EtcdStore, EtcdConfigError> {
+        let config = EtcdConfig::parse(config)?;
+        Ok(EtcdStore { cluster: Cluster::new(config), permits: Semaphore::new(limits::STORE_WAITING_CALLS) })
     }
 
-    async fn ask<R: Message + Default>(
+    async fn call<R: Message + Default>(
         &self,
         method: &'static str,
         request: &impl Message,
-        again: Again,
-    ) -> Result<R, Refused> {
-        let _room = self.room.try_acquire().map_err(|_| Refused::Status {
+        idempotency: Idempotency,
+    ) -> Result<R, CallError> {
+        let _permit = self.permits.try_acquire().map_err(|_| CallError::Status {
             code: 8,
             words: "too many requests".to_owned(),
             lost: false,
         })?;
-        retry::call(&self.cluster, method, request, again).await
+        retry::call(&self.cluster, method, request, idempotency).await
     }
 
     /// The newest revision.
     async fn newest(&self) -> Result<Revision, StoreError> {
-        let key = keys::there(self.cluster.prefix(), "x");
+        let key = keys::to_etcd_key(self.cluster.prefix(), "x");
         let request = RangeRequest { key, count_only: true, ..RangeRequest::default() };
-        let answer: RangeResponse = self.ask("KV/Range", &request, Again::Yes).await?;
+        let answer: RangeResponse = self.call("KV/Range", &request, Idempotency::Idempotent).await?;
         Ok(at(answer.header.as_ref()))
     }
 
@@ -83,7 +84,7 @@ impl EtcdStore {
         let prefix = self.cluster.prefix();
         let (key, range_end) = keys::page(prefix, &range);
         if key >= range_end {
-            // To etcd that is not an empty range, and to us no reason to look.
+            // etcd does not treat this as an empty range, and there is nothing to read.
             let newest = self.newest().await?;
             return Ok(Page { entries: Vec::new(), revision: range.at.unwrap_or(newest), more: false });
         }
@@ -94,14 +95,14 @@ impl EtcdStore {
                 key: key.clone(),
                 range_end: range_end.clone(),
                 limit: limit as i64,
-                // At the first revision a cluster is empty, as it is before; 0 is now.
+                // A cluster is empty at revision 1, as it is before; 0 means the newest revision.
                 revision: range.at.map_or(0, |at| number(at.0).max(1)),
                 sort_order: order.into(),
                 count_only: false,
             };
-            let answer: RangeResponse = match self.ask("KV/Range", &request, Again::Yes).await {
-                // Fewer of them: there is more, then.
-                Err(Refused::TooBig) if limit > 1 => {
+            let answer: RangeResponse = match self.call("KV/Range", &request, Idempotency::Idempotent).await {
+                // With a smaller limit the page is incomplete, so `more` is set.
+                Err(CallError::TooBig) if limit > 1 => {
                     limit = limit.div_ceil(8);
                     continue;
                 }
@@ -122,18 +123,18 @@ impl EtcdStore {
         }
     }
 
-    /// Since when the past is kept. Only a watch is told that.
+    /// The oldest revision that is retained. etcd reports it only to a watch.
     async fn compacted(&self) -> StoreError {
-        let (tell, mut changes) = mpsc::channel(1);
-        let follow = watch::follow(self.cluster.clone(), "x".to_owned(), Revision(2), tell);
-        let told = async {
+        let (sender, mut changes) = mpsc::channel(1);
+        let watch = watch::run(self.cluster.clone(), "x".to_owned(), Revision(2), sender);
+        let first = async {
             tokio::select! {
-                () = follow => {}
-                told = changes.recv() => return told,
+                () = watch => {}
+                first = changes.recv() => return first,
             }
             changes.recv().await
         };
-        match tokio::time::timeout(Duration::from_millis(limits::ETCD_READ_MS), told).await {
+        match tokio::time::timeout(Duration::from_millis(limits::ETCD_READ_MS), first).await {
             Ok(Some(Err(compacted))) => compacted,
             _ => StoreError::Compacted(Revision(0)),
         }
@@ -145,15 +146,16 @@ fn at(header: Option<&Header>) -> Revision {
 }
 
 impl Store for EtcdStore {
-    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+    fn txn(&self, txn: Txn) -> StoreFuture<'_, Outcome> {
         async move {
             txn.check()?;
             let reads = |ops: &[Op]| ops.iter().filter(|op| matches!(op, Op::Get(_))).count();
             let writes = reads(&txn.success) < txn.success.len() || reads(&txn.failure) < txn.failure.len();
-            let again = if writes { Again::No } else { Again::Yes };
+            let idempotency = if writes { Idempotency::NotIdempotent } else { Idempotency::Idempotent };
             let prefix = self.cluster.prefix();
-            let answer: TxnResponse = self.ask("KV/Txn", &keys::transaction(prefix, &txn), again).await?;
-            let asked = reads(if answer.succeeded { &txn.success } else { &txn.failure });
+            let answer: TxnResponse =
+                self.call("KV/Txn", &keys::transaction(prefix, &txn), idempotency).await?;
+            let read_count = reads(if answer.succeeded { &txn.success } else { &txn.failure });
             let read = |response: &proto::ResponseOp| {
                 response
                     .range
@@ -164,58 +166,60 @@ impl Store for EtcdStore {
             Ok(Outcome {
                 succeeded: answer.succeeded,
                 revision: at(answer.header.as_ref()),
-                got: answer.responses.iter().take(asked).map(read).collect(),
+                got: answer.responses.iter().take(read_count).map(read).collect(),
             })
         }
         .boxed()
     }
 
-    fn range(&self, range: Range) -> Answer<'_, Page> {
+    fn range(&self, range: Range) -> StoreFuture<'_, Page> {
         self.page(range).boxed()
     }
 
-    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+    fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch> {
         async move {
             if !prefix.is_empty() {
                 check_key(&prefix)?;
             }
-            let (tell, changes) = mpsc::channel(WATCH_QUEUE);
-            tokio::spawn(watch::follow(self.cluster.clone(), prefix, from, tell));
+            let (sender, changes) = mpsc::channel(WATCH_QUEUE);
+            tokio::spawn(watch::run(self.cluster.clone(), prefix, from, sender));
             Ok(Watch { changes })
         }
         .boxed()
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
         async move {
             let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
                 return Err(StoreError::Ttl);
             }
             let request = LeaseGrantRequest { ttl_s: number(ttl_ms.div_ceil(1_000)) };
-            // One whose answer is lost holds nothing, and ends by itself.
-            let granted: LeaseGrantResponse = self.ask("Lease/LeaseGrant", &request, Again::Yes).await?;
+            // A lease whose grant was lost has no keys, and ends by itself.
+            let granted: LeaseGrantResponse =
+                self.call("Lease/LeaseGrant", &request, Idempotency::Idempotent).await?;
             Ok(LeaseId(granted.id.cast_unsigned()))
         }
         .boxed()
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         async move {
             let request = LeaseRequest { id: number(lease.0) };
-            let kept: LeaseKeepAliveResponse = self.ask("Lease/LeaseKeepAlive", &request, Again::Yes).await?;
-            if kept.ttl_s > 0 { Ok(()) } else { Err(StoreError::LeaseEnded) }
+            let renewed: LeaseKeepAliveResponse =
+                self.call("Lease/LeaseKeepAlive", &request, Idempotency::Idempotent).await?;
+            if renewed.ttl_s > 0 { Ok(()) } else { Err(StoreError::LeaseEnded) }
         }
         .boxed()
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         async move {
             let request = LeaseRequest { id: number(lease.0) };
-            match self.ask::<Done>("Lease/LeaseRevoke", &request, Again::Yes).await {
-                // The attempt before, of which nothing was heard, did it.
-                Err(Refused::Status { lost: true, code, words })
-                    if (Refused::Status { lost: true, code, words: words.clone() }).is_lease_ended() =>
+            match self.call::<EmptyResponse>("Lease/LeaseRevoke", &request, Idempotency::Idempotent).await {
+                // The previous attempt, whose answer was lost, has revoked it.
+                Err(CallError::Status { lost: true, code, words })
+                    if (CallError::Status { lost: true, code, words: words.clone() }).is_lease_ended() =>
                 {
                     Ok(())
                 }
@@ -225,16 +229,16 @@ impl Store for EtcdStore {
         .boxed()
     }
 
-    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+    fn compact(&self, before: Revision) -> StoreFuture<'_, ()> {
         async move {
-            // What etcd leaves of the revision that it compacts at is not all of it.
+            // etcd keeps only some of the changes of the very revision that it compacts at.
             let mut upto = before.0.saturating_sub(1);
             loop {
                 if upto == 0 {
                     return Ok(());
                 }
                 let request = CompactionRequest { revision: number(upto) };
-                match self.ask::<Done>("KV/Compact", &request, Again::Yes).await {
+                match self.call::<EmptyResponse>("KV/Compact", &request, Idempotency::Idempotent).await {
                     Err(refused) if refused.is_compacted() => return Ok(()),
                     Err(refused) if refused.is_future() => {
                         upto = upto.saturating_sub(1).min(self.newest().await?.0)

@@ -1,28 +1,43 @@
-//! Which store: `sqlite`, or where a cluster of etcd is.
+//! Opens a store by name: `sqlite`, or the address of an etcd cluster.
 
 use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "etcd")]
-use crate::store::EtcdStore;
+use crate::store::etcd::{EtcdConfigError, EtcdStore};
 use crate::store::{SqliteStore, Store};
 
-/// The store of one computer.
+/// The name of the store on this computer's disk.
 pub const SQLITE: &str = "sqlite";
 
-/// Whether a store of this name can be opened by this program; the error is a sentence for whoever
-/// wrote it.
-pub fn check_name(name: &str) -> Result<(), String> {
+/// Why a store cannot be opened by its name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreNameError {
+    /// It is neither `sqlite` nor the address of a cluster.
+    #[error("write sqlite, or where a cluster is: etcd://host:2379,host:2379")]
+    Unknown,
+    /// It is the address of a cluster, and this program has no etcd client.
+    #[cfg(not(feature = "etcd"))]
+    #[error("this program was built without etcd: build it with `--features etcd`")]
+    NoEtcd,
+    /// It is not a valid address of a cluster.
+    #[cfg(feature = "etcd")]
+    #[error(transparent)]
+    Etcd(#[from] EtcdConfigError),
+}
+
+/// Checks that this program can open a store with this name.
+pub fn check_name(name: &str) -> Result<(), StoreNameError> {
     match name {
         SQLITE => Ok(()),
         name if name.starts_with("etcd://") || name.starts_with("etcds://") => check_etcd(name),
-        // It may hold what is nobody's business.
-        _ => Err("write sqlite, or where a cluster is: etcd://host:2379,host:2379".to_owned()),
+        // The name is not repeated in the error: it may contain a secret.
+        _ => Err(StoreNameError::Unknown),
     }
 }
 
-/// The store of this name; one of this computer lies in `directory`. Needs tokio.
-pub fn open(name: &str, directory: &Path) -> Result<Arc<dyn Store>, String> {
+/// Opens the store with this name; SQLite keeps its file in `directory`. Needs a tokio runtime.
+pub fn open(name: &str, directory: &Path) -> Result<Arc<dyn Store>, StoreNameError> {
     check_name(name)?;
     match name {
         SQLITE => Ok(Arc::new(SqliteStore::open(directory))),
@@ -31,23 +46,23 @@ pub fn open(name: &str, directory: &Path) -> Result<Arc<dyn Store>, String> {
 }
 
 #[cfg(feature = "etcd")]
-fn check_etcd(name: &str) -> Result<(), String> {
-    EtcdStore::check(name)
+fn check_etcd(name: &str) -> Result<(), StoreNameError> {
+    Ok(EtcdStore::check(name)?)
 }
 
 #[cfg(feature = "etcd")]
-fn open_etcd(name: &str) -> Result<Arc<dyn Store>, String> {
+fn open_etcd(name: &str) -> Result<Arc<dyn Store>, StoreNameError> {
     Ok(Arc::new(EtcdStore::open(name)?))
 }
 
 #[cfg(not(feature = "etcd"))]
-fn check_etcd(_name: &str) -> Result<(), String> {
-    Err("this program was built without etcd: build it with `--features etcd`".to_owned())
+fn check_etcd(_name: &str) -> Result<(), StoreNameError> {
+    Err(StoreNameError::NoEtcd)
 }
 
 #[cfg(not(feature = "etcd"))]
-fn open_etcd(name: &str) -> Result<Arc<dyn Store>, String> {
-    Err(check_etcd(name).err().unwrap_or_default())
+fn open_etcd(_name: &str) -> Result<Arc<dyn Store>, StoreNameError> {
+    Err(StoreNameError::NoEtcd)
 }
 
 #[cfg(test)]
@@ -58,12 +73,12 @@ mod tests {
     fn names_of_stores_are_checked() {
         assert_eq!(check_name(SQLITE), Ok(()));
         for name in ["", "postgres://x", "SQLite"] {
-            assert!(check_name(name).unwrap_err().contains("etcd://"), "{name}");
+            assert!(check_name(name).unwrap_err().to_string().contains("etcd://"), "{name}");
         }
         let etcd = check_name("etcd://a:2379,b:2379");
         match cfg!(feature = "etcd") {
             true => assert_eq!(etcd, Ok(())),
-            false => assert!(etcd.unwrap_err().contains("--features etcd")),
+            false => assert!(etcd.unwrap_err().to_string().contains("--features etcd")),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! One file for all processes of one computer (SQLite in WAL mode, `synchronous=FULL`).
+//! The store in one file for all processes of one computer (SQLite in WAL mode, `synchronous=FULL`).
 //!
-//! A thread writes, one reads, and one reads the past, which can take long; all have a connection of
-//! their own, and one more is for short reads, which take less time than the way to the thread. Other
-//! processes learn of a commit by a datagram, with a slow poll behind it.
+//! Three threads with a connection each write, read, and read history, which can take long. A fourth
+//! connection serves short reads inline, because they take less time than a round trip to a thread. Each
+//! commit notifies the other processes by a datagram; a slow poll covers lost ones.
 
 pub mod backup;
 mod change_notify;
@@ -24,155 +24,164 @@ use futures_util::FutureExt;
 use roverline_protocol::limits;
 use tokio::sync::{mpsc, watch};
 
-use crate::store::sqlite::change_notify::Notices;
-use crate::store::sqlite::inline_reader::{Near, Tried};
+use crate::store::sqlite::change_notify::ChangeListener;
+use crate::store::sqlite::inline_reader::{InlineRead, InlineReader};
 use crate::store::sqlite::worker::Worker;
 use crate::store::{
-    Answer, Change, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, check_key,
+    Change, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch, check_key,
 };
 
-/// Batches of changes that wait for one watcher; each has up to [`limits::STORE_PAGE_BYTES`] and the
-/// rest of a revision.
+/// Batches of changes that are buffered for one watcher; each has up to [`limits::STORE_PAGE_BYTES`] and the
+/// rest of the last revision.
 const WATCH_QUEUE: usize = 4;
 
-/// The store of one computer. Dropping it ends its threads, after what was asked of them.
+/// The store of one computer. Dropping it ends its threads after the pending jobs.
 pub struct SqliteStore {
     writer: Worker,
     reader: Worker,
-    past: Worker,
-    near: Near,
+    history: Worker,
+    inline: InlineReader,
     path: PathBuf,
     /// The newest revision that this process knows of.
     newest: watch::Receiver<Revision>,
-    _notices: Notices,
+    _listener: ChangeListener,
 }
 
 impl SqliteStore {
-    /// The store in this directory, made if there is none. Any number of processes may have it open.
-    /// Where it cannot be opened, what is asked of it fails with the reason, until it can be.
+    /// Opens the store in this directory and creates it if needed. Any number of processes may have it open.
+    /// If it cannot be opened, operations fail with the reason until it can be.
     pub fn open(directory: &Path) -> SqliteStore {
         let path = directory.join("roverline.db");
-        let (tell, newest) = watch::channel(Revision(0));
+        let (sender, newest) = watch::channel(Revision(0));
         let reader = Worker::start("store-reader", path.clone(), |_, _| {});
-        let past = Worker::start("store-past", path.clone(), |_, _| {});
-        let notices = Notices::listen(directory, &reader, tell.clone());
-        let bell = notices.bell();
+        let history = Worker::start("store-past", path.clone(), |_, _| {});
+        let listener = ChangeListener::listen(directory, &reader, sender.clone());
+        let notifier = listener.notifier();
         let writer = Worker::start("store-writer", path.clone(), move |revision, ours| {
-            tell.send_if_modified(|known| {
+            sender.send_if_modified(|known| {
                 let newer = revision > *known;
                 *known = revision.max(*known);
                 newer
             });
-            // Also where our own listener was quicker to see it: the others were not told yet.
+            // Also if our own listener saw the revision first: the other processes have not been notified
+            // yet.
             if ours {
-                bell.ring();
+                notifier.notify();
             }
         });
-        SqliteStore { writer, reader, past, near: Near::default(), path, newest, _notices: notices }
+        SqliteStore {
+            writer,
+            reader,
+            history,
+            inline: InlineReader::default(),
+            path,
+            newest,
+            _listener: listener,
+        }
     }
 }
 
 impl SqliteStore {
-    /// Has the connection for short reads opened.
-    fn bring_near(&self) {
-        let (reader, near, path) = (self.reader.clone(), self.near.clone(), self.path.clone());
+    /// Opens the connection for short reads in the background.
+    fn open_inline_reader(&self) {
+        let (reader, inline, path) = (self.reader.clone(), self.inline.clone(), self.path.clone());
         tokio::spawn(async move {
             let open = move |db: &mut db::Db| {
-                // What cannot be written is opened anew for each use.
-                if !db.frozen {
-                    near.open(&path);
+                // A read-only file is opened again for each use.
+                if !db.read_only {
+                    inline.open(&path);
                 }
                 Ok(())
             };
-            // Without it the thread reads.
-            let _ = reader.ask(open).await;
+            // Without this connection the thread does the reading.
+            let _ = reader.submit(open).await;
         });
     }
 }
 
 impl Store for SqliteStore {
-    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+    fn txn(&self, txn: Txn) -> StoreFuture<'_, Outcome> {
         async move {
             txn.check()?;
-            self.writer.ask(move |db| db.txn(&txn)).await
+            self.writer.submit(move |db| db.txn(&txn)).await
         }
         .boxed()
     }
 
-    fn range(&self, range: Range) -> Answer<'_, Page> {
+    fn range(&self, range: Range) -> StoreFuture<'_, Page> {
         async move {
-            // Whoever reads on and on leaves room for others.
+            // A task that reads in a loop yields to others.
             tokio::task::consume_budget().await;
-            let tried = self.near.range(&range);
-            if let Tried::Read(page) = tried {
+            let attempt = self.inline.range(&range);
+            if let InlineRead::Read(page) = attempt {
                 return Ok(page);
             }
-            // However long the past takes, the present does not wait for it.
-            let reader = if range.at.is_some() { &self.past } else { &self.reader };
-            let read = reader.ask(move |db| db.range(&range)).await;
-            if let Tried::Unopened = tried {
-                self.bring_near();
+            // Reads of the newest state never wait for reads of history.
+            let reader = if range.at.is_some() { &self.history } else { &self.reader };
+            let read = reader.submit(move |db| db.range(&range)).await;
+            if let InlineRead::Unopened = attempt {
+                self.open_inline_reader();
             }
             read
         }
         .boxed()
     }
 
-    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+    fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch> {
         async move {
             if !prefix.is_empty() {
                 check_key(&prefix)?;
             }
-            let (tell, changes) = mpsc::channel(WATCH_QUEUE);
-            let follow = follow(self.reader.clone(), self.newest.clone(), prefix, from, tell);
-            tokio::spawn(follow);
+            let (sender, changes) = mpsc::channel(WATCH_QUEUE);
+            let run_watch = run_watch(self.reader.clone(), self.newest.clone(), prefix, from, sender);
+            tokio::spawn(run_watch);
             Ok(Watch { changes })
         }
         .boxed()
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
         async move {
             let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
                 return Err(StoreError::Ttl);
             }
-            self.writer.ask(move |db| db.grant(ttl_ms)).await
+            self.writer.submit(move |db| db.grant(ttl_ms)).await
         }
         .boxed()
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
-        self.writer.ask(move |db| db.keep_alive(lease)).boxed()
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
+        self.writer.submit(move |db| db.keep_alive(lease)).boxed()
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
-        self.writer.ask(move |db| db.revoke(lease)).boxed()
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
+        self.writer.submit(move |db| db.revoke(lease)).boxed()
     }
 
-    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+    fn compact(&self, before: Revision) -> StoreFuture<'_, ()> {
         async move {
-            // Others have their turn in between.
-            while self.writer.ask(move |db| db.compact(before)).await? {}
+            // Compacts in parts, so other writes run in between.
+            while self.writer.submit(move |db| db.compact(before)).await? {}
             Ok(())
         }
         .boxed()
     }
 }
 
-/// Tells one watcher what changes, until it is gone or has fallen too far behind.
-async fn follow(
+/// Feeds one watcher until it is dropped or falls behind the retained history.
+async fn run_watch(
     reader: Worker,
     mut newest: watch::Receiver<Revision>,
     prefix: String,
     mut from: Revision,
-    tell: mpsc::Sender<Result<Vec<Change>, StoreError>>,
+    sender: mpsc::Sender<Result<Vec<Change>, StoreError>>,
 ) {
     loop {
-        let (asked, begin) = (prefix.clone(), from);
-        let read = reader.ask(move |db| db.changes(&asked, begin)).await;
-        let (told, done) = match read {
-            // What cannot be read now can be read later: nothing is skipped.
+        let (watched, begin) = (prefix.clone(), from);
+        let read = reader.submit(move |db| db.changes(&watched, begin)).await;
+        let (item, done) = match read {
+            // A failed read is retried later; no change is skipped.
             Err(StoreError::Unavailable(_) | StoreError::Busy) => {
                 tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS)).await;
                 continue;
@@ -183,12 +192,12 @@ async fn follow(
                 (Ok(changes), false)
             }
         };
-        let empty = told.as_ref().is_ok_and(Vec::is_empty);
-        if (!empty && tell.send(told).await.is_err()) || done {
+        let empty = item.as_ref().is_ok_and(Vec::is_empty);
+        if (!empty && sender.send(item).await.is_err()) || done {
             return;
         }
         tokio::select! {
-            () = tell.closed() => return,
+            () = sender.closed() => return,
             more = newest.wait_for(|newest| *newest >= from) => if more.is_err() {
                 return;
             },

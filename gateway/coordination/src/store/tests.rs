@@ -1,7 +1,8 @@
-//! What every store must do. Each store runs all of it.
+//! Conformance suite for stores; every store runs all of it.
 
 use std::time::Duration;
 
+use crate::limits;
 use crate::store::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,11 +33,12 @@ async fn next(watch: &mut Watch) -> Vec<Change> {
     next.await.expect("nothing is told").expect("the watch ended").unwrap()
 }
 
-/// All of it, over stores that share what they hold; the first is written and any is read.
+/// Runs all tests over two views of one store: the first is written, both are read.
 pub(super) async fn suite(store: &dyn Store, other: &dyn Store) {
     versions_and_revisions(store).await;
     transactions(store).await;
     pages(store).await;
+    scans(store).await;
     the_past(store).await;
     leases(store, other).await;
     watches(store, other).await;
@@ -51,12 +53,12 @@ async fn versions_and_revisions(store: &dyn Store) {
     assert!(page.revision >= second.revision);
     let a = &page.entries[0];
     assert_eq!((a.created, a.modified, a.version), (first.revision, second.revision, 2));
-    // Deleted and made again, it is a new one.
+    // Deleted and created again, it counts as a new key.
     store.txn(always(vec![Op::Delete("v/a".to_owned())])).await.unwrap();
     let again = store.txn(always(vec![put("v/a", "3")])).await.unwrap().revision;
     let a = store.range(under("v/a")).await.unwrap().entries.remove(0);
     assert_eq!((a.created, a.modified, a.version), (again, again, 1));
-    // What changes nothing has no revision of its own.
+    // A transaction that changes nothing has no revision of its own.
     let nothing = store.txn(always(vec![Op::Delete("v/none".to_owned())])).await.unwrap();
     assert_eq!(nothing.revision, again);
 }
@@ -86,7 +88,7 @@ async fn transactions(store: &dyn Store) {
         let txn = Txn { compares: vec![compare.clone()], ..Txn::default() };
         assert_eq!(store.txn(txn).await.unwrap().succeeded, expected, "{compare:?}");
     }
-    // What is read is what was before.
+    // Reads see the state before the transaction.
     let both = always(vec![put("t/a", "new"), Op::Get("t/a".to_owned()), Op::Get("t/none".to_owned())]);
     let got = store.txn(both).await.unwrap().got;
     assert_eq!(got[0].as_ref().map(|entry| &entry.value[..]), Some(&b"mine"[..]));
@@ -125,6 +127,37 @@ async fn pages(store: &dyn Store) {
     }
 }
 
+async fn scans(store: &dyn Store) {
+    let count = limits::STORE_PAGE_BYTES / limits::STORE_VALUE_BYTES + 3;
+    let keys: Vec<String> = (0..count).map(|n| format!("s/{n:03}")).collect();
+    let last = keys.last().unwrap();
+    for key in &keys {
+        let value = Bytes::from(vec![7; limits::STORE_VALUE_BYTES]);
+        store.txn(always(vec![Op::Put { key: key.clone(), value, lease: None }])).await.unwrap();
+    }
+    let whole = scan::scan(store, "s/", None).await.unwrap();
+    assert_eq!(
+        whole.entries.iter().map(|entry| &entry.key).collect::<Vec<_>>(),
+        keys.iter().collect::<Vec<_>>()
+    );
+    // A deletion between the pages is not seen by a pinned scan.
+    let mut pages = scan::Pages::pinned(store, "s/", None);
+    let first = pages.next().await.unwrap().unwrap();
+    assert!(first.more);
+    let deleted = store.txn(always(vec![Op::Delete(last.clone())])).await.unwrap().revision;
+    let mut found = first.entries.len();
+    while let Some(page) = pages.next().await.unwrap() {
+        assert_eq!(page.revision, first.revision);
+        found += page.entries.len();
+    }
+    assert_eq!(found, count);
+    assert_eq!(scan::scan(store, "s/", Some(first.revision)).await.unwrap().entries.len(), count);
+    assert_eq!(scan::scan(store, "s/", None).await.unwrap().entries.len(), count - 1);
+    let (gone, at) = scan::get(store, last, None).await.unwrap();
+    assert!(gone.is_none() && at >= deleted);
+    assert!(scan::get(store, last, Some(first.revision)).await.unwrap().0.is_some());
+}
+
 async fn the_past(store: &dyn Store) {
     let one = store.txn(always(vec![put("h/a", "1"), put("h/b", "1")])).await.unwrap().revision;
     let two = store.txn(always(vec![put("h/a", "2"), Op::Delete("h/b".to_owned())])).await.unwrap().revision;
@@ -144,7 +177,7 @@ async fn the_past(store: &dyn Store) {
 }
 
 async fn leases(store: &dyn Store, other: &dyn Store) {
-    // Longer than a busy machine stands still.
+    // Longer than the pauses of a busy machine.
     let (short, long) = (Duration::from_secs(2), Duration::from_secs(60));
     let (brief, lasting) = (store.grant(short).await.unwrap(), store.grant(long).await.unwrap());
     assert_ne!(brief, lasting);
@@ -164,7 +197,7 @@ async fn leases(store: &dyn Store, other: &dyn Store) {
     assert_eq!(late, Err(StoreError::LeaseEnded));
     assert_eq!(pairs(store, under("l/x")).await, [], "all or nothing");
     other.keep_alive(lasting).await.unwrap();
-    // Put again without it, a key outlives its lease.
+    // A key that is put again without the lease outlives it.
     store.txn(always(vec![put("l/kept", "x"), held("l/more", lasting)])).await.unwrap();
     store.txn(always(vec![put("l/more", "x")])).await.unwrap();
     other.revoke(lasting).await.unwrap();
@@ -177,7 +210,7 @@ async fn leases(store: &dyn Store, other: &dyn Store) {
 
 async fn watches(store: &dyn Store, other: &dyn Store) {
     let first = store.txn(always(vec![put("w/a", "0"), put("elsewhere", "0")])).await.unwrap().revision;
-    // From the past, from another process, and to come.
+    // From a past revision, in this process and in another one.
     let mut watches = [
         store.watch("w/".to_owned(), first).await.unwrap(),
         other.watch("w/".to_owned(), first).await.unwrap(),
@@ -200,7 +233,7 @@ async fn watches(store: &dyn Store, other: &dyn Store) {
 
 async fn refusals(store: &dyn Store) {
     let before = store.range(under("")).await.unwrap().revision;
-    let long = "x".repeat(limits::STORE_KEY_BYTES + 1);
+    let long = "x".repeat(crate::store::STORE_KEY_BYTES + 1);
     for key in ["", "a\0b", &long] {
         assert_eq!(store.txn(always(vec![put(key, "x")])).await, Err(StoreError::Key));
         let compares = vec![Compare::Absent(key.to_owned())];

@@ -1,6 +1,7 @@
-//! Several processes at once, and one that is gone in the middle.
+//! Concurrent processes, and a process that is killed.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::events::tests::*;
@@ -40,8 +41,8 @@ async fn of_four_that_append_each_event_is_there_once_and_none_starves() {
         assert_eq!((event.version, &event.data), (appended.version, data));
     }
     assert!(worst < Duration::from_secs(10), "{worst:?}");
-    let verdict = sound(&*folder.store(), Some(&trust(&folder.keys()).unwrap()), &[]).await;
-    assert_eq!((verdict.events, verdict.trusted), (240, true));
+    let report = sound(&*folder.store(), Some(&trust(&folder.keys()).unwrap()), &[]).await;
+    assert_eq!((report.events, report.trusted), (240, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,11 +68,11 @@ async fn of_many_that_expect_the_same_version_one_appends() {
     }
 }
 
-/// Answers every second transaction with `Unknown`: some were done, some were not.
-struct Doubtful(Arc<dyn Store>, AtomicU32);
+/// Answers two of three transactions with `Unknown`; one of these two takes effect.
+struct UncertainStore(Arc<dyn Store>, AtomicU32);
 
-impl Store for Doubtful {
-    fn txn(&self, txn: crate::store::Txn) -> crate::store::Answer<'_, crate::store::Outcome> {
+impl Store for UncertainStore {
+    fn txn(&self, txn: crate::store::Txn) -> crate::store::StoreFuture<'_, crate::store::Outcome> {
         Box::pin(async move {
             let unknown = Err(StoreError::Unknown("the line was cut".to_owned()));
             match self.1.fetch_add(1, Ordering::Relaxed) % 3 {
@@ -82,7 +83,7 @@ impl Store for Doubtful {
         })
     }
 
-    fn range(&self, range: Range) -> crate::store::Answer<'_, crate::store::Page> {
+    fn range(&self, range: crate::store::Range) -> crate::store::StoreFuture<'_, crate::store::Page> {
         self.0.range(range)
     }
 
@@ -90,23 +91,23 @@ impl Store for Doubtful {
         &self,
         prefix: String,
         from: crate::store::Revision,
-    ) -> crate::store::Answer<'_, crate::store::Watch> {
+    ) -> crate::store::StoreFuture<'_, crate::store::Watch> {
         self.0.watch(prefix, from)
     }
 
-    fn grant(&self, ttl: Duration) -> crate::store::Answer<'_, crate::store::LeaseId> {
+    fn grant(&self, ttl: Duration) -> crate::store::StoreFuture<'_, crate::store::LeaseId> {
         self.0.grant(ttl)
     }
 
-    fn keep_alive(&self, lease: crate::store::LeaseId) -> crate::store::Answer<'_, ()> {
+    fn keep_alive(&self, lease: crate::store::LeaseId) -> crate::store::StoreFuture<'_, ()> {
         self.0.keep_alive(lease)
     }
 
-    fn revoke(&self, lease: crate::store::LeaseId) -> crate::store::Answer<'_, ()> {
+    fn revoke(&self, lease: crate::store::LeaseId) -> crate::store::StoreFuture<'_, ()> {
         self.0.revoke(lease)
     }
 
-    fn compact(&self, before: crate::store::Revision) -> crate::store::Answer<'_, ()> {
+    fn compact(&self, before: crate::store::Revision) -> crate::store::StoreFuture<'_, ()> {
         self.0.compact(before)
     }
 }
@@ -114,8 +115,8 @@ impl Store for Doubtful {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_happened_is_looked_up_and_not_done_twice() {
     let folder = Folder::new();
-    let store = Arc::new(Doubtful(folder.store(), AtomicU32::new(0)));
-    let (events, other) = (Events::new(store, Identity::passing("one")), folder.events("other"));
+    let store = Arc::new(UncertainStore(folder.store(), AtomicU32::new(0)));
+    let (events, other) = (Events::new(store, NodeIdentity::ephemeral("one")), folder.events("other"));
     for n in 0..12 {
         let event = new("s", "x", n);
         let appended = tokio::join!(
@@ -142,16 +143,16 @@ async fn what_was_acknowledged_survives_a_process_that_is_killed() {
     for n in 0..30 {
         events.append(new("s", "x", n), Expected::Any).await.unwrap();
     }
-    // As it lies on the disk at this moment, nothing closed.
+    // The files as they are at this moment, nothing closed.
     let copy = Folder::new();
-    std::fs::create_dir_all(copy.0.join("store")).unwrap();
+    std::fs::create_dir_all(copy.path().join("store")).unwrap();
     for name in ["roverline.db", "roverline.db-wal"] {
-        std::fs::copy(folder.0.join("store").join(name), copy.0.join("store").join(name)).unwrap();
+        std::fs::copy(folder.path().join("store").join(name), copy.path().join("store").join(name)).unwrap();
     }
     let trust = trust(&folder.keys()).unwrap();
-    let verdict = sound(&*copy.store(), Some(&trust), &witnesses(&folder.keys()).unwrap()).await;
-    assert_eq!(verdict.last, 30);
-    let again = Events::new(copy.store(), Identity::new("one", &folder.keys()));
+    let report = sound(&*copy.store(), Some(&trust), &witnesses(&folder.keys()).unwrap()).await;
+    assert_eq!(report.last, 30);
+    let again = Events::new(copy.store(), NodeIdentity::new("one", &folder.keys()));
     assert_eq!(again.append(new("s", "x", 0), Expected::Exactly(30)).await.unwrap().seq, 31);
     sound(&*copy.store(), Some(&trust), &[]).await;
 }

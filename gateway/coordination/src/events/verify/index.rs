@@ -1,18 +1,18 @@
-//! What leads to events: every entry of the indexes has its event, and every event its entries.
+//! Verifies the indexes: every entry has its event, and every event its entries.
 
 use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::events::dump::Dump;
 use crate::events::entry::{Event, ROOT, is_index, seq_of, tip_of};
-use crate::events::verify::{Fault, Verdict};
+use crate::events::source::EntrySource;
+use crate::events::verify::{VerifyReport, Violation};
 use crate::store::StoreError;
 
-/// Entries that no event has claimed yet, by half a hash of key and value: there may be millions.
+/// Entries that no event has claimed yet, as half a hash of key and value, because there may be millions.
 pub(super) struct Index {
     unclaimed: HashSet<[u8; 16]>,
-    /// The newest version of each stream, as events have it.
+    /// The newest version of each stream, according to the events.
     versions: HashMap<String, u64>,
 }
 
@@ -24,9 +24,9 @@ fn mark(key: &str, value: &[u8]) -> [u8; 16] {
 }
 
 impl Index {
-    pub(super) fn read(dump: &impl Dump) -> Result<Index, StoreError> {
+    pub(super) fn read(source: &impl EntrySource) -> Result<Index, StoreError> {
         let mut unclaimed = HashSet::new();
-        dump.scan(ROOT, &mut |key, value| {
+        source.scan(ROOT, &mut |key, value| {
             if is_index(key) {
                 unclaimed.insert(mark(key, value));
             }
@@ -34,8 +34,8 @@ impl Index {
         Ok(Index { unclaimed, versions: HashMap::new() })
     }
 
-    /// Claims what leads to an event; a key that should and does not.
-    pub(super) fn take(&mut self, event: &Event) -> Option<String> {
+    /// Claims the index entries of an event, and returns a missing key.
+    pub(super) fn claim(&mut self, event: &Event) -> Option<String> {
         self.versions.insert(event.stream.clone(), event.version);
         let mut missing = None;
         for (key, value) in event.index() {
@@ -46,20 +46,21 @@ impl Index {
         missing
     }
 
-    /// What is left leads to nothing. `removed`: streams may have lost all their events on purpose.
+    /// Reports entries that no event has claimed. `removed`: retention may have removed all events of a
+    /// stream.
     pub(super) fn end(
         self,
-        dump: &impl Dump,
+        source: &impl EntrySource,
         removed: bool,
-        verdict: &mut Verdict,
+        report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
-        // Where events are not as they were written, the indexes cannot agree with them.
-        let sound = verdict.is_sound();
+        // If the events are not intact, the indexes cannot agree with them.
+        let sound = report.is_sound();
         if sound && !self.unclaimed.is_empty() {
-            dump.scan(ROOT, &mut |key, value| {
+            source.scan(ROOT, &mut |key, value| {
                 if is_index(key) && self.unclaimed.contains(&mark(key, value)) {
                     let seq = seq_of(key).unwrap_or_default();
-                    verdict.find(seq, Fault::Index, format!("{key:?} leads to no event"));
+                    report.find(seq, Violation::Index, format!("{key:?} leads to no event"));
                 }
             })?;
         }
@@ -67,19 +68,19 @@ impl Index {
             return Ok(());
         }
         let mut streams = self.versions;
-        dump.scan(ROOT, &mut |key, value| {
+        source.scan(ROOT, &mut |key, value| {
             let Some(stream) = tip_of(key) else { return };
             let tip = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
             let known = streams.remove(stream);
             if tip != known && !(removed && known.is_none() && tip.is_some()) {
                 let what = format!("{stream} is said to be at version {tip:?}, and is at {known:?}");
-                verdict.find(0, Fault::Index, what);
+                report.find(0, Violation::Index, what);
             }
         })?;
         for (stream, version) in streams {
-            verdict.find(
+            report.find(
                 0,
-                Fault::Index,
+                Violation::Index,
                 format!("{stream} is at version {version}, which is noted nowhere"),
             );
         }

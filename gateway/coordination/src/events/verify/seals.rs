@@ -1,74 +1,74 @@
-//! What was signed, and by whom.
+//! Verifies the seals of a log.
 
 use std::collections::BTreeMap;
 
-use crate::events::dump::Dump;
 use crate::events::entry::{CHECKPOINT, FLOOR, HEAD, Hash, KEYS, checkpoint_key};
-use crate::events::seal::{Seal, SealError, SealKind, Trust};
-use crate::events::verify::{Fault, Verdict};
+use crate::events::seal::{Seal, SealError, SealKind, TrustedKeys};
+use crate::events::source::EntrySource;
+use crate::events::verify::{VerifyReport, Violation};
 use crate::store::StoreError;
 
-/// Signed statements that hold.
+/// The valid seals.
 pub(super) struct Seals {
-    /// The end of the log.
+    /// The head of the log.
     pub(super) head: Option<Seal>,
-    /// What was removed from its beginning.
+    /// The floor of the log.
     pub(super) floor: Option<Seal>,
-    /// Hashes that events must have, and who says so.
+    /// Signed hashes of events, and who signed them.
     pub(super) hashes: BTreeMap<u64, Vec<(Hash, String)>>,
-    /// The log's own name: the hash before its first event.
+    /// The identity of the log: the hash before its first event.
     pub(super) log: Option<Hash>,
 }
 
 impl Seals {
     pub(super) fn read(
-        dump: &impl Dump,
-        trust: Option<&Trust>,
+        source: &impl EntrySource,
+        trust: Option<&TrustedKeys>,
         checkpoints: &[Seal],
-        verdict: &mut Verdict,
+        report: &mut VerifyReport,
     ) -> Result<Seals, StoreError> {
-        let own = own_keys(dump, trust, verdict)?;
+        let own = own_keys(source, trust, report)?;
         let keys = trust.unwrap_or(&own);
         let (mut head, mut floor, mut found) = (None, None, Vec::new());
-        dump.scan(HEAD, &mut |key, value| {
+        source.scan(HEAD, &mut |key, value| {
             if key == HEAD {
-                head = holds(value, SealKind::Head, "the head", keys, verdict);
+                head = verify_seal(value, SealKind::Head, "the head", keys, report);
             }
         })?;
-        dump.scan(FLOOR, &mut |key, value| {
+        source.scan(FLOOR, &mut |key, value| {
             if key == FLOOR {
-                floor = holds(value, SealKind::Floor, "the floor", keys, verdict);
+                floor = verify_seal(value, SealKind::Floor, "the floor", keys, report);
             }
         })?;
-        dump.scan(CHECKPOINT, &mut |key, value| {
-            let seal = holds(value, SealKind::Head, "a checkpoint", keys, verdict);
+        source.scan(CHECKPOINT, &mut |key, value| {
+            let seal = verify_seal(value, SealKind::Head, "a checkpoint", keys, report);
             let Some(seal) = seal else { return };
             if checkpoint_key(seal.seq) != key {
-                verdict.find(seal.seq, Fault::Reordered, format!("a checkpoint lies under {key}"));
+                report.find(seal.seq, Violation::Reordered, format!("a checkpoint lies under {key}"));
             }
             found.push((seal, "a checkpoint"));
         })?;
         for seal in checkpoints {
             let what = "the checkpoint that was kept elsewhere";
-            let seal = holds(&seal.bytes(), SealKind::Head, what, keys, verdict);
+            let seal = verify_seal(&seal.bytes(), SealKind::Head, what, keys, report);
             found.extend(seal.map(|seal| (seal, what)));
         }
         found.extend(head.clone().map(|seal| (seal, "the head")));
         let log = head.as_ref().or(floor.as_ref()).map(|seal: &Seal| seal.log);
         let mut seals = Seals { head, floor, hashes: BTreeMap::new(), log };
-        seals.take_down(found, verdict);
+        seals.collect_hashes(found, report);
         Ok(seals)
     }
 
-    /// Takes down which hashes are promised; a statement on another log is a finding.
-    fn take_down(&mut self, found: Vec<(Seal, &str)>, verdict: &mut Verdict) {
+    /// Collects the signed hashes; a seal of another log is a violation.
+    fn collect_hashes(&mut self, found: Vec<(Seal, &str)>, report: &mut VerifyReport) {
         for (seal, what) in found {
             if self.log.is_some_and(|log| log != seal.log) {
                 let what = format!("{what}, signed by {}, is of another log", seal.node);
-                verdict.find(seal.seq, Fault::Spliced, what);
+                report.find(seal.seq, Violation::Spliced, what);
                 continue;
             }
-            // Of what was removed, nothing can be said.
+            // Nothing can be checked about removed events.
             if self.floor.as_ref().is_some_and(|floor| seal.seq < floor.seq) {
                 continue;
             }
@@ -78,21 +78,25 @@ impl Seals {
     }
 }
 
-/// The keys that the dump has itself. Those that are not trusted are a finding: they vouch for
-/// nothing, and were put there by somebody.
-fn own_keys(dump: &impl Dump, trust: Option<&Trust>, verdict: &mut Verdict) -> Result<Trust, StoreError> {
-    let mut own = Trust::default();
-    dump.scan(KEYS, &mut |key, value| {
-        let mut one = Trust::default();
+/// The keys in the log itself. Keys that are not trusted are a violation: they prove nothing, and somebody
+/// has added them.
+fn own_keys(
+    source: &impl EntrySource,
+    trust: Option<&TrustedKeys>,
+    report: &mut VerifyReport,
+) -> Result<TrustedKeys, StoreError> {
+    let mut own = TrustedKeys::default();
+    source.scan(KEYS, &mut |key, value| {
+        let mut one = TrustedKeys::default();
         let name = key.strip_prefix(KEYS).unwrap_or(key);
         if !one.add_entry(key, value) || !one.has(name) {
-            verdict.find(
+            report.find(
                 0,
-                Fault::BadSignature,
+                Violation::BadSignature,
                 format!("what lies under {key} is not the key of this name"),
             );
         } else if trust.is_some_and(|trust| !trust.has(name)) {
-            verdict.find(0, Fault::UnknownKey, format!("the log has a key that is not trusted: {name}"));
+            report.find(0, Violation::UnknownKey, format!("the log has a key that is not trusted: {name}"));
         } else {
             own.add_entry(key, value);
         }
@@ -100,24 +104,30 @@ fn own_keys(dump: &impl Dump, trust: Option<&Trust>, verdict: &mut Verdict) -> R
     Ok(own)
 }
 
-/// Reads a statement and proves it.
-fn holds(value: &[u8], kind: SealKind, what: &str, keys: &Trust, verdict: &mut Verdict) -> Option<Seal> {
+/// Parses and verifies a seal.
+fn verify_seal(
+    value: &[u8],
+    kind: SealKind,
+    what: &str,
+    keys: &TrustedKeys,
+    report: &mut VerifyReport,
+) -> Option<Seal> {
     let Some(seal) = Seal::read(value) else {
-        verdict.find(0, Fault::BadSignature, format!("{what} cannot be read"));
+        report.find(0, Violation::BadSignature, format!("{what} cannot be read"));
         return None;
     };
     let named = format!("{what} at event {} by {} (key {})", seal.seq, seal.node, seal.key);
     match seal.check(keys) {
         Ok(()) if seal.kind == kind => {
-            verdict.seals += 1;
+            report.seals += 1;
             return Some(seal);
         }
-        Ok(()) => verdict.find(seal.seq, Fault::BadSignature, format!("{named} is no such statement")),
+        Ok(()) => report.find(seal.seq, Violation::BadSignature, format!("{named} is no such statement")),
         Err(SealError::BadSignature) => {
-            verdict.find(seal.seq, Fault::BadSignature, format!("{named} was not signed by that key"));
+            report.find(seal.seq, Violation::BadSignature, format!("{named} was not signed by that key"));
         }
         Err(SealError::UnknownKey) => {
-            verdict.find(seal.seq, Fault::UnknownKey, format!("{named}: that key is not trusted"));
+            report.find(seal.seq, Violation::UnknownKey, format!("{named}: that key is not trusted"));
         }
     }
     None

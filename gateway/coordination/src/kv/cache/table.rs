@@ -1,11 +1,10 @@
-//! What a cache holds, and what it may serve. Nothing here waits: this is the state, and the rules
-//! by which it changes.
+//! The state of the cache and the rules by which it changes; pure, without I/O.
 //!
-//! - A read that began before a change and ends after it must not bring the old value back. So a key
-//!   has a slot before it is read; the slot collects the changes that are told meanwhile (`floor`),
-//!   and remembers since when it has listened (`since`). What was read at a revision before either
-//!   is not kept, and what was read before the floor is not even served: it is read again.
-//! - Nothing is served unless all that was written up to a short time ago has been taken in.
+//! - A read that races with a newer change must not bring the old value back. So a key gets a slot before it
+//!   is read; the slot collects the changes reported meanwhile (`floor`) and the revision from which it has
+//!   been listening (`since`). A value read at a revision before either is not cached, and one read before
+//!   the floor is not even served: it is read again.
+//! - Nothing is served unless all writes up to a short time ago have been applied.
 
 use std::sync::Arc;
 
@@ -14,27 +13,27 @@ use hashlink::LinkedHashMap;
 use crate::kv::cache::{CacheEntry, CacheLimits, CacheState};
 use crate::kv::{Item, KvChange, Revision};
 
-/// What a slot takes beside its key and value, about.
+/// Approximate overhead of a slot, beside key and value.
 const SLOT_BYTES: usize = 256;
 
-/// A key, known or only asked for.
+/// A key that is known or has been requested.
 #[derive(Debug)]
 struct Slot {
     /// The value, while it may be served.
     item: Option<Item>,
     state: CacheState,
-    /// Its version and revision when it was last known, if it ever was.
+    /// The last known version and revision, if any.
     last: Option<(u64, Revision)>,
-    /// When it was read or written.
+    /// The time of the read or write, in nanoseconds since boot.
     read_ns: u64,
-    /// Nothing older may be served any more.
+    /// Older revisions may no longer be served.
     floor: Revision,
-    /// Changes after this one have been noted here.
+    /// Changes after this revision have been recorded here.
     since: Revision,
     hits: u64,
 }
 
-/// What happened so far.
+/// Event counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) hits: u64,
@@ -43,29 +42,29 @@ pub(super) struct Counts {
     pub(super) invalidations: u64,
 }
 
-/// What to do with what was read.
+/// What to do with a value that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReadDecision {
     /// It may be served.
     Serve,
-    /// It is older than what was served or told before: read again.
-    Again,
+    /// It is older than one already served or reported: read again.
+    Retry,
 }
 
 /// The cache of one process.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// The one used longest ago first.
+    /// In least-recently-used order.
     slots: LinkedHashMap<Arc<str>, Slot>,
     bytes: usize,
     limits: CacheLimits,
-    /// The last revision that was told, or that was read before listening.
+    /// The newest revision that was reported by the watch, or read before the watch began.
     seen: Revision,
     /// The floor of keys without a slot.
     floor: Revision,
-    /// All that was written until then has been taken in.
+    /// All writes before this time have been applied.
     confirmed_ns: Option<u64>,
-    /// The same holds for this time as soon as this revision has been told.
+    /// A pending confirmation: the time is confirmed when this revision has been reported.
     awaited: Option<(Revision, u64)>,
     pub(super) counts: Counts,
 }
@@ -101,7 +100,7 @@ impl Table {
         let bound_ns = self.limits.stale_ns();
         let slot = self.slots.to_back(key)?;
         let item = slot.item.as_ref()?;
-        // Its end by a lease is no write, so that nothing confirms that it was told.
+        // The end of a lease is not a write, so no confirmation covers it.
         if item.lease.is_some() && now_ns.saturating_sub(slot.read_ns) >= bound_ns {
             return None;
         }
@@ -109,17 +108,17 @@ impl Table {
         Some(item.clone())
     }
 
-    /// Whether what is held was true a short time ago.
+    /// Whether the cached values were current a short time ago.
     pub(super) fn coherent(&self, now_ns: u64) -> bool {
         self.age_ns(now_ns).is_some_and(|age| age < self.limits.stale_ns())
     }
 
-    /// How long ago all that is held is known to have been true.
+    /// How long ago the cached values were last confirmed.
     pub(super) fn age_ns(&self, now_ns: u64) -> Option<u64> {
         self.confirmed_ns.map(|confirmed| now_ns.saturating_sub(confirmed))
     }
 
-    /// The key is going to be read or written.
+    /// Prepares the key for a read or write.
     pub(super) fn begin(&mut self, key: &str) {
         if self.slots.to_back(key).is_some() {
             return;
@@ -135,42 +134,49 @@ impl Table {
         };
         self.bytes += key.len() + SLOT_BYTES;
         self.slots.insert(Arc::from(key), slot);
-        self.make_room();
+        self.evict();
     }
 
-    /// The key was read: it was so at this revision, which was the newest one after `began_ns`.
-    pub(super) fn read(&mut self, key: &str, item: Option<&Item>, at: Revision, began_ns: u64) -> Verdict {
+    /// The key was read; `at` was the newest revision at some time after `started_ns`.
+    pub(super) fn on_read(
+        &mut self,
+        key: &str,
+        item: Option<&Item>,
+        at: Revision,
+        started_ns: u64,
+    ) -> ReadDecision {
         let (floor, _) = self.bounds(key);
         if at < floor {
-            return Verdict::Again;
+            return ReadDecision::Retry;
         }
-        self.keep(key, item, at, began_ns, CacheState::Shared);
-        Verdict::Serve
+        self.store(key, item, at, started_ns, CacheState::Shared);
+        ReadDecision::Serve
     }
 
     /// The key was written through this process.
-    pub(super) fn wrote(&mut self, key: &str, item: Option<&Item>, at: Revision, began_ns: u64) {
-        self.keep(key, item, at, began_ns, CacheState::Modified);
+    pub(super) fn on_write(&mut self, key: &str, item: Option<&Item>, at: Revision, started_ns: u64) {
+        self.store(key, item, at, started_ns, CacheState::Modified);
     }
 
-    /// From when on a value of this key may be served, and from when on it may be kept.
+    /// The revisions from which a value of this key may be served and may be cached.
     fn bounds(&self, key: &str) -> (Revision, Revision) {
         self.slots.get(key).map_or((self.floor, self.seen), |slot| (slot.floor, slot.since.max(slot.floor)))
     }
 
-    fn keep(&mut self, key: &str, item: Option<&Item>, at: Revision, began_ns: u64, state: CacheState) {
-        let (_, keep_from) = self.bounds(key);
-        // Gone, it may be gone since any time before; there, it is what it was when it was changed.
+    fn store(&mut self, key: &str, item: Option<&Item>, at: Revision, started_ns: u64, state: CacheState) {
+        let (_, store_from) = self.bounds(key);
+        // A missing key may have been deleted at any time before; an existing one is unchanged since
+        // `modified`.
         let served = item.map_or(at, |item| item.modified);
         let Some(slot) = self.slots.get_mut(key) else {
             self.floor = self.floor.max(served);
             return;
         };
         slot.floor = slot.floor.max(served);
-        if at < keep_from {
+        if at < store_from {
             return;
         }
-        // Read again, what was written here is still so.
+        // Reading back the value written here does not change its state.
         let same = slot.item.as_ref().zip(item).is_some_and(|(old, new)| old.modified == new.modified);
         if !same || state == CacheState::Modified {
             slot.state = if item.is_some() { state } else { CacheState::Invalid };
@@ -178,12 +184,12 @@ impl Table {
         let before = slot.item.take().map_or(0, |item| item.value.len());
         slot.item = item.cloned();
         slot.last = item.map(|item| (item.version, item.modified)).or(slot.last);
-        slot.read_ns = began_ns;
+        slot.read_ns = started_ns;
         self.bytes = (self.bytes + item.map_or(0, |item| item.value.len())).saturating_sub(before);
-        self.make_room();
+        self.evict();
     }
 
-    /// The key is not what is held, if that is older than this.
+    /// Invalidates the key if the cached value is older than this revision.
     pub(super) fn invalidate(&mut self, key: &str, at: Revision) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         if slot.item.as_ref().is_some_and(|item| item.modified >= at) {
@@ -193,8 +199,8 @@ impl Table {
         self.drop_item(key);
     }
 
-    /// Whatever is held of the key is not served any more.
-    pub(super) fn doubt(&mut self, key: &str) {
+    /// Stops serving the cached value.
+    pub(super) fn mark_uncertain(&mut self, key: &str) {
         self.drop_item(key);
     }
 
@@ -207,8 +213,8 @@ impl Table {
         }
     }
 
-    /// These keys are all that there are between two, and were so then; nothing older is served.
-    pub(super) fn listed(
+    /// These are all keys between two keys at this revision; nothing older may be served.
+    pub(super) fn on_list(
         &mut self,
         prefix: &str,
         between: (&str, Option<&str>),
@@ -225,7 +231,7 @@ impl Table {
         let mut older = Vec::new();
         for (key, slot) in self.slots.iter_mut().filter(|(key, _)| within(key)) {
             match &slot.item {
-                // Newer than the list.
+                // Newer than the listing.
                 Some(held) if held.modified > at || is_same(held) => {}
                 _ => {
                     slot.floor = slot.floor.max(at);
@@ -236,11 +242,11 @@ impl Table {
         for key in older {
             self.drop_item(&key);
         }
-        // Of keys without a slot, too.
+        // This also applies to keys without a slot.
         self.floor = self.floor.max(at);
     }
 
-    /// What changed, in order; whole revisions only.
+    /// Applies changes in order; whole revisions only.
     pub(super) fn apply(&mut self, changes: &[KvChange], upto: Revision) {
         for change in changes {
             match change {
@@ -249,21 +255,21 @@ impl Table {
             }
         }
         self.seen = self.seen.max(upto);
-        if let Some((awaited, asked_ns)) = self.awaited
+        if let Some((awaited, probed_ns)) = self.awaited
             && self.seen >= awaited
         {
             self.awaited = None;
-            self.confirm(asked_ns);
+            self.confirm(probed_ns);
         }
     }
 
-    /// When the store was asked at this time, the last write was at this revision.
-    pub(super) fn probe(&mut self, written: Revision, asked_ns: u64) {
+    /// At this time, the last write in the store was at this revision.
+    pub(super) fn probe(&mut self, written: Revision, probed_ns: u64) {
         if self.seen >= written {
-            self.confirm(asked_ns);
+            self.confirm(probed_ns);
         } else if self.awaited.is_none() {
-            // The first one stays: under many writes the last one might never be reached.
-            self.awaited = Some((written, asked_ns));
+            // The first pending confirmation stays: under many writes the last one might never be reached.
+            self.awaited = Some((written, probed_ns));
         }
     }
 
@@ -271,8 +277,8 @@ impl Table {
         self.confirmed_ns = Some(self.confirmed_ns.map_or(at_ns, |known| known.max(at_ns)));
     }
 
-    /// Changes are not told any more: nothing that is held may be served.
-    pub(super) fn lost(&mut self) {
+    /// The watch is lost: no cached value may be served.
+    pub(super) fn on_watch_lost(&mut self) {
         (self.confirmed_ns, self.awaited) = (None, None);
         let held: Vec<_> = self.slots.iter().filter(|(_, slot)| slot.item.is_some()).collect();
         let held: Vec<_> = held.into_iter().map(|(key, _)| key.clone()).collect();
@@ -281,19 +287,19 @@ impl Table {
         }
     }
 
-    /// Changes after this revision are told from now on; those before may have been missed.
+    /// A new watch reports the changes after this revision; earlier ones may have been missed.
     pub(super) fn restart(&mut self, at: Revision) {
-        self.lost();
+        self.on_watch_lost();
         self.seen = self.seen.max(at);
         for (_, slot) in &mut self.slots {
             slot.since = self.seen;
         }
     }
 
-    fn make_room(&mut self) {
+    fn evict(&mut self) {
         while self.slots.len() > self.limits.entries || self.bytes > self.limits.bytes {
             let Some((key, slot)) = self.slots.pop_front() else { return };
-            // What it knew holds for all that have no slot.
+            // The slot's floor now applies to all keys without a slot.
             self.floor = self.floor.max(slot.floor);
             let value = slot.item.as_ref().map_or(0, |item| item.value.len());
             self.bytes = self.bytes.saturating_sub(key.len() + SLOT_BYTES + value);
@@ -301,24 +307,24 @@ impl Table {
         }
     }
 
-    /// How many values are held, and the bytes of all that is.
+    /// The number of cached values, and the bytes in use.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.slots.iter().filter(|(_, slot)| slot.item.is_some()).count(), self.bytes)
     }
 
-    /// What is held of a key.
+    /// The cached state of a key.
     pub(super) fn entry(&self, key: &str) -> Option<CacheEntry> {
         let (key, slot) = self.slots.get_key_value(key)?;
         entry(key, slot)
     }
 
-    /// What is held of every key.
+    /// The cached state of every key.
     pub(super) fn entries(&self) -> Vec<CacheEntry> {
         self.slots.iter().filter_map(|(key, slot)| entry(key, slot)).collect()
     }
 }
 
-/// `None` for a key that was asked for and never known.
+/// `None` for a key that was requested but never known.
 fn entry(key: &Arc<str>, slot: &Slot) -> Option<CacheEntry> {
     let (version, modified) = slot.last?;
     Some(CacheEntry {

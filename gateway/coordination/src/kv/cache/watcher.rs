@@ -1,66 +1,61 @@
-//! Takes in what others change, and finds out how current that is.
+//! Applies the changes of other processes to the cache, and confirms how current it is.
 //!
-//! A watch that is silent may have nothing to say or may hang. So the store is asked now and then
-//! when anything was written last ([`crate::kv::ORDER`]): as soon as that has been told by the
-//! watch, everything that was written before the question has been taken in.
+//! A silent watch may have nothing to report or may hang. So the store is asked periodically for the
+//! revision of the last write ([`crate::kv::ORDER`]): once the watch has reported that revision, all writes
+//! before the request have been applied.
 
-use std::sync::{Arc, Mutex};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use crate::kv::cache::table::Table;
-use crate::kv::cache::{StoreError, boot_ns, lock};
+use crate::kv::cache::{StoreError, boot_ns};
 use crate::kv::{Kv, WATCHED, record};
+use crate::store::list_watch::{self, List};
 use crate::store::{Change, Watch};
 
-/// For as long as there is a cache.
-pub(super) async fn follow(kv: Kv, table: Arc<Mutex<Table>>, confirm: Duration) {
+/// Runs until the cache is dropped.
+pub(super) async fn run(kv: Kv, table: Arc<Mutex<Table>>, confirm: Duration) {
     loop {
-        let why = match begin(&kv, &table).await {
-            Ok(watch) => tokio::select! {
-                why = listen(watch, &table) => why,
-                why = ask(&kv, &table, confirm) => why,
-            },
+        let why = match list_watch::start(&*kv.store, WATCHED, List::Revision).await {
+            Ok((now, watch)) => {
+                table.lock().restart(now.revision);
+                tokio::select! {
+                    why = apply_changes(watch, &table) => why,
+                    why = probe_loop(&kv, &table, confirm) => why,
+                }
+            }
             Err(why) => why,
         };
-        tracing::debug!(%why, "shared values are read from the store until their changes are told again");
-        lock(&table).lost();
+        tracing::debug!(%why, "watch lost; shared values are read from the store until it is restored");
+        table.lock().on_watch_lost();
         tokio::time::sleep(confirm).await;
     }
 }
 
-/// Whatever changes after this is told.
-async fn begin(kv: &Kv, table: &Mutex<Table>) -> Result<Watch, StoreError> {
-    let (_, newest) = kv.order().await?;
-    let watch = kv.store.watch(WATCHED.to_owned(), newest.next()).await?;
-    lock(table).restart(newest);
-    Ok(watch)
-}
-
-async fn listen(mut watch: Watch, table: &Mutex<Table>) -> StoreError {
-    loop {
-        match watch.next().await {
-            None => return StoreError::Unavailable("it was closed".to_owned()),
-            Some(Err(why)) => return why,
-            Some(Ok(changes)) => {
-                let Some(upto) = changes.last().map(Change::revision) else { continue };
-                let changes: Vec<_> = changes.iter().filter_map(record::change).collect();
-                lock(table).apply(&changes, upto);
-            }
+async fn apply_changes(mut watch: Watch, table: &Mutex<Table>) -> StoreError {
+    let ended = list_watch::each_change(&mut watch, |changes| {
+        if let Some(upto) = changes.last().map(Change::revision) {
+            let changes: Vec<_> = changes.iter().filter_map(record::change).collect();
+            table.lock().apply(&changes, upto);
         }
-    }
+        ControlFlow::Continue(())
+    });
+    ended.await.err().unwrap_or_else(|| StoreError::Unavailable("the watch was closed".to_owned()))
 }
 
-async fn ask(kv: &Kv, table: &Mutex<Table>, every: Duration) -> StoreError {
+async fn probe_loop(kv: &Kv, table: &Mutex<Table>, every: Duration) -> StoreError {
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let asked_ns = boot_ns();
+        let probed_ns = boot_ns();
         match kv.order().await {
-            Ok((written, _)) => lock(table).probe(written, asked_ns),
-            // It may answer the next time; what is held grows too old by itself.
+            Ok((written, _)) => table.lock().probe(written, probed_ns),
+            // The next attempt may succeed; meanwhile the cached values age.
             Err(why) => tracing::debug!(%why, "it is not known whether shared values are current"),
         }
     }

@@ -2,49 +2,63 @@
 
 use crate::lifecycle::tests::*;
 
-/// Every value that the key of one had, in order.
-async fn history(lives: &Lifecycle, name: &Name) -> Vec<Record> {
-    let newest = lives.scan().await.unwrap().revision();
-    let mut watch = lives.store.watch(name.key(), Revision(1)).await.unwrap();
-    let mut records = Vec::new();
-    while let Ok(Some(changes)) = timeout(Duration::from_secs(2), watch.next()).await {
+/// Every value of a record's key, in order.
+async fn history(lifecycle: &Lifecycle, entity: &EntityId) -> Vec<Record> {
+    let newest = lifecycle.scan().await.unwrap().get(entity).unwrap().modified;
+    let mut watch = lifecycle.store.watch(entity.key(), Revision(1)).await.unwrap();
+    let (mut records, mut at) = (Vec::new(), Revision(0));
+    while at < newest {
+        let changes = timeout(DEADLINE, watch.next()).await.expect("no change").expect("the watch ended");
         for change in changes.unwrap() {
-            assert!(change.revision() <= newest);
+            at = change.revision();
             let Change::Put(entry) = change else { panic!("deleted") };
-            records.push(Record::of(&entry).unwrap());
+            records.push(Record::parse(&entry).unwrap());
         }
     }
+    assert_eq!(at, newest);
     records
 }
 
+/// Registers an active entity that sends no heartbeats and waits until a monitor has noticed.
+async fn missed(lifecycle: &Lifecycle, name: &str) -> Record {
+    let entity = EntityId::robot(name);
+    lifecycle.register(&entity, &rover("a", Some(500)), at(1)).await.unwrap();
+    lifecycle.advance(&entity, State::Active, at(1)).await.unwrap();
+    eventually("an entity without heartbeats is offline", async || {
+        let record = lifecycle.scan().await.unwrap().get(&entity).unwrap().record;
+        (record.state == State::Offline).then_some(record)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn four_at_once_write_a_valid_history() {
+async fn concurrent_writers_produce_a_valid_history() {
     let folder = Folder::new();
-    let name = Name::robot("curie");
-    folder.open().register(&name, &rover("a", None), at(1)).await.unwrap();
+    let entity = EntityId::robot("curie");
+    folder.open().register(&entity, &rover("a", None), at(1)).await.unwrap();
     let workers: Vec<_> = (0..4_u64)
         .map(|n| {
-            let (lives, name) = (folder.open(), name.clone());
+            let (lifecycle, entity) = (folder.open(), entity.clone());
             tokio::spawn(async move {
                 let (mut dice, mut done) = (n * 7 + 1, 0);
                 for _ in 0..60 {
                     dice =
                         dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    // Valid as it was seen; another one may be first.
-                    let seen = lives.scan().await.unwrap().get(&name).unwrap().record.state;
+                    // Valid when it was read; a concurrent change may come first.
+                    let seen = lifecycle.scan().await.unwrap().get(&entity).unwrap().record.state;
                     let roll = (dice >> 33) as usize;
                     let answer = match roll % 9 {
-                        0 | 1 => lives.failure(&name, at(2)).await,
-                        2 => lives.success(&name, at(2)).await,
+                        0 | 1 => lifecycle.failure(&entity, at(2)).await,
+                        2 => lifecycle.success(&entity, at(2)).await,
                         _ => {
-                            lives
-                                .transition(&name, seen.targets()[roll / 9 % seen.targets().len()], at(2))
+                            lifecycle
+                                .transition(&entity, seen.targets()[roll / 9 % seen.targets().len()], at(2))
                                 .await
                         }
                     };
                     match answer {
                         Ok(_) => done += 1,
-                        Err(LifecycleError::Invalid(_)) => {}
+                        Err(LifecycleError::InvalidTransition(_)) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -56,101 +70,100 @@ async fn four_at_once_write_a_valid_history() {
     for worker in workers {
         done += worker.await.unwrap();
     }
-    let history = history(&folder.open(), &name).await;
-    // A success where there was no failure is done and writes nothing.
+    let history = history(&folder.open(), &entity).await;
+    // A success without a failure succeeds and writes nothing.
     assert!(history.len() <= done + 1 && history.len() > 20, "{} of {done}", history.len());
     for pair in history.windows(2) {
         let (from, to) = (&pair[0], &pair[1]);
         assert_eq!(to.previous, from.state);
-        let inputs = [Input::Failure, Input::Success].into_iter().chain(State::ALL.map(Input::To));
-        let possible: Vec<Life> = inputs.filter_map(|input| from.life().after(input).ok()).collect();
-        assert!(possible.contains(&to.life()) && to.life() != from.life(), "{from:?} to {to:?}");
+        let inputs = [LifecycleInput::Failure, LifecycleInput::Success]
+            .into_iter()
+            .chain(State::ALL.map(LifecycleInput::To));
+        let possible: Vec<LifecycleStatus> =
+            inputs.filter_map(|input| from.status().after(input).ok()).collect();
+        assert!(possible.contains(&to.status()) && to.status() != from.status(), "{from:?} to {to:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn four_who_advance_one_take_each_step_once() {
+async fn concurrent_advances_take_each_step_once() {
     let folder = Folder::new();
-    let name = Name::robot("curie");
+    let entity = EntityId::robot("curie");
     let workers: Vec<_> = (0..4)
         .map(|_| {
-            let (lives, name) = (folder.open(), name.clone());
+            let (lifecycle, entity) = (folder.open(), entity.clone());
             tokio::spawn(async move {
-                lives.register(&name, &rover("a", None), at(1)).await.unwrap();
-                lives.advance(&name, State::Active, at(2)).await.unwrap().record.state
+                lifecycle.register(&entity, &rover("a", None), at(1)).await.unwrap();
+                lifecycle.advance(&entity, State::Active, at(2)).await.unwrap().record.state
             })
         })
         .collect();
     for worker in workers {
         assert_eq!(worker.await.unwrap(), State::Active);
     }
-    let states: Vec<_> = history(&folder.open(), &name).await.iter().map(|record| record.state).collect();
+    let states: Vec<_> = history(&folder.open(), &entity).await.iter().map(|record| record.state).collect();
     assert_eq!(states, [State::Discovered, State::Provisioning, State::Ready, State::Active]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_falls_silent_goes_offline_and_has_failed_in_the_end() {
+async fn an_entity_without_heartbeats_goes_offline_and_fails() {
     let folder = Folder::new();
-    let lives = [folder.open(), folder.open()];
+    let lifecycle = [folder.open(), folder.open()];
     let mut tasks = tokio::task::JoinSet::new();
-    for (n, lives) in lives.iter().enumerate() {
-        let (watching, following) = (lives.clone(), lives.clone());
-        tasks.spawn(async move { following.follow().await });
-        tasks.spawn(async move { watching.watch_over(&format!("m{n}"), || 7).await });
+    for (n, lifecycle) in lifecycle.iter().enumerate() {
+        let (watching, following) = (lifecycle.clone(), lifecycle.clone());
+        tasks.spawn(async move { following.run_replica().await });
+        tasks.spawn(async move { watching.run_monitor(&format!("m{n}"), || 7).await });
     }
-    let name = Name::robot("curie");
-    let quiet = Name::robot("quiet");
-    lives[0].register(&quiet, &rover("b", None), at(1)).await.unwrap();
-    lives[0].advance(&quiet, State::Active, at(1)).await.unwrap();
-    let mut speaker = lives[0].speaker("p", Duration::from_secs(60)).unwrap();
-    lives[0].register(&name, &rover("a", Some(500)), at(1)).await.unwrap();
-    speaker.speak(&BTreeSet::from([name.clone()])).await.unwrap();
-    lives[0].advance(&name, State::Active, at(1)).await.unwrap();
-    until("active", || lives.iter().all(|lives| state_of(lives, &name) == Some(State::Active))).await;
-    sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(state_of(&lives[1], &name), Some(State::Active), "it is heard of");
-    assert!(lives[0].spoke_ago(&name).is_some() && lives[1].spoke_ago(&name).is_none());
-    speaker.fall_silent().await;
-    until("failed", || state_of(&lives[1], &name) == Some(State::Failed)).await;
-    let history = history(&lives[0], &name).await;
+    let entity = EntityId::robot("curie");
+    let quiet = EntityId::robot("quiet");
+    lifecycle[0].register(&quiet, &rover("b", None), at(1)).await.unwrap();
+    lifecycle[0].advance(&quiet, State::Active, at(1)).await.unwrap();
+    let mut sender = lifecycle[0].heartbeat_sender("p", Duration::from_secs(60)).unwrap();
+    lifecycle[0].register(&entity, &rover("a", Some(500)), at(1)).await.unwrap();
+    sender.beat(&BTreeSet::from([entity.clone()])).await.unwrap();
+    lifecycle[0].advance(&entity, State::Active, at(1)).await.unwrap();
+    until("active", || lifecycle.iter().all(|lifecycle| state_of(lifecycle, &entity) == Some(State::Active)))
+        .await;
+    // A heartbeat timeout later.
+    missed(&lifecycle[0], "unheard").await;
+    assert_eq!(state_of(&lifecycle[1], &entity), Some(State::Active), "it sends heartbeats");
+    assert!(lifecycle[0].last_beat_age(&entity).is_some() && lifecycle[1].last_beat_age(&entity).is_none());
+    sender.stop().await;
+    until("failed", || state_of(&lifecycle[1], &entity) == Some(State::Failed)).await;
+    let history = history(&lifecycle[0], &entity).await;
     let lived: Vec<_> = history.iter().skip(4).map(|record| (record.state, record.failures)).collect();
     let offline = |failures| (State::Offline, failures);
-    let wanted = [offline(0), offline(1), offline(2), offline(3), offline(4), (State::Failed, 5)];
-    assert_eq!(lived, wanted, "each once, whoever watches");
+    let expected = [offline(0), offline(1), offline(2), offline(3), offline(4), (State::Failed, 5)];
+    assert_eq!(lived, expected, "each once, whichever process monitors");
     assert!(history[4].reason.contains("nothing was heard of it for 0.5 s"), "{:?}", history[4]);
-    assert_eq!(state_of(&lives[0], &quiet), Some(State::Active), "it need not be heard of");
+    assert_eq!(state_of(&lifecycle[0], &quiet), Some(State::Active), "it needs no heartbeats");
     tasks.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_process_watches_when_the_first_is_gone() {
+async fn another_process_takes_over_monitoring() {
     let folder = Folder::new();
-    let lives = folder.open();
-    let following = lives.clone();
-    let follow = tokio::spawn(async move { following.follow().await });
+    let lifecycle = folder.open();
+    let following = lifecycle.clone();
+    let follow = tokio::spawn(async move { following.run_replica().await });
     let start = |me: &'static str| {
-        let lives = lives.clone();
-        tokio::spawn(async move { lives.watch_over(me, || 7).await })
+        let lifecycle = lifecycle.clone();
+        tokio::spawn(async move { lifecycle.run_monitor(me, || 7).await })
     };
     let leader = async || {
-        let range = Range { prefix: record::MONITOR.to_owned(), limit: 1, ..Range::default() };
-        let page = lives.store.range(range).await.unwrap();
-        page.entries.first().map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+        let (entry, _) = get(&*lifecycle.store, record::MONITOR_KEY, None).await.unwrap();
+        entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
     };
+    let leads = async |name: &str| (leader().await.as_deref() == Some(name)).then_some(());
     let first = start("first");
-    let end = Instant::now() + PATIENCE;
-    while leader().await.as_deref() != Some("first") && Instant::now() < end {
-        sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the first is the monitor", async || leads("first").await).await;
     let second = start("second");
-    sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(missed(&lifecycle, "one").await.by, "first");
     assert_eq!(leader().await.as_deref(), Some("first"), "one at a time");
     first.abort();
-    let end = Instant::now() + PATIENCE;
-    while leader().await.as_deref() != Some("second") {
-        assert!(Instant::now() < end, "nobody takes over");
-        sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the second takes over", async || leads("second").await).await;
+    assert_eq!(missed(&lifecycle, "two").await.by, "second");
     second.abort();
     follow.abort();
 }

@@ -1,4 +1,4 @@
-//! Random use, against queues in plain memory.
+//! Random operations, compared with in-memory queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ const CLIENTS: [&str; 4] = ["ann", "bob", "cat", "dan"];
 const RESOURCES: [&str; 3] = ["arm", "map", "drill"];
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum Operation {
     Acquire(LockMode),
     Release,
     Force,
 }
 
-/// Who wants a resource, in the order of asking: the client, how, and how often it has it.
+/// The waiters of a resource in queue order: client, mode, hold count.
 type Queue = Vec<(&'static str, LockMode, u32)>;
 
 #[derive(Default)]
@@ -25,11 +25,11 @@ struct Model {
 }
 
 #[derive(Debug, PartialEq)]
-enum Said {
+enum Answer {
     Held,
     Waiting(usize),
-    /// How often it is held still.
-    Done(u32),
+    /// The remaining hold count.
+    Remaining(u32),
     NotHeld,
     Upgrade,
     Deadlock,
@@ -44,17 +44,17 @@ fn holding(queue: &Queue) -> usize {
 }
 
 impl Model {
-    /// Everybody for whom a client waits, directly or not.
+    /// All clients that a client waits for, directly or transitively.
     fn waits_for(&self, client: &str) -> BTreeSet<&'static str> {
         let (mut all, mut next) = (BTreeSet::new(), vec![client.to_owned()]);
         while let Some(client) = next.pop() {
             for queue in self.queues.values() {
-                let Some(place) = queue.iter().position(|one| one.0 == client) else { continue };
-                if place < holding(queue) {
+                let Some(position) = queue.iter().position(|one| one.0 == client) else { continue };
+                if position < holding(queue) {
                     continue;
                 }
-                for ahead in &queue[..place] {
-                    let both_share = (ahead.1, queue[place].1) == (Shared, Shared);
+                for ahead in &queue[..position] {
+                    let both_share = (ahead.1, queue[position].1) == (Shared, Shared);
                     if !both_share && all.insert(ahead.0) {
                         next.push(ahead.0.to_owned());
                     }
@@ -64,63 +64,63 @@ impl Model {
         all
     }
 
-    fn act(&mut self, resource: &'static str, client: &'static str, act: Act) -> Said {
+    fn apply(&mut self, resource: &'static str, client: &'static str, operation: Operation) -> Answer {
         let queue = self.queues.entry(resource).or_default();
-        let place = queue.iter().position(|one| one.0 == client);
-        match (act, place) {
-            (Act::Acquire(mode), None) => {
+        let position = queue.iter().position(|one| one.0 == client);
+        match (operation, position) {
+            (Operation::Acquire(mode), None) => {
                 queue.push((client, mode, 0));
                 if self.waits_for(client).contains(client) {
                     self.queues.entry(resource).or_default().pop();
-                    return Said::Deadlock;
+                    return Answer::Deadlock;
                 }
-                self.told(resource, client)
+                self.answer_for(resource, client)
             }
-            (Act::Acquire(Exclusive), Some(place)) if queue[place].1 == Shared => Said::Upgrade,
-            (Act::Acquire(_), Some(_)) => self.told(resource, client),
-            (_, None) => Said::NotHeld,
-            (Act::Release, Some(place)) if queue[place].2 > 1 => {
-                queue[place].2 -= 1;
-                Said::Done(queue[place].2)
+            (Operation::Acquire(Exclusive), Some(position)) if queue[position].1 == Shared => Answer::Upgrade,
+            (Operation::Acquire(_), Some(_)) => self.answer_for(resource, client),
+            (_, None) => Answer::NotHeld,
+            (Operation::Release, Some(position)) if queue[position].2 > 1 => {
+                queue[position].2 -= 1;
+                Answer::Remaining(queue[position].2)
             }
-            (Act::Release | Act::Force, Some(place)) => {
-                queue.remove(place);
-                Said::Done(0)
+            (Operation::Release | Operation::Force, Some(position)) => {
+                queue.remove(position);
+                Answer::Remaining(0)
             }
         }
     }
 
-    fn told(&mut self, resource: &'static str, client: &str) -> Said {
+    fn answer_for(&mut self, resource: &'static str, client: &str) -> Answer {
         let queue = self.queues.entry(resource).or_default();
-        let (place, held) = (queue.iter().position(|one| one.0 == client).unwrap(), holding(queue));
-        if place >= held {
-            return Said::Waiting(place + 1 - held);
+        let (position, held) = (queue.iter().position(|one| one.0 == client).unwrap(), holding(queue));
+        if position >= held {
+            return Answer::Waiting(position + 1 - held);
         }
-        queue[place].2 += 1;
-        Said::Held
+        queue[position].2 += 1;
+        Answer::Held
     }
 }
 
-async fn act(locks: &Locks, resource: &str, client: &str, act: Act) -> Said {
-    let said = match act {
-        Act::Acquire(mode) => match locks.acquire(resource, client, mode, LONG).await {
-            Ok(Standing::Held(_)) => return Said::Held,
-            Ok(Standing::Waiting(place)) => return Said::Waiting(place),
+async fn apply(locks: &Locks, resource: &str, client: &str, operation: Operation) -> Answer {
+    let answer = match operation {
+        Operation::Acquire(mode) => match locks.acquire(resource, client, mode, LONG).await {
+            Ok(LockStatus::Held(_)) => return Answer::Held,
+            Ok(LockStatus::Waiting(position)) => return Answer::Waiting(position),
             Err(error) => Err(error),
         },
-        Act::Release => locks.release(resource, client).await,
-        Act::Force => locks.force_release(resource, client, "chief", "tea").await.map(|()| 0),
+        Operation::Release => locks.release(resource, client).await,
+        Operation::Force => locks.force_release(resource, client, "chief", "tea").await.map(|()| 0),
     };
-    match said {
-        Ok(left) => Said::Done(left),
-        Err(LockError::NotHeld { .. } | LockError::Taken { .. }) => Said::NotHeld,
-        Err(LockError::Upgrade(_)) => Said::Upgrade,
-        Err(LockError::Deadlock(_)) => Said::Deadlock,
+    match answer {
+        Ok(left) => Answer::Remaining(left),
+        Err(LockError::NotHeld { .. } | LockError::Taken { .. }) => Answer::NotHeld,
+        Err(LockError::Upgrade(_)) => Answer::Upgrade,
+        Err(LockError::Deadlock(_)) => Answer::Deadlock,
         Err(error) => panic!("{error}"),
     }
 }
 
-/// The same holders and waiters; and whoever holds later has a higher token.
+/// Compares holders and waiters, and checks that later holders have higher tokens.
 async fn compare(locks: &Locks, model: &Model, newest: &mut BTreeMap<String, FencingToken>) {
     let (views, _) = locks.list().await.unwrap();
     let expected: Vec<_> = model.queues.iter().filter(|(_, queue)| !queue.is_empty()).collect();
@@ -145,30 +145,30 @@ async fn compare(locks: &Locks, model: &Model, newest: &mut BTreeMap<String, Fen
     assert_eq!(locks.deadlocks().await.unwrap(), Vec::<Vec<String>>::new());
 }
 
-fn acts() -> impl Strategy<Value = Vec<(usize, usize, Act)>> {
-    let act = prop_oneof![
-        3 => Just(Act::Acquire(Exclusive)),
-        3 => Just(Act::Acquire(Shared)),
-        3 => Just(Act::Release),
-        1 => Just(Act::Force),
+fn operations() -> impl Strategy<Value = Vec<(usize, usize, Operation)>> {
+    let operation = prop_oneof![
+        3 => Just(Operation::Acquire(Exclusive)),
+        3 => Just(Operation::Acquire(Shared)),
+        3 => Just(Operation::Release),
+        1 => Just(Operation::Force),
     ];
-    proptest::collection::vec((0..RESOURCES.len(), 0..CLIENTS.len(), act), 1..40)
+    proptest::collection::vec((0..RESOURCES.len(), 0..CLIENTS.len(), operation), 1..40)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
-    fn locks_are_queues(acts in acts()) {
+    fn locks_are_queues(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let team = Team::new();
-            // Whichever process it is.
+            // The process makes no difference.
             let processes = [team.locks.clone(), Locks::new(team.locks.store.clone())];
             let (mut model, mut newest) = (Model::default(), BTreeMap::new());
-            for (n, (resource, client, what)) in acts.into_iter().enumerate() {
+            for (n, (resource, client, what)) in operations.into_iter().enumerate() {
                 let (resource, client) = (RESOURCES[resource], CLIENTS[client]);
-                let said = act(&processes[n % 2], resource, client, what).await;
-                assert_eq!(said, model.act(resource, client, what), "{client} {what:?} {resource}");
+                let answer = apply(&processes[n % 2], resource, client, what).await;
+                assert_eq!(answer, model.apply(resource, client, what), "{client} {what:?} {resource}");
                 compare(&processes[0], &model, &mut newest).await;
             }
         });

@@ -1,17 +1,16 @@
-//! Answers that are lost: of some transactions it is not known whether they happened.
+//! Lost responses: for some transactions the outcome is unknown.
 
 use crate::queues::tests::*;
-use crate::store::{Answer, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch};
+use crate::store::{LeaseId, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch};
 
-/// A store of whose answers to what changes something every third is lost; half of the time before
-/// it happened.
+/// A store that loses every third transaction response, half of them before the transaction is applied.
 struct Lossy {
     store: SqliteStore,
     calls: AtomicU32,
 }
 
 impl Store for Lossy {
-    fn txn(&self, txn: Txn) -> Answer<'_, Outcome> {
+    fn txn(&self, txn: Txn) -> StoreFuture<'_, Outcome> {
         let lost = StoreError::Unknown("the line went dead".to_owned());
         Box::pin(async move {
             match self.calls.fetch_add(1, Ordering::SeqCst) % 6 {
@@ -21,35 +20,35 @@ impl Store for Lossy {
             }
         })
     }
-    fn range(&self, range: Range) -> Answer<'_, Page> {
+    fn range(&self, range: Range) -> StoreFuture<'_, Page> {
         self.store.range(range)
     }
-    fn watch(&self, prefix: String, from: Revision) -> Answer<'_, Watch> {
+    fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch> {
         self.store.watch(prefix, from)
     }
-    fn grant(&self, ttl: Duration) -> Answer<'_, LeaseId> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
         self.store.grant(ttl)
     }
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         self.store.keep_alive(lease)
     }
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         self.store.revoke(lease)
     }
-    fn compact(&self, before: Revision) -> Answer<'_, ()> {
+    fn compact(&self, before: Revision) -> StoreFuture<'_, ()> {
         self.store.compact(before)
     }
 }
 
 fn lossy(folder: &Folder, calls: u32) -> Queues {
     let calls = AtomicU32::new(calls);
-    Queues::new(Arc::new(Lossy { store: SqliteStore::open(&folder.0), calls }))
+    Queues::new(Arc::new(Lossy { store: folder.store(), calls }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_happens_twice_and_nothing_is_lost() {
+async fn lost_responses_neither_repeat_nor_lose_operations() {
     let folder = Folder::new();
-    // Each begins at another point, so that each kind of change meets each kind of loss.
+    // Each round starts at another offset, so that every operation meets every kind of loss.
     for begin in 0..6 {
         let queues = lossy(&folder, begin);
         let queue = format!("lossy {begin}");
@@ -58,12 +57,12 @@ async fn nothing_happens_twice_and_nothing_is_lost() {
         }
         assert_eq!(queues.view(&queue).await.unwrap().enqueued, 12, "each once");
         for n in 0..12 {
-            let take = Take { most: 1, visibility: Some(Duration::from_secs(600)) };
-            let taken = queues.dequeue(&queue, take, &ANN).await.unwrap();
+            let options = DequeueOptions { max: 1, visibility: Some(Duration::from_secs(600)) };
+            let taken = queues.dequeue(&queue, options, &ANN).await.unwrap();
             assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 1));
             queues.extend(&taken[0].id, Some(1), Duration::from_secs(600)).await.unwrap();
             queues.nak(&taken[0].id, Some(1), None, None, &ANN).await.unwrap();
-            let taken = queues.dequeue(&queue, take, &ANN).await.unwrap();
+            let taken = queues.dequeue(&queue, options, &ANN).await.unwrap();
             assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 2));
             queues.ack(&taken[0].id, Some(2)).await.unwrap();
         }
@@ -73,7 +72,7 @@ async fn nothing_happens_twice_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_while_others_use_it() {
+async fn lost_responses_are_harmless_with_concurrent_consumers() {
     let folder = Folder::new();
     let workers = (0..3).map(|n| {
         let queues = lossy(&folder, n);
@@ -83,8 +82,8 @@ async fn the_same_while_others_use_it() {
                 let body = format!("{n}.{i}");
                 queues.enqueue("all", &[message(&body)], &ANN).await.unwrap();
                 put.push(body);
-                let take = Take { most: 1, visibility: Some(Duration::from_secs(600)) };
-                for one in queues.dequeue("all", take, &ANN).await.unwrap() {
+                let options = DequeueOptions { max: 1, visibility: Some(Duration::from_secs(600)) };
+                for one in queues.dequeue("all", options, &ANN).await.unwrap() {
                     queues.ack(&one.id, Some(one.delivery)).await.unwrap();
                     done.push(String::from_utf8(one.body.to_vec()).unwrap());
                 }
@@ -100,5 +99,5 @@ async fn the_same_while_others_use_it() {
     }
     put.sort_unstable();
     done.sort_unstable();
-    assert_eq!(done, put, "whoever put one in took one out");
+    assert_eq!(done, put, "each message is consumed once");
 }

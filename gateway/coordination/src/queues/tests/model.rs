@@ -1,17 +1,17 @@
-//! Random use of a queue against a plain model of it.
+//! Random operations on a queue, compared with a simple model.
 
 use proptest::prelude::*;
 
 use crate::queues::tests::*;
 
-/// What is done next.
+/// One operation.
 #[derive(Clone, Debug)]
 enum Step {
     Enqueue(u8),
     Dequeue(usize),
     Ack(usize),
     Nak(usize),
-    /// The visibility timeout of one that is worked on ends.
+    /// The visibility timeout of a message in flight ends.
     Expire(usize),
     Redrive,
 }
@@ -36,11 +36,11 @@ struct Expected {
     tries: u32,
 }
 
-/// A queue as it should be.
+/// The expected state of a queue.
 #[derive(Default)]
 struct Model {
     ready: Vec<Expected>,
-    flight: Vec<Expected>,
+    in_flight: Vec<Expected>,
     dead: Vec<Expected>,
     enqueued: usize,
 }
@@ -57,21 +57,21 @@ impl Model {
                 self.ready.push(Expected { id, priority, sequence, deliveries: 0, tries: 0 });
                 self.enqueued += 1;
             }
-            Step::Dequeue(most) => self.dequeue(queues, most).await,
-            Step::Ack(n) if !self.flight.is_empty() => {
-                let one = self.flight.remove(n % self.flight.len());
+            Step::Dequeue(max) => self.dequeue(queues, max).await,
+            Step::Ack(n) if !self.in_flight.is_empty() => {
+                let one = self.in_flight.remove(n % self.in_flight.len());
                 queues.ack(&one.id, Some(one.deliveries)).await.unwrap();
             }
-            Step::Nak(n) if !self.flight.is_empty() => {
-                let one = self.flight.remove(n % self.flight.len());
+            Step::Nak(n) if !self.in_flight.is_empty() => {
+                let one = self.in_flight.remove(n % self.in_flight.len());
                 queues.nak(&one.id, Some(one.deliveries), None, None, &ANN).await.unwrap();
                 if one.tries >= MAX { self.dead.push(one) } else { self.ready.push(one) }
             }
-            Step::Expire(n) if !self.flight.is_empty() => {
-                let one = self.flight.remove(n % self.flight.len());
-                // As the store does it when the lease ends.
+            Step::Expire(n) if !self.in_flight.is_empty() => {
+                let one = self.in_flight.remove(n % self.in_flight.len());
+                // As the store does when the lease ends.
                 let id: keys::MessageId = one.id.parse().unwrap();
-                let gone = Op::Delete(keys::hidden("model", id.place.sequence));
+                let gone = Op::Delete(keys::hidden("model", id.position.sequence));
                 queues.commit(Vec::new(), vec![gone]).await.unwrap();
                 self.ready.push(one);
             }
@@ -84,37 +84,38 @@ impl Model {
         }
     }
 
-    async fn dequeue(&mut self, queues: &Queues, most: usize) {
-        let take = Take { most, visibility: Some(Duration::from_secs(600)) };
-        let taken = queues.dequeue("model", take, &ANN).await.unwrap();
+    async fn dequeue(&mut self, queues: &Queues, max: usize) {
+        let options = DequeueOptions { max, visibility: Some(Duration::from_secs(600)) };
+        let taken = queues.dequeue("model", options, &ANN).await.unwrap();
         self.ready.sort_by_key(|one| (std::cmp::Reverse(one.priority), one.sequence));
-        let mut wanted: Vec<Expected> = Vec::new();
-        // Of those looked at together, worn ones go first, and then it is looked again.
+        let mut expected: Vec<Expected> = Vec::new();
+        // Messages at their delivery limit become dead letters first, then the queue is read again.
         loop {
-            let first: Vec<Expected> = self.ready.iter().take(most).cloned().collect();
-            let worn: Vec<Expected> = first.iter().filter(|one| one.tries >= MAX).cloned().collect();
-            if worn.is_empty() {
-                wanted.extend(first);
+            let first: Vec<Expected> = self.ready.iter().take(max).cloned().collect();
+            let exhausted: Vec<Expected> = first.iter().filter(|one| one.tries >= MAX).cloned().collect();
+            if exhausted.is_empty() {
+                expected.extend(first);
                 break;
             }
-            self.ready.retain(|one| !worn.contains(one));
-            self.dead.extend(worn);
+            self.ready.retain(|one| !exhausted.contains(one));
+            self.dead.extend(exhausted);
         }
-        self.ready.retain(|one| !wanted.contains(one));
-        for one in &mut wanted {
+        self.ready.retain(|one| !expected.contains(one));
+        for one in &mut expected {
             one.deliveries += 1;
             one.tries += 1;
         }
-        let told: Vec<_> = taken.iter().map(|one| (one.id.clone(), one.delivery, one.priority)).collect();
-        let due: Vec<_> = wanted.iter().map(|one| (one.id.clone(), one.deliveries, one.priority)).collect();
-        assert_eq!(told, due);
-        self.flight.extend(wanted);
+        let delivered: Vec<_> =
+            taken.iter().map(|one| (one.id.clone(), one.delivery, one.priority)).collect();
+        let due: Vec<_> = expected.iter().map(|one| (one.id.clone(), one.deliveries, one.priority)).collect();
+        assert_eq!(delivered, due);
+        self.in_flight.extend(expected);
     }
 
     async fn check(&self, queues: &Queues) {
         let view = queues.view("model").await.unwrap();
         let counts = (view.ready, view.in_flight, view.dead, view.enqueued);
-        let due = (self.ready.len(), self.flight.len(), self.dead.len(), self.enqueued as u64);
+        let due = (self.ready.len(), self.in_flight.len(), self.dead.len(), self.enqueued as u64);
         assert_eq!(counts, due, "ready, in flight, dead, enqueued");
     }
 }
@@ -123,7 +124,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_queue_is_as_its_model(steps in proptest::collection::vec(step(), 1..40)) {
+    fn a_queue_matches_its_model(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let folder = Folder::new();

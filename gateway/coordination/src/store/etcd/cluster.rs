@@ -1,85 +1,98 @@
-//! Which member is asked: the leader, as long as there is one and it can be reached. Its end is then
-//! seen at once, and nothing is handed on to a leader that is dead.
+//! Selects the cluster member to send requests to: the leader, as long as there is one and it is reachable.
+//! Its failure is then noticed at once, and no other member forwards requests to a dead leader.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::header::HeaderValue;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::store::etcd::config::Place;
-use crate::store::etcd::member::{Failed, Member, STATUS};
+use crate::limits;
+use crate::store::etcd::config::{CredentialsError, EtcdConfig};
+use crate::store::etcd::member::{Member, STATUS, TransportError};
 use crate::store::etcd::proto::{AuthenticateRequest, AuthenticateResponse, StatusRequest, StatusResponse};
 
-/// The members, and the one that is asked now.
+/// Interval of health checks of the member in use.
+const ETCD_HEALTH_CHECK_MS: u64 = 300;
+/// Silence after which a member is abandoned. Longer than the scheduling stalls of a busy computer.
+const ETCD_SILENCE_MS: u64 = 1_000;
+/// Later interval of the search while there is no leader.
+const ETCD_SLOW_SEARCH_MS: u64 = 500;
+
+/// The members, and the one currently in use.
 pub(super) struct Cluster {
-    place: Place,
-    known: Mutex<Known>,
+    config: EtcdConfig,
+    state: Mutex<State>,
     current: watch::Sender<Option<Arc<Member>>>,
-    /// One looks for a leader, and the others wait for what it finds.
+    /// One task searches for a leader; the others wait for its result.
     search: tokio::sync::Mutex<()>,
 }
 
-/// What it takes to be let in.
-struct Entrance {
+/// No member of the cluster can be used; the reason that the last attempt gave.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoMember(String);
+
+/// What it takes to connect and authenticate.
+struct Credentials {
     tls: Option<TlsConnector>,
     /// User and password.
-    credentials: Option<(String, String)>,
+    login: Option<(String, String)>,
 }
 
 #[derive(Default)]
-struct Known {
-    /// Read when it is first needed, and until that succeeds: a file that is missing may come.
-    entrance: Option<Arc<Entrance>>,
+struct State {
+    /// Loaded on first use, and retried until it succeeds: a missing file may appear later.
+    credentials: Option<Arc<Credentials>>,
     open: HashMap<usize, Arc<Member>>,
-    /// The members' own numbers.
+    /// The members' own ids.
     ids: HashMap<usize, u64>,
     token: Option<HeaderValue>,
-    /// Since when no member could be found.
-    away: Option<Instant>,
-    /// What was wrong when a member was asked last.
-    wrong: String,
+    /// Since when no usable member has been found.
+    unavailable_since: Option<Instant>,
+    /// The last failure of a member.
+    last_error: String,
 }
 
-/// What a member says of itself.
-struct Said {
-    which: usize,
+/// A member's status.
+struct MemberStatus {
+    index: usize,
     member: Arc<Member>,
     id: u64,
     leader: u64,
 }
 
 impl Cluster {
-    /// The cluster there. It is looked after in the background, until the last of these is gone.
-    pub(super) fn new(place: Place) -> Arc<Cluster> {
+    /// Starts a health check in the background, which ends with the last reference to the cluster.
+    pub(super) fn new(config: EtcdConfig) -> Arc<Cluster> {
         let cluster = Arc::new(Cluster {
-            known: Mutex::default(),
+            state: Mutex::default(),
             current: watch::Sender::new(None),
             search: tokio::sync::Mutex::new(()),
-            place,
+            config,
         });
-        tokio::spawn(care(Arc::downgrade(&cluster)));
+        tokio::spawn(health_check_loop(Arc::downgrade(&cluster)));
         cluster
     }
 
-    /// With what all keys begin.
+    /// The prefix of all keys.
     pub(super) fn prefix(&self) -> &str {
-        &self.place.prefix
+        &self.config.prefix
     }
 
-    /// The member that is asked, as it changes.
+    /// The member in use, as it changes.
     pub(super) fn follow(&self) -> watch::Receiver<Option<Arc<Member>>> {
         self.current.subscribe()
     }
 
-    /// The member to ask. If there is none until then: why.
-    pub(super) async fn member(&self, until: Instant) -> Result<Arc<Member>, String> {
+    /// The member to send requests to; an error if none is found before `until`.
+    pub(super) async fn member(&self, until: Instant) -> Result<Arc<Member>, NoMember> {
         let search = async {
             loop {
                 if let Some(member) = self.open() {
@@ -89,29 +102,31 @@ impl Cluster {
                 if let Some(member) = self.open() {
                     return member;
                 }
-                match self.survey().await {
-                    Some(member) => self.use_from_now_on(&member),
+                match self.find_leader().await {
+                    Some(member) => self.set_current(&member),
                     None => {
-                        let since = *self.lock().away.get_or_insert_with(Instant::now);
+                        let since = *self.state.lock().unavailable_since.get_or_insert_with(Instant::now);
                         tokio::time::sleep(pause(since.elapsed())).await;
                     }
                 }
             }
         };
-        tokio::time::timeout_at(until, search).await.map_err(|_| match self.lock().wrong.as_str() {
-            "" => "no member of the cluster answers".to_owned(),
-            wrong => wrong.to_owned(),
+        tokio::time::timeout_at(until, search).await.map_err(|_| {
+            match self.state.lock().last_error.as_str() {
+                "" => NoMember("no member of the cluster answers".to_owned()),
+                last_error => NoMember(last_error.to_owned()),
+            }
         })
     }
 
-    /// It is silent or without a leader: nobody waits for its answers any longer.
+    /// The member is silent or has no leader: pending calls stop waiting for it.
     fn give_up(&self, member: &Arc<Member>) {
         member.give_up();
-        self.leave(member);
+        self.abandon_member(member);
     }
 
-    /// The next call looks for another member. Those that it has begun may still be answered.
-    pub(super) fn leave(&self, member: &Arc<Member>) {
+    /// The next call selects another member. Pending calls to this one may still be answered.
+    pub(super) fn abandon_member(&self, member: &Arc<Member>) {
         self.current.send_if_modified(|current| {
             let is_this = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, member));
             if is_this {
@@ -121,146 +136,136 @@ impl Cluster {
         });
     }
 
-    /// What proves who is asking, where that is needed.
-    pub(super) async fn token(&self, member: &Member) -> Result<Option<HeaderValue>, Failed> {
-        let entrance = self.entrance().map_err(Failed::NotSent)?;
-        let Some((name, password)) = &entrance.credentials else { return Ok(None) };
-        if let Some(token) = &self.lock().token {
+    /// The token of an authenticated session, if the cluster requires one.
+    pub(super) async fn token(&self, member: &Member) -> Result<Option<HeaderValue>, TransportError> {
+        let credentials = self.credentials().map_err(|error| TransportError::NotSent(error.to_string()))?;
+        let Some((name, password)) = &credentials.login else { return Ok(None) };
+        if let Some(token) = &self.state.lock().token {
             return Ok(Some(token.clone()));
         }
         let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
         let within = Duration::from_millis(limits::ETCD_READ_MS);
         let answer = member.call::<AuthenticateResponse>("Auth/Authenticate", &request, None, within).await;
-        // Whatever became of it: the call that it was for has not been sent.
+        // In any case the call that needs the token has not been sent.
         let answer = answer.map_err(|failed| match failed {
-            Failed::Lost(why) => Failed::NotSent(why),
+            TransportError::Lost(why) => TransportError::NotSent(why),
             other => other,
         })?;
-        let mut token =
-            HeaderValue::from_str(&answer.token).map_err(|error| Failed::NotSent(error.to_string()))?;
+        let mut token = HeaderValue::from_str(&answer.token)
+            .map_err(|error| TransportError::NotSent(error.to_string()))?;
         token.set_sensitive(true);
-        self.lock().token = Some(token.clone());
+        self.state.lock().token = Some(token.clone());
         Ok(Some(token))
     }
 
-    /// The token is no longer taken.
-    pub(super) fn forget_token(&self) {
-        self.lock().token = None;
+    /// The cluster has rejected the token.
+    pub(super) fn discard_token(&self) {
+        self.state.lock().token = None;
     }
 
     #[cfg(test)]
-    pub(super) fn spoil_token(&self) {
-        self.lock().token = Some(HeaderValue::from_static("no.token"));
+    pub(super) fn invalidate_token(&self) {
+        self.state.lock().token = Some(HeaderValue::from_static("no.token"));
     }
 
-    fn entrance(&self) -> Result<Arc<Entrance>, String> {
-        if let Some(entrance) = &self.lock().entrance {
-            return Ok(entrance.clone());
+    fn credentials(&self) -> Result<Arc<Credentials>, CredentialsError> {
+        if let Some(credentials) = &self.state.lock().credentials {
+            return Ok(credentials.clone());
         }
-        let entrance = Entrance { tls: self.place.connector()?, credentials: self.place.credentials()? };
-        let entrance = Arc::new(entrance);
-        self.lock().entrance = Some(entrance.clone());
-        Ok(entrance)
+        let credentials = Credentials { tls: self.config.connector()?, login: self.config.credentials()? };
+        let credentials = Arc::new(credentials);
+        self.state.lock().credentials = Some(credentials.clone());
+        Ok(credentials)
     }
 
     fn open(&self) -> Option<Arc<Member>> {
         self.current.borrow().clone().filter(|member| member.is_open())
     }
 
-    fn use_from_now_on(&self, member: &Arc<Member>) {
-        self.lock().away = None;
+    fn set_current(&self, member: &Arc<Member>) {
+        self.state.lock().unavailable_since = None;
         self.current.send_if_modified(|current| {
             let is_other = !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, member));
             if is_other {
-                tracing::debug!(member = member.address, "this member of etcd is asked");
+                tracing::debug!(member = member.address, "this etcd member is used from now on");
                 *current = Some(member.clone());
             }
             is_other
         });
     }
 
-    /// Asks all members who leads; the one to ask from now on.
-    async fn survey(&self) -> Option<Arc<Member>> {
-        let mut asked: FuturesUnordered<_> =
-            (0..self.place.members.len()).map(|which| self.ask_status(which)).collect();
-        let mut said = Vec::new();
-        while let Some(answer) = asked.next().await {
+    /// Requests the status of all members and returns the one to use from now on.
+    async fn find_leader(&self) -> Option<Arc<Member>> {
+        let mut requests: FuturesUnordered<_> =
+            (0..self.config.members.len()).map(|index| self.request_status(index)).collect();
+        let mut statuses = Vec::new();
+        while let Some(answer) = requests.next().await {
             match answer {
                 Ok(answer) if answer.leader != 0 && answer.leader == answer.id => return Some(answer.member),
-                Ok(answer) => said.push(answer),
-                Err(why) => self.lock().wrong = why,
+                Ok(answer) => statuses.push(answer),
+                Err(error) => self.state.lock().last_error = error.to_string(),
             }
         }
-        let ids: HashMap<usize, u64> = self.lock().ids.clone();
-        // Nobody who answered leads. A leader that should have answered is dead or not one yet; another
-        // one is where we were not told to look, and is reached through those who follow it.
+        let ids: HashMap<usize, u64> = self.state.lock().ids.clone();
+        // None of the members that answered leads. A leader that should have answered is dead or not elected
+        // yet; a leader that is not configured is reached through its followers.
         let unlisted = |leader: u64| leader != 0 && !ids.values().any(|id| *id == leader);
-        let found = said.iter().find(|said| unlisted(said.leader));
-        if found.is_none() && !said.is_empty() {
-            self.lock().wrong = "the cluster has no leader".to_owned();
+        let found = statuses.iter().find(|status| unlisted(status.leader));
+        if found.is_none() && !statuses.is_empty() {
+            self.state.lock().last_error = "the cluster has no leader".to_owned();
         }
-        found.map(|said| said.member.clone())
+        found.map(|status| status.member.clone())
     }
 
-    async fn ask_status(&self, which: usize) -> Result<Said, String> {
-        let why = |failed: Failed| match failed {
-            Failed::NotSent(why) | Failed::Lost(why) | Failed::Status(_, why) => why,
-            Failed::TooBig => "its status is too large".to_owned(),
-        };
-        let entrance = self.entrance()?;
-        let open = self.lock().open.get(&which).filter(|member| member.is_open()).cloned();
-        let member = match (open, self.place.members.get(which)) {
+    async fn request_status(&self, index: usize) -> Result<MemberStatus, TransportError> {
+        let credentials = self.credentials().map_err(|error| TransportError::NotSent(error.to_string()))?;
+        let open = self.state.lock().open.get(&index).filter(|member| member.is_open()).cloned();
+        let member = match (open, self.config.members.get(index)) {
             (Some(member), _) => member,
-            (None, Some(place)) => {
-                Arc::new(Member::connect(place, entrance.tls.as_ref()).await.map_err(why)?)
-            }
-            (None, None) => return Err("there is no such member".to_owned()),
+            (None, Some(address)) => Arc::new(Member::connect(address, credentials.tls.as_ref()).await?),
+            (None, None) => return Err(TransportError::NotSent("there is no such member".to_owned())),
         };
         let within = Duration::from_millis(limits::ETCD_PROBE_MS);
-        let said = match status_of(&member, within).await {
-            Ok((id, leader)) => Said { which, member, id, leader },
+        let status = match status_of(&member, within).await {
+            Ok((id, leader)) => MemberStatus { index, member, id, leader },
             Err(failed) => {
-                // Perhaps the connection is dead, and a new one is not.
-                self.lock().open.remove(&which);
-                return Err(why(failed));
+                // The connection may be dead, and a new one may work.
+                self.state.lock().open.remove(&index);
+                return Err(failed);
             }
         };
-        let mut known = self.lock();
-        known.ids.insert(said.which, said.id);
-        known.open.insert(said.which, said.member.clone());
-        drop(known);
-        Ok(said)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock();
+        state.ids.insert(status.index, status.id);
+        state.open.insert(status.index, status.member.clone());
+        drop(state);
+        Ok(status)
     }
 }
 
-/// How long to wait before members are asked again, of which none could be used for this long: an
-/// election is over soon, and a cluster that is away for long is not asked all the time.
+/// The delay before members are tried again, given for how long none could be used: an election is soon
+/// over, and a cluster that has been unavailable for long is not polled all the time.
 fn pause(away: Duration) -> Duration {
     (away / 8)
-        .clamp(Duration::from_millis(limits::ETCD_SEARCH_MS), Duration::from_millis(limits::ETCD_AWAY_MS))
+        .clamp(Duration::from_millis(limits::ETCD_SEARCH_MS), Duration::from_millis(ETCD_SLOW_SEARCH_MS))
 }
 
-/// A member's number, and that of who leads it.
-async fn status_of(member: &Member, within: Duration) -> Result<(u64, u64), Failed> {
+/// The ids of a member and of its leader.
+async fn status_of(member: &Member, within: Duration) -> Result<(u64, u64), TransportError> {
     let status: StatusResponse = member.call(STATUS, &StatusRequest {}, None, within).await?;
     Ok((status.header.map_or(0, |header| header.member_id), status.leader))
 }
 
-/// Sees that the member in use is alive and leads; finds another one if not, before it is needed.
-async fn care(cluster: Weak<Cluster>) {
+/// Checks that the current member is alive and leads, and switches to another one before it is needed.
+async fn health_check_loop(cluster: Weak<Cluster>) {
     loop {
-        tokio::time::sleep(Duration::from_millis(limits::ETCD_CARE_MS)).await;
+        tokio::time::sleep(Duration::from_millis(ETCD_HEALTH_CHECK_MS)).await;
         let Some(cluster) = cluster.upgrade() else { return };
         let Some(member) = cluster.current.borrow().clone() else { continue };
-        match status_of(&member, Duration::from_millis(limits::ETCD_SILENCE_MS)).await {
+        match status_of(&member, Duration::from_millis(ETCD_SILENCE_MS)).await {
             Ok((id, leader)) if id == leader => continue,
-            // What it was asked before it lost its leader is most likely lost as well.
+            // Calls sent before it lost its leader are most likely lost as well.
             Ok((_, 0)) => cluster.give_up(&member),
-            // It follows another one, which is better asked itself.
+            // It follows another member, which is better used directly.
             Ok(_) => {}
             Err(failed) => {
                 tracing::warn!(member = member.address, ?failed, "a member of etcd is silent");
@@ -268,8 +273,8 @@ async fn care(cluster: Weak<Cluster>) {
             }
         }
         let _search = cluster.search.lock().await;
-        if let Some(member) = cluster.survey().await {
-            cluster.use_from_now_on(&member);
+        if let Some(member) = cluster.find_leader().await {
+            cluster.set_current(&member);
         }
     }
 }

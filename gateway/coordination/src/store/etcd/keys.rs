@@ -1,4 +1,4 @@
-//! Keys and values, there and here: all keys of a cluster begin with ours.
+//! Conversion between the store's types and etcd's messages. All keys get the configured prefix.
 
 use bytes::Bytes;
 
@@ -8,49 +8,48 @@ use crate::store::etcd::proto::{
 };
 use crate::store::{Compare, Entry, LeaseId, Op, Range, Revision, Txn};
 
-/// A number of etcd's.
+/// An etcd number.
 pub(super) fn number(ours: u64) -> i64 {
     i64::try_from(ours).unwrap_or(i64::MAX)
 }
 
-/// A revision of etcd's.
+/// The revision of an etcd message.
 pub(super) fn revision(theirs: i64) -> Revision {
     Revision(theirs.max(0).cast_unsigned())
 }
 
-/// A key with what all keys begin with.
-pub(super) fn there(prefix: &str, key: &str) -> Bytes {
+/// Adds the prefix to a key.
+pub(super) fn to_etcd_key(prefix: &str, key: &str) -> Bytes {
     Bytes::from([prefix, key].concat())
 }
 
-/// The key without it. A key that is no text was not written by us.
-pub(super) fn here(prefix: &str, key: &[u8]) -> String {
+/// Removes the prefix from a key. Keys that are not UTF-8 were written by other programs.
+pub(super) fn from_etcd_key(prefix: &str, key: &[u8]) -> String {
     String::from_utf8_lossy(key.strip_prefix(prefix.as_bytes()).unwrap_or(key)).into_owned()
 }
 
-/// The first key under a prefix, and the first one that no longer is. Keys are UTF-8, where this
-/// byte never is.
+/// The first key under a prefix, and the first one after them. Keys are UTF-8, which never contains 0xff.
 pub(super) fn span(prefix: &str, under: &str) -> (Bytes, Bytes) {
-    let low = there(prefix, under);
+    let low = to_etcd_key(prefix, under);
     let high = [&low[..], &[0xff]].concat();
     (low, Bytes::from(high))
 }
 
-/// The keys of a page: from this one, and before that one.
+/// The first key of a page, and the first one after it.
 pub(super) fn page(prefix: &str, range: &Range) -> (Bytes, Bytes) {
     let (low, high) = span(prefix, &range.prefix);
     match &range.after {
-        // No key is between one and the same with a zero byte behind it.
-        Some(after) if !range.backward => (low.max(there(prefix, &format!("{after}\0"))), high),
-        Some(before) => (low, high.min(there(prefix, before))),
+        // A key followed by a zero byte is the next possible key.
+        Some(after) if !range.backward => (low.max(to_etcd_key(prefix, &format!("{after}\0"))), high),
+        Some(before) => (low, high.min(to_etcd_key(prefix, before))),
         None => (low, high),
     }
 }
 
-/// What the cluster has, as ours. The value is a copy, so that it does not hold a whole answer.
+/// Converts an etcd entry. The value is copied, so that it does not keep a whole response in memory.
 pub(super) fn entry(prefix: &str, theirs: &KeyValue) -> Entry {
     Entry {
-        key: here(prefix, &theirs.key),
+        key: from_etcd_key(prefix, &theirs.key),
         value: Bytes::copy_from_slice(&theirs.value),
         created: revision(theirs.create_revision),
         modified: revision(theirs.mod_revision),
@@ -59,8 +58,8 @@ pub(super) fn entry(prefix: &str, theirs: &KeyValue) -> Entry {
     }
 }
 
-/// A transaction as etcd has it. It does one operation after the other, and ours read what was before:
-/// so they come first.
+/// Converts a transaction. etcd runs operations in sequence; reads come first, because ours see the state
+/// before the transaction.
 pub(super) fn transaction(prefix: &str, txn: &Txn) -> TxnRequest {
     let ops = |ops: &[Op]| -> Vec<RequestOp> {
         let (reads, writes): (Vec<_>, Vec<_>) = ops.iter().partition(|op| matches!(op, Op::Get(_)));
@@ -72,9 +71,10 @@ pub(super) fn transaction(prefix: &str, txn: &Txn) -> TxnRequest {
         failure: ops(&txn.failure),
     };
     if request.success.is_empty() && request.failure.is_empty() {
-        // One with no operation at all would be answered by what the member happens to know, however
-        // old; with one that reads it is answered as of now.
-        let count = RangeRequest { key: there(prefix, "x"), count_only: true, ..RangeRequest::default() };
+        // etcd answers a transaction without operations from a member's local state, however old. A read
+        // makes it linearizable.
+        let count =
+            RangeRequest { key: to_etcd_key(prefix, "x"), count_only: true, ..RangeRequest::default() };
         let op = RequestOp { request: Some(Request::Range(count)) };
         request.success = vec![op.clone()];
         request.failure = vec![op];
@@ -84,22 +84,25 @@ pub(super) fn transaction(prefix: &str, txn: &Txn) -> TxnRequest {
 
 fn request(prefix: &str, op: &Op) -> RequestOp {
     let request = match op {
-        Op::Get(key) => Request::Range(RangeRequest { key: there(prefix, key), ..RangeRequest::default() }),
+        Op::Get(key) => {
+            Request::Range(RangeRequest { key: to_etcd_key(prefix, key), ..RangeRequest::default() })
+        }
         Op::Put { key, value, lease } => Request::Put(PutRequest {
-            key: there(prefix, key),
+            key: to_etcd_key(prefix, key),
             value: value.clone(),
             lease: lease.map_or(0, |lease| number(lease.0)),
         }),
-        Op::Delete(key) => Request::DeleteRange(DeleteRangeRequest { key: there(prefix, key) }),
+        Op::Delete(key) => Request::DeleteRange(DeleteRangeRequest { key: to_etcd_key(prefix, key) }),
     };
     RequestOp { request: Some(request) }
 }
 
 fn comparison(prefix: &str, compare: &Compare) -> Comparison {
-    let key = there(prefix, compare.key());
+    let key = to_etcd_key(prefix, compare.key());
     let (result, target, operand) = match compare {
         Compare::Absent(_) => (Relation::Equal, Target::Create, Operand::Create(0)),
-        // To etcd a key that does not exist has version 0 and so on; to us it has none. Nothing is less.
+        // In etcd a missing key has version 0; in our store it has none, and the comparison fails. No
+        // version is less than 0.
         Compare::Version(_, 0) | Compare::Created(_, Revision(0)) | Compare::Modified(_, Revision(0)) => {
             (Relation::Less, Target::Version, Operand::Version(0))
         }

@@ -1,4 +1,4 @@
-//! One member of the cluster: a connection of HTTP/2 with gRPC over it.
+//! A connection to one cluster member: gRPC over HTTP/2.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,44 +12,55 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use roverline_protocol::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::sync::CancellationToken;
 
-/// Bytes that may be on their way to one call or watch, and to all. A watcher that is slow must not
-/// take the room of the others, so there is room for a lot of them.
-const WINDOWS: (u32, u32) = (1 << 20, 1 << 30);
+use crate::limits;
+
+/// Largest response of a member: a page of large values is cut to it.
+const ETCD_RESPONSE_BYTES: usize = 32 << 20;
+
+/// Flow-control windows in bytes, per stream and per connection. The connection's is large, so that a slow
+/// watcher does not take the window of the others.
+const WINDOW_BYTES: (u32, u32) = (1 << 20, 1 << 30);
 
 /// Why a call has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TransportError {
     /// It did not leave this computer.
+    #[error("{0}")]
     NotSent(String),
     /// It may have arrived.
+    #[error("{0}")]
     Lost(String),
-    /// The member refused it: code and words of gRPC.
+    /// The member rejected it: gRPC code and message.
+    #[error("{1}")]
     Status(i32, String),
-    /// The answer is larger than is read.
+    /// The response is larger than the limit.
+    #[error("an answer is too large")]
     TooBig,
 }
 
-/// A connection to a member. It is of no more use once it is closed.
+/// A connection to a member; useless once it is closed.
 pub(super) struct Member {
-    /// Where it is.
+    /// Host and port.
     pub(super) address: String,
-    sender: SendRequest<Outgoing>,
-    given_up: watch::Sender<bool>,
+    sender: SendRequest<RequestBody>,
+    given_up: CancellationToken,
 }
 
 impl Member {
-    /// Connects.
-    pub(super) async fn connect(place: &(String, u16), tls: Option<&TlsConnector>) -> Result<Member, Failed> {
-        let (host, port) = place;
+    /// Connects within [`limits::ETCD_PROBE_MS`].
+    pub(super) async fn connect(
+        member: &(String, u16),
+        tls: Option<&TlsConnector>,
+    ) -> Result<Member, TransportError> {
+        let (host, port) = member;
         let address = format!("{host}:{port}");
-        let not_sent = |error: &dyn std::fmt::Display| Failed::NotSent(format!("{address}: {error}"));
+        let not_sent = |error: &dyn std::fmt::Display| TransportError::NotSent(format!("{address}: {error}"));
         let connect = async {
             let stream =
                 TcpStream::connect((host.as_str(), *port)).await.map_err(|error| not_sent(&error))?;
@@ -61,110 +72,106 @@ impl Member {
         };
         let connected = tokio::time::timeout(Duration::from_millis(limits::ETCD_PROBE_MS), connect).await;
         let sender = connected.unwrap_or_else(|_| Err(not_sent(&"it does not answer")))?;
-        Ok(Member { address, sender, given_up: watch::Sender::new(false) })
+        Ok(Member { address, sender, given_up: CancellationToken::new() })
     }
 
-    /// Whether it can be asked.
+    /// Whether requests can be sent.
     pub(super) fn is_open(&self) -> bool {
-        !*self.given_up.borrow() && !self.sender.is_closed()
+        !self.given_up.is_cancelled() && !self.sender.is_closed()
     }
 
-    /// It is asked no more, and who waits for it waits no longer.
+    /// Closes the connection for new requests, and ends the wait of pending ones.
     pub(super) fn give_up(&self) {
-        self.given_up.send_replace(true);
+        self.given_up.cancel();
     }
 
-    /// Waits until it is given up.
-    pub(super) async fn is_given_up(&self) {
-        // The sender lives as long as this.
-        let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
-    }
-
-    /// Asks once, for one answer.
+    /// Sends a request and waits for its single response.
     pub(super) async fn call<R: Message + Default>(
         &self,
         method: &'static str,
         request: &impl Message,
         token: Option<HeaderValue>,
         within: Duration,
-    ) -> Result<R, Failed> {
-        let ask = async {
+    ) -> Result<R, TransportError> {
+        let exchange = async {
             let mut answers = self.send(method, request, token, false).await?;
             let answer = answers.next().await?;
-            // The status comes behind it.
+            // The status follows the response.
             while answers.next::<R>().await?.is_some() {}
-            answer.ok_or_else(|| Failed::Lost(format!("{}: no answer", self.address)))
+            answer.ok_or_else(|| TransportError::Lost(format!("{}: no answer", self.address)))
         };
         tokio::select! {
             biased;
-            answer = ask => answer,
-            () = self.is_given_up() => Err(Failed::Lost(format!("{}: given up", self.address))),
-            () = tokio::time::sleep(within) => Err(Failed::Lost(format!("{}: no answer in time", self.address))),
+            answer = exchange => answer,
+            () = self.given_up.cancelled() => Err(TransportError::Lost(format!("{}: given up", self.address))),
+            () = tokio::time::sleep(within) => Err(TransportError::Lost(format!("{}: no answer in time", self.address))),
         }
     }
 
-    /// Asks; what is asked stays open if there is an end to wait for.
+    /// Sends a request; with `open` the request stream stays open.
     pub(super) async fn send(
         &self,
         method: &'static str,
         request: &impl Message,
         token: Option<HeaderValue>,
         open: bool,
-    ) -> Result<Answers, Failed> {
-        let not_sent = |error: &dyn std::fmt::Display| Failed::NotSent(format!("{}: {error}", self.address));
+    ) -> Result<ResponseStream, TransportError> {
+        let not_sent =
+            |error: &dyn std::fmt::Display| TransportError::NotSent(format!("{}: {error}", self.address));
         let mut builder = hyper::Request::post(format!("http://{}/etcdserverpb.{method}", self.address))
             .header(CONTENT_TYPE, "application/grpc")
             .header(TE, "trailers");
-        // What only sits there would wait for a leader; better to hear at once that there is none.
+        // A member without a leader would otherwise keep the request waiting; with this header it fails at
+        // once.
         if method != STATUS {
             builder = builder.header("hasleader", "true");
         }
         if let Some(token) = token {
             builder = builder.header(AUTHORIZATION, token);
         }
-        let body = Outgoing { message: Some(framed(request)), open };
+        let body = RequestBody { message: Some(encode_frame(request)), open };
         let request = builder.body(body).map_err(|error| not_sent(&error))?;
         let mut sender = self.sender.clone();
         sender.ready().await.map_err(|error| not_sent(&error))?;
         let sent = sender.try_send_request(request).await;
         let response = sent.map_err(|mut error| match error.take_message() {
             Some(_) => not_sent(error.error()),
-            None => Failed::Lost(format!("{}: {}", self.address, error.error())),
+            None => TransportError::Lost(format!("{}: {}", self.address, error.error())),
         })?;
         let (head, body) = response.into_parts();
         match status(&head.headers) {
-            Some((code, words)) if code != 0 => Err(Failed::Status(code, words)),
+            Some((code, words)) if code != 0 => Err(TransportError::Status(code, words)),
             None if !head.status.is_success() => {
-                Err(Failed::Lost(format!("{} is no etcd: {}", self.address, head.status)))
+                Err(TransportError::Lost(format!("{} is no etcd: {}", self.address, head.status)))
             }
-            _ => Ok(Answers { body, read: BytesMut::new(), address: self.address.clone() }),
+            _ => Ok(ResponseStream { body, read: BytesMut::new(), address: self.address.clone() }),
         }
     }
 }
 
-/// What a member says of itself and of the leader; it needs neither a leader nor a user.
+/// Reports the status of the member and its leader; needs neither a leader nor a user.
 pub(super) const STATUS: &str = "Maintenance/Status";
 
 async fn handshake(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Outgoing>, hyper::Error> {
+) -> Result<SendRequest<RequestBody>, hyper::Error> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(WINDOWS.0).initial_connection_window_size(WINDOWS.1);
+    builder.initial_stream_window_size(WINDOW_BYTES.0).initial_connection_window_size(WINDOW_BYTES.1);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
-        // Who waits for an answer hears of its end.
+        // Pending requests learn of the end by themselves.
         let _ = connection.await;
     });
     Ok(sender)
 }
 
-/// A message, and whether there could be more.
-struct Outgoing {
+/// A request body: one message, with the stream optionally left open.
+struct RequestBody {
     message: Option<Bytes>,
     open: bool,
 }
 
-impl Body for Outgoing {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -184,8 +191,8 @@ impl Body for Outgoing {
     }
 }
 
-/// A message with its five bytes before it: not compressed, and its length.
-fn framed(message: &impl Message) -> Bytes {
+/// A length-prefixed gRPC message: a zero byte for "not compressed", the length in four bytes, the message.
+fn encode_frame(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(length + 5);
     frame.put_u8(0);
@@ -194,19 +201,20 @@ fn framed(message: &impl Message) -> Bytes {
     frame.freeze()
 }
 
-/// The answers to what was asked.
-pub(super) struct Answers {
+/// The stream of responses.
+pub(super) struct ResponseStream {
     body: Incoming,
     read: BytesMut,
     address: String,
 }
 
-impl Answers {
-    /// The next one; `None` after the last.
-    pub(super) async fn next<R: Message + Default>(&mut self) -> Result<Option<R>, Failed> {
-        let lost = |address: &str, why: &dyn std::fmt::Display| Failed::Lost(format!("{address}: {why}"));
+impl ResponseStream {
+    /// The next response; `None` after the last.
+    pub(super) async fn next<R: Message + Default>(&mut self) -> Result<Option<R>, TransportError> {
+        let lost =
+            |address: &str, why: &dyn std::fmt::Display| TransportError::Lost(format!("{address}: {why}"));
         loop {
-            if let Some(message) = self.cut()? {
+            if let Some(message) = self.pop_message()? {
                 let decoded = R::decode(message).map_err(|error| lost(&self.address, &error))?;
                 return Ok(Some(decoded));
             }
@@ -218,22 +226,22 @@ impl Answers {
                 Ok(data) => self.read.extend_from_slice(&data),
                 Err(trailers) => match trailers.trailers_ref().and_then(status) {
                     Some((0, _)) => return Ok(None),
-                    Some((code, words)) => return Err(Failed::Status(code, words)),
+                    Some((code, words)) => return Err(TransportError::Status(code, words)),
                     None => return Err(lost(&self.address, &"it ended without a status")),
                 },
             }
         }
     }
 
-    /// A message off the front of what has been read, if all of it is there.
-    fn cut(&mut self) -> Result<Option<Bytes>, Failed> {
+    /// Takes a complete message from the buffer, if there is one.
+    fn pop_message(&mut self) -> Result<Option<Bytes>, TransportError> {
         let Some(&[packed, a, b, c, d]) = self.read.first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > limits::ETCD_ANSWER_BYTES {
-            return Err(Failed::TooBig);
+        if length > ETCD_RESPONSE_BYTES {
+            return Err(TransportError::TooBig);
         }
         if packed != 0 {
-            return Err(Failed::Lost(format!("{}: an answer is compressed", self.address)));
+            return Err(TransportError::Lost(format!("{}: an answer is compressed", self.address)));
         }
         if self.read.len() < length + 5 {
             return Ok(None);
@@ -242,15 +250,15 @@ impl Answers {
     }
 }
 
-/// Code and words of how a call ended, if this says so.
+/// The gRPC status code and message, if the headers contain them.
 fn status(headers: &HeaderMap) -> Option<(i32, String)> {
     let code = headers.get("grpc-status")?.to_str().ok()?.parse().unwrap_or(2);
-    let words = headers.get("grpc-message").map(|words| plain(words.as_bytes())).unwrap_or_default();
+    let words = headers.get("grpc-message").map(|words| percent_decode(words.as_bytes())).unwrap_or_default();
     Some((code, words))
 }
 
-/// Without the percent signs that stand for bytes.
-fn plain(words: &[u8]) -> String {
+/// Decodes percent-encoding; invalid sequences stay as they are.
+fn percent_decode(words: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(words.len());
     let mut rest = words;
     while let Some((&byte, after)) = rest.split_first() {
@@ -275,7 +283,7 @@ mod tests {
 
     #[test]
     fn words_of_a_status_are_read() {
-        assert_eq!(plain(b"a%20b%C3%A9"), "a bé");
-        assert_eq!(plain(b"100% %2 %zz%"), "100% %2 %zz%");
+        assert_eq!(percent_decode(b"a%20b%C3%A9"), "a bé");
+        assert_eq!(percent_decode(b"100% %2 %zz%"), "100% %2 %zz%");
     }
 }

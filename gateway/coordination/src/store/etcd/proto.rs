@@ -1,5 +1,5 @@
-//! The messages of etcd v3 that are used (<https://etcd.io/docs/v3.4/learning/api/>), with the field
-//! numbers of its `rpc.proto` and `kv.proto`. Fields that nobody looks at are left out.
+//! The messages of etcd v3 that are used (<https://etcd.io/docs/v3.4/learning/api/>), with the field numbers
+//! of its `rpc.proto` and `kv.proto`. Unused fields are omitted.
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
@@ -47,7 +47,7 @@ pub(super) struct RangeRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
 #[repr(i32)]
 pub(super) enum SortOrder {
-    /// By key, as they lie.
+    /// By key, in storage order.
     None = 0,
     Ascend = 1,
     Descend = 2,
@@ -95,7 +95,7 @@ pub(super) enum Request {
     DeleteRange(DeleteRangeRequest),
 }
 
-/// The answers to reads; those to writes say nothing that is not known.
+/// The result of a read; results of writes contain nothing of use.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResponseOp {
     #[prost(message, optional, tag = "1")]
@@ -170,9 +170,9 @@ pub(super) struct CompactionRequest {
     pub(super) revision: i64,
 }
 
-/// An answer of which only the arrival matters.
+/// A response without fields of interest.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Done {}
+pub(super) struct EmptyResponse {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchRequest {
@@ -206,7 +206,7 @@ pub(super) struct WatchResponse {
     pub(super) compact_revision: i64,
     #[prost(string, tag = "6")]
     pub(super) cancel_reason: String,
-    /// More of the same follows in the next message.
+    /// The rest of the response follows in the next message.
     #[prost(bool, tag = "7")]
     pub(super) fragment: bool,
     #[prost(message, repeated, tag = "11")]
@@ -240,7 +240,7 @@ pub(super) struct LeaseGrantResponse {
     pub(super) id: i64,
 }
 
-/// Of revocation and of keeping alive.
+/// A request to revoke a lease or to keep it alive.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct LeaseRequest {
     #[prost(int64, tag = "1")]
@@ -249,7 +249,7 @@ pub(super) struct LeaseRequest {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct LeaseKeepAliveResponse {
-    /// 0 when it has ended.
+    /// 0 if the lease has ended.
     #[prost(int64, tag = "3")]
     pub(super) ttl_s: i64,
 }
@@ -261,7 +261,7 @@ pub(super) struct StatusRequest {}
 pub(super) struct StatusResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) header: Option<Header>,
-    /// 0 when it knows none.
+    /// 0 if it knows no leader.
     #[prost(uint64, tag = "4")]
     pub(super) leader: u64,
 }

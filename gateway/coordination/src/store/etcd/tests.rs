@@ -1,4 +1,4 @@
-//! Against three nodes of etcd: what every store must do, and what they do when nodes fail.
+//! Tests against three etcd nodes: the conformance suites, and node failures.
 
 mod entrance;
 mod faults;

@@ -1,17 +1,17 @@
-//! Reading: as it is, as it was, and what changed since.
+//! Reads: the newest state, past revisions, and the changes between them; and compaction.
 
-use roverline_protocol::limits;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
+use crate::limits;
 use crate::store::sqlite::db::Db;
 use crate::store::sqlite::write_txn::row_entry;
 use crate::store::{Change, Page, Range, Revision, StoreError};
 
-/// Changes of so many revisions are read at once.
+/// Revisions whose changes are read at once.
 const REVISIONS: u64 = 1_024;
 
-/// The keys as they are.
+/// The newest state of the keys.
 macro_rules! entries_now {
     () => {
         "SELECT key, value, created, modified, version, lease FROM entries
@@ -19,7 +19,7 @@ macro_rules! entries_now {
     };
 }
 
-/// How long the values are that are found first.
+/// The total length of the first values of a range.
 macro_rules! lengths {
     () => {
         "SELECT coalesce(sum(bytes), 0) FROM (SELECT length(value) AS bytes FROM entries
@@ -27,8 +27,8 @@ macro_rules! lengths {
     };
 }
 
-/// The keys as they were: those that are as they were then, and of the others what they were. So the
-/// near past, which is what is asked for, costs no more than what changed since.
+/// The keys at a past revision: the entries that have not changed since, and for the others their last
+/// change up to it. So the recent past, which is read most, costs no more than what changed since.
 macro_rules! entries_then {
     () => {
         "SELECT key, value, created, modified, version, lease FROM entries
@@ -44,7 +44,7 @@ macro_rules! entries_then {
 
 impl Db {
     pub(super) fn range(&mut self, range: &Range) -> Result<Page, StoreError> {
-        // One snapshot for all the reads of the page.
+        // One snapshot for all reads of the page.
         let snapshot = self.connection.unchecked_transaction()?;
         let newest = self.newest()?;
         let at = range.at.unwrap_or(newest);
@@ -82,8 +82,8 @@ impl Db {
         Ok(Page { entries, revision: at, more })
     }
 
-    /// Whether the values of a range, as it is now, have at most so many bytes together. Long values are
-    /// not read for that.
+    /// Whether the values of a range, in the newest state, have at most this many bytes together. Long
+    /// values are not read for this.
     pub(super) fn is_within(&self, range: &Range, bytes: u64) -> Result<bool, StoreError> {
         let (low, high) = bounds(&range.prefix, range.after.as_deref(), range.backward);
         let query = match range.backward {
@@ -96,8 +96,8 @@ impl Db {
         Ok(sum.cast_unsigned() <= bytes)
     }
 
-    /// The changes under a prefix from a revision on, as many revisions as are read at once, and the
-    /// revision to go on from.
+    /// Changes under a prefix from a revision on, up to a batch of revisions, and the revision to continue
+    /// from.
     pub(super) fn changes(
         &mut self,
         prefix: &str,
@@ -105,11 +105,11 @@ impl Db {
     ) -> Result<(Vec<Change>, Revision), StoreError> {
         let snapshot = self.connection.unchecked_transaction()?;
         let (newest, compacted) = (self.newest()?, self.compacted()?);
-        // What a compaction leaves of its own revision and those before is not all of them.
+        // Compaction leaves only some of the changes of its own revision and of earlier ones.
         if from <= compacted && compacted.0 > 0 {
             return Err(StoreError::Compacted(compacted.next()));
         }
-        // Revisions leave a gap where a copy was put back.
+        // Revisions have a gap where a copy was restored.
         let mut first =
             self.connection.prepare_cached("SELECT min(revision) FROM changes WHERE revision >= ?1")?;
         let first: Option<i64> = first.query_row([from.0.cast_signed()], |row| row.get(0))?;
@@ -124,7 +124,7 @@ impl Db {
         let (mut changes, mut bytes) = (Vec::<Change>::new(), 0);
         while let Some(row) = rows.next()? {
             let change = row_change(row)?;
-            // Revisions are told whole.
+            // Revisions are never split.
             if bytes >= limits::STORE_PAGE_BYTES
                 && let Some(last) = changes.last().map(Change::revision)
                 && change.revision() > last
@@ -143,8 +143,8 @@ impl Db {
         Ok((changes, from.max(to.next())))
     }
 
-    /// Forgets a part of the past; whether there is more to forget. Only what changed since the last time
-    /// is looked at: of what was before, nothing is left but the newest of each key.
+    /// Discards a part of the history and returns whether there is more to discard. Only changes after the
+    /// last compaction are examined: of the ones before, only the newest of each key is left.
     pub(super) fn compact(&mut self, before: Revision) -> Result<bool, StoreError> {
         let upto = Revision(before.0.saturating_sub(1)).min(self.newest()?);
         let from = self.compacted()?;
@@ -154,7 +154,7 @@ impl Db {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let part = part_of(&transaction, from, upto)?;
         let span = params![from.0.cast_signed(), part.0.cast_signed()];
-        // The newest of each key stays, unless it is its end.
+        // The newest change of each key stays, unless it is a deletion.
         let done = newest_of_each(&transaction, from, part)
             .and_then(|newest| {
                 let mut older =
@@ -177,7 +177,7 @@ impl Db {
     }
 }
 
-/// A change as it is in the file.
+/// Reads a change from its row.
 fn row_change(row: &Row<'_>) -> rusqlite::Result<Change> {
     if row.get_ref(1)? == ValueRef::Null {
         let key = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
@@ -186,7 +186,7 @@ fn row_change(row: &Row<'_>) -> rusqlite::Result<Change> {
     row_entry(row).map(Change::Put)
 }
 
-/// Up to which revision it is not too much at once.
+/// The last revision that still fits into one part.
 fn part_of(connection: &Connection, from: Revision, upto: Revision) -> rusqlite::Result<Revision> {
     let mut changes = connection.prepare_cached(
         "SELECT revision, length(value) FROM changes WHERE revision > ?1 AND revision <= ?2 ORDER BY revision",
@@ -208,7 +208,7 @@ fn part_of(connection: &Connection, from: Revision, upto: Revision) -> rusqlite:
     Ok(upto)
 }
 
-/// The keys that changed behind `from`, and when each did last.
+/// The keys that changed after `from`, with the revision of their last change.
 fn newest_of_each(
     connection: &Connection,
     from: Revision,
@@ -222,12 +222,12 @@ fn newest_of_each(
         .collect()
 }
 
-/// The first key of a range, and the first one behind it.
+/// The first key of a range, and the first key after it.
 fn bounds(prefix: &str, after: Option<&str>, backward: bool) -> (Vec<u8>, Vec<u8>) {
-    // Keys are UTF-8, where this byte never is.
+    // Keys are UTF-8, which never contains this byte.
     let (low, high) = (prefix.as_bytes().to_vec(), [prefix.as_bytes(), &[0xff]].concat());
     match after {
-        // No key is between one and the same with a zero byte behind it.
+        // A key followed by a zero byte is the next possible key.
         Some(after) if !backward => (low.max([after.as_bytes(), &[0]].concat()), high),
         Some(before) => (low, high.min(before.as_bytes().to_vec())),
         None => (low, high),

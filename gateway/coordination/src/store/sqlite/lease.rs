@@ -1,27 +1,33 @@
-//! Leases, by the clock since the computer started: nobody sets it, and it goes on during sleep.
+//! Leases, measured in time since boot: this clock cannot be set, and it advances while the computer is
+//! suspended.
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::Connection;
-use rustix::time::{ClockId, clock_gettime};
 
-/// Milliseconds since the computer started.
+use crate::boot_clock;
+
+/// Milliseconds since boot.
 pub(super) fn boot_ms() -> i64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
+    i64::try_from(boot_clock::now().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Which start of the computer this is; why that is not known. Whoever took it for another one would
-/// end all leases.
-pub(super) fn boot_id() -> Result<String, String> {
+/// The boot id of the computer. It must not be guessed: a wrong one would end all leases.
+pub(super) fn boot_id() -> io::Result<String> {
     boot_id_in(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-fn boot_id_in(file: &Path) -> Result<String, String> {
-    let why = |why: &str| format!("it is not known when the computer started: {}: {why}", file.display());
-    let boot = std::fs::read_to_string(file).map_err(|error| why(&error.to_string()))?;
+fn boot_id_in(file: &Path) -> io::Result<String> {
+    let unknown = |kind, reason: &str| {
+        io::Error::new(
+            kind,
+            format!("it is not known when the computer started: {}: {reason}", file.display()),
+        )
+    };
+    let boot = std::fs::read_to_string(file).map_err(|error| unknown(error.kind(), &error.to_string()))?;
     match boot.trim() {
-        "" => Err(why("it is empty")),
+        "" => Err(unknown(io::ErrorKind::InvalidData, "it is empty")),
         boot => Ok(boot.to_owned()),
     }
 }
@@ -31,13 +37,13 @@ pub(super) fn is_due(connection: &Connection, due_ms: i64) -> rusqlite::Result<b
     connection.prepare_cached("SELECT 1 FROM leases WHERE ends_ms <= ?1 LIMIT 1")?.exists([due_ms])
 }
 
-/// Whether the store was written last since this start of the computer.
+/// Whether the store was last written since this boot.
 pub(super) fn is_of(connection: &Connection, boot: &str) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM state WHERE boot = ?1")?.exists([boot])
 }
 
-/// Ends the leases that are due, and those of an earlier start of the computer. Returns the keys
-/// that go with them; nothing where no lease ends.
+/// Ends the leases that are due, and those from before the last boot. Returns the keys that are attached to
+/// them; `None` if no lease ends.
 pub(super) fn expire(
     connection: &Connection,
     boot: &str,
@@ -67,13 +73,13 @@ mod tests {
 
     #[test]
     fn a_start_of_the_computer_is_known_or_it_is_said_why_not() {
-        assert_eq!(boot_id(), boot_id());
-        let file = std::env::temp_dir().join(format!("roverline-boot-{}", std::process::id()));
-        let refused = boot_id_in(&file).unwrap_err();
+        assert_eq!(boot_id().unwrap(), boot_id().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("boot_id");
+        let refused = boot_id_in(&file).unwrap_err().to_string();
         assert!(refused.contains("No such file"), "{refused}");
         std::fs::write(&file, "\n").unwrap();
-        let refused = boot_id_in(&file).unwrap_err();
-        std::fs::remove_file(&file).unwrap();
+        let refused = boot_id_in(&file).unwrap_err().to_string();
         assert!(refused.contains("empty"), "{refused}");
     }
 }

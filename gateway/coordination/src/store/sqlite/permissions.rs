@@ -1,25 +1,25 @@
-//! What lies on the disk is for the user that runs the processes, and for nobody else.
+//! File permissions: store files are accessible only to the user that runs the processes.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Rights of groups and others.
-const OTHERS: u32 = 0o077;
+/// The permission bits of group and others.
+const GROUP_AND_OTHERS: u32 = 0o077;
 
-/// Makes the folder if there is none; others see nothing of it in either case.
-pub(super) fn folder(path: &Path) -> io::Result<()> {
+/// Creates the directory if needed, and removes access for others.
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    close(path, 0o700);
+    restrict(path, 0o700);
     Ok(())
 }
 
-/// Makes an empty file of a store if there is none, so that SQLite gives those beside it the same
-/// rights. Where that fails, SQLite says what is wrong.
-pub(super) fn file(path: &Path) {
+/// Creates an empty store file if needed, so that SQLite gives its companion files the same permissions.
+/// SQLite itself reports failures.
+pub(super) fn create_file(path: &Path) {
     if !path.exists() {
-        // Never opened under its name: closing it would end the locks that this process has on it
+        // Never opened under its own name: closing it would release the locks that this process holds on it
         // (<https://sqlite.org/howtocorrupt.html>, section 2.2).
         let draft = path.with_extension(format!("new-{}", std::process::id()));
         let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft);
@@ -32,13 +32,13 @@ pub(super) fn file(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
-        close(Path::new(&name), 0o600);
+        restrict(Path::new(&name), 0o600);
     }
 }
 
-/// Takes the rights of others away. Who may not do so, may not read it either or is not its owner.
-fn close(path: &Path, mode: u32) {
-    let open = path.metadata().is_ok_and(|found| found.permissions().mode() & OTHERS != 0);
+/// Removes access for group and others. A process that may not do this is not the owner.
+fn restrict(path: &Path, mode: u32) {
+    let open = path.metadata().is_ok_and(|found| found.permissions().mode() & GROUP_AND_OTHERS != 0);
     if open && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode)) {
         tracing::debug!(%error, path = %path.display(), "others may read this");
     }

@@ -1,39 +1,35 @@
-//! What is SQLite's own: several processes, files that are not what they should be.
+//! Tests specific to SQLite: several processes, and damaged or foreign files.
 
 mod bounds;
 mod restore;
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
+use crate::limits;
 use crate::store::sqlite::*;
 use crate::store::{Compare, Op, tests as conformance};
 
-/// A folder of this test, removed at its end.
-struct Folder(PathBuf);
+/// A temporary directory, removed at the end of the test.
+struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("roverline-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Folder(std::env::temp_dir().join(name))
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.0)
+        SqliteStore::open(self.0.path())
     }
 
     fn file(&self) -> PathBuf {
-        self.0.join("roverline.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.0.path().join("roverline.db")
     }
 }
 
@@ -105,7 +101,7 @@ async fn leases_do_not_survive_a_restart_of_the_computer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_none_or_is_newer_is_refused_with_the_reason() {
     let folder = Folder::new();
-    std::fs::create_dir_all(&folder.0).unwrap();
+    std::fs::create_dir_all(folder.path()).unwrap();
     std::fs::write(folder.file(), "this is no database, and longer than a header is".repeat(100)).unwrap();
     let refused = folder.open().txn(put("a", "1")).await.err().unwrap().to_string();
     assert!(refused.contains("not a database"), "{refused}");
@@ -123,11 +119,11 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
     for n in 0..20 {
         store.txn(put(&format!("k{n:02}"), "x")).await.unwrap();
     }
-    // As a crash leaves it: the file, and a log whose last frame is not whole.
+    // What a crash leaves: the file, and a WAL whose last frame is incomplete.
     let wal = |file: PathBuf| file.with_extension("db-wal");
     let crashed = |change: &dyn Fn(std::fs::File, u64)| {
         let copy = Folder::new();
-        std::fs::create_dir_all(&copy.0).unwrap();
+        std::fs::create_dir_all(copy.path()).unwrap();
         std::fs::copy(folder.file(), copy.file()).unwrap();
         std::fs::copy(wal(folder.file()), wal(copy.file())).unwrap();
         let log = std::fs::OpenOptions::new().write(true).open(wal(copy.file())).unwrap();
@@ -147,7 +143,7 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_too_long_for_a_socket_is_polled() {
     let folder = Folder::new();
-    let deep = folder.0.join("x".repeat(120));
+    let deep = folder.path().join("x".repeat(120));
     let (one, other) = (SqliteStore::open(&deep), SqliteStore::open(&deep));
     let mut watch = other.watch("a".to_owned(), Revision(1)).await.unwrap();
     one.txn(put("a", "1")).await.unwrap();
@@ -161,7 +157,7 @@ async fn every_past_is_as_it_was() {
     let store = folder.open();
     let mut then = Vec::new();
     for n in 0_u32..120 {
-        // Any order will do that makes, changes and removes keys, some of them again.
+        // Any order that creates, changes and deletes keys, some of them repeatedly.
         let key = format!("k/{}", n.wrapping_mul(2_654_435_761) >> 29);
         let txn = match n % 3 {
             0 if n > 6 => Txn { success: vec![Op::Delete(key)], ..Txn::default() },
@@ -190,13 +186,13 @@ async fn damage_is_seen_before_anything_is_believed() {
     for n in 0..500 {
         store.txn(put(&format!("k{n:03}"), "x")).await.unwrap();
     }
-    let copy = folder.0.join("copy");
+    let copy = folder.path().join("copy");
     backup::StoreFile::open(&folder.file()).unwrap().copy(&copy, &mut |_, _| {}).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&copy).unwrap();
     file.write_all_at(&[0xa5; 6_000], 20_000).unwrap();
     let seen = backup::StoreFile::open(&copy).and_then(|file| file.check());
     assert!(seen.as_ref().map_or(true, |wrong| !wrong.is_empty()), "{seen:?}");
-    assert!(backup::StoreFile::open(&folder.0.join("none")).is_err());
+    assert!(backup::StoreFile::open(&folder.path().join("none")).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,8 +200,8 @@ async fn a_process_that_stands_still_within_a_write_does_not_keep_others_waiting
     let folder = Folder::new();
     let store = folder.open();
     store.txn(put("a", "1")).await.unwrap();
-    // What it holds: the turn, and SQLite's own lock.
-    let turn = std::fs::File::options().write(true).open(folder.0.join("roverline.turn")).unwrap();
+    // The locks that it holds: the write lock and SQLite's own.
+    let turn = std::fs::File::options().write(true).open(folder.path().join("roverline.turn")).unwrap();
     rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let other = rusqlite::Connection::open(folder.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -215,18 +211,23 @@ async fn a_process_that_stands_still_within_a_write_does_not_keep_others_waiting
         let StoreError::Unavailable(why) = refused.unwrap_err() else { panic!("by its reason") };
         assert!(why.contains("stands still"), "{why}");
     }
-    assert!(begun.elapsed() >= Duration::from_millis(limits::STORE_TURN_MS));
-    // Whoever only reads does not notice, nor does who begins to.
+    assert!(begun.elapsed() >= Duration::from_millis(limits::STORE_WRITE_LOCK_MS));
+    // Readers do not notice, neither open ones nor new ones.
     assert_eq!(store.range(all()).await.unwrap().entries[0].value, "1");
     let late = folder.open();
     assert_eq!(late.range(all()).await.unwrap().entries[0].value, "1");
+    let writer = late.writer.clone();
     let waits = tokio::spawn(async move { late.txn(put("b", "late")).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !writer.is_blocked() {
+        assert!(std::time::Instant::now() < deadline, "it does not wait for the lock");
+        tokio::task::yield_now().await;
+    }
     other.execute_batch("ROLLBACK").unwrap();
     rustix::fs::flock(&turn, rustix::fs::FlockOperation::Unlock).unwrap();
     waits.await.unwrap().unwrap();
     let outcome = store.txn(put("a", "3")).await.unwrap();
-    // What was refused did not happen: neither then nor now.
+    // The refused transaction never took effect.
     let page = store.range(all()).await.unwrap();
     assert_eq!(outcome.revision, Revision(3));
     assert_eq!((page.entries[0].version, page.entries[0].value.as_ref()), (2, b"3".as_ref()));

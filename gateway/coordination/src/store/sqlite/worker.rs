@@ -1,4 +1,4 @@
-//! A thread with a connection of its own: SQLite waits for the disk, and nobody else waits with it.
+//! A thread with its own connection: only this thread blocks when SQLite waits for the disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,63 +6,64 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use tokio::sync::oneshot;
 
+use crate::limits;
 use crate::store::sqlite::db::{self, Db};
 use crate::store::sqlite::lease::boot_ms;
 use crate::store::{Revision, StoreError};
 
-type Act = Box<dyn FnOnce(Result<&mut Db, StoreError>) -> bool + Send>;
+type Task = Box<dyn FnOnce(Result<&mut Db, StoreError>) -> bool + Send>;
 
-/// Asks its thread. The thread ends with the last of these.
+/// A handle to the thread, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(super) struct Worker {
     jobs: SyncSender<Job>,
-    waits: Arc<Waits>,
+    lock_wait: Arc<LockWait>,
 }
 
-/// What is to be done, unless whoever asked for it has given up.
+/// A job, unless its caller has given up.
 struct Job {
-    act: Act,
-    call: Arc<Call>,
+    task: Task,
+    state: Arc<CallState>,
 }
 
-/// Whether a call is under way. Who begins it and who gives it up agree on which of both it was.
+/// The state of a call. The thread that starts it and the caller that abandons it agree by compare-and-swap
+/// on who was first.
 #[derive(Default)]
-struct Call(AtomicU8);
+struct CallState(AtomicU8);
 
-const WAITING: u8 = 0;
-const BEGUN: u8 = 1;
-const GIVEN_UP: u8 = 2;
+const QUEUED: u8 = 0;
+const STARTED: u8 = 1;
+const ABANDONED: u8 = 2;
 
-impl Call {
-    fn becomes(&self, next: u8) -> bool {
-        self.0.compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+impl CallState {
+    fn transition(&self, next: u8) -> bool {
+        self.0.compare_exchange(QUEUED, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-/// Since when the thread waits for the file, by the clock of leases; 0: it does not.
+/// When the thread began to wait for the file, in milliseconds since boot; 0 if it does not wait.
 #[derive(Default)]
-struct Waits(AtomicI64);
+struct LockWait(AtomicI64);
 
-impl Waits {
-    fn during<R>(&self, act: impl FnOnce() -> R) -> R {
+impl LockWait {
+    fn during<R>(&self, task: impl FnOnce() -> R) -> R {
         self.0.store(boot_ms(), Ordering::Release);
-        let done = act();
+        let done = task();
         self.0.store(0, Ordering::Release);
         done
     }
 
-    /// Why a call was not begun within its time.
-    fn why(&self) -> StoreError {
+    /// Why a call did not start in time.
+    fn reason(&self) -> StoreError {
         let since = self.0.load(Ordering::Acquire);
         let waited_ms = boot_ms().saturating_sub(since).cast_unsigned();
-        match since > 0 && waited_ms >= limits::STORE_TURN_MS / 2 {
+        match since > 0 && waited_ms >= limits::STORE_WRITE_LOCK_MS / 2 {
             true => {
                 let waited_s = waited_ms.div_ceil(1_000);
-                let why = format!("another process stands still while it writes, for {waited_s} s now");
-                StoreError::Unavailable(why)
+                let reason = format!("another process stands still while it writes, for {waited_s} s now");
+                StoreError::Unavailable(reason)
             }
             false => StoreError::Busy,
         }
@@ -70,20 +71,20 @@ impl Waits {
 }
 
 impl Worker {
-    /// `committed` is told the newest revision after each job, and whether one came about in it.
+    /// `committed` receives the newest revision after each job, and whether that job created one.
     pub(super) fn start(
         name: &str,
         path: PathBuf,
         committed: impl Fn(Revision, bool) + Send + 'static,
     ) -> Worker {
-        let (ask, jobs) = sync_channel::<Job>(limits::STORE_WAITING_CALLS);
+        let (sender, jobs) = sync_channel::<Job>(limits::STORE_WAITING_CALLS);
         let writes = name == "store-writer";
         let open = if writes { db::open } else { db::open_to_read };
-        let waits = Arc::<Waits>::default();
-        let waiting = waits.clone();
+        let lock_wait = Arc::<LockWait>::default();
+        let waiting = lock_wait.clone();
         let run = move || {
             let mut db = None;
-            let mut said = String::new();
+            let mut last_error = String::new();
             loop {
                 let job = match jobs.recv_timeout(Duration::from_millis(limits::STORE_POLL_MS)) {
                     Ok(job) => Some(job),
@@ -92,9 +93,9 @@ impl Worker {
                 };
                 if job.is_some() || writes {
                     let ready = || waiting.during(|| open(&path));
-                    let healthy = work(&mut db, ready, &mut said, job, &waiting, writes, &committed);
+                    let healthy = work(&mut db, ready, &mut last_error, job, &waiting, writes, &committed);
                     if !healthy {
-                        // What is wrong with the file may be right when it is opened again.
+                        // Opening the file again may repair the problem.
                         db = None;
                     }
                 }
@@ -103,46 +104,52 @@ impl Worker {
         if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(run) {
             tracing::error!(%error, "the store's thread does not start");
         }
-        Worker { jobs: ask, waits }
+        Worker { jobs: sender, lock_wait }
     }
 
-    /// Does this in the thread, in turn. What does not begin within its time is not done: the thread
-    /// may wait for a process that stands still, whoever asks does not.
-    pub(super) async fn ask<R: Send + 'static>(
+    /// Whether the thread waits for the file.
+    #[cfg(test)]
+    pub(super) fn is_blocked(&self) -> bool {
+        self.lock_wait.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Runs a job on the thread, in order. A job that does not start in time is abandoned: the thread may
+    /// wait for a suspended process, but the caller does not.
+    pub(super) async fn submit<R: Send + 'static>(
         &self,
-        act: impl FnOnce(&mut Db) -> Result<R, StoreError> + Send + 'static,
+        task: impl FnOnce(&mut Db) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (tell, mut answer) = oneshot::channel();
-        let act: Act = Box::new(move |db| {
-            let done = db.and_then(act);
+        let (reply, mut answer) = oneshot::channel();
+        let task: Task = Box::new(move |db| {
+            let done = db.and_then(task);
             let healthy = !matches!(done, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
-            // Whoever asked may have gone.
-            let _ = tell.send(done);
+            // The caller may be gone.
+            let _ = reply.send(done);
             healthy
         });
-        let call = Arc::<Call>::default();
-        self.jobs.try_send(Job { act, call: call.clone() }).map_err(|error| match error {
+        let state = Arc::<CallState>::default();
+        self.jobs.try_send(Job { task, state: state.clone() }).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Unavailable("its thread has ended".to_owned()),
         })?;
-        let patience = Duration::from_millis(limits::STORE_TURN_MS);
-        let answer = match tokio::time::timeout(patience, &mut answer).await {
+        let timeout = Duration::from_millis(limits::STORE_WRITE_LOCK_MS);
+        let answer = match tokio::time::timeout(timeout, &mut answer).await {
             Ok(answer) => answer,
-            Err(_) if call.becomes(GIVEN_UP) => return Err(self.waits.why()),
-            // It has begun: what comes of it is to be known.
+            Err(_) if state.transition(ABANDONED) => return Err(self.lock_wait.reason()),
+            // It has started: wait for its result.
             Err(_) => answer.await,
         };
         answer.unwrap_or_else(|_| Err(StoreError::Unknown("its thread has ended".to_owned())))
     }
 }
 
-/// Does one job, or what is due without one. Whether the connection is still good.
+/// Runs one job, or the periodic sweep. Returns whether the connection is still usable.
 fn work(
     db: &mut Option<Db>,
     open: impl Fn() -> Result<Db, StoreError>,
-    said: &mut String,
+    last_error: &mut String,
     job: Option<Job>,
-    waits: &Waits,
+    lock_wait: &LockWait,
     writes: bool,
     committed: &impl Fn(Revision, bool),
 ) -> bool {
@@ -150,18 +157,18 @@ fn work(
         match open() {
             Ok(open) => {
                 *db = Some(open);
-                said.clear();
+                last_error.clear();
             }
             Err(error) => {
-                // It is tried several times a second: each reason once.
-                if *said != error.to_string() {
+                // Opening is retried several times a second; each reason is logged once.
+                if *last_error != error.to_string() {
                     tracing::warn!(%error, "the store does not open");
-                    *said = error.to_string();
+                    *last_error = error.to_string();
                 }
-                if let Some(Job { act, call }) = job
-                    && call.becomes(BEGUN)
+                if let Some(Job { task, state }) = job
+                    && state.transition(STARTED)
                 {
-                    act(Err(error));
+                    task(Err(error));
                 }
                 return false;
             }
@@ -169,14 +176,14 @@ fn work(
     }
     let Some(db) = db.as_mut() else { return false };
     let healthy = match job {
-        Some(Job { act, call }) => {
-            let _turn = writes.then(|| waits.during(|| db.turn.take()));
-            if call.becomes(BEGUN) { act(Ok(db)) } else { true }
+        Some(Job { task, state }) => {
+            let _write_lock = writes.then(|| lock_wait.during(|| db.write_lock.acquire()));
+            if state.transition(STARTED) { task(Ok(db)) } else { true }
         }
-        None => waits.during(|| db.sweep()).is_ok(),
+        None => lock_wait.during(|| db.sweep()).is_ok(),
     };
     if healthy && let Ok(newest) = db.newest() {
         committed(newest, std::mem::take(&mut db.changed));
     }
-    healthy && !db.frozen
+    healthy && !db.read_only
 }

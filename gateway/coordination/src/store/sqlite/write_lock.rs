@@ -1,5 +1,5 @@
-//! Whose turn it is to write. SQLite lets writers poll for its lock, and one of four was starved for
-//! seconds; the kernel queues those who wait for a file lock.
+//! A cross-process write lock with a fair queue. SQLite's own lock is polled, and starved one of four
+//! writers for seconds; the kernel queues the waiters of a file lock.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,52 +10,52 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A file beside the store that is locked while somebody writes.
-pub(super) struct Turn(Option<Arc<File>>);
+/// A file beside the store that is locked during writes.
+pub(super) struct WriteLock(Option<Arc<File>>);
 
-/// It is ours until this is dropped, or the process ends.
-pub(super) struct Taken(Option<Arc<File>>);
+/// Held until it is dropped or the process ends.
+pub(super) struct WriteLockGuard(Option<Arc<File>>);
 
-impl Turn {
-    pub(super) fn beside(path: &Path) -> io::Result<Turn> {
+impl WriteLock {
+    pub(super) fn beside(path: &Path) -> io::Result<WriteLock> {
         let path = path.with_extension("turn");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-        Ok(Turn(Some(Arc::new(file))))
+        Ok(WriteLock(Some(Arc::new(file))))
     }
 
-    /// Of one who only reads.
-    pub(super) fn nobodys() -> Turn {
-        Turn(None)
+    /// For a connection that only reads.
+    pub(super) fn none() -> WriteLock {
+        WriteLock(None)
     }
 
-    /// Waits for it, for as long as another process has it: whoever asks for a write stops waiting by
-    /// itself, and the kernel's queue stays as it is. Where the file cannot be locked, SQLite's own lock
-    /// is fair enough.
-    pub(super) fn take(&self) -> Taken {
-        let Some(file) = &self.0 else { return Taken(None) };
+    /// Waits for as long as another process holds the lock: callers time out on their own, and the kernel's
+    /// queue keeps its order. If the file cannot be locked, SQLite's own lock is fair enough.
+    pub(super) fn acquire(&self) -> WriteLockGuard {
+        let Some(file) = &self.0 else { return WriteLockGuard(None) };
         while let Err(error) = flock(file, FlockOperation::LockExclusive) {
             if error != rustix::io::Errno::INTR {
-                tracing::debug!(%error, "the store's turn cannot be taken");
+                tracing::debug!(%error, "the store's write lock cannot be taken");
                 break;
             }
         }
-        Taken(Some(file.clone()))
+        WriteLockGuard(Some(file.clone()))
     }
 }
 
-impl Turn {
-    /// Takes it, unless another process has it for longer than this.
-    pub(super) fn take_within(self, patience: Duration) -> Option<Taken> {
-        let (tell, taken) = mpsc::sync_channel(1);
-        // In the kernel's queue, as all the others; who gave up gives it back as soon as it has it.
-        std::thread::Builder::new().spawn(move || drop(tell.send(self.take()))).ok()?;
-        taken.recv_timeout(patience).ok()
+impl WriteLock {
+    /// Acquires the lock, unless another process holds it for longer than this.
+    pub(super) fn acquire_within(self, timeout: Duration) -> Option<WriteLockGuard> {
+        let (sender, taken) = mpsc::sync_channel(1);
+        // The thread waits in the kernel's queue like all others, and releases the lock at once if the
+        // caller has given up.
+        std::thread::Builder::new().spawn(move || drop(sender.send(self.acquire()))).ok()?;
+        taken.recv_timeout(timeout).ok()
     }
 }
 
-impl Drop for Taken {
+impl Drop for WriteLockGuard {
     fn drop(&mut self) {
-        // Not held: nothing to give back.
+        // If it is not held, there is nothing to release.
         let _ = self.0.take().map(|file| flock(file, FlockOperation::Unlock));
     }
 }

@@ -1,4 +1,4 @@
-//! Writing: one transaction of the store is one of the file.
+//! Write transactions: one transaction of the store is one transaction of the file.
 
 use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -9,48 +9,48 @@ use crate::store::{Entry, LeaseId, Op, Outcome, Revision, StoreError, Txn};
 
 impl Db {
     pub(super) fn txn(&mut self, txn: &Txn) -> Result<Outcome, StoreError> {
-        self.write(|draft| {
+        self.write(|write| {
             let mut succeeded = true;
             for compare in &txn.compares {
-                succeeded &= compare.holds(draft.entry(compare.key())?.as_ref());
+                succeeded &= compare.holds(write.entry(compare.key())?.as_ref());
             }
             let ops = if succeeded { &txn.success } else { &txn.failure };
             let mut got = Vec::new();
             for op in ops {
                 if let Op::Get(key) = op {
-                    got.push(draft.entry(key)?);
+                    got.push(write.entry(key)?);
                 }
             }
             for op in ops {
                 match op {
                     Op::Get(_) => {}
-                    Op::Put { key, value, lease } => draft.put(key, value, *lease)?,
-                    Op::Delete(key) => draft.delete(key.as_bytes())?,
+                    Op::Put { key, value, lease } => write.put(key, value, *lease)?,
+                    Op::Delete(key) => write.delete(key.as_bytes())?,
                 }
             }
-            Ok(Outcome { succeeded, revision: draft.revision(), got })
+            Ok(Outcome { succeeded, revision: write.revision(), got })
         })
     }
 
     pub(super) fn grant(&mut self, ttl_ms: u64) -> Result<LeaseId, StoreError> {
-        self.write_unsynced(|draft| {
-            let lease: i64 = draft.transaction.query_row(
+        self.write_unsynced(|write| {
+            let lease: i64 = write.transaction.query_row(
                 "UPDATE state SET lease = lease + 1 RETURNING lease",
                 [],
                 |row| row.get(0),
             )?;
             let ttl_ms = ttl_ms.cast_signed();
-            let row = params![lease, ttl_ms, draft.now_ms + ttl_ms];
-            draft.transaction.execute("INSERT INTO leases VALUES (?1, ?2, ?3)", row)?;
+            let row = params![lease, ttl_ms, write.now_ms + ttl_ms];
+            write.transaction.execute("INSERT INTO leases VALUES (?1, ?2, ?3)", row)?;
             Ok(LeaseId(lease.cast_unsigned()))
         })
     }
 
     pub(super) fn keep_alive(&mut self, lease: LeaseId) -> Result<(), StoreError> {
-        self.write_unsynced(|draft| {
-            let row = params![lease.0.cast_signed(), draft.now_ms];
+        self.write_unsynced(|write| {
+            let row = params![lease.0.cast_signed(), write.now_ms];
             let update = "UPDATE leases SET ends_ms = ?2 + ttl_ms WHERE lease = ?1";
-            match draft.transaction.execute(update, row)? {
+            match write.transaction.execute(update, row)? {
                 0 => Err(StoreError::LeaseEnded),
                 _ => Ok(()),
             }
@@ -58,124 +58,125 @@ impl Db {
     }
 
     pub(super) fn revoke(&mut self, lease: LeaseId) -> Result<(), StoreError> {
-        self.write(|draft| {
+        self.write(|write| {
             let id = lease.0.cast_signed();
-            match draft.transaction.execute("DELETE FROM leases WHERE lease = ?1", [id])? {
+            match write.transaction.execute("DELETE FROM leases WHERE lease = ?1", [id])? {
                 0 => Err(StoreError::LeaseEnded),
-                _ => draft.keys_of(id)?.iter().try_for_each(|key| draft.delete(key)),
+                _ => write.keys_of(id)?.iter().try_for_each(|key| write.delete(key)),
             }
         })
     }
 
-    /// Ends what is due, if anything is.
+    /// Ends the leases that are due, if any.
     pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
         if !is_due(&self.connection, boot_ms())? {
             return Ok(());
         }
-        let _turn = self.turn.take();
+        let _write_lock = self.write_lock.acquire();
         self.write(|_| Ok(()))
     }
 
-    /// With all that is due ended: acts and commits, or changes nothing. In the turn of this process,
-    /// which is the worker's to take.
+    /// Ends the leases that are due, runs the operation and commits; on an error only the leases are
+    /// committed. The worker holds the write lock meanwhile.
     fn write<R>(
         &mut self,
-        act: impl FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
+        operation: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut draft = Draft::begin(transaction, &self.boot)?;
-        let answer = act(&mut draft);
-        if answer.is_err() && !draft.forget_act()? {
+        let mut write = WriteTxn::begin(transaction, &self.boot)?;
+        let answer = operation(&mut write);
+        if answer.is_err() && !write.rollback_statement()? {
             return answer;
         }
-        let committed = draft.commit();
+        let committed = write.commit();
         self.changed |= *committed.as_ref().unwrap_or(&false);
-        // What was refused did not happen, whatever became of the leases.
+        // A refused operation did not take effect, whatever happened to the leases.
         answer.and_then(|answer| committed.map(|_| answer))
     }
 
-    /// The same for what a restart of the computer ends in any case, and so need not be on the disk: it
-    /// gets there with the next revision, which may depend on it, and whose log is synced as a whole.
+    /// A write without sync, for data that a reboot discards anyway. It reaches the disk with the next
+    /// revision, which may depend on it and whose WAL is synced as a whole.
     fn write_unsynced<R>(
         &mut self,
-        act: impl FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
+        operation: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        // It cannot be changed within a transaction.
+        // The pragma has no effect inside a transaction.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let done = self.write_if_none_ends(act);
+        let done = self.write_if_none_ends(operation);
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         match done? {
-            Tried::Done(answer) => answer,
-            Tried::Ends(act) => self.write(act),
+            Unsynced::Done(answer) => answer,
+            Unsynced::LeaseEnds(operation) => self.write(operation),
         }
     }
 
-    /// Does nothing if a lease ends with it: that is a revision, which is told and so must stay.
-    fn write_if_none_ends<R, A>(&mut self, act: A) -> Result<Tried<R, A>, StoreError>
+    /// Returns the operation unused if a lease would end: that creates a revision, which watchers see and
+    /// which therefore must be durable.
+    fn write_if_none_ends<R, A>(&mut self, operation: A) -> Result<Unsynced<R, A>, StoreError>
     where
-        A: FnOnce(&mut Draft<'_>) -> Result<R, StoreError>,
+        A: FnOnce(&mut WriteTxn<'_>) -> Result<R, StoreError>,
     {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = boot_ms();
         if !is_of(&transaction, &self.boot)? || is_due(&transaction, now_ms)? {
-            return Ok(Tried::Ends(act));
+            return Ok(Unsynced::LeaseEnds(operation));
         }
-        let mut draft = Draft::new(transaction, now_ms)?;
-        let answer = act(&mut draft);
+        let mut write = WriteTxn::new(transaction, now_ms)?;
+        let answer = operation(&mut write);
         if answer.is_ok() {
-            draft.commit()?;
+            write.commit()?;
         }
-        Ok(Tried::Done(answer))
+        Ok(Unsynced::Done(answer))
     }
 }
 
-/// What came of a write that must not end a lease.
-enum Tried<R, A> {
+/// The result of an unsynced write.
+enum Unsynced<R, A> {
     Done(Result<R, StoreError>),
-    Ends(A),
+    LeaseEnds(A),
 }
 
 /// Changes that are not committed yet.
-struct Draft<'a> {
+struct WriteTxn<'a> {
     transaction: Transaction<'a>,
     /// The newest revision before them.
     before: Revision,
-    /// Whether there are any of the caller's.
+    /// Whether the caller has changed something.
     changed: bool,
-    /// Whether leases ended before them, which they do whatever becomes of the caller's.
+    /// Whether leases ended, which stands even if the caller's operation fails.
     expired: bool,
     now_ms: i64,
 }
 
-impl<'a> Draft<'a> {
-    fn new(transaction: Transaction<'a>, now_ms: i64) -> Result<Draft<'a>, StoreError> {
+impl<'a> WriteTxn<'a> {
+    fn new(transaction: Transaction<'a>, now_ms: i64) -> Result<WriteTxn<'a>, StoreError> {
         let newest: i64 = transaction
             .prepare_cached("SELECT revision FROM state")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))?;
         let before = Revision(newest.cast_unsigned());
-        Ok(Draft { transaction, before, changed: false, expired: false, now_ms })
+        Ok(WriteTxn { transaction, before, changed: false, expired: false, now_ms })
     }
 
-    /// With what is due ended.
-    fn begin(transaction: Transaction<'a>, boot: &str) -> Result<Draft<'a>, StoreError> {
-        let mut draft = Draft::new(transaction, boot_ms())?;
-        let Some(ended) = expire(&draft.transaction, boot, draft.now_ms)? else { return Ok(draft) };
-        draft.expired = true;
+    /// Begins a transaction and ends the leases that are due.
+    fn begin(transaction: Transaction<'a>, boot: &str) -> Result<WriteTxn<'a>, StoreError> {
+        let mut write = WriteTxn::new(transaction, boot_ms())?;
+        let Some(ended) = expire(&write.transaction, boot, write.now_ms)? else { return Ok(write) };
+        write.expired = true;
         for key in &ended {
-            draft.delete(key)?;
+            write.delete(key)?;
         }
-        if std::mem::take(&mut draft.changed) {
-            // Their end is a change of its own, before the caller's.
-            draft.before = draft.before.next();
-            draft.note_revision(draft.before)?;
+        if std::mem::take(&mut write.changed) {
+            // The end of leases has a revision of its own, before the caller's.
+            write.before = write.before.next();
+            write.note_revision(write.before)?;
         }
-        draft.transaction.execute_batch("SAVEPOINT act")?;
-        Ok(draft)
+        write.transaction.execute_batch("SAVEPOINT act")?;
+        Ok(write)
     }
 
-    /// Undoes the caller's changes. Whether something is left: leases that ended. What a caller was
-    /// refused because of that stays refused.
-    fn forget_act(&mut self) -> Result<bool, StoreError> {
+    /// Rolls back the caller's changes and returns whether ended leases remain. A refusal that they caused
+    /// stands.
+    fn rollback_statement(&mut self) -> Result<bool, StoreError> {
         if self.expired {
             self.transaction.execute_batch("ROLLBACK TO act")?;
             self.changed = false;
@@ -183,7 +184,7 @@ impl<'a> Draft<'a> {
         Ok(self.expired)
     }
 
-    /// Of these changes, when there are any.
+    /// The revision of these changes; the newest one if there are none.
     fn revision(&self) -> Revision {
         if self.changed { self.before.next() } else { self.before }
     }
@@ -244,13 +245,13 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Whether there is a new revision.
+    /// Commits, and returns whether there is a new revision.
     fn commit(self) -> Result<bool, StoreError> {
         if self.changed {
             self.note_revision(self.revision())?;
         }
         let new = self.changed || self.expired;
-        // Whether a commit that failed is in the file shows when it is read again.
+        // Whether a failed commit is in the file shows only when it is read again.
         self.transaction.commit().map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => error.into(),
             _ => StoreError::Unknown(error.to_string()),
@@ -259,7 +260,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The key as it is.
+/// The newest state of a key.
 fn entry(connection: &Connection, key: &[u8]) -> rusqlite::Result<Option<Entry>> {
     connection
         .prepare_cached("SELECT key, value, created, modified, version, lease FROM entries WHERE key = ?1")?
@@ -267,7 +268,7 @@ fn entry(connection: &Connection, key: &[u8]) -> rusqlite::Result<Option<Entry>>
         .optional()
 }
 
-/// A row of key, value, created, modified, version, lease.
+/// Reads an entry from a row of key, value, created, modified, version, lease.
 pub(super) fn row_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let number = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
     Ok(Entry {

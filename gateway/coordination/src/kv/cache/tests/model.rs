@@ -1,5 +1,5 @@
-//! The rules of the cache against a history in one line: whatever is served, in whatever order reads,
-//! writes, changes, losses and evictions meet, was so recently enough, and time does not run back.
+//! Model test of the cache against a linear history: in every interleaving of reads, writes, changes, lost
+//! watches and evictions, a served value is recent enough, and reads never go backwards.
 
 use proptest::prelude::*;
 
@@ -12,15 +12,15 @@ const STALE_NS: u64 = 100;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody else writes, with a lease, deletes, or a lease ends.
+    /// Another process writes, writes with a lease, or deletes, or a lease ends.
     Commit(usize, Kind),
-    /// So many revisions are told.
+    /// The watch delivers this many revisions.
     Deliver(usize),
     Begin(usize),
-    /// The store reads for one of those who began.
+    /// The store serves one of the pending reads.
     Snapshot(usize),
     ReadDone(usize),
-    /// The store writes for one of those who began.
+    /// The store executes one of the pending writes.
     Write(usize, Kind),
     WriteDone(usize),
     Get(usize),
@@ -69,10 +69,10 @@ struct Fact {
     at_ns: u64,
 }
 
-/// A read or a write on its way: what the store said, once it has.
+/// A pending read or write, with the store's answer if there is one.
 struct Pending {
     key: usize,
-    began_ns: u64,
+    started_ns: u64,
     at: Option<Revision>,
     writes: bool,
 }
@@ -84,7 +84,7 @@ struct World {
     told: usize,
     watching: bool,
     now_ns: u64,
-    /// Nothing older of each key may be served any more.
+    /// The oldest position of each key that may still be served.
     served: [u64; 3],
 }
 
@@ -136,7 +136,7 @@ impl World {
         self.facts.push(Fact { key, item, kind, at_ns: self.now_ns });
     }
 
-    /// What is served must not be older than what was.
+    /// A served value must not be older than an earlier one.
     fn serve(&mut self, key: usize, position: u64) {
         assert!(position >= self.served[key], "{}: {position} after {}", KEYS[key], self.served[key]);
         self.served[key] = position;
@@ -175,14 +175,14 @@ impl World {
     fn list(&mut self) {
         let at = self.newest();
         let items: Vec<Item> = (0..3).filter_map(|key| self.last(key, at).1.cloned()).collect();
-        self.table.listed("", ("", None), &items, Revision(at));
+        self.table.on_list("", ("", None), &items, Revision(at));
         for key in 0..3 {
             let (position, _) = self.last(key, at);
             self.serve(key, position);
         }
     }
 
-    /// One of those for whom this may happen now.
+    /// Selects one of the pending operations to which the step applies.
     fn pick(&self, which: usize, fits: impl Fn(&Pending) -> bool) -> Option<usize> {
         let fitting: Vec<usize> = (0..self.pending.len()).filter(|at| fits(&self.pending[*at])).collect();
         (!fitting.is_empty()).then(|| fitting[which % fitting.len()])
@@ -194,7 +194,7 @@ impl World {
             Step::Deliver(revisions) => self.deliver(revisions),
             Step::Begin(key) => {
                 self.table.begin(KEYS[key]);
-                self.pending.push(Pending { key, began_ns: self.now_ns, at: None, writes: false });
+                self.pending.push(Pending { key, started_ns: self.now_ns, at: None, writes: false });
             }
             Step::Snapshot(which) => {
                 if let Some(at) = self.pick(which, |one| one.at.is_none()) {
@@ -211,26 +211,26 @@ impl World {
             }
             Step::ReadDone(which) => {
                 let Some(at) = self.pick(which, |one| one.at.is_some() && !one.writes) else { return };
-                let Pending { key, began_ns, at, .. } = self.pending.remove(at);
+                let Pending { key, started_ns, at, .. } = self.pending.remove(at);
                 let at = at.unwrap();
                 let (position, item) = self.last(key, at.0);
                 let item = item.cloned();
-                if self.table.read(KEYS[key], item.as_ref(), at, began_ns) == Verdict::Serve {
+                if self.table.on_read(KEYS[key], item.as_ref(), at, started_ns) == ReadDecision::Serve {
                     self.serve(key, position);
                 }
             }
             Step::WriteDone(which) => {
                 let Some(at) = self.pick(which, |one| one.writes) else { return };
-                let Pending { key, began_ns, at, .. } = self.pending.remove(at);
+                let Pending { key, started_ns, at, .. } = self.pending.remove(at);
                 let at = at.unwrap();
                 let item = self.last(key, at.0).1.cloned();
-                self.table.wrote(KEYS[key], item.as_ref(), at, began_ns);
-                // From now on it is seen.
+                self.table.on_write(KEYS[key], item.as_ref(), at, started_ns);
+                // Reads must see it from now on.
                 self.served[key] = self.served[key].max(at.0);
             }
             Step::Get(key) => self.get(key),
             Step::Probe => {
-                // The end of a lease is no write.
+                // The end of a lease is not a write.
                 let written = self.facts.iter().rposition(|fact| fact.kind != Kind::Expire);
                 let written = Revision(written.map_or(0, |at| at as u64 + 1));
                 if self.watching {
@@ -240,7 +240,7 @@ impl World {
             Step::Tick(ns) => self.now_ns += ns,
             Step::Lose => {
                 self.watching = false;
-                self.table.lost();
+                self.table.on_watch_lost();
             }
             Step::Restart => {
                 self.told = self.facts.len();
@@ -292,25 +292,25 @@ fn item(key: &str, modified: u64) -> Item {
     }
 }
 
-/// What was read before a gap in what is told may have changed in it.
+/// A value read before a gap in the watch may have changed during the gap.
 #[test]
 fn what_was_read_before_a_gap_is_not_kept() {
     let mut table = Table::new(CacheLimits::default());
     table.restart(Revision(5));
     table.begin("a");
-    // Read at 7; changed at 8, which nobody tells.
-    table.lost();
+    // Read at 7; changed at 8, which is not reported.
+    table.on_watch_lost();
     table.restart(Revision(9));
     table.probe(Revision(9), 10);
-    assert_eq!(table.read("a", Some(&item("a", 6)), Revision(7), 5), Verdict::Serve);
+    assert_eq!(table.on_read("a", Some(&item("a", 6)), Revision(7), 5), ReadDecision::Serve);
     assert_eq!(table.get("a", 11), None);
-    assert_eq!(table.read("a", Some(&item("a", 8)), Revision(9), 11), Verdict::Serve);
+    assert_eq!(table.on_read("a", Some(&item("a", 8)), Revision(9), 11), ReadDecision::Serve);
     assert_eq!(table.get("a", 12), Some(item("a", 8)));
-    table.lost();
+    table.on_watch_lost();
     assert!(!table.coherent(13));
 }
 
-/// Nor is what changed while its slot had made room for others.
+/// A value that changed while its slot was evicted is not cached either.
 #[test]
 fn what_was_read_before_its_slot_was_made_anew_is_not_kept() {
     let mut table = Table::new(CacheLimits { entries: 1, ..CacheLimits::default() });
@@ -320,6 +320,6 @@ fn what_was_read_before_its_slot_was_made_anew_is_not_kept() {
     table.apply(&[KvChange::Put(item("a", 6))], Revision(6));
     table.begin("a");
     table.probe(Revision(6), 10);
-    assert_eq!(table.read("a", Some(&item("a", 3)), Revision(5), 5), Verdict::Serve);
+    assert_eq!(table.on_read("a", Some(&item("a", 3)), Revision(5), 5), ReadDecision::Serve);
     assert_eq!(table.get("a", 11), None);
 }

@@ -1,15 +1,17 @@
-//! A node that speaks TLS only and asks who one is.
+//! Authentication: nodes that require TLS and a user.
 
 use std::process::Command;
 
+use roverline_test_support::require;
+
 use crate::store::etcd::EtcdStore;
-use crate::store::etcd::proto::{AuthenticateRequest, Done};
-use crate::store::etcd::retry::{self, Again};
+use crate::store::etcd::proto::{AuthenticateRequest, EmptyResponse};
+use crate::store::etcd::retry::{self, Idempotency};
 use crate::store::etcd::tests::faults::{create, eventually};
 use crate::store::etcd::tests::rig::Nodes;
 use crate::store::{Range, Store, StoreError};
 
-/// What is asked to make a user, and to give one a role: two texts, as in this one.
+/// The requests to create a user and to grant a role consist of two strings, like this one.
 type Pair = AuthenticateRequest;
 
 fn pair(name: &str, password: &str) -> Pair {
@@ -17,13 +19,13 @@ fn pair(name: &str, password: &str) -> Pair {
 }
 
 async fn ask(store: &EtcdStore, method: &'static str, request: &Pair) {
-    retry::call::<Done>(&store.cluster, method, request, Again::No).await.unwrap();
+    retry::call::<EmptyResponse>(&store.cluster, method, request, Idempotency::NotIdempotent).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_and_a_user_are_needed_where_the_cluster_wants_them() {
-    let Some(mut nodes) = Nodes::start("entrance").await else { return };
-    let file = |name: &str| nodes.folder.join(name);
+    let mut nodes = require!(Nodes::start().await);
+    let file = |name: &str| nodes.folder().join(name);
     let (cert, key) = (file("cert.pem"), file("key.pem"));
     let made = Command::new("openssl")
         .args([
@@ -55,15 +57,15 @@ async fn tls_and_a_user_are_needed_where_the_cluster_wants_them() {
         matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("user name is empty")),
         "{refused:?}"
     );
-    // Now over TLS, one node after the other.
+    // Switch to TLS, one node at a time.
     nodes.tls = Some((cert.clone(), key.clone()));
     for node in 0..3 {
         nodes.kill(node);
         nodes.run(node);
     }
-    let password = nodes.folder.join("password");
-    let members: Vec<_> = nodes.places.iter().map(|(host, port, _)| format!("{host}:{port}")).collect();
-    let named = |scheme: &str, query: &str| format!("{scheme}://root@{}?{query}", members.join(","));
+    let password = nodes.folder().join("password");
+    let members = nodes.members(&[0, 1, 2]);
+    let named = |scheme: &str, query: &str| format!("{scheme}://root@{}?{query}", members);
     let query = format!("ca={}&password_file={}", cert.display(), password.display());
     let store = EtcdStore::open(&named("etcds", &query)).unwrap();
     let refused = store.txn(create("a")).await;
@@ -78,11 +80,11 @@ async fn tls_and_a_user_are_needed_where_the_cluster_wants_them() {
         }
     };
     assert!(!refused.contains("wrong"), "{refused}");
-    // The file has come: it goes on by itself.
+    // The file has appeared: the store continues by itself.
     std::fs::write(&password, "secret\n").unwrap();
     eventually(&store, "a").await;
-    // A token that the cluster no longer takes is replaced.
-    store.cluster.spoil_token();
+    // A rejected token is replaced.
+    store.cluster.invalidate_token();
     eventually(&store, "b").await;
     let page = store.range(Range { limit: 9, ..Range::default() }).await.unwrap();
     assert_eq!(page.entries.len(), 2);
@@ -90,7 +92,7 @@ async fn tls_and_a_user_are_needed_where_the_cluster_wants_them() {
     store.keep_alive(lease).await.unwrap();
     let mut watch = store.watch("a".to_owned(), page.entries[0].created).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().len(), 1);
-    // In the clear nobody answers.
+    // Without TLS no member answers.
     let plain = EtcdStore::open(&named("etcd", &format!("password_file={}", password.display()))).unwrap();
     assert!(matches!(plain.txn(create("c")).await, Err(StoreError::Unavailable(_))));
 }

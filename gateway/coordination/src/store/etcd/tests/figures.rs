@@ -1,27 +1,27 @@
-//! How long things take on three nodes, beside the store of one computer, in the same run.
+//! Latency on three nodes, next to the SQLite store in the same run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use roverline_protocol::lifecycle::State;
+use roverline_test_support::require;
 
 use crate::Coordination;
-use crate::events::{Expected, Identity, NewEvent};
+use crate::events::{Expected, NewEvent, NodeIdentity};
 use crate::kv::{Author, Expect};
-use crate::lifecycle::{self, Description, Name};
+use crate::lifecycle::{self, Description, EntityId};
 use crate::locks::LockMode;
-use crate::queues::{By, Message, Take};
-use crate::store::etcd::tests::rig::{Nodes, say};
+use crate::queues::{Actor, DequeueOptions, Message};
+use crate::store::etcd::tests::rig::{Nodes, print};
 use crate::store::{SqliteStore, Store};
 
-/// Each row runs for so long, and so often at most.
+/// Limits of each measurement: time and number of runs.
 const TIME: Duration = Duration::from_secs(1);
 const MOST: usize = 2_000;
 const LONG: Duration = Duration::from_secs(60);
 
-/// What was measured, sorted.
+/// Sorted durations, and their sum.
 struct Times(Vec<Duration>, Duration);
 
 impl Times {
@@ -33,14 +33,14 @@ impl Times {
     fn print(&self, store: &str, what: &str) {
         let each = self.0.len() as f64 / self.1.as_secs_f64();
         let (p50, p99) = (self.at(0.5), self.at(0.99));
-        say(&format!("{store:<8} {what:<44} {each:>9.0} {p50:>9.3} {p99:>9.3} {:>9.3}", self.at(1.0)));
+        print(&format!("{store:<8} {what:<44} {each:>9.0} {p50:>9.3} {p99:>9.3} {:>9.3}", self.at(1.0)));
     }
 }
 
-/// Does it again and again; what it does says itself how long it took.
+/// Runs an action repeatedly; the action measures itself.
 async fn measure(mut act: impl AsyncFnMut(u64) -> Duration) -> Times {
     let (mut times, mut busy) = (Vec::new(), Duration::ZERO);
-    // The first ones connect and prepare.
+    // The first runs connect and prepare statements.
     for n in 0..3 {
         act(n).await;
     }
@@ -53,7 +53,7 @@ async fn measure(mut act: impl AsyncFnMut(u64) -> Duration) -> Times {
     Times(times, busy)
 }
 
-/// How long it takes.
+/// The duration of an action.
 async fn timed<T>(act: impl Future<Output = T>) -> Duration {
     let begun = Instant::now();
     act.await;
@@ -61,10 +61,10 @@ async fn timed<T>(act: impl Future<Output = T>) -> Duration {
 }
 
 async fn figures(name: &str, store: Arc<dyn Store>) {
-    let team = Coordination::over(store, Identity::passing(name));
+    let team = Coordination::with_store(store, NodeIdentity::ephemeral(name));
     locks_and_values(name, &team).await;
     queues_and_events(name, &team).await;
-    lives(name, &team).await;
+    lifecycle_figures(name, &team).await;
 }
 
 async fn locks_and_values(name: &str, team: &Coordination) {
@@ -90,12 +90,13 @@ async fn locks_and_values(name: &str, team: &Coordination) {
 }
 
 async fn queues_and_events(name: &str, team: &Coordination) {
-    let (queues, by) = (&team.queues, By { who: "ann", now_ns: || 1 });
+    let (queues, by) = (&team.queues, Actor { name: "ann", now_ns: || 1 });
     let cycle = measure(async |_| {
         timed(async {
             let message = Message { body: Bytes::from_static(b"pick it up"), ..Message::default() };
             queues.enqueue("work", &[message], &by).await.unwrap();
-            let taken = queues.dequeue("work", Take { most: 1, visibility: Some(LONG) }, &by).await.unwrap();
+            let taken =
+                queues.dequeue("work", DequeueOptions { max: 1, visibility: Some(LONG) }, &by).await.unwrap();
             queues.ack(&taken[0].id, None).await.unwrap();
         })
         .await
@@ -123,8 +124,8 @@ async fn queues_and_events(name: &str, team: &Coordination) {
     many.await.print(name, "16 events appended at once");
 }
 
-async fn lives(name: &str, team: &Coordination) {
-    let robot = Name::robot("rover");
+async fn lifecycle_figures(name: &str, team: &Coordination) {
+    let robot = EntityId::robot("rover");
     let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
     let author = || lifecycle::Author { by: "ann", reason: "measured", manual: true, now_ns: 1 };
     team.lifecycle.register(&robot, &described, author()).await.unwrap();
@@ -138,23 +139,13 @@ async fn lives(name: &str, team: &Coordination) {
     transition.await.print(name, "transition of a robot");
 }
 
-/// A folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_beside_the_store_of_one_computer() {
-    let Some(nodes) = Nodes::start_alone("figures").await else { return };
-    say(&format!(
+    let nodes = require!(Nodes::start_alone().await);
+    print(&format!(
         "{:<8} {:<44} {:>9} {:>9} {:>9} {:>9}",
         "store", "what", "n/s", "p50 ms", "p99 ms", "max ms"
     ));
-    let folder = Folder(nodes.folder.join("sqlite"));
-    figures("sqlite", Arc::new(SqliteStore::open(&folder.0))).await;
+    figures("sqlite", Arc::new(SqliteStore::open(&nodes.folder().join("sqlite")))).await;
     figures("etcd x 3", Arc::new(nodes.client(&[0, 1, 2], "figures"))).await;
 }

@@ -1,8 +1,12 @@
-//! A leader that the others no longer hear, while its clients still do: in network namespaces that the
-//! test makes itself.
+//! A leader that is cut off from the other nodes, but not from its clients, in network namespaces that the
+//! test creates.
 
 use std::process::Command;
 use std::time::Instant;
+
+use roverline_test_support::etcd::{Cluster, server};
+use roverline_test_support::require;
+use roverline_test_support::skip::{Missing, skip};
 
 use crate::store::etcd::tests::faults::{create, eventually, keys};
 use crate::store::etcd::tests::rig::{self, Nodes, PATIENCE};
@@ -11,16 +15,13 @@ use crate::store::{Change, Range, Revision, Store, StoreError};
 const INSIDE: &str = "ROVERLINE_TEST_INSIDE";
 const NAME: &str = "store::etcd::tests::partition::a_leader_cut_off_refuses_and_the_others_go_on";
 
-/// Runs this test again, in a network of its own where it may do anything.
+/// Runs this test again inside its own network namespace.
 fn run_inside() {
-    if rig::etcd().is_none() {
-        return;
-    }
+    let _etcd = require!(server());
     let may =
         Command::new("unshare").args(["-rn", "ip", "link"]).output().is_ok_and(|ran| ran.status.success());
     if !may {
-        rig::say("SKIPPED: no network namespaces here to cut wires in");
-        return;
+        return skip(&Missing::capability("there are no network namespaces to cut routes in"));
     }
     let test = std::env::current_exe().unwrap();
     let mut command = Command::new("unshare");
@@ -31,20 +32,20 @@ fn run_inside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_cut_off_refuses_and_the_others_go_on() {
     if std::env::var_os(INSIDE).is_none() {
-        let _turn = rig::turn().await;
+        let _permit = rig::permit().await;
         return run_inside();
     }
-    let nodes = Nodes::start_apart("partition").await.unwrap();
+    let nodes = Nodes::start_in_namespaces().await.unwrap();
     let all = nodes.client(&[0, 1, 2], "partition");
     let leader = nodes.leader().await;
     let cut_off = nodes.client(&[leader], "partition");
     eventually(&all, "a/begun").await;
     eventually(&cut_off, "a/through it").await;
     let mut watch = cut_off.watch("a/".to_owned(), Revision(1)).await.unwrap();
-    Nodes::cut(leader, true);
+    Cluster::cut(leader, true);
     let begun = Instant::now();
     eventually(&all, "a/without it").await;
-    rig::say(&format!("etcd: the leader cut off: no write for {} ms", begun.elapsed().as_millis()));
+    rig::print(&format!("etcd: the leader cut off: no write for {} ms", begun.elapsed().as_millis()));
     // It reads no more than it writes: what it knows may be old.
     let range = || Range { prefix: "a/".to_owned(), limit: 9, ..Range::default() };
     let refused = cut_off.txn(create("a/to it alone")).await;
@@ -55,9 +56,9 @@ async fn a_leader_cut_off_refuses_and_the_others_go_on() {
         "{refused:?}"
     );
     eventually(&all, "a/still without it").await;
-    Nodes::cut(leader, false);
+    Cluster::cut(leader, false);
     eventually(&cut_off, "a/through it again").await;
-    // The watch went on where it was.
+    // The watch continued where it was.
     let there = keys(&all, "a/").await;
     let mut told: Vec<Change> = Vec::new();
     while told.len() < there.len() {

@@ -1,17 +1,15 @@
-//! Copies that are put back.
+//! Backup and restore.
 
 use crate::store::sqlite::tests::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_one_moment_and_can_be_put_back() {
-    use crate::events::Dump;
-
     let folder = Folder::new();
     let store = std::sync::Arc::new(folder.open());
     for n in 0..300 {
         store.txn(put(&format!("k{n:03}"), "before")).await.unwrap();
     }
-    // While others write.
+    // During concurrent writes.
     let writer = store.clone();
     let writing = tokio::spawn(async move {
         for n in 0..50 {
@@ -19,7 +17,7 @@ async fn a_copy_is_one_moment_and_can_be_put_back() {
         }
     });
     let open = backup::StoreFile::open(&folder.file()).unwrap();
-    let copy = folder.0.join("copy");
+    let copy = folder.path().join("copy");
     let mut told = Vec::new();
     open.copy(&copy, &mut |done, total| told.push((done, total))).unwrap();
     assert!(told.last().is_some_and(|(done, total)| done == total && *total > 0));
@@ -27,19 +25,19 @@ async fn a_copy_is_one_moment_and_can_be_put_back() {
     writing.await.unwrap();
     drop(open);
     let newest = store.txn(put("k000", "after")).await.unwrap().revision;
-    // It is in use, and not any more.
-    assert!(backup::in_use(&folder.0).unwrap());
+    // In use, then no longer.
+    assert!(backup::in_use(folder.path()).unwrap());
     drop(store);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while backup::in_use(&folder.0).unwrap() {
+    while backup::in_use(folder.path()).unwrap() {
         assert!(std::time::Instant::now() < deadline, "its threads do not end");
     }
     let copied = backup::StoreFile::open(&copy).unwrap();
     assert_eq!(copied.check().unwrap(), [""; 0]);
-    let kept = folder.0.join("kept.db");
-    backup::put_back(&copied, &folder.0, &kept, &mut |_, _| {}).unwrap();
+    let kept = folder.path().join("kept.db");
+    backup::restore(&copied, folder.path(), &kept, &mut |_, _| {}).unwrap();
     let mut count = 0;
-    backup::StoreFile::open(&kept).unwrap().scan("k", &mut |_, _| count += 1).unwrap();
+    backup::StoreFile::open(&kept).unwrap().visit_entries("k", &mut |_, _| count += 1).unwrap();
     assert_eq!(count, 300);
     let store = folder.open();
     let page = store.range(Range { limit: 400, ..Range::default() }).await.unwrap();
@@ -47,18 +45,18 @@ async fn a_copy_is_one_moment_and_can_be_put_back() {
     assert!(page.entries[299].value == "before" && page.entries[0].value != "after");
     let next = store.txn(put("k000", "later")).await.unwrap().revision;
     assert!(next > newest, "no token comes twice: {next:?} {newest:?}");
-    // Also in the place of one that cannot be read: how far it had counted nobody knows.
+    // Also over a store that cannot be read, whose counters are unknown.
     drop(store);
-    while backup::in_use(&folder.0).unwrap() {}
+    while backup::in_use(folder.path()).unwrap() {}
     std::fs::write(folder.file(), "this is no database, and longer than a header is".repeat(100)).unwrap();
-    let wreck = folder.0.join("wreck.db");
-    backup::put_back(&copied, &folder.0, &wreck, &mut |_, _| {}).unwrap();
+    let wreck = folder.path().join("wreck.db");
+    backup::restore(&copied, folder.path(), &wreck, &mut |_, _| {}).unwrap();
     assert!(wreck.exists());
     let store = folder.open();
     assert_eq!(store.range(Range { limit: 400, ..Range::default() }).await.unwrap().entries.len(), 300);
     let far = store.txn(put("k000", "again")).await.unwrap().revision;
     assert!(far.0 > next.0 + (1 << 31) && far.0 < 1 << 43, "{far:?}");
-    // Who watches from where the copy ends gets over the gap.
+    // A watcher that starts where the copy ends gets across the gap.
     let mut watch = store.watch("k".to_owned(), Revision(302)).await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(told.last().map(Change::revision), Some(far));
@@ -67,7 +65,7 @@ async fn a_copy_is_one_moment_and_can_be_put_back() {
 /// A store with one key, and a copy of it.
 async fn copied(folder: &Folder) -> backup::StoreFile {
     folder.open().txn(put("a", "copied")).await.unwrap();
-    let copy = folder.0.join("copy");
+    let copy = folder.path().join("copy");
     backup::StoreFile::open(&folder.file()).unwrap().copy(&copy, &mut |_, _| {}).unwrap();
     backup::StoreFile::open(&copy).unwrap()
 }
@@ -89,8 +87,8 @@ async fn no_token_and_no_lease_comes_twice_though_others_write_meanwhile() {
         highest.len()
     });
     let lease = store.grant(Duration::from_secs(60)).await.unwrap();
-    let (directory, kept) = (folder.0.clone(), folder.0.join("kept.db"));
-    tokio::task::spawn_blocking(move || backup::put_back(&copy, &directory, &kept, &mut |_, _| {}))
+    let (directory, kept) = (folder.path().to_owned(), folder.path().join("kept.db"));
+    tokio::task::spawn_blocking(move || backup::restore(&copy, &directory, &kept, &mut |_, _| {}))
         .await
         .unwrap()
         .unwrap();
@@ -99,7 +97,7 @@ async fn no_token_and_no_lease_comes_twice_though_others_write_meanwhile() {
     assert!(writing.await.unwrap() > 0);
     let later = store.grant(Duration::from_secs(60)).await.unwrap();
     assert!(later.0 > lease.0 + (1 << 31), "{later:?} {lease:?}");
-    let left = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("restore")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -109,8 +107,8 @@ async fn what_cannot_be_prepared_leaves_the_store_as_it_is() {
     let folder = Folder::new();
     let copy = copied(&folder).await;
     drop(copy);
-    let file = folder.0.join("copy");
-    // So far that no token would be exact above it.
+    let file = folder.path().join("copy");
+    // So high that tokens above it would not be exact.
     rusqlite::Connection::open(&file)
         .unwrap()
         .execute("UPDATE state SET revision = ?1", [(1_i64 << 43) - 1])
@@ -118,7 +116,8 @@ async fn what_cannot_be_prepared_leaves_the_store_as_it_is() {
     let store = folder.open();
     store.txn(put("a", "newer")).await.unwrap();
     let copy = backup::StoreFile::open(&file).unwrap();
-    let refused = backup::put_back(&copy, &folder.0, &folder.0.join("kept.db"), &mut |_, _| {}).unwrap_err();
+    let refused =
+        backup::restore(&copy, folder.path(), &folder.path().join("kept.db"), &mut |_, _| {}).unwrap_err();
     assert!(refused.to_string().contains("used up"), "{refused}");
     assert_eq!(store.range(all()).await.unwrap().entries[0].value, "newer");
 }
@@ -127,7 +126,7 @@ async fn what_cannot_be_prepared_leaves_the_store_as_it_is() {
 async fn where_nothing_was_nobody_knows_what_has_been() {
     let (folder, fresh) = (Folder::new(), Folder::new());
     let copy = copied(&folder).await;
-    backup::put_back(&copy, &fresh.0, &fresh.0.join("kept.db"), &mut |_, _| {}).unwrap();
+    backup::restore(&copy, fresh.path(), &fresh.path().join("kept.db"), &mut |_, _| {}).unwrap();
     let store = fresh.open();
     assert_eq!(store.range(all()).await.unwrap().entries[0].value, "copied");
     assert!(store.txn(put("a", "new")).await.unwrap().revision > Revision(1 << 32));
