@@ -1,14 +1,19 @@
-//! What a port answers over HTTP, WebSockets aside: the table of [`routes`], and what is done for
-//! each. Everybody may read; what changes something is for who may.
+//! The HTTP API of a port: dispatches requests by the table of `routes` to their handlers. Reading is
+//! open to everyone; changes need a permission.
 
+pub mod error;
+pub(crate) mod pending_limit;
 pub mod response;
 
+mod action;
+pub(crate) mod cors;
 mod directory;
 mod events;
 mod json_depth;
 mod kv;
 mod latest;
 mod lifecycle;
+mod lifecycle_document;
 mod locks;
 mod metrics_summary;
 mod nodes;
@@ -18,8 +23,8 @@ mod query;
 mod queues;
 mod request;
 mod robots;
+mod route;
 mod routes;
-mod store_error;
 mod topics;
 
 use std::net::SocketAddr;
@@ -30,21 +35,22 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use roverline_protocol::limits;
 
-use crate::access::{Deed, Identity};
-pub(crate) use crate::api::directory::directory;
+use crate::access::Permission;
+use crate::api::action::{Action, KvAction, QueuesAction};
+use crate::api::error::ApiError;
 use crate::api::query::Paging;
-use crate::api::request::{Ask, Asker};
-use crate::api::response::{Answer, Failure, JSON, TEXT, body, document, json, tagged};
-use crate::api::routes::{Action, Route, Verb};
+use crate::api::request::ApiRequest;
+pub(crate) use crate::api::request::Caller;
+use crate::api::response::{HttpResponse, JSON, TEXT, body, document, json, with_etag};
+use crate::api::route::{HttpMethod, Route};
 use crate::endpoint::{Endpoint, metrics};
-use crate::server::{cors, http as pages};
 
 /// Answers a request over HTTP.
 pub(crate) async fn respond(
     endpoint: &Endpoint,
     request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<Answer, Failure> {
+) -> Result<HttpResponse, ApiError> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let (here, name) = find(path)?;
@@ -53,46 +59,42 @@ pub(crate) async fn respond(
         return Ok(cors::options(endpoint, &head.headers, &allow));
     }
     let route = choose(&here, &head.method, &allow)?;
-    let asker = Asker::Peer(peer);
+    let caller = Caller::Peer(peer);
     let (query, headers) = (head.uri.query(), &head.headers);
-    let mut ask = Ask { endpoint, route, name, query, headers, asker, body: Bytes::new() };
+    let mut request = ApiRequest { endpoint, route, name, query, headers, caller, body: Bytes::new() };
     if route.body.is_some() {
-        // Who may not is told so before anything is read.
-        ask.may(Deed::Share("what the team shares"))?;
-        request::check_content(headers)?;
-        ask.body = request::body(body, route.body_bytes).await?;
+        // Checked before the body is read.
+        request.authorize(Permission::Share("what the team shares"))?;
+        request::check_content_type(headers)?;
+        request.body = request::body(body, route.body_bytes).await?;
     }
-    answer(&ask).await
+    answer(&request).await
 }
 
-/// Who asks over a session, and what it calls itself.
-pub(crate) type Caller = (Identity, String);
-
-/// Answers a request that came over a session, which has said who it is: the status, and JSON.
+/// Answers a request of a session, whose client is already identified: the status, and JSON.
 pub(crate) async fn request(
     endpoint: &Endpoint,
-    (identity, client): Caller,
+    caller: Caller,
     method: &str,
     target: &str,
     body: Bytes,
 ) -> (u16, Bytes) {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let headers = HeaderMap::new();
-    let asked = async {
+    let response = async {
         let (here, name) = find(path)?;
-        let no_method = |_| Failure::bad_request("this is no method of HTTP");
+        let no_method = |_| ApiError::bad_request("this is no method of HTTP");
         let method = Method::from_bytes(method.as_bytes()).map_err(no_method)?;
         let route = choose(&here, &method, &routes::allow(&here))?;
         if body.len() > route.body_bytes {
             let why = format!("send at most {} bytes", route.body_bytes);
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        let asker = Asker::Session(identity, client);
-        let ask = Ask { endpoint, route, name, query, headers: &headers, asker, body };
-        answer(&ask).await
+        let request = ApiRequest { endpoint, route, name, query, headers: &headers, caller, body };
+        answer(&request).await
     };
-    let answer = asked.await.unwrap_or_else(|failure| failure.answer(path));
-    let (head, body) = answer.into_parts();
+    let response = response.await.unwrap_or_else(|error| error.into_response(path));
+    let (head, body) = response.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(never) => match never {},
@@ -107,63 +109,63 @@ pub(crate) async fn request(
 }
 
 /// A path that can be watched.
-pub(crate) struct Watched {
-    /// Under which keys of the store that changes which it shows.
+pub(crate) struct WatchTarget {
+    /// The store's key prefixes whose changes affect the response.
     pub(crate) prefixes: Vec<String>,
-    /// What is asked for each time.
+    /// The request target for each response.
     pub(crate) target: String,
-    /// Whether it is read from what this process knows of lives.
-    pub(crate) of_lives: bool,
+    /// Whether the response comes from this process's replica of the lifecycle records.
+    pub(crate) reads_lifecycle: bool,
 }
 
-/// How to watch a path; the error is a status, and a sentence.
-pub(crate) fn watched(target: &str) -> Result<Watched, (StatusCode, &'static str)> {
-    let nothing = (StatusCode::NOT_FOUND, "there is no such path; /api/v2/openapi.json says what there is");
+/// How to watch a path.
+pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
+    let nothing = || ApiError::not_found("there is no such path; /api/v2/openapi.json says what there is");
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let (here, name) = routes::at(path).ok_or(nothing)?;
-    let action = routes::of_method(&here, &Method::GET).map(|route| route.action);
+    let (here, name) = routes::at(path).ok_or_else(nothing)?;
+    let action = routes::for_method(&here, &Method::GET).map(|route| route.action);
     let name = query::name(name).ok().filter(|name| is_part(name)).unwrap_or_default();
     let prefixes = match action {
         Some(Action::Locks(_)) => vec!["lock".to_owned()],
-        // Not what messages say: that lies elsewhere.
-        Some(Action::Queues(queues::Action::List | queues::Action::PlainAll)) => {
+        // Not the messages' bodies, which have other keys.
+        Some(Action::Queues(QueuesAction::List | QueuesAction::SimpleAll)) => {
             vec!["queue/".to_owned(), "queues/".to_owned()]
         }
         Some(Action::Queues(_)) => vec![format!("queue/{name}"), format!("queues/{name}/")],
-        Some(Action::Kv(kv::Action::List)) => vec![format!("kv/{}", prefix(query))],
-        // What was written, not the values.
-        Some(Action::Kv(kv::Action::CacheAll | kv::Action::CacheMetrics)) => vec!["kv-order".to_owned()],
+        Some(Action::Kv(KvAction::List)) => vec![format!("kv/{}", prefix(query))],
+        // The write order, not the values.
+        Some(Action::Kv(KvAction::CacheAll | KvAction::CacheMetrics)) => vec!["kv-order".to_owned()],
         Some(Action::Kv(_)) => vec![format!("kv/{name}")],
         Some(Action::Events(_)) => vec!["events/head".to_owned()],
         Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
         _ => {
             let why = "this path cannot be watched: only what the team shares can";
-            return Err((StatusCode::BAD_REQUEST, why));
+            return Err(ApiError::bad_request(why));
         }
     };
     let target = match action {
-        // What a process remembers may be a moment behind the change that is told.
-        Some(Action::Kv(kv::Action::Get | kv::Action::CacheGet)) => freshly(target),
+        // A cached value may be slightly behind the change that triggered the watch.
+        Some(Action::Kv(KvAction::Get | KvAction::CacheGet)) => with_linearizable_read(target),
         _ => target.to_owned(),
     };
-    let of_lives = matches!(action, Some(Action::Lifecycle(_) | Action::Robots | Action::Robot));
-    Ok(Watched { prefixes, target, of_lives })
+    let reads_lifecycle = matches!(action, Some(Action::Lifecycle(_) | Action::Robots | Action::Robot));
+    Ok(WatchTarget { prefixes, target, reads_lifecycle })
 }
 
-/// With what the keys of a list begin; what ends by its time is told only under the keys themselves.
+/// The key prefix of a list; an expiry is reported only under the keys themselves.
 fn prefix(query: Option<&str>) -> String {
     let pairs = query::pairs(query).unwrap_or_default();
-    let given = pairs.into_iter().find(|(key, _)| *key == "prefix").map(|(_, value)| value);
-    given.filter(|prefix| is_part(prefix)).unwrap_or_default()
+    let params = pairs.into_iter().find(|(key, _)| *key == "prefix").map(|(_, value)| value);
+    params.filter(|prefix| is_part(prefix)).unwrap_or_default()
 }
 
-/// Whether a key can be made of it; the answer says what else is wrong.
+/// Whether it can be part of a key; the response reports any other error.
 fn is_part(name: &str) -> bool {
     name.len() <= limits::KV_KEY_BYTES && !name.contains(char::is_control)
 }
 
-/// The same, read from the store.
-fn freshly(target: &str) -> String {
+/// The same target, read from the store instead of the cache.
+fn with_linearizable_read(target: &str) -> String {
     match target.split_once('?') {
         None => format!("{target}?linearizable=true"),
         Some((_, query)) if query.contains("linearizable=") || query.contains("at=") => target.to_owned(),
@@ -171,66 +173,82 @@ fn freshly(target: &str) -> String {
     }
 }
 
-fn find(path: &str) -> Result<(Vec<&'static Route>, &str), Failure> {
+fn find(path: &str) -> Result<(Vec<&'static Route>, &str), ApiError> {
     routes::at(path).ok_or_else(|| {
         let shown: String = path.chars().take(80).collect();
-        Failure::not_found(format!("there is no {shown}; /api/v2/openapi.json says what there is"))
+        ApiError::not_found(format!("there is no {shown}; /api/v2/openapi.json says what there is"))
     })
 }
 
-fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'static Route, Failure> {
-    routes::of_method(here, method).ok_or_else(|| {
-        let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("here it is one of {allow}"));
-        failure.with(header::ALLOW, allow)
+fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'static Route, ApiError> {
+    routes::for_method(here, method).ok_or_else(|| {
+        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("here it is one of {allow}"));
+        error.with_header(header::ALLOW, allow)
     })
 }
 
-async fn answer(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    if ask.route.verb != Verb::Get {
-        ask.may(Deed::Share("what the team shares"))?;
+async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    if request.route.method != HttpMethod::Get {
+        request.authorize(Permission::Share("what the team shares"))?;
     }
-    match ask.route.action {
-        Action::Register => directory::register(ask),
-        Action::Remove => directory::remove(ask),
-        Action::Locks(action) => locks::answer(ask, action).await,
-        Action::Queues(action) => queues::answer(ask, action).await,
-        Action::Kv(action) => kv::answer(ask, action).await,
-        Action::Events(action) => events::answer(ask, action).await,
-        Action::Lifecycle(action) => lifecycle::answer(ask, action).await,
-        action => read(ask, action),
+    match request.route.action {
+        Action::Register => directory::register(request),
+        Action::Remove => directory::remove(request),
+        Action::Locks(action) => locks::handle(request, action).await,
+        Action::Queues(action) => queues::handle(request, action).await,
+        Action::Kv(action) => kv::handle(request, action).await,
+        Action::Events(action) => events::handle(request, action).await,
+        Action::Lifecycle(action) => lifecycle::handle(request, action).await,
+        action => read(request, action),
     }
 }
 
-/// Answers what only reads.
-fn read(ask: &Ask<'_>, action: Action) -> Result<Answer, Failure> {
-    let endpoint = ask.endpoint;
-    let paging = || Paging::parse(ask.query);
+/// Answers a request that only reads.
+fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
+    let endpoint = request.endpoint;
+    let paging = || Paging::parse(request.query);
     Ok(match action {
-        Action::Page => body(TEXT, pages::greeting(endpoint)),
+        Action::Page => body(TEXT, text_index(endpoint)),
         Action::Health => health(endpoint),
         Action::Status => json(&endpoint.status()),
         Action::Metrics => body(metrics::CONTENT_TYPE, metrics::render(endpoint)),
-        Action::Directory => json(&directory(endpoint)),
+        Action::Directory => json(&endpoint.directory_document()),
         Action::Topics => json(&topics::list(endpoint, &paging()?)),
-        Action::Topic => json(&topics::one(endpoint, &ask.name()?)?),
-        Action::Latest => body(JSON, latest::latest(endpoint, &ask.name()?)?),
-        Action::Definition => tagged(ask.headers, TEXT, topics::definition(endpoint, &ask.name()?)?),
+        Action::Topic => json(&topics::one(endpoint, &request.name()?)?),
+        Action::Latest => body(JSON, latest::latest(endpoint, &request.name()?)?),
+        Action::Definition => {
+            with_etag(request.headers, TEXT, topics::definition(endpoint, &request.name()?)?)
+        }
         Action::Nodes => json(&nodes::nodes(endpoint, &paging()?)),
         Action::Services => json(&nodes::services(endpoint, &paging()?)),
         Action::Summary => json(&metrics_summary::summary(endpoint)),
         Action::Robots => json(&robots::list(endpoint)),
-        Action::Robot => json(&robots::one(endpoint, &ask.name()?)?),
-        Action::OpenApi => tagged(ask.headers, JSON, openapi::text()),
-        // Led elsewhere already.
-        _ => return Err(Failure::not_found("there is nothing to read here")),
+        Action::Robot => json(&robots::one(endpoint, &request.name()?)?),
+        Action::OpenApi => with_etag(request.headers, JSON, openapi::text()),
+        // Dispatched before.
+        _ => return Err(ApiError::not_found("there is nothing to read here")),
     })
 }
 
-fn health(endpoint: &Endpoint) -> Answer {
+fn health(endpoint: &Endpoint) -> HttpResponse {
     let health = endpoint.health();
     let status =
         if health.endpoint.status.serves() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     document(status, JSON, &health)
+}
+
+/// The plain-text index page at `/`.
+fn text_index(endpoint: &Endpoint) -> String {
+    format!(
+        "Roverline {} endpoint, scopes: {}.\n\n\
+         Open a WebSocket here for telemetry: websocat ws://127.0.0.1:{port}\n\
+         GET /health   how it is\nGET /status   everything it knows of itself and its peers\n\
+         GET /metrics  the same in numbers, for Prometheus\nGET /api/v2/endpoints     all endpoints it knows\n\
+         GET /api/v2/openapi.json  everything that can be asked\n",
+        endpoint.tier,
+        endpoint.scopes(),
+        port = endpoint.port
+    )
 }
 
 #[cfg(test)]
@@ -238,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_is_told_of_what_it_shows_and_little_else() {
+    fn a_watch_covers_the_keys_that_its_path_shows() {
         for (target, prefixes) in [
             ("/api/v2/kv/mission/goal", &["kv/mission/goal"][..]),
             ("/api/v2/kv/a%20b?linearizable=true", &["kv/a b"]),
@@ -250,10 +268,10 @@ mod tests {
             ("/api/v2/events?limit=3", &["events/head"]),
             ("/api/v2/robots", &["lifecycle"]),
         ] {
-            let watched = watched(target).map_err(|(status, _)| status).unwrap();
-            assert_eq!(watched.prefixes, prefixes, "{target}");
-            assert_eq!(watched.of_lives, prefixes == ["lifecycle"]);
+            let watch_target = watch_target(target).map_err(|error| error.status()).unwrap();
+            assert_eq!(watch_target.prefixes, prefixes, "{target}");
+            assert_eq!(watch_target.reads_lifecycle, prefixes == ["lifecycle"]);
         }
-        assert!(watched("/health").is_err() && watched("/nowhere").is_err());
+        assert!(watch_target("/health").is_err() && watch_target("/nowhere").is_err());
     }
 }

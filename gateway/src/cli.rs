@@ -1,7 +1,8 @@
-//! The command line.
+//! The command line interface: arguments, dispatch and exit codes.
 
 mod commands;
 mod control;
+mod error;
 mod state;
 
 use std::path::PathBuf;
@@ -13,12 +14,8 @@ use clap_complete::Shell;
 use roverline_protocol::Tier;
 
 use crate::access::Role;
+use crate::cli::error::{CliError, USAGE};
 use crate::config::{Flags, UpstreamFlags};
-
-/// Exit code of a run that failed.
-pub const FAILED: u8 = 1;
-/// Exit code of bad flags or a bad configuration.
-pub const USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,28 +46,29 @@ enum Command {
     Up(Flags),
     /// Run one endpoint in this process
     Serve(ServeArgs),
-    /// Serve a rover's telemetry from the ground station: one stream over the radio, however many listen
+    /// Serve a rover's telemetry from the ground station: one stream over the radio for any number of
+    /// clients
     Relay(RelayArgs),
-    /// Replace the processes of a running gateway, as after an upgrade
+    /// Replace the processes of a running gateway, for example after an upgrade
     ///
-    /// Tells the gateway that `up` started to replace its endpoints' processes with the program that is
-    /// now installed, the emergency endpoint first and the primary one last. Each replacement warms up
-    /// while its predecessor serves, then takes over the same port: no client is refused, and native
-    /// clients lose no sample. If a replacement does not come up, its predecessor goes on, and so do the
-    /// endpoints whose turn it would have been. Settings stay as they were when the gateway was
-    /// started, and so does the supervising process itself: to change these, stop it and start it again.
+    /// Tells the gateway started by `up` to replace its endpoints' processes with the program that is now
+    /// installed, the emergency endpoint first and the primary one last. Each replacement warms up while
+    /// its predecessor serves, then takes over the same port: no client is refused, and native clients lose
+    /// no sample. If a replacement does not come up, its predecessor and the remaining endpoints keep
+    /// running. The settings and the supervisor process itself stay as they were when the gateway was
+    /// started; to change these, stop the gateway and start it again.
     Restart(RestartArgs),
     /// Show the processes of a running gateway
     Status(StatusArgs),
     /// Publish the built-in rover into ROS 2
     Sim(SimArgs),
-    /// Tokens, by which operators and commanders prove who they are
+    /// Manage the tokens of operators and commanders
     #[command(subcommand)]
     Token(TokenCommand),
-    /// What the team shares, as a file: keep a copy, put it back, verify it
+    /// Back up, restore and verify the shared coordination state
     #[command(subcommand)]
     State(state::StateCommand),
-    /// Print the configuration in force as TOML
+    /// Print the effective configuration as TOML
     Config(Flags),
     /// Print shell completions
     Completions {
@@ -95,28 +93,28 @@ struct ServeArgs {
     /// Internal: the supervisor's process id
     #[arg(long, hide = true)]
     supervised: Option<u32>,
-    /// Internal: another process accepts from the socket, wait for the word
+    /// Internal: another process accepts from the socket; accept only on command
     #[arg(long, hide = true)]
     hold: bool,
 }
 
-/// Which of the running gateways is meant.
+/// Selects one of the running gateways.
 #[derive(Debug, Args)]
 struct Target {
-    /// Port of its primary endpoint; needed when several run
+    /// Port of its primary endpoint; needed if several gateways run
     #[arg(long, value_name = "PORT", env = "ROVERLINE_BASE_PORT")]
     base_port: Option<u16>,
-    /// Its directory for state [default: all in the XDG state directory]
+    /// Its state directory [default: all in the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     state: Option<PathBuf>,
-    /// Its configuration file, for the directory that it names
+    /// Its configuration file, which may name the state directory
     #[arg(long, value_name = "FILE", env = "ROVERLINE_CONFIG")]
     config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct RestartArgs {
-    /// One endpoint after another, with nothing lost; the only way offered, to be said in full
+    /// One endpoint after another, without losing anything; the only mode, but it must be given
     #[arg(long)]
     rolling: bool,
     /// Only this endpoint
@@ -148,19 +146,19 @@ struct RelayArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token for somebody, add it to the file, and print it
+    /// Create a token, add it to the file, and print it
     ///
-    /// Give it to its holder over a way that others do not read. Clients show it as
-    /// `Authorization: Bearer TOKEN`, as `?token=TOKEN`, or in their first message. A gateway that runs
-    /// takes it up at its next start: `roverline-gateway restart --rolling`.
+    /// Give it to its holder over a private channel. Clients send it as `Authorization: Bearer TOKEN`, as
+    /// `?token=TOKEN`, or in their first message. A running gateway reads it at its next start:
+    /// `roverline-gateway restart --rolling`.
     Add {
-        /// The file; it is made if there is none, readable by its owner only
+        /// The token file; created if missing, readable by its owner only
         #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
         tokens: PathBuf,
-        /// What its holder may do
+        /// The holder's role
         #[arg(long, value_enum, default_value = "operator")]
         role: Role,
-        /// Its holder's name, shown in logs
+        /// The holder's name, shown in logs
         name: String,
     },
 }
@@ -174,7 +172,7 @@ struct SimArgs {
     flags: Flags,
 }
 
-/// Tiers by name, so that help and completions list them.
+/// Parses tiers by name, so that help and completions list them.
 fn tiers() -> impl TypedValueParser<Value = Tier> {
     PossibleValuesParser::new(Tier::ALL.map(Tier::name)).try_map(|name| name.parse::<Tier>())
 }
@@ -217,41 +215,11 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, why }) => {
-            eprintln!("roverline-gateway: {why}");
+        Err(CliError { code, message }) => {
+            eprintln!("roverline-gateway: {message}");
             ExitCode::from(code)
         }
     }
-}
-
-/// Why a command ended: an exit code and a sentence.
-struct Failure {
-    code: u8,
-    why: String,
-}
-
-/// Says on standard output that these endpoints listen: a table for people at a terminal, one line
-/// `ready {json}` for programs.
-pub fn say_ready(endpoints: &[(Tier, String, u16)]) {
-    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        let mut table = String::from("Serving; ^C ends it.\n");
-        for (tier, address, port) in endpoints {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-            table += &format!("  {tier:<10} ws://{host}:{port}\n");
-        }
-        let _ = std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes());
-        return;
-    }
-    let list: Vec<_> = endpoints
-        .iter()
-        .map(|(tier, address, port)| {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-            serde_json::json!({"tier": tier, "url": format!("ws://{host}:{port}")})
-        })
-        .collect();
-    let line = format!("ready {}\n", serde_json::json!({"endpoints": list}));
-    // Nobody may be reading; that is no reason to stop.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
 }
 
 #[cfg(test)]

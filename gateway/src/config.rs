@@ -1,25 +1,27 @@
-//! Settings: what can be configured, its defaults, and where it is read from. A flag wins over the
-//! environment, the environment over the file, the file over the default.
+//! Settings: everything configurable, with defaults and sources. Precedence: flag, environment variable,
+//! file, default.
 
 mod file;
 mod flags;
 mod inherited_settings;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::routing::Rule;
-use roverline_protocol::{ScopeSet, Tier, limits};
+use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
 pub use crate::config::file::{ConfigError, load};
-pub use crate::config::flags::{Flags, UpstreamFlags, peer_list};
+pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
-use crate::endpoint::Policy;
+use crate::limits;
 
-/// Where samples come from.
+/// Clients per endpoint unless configured.
+const CLIENTS_PER_ENDPOINT: usize = 50;
+
+/// The source of samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
@@ -32,7 +34,7 @@ pub enum SourceKind {
     Bag,
     /// The built-in rover.
     Sim,
-    /// Another gateway, over the network: what `relay` does.
+    /// Another gateway over the network, as used by `relay`.
     Upstream,
 }
 
@@ -47,15 +49,40 @@ impl SourceKind {
             SourceKind::Upstream => "upstream",
         }
     }
+
+    /// Whether a failed source is opened again: its graph may come back.
+    pub const fn reopens(self) -> bool {
+        match self {
+            SourceKind::Dds | SourceKind::R2r | SourceKind::Upstream => true,
+            SourceKind::Bag | SourceKind::Sim => false,
+        }
+    }
+
+    /// Whether it is a live ROS graph, into which the gateway publishes its diagnostics.
+    pub const fn is_ros_graph(self) -> bool {
+        match self {
+            SourceKind::Dds | SourceKind::R2r => true,
+            SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
+        }
+    }
+
+    /// Whether the gateway publishes the emergency stop into it. A recording accepts no publications;
+    /// for a relay, the rover's own gateway latches and publishes the stop.
+    pub const fn takes_emergency_stop(self) -> bool {
+        match self {
+            SourceKind::Dds | SourceKind::R2r | SourceKind::Sim => true,
+            SourceKind::Bag | SourceKind::Upstream => false,
+        }
+    }
 }
 
-/// Everything that can be configured.
+/// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address, ports, capacity, directories.
     pub gateway: GatewaySettings,
-    /// Per tier: port and scopes.
+    /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
     /// The `dds` and `r2r` sources.
     pub ros: RosSettings,
@@ -65,13 +92,13 @@ pub struct Settings {
     pub sim: SimSettings,
     /// The `upstream` source.
     pub upstream: UpstreamSettings,
-    /// Who may do what.
+    /// Access control.
     pub access: AccessSettings,
-    /// What a team shares, and where.
+    /// The shared coordination store.
     pub coordination: CoordinationSettings,
-    /// The log.
+    /// Logging.
     pub log: LogSettings,
-    /// Routing rules, before the built-in ones.
+    /// Routing rules, applied before the built-in ones.
     pub route: Vec<Rule>,
 }
 
@@ -81,27 +108,27 @@ pub struct Settings {
 pub struct GatewaySettings {
     /// The address to listen on.
     pub host: String,
-    /// Port of the primary endpoint; the others follow. 0: any free port for each.
+    /// Port of the primary endpoint; the others follow. 0 chooses a free port for each.
     pub base_port: u16,
-    /// Clients per endpoint.
+    /// Maximum number of clients per endpoint.
     pub max_clients: usize,
-    /// What each session may cost its link; absent: no limit.
+    /// Bandwidth limit of each session; absent: no limit.
     pub session_budget: Option<ByteRate>,
-    /// What all sessions of an endpoint may cost; absent: no limit.
+    /// Bandwidth limit of all sessions of an endpoint together; absent: no limit.
     pub endpoint_budget: Option<ByteRate>,
-    /// Where samples come from.
+    /// The source of samples.
     pub source: SourceKind,
-    /// Where state is kept; absent: the XDG state directory.
+    /// The state directory; absent: the XDG state directory.
     pub state_dir: Option<PathBuf>,
     /// The topic of the emergency stop (std_msgs/msg/Bool).
     pub emergency_stop_topic: String,
-    /// Cover a tier that stays down.
+    /// Whether to cover a tier that stays down.
     pub promotion: bool,
     /// How long a tier may be down before it is covered, seconds.
     pub promotion_grace_s: f64,
-    /// The rover's name: endpoints of one rover find each other by it; absent: the computer's.
+    /// The rover's name, by which its endpoints find each other; absent: the computer's name.
     pub rover: Option<String>,
-    /// Announce endpoints in the network, and find others.
+    /// Whether to announce endpoints by mDNS and discover others.
     pub mdns: MdnsMode,
 }
 
@@ -109,7 +136,7 @@ pub struct GatewaySettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum MdnsMode {
-    /// Where the gateway listens beyond loopback.
+    /// Only if the gateway listens beyond loopback.
     #[default]
     Auto,
     /// Always.
@@ -123,7 +150,7 @@ impl Default for GatewaySettings {
         GatewaySettings {
             host: "127.0.0.1".to_owned(),
             base_port: 8080,
-            max_clients: limits::CLIENTS_PER_ENDPOINT,
+            max_clients: CLIENTS_PER_ENDPOINT,
             session_budget: None,
             endpoint_budget: None,
             source: SourceKind::Dds,
@@ -137,11 +164,11 @@ impl Default for GatewaySettings {
     }
 }
 
-/// What a team shares, and where.
+/// The shared coordination store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoordinationSettings {
-    /// `sqlite`: this computer's, in the state directory; or `etcd://host:2379,...`: a cluster's.
+    /// `sqlite` for a database in this computer's state directory, or `etcd://host:2379,...` for a cluster.
     pub store: String,
 }
 
@@ -151,33 +178,33 @@ impl Default for CoordinationSettings {
     }
 }
 
-/// Per tier: port and scopes.
+/// Port and scopes per tier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointsSettings {
     /// Full telemetry and commands.
     pub primary: EndpointSettings,
-    /// The mission goes on.
+    /// What is needed to continue the mission.
     pub secondary: EndpointSettings,
-    /// Keep people and rover safe.
+    /// What is needed to keep people and the rover safe.
     pub tertiary: EndpointSettings,
-    /// Find it and stop it.
+    /// What is needed to find the rover and stop it.
     pub emergency: EndpointSettings,
 }
 
-/// One tier: absent values follow from the tier.
+/// The settings of one tier; absent values follow from the tier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointSettings {
-    /// The port; absent: base port + 0 to 3.
+    /// The port; absent: base port plus 0 to 3.
     pub port: Option<u16>,
-    /// What it serves; absent: the tier's scopes.
+    /// The served scopes; absent: the tier's default scopes.
     pub scopes: Option<ScopeSet>,
-    /// `host:port` where it listens, if on another computer.
+    /// `host:port`, if it runs on another computer.
     pub address: Option<String>,
-    /// What each session may cost its link; absent: as for all tiers.
+    /// Bandwidth limit of each session; absent: the gateway's.
     pub session_budget: Option<ByteRate>,
-    /// What all its sessions may cost; absent: as for all tiers.
+    /// Bandwidth limit of all its sessions together; absent: the gateway's.
     pub endpoint_budget: Option<ByteRate>,
 }
 
@@ -189,7 +216,7 @@ pub struct RosSettings {
     pub domain_id: u16,
     /// The gateway's name in the ROS graph.
     pub node_name: String,
-    /// Talk to this computer only (`ROS_LOCALHOST_ONLY`).
+    /// Whether to communicate on this computer only (`ROS_LOCALHOST_ONLY`).
     pub localhost_only: bool,
 }
 
@@ -199,23 +226,23 @@ impl Default for RosSettings {
     }
 }
 
-/// A recording.
+/// Playback of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BagSettings {
-    /// MCAP, .db3, or a rosbag2 directory.
+    /// An MCAP file, a .db3 file, or a rosbag2 directory.
     pub file: Option<PathBuf>,
-    /// How much faster than recorded.
+    /// Playback speed relative to the recording.
     pub rate: f64,
-    /// Start again at the end.
+    /// Whether to restart at the end.
     #[serde(rename = "loop")]
     pub looped: bool,
-    /// Seconds into the recording.
+    /// Start position in the recording, seconds.
     pub start_s: f64,
-    /// When playing began, so that all endpoints play in step; set by the supervisor.
+    /// When playback started, so that all endpoints are in sync; set by the supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_ns: Option<i64>,
-    /// The same moment on the computer's monotonic clock, which nobody sets.
+    /// The same moment on the monotonic clock, which cannot be set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_monotonic_ns: Option<i64>,
 }
@@ -237,14 +264,14 @@ impl Default for BagSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimSettings {
-    /// Equal seeds make equal rovers.
+    /// The seed; equal seeds produce equal rovers.
     pub seed: u64,
     /// Scripted faults: `gps-loss@60s`.
     pub faults: Vec<String>,
-    /// When the rover's clock began, so that all endpoints simulate the same; set by the supervisor.
+    /// When the simulation started, so that all endpoints simulate the same; set by the supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_ns: Option<i64>,
-    /// The same moment on the computer's monotonic clock, which nobody sets.
+    /// The same moment on the monotonic clock, which cannot be set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch_monotonic_ns: Option<i64>,
 }
@@ -255,18 +282,18 @@ impl Default for SimSettings {
     }
 }
 
-/// The gateway that a relay reads from.
+/// The upstream gateway of a relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamSettings {
     /// `ws://host:port` of its endpoints.
     pub urls: Vec<String>,
-    /// What proves to them who this relay is.
+    /// The token that authenticates this relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Topic globs: what crosses the radio, besides the emergency stop.
+    /// Globs of the topics to read over the radio, besides the emergency stop.
     pub topics: Vec<String>,
-    /// At most so many samples per second and topic; the newest is kept.
+    /// Maximum rate per topic, samples per second; the newest sample is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_hz: Option<f64>,
 }
@@ -277,18 +304,18 @@ impl Default for UpstreamSettings {
     }
 }
 
-/// In which form the log is written.
+/// The log format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The log.
+/// Logging.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
@@ -315,7 +342,7 @@ impl Settings {
         }
     }
 
-    /// The settings of one tier, to be changed.
+    /// The settings of one tier, mutable.
     pub fn endpoint_mut(&mut self, tier: Tier) -> &mut EndpointSettings {
         match tier {
             Tier::Primary => &mut self.endpoints.primary,
@@ -325,7 +352,7 @@ impl Settings {
         }
     }
 
-    /// The port of a tier; 0 means any.
+    /// The port of a tier; 0 means any free port.
     pub fn port(&self, tier: Tier) -> u16 {
         self.endpoint(tier).port.unwrap_or(match self.gateway.base_port {
             0 => 0,
@@ -333,7 +360,7 @@ impl Settings {
         })
     }
 
-    /// Where a tier can be reached.
+    /// The `host:port` at which a tier can be reached.
     pub fn address(&self, tier: Tier) -> String {
         let host = match self.gateway.host.as_str() {
             "0.0.0.0" => "127.0.0.1",
@@ -343,60 +370,33 @@ impl Settings {
         self.endpoint(tier).address.clone().unwrap_or_else(|| format!("{host}:{}", self.port(tier)))
     }
 
-    /// The rover's name: as given, else the computer's.
+    /// The configured rover name, otherwise the computer's name.
     pub fn rover(&self) -> String {
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut name = self.gateway.rover.clone().unwrap_or_else(host);
-        // It travels as one DNS label's worth of text.
+        // It must fit into one DNS label.
         while name.len() > 63 {
             name.pop();
         }
         name
     }
 
-    /// How a tier's endpoint, which listens on `port`, treats the others.
-    pub fn policy(&self, tier: Tier, port: u16) -> Policy {
-        let gateway = &self.gateway;
-        let anywhere = matches!(gateway.host.as_str(), "0.0.0.0" | "::");
-        let host = gateway.host.trim_start_matches('[').trim_end_matches(']');
-        let loopback =
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let mdns = match gateway.mdns {
-            MdnsMode::Auto => !loopback,
-            MdnsMode::On => true,
-            MdnsMode::Off => false,
-        };
-        Policy {
-            // A relay's four tiers are one process: none of them is down alone.
-            promotion: (gateway.promotion && gateway.source != SourceKind::Upstream)
-                .then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
-            // Who listens everywhere cannot tell under which name a client reaches it.
-            address: match &self.endpoint(tier).address {
-                Some(address) => Some(address.clone()),
-                None => (!anywhere).then(|| format!("{}:{port}", gateway.host)),
-            },
-            rover: self.rover(),
-            mdns: mdns.then(|| gateway.host.clone()),
-        }
-    }
-
-    /// What a tier serves.
+    /// The scopes that a tier serves.
     pub fn scopes(&self, tier: Tier) -> ScopeSet {
         self.endpoint(tier).scopes.unwrap_or_else(|| tier.scopes())
     }
 
-    /// What each session of a tier may cost its link.
+    /// The bandwidth limit of each session of a tier.
     pub fn session_budget(&self, tier: Tier) -> Option<ByteRate> {
         self.endpoint(tier).session_budget.or(self.gateway.session_budget)
     }
 
-    /// What all sessions of a tier may cost.
+    /// The bandwidth limit of all sessions of a tier together.
     pub fn endpoint_budget(&self, tier: Tier) -> Option<ByteRate> {
         self.endpoint(tier).endpoint_budget.or(self.gateway.endpoint_budget)
     }
 
-    /// Where this gateway keeps its state: the given directory, else one for its base port in the
-    /// XDG state directory.
+    /// The gateway's state directory: the configured one, or one per base port in the XDG state directory.
     pub fn state_dir(&self) -> PathBuf {
         self.gateway
             .state_dir
@@ -404,41 +404,17 @@ impl Settings {
             .unwrap_or_else(|| xdg_state_home().join(format!("gateway-{}", self.port(Tier::Primary))))
     }
 
-    /// Where what was done to the rover is kept: with the state, but for the built-in rover, which
-    /// is born anew with every run and must not inherit an emergency stop.
+    /// The directory for the rover's state, such as the emergency stop: the state directory, except for the
+    /// built-in rover, which starts anew with every run and must not inherit an emergency stop.
     pub fn rover_dir(&self) -> PathBuf {
         match (self.gateway.source, self.sim.epoch_ns) {
             (SourceKind::Sim, Some(epoch)) => self.state_dir().join("sim").join(epoch.to_string()),
             _ => self.state_dir(),
         }
     }
-
-    /// A new run of the recording for four processes, a second from now unless another time was given:
-    /// time for them to start and for clients to attach.
-    pub fn begin_bag(&mut self) {
-        if self.gateway.source != SourceKind::Bag {
-            return;
-        }
-        let (unix_ns, monotonic_ns) = roverline_source::bag::moment();
-        let epoch = *self.bag.epoch_ns.get_or_insert(unix_ns.saturating_add(1_000_000_000));
-        let ahead = epoch.saturating_sub(unix_ns);
-        self.bag.epoch_monotonic_ns = Some(monotonic_ns.saturating_add(ahead));
-        roverline_source::bag::forget_orders(&self.state_dir(), epoch);
-    }
-
-    /// A new life for the built-in rover, from now on; what was kept of earlier ones is removed.
-    pub fn begin_sim(&mut self) {
-        if self.gateway.source != SourceKind::Sim {
-            return;
-        }
-        let _ = std::fs::remove_dir_all(self.state_dir().join("sim"));
-        let rover = roverline_source::sim::SimOptions::starting_now(self.sim.seed);
-        self.sim.epoch_ns = Some(rover.epoch_unix_ns);
-        self.sim.epoch_monotonic_ns = rover.epoch_monotonic_ns;
-    }
 }
 
-/// `$XDG_STATE_HOME/roverline`, `~/.local/state/roverline`, or a folder for temporary files.
+/// `$XDG_STATE_HOME/roverline`, `~/.local/state/roverline`, or a temporary directory.
 pub fn xdg_state_home() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_STATE_HOME")

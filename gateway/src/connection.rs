@@ -1,6 +1,8 @@
 //! One WebSocket connection in bytes: outbox, reader, writer, bandwidth budget and frame headers.
 
 pub mod budget;
+pub mod close_reason;
+pub mod dialect;
 pub mod frame;
 pub mod outbox;
 pub mod reader;

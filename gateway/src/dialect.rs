@@ -1,78 +1,145 @@
-//! What clients speak. Each dialect turns a client's bytes into calls on the hub and samples into
-//! frames; nothing outside this folder knows a client's bytes.
+//! The client protocols. Each dialect decodes a client's messages into calls on the hub and encodes samples
+//! into WebSocket frames. A dialect is a folder here and an entry of `DIALECTS`.
 
 pub mod session;
 
+#[cfg(test)]
+mod example;
 pub mod foxglove;
 pub mod native;
 pub mod plain;
 pub mod rosbridge;
 
-use roverline_protocol::native::SUBPROTOCOL;
+use std::pin::Pin;
+use std::time::Duration;
 
-/// The path on which a WebSocket without a subprotocol is a rosbridge client's.
-pub const ROSBRIDGE_PATH: &str = "/rosbridge";
+use tungstenite::protocol::Message;
 
-const SUBPROTOCOLS: [(&str, Dialect); 3] = [
-    (SUBPROTOCOL, Dialect::Native),
-    (foxglove::SUBPROTOCOLS[0], Dialect::Foxglove),
-    (foxglove::SUBPROTOCOLS[1], Dialect::Foxglove),
+use crate::connection::close_reason::CloseReason;
+use crate::connection::dialect::Dialect;
+use crate::connection::reader::MessageReader;
+use crate::dialect::session::SessionContext;
+use crate::dialect::session::driver::End;
+
+/// How long a WebSocket without a subprotocol may stay silent before it is taken for a plain one.
+const DIALECT_DECISION_MS: u64 = 200;
+
+/// The dialects. The plain one has no subprotocol and no path, so it is the fallback.
+static DIALECTS: &[DialectEntry] = &[
+    native::ENTRY,
+    foxglove::ENTRY,
+    rosbridge::ENTRY,
+    plain::ENTRY,
+    #[cfg(test)]
+    example::ENTRY,
 ];
 
-/// Why a session ends whose endpoint process is being replaced.
-const RESTARTS: &str = "this endpoint restarts; connect again";
+/// How long a client that negotiated no dialect may take to show one by its first message.
+const DECISION: Duration = Duration::from_millis(DIALECT_DECISION_MS);
 
-/// Which dialect a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// `roverline.v1`.
-    Native,
-    /// Foxglove's WebSocket protocol.
-    Foxglove,
-    /// rosbridge v2.
-    Rosbridge,
-    /// Whatever a judge brings.
-    Plain,
+/// A dialect's entry in the table.
+struct DialectEntry {
+    dialect: Dialect,
+    /// The WebSocket subprotocols that select it.
+    subprotocols: &'static [&'static str],
+    /// The path that selects it for a client without a known subprotocol.
+    path: Option<&'static str>,
+    /// Whether a message shows that the client speaks it.
+    recognizes: fn(&Message) -> bool,
+    serve: Serve,
 }
 
-impl Dialect {
-    /// All of them.
-    pub const ALL: [Dialect; 4] = [Dialect::Native, Dialect::Foxglove, Dialect::Rosbridge, Dialect::Plain];
+/// Serves a session until it ends. The last argument is a message that was read before.
+type Serve = for<'a> fn(&'a SessionContext, &'a mut MessageReader, Option<Message>) -> ServeFuture<'a>;
+type ServeFuture<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
 
-    /// The name shown in `/status`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Dialect::Native => "native",
-            Dialect::Foxglove => "foxglove",
-            Dialect::Rosbridge => "rosbridge",
-            Dialect::Plain => "plain",
+/// Chooses a dialect by the subprotocols that a client offers (the value of `Sec-WebSocket-Protocol`),
+/// otherwise by the path, and returns the subprotocol to confirm, if any. A plain session may still turn out
+/// to be in another dialect by its messages.
+pub fn negotiate(offered: &str, path: &str) -> (Dialect, Option<&'static str>) {
+    let by_subprotocol = offered.split(',').map(str::trim).find_map(|offered| {
+        DIALECTS.iter().find_map(|entry| {
+            let name = entry.subprotocols.iter().find(|name| **name == offered)?;
+            Some((entry.dialect, Some(*name)))
+        })
+    });
+    let by_path =
+        || DIALECTS.iter().find(|entry| entry.path == Some(path)).map(|entry| (entry.dialect, None));
+    by_subprotocol.or_else(by_path).unwrap_or((plain::DIALECT, None))
+}
+
+/// Every dialect of the table.
+pub fn all() -> impl Iterator<Item = Dialect> {
+    DIALECTS.iter().map(|entry| entry.dialect)
+}
+
+/// The paths that select a dialect.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    DIALECTS.iter().filter_map(|entry| entry.path)
+}
+
+/// The dialect that a message shows, for clients that negotiated none.
+fn recognize(message: &Message) -> Option<Dialect> {
+    DIALECTS.iter().find(|entry| (entry.recognizes)(message)).map(|entry| entry.dialect)
+}
+
+/// Serves a session until it ends, in the negotiated dialect or the one that the client turns out to speak.
+/// With `await_first`, a plain client gets nothing until it has sent a message or the decision time is over.
+pub(crate) async fn serve(
+    context: &SessionContext,
+    mut reader: MessageReader,
+    negotiated: Dialect,
+    await_first: bool,
+) -> CloseReason {
+    let (mut dialect, mut first) = (negotiated, None);
+    if dialect == plain::DIALECT && await_first {
+        match tokio::time::timeout(DECISION, reader.next()).await {
+            Ok(Ok(message)) => {
+                if let Some(recognized) = recognize(&message) {
+                    context.info.set_dialect(recognized);
+                    dialect = recognized;
+                }
+                first = Some(message);
+            }
+            Ok(Err(reason)) => return reason,
+            Err(_) => {}
         }
     }
-
-    /// Chooses by the subprotocols a client offers (the value of `Sec-WebSocket-Protocol`), else by
-    /// the path; returns the subprotocol to confirm, if any. A plain session may turn out to be a
-    /// rosbridge one by what it says.
-    pub fn choose(offered: &str, path: &str) -> (Dialect, Option<&'static str>) {
-        let known = |name: &str| SUBPROTOCOLS.iter().find(|(known, _)| *known == name);
-        match offered.split(',').map(str::trim).find_map(known) {
-            Some((name, dialect)) => (*dialect, Some(name)),
-            None if path == ROSBRIDGE_PATH => (Dialect::Rosbridge, None),
-            None => (Dialect::Plain, None),
+    loop {
+        let Some(entry) = DIALECTS.iter().find(|entry| entry.dialect == dialect) else {
+            return CloseReason::new(1011, "there is no such dialect");
+        };
+        match (entry.serve)(context, &mut reader, first.take()).await {
+            End::Closed(reason) => return reason,
+            End::OtherDialect(actual, message) => {
+                context.info.set_dialect(actual);
+                context.endpoint.hub.detach(context.info.id);
+                (dialect, first) = (actual, Some(message));
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use roverline_protocol::native::SUBPROTOCOL;
+
     use super::*;
 
     #[test]
     fn subprotocol_decides() {
-        assert_eq!(Dialect::choose("chat, roverline.v1", "/"), (Dialect::Native, Some(SUBPROTOCOL)));
-        assert_eq!(Dialect::choose("", "/"), (Dialect::Plain, None));
-        assert_eq!(Dialect::choose("chat", "/"), (Dialect::Plain, None));
-        assert_eq!(Dialect::choose("", "/rosbridge"), (Dialect::Rosbridge, None));
+        assert_eq!(negotiate("chat, roverline.v1", "/"), (native::DIALECT, Some(SUBPROTOCOL)));
+        assert_eq!(negotiate("", "/"), (plain::DIALECT, None));
+        assert_eq!(negotiate("chat", "/"), (plain::DIALECT, None));
+        assert_eq!(negotiate("", "/rosbridge"), (rosbridge::DIALECT, None));
         let foxglove = "foxglove.websocket.v1";
-        assert_eq!(Dialect::choose(foxglove, "/"), (Dialect::Foxglove, Some(foxglove)));
+        assert_eq!(negotiate(foxglove, "/"), (foxglove::DIALECT, Some(foxglove)));
+    }
+
+    #[test]
+    fn every_dialect_has_one_entry() {
+        for dialect in all() {
+            assert_eq!(DIALECTS.iter().filter(|entry| entry.dialect == dialect).count(), 1, "{dialect:?}");
+        }
     }
 }

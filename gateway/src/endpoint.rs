@@ -1,303 +1,281 @@
-//! One endpoint: a port, its sessions, its hub, and what it tells about itself.
+//! One endpoint: a listening port, its sessions, its hub, and the status that it reports.
 
-pub(crate) mod capacity;
-pub(crate) mod diagnostics;
-pub(crate) mod drain;
-pub(crate) mod event_log;
-pub(crate) mod events;
-pub(crate) mod health;
-pub(crate) mod metrics;
-pub(crate) mod peers;
-pub(crate) mod scoped_graph;
+pub mod advertised;
+pub mod capacity;
+pub mod counters;
+pub mod diagnostics;
+pub mod directory;
+pub mod drain;
+pub mod event_log;
+pub mod events;
+pub mod health;
+pub mod metrics;
+pub mod peers;
+mod scoped_graph;
+pub mod sessions;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use roverline_coordination::Coordination;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::native::SwitchReport;
-use roverline_protocol::status::{CounterDocument, EndpointDocument, EventKind};
+use roverline_protocol::status::{EndpointDocument, EventKind};
 use roverline_protocol::{ScopeSet, Tier, limits};
 use roverline_source::ros::Ros;
-use roverline_source::{Graph, Publisher, Sink};
+use roverline_source::{Graph, Sink, SourceControl};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::connection::budget::SharedBudget;
-use crate::dialect::rosbridge;
-use crate::dialect::session::SessionInfo;
 use crate::emergency_stop::EmergencyStop;
-pub use crate::endpoint::capacity::Place;
-pub use crate::endpoint::drain::Drain;
-pub use crate::endpoint::events::{Events, Facts};
-pub use crate::endpoint::metrics::{Blackouts, DialectCounters};
-pub use crate::endpoint::peers::{Peer, Peers, Policy, Refused, announce_and_browse, watch_peers};
+use crate::endpoint::advertised::AdvertisedServices;
+use crate::endpoint::capacity::{Capacity, SessionSlot};
+use crate::endpoint::counters::Counters;
+use crate::endpoint::drain::Drain;
+use crate::endpoint::events::{EventDetails, Events};
+use crate::endpoint::peers::table::Peers;
+use crate::endpoint::scoped_graph::ScopedGraph;
+use crate::endpoint::sessions::SessionInfo;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
 
-/// What an endpoint is made of; shared by its tasks.
+/// Concurrent offloaded calls.
+const API_OFFLOAD_CALLS: usize = 4;
+
+/// The shared state of an endpoint's tasks.
 pub struct Endpoint {
-    /// Which of the four.
+    /// The endpoint's tier.
     pub tier: Tier,
     /// The port it listens on.
     pub port: u16,
-    /// Sessions at most.
-    pub max_clients: usize,
-    /// What it knows of the rover.
+    /// The rover's telemetry.
     pub hub: Arc<Hub>,
-    /// Where its source puts things.
+    /// The queue that its source feeds.
     pub ingress: Arc<Ingress>,
-    /// `dds`, `sim`, ...
+    /// The source's name: `dds`, `sim`, ...
     pub source_kind: &'static str,
-    /// The plain dialect's object.
+    /// The flat telemetry object of the plain dialect.
     pub telemetry: Telemetry,
-    /// The endpoints of this gateway as this one knows them, itself included.
+    /// The directory of this gateway's endpoints, including this one.
     pub directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
-    /// The others.
+    /// The other endpoints.
     pub peers: Peers,
-    /// What it counts.
+    /// The counters.
     pub counters: Counters,
-    /// What happened.
+    /// The recent events.
     pub events: Events,
-    /// What each session may cost its link.
+    /// The bandwidth budget of each session.
     pub session_budget: Option<ByteRate>,
-    /// What all of them may.
+    /// The bandwidth budget shared by all sessions.
     pub shared_budget: Option<SharedBudget>,
-    /// Who may do what.
+    /// The access rules.
     pub access: Arc<Access>,
-    /// What clients may ask of the ROS graph.
+    /// Access to the ROS graph on behalf of clients.
     pub ros: Ros,
-    /// What rosbridge clients offer to the graph.
-    pub offered: rosbridge::Offered,
+    /// The services that rosbridge clients advertise.
+    pub advertised: AdvertisedServices,
     /// The topic of the emergency stop.
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
-    /// What the team shares.
+    /// The shared coordination store.
     pub coordination: Arc<Coordination>,
-    scoped: scoped_graph::ScopedGraph,
-    pub(crate) answers: Arc<Semaphore>,
-    pub(crate) aside: Arc<Semaphore>,
+    /// When the endpoint was created, nanoseconds since the Unix epoch.
+    pub started_ns: i64,
+    /// Bounds the bytes of HTTP responses that wait to be read.
+    pub pending_responses: Arc<Semaphore>,
+    /// Bounds the API calls that run on blocking threads.
+    pub offloaded_calls: Arc<Semaphore>,
+    scoped_graph: ScopedGraph,
     drain: watch::Sender<Option<Drain>>,
-    estop: Arc<EmergencyStop>,
-    pub(crate) started_ns: i64,
+    emergency_stop: Arc<EmergencyStop>,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
-    places: capacity::Places,
+    capacity: Arc<Capacity>,
     next_session: AtomicU64,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
 }
 
-/// Counters since the process began to serve.
-#[derive(Default)]
-pub struct Counters {
-    /// Connections accepted.
-    pub connections: AtomicU64,
-    /// Connections turned away because the endpoint was full.
-    pub refused_full: AtomicU64,
-    /// Requests and messages that were not understood.
-    pub bad_input: AtomicU64,
-    /// Messages delivered in sessions that have ended.
-    pub delivered: AtomicU64,
-    /// Samples dropped in sessions that have ended.
-    pub dropped: AtomicU64,
-    /// Samples not sent in sessions that have ended, because their links did not carry them.
-    pub shed: AtomicU64,
-    /// The same by dialect.
-    pub dialects: DialectCounters,
-    /// What switches cost clients.
-    pub blackouts: Blackouts,
-}
-
-/// What an endpoint needs to be made.
-pub struct Parts {
-    /// Which of the four.
+/// The parts that an endpoint is built from.
+pub struct EndpointBuilder {
+    /// The endpoint's tier.
     pub tier: Tier,
     /// The port it listens on.
     pub port: u16,
-    /// Sessions at most.
+    /// Maximum number of clients.
     pub max_clients: usize,
-    /// Its hub.
+    /// The hub.
     pub hub: Arc<Hub>,
-    /// Its source's way in.
+    /// The source's ingress queue.
     pub ingress: Arc<Ingress>,
     /// The source's name.
     pub source_kind: &'static str,
     /// The other endpoints.
     pub peers: Peers,
-    /// The latch.
-    pub estop: Arc<EmergencyStop>,
-    /// What each session may cost its link.
+    /// The emergency stop.
+    pub emergency_stop: Arc<EmergencyStop>,
+    /// The bandwidth budget of each session.
     pub session_budget: Option<ByteRate>,
-    /// What all of them may.
+    /// The bandwidth budget shared by all sessions.
     pub endpoint_budget: Option<ByteRate>,
-    /// Who may do what.
+    /// The access rules.
     pub access: Arc<Access>,
-    /// The way to the ROS graph.
-    pub publisher: Arc<dyn Publisher>,
+    /// Access to the ROS graph.
+    pub publisher: Arc<dyn SourceControl>,
     /// The topic of the emergency stop.
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
-    /// What the team shares.
+    /// The shared coordination store.
     pub coordination: Arc<Coordination>,
 }
 
-impl Endpoint {
-    /// An endpoint that does not listen yet.
-    pub fn new(parts: Parts) -> Arc<Endpoint> {
-        let ros = Ros::new(parts.publisher, parts.hub.registry().clone(), parts.hub.graph());
+impl EndpointBuilder {
+    /// Builds an endpoint that does not listen yet.
+    pub fn build(self) -> Arc<Endpoint> {
+        let ros = Ros::new(self.publisher, self.hub.registry().clone(), self.hub.graph());
         Arc::new(Endpoint {
-            tier: parts.tier,
-            port: parts.port,
-            max_clients: parts.max_clients,
-            hub: parts.hub,
-            ingress: parts.ingress,
-            source_kind: parts.source_kind,
+            tier: self.tier,
+            port: self.port,
+            hub: self.hub,
+            ingress: self.ingress,
+            source_kind: self.source_kind,
             telemetry: Telemetry::default(),
             directory: watch::Sender::new(Arc::new(Vec::new())),
-            peers: parts.peers,
+            peers: self.peers,
             counters: Counters::default(),
-            events: Events::new(parts.tier),
-            session_budget: parts.session_budget,
-            shared_budget: parts.endpoint_budget.map(SharedBudget::new),
-            access: parts.access,
+            events: Events::new(self.tier),
+            session_budget: self.session_budget,
+            shared_budget: self.endpoint_budget.map(SharedBudget::new),
+            access: self.access,
             ros,
-            offered: rosbridge::Offered::default(),
-            stop_topic: parts.stop_topic,
-            rover: parts.rover,
-            coordination: parts.coordination,
-            scoped: scoped_graph::ScopedGraph::default(),
-            answers: Arc::new(Semaphore::new(limits::HTTP_ANSWERS_BYTES)),
-            aside: Arc::new(Semaphore::new(limits::API_ASIDE_CALLS)),
-            drain: watch::Sender::new(None),
-            estop: parts.estop,
+            advertised: AdvertisedServices::default(),
+            stop_topic: self.stop_topic,
+            rover: self.rover,
+            coordination: self.coordination,
             started_ns: roverline_source::clock::unix_ns(),
+            pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
+            offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),
+            scoped_graph: ScopedGraph::default(),
+            drain: watch::Sender::new(None),
+            emergency_stop: self.emergency_stop,
             sessions: Mutex::default(),
-            places: capacity::Places::default(),
+            capacity: Capacity::new(self.max_clients),
             next_session: AtomicU64::new(1),
-            stop: watch::Sender::new(false),
+            stop: CancellationToken::new(),
         })
     }
+}
 
-    /// A number no session of this process had.
+impl Endpoint {
+    /// Returns a session id that is unique in this process.
     pub fn next_session_id(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What this endpoint serves.
+    /// The scopes that this endpoint serves.
     pub fn scopes(&self) -> ScopeSet {
         self.hub.scopes()
     }
 
-    /// Serves these scopes from now on; topics come and go with them.
+    /// Changes the served scopes; topics are added and removed accordingly.
     pub fn serve_scopes(&self, scopes: ScopeSet) {
         self.hub.set_scopes(&self.ingress, scopes);
     }
 
-    /// Whether a topic or service of this name and type is among what this endpoint serves now.
+    /// Whether a topic or service of this name and type is in the served scopes.
     pub fn is_in_scope(&self, name: &str, type_name: &str) -> bool {
         self.ingress.wants(name, type_name)
     }
 
-    /// Whether the gateway itself offers a service of this name to the graph.
-    pub fn serves_itself(&self, service: &str) -> bool {
+    /// Whether the gateway itself provides the service of this name.
+    pub fn is_gateway_service(&self, service: &str) -> bool {
         service == diagnostics::STATUS_SERVICE
     }
 
-    /// The ROS graph as far as this endpoint serves it: nodes, and topics and services in scope.
+    /// The part of the ROS graph that this endpoint serves: all nodes, and the topics and services in
+    /// scope.
     pub fn graph(&self) -> Arc<Graph> {
-        self.scoped.of(self.ros.graph(), &self.ingress)
+        self.scoped_graph.get(self.ros.graph(), &self.ingress)
     }
 
-    /// Lists a session until the guard is dropped.
-    pub fn register(self: &Arc<Self>, info: Arc<SessionInfo>) -> Registered {
-        let id = info.id;
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, info);
-        Registered(self.clone(), id)
+    /// The client and standby slots.
+    pub fn capacity(&self) -> &Arc<Capacity> {
+        &self.capacity
     }
 
-    /// The sessions, by number.
-    pub fn sessions(&self) -> Vec<Arc<SessionInfo>> {
-        let mut sessions: Vec<_> =
-            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        sessions.sort_by_key(|session| session.id);
-        sessions
+    /// Reserves a client slot, or a standby slot if `standby`; `None` if all are taken.
+    pub fn reserve_slot(&self, standby: bool) -> Option<SessionSlot> {
+        if standby { self.capacity.reserve_standby() } else { self.capacity.reserve() }
     }
 
-    /// Turns true when the endpoint stops; has changed from the first when it already does, for a
-    /// session that begins meanwhile.
-    pub fn stopping(&self) -> watch::Receiver<bool> {
-        let mut stop = self.stop.subscribe();
-        if *stop.borrow() {
-            stop.mark_changed();
+    /// Counts a rejected connection, and records an event at a limited rate.
+    pub fn record_rejection(&self, client: &str) {
+        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+        let now = roverline_source::clock::monotonic().as_millis() as u64;
+        if self.capacity.reports_full(now) {
+            let cause = format!("{client}: {}", self.full_message());
+            self.events.record(EventKind::Full, &cause, EventDetails::default());
         }
-        stop
     }
 
-    /// A client says what a switch of endpoints cost it.
-    pub fn client_switched(&self, client: &str, report: SwitchReport) {
+    /// A message that the endpoint is full, naming endpoints with free capacity.
+    pub fn full_message(&self) -> String {
+        let (clients, most) = (self.capacity.clients(), self.capacity.max_clients());
+        let mut message = format!("{clients} clients are connected, and {most} is all this endpoint takes");
+        let others = self.peers.with_capacity();
+        if !others.is_empty() {
+            let named = others.iter().map(|peer| format!("{} (port {})", peer.tier, peer.port));
+            message += "; there is room at ";
+            message += &named.collect::<Vec<_>>().join(", ");
+        }
+        message
+    }
+
+    /// Records a failover reported by a client.
+    pub fn record_failover(&self, client: &str, report: SwitchReport) {
         if let Some(blackout) = report.blackout_ms {
-            self.counters.blackouts.add(blackout);
+            self.counters.failovers.add(blackout);
         }
         let cause = format!("{client}: {}", report.cause);
-        let facts = Facts {
+        let details = EventDetails {
             from: report.from,
             to: report.to,
             blackout_ms: report.blackout_ms,
             replayed: Some(report.replayed),
             missing: Some(report.missing),
         };
-        self.events.note(EventKind::Failover, &cause, facts);
+        self.events.record(EventKind::Failover, &cause, details);
     }
 
-    /// Tells every session to end.
+    /// Is cancelled when the endpoint stops.
+    pub fn stop_token(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Asks every session to end.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
     }
 
-    /// Engages or releases the emergency stop: latched on disk and published by every endpoint, or of
-    /// a relay confirmed by the rover.
+    /// Engages or releases the emergency stop. A local gateway latches it on disk and every endpoint
+    /// publishes it; a relay waits for the rover's confirmation.
     pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        let stood = self.estop.stands(engage);
-        let done = self.estop.carry_out(id, engage, reason).await?;
-        if !stood {
+        let unchanged = self.emergency_stop.is_state(engage);
+        let message = self.emergency_stop.execute(id, engage, reason).await?;
+        if !unchanged {
             let word = if engage { "engaged" } else { "released" };
-            let facts = Facts { to: Some(id.to_owned()), ..Facts::default() };
-            self.events.note(EventKind::EmergencyStop, &format!("{word}: {reason}"), facts);
+            let details = EventDetails { to: Some(id.to_owned()), ..EventDetails::default() };
+            self.events.record(EventKind::EmergencyStop, &format!("{word}: {reason}"), details);
         }
-        Ok(done)
+        Ok(message)
     }
 
-    /// Whether the emergency stop is known to be so already.
-    pub fn stop_stands(&self, engaged: bool) -> bool {
-        self.estop.stands(engaged)
-    }
-
-    /// Counters, running sessions included.
-    pub fn counter_document(&self) -> CounterDocument {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let running: Vec<_> = self.sessions().iter().map(|session| session.outbox().stats()).collect();
-        CounterDocument {
-            connections: get(&self.counters.connections),
-            refused_full: get(&self.counters.refused_full),
-            bad_input: get(&self.counters.bad_input),
-            samples: self.hub.source().1,
-            ingress_dropped: self.ingress.dropped(),
-            delivered: get(&self.counters.delivered) + running.iter().map(|stats| stats.sent).sum::<u64>(),
-            dropped: get(&self.counters.dropped) + running.iter().map(|stats| stats.dropped).sum::<u64>(),
-            shed: get(&self.counters.shed) + running.iter().map(|stats| stats.shed).sum::<u64>(),
-            replayed: self.hub.replays().0,
-            replay_missing: self.hub.replays().1,
-        }
-    }
-}
-
-/// A listed session; see [`Endpoint::register`].
-pub struct Registered(Arc<Endpoint>, u64);
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    /// Whether the emergency stop is already in this state.
+    pub fn emergency_stop_is(&self, engaged: bool) -> bool {
+        self.emergency_stop.is_state(engaged)
     }
 }

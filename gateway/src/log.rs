@@ -1,17 +1,22 @@
-//! The log: files in the state directory, rolling daily, written by a thread of their own.
+//! Logging setup: daily rolling files in the state directory, written by a background thread.
 
-use roverline_protocol::limits;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
 
-/// Starts the log of this process; it is flushed when the guard is dropped. Without a directory to
-/// write to there is a word on standard error and no log: that is no reason not to serve.
+/// Lines queued for the log's writer; more are dropped and counted.
+const LOG_LINES: usize = 16_384;
+/// Daily log files kept per process.
+const LOG_FILES: usize = 7;
+
+/// Starts this process's log and returns the guard that flushes it on drop. If the log directory is not
+/// writable, prints a message to standard error and continues without a log: the gateway should still
+/// serve.
 pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
     let dir = settings.state_dir().join("log");
-    // The appender complains on standard error about a directory that it then makes itself.
+    // If the directory is missing, the appender prints an error although it then creates it.
     if let Err(error) = std::fs::create_dir_all(&dir) {
         eprintln!("roverline-gateway: no log: cannot make {}: {error}", dir.display());
         return None;
@@ -20,7 +25,7 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         .rotation(Rotation::DAILY)
         .filename_prefix(process)
         .filename_suffix("log")
-        .max_log_files(limits::LOG_FILES)
+        .max_log_files(LOG_FILES)
         .build(&dir);
     let appender = match appender {
         Ok(appender) => appender,
@@ -30,8 +35,8 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         }
     };
     let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(limits::LOG_LINES).lossy(true).finish(appender);
-    // rustdds and what is below it report every packet they do not like.
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(appender);
+    // rustdds and its dependencies log every malformed packet as a warning.
     let level = &settings.log.level;
     let filter =
         EnvFilter::try_new(format!("rustdds=error,mio=warn,hyper=warn,{level}")).unwrap_or_else(|error| {
@@ -47,7 +52,7 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         eprintln!("roverline-gateway: no log: {error}");
     }
     std::panic::set_hook(Box::new(|panic| {
-        // A panic ends its task; the process goes on. It must be found in the log.
+        // A panic ends only its task, so the process keeps running and the log must show the panic.
         tracing::error!("panic: {panic}");
         eprintln!("roverline-gateway: {panic}");
     }));

@@ -1,4 +1,4 @@
-//! `roverline-gateway`.
+//! The `roverline-gateway` binary.
 
 fn main() -> std::process::ExitCode {
     roverline_gateway::cli::main()

@@ -1,7 +1,16 @@
-//! Gateway processes: one endpoint, or a relay with four; readiness, lifecycle reports, the source thread.
+//! The processes of the gateway: one endpoint, or a relay with four; readiness, heartbeat, lifecycle reports, the source's
+//! thread.
 
+pub mod build;
 pub mod endpoint;
+mod error;
+pub mod heartbeat;
 pub mod lifecycle_reporter;
+pub mod policy;
 pub mod readiness;
+pub mod ready;
 pub mod relay;
+pub mod shutdown;
 pub mod source;
+
+pub use crate::process::error::ProcessError;

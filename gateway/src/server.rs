@@ -1,8 +1,8 @@
 //! The listening port: accept loop, HTTP, WebSocket handshake, CORS, the dashboard.
 
-pub mod cors;
 pub mod dashboard;
 pub mod handshake;
 pub mod http;
 pub mod listener;
+pub mod session;
 pub mod write_timeout;

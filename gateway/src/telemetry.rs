@@ -1,23 +1,24 @@
-//! The flat object that plain clients get: which key comes from which topic, made at most once per
-//! tick however many clients listen.
+//! The flat telemetry object of the plain dialect and the robots API: which key comes from which topic.
+//! It is built at most once per tick, regardless of the number of clients.
 
 pub mod heading;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::{Scope, ScopeSet, limits};
+use parking_lot::Mutex;
+use roverline_protocol::{Scope, ScopeSet};
 use roverline_schema::Value;
 use roverline_source::clock::{monotonic, unix_ns};
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::hub::{Hub, Topic};
+use crate::limits;
 
-/// How a key's value is made from the newest sample of its topic.
+/// Computes a key's value from the newest sample of its topic.
 type Extract = fn(&Value) -> Option<Json>;
 
-/// One key: the scopes it belongs to, where it comes from, and how.
+/// One key: its scopes, its topic, and how its value is extracted.
 struct Key {
     name: &'static str,
     scopes: &'static [Scope],
@@ -126,17 +127,17 @@ const KEYS: &[Key] = &[
 
 const HEADING_TYPES: [&str; 2] = ["sensor_msgs/msg/Imu", "tf2_msgs/msg/TFMessage"];
 
-/// The object's maker, with the frame of the running tick.
+/// Builds the object, and caches the frame of the current tick.
 #[derive(Default)]
 pub struct Telemetry {
     tick: Mutex<Option<(Duration, Bytes)>>,
 }
 
 impl Telemetry {
-    /// The `telemetry` frame of this tick, shared by everybody who asks within it.
+    /// The `telemetry` frame of this tick, shared by all clients.
     pub fn frame(&self, hub: &Hub) -> Bytes {
         let period = Duration::from_millis(1_000 / u64::from(limits::PLAIN_RATE_HZ)) / 2;
-        let mut tick = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tick = self.tick.lock();
         let now = monotonic();
         if let Some((made, frame)) = tick.as_ref()
             && now.saturating_sub(*made) < period
@@ -148,13 +149,13 @@ impl Telemetry {
         frame
     }
 
-    /// `{"type":KIND,"data":{…}}`, made now.
+    /// `{"type":KIND,"data":{…}}`, built now.
     pub fn message(&self, hub: &Hub, kind: &str) -> Vec<u8> {
         // A map of plain JSON values always serializes.
         serde_json::to_vec(&self.object(hub, kind)).unwrap_or_default()
     }
 
-    /// The same before it becomes bytes, for who has to add to it.
+    /// The same as a map, for callers that add to it.
     pub fn object(&self, hub: &Hub, kind: &str) -> Map<String, Json> {
         let scopes = hub.scopes();
         let (mut data, age) = hub.with_topics(|topics| collect(scopes, topics, monotonic()));
@@ -163,7 +164,7 @@ impl Telemetry {
     }
 }
 
-/// The newest value of every key in scope and its age in seconds; null for what never came.
+/// The newest value of every key in scope and its age in seconds; null for a key that never had a value.
 fn collect(
     scopes: ScopeSet,
     topics: &mut dyn Iterator<Item = &mut Topic>,
@@ -188,7 +189,7 @@ fn collect(
     for topic in topics {
         let Some((value, seconds)) = newest(topic, now) else { continue };
         for key in in_scope(scopes).filter(|key| (key.from)(topic)) {
-            // Of several topics for one key, the one that spoke last.
+            // If several topics provide a key, the one with the newest sample.
             let older = age[key.name].as_f64().is_none_or(|known| known > seconds);
             if older && let Some(extracted) = (key.extract)(&value) {
                 data.insert(key.name.to_owned(), extracted);
@@ -227,12 +228,12 @@ fn newest(topic: &Topic, now: Duration) -> Option<(Value, f64)> {
     Some((value, now.saturating_sub(latest.at).as_secs_f64()))
 }
 
-/// A JSON number; NaN and infinities become null. Rounded to a millionth: these are for people.
+/// A JSON number rounded to six decimals, since people read it; NaN and infinities become null.
 pub(crate) fn real(value: f64) -> Json {
     Number::from_f64((value * 1e6).round() / 1e6).map_or(Json::Null, Json::Number)
 }
 
-/// As [`real`], to a tenth of a nano-degree: a position must not be rounded to decimetres.
+/// As [`real`], rounded to a tenth of a nano-degree: a position must not be rounded to decimetres.
 fn degrees(value: Option<f64>) -> Json {
     value.and_then(|value| Number::from_f64((value * 1e10).round() / 1e10)).map_or(Json::Null, Json::Number)
 }
@@ -255,7 +256,7 @@ fn data(value: &Value) -> Option<Json> {
     data.as_f64().map(real)
 }
 
-/// BatteryState gives a share from 0 to 1; people read percent.
+/// BatteryState has a ratio from 0 to 1; people read percent.
 fn battery_percent(value: &Value) -> Option<Json> {
     Some(real(value.get("percentage")?.as_f64()? * 100.0))
 }
@@ -284,7 +285,7 @@ fn velocity(value: &Value) -> Option<Json> {
     }))
 }
 
-/// A lamp's colour as a word, and as the three shares it is made of; some rovers give the word.
+/// A lamp's colour as a word and as its three components; some rovers publish the word.
 fn led(value: &Value) -> Option<Json> {
     if let Some(word) = value.get("data").and_then(Value::as_str) {
         return Some(json!({"color": word.to_lowercase()}));
@@ -346,7 +347,7 @@ fn health_word(level: i64) -> &'static str {
     }
 }
 
-/// `/motor/front_left/temperature` is the motor `front_left`.
+/// `/motor/front_left/temperature` becomes the motor `front_left`.
 fn motor_name(topic: &str) -> String {
     let mut parts = topic.rsplit('/').filter(|part| !matches!(*part, "" | "temperature"));
     parts.next().unwrap_or("motor").to_owned()

@@ -1,10 +1,10 @@
-//! What a foxglove client says, in text and in bytes.
+//! Foxglove client messages, text and binary.
 #![no_main]
 
 mod nearly;
 
 use libfuzzer_sys::fuzz_target;
-use roverline_gateway::dialect::foxglove::wire::{self, Said};
+use roverline_gateway::dialect::foxglove::client_message::{self, ClientMessage};
 
 const OPS: &[&str] = &[
     "subscribe",
@@ -46,12 +46,12 @@ fuzz_target!(|input: &[u8]| {
         .into_iter()
         .flatten()
     {
-        if let Err(why) = wire::text(&text) {
+        if let Err(why) = client_message::text(&text) {
             assert!(!why.is_empty());
         }
     }
-    match wire::binary(&input.to_vec().into()) {
-        Ok(Said::Publish { payload, .. }) => assert_eq!(payload.len() + 5, input.len()),
+    match client_message::binary(&input.to_vec().into()) {
+        Ok(ClientMessage::Publish { payload, .. }) => assert_eq!(payload.len() + 5, input.len()),
         Ok(_) => {}
         Err(why) => assert!(!why.is_empty()),
     }

@@ -1,4 +1,4 @@
-//! What a plain client says.
+//! Plain client messages.
 #![no_main]
 
 mod nearly;

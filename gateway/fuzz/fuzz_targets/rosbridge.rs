@@ -1,4 +1,4 @@
-//! What a rosbridge client says: a few messages, whose pieces may belong together.
+//! rosbridge client messages: a few at a time, whose fragments may belong together.
 #![no_main]
 
 mod nearly;
@@ -60,6 +60,6 @@ fuzz_target!(|input: &[u8]| {
         .filter_map(|part| nearly::nearly(part, "op", OPS, FIELDS))
         .collect();
     texts.extend(input.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(line.to_vec()).ok()));
-    let understood = rosbridge::understand(texts.iter().map(String::as_str));
-    assert!(understood <= texts.len());
+    let decoded = rosbridge::decode_all(texts.iter().map(String::as_str));
+    assert!(decoded <= texts.len());
 });

@@ -1,40 +1,95 @@
-//! The tokens' file: one holder per line, `ROLE NAME TOKEN`; lines that begin with `#` are comments.
+//! The token file: one holder per line, `ROLE NAME TOKEN`; lines starting with `#` are comments.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-
-use roverline_protocol::limits;
+use std::path::{Path, PathBuf};
 
 use crate::access::{Identity, Role};
 
-/// Bytes of a new token before they are written in hexadecimal.
+/// Entries of the tokens file.
+const TOKENS_ENTRIES: usize = 1_000;
+
+/// Length of a new token in bytes, before hexadecimal encoding.
 const TOKEN_BYTES: usize = 32;
 
-/// Who holds which token.
-#[derive(Default)]
+/// Why the token file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("cannot read the tokens in {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Other users may read the file.
+    #[error("others may read the tokens in {0} (mode {mode:03o}); run: chmod 600 {0}", path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A line is malformed.
+    #[error("{}:{line}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line and the reason.
+        line: SyntaxError,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The holder's name is not allowed.
+    #[error("a name is 1 to 64 characters without spaces")]
+    Name,
+    /// The holder has a token already.
+    #[error("{name} has a token already; take its line out of {}", path.display())]
+    Exists {
+        /// The holder.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A malformed line of the token file.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}: {reason}")]
+pub struct SyntaxError {
+    line: usize,
+    reason: String,
+}
+
+/// The tokens and their holders.
+#[derive(Debug, Default)]
 pub struct Tokens(Vec<(String, Identity)>);
 
 impl Tokens {
-    /// Reads the file. An error is a sentence.
-    pub fn read(path: &Path) -> Result<Tokens, String> {
-        let shown = path.display();
-        let fault = |error: std::io::Error| format!("cannot read the tokens in {shown}: {error}");
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Tokens, TokenError> {
+        let fault = |source| TokenError::Read { path: path.to_owned(), source };
         let mode = fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(format!(
-                "others may read the tokens in {shown} (mode {mode:03o}); run: chmod 600 {shown}"
-            ));
+            return Err(TokenError::Permissions { path: path.to_owned(), mode });
         }
-        Tokens::parse(&fs::read_to_string(path).map_err(fault)?).map_err(|why| format!("{shown}:{why}"))
+        let text = fs::read_to_string(path).map_err(fault)?;
+        Tokens::parse(&text).map_err(|line| TokenError::Syntax { path: path.to_owned(), line })
     }
 
-    fn parse(text: &str) -> Result<Tokens, String> {
+    fn parse(text: &str) -> Result<Tokens, SyntaxError> {
         let mut tokens = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let bad = |why: &str| Err(format!("{}: {why}", at + 1));
+            let bad = |reason: &str| Err(SyntaxError { line: at + 1, reason: reason.to_owned() });
             match words.as_slice() {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
@@ -53,14 +108,15 @@ impl Tokens {
                 _ => return bad("write ROLE NAME TOKEN"),
             }
         }
-        if tokens.len() > limits::TOKENS_ENTRIES {
-            return Err(format!("0: at most {} tokens", limits::TOKENS_ENTRIES));
+        if tokens.len() > TOKENS_ENTRIES {
+            let reason = format!("at most {} tokens", TOKENS_ENTRIES);
+            return Err(SyntaxError { line: 0, reason });
         }
         Ok(Tokens(tokens))
     }
 
-    /// Whose token this is. Takes as long for a wrong one as for any other.
-    pub(super) fn holder(&self, token: &str) -> Option<Identity> {
+    /// The holder of this token. The time taken does not depend on which token matches.
+    pub(super) fn identify(&self, token: &str) -> Option<Identity> {
         let mut found = None;
         for (known, identity) in &self.0 {
             if is_equal(known.as_bytes(), token.as_bytes()) {
@@ -71,24 +127,24 @@ impl Tokens {
     }
 }
 
-/// Compares without telling by its time where the difference is.
+/// Compares in constant time.
 fn is_equal(known: &[u8], given: &[u8]) -> bool {
     let different = known.iter().zip(given).fold(0, |different, (a, b)| different | (a ^ b));
     known.len() == given.len() && std::hint::black_box(different) == 0
 }
 
-/// Makes a token and adds its holder to the file, which is made if there is none; returns the token.
-pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, String> {
+/// Creates a token, appends its holder to the file (creating the file if necessary), and returns the token.
+pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, TokenError> {
     if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("a name is 1 to 64 characters without spaces".to_owned());
+        return Err(TokenError::Name);
     }
-    let fault = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let fault = |source| TokenError::Write { path: path.to_owned(), source };
     let mut unended = false;
     if path.exists() {
         unended = fs::read(path).map_err(fault)?.last().is_some_and(|last| *last != b'\n');
         let known = Tokens::read(path)?;
         if known.0.iter().any(|(_, identity)| identity.name == name) {
-            return Err(format!("{name} has a token already; take its line out of {}", path.display()));
+            return Err(TokenError::Exists { name: name.to_owned(), path: path.to_owned() });
         }
     }
     let mut random = [0; TOKEN_BYTES];
@@ -105,28 +161,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_made_kept_and_known() {
+    fn tokens_are_created_stored_and_recognized() {
         let path = std::env::temp_dir().join(format!("roverline-tokens-{}", std::process::id()));
         let _ = fs::remove_file(&path);
         let token = add_token(&path, Role::Operator, "ada").unwrap();
         assert_eq!(token.len(), 64);
-        assert!(add_token(&path, Role::Operator, "ada").unwrap_err().contains("ada has a token"));
+        assert!(add_token(&path, Role::Operator, "ada").unwrap_err().to_string().contains("ada has a token"));
         assert!(add_token(&path, Role::Operator, "a b").is_err());
         let tokens = Tokens::read(&path).unwrap();
-        assert_eq!(tokens.holder(&token).unwrap(), Identity { role: Role::Operator, name: "ada".into() });
-        assert_eq!(tokens.holder(&token[1..]), None);
-        // An editor may have left the last line without its end.
+        assert_eq!(tokens.identify(&token).unwrap(), Identity { role: Role::Operator, name: "ada".into() });
+        assert_eq!(tokens.identify(&token[1..]), None);
+        // An editor may have left the last line without a newline.
         fs::write(&path, fs::read_to_string(&path).unwrap().trim_end()).unwrap();
         add_token(&path, Role::Commander, "bob").unwrap();
-        assert_eq!(Tokens::read(&path).unwrap().holder(&token).unwrap().name, "ada");
+        assert_eq!(Tokens::read(&path).unwrap().identify(&token).unwrap().name, "ada");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(Tokens::read(&path).err().unwrap().contains("chmod 600"));
+        assert!(Tokens::read(&path).unwrap_err().to_string().contains("chmod 600"));
         fs::remove_file(&path).unwrap();
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_line() {
-        let error = |text: &str| Tokens::parse(text).err().unwrap();
+    fn a_malformed_line_is_reported_by_number() {
+        let error = |text: &str| Tokens::parse(text).unwrap_err().to_string();
         assert_eq!(error("# x\n\npilot a b"), "3: the role is observer, operator or commander");
         assert!(error("operator a short").starts_with("1: the token is too short"));
         assert!(error("operator a").starts_with("1: write ROLE NAME TOKEN"));

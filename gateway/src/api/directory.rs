@@ -1,67 +1,38 @@
-//! The directory of endpoints, read by anybody, and changed from this computer or with a token.
+//! The directory of endpoints: readable by everyone, changed from this computer or with a token.
 
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, StatusCode, header};
 use roverline_protocol::api::{Registration, RegistrationDocument};
-use roverline_protocol::status::{DirectoryDocument, DirectoryEntry, EventKind, Origin, PeerDocument};
+use roverline_protocol::status::{EventKind, Origin};
 
-use crate::api::request::Ask;
-use crate::api::response::{Answer, Failure, JSON, document};
-use crate::endpoint::{Endpoint, Facts, Peer};
+use crate::api::error::ApiError;
+use crate::api::request::ApiRequest;
+use crate::api::response::{HttpResponse, JSON, document, empty};
+use crate::endpoint::events::EventDetails;
+use crate::endpoint::peers::Peer;
 
 const ENDPOINTS: &str = "/api/v2/endpoints";
-/// The longest host name there can be (RFC 1035, section 3.1).
+/// The longest possible host name (RFC 1035, section 3.1).
 const HOST_CHARS: usize = 253;
 
-/// Everything this endpoint knows of the others and itself.
-pub(crate) fn directory(endpoint: &Endpoint) -> DirectoryDocument {
-    let health = endpoint.health();
-    let mut own = health.endpoint;
-    let known = endpoint.directory.borrow().clone();
-    own.address = known
-        .iter()
-        .find(|entry| entry.started_ns == own.started_ns && entry.port == own.port)
-        .and_then(|entry| entry.address.clone());
-    let own = PeerDocument {
-        endpoint: own,
-        age_s: Some(0.0),
-        rtt_ms: None,
-        last_error: None,
-        freshness_s: health.freshness_s,
-    };
-    let mut all = vec![(Origin::Own, own)];
-    all.extend(endpoint.peers.entries());
-    let entry = |(origin, peer): (Origin, PeerDocument)| {
-        let (clients, most) = (peer.endpoint.clients as f64, peer.endpoint.max_clients as f64);
-        DirectoryEntry { origin, load: (most > 0.0).then(|| clients / most), peer }
-    };
-    let mut endpoints: Vec<_> = all.into_iter().map(entry).collect();
-    endpoints.sort_by(|a, b| {
-        let key = |entry: &DirectoryEntry| (entry.peer.endpoint.tier, entry.peer.endpoint.address.clone());
-        key(a).cmp(&key(b))
-    });
-    DirectoryDocument { endpoints }
-}
-
 /// Registers another endpoint.
-pub(crate) fn register(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let endpoint = ask.endpoint;
+pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let endpoint = request.endpoint;
     let example = r#"send for example {"tier":"secondary","address":"192.168.1.11:8081"}"#;
-    let asked: Registration = ask.json().map_err(|failure: Failure| failure.and(example))?;
-    let unfit = |why: &str| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    check_address(&asked.address).map_err(unfit)?;
+    let sent: Registration = request.json().map_err(|error: ApiError| error.with_hint(example))?;
+    let unfit = |why: &str| ApiError::unprocessable(why);
+    check_address(&sent.address).map_err(unfit)?;
     let own = endpoint.directory.borrow().iter().any(|entry| {
-        entry.started_ns == endpoint.started_ns && entry.address.as_deref() == Some(&asked.address)
+        entry.started_ns == endpoint.started_ns && entry.address.as_deref() == Some(&sent.address)
     });
     if own {
-        return Err(Failure::new(StatusCode::CONFLICT, "this is the address of this very endpoint"));
+        return Err(ApiError::new(StatusCode::CONFLICT, "this is the address of this very endpoint"));
     }
-    let Registration { tier, address } = asked;
+    let Registration { tier, address } = sent;
     let peer = Peer { tier, address: address.clone(), expected: true };
     let known = endpoint.peers.add(peer, Origin::Api);
-    known.map_err(|why| Failure::new(StatusCode::CONFLICT, why.to_string()))?;
-    let facts = Facts { to: Some(address.clone()), ..Facts::default() };
-    endpoint.events.note(EventKind::PeerAdded, &format!("{tier} {address} was registered"), facts);
+    known.map_err(|why| ApiError::new(StatusCode::CONFLICT, why.to_string()))?;
+    let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
+    endpoint.events.record(EventKind::PeerAdded, &format!("{tier} {address} was registered"), details);
     let registered = RegistrationDocument { tier, address, origin: Origin::Api };
     let mut answer = document(StatusCode::CREATED, JSON, &registered);
     if let Ok(location) = HeaderValue::from_str(&format!("{ENDPOINTS}/{}", registered.address)) {
@@ -70,21 +41,19 @@ pub(crate) fn register(ask: &Ask<'_>) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
-/// Removes an endpoint that was registered.
-pub(crate) fn remove(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (endpoint, address) = (ask.endpoint, &ask.name()?);
+/// Removes a registered endpoint.
+pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let (endpoint, address) = (request.endpoint, &request.name()?);
     match endpoint.peers.remove(address) {
         None => {
             let shown = address.chars().take(80).collect::<String>();
-            Err(Failure::not_found(format!("no peer is known at {shown}; see {ENDPOINTS}")))
+            Err(ApiError::not_found(format!("no peer is known at {shown}; see {ENDPOINTS}")))
         }
-        Some(Err(why)) => Err(Failure::new(StatusCode::CONFLICT, why.to_string())),
+        Some(Err(why)) => Err(ApiError::new(StatusCode::CONFLICT, why.to_string())),
         Some(Ok(tier)) => {
-            let facts = Facts { from: Some(address.to_owned()), ..Facts::default() };
-            endpoint.events.note(EventKind::PeerRemoved, &format!("{tier} {address} was removed"), facts);
-            let mut answer = Response::new(Full::default());
-            *answer.status_mut() = StatusCode::NO_CONTENT;
-            Ok(answer)
+            let details = EventDetails { from: Some(address.to_owned()), ..EventDetails::default() };
+            endpoint.events.record(EventKind::PeerRemoved, &format!("{tier} {address} was removed"), details);
+            Ok(empty(StatusCode::NO_CONTENT))
         }
     }
 }

@@ -1,32 +1,23 @@
-//! The log of what happened.
+//! The event log: reading, appending, verifying.
 
-use http::{StatusCode, header};
+use http::StatusCode;
 use roverline_coordination::events::{
-    EventError, Expected, Finding, NewEvent, Query, Seal, Select, Stored, Verdict,
+    Expected, Finding, NewEvent, Query, Seal, Select, Stored, VerifyReport,
 };
 use roverline_protocol::api::events::{
-    AppendedDocument, EventDocument, EventList, FindingDocument, LogHeadDocument, NewEventRequest,
-    SealDocument, VerdictDocument,
+    AppendedDocument, EventList, FindingDocument, LogEvent, LogHeadDocument, NewEventRequest, SealDocument,
+    VerificationDocument,
 };
 use roverline_protocol::limits;
 
-use crate::api::request::{self, Ask};
-use crate::api::response::{Answer, Failure, json};
-use crate::api::routes::{
-    Action as Any, Content, Parameter, ParameterKind, Route, get, named, ok, post, schema,
-};
+use crate::api::action::Action as Any;
+use crate::api::action::EventsAction as Action;
+use crate::api::error::ApiError;
+use crate::api::request::{self, ApiRequest};
+use crate::api::response::{HttpResponse, json};
+use crate::api::route::{Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
 
-/// What is done for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    List,
-    Append,
-    One,
-    Head,
-    Verify,
-}
-
-/// The largest number that every reader of JSON takes exactly (RFC 8259, section 6).
+/// The largest integer that every JSON reader represents exactly (RFC 8259, section 6).
 const LAST: u64 = (1 << 53) - 1;
 const PARAMETERS: &[Parameter] = &[
     Parameter {
@@ -49,7 +40,7 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-/// The table.
+/// The routes.
 pub(crate) static ROUTES: [Route; 5] = [
     Route {
         parameters: PARAMETERS,
@@ -79,7 +70,7 @@ pub(crate) static ROUTES: [Route; 5] = [
                 "/api/v2/events/{seq}",
                 Any::Events(Action::One),
                 "One event",
-                &[ok("The event", Content::Json(schema::<EventDocument>))],
+                &[ok("The event", Content::Json(schema::<LogEvent>))],
             ),
             "Its number in the log.",
             Some("1"),
@@ -100,49 +91,30 @@ pub(crate) static ROUTES: [Route; 5] = [
             "/api/v2/events/verify",
             Any::Events(Action::Verify),
             "Finds out whether the log is what was written; `roverline-gateway state verify` does so for a long one",
-            &[ok("What was found", Content::Json(schema::<VerdictDocument>))],
+            &[ok("What was found", Content::Json(schema::<VerificationDocument>))],
         )
     },
 ];
 
-impl From<EventError> for Failure {
-    fn from(error: EventError) -> Failure {
-        let status = match error {
-            EventError::Store(error) => return error.into(),
-            EventError::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            EventError::Long(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            EventError::Conflict { .. } => StatusCode::CONFLICT,
-            EventError::Removed(_) => StatusCode::GONE,
-            EventError::None(_) => StatusCode::NOT_FOUND,
-            EventError::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
-            EventError::Key(_) => {
-                return Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-                    .with(header::RETRY_AFTER, "1");
-            }
-        };
-        Failure::new(status, error.to_string())
-    }
-}
-
-/// Does it.
-pub(crate) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Failure> {
-    let events = &ask.endpoint.coordination.events;
+/// Dispatches an operation.
+pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
+    let events = &request.endpoint.coordination.events;
     Ok(match action {
         Action::List => {
-            let page = events.read(query(ask)?).await?;
+            let page = events.read(query(request)?).await?;
             let bytes = page.events.iter().map(|event| event.size).sum();
             let make =
                 move || EventList { events: page.events.into_iter().map(event).collect(), next: page.next };
-            ask.tell(bytes, make).await?
+            request.respond_with(bytes, make).await?
         }
         Action::Append => {
-            let (new, expected) = new(ask).await?;
+            let (new, expected) = new(request).await?;
             let appended = events.append(new, expected).await?;
             json(&AppendedDocument { seq: appended.seq, version: appended.version, again: appended.again })
         }
         Action::One => {
-            let no_number = |_| Failure::not_found("an event has a number: /api/v2/events/1");
-            json(&event(events.event(ask.name()?.parse().map_err(no_number)?).await?))
+            let no_number = |_| ApiError::not_found("an event has a number: /api/v2/events/1");
+            json(&event(events.event(request.name()?.parse().map_err(no_number)?).await?))
         }
         Action::Head => {
             let (head, floor) = (events.head().await?.map(seal), events.floor().await?.map(seal));
@@ -152,9 +124,9 @@ pub(crate) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Fail
     })
 }
 
-fn query(ask: &Ask<'_>) -> Result<Query, Failure> {
-    let given = ask.parameters()?;
-    let text = |name| given.text(name).map(str::to_owned);
+fn query(request: &ApiRequest<'_>) -> Result<Query, ApiError> {
+    let params = request.parameters()?;
+    let text = |name| params.text(name).map(str::to_owned);
     let selects = [
         text("stream").map(Select::Stream),
         text("type").map(Select::Type),
@@ -163,15 +135,15 @@ fn query(ask: &Ask<'_>) -> Result<Query, Failure> {
     let mut selects = selects.into_iter().flatten();
     let select = selects.next().unwrap_or_default();
     if selects.next().is_some() {
-        return Err(Failure::bad_request("give one of stream, type and correlation_id"));
+        return Err(ApiError::bad_request("give one of stream, type and correlation_id"));
     }
-    let limit = given.number("limit").map_or(limits::API_PAGE_ENTRIES, |limit| limit as usize);
-    Ok(Query { select, from: given.number("from"), backward: given.flag("backward"), limit })
+    let limit = params.number("limit").map_or(limits::API_PAGE_ENTRIES, |limit| limit as usize);
+    Ok(Query { select, from: params.number("from"), backward: params.flag("backward"), limit })
 }
 
-async fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
-    let body: NewEventRequest = ask.large(request::object).await?;
-    check_ours(&body.stream, &body.kind)?;
+async fn new(request: &ApiRequest<'_>) -> Result<(NewEvent, Expected), ApiError> {
+    let body: NewEventRequest = request.parse_large(request::object).await?;
+    check_not_reserved(&body.stream, &body.kind)?;
     let expected = match body.expected_version {
         None => Expected::Any,
         Some(0) => Expected::NoStream,
@@ -182,8 +154,8 @@ async fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
         kind: body.kind,
         at_ns: roverline_source::clock::unix_ns(),
         data: body.data,
-        by: Some(shown(&ask.asker())),
-        id: body.id.as_deref().map(theirs).transpose()?,
+        by: Some(shown(&request.caller())),
+        id: body.id.as_deref().map(client_event_id).transpose()?,
         correlation_id: body.correlation_id,
         causation_id: body.causation_id,
         trace: body.trace,
@@ -191,36 +163,36 @@ async fn new(ask: &Ask<'_>) -> Result<(NewEvent, Expected), Failure> {
     Ok((new, expected))
 }
 
-/// What is told by the product itself: nobody else says so.
-const OURS: [&str; 5] = ["lock", "queue", "lifecycle", "endpoint", "command"];
+/// Event types that only the product itself may append.
+const RESERVED: [&str; 5] = ["lock", "queue", "lifecycle", "endpoint", "command"];
 
-/// Refuses what looks like a fact that the product recorded.
-fn check_ours(stream: &str, kind: &str) -> Result<(), Failure> {
+/// Rejects an event that looks as if the product had recorded it.
+fn check_not_reserved(stream: &str, kind: &str) -> Result<(), ApiError> {
     let ours = |word: &&str| {
         let begins = |text: &str, with| text.strip_prefix(word).is_some_and(|rest| rest.starts_with(with));
         begins(stream, '/') || begins(kind, '.')
     };
-    match OURS.iter().find(|word| ours(word)) {
+    match RESERVED.iter().find(|word| ours(word)) {
         None => Ok(()),
         Some(word) => {
             let why = format!("streams {word}/... and types {word}.... are the gateway's own");
-            Err(Failure::new(StatusCode::FORBIDDEN, why))
+            Err(ApiError::new(StatusCode::FORBIDDEN, why))
         }
     }
 }
 
-/// The id of a client, apart from all that the product gives.
-fn theirs(id: &str) -> Result<String, Failure> {
+/// A client's event id, distinct from all that the product assigns.
+fn client_event_id(id: &str) -> Result<String, ApiError> {
     match (1..=limits::EVENT_NAME_BYTES).contains(&id.len()) {
         true => Ok(format!("client/{id}")),
         false => {
             let why = format!("an id has 1 to {} bytes", limits::EVENT_NAME_BYTES);
-            Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+            Err(ApiError::unprocessable(why))
         }
     }
 }
 
-/// A name as the log takes it: what a client calls itself may be anything.
+/// A label that the log accepts: a client may call itself anything.
 fn shown(name: &str) -> String {
     let mut bytes = 0;
     let fits = |c: &char| {
@@ -231,9 +203,9 @@ fn shown(name: &str) -> String {
     if name.is_empty() { "somebody".to_owned() } else { name }
 }
 
-fn event(stored: Stored) -> EventDocument {
+fn event(stored: Stored) -> LogEvent {
     let event = stored.event;
-    EventDocument {
+    LogEvent {
         seq: event.seq,
         stream: event.stream,
         version: event.version,
@@ -265,11 +237,11 @@ fn seal(seal: Seal) -> SealDocument {
     }
 }
 
-fn verdict(verdict: Verdict) -> VerdictDocument {
+fn verdict(verdict: VerifyReport) -> VerificationDocument {
     let sound = verdict.is_sound();
     let finding =
         |Finding { seq, fault, what }| FindingDocument { seq, fault: fault.name().to_owned(), what };
-    VerdictDocument {
+    VerificationDocument {
         sound,
         first: verdict.first,
         last: verdict.last,
@@ -285,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_says_what_the_product_says() {
+    fn reserved_event_types_are_rejected() {
         for (stream, kind) in [
             ("lock/arm", "x"),
             ("s", "lock.released"),
@@ -295,24 +267,24 @@ mod tests {
             ("command/emergency_stop", "x"),
             ("s", "command.emergency_stop"),
         ] {
-            let refused = check_ours(stream, kind).unwrap_err();
-            assert_eq!(refused.answer("/").status(), StatusCode::FORBIDDEN, "{stream} {kind}");
+            let refused = check_not_reserved(stream, kind).unwrap_err();
+            assert_eq!(refused.into_response("/").status(), StatusCode::FORBIDDEN, "{stream} {kind}");
         }
         for (stream, kind) in [("mission/1", "mission.step"), ("locks/arm", "locked.out"), ("lock", "queue")]
         {
-            assert!(check_ours(stream, kind).is_ok(), "{stream} {kind}");
+            assert!(check_not_reserved(stream, kind).is_ok(), "{stream} {kind}");
         }
     }
 
     #[test]
-    fn ids_of_clients_are_theirs() {
+    fn client_event_ids_are_distinct() {
         for id in ["stop-1", "locks@7.0", "client/x", &"x".repeat(limits::EVENT_NAME_BYTES)] {
-            let kept = theirs(id).unwrap();
-            assert_eq!(kept.strip_prefix("client/"), Some(id));
-            assert!(kept.len() <= limits::EVENT_ID_BYTES);
+            let stored_bytes = client_event_id(id).unwrap();
+            assert_eq!(stored_bytes.strip_prefix("client/"), Some(id));
+            assert!(stored_bytes.len() <= limits::EVENT_ID_BYTES);
         }
         for id in ["", &"x".repeat(limits::EVENT_NAME_BYTES + 1)] {
-            assert!(theirs(id).is_err());
+            assert!(client_event_id(id).is_err());
         }
     }
 }

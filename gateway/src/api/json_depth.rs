@@ -1,25 +1,24 @@
-//! How deep a value is nested, and that it is one: read through once, and nothing of it kept.
+//! Nesting depth and validity of a JSON value, checked in one pass without building it.
 
 use std::fmt;
 
-use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::api::response::Failure;
+use crate::api::error::ApiError;
 
-/// How deep a value is nested. Numbers and texts are read as a reader would, so that what no reader
+/// The nesting depth of a value. Numbers and strings are validated as a reader would, so what no reader
 /// could take is an error; the parser itself goes no deeper than 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Depth(usize);
 
 impl Depth {
-    /// Refuses what others could not read.
-    pub(crate) fn check(self, most: usize) -> Result<(), Failure> {
+    /// Rejects values that other readers could not read.
+    pub(crate) fn check(self, most: usize) -> Result<(), ApiError> {
         match self.0 <= most {
             true => Ok(()),
             false => {
                 let why = format!("JSON is nested {most} deep at most here");
-                Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+                Err(ApiError::unprocessable(why))
             }
         }
     }
@@ -27,13 +26,13 @@ impl Depth {
 
 impl<'de> Deserialize<'de> for Depth {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Depth, D::Error> {
-        from.deserialize_any(Look)
+        from.deserialize_any(DepthVisitor)
     }
 }
 
-struct Look;
+struct DepthVisitor;
 
-impl<'de> Visitor<'de> for Look {
+impl<'de> Visitor<'de> for DepthVisitor {
     type Value = Depth;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,27 +80,27 @@ impl<'de> Visitor<'de> for Look {
     }
 }
 
-/// The name of a member, which is a text that can be read.
+/// The name of a member, which must be a valid string.
 struct Name;
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Name, D::Error> {
-        from.deserialize_any(Look).map(|_| Name)
+        from.deserialize_any(DepthVisitor).map(|_| Name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use roverline_protocol::limits;
 
     use super::*;
+    use crate::limits;
 
     fn read(text: &str) -> Result<usize, serde_json::Error> {
         serde_json::from_str::<Depth>(text).map(|depth| depth.0)
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_refused() {
+    fn deeply_nested_values_are_rejected() {
         let nested = |depth: usize| {
             let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
             serde_json::from_str::<Depth>(&text).unwrap()
@@ -116,14 +115,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn it_takes_what_a_reader_takes(text in r#"[\[\]{}:,"a\\ud08fe0-9.tNn+ -]{0,24}|-?[0-9]{1,400}(e[0-9]{1,4})?"#) {
+        fn it_accepts_what_a_json_reader_accepts(text in r#"[\[\]{}:,"a\\ud08fe0-9.tNn+ -]{0,24}|-?[0-9]{1,400}(e[0-9]{1,4})?"#) {
             let value = serde_json::from_str::<serde_json::Value>(&text);
             proptest::prop_assert_eq!(read(&text).is_ok(), value.is_ok(), "{}", text);
         }
     }
 
     #[test]
-    fn what_no_reader_takes_is_no_value() {
+    fn invalid_json_is_rejected() {
         for text in
             ["NaN", "[Infinity]", "-Infinity", "1e400", r#""\ud800""#, r#"{"\ud800":1}"#, "{1:2}", "[1,]", ""]
         {

@@ -1,5 +1,5 @@
-//! Values that a team shares. A value is kept and given back as it was written: read again, its
-//! numbers might not be the same.
+//! Shared values. A value is stored and returned exactly as it was written: re-encoded, its numbers
+//! might change.
 
 mod cache;
 mod routes;
@@ -7,147 +7,108 @@ mod routes;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http::StatusCode;
 use roverline_coordination::kv::{Author, Cache, Expect, Item, KvError};
 use roverline_coordination::store::Revision;
 use roverline_protocol::api::kv::{KvDocument, KvList, KvWritten};
-use roverline_protocol::limits;
 use roverline_source::clock::unix_ns;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::api::action::KvAction as Action;
+use crate::api::error::ApiError;
 use crate::api::json_depth::Depth;
 pub(crate) use crate::api::kv::routes::ROUTES;
-use crate::api::request::{self, Ask, Given};
-use crate::api::response::{Answer, Failure, json};
+use crate::api::request::{self, ApiRequest, QueryParams};
+use crate::api::response::{HttpResponse, empty, has_etag, json, tagged};
+use crate::limits;
 
-/// What is done for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    List,
-    Get,
-    Put,
-    Delete,
-    CacheGet,
-    CachePut,
-    CacheDelete,
-    CacheStatus,
-    CacheAll,
-    CacheMetrics,
-}
-
-impl From<KvError> for Failure {
-    fn from(error: KvError) -> Failure {
-        let status = match &error {
-            KvError::Key => StatusCode::UNPROCESSABLE_ENTITY,
-            KvError::Value(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            KvError::Unknown(_) => StatusCode::NOT_FOUND,
-            KvError::Conflict { .. } => StatusCode::CONFLICT,
-            KvError::Store(error) => return error.clone().into(),
-        };
-        Failure::new(status, error.to_string())
-    }
-}
-
-/// Does it.
-pub(crate) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Failure> {
+/// Dispatches an operation.
+pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
     match action {
-        Action::List => list(ask).await,
-        Action::Get => get(ask).await,
-        Action::Put => put(ask).await,
-        Action::Delete => delete(ask).await,
-        Action::CacheGet => cache::get(ask).await,
-        Action::CachePut => cache::put(ask).await,
-        Action::CacheDelete => cache::delete(ask).await,
-        Action::CacheStatus => cache::status(ask),
-        Action::CacheAll => cache::all(ask),
-        Action::CacheMetrics => Ok(cache::metrics(ask)),
+        Action::List => list(request).await,
+        Action::Get => get(request).await,
+        Action::Put => put(request).await,
+        Action::Delete => delete(request).await,
+        Action::CacheGet => cache::get(request).await,
+        Action::CachePut => cache::put(request).await,
+        Action::CacheDelete => cache::delete(request).await,
+        Action::CacheStatus => cache::status(request),
+        Action::CacheAll => cache::all(request),
+        Action::CacheMetrics => Ok(cache::metrics(request)),
     }
 }
 
-fn shared<'a>(ask: &Ask<'a>) -> &'a Cache {
-    &ask.endpoint.coordination.kv
+fn shared<'a>(request: &ApiRequest<'a>) -> &'a Cache {
+    &request.endpoint.coordination.kv
 }
 
-fn author(ask: &Ask<'_>) -> Author {
-    Author { by: ask.asker().into(), at_ns: unix_ns() }
+fn author(request: &ApiRequest<'_>) -> Author {
+    Author { by: request.caller().into(), at_ns: unix_ns() }
 }
 
-async fn list(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let given = ask.parameters()?;
-    let limit = given.number("limit").and_then(|limit| usize::try_from(limit).ok());
-    let prefix = given.text("prefix").unwrap_or_default();
+async fn list(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let params = request.parameters()?;
+    let limit = params.number("limit").and_then(|limit| usize::try_from(limit).ok());
+    let prefix = params.text("prefix").unwrap_or_default();
     let limit = limit.unwrap_or(limits::API_PAGE_ENTRIES);
-    let listing = shared(ask).list(prefix, given.text("after"), at(&given), limit).await?;
+    let listing = shared(request).list(prefix, params.text("after"), at(&params), limit).await?;
     let bytes = listing.items.iter().map(|item| item.value.len()).sum();
     let make = move || {
         let keys = listing.items.iter().map(document).collect();
         KvList { keys, revision: listing.revision.0, next: listing.next }
     };
-    ask.tell(bytes, make).await
+    request.respond_with(bytes, make).await
 }
 
-async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (given, key) = (ask.parameters()?, ask.name()?);
-    let item = match at(&given) {
-        Some(at) => shared(ask).get_at(&key, at).await?,
-        None if given.flag("linearizable") => shared(ask).get_linearizable(&key).await?.item,
-        None => shared(ask).get(&key).await?.item,
+async fn get(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let (params, key) = (request.parameters()?, request.name()?);
+    let item = match at(&params) {
+        Some(at) => shared(request).get_at(&key, at).await?,
+        None if params.flag("linearizable") => shared(request).get_linearizable(&key).await?.item,
+        None => shared(request).get(&key).await?.item,
     };
     let item = item.ok_or(KvError::Unknown(key))?;
-    // A version may come again, when a key is deleted and made anew; a revision does not.
+    // A version can repeat when a key is deleted and created again; a revision cannot.
     let tag = format!("\"{}\"", item.modified.0);
-    let known = ask.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
-    let mut answer = match known.any(|known| known == "*" || known.trim_start_matches("W/") == tag) {
+    let response = match has_etag(request.headers, &tag) {
         true => empty(StatusCode::NOT_MODIFIED),
-        false => ask.tell(item.value.len(), move || document(&item)).await?,
+        false => request.respond_with(item.value.len(), move || document(&item)).await?,
     };
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        answer.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(answer)
+    Ok(tagged(response, &tag))
 }
 
-async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (given, key) = (ask.parameters()?, ask.name()?);
+async fn put(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let (params, key) = (request.parameters()?, request.name()?);
     let read = |body: &[u8]| {
         request::any::<Depth>(body)?.check(limits::KV_VALUE_DEPTH)?;
-        Ok(kept(request::any(body)?))
+        Ok(stored_bytes(request::any(body)?))
     };
-    let value = ask.large(read).await?;
-    let ttl = given.number("ttl_ms").map(Duration::from_millis);
-    let item = shared(ask).put(&key, value, &expected(&given), ttl, &author(ask)).await?;
+    let value = request.parse_large(read).await?;
+    let ttl = params.number("ttl_ms").map(Duration::from_millis);
+    let item = shared(request).put(&key, value, &expected(&params), ttl, &author(request)).await?;
     Ok(json(&KvWritten { key, version: item.version, revision: item.modified.0 }))
 }
 
-async fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (given, key) = (ask.parameters()?, ask.name()?);
-    shared(ask).delete(&key, &expected(&given), &author(ask)).await?;
+async fn delete(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let (params, key) = (request.parameters()?, request.name()?);
+    shared(request).delete(&key, &expected(&params), &author(request)).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = status;
-    answer
+fn at(params: &QueryParams) -> Option<Revision> {
+    params.number("at").map(Revision)
 }
 
-fn at(given: &Given) -> Option<Revision> {
-    given.number("at").map(Revision)
-}
-
-fn expected(given: &Given) -> Expect {
-    match (given.number("version"), given.number("revision")) {
+fn expected(params: &QueryParams) -> Expect {
+    match (params.number("version"), params.number("revision")) {
         (_, Some(revision)) => Expect::Modified(Revision(revision)),
         (Some(version), None) => Expect::Version(version),
         (None, None) => Expect::Any,
     }
 }
 
-/// A value as it is kept: as it was written.
-fn kept(value: Box<RawValue>) -> Bytes {
+/// A value as it is stored: exactly as it was written.
+fn stored_bytes(value: Box<RawValue>) -> Bytes {
     Bytes::from(String::from(Box::<str>::from(value)))
 }
 
@@ -164,7 +125,7 @@ fn document(item: &Item) -> KvDocument<Box<RawValue>> {
     }
 }
 
-/// As it was written; what is no JSON, as text.
+/// The value as it was written; a value that is not JSON becomes a string.
 fn raw(value: &[u8]) -> Box<RawValue> {
     let text = || to_raw_value(&String::from_utf8_lossy(value)).unwrap_or_default();
     serde_json::from_slice(value).unwrap_or_else(|_| text())

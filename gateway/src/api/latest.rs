@@ -1,4 +1,4 @@
-//! The newest message of a topic as JSON: decoded when somebody asks, and only then.
+//! The newest message of a topic as JSON, decoded only on request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,22 +7,22 @@ use roverline_protocol::limits;
 use roverline_schema::Plan;
 use roverline_source::clock::monotonic;
 
-use crate::api::response::Failure;
+use crate::api::error::ApiError;
 use crate::api::topics::{full, unknown};
 use crate::endpoint::Endpoint;
 
-/// Behind what a document ends with, a message is put in.
+/// The end of a document, before which a message is inserted.
 const MESSAGE: &[u8] = b",\"message\":";
 
-/// A [`LatestDocument`], as JSON.
-pub(crate) fn latest(endpoint: &Endpoint, name: &str) -> Result<Vec<u8>, Failure> {
+/// A [`LatestDocument`] as JSON.
+pub(crate) fn latest(endpoint: &Endpoint, name: &str) -> Result<Vec<u8>, ApiError> {
     let name = full(name);
     let known = endpoint.hub.with_topics(|mut topics| {
         let topic = Iterator::find(&mut topics, |topic| topic.info.name == name)?;
         Some((topic.info.type_name.clone(), topic.plan.clone(), topic.latest.clone()))
     });
     let (type_name, plan, latest) = known.ok_or_else(|| unknown(&name))?;
-    let latest = latest.ok_or_else(|| Failure::not_found(format!("nothing was received of {name} yet")))?;
+    let latest = latest.ok_or_else(|| ApiError::not_found(format!("nothing was received of {name} yet")))?;
     let sample = latest.sample;
     let document = LatestDocument {
         topic: name,
@@ -58,7 +58,7 @@ fn with_message(mut document: LatestDocument, plan: Option<&Plan>, cdr: &[u8]) -
     };
     let mut out = text(&document);
     if document.error.is_none() && out.pop() == Some(b'}') {
-        // As it was written: read again, its numbers might not be the same.
+        // Inserted as it was written: re-encoded, its numbers might change.
         out.extend_from_slice(MESSAGE);
         out.extend_from_slice(&message);
         out.push(b'}');

@@ -1,4 +1,4 @@
-//! What an endpoint counts, in short.
+//! A short summary of an endpoint's metrics.
 
 use roverline_protocol::api::MetricsDocument;
 

@@ -1,4 +1,4 @@
-//! The ROS graph as far as this endpoint serves it: nodes and services.
+//! Nodes and services of the ROS graph, as far as this endpoint serves them.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use roverline_source::Graph;
 use crate::api::query::Paging;
 use crate::endpoint::Endpoint;
 
-/// A part of the nodes.
+/// One page of the nodes.
 pub(crate) fn nodes(endpoint: &Endpoint, paging: &Paging) -> NodeList {
     let (nodes, total, next) = paging.part(by_node(&endpoint.graph()), |node| &node.name);
     NodeList { nodes, total, next }
 }
 
-/// A part of the services.
+/// One page of the services.
 pub(crate) fn services(endpoint: &Endpoint, paging: &Paging) -> ServiceList {
     let graph = endpoint.graph();
     let all = graph.services.iter().cloned().map(|service| ServiceEntry {
@@ -35,7 +35,7 @@ fn by_node(graph: &Graph) -> Vec<NodeEntry> {
     let mut add =
         |owners: &[String], list: fn(&mut NodeEntry) -> &mut Vec<NamedType>, name: &str, kind: &str| {
             for owner in owners {
-                // Applications that announce no node are not listed as one.
+                // Applications that announce no node are not listed.
                 if let Some(node) = nodes.get_mut(owner) {
                     list(node).push(NamedType { name: name.to_owned(), type_name: kind.to_owned() });
                 }

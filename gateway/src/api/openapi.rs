@@ -1,19 +1,21 @@
-//! The OpenAPI document (3.1), made of the table of routes and the types of their bodies.
+//! The OpenAPI document (3.1), generated from the table of routes and the types of their bodies.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use roverline_protocol::api::LABEL_PATTERN;
-use roverline_protocol::limits;
 use roverline_protocol::status::Problem;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::api::response::{JSON, PROBLEM};
-use crate::api::routes::{self, Content, Name, Parameter, ParameterKind, Reply, Route, Verb};
+use crate::api::error::PROBLEM;
+use crate::api::response::JSON;
+use crate::api::route::{Content, HttpMethod, Name, Parameter, ParameterKind, Reply, Route};
+use crate::api::routes;
+use crate::limits;
 
-/// The document as it is sent; the same for as long as the process lives.
+/// The document as it is sent, generated once per process.
 pub(crate) fn text() -> Bytes {
     static MADE: OnceLock<Bytes> = OnceLock::new();
     // A JSON value always serializes.
@@ -25,18 +27,18 @@ fn document() -> Value {
         settings.with(|s| s.definitions_path = "/components/schemas".into()).into_generator()
     };
     let mut answers = make(SchemaSettings::draft2020_12().for_serialize());
-    // What has a default may be left out.
+    // A field with a default may be left out.
     let mut bodies = make(SchemaSettings::draft2020_12().for_deserialize());
     let mut paths = Map::new();
     for route in routes::all() {
         let operation = operation(route, &mut answers, &mut bodies);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
-            path.insert(route.verb.name().to_ascii_lowercase(), operation);
+            path.insert(route.method.name().to_ascii_lowercase(), operation);
         }
     }
     let mut schemas = bodies.take_definitions(true);
-    // Types that are both are the same either way.
+    // Types used for both are the same either way.
     schemas.append(&mut answers.take_definitions(true));
     json!({
         "openapi": "3.1.0",
@@ -85,25 +87,25 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, bodies: &mut Schema
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), parameters.into());
     }
-    if let (Some(body), Some(kind)) = (route.body, route.sends()) {
+    if let (Some(body), Some(kind)) = (route.body, route.body_media_type()) {
         let content = json!({kind: {"schema": body(bodies)}});
         fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
     }
-    if route.verb != Verb::Get {
-        // From loopback none is needed: the empty alternative.
+    if route.method != HttpMethod::Get {
+        // No token is needed from loopback: the empty alternative.
         fields.insert("security".to_owned(), json!([{}, {"token": []}]));
     }
     operation
 }
 
-/// The statuses of problems that a route may answer with.
+/// The problem statuses that a route may answer with.
 fn problems(route: &Route) -> Vec<u16> {
     let mut all = route.problems.to_vec();
     if route.name.is_some() || route.paged || route.body.is_some() || !route.parameters.is_empty() {
         all.push(400);
     }
-    // A page's part of the memory for answers is limited; of /health, 503 has its own meaning.
-    if !route.replies.iter().any(|reply| reply.status == 503) && route.verb == Verb::Get {
+    // The memory for responses is limited; for /health, 503 has its own meaning.
+    if !route.replies.iter().any(|reply| reply.status == 503) && route.method == HttpMethod::Get {
         all.push(503);
     }
     all.sort_unstable();
@@ -121,11 +123,11 @@ fn response(reply: &Reply, generator: &mut SchemaGenerator) -> Value {
     json!({"description": reply.what, "content": content})
 }
 
-/// The method and the words of the path: no two operations have the same.
+/// The method and the words of the path: unique among all operations.
 fn operation_id(route: &Route) -> String {
     let words = route.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let verb = route.verb.name().to_ascii_lowercase();
-    std::iter::once(verb.as_str()).chain(words).collect::<Vec<_>>().join("_")
+    let method = route.method.name().to_ascii_lowercase();
+    std::iter::once(method.as_str()).chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn query_parameter(parameter: &Parameter) -> Value {
@@ -185,7 +187,7 @@ mod tests {
     fn every_route_is_in_the_document() {
         let document: Value = serde_json::from_slice(&text()).unwrap();
         for route in routes::all() {
-            let operation = &document["paths"][route.path][route.verb.name().to_ascii_lowercase()];
+            let operation = &document["paths"][route.path][route.method.name().to_ascii_lowercase()];
             for reply in route.replies {
                 assert!(operation["responses"][reply.status.to_string()].is_object(), "{}", route.path);
             }

@@ -1,52 +1,49 @@
-//! What a request says behind its path: names, and which part of a long list is wanted.
+//! Parameters of a request target: percent-decoding, names in paths, and paging.
 
-use roverline_protocol::limits;
+use crate::api::error::ApiError;
+use crate::limits;
 
-use crate::api::response::Failure;
-
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-pub(crate) fn unescape(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-        out.push((high * 16 + low) as u8);
+/// Decodes percent-encoding (RFC 3986, section 2.1). `None` if an escape is invalid or the text is not UTF-8.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    // The library leaves an invalid escape as it is.
+    let is_escape = |rest: &str| {
+        let mut digits = rest.bytes().take(2).map(|byte| byte.is_ascii_hexdigit());
+        digits.next() == Some(true) && digits.next() == Some(true)
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(out).ok()
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(Into::into)
 }
 
 /// A name from a path.
-pub(crate) fn name(encoded: &str) -> Result<String, Failure> {
-    let wrong = || Failure::bad_request("the name in the path is not percent-encoded UTF-8: write %25 for %");
-    let name = unescape(encoded).ok_or_else(wrong)?;
+pub(crate) fn name(encoded: &str) -> Result<String, ApiError> {
+    let wrong =
+        || ApiError::bad_request("the name in the path is not percent-encoded UTF-8: write %25 for %");
+    let name = percent_decode(encoded).ok_or_else(wrong)?;
     if name.chars().count() > limits::API_NAME_CHARS {
         let why = format!("a name has at most {} characters", limits::API_NAME_CHARS);
-        return Err(Failure::bad_request(why));
+        return Err(ApiError::bad_request(why));
     }
     Ok(name)
 }
 
-/// The parameters of a query, unescaped, each bounded.
-pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(&str, String)>, Failure> {
+/// The parameters of a query, decoded and bounded in length.
+pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(&str, String)>, ApiError> {
     let pair = |pair| {
         let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
-        let wrong = || Failure::bad_request("the query is not percent-encoded UTF-8: write %25 for %");
-        let value = unescape(&value.replace('+', " ")).ok_or_else(wrong)?;
+        let wrong = || ApiError::bad_request("the query is not percent-encoded UTF-8: write %25 for %");
+        let value = percent_decode(&value.replace('+', " ")).ok_or_else(wrong)?;
         if value.chars().count() > limits::API_NAME_CHARS {
             let why = format!("write at most {} characters behind each =", limits::API_NAME_CHARS);
-            return Err(Failure::bad_request(why));
+            return Err(ApiError::bad_request(why));
         }
         Ok((key, value))
     };
     query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
 }
 
-/// Which part of a list sorted by name is wanted.
+/// The requested page of a list sorted by name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Paging {
     limit: usize,
@@ -55,8 +52,8 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// From a query. What is not understood is an error: a misspelt limit is no limit.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Paging, Failure> {
+    /// From a query. An unknown parameter is an error: a misspelt limit must not be ignored.
+    pub(crate) fn parse(query: Option<&str>) -> Result<Paging, ApiError> {
         let (mut limit, mut prefix, mut after) = (None, None, None);
         for (key, value) in pairs(query)? {
             let slot = match key {
@@ -66,11 +63,11 @@ impl Paging {
                 _ => {
                     let key: String = key.chars().take(40).collect();
                     let why = format!("'{key}' is not known here; use limit, prefix and after");
-                    return Err(Failure::bad_request(why));
+                    return Err(ApiError::bad_request(why));
                 }
             };
             if slot.replace(value).is_some() {
-                return Err(Failure::bad_request(format!("say {key} once")));
+                return Err(ApiError::bad_request(format!("say {key} once")));
             }
         }
         let limit = match limit {
@@ -79,18 +76,18 @@ impl Paging {
                 let limit =
                     text.parse().ok().filter(|limit| (1..=limits::API_PAGE_MAX_ENTRIES).contains(limit));
                 let most = limits::API_PAGE_MAX_ENTRIES;
-                limit.ok_or_else(|| Failure::bad_request(format!("limit is a number from 1 to {most}")))?
+                limit.ok_or_else(|| ApiError::bad_request(format!("limit is a number from 1 to {most}")))?
             }
         };
         Ok(Paging { limit, prefix: prefix.unwrap_or_default(), after })
     }
 
-    /// All of a list that never has more than so many.
+    /// The whole of a list that never has more entries than this.
     pub(crate) fn whole(limit: usize) -> Paging {
         Paging { limit, prefix: String::new(), after: None }
     }
 
-    /// The part of `all` that is wanted, how many there are in all, and where the next part begins.
+    /// The requested page of `all`, the total number, and where the next page begins.
     pub(crate) fn part<T>(
         &self,
         mut all: Vec<T>,
@@ -117,17 +114,17 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        assert_eq!(unescape("%5B::1%5d:80").as_deref(), Some("[::1]:80"));
-        assert_eq!(unescape("a:1").as_deref(), Some("a:1"));
+        assert_eq!(percent_decode("%5B::1%5d:80").as_deref(), Some("[::1]:80"));
+        assert_eq!(percent_decode("a:1").as_deref(), Some("a:1"));
         for bad in ["%", "%5", "%zz", "%ff", "%é1"] {
-            assert_eq!(unescape(bad), None, "{bad}");
+            assert_eq!(percent_decode(bad), None, "{bad}");
             assert!(name(bad).is_err());
         }
         assert!(name(&"x".repeat(401)).is_err());
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_and_invalid_parameters_are_rejected() {
         let paging = |limit, prefix: &str, after: Option<&str>| Paging {
             limit,
             prefix: prefix.to_owned(),

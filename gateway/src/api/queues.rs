@@ -1,143 +1,135 @@
-//! Queues of work.
+//! Work queues.
 
 mod documents;
+mod rendezvous;
 mod routes;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
-use roverline_coordination::queues::{By, Message, QueueError, Queues, Settings, Take};
+use roverline_coordination::queues::{Actor, DequeueOptions, Message, QueueError, Queues, Settings};
 use roverline_protocol::api::queues::{
     Ack, CountDocument, DeadDocument, Dequeue, DequeueDocument, Enqueue, EnqueueDocument, Extend, Nak,
-    PeekDocument, PlainAck, PlainDequeue, PlainDequeued, PlainDone, PlainEnqueue, PlainEnqueued, PlainQueues,
-    Purge, QueueList, QueueSettings, Redrive,
+    PeekDocument, Purge, QueueList, QueueSettings, Redrive, SimpleAck, SimpleDequeue, SimpleDequeued,
+    SimpleEnqueue, SimpleEnqueued, SimpleOutcome, SimpleQueues,
 };
 use roverline_protocol::limits;
 use serde_json::Value;
 
-use crate::access::Deed;
+use crate::access::Permission;
+use crate::api::action::QueuesAction as Action;
+use crate::api::error::ApiError;
 use crate::api::query::Paging;
 pub(crate) use crate::api::queues::routes::ROUTES;
-use crate::api::request::{self, Ask};
-use crate::api::response::{Answer, Failure, json};
+use crate::api::request::{self, ApiRequest};
+use crate::api::response::{HttpResponse, json};
 
-/// What is done for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    PlainEnqueue,
-    PlainDequeue,
-    PlainAck,
-    PlainStatus,
-    PlainAll,
-    List,
-    One,
-    Enqueue,
-    Dequeue,
-    Ack,
-    Nak,
-    Extend,
-    Redrive,
-    Purge,
-    Configure,
-    Peek,
-    Dead,
-}
-
-/// Does it.
-pub(crate) async fn answer(ask: &Ask<'_>, action: Action) -> Result<Answer, Failure> {
-    let queues = &ask.endpoint.coordination.queues;
-    let who = ask.asker();
-    let by = By { who: &who, now_ns };
+/// Dispatches an operation.
+pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
+    let queues = &request.endpoint.coordination.queues;
+    let who = request.caller();
+    let by = Actor { name: &who, now_ns };
     match action {
-        Action::PlainEnqueue => plain_enqueue(ask, queues, &by).await,
-        Action::PlainDequeue => plain_dequeue(ask, queues, &by).await,
-        Action::PlainAck => plain_ack(ask, queues).await,
-        Action::PlainStatus => {
-            let view = queues.view(&ask.name()?).await?;
-            Ok(json(&documents::plain(&documents::queue(view, &documents::nodes(ask)))))
+        Action::SimpleEnqueue => simple_enqueue(request, queues, &by).await,
+        Action::SimpleDequeue => simple_dequeue(request, queues, &by).await,
+        Action::SimpleAck => simple_ack(request, queues).await,
+        Action::SimpleStatus => {
+            let view = queues.view(&request.name()?).await?;
+            Ok(json(&documents::simple_queue(&documents::queue(view, &documents::nodes(request)))))
         }
-        Action::PlainAll => {
-            let (all, ..) = part(ask, queues, &Paging::whole(limits::QUEUE_ENTRIES)).await?;
-            Ok(json(&PlainQueues { queues: all.iter().map(documents::plain).collect() }))
+        Action::SimpleAll => {
+            let (all, ..) = part(request, queues, &Paging::whole(limits::QUEUE_ENTRIES)).await?;
+            Ok(json(&SimpleQueues { queues: all.iter().map(documents::simple_queue).collect() }))
         }
         Action::List => {
-            let (queues, total, next) = part(ask, queues, &Paging::parse(ask.query)?).await?;
+            let (queues, total, next) = part(request, queues, &Paging::parse(request.query)?).await?;
             Ok(json(&QueueList { queues, total, next }))
         }
         Action::One => {
-            let view = queues.view(&ask.name()?).await?;
-            Ok(json(&documents::queue(view, &documents::nodes(ask))))
+            let view = queues.view(&request.name()?).await?;
+            Ok(json(&documents::queue(view, &documents::nodes(request))))
         }
-        Action::Enqueue => enqueue(ask, queues, &by).await,
-        Action::Dequeue => dequeue(ask, queues, &by).await,
-        Action::Peek | Action::Dead => look(ask, queues, action).await,
-        _ => change(ask, queues, action, &by).await,
+        Action::Enqueue => enqueue(request, queues, &by).await,
+        Action::Dequeue => dequeue(request, queues, &by).await,
+        Action::Peek | Action::Dead => inspect(request, queues, action).await,
+        _ => change(request, queues, action, &by).await,
     }
 }
 
-async fn plain_enqueue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
+async fn simple_enqueue(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
     let read = |sent: &[u8]| {
-        let PlainEnqueue { queue_name, message } = request::object(sent)?;
+        let SimpleEnqueue { queue_name, message } = request::object(sent)?;
         Ok((queue_name, Message { body: body(&message), ..Message::default() }))
     };
-    let (queue_name, message) = ask.large(read).await?;
+    let (queue_name, message) = request.parse_large(read).await?;
     let done = queues.enqueue(&queue_name, &[message], by).await.map(|mut accepted| accepted.pop());
-    let (accepted, message) = refused(done)?;
-    let node_id = documents::node_of(&queue_name, &documents::nodes(ask));
+    let (accepted, message) = expected_refusal(done)?;
+    let node_id = documents::node_of(&queue_name, &documents::nodes(request));
     let message_id = accepted.flatten().map(|accepted| accepted.id);
-    Ok(json(&PlainEnqueued { success: message_id.is_some(), message_id, queue_name, node_id, message }))
+    Ok(json(&SimpleEnqueued { success: message_id.is_some(), message_id, queue_name, node_id, message }))
 }
 
-async fn plain_dequeue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
-    let PlainDequeue { queue_name } = ask.json()?;
-    let (taken, _) = refused(queues.dequeue(&queue_name, Take::default(), by).await)?;
+async fn simple_dequeue(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
+    let SimpleDequeue { queue_name } = request.json()?;
+    let (taken, _) = expected_refusal(queues.dequeue(&queue_name, DequeueOptions::default(), by).await)?;
     let first = taken.and_then(|mut taken| taken.pop());
     let delivery_time = first.as_ref().map(|first| first.delivered_ns as f64 / 1e9);
     let bytes = first.as_ref().map_or(0, |first| first.body.len());
     let make = move || {
         let message = first.as_ref().map(|first| documents::value(&first.body));
         let message_id = first.map(|first| first.id);
-        PlainDequeued { success: message_id.is_some(), message, message_id, delivery_time }
+        SimpleDequeued { success: message_id.is_some(), message, message_id, delivery_time }
     };
-    ask.tell(bytes, make).await
+    request.respond_with(bytes, make).await
 }
 
-async fn plain_ack(ask: &Ask<'_>, queues: &Queues) -> Result<Answer, Failure> {
-    let PlainAck { message_id } = ask.json()?;
-    let (done, message) = refused(queues.ack(&message_id, None).await)?;
-    Ok(json(&PlainDone { success: done.is_some(), message }))
+async fn simple_ack(request: &ApiRequest<'_>, queues: &Queues) -> Result<HttpResponse, ApiError> {
+    let SimpleAck { message_id } = request.json()?;
+    let (done, message) = expected_refusal(queues.ack(&message_id, None).await)?;
+    Ok(json(&SimpleOutcome { success: done.is_some(), message }))
 }
 
-/// What the fixed paths answer with 200 and without success: that something is not there, or that
-/// there is no room. What nobody could do is a problem as everywhere.
-fn refused<T>(done: Result<T, QueueError>) -> Result<(Option<T>, Option<String>), Failure> {
+/// Outcomes that the fixed paths report with 200 and `success: false`: a message that is missing, or a
+/// full queue. Errors of the store are problems as everywhere.
+fn expected_refusal<T>(done: Result<T, QueueError>) -> Result<(Option<T>, Option<String>), ApiError> {
     match done {
         Ok(done) => Ok((Some(done), None)),
         Err(
             error @ (QueueError::UnknownMessage(_)
             | QueueError::UnknownQueue(_)
             | QueueError::Full { .. }
-            | QueueError::Flight
-            | QueueError::Queues),
+            | QueueError::TooManyInFlight
+            | QueueError::TooManyQueues),
         ) => Ok((None, Some(error.to_string()))),
         Err(error) => Err(error.into()),
     }
 }
 
 async fn part(
-    ask: &Ask<'_>,
+    request: &ApiRequest<'_>,
     queues: &Queues,
     paging: &Paging,
-) -> Result<(Vec<roverline_protocol::api::queues::QueueDocument>, usize, Option<String>), Failure> {
+) -> Result<(Vec<roverline_protocol::api::queues::QueueDocument>, usize, Option<String>), ApiError> {
     let (names, total, next) = paging.part(queues.names().await?, String::as_str);
-    let nodes = documents::nodes(ask);
+    let nodes = documents::nodes(request);
     let views = queues.views(&names).await?;
     Ok((views.into_iter().map(|view| documents::queue(view, &nodes)).collect(), total, next))
 }
 
-async fn enqueue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
-    let queue = ask.name()?;
+async fn enqueue(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
+    let queue = request.name()?;
     let message = |one: roverline_protocol::api::queues::EnqueuedMessage| Message {
         body: body(&one.message),
         priority: one.priority,
@@ -148,93 +140,106 @@ async fn enqueue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, 
         let Enqueue { messages } = request::object(sent)?;
         Ok(messages.into_iter().map(message).collect::<Vec<Message>>())
     };
-    let messages = ask.large(read).await?;
+    let messages = request.parse_large(read).await?;
     let accepted = queues.enqueue(&queue, &messages, by).await?;
     let messages = accepted.into_iter().map(documents::accepted).collect();
-    Ok(json(&EnqueueDocument { messages, node_id: documents::node_of(&queue, &documents::nodes(ask)) }))
+    Ok(json(&EnqueueDocument { messages, node_id: documents::node_of(&queue, &documents::nodes(request)) }))
 }
 
-async fn dequeue(ask: &Ask<'_>, queues: &Queues, by: &By<'_>) -> Result<Answer, Failure> {
-    let (queue, wanted): (_, Dequeue) = (ask.name()?, ask.json()?);
+async fn dequeue(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
+    let (queue, wanted): (_, Dequeue) = (request.name()?, request.json()?);
     if wanted.wait_ms > limits::QUEUE_WAIT_MS {
         let why = format!("wait_ms is at most {}", limits::QUEUE_WAIT_MS);
-        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+        return Err(ApiError::unprocessable(why));
     }
     let visibility = wanted.visibility_ms.map(Duration::from_millis);
-    let take = Take { most: wanted.max.unwrap_or(1), visibility };
+    let take = DequeueOptions { max: wanted.max.unwrap_or(1), visibility };
     let wait = Duration::from_millis(wanted.wait_ms);
     let taken = queues.dequeue_within(&queue, take, wait, by).await?;
     let bytes = taken.iter().map(|taken| taken.body.len()).sum();
     let make = move || DequeueDocument { messages: taken.into_iter().map(documents::delivery).collect() };
-    ask.tell(bytes, make).await
+    request.respond_with(bytes, make).await
 }
 
-/// What concerns messages that are in the queue.
-async fn change(ask: &Ask<'_>, queues: &Queues, action: Action, by: &By<'_>) -> Result<Answer, Failure> {
-    let queue = ask.name()?;
+/// Operations on messages that are in the queue.
+async fn change(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    action: Action,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
+    let queue = request.name()?;
     let one = CountDocument { messages: 1 };
     let count = match action {
         Action::Ack => {
-            let Ack { message_id, delivery } = ask.json()?;
-            belongs(&queue, &message_id)?;
+            let Ack { message_id, delivery } = request.json()?;
+            check_belongs(&queue, &message_id)?;
             queues.ack(&message_id, delivery).await.map(|()| one)?
         }
         Action::Nak => {
-            let Nak { message_id, delivery, delay_ms, reason } = ask.json()?;
-            belongs(&queue, &message_id)?;
+            let Nak { message_id, delivery, delay_ms, reason } = request.json()?;
+            check_belongs(&queue, &message_id)?;
             let delay = delay_ms.map(Duration::from_millis);
             queues.nak(&message_id, delivery, delay, reason.as_deref(), by).await.map(|()| one)?
         }
         Action::Extend => {
-            let Extend { message_id, delivery, visibility_ms } = ask.json()?;
-            belongs(&queue, &message_id)?;
+            let Extend { message_id, delivery, visibility_ms } = request.json()?;
+            check_belongs(&queue, &message_id)?;
             let visibility = Duration::from_millis(visibility_ms);
             queues.extend(&message_id, delivery, visibility).await.map(|()| one)?
         }
         Action::Redrive => {
-            let most = ask.json::<Redrive>()?.max.unwrap_or(limits::QUEUE_MESSAGES);
+            let most = request.json::<Redrive>()?.max.unwrap_or(limits::QUEUE_MESSAGES);
             if most > limits::QUEUE_MESSAGES {
                 let why = format!("a queue has at most {} messages", limits::QUEUE_MESSAGES);
-                return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+                return Err(ApiError::unprocessable(why));
             }
             CountDocument { messages: queues.redrive(&queue, most, by).await? }
         }
         Action::Purge => {
-            ask.may(Deed::Overrule("the messages of a queue"))?;
-            let Purge { dead, reason } = ask.json()?;
+            request.authorize(Permission::Overrule("the messages of a queue"))?;
+            let Purge { dead, reason } = request.json()?;
             CountDocument { messages: queues.purge(&queue, dead, reason.as_deref(), by).await? }
         }
         _ => {
-            let (new, wanted) = (Settings::default(), ask.json::<QueueSettings>()?);
+            let (new, wanted) = (Settings::default(), request.json::<QueueSettings>()?);
             let settings = Settings {
                 max_deliveries: wanted.max_deliveries.unwrap_or(new.max_deliveries),
                 visibility_ms: wanted.visibility_ms.unwrap_or(new.visibility_ms),
             };
             queues.configure(&queue, settings, by).await?;
-            return Ok(json(&documents::queue(queues.view(&queue).await?, &documents::nodes(ask))));
+            return Ok(json(&documents::queue(queues.view(&queue).await?, &documents::nodes(request))));
         }
     };
     Ok(json(&count))
 }
 
-async fn look(ask: &Ask<'_>, queues: &Queues, action: Action) -> Result<Answer, Failure> {
-    let (queue, given) = (ask.name()?, ask.parameters()?);
-    let most = given.number("max").map_or(limits::QUEUE_BATCH_MESSAGES, |most| most as usize);
+async fn inspect(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    action: Action,
+) -> Result<HttpResponse, ApiError> {
+    let (queue, params) = (request.name()?, request.parameters()?);
+    let most = params.number("max").map_or(limits::QUEUE_BATCH_MESSAGES, |most| most as usize);
     if action == Action::Peek {
         let listed = queues.peek(&queue, most).await?;
         let bytes = listed.iter().map(|listed| listed.body.len()).sum();
         let make = move || PeekDocument { messages: listed.into_iter().map(documents::listed).collect() };
-        return ask.tell(bytes, make).await;
+        return request.respond_with(bytes, make).await;
     }
-    let letters = queues.dead(&queue, given.number("after").unwrap_or(0), most).await?;
+    let letters = queues.dead_letters(&queue, params.number("after").unwrap_or(0), most).await?;
     let next = letters.last().map(|last| last.sequence);
     let bytes = letters.iter().map(|letter| letter.message.body.len()).sum();
     let make = move || DeadDocument { messages: letters.into_iter().map(documents::dead).collect(), next };
-    ask.tell(bytes, make).await
+    request.respond_with(bytes, make).await
 }
 
-/// Refuses a message of another queue than the one in the path.
-fn belongs(queue: &str, message_id: &str) -> Result<(), QueueError> {
+/// Rejects a message of another queue than the one in the path.
+fn check_belongs(queue: &str, message_id: &str) -> Result<(), QueueError> {
     let rest = message_id.strip_prefix(queue).and_then(|rest| rest.strip_prefix(':'));
     match rest.is_some_and(|rest| rest.split(':').count() == 3) {
         true => Ok(()),
@@ -251,32 +256,6 @@ fn now_ns() -> u64 {
     u64::try_from(roverline_source::clock::unix_ns()).unwrap_or(0)
 }
 
-impl From<QueueError> for Failure {
-    fn from(error: QueueError) -> Failure {
-        let status = match error {
-            QueueError::Store(error) => return error.into(),
-            QueueError::UnknownQueue(_) | QueueError::UnknownMessage(_) => StatusCode::NOT_FOUND,
-            QueueError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            QueueError::Name
-            | QueueError::Batch(_)
-            | QueueError::Priority(_)
-            | QueueError::Time(_)
-            | QueueError::Deliveries(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            QueueError::Stale { .. }
-            | QueueError::NotInFlight
-            | QueueError::Full { .. }
-            | QueueError::Flight
-            | QueueError::Delayed
-            | QueueError::Queues => StatusCode::CONFLICT,
-            QueueError::Crowded | QueueError::Contended | QueueError::Damaged(_) => {
-                return Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-                    .with(header::RETRY_AFTER, "1");
-            }
-        };
-        Failure::new(status, error.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,20 +269,20 @@ mod tests {
             ("work", "works:0:1:00000000000000ab", false),
             ("work", "work", false),
         ] {
-            assert_eq!(belongs(queue, id).is_ok(), fine, "{queue} {id}");
+            assert_eq!(check_belongs(queue, id).is_ok(), fine, "{queue} {id}");
         }
     }
 
     #[test]
-    fn ordinary_refusals_are_told_in_the_body_and_others_are_problems() {
-        let status = |error: QueueError| match refused::<()>(Err(error)) {
+    fn expected_refusals_are_in_the_body_and_others_are_problems() {
+        let status = |error: QueueError| match expected_refusal::<()>(Err(error)) {
             Ok((None, Some(_))) => 200,
             Ok(_) => 0,
-            Err(failure) => failure.answer("/").status().as_u16(),
+            Err(error) => error.into_response("/").status().as_u16(),
         };
         assert_eq!(status(QueueError::UnknownMessage("x".to_owned())), 200);
         assert_eq!(status(QueueError::Full { messages: 1, bytes: 1 }), 200);
-        assert_eq!(status(QueueError::Name), 422);
+        assert_eq!(status(QueueError::InvalidName), 422);
         assert_eq!(status(QueueError::TooLarge(9)), 413);
         assert_eq!(status(QueueError::Contended), 503);
     }

@@ -1,35 +1,36 @@
-//! The rover as one endpoint sees it, from the object that plain clients get.
+//! The rover as one endpoint sees it, from the telemetry object of the plain dialect.
 
 use std::collections::BTreeMap;
 
-use roverline_coordination::lifecycle::{Kind, Name, Selection};
-use roverline_protocol::api::lifecycle::LifeDocument;
+use roverline_coordination::lifecycle::{EntityId, EntityKind, Selection};
+use roverline_protocol::api::lifecycle::LifecycleDocument;
 use roverline_protocol::api::{
     BatteryDocument, MissionDocument, Position, RobotDocument, RobotEndpoint, RobotList, RobotState,
 };
 use roverline_protocol::limits;
 use serde_json::{Map, Value};
 
-use crate::api::lifecycle;
-use crate::api::response::Failure;
+use crate::api::error::ApiError;
+use crate::api::lifecycle_document;
 use crate::endpoint::Endpoint;
 
-/// The rover that this endpoint hears, if it does, and all others that the team knows, by name.
+/// The rover whose samples this endpoint receives, if any, and all other robots that the team knows, by
+/// name.
 pub(crate) fn list(endpoint: &Endpoint) -> RobotList {
-    chosen(endpoint, |_| true)
+    select(endpoint, |_| true)
 }
 
-/// Those whose life is so.
-pub(crate) fn living(endpoint: &Endpoint, wanted: impl Fn(&LifeDocument) -> bool) -> RobotList {
-    chosen(endpoint, |robot| robot.lifecycle.as_ref().is_some_and(&wanted))
+/// The robots in this lifecycle status.
+pub(crate) fn with_lifecycle(endpoint: &Endpoint, wanted: impl Fn(&LifecycleDocument) -> bool) -> RobotList {
+    select(endpoint, |robot| robot.lifecycle.as_ref().is_some_and(&wanted))
 }
 
-fn chosen(endpoint: &Endpoint, wanted: impl Fn(&RobotDocument) -> bool) -> RobotList {
-    let here = robot(endpoint);
-    let mut robots: Vec<_> = lives(endpoint)
+fn select(endpoint: &Endpoint, wanted: impl Fn(&RobotDocument) -> bool) -> RobotList {
+    let here = local_robot(endpoint);
+    let mut robots: Vec<_> = lifecycle_documents(endpoint)
         .into_iter()
         .filter(|life| here.as_ref().is_none_or(|here| here.id != life.id))
-        .map(unheard)
+        .map(without_telemetry)
         .chain(here.clone())
         .filter(wanted)
         .collect();
@@ -38,38 +39,38 @@ fn chosen(endpoint: &Endpoint, wanted: impl Fn(&RobotDocument) -> bool) -> Robot
 }
 
 /// The robot of this name.
-pub(crate) fn one(endpoint: &Endpoint, id: &str) -> Result<RobotDocument, Failure> {
-    let here = robot(endpoint).filter(|robot| robot.id == id);
-    let robot = here.or_else(|| life(endpoint, id).map(unheard));
-    robot.ok_or_else(|| Failure::not_found(format!("no rover '{id}' is known here; see /api/v2/robots")))
+pub(crate) fn one(endpoint: &Endpoint, id: &str) -> Result<RobotDocument, ApiError> {
+    let here = local_robot(endpoint).filter(|robot| robot.id == id);
+    let robot = here.or_else(|| lifecycle_document(endpoint, id).map(without_telemetry));
+    robot.ok_or_else(|| ApiError::not_found(format!("no rover '{id}' is known here; see /api/v2/robots")))
 }
 
-/// A robot of which this endpoint has no telemetry.
-fn unheard(life: LifeDocument) -> RobotDocument {
+/// A robot without telemetry on this endpoint.
+fn without_telemetry(life: LifecycleDocument) -> RobotDocument {
     RobotDocument { id: life.id.clone(), lifecycle: Some(life), ..RobotDocument::default() }
 }
 
-fn lives(endpoint: &Endpoint) -> Vec<LifeDocument> {
-    let robots = Selection { kind: Some(Kind::Robot), ..Selection::default() };
-    let lives = &endpoint.coordination.lifecycle;
-    let views = lives.with(|model| model.select(&robots, None, limits::API_PAGE_MAX_ENTRIES).0);
-    views.unwrap_or_default().into_iter().map(|view| lifecycle::document(lives, view)).collect()
+fn lifecycle_documents(endpoint: &Endpoint) -> Vec<LifecycleDocument> {
+    let robots = Selection { kind: Some(EntityKind::Robot), ..Selection::default() };
+    let replica = &endpoint.coordination.lifecycle;
+    let views = replica.with(|model| model.select(&robots, None, limits::API_PAGE_MAX_ENTRIES).0);
+    views.unwrap_or_default().into_iter().map(|view| lifecycle_document::document(replica, view)).collect()
 }
 
-fn life(endpoint: &Endpoint, id: &str) -> Option<LifeDocument> {
-    let lives = &endpoint.coordination.lifecycle;
-    let view = lives.with(|model| model.get(&Name::robot(id))).flatten();
-    view.map(|view| lifecycle::document(lives, view))
+fn lifecycle_document(endpoint: &Endpoint, id: &str) -> Option<LifecycleDocument> {
+    let replica = &endpoint.coordination.lifecycle;
+    let view = replica.with(|model| model.get(&EntityId::robot(id))).flatten();
+    view.map(|view| lifecycle_document::document(replica, view))
 }
 
-fn robot(endpoint: &Endpoint) -> Option<RobotDocument> {
+fn local_robot(endpoint: &Endpoint) -> Option<RobotDocument> {
     let message = endpoint.telemetry.message(&endpoint.hub, "robot");
     let message: Value = serde_json::from_slice(&message).ok()?;
-    let mut robot = seen(message.get("data")?.as_object()?)?;
+    let mut robot = from_telemetry(message.get("data")?.as_object()?)?;
     robot.id.clone_from(&endpoint.rover);
     robot.scopes = endpoint.scopes();
-    robot.lifecycle = life(endpoint, &endpoint.rover);
-    let known = crate::api::directory(endpoint).endpoints.into_iter().map(|entry| entry.peer.endpoint);
+    robot.lifecycle = lifecycle_document(endpoint, &endpoint.rover);
+    let known = endpoint.directory_document().endpoints.into_iter().map(|entry| entry.peer.endpoint);
     robot.endpoints = known
         .map(|known| RobotEndpoint {
             tier: known.tier,
@@ -81,9 +82,9 @@ fn robot(endpoint: &Endpoint) -> Option<RobotDocument> {
     Some(robot)
 }
 
-/// What the object tells; `None` when nothing of it ever came. Topics of a key may have any type:
-/// what is not of the kind that is wanted is not known.
-fn seen(data: &Map<String, Value>) -> Option<RobotDocument> {
+/// The robot that the telemetry object describes; `None` if no value ever arrived. A topic may have any
+/// type: a value of an unexpected type counts as unknown.
+fn from_telemetry(data: &Map<String, Value>) -> Option<RobotDocument> {
     let ages = data.get("age")?.as_object()?;
     let ages_s: BTreeMap<_, _> = ages.iter().map(|(key, age)| (key.clone(), age.as_f64())).collect();
     let age_s = ages_s.values().flatten().copied().min_by(f64::total_cmp)?;
@@ -114,7 +115,7 @@ fn seen(data: &Map<String, Value>) -> Option<RobotDocument> {
     })
 }
 
-/// Who is stopped does nothing else.
+/// A stopped robot is in no other state.
 fn state(emergency_stop: Option<bool>, autonomous: Option<bool>) -> Option<RobotState> {
     match (emergency_stop, autonomous) {
         (Some(true), _) => Some(RobotState::Stopped),
@@ -131,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_never_came_is_not_made_up() {
-        let robot = |data: Value| seen(data.as_object().unwrap());
+    fn missing_values_stay_unknown() {
+        let robot = |data: Value| from_telemetry(data.as_object().unwrap());
         assert_eq!(
             robot(json!({"timestamp": 1.0, "battery_level": null, "age": {"battery_level": null}})),
             None

@@ -1,15 +1,15 @@
-//! Topics: what each is, how much of it comes, who writes and who hears it.
+//! Topics: types, rates, publishers and subscribers.
 
 use roverline_protocol::api::{QosDocument, TopicDetail, TopicEntry, TopicList};
 use roverline_source::Graph;
 use roverline_source::clock::monotonic;
 
+use crate::api::error::ApiError;
 use crate::api::query::Paging;
-use crate::api::response::Failure;
 use crate::endpoint::Endpoint;
 use crate::hub::Topic;
 
-/// A part of them.
+/// One page of the topics.
 pub(crate) fn list(endpoint: &Endpoint, paging: &Paging) -> TopicList {
     let graph = endpoint.ros.graph();
     let (mut topics, total, next) = endpoint.hub.with_topics(|topics| {
@@ -22,8 +22,8 @@ pub(crate) fn list(endpoint: &Endpoint, paging: &Paging) -> TopicList {
     TopicList { topics, total, next }
 }
 
-/// One of them, with its type's definition.
-pub(crate) fn one(endpoint: &Endpoint, name: &str) -> Result<TopicDetail, Failure> {
+/// One topic, with its type's definition.
+pub(crate) fn one(endpoint: &Endpoint, name: &str) -> Result<TopicDetail, ApiError> {
     let name = full(name);
     let topic = endpoint
         .hub
@@ -35,19 +35,19 @@ pub(crate) fn one(endpoint: &Endpoint, name: &str) -> Result<TopicDetail, Failur
 }
 
 /// The definition of a message type.
-pub(crate) fn definition(endpoint: &Endpoint, type_name: &str) -> Result<String, Failure> {
+pub(crate) fn definition(endpoint: &Endpoint, type_name: &str) -> Result<String, ApiError> {
     let text = endpoint.hub.registry().text(type_name);
-    Ok(text.map_err(|error| Failure::not_found(error.to_string()))?.to_string())
+    Ok(text.map_err(|error| ApiError::not_found(error.to_string()))?.to_string())
 }
 
-/// A name with the slash it begins with.
+/// The name with its leading slash.
 pub(crate) fn full(name: &str) -> String {
     format!("/{}", name.trim_start_matches('/'))
 }
 
-/// There is no such topic here.
-pub(crate) fn unknown(name: &str) -> Failure {
-    Failure::not_found(format!("no topic {name} in the scopes of this endpoint; see /api/v2/topics"))
+/// The problem for an unknown topic.
+pub(crate) fn unknown(name: &str) -> ApiError {
+    ApiError::not_found(format!("no topic {name} in the scopes of this endpoint; see /api/v2/topics"))
 }
 
 fn entry(topic: &mut Topic) -> TopicEntry {
@@ -70,7 +70,7 @@ fn entry(topic: &mut Topic) -> TopicEntry {
         age_s: topic.latest.as_ref().map(|latest| now.saturating_sub(latest.at).as_secs_f64()),
         publishers: Vec::new(),
         subscribers: Vec::new(),
-        listeners: topic.listeners.len(),
+        listeners: topic.subscriber_count(),
     }
 }
 

@@ -1,60 +1,62 @@
-//! `restart` and `status`: what a running gateway is told and asked through its control socket.
+//! The `restart` and `status` commands, sent to a running gateway through its control socket.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use roverline_protocol::limits;
-
-use crate::cli::commands::{failed, usage};
-use crate::cli::{Failure, RestartArgs, StatusArgs, Target};
+use crate::cli::error::{CliError, runtime_error, usage_error};
+use crate::cli::{RestartArgs, StatusArgs, Target};
 use crate::config::{Flags, xdg_state_home};
-use crate::supervisor::control::{Line, Request, socket_port};
-use crate::supervisor::{Post, Progress};
+use crate::limits;
+use crate::supervisor::control::{ControlMessage, Request, socket_port};
+use crate::supervisor::{ProcessStatus, Progress};
 
-pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
+/// Control sockets examined to find the right one.
+const CONTROL_SOCKET_FILES: usize = 256;
+
+pub(super) fn restart(args: &RestartArgs) -> Result<(), CliError> {
     if !args.rolling {
-        return Err(usage(
+        return Err(usage_error(
             "add --rolling: the endpoints are replaced one after another, and nothing is lost; \
              to start all of them anew at once, stop the gateway and start it again",
         ));
     }
     let request = Request::Restart { rolling: true, tier: args.tier };
-    let (done, message, _) = ask(&args.target, request, show)?;
+    let (done, message, _) = send_request(&args.target, request, show)?;
     if !done {
-        return Err(failed(message));
+        return Err(runtime_error(message));
     }
-    say(&format!("{message}\n"));
+    print_text(&format!("{message}\n"));
     Ok(())
 }
 
-pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let (done, message, posts) = ask(&args.target, Request::Status, |_| ())?;
+pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
+    let (done, message, statuses) = send_request(&args.target, Request::Status, |_| ())?;
     if !done {
-        return Err(failed(message));
+        return Err(runtime_error(message));
     }
     if args.json {
-        say(&format!("{}\n", serde_json::to_string(&posts).map_err(failed)?));
+        print_text(&format!("{}\n", serde_json::to_string(&statuses).map_err(runtime_error)?));
     } else {
-        say(&table(&posts));
+        print_text(&table(&statuses));
     }
     Ok(())
 }
 
-/// Nobody may be reading; that is no reason to fail.
-fn say(text: &str) {
+/// Standard output may be closed, which is not an error.
+fn print_text(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn show(progress: Progress) {
     let Progress { tier, step, after_ms, text, .. } = progress;
-    say(&format!("{:<10} {step:<8} {:>5.1} s  {text}\n", tier.name(), after_ms as f64 / 1e3));
+    print_text(&format!("{:<10} {step:<8} {:>5.1} s  {text}\n", tier.name(), after_ms as f64 / 1e3));
 }
 
-fn table(posts: &[Post]) -> String {
+fn table(statuses: &[ProcessStatus]) -> String {
     let mut table = format!("{:<10} {:>5} {:>8} {:>10} {:>9}\n", "TIER", "PORT", "PID", "SERVES", "RESTARTS");
-    for Post { tier, port, pid, serving_s, restarts } in posts {
+    for ProcessStatus { tier, port, pid, serving_s, restarts } in statuses {
         let pid = pid.map_or("none".to_owned(), |pid| pid.to_string());
         let serving = serving_s.map_or("not yet".to_owned(), |s| format!("{s:.0} s"));
         table += &format!("{:<10} {port:>5} {pid:>8} {serving:>10} {restarts:>9}\n", tier.name());
@@ -62,52 +64,52 @@ fn table(posts: &[Post]) -> String {
     table
 }
 
-/// Asks the gateway that is meant; the last line of its answer.
-fn ask(
+/// Sends a request to the selected gateway; returns the last line of its answer.
+fn send_request(
     target: &Target,
     request: Request,
     mut progress: impl FnMut(Progress),
-) -> Result<(bool, String, Vec<Post>), Failure> {
+) -> Result<(bool, String, Vec<ProcessStatus>), CliError> {
     let mut stream = find(target)?;
-    // A step takes less than this, and a tier tells several.
-    let patience = Duration::from_millis(limits::REPLACE_MS + limits::CONTROL_PATIENCE_MS);
-    stream.set_read_timeout(Some(patience)).map_err(failed)?;
-    let line = serde_json::to_string(&request).map_err(failed)? + "\n";
-    stream.write_all(line.as_bytes()).map_err(failed)?;
+    // A single step takes less than this, and a tier reports several.
+    let step_timeout = Duration::from_millis(limits::REPLACE_MS + limits::CONTROL_TIMEOUT_MS);
+    stream.set_read_timeout(Some(step_timeout)).map_err(runtime_error)?;
+    let line = serde_json::to_string(&request).map_err(runtime_error)? + "\n";
+    stream.write_all(line.as_bytes()).map_err(runtime_error)?;
     let mut answer = BufReader::new(stream);
     loop {
         let mut line = Vec::new();
         let most = limits::CONTROL_LINE_BYTES as u64;
         let read = answer.by_ref().take(most).read_until(b'\n', &mut line);
-        read.map_err(|error| failed(format!("the gateway does not answer: {error}")))?;
+        read.map_err(|error| runtime_error(format!("the gateway does not answer: {error}")))?;
         if line.is_empty() {
-            return Err(failed("the gateway ended before it was done"));
+            return Err(runtime_error("the gateway ended before it was done"));
         }
-        match serde_json::from_slice(&line).map_err(failed)? {
-            Line::Progress(step) => progress(step),
-            Line::Done { done, message, endpoints } => return Ok((done, message, endpoints)),
+        match serde_json::from_slice(&line).map_err(runtime_error)? {
+            ControlMessage::Progress(step) => progress(step),
+            ControlMessage::Done { done, message, endpoints } => return Ok((done, message, endpoints)),
         }
     }
 }
 
-/// Connects to the one running gateway that the flags leave.
-fn find(target: &Target) -> Result<UnixStream, Failure> {
+/// Connects to the one running gateway that matches the flags.
+fn find(target: &Target) -> Result<UnixStream, CliError> {
     let flags = Flags { config: target.config.clone(), state: target.state.clone(), ..Flags::default() };
-    let (mut settings, _) = crate::config::load(flags.config.as_deref()).map_err(usage)?;
+    let (mut settings, _) = crate::config::load(flags.config.as_deref()).map_err(usage_error)?;
     if flags.state.is_some() {
         settings.gateway.state_dir = flags.state;
     }
     let named = settings.gateway.state_dir;
     let shown = named.clone().unwrap_or_else(xdg_state_home);
     let sockets = sockets(named.as_deref(), &shown);
-    choose(sockets, target.base_port.filter(|port| *port != 0), &shown).map_err(failed)
+    choose(sockets, target.base_port.filter(|port| *port != 0), &shown).map_err(runtime_error)
 }
 
-/// The control sockets in a gateway's directory, or in those of all gateways in the XDG directory.
+/// The control sockets in a gateway's directory, or of all gateways in the XDG directory.
 fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
     let entries = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.take(limits::CONTROL_SOCKET_FILES * 4).map(|entry| entry.path()).collect::<Vec<_>>()
+        entries.take(CONTROL_SOCKET_FILES * 4).map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let dirs = match named {
         Some(dir) => vec![dir.to_owned()],
@@ -117,12 +119,12 @@ fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
         let port = socket_port(path.file_name()?.to_str()?)?;
         Some((port, path))
     });
-    let mut found: Vec<_> = found.take(limits::CONTROL_SOCKET_FILES).collect();
+    let mut found: Vec<_> = found.take(CONTROL_SOCKET_FILES).collect();
     found.sort();
     found
 }
 
-/// Connects to the only one of these that answers; an error is a sentence.
+/// Connects to the only socket that answers; an error is a message for the user.
 fn choose(sockets: Vec<(u16, PathBuf)>, port: Option<u16>, dir: &Path) -> Result<UnixStream, String> {
     let mut answering = Vec::new();
     let mut refusals = String::new();
@@ -132,7 +134,7 @@ fn choose(sockets: Vec<(u16, PathBuf)>, port: Option<u16>, dir: &Path) -> Result
         }
         match UnixStream::connect(&path) {
             Ok(stream) => answering.push((found, path, stream)),
-            // A supervisor that was killed leaves its socket behind.
+            // A killed supervisor leaves its socket file behind.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(error) => refusals += &format!("\n  {}: {error}", path.display()),
         }
@@ -164,7 +166,7 @@ mod tests {
     use crate::supervisor::control::socket_name;
 
     #[test]
-    fn the_gateway_that_is_meant_is_found_or_the_way_to_it_is_said() {
+    fn the_selected_gateway_is_found_or_the_options_are_listed() {
         let home = std::env::temp_dir().join(format!("roverline-find-{}", std::process::id()));
         let sockets = || super::sockets(None, &home);
         assert!(choose(sockets(), None, &home).unwrap_err().contains("no running gateway"));
@@ -178,7 +180,7 @@ mod tests {
         assert!(why.contains("--base-port 8080") && why.contains("--base-port 9000"), "{why}");
         assert!(choose(sockets(), Some(9000), &home).is_ok());
         assert!(choose(sockets(), Some(9001), &home).unwrap_err().contains("9001"));
-        // One is killed, its socket stays: the other is the only one.
+        // One is killed and leaves its socket file; the other is then the only one.
         live.pop();
         assert!(choose(sockets(), None, &home).is_ok());
         assert!(choose(sockets(), Some(9000), &home).is_err());
@@ -187,8 +189,9 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_per_endpoint() {
-        let post = Post { tier: Tier::Primary, port: 8080, pid: None, serving_s: None, restarts: 2 };
-        let shown = table(&[post]);
+        let status =
+            ProcessStatus { tier: Tier::Primary, port: 8080, pid: None, serving_s: None, restarts: 2 };
+        let shown = table(&[status]);
         assert!(shown.contains("primary     8080     none    not yet         2\n"), "{shown}");
     }
 }

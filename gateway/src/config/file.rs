@@ -1,4 +1,4 @@
-//! `roverline.toml`: found, read, checked.
+//! The configuration file `roverline.toml`: lookup, parsing and validation.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use roverline_protocol::routing::topic_glob;
 
 use crate::config::Settings;
 
-/// A configuration that cannot be used; the text names file, line and key.
+/// An invalid configuration; the text names file, line and key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
-/// Reads `explicit`, or the first of `./roverline.toml`, the XDG configuration directory and
-/// `/etc/roverline` that exists, or nothing.
+/// Reads `explicit`, or the first file that exists of `./roverline.toml`, the XDG configuration directory
+/// and `/etc/roverline`; otherwise returns the defaults.
 pub fn load(explicit: Option<&Path>) -> Result<(Settings, Option<PathBuf>), ConfigError> {
     let path = match explicit {
         Some(path) => Some(path.to_owned()),
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-/// What the types cannot say; the error is a key and a sentence.
+/// Checks what the types cannot express; an error is a key and a message.
 pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.gateway.max_clients == 0 || settings.gateway.max_clients > 10_000 {
         return Err(("max_clients", "write a number from 1 to 10000".to_owned()));
@@ -83,7 +83,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
-    roverline_coordination::store::check_name(&settings.coordination.store).map_err(|why| ("store", why))?;
+    roverline_coordination::store::check_name(&settings.coordination.store)
+        .map_err(|error| ("store", error.to_string()))?;
     for allow in &settings.access.allow {
         for glob in allow.publish.iter().chain(&allow.call).chain(&allow.set) {
             topic_glob(glob).map_err(|why| ("allow", format!("'{glob}': {why}")))?;
@@ -105,10 +106,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_the_defaults() {
+    fn the_example_contains_the_defaults() {
         let sample = include_str!("../../../roverline.example.toml");
         assert_eq!(parse(sample, "sample").unwrap(), Settings::default());
-        // Every line that is commented out must be valid as well.
+        // Lines that are commented out must be valid as well.
         let uncommented: String =
             sample.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
         let all = parse(&uncommented, "sample").unwrap();

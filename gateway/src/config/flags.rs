@@ -1,4 +1,4 @@
-//! The flags that settings can be given by; each has an environment variable.
+//! Command line flags for settings; each has an environment variable.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,8 @@ use roverline_protocol::budget::ByteRate;
 use crate::access::Role;
 use crate::config::file::{ConfigError, check};
 use crate::config::{LogFormat, MdnsMode, Settings, SourceKind};
-use crate::endpoint::Peer;
 
-/// Flags common to `up` and `serve`. Absent ones leave the file's value or the default.
+/// Flags common to `up` and `serve`. An absent flag leaves the file's value or the default.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// Configuration file [default: ./roverline.toml, then the XDG and /etc directories]
@@ -28,13 +27,13 @@ pub struct Flags {
     /// Recording to play, with --source bag: MCAP, .db3 or a rosbag2 directory
     #[arg(long, value_name = "FILE", env = "ROVERLINE_BAG_FILE")]
     pub file: Option<PathBuf>,
-    /// How much faster than recorded [default: 1]
+    /// Playback speed relative to the recording [default: 1]
     #[arg(long, env = "ROVERLINE_BAG_RATE")]
     pub rate: Option<f64>,
-    /// Play the recording again and again
+    /// Restart the recording at its end
     #[arg(long = "loop", env = "ROVERLINE_BAG_LOOP")]
     pub looped: bool,
-    /// Begin this far into the recording: 90s, 2m, 1500ms
+    /// Start this far into the recording: 90s, 2m, 1500ms
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, env = "ROVERLINE_BAG_START")]
     pub start: Option<f64>,
     /// Seed of the built-in rover [default: 1]
@@ -46,29 +45,29 @@ pub struct Flags {
     /// ROS 2 domain [default: 0]
     #[arg(long, value_name = "ID", env = "ROS_DOMAIN_ID")]
     pub domain_id: Option<u16>,
-    /// Clients per endpoint [default: 50]
+    /// Maximum number of clients per endpoint [default: 50]
     #[arg(long, value_name = "N", env = "ROVERLINE_MAX_CLIENTS")]
     pub max_clients: Option<usize>,
-    /// What each session may cost its link: 250kbit, 30kB [default: no limit]
+    /// Bandwidth limit of each session: 250kbit, 30kB [default: no limit]
     #[arg(long, value_name = "RATE", env = "ROVERLINE_SESSION_BUDGET")]
     pub session_budget: Option<ByteRate>,
-    /// What all sessions of an endpoint may cost: 2Mbit, 250kB [default: no limit]
+    /// Bandwidth limit of all sessions of an endpoint together: 2Mbit, 250kB [default: no limit]
     #[arg(long, value_name = "RATE", env = "ROVERLINE_ENDPOINT_BUDGET")]
     pub endpoint_budget: Option<ByteRate>,
-    /// File with the tokens of operators and commanders, made by `token add` [default: none]
+    /// Token file of operators and commanders, written by `token add` [default: none]
     #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
     pub tokens: Option<PathBuf>,
-    /// What clients on this computer may do without a token [default: commander]
+    /// Role of clients on this computer without a token [default: commander]
     #[arg(long, value_enum, value_name = "ROLE", env = "ROVERLINE_LOOPBACK_ROLE")]
     pub loopback_role: Option<Role>,
-    /// Announce endpoints in the network and find others [default: auto]
+    /// Announce endpoints by mDNS and discover others [default: auto]
     #[arg(long, value_enum, env = "ROVERLINE_MDNS")]
     pub mdns: Option<MdnsMode>,
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
-    /// Where a team's locks and the like are kept: sqlite, or a cluster of etcd as
-    /// etcd://USER@host:2379,.../PREFIX or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
+    /// Where coordination state is stored: sqlite, or an etcd cluster as etcd://USER@host:2379,.../PREFIX
+    /// or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
     #[arg(long, value_name = "STORE", env = "ROVERLINE_STORE")]
     pub store: Option<String>,
     /// Log level or filter [default: info]
@@ -79,25 +78,25 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
-/// Flags of `relay`: what it reads, and how much of it.
+/// Flags of `relay`: the upstream endpoints and which topics to read.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UpstreamFlags {
     /// The rover's endpoints, best first: ws://rover:8080,ws://rover:8081,...
     #[arg(long, value_name = "URL,...", env = "ROVERLINE_UPSTREAM", value_delimiter = ',')]
     pub upstream: Vec<String>,
-    /// Token that proves to the rover who this relay is, so that it takes emergency stops from it
+    /// Token that authenticates this relay at the rover, so that the rover accepts emergency stops from it
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Topics that cross the radio, besides the emergency stop [default: **]
+    /// Topics to read over the radio, besides the emergency stop [default: **]
     #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
     pub topics: Vec<String>,
-    /// At most so many samples per second and topic cross the radio [default: all]
+    /// Maximum rate per topic over the radio, in samples per second [default: all samples]
     #[arg(long, value_name = "HZ", env = "ROVERLINE_UPSTREAM_MAX_RATE")]
     pub max_rate: Option<f64>,
 }
 
 impl UpstreamFlags {
-    /// `flags` resolved for a relay, with these on top, checked.
+    /// Resolves `flags` for a relay, applies these flags on top, and validates the result.
     pub fn resolve(&self, flags: &Flags) -> Result<Settings, ConfigError> {
         let flags = Flags { source: Some(SourceKind::Upstream), ..flags.clone() };
         let mut settings = flags.resolve()?;
@@ -117,7 +116,7 @@ impl UpstreamFlags {
 }
 
 impl Flags {
-    /// The file's settings (or the defaults) with these flags on top, checked.
+    /// Loads the file's settings (or the defaults), applies these flags on top, and validates the result.
     pub fn resolve(&self) -> Result<Settings, ConfigError> {
         let (mut settings, _) = crate::config::load(self.config.as_deref())?;
         self.apply(&mut settings);
@@ -141,7 +140,7 @@ impl Flags {
         if let Some(port) = self.base_port {
             settings.gateway.base_port = port;
             for tier in Tier::ALL {
-                // The flag speaks of all four: it wins over ports in the file.
+                // The flag covers all four ports, so it overrides ports in the file.
                 settings.endpoint_mut(tier).port = None;
             }
         }
@@ -178,19 +177,7 @@ impl Flags {
     }
 }
 
-/// The other endpoints of these settings, as seen from `tier`.
-pub fn peer_list(settings: &Settings, tier: Tier) -> Vec<Peer> {
-    let listens = |other| settings.port(other) != 0 || settings.endpoint(other).address.is_some();
-    let others = Tier::ALL.into_iter().filter(|other| *other != tier && listens(*other));
-    let explicit = |tier| {
-        let endpoint = settings.endpoint(tier);
-        endpoint.address.is_some() || endpoint.port.is_some()
-    };
-    let peer = |other| Peer { tier: other, address: settings.address(other), expected: explicit(other) };
-    others.map(peer).collect()
-}
-
-/// `90s`, `2m`, `1500ms`, `1.5h` or plain seconds, as seconds.
+/// Parses `90s`, `2m`, `1500ms`, `1.5h` or plain seconds into seconds.
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let factor = match &text[end..] {
@@ -231,12 +218,5 @@ mod tests {
         assert_eq!(settings.coordination.store, "etcd://flag:1");
         assert_eq!((settings.port(Tier::Primary), settings.port(Tier::Emergency)), (9_000, 9_003));
         assert_eq!(settings.gateway.max_clients, 7);
-    }
-
-    #[test]
-    fn peers_are_the_others() {
-        let peers = peer_list(&Settings::default(), Tier::Secondary);
-        let addresses: Vec<_> = peers.iter().map(|peer| peer.address.as_str()).collect();
-        assert_eq!(addresses, ["127.0.0.1:8080", "127.0.0.1:8082", "127.0.0.1:8083"]);
     }
 }

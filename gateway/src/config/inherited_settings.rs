@@ -1,42 +1,45 @@
-//! Settings from a supervisor of another version. A roll after an upgrade starts new endpoints under
-//! the old supervisor: keys that one of them does not know are passed over, and what is missing is the
-//! default. (In the user's own file an unknown key is an error.)
+//! Settings inherited from a supervisor of another version. A rolling restart after an upgrade starts new
+//! endpoints under the old supervisor: unknown keys are ignored, and missing ones take their defaults. (In
+//! the user's own file an unknown key is an error.)
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 
-/// Reads the settings that a supervisor hands to its endpoints.
-pub fn from_supervisor(json: &str) -> Result<Settings, String> {
-    lenient(json).map_err(|error| format!("the supervisor's settings are not understood: {error}"))
+/// Parses the settings that a supervisor passes to its endpoints.
+pub fn from_supervisor(json: &str) -> Result<Settings, ConfigError> {
+    parse_ignoring_unknown(json)
+        .map_err(|error| ConfigError(format!("the supervisor's settings are not understood: {error}")))
 }
 
-fn lenient<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
-    T::deserialize(Lenient(serde_json::from_str(json)?))
+fn parse_ignoring_unknown<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    T::deserialize(IgnoreUnknownFields(serde_json::from_str(json)?))
 }
 
-/// A value whose objects show a struct the fields that it has, and no others.
-struct Lenient(Value);
+/// A deserializer that shows a struct only the fields that it knows.
+struct IgnoreUnknownFields(Value);
 
-impl<'de> IntoDeserializer<'de, Error> for Lenient {
-    type Deserializer = Lenient;
+impl<'de> IntoDeserializer<'de, Error> for IgnoreUnknownFields {
+    type Deserializer = IgnoreUnknownFields;
 
-    fn into_deserializer(self) -> Lenient {
+    fn into_deserializer(self) -> IgnoreUnknownFields {
         self
     }
 }
 
-impl<'de> Deserializer<'de> for Lenient {
+impl<'de> Deserializer<'de> for IgnoreUnknownFields {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Lenient))),
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(IgnoreUnknownFields)))
+            }
             Value::Object(fields) => {
-                let fields = fields.into_iter().map(|(key, value)| (key, Lenient(value)));
+                let fields = fields.into_iter().map(|(key, value)| (key, IgnoreUnknownFields(value)));
                 visitor.visit_map(MapDeserializer::new(fields))
             }
             scalar => scalar.deserialize_any(visitor),
@@ -91,7 +94,7 @@ mod tests {
     use crate::config::file::parse;
 
     #[test]
-    fn what_was_configured_arrives() {
+    fn settings_read_back() {
         let sample = include_str!("../../../roverline.example.toml");
         let all: String =
             sample.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_may_know_more_and_less() {
+    fn unknown_keys_are_ignored_and_missing_ones_default() {
         let json = r#"{"gateway":{"host":"::1","colour":"red"},"teleport":{"on":true},
                        "route":[{"topic":"/a","scopes":["state"],"smell":1}]}"#;
         let settings = from_supervisor(json).unwrap();
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(settings.gateway.max_clients, Settings::default().gateway.max_clients);
         assert_eq!(settings.route.len(), 1);
         assert!(serde_json::from_str::<Settings>(json).is_err(), "the user's own file is read strictly");
-        let wrong = from_supervisor(r#"{"gateway":{"base_port":"x"}}"#).unwrap_err();
+        let wrong = from_supervisor(r#"{"gateway":{"base_port":"x"}}"#).unwrap_err().to_string();
         assert!(wrong.contains("u16"), "{wrong}");
     }
 }

@@ -1,11 +1,12 @@
-//! What one session may spend: its own tokens, and its share of the endpoint's.
+//! A session's bandwidth budget: its own token bucket, and its share of the endpoint's.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use roverline_protocol::budget::{ByteRate, FairBucket, TokenBucket, Urgency, cost};
 
-/// The endpoint's bucket, and how fast it fills.
+/// The endpoint's shared token bucket and its fill rate.
 #[derive(Clone)]
 pub struct SharedBudget {
     rate: ByteRate,
@@ -13,14 +14,10 @@ pub struct SharedBudget {
 }
 
 impl SharedBudget {
-    /// A bucket for all sessions of an endpoint.
+    /// Creates a bucket for all sessions of an endpoint.
     pub fn new(rate: ByteRate) -> SharedBudget {
         let bucket = FairBucket::new(rate, roverline_source::clock::monotonic());
         SharedBudget { rate, bucket: Arc::new(Mutex::new(bucket)) }
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut FairBucket) -> R) -> R {
-        act(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -32,7 +29,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// `None` when nothing limits the session.
+    /// Returns `None` if neither limit applies.
     pub(crate) fn new(
         session: u64,
         own: Option<ByteRate>,
@@ -43,26 +40,24 @@ impl Budget {
         (own.is_some() || shared.is_some()).then_some(Budget { session, own, shared })
     }
 
-    /// The largest frame that does not occupy the link for too long.
+    /// The largest frame that does not occupy the link for too long, bytes.
     pub(crate) fn frame_bytes(&self) -> usize {
         let rates = self.own.iter().map(|(rate, _)| *rate).chain(self.shared.iter().map(|s| s.rate));
         rates.map(ByteRate::frame_bytes).min().unwrap_or(usize::MAX)
     }
 
-    /// Pays for a frame of this length, or says after which time to ask again.
-    pub(crate) fn pay(&mut self, length: usize, urgency: Urgency, now: Duration) -> Option<Duration> {
+    /// Charges a frame of this length, or returns how long to wait before trying again.
+    pub(crate) fn charge(&mut self, length: usize, urgency: Urgency, now: Duration) -> Option<Duration> {
         let cost = cost(length);
         let mut wait = self.own.as_mut().map_or(Duration::ZERO, |(_, own)| own.wait(cost, urgency, now));
         if let Some(shared) = &self.shared
             && wait.is_zero()
         {
-            wait = shared.with(|bucket| {
-                let wait = bucket.wait(self.session, cost, urgency, now);
-                if wait.is_zero() {
-                    bucket.spend(self.session, cost);
-                }
-                wait
-            });
+            let mut bucket = shared.bucket.lock();
+            wait = bucket.wait(self.session, cost, urgency, now);
+            if wait.is_zero() {
+                bucket.spend(self.session, cost);
+            }
         }
         if !wait.is_zero() {
             return Some(wait);
@@ -73,10 +68,10 @@ impl Budget {
         None
     }
 
-    /// Nothing waits.
+    /// Reports that no frame is waiting.
     pub(crate) fn idle(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.with(|bucket| bucket.idle(self.session));
+            shared.bucket.lock().idle(self.session);
         }
     }
 }
@@ -84,7 +79,7 @@ impl Budget {
 impl Drop for Budget {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.with(|bucket| bucket.leave(self.session));
+            shared.bucket.lock().leave(self.session);
         }
     }
 }

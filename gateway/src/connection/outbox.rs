@@ -1,19 +1,21 @@
-//! What waits for one client: ordered by priority, bounded, newest first where that is allowed.
+//! The outbox of one session: a bounded queue ordered by priority, which keeps the newest samples where
+//! that is allowed.
 //!
-//! A `latest` topic holds one slot: a newer sample replaces the one that waits, at its place. An
-//! `every` topic queues; when the queue is full the oldest sample of the least urgent topic goes,
-//! and it is counted and told. Control messages (answers, heartbeats, close) go first. On a budgeted
-//! link frames go when they can be paid; while the client is away nothing goes.
+//! A `latest` topic has one slot: a newer sample replaces the queued one and keeps its position. An `every`
+//! topic queues; when the queue is full, the oldest sample of the least urgent topic is dropped, counted
+//! and reported. Control messages (responses, heartbeats, close) go first. On a budgeted link, frames are
+//! sent as the budget allows; while the client is unresponsive, nothing is sent.
 
 mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::Priority;
 use roverline_protocol::native::DropCount;
 use roverline_protocol::service_level::ServiceLevel;
@@ -21,20 +23,20 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::connection::budget::Budget;
-use crate::connection::outbox::queue::{Popped, Queue};
+use crate::connection::outbox::queue::{PopResult, Queue};
 
 /// The queue between the hub and a session's writer.
 #[derive(Default)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     wake: Notify,
-    /// Wakes whoever reads from the client, when the writer has ended.
+    /// Wakes the reader when the writer has ended.
     pub(crate) ended: Notify,
     level: AtomicU8,
     shed: AtomicU64,
-    heard_ms: AtomicU64,
-    answers: AtomicBool,
-    /// When the socket stopped taking anything, milliseconds (monotonic) and one; 0: it takes.
+    last_activity_ms: AtomicU64,
+    expects_liveness: AtomicBool,
+    /// When the socket stopped accepting data, in milliseconds (monotonic) plus one; 0 if it is accepting.
     blocked_ms: AtomicU64,
 }
 
@@ -49,34 +51,33 @@ pub struct OutboxStats {
     pub dropped: u64,
     /// Samples not sent because of a service level or a budget.
     pub shed: u64,
-    /// Bytes that wait.
+    /// Bytes queued.
     pub queued_bytes: usize,
 }
 
 impl Outbox {
-    /// An empty one.
+    /// Creates an empty outbox.
     pub fn new() -> Arc<Outbox> {
         Arc::default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
-    /// Queues a control message. A client that lets megabytes of answers pile up is ended.
+    /// Queues a control message. A client that lets megabytes of responses pile up is disconnected.
     pub fn control(&self, frame: Bytes) {
         self.lock().control(frame);
         self.wake.notify_one();
     }
 
-    /// Queues a ping, unless one waits. It counts as no message.
+    /// Queues a ping, replacing a queued one. Pings are not counted as messages.
     pub(crate) fn ping(&self, frame: Bytes) {
         self.lock().ping = Some(frame);
         self.wake.notify_one();
     }
 
-    /// Queues a sample of a `latest` topic at the time `at` (monotonic): it takes the place of one
-    /// that waits.
+    /// Queues a sample of a `latest` topic at the time `at` (monotonic), replacing the queued one.
     pub fn latest(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
         self.lock().latest(topic, priority, frame, at);
         self.wake.notify_one();
@@ -88,58 +89,58 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Of an `every` topic no more than so many may wait: the oldest go.
+    /// Drops the oldest samples of an `every` topic beyond the newest `most`.
     pub fn keep_newest(&self, topic: u32, priority: Priority, most: usize) {
         self.lock().keep_newest(topic, priority, most);
     }
 
-    /// Counts a sample that cannot be sent at all.
-    pub fn refuse(&self, topic: u32) {
+    /// Counts a sample that is too large to be sent.
+    pub fn count_oversized(&self, topic: u32) {
         self.lock().count_drop(topic);
     }
 
-    /// Counts a sample that the session's service level does not let through.
+    /// Counts a sample that the session's service level excludes.
     pub fn count_shed(&self) {
         self.shed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the session gets now.
+    /// The session's service level.
     pub fn level(&self) -> ServiceLevel {
         let level = self.level.load(Ordering::Relaxed);
         ServiceLevel::ALL.get(usize::from(level)).copied().unwrap_or_default()
     }
 
-    /// Changes what the session gets.
+    /// Sets the session's service level.
     pub fn set_level(&self, level: ServiceLevel) {
         self.level.store(level as u8, Ordering::Relaxed);
     }
 
-    /// Puts the session on a budget, or takes it off.
+    /// Sets or removes the session's budget.
     pub(crate) fn set_budget(&self, budget: Option<Budget>) {
         self.lock().budget = budget;
         self.wake.notify_one();
     }
 
-    /// The client gave a sign of life at `now` (monotonic).
-    pub(crate) fn heard(&self, now: Duration) {
-        self.heard_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+    /// Records activity of the client at `now` (monotonic).
+    pub(crate) fn note_activity(&self, now: Duration) {
+        self.last_activity_ms.store(now.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// The client gives signs of life by itself, or answers pings: from now on its silence counts.
-    pub fn answers(&self) {
-        self.answers.store(true, Ordering::Relaxed);
+    /// Enables the liveness check: the client sends messages on its own or answers pings.
+    pub fn expect_liveness(&self) {
+        self.expects_liveness.store(true, Ordering::Relaxed);
     }
 
-    /// For how long the client gave no sign of life; zero for one that never does.
-    pub(crate) fn silence(&self, now: Duration) -> Duration {
-        match self.answers.load(Ordering::Relaxed) {
-            true => now.saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))),
+    /// How long the client has been silent; zero for a client without liveness check.
+    pub(crate) fn idle_for(&self, now: Duration) -> Duration {
+        match self.expects_liveness.load(Ordering::Relaxed) {
+            true => now.saturating_sub(Duration::from_millis(self.last_activity_ms.load(Ordering::Relaxed))),
             false => Duration::ZERO,
         }
     }
 
-    /// Stops and starts sending: while the client is away, what is newest waits here and not in the
-    /// network. Returns whether that is a change.
+    /// Pauses or resumes sending. While the client is unresponsive, the newest samples wait here and not in
+    /// the network. Returns whether the state changed.
     pub(crate) fn pause(&self, paused: bool, now: Duration) -> bool {
         let mut queue = self.lock();
         if queue.paused == paused {
@@ -147,26 +148,26 @@ impl Outbox {
         }
         queue.paused = paused;
         if !paused {
-            queue.forget_the_old(now);
+            queue.expire_stale(now);
             drop(queue);
             self.wake.notify_one();
         }
         true
     }
 
-    /// Whether nothing is sent because the client is away.
+    /// Whether sending is paused because the client is unresponsive.
     pub fn is_paused(&self) -> bool {
         self.lock().paused
     }
 
-    /// The socket takes nothing any more, or again.
-    pub(crate) fn blocked(&self, since: Option<Duration>) {
+    /// Records since when the socket accepts no data; `None` when it accepts again.
+    pub(crate) fn set_blocked_since(&self, since: Option<Duration>) {
         self.blocked_ms.store(since.map_or(0, |at| at.as_millis() as u64 + 1), Ordering::Relaxed);
     }
 
-    /// How long the oldest frame has waited, here or for the socket, and how many samples have been
-    /// lost to waiting so far. Under a budget only what is urgent counts: that the rest waits and is
-    /// shed is what a budget is for, and says nothing of the link.
+    /// Returns how long the oldest frame has waited, here or for the socket, and how many samples were lost
+    /// to waiting. Under a budget only urgent frames count, because a budget makes the others wait by
+    /// design.
     pub(crate) fn measure(&self, now: Duration) -> (Duration, u64) {
         let queue = self.lock();
         let blocked = match self.blocked_ms.load(Ordering::Relaxed) {
@@ -179,23 +180,23 @@ impl Outbox {
         }
     }
 
-    /// No more samples: what was queued as control goes out, then the close frame.
+    /// Stops accepting samples: the queued control messages are sent, then the close frame.
     pub fn close(&self, code: u16, reason: &str) {
         self.lock().close(code, reason);
         self.wake.notify_one();
     }
 
-    /// Bytes from the WebSocket library (pong, close echo), sent as they are.
+    /// Queues bytes from the WebSocket library (pong, close echo) unchanged.
     pub(crate) fn raw_control(&self, bytes: &[u8]) {
         self.control(Bytes::copy_from_slice(bytes));
     }
 
-    /// Whether a close has been asked for.
+    /// Whether a close was requested.
     pub fn is_closing(&self) -> bool {
         self.lock().closing
     }
 
-    /// Takes the counts of dropped samples since the last call, for telling the client.
+    /// Returns the counts of samples dropped since the last call, to be reported to the client.
     pub fn take_drops(&self) -> Vec<DropCount> {
         let mut drops: Vec<_> =
             self.lock().dropped.drain().map(|(id, count)| DropCount { id, count }).collect();
@@ -203,7 +204,7 @@ impl Outbox {
         drops
     }
 
-    /// Takes everything that waits, in the order of sending.
+    /// Takes all queued frames in sending order.
     #[cfg(test)]
     pub(crate) fn drain_for_test(&self) -> Vec<Bytes> {
         let mut batch = Vec::new();
@@ -216,12 +217,12 @@ impl Outbox {
         }
     }
 
-    /// Bytes of control messages that wait.
+    /// Bytes of queued control messages.
     pub fn control_bytes(&self) -> usize {
         self.lock().control_bytes()
     }
 
-    /// Counters.
+    /// The session's counters.
     pub fn stats(&self) -> OutboxStats {
         let queue = self.lock();
         OutboxStats {
@@ -233,32 +234,37 @@ impl Outbox {
         }
     }
 
-    /// Waits for frames, then moves up to `max_bytes` of them into `batch`, most urgent first.
-    /// Returns what to do after writing them.
-    pub(crate) async fn take(&self, batch: &mut Vec<Bytes>, max_bytes: usize) -> After {
-        let mut nap = None;
+    /// Waits for frames, then moves up to `max_bytes` of them into `batch`, most urgent first. Returns what
+    /// to do after writing them.
+    pub(crate) async fn take(&self, batch: &mut Vec<Bytes>, max_bytes: usize) -> NextStep {
+        let mut wait = None;
         loop {
-            // Whoever adds something leaves a permit, and so does a take that leaves something.
-            match nap {
+            // Every push stores a permit, and so does a take that leaves frames behind.
+            match wait {
                 None => self.wake.notified().await,
-                // Until the next frame can be paid, or a more urgent one comes.
-                Some(nap) => drop(timeout(nap, self.wake.notified()).await),
+                // Until the budget allows the next frame, or a more urgent one is queued.
+                Some(wait) => drop(timeout(wait, self.wake.notified()).await),
             }
-            let after;
-            (after, nap) = self.try_take(batch, max_bytes, roverline_source::clock::monotonic());
-            if !batch.is_empty() || after != After::Continue {
-                return after;
+            let next;
+            (next, wait) = self.try_take(batch, max_bytes, roverline_source::clock::monotonic());
+            if !batch.is_empty() || next != NextStep::Continue {
+                return next;
             }
         }
     }
 
-    fn try_take(&self, batch: &mut Vec<Bytes>, max_bytes: usize, now: Duration) -> (After, Option<Duration>) {
+    fn try_take(
+        &self,
+        batch: &mut Vec<Bytes>,
+        max_bytes: usize,
+        now: Duration,
+    ) -> (NextStep, Option<Duration>) {
         let mut queue = self.lock();
         if queue.broken {
-            return (After::Abort, None);
+            return (NextStep::Abort, None);
         }
-        let (mut bytes, mut nap) = (0, None);
-        // Whoever waits for a pong does not count pings as messages.
+        let (mut bytes, mut wait) = (0, None);
+        // Pings are not counted as sent messages.
         batch.extend(queue.ping.take());
         let pings = batch.len();
         while !queue.paused || queue.closing {
@@ -267,37 +273,37 @@ impl Outbox {
                 break;
             }
             match queue.pop(now) {
-                Popped::Frame(frame) => {
+                PopResult::Frame(frame) => {
                     bytes += frame.len();
                     batch.push(frame);
                 }
-                Popped::Later(wait) => {
-                    nap = Some(wait);
+                PopResult::Later(later) => {
+                    wait = Some(later);
                     if !batch.is_empty() {
                         self.wake.notify_one();
                     }
                     break;
                 }
-                Popped::Nothing => break,
+                PopResult::Nothing => break,
             }
         }
         queue.sent += (batch.len() - pings) as u64;
         queue.sent_bytes += bytes as u64;
-        if queue.closing && queue.is_spoken() {
+        if queue.closing && queue.control_flushed() {
             batch.extend(queue.close.take());
-            return (After::Close, None);
+            return (NextStep::Close, None);
         }
-        (After::Continue, nap)
+        (NextStep::Continue, wait)
     }
 }
 
 /// What the writer does after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// Take the next.
+pub(crate) enum NextStep {
+    /// Take the next batch.
     Continue,
-    /// That was the close frame.
+    /// The batch ended with the close frame.
     Close,
-    /// The client misbehaved: no more words.
+    /// The client misbehaved: disconnect without a close frame.
     Abort,
 }

@@ -1,5 +1,5 @@
-//! What a client says: parsed by tungstenite, which also answers pings and closes; its answers go
-//! through the outbox, so that only one task ever writes the socket.
+//! The WebSocket reader: tungstenite parses the client's messages and answers pings and closes; its
+//! responses go through the outbox so that only one task writes the socket.
 
 use std::io;
 use std::pin::Pin;
@@ -15,61 +15,61 @@ use tokio_tungstenite::WebSocketStream;
 use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::{Message, Role, WebSocketConfig};
 
+use crate::connection::close_reason::CloseReason;
 use crate::connection::outbox::Outbox;
-use crate::dialect::session::Ending;
 
-/// The client's messages.
-pub struct Inbound {
-    socket: WebSocketStream<Tap>,
+/// The stream of the client's messages.
+pub struct MessageReader {
+    socket: WebSocketStream<TeeStream>,
     outbox: Arc<Outbox>,
     window: (tokio::time::Instant, u32),
 }
 
-/// Reads from the socket, writes into the outbox.
-struct Tap {
+/// Reads from the socket and writes to the outbox.
+struct TeeStream {
     read: OwnedReadHalf,
     outbox: Arc<Outbox>,
 }
 
-impl Inbound {
-    /// `read_ahead` is what the client sent behind its handshake.
-    pub(crate) async fn new(read: OwnedReadHalf, read_ahead: Bytes, outbox: Arc<Outbox>) -> Inbound {
+impl MessageReader {
+    /// `read_ahead` are bytes received after the handshake request.
+    pub(crate) async fn new(read: OwnedReadHalf, read_ahead: Bytes, outbox: Arc<Outbox>) -> MessageReader {
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
             .write_buffer_size(0)
             .max_message_size(Some(limits::INBOUND_MESSAGE_BYTES))
             .max_frame_size(Some(limits::INBOUND_MESSAGE_BYTES));
-        let tap = Tap { read, outbox: outbox.clone() };
+        let tee = TeeStream { read, outbox: outbox.clone() };
         let socket =
-            WebSocketStream::from_partially_read(tap, read_ahead.to_vec(), Role::Server, Some(config)).await;
-        Inbound { socket, outbox, window: (tokio::time::Instant::now(), 0) }
+            WebSocketStream::from_partially_read(tee, read_ahead.to_vec(), Role::Server, Some(config)).await;
+        MessageReader { socket, outbox, window: (tokio::time::Instant::now(), 0) }
     }
 
-    /// The next text or binary message, or why there is none. Holds a client back that sends more
-    /// messages a second than anybody needs.
-    pub async fn next(&mut self) -> Result<Message, Ending> {
+    /// Returns the next text or binary message, or the reason why the session ends. Delays a client that
+    /// exceeds the message rate limit.
+    pub async fn next(&mut self) -> Result<Message, CloseReason> {
         loop {
-            self.pace().await;
+            self.throttle().await;
             let message = tokio::select! {
                 message = self.socket.next() => message,
-                () = self.outbox.ended.notified() => return Err(Ending::stopped_reading()),
+                () = self.outbox.ended.notified() => return Err(CloseReason::reader_stalled()),
             };
             if matches!(message, Some(Ok(_))) {
-                self.outbox.heard(roverline_source::clock::monotonic());
+                self.outbox.note_activity(roverline_source::clock::monotonic());
             }
             match message {
-                None => return Err(Ending::new(1006, "connection lost")),
-                Some(Ok(Message::Close(_))) => return Err(Ending::new(1000, "closed by the client")),
+                None => return Err(CloseReason::new(1006, "connection lost")),
+                Some(Ok(Message::Close(_))) => return Err(CloseReason::new(1000, "closed by the client")),
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(message),
-                Some(Ok(Message::Pong(_))) => self.outbox.answers(),
+                Some(Ok(Message::Pong(_))) => self.outbox.expect_liveness(),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(ending(&error)),
+                Some(Err(error)) => return Err(close_reason(&error)),
             }
         }
     }
 
-    async fn pace(&mut self) {
-        // A burst from one client must not keep the others of this thread waiting.
+    async fn throttle(&mut self) {
+        // A burst from one client must not delay the other clients of this thread.
         tokio::task::yield_now().await;
         let (start, count) = self.window;
         if start.elapsed() >= std::time::Duration::from_secs(1) {
@@ -83,19 +83,19 @@ impl Inbound {
     }
 }
 
-fn ending(error: &Error) -> Ending {
+fn close_reason(error: &Error) -> CloseReason {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            Ending::new(1009, format!("a message may have {} bytes", limits::INBOUND_MESSAGE_BYTES))
+            CloseReason::new(1009, format!("a message may have {} bytes", limits::INBOUND_MESSAGE_BYTES))
         }
-        Error::Utf8(_) => Ending::new(1007, "a text message was not UTF-8"),
-        Error::Protocol(why) => Ending::new(1002, why.to_string()),
-        Error::ConnectionClosed => Ending::new(1000, "closed"),
-        other => Ending::new(1006, other.to_string()),
+        Error::Utf8(_) => CloseReason::new(1007, "a text message was not UTF-8"),
+        Error::Protocol(why) => CloseReason::new(1002, why.to_string()),
+        Error::ConnectionClosed => CloseReason::new(1000, "closed"),
+        other => CloseReason::new(1006, other.to_string()),
     }
 }
 
-impl AsyncRead for Tap {
+impl AsyncRead for TeeStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,7 +105,7 @@ impl AsyncRead for Tap {
     }
 }
 
-impl AsyncWrite for Tap {
+impl AsyncWrite for TeeStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.outbox.raw_control(bytes);
         Poll::Ready(Ok(bytes.len()))

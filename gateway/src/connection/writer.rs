@@ -1,21 +1,21 @@
-//! The task that writes one client's socket: whole batches, gathered, with a limit on waiting.
+//! The writer task of one client's socket: vectored writes of whole batches, with a time limit.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use roverline_protocol::limits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
-use crate::connection::outbox::{After, Outbox};
+use crate::connection::outbox::{NextStep, Outbox};
+use crate::limits;
 
 const BATCH_BYTES: usize = 64 << 10;
-/// While the socket does not keep up, less is taken at once: what is taken cannot be overtaken.
+/// While the socket is slow, batches are smaller: frames that were taken can no longer be overtaken.
 const SLOW_BATCH_BYTES: usize = 4 << 10;
 
 /// Writes until the outbox is closed, the client is gone, or it has read nothing for too long.
@@ -23,19 +23,19 @@ pub(crate) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
     let mut batch = Vec::with_capacity(64);
     let mut batch_bytes = BATCH_BYTES;
     loop {
-        let after = outbox.take(&mut batch, batch_bytes).await;
-        if after == After::Abort {
+        let next = outbox.take(&mut batch, batch_bytes).await;
+        if next == NextStep::Abort {
             tracing::warn!("a client does not take its answers: cut off");
             break;
         }
-        let patience = match after {
-            After::Close => Duration::from_millis(500),
+        let stall_timeout = match next {
+            NextStep::Close => Duration::from_millis(500),
             _ => Duration::from_millis(limits::CLIENT_STALL_MS),
         };
         let slow = batch_bytes < BATCH_BYTES;
-        match write_batch(&socket, &mut batch, slow, patience, &outbox).await {
-            Ok(true) if after == After::Continue => batch_bytes = SLOW_BATCH_BYTES,
-            Ok(false) if after == After::Continue => batch_bytes = (batch_bytes * 2).min(BATCH_BYTES),
+        match write_batch(&socket, &mut batch, slow, stall_timeout, &outbox).await {
+            Ok(true) if next == NextStep::Continue => batch_bytes = SLOW_BATCH_BYTES,
+            Ok(false) if next == NextStep::Continue => batch_bytes = (batch_bytes * 2).min(BATCH_BYTES),
             _ => break,
         }
     }
@@ -43,11 +43,11 @@ pub(crate) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) {
     outbox.ended.notify_one();
 }
 
-/// Writes what the socket takes now. A lone frame, which is the usual case, goes by the cheaper call.
+/// Writes as much as the socket accepts now. A single frame, the usual case, uses the cheaper system call.
 fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes], slow: bool) -> io::Result<usize> {
     if slow {
-        // A write adds to the last segment that is not yet sent, as long as that has room: up to
-        // 64 KB, whatever `SOCKET_UNSENT_BYTES` says. Only a poll holds to it (Linux, tcp_sendmsg).
+        // A write extends the last unsent segment up to 64 KB, whatever `SOCKET_UNSENT_BYTES` says. Only a
+        // poll respects that limit (Linux, tcp_sendmsg).
         socket.as_ref().try_io(Interest::WRITABLE, || has_room(socket.as_ref()))?;
     }
     if let [frame] = frames {
@@ -61,19 +61,19 @@ fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes], slow: bool) -> io::Resul
 }
 
 fn has_room(socket: &TcpStream) -> io::Result<()> {
-    let mut asked = [PollFd::new(socket, PollFlags::OUT)];
-    match poll(&mut asked, Some(&Timespec::default()))? {
+    let mut descriptors = [PollFd::new(socket, PollFlags::OUT)];
+    match poll(&mut descriptors, Some(&Timespec::default()))? {
         0 => Err(io::ErrorKind::WouldBlock.into()),
         _ => Ok(()),
     }
 }
 
-/// `patience` bounds each wait for the socket to take anything at all. Returns whether it had to wait.
+/// `stall_timeout` bounds each wait for the socket to become writable. Returns whether it had to wait.
 async fn write_batch(
     socket: &OwnedWriteHalf,
     batch: &mut Vec<Bytes>,
     slow: bool,
-    patience: Duration,
+    stall_timeout: Duration,
     outbox: &Outbox,
 ) -> io::Result<bool> {
     let (mut first, mut waited) = (0, false);
@@ -83,9 +83,9 @@ async fn write_batch(
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 waited = true;
-                outbox.blocked(Some(roverline_source::clock::monotonic()));
-                timeout(patience, socket.writable()).await??;
-                outbox.blocked(None);
+                outbox.set_blocked_since(Some(roverline_source::clock::monotonic()));
+                timeout(stall_timeout, socket.writable()).await??;
+                outbox.set_blocked_since(None);
                 continue;
             }
             Err(error) => return Err(error),

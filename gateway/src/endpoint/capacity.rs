@@ -1,52 +1,75 @@
-//! Who has a place: clients, and the standbys of clients of other endpoints, which cost little and
-//! become clients when they have lost theirs.
+//! The endpoint's session capacity: slots for clients, and slots for standbys. A standby belongs to a
+//! client of another endpoint, costs little, and becomes a client when that endpoint is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use roverline_protocol::limits;
-use roverline_protocol::status::EventKind;
+use tokio::sync::Notify;
 
-use crate::endpoint::{Endpoint, Facts};
+/// Standby sessions per endpoint, as a multiple of its clients: each client of the three other
+/// endpoints may hold one here.
+const STANDBYS_PER_CLIENT: usize = 4;
+/// Overload factor for standbys that take over: rejecting clients that lost their endpoint would be
+/// worse than exceeding the configured number of clients.
+const FAILOVER_RESERVE_MULTIPLE: usize = 2;
+/// Interval at which an endpoint records that it rejects clients.
+const FULL_EVENT_MS: u64 = 5_000;
 
-/// The places that are taken.
-#[derive(Default)]
-pub(crate) struct Places {
+/// The slots of an endpoint and how many of them are in use.
+pub struct Capacity {
+    max_clients: usize,
     clients: AtomicUsize,
     standbys: AtomicUsize,
-    /// When it was last noted that the endpoint is full, milliseconds (monotonic) and one.
-    noted_ms: AtomicU64,
+    released: Notify,
+    /// When the endpoint was last reported as full, in milliseconds (monotonic) plus one.
+    reported_full_ms: AtomicU64,
 }
 
-/// Takes one of `most`, if there is one.
-fn take(places: &AtomicUsize, most: usize) -> bool {
-    places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
+/// Takes one of `most` slots; returns false if all are taken.
+fn acquire(slots: &AtomicUsize, most: usize) -> bool {
+    slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
 }
 
-impl Endpoint {
-    /// Clients now, those in the middle of their handshake included; not the standbys.
+impl Capacity {
+    /// Slots for this many clients.
+    pub fn new(max_clients: usize) -> Arc<Capacity> {
+        Arc::new(Capacity {
+            max_clients,
+            clients: AtomicUsize::new(0),
+            standbys: AtomicUsize::new(0),
+            released: Notify::new(),
+            reported_full_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// Maximum number of clients.
+    pub fn max_clients(&self) -> usize {
+        self.max_clients
+    }
+
+    /// The current number of clients, including connections in their handshake, without standbys.
     pub fn clients(&self) -> usize {
-        self.places.clients.load(Ordering::Relaxed)
+        self.clients.load(Ordering::Relaxed)
     }
 
-    /// Sessions that only stand by.
+    /// The current number of standbys.
     pub fn standbys(&self) -> usize {
-        self.places.standbys.load(Ordering::Relaxed)
+        self.standbys.load(Ordering::Relaxed)
     }
 
-    /// Reserves a place for a client; `None` when all are taken. It is free again when dropped.
-    pub fn reserve(self: &Arc<Self>) -> Option<Place> {
-        take(&self.places.clients, self.max_clients).then(|| self.place(false))
+    /// Reserves a client slot, which is released on drop; `None` if all are taken.
+    pub fn reserve(self: &Arc<Self>) -> Option<SessionSlot> {
+        acquire(&self.clients, self.max_clients).then(|| self.slot(false))
     }
 
-    /// Reserves a place for a session that only stands by.
-    pub fn reserve_standby(self: &Arc<Self>) -> Option<Place> {
-        take(&self.places.standbys, self.max_standbys()).then(|| self.place(true))
+    /// Reserves a standby slot.
+    pub fn reserve_standby(self: &Arc<Self>) -> Option<SessionSlot> {
+        acquire(&self.standbys, self.max_standbys()).then(|| self.slot(true))
     }
 
-    fn place(self: &Arc<Self>, standby: bool) -> Place {
-        Place {
-            endpoint: self.clone(),
+    fn slot(self: &Arc<Self>, standby: bool) -> SessionSlot {
+        SessionSlot {
+            capacity: self.clone(),
             may_stand_by: standby,
             standby: AtomicBool::new(standby),
             resumed: AtomicBool::new(false),
@@ -54,88 +77,128 @@ impl Endpoint {
     }
 
     fn max_standbys(&self) -> usize {
-        self.max_clients.saturating_mul(limits::STANDBYS_PER_CLIENT)
+        self.max_clients.saturating_mul(STANDBYS_PER_CLIENT)
     }
 
-    /// Counts somebody who was turned away, and notes it now and then.
-    pub fn turned_away(&self, who: &str) {
-        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-        let now = roverline_source::clock::monotonic().as_millis() as u64;
-        let noted = self.places.noted_ms.load(Ordering::Relaxed);
-        if noted == 0 || now + 1 - noted >= limits::FULL_EVENT_MS {
-            self.places.noted_ms.store(now + 1, Ordering::Relaxed);
-            let cause = format!("{who}: {}", self.full_sentence());
-            self.events.note(EventKind::Full, &cause, Facts::default());
+    /// Whether a rejection at `now_ms` (monotonic) is to be reported; true at a limited rate.
+    pub(super) fn reports_full(&self, now_ms: u64) -> bool {
+        let reported = self.reported_full_ms.load(Ordering::Relaxed);
+        let is_due = reported == 0 || now_ms + 1 - reported >= FULL_EVENT_MS;
+        if is_due {
+            self.reported_full_ms.store(now_ms + 1, Ordering::Relaxed);
         }
+        is_due
     }
 
-    /// That there is no room, and where there is.
-    pub fn full_sentence(&self) -> String {
-        let mut sentence = format!(
-            "{} clients are connected, and {} is all this endpoint takes",
-            self.clients(),
-            self.max_clients
-        );
-        let others = self.peers.with_room();
-        if !others.is_empty() {
-            let named = others.iter().map(|peer| format!("{} (port {})", peer.tier, peer.port));
-            sentence += "; there is room at ";
-            sentence += &named.collect::<Vec<_>>().join(", ");
+    /// Waits until there are no clients.
+    pub async fn wait_without_clients(&self) {
+        self.wait_until(|| self.clients() == 0).await;
+    }
+
+    /// Waits until there are neither clients nor standbys.
+    pub async fn wait_empty(&self) {
+        self.wait_until(|| self.clients() + self.standbys() == 0).await;
+    }
+
+    async fn wait_until(&self, condition: impl Fn() -> bool) {
+        loop {
+            let mut released = std::pin::pin!(self.released.notified());
+            // Registered before the condition is checked, so that no release is missed.
+            released.as_mut().enable();
+            if condition() {
+                return;
+            }
+            released.await;
         }
-        sentence
     }
 }
 
-/// A session's place, among the clients or the standbys. It is free again when dropped.
-pub struct Place {
-    endpoint: Arc<Endpoint>,
+/// A session's slot among the clients or the standbys, released on drop.
+pub struct SessionSlot {
+    capacity: Arc<Capacity>,
     may_stand_by: bool,
     standby: AtomicBool,
     resumed: AtomicBool,
 }
 
-impl Place {
-    /// Whether the session only stands by.
+impl SessionSlot {
+    /// Whether the session is a standby.
     pub fn is_standby(&self) -> bool {
         self.standby.load(Ordering::Relaxed)
     }
 
-    /// The client has lost its endpoint, and goes on here.
-    pub fn resumed(&self) {
+    /// Records that the client resumed here after losing its endpoint.
+    pub fn mark_resumed(&self) {
         self.resumed.store(true, Ordering::Relaxed);
     }
 
-    /// Makes a standby a client; false when there is no room. Who resumed has a reserve.
+    /// Turns a standby into a client; returns false if the endpoint is full. Resuming clients may use a
+    /// reserve.
     pub fn become_client(&self) -> bool {
         if !self.is_standby() {
             return true;
         }
-        let reserve =
-            if self.resumed.load(Ordering::Relaxed) { limits::FAILOVER_RESERVE_MULTIPLE } else { 1 };
-        if !take(&self.endpoint.places.clients, self.endpoint.max_clients.saturating_mul(reserve)) {
+        let reserve = if self.resumed.load(Ordering::Relaxed) { FAILOVER_RESERVE_MULTIPLE } else { 1 };
+        let capacity = &self.capacity;
+        if !acquire(&capacity.clients, capacity.max_clients.saturating_mul(reserve)) {
             return false;
         }
         self.standby.store(false, Ordering::Relaxed);
-        self.endpoint.places.standbys.fetch_sub(1, Ordering::Relaxed);
+        capacity.standbys.fetch_sub(1, Ordering::Relaxed);
         true
     }
 
-    /// Makes a client that came as a standby one again.
+    /// Turns a client that started as a standby back into one.
     pub fn become_standby(&self) {
         if !self.may_stand_by || self.is_standby() {
             return;
         }
-        if take(&self.endpoint.places.standbys, self.endpoint.max_standbys()) {
+        let capacity = &self.capacity;
+        if acquire(&capacity.standbys, capacity.max_standbys()) {
             self.standby.store(true, Ordering::Relaxed);
-            self.endpoint.places.clients.fetch_sub(1, Ordering::Relaxed);
+            capacity.clients.fetch_sub(1, Ordering::Relaxed);
+            capacity.released.notify_waiters();
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionSlot {
     fn drop(&mut self) {
-        let places = &self.endpoint.places;
-        let pool = if self.is_standby() { &places.standbys } else { &places.clients };
-        pool.fetch_sub(1, Ordering::Relaxed);
+        let capacity = &self.capacity;
+        let slots = if self.is_standby() { &capacity.standbys } else { &capacity.clients };
+        slots.fetch_sub(1, Ordering::Relaxed);
+        capacity.released.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resuming_standby_may_use_the_reserve() {
+        let capacity = Capacity::new(1);
+        let client = capacity.reserve().unwrap();
+        assert!(capacity.reserve().is_none());
+        let standby = capacity.reserve_standby().unwrap();
+        assert!(!standby.become_client());
+        standby.mark_resumed();
+        assert!(standby.become_client());
+        assert_eq!((capacity.clients(), capacity.standbys()), (2, 0));
+        standby.become_standby();
+        client.become_standby();
+        assert_eq!((capacity.clients(), capacity.standbys()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_last_release_is_noticed() {
+        let capacity = Capacity::new(2);
+        let (client, standby) = (capacity.reserve().unwrap(), capacity.reserve_standby().unwrap());
+        let mut empty = Box::pin(capacity.wait_empty());
+        drop(client);
+        capacity.wait_without_clients().await;
+        assert!(futures_util::poll!(&mut empty).is_pending());
+        drop(standby);
+        empty.await;
     }
 }

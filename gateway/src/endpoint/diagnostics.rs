@@ -1,5 +1,5 @@
-//! What an endpoint tells the ROS graph of itself: its status among the diagnostics, and all
-//! endpoints' in answer to a service. Only sources that take part in a graph carry it.
+//! The endpoint's status in the ROS graph: its own on `/diagnostics`, and all endpoints' from a service.
+//! Only sources that take part in a ROS graph carry it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,20 +9,19 @@ use bytes::Bytes;
 use roverline_protocol::status::{HealthStatus, PeerDocument};
 use roverline_schema::cdr;
 use roverline_source::clock::unix_ns;
-use roverline_source::{Publication, Publisher, Reply, Service};
+use roverline_source::{Publication, Reply, Service, SourceControl};
 use tokio::sync::watch;
 
-use crate::api;
 use crate::endpoint::Endpoint;
 
-/// Where ROS collects what nodes say of themselves (diagnostic_msgs/msg/DiagnosticArray).
+/// The topic on which ROS nodes publish diagnostics (diagnostic_msgs/msg/DiagnosticArray).
 pub(crate) const DIAGNOSTICS: &str = "/diagnostics";
 const DIAGNOSTICS_TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
-/// The service that answers with the directory (std_srvs/srv/Trigger).
+/// The service that returns the endpoint directory (std_srvs/srv/Trigger).
 pub(crate) const STATUS_SERVICE: &str = "/websocket_redundancy/status";
-/// Diagnostics come once a second, as aggregators expect.
+/// Diagnostics are published once a second, as aggregators expect.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The least time between two of them, whatever changes.
+/// Minimum time between two publications.
 const GAP: Duration = Duration::from_millis(100);
 
 /// Levels of diagnostic_msgs/msg/DiagnosticStatus.
@@ -30,14 +29,14 @@ const OK: u8 = 0;
 const WARN: u8 = 1;
 const ERROR: u8 = 2;
 
-/// Tells for ever. The service is open while this endpoint `leads`, so that exactly one answers.
-pub(crate) async fn tell(
+/// Publishes forever. The service is open while `is_leader` is true, so that exactly one endpoint answers.
+pub(crate) async fn publish_diagnostics(
     endpoint: Arc<Endpoint>,
-    publisher: Arc<dyn Publisher>,
+    publisher: Arc<dyn SourceControl>,
     rover: String,
-    mut leads: watch::Receiver<bool>,
+    mut is_leader: watch::Receiver<bool>,
 ) {
-    let open = Arc::new(AtomicBool::new(*leads.borrow()));
+    let open = Arc::new(AtomicBool::new(*is_leader.borrow()));
     let service = Service {
         name: STATUS_SERVICE.to_owned(),
         type_name: "std_srvs/srv/Trigger".to_owned(),
@@ -60,17 +59,17 @@ pub(crate) async fn tell(
         tokio::select! {
             () = tokio::time::sleep(PERIOD - GAP) => {}
             _ = changes.changed() => {}
-            changed = leads.changed() => match changed {
-                Ok(()) => open.store(*leads.borrow_and_update(), Ordering::Relaxed),
+            changed = is_leader.changed() => match changed {
+                Ok(()) => open.store(*is_leader.borrow_and_update(), Ordering::Relaxed),
                 Err(_) => std::future::pending().await,
             },
         }
     }
 }
 
-/// std_srvs/srv/Trigger's response: success, and the directory as JSON.
+/// The response of std_srvs/srv/Trigger: success, and the directory as JSON.
 fn trigger_response(endpoint: &Endpoint) -> Vec<u8> {
-    let directory = serde_json::to_string(&api::directory(endpoint));
+    let directory = serde_json::to_string(&endpoint.directory_document());
     let mut writer = cdr::Writer::with_capacity(4_096);
     match directory {
         Ok(text) => writer.bool(true).string(&text),
@@ -79,7 +78,7 @@ fn trigger_response(endpoint: &Endpoint) -> Vec<u8> {
     writer.finish()
 }
 
-/// One diagnostic_msgs/msg/DiagnosticStatus.
+/// A diagnostic_msgs/msg/DiagnosticStatus.
 #[derive(Debug, PartialEq)]
 struct Status {
     level: u8,
@@ -97,14 +96,14 @@ impl Status {
             .iter()
             .filter(|peer| peer.endpoint.status > HealthStatus::Degraded && peer.age_s.is_some())
             .collect();
-        let mut says = own.reasons.clone();
-        says.extend(own.covers.iter().map(|tier| format!("covers {tier}")));
-        says.extend(
+        let mut findings = own.reasons.clone();
+        findings.extend(own.covers.iter().map(|tier| format!("covers {tier}")));
+        findings.extend(
             lost.iter().map(|peer| format!("{} is {}", peer.endpoint.tier, peer.endpoint.status.word())),
         );
         let level = match own.status {
             HealthStatus::Unhealthy | HealthStatus::Down => ERROR,
-            HealthStatus::Healthy if says.is_empty() => OK,
+            HealthStatus::Healthy if findings.is_empty() => OK,
             _ => WARN,
         };
         let mut values = vec![
@@ -132,7 +131,7 @@ impl Status {
             let address = peer.endpoint.address.as_deref().unwrap_or_default();
             values.push((format!("{} {address}", peer.endpoint.tier), state));
         }
-        let message = if says.is_empty() { "serves".to_owned() } else { says.join("; ") };
+        let message = if findings.is_empty() { "serves".to_owned() } else { findings.join("; ") };
         Status { level, name: format!("roverline: {} endpoint", own.tier), message, values }
     }
 
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn diagnostics_are_what_their_type_says() {
+    fn diagnostics_decode_as_their_type() {
         let status = Status {
             level: WARN,
             name: "roverline: primary endpoint".to_owned(),

@@ -1,5 +1,5 @@
-//! Leaving in order: an endpoint that ends soon asks its clients to go, and another process accepts
-//! at the same address already.
+//! Graceful shutdown: a draining endpoint asks its clients to leave within a time window, while another
+//! process already accepts at the same address.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use roverline_protocol::status::EventKind;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::endpoint::{Endpoint, Facts};
+use crate::endpoint::Endpoint;
+use crate::endpoint::events::EventDetails;
 
-/// Clients are to be gone by a time.
+/// The deadline by which clients must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     deadline: Instant,
 }
 
 impl Drain {
-    /// How long they still have.
+    /// The time left until the deadline.
     pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
 impl Endpoint {
-    /// Turns into the time left when the endpoint drains; has changed from the first when it already
-    /// does.
+    /// A receiver of the drain state, marked as changed from the start if the endpoint is already draining.
     pub fn draining(&self) -> watch::Receiver<Option<Drain>> {
         let mut drain = self.drain.subscribe();
         if drain.borrow().is_some() {
@@ -33,19 +33,20 @@ impl Endpoint {
         drain
     }
 
-    /// Whether clients have been asked to leave.
+    /// Whether the endpoint is draining.
     pub fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
     }
 
-    /// Asks every client to leave within `window`. No connection is accepted any more.
+    /// Asks every client to leave within `window` and stops accepting connections.
     pub fn drain(&self, window: Duration) {
         if self.is_draining() {
             return;
         }
         self.drain.send_replace(Some(Drain { deadline: Instant::now() + window }));
-        let cause = format!("a new process takes over; {} clients have {window:?}", self.clients());
-        self.events.note(EventKind::Drain, &cause, Facts::default());
+        let clients = self.capacity.clients();
+        let cause = format!("a new process takes over; {clients} clients have {window:?}");
+        self.events.record(EventKind::Drain, &cause, EventDetails::default());
         self.directory.send_if_modified(|directory| {
             let mut entries = directory.as_ref().clone();
             let own = entries.iter_mut().find(|entry| entry.tier == self.tier && !entry.draining);
@@ -56,9 +57,9 @@ impl Endpoint {
         });
     }
 
-    /// Resolves when a session has to go: at `slot` of the window, 0 its start and 1 its end. Clients
-    /// that cannot be asked get slots at random, so that they do not all come back at once.
-    pub async fn time_to_leave(&self, slot: f64) {
+    /// Resolves when a session has to close: at the fraction `slot` of the window, from 0 (start) to 1 (end).
+    /// Clients without a drain message get random slots so that they do not all reconnect at once.
+    pub async fn drain_deadline(&self, slot: f64) {
         let mut draining = self.draining();
         let Ok(left) = draining.wait_for(Option::is_some).await.map(|drain| drain.map(|drain| drain.left()))
         else {
@@ -67,14 +68,13 @@ impl Endpoint {
         tokio::time::sleep(left.unwrap_or_default().mul_f64(slot.clamp(0.0, 1.0))).await;
     }
 
-    /// Waits until the clients are gone, or should have been for `grace`.
-    pub(crate) async fn clients_gone(&self, pending: &crate::server::listener::Pending, grace: Duration) {
+    /// Waits until pending connections are `settled` and the clients are gone, at most until `grace` after
+    /// the deadline.
+    pub async fn wait_drained(&self, settled: impl Future<Output = ()>, grace: Duration) {
         let left = (*self.drain.borrow()).map(|drain| drain.left()).unwrap_or_default();
         let gone = async {
-            pending.settled().await;
-            while self.clients() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            settled.await;
+            self.capacity.wait_without_clients().await;
         };
         let _ = tokio::time::timeout(left + grace, gone).await;
     }

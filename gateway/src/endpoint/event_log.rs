@@ -1,27 +1,27 @@
-//! What happened at this endpoint, into the log that the team shares.
+//! Forwards this endpoint's events to the shared event log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_coordination::events::{EventError, Expected, NewEvent};
 use roverline_protocol::limits;
-use roverline_protocol::status::{EventDocument, EventKind};
+use roverline_protocol::status::{EndpointEvent, EventKind};
 use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::endpoint::Endpoint;
 
-/// Endpoints that are asked for one stop carry it out within this; one that is told twice, since this
-/// ended in between, harms nobody.
+/// All endpoints that receive one stop command record it within this time. If a window ends in between, the
+/// stop appears twice in the log, which is harmless.
 const STOP_NS: i64 = 10_000_000_000;
 
-/// Appends every event of this endpoint, in order, as soon as the store takes it; those that are
-/// forgotten meanwhile are counted in a word to the log of the process. Telemetry does not wait for it.
-pub(crate) async fn keep(endpoint: Arc<Endpoint>) {
-    let mut told = endpoint.events.subscribe();
+/// Appends every event of this endpoint in order, retrying until the store accepts it. Events that fall out
+/// of memory meanwhile are counted in a warning. Telemetry does not wait for it.
+pub(crate) async fn forward_events(endpoint: Arc<Endpoint>) {
+    let mut events = endpoint.events.subscribe();
     let mut next = 0;
     loop {
-        // All that is remembered and not appended yet: however many were told in the meantime.
+        // All remembered events that were not appended yet, however many were broadcast meanwhile.
         let waiting: Vec<_> = endpoint.events.recent().into_iter().filter(|event| event.id >= next).collect();
         if let Some(first) = waiting.first().filter(|first| first.id > next) {
             tracing::warn!(count = first.id - next, "events were forgotten before the store took them");
@@ -30,18 +30,18 @@ pub(crate) async fn keep(endpoint: Arc<Endpoint>) {
             append(&endpoint, &event).await;
             next = event.id + 1;
         }
-        match told.recv().await {
+        match events.recv().await {
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }
 
-/// Until it is in the log, or can never be.
-async fn append(endpoint: &Endpoint, event: &EventDocument) {
+/// Retries until the event is in the log or is rejected for good.
+async fn append(endpoint: &Endpoint, event: &EndpointEvent) {
     let pause = Duration::from_millis(limits::RECORDER_RETRY_MS);
     loop {
-        match endpoint.coordination.events.append(made_of(endpoint, event), Expected::Any).await {
+        match endpoint.coordination.events.append(to_log_event(endpoint, event), Expected::Any).await {
             Err(error @ (EventError::Store(_) | EventError::Key(_))) => {
                 tracing::debug!(%error, "an event waits for the store");
                 tokio::time::sleep(pause).await;
@@ -52,19 +52,19 @@ async fn append(endpoint: &Endpoint, event: &EventDocument) {
     }
 }
 
-fn made_of(endpoint: &Endpoint, event: &EventDocument) -> NewEvent {
+fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
     let tier = event.tier.name();
     let made = NewEvent {
         stream: format!("endpoint/{tier}"),
         kind: format!("endpoint.{}", event.kind.word()),
         at_ns: event.at_ns,
-        // A document of ours always serializes.
+        // Serializing our own document types cannot fail.
         data: serde_json::to_value(event).unwrap_or_default(),
         id: Some(format!("{tier}-{}-{}", endpoint.started_ns, event.id)),
         ..NewEvent::default()
     };
     match (&event.kind, &event.to) {
-        // Every endpoint that was asked tells of it; it is one event.
+        // Every endpoint that received the command reports it, but it is one event.
         (EventKind::EmergencyStop, Some(command)) => {
             let command: String = command.chars().take(40).collect();
             let id = Some(stop_id(&command, &event.cause, event.at_ns));
@@ -81,15 +81,15 @@ fn made_of(endpoint: &Endpoint, event: &EventDocument) -> NewEvent {
     }
 }
 
-/// The id of a stop, the same at every endpoint that was asked. A client may number its stops 1, 2, 3
-/// anew, so that it says also which of the two, and about when.
+/// The id of an emergency stop event, the same at every endpoint that received the command. A client may
+/// reuse its command ids, so the id also contains the direction and the approximate time.
 fn stop_id(command: &str, cause: &str, at_ns: i64) -> String {
     let done = cause.split(':').next().unwrap_or_default();
     let about = at_ns.div_euclid(STOP_NS);
     format!("stop-{done}-{command}-{about}")
 }
 
-/// Records what changes in the store, when no other process does.
+/// Records changes of the store as events, unless another process does.
 pub(crate) async fn record(endpoint: Arc<Endpoint>) {
     endpoint.coordination.record(unix_ns).await;
 }
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_is_one_event_and_the_next_is_another() {
+    fn one_stop_is_one_event_and_the_next_is_another() {
         let at = 1_700_000_000_000_000_000;
         let first = stop_id("1", "engaged: a person", at);
         assert_eq!(first, stop_id("1", "engaged: a person", at + 300_000_000), "at another endpoint");

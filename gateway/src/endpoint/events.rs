@@ -1,97 +1,102 @@
-//! What happened at this endpoint, with its cause: remembered for `/status`, told to native clients,
-//! counted for `/metrics`.
+//! The endpoint's recent events with their causes: kept for `/status`, sent to native clients, counted in
+//! `/metrics`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use roverline_protocol::status::{EventDocument, EventKind};
-use roverline_protocol::{Tier, limits};
+use parking_lot::{Mutex, MutexGuard};
+use roverline_protocol::Tier;
+use roverline_protocol::status::{EndpointEvent, EventKind};
 use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast;
 
-/// Events that may wait for one session; one that is slower misses some, and `/status` has them.
+use crate::limits;
+
+/// Events kept by one endpoint.
+const EVENTS: usize = 512;
+
+/// Events buffered per session; a slower session misses some and can read them from `/status`.
 const WAITING: usize = 64;
 
 /// The events of one endpoint.
 pub struct Events {
     tier: Tier,
     state: Mutex<State>,
-    tell: broadcast::Sender<EventDocument>,
+    sender: broadcast::Sender<EndpointEvent>,
 }
 
 #[derive(Default)]
 struct State {
-    last: VecDeque<EventDocument>,
+    last: VecDeque<EndpointEvent>,
     counts: BTreeMap<EventKind, u64>,
     next: u64,
 }
 
-/// What an event is about; what does not apply stays empty.
+/// The details of an event; fields that do not apply stay empty.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// What was before.
+pub struct EventDetails {
+    /// The previous state or endpoint.
     pub from: Option<String>,
-    /// What is now.
+    /// The new state or endpoint.
     pub to: Option<String>,
     /// How long nothing was received, milliseconds.
     pub blackout_ms: Option<f64>,
-    /// Samples that were replayed.
+    /// Samples replayed.
     pub replayed: Option<u64>,
-    /// Samples that nobody could replay.
+    /// Samples that could not be replayed.
     pub missing: Option<u64>,
 }
 
 impl Events {
-    /// Nothing has happened.
+    /// Creates an empty list of events.
     pub fn new(tier: Tier) -> Events {
-        Events { tier, state: Mutex::default(), tell: broadcast::Sender::new(WAITING) }
+        Events { tier, state: Mutex::default(), sender: broadcast::Sender::new(WAITING) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
-    /// Takes note of something that happened, and why.
-    pub fn note(&self, kind: EventKind, cause: &str, facts: Facts) {
+    /// Records an event and its cause.
+    pub fn record(&self, kind: EventKind, cause: &str, details: EventDetails) {
         let bounded = |text: String| text.chars().take(limits::EVENT_CHARS).collect::<String>();
         let mut state = self.lock();
-        let event = EventDocument {
+        let event = EndpointEvent {
             id: state.next,
             at_ns: unix_ns(),
             tier: self.tier,
             kind,
             cause: bounded(cause.to_owned()),
-            from: facts.from.map(bounded),
-            to: facts.to.map(bounded),
-            blackout_ms: facts.blackout_ms,
-            replayed: facts.replayed,
-            missing: facts.missing,
+            from: details.from.map(bounded),
+            to: details.to.map(bounded),
+            blackout_ms: details.blackout_ms,
+            replayed: details.replayed,
+            missing: details.missing,
         };
         state.next += 1;
         *state.counts.entry(kind).or_default() += 1;
-        if state.last.len() == limits::EVENTS {
+        if state.last.len() == EVENTS {
             state.last.pop_front();
         }
         state.last.push_back(event.clone());
         drop(state);
         tracing::info!(kind = kind.word(), cause = event.cause, from = event.from, to = event.to, "event");
-        // Nobody may be listening.
-        let _ = self.tell.send(event);
+        // Fails if there are no subscribers, which is fine.
+        let _ = self.sender.send(event);
     }
 
-    /// The last ones, oldest first.
-    pub fn recent(&self) -> Vec<EventDocument> {
+    /// The most recent events, oldest first.
+    pub fn recent(&self) -> Vec<EndpointEvent> {
         self.lock().last.iter().cloned().collect()
     }
 
-    /// How many of each kind there have been.
+    /// The number of events of each kind.
     pub fn counts(&self) -> BTreeMap<EventKind, u64> {
         self.lock().counts.clone()
     }
 
-    /// Those to come.
-    pub fn subscribe(&self) -> broadcast::Receiver<EventDocument> {
-        self.tell.subscribe()
+    /// Subscribes to future events.
+    pub fn subscribe(&self) -> broadcast::Receiver<EndpointEvent> {
+        self.sender.subscribe()
     }
 }
 
@@ -100,16 +105,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_bounded_counted_and_told() {
+    fn events_are_bounded_counted_and_broadcast() {
         let events = Events::new(Tier::Primary);
-        let mut told = events.subscribe();
-        for _ in 0..limits::EVENTS + 5 {
-            events.note(EventKind::Drain, &"x".repeat(1_000), Facts::default());
+        let mut received = events.subscribe();
+        for _ in 0..super::EVENTS + 5 {
+            events.record(EventKind::Drain, &"x".repeat(1_000), EventDetails::default());
         }
         let recent = events.recent();
-        assert_eq!((recent.len(), recent[0].id), (limits::EVENTS, 5));
+        assert_eq!((recent.len(), recent[0].id), (super::EVENTS, 5));
         assert_eq!(recent[0].cause.len(), limits::EVENT_CHARS);
-        assert_eq!(events.counts()[&EventKind::Drain], limits::EVENTS as u64 + 5);
-        assert!(matches!(told.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+        assert_eq!(events.counts()[&EventKind::Drain], super::EVENTS as u64 + 5);
+        assert!(matches!(received.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
     }
 }

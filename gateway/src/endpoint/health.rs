@@ -1,4 +1,4 @@
-//! What an endpoint says of itself: the verdict, and the documents.
+//! The endpoint's health assessment and status documents.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use roverline_source::clock::{monotonic, unix_ns};
 use crate::endpoint::Endpoint;
 use crate::endpoint::diagnostics::DIAGNOSTICS;
 
-/// A source that has been running and silent for this long is worth a word.
+/// A running source without samples for this long is degraded.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// The verdict on a source of this state and age, with `topics` in scope.
-fn verdict(
+/// Assesses a source by its state and the age of its newest sample, with `topics` in scope.
+fn assess(
     state: &SourceState,
     topics: usize,
     age: Option<Duration>,
     source: &str,
 ) -> (HealthStatus, Vec<String>) {
-    // Of a relay it is said who is silent.
+    // For a relay, the message names the silent side.
     let from = if source == "upstream" { " from the rover" } else { "" };
     let degraded = |why: String| (HealthStatus::Degraded, vec![why]);
     match state {
@@ -52,12 +52,12 @@ fn state_word(state: &SourceState) -> &'static str {
 }
 
 impl Endpoint {
-    /// This endpoint as its peers and clients know it.
+    /// The endpoint's entry in the directory.
     pub fn document(&self) -> EndpointDocument {
         let state = self.hub.source().0;
         let (topics, newest) = self.rover_data();
         let age = newest.map(|at| monotonic().saturating_sub(at));
-        let (status, reasons) = verdict(&state, topics, age, self.source_kind);
+        let (status, reasons) = assess(&state, topics, age, self.source_kind);
         EndpointDocument {
             tier: self.tier,
             port: self.port,
@@ -65,10 +65,10 @@ impl Endpoint {
             status,
             reasons,
             covers: self.peers.covers(),
-            draining: self.drain.borrow().is_some(),
+            draining: self.is_draining(),
             address: None,
-            clients: self.clients(),
-            max_clients: self.max_clients,
+            clients: self.capacity.clients(),
+            max_clients: self.capacity.max_clients(),
             started_ns: self.started_ns,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -111,8 +111,8 @@ impl Endpoint {
         }
     }
 
-    /// Topics in scope and when the newest sample came, without what gateways say of themselves: that
-    /// comes even where the rover is silent.
+    /// The number of topics in scope and the arrival time of the newest sample, without the gateways' own
+    /// diagnostics, which continue even if the rover is silent.
     fn rover_data(&self) -> (usize, Option<Duration>) {
         self.hub.with_topics(|topics| {
             let rovers = topics.filter(|topic| topic.info.name != DIAGNOSTICS);
@@ -166,18 +166,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_names_its_reason() {
+    fn an_assessment_names_its_reason() {
         let running = SourceState::Running;
-        assert_eq!(verdict(&running, 3, Some(Duration::ZERO), "dds"), (HealthStatus::Healthy, vec![]));
-        assert_eq!(verdict(&running, 0, None, "dds").0, HealthStatus::Degraded);
-        assert_eq!(verdict(&running, 3, Some(Duration::from_secs(9)), "dds").1, ["no sample for 9 s"]);
+        assert_eq!(assess(&running, 3, Some(Duration::ZERO), "dds"), (HealthStatus::Healthy, vec![]));
+        assert_eq!(assess(&running, 0, None, "dds").0, HealthStatus::Degraded);
+        assert_eq!(assess(&running, 3, Some(Duration::from_secs(9)), "dds").1, ["no sample for 9 s"]);
         assert_eq!(
-            verdict(&running, 3, Some(Duration::from_secs(9)), "upstream").1,
+            assess(&running, 3, Some(Duration::from_secs(9)), "upstream").1,
             ["no sample from the rover for 9 s"]
         );
         let cut = SourceState::Disconnected("x".into());
-        assert_eq!(verdict(&cut, 3, None, "upstream"), (HealthStatus::Degraded, vec!["x".to_owned()]));
+        assert_eq!(assess(&cut, 3, None, "upstream"), (HealthStatus::Degraded, vec!["x".to_owned()]));
         let failed = SourceState::Failed("x".into());
-        assert_eq!(verdict(&failed, 3, None, "dds").0, HealthStatus::Unhealthy);
+        assert_eq!(assess(&failed, 3, None, "dds").0, HealthStatus::Unhealthy);
     }
 }

@@ -1,10 +1,10 @@
-//! `/metrics`: what an endpoint counts, for Prometheus. Names follow its conventions: base units, a
-//! prefix, `_total`. No label has more values than there are kinds, scopes, levels or peers, and so
-//! many topics at most; clients are no labels.
+//! The `/metrics` page for Prometheus. Names follow its conventions: base units, a prefix, `_total`. Label
+//! values are bounded: kinds, scopes, levels, peers and a limited number of topics; clients are never
+//! labels.
 
-mod dialects;
+pub mod dialects;
 mod exposition;
-mod histogram;
+pub mod histogram;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -13,20 +13,18 @@ use roverline_protocol::api::DialectDocument;
 use roverline_protocol::status::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
 
 use crate::endpoint::Endpoint;
-pub use crate::endpoint::metrics::dialects::DialectCounters;
-use crate::endpoint::metrics::exposition::Page;
-pub use crate::endpoint::metrics::histogram::Blackouts;
+use crate::endpoint::metrics::exposition::Exposition;
 
-/// The type of the page.
+/// The media type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const STATUSES: [HealthStatus; 4] =
     [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::Down];
 
-/// The whole page.
+/// Renders the whole page.
 pub(crate) fn render(endpoint: &Endpoint) -> String {
-    let mut page = Page::default();
-    itself(&mut page, endpoint);
+    let mut page = Exposition::default();
+    status(&mut page, endpoint);
     counters(&mut page, endpoint);
     let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
@@ -39,7 +37,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
         let count = counts.get(&kind).copied().unwrap_or(0);
         page.sample("roverline_events_total", &[("kind", kind.word())], count as f64);
     }
-    endpoint.counters.blackouts.render(
+    endpoint.counters.failovers.render(
         &mut page,
         "roverline_client_failover_blackout_seconds",
         "How long clients heard nothing when they went over to another endpoint.",
@@ -48,7 +46,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     page.finish()
 }
 
-/// All of them, so that a kind that has not happened yet reads as zero.
+/// All kinds, so that one that has not happened yet reads as zero.
 const EVENT_KINDS: [EventKind; 14] = [
     EventKind::EndpointUp,
     EventKind::EndpointDown,
@@ -66,7 +64,7 @@ const EVENT_KINDS: [EventKind; 14] = [
     EventKind::EmergencyStop,
 ];
 
-fn itself(page: &mut Page, endpoint: &Endpoint) {
+fn status(page: &mut Exposition, endpoint: &Endpoint) {
     let health = endpoint.health();
     let own = &health.endpoint;
     let name = "roverline_build_info";
@@ -106,7 +104,7 @@ fn itself(page: &mut Page, endpoint: &Endpoint) {
     }
 }
 
-fn counters(page: &mut Page, endpoint: &Endpoint) {
+fn counters(page: &mut Exposition, endpoint: &Endpoint) {
     let counters = endpoint.counter_document();
     for (name, help, value) in [
         ("roverline_connections_total", "Connections accepted.", counters.connections),
@@ -128,12 +126,12 @@ fn counters(page: &mut Page, endpoint: &Endpoint) {
     }
 }
 
-fn clients(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
+fn clients(page: &mut Exposition, endpoint: &Endpoint, sessions: &[SessionDocument]) {
     let standbys = sessions.iter().filter(|session| session.standby).count();
     let queued: usize = sessions.iter().map(|session| session.queued_bytes).sum();
     for (name, help, value) in [
-        ("roverline_clients", "Clients now.", endpoint.clients()),
-        ("roverline_clients_max", "Clients at most.", endpoint.max_clients),
+        ("roverline_clients", "Clients now.", endpoint.capacity().clients()),
+        ("roverline_clients_max", "Clients at most.", endpoint.capacity().max_clients()),
         ("roverline_standbys", "Sessions that only stand by.", standbys),
         ("roverline_queued_bytes", "Bytes that wait for clients.", queued),
     ] {
@@ -152,7 +150,7 @@ fn clients(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
     }
 }
 
-fn dialects(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) {
+fn dialects(page: &mut Exposition, endpoint: &Endpoint, sessions: &[SessionDocument]) {
     let all = endpoint.counters.dialects.documents(sessions);
     let mut family = |kind, name, help, value: fn(&DialectDocument) -> f64| {
         page.family(kind, name, help);
@@ -176,7 +174,7 @@ fn dialects(page: &mut Page, endpoint: &Endpoint, sessions: &[SessionDocument]) 
     );
 }
 
-fn peers(page: &mut Page, peers: &[(Origin, PeerDocument)]) {
+fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
     let address = |peer: &PeerDocument| peer.endpoint.address.clone().unwrap_or_default();
     let name = "roverline_peer_status";
     page.family("gauge", name, "1 for the status that a peer has, 0 for the others.");
@@ -195,21 +193,21 @@ fn peers(page: &mut Page, peers: &[(Origin, PeerDocument)]) {
     }
 }
 
-/// What the kernel says of the process, under the names that every Prometheus client uses.
-fn process(page: &mut Page) {
+/// Process metrics under the standard names of Prometheus clients.
+fn process(page: &mut Exposition) {
     page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu_s());
     if let Some(bytes) = resident_bytes() {
         page.one("gauge", "process_resident_memory_bytes", "Memory in use.", bytes as f64);
     }
 }
 
-/// Processor time that this process spent, seconds.
+/// Processor time spent by this process, seconds.
 pub(crate) fn cpu_s() -> f64 {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
 }
 
-/// Memory that this process has in use.
+/// Resident memory of this process, bytes.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,131 +1,48 @@
-//! From the ingress to the outboxes: remember, encode once per dialect, hand the bytes out.
+//! Fan-out from the ingress to the outboxes: stores each sample, encodes it once per format, shares the
+//! bytes.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::native::{FLAG_STORED, SampleHeader, TopicInfo};
-use roverline_protocol::service_level::{Allowance, ServiceLevel};
-use roverline_protocol::{Delivery, limits};
+use roverline_protocol::ScopeSet;
+use roverline_protocol::native::TopicInfo;
 use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
 
-use crate::connection::frame;
-use crate::connection::outbox::Outbox;
-use crate::dialect::{foxglove, native, plain, rosbridge};
-use crate::hub::ingress::{Ingress, Item};
-use crate::hub::replay::shrink;
-use crate::hub::topic::Topic;
-use crate::hub::{Hub, HubState};
+use crate::hub::delivery::deliver;
+use crate::hub::encoding::SampleEncoder;
+use crate::hub::ingress::{Ingress, SourceEvent};
+use crate::hub::replay::shrink_rings;
+use crate::hub::state::{Hub, HubState};
+use crate::hub::subscriber::Subscriber;
+use crate::hub::topic::{SubscriberId, Topic};
+use crate::limits;
 
-/// In which form a session takes the samples of a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// Binary header and CDR.
-    Native,
-    /// One JSON object.
-    PlainJson,
-    /// Foxglove's binary message, for the client's subscription of this number.
-    Foxglove {
-        /// The client's number for it.
-        subscription: u32,
-    },
-    /// As a rosbridge client asked for it.
-    Rosbridge(rosbridge::Form),
-}
-
-/// A sample's frames, each made when the first session asks for it.
-pub struct Encoder<'a> {
-    topic: &'a TopicInfo,
-    plan: Option<&'a roverline_schema::Plan>,
-    sample: &'a RawSample,
-    flags: u8,
-    made: Vec<(Form, Bytes)>,
-}
-
-/// Forms of one sample that are remembered: clients of one kind number alike.
-const FORMS: usize = 8;
-
-impl<'a> Encoder<'a> {
-    /// Nothing is encoded yet. `flags` are those of the native dialect.
-    pub fn new(
-        topic: &'a TopicInfo,
-        plan: Option<&'a roverline_schema::Plan>,
-        sample: &'a RawSample,
-        flags: u8,
-    ) -> Self {
-        Encoder { topic, plan, sample, flags, made: Vec::new() }
-    }
-
-    /// The WebSocket message in this form; where it is cut into several, all of them.
-    pub fn frame(&mut self, form: Form) -> Bytes {
-        if let Some((_, frame)) = self.made.iter().find(|(made, _)| *made == form) {
-            return frame.clone();
-        }
-        let Encoder { topic, plan, sample, flags, .. } = self;
-        let frame = match form {
-            Form::Native => native_frame(topic.id, sample, *flags),
-            Form::PlainJson => plain::sample_frame(topic, *plan, sample),
-            Form::Foxglove { subscription } => foxglove::sample_frame(subscription, sample),
-            Form::Rosbridge(form) => rosbridge::sample_frame(form, topic, *plan, sample),
-        };
-        if self.made.len() < FORMS {
-            self.made.push((form, frame.clone()));
-        }
-        frame
-    }
-}
-
-fn native_frame(topic: u32, sample: &RawSample, flags: u8) -> Bytes {
-    let header = SampleHeader {
-        flags,
-        topic,
-        id: sample.id,
-        source_time_ns: sample.source_time_ns,
-        receive_time_ns: sample.receive_time_ns,
-    };
-    frame::binary(&[&header.to_bytes(), &sample.payload])
-}
-
-fn tell_topics(state: &HubState, up: Vec<TopicInfo>, down: Vec<u32>) {
-    let announcement = native::topics_frame(up, down);
-    for subscriber in state.subscribers.values().filter(|s| s.form == Form::Native) {
-        subscriber.outbox.control(announcement.clone());
-    }
-}
-
-fn is_off(topic: &TopicInfo, level: ServiceLevel) -> bool {
-    level != ServiceLevel::Full && level.allowance(topic.scopes, topic.priority) == Allowance::Nothing
-}
-
-pub(super) fn send(
-    topic: &TopicInfo,
-    queue_length: Option<u32>,
-    outbox: &Outbox,
-    frame: Bytes,
-    now: Duration,
-) {
-    match topic.delivery {
-        // No client would take it; it is counted and told as dropped.
-        _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.refuse(topic.id),
-        // Replays and stored values as well keep to what the session gets.
-        _ if is_off(topic, outbox.level()) => outbox.count_shed(),
-        Delivery::Latest => outbox.latest(topic.id, topic.priority, frame, now),
-        // A queue of one is what `latest` means.
-        Delivery::Every if queue_length == Some(1) => outbox.latest(topic.id, topic.priority, frame, now),
-        Delivery::Every => {
-            outbox.every(topic.id, topic.priority, frame, now);
-            if let Some(most) = queue_length {
-                outbox.keep_newest(topic.id, topic.priority, most as usize);
+/// Announces topics to every session; each encoding builds its message once.
+fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[TopicInfo], removed: &[u32]) {
+    let mut announcements: Vec<(&'static str, Option<Bytes>)> = Vec::new();
+    for subscriber in subscribers.values() {
+        let encoding = subscriber.format.encoding();
+        let announcement = match announcements.iter().find(|(name, _)| *name == encoding.name()) {
+            Some((_, announcement)) => announcement.clone(),
+            None => {
+                let announcement = encoding.topics_changed(added, removed);
+                announcements.push((encoding.name(), announcement.clone()));
+                announcement
             }
+        };
+        if let Some(announcement) = announcement {
+            subscriber.outbox.control(announcement);
         }
     }
 }
 
-/// Goes to the end of the run queue, behind the writers that were just woken. (`yield_now` would
-/// first poll the I/O driver: a system call per batch.)
-async fn let_others_run() {
+/// Yields to the end of the run queue, behind the writers that were just woken. `yield_now` would poll the
+/// I/O driver first: one system call per batch.
+async fn yield_to_other_tasks() {
     let mut yielded = false;
     poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {
@@ -138,7 +55,7 @@ async fn let_others_run() {
 }
 
 impl Hub {
-    /// Drains the ingress for ever. Yields between batches so that sessions get their turn.
+    /// Drains the ingress forever. Yields between batches so that sessions can run.
     pub async fn run(&self, ingress: &Ingress) {
         let mut batch = Vec::with_capacity(64);
         loop {
@@ -147,19 +64,21 @@ impl Hub {
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
-            let_others_run().await;
+            yield_to_other_tasks().await;
         }
     }
 
-    /// Takes in one item at `now` (monotonic).
-    pub fn handle(&self, ingress: &Ingress, item: Item, now: Duration) {
+    /// Processes one item; `now` is monotonic time.
+    pub fn handle(&self, ingress: &Ingress, item: SourceEvent, now: Duration) {
         match item {
-            Item::Sample(key, sample) => self.sample(key, &sample, now),
-            Item::Stored(key, sample, age) => self.stored(key, &sample, now.saturating_sub(age)),
-            Item::Upstream(endpoints) => self.lock().upstream = endpoints,
-            Item::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
-            Item::TopicDown(key) => self.topic_down(&[key.0]),
-            Item::Graph(graph) => {
+            SourceEvent::Sample(key, sample) => self.sample(key, &sample, now),
+            SourceEvent::Stored(key, sample, age) => {
+                self.retain_sample(key, &sample, now.saturating_sub(age))
+            }
+            SourceEvent::Upstream(endpoints) => self.lock().upstream = endpoints,
+            SourceEvent::TopicUp(key, decl) => self.topic_up(ingress, key, &decl),
+            SourceEvent::TopicDown(key) => self.topic_down(&[key.0]),
+            SourceEvent::Graph(graph) => {
                 self.graph.send_if_modified(|known| {
                     let differs = **known != graph;
                     if differs {
@@ -168,7 +87,7 @@ impl Hub {
                     differs
                 });
             }
-            Item::State(source) => {
+            SourceEvent::State(source) => {
                 if let SourceState::Failed(why) = &source {
                     tracing::error!("source failed: {why}");
                 }
@@ -177,12 +96,12 @@ impl Hub {
         }
     }
 
-    /// Takes topics out; those that it does not have are ignored.
+    /// Removes topics; unknown ids are ignored.
     pub(super) fn topic_down(&self, ids: &[u32]) {
         let mut state = self.lock();
         let gone: Vec<u32> = ids.iter().copied().filter(|id| state.topics.remove(id).is_some()).collect();
         if !gone.is_empty() {
-            tell_topics(&state, Vec::new(), gone);
+            announce_topics(&state.subscribers, &[], &gone);
             self.topic_changes.send_modify(|changes| *changes += 1);
         }
     }
@@ -190,7 +109,8 @@ impl Hub {
     fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
         let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
         if !route.scopes.intersects(self.scopes()) {
-            return; // the source should have known; the hub is the one who enforces
+            // The source should not have sent it; the hub enforces the scopes.
+            return;
         }
         if let Some(schema) = decl.schema.as_ref().filter(|schema| schema.encoding == "ros2msg") {
             if schema.text.len() > limits::SCHEMA_TEXT_BYTES {
@@ -209,11 +129,8 @@ impl Hub {
         if let Some(old) = topics.remove(&key.0) {
             topic.inherit(old);
         }
-        let announcement = native::topics_frame(vec![topic.info.clone()], Vec::new());
+        announce_topics(subscribers, std::slice::from_ref(&topic.info), &[]);
         for (&id, subscriber) in subscribers.iter_mut() {
-            if subscriber.form == Form::Native {
-                subscriber.outbox.control(announcement.clone());
-            }
             self.connect(&mut topic, id, subscriber);
         }
         topics.insert(key.0, topic);
@@ -229,45 +146,33 @@ impl Hub {
         let kept = topic.ring.bytes();
         topic.remember(sample, now);
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
-        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
-        for listener in &mut topic.listeners {
-            if let Some(subscriber) = subscribers.get(&listener.id)
-                && listener.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
+        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
+        for subscription in &mut topic.subscriptions {
+            if let Some(subscriber) = subscribers.get(&subscription.id)
+                && subscription.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
             {
-                let frame = encoder.frame(listener.form);
-                send(&topic.info, listener.queue_length, &subscriber.outbox, frame, now);
+                let frame = encoder.frame(subscription.format);
+                deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
             }
         }
         if *replay_bytes > limits::REPLAY_BYTES {
-            shrink(topics, replay_bytes);
+            shrink_rings(topics, replay_bytes);
         }
     }
 
-    pub(super) fn send_stored(
-        &self,
-        topic: &Topic,
-        listener: (Form, Option<u32>),
-        outbox: &Outbox,
-        sample: &RawSample,
-    ) {
-        let (form, queue_length) = listener;
-        if matches!(form, Form::Rosbridge(_)) && !topic.info.latched {
-            // These clients could not tell it from a new one; and in ROS nobody would get it.
-            return;
-        }
-        let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
-        let frame = encoder.frame(form);
-        let now = roverline_source::clock::monotonic();
-        if topic.info.latched {
-            // Several writers may each have latched one: none may replace another.
-            let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
-            send(&info, None, outbox, frame, now);
-        } else {
-            send(&topic.info, queue_length, outbox, frame, now);
-        }
+    /// Changes the served scopes: the source adds or drops subscriptions, and topics that leave the scopes
+    /// are removed.
+    pub fn set_scopes(&self, ingress: &Ingress, scopes: ScopeSet) {
+        *self.scopes.lock() = scopes;
+        let out: Vec<u32> = {
+            let state = self.lock();
+            state.topics.values().filter(|t| !t.route.scopes.intersects(scopes)).map(|t| t.info.id).collect()
+        };
+        ingress.set_scopes(scopes);
+        self.topic_down(&out);
     }
 
-    /// Lets go of samples that are too old to be replayed.
+    /// Drops samples that are too old to be replayed.
     pub fn expire(&self, now: Duration) {
         let mut state = self.lock();
         let HubState { topics, replay_bytes, .. } = &mut *state;
@@ -278,17 +183,17 @@ impl Hub {
         }
     }
 
-    /// Sends what throttles hold back and whose time has come.
+    /// Sends the samples held back by a throttle whose interval has passed.
     pub fn flush_throttled(&self, now: Duration) {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         for topic in topics.values_mut() {
-            for listener in &mut topic.listeners {
-                let due = listener.throttle.due(now);
-                if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&listener.id)) {
-                    let mut encoder = Encoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
-                    let frame = encoder.frame(listener.form);
-                    send(&topic.info, listener.queue_length, &subscriber.outbox, frame, now);
+            for subscription in &mut topic.subscriptions {
+                let due = subscription.throttle.due(now);
+                if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&subscription.id)) {
+                    let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
+                    let frame = encoder.frame(subscription.format);
+                    deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
                 }
             }
         }
@@ -304,7 +209,9 @@ mod tests {
     use roverline_source::{Qos, Sink};
 
     use super::*;
-    use crate::hub::Wish;
+    use crate::connection::outbox::Outbox;
+    use crate::hub::encoding::test_encoding::{FORMAT, UNMARKED};
+    use crate::hub::subscriber::SubscribeOptions;
 
     fn sample(seq: u64, bytes: usize) -> RawSample {
         RawSample {
@@ -337,50 +244,50 @@ mod tests {
     fn the_hub_enforces_scopes_even_when_the_source_does_not() {
         let (hub, ingress) = hub(Tier::Emergency.scopes());
         let key = ingress.topic_up(decl("/mission/status", false)).unwrap();
-        hub.handle(&ingress, Item::TopicUp(key, decl("/mission/status", false)), Duration::ZERO);
-        hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/mission/status", false)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
         assert!(hub.topic_infos().is_empty());
     }
 
     #[test]
-    fn late_subscribers_get_what_is_stored_and_giants_are_told_as_dropped() {
+    fn late_subscribers_get_retained_samples_and_oversized_ones_count_as_dropped() {
         let (hub, ingress) = hub(ScopeSet::ALL);
         let key = ingress.topic_up(decl("/map/name", true)).unwrap();
-        hub.handle(&ingress, Item::TopicUp(key, decl("/map/name", true)), Duration::ZERO);
-        hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/map/name", true)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
         let outbox = Outbox::new();
-        hub.attach(7, outbox.clone(), Form::Native);
-        let wish = Wish { patterns: vec!["/map/*".to_owned()], ..Wish::default() };
-        assert_eq!(hub.subscribe(7, &wish).unwrap().matching, 1);
+        hub.attach(7, outbox.clone(), FORMAT);
+        let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
+        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);
         let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
-        hub.handle(&ingress, Item::Sample(key, giant), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, giant), Duration::ZERO);
         assert_eq!(outbox.stats().dropped, 1);
         hub.detach(7);
-        hub.handle(&ingress, Item::Sample(key, sample(3, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(3, 8)), Duration::ZERO);
         assert_eq!(outbox.stats().dropped, 1);
     }
 
     #[test]
-    fn who_cannot_tell_an_old_value_gets_only_latched_ones() {
+    fn encodings_without_a_retained_mark_get_latched_samples_only() {
         let (hub, ingress) = hub(ScopeSet::ALL);
         for (name, latched) in [("/map/name", true), ("/map/other", false)] {
             let key = ingress.topic_up(decl(name, latched)).unwrap();
-            hub.handle(&ingress, Item::TopicUp(key, decl(name, latched)), Duration::ZERO);
-            hub.handle(&ingress, Item::Sample(key, sample(1, 8)), Duration::ZERO);
+            hub.handle(&ingress, SourceEvent::TopicUp(key, decl(name, latched)), Duration::ZERO);
+            hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
         }
         let outbox = Outbox::new();
-        hub.attach(7, outbox.clone(), Form::Rosbridge(rosbridge::Form::default()));
-        let wish = Wish { patterns: vec!["/map/*".to_owned()], ..Wish::default() };
-        assert_eq!(hub.subscribe(7, &wish).unwrap().matching, 2);
+        hub.attach(7, outbox.clone(), UNMARKED);
+        let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
+        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 2);
         let frames = outbox.drain_for_test();
         assert_eq!(frames.len(), 1);
         assert!(String::from_utf8_lossy(&frames[0]).contains("/map/name"));
-        // Taken back and asked for again, it is given again.
+        // After unsubscribing and subscribing again, the value is sent again.
         hub.unsubscribe(7, &["/other".to_owned()]);
         assert!(outbox.drain_for_test().is_empty());
-        hub.unsubscribe(7, &wish.patterns);
-        hub.subscribe(7, &wish).unwrap();
+        hub.unsubscribe(7, &options.patterns);
+        hub.subscribe(7, &options).unwrap();
         assert_eq!(outbox.drain_for_test().len(), 1);
     }
 }

@@ -1,31 +1,39 @@
-//! Between a source's thread and the hub's task: a bounded queue that never makes the source wait.
+//! A bounded queue from the source's thread to the hub's task; it never blocks the source.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::status::UpstreamDocument;
-use roverline_protocol::{Routing, ScopeSet, limits};
+use roverline_protocol::{Routing, ScopeSet};
 use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 use tokio::sync::{Notify, watch};
 
-/// What a source told.
+use crate::limits;
+
+/// Samples queued between a source and the hub.
+const INGRESS_SAMPLES: usize = 8_192;
+/// Bytes queued between a source and the hub.
+const INGRESS_BYTES: usize = 64 << 20;
+
+/// An event from the source.
 #[derive(Clone, Debug)]
-pub enum Item {
-    /// A topic appeared or changed.
+pub enum SourceEvent {
+    /// A topic appeared or its declaration changed.
     TopicUp(TopicKey, TopicDecl),
-    /// A topic went.
+    /// A topic disappeared.
     TopicDown(TopicKey),
-    /// A message.
+    /// A live sample.
     Sample(TopicKey, RawSample),
-    /// A message that is this old already.
+    /// A retained sample from an upstream gateway, with its age.
     Stored(TopicKey, RawSample, Duration),
-    /// The ROS graph.
+    /// The ROS graph changed.
     Graph(Graph),
-    /// The source's state.
+    /// The source's state changed.
     State(SourceState),
-    /// The endpoints that the source reads from.
+    /// The status of the upstream endpoints that the source reads from.
     Upstream(Vec<UpstreamDocument>),
 }
 
@@ -43,7 +51,7 @@ pub struct Ingress {
 #[derive(Default)]
 struct Queue {
     scopes: ScopeSet,
-    items: VecDeque<Item>,
+    items: VecDeque<SourceEvent>,
     samples: usize,
     bytes: usize,
     known: HashMap<String, (TopicKey, TopicDecl)>,
@@ -51,7 +59,7 @@ struct Queue {
 }
 
 impl Ingress {
-    /// An empty queue for an endpoint of these scopes.
+    /// Creates an empty queue for an endpoint that serves `scopes`.
     pub fn new(routing: Arc<Routing>, scopes: ScopeSet) -> Arc<Ingress> {
         Arc::new(Ingress {
             routing,
@@ -64,15 +72,15 @@ impl Ingress {
         })
     }
 
-    /// The table that decides a topic's scopes.
+    /// The routing table, which assigns each topic its scopes.
     pub fn routing(&self) -> &Routing {
         &self.routing
     }
 
-    /// Wants topics of these scopes from now on. A topic that comes back into scope has its number of
-    /// before, so that a source which noticed nothing goes on delivering.
+    /// Changes the scopes that are accepted. A topic that returns to scope keeps its earlier key, so a
+    /// source that did not notice the change keeps delivering.
     pub fn set_scopes(&self, scopes: ScopeSet) {
-        let back: Vec<Item> = {
+        let back: Vec<SourceEvent> = {
             let mut queue = self.lock();
             let before = std::mem::replace(&mut queue.scopes, scopes);
             let comes_back = |decl: &TopicDecl| {
@@ -81,33 +89,33 @@ impl Ingress {
                 topic.intersects(scopes) && !topic.intersects(before)
             };
             let known = queue.known.values().filter(|(_, decl)| comes_back(decl));
-            known.map(|(key, decl)| Item::TopicUp(*key, decl.clone())).collect()
+            known.map(|(key, decl)| SourceEvent::TopicUp(*key, decl.clone())).collect()
         };
         back.into_iter().for_each(|item| self.push(item));
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
-    /// Tells the source that somebody listens.
+    /// Signals the source that a client has subscribed.
     pub fn listener_arrived(&self) {
         self.has_listener.store(true, Ordering::Relaxed);
     }
 
-    /// Samples that were lost here because the hub was too slow.
+    /// Samples dropped here because the hub was too slow.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Where the recording is, if the source is one that can be steered.
+    /// The playback state of a recording; `None` if the source has no playback control.
     pub fn playback(&self) -> watch::Receiver<Option<Playback>> {
         self.playback.subscribe()
     }
 
-    /// Waits until there is something, then takes up to `max` items into `batch`.
-    pub async fn take(&self, batch: &mut Vec<Item>, max: usize) {
+    /// Waits until the queue is not empty, then moves up to `max` items into `batch`.
+    pub async fn take(&self, batch: &mut Vec<SourceEvent>, max: usize) {
         loop {
             let notified = self.notify.notified();
             {
@@ -116,7 +124,7 @@ impl Ingress {
                 if n > 0 {
                     batch.extend(queue.items.drain(..n));
                     for item in &batch[batch.len() - n..] {
-                        if let Item::Sample(_, sample) | Item::Stored(_, sample, _) = item {
+                        if let SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _) = item {
                             queue.samples -= 1;
                             queue.bytes -= sample.payload.len();
                         }
@@ -128,14 +136,14 @@ impl Ingress {
         }
     }
 
-    fn push(&self, item: Item) {
+    fn push(&self, item: SourceEvent) {
         let mut queue = self.lock();
-        if let Item::Sample(_, sample) | Item::Stored(_, sample, _) = &item {
+        if let SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _) = &item {
             queue.samples += 1;
             queue.bytes += sample.payload.len();
         }
         queue.items.push_back(item);
-        while queue.samples > limits::INGRESS_SAMPLES || queue.bytes > limits::INGRESS_BYTES {
+        while queue.samples > INGRESS_SAMPLES || queue.bytes > INGRESS_BYTES {
             if !queue.drop_oldest_sample() {
                 break;
             }
@@ -148,12 +156,17 @@ impl Ingress {
 
 impl Queue {
     fn drop_oldest_sample(&mut self) -> bool {
-        // Everything but samples is rare, so the oldest sample is at or near the front.
-        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Sample(..) | Item::Stored(..)))
+        // Items other than samples are rare, so the oldest sample is at or near the front.
+        let Some(at) = self
+            .items
+            .iter()
+            .position(|item| matches!(item, SourceEvent::Sample(..) | SourceEvent::Stored(..)))
         else {
             return false;
         };
-        if let Some(Item::Sample(_, sample) | Item::Stored(_, sample, _)) = self.items.remove(at) {
+        if let Some(SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _)) =
+            self.items.remove(at)
+        {
             self.samples -= 1;
             self.bytes -= sample.payload.len();
         }
@@ -191,39 +204,39 @@ impl Sink for Ingress {
             }
         };
         self.lock().known.insert(decl.name.clone(), (key, decl.clone()));
-        self.push(Item::TopicUp(key, decl));
+        self.push(SourceEvent::TopicUp(key, decl));
         Some(key)
     }
 
     fn topic_down(&self, key: TopicKey) {
         self.lock().known.retain(|_, (known, _)| *known != key);
-        self.push(Item::TopicDown(key));
+        self.push(SourceEvent::TopicDown(key));
     }
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        self.push(Item::Sample(key, sample));
+        self.push(SourceEvent::Sample(key, sample));
     }
 
     fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {
-        self.push(Item::Stored(key, sample, age));
+        self.push(SourceEvent::Stored(key, sample, age));
     }
 
     fn graph(&self, mut graph: Graph) {
         graph.nodes.truncate(limits::NODES);
         graph.topics.truncate(limits::TOPICS);
         graph.services.truncate(limits::SERVICES);
-        self.push(Item::Graph(graph));
+        self.push(SourceEvent::Graph(graph));
     }
 
     fn state(&self, state: SourceState) {
-        self.push(Item::State(state));
+        self.push(SourceEvent::State(state));
     }
 
     fn upstream(&self, endpoints: Vec<UpstreamDocument>) {
-        self.push(Item::Upstream(endpoints));
+        self.push(SourceEvent::Upstream(endpoints));
     }
 
-    // Past the queue: it may change more often than anybody looks, and only the newest counts.
+    // Bypasses the queue: the playback state may change often, and only the newest value matters.
     fn playback(&self, playback: Playback) {
         self.playback.send_replace(Some(playback));
     }
@@ -266,16 +279,16 @@ mod tests {
         assert_eq!(ingress.topic_up(decl("/imu/data", "sensor_msgs/msg/Imu")), None);
         let key = ingress.topic_up(decl("/mission/status", "std_msgs/msg/String")).unwrap();
         assert_eq!(ingress.topic_up(decl("/mission/status", "std_msgs/msg/String")), Some(key));
-        for seq in 0..limits::INGRESS_SAMPLES as u64 + 10 {
+        for seq in 0..super::INGRESS_SAMPLES as u64 + 10 {
             ingress.sample(key, sample(seq, 8));
         }
         assert_eq!(ingress.dropped(), 10);
         let mut batch = Vec::new();
         ingress.take(&mut batch, usize::MAX).await;
-        assert!(matches!(batch[0], Item::TopicUp(..)));
-        assert!(matches!(&batch[1], Item::Sample(_, sample) if sample.id.seq == 10));
+        assert!(matches!(batch[0], SourceEvent::TopicUp(..)));
+        assert!(matches!(&batch[1], SourceEvent::Sample(_, sample) if sample.id.seq == 10));
         for seq in 0..10 {
-            ingress.sample(key, sample(seq, limits::INGRESS_BYTES / 4));
+            ingress.sample(key, sample(seq, super::INGRESS_BYTES / 4));
         }
         assert_eq!(ingress.dropped(), 16);
     }

@@ -1,36 +1,67 @@
-//! Values that were old when they came: what another gateway had stored for us.
+//! Retained values from an upstream gateway: samples that were already old when they arrived.
 
 use std::time::Duration;
 
+use roverline_protocol::Delivery;
+use roverline_protocol::native::{FLAG_STORED, TopicInfo};
 use roverline_source::{RawSample, TopicKey};
 
-use crate::hub::topic::{Latest, Topic};
-use crate::hub::{Hub, HubState};
+use crate::connection::outbox::Outbox;
+use crate::hub::delivery::deliver;
+use crate::hub::encoding::{FrameFormat, SampleEncoder};
+use crate::hub::state::{Hub, HubState};
+use crate::hub::topic::{StampedSample, Topic};
 
 impl Hub {
-    /// Takes in a value of the moment `at` (monotonic). It is what late clients get, with its true
-    /// age; it is no sample that arrived: neither freshness nor rate follow from it.
-    pub(super) fn stored(&self, key: TopicKey, sample: &RawSample, at: Duration) {
+    /// Stores a value produced at `at` (monotonic). Late subscribers get it with its true age, but it
+    /// counts neither for freshness nor for the topic's rate.
+    pub(super) fn retain_sample(&self, key: TopicKey, sample: &RawSample, at: Duration) {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         let Some(topic) = topics.get_mut(&key.0) else { return };
-        if !topic.keep(sample, at) {
+        if !topic.retain(sample, at) {
             return;
         }
-        for listener in &topic.listeners {
-            if let Some(subscriber) = subscribers.get(&listener.id) {
-                let how = (listener.form, listener.queue_length);
-                self.send_stored(topic, how, &subscriber.outbox, sample);
+        for subscription in &topic.subscriptions {
+            if let Some(subscriber) = subscribers.get(&subscription.id) {
+                let how = (subscription.format, subscription.queue_length);
+                self.send_retained(topic, how, &subscriber.outbox, sample);
             }
+        }
+    }
+
+    /// Sends a retained sample to a session.
+    pub(super) fn send_retained(
+        &self,
+        topic: &Topic,
+        how: (FrameFormat, Option<u32>),
+        outbox: &Outbox,
+        sample: &RawSample,
+    ) {
+        let (format, queue_length) = how;
+        if !format.encoding().marks_retained() && !topic.info.latched {
+            // These clients cannot tell a retained value from a new one, and ROS 2 itself would not deliver
+            // it.
+            return;
+        }
+        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
+        let frame = encoder.frame(format);
+        let now = roverline_source::clock::monotonic();
+        if topic.info.latched {
+            // Several writers may each have latched a sample; none may replace another's.
+            let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
+            deliver(&info, None, outbox, frame, now);
+        } else {
+            deliver(&topic.info, queue_length, outbox, frame, now);
         }
     }
 }
 
 impl Topic {
-    /// Keeps a stored value where it tells something new; whether it does.
-    fn keep(&mut self, sample: &RawSample, at: Duration) -> bool {
-        let newer = |known: &Latest| sample.receive_time_ns > known.sample.receive_time_ns;
-        let latest = Latest { sample: sample.clone(), at };
+    /// Stores the value if it is newer than the stored one; returns whether it was.
+    fn retain(&mut self, sample: &RawSample, at: Duration) -> bool {
+        let newer = |known: &StampedSample| sample.receive_time_ns > known.sample.receive_time_ns;
+        let latest = StampedSample { sample: sample.clone(), at };
         let mut kept = false;
         if self.qos.transient_local && self.latched(sample.id.source).is_none_or(newer) {
             kept = self.latch(sample.id.source, latest.clone());
@@ -54,7 +85,9 @@ mod tests {
 
     use super::*;
     use crate::connection::outbox::Outbox;
-    use crate::hub::{Form, Ingress, Item, Wish};
+    use crate::hub::encoding::test_encoding::FORMAT;
+    use crate::hub::ingress::{Ingress, SourceEvent};
+    use crate::hub::subscriber::SubscribeOptions;
 
     fn sample(writer: &str, received_s: i64) -> RawSample {
         RawSample {
@@ -78,24 +111,28 @@ mod tests {
             route: None,
         };
         let key = ingress.topic_up(decl.clone()).unwrap();
-        hub.handle(&ingress, Item::TopicUp(key, decl), at(100));
+        hub.handle(&ingress, SourceEvent::TopicUp(key, decl), at(100));
         let outbox = Outbox::new();
-        hub.attach(1, outbox.clone(), Form::Native);
-        hub.subscribe(1, &Wish { patterns: vec!["**".to_owned()], ..Wish::default() }).unwrap();
+        hub.attach(1, outbox.clone(), FORMAT);
+        hub.subscribe(
+            1,
+            &SubscribeOptions { patterns: vec!["**".to_owned()], ..SubscribeOptions::default() },
+        )
+        .unwrap();
         let queued = || outbox.stats().queued_bytes;
         let before = queued();
-        hub.handle(&ingress, Item::Stored(key, sample("a", 50), at(60)), at(100));
-        hub.handle(&ingress, Item::Stored(key, sample("b", 40), at(70)), at(100));
+        hub.handle(&ingress, SourceEvent::Stored(key, sample("a", 50), at(60)), at(100));
+        hub.handle(&ingress, SourceEvent::Stored(key, sample("b", 40), at(70)), at(100));
         let both = queued();
-        assert!(both > before, "who listens already is told");
-        // The same again, as after every switch of endpoints.
-        hub.handle(&ingress, Item::Stored(key, sample("a", 50), at(60)), at(130));
+        assert!(both > before, "current subscribers get it");
+        // The same value again, as happens after every switch of endpoints.
+        hub.handle(&ingress, SourceEvent::Stored(key, sample("a", 50), at(60)), at(130));
         assert_eq!(queued(), both);
         assert_eq!(hub.source(), (roverline_source::SourceState::Starting, 0, None), "nothing arrived");
         hub.with_topics(|topics| {
             let topic = topics.next().unwrap();
             assert_eq!(topic.latest.as_ref().map(|latest| latest.at), Some(at(40)));
-            assert_eq!(topic.stored().len(), 2);
+            assert_eq!(topic.retained().len(), 2);
             assert_eq!(topic.meter.newest(), None);
         });
     }

@@ -1,4 +1,4 @@
-//! One topic as the hub keeps it: its declaration, its newest samples, its rate, its subscribers.
+//! One topic's state in the hub: its declaration, newest samples, rate meter and subscribers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,54 +7,63 @@ use std::time::Duration;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::rate::RateMeter;
 use roverline_protocol::resume::{Ring, RingLimits};
-use roverline_protocol::{Delivery, Guid, Priority, Route, limits};
+use roverline_protocol::{Delivery, Guid, Priority, Route};
 use roverline_schema::Plan;
 use roverline_source::{Qos, RawSample, TopicDecl};
 
-use crate::hub::SubscriberId;
-use crate::hub::fanout::Form;
-use crate::hub::subscription::Throttle;
+use crate::hub::encoding::FrameFormat;
+use crate::hub::throttle::Throttle;
 
-/// A sample kept because it is the newest, and when it came (monotonic).
+/// Latched samples kept per topic (one per writer, as with transient local).
+const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
+/// Age beyond which the history of an emergency, safety, state or mission topic is not replayed.
+const REPLAY_HISTORY_AGE_MS: u64 = 60_000;
+/// Number of samples in the history of such a topic.
+const REPLAY_HISTORY_SAMPLES: usize = 64;
+
+/// A session's number in this process.
+pub type SubscriberId = u64;
+
+/// A sample with its arrival time (monotonic).
 #[derive(Clone, Debug)]
-pub struct Latest {
+pub struct StampedSample {
     /// The sample.
     pub sample: RawSample,
-    /// When it came.
+    /// Its arrival time (monotonic).
     pub at: Duration,
 }
 
-/// A session that listens to a topic, and how.
+/// One session's subscription to a topic.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) id: SubscriberId,
-    pub(crate) form: Form,
-    /// How many of its messages may wait; none: as many as there is room for.
-    pub(crate) queue_length: Option<u32>,
-    pub(crate) throttle: Throttle,
+pub(super) struct TopicSubscription {
+    pub(super) id: SubscriberId,
+    pub(super) format: FrameFormat,
+    /// Maximum queued messages; `None` for no limit besides the outbox's.
+    pub(super) queue_length: Option<u32>,
+    pub(super) throttle: Throttle,
 }
 
 /// A topic in scope.
 pub struct Topic {
-    /// What clients are told of it.
+    /// The topic as announced to clients.
     pub info: TopicInfo,
-    /// Where the routing table put it.
+    /// The topic's entry in the routing table.
     pub route: Route,
-    /// What its publishers offer.
+    /// The QoS that its publishers offer.
     pub qos: Qos,
-    /// How to decode it; `None` when its type is not known.
+    /// The decoding plan; `None` if the type is unknown.
     pub plan: Option<Arc<Plan>>,
-    /// How many samples and bytes came, and how fast.
+    /// Sample and byte counts, and the rate.
     pub meter: RateMeter,
     /// The newest sample.
-    pub latest: Option<Latest>,
-    latched: HashMap<Guid, Latest>,
+    pub latest: Option<StampedSample>,
+    latched: HashMap<Guid, StampedSample>,
     pub(super) ring: Ring<RawSample>,
-    pub(crate) listeners: Vec<Listener>,
+    pub(super) subscriptions: Vec<TopicSubscription>,
 }
 
 impl Topic {
-    pub(crate) fn new(id: u32, decl: &TopicDecl, route: Route, plan: Option<Arc<Plan>>) -> Topic {
+    pub(super) fn new(id: u32, decl: &TopicDecl, route: Route, plan: Option<Arc<Plan>>) -> Topic {
         Topic {
             info: TopicInfo {
                 id,
@@ -72,12 +81,12 @@ impl Topic {
             latest: None,
             latched: HashMap::new(),
             ring: Ring::new(ring_limits(route.priority)),
-            listeners: Vec::new(),
+            subscriptions: Vec::new(),
         }
     }
 
-    pub(crate) fn remember(&mut self, sample: &RawSample, now: Duration) {
-        let latest = Latest { sample: sample.clone(), at: now };
+    pub(super) fn remember(&mut self, sample: &RawSample, now: Duration) {
+        let latest = StampedSample { sample: sample.clone(), at: now };
         if self.qos.transient_local {
             self.latch(sample.id.source, latest.clone());
         }
@@ -88,24 +97,28 @@ impl Topic {
         self.latest = Some(latest);
     }
 
-    /// The last sample of a writer of a latched topic.
-    pub(super) fn latched(&self, writer: Guid) -> Option<&Latest> {
+    /// The number of sessions that subscribe to the topic.
+    pub fn subscriber_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// The last sample of one writer of a latched topic.
+    pub(super) fn latched(&self, writer: Guid) -> Option<&StampedSample> {
         self.latched.get(&writer)
     }
 
-    /// Keeps a writer's last sample, if there is room for another writer; whether there was.
-    pub(super) fn latch(&mut self, writer: Guid, latest: Latest) -> bool {
-        let room =
-            self.latched.len() < limits::LATCHED_SAMPLES_PER_TOPIC || self.latched.contains_key(&writer);
+    /// Stores a writer's last sample; returns false if the limit of writers is reached.
+    pub(super) fn latch(&mut self, writer: Guid, latest: StampedSample) -> bool {
+        let room = self.latched.len() < LATCHED_SAMPLES_PER_TOPIC || self.latched.contains_key(&writer);
         if room {
             self.latched.insert(writer, latest);
         }
         room
     }
 
-    /// What a late subscriber is given: of a latched topic the last sample of every writer, of any
-    /// other topic the newest sample.
-    pub(crate) fn stored(&self) -> Vec<RawSample> {
+    /// The samples for a late subscriber: every writer's last sample of a latched topic, otherwise the
+    /// newest sample.
+    pub(super) fn retained(&self) -> Vec<RawSample> {
         if self.qos.transient_local && !self.latched.is_empty() {
             let mut stored: Vec<_> = self.latched.values().map(|latest| latest.sample.clone()).collect();
             stored.sort_by_key(|sample| sample.receive_time_ns);
@@ -119,22 +132,22 @@ fn ring_limits(priority: Priority) -> RingLimits {
     match priority {
         Priority::Vital | Priority::Sensors => RingLimits::default(),
         _ => RingLimits {
-            old_samples: limits::REPLAY_HISTORY_SAMPLES,
-            old_age: Duration::from_millis(limits::REPLAY_HISTORY_AGE_MS),
+            old_samples: REPLAY_HISTORY_SAMPLES,
+            old_age: Duration::from_millis(REPLAY_HISTORY_AGE_MS),
             ..RingLimits::default()
         },
     }
 }
 
 impl Topic {
-    /// A topic that was declared anew keeps what it had received.
-    pub(crate) fn inherit(&mut self, old: Topic) {
+    /// Takes over the state of the topic's previous declaration.
+    pub(super) fn inherit(&mut self, old: Topic) {
         if old.info.type_name == self.info.type_name {
             self.meter = old.meter;
             self.latest = old.latest;
             self.latched = old.latched;
             self.ring = old.ring;
-            self.listeners = old.listeners;
+            self.subscriptions = old.subscriptions;
         }
     }
 }

@@ -1,13 +1,13 @@
-//! What this process tells the team of its own life and of the rover's: from what it knows of both
-//! anyway. Telemetry does not wait for it. Where the store cannot be used, nothing is told, and it is
-//! tried again.
+//! Lifecycle reporting: records this endpoint's state and the rover's in the shared store, derived from
+//! what the endpoint already has_snapshot. Telemetry does not wait for it; if the store is unavailable, reporting
+//! is retried.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_coordination::lifecycle::{
-    Author, Description, Lifecycle, LifecycleError, Name, Record, Speaker,
+    Author, Description, EntityId, HeartbeatSender, Lifecycle, LifecycleError, Record,
 };
 use roverline_protocol::lifecycle::State;
 use roverline_protocol::limits;
@@ -20,187 +20,214 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::endpoint::Endpoint;
 
-/// How many failures in a row are told at most in the time after which one is missed: one.
-const FAILURE_EVERY: Duration = Duration::from_millis(limits::LIFECYCLE_BEAT_MS);
+/// Time without a heartbeat after which a robot or an endpoint counts as missing.
+const LIFECYCLE_MISSED_MS: u64 = 6_000;
+/// Heartbeat interval, and interval at which pending actions are checked.
+const LIFECYCLE_HEARTBEAT_MS: u64 = 2_000;
+/// Time without a sample after which a rover counts as silent.
+const LIFECYCLE_SILENT_MS: u64 = 5_000;
+/// How long a stopping endpoint may take to report it.
+const LIFECYCLE_STOP_REPORT_MS: u64 = 300;
 
-/// Tells of both until the endpoint drains or stops, and then that it goes. `go`: it accepts clients.
-pub(crate) async fn live(endpoint: Arc<Endpoint>, go: watch::Receiver<bool>) {
-    let lives = endpoint.coordination.lifecycle.clone();
-    let mut teller = match Teller::new(endpoint) {
-        Ok(teller) => teller,
+/// At most one failure is reported per heartbeat timeout.
+const FAILURE_EVERY: Duration = Duration::from_millis(LIFECYCLE_MISSED_MS);
+
+/// Reports both states until the endpoint drains or stops, and then that it leaves. `accept_gate` is true once the
+/// endpoint accepts clients.
+pub(crate) async fn run(endpoint: Arc<Endpoint>, accept_gate: watch::Receiver<bool>) {
+    let lifecycle = endpoint.coordination.lifecycle.clone();
+    let mut reporter = match LifecycleReporter::new(endpoint) {
+        Ok(reporter) => reporter,
         Err(error) => {
-            tracing::warn!(%error, "the team is not told of this endpoint's life");
+            tracing::warn!(%error, "this endpoint's lifecycle is not reported");
             return;
         }
     };
-    let me = teller.me.clone();
+    let me = reporter.me.clone();
     tokio::select! {
-        () = lives.follow() => {}
-        () = lives.watch_over(&me, unix_ns) => {}
-        () = teller.tell(go) => {}
+        () = lifecycle.run_replica() => {}
+        () = lifecycle.run_monitor(&me, unix_ns) => {}
+        () = reporter.report_loop(accept_gate) => {}
     }
 }
 
-/// Waits, not for long, until [`live`] has said that the endpoint goes.
-pub(crate) async fn said_goodbye(life: Option<JoinHandle<()>>) {
-    let Some(mut life) = life else { return };
-    if tokio::time::timeout(Duration::from_millis(limits::LIFECYCLE_GOODBYE_MS), &mut life).await.is_err() {
-        life.abort();
+/// Waits briefly until [`run`] has reported that the endpoint leaves.
+pub(crate) async fn wait_reported(task: Option<JoinHandle<()>>) {
+    let Some(mut task) = task else { return };
+    if tokio::time::timeout(Duration::from_millis(LIFECYCLE_STOP_REPORT_MS), &mut task).await.is_err() {
+        task.abort();
     }
 }
 
-struct Teller {
+struct LifecycleReporter {
     endpoint: Arc<Endpoint>,
-    lives: Lifecycle,
-    /// This process.
+    lifecycle: Lifecycle,
+    /// The id of this process.
     me: String,
-    speaker: Speaker,
-    own: Name,
-    rover: Name,
+    heartbeat: HeartbeatSender,
+    own: EntityId,
+    rover: EntityId,
     address: String,
     failed: Option<Instant>,
 }
 
-impl Teller {
-    fn new(endpoint: Arc<Endpoint>) -> Result<Teller, LifecycleError> {
-        let lives = endpoint.coordination.lifecycle.clone();
+impl LifecycleReporter {
+    fn new(endpoint: Arc<Endpoint>) -> Result<LifecycleReporter, LifecycleError> {
+        let lifecycle = endpoint.coordination.lifecycle.clone();
         let computer = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        // No two processes have the same: neither those of one computer nor one and its successor.
+        // Unique per process: on one computer, and between a process and its successor.
         let me = format!("{computer}:{}:{}", endpoint.port, std::process::id());
-        let speaker = lives.speaker(&me, Duration::from_millis(limits::LIFECYCLE_BEAT_MS))?;
-        let (own, rover) = (own_name(&endpoint), Name::robot(&endpoint.rover));
-        Ok(Teller { endpoint, lives, me, speaker, own, rover, address: computer, failed: None })
+        let heartbeat = lifecycle.heartbeat_sender(&me, Duration::from_millis(LIFECYCLE_MISSED_MS))?;
+        let (own, rover) = (own_name(&endpoint), EntityId::robot(&endpoint.rover));
+        Ok(LifecycleReporter {
+            endpoint,
+            lifecycle,
+            me,
+            heartbeat,
+            own,
+            rover,
+            address: computer,
+            failed: None,
+        })
     }
 
-    async fn tell(&mut self, mut go: watch::Receiver<bool>) {
-        let (mut stop, mut drain) = (self.endpoint.stopping(), self.endpoint.draining());
-        let mut tick = interval(Duration::from_millis(limits::LIFECYCLE_SPEAK_MS));
+    async fn report_loop(&mut self, mut accept_gate: watch::Receiver<bool>) {
+        let (stop, mut drain) = (self.endpoint.stop_token().clone(), self.endpoint.draining());
+        let mut tick = interval(Duration::from_millis(LIFECYCLE_HEARTBEAT_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let leaving = async move {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = stop.cancelled() => {}
                 _ = drain.wait_for(Option::is_some) => {}
             }
         };
         tokio::pin!(leaving);
-        // The first snapshot takes a moment, and then something is to be said at once.
+        // Polls until the first snapshot has arrived, and then reports at once.
         let mut early = interval(Duration::from_millis(50));
         loop {
-            let knows = self.lives.with(|_| ()).is_some();
-            let accepts = *go.borrow();
+            let has_snapshot = self.lifecycle.with(|_| ()).is_some();
+            let accepts = *accept_gate.borrow();
             let step = async {
                 tokio::select! {
                     _ = tick.tick() => {}
-                    _ = early.tick(), if !knows => {}
-                    _ = go.wait_for(|go| *go), if !accepts => {}
+                    _ = early.tick(), if !has_snapshot => {}
+                    _ = accept_gate.wait_for(|open| *open), if !accepts => {}
                 }
-                let accepts = *go.borrow();
+                let accepts = *accept_gate.borrow();
                 self.step(accepts).await
             };
             tokio::select! {
                 () = &mut leaving => break,
                 done = step => if let Err(error) = done {
-                    tracing::debug!(%error, "the team was not told how this endpoint is");
+                    tracing::debug!(%error, "the lifecycle could not be reported");
                 },
             }
         }
-        if let Err(error) = self.leave().await {
-            tracing::debug!(%error, "the team was not told that this endpoint goes");
+        if let Err(error) = self.report_leaving().await {
+            tracing::debug!(%error, "the end of this endpoint could not be reported");
         }
     }
 
-    /// Says once what is to be said.
+    /// Reports the current state once.
     async fn step(&mut self, accepts: bool) -> Result<(), LifecycleError> {
-        if self.lives.with(|_| ()).is_none() {
+        if self.lifecycle.with(|_| ()).is_none() {
             return Ok(());
         }
         let health = self.endpoint.health();
         let source = self.endpoint.hub.source().0;
-        let hears = hears_rover(&source, &health);
-        let of = [Some(&self.own), hears.then_some(&self.rover)];
-        self.speaker.speak(&of.into_iter().flatten().cloned().collect::<BTreeSet<_>>()).await?;
-        self.own_life(accepts, &source, &health).await?;
-        if hears {
-            self.rovers_life().await?;
+        let receives = receives_samples(&source, &health);
+        let of = [Some(&self.own), receives.then_some(&self.rover)];
+        self.heartbeat.beat(&of.into_iter().flatten().cloned().collect::<BTreeSet<_>>()).await?;
+        self.report_own(accepts, &source, &health).await?;
+        if receives {
+            self.report_rover().await?;
         }
         Ok(())
     }
 
-    async fn own_life(
+    async fn report_own(
         &mut self,
         accepts: bool,
         source: &SourceState,
         health: &HealthDocument,
     ) -> Result<(), LifecycleError> {
         let address = format!("{}:{}", self.address, self.endpoint.port);
-        let known = self.known(&self.own, &self.endpoint.tier.to_string(), address, "it starts").await?;
+        let record =
+            self.current_record(&self.own, &self.endpoint.tier.to_string(), address, "it starts").await?;
         if !health.endpoint.status.serves() {
             let is_due = self.failed.is_none_or(|at| at.elapsed() >= FAILURE_EVERY);
-            if is_due && known.state != State::Failed {
+            if is_due && record.state != State::Failed {
                 self.failed = Some(Instant::now());
-                let reason = clip(&health.endpoint.reasons.join("; "));
-                self.lives.failure(&self.own, self.author(&reason)).await?;
+                let reason = truncate(&health.endpoint.reasons.join("; "));
+                self.lifecycle.failure(&self.own, self.author(&reason)).await?;
             }
             return Ok(());
         }
         self.failed = None;
-        if known.state == State::Active && known.failures > 0 {
-            self.lives.success(&self.own, self.author("it serves again")).await?;
+        if record.state == State::Active && record.failures > 0 {
+            self.lifecycle.success(&self.own, self.author("it serves again")).await?;
         }
-        let (goal, why) = goal(accepts, source, known.state);
-        self.lead(&self.own, &known, goal, why).await
+        let (target, why) = target_state(accepts, source, record.state);
+        self.advance_to(&self.own, &record, target, why).await
     }
 
-    async fn rovers_life(&self) -> Result<(), LifecycleError> {
+    async fn report_rover(&self) -> Result<(), LifecycleError> {
         let address = self.address.clone();
-        let known = self.known(&self.rover, "rover", address, "its first sample came").await?;
-        self.lead(&self.rover, &known, State::Active, "samples come").await
+        let record = self.current_record(&self.rover, "rover", address, "its first sample came").await?;
+        self.advance_to(&self.rover, &record, State::Active, "samples come").await
     }
 
-    /// What is known of one; it is made known if it is not, or not so. Costs the store nothing otherwise.
-    async fn known(
+    /// Returns the stored record; registers it if it is missing or its description has changed. Otherwise
+    /// costs no store access.
+    async fn current_record(
         &self,
-        name: &Name,
+        name: &EntityId,
         type_name: &str,
         address: String,
         why: &str,
     ) -> Result<Record, LifecycleError> {
         let (type_name, address) = (type_name.to_owned(), Some(address));
-        let description = Description { type_name, address, heartbeat_ms: Some(limits::LIFECYCLE_BEAT_MS) };
-        let seen = self.lives.with(|model| model.get(name)).flatten();
-        match seen.filter(|view| view.record.describes(&description)) {
+        let description = Description { type_name, address, heartbeat_ms: Some(LIFECYCLE_MISSED_MS) };
+        let seen = self.lifecycle.with(|model| model.get(name)).flatten();
+        match seen.filter(|view| view.record.is_described_by(&description)) {
             Some(view) => Ok(view.record),
-            None => Ok(self.lives.register(name, &description, self.author(why)).await?.record),
+            None => Ok(self.lifecycle.register(name, &description, self.author(why)).await?.record),
         }
     }
 
-    async fn lead(&self, name: &Name, known: &Record, goal: State, why: &str) -> Result<(), LifecycleError> {
-        if known.is_kept() || known.state.toward(goal).is_none() {
+    async fn advance_to(
+        &self,
+        name: &EntityId,
+        record: &Record,
+        target: State,
+        why: &str,
+    ) -> Result<(), LifecycleError> {
+        if record.is_pinned() || record.state.toward(target).is_none() {
             return Ok(());
         }
-        self.lives.advance(name, goal, self.author(why)).await.map(drop)
+        self.lifecycle.advance(name, target, self.author(why)).await.map(drop)
     }
 
-    /// It goes: who is not spoken for by anybody else goes offline.
-    async fn leave(&mut self) -> Result<(), LifecycleError> {
-        let own = self.lives.with(|model| model.get(&self.own)).flatten();
-        if let Some(own) = own.filter(|own| own.speakers.iter().all(|speaker| *speaker == self.me)) {
+    /// Reports that this process leaves: entities without another reporter accept_gate offline.
+    async fn report_leaving(&mut self) -> Result<(), LifecycleError> {
+        let own = self.lifecycle.with(|model| model.get(&self.own)).flatten();
+        if let Some(own) = own.filter(|own| own.senders.iter().all(|speaker| *speaker == self.me)) {
             let to = match own.record.state {
                 State::Active => Some(State::Offline),
-                // It never served: somebody wanted it stopped.
+                // It never served: an operator wanted it stopped.
                 State::Ready => Some(State::Maintenance),
                 _ => None,
             };
             if let Some(to) = to {
-                self.lives.transition(&self.own, to, self.author("it stops")).await?;
+                self.lifecycle.transition(&self.own, to, self.author("it stops")).await?;
             }
         }
-        self.speaker.fall_silent().await;
-        // Of those that stop together, the last one says it.
-        let rover = self.lives.scan().await?.get(&self.rover);
-        if rover.is_some_and(|rover| rover.record.state == State::Active && rover.speakers.is_empty()) {
+        self.heartbeat.stop().await;
+        // Of several endpoints that stop together, the last one reports the rover.
+        let rover = self.lifecycle.scan().await?.get(&self.rover);
+        if rover.is_some_and(|rover| rover.record.state == State::Active && rover.senders.is_empty()) {
             let author = self.author("the last endpoint that heard it stops");
-            self.lives.transition(&self.rover, State::Offline, author).await?;
+            self.lifecycle.transition(&self.rover, State::Offline, author).await?;
         }
         Ok(())
     }
@@ -210,29 +237,29 @@ impl Teller {
     }
 }
 
-/// The name of an endpoint among those of a team: each rover has one of a tier.
-fn own_name(endpoint: &Endpoint) -> Name {
-    Name::endpoint(format!("{}:{}", endpoint.rover, endpoint.tier))
+/// The endpoint's name in the shared store: each rover has one endpoint per tier.
+fn own_name(endpoint: &Endpoint) -> EntityId {
+    EntityId::endpoint(format!("{}:{}", endpoint.rover, endpoint.tier))
 }
 
-/// Whether samples of the rover come.
-fn hears_rover(source: &SourceState, health: &HealthDocument) -> bool {
-    let silent = limits::LIFECYCLE_SILENT_MS as f64 / 1e3;
+/// Whether samples from the rover are arriving.
+fn receives_samples(source: &SourceState, health: &HealthDocument) -> bool {
+    let silent = LIFECYCLE_SILENT_MS as f64 / 1e3;
     *source == SourceState::Running && health.source.age_s.is_some_and(|age| age < silent)
 }
 
-/// Where an endpoint that serves is to be, and why.
-fn goal(accepts: bool, source: &SourceState, state: State) -> (State, &'static str) {
+/// The target state of a healthy endpoint, and the reason.
+fn target_state(accepts: bool, source: &SourceState, state: State) -> (State, &'static str) {
     match (source, accepts) {
         (SourceState::Starting, _) => (State::Provisioning, "its source starts"),
         (_, true) => (State::Active, "it serves"),
-        // The one that it is to replace serves still, under the same name.
+        // The process that it is to replace still serves under the same name.
         (_, false) if state == State::Active => (State::Active, "it serves"),
         (_, false) => (State::Ready, "it could serve"),
     }
 }
 
-fn clip(reason: &str) -> String {
+fn truncate(reason: &str) -> String {
     reason.chars().take(limits::LIFECYCLE_TEXT_CHARS).collect()
 }
 
@@ -241,17 +268,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_successor_does_not_lead_back_the_one_that_serves() {
+    fn a_successor_does_not_demote_the_serving_process() {
         let running = SourceState::Running;
-        assert_eq!(goal(true, &running, State::Ready).0, State::Active);
-        assert_eq!(goal(false, &running, State::Active).0, State::Active);
-        assert_eq!(goal(false, &running, State::Provisioning).0, State::Ready);
-        assert_eq!(goal(true, &SourceState::Starting, State::Discovered).0, State::Provisioning);
+        assert_eq!(target_state(true, &running, State::Ready).0, State::Active);
+        assert_eq!(target_state(false, &running, State::Active).0, State::Active);
+        assert_eq!(target_state(false, &running, State::Provisioning).0, State::Ready);
+        assert_eq!(target_state(true, &SourceState::Starting, State::Discovered).0, State::Provisioning);
     }
 
     #[test]
-    fn a_reason_is_cut_to_what_may_be_written() {
+    fn a_reason_is_truncated() {
         let long = "é".repeat(limits::LIFECYCLE_TEXT_CHARS + 5);
-        assert_eq!(clip(&long).chars().count(), limits::LIFECYCLE_TEXT_CHARS);
+        assert_eq!(truncate(&long).chars().count(), limits::LIFECYCLE_TEXT_CHARS);
     }
 }

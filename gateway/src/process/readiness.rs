@@ -1,78 +1,87 @@
-//! When a replacement may take over: when it would serve no worse than the process it replaces.
+//! Readiness of a replacement process: it takes over once it serves no worse than its predecessor.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use roverline_protocol::limits;
 use roverline_protocol::status::{HealthDocument, SourceDocument};
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::endpoint::peers::probe;
+use crate::endpoint::peers::probe::{self, ProbeError};
+use crate::limits;
 
-const LEAST: Duration = Duration::from_millis(limits::CHILD_WARM_MS);
-/// Topics may be gone for good: after this long they are not waited for.
-const TOPICS: Duration = Duration::from_millis(limits::CHILD_START_MS / 2);
-/// The supervisor's patience ends a little later: the reason should reach it.
-const LONGEST: Duration = Duration::from_millis(limits::CHILD_START_MS / 4 * 3);
+/// Shortest warm-up of a replacement before it takes over: discovery, and filling its ring.
+const CHILD_WARM_MS: u64 = 1_500;
+
+const MIN_WARMUP: Duration = Duration::from_millis(CHILD_WARM_MS);
+/// Topics may be gone for good, so they are not awaited for longer than this.
+const MAX_TOPIC_WAIT: Duration = Duration::from_millis(limits::CHILD_START_MS / 2);
+/// Ends a little before the supervisor's timeout so that the reason still reaches it.
+const MAX_WARMUP: Duration = Duration::from_millis(limits::CHILD_START_MS / 4 * 3);
+
+/// Why a replacement process does not become ready.
+#[derive(Debug, thiserror::Error)]
+#[error("its source is {state}, the old one's is not: {reasons}")]
+pub struct NotReady {
+    state: String,
+    reasons: String,
+}
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Readiness {
     Wait,
     Ready,
     Worse,
 }
 
-/// Waits until this endpoint serves what the one that accepts at `address` serves. An error is a
-/// sentence.
-pub(crate) async fn up(endpoint: &Endpoint, address: SocketAddr) -> Result<(), String> {
+/// Waits until this endpoint serves as well as the one that accepts at `address`.
+pub(crate) async fn wait_until_ready(endpoint: &Endpoint, address: SocketAddr) -> Result<(), NotReady> {
     let start = Instant::now();
     let before = predecessor(address).await;
     if let Err(why) = &before {
-        tracing::warn!(why, "the process to be replaced does not say how it is");
+        tracing::warn!(%why, "the process to be replaced does not say how it is");
     }
     let before = before.ok().map(|health| health.source);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         tick.tick().await;
         let own = endpoint.health();
-        match judge(&own.source, before.as_ref(), start.elapsed()) {
-            Verdict::Wait => {}
-            Verdict::Ready => return Ok(()),
-            Verdict::Worse => {
+        match assess(&own.source, before.as_ref(), start.elapsed()) {
+            Readiness::Wait => {}
+            Readiness::Ready => return Ok(()),
+            Readiness::Worse => {
                 let reasons = own.endpoint.reasons.join("; ");
-                let state = own.source.state;
-                return Err(format!("its source is {state}, the old one's is not: {reasons}"));
+                return Err(NotReady { state: own.source.state, reasons });
             }
         }
     }
 }
 
-/// What the process that accepts now says of itself.
-async fn predecessor(mut address: SocketAddr) -> Result<HealthDocument, String> {
+/// Requests the health of the process that accepts now.
+async fn predecessor(mut address: SocketAddr) -> Result<HealthDocument, ProbeError> {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let patience = Duration::from_millis(limits::PEER_TIMEOUT_MS);
-    let body = tokio::time::timeout(patience, probe::get(&address.to_string(), "/health"))
+    let limit = Duration::from_millis(limits::PEER_TIMEOUT_MS);
+    let body = tokio::time::timeout(limit, probe::get(&address.to_string(), "/health"))
         .await
-        .map_err(|_| format!("no answer within {patience:?}"))??;
-    serde_json::from_slice(&body).map_err(|error| error.to_string())
+        .map_err(|_| ProbeError::Timeout)??;
+    Ok(serde_json::from_slice(&body)?)
 }
 
-fn judge(own: &SourceDocument, before: Option<&SourceDocument>, elapsed: Duration) -> Verdict {
+fn assess(own: &SourceDocument, before: Option<&SourceDocument>, elapsed: Duration) -> Readiness {
     let works = |source: &SourceDocument| matches!(source.state.as_str(), "running" | "waiting" | "finished");
     let Some(before) = before.filter(|before| works(before)) else {
-        return if elapsed < LEAST { Verdict::Wait } else { Verdict::Ready };
+        return if elapsed < MIN_WARMUP { Readiness::Wait } else { Readiness::Ready };
     };
     match works(own) {
-        _ if elapsed < LEAST => Verdict::Wait,
-        true if own.topics >= before.topics || elapsed >= TOPICS => Verdict::Ready,
-        false if elapsed >= LONGEST => Verdict::Worse,
-        _ => Verdict::Wait,
+        _ if elapsed < MIN_WARMUP => Readiness::Wait,
+        true if own.topics >= before.topics || elapsed >= MAX_TOPIC_WAIT => Readiness::Ready,
+        false if elapsed >= MAX_WARMUP => Readiness::Worse,
+        _ => Readiness::Wait,
     }
 }
 
@@ -92,22 +101,22 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_over_who_would_serve_worse() {
+    fn a_worse_replacement_does_not_take_over() {
         let before = source("running", 5);
-        let at = |own: &SourceDocument, elapsed| judge(own, Some(&before), elapsed);
-        assert_eq!(at(&source("running", 5), LEAST / 2), Verdict::Wait);
-        assert_eq!(at(&source("running", 5), LEAST), Verdict::Ready);
-        assert_eq!(at(&source("running", 4), LEAST), Verdict::Wait);
-        assert_eq!(at(&source("running", 4), TOPICS), Verdict::Ready);
-        assert_eq!(at(&source("starting", 0), TOPICS), Verdict::Wait);
-        assert_eq!(at(&source("failed", 0), LONGEST), Verdict::Worse);
+        let at = |own: &SourceDocument, elapsed| assess(own, Some(&before), elapsed);
+        assert_eq!(at(&source("running", 5), MIN_WARMUP / 2), Readiness::Wait);
+        assert_eq!(at(&source("running", 5), MIN_WARMUP), Readiness::Ready);
+        assert_eq!(at(&source("running", 4), MIN_WARMUP), Readiness::Wait);
+        assert_eq!(at(&source("running", 4), MAX_TOPIC_WAIT), Readiness::Ready);
+        assert_eq!(at(&source("starting", 0), MAX_TOPIC_WAIT), Readiness::Wait);
+        assert_eq!(at(&source("failed", 0), MAX_WARMUP), Readiness::Worse);
     }
 
     #[test]
-    fn what_the_old_one_has_not_is_not_asked_of_the_new_one() {
+    fn a_predecessor_that_does_not_work_sets_no_requirement() {
         let failed = source("failed", 0);
-        assert_eq!(judge(&failed, Some(&failed), LEAST), Verdict::Ready);
-        assert_eq!(judge(&failed, None, LEAST), Verdict::Ready);
-        assert_eq!(judge(&failed, None, LEAST / 2), Verdict::Wait);
+        assert_eq!(assess(&failed, Some(&failed), MIN_WARMUP), Readiness::Ready);
+        assert_eq!(assess(&failed, None, MIN_WARMUP), Readiness::Ready);
+        assert_eq!(assess(&failed, None, MIN_WARMUP / 2), Readiness::Wait);
     }
 }

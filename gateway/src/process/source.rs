@@ -1,88 +1,86 @@
-//! Makes the configured source and keeps it running on a thread of its own.
+//! Creates the configured source and runs it on its own thread.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use roverline_protocol::backoff::{Backoff, Jitter};
-use roverline_source::bag::{BagOptions, BagSource, Steering, orders_file};
+use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
 use roverline_source::dds::{DdsOptions, DdsSource};
 use roverline_source::r2r::{R2rOptions, R2rSource};
 use roverline_source::sim::{Fault, SimOptions, SimSource};
 use roverline_source::upstream::{UpstreamOptions, UpstreamSource};
 use roverline_source::{
-    Call, Listen, MAX_SERVICES, PlaybackControl, Publication, PublishError, Publisher, Service, Sink, Source,
-    SourceError, SourceState, Stop, StopOrder,
+    Call, EmergencyStopRequest, MAX_SERVICES, PlaybackControl, Publication, PublishError, Service, Sink,
+    Source, SourceControl, SourceError, SourceState, StopFlag, TopicListener,
 };
+use tokio::sync::oneshot;
 
 use crate::config::{Settings, SourceKind};
 
-/// A source on its thread.
-pub struct Running {
-    /// Ends it.
-    pub stop: Stop,
-    thread: Option<JoinHandle<()>>,
+/// A running source.
+pub struct SourceHandle {
+    /// Set to stop the source.
+    pub stop: StopFlag,
+    /// Closed when the source's thread has ended.
+    ended: oneshot::Receiver<Infallible>,
 }
 
-impl Running {
-    /// Tells the source to end and waits until it has left the graph, but no longer than `patience`.
-    pub async fn end(self, patience: Duration) {
+impl SourceHandle {
+    /// Stops the source and waits until it has left the graph, at most `timeout`.
+    pub async fn shutdown(self, timeout: Duration) {
         self.stop.set();
-        let deadline = tokio::time::Instant::now() + patience;
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-            && tokio::time::Instant::now() < deadline
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let _ = tokio::time::timeout(timeout, self.ended).await;
     }
 }
 
-/// The publisher of whichever source runs now.
+/// The control handle of whichever source currently runs; remembers offered services across restarts.
 #[derive(Default)]
-pub struct Outlet {
-    publisher: Mutex<Option<Arc<dyn Publisher>>>,
+pub struct SourceControlHandle {
+    source: Mutex<Option<Arc<dyn SourceControl>>>,
     services: Mutex<Vec<Service>>,
 }
 
-impl Outlet {
-    fn running(&self) -> Result<Arc<dyn Publisher>, PublishError> {
-        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        publisher.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
+impl SourceControlHandle {
+    fn running(&self) -> Result<Arc<dyn SourceControl>, PublishError> {
+        let source = self.source.lock().clone();
+        source.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
     }
 
-    /// The source that runs now, or none. What was offered is offered by the new one as well.
-    fn set(&self, publisher: Option<Arc<dyn Publisher>>) {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(publisher) = &publisher {
+    /// Sets or clears the running source. Services offered earlier are offered to the new one as well.
+    fn set(&self, source: Option<Arc<dyn SourceControl>>) {
+        let services = self.services.lock();
+        if let Some(source) = &source {
             for service in services.iter() {
-                if let Err(error) = publisher.offer(service.clone()) {
+                if let Err(error) = source.offer(service.clone()) {
                     tracing::debug!("{error}");
                 }
             }
         }
-        *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = publisher;
+        *self.source.lock() = source;
     }
 }
 
-impl Publisher for Outlet {
+impl SourceControl for SourceControlHandle {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         self.running()?.publish(publication)
     }
 
-    fn forward_stop(&self, order: StopOrder) -> Result<(), PublishError> {
-        self.running()?.forward_stop(order)
+    fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
+        self.running()?.forward_emergency_stop(request)
     }
 
-    fn control(&self, control: PlaybackControl) -> Result<(), PublishError> {
-        self.running()?.control(control)
+    fn control_playback(&self, control: PlaybackControl) -> Result<(), PublishError> {
+        self.running()?.control_playback(control)
     }
 
     fn withdraw(&self, name: &str) {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.services.lock();
         services.retain(|known| known.name != name || known.open.load(Ordering::Relaxed));
-        if let Ok(publisher) = self.running() {
-            publisher.withdraw(name);
+        if let Ok(source) = self.running() {
+            source.withdraw(name);
         }
     }
 
@@ -90,60 +88,75 @@ impl Publisher for Outlet {
         self.running()?.call(call)
     }
 
-    fn listen(&self, listen: Listen) -> Result<(), PublishError> {
+    fn listen(&self, listen: TopicListener) -> Result<(), PublishError> {
         self.running()?.listen(listen)
     }
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.services.lock();
         if services.len() >= MAX_SERVICES {
             return Err(PublishError::Busy(MAX_SERVICES));
         }
         services.retain(|known| known.name != service.name);
-        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        publisher.map_or(Ok(()), |publisher| publisher.offer(service.clone()))?;
+        let source = self.source.lock().clone();
+        source.map_or(Ok(()), |source| source.offer(service.clone()))?;
         services.push(service);
         Ok(())
     }
 }
 
-/// Starts the source's thread; its way back goes into `outlet`. A live source that fails is made
-/// anew, with backoff.
-pub fn start(settings: Settings, supervised: bool, sink: &Arc<dyn Sink>, outlet: Arc<Outlet>) -> Running {
-    let mut running = Running { stop: Stop::default(), thread: None };
-    let stop = running.stop.clone();
+/// Starts the source's thread and publishes its control through `control`. A live source that fails is
+/// recreated with backoff.
+pub fn start(
+    settings: Settings,
+    supervised: bool,
+    sink: &Arc<dyn Sink>,
+    control: Arc<SourceControlHandle>,
+) -> SourceHandle {
+    let (running, ended) = oneshot::channel();
+    let stop = StopFlag::default();
     let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
-        let sink = sink.clone();
-        move || run_for_ever(&settings, supervised, &sink, &stop, &outlet)
+        let (sink, stop) = (sink.clone(), stop.clone());
+        move || {
+            // Dropped when the thread ends, however it ends.
+            let _running = running;
+            run_with_restarts(&settings, supervised, &sink, &stop, &control);
+        }
     });
-    match spawned {
-        Ok(thread) => running.thread = Some(thread),
-        Err(error) => sink.state(SourceState::Failed(format!("no thread for the source: {error}"))),
+    if let Err(error) = spawned {
+        sink.state(SourceState::Failed(format!("no thread for the source: {error}")));
     }
-    running
+    SourceHandle { stop, ended }
 }
 
-fn run_for_ever(settings: &Settings, supervised: bool, sink: &Arc<dyn Sink>, stop: &Stop, outlet: &Outlet) {
-    let live = matches!(settings.gateway.source, SourceKind::Dds | SourceKind::R2r | SourceKind::Upstream);
+fn run_with_restarts(
+    settings: &Settings,
+    supervised: bool,
+    sink: &Arc<dyn Sink>,
+    stop: &StopFlag,
+    control: &SourceControlHandle,
+) {
+    let kind = settings.gateway.source;
+    let _span = tracing::info_span!("source", kind = kind.name()).entered();
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
         let result = open(settings, supervised).and_then(|source| {
-            outlet.set(Some(source.publisher()));
+            control.set(Some(source.control()));
             source.run(sink.clone(), stop.clone())
         });
-        outlet.set(None);
+        control.set(None);
         if let Err(SourceError(why)) = result {
             eprintln!("roverline-gateway: source: {why}");
             sink.state(SourceState::Failed(why));
         }
-        if !live || stop.wait(backoff.fail(jitter.unit())) {
+        if !kind.reopens() || stop.wait(backoff.fail(jitter.unit())) {
             return;
         }
     }
 }
 
-/// Makes the configured source.
+/// Creates the configured source.
 pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, SourceError> {
     Ok(match settings.gateway.source {
         SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings))?),
@@ -163,14 +176,14 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
     })
 }
 
-/// The options of a DDS participant.
+/// The configuration of a DDS participant.
 pub fn dds_options(settings: &Settings) -> DdsOptions {
     DdsOptions {
         domain_id: settings.ros.domain_id,
         node_name: settings.ros.node_name.clone(),
         ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
         localhost_only: settings.ros.localhost_only,
-        vital_topic: settings.gateway.emergency_stop_topic.clone(),
+        reserved_topic: settings.gateway.emergency_stop_topic.clone(),
         ..DdsOptions::default()
     }
 }
@@ -184,17 +197,17 @@ fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
         start: Duration::from_secs_f64(bag.start_s),
         epoch_unix_ns: bag.epoch_ns,
         epoch_monotonic_ns: bag.epoch_monotonic_ns,
-        // Alone, nothing is played before somebody listens; four in step begin together.
+        // A single endpoint waits for its first subscriber; four in step start together.
         wait: bag.epoch_ns.is_none(),
         progress: !supervised,
-        steering: Some(match bag.epoch_ns {
-            Some(epoch) => Steering::Shared(orders_file(&settings.state_dir(), epoch)),
-            None => Steering::Alone,
+        control: Some(match bag.epoch_ns {
+            Some(epoch) => ControlScope::Shared(control_log_file(&settings.state_dir(), epoch)),
+            None => ControlScope::ThisProcess,
         }),
     }
 }
 
-/// The options of the built-in rover; a fault that is not one is an error that lists them.
+/// The configuration of the built-in rover; an unknown fault is an error that lists the valid ones.
 pub fn sim_options(settings: &Settings) -> Result<SimOptions, SourceError> {
     let sim = &settings.sim;
     let now = SimOptions::starting_now(sim.seed);
@@ -210,4 +223,28 @@ pub fn sim_options(settings: &Settings) -> Result<SimOptions, SourceError> {
         inputs_file: Some(settings.rover_dir().join("sim-inputs.jsonl")),
         ..now
     })
+}
+
+/// Starts a new playback of the recording for four processes, one second from now unless a time was
+/// given, so that they can start and clients can connect.
+pub fn prepare_bag_run(settings: &mut Settings) {
+    if settings.gateway.source != SourceKind::Bag {
+        return;
+    }
+    let (unix_ns, monotonic_ns) = roverline_source::bag::wall_and_monotonic_ns();
+    let epoch = *settings.bag.epoch_ns.get_or_insert(unix_ns.saturating_add(1_000_000_000));
+    let ahead = epoch.saturating_sub(unix_ns);
+    settings.bag.epoch_monotonic_ns = Some(monotonic_ns.saturating_add(ahead));
+    roverline_source::bag::remove_control_log(&settings.state_dir(), epoch);
+}
+
+/// Starts a new run of the built-in rover and removes the state of earlier runs.
+pub fn prepare_sim_run(settings: &mut Settings) {
+    if settings.gateway.source != SourceKind::Sim {
+        return;
+    }
+    let _ = std::fs::remove_dir_all(settings.state_dir().join("sim"));
+    let rover = roverline_source::sim::SimOptions::starting_now(settings.sim.seed);
+    settings.sim.epoch_ns = Some(rover.epoch_unix_ns);
+    settings.sim.epoch_monotonic_ns = rover.epoch_monotonic_ns;
 }

@@ -1,7 +1,7 @@
-//! The judges' page: one HTML document that shows the rover in any browser, served at `/`.
+//! The dashboard: one HTML document that shows the rover in any browser, served at `/`.
 //!
-//! It is assembled when the gateway is built and asks nothing of the network but this gateway's
-//! WebSockets and its directory; its policy (CSP) holds a browser to that.
+//! It is assembled at build time and loads nothing from the network except this gateway's WebSockets and
+//! directory; its Content Security Policy (CSP) enforces that.
 
 use std::sync::LazyLock;
 
@@ -22,16 +22,16 @@ const SCRIPT: &str = concat!(
     include_str!("dashboard/main.js"),
 );
 
-/// The document and what follows from its bytes.
-struct Page {
+/// The document with its derived values.
+struct Dashboard {
     html: Bytes,
     etag: String,
-    /// What the inline style and script are known by.
+    /// SHA-256 digests of the inline style and script, for the policy.
     style: String,
     script: String,
 }
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| {
+static DASHBOARD: LazyLock<Dashboard> = LazyLock::new(|| {
     let html = [
         include_str!("dashboard/head.html"),
         "<style>",
@@ -43,7 +43,7 @@ static PAGE: LazyLock<Page> = LazyLock::new(|| {
         "</script>\n</body>\n</html>\n",
     ]
     .concat();
-    Page {
+    Dashboard {
         etag: format!("\"{}\"", sha256(&html)),
         style: sha256(STYLE),
         script: sha256(SCRIPT),
@@ -55,8 +55,8 @@ fn sha256(text: &str) -> String {
     BASE64.encode(Sha256::digest(text))
 }
 
-/// The page, if this request is a browser's for it; who asks for no HTML gets none. `elsewhere` are the
-/// addresses of endpoints on other computers, which the page may connect with as well.
+/// Returns the page if a browser requests it; a client that does not accept HTML gets `None`. `elsewhere`
+/// are the addresses of endpoints on other computers, to which the page may also connect.
 pub fn answer(
     method: &Method,
     path: &str,
@@ -67,7 +67,7 @@ pub fn answer(
     if path != "/" || !reads || !accepts_html(headers) {
         return None;
     }
-    let page = &*PAGE;
+    let page = &*DASHBOARD;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let unchanged = known.is_some_and(|tags| matches(tags, &page.etag));
     let mut response = Response::new(if unchanged { Bytes::new() } else { page.html.clone() });
@@ -95,7 +95,7 @@ pub fn answer(
     Some(response)
 }
 
-/// A browser that navigates names HTML; `curl`, `*/*` and programs get text.
+/// Browsers that navigate name HTML explicitly; `curl`, `*/*` and programs get text.
 fn accepts_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {
@@ -109,14 +109,14 @@ fn matches(tags: &str, etag: &str) -> bool {
     tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }
 
-/// What the page may do: its own style and script, and connections with this host, at any port, and
-/// with the endpoints elsewhere. All else is forbidden.
-fn policy(page: &Page, host: Option<&str>, elsewhere: &[String]) -> String {
+/// The Content Security Policy: the page's own style and script, and connections to this host at any port
+/// and to the endpoints elsewhere. Everything else is forbidden.
+fn policy(page: &Dashboard, host: Option<&str>, elsewhere: &[String]) -> String {
     let mut connect = "'self'".to_owned();
     let name = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
     match name.as_ref().map(|name| name.host()).filter(|host| !host.is_empty()) {
         Some(host) if is_host(host) => connect.push_str(&format!(" ws://{host}:* wss://{host}:*")),
-        // The policy's grammar has no IPv6 addresses: any WebSocket, then.
+        // The CSP grammar has no IPv6 addresses, so any WebSocket is allowed.
         _ => connect.push_str(" ws: wss:"),
     }
     for address in elsewhere.iter().filter(|address| {
@@ -133,7 +133,7 @@ fn policy(page: &Page, host: Option<&str>, elsewhere: &[String]) -> String {
     )
 }
 
-/// A name or an IPv4 address: nothing that could end the directive it stands in.
+/// Whether this is a name or an IPv4 address, which cannot terminate the directive that contains it.
 fn is_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
@@ -144,7 +144,7 @@ mod tests {
 
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-    fn ask(method: &Method, path: &str, fields: &[(&'static str, &str)]) -> Option<Response<Bytes>> {
+    fn request(method: &Method, path: &str, fields: &[(&'static str, &str)]) -> Option<Response<Bytes>> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
@@ -157,38 +157,38 @@ mod tests {
     }
 
     #[test]
-    fn browsers_get_the_page_and_others_do_not() {
+    fn only_browsers_get_the_dashboard() {
         for method in [&Method::GET, &Method::HEAD] {
-            let page = ask(method, "/", &[("accept", BROWSER), ("host", "rover:8080")]).unwrap();
+            let page = request(method, "/", &[("accept", BROWSER), ("host", "rover:8080")]).unwrap();
             assert_eq!(
                 (page.status(), field(&page, "content-type").as_str()),
                 (StatusCode::OK, "text/html; charset=utf-8")
             );
         }
-        assert!(ask(&Method::GET, "/", &[]).is_none());
-        assert!(ask(&Method::GET, "/", &[("accept", "*/*")]).is_none());
-        assert!(ask(&Method::GET, "/", &[("accept", "text/html;q=0, text/plain")]).is_none());
-        assert!(ask(&Method::GET, "/health", &[("accept", BROWSER)]).is_none());
-        assert!(ask(&Method::POST, "/", &[("accept", BROWSER)]).is_none());
+        assert!(request(&Method::GET, "/", &[]).is_none());
+        assert!(request(&Method::GET, "/", &[("accept", "*/*")]).is_none());
+        assert!(request(&Method::GET, "/", &[("accept", "text/html;q=0, text/plain")]).is_none());
+        assert!(request(&Method::GET, "/health", &[("accept", BROWSER)]).is_none());
+        assert!(request(&Method::POST, "/", &[("accept", BROWSER)]).is_none());
     }
 
     #[test]
-    fn what_has_not_changed_is_not_sent_again() {
-        let first = ask(&Method::GET, "/", &[("accept", BROWSER)]).unwrap();
+    fn an_unchanged_dashboard_is_not_sent_again() {
+        let first = request(&Method::GET, "/", &[("accept", BROWSER)]).unwrap();
         let etag = field(&first, "etag");
         for tags in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
-            let again = ask(&Method::GET, "/", &[("accept", BROWSER), ("if-none-match", &tags)]).unwrap();
+            let again = request(&Method::GET, "/", &[("accept", BROWSER), ("if-none-match", &tags)]).unwrap();
             assert_eq!((again.status(), again.body().len()), (StatusCode::NOT_MODIFIED, 0), "{tags}");
             assert_eq!(field(&again, "etag"), etag);
         }
-        let other = ask(&Method::GET, "/", &[("accept", BROWSER), ("if-none-match", "\"x\"")]).unwrap();
+        let other = request(&Method::GET, "/", &[("accept", BROWSER), ("if-none-match", "\"x\"")]).unwrap();
         assert_eq!(other.status(), StatusCode::OK);
     }
 
     #[test]
-    fn the_policy_lets_nothing_else_in() {
+    fn the_policy_allows_nothing_else() {
         let policy = |host: &str| {
-            let page = ask(&Method::GET, "/", &[("accept", BROWSER), ("host", host)]).unwrap();
+            let page = request(&Method::GET, "/", &[("accept", BROWSER), ("host", host)]).unwrap();
             field(&page, "content-security-policy")
         };
         let rover = policy("rover.local:8080");
@@ -205,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_small_whole_and_alone() {
-        let page = ask(&Method::GET, "/", &[("accept", BROWSER)]).unwrap();
+    fn the_document_is_small_and_self_contained() {
+        let page = request(&Method::GET, "/", &[("accept", BROWSER)]).unwrap();
         let html = std::str::from_utf8(page.body()).unwrap();
         assert!(html.len() < 60 << 10, "{} bytes", html.len());
         assert_eq!((html.matches("<script").count(), html.matches("</script>").count()), (1, 1));
         assert_eq!((html.matches("<style").count(), html.matches("</style>").count()), (1, 1));
-        // Inline attributes are what the policy forbids.
+        // The policy forbids inline attributes.
         assert!(!html.contains(" style=") && !html.contains(" onclick="));
         for outside in ["http://", "https://", "src=", "@import", "url("] {
             let hits: Vec<_> = html.match_indices(outside).map(|(at, _)| &html[at..at + 40]).collect();

@@ -1,4 +1,4 @@
-//! The accept loop of a port: bounded, patient with nobody.
+//! The accept loop: bounded connections, strict timeouts.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,40 +13,52 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
-use crate::server::write_timeout::{Patient, Progress};
+use crate::server::write_timeout::{ActivityClock, WriteTimeoutStream};
 
-/// Connections that were accepted and are not sessions yet.
-pub struct Pending(Arc<Semaphore>);
+/// Kernel send buffer of a client's socket: small, so that data read after a stall is fresh.
+const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Unsent bytes in the kernel's socket buffer above which no more are written.
+const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
+/// How long a connection that is not a session yet may stay idle while others wait for its slot.
+const HTTP_CONTENDED_MS: u64 = 1_000;
+/// How long an HTTP connection may be reused.
+const HTTP_CONNECTION_MS: u64 = 60_000;
 
-impl Pending {
-    /// Waits until each of them is a session, or gone.
-    pub(crate) async fn settled(&self) {
+/// Accepted connections that are not sessions yet.
+pub struct PendingConnections(Arc<Semaphore>);
+
+impl PendingConnections {
+    /// Waits until each of them has become a session or closed.
+    pub(crate) async fn wait_idle(&self) {
         let _ = self.0.acquire_many(limits::PENDING_CONNECTIONS as u32).await;
     }
 }
 
-/// Accepts until the endpoint stops or drains.
-pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pending {
+/// Accepts connections until the endpoint stops or drains.
+pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> PendingConnections {
     let pending = Arc::new(Semaphore::new(limits::PENDING_CONNECTIONS));
-    let crowd: Arc<Notify> = Arc::default();
-    let (mut stop, mut drain) = (endpoint.stopping(), endpoint.draining());
+    let pressure: Arc<Notify> = Arc::default();
+    endpoint.counters.dialects.declare(dialect::all());
+    let mut drain = endpoint.draining();
     loop {
-        // A permit first: when too many connections dawdle, new ones wait in the kernel's backlog.
+        // Acquires a permit first: when there are too many idle connections, new ones wait in the kernel's
+        // backlog.
         let accept = async {
-            let permit = place(&pending, &crowd).await;
+            let permit = acquire_slot(&pending, &pressure).await;
             (permit, listener.accept().await)
         };
         let (permit, (stream, peer)) = tokio::select! {
             biased;
-            _ = stop.changed() => break,
-            // What waits in the backlog is for the process that takes over.
+            () = endpoint.stop_token().cancelled() => break,
+            // Connections left in the backlog are for the process that takes over.
             _ = drain.changed() => break,
             (permit, accepted) = accept => match accepted {
                 Ok(accepted) => (permit, accepted),
                 Err(error) => {
-                    // Out of file descriptors, most likely: it passes when clients leave.
+                    // Most likely out of file descriptors, which clients free when they leave.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -55,31 +67,34 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pend
         };
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
-        let (endpoint, crowd) = (endpoint.clone(), crowd.clone());
+        let (endpoint, pressure) = (endpoint.clone(), pressure.clone());
         tokio::spawn(async move {
-            serve_connection(endpoint, stream, peer, &crowd).await;
+            serve_connection(endpoint, stream, peer, &pressure).await;
             drop(permit);
         });
     }
-    Pending(pending)
+    PendingConnections(pending)
 }
 
-/// A place for a connection. While there is none, those that hold one are asked to be quick.
-async fn place(pending: &Arc<Semaphore>, crowd: &Notify) -> Result<OwnedSemaphorePermit, AcquireError> {
-    let pause = Duration::from_millis(limits::HTTP_CROWDED_MS / 4);
+/// Acquires a connection slot. While there is none, notifies idle connections to close.
+async fn acquire_slot(
+    pending: &Arc<Semaphore>,
+    pressure: &Notify,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let pause = Duration::from_millis(HTTP_CONTENDED_MS / 4);
     loop {
         match tokio::time::timeout(pause, pending.clone().acquire_owned()).await {
             Ok(permit) => return permit,
-            Err(_) => crowd.notify_waiters(),
+            Err(_) => pressure.notify_waiters(),
         }
     }
 }
 
-/// Returns when others wait for the place of a connection that does nothing.
-async fn in_the_way(crowd: &Notify, progress: Progress) {
+/// Returns when other connections wait for a slot and this one is idle.
+async fn evict_when_idle(pressure: &Notify, activity: ActivityClock) {
     loop {
-        crowd.notified().await;
-        if progress.idle() > Duration::from_millis(limits::HTTP_CROWDED_MS) {
+        pressure.notified().await;
+        if activity.idle() > Duration::from_millis(HTTP_CONTENDED_MS) {
             return;
         }
     }
@@ -87,10 +102,9 @@ async fn in_the_way(crowd: &Notify, progress: Progress) {
 
 fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    let set =
-        stream.set_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BUFFER_BYTES));
-    // What is in the kernel and not yet on the wire cannot be overtaken by what is more urgent.
-    let set = set.and_then(|()| socket.set_tcp_notsent_lowat(limits::SOCKET_UNSENT_BYTES));
+    let set = stream.set_nodelay(true).and_then(|()| socket.set_send_buffer_size(SOCKET_SEND_BUFFER_BYTES));
+    // Urgent data cannot overtake data that is in the kernel but not yet on the wire.
+    let set = set.and_then(|()| socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES));
     if let Err(error) = set {
         tracing::debug!(%error, "socket options not set");
     }
@@ -100,7 +114,7 @@ async fn serve_connection(
     endpoint: Arc<Endpoint>,
     stream: TcpStream,
     peer: std::net::SocketAddr,
-    crowd: &Notify,
+    pressure: &Notify,
 ) {
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
@@ -108,9 +122,9 @@ async fn serve_connection(
         let first = first.swap(false, Ordering::Relaxed);
         http::handle(service_endpoint.clone(), request, peer, first)
     });
-    let patience = Duration::from_millis(limits::HTTP_STALL_MS);
-    let stream = Patient::new(stream, patience);
-    let progress = stream.progress();
+    let stall_timeout = Duration::from_millis(limits::HTTP_STALL_MS);
+    let stream = WriteTimeoutStream::new(stream, stall_timeout);
+    let activity = stream.activity();
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -122,11 +136,11 @@ async fn serve_connection(
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        // Places are few, and nobody keeps one for good: after its answer it may come again.
-        () = in_the_way(crowd, progress) => Ok(()),
-        () = tokio::time::sleep(Duration::from_millis(limits::HTTP_CONNECTION_MS)) => {
+        // Slots are few, and an idle keep-alive connection can be reopened.
+        () = evict_when_idle(pressure, activity) => Ok(()),
+        () = tokio::time::sleep(Duration::from_millis(HTTP_CONNECTION_MS)) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(stall_timeout, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended

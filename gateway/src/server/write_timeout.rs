@@ -1,4 +1,4 @@
-//! A client's socket while it speaks HTTP: who asks and then takes nothing is left.
+//! An HTTP socket whose writes fail after a period without activity (slow-reader protection).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,40 +12,40 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A stream whose writes fail when the other side takes no byte for as long as it has patience.
-pub(crate) struct Patient {
+/// A TCP stream whose writes time out if the peer accepts no byte for the given time.
+pub(crate) struct WriteTimeoutStream {
     stream: TcpStream,
-    patience: Duration,
-    progress: Progress,
+    timeout: Duration,
+    activity: ActivityClock,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Patient {
-        Patient { stream, patience, progress: Progress::now(), waiting: None }
+impl WriteTimeoutStream {
+    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> WriteTimeoutStream {
+        WriteTimeoutStream { stream, timeout, activity: ActivityClock::now(), waiting: None }
     }
 
-    /// Tells when a byte last came or went.
-    pub(crate) fn progress(&self) -> Progress {
-        self.progress.clone()
+    /// A handle that reports when bytes were last read or written.
+    pub(crate) fn activity(&self) -> ActivityClock {
+        self.activity.clone()
     }
 
     pub(crate) fn into_inner(self) -> TcpStream {
         self.stream
     }
 
-    fn judge(
+    fn check_timeout(
         &mut self,
         context: &mut Context<'_>,
         wrote: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if wrote.is_ready() {
-            self.progress.note();
+            self.activity.note();
             self.waiting = None;
             return wrote;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timeout = self.timeout;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -53,29 +53,29 @@ impl Patient {
     }
 }
 
-/// When a byte last came or went.
+/// The time of the last read or write.
 #[derive(Clone)]
-pub(crate) struct Progress(Arc<AtomicU64>);
+pub(crate) struct ActivityClock(Arc<AtomicU64>);
 
-impl Progress {
-    fn now() -> Progress {
-        let progress = Progress(Arc::default());
-        progress.note();
-        progress
+impl ActivityClock {
+    fn now() -> ActivityClock {
+        let activity = ActivityClock(Arc::default());
+        activity.note();
+        activity
     }
 
     fn note(&self) {
         self.0.store(monotonic().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// For how long none has.
+    /// The time since the last read or write.
     pub(crate) fn idle(&self) -> Duration {
         let last = Duration::from_millis(self.0.load(Ordering::Relaxed));
         monotonic().saturating_sub(last)
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteTimeoutStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -83,20 +83,20 @@ impl AsyncRead for Patient {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
-            self.progress.note();
+            self.activity.note();
         }
         read
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteTimeoutStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, wrote)
+        self.check_timeout(context, wrote)
     }
 
     fn poll_write_vectored(
@@ -105,7 +105,7 @@ impl AsyncWrite for Patient {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(context, wrote)
+        self.check_timeout(context, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -129,10 +129,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_takes_nothing_is_left() {
+    async fn a_write_without_progress_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = Patient::new(listener.accept().await.unwrap().0, Duration::from_millis(100));
+        let mut stream =
+            WriteTimeoutStream::new(listener.accept().await.unwrap().0, Duration::from_millis(100));
         stream.write_all(b"hello").await.unwrap();
         let mut hello = [0; 5];
         other.read_exact(&mut hello).await.unwrap();
@@ -143,6 +144,6 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(stream.progress().idle() >= Duration::from_millis(90), "{:?}", stream.progress().idle());
+        assert!(stream.activity().idle() >= Duration::from_millis(90), "{:?}", stream.activity().idle());
     }
 }

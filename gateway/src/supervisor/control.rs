@@ -1,5 +1,5 @@
-//! The supervisor's control socket: a Unix socket in the state directory, for its owner only. A
-//! request is a line of JSON; lines of progress follow, and one that says how it ended.
+//! The supervisor's control socket: a Unix socket in the state directory, accessible to its owner only. A
+//! request is one line of JSON; the response is progress lines followed by a result line.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::{Tier, limits};
+use roverline_protocol::Tier;
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,83 +16,97 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::supervisor::rolling_restart::{Post, Progress, Roller};
+use crate::limits;
+use crate::supervisor::rolling_restart::{ProcessStatus, Progress, RollingRestart};
 
-/// What may be asked of a supervisor.
+/// Concurrent clients of the supervisor's control socket.
+const CONTROL_CLIENTS: usize = 4;
+/// Longest path of a Unix socket on Linux (`sun_path` and its final zero, unix(7)).
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// A request to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// Replace the endpoints' processes.
     Restart {
-        /// One after another, so that nothing is lost; there is no other way.
+        /// One after another, without loss; the only supported mode.
         rolling: bool,
-        /// Only this one; absent or null: all.
+        /// Only this tier; absent or null: all tiers.
         #[serde(default)]
         tier: Option<Tier>,
     },
-    /// Which processes there are.
+    /// List the processes.
     Status,
 }
 
-/// A line of the answer.
+/// A line of the response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Line {
-    /// There is more to come.
+pub enum ControlMessage {
+    /// Progress; more lines follow.
     Progress(Progress),
     /// The last line.
     Done {
-        /// Whether it was carried out.
+        /// Whether the request succeeded.
         done: bool,
-        /// A sentence.
+        /// A message for the user.
         message: String,
-        /// The answer to `status`.
+        /// The processes, in response to `status`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        endpoints: Vec<Post>,
+        endpoints: Vec<ProcessStatus>,
     },
 }
 
-/// The name of a control socket in the state directory.
+/// The file name of a gateway's control socket.
 pub fn socket_name(primary_port: u16) -> String {
     format!("control-{primary_port}.sock")
 }
 
-/// The port in such a name.
+/// The port in such a file name.
 pub fn socket_port(name: &str) -> Option<u16> {
     name.strip_prefix("control-")?.strip_suffix(".sock")?.parse().ok()
 }
 
-/// A bound control socket; its file is removed when it is dropped.
+/// A bound control socket; its file is removed on drop.
 pub(super) struct Control {
     listener: UnixListener,
     path: PathBuf,
     inode: u64,
 }
 
+/// Why the control socket cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BindControlError {
+    #[error(
+        "{} has {} bytes and a socket's path at most {}; see --state",
+        .0.display(), .0.as_os_str().len(), SOCKET_PATH_BYTES
+    )]
+    PathTooLong(PathBuf),
+    #[error("{}: another supervisor answers there; see --state", .0.display())]
+    InUse(PathBuf),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
 impl Control {
-    /// Binds the socket in `dir`. A file that nobody answers at is removed first. An error is a
-    /// sentence.
-    pub(super) fn bind(dir: &Path, primary_port: u16) -> Result<Control, String> {
+    /// Binds the socket in `dir`, after removing a stale socket file.
+    pub(super) fn bind(dir: &Path, primary_port: u16) -> Result<Control, BindControlError> {
         let path = dir.join(socket_name(primary_port));
-        let shown = path.display();
-        let length = path.as_os_str().len();
-        if length > limits::SOCKET_PATH_BYTES {
-            let most = limits::SOCKET_PATH_BYTES;
-            return Err(format!(
-                "{shown} has {length} bytes and a socket's path at most {most}; see --state"
-            ));
+        if path.as_os_str().len() > SOCKET_PATH_BYTES {
+            return Err(BindControlError::PathTooLong(path));
         }
-        let text = |error: io::Error| format!("{shown}: {error}");
+        let text = |source: io::Error| BindControlError::Io { path: path.clone(), source };
         std::fs::create_dir_all(dir).map_err(text)?;
         match StdUnixStream::connect(&path) {
-            Ok(_) => return Err(format!("{shown}: another supervisor answers there; see --state")),
+            Ok(_) => return Err(BindControlError::InUse(path)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(&path).map_err(text)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(text(error)),
         }
-        // Made with its mode: there is no moment at which others could connect.
+        // Created with its mode, so that there is no moment at which other users could connect.
         let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let listener = UnixListener::bind(&path);
         rustix::process::umask(umask);
@@ -101,17 +115,17 @@ impl Control {
         Ok(Control { listener, path, inode })
     }
 
-    /// Serves for ever.
-    pub(super) async fn serve(self, roller: Arc<Roller>) {
-        let places = Arc::new(Semaphore::new(limits::CONTROL_CLIENTS));
+    /// Serves forever.
+    pub(super) async fn serve(self, restart: Arc<RollingRestart>) {
+        let slots = Arc::new(Semaphore::new(CONTROL_CLIENTS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let roller = roller.clone();
+                    let restart = restart.clone();
                     tokio::spawn(async move {
-                        answer(stream, &roller).await;
-                        drop(place);
+                        answer(stream, &restart).await;
+                        drop(slot);
                     });
                 }
                 Err(error) => {
@@ -125,56 +139,56 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Not one that another has put there meanwhile.
+        // Another supervisor may have created its own file meanwhile.
         if std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// The client's side; it may go while a restart goes on.
-struct Teller(Option<UnixStream>);
+/// The client's connection; the client may disconnect while a restart continues.
+struct ControlClient(Option<UnixStream>);
 
-impl Teller {
-    async fn say(&mut self, line: &Line) {
+impl ControlClient {
+    async fn send(&mut self, line: &ControlMessage) {
         let Some(stream) = &mut self.0 else { return };
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
-        let written = timeout(PATIENCE, stream.write_all(&bytes)).await;
+        let written = timeout(CLIENT_TIMEOUT, stream.write_all(&bytes)).await;
         if !matches!(written, Ok(Ok(()))) {
             self.0 = None;
         }
     }
 
-    async fn done(&mut self, result: Result<String, String>, endpoints: Vec<Post>) {
+    async fn done(&mut self, result: Result<String, String>, endpoints: Vec<ProcessStatus>) {
         let done = result.is_ok();
         let message = result.unwrap_or_else(|why| why);
-        self.say(&Line::Done { done, message, endpoints }).await;
+        self.send(&ControlMessage::Done { done, message, endpoints }).await;
     }
 }
 
-const PATIENCE: Duration = Duration::from_millis(limits::CONTROL_PATIENCE_MS);
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(limits::CONTROL_TIMEOUT_MS);
 
-async fn answer(mut stream: UnixStream, roller: &Roller) {
-    let request = timeout(PATIENCE, request(&mut stream)).await;
-    let mut teller = Teller(Some(stream));
+async fn answer(mut stream: UnixStream, restart: &RollingRestart) {
+    let request = timeout(CLIENT_TIMEOUT, request(&mut stream)).await;
+    let mut client = ControlClient(Some(stream));
     match request.unwrap_or_else(|_| Err("no request came".to_owned())) {
-        Err(why) => teller.done(Err(why), Vec::new()).await,
-        Ok(Request::Status) => teller.done(Ok(String::new()), roller.posts()).await,
+        Err(why) => client.done(Err(why), Vec::new()).await,
+        Ok(Request::Status) => client.done(Ok(String::new()), restart.statuses()).await,
         Ok(Request::Restart { rolling: false, .. }) => {
             let why = "only a rolling restart is offered: it loses nothing and refuses nobody";
-            teller.done(Err(why.to_owned()), Vec::new()).await;
+            client.done(Err(why.to_owned()), Vec::new()).await;
         }
         Ok(Request::Restart { rolling: true, tier }) => {
             tracing::info!(?tier, "a rolling restart was asked for");
-            let (tell, mut told) = mpsc::channel(16);
+            let (steps, mut received) = mpsc::channel(16);
             let pass_on = async {
-                while let Some(progress) = told.recv().await {
-                    teller.say(&Line::Progress(progress)).await;
+                while let Some(progress) = received.recv().await {
+                    client.send(&ControlMessage::Progress(progress)).await;
                 }
             };
-            let (result, ()) = tokio::join!(roller.roll(tier, tell), pass_on);
-            teller.done(result, Vec::new()).await;
+            let (result, ()) = tokio::join!(restart.run(tier, steps), pass_on);
+            client.done(result, Vec::new()).await;
         }
     }
 }
@@ -205,7 +219,7 @@ mod tests {
         std::env::temp_dir().join(format!("roverline-control-{}-{name}", std::process::id()))
     }
 
-    fn ask(path: PathBuf, request: Vec<u8>) -> tokio::task::JoinHandle<String> {
+    fn send_request(path: PathBuf, request: Vec<u8>) -> tokio::task::JoinHandle<String> {
         tokio::task::spawn_blocking(move || {
             let mut stream = StdUnixStream::connect(path).unwrap();
             stream.write_all(&request).unwrap();
@@ -221,9 +235,9 @@ mod tests {
         let first = Control::bind(&dir, 1).unwrap();
         let path = dir.join(socket_name(1));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Control::bind(&dir, 1).is_err_and(|why| why.contains("another supervisor")));
+        assert!(Control::bind(&dir, 1).is_err_and(|error| error.to_string().contains("another supervisor")));
         assert!(Control::bind(&dir, 2).is_ok());
-        // As a killed supervisor leaves it.
+        // In the state that a killed supervisor leaves behind.
         let Control { listener, .. } = &first;
         let fd = rustix::io::fcntl_dupfd_cloexec(listener, 3).unwrap();
         rustix::net::shutdown(&fd, rustix::net::Shutdown::Both).unwrap();
@@ -232,15 +246,16 @@ mod tests {
         assert!(path.exists(), "the new one's file stays");
         drop(second);
         assert!(!path.exists());
-        let long = dir.join("x".repeat(limits::SOCKET_PATH_BYTES));
-        assert!(Control::bind(&long, 1).is_err_and(|why| why.contains("--state")));
+        let long = dir.join("x".repeat(super::SOCKET_PATH_BYTES));
+        assert!(Control::bind(&long, 1).is_err_and(|error| error.to_string().contains("--state")));
         std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[tokio::test]
     async fn requests_are_answered_or_explained() {
-        let dir = scratch("ask");
-        let serving = tokio::spawn(Control::bind(&dir, 1).unwrap().serve(Arc::new(Roller::new(Vec::new()))));
+        let dir = scratch("request");
+        let serving =
+            tokio::spawn(Control::bind(&dir, 1).unwrap().serve(Arc::new(RollingRestart::new(Vec::new()))));
         let path = dir.join(socket_name(1));
         let long = vec![b'x'; limits::CONTROL_LINE_BYTES + 1];
         for (request, done, word) in [
@@ -250,10 +265,10 @@ mod tests {
             (b"{\"op\":\"dance\"}\n".to_vec(), false, "dance"),
             (long, false, "bytes"),
         ] {
-            let text = ask(path.clone(), request).await.unwrap();
-            let line: Line = serde_json::from_str(text.trim()).unwrap();
+            let text = send_request(path.clone(), request).await.unwrap();
+            let line: ControlMessage = serde_json::from_str(text.trim()).unwrap();
             assert!(
-                matches!(&line, Line::Done { done: d, message, .. } if *d == done && message.contains(word)),
+                matches!(&line, ControlMessage::Done { done: d, message, .. } if *d == done && message.contains(word)),
                 "{text}"
             );
         }
@@ -268,7 +283,7 @@ mod tests {
         let text = r#"{"op":"restart","rolling":true,"tier":"primary"}"#;
         let request = Request::Restart { rolling: true, tier: Some(Tier::Primary) };
         assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
-        let progress = Line::Progress(Progress {
+        let progress = ControlMessage::Progress(Progress {
             tier: Tier::Primary,
             step: "ready".into(),
             pid: Some(1),
@@ -276,6 +291,6 @@ mod tests {
             text: String::new(),
         });
         let text = serde_json::to_string(&progress).unwrap();
-        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), progress);
+        assert_eq!(serde_json::from_str::<ControlMessage>(&text).unwrap(), progress);
     }
 }

@@ -1,4 +1,4 @@
-//! Binding a port, and saying who has it when it is taken.
+//! Binds a port, and names the process that uses it if it is taken.
 
 use std::net::{TcpListener, ToSocketAddrs};
 
@@ -37,7 +37,7 @@ pub fn bind(host: &str, port: u16, tier: Tier) -> Result<TcpListener, BindError>
     })
 }
 
-/// The process that listens on a TCP port, as `name (pid N)`, where Linux lets us know.
+/// The process that listens on a TCP port, as `name (pid N)`, as far as Linux shows it.
 fn owner(port: u16) -> Option<String> {
     let inode = listening_inode(port)?;
     let wanted = format!("socket:[{inode}]");

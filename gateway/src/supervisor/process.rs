@@ -1,4 +1,4 @@
-//! One endpoint process as its keeper sees it: started with its socket, heard through its pipes.
+//! A worker process: started with its socket, monitored and controlled through its pipes.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -7,30 +7,38 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use roverline_protocol::{Tier, limits};
+use roverline_protocol::Tier;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::supervisor::heartbeat::{EXIT_WITH_PARENT, LAST_WORDS, QUIET, READY, SETTINGS, Word};
+use crate::limits;
+use crate::process::heartbeat::{
+    EXIT_WITH_PARENT, FAILURE, NOT_ACCEPTING, READY, SETTINGS, SupervisorCommand,
+};
 
-const HUNG: Duration = Duration::from_millis(limits::CHILD_HUNG_MS);
+/// Silence after which the supervisor considers an endpoint process hung and kills it.
+const CHILD_HUNG_MS: u64 = 1_500;
+/// Bytes of an endpoint process's final error report to its supervisor.
+const CHILD_FAILURE_REPORT_BYTES: usize = 512;
 
-/// What is needed to start the process that serves one tier or, as a relay, all of them.
+const HUNG: Duration = Duration::from_millis(CHILD_HUNG_MS);
+
+/// The launch parameters of the process that serves one tier or, as a relay, all of them.
 pub(super) struct Launch {
     pub(super) tiers: Vec<Tier>,
     pub(super) sockets: Vec<TcpListener>,
     pub(super) settings: String,
-    /// Where this program was when it was started; after an upgrade there is another version.
+    /// The path of this program at startup; after an upgrade it holds another version.
     pub(super) path: PathBuf,
-    /// Rather the program that runs: what is at the path did not serve.
+    /// Whether to start the running program instead, because the one at the path did not work.
     pub(super) fall_back: bool,
 }
 
 impl Launch {
-    /// The program at our path: after an upgrade the new one. Where there is none, or it is of no
-    /// use, the kernel still has the one that runs.
+    /// The program at our path, which is the new one after an upgrade. If it is missing or does not work,
+    /// the kernel still has the running one.
     pub(super) fn program(&self) -> &Path {
         match !self.fall_back && self.path.is_file() {
             true => &self.path,
@@ -38,12 +46,12 @@ impl Launch {
         }
     }
 
-    /// The first tier stands for all.
+    /// The first tier, which represents them all.
     pub(super) fn tier(&self) -> Tier {
         self.tiers.first().copied().unwrap_or(Tier::Primary)
     }
 
-    /// For people: `primary endpoint`.
+    /// The display name: `primary endpoint`.
     pub(super) fn name(&self) -> String {
         match &self.tiers[..] {
             [tier] => format!("{tier} endpoint"),
@@ -51,7 +59,7 @@ impl Launch {
         }
     }
 
-    /// One tier is served by `serve`, all of them in one process by `relay`.
+    /// The command line: `serve` for one tier, `relay` for all of them in one process.
     fn arguments(&self) -> Vec<&'static str> {
         match &self.tiers[..] {
             [tier] => vec!["serve", "--tier", tier.name(), "--supervised"],
@@ -59,7 +67,7 @@ impl Launch {
         }
     }
 
-    /// Starts a process. If `hold`, it accepts only when it is told to.
+    /// Starts a process. With `hold`, it accepts only on command.
     pub(super) fn start(&self, hold: bool) -> std::io::Result<Process> {
         let mut mappings = Vec::new();
         for (socket, child_fd) in self.sockets.iter().zip(3..) {
@@ -76,96 +84,107 @@ impl Launch {
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
-            // glibc keeps an arena per thread and core; two hold the same and cost megabytes less.
+            // glibc uses an arena per thread and core; two arenas suffice and save megabytes.
             .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "2".into()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let mut command = Command::from(command);
-        // A ^C at the terminal is the supervisor's to handle: its children get SIGTERM in turn.
+        // The supervisor handles ^C at the terminal and sends its children SIGTERM in order.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
-        let (Some(lifeline), Some(heart)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(command_pipe), Some(heartbeat)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(std::io::Error::other("it has no pipes"));
         };
-        let born = Instant::now();
+        let started_at = Instant::now();
         let pid = child.id().unwrap_or_default();
-        let deadline = born + Duration::from_millis(limits::CHILD_START_MS);
-        Ok(Process { child, lifeline, heart, pid, born, deadline, doubted: false, ready: false, words: None })
+        let deadline = started_at + Duration::from_millis(limits::CHILD_START_MS);
+        Ok(Process {
+            child,
+            command_pipe,
+            heartbeat,
+            pid,
+            started_at,
+            deadline,
+            grace_used: false,
+            ready: false,
+            failure: None,
+        })
     }
 }
 
-/// A started process. It is killed when dropped.
+/// A started process, killed on drop.
 pub(super) struct Process {
     child: Child,
-    lifeline: ChildStdin,
-    heart: ChildStdout,
+    command_pipe: ChildStdin,
+    heartbeat: ChildStdout,
     pub(super) pid: u32,
-    pub(super) born: Instant,
-    /// It has said that it serves, or could.
+    pub(super) started_at: Instant,
+    /// Whether it reported that it serves or is ready.
     pub(super) ready: bool,
-    /// By when it must have said something.
+    /// The time by which its next heartbeat is due.
     deadline: Instant,
-    doubted: bool,
-    words: Option<String>,
+    grace_used: bool,
+    failure: Option<String>,
 }
 
-/// What a process says by its pipe.
+/// A signal from a process's pipe, or its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum ChildSignal {
     Ready,
     Alive,
-    Quiet,
+    NotAccepting,
     Silent,
     Closed,
 }
 
 impl Process {
-    /// The next thing it says, or that it says nothing. May be cancelled.
-    pub(super) async fn hear(&mut self) -> Beat {
+    /// Returns the next signal, or that the deadline has passed. Cancel-safe.
+    pub(super) async fn next_signal(&mut self) -> ChildSignal {
         let mut bytes = [0; 256];
         loop {
-            match timeout_at(self.deadline, self.heart.read(&mut bytes)).await {
-                // We may have been the one who slept: what was written meanwhile is in the pipe.
-                Err(_) if !self.doubted => {
-                    self.doubted = true;
+            match timeout_at(self.deadline, self.heartbeat.read(&mut bytes)).await {
+                // This process may have been suspended itself; bytes written meanwhile are still in the
+                // pipe.
+                Err(_) if !self.grace_used => {
+                    self.grace_used = true;
                     self.deadline = Instant::now() + Duration::from_millis(limits::CHILD_HEARTBEAT_MS * 2);
                 }
-                Err(_) => return Beat::Silent,
-                Ok(Ok(0) | Err(_)) => return Beat::Closed,
-                Ok(Ok(n)) => return self.understand(&bytes[..n]),
+                Err(_) => return ChildSignal::Silent,
+                Ok(Ok(0) | Err(_)) => return ChildSignal::Closed,
+                Ok(Ok(n)) => return self.parse_signal(&bytes[..n]),
             }
         }
     }
 
-    fn understand(&mut self, bytes: &[u8]) -> Beat {
-        let last = bytes.iter().position(|byte| *byte == LAST_WORDS).map(|at| &bytes[at + 1..]);
-        if let Some(more) = self.words.as_ref().map(|_| bytes).or(last) {
-            let words = self.words.get_or_insert_default();
-            let room = limits::CHILD_LAST_WORDS_BYTES.saturating_sub(words.len());
-            words.push_str(&String::from_utf8_lossy(&more[..more.len().min(room)]));
-            return Beat::Alive;
+    fn parse_signal(&mut self, bytes: &[u8]) -> ChildSignal {
+        let last = bytes.iter().position(|byte| *byte == FAILURE).map(|at| &bytes[at + 1..]);
+        if let Some(more) = self.failure.as_ref().map(|_| bytes).or(last) {
+            let failure = self.failure.get_or_insert_default();
+            let room = CHILD_FAILURE_REPORT_BYTES.saturating_sub(failure.len());
+            failure.push_str(&String::from_utf8_lossy(&more[..more.len().min(room)]));
+            return ChildSignal::Alive;
         }
         let announced = bytes.contains(&READY) && !self.ready;
         self.ready |= announced;
         if self.ready {
-            self.doubted = false;
+            self.grace_used = false;
             self.deadline = Instant::now() + HUNG;
         }
         match announced {
-            true => Beat::Ready,
-            false if bytes.contains(&QUIET) => Beat::Quiet,
-            false => Beat::Alive,
+            true => ChildSignal::Ready,
+            false if bytes.contains(&NOT_ACCEPTING) => ChildSignal::NotAccepting,
+            false => ChildSignal::Alive,
         }
     }
 
-    /// Says something to it; what it does not hear shows in its heartbeat.
-    pub(super) async fn say(&mut self, word: Word) {
-        let line = word.line();
-        let _ = timeout(Duration::from_millis(100), self.lifeline.write_all(line.as_bytes())).await;
+    /// Sends a command; a process that does not receive it shows in its heartbeat.
+    pub(super) async fn send_command(&mut self, command: SupervisorCommand) {
+        let line = command.line();
+        let _ = timeout(Duration::from_millis(100), self.command_pipe.write_all(line.as_bytes())).await;
     }
 
-    /// Its standard output closed: it is ending. Why, and its end made sure.
+    /// Called when its standard output has closed: makes sure that it exits and returns the reason.
     pub(super) async fn exited(&mut self) -> String {
         let status = match timeout(Duration::from_millis(500), self.child.wait()).await {
             Ok(Ok(status)) => format!("it ended ({status})"),
@@ -174,8 +193,8 @@ impl Process {
                 "it closed its heartbeat and was killed".to_owned()
             }
         };
-        match &self.words {
-            Some(words) => format!("{status}: {words}"),
+        match &self.failure {
+            Some(failure) => format!("{status}: {failure}"),
             None => status,
         }
     }
@@ -184,7 +203,7 @@ impl Process {
         let _ = self.child.kill().await;
     }
 
-    /// Ends it, cleanly if it can.
+    /// Stops it, gracefully if possible.
     pub(super) async fn stop(&mut self) {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
             let _ = kill_process(pid, Signal::TERM);
@@ -194,16 +213,16 @@ impl Process {
         }
     }
 
-    /// Waits for the end of a process that was told to drain within `window`, and makes sure of it.
-    /// Says how it went.
-    pub(super) async fn leave(&mut self, window: Duration) -> String {
+    /// Waits for the exit of a process that was told to drain within `window`, and kills it if necessary.
+    /// Returns a description of the exit.
+    pub(super) async fn wait_drained(&mut self, window: Duration) -> String {
         let start = Instant::now();
-        let patience = window + Duration::from_millis(limits::STOP_MS * 2);
-        let how = timeout(patience, async {
+        let limit = window + Duration::from_millis(limits::STOP_MS * 2);
+        let how = timeout(limit, async {
             loop {
-                match self.hear().await {
-                    Beat::Closed => return self.exited().await,
-                    Beat::Silent => break,
+                match self.next_signal().await {
+                    ChildSignal::Closed => return self.exited().await,
+                    ChildSignal::Silent => break,
                     _ => {}
                 }
             }

@@ -1,26 +1,33 @@
-//! One process replaced by another on the same socket, with nobody refused. The new one warms up
-//! while the old one serves. Then the old one stops accepting, and what arrives waits in the backlog
-//! for the new one, which is told to accept. Clients leave the old one in their turn.
+//! Replacement of a process by another on the same socket without refusing a client. The new process warms
+//! up while the old one serves. Then the old one stops accepting, and connections wait in the backlog until
+//! the new one is told to accept. The old one's clients leave gradually.
 
 use std::time::Duration;
 
-use roverline_protocol::limits;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::supervisor::heartbeat::Word;
-use crate::supervisor::process::{Beat, Process};
-use crate::supervisor::worker::Keeper;
+use crate::process::heartbeat::SupervisorCommand;
+use crate::supervisor::process::{ChildSignal, Process};
+use crate::supervisor::worker::WorkerSupervisor;
 
-const WINDOW: Duration = Duration::from_millis(limits::DRAIN_MS);
+/// Time clients have to leave a draining endpoint.
+const DRAIN_MS: u64 = 2_000;
+/// How long an endpoint process may take to stop accepting when it is told to drain.
+const CHILD_STOP_ACCEPTING_MS: u64 = 500;
+/// How long a replacement must have served before the next endpoint is replaced: a version that
+/// crashes at its first clients should cost one endpoint only.
+const CHILD_SETTLE_MS: u64 = 1_000;
 
-impl Keeper {
-    /// Carries out the order in hand. Returns the process that serves from now on, the old one where
-    /// the new one is of no use; `None` when the supervisor stops.
+const WINDOW: Duration = Duration::from_millis(DRAIN_MS);
+
+impl WorkerSupervisor {
+    /// Executes the replace request in progress. Returns the process that serves from now on, which is the
+    /// old one if the new one failed; `None` when the supervisor stops.
     pub(super) async fn replace(
         &mut self,
         mut old: Process,
-        stopping: &mut watch::Receiver<bool>,
+        stopping: &CancellationToken,
     ) -> Option<Process> {
         self.launch.fall_back = false;
         let tier = self.launch.tier();
@@ -36,25 +43,25 @@ impl Keeper {
             }
         };
         tracing::info!(%tier, old = old.pid, new = new.pid, "replacing the endpoint's process");
-        self.tell("started", &new, &format!("process {} warms up, {} serves", new.pid, old.pid));
+        self.report_step("started", &new, &format!("process {} warms up, {} serves", new.pid, old.pid));
         loop {
             let useless = tokio::select! {
-                beat = new.hear() => match beat {
-                    Beat::Ready => break,
-                    Beat::Alive | Beat::Quiet => continue,
-                    Beat::Silent => {
+                signal = new.next_signal() => match signal {
+                    ChildSignal::Ready => break,
+                    ChildSignal::Alive | ChildSignal::NotAccepting => continue,
+                    ChildSignal::Silent => {
                         new.kill().await;
-                        format!("it was not ready within {:.0} s and was killed", new.born.elapsed().as_secs_f64())
+                        format!("it was not ready within {:.0} s and was killed", new.started_at.elapsed().as_secs_f64())
                     }
-                    Beat::Closed => new.exited().await,
+                    ChildSignal::Closed => new.exited().await,
                 },
-                beat = old.hear() => {
-                    if let Beat::Silent | Beat::Closed = beat {
+                signal = old.next_signal() => {
+                    if let ChildSignal::Silent | ChildSignal::Closed = signal {
                         return Some(self.promote(old, new).await);
                     }
                     continue;
                 }
-                _ = stopping.changed() => {
+                () = stopping.cancelled() => {
                     tokio::join!(old.stop(), new.stop());
                     return None;
                 }
@@ -63,36 +70,43 @@ impl Keeper {
             self.failed(&format!("the new process did not come up: {useless}; process {} goes on", old.pid));
             return Some(old);
         }
-        let warm = new.born.elapsed().as_secs_f64();
-        self.tell("ready", &new, &format!("process {} is ready after {warm:.1} s", new.pid));
+        let warm = new.started_at.elapsed().as_secs_f64();
+        self.report_step("ready", &new, &format!("process {} is ready after {warm:.1} s", new.pid));
         self.switch(old, &mut new, stopping.clone()).await;
         Some(new)
     }
 
-    /// The old process stops accepting, the new one begins.
-    async fn switch(&mut self, mut old: Process, new: &mut Process, mut stopping: watch::Receiver<bool>) {
+    /// The old process stops accepting, then the new one starts.
+    async fn switch(&mut self, mut old: Process, new: &mut Process, stopping: CancellationToken) {
         let start = Instant::now();
-        old.say(Word::Drain(WINDOW)).await;
-        // Where it does not say that it is quiet, it is ending, or hangs: both is noticed below.
-        let _ = timeout(Duration::from_millis(limits::CHILD_QUIET_MS), async {
-            while !matches!(old.hear().await, Beat::Quiet | Beat::Closed | Beat::Silent) {}
+        old.send_command(SupervisorCommand::Drain(WINDOW)).await;
+        // If it does not confirm, it is exiting or hangs; both are detected below.
+        let _ = timeout(Duration::from_millis(CHILD_STOP_ACCEPTING_MS), async {
+            while !matches!(
+                old.next_signal().await,
+                ChildSignal::NotAccepting | ChildSignal::Closed | ChildSignal::Silent
+            ) {}
         })
         .await;
-        new.say(Word::Accept).await;
+        new.send_command(SupervisorCommand::Accept).await;
         let pause = start.elapsed().as_secs_f64() * 1e3;
         tracing::info!(tier = %self.launch.tier(), pid = new.pid, pause_ms = pause, "the replacement accepts");
-        self.tell("accepts", new, &format!("process {} accepts; nobody did for {pause:.0} ms", new.pid));
+        self.report_step(
+            "accepts",
+            new,
+            &format!("process {} accepts; nobody did for {pause:.0} ms", new.pid),
+        );
         self.in_use(new);
-        let settled = Instant::now() + Duration::from_millis(limits::CHILD_SETTLE_MS);
-        self.leaving.spawn(async move {
-            let leave = async {
-                let how = old.leave(WINDOW).await;
+        let settled = Instant::now() + Duration::from_millis(CHILD_SETTLE_MS);
+        self.draining.spawn(async move {
+            let drained = async {
+                let how = old.wait_drained(WINDOW).await;
                 tokio::time::sleep_until(settled).await;
                 how
             };
             let how = tokio::select! {
-                how = leave => Some(how),
-                _ = stopping.wait_for(|stopping| *stopping) => None,
+                how = drained => Some(how),
+                () = stopping.cancelled() => None,
             };
             if how.is_none() {
                 old.stop().await;
@@ -101,19 +115,24 @@ impl Keeper {
         });
     }
 
-    /// The old process ended before the new one was ready: better a cold endpoint than none.
+    /// The old process ended before the new one was ready: an endpoint that is not warmed up is better than
+    /// none.
     async fn promote(&mut self, mut old: Process, mut new: Process) -> Process {
         tracing::warn!(tier = %self.launch.tier(), old = old.pid, new = new.pid, "ended while its replacement warmed up");
         old.kill().await;
-        new.say(Word::Accept).await;
-        self.tell("accepts", &new, &format!("process {} ended early; {} takes over", old.pid, new.pid));
+        new.send_command(SupervisorCommand::Accept).await;
+        self.report_step(
+            "accepts",
+            &new,
+            &format!("process {} ended early; {} takes over", old.pid, new.pid),
+        );
         self.in_use(&new);
         new
     }
 
-    fn tell(&self, step: &'static str, process: &Process, text: &str) {
-        if let Some(order) = &self.order {
-            order.tell(step, Some(process.pid), text);
+    fn report_step(&self, step: &'static str, process: &Process, text: &str) {
+        if let Some(request) = &self.request {
+            request.report_step(step, Some(process.pid), text);
         }
     }
 }

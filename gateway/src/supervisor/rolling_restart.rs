@@ -1,56 +1,58 @@
-//! Replacing all endpoints' processes one after another, and what can be told of them.
+//! Rolling restart: replaces the endpoints' processes one after another, and reports their status.
 
 use std::time::Duration;
 
-use roverline_protocol::{Tier, limits};
+use roverline_protocol::Tier;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-/// The order to replace a tier's process.
-pub(super) struct Order {
+use crate::limits;
+
+/// A request to replace a tier's process.
+pub(super) struct ReplaceRequest {
     steps: mpsc::Sender<Step>,
 }
 
-/// How far an order is.
+/// The progress of a request.
 pub(super) enum Step {
     Progress { step: &'static str, pid: Option<u32>, text: String },
     Finished(Result<String, String>),
 }
 
-impl Order {
-    fn new() -> (Order, mpsc::Receiver<Step>) {
-        let (steps, told) = mpsc::channel(16);
-        (Order { steps }, told)
+impl ReplaceRequest {
+    fn new() -> (ReplaceRequest, mpsc::Receiver<Step>) {
+        let (steps, received) = mpsc::channel(16);
+        (ReplaceRequest { steps }, received)
     }
 
-    /// Whether nobody waits for it any more.
+    /// Whether the requester has gone away.
     pub(super) fn is_withdrawn(&self) -> bool {
         self.steps.is_closed()
     }
 
-    /// Tells how far it is. Never waits: whoever listens slowly misses a step.
-    pub(super) fn tell(&self, step: &'static str, pid: Option<u32>, text: &str) {
+    /// Reports a step without waiting; a slow receiver misses steps.
+    pub(super) fn report_step(&self, step: &'static str, pid: Option<u32>, text: &str) {
         let _ = self.steps.try_send(Step::Progress { step, pid, text: text.to_owned() });
     }
 
-    /// The last word on it.
+    /// Reports the result.
     pub(super) fn finish(self, result: Result<String, String>) {
         let _ = self.steps.try_send(Step::Finished(result));
     }
 }
 
-/// What a keeper shows of its process.
+/// The published state of a worker process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct View {
+pub(super) struct ProcessView {
     pub(super) pid: Option<u32>,
-    /// Since when it serves.
+    /// Since when it has been serving.
     pub(super) serving: Option<Instant>,
-    /// Processes before this one.
+    /// The number of processes before this one.
     pub(super) earlier: Option<u64>,
 }
 
-impl View {
+impl ProcessView {
     pub(super) fn started(&mut self, pid: u32) {
         if self.pid.replace(pid) != Some(pid) {
             self.serving = None;
@@ -63,89 +65,89 @@ impl View {
     }
 }
 
-/// A tier as the supervisor shows it.
+/// The status of a tier's process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Post {
-    /// Which endpoint.
+pub struct ProcessStatus {
+    /// The tier.
     pub tier: Tier,
     /// Its port.
     pub port: u16,
-    /// Its process; null while there is none.
+    /// Its process id; null while there is none.
     pub pid: Option<u32>,
-    /// For how long that process has served, seconds; null when it does not yet.
+    /// How long that process has served, seconds; null if it does not serve yet.
     pub serving_s: Option<f64>,
-    /// How many processes it had before this one.
+    /// The number of processes before this one.
     pub restarts: u64,
 }
 
 /// A step of a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Whose.
+    /// The tier.
     pub tier: Tier,
     /// `started`, `ready`, `accepts`, `left`, `done` or `failed`.
     pub step: String,
     /// The new process.
     #[serde(default)]
     pub pid: Option<u32>,
-    /// Milliseconds since the tier's turn began.
+    /// Milliseconds since this tier's replacement started.
     pub after_ms: u64,
-    /// For people.
+    /// A message for the user.
     pub text: String,
 }
 
-/// A tier, and how to reach its keeper.
-pub(super) struct Desk {
+/// A tier, and the channel to its worker's supervisor.
+pub(super) struct TierHandle {
     pub(super) tier: Tier,
     pub(super) port: u16,
-    pub(super) orders: mpsc::Sender<Order>,
-    pub(super) view: watch::Receiver<View>,
+    pub(super) requests: mpsc::Sender<ReplaceRequest>,
+    pub(super) view: watch::Receiver<ProcessView>,
 }
 
-/// The four tiers; restarts them, one restart at a time.
-pub(super) struct Roller {
-    desks: Vec<Desk>,
-    one: Mutex<()>,
+/// The four tiers; runs one restart at a time.
+pub(super) struct RollingRestart {
+    tiers: Vec<TierHandle>,
+    running: Mutex<()>,
 }
 
-impl Roller {
-    pub(super) fn new(desks: Vec<Desk>) -> Roller {
-        Roller { desks, one: Mutex::new(()) }
+impl RollingRestart {
+    pub(super) fn new(tiers: Vec<TierHandle>) -> RollingRestart {
+        RollingRestart { tiers, running: Mutex::new(()) }
     }
 
-    /// All tiers, the best first.
-    pub(super) fn posts(&self) -> Vec<Post> {
-        let post = |desk: &Desk| {
-            let view = desk.view.borrow();
-            Post {
-                tier: desk.tier,
-                port: desk.port,
+    /// The status of all tiers, best first.
+    pub(super) fn statuses(&self) -> Vec<ProcessStatus> {
+        let status = |tier_handle: &TierHandle| {
+            let view = tier_handle.view.borrow();
+            ProcessStatus {
+                tier: tier_handle.tier,
+                port: tier_handle.port,
                 pid: view.pid,
                 serving_s: view.serving.map(|since| since.elapsed().as_secs_f64()),
                 restarts: view.earlier.unwrap_or(0),
             }
         };
-        self.desks.iter().map(post).collect()
+        self.tiers.iter().map(status).collect()
     }
 
-    /// Replaces the process of `only`, or of every tier: the least first, so that a version that is
-    /// of no use costs the least. Ends at the first that fails. Tells every step. An error is a
-    /// sentence.
-    pub(super) async fn roll(
+    /// Replaces the process of `only`, or of every tier from the least important one up, so that a broken
+    /// version does the least damage. Stops at the first failure. Every step is sent to `steps`. An error is
+    /// a message for the user.
+    pub(super) async fn run(
         &self,
         only: Option<Tier>,
-        tell: mpsc::Sender<Progress>,
+        steps: mpsc::Sender<Progress>,
     ) -> Result<String, String> {
-        let Ok(_one) = self.one.try_lock() else {
+        let Ok(_running) = self.running.try_lock() else {
             return Err("another restart is going on; wait for its end".to_owned());
         };
         let start = Instant::now();
         let mut replaced = 0;
-        for desk in self.desks.iter().rev() {
-            if only.is_none_or(|only| only == desk.tier) {
-                if let Err(why) = desk.replace(&tell).await {
+        for tier_handle in self.tiers.iter().rev() {
+            if only.is_none_or(|only| only == tier_handle.tier) {
+                if let Err(why) = tier_handle.replace(&steps).await {
                     let left = "the others were left alone";
-                    return Err(format!("{}: {why}; {replaced} replaced, {left}", desk.tier));
+                    return Err(format!("{}: {why}; {replaced} replaced, {left}", tier_handle.tier));
                 }
                 replaced += 1;
             }
@@ -154,31 +156,35 @@ impl Roller {
     }
 }
 
-impl Desk {
-    /// Has the tier's process replaced, in bounded time.
-    async fn replace(&self, tell: &mpsc::Sender<Progress>) -> Result<(), String> {
+impl TierHandle {
+    /// Replaces the tier's process within a time limit.
+    async fn replace(&self, progress: &mpsc::Sender<Progress>) -> Result<(), String> {
         let start = Instant::now();
-        let patience = Duration::from_millis(limits::REPLACE_MS);
-        let outcome = timeout(patience, self.see_through(tell, start))
+        let limit = Duration::from_millis(limits::REPLACE_MS);
+        let outcome = timeout(limit, self.await_replacement(progress, start))
             .await
-            .unwrap_or_else(|_| Err(format!("it was not done within {} s", patience.as_secs())));
+            .unwrap_or_else(|_| Err(format!("it was not done within {} s", limit.as_secs())));
         let (step, text) = match &outcome {
             Ok(text) => ("done", text),
             Err(why) => ("failed", why),
         };
         tracing::info!(tier = %self.tier, step, text, "rolling restart");
-        let _ = tell.send(self.progress(start, step, None, text.clone())).await;
+        let _ = progress.send(self.progress(start, step, None, text.clone())).await;
         outcome.map(drop)
     }
 
-    async fn see_through(&self, tell: &mpsc::Sender<Progress>, start: Instant) -> Result<String, String> {
-        let (order, mut steps) = Order::new();
-        if self.orders.send(order).await.is_ok() {
+    async fn await_replacement(
+        &self,
+        progress: &mpsc::Sender<Progress>,
+        start: Instant,
+    ) -> Result<String, String> {
+        let (request, mut steps) = ReplaceRequest::new();
+        if self.requests.send(request).await.is_ok() {
             while let Some(step) = steps.recv().await {
                 match step {
                     Step::Progress { step, pid, text } => {
-                        // Who asked may be gone; the restart goes on.
-                        let _ = tell.send(self.progress(start, step, pid, text)).await;
+                        // The requester may be gone; the restart continues.
+                        let _ = progress.send(self.progress(start, step, pid, text)).await;
                     }
                     Step::Finished(result) => return result,
                 }
@@ -197,50 +203,50 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn desk(tier: Tier) -> (Desk, mpsc::Receiver<Order>) {
-        let (orders, inbox) = mpsc::channel(1);
-        let view = watch::Sender::new(View::default()).subscribe();
-        (Desk { tier, port: 1, orders, view }, inbox)
+    fn tier_handle(tier: Tier) -> (TierHandle, mpsc::Receiver<ReplaceRequest>) {
+        let (requests, inbox) = mpsc::channel(1);
+        let view = watch::Sender::new(ProcessView::default()).subscribe();
+        (TierHandle { tier, port: 1, requests, view }, inbox)
     }
 
     #[tokio::test]
     async fn tiers_are_replaced_from_the_least_until_one_fails() {
-        let (desks, inboxes): (Vec<_>, Vec<_>) = Tier::ALL.map(desk).into_iter().unzip();
+        let (tiers, inboxes): (Vec<_>, Vec<_>) = Tier::ALL.map(tier_handle).into_iter().unzip();
         for (tier, mut inbox) in Tier::ALL.into_iter().zip(inboxes) {
             tokio::spawn(async move {
-                while let Some(order) = inbox.recv().await {
-                    order.tell("started", Some(7), "");
+                while let Some(request) = inbox.recv().await {
+                    request.report_step("started", Some(7), "");
                     let fails = tier == Tier::Secondary;
-                    order.finish(if fails { Err("broken".to_owned()) } else { Ok(String::new()) });
+                    request.finish(if fails { Err("broken".to_owned()) } else { Ok(String::new()) });
                 }
             });
         }
-        let roller = Roller::new(desks);
-        let (tell, mut told) = mpsc::channel(64);
-        let why = roller.roll(None, tell).await.unwrap_err();
+        let restart = RollingRestart::new(tiers);
+        let (progress, mut received) = mpsc::channel(64);
+        let why = restart.run(None, progress).await.unwrap_err();
         assert!(why.starts_with("secondary: broken; 2 replaced"), "{why}");
         let mut ends = Vec::new();
-        while let Some(Progress { tier, step, .. }) = told.recv().await {
+        while let Some(Progress { tier, step, .. }) = received.recv().await {
             if step != "started" {
                 ends.push((tier, step));
             }
         }
         let expected = [(Tier::Emergency, "done"), (Tier::Tertiary, "done"), (Tier::Secondary, "failed")];
         assert_eq!(ends, expected.map(|(tier, step)| (tier, step.to_owned())));
-        let one = roller.roll(Some(Tier::Primary), mpsc::channel(64).0).await;
+        let one = restart.run(Some(Tier::Primary), mpsc::channel(64).0).await;
         assert!(one.unwrap().starts_with("1 replaced"));
     }
 
     #[tokio::test]
     async fn one_restart_at_a_time() {
-        let (desk, _inbox) = desk(Tier::Primary);
-        let roller = Roller::new(vec![desk]);
-        let roll = || roller.roll(None, mpsc::channel(64).0);
+        let (tier_handle, _inbox) = tier_handle(Tier::Primary);
+        let restart = RollingRestart::new(vec![tier_handle]);
+        let run = || restart.run(None, mpsc::channel(64).0);
         let second = tokio::select! {
             biased;
-            // Nobody carries it out.
-            _ = roll() => None,
-            second = roll() => Some(second),
+            // No worker executes the request.
+            _ = run() => None,
+            second = run() => Some(second),
         };
         assert!(second.unwrap().unwrap_err().contains("another restart"));
     }

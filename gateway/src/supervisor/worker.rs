@@ -1,5 +1,5 @@
-//! Keeps one tier served (or, as a relay, all of them): its process watched by its exit and its heartbeat, started again with
-//! backoff, replaced on demand.
+//! The supervisor of one worker process, which serves one tier (or, as a relay, all of them): monitors its
+//! exit and heartbeat, restarts it with backoff, replaces it on request.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -10,73 +10,77 @@ use roverline_protocol::{Tier, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::supervisor::ChildEvent;
-use crate::supervisor::process::{Beat, Launch, Process};
-use crate::supervisor::rolling_restart::{Order, View};
+use crate::supervisor::WorkerEvent;
+use crate::supervisor::process::{ChildSignal, Launch, Process};
+use crate::supervisor::rolling_restart::{ProcessView, ReplaceRequest};
 
-/// Keeps one endpoint process alive.
-pub(super) struct Keeper {
+/// First and last delay of a restart.
+const RESTART_BACKOFF_MS: (u64, u64) = (20, 5_000);
+
+/// Keeps one endpoint process running.
+pub(super) struct WorkerSupervisor {
     pub(super) launch: Launch,
-    events: mpsc::Sender<ChildEvent>,
-    orders: mpsc::Receiver<Order>,
-    /// The order that is being carried out.
-    pub(super) order: Option<Order>,
-    /// Predecessors that drain; each says in the end how it went.
-    pub(super) leaving: JoinSet<String>,
-    view: watch::Sender<View>,
+    events: mpsc::Sender<WorkerEvent>,
+    requests: mpsc::Receiver<ReplaceRequest>,
+    /// The replace request in progress.
+    pub(super) request: Option<ReplaceRequest>,
+    /// Draining predecessors; each returns a description of its exit.
+    pub(super) draining: JoinSet<String>,
+    view: watch::Sender<ProcessView>,
 }
 
-/// How a child's life ended.
-enum End {
+/// How a worker process ended.
+enum ExitReason {
     Stopping,
     Ended { why: String, lived: Duration, served: bool },
 }
 
-impl End {
-    fn of(process: &Process, why: String) -> End {
-        End::Ended { why, lived: process.born.elapsed(), served: process.ready }
+impl ExitReason {
+    fn of(process: &Process, why: String) -> ExitReason {
+        ExitReason::Ended { why, lived: process.started_at.elapsed(), served: process.ready }
     }
 }
 
-impl Keeper {
+impl WorkerSupervisor {
     pub(super) fn new(
-        charge: Vec<(Tier, TcpListener)>,
+        sockets: Vec<(Tier, TcpListener)>,
         settings: &Settings,
         path: PathBuf,
-        events: mpsc::Sender<ChildEvent>,
-        orders: mpsc::Receiver<Order>,
-    ) -> Result<Keeper, String> {
-        let settings = serde_json::to_string(settings).map_err(|error| error.to_string())?;
-        let (tiers, sockets) = charge.into_iter().unzip();
+        events: mpsc::Sender<WorkerEvent>,
+        requests: mpsc::Receiver<ReplaceRequest>,
+    ) -> Result<WorkerSupervisor, serde_json::Error> {
+        let settings = serde_json::to_string(settings)?;
+        let (tiers, sockets) = sockets.into_iter().unzip();
         let launch = Launch { tiers, sockets, settings, path, fall_back: false };
-        let view = watch::Sender::new(View::default());
-        Ok(Keeper { launch, events, orders, order: None, leaving: JoinSet::new(), view })
+        let view = watch::Sender::new(ProcessView::default());
+        Ok(WorkerSupervisor { launch, events, requests, request: None, draining: JoinSet::new(), view })
     }
 
-    /// What can be told of it.
-    pub(super) fn view(&self) -> watch::Receiver<View> {
+    /// A receiver of the process's published state.
+    pub(super) fn view(&self) -> watch::Receiver<ProcessView> {
         self.view.subscribe()
     }
 
-    /// Until `stopping` turns true.
-    pub(super) async fn keep(mut self, mut stopping: watch::Receiver<bool>) {
+    /// Runs until `stopping` turns true.
+    pub(super) async fn run(mut self, stopping: CancellationToken) {
         let millis = |(first, last)| (Duration::from_millis(first), Duration::from_millis(last));
-        let (first, last) = millis(limits::RESTART_BACKOFF_MS);
+        let (first, last) = millis(RESTART_BACKOFF_MS);
         let mut backoff = Backoff::new(first, last);
         let name = self.launch.name();
         let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.launch.tier() as u64));
-        while !*stopping.borrow() {
+        while !stopping.is_cancelled() {
             let (why, lived, served) = match self.launch.start(false) {
-                Ok(process) => match self.live(process, &mut stopping).await {
-                    End::Stopping => break,
-                    End::Ended { why, lived, served } => (why, lived, served),
+                Ok(process) => match self.supervise_until_exit(process, &stopping).await {
+                    ExitReason::Stopping => break,
+                    ExitReason::Ended { why, lived, served } => (why, lived, served),
                 },
                 Err(error) => (format!("it could not be started: {error}"), Duration::ZERO, false),
             };
             self.failed(&why);
-            // What is at our path may be a version that does not serve: the other one in turn.
+            // The program at our path may be a version that does not work, so the two programs alternate.
             self.launch.fall_back = !served && !self.launch.fall_back;
             if lived > Duration::from_millis(limits::RESTART_HEALTHY_MS) {
                 backoff.reset();
@@ -84,69 +88,73 @@ impl Keeper {
             let pause = backoff.fail(jitter.unit());
             tracing::warn!(name, why, pause_ms = pause.as_millis() as u64, "it ended, starting it again");
             eprintln!("roverline-gateway: {name}: {why}; starting it again");
-            self.view.send_modify(View::ended);
+            self.view.send_modify(ProcessView::ended);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Some(order) = self.orders.recv() => if !order.is_withdrawn() {
-                    order.tell("started", None, "it was down: nothing to replace");
+                Some(request) = self.requests.recv() => if !request.is_withdrawn() {
+                    request.report_step("started", None, "it was down: nothing to replace");
                     self.launch.fall_back = false;
-                    self.order = Some(order);
+                    self.request = Some(request);
                 },
-                _ = stopping.changed() => {}
+                () = stopping.cancelled() => {}
             }
         }
-        while self.leaving.join_next().await.is_some() {}
-        let _ = self.events.send(ChildEvent::Stopped).await;
+        while self.draining.join_next().await.is_some() {}
+        let _ = self.events.send(WorkerEvent::Stopped).await;
     }
 
-    async fn live(&mut self, mut current: Process, stopping: &mut watch::Receiver<bool>) -> End {
+    async fn supervise_until_exit(
+        &mut self,
+        mut current: Process,
+        stopping: &CancellationToken,
+    ) -> ExitReason {
         self.view.send_modify(|view| view.started(current.pid));
         loop {
             tokio::select! {
-                beat = current.hear() => match beat {
-                    Beat::Ready => self.serves(&current).await,
-                    Beat::Alive | Beat::Quiet => {}
-                    Beat::Silent => {
+                signal = current.next_signal() => match signal {
+                    ChildSignal::Ready => self.on_ready(&current).await,
+                    ChildSignal::Alive | ChildSignal::NotAccepting => {}
+                    ChildSignal::Silent => {
                         current.kill().await;
-                        return End::of(&current, "it hung and was killed".to_owned());
+                        return ExitReason::of(&current, "it hung and was killed".to_owned());
                     }
-                    Beat::Closed => {
+                    ChildSignal::Closed => {
                         let why = current.exited().await;
-                        return End::of(&current, why);
+                        return ExitReason::of(&current, why);
                     }
                 },
-                Some(order) = self.orders.recv(), if current.ready && self.order.is_none() => {
-                    if order.is_withdrawn() { continue }
-                    self.order = Some(order);
+                Some(request) = self.requests.recv(), if current.ready && self.request.is_none() => {
+                    if request.is_withdrawn() { continue }
+                    self.request = Some(request);
                     match self.replace(current, stopping).await {
                         Some(next) => current = next,
-                        None => return End::Stopping,
+                        None => return ExitReason::Stopping,
                     }
                 }
-                Some(how) = self.leaving.join_next(), if !self.leaving.is_empty() => self.left(how),
-                _ = stopping.changed() => {
+                Some(how) = self.draining.join_next(), if !self.draining.is_empty() => self.on_predecessor_exit(how),
+                () = stopping.cancelled() => {
                     current.stop().await;
-                    return End::Stopping;
+                    return ExitReason::Stopping;
                 }
             }
         }
     }
 
-    /// The process in use says that it serves.
-    async fn serves(&mut self, process: &Process) {
+    /// The current process reported that it serves.
+    async fn on_ready(&mut self, process: &Process) {
         tracing::info!(name = self.launch.name(), pid = process.pid, "it serves");
         for tier in &self.launch.tiers {
-            let _ = self.events.send(ChildEvent::Ready(*tier)).await;
+            let _ = self.events.send(WorkerEvent::Ready(*tier)).await;
         }
         self.in_use(process);
-        if self.leaving.is_empty()
-            && let Some(order) = self.order.take()
+        if self.draining.is_empty()
+            && let Some(request) = self.request.take()
         {
-            order.finish(Ok(format!("process {} serves", process.pid)));
+            request.finish(Ok(format!("process {} serves", process.pid)));
         }
     }
 
-    /// Tells that this process is the tier's.
+    /// Publishes this process as the tier's current one.
     pub(super) fn in_use(&self, process: &Process) {
         let ready = process.ready;
         let since = Instant::now();
@@ -156,22 +164,22 @@ impl Keeper {
         });
     }
 
-    /// A replaced process has ended.
-    fn left(&mut self, how: Result<String, tokio::task::JoinError>) {
+    /// A replaced process has exited.
+    fn on_predecessor_exit(&mut self, how: Result<String, tokio::task::JoinError>) {
         let how = how.unwrap_or_else(|error| error.to_string());
         tracing::info!(tier = %self.launch.tier(), how, "replaced process left");
-        if self.leaving.is_empty()
-            && let Some(order) = self.order.take()
+        if self.draining.is_empty()
+            && let Some(request) = self.request.take()
         {
-            order.tell("left", None, &how);
-            order.finish(Ok("replaced".to_owned()));
+            request.report_step("left", None, &how);
+            request.finish(Ok("replaced".to_owned()));
         }
     }
 
-    /// The order in hand cannot be carried out.
+    /// The replace request in progress has failed.
     pub(super) fn failed(&mut self, why: &str) {
-        if let Some(order) = self.order.take() {
-            order.finish(Err(why.to_owned()));
+        if let Some(request) = self.request.take() {
+            request.finish(Err(why.to_owned()));
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Which way the rover faces, from the message types that know it: degrees clockwise from north.
+//! The rover's heading in degrees clockwise from north, from the message types that contain it.
 
 use roverline_schema::Value;
 use serde_json::Value as Json;
 
 use crate::telemetry::real;
 
-/// The frames between which a rover's heading lies (REP-105).
+/// The coordinate frames between which the heading is measured (REP-105).
 const MAP: &str = "map";
 const BASE: [&str; 2] = ["base_link", "base_footprint"];
 /// Longest chain of transforms that is followed.
 const CHAIN: usize = 8;
 
-/// Of an `Imu` (its orientation is against east-north-up, REP-103) or of a `TFMessage` that has the
-/// whole way from `map` to the rover. Odometry alone does not know where north is.
+/// The heading from an `Imu` (its orientation is relative to east-north-up, REP-103) or from a
+/// `TFMessage` with the whole chain from `map` to the rover. Odometry alone does not know north.
 pub(crate) fn degrees(value: &Value) -> Option<Json> {
     let yaw = imu_yaw(value).or_else(|| map_yaw(value))?;
     let heading = (90.0 - yaw.to_degrees()).rem_euclid(360.0);
@@ -20,7 +20,7 @@ pub(crate) fn degrees(value: &Value) -> Option<Json> {
 }
 
 fn imu_yaw(value: &Value) -> Option<f64> {
-    // -1 says that this sensor has no orientation; so does a quaternion of zeros.
+    // A first covariance of -1 means that this sensor has no orientation; so does a quaternion of zeros.
     let unknown = value.get("orientation_covariance")?.as_array()?.first()?.as_f64()? < 0.0;
     if unknown { None } else { yaw(value, "orientation") }
 }
@@ -32,7 +32,7 @@ fn map_yaw(value: &Value) -> Option<f64> {
     };
     let (mut at, mut sum) = (MAP.to_owned(), 0.0);
     for _ in 0..CHAIN {
-        // A rover moves on a plane, more or less: there the turns of a chain add up.
+        // A rover moves approximately on a plane, so the rotations of a chain add up.
         let next = transforms.iter().find(|next| {
             frame(next, "header.frame_id").as_deref() == Some(&at)
                 && frame(next, "child_frame_id")
@@ -47,7 +47,7 @@ fn map_yaw(value: &Value) -> Option<f64> {
     None
 }
 
-/// The turn about the vertical axis, radians, of the quaternion at a path.
+/// The rotation about the vertical axis, in radians, of the quaternion at a path.
 fn yaw(value: &Value, path: &str) -> Option<f64> {
     let part = |axis: &str| value.get(&format!("{path}.{axis}"))?.as_f64();
     let (x, y, z, w) = (part("x")?, part("y")?, part("z")?, part("w")?);
@@ -66,7 +66,7 @@ mod tests {
         Value::Struct(Struct::from_iter(fields))
     }
 
-    fn turn(yaw: f64) -> Value {
+    fn rotation(yaw: f64) -> Value {
         let (sin, cos) = (yaw / 2.0).sin_cos();
         message([
             ("x", Value::F64(0.0)),
@@ -78,14 +78,14 @@ mod tests {
 
     fn imu(yaw: f64, covariance: f64) -> Value {
         let covariance = Value::Array(vec![Value::F64(covariance); 9]);
-        message([("orientation", turn(yaw)), ("orientation_covariance", covariance)])
+        message([("orientation", rotation(yaw)), ("orientation_covariance", covariance)])
     }
 
     fn transform(parent: &str, child: &str, yaw: f64) -> Value {
         message([
             ("header", message([("frame_id", Value::String(parent.into()))])),
             ("child_frame_id", Value::String(child.into())),
-            ("transform", message([("rotation", turn(yaw))])),
+            ("transform", message([("rotation", rotation(yaw))])),
         ])
     }
 

@@ -1,23 +1,24 @@
-//! The cache of this process, by the paths and bodies that other teams' scripts use.
+//! The cache of this process, with the paths and bodies that other teams' scripts use.
 
 use roverline_coordination::kv::{self, CacheEntry, Expect, KvError};
 use roverline_protocol::api::kv::{
     CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, CoherenceState,
 };
-use roverline_protocol::limits;
 use serde_json::value::RawValue;
 
+use crate::api::error::ApiError;
 use crate::api::json_depth::Depth;
-use crate::api::kv::{author, kept, raw, shared};
+use crate::api::kv::{author, raw, shared, stored_bytes};
 use crate::api::query::Paging;
-use crate::api::request::{self, Ask};
-use crate::api::response::{Answer, Failure, json};
+use crate::api::request::{self, ApiRequest};
+use crate::api::response::{HttpResponse, json};
+use crate::limits;
 
-pub(crate) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (given, key) = (ask.parameters()?, ask.name()?);
-    let read = match given.flag("linearizable") {
-        true => shared(ask).get_linearizable(&key).await?,
-        false => shared(ask).get(&key).await?,
+pub(crate) async fn get(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let (params, key) = (request.parameters()?, request.name()?);
+    let read = match params.flag("linearizable") {
+        true => shared(request).get_linearizable(&key).await?,
+        false => shared(request).get(&key).await?,
     };
     let Some(item) = read.item else { return Err(KvError::Unknown(key).into()) };
     let bytes = item.value.len();
@@ -25,24 +26,24 @@ pub(crate) async fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
         let value = raw(&item.value);
         CacheDocument { key, value, version: item.version, cached: read.cached }
     };
-    ask.tell(bytes, make).await
+    request.respond_with(bytes, make).await
 }
 
-pub(crate) async fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
+pub(crate) async fn put(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     let read = |body: &[u8]| {
         request::object::<CacheWrite<Depth>>(body)?.value.check(limits::KV_VALUE_DEPTH)?;
         let CacheWrite { key, value } = request::object::<CacheWrite<Box<RawValue>>>(body)?;
-        Ok((key, kept(value)))
+        Ok((key, stored_bytes(value)))
     };
-    let (key, value) = ask.large(read).await?;
-    let item = shared(ask).put(&key, value, &Expect::Any, None, &author(ask)).await?;
+    let (key, value) = request.parse_large(read).await?;
+    let item = shared(request).put(&key, value, &Expect::Any, None, &author(request)).await?;
     let message = format!("written as version {}", item.version);
     Ok(json(&CacheWritten { success: true, message, key, version: Some(item.version) }))
 }
 
-pub(crate) async fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let key = ask.name()?;
-    let (success, message) = match shared(ask).delete(&key, &Expect::Any, &author(ask)).await {
+pub(crate) async fn delete(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let key = request.name()?;
+    let (success, message) = match shared(request).delete(&key, &Expect::Any, &author(request)).await {
         Ok(_) => (true, "deleted".to_owned()),
         Err(error @ KvError::Unknown(_)) => (false, error.to_string()),
         Err(error) => return Err(error.into()),
@@ -50,11 +51,11 @@ pub(crate) async fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
     Ok(json(&CacheWritten { success, message, key, version: None }))
 }
 
-pub(crate) fn status(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let key = ask.name()?;
-    Ok(json(&match shared(ask).entry(&key) {
+pub(crate) fn status(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let key = request.name()?;
+    Ok(json(&match shared(request).entry(&key) {
         Some(entry) => shown(&entry),
-        // What is not there is not valid either.
+        // An absent entry is invalid.
         None => {
             let state = CoherenceState::I;
             CacheStatus { key, state, version: None, revision: None, bytes: 0, hits: 0 }
@@ -62,14 +63,14 @@ pub(crate) fn status(ask: &Ask<'_>) -> Result<Answer, Failure> {
     }))
 }
 
-pub(crate) fn all(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let all = shared(ask).entries().iter().map(shown).collect();
-    let (entries, total, next) = Paging::parse(ask.query)?.part(all, |entry: &CacheStatus| &entry.key);
+pub(crate) fn all(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let all = shared(request).entries().iter().map(shown).collect();
+    let (entries, total, next) = Paging::parse(request.query)?.part(all, |entry: &CacheStatus| &entry.key);
     Ok(json(&CacheList { entries, total, next }))
 }
 
-pub(crate) fn metrics(ask: &Ask<'_>) -> Answer {
-    let metrics = shared(ask).metrics();
+pub(crate) fn metrics(request: &ApiRequest<'_>) -> HttpResponse {
+    let metrics = shared(request).metrics();
     let reads = metrics.hits + metrics.misses;
     json(&CacheMetricsDocument {
         entries: metrics.entries,

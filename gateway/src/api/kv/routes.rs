@@ -1,4 +1,4 @@
-//! The paths of shared values.
+//! The routes of shared values.
 
 use roverline_protocol::api::kv::{
     CacheDocument, CacheList, CacheMetricsDocument, CacheStatus, CacheWrite, CacheWritten, KEY_PATTERN,
@@ -7,10 +7,13 @@ use roverline_protocol::api::kv::{
 use roverline_protocol::limits;
 use serde_json::Value;
 
-use crate::api::kv::Action;
-use crate::api::routes::{
-    self, Content, Name, Parameter, ParameterKind, Reply, Route, Verb, get, list, ok, post, schema,
+use crate::api::action::KvAction as Action;
+use crate::api::route::{
+    Content, HttpMethod, Name, Parameter, ParameterKind, Reply, Route, get, list, ok, post, schema,
 };
+
+/// Largest request that writes a value.
+const KV_BODY_BYTES: usize = limits::KV_VALUE_BYTES + (4 << 10);
 
 const KEY: &str = "The key, with slashes as they are or percent-encoded.";
 const EXAMPLE: Option<&str> = Some("mission/goal");
@@ -38,8 +41,8 @@ const REVISION: Parameter = Parameter {
     kind: ParameterKind::Number(0, MOST),
 };
 
-const fn action(action: Action) -> routes::Action {
-    routes::Action::Kv(action)
+const fn action(action: Action) -> crate::api::action::Action {
+    crate::api::action::Action::Kv(action)
 }
 
 const fn key(route: Route) -> Route {
@@ -47,7 +50,7 @@ const fn key(route: Route) -> Route {
     Route { name: Some(name), ..route }
 }
 
-/// The table.
+/// The routes.
 pub(crate) static ROUTES: [Route; 10] = [
     Route {
         parameters: &[
@@ -86,8 +89,8 @@ pub(crate) static ROUTES: [Route; 10] = [
         ))
     },
     Route {
-        verb: Verb::Put,
-        body_bytes: limits::KV_BODY_BYTES,
+        method: HttpMethod::Put,
+        body_bytes: KV_BODY_BYTES,
         parameters: &[
             VERSION,
             REVISION,
@@ -106,9 +109,9 @@ pub(crate) static ROUTES: [Route; 10] = [
         ))
     },
     Route {
-        verb: Verb::Delete,
+        method: HttpMethod::Delete,
         parameters: &[VERSION, REVISION],
-        problems: routes::WRITES,
+        problems: crate::api::route::WRITES,
         ..key(get(
             "/api/v2/kv/{key}",
             action(Action::Delete),
@@ -127,7 +130,7 @@ pub(crate) static ROUTES: [Route; 10] = [
         ))
     },
     Route {
-        body_bytes: limits::KV_BODY_BYTES,
+        body_bytes: KV_BODY_BYTES,
         ..post(
             "/cache",
             action(Action::CachePut),
@@ -137,8 +140,8 @@ pub(crate) static ROUTES: [Route; 10] = [
         )
     },
     Route {
-        verb: Verb::Delete,
-        problems: routes::WRITES,
+        method: HttpMethod::Delete,
+        problems: crate::api::route::WRITES,
         ..key(get(
             "/cache/{key}",
             action(Action::CacheDelete),

@@ -1,20 +1,19 @@
-//! The paths of [`crate::api::locks`].
+//! The routes of [`crate::api::locks`].
 
 use roverline_protocol::api::NAME_PATTERN;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
 
-use crate::api::locks::Action;
-use crate::api::routes::{
-    Action as Any, Content, Name, Parameter, ParameterKind, Reply, Route, get, ok, post, schema,
-};
+use crate::api::action::Action as Any;
+use crate::api::action::LocksAction as Action;
+use crate::api::route::{Content, Name, Parameter, ParameterKind, Reply, Route, get, ok, post, schema};
 
 const RESOURCE: &str = "What is locked.";
 const EXAMPLE: Option<&str> = Some("arm");
-const DONE: &[Reply] = &[ok("It was done", Content::Json(schema::<Done>))];
+const DONE: &[Reply] = &[ok("It was done", Content::Json(schema::<OutcomeDocument>))];
 const STANDING: &[Reply] = &[
-    ok("It holds it, or gave up", Content::Json(schema::<LockStanding>)),
-    Reply { status: 202, what: "It waits", content: Content::Json(schema::<LockStanding>) },
+    ok("It holds it, or gave up", Content::Json(schema::<LockClientStatus>)),
+    Reply { status: 202, what: "It waits", content: Content::Json(schema::<LockClientStatus>) },
 ];
 const READS: &[u16] = &[404, 422, 503];
 
@@ -22,27 +21,27 @@ const fn of_resource(route: Route) -> Route {
     Route { name: Some(Name { what: RESOURCE, example: EXAMPLE, pattern: Some(NAME_PATTERN) }), ..route }
 }
 
-/// The table.
+/// The routes.
 pub(crate) static ROUTES: [Route; 14] = [
     post(
         "/locks/acquire",
-        Any::Locks(Action::PlainAcquire),
+        Any::Locks(Action::SimpleAcquire),
         "Asks for a lock, or for the client's place among those who wait",
         schema::<AcquireLock>,
         &[ok("Whether it is held, and if not, why", Content::Json(schema::<AcquiredLock>))],
     ),
     post(
         "/locks/release",
-        Any::Locks(Action::PlainRelease),
+        Any::Locks(Action::SimpleRelease),
         "Gives a lock back, or gives up waiting for it",
         schema::<ReleaseLock>,
-        &[ok("Whether it was held", Content::Json(schema::<Done>))],
+        &[ok("Whether it was held", Content::Json(schema::<OutcomeDocument>))],
     ),
     Route {
         problems: READS,
         ..get(
             "/locks",
-            Any::Locks(Action::PlainList),
+            Any::Locks(Action::SimpleList),
             "All locks that are held, in short",
             &[ok("By resource", Content::Json(schema::<LockStates>))],
         )
@@ -51,7 +50,7 @@ pub(crate) static ROUTES: [Route; 14] = [
         problems: READS,
         ..of_resource(get(
             "/locks/{resource}",
-            Any::Locks(Action::PlainOne),
+            Any::Locks(Action::SimpleOne),
             "A lock that is held, in short",
             &[ok("The lock", Content::Json(schema::<LockState>))],
         ))
@@ -62,7 +61,7 @@ pub(crate) static ROUTES: [Route; 14] = [
             "/detect-deadlock",
             Any::Locks(Action::Deadlocks),
             "Clients that wait for each other; there are none unless something else writes the store",
-            schema::<Done>,
+            schema::<OutcomeDocument>,
             &[ok("The circles", Content::Json(schema::<Deadlocks>))],
         )
     },
@@ -100,7 +99,7 @@ pub(crate) static ROUTES: [Route; 14] = [
         "/api/v2/locks/{resource}/acquire",
         Any::Locks(Action::Acquire),
         "Asks for a lock, and waits for it if so wished",
-        schema::<LockWish>,
+        schema::<AcquireBody>,
         STANDING,
     )),
     of_resource(post(
@@ -133,9 +132,9 @@ pub(crate) static ROUTES: [Route; 14] = [
     )),
     of_resource(post(
         "/api/v2/locks/{resource}/handover",
-        Any::Locks(Action::AskHandover),
+        Any::Locks(Action::RequestHandover),
         "Asks the holder to hand its lock over",
-        schema::<HandoverWish>,
+        schema::<HandoverBody>,
         &[ok("The holder's answer", Content::Json(schema::<HandoverOutcome>))],
     )),
     of_resource(post(

@@ -1,34 +1,34 @@
-//! What a queue holds, as it is told.
+//! Documents of the queues API, built from the store's types.
 
-use roverline_coordination::queues::{Accepted, DeadLetter, Delivery, Listed, QueueView};
+use roverline_coordination::queues::{Accepted, DeadLetter, Delivery, MessageSummary, QueueView};
+use roverline_protocol::Tier;
 use roverline_protocol::api::queues::{
-    AcceptedDocument, DeadMessage, DeliveryDocument, ListedMessage, PlainQueue, QueueDocument,
+    AcceptedDocument, DeadMessage, DeliveryDocument, ListedMessage, QueueDocument, SimpleQueue,
 };
-use roverline_protocol::{Tier, rendezvous};
 use serde_json::Value;
 
-use crate::api::directory::directory;
-use crate::api::request::Ask;
+use crate::api::queues::rendezvous;
+use crate::api::request::ApiRequest;
 
 /// The endpoints that serve.
-pub(crate) fn nodes(ask: &Ask<'_>) -> Vec<Tier> {
-    let all = directory(ask.endpoint).endpoints.into_iter().map(|entry| entry.peer.endpoint);
+pub(crate) fn nodes(request: &ApiRequest<'_>) -> Vec<Tier> {
+    let all = request.endpoint.directory_document().endpoints.into_iter().map(|entry| entry.peer.endpoint);
     let mut serving: Vec<Tier> =
         all.filter(|endpoint| endpoint.status.serves()).map(|endpoint| endpoint.tier).collect();
     serving.dedup();
     if serving.is_empty() {
-        // It answers, after all.
-        serving.push(ask.endpoint.tier);
+        // This endpoint answers, after all.
+        serving.push(request.endpoint.tier);
     }
     serving
 }
 
-/// The one of them that a queue belongs to, for status and load: any of them serves any queue.
+/// The endpoint that a queue belongs to, for status and load only: any endpoint serves any queue.
 pub(crate) fn node_of(queue: &str, nodes: &[Tier]) -> String {
     rendezvous::node_of(queue, nodes.iter().map(|tier| tier.name())).unwrap_or_default().to_owned()
 }
 
-/// What a message says. What was not written as JSON is shown as text.
+/// A message's body; a body that is not JSON becomes a string.
 pub(crate) fn value(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned().into())
 }
@@ -48,8 +48,8 @@ pub(crate) fn queue(view: QueueView, nodes: &[Tier]) -> QueueDocument {
     }
 }
 
-pub(crate) fn plain(queue: &QueueDocument) -> PlainQueue {
-    PlainQueue {
+pub(crate) fn simple_queue(queue: &QueueDocument) -> SimpleQueue {
+    SimpleQueue {
         queue_name: queue.name.clone(),
         size: queue.ready + queue.delayed,
         in_flight: queue.in_flight,
@@ -74,7 +74,7 @@ pub(crate) fn delivery(taken: Delivery) -> DeliveryDocument {
     }
 }
 
-pub(crate) fn listed(listed: Listed) -> ListedMessage {
+pub(crate) fn listed(listed: MessageSummary) -> ListedMessage {
     ListedMessage {
         message: value(&listed.body),
         message_id: listed.id,

@@ -1,22 +1,24 @@
-//! The paths of the queues.
+//! The routes of the queues.
 
 use roverline_protocol::api::NAME_PATTERN;
 use roverline_protocol::api::queues::{
     Ack, CountDocument, DeadDocument, Dequeue, DequeueDocument, Enqueue, EnqueueDocument, Extend, Nak,
-    PeekDocument, PlainAck, PlainDequeue, PlainDequeued, PlainDone, PlainEnqueue, PlainEnqueued, PlainQueue,
-    PlainQueues, Purge, QueueDocument, QueueList, QueueSettings, Redrive,
+    PeekDocument, Purge, QueueDocument, QueueList, QueueSettings, Redrive, SimpleAck, SimpleDequeue,
+    SimpleDequeued, SimpleEnqueue, SimpleEnqueued, SimpleOutcome, SimpleQueue, SimpleQueues,
 };
 use roverline_protocol::limits;
 
-use crate::api::queues::Action;
-use crate::api::routes::{
-    Action as Any, Content, Name, Parameter, ParameterKind, Reply, Route, get, list, ok, post, schema,
-};
+use crate::api::action::Action as Any;
+use crate::api::action::QueuesAction as Action;
+use crate::api::route::{Content, Name, Parameter, ParameterKind, Reply, Route, get, list, ok, post, schema};
+
+/// Longest request body that may contain a value for the store, as JSON escapes it.
+const API_VALUE_BODY_BYTES: usize = 2 << 20;
 
 const NAME: &str = "The queue's name, percent-encoded: up to 200 bytes, no slash.";
 const EXAMPLE: Option<&str> = Some("waypoints");
-/// Problems of whatever looks at one queue.
-const LOOKS: &[u16] = &[404, 410, 413, 422];
+/// Problems of every read of one queue.
+const READ_PROBLEMS: &[u16] = &[404, 410, 413, 422];
 const COUNT: &[Reply] = &[ok("To how many", Content::Json(schema::<CountDocument>))];
 const MAX: Parameter = Parameter {
     name: "max",
@@ -28,57 +30,57 @@ const fn of_queue(route: Route) -> Route {
     Route { name: Some(Name { what: NAME, example: EXAMPLE, pattern: Some(NAME_PATTERN) }), ..route }
 }
 
-const fn looks(route: Route) -> Route {
-    Route { problems: LOOKS, ..route }
+const fn read_of_queue(route: Route) -> Route {
+    Route { problems: READ_PROBLEMS, ..route }
 }
 
-/// Its body may hold messages.
+/// A route whose body may contain messages.
 const fn large(route: Route) -> Route {
-    Route { body_bytes: limits::API_VALUE_BODY_BYTES, ..route }
+    Route { body_bytes: API_VALUE_BODY_BYTES, ..route }
 }
 
-/// The table.
+/// The routes.
 pub(crate) static ROUTES: [Route; 17] = [
     large(post(
         "/queue/enqueue",
-        Any::Queues(Action::PlainEnqueue),
+        Any::Queues(Action::SimpleEnqueue),
         "Puts a message into a queue",
-        schema::<PlainEnqueue>,
-        &[ok("Whether it is in it", Content::Json(schema::<PlainEnqueued>))],
+        schema::<SimpleEnqueue>,
+        &[ok("Whether it is in it", Content::Json(schema::<SimpleEnqueued>))],
     )),
     post(
         "/queue/dequeue",
-        Any::Queues(Action::PlainDequeue),
+        Any::Queues(Action::SimpleDequeue),
         "Takes the first message of a queue; it is hidden from others for a while",
-        schema::<PlainDequeue>,
-        &[ok("The message, if there was one", Content::Json(schema::<PlainDequeued>))],
+        schema::<SimpleDequeue>,
+        &[ok("The message, if there was one", Content::Json(schema::<SimpleDequeued>))],
     ),
     post(
         "/queue/ack",
-        Any::Queues(Action::PlainAck),
+        Any::Queues(Action::SimpleAck),
         "A message is done with, and never comes again",
-        schema::<PlainAck>,
-        &[ok("Whether it was there", Content::Json(schema::<PlainDone>))],
+        schema::<SimpleAck>,
+        &[ok("Whether it was there", Content::Json(schema::<SimpleOutcome>))],
     ),
-    looks(of_queue(get(
+    read_of_queue(of_queue(get(
         "/queue/status/{name}",
-        Any::Queues(Action::PlainStatus),
+        Any::Queues(Action::SimpleStatus),
         "A queue in short",
-        &[ok("The queue", Content::Json(schema::<PlainQueue>))],
+        &[ok("The queue", Content::Json(schema::<SimpleQueue>))],
     ))),
-    looks(get(
+    read_of_queue(get(
         "/queue/all",
-        Any::Queues(Action::PlainAll),
+        Any::Queues(Action::SimpleAll),
         "All queues in short",
-        &[ok("By name", Content::Json(schema::<PlainQueues>))],
+        &[ok("By name", Content::Json(schema::<SimpleQueues>))],
     )),
-    looks(list(
+    read_of_queue(list(
         "/api/v2/queues",
         Any::Queues(Action::List),
         "Queues of work that the team shares",
         &[ok("By name", Content::Json(schema::<QueueList>))],
     )),
-    looks(of_queue(get(
+    read_of_queue(of_queue(get(
         "/api/v2/queues/{name}",
         Any::Queues(Action::One),
         "One queue",
@@ -142,7 +144,7 @@ pub(crate) static ROUTES: [Route; 17] = [
     )),
     Route {
         parameters: &[MAX],
-        ..looks(of_queue(get(
+        ..read_of_queue(of_queue(get(
             "/api/v2/queues/{name}/peek",
             Any::Queues(Action::Peek),
             "The first messages of a queue, in the order of delivery, without taking them",
@@ -158,7 +160,7 @@ pub(crate) static ROUTES: [Route; 17] = [
                 kind: ParameterKind::Number(0, (1 << 53) - 1),
             },
         ],
-        ..looks(of_queue(get(
+        ..read_of_queue(of_queue(get(
             "/api/v2/queues/{name}/dead",
             Any::Queues(Action::Dead),
             "Messages that nobody could deal with, and why",

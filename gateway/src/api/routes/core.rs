@@ -1,4 +1,4 @@
-//! What a port answers of itself and of the rover's telemetry.
+//! The routes of the endpoint itself and of the rover's telemetry.
 
 use roverline_protocol::api::{
     LatestDocument, MetricsDocument, NodeList, Registration, RegistrationDocument, RobotDocument, RobotList,
@@ -6,14 +6,15 @@ use roverline_protocol::api::{
 };
 use roverline_protocol::status::{DirectoryDocument, HealthDocument, StatusDocument};
 
+use crate::api::action::Action;
 use crate::api::response::TEXT;
-use crate::api::routes::{Action, Content, Reply, Route, Verb, get, list, named, ok, schema};
+use crate::api::route::{Content, HttpMethod, Reply, Route, get, list, named, ok, schema};
 use crate::endpoint::metrics;
 
 const TOPIC: &str = "The topic's name, with slashes as they are or percent-encoded; the first may be left out. \
                      A name that ends in `/latest` has to be percent-encoded.";
 
-/// The table.
+/// The routes.
 pub(crate) static ROUTES: [Route; 18] = [
     get(
         "/",
@@ -58,7 +59,7 @@ pub(crate) static ROUTES: [Route; 18] = [
         &[ok("By tier, then by address", Content::Json(schema::<DirectoryDocument>))],
     ),
     Route {
-        verb: Verb::Post,
+        method: HttpMethod::Post,
         body: Some(schema::<Registration>),
         problems: &[401, 403, 408, 409, 413, 415, 422],
         ..get(
@@ -73,7 +74,7 @@ pub(crate) static ROUTES: [Route; 18] = [
         )
     },
     Route {
-        verb: Verb::Delete,
+        method: HttpMethod::Delete,
         problems: &[401, 403, 404, 409],
         ..named(
             get(

@@ -1,38 +1,42 @@
-//! The frames themselves: in which order they go, and which do not.
+//! The outbox's frame queue: sending order, replacement, expiry and drops.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::Priority;
 use roverline_protocol::budget::Urgency;
-use roverline_protocol::{Priority, limits};
 
 use crate::connection::budget::Budget;
+use crate::limits;
 
-/// Frames in order, with what is known of them.
+/// On a budgeted link, a sample that waited this long is replaced by a newer one of its topic.
+const BUDGET_WAIT_MS: u64 = 200;
+
+/// Queued frames by priority, with their accounting.
 #[derive(Default)]
 pub(crate) struct Queue {
-    /// A ping that waits.
+    /// The queued ping.
     pub(crate) ping: Option<Bytes>,
-    /// What the link may carry.
+    /// The session's bandwidth budget.
     pub(crate) budget: Option<Budget>,
-    /// The client is away.
+    /// Whether the client is unresponsive.
     pub(crate) paused: bool,
     /// The close frame, until it is taken.
     pub(crate) close: Option<Bytes>,
-    /// No more samples.
+    /// Whether samples are no longer accepted.
     pub(crate) closing: bool,
-    /// The client let answers pile up.
+    /// Whether the client let too many responses pile up.
     pub(crate) broken: bool,
     /// Messages taken.
     pub(crate) sent: u64,
     /// Bytes taken.
     pub(crate) sent_bytes: u64,
-    /// Samples dropped, not yet told.
+    /// Dropped samples per topic, not yet reported.
     pub(crate) dropped: HashMap<u32, u64>,
-    /// Samples dropped.
+    /// Samples dropped in total.
     pub(crate) dropped_total: u64,
-    /// Samples that expired or did not fit: the link is too slow.
+    /// Samples that expired or did not fit because the link is too slow.
     pub(crate) lost: u64,
     /// Samples not sent because of the budget.
     pub(crate) shed: u64,
@@ -58,38 +62,38 @@ impl Slot {
     }
 }
 
-/// What a look at the queue gives.
-pub(crate) enum Popped {
+/// The result of [`Queue::pop`].
+pub(crate) enum PopResult {
     /// The most urgent frame.
     Frame(Bytes),
-    /// There is one, and the budget lets it go after this time.
+    /// A frame is queued, and the budget allows it after this time.
     Later(Duration),
-    /// There is none.
+    /// The queue is empty.
     Nothing,
 }
 
 const MAX_AGE: Duration = Duration::from_millis(limits::OUTBOX_MAX_AGE_MS);
-const BUDGET_WAIT: Duration = Duration::from_millis(limits::BUDGET_WAIT_MS);
+const BUDGET_WAIT: Duration = Duration::from_millis(BUDGET_WAIT_MS);
 
-/// Whether samples of this level are worthless when they are old: a client that thaws wants what is
-/// now. Emergency, safety, state and mission are history and stay.
+/// Whether samples of this level expire: after an interruption a client needs current values. Emergency,
+/// safety, state and mission samples are history and are retained.
 fn expires(level: usize) -> bool {
     level > Priority::Mission as usize
 }
 
 impl Queue {
-    /// Bytes of control messages that wait.
+    /// Bytes of queued control messages.
     pub(crate) fn control_bytes(&self) -> usize {
         self.control_bytes
     }
 
-    /// Bytes that wait.
+    /// Bytes queued.
     pub(crate) fn bytes(&self) -> usize {
         self.control_bytes + self.every_bytes + self.latest_bytes
     }
 
-    /// Whether all control messages are out.
-    pub(crate) fn is_spoken(&self) -> bool {
+    /// Whether all control messages were taken.
+    pub(crate) fn control_flushed(&self) -> bool {
         self.control.is_empty()
     }
 
@@ -161,7 +165,7 @@ impl Queue {
             return;
         }
         self.closing = true;
-        // 1006 says that there was no close frame; it is never sent (RFC 6455, section 7.4.1).
+        // Code 1006 means that no close frame was received; it is never sent (RFC 6455, section 7.4.1).
         self.close = (code != 1006).then(|| crate::connection::frame::close(code, reason));
         self.levels.iter_mut().for_each(VecDeque::clear);
         self.latest.clear();
@@ -174,48 +178,48 @@ impl Queue {
         self.dropped_total += 1;
     }
 
-    /// How long the frame has waited that waits longest.
+    /// How long the oldest frame of at least this priority has waited.
     pub(crate) fn oldest_wait(&self, least: Priority, now: Duration) -> Duration {
         let levels = self.levels.iter().take(least as usize + 1);
         let oldest = levels.filter_map(|level| level.front().map(Slot::at)).min();
         oldest.map_or(Duration::ZERO, |at| now.saturating_sub(at))
     }
 
-    /// Takes the most urgent frame, if the budget allows.
-    pub(crate) fn pop(&mut self, now: Duration) -> Popped {
+    /// Takes the most urgent frame if the budget allows it.
+    pub(crate) fn pop(&mut self, now: Duration) -> PopResult {
         if let Some(frame) = self.control.front() {
             let length = frame.len();
-            if let Some(wait) = self.pay(length, Urgency::Vital, now) {
-                return Popped::Later(wait);
+            if let Some(wait) = self.charge(length, Urgency::Vital, now) {
+                return PopResult::Later(wait);
             }
             self.control_bytes -= length;
-            return self.control.pop_front().map_or(Popped::Nothing, Popped::Frame);
+            return self.control.pop_front().map_or(PopResult::Nothing, PopResult::Frame);
         }
         for priority in self.order(now) {
             let level = priority as usize;
-            while self.skip_the_useless(level, now) {}
+            while self.drop_expired_front(level, now) {}
             let length = match self.levels[level].front() {
                 None => continue,
                 Some(Slot::Every { frame, .. }) => frame.len(),
                 Some(Slot::Latest { topic, .. }) => self.latest.get(topic).map_or(0, Bytes::len),
             };
-            // What is less urgent does not overtake.
-            if let Some(wait) = self.pay(length, Urgency::of(priority), now) {
-                return Popped::Later(wait);
+            // A less urgent frame does not overtake.
+            if let Some(wait) = self.charge(length, Urgency::of(priority), now) {
+                return PopResult::Later(wait);
             }
             if let Some(frame) = self.take_front(level) {
-                return Popped::Frame(frame);
+                return PopResult::Frame(frame);
             }
         }
         if let Some(budget) = &mut self.budget {
             budget.idle();
         }
-        Popped::Nothing
+        PopResult::Nothing
     }
 
-    /// In which order levels are served: by priority. Under a budget, of safety, state and mission the
-    /// one that has waited too long comes before the others of them: a stream of state that takes
-    /// all there is must not starve the mission.
+    /// The order in which the levels are served: by priority. Under a budget, the longest-waiting level of
+    /// safety, state and mission moves to the front of these three once it has waited too long: a stream of
+    /// state samples must not starve the mission.
     fn order(&self, now: Duration) -> [Priority; Priority::ALL.len()] {
         let mut order = Priority::ALL;
         let urgent = Priority::Safety as usize..=Priority::Mission as usize;
@@ -231,9 +235,9 @@ impl Queue {
         order
     }
 
-    /// Pays for a frame of this length, or says when that can be.
-    fn pay(&mut self, length: usize, urgency: Urgency, now: Duration) -> Option<Duration> {
-        self.budget.as_mut().and_then(|budget| budget.pay(length, urgency, now))
+    /// Charges a frame of this length to the budget, or returns how long to wait.
+    fn charge(&mut self, length: usize, urgency: Urgency, now: Duration) -> Option<Duration> {
+        self.budget.as_mut().and_then(|budget| budget.charge(length, urgency, now))
     }
 
     fn take_front(&mut self, level: usize) -> Option<Bytes> {
@@ -251,9 +255,9 @@ impl Queue {
         }
     }
 
-    /// Drops the first sample of a level if it is too old, or if the budget has a newer one to spend
-    /// its bytes on; whether there was one.
-    fn skip_the_useless(&mut self, level: usize, now: Duration) -> bool {
+    /// Drops the front sample of a level if it has expired, or if the budget is better spent on a newer
+    /// sample of its topic. Returns whether one was dropped.
+    fn drop_expired_front(&mut self, level: usize, now: Duration) -> bool {
         let Some(Slot::Every { topic, at, .. }) = self.levels[level].front() else { return false };
         let (topic, age) = (*topic, now.saturating_sub(*at));
         if expires(level) && age > MAX_AGE {
@@ -285,16 +289,16 @@ impl Queue {
                 self.every_frames -= 1;
                 self.every_bytes -= frame.len();
                 self.count_drop(topic);
-                // A client that is away says nothing about its link.
+                // While the client is unresponsive, drops do not indicate a slow link.
                 self.lost += u64::from(!self.paused);
             }
             return;
         }
     }
 
-    /// The client is back: of what is old it gets the last few of every topic that is history, and
-    /// nothing of what streams.
-    pub(crate) fn forget_the_old(&mut self, now: Duration) {
+    /// Called when the client responds again: of old samples, keeps the last few of every history topic and
+    /// none of a stream.
+    pub(crate) fn expire_stale(&mut self, now: Duration) {
         for level in 0..self.levels.len() {
             let mut kept: HashMap<u32, usize> = HashMap::new();
             let room = if expires(level) { 0 } else { limits::AWAY_SAMPLES_PER_TOPIC };
@@ -313,7 +317,7 @@ impl Queue {
                             newest_first.push_front(Slot::Every { topic, frame, at });
                         }
                     }
-                    // Its sample may be newer than its place: it waits from now on.
+                    // Its sample may be newer than its position, so its waiting time starts now.
                     Slot::Latest { topic, .. } => newest_first.push_front(Slot::Latest { topic, at: now }),
                     slot @ Slot::Every { .. } => newest_first.push_front(slot),
                 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use roverline_protocol::limits;
 
 use crate::connection::outbox::*;
+use crate::limits;
 
 fn frame(n: u8) -> Bytes {
     Bytes::from(vec![n; 4])
@@ -27,7 +27,7 @@ fn urgent_first_and_newest_wins() {
 }
 
 #[test]
-fn a_full_queue_sheds_the_oldest_of_the_least_urgent() {
+fn a_full_queue_drops_the_oldest_of_the_least_urgent() {
     let outbox = Outbox::new();
     outbox.every(9, Priority::Emergency, frame(9), Duration::ZERO);
     for n in 0..limits::OUTBOX_EVERY_FRAMES {
@@ -38,14 +38,14 @@ fn a_full_queue_sheds_the_oldest_of_the_least_urgent() {
 }
 
 #[tokio::test]
-async fn what_a_take_leaves_is_taken_next() {
+async fn a_take_continues_where_the_last_one_stopped() {
     let outbox = Outbox::new();
     (0..100).for_each(|n| outbox.every(1, Priority::Mission, frame(n), Duration::ZERO));
     let mut batch = Vec::new();
     for expected in [5, 5, 64, 26] {
         batch.clear();
         let max_bytes = if expected == 5 { 20 } else { usize::MAX };
-        assert_eq!(outbox.take(&mut batch, max_bytes).await, After::Continue);
+        assert_eq!(outbox.take(&mut batch, max_bytes).await, NextStep::Continue);
         assert_eq!(batch.len(), expected);
     }
 }
@@ -63,18 +63,18 @@ fn old_streams_expire_and_old_history_stays() {
 }
 
 #[test]
-fn close_is_the_last_word_and_a_hoarder_is_cut_off() {
+fn close_is_the_last_frame_and_unread_responses_disconnect() {
     let outbox = Outbox::new();
     outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
     outbox.control(frame(2));
     outbox.close(1001, "bye");
     outbox.control(frame(3));
     let mut batch = Vec::new();
-    assert_eq!(outbox.try_take(&mut batch, usize::MAX, Duration::ZERO).0, After::Close);
+    assert_eq!(outbox.try_take(&mut batch, usize::MAX, Duration::ZERO).0, NextStep::Close);
     assert_eq!((batch.len(), batch[0][0], batch[1][0]), (2, 2, 0x88));
     let outbox = Outbox::new();
     outbox.control(Bytes::from(vec![0; limits::OUTBOX_CONTROL_BYTES + 1]));
-    assert_eq!(outbox.try_take(&mut Vec::new(), 1, Duration::ZERO).0, After::Abort);
+    assert_eq!(outbox.try_take(&mut Vec::new(), 1, Duration::ZERO).0, NextStep::Abort);
 }
 
 proptest! {
@@ -113,7 +113,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 #[test]
-fn a_budget_sheds_giants_and_makes_the_patient_wait() {
+fn a_budget_sheds_oversized_samples_and_delays_the_others() {
     let outbox = budgeted(10_000);
     let giant = Bytes::from(vec![0; 2_001]);
     outbox.latest(1, Priority::Sensors, giant.clone(), ms(0));
@@ -121,18 +121,19 @@ fn a_budget_sheds_giants_and_makes_the_patient_wait() {
     outbox.every(2, Priority::State, giant, ms(0));
     outbox.every(3, Priority::Sensors, Bytes::from(vec![3; 440]), ms(0));
     let mut batch = Vec::new();
-    // The state goes though it overdraws; the sensor waits until both are paid.
-    let (_, nap) = outbox.try_take(&mut batch, usize::MAX, ms(0));
+    // The state sample is sent although it overdraws the budget; the sensor sample waits until both are
+    // paid.
+    let (_, wait) = outbox.try_take(&mut batch, usize::MAX, ms(0));
     assert_eq!(batch.len(), 1);
-    let nap = nap.unwrap();
-    assert!((ms(155)..ms(158)).contains(&nap), "{nap:?}");
+    let wait = wait.unwrap();
+    assert!((ms(155)..ms(158)).contains(&wait), "{wait:?}");
     batch.clear();
-    outbox.try_take(&mut batch, usize::MAX, nap + ms(1));
+    outbox.try_take(&mut batch, usize::MAX, wait + ms(1));
     assert_eq!(batch.len(), 1);
 }
 
 #[test]
-fn on_a_budget_a_stream_gives_way_to_itself_and_a_single_event_waits() {
+fn under_a_budget_a_stream_keeps_its_newest_and_a_single_event_waits() {
     let outbox = budgeted(1_000);
     outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
     (1..=3).for_each(|n| outbox.every(1, Priority::State, frame(n), ms(0)));
@@ -147,7 +148,7 @@ fn on_a_budget_a_stream_gives_way_to_itself_and_a_single_event_waits() {
 }
 
 #[test]
-fn on_a_budget_a_stream_of_state_does_not_starve_the_mission() {
+fn under_a_budget_a_stream_of_state_does_not_starve_the_mission() {
     let outbox = budgeted(1_000);
     outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
     outbox.every(2, Priority::Mission, frame(7), ms(0));
@@ -160,7 +161,7 @@ fn on_a_budget_a_stream_of_state_does_not_starve_the_mission() {
 }
 
 #[test]
-fn who_was_away_gets_the_newest_and_a_little_history() {
+fn a_client_that_responds_again_gets_the_newest_and_a_little_history() {
     let outbox = Outbox::new();
     outbox.pause(true, ms(0));
     for n in 0..100u8 {
@@ -173,7 +174,7 @@ fn who_was_away_gets_the_newest_and_a_little_history() {
     assert_eq!((batch.len(), outbox.stats().sent), (1, 0), "nothing but the ping, which does not count");
     outbox.pause(false, ms(9_900));
     let got = drain_at(&outbox, ms(9_900));
-    // 11 of each are at most 1 s old.
+    // Eleven samples of each topic are at most 1 s old.
     assert_eq!(got.len(), 11 + 11 + limits::AWAY_SAMPLES_PER_TOPIC);
     assert_eq!((got[0], got[26], got[27], got[37]), (73, 99, 89, 99));
     assert_eq!(outbox.stats().queued_bytes, 0);
@@ -186,7 +187,7 @@ fn drain_at(outbox: &Outbox, now: Duration) -> Vec<u8> {
 }
 
 #[test]
-fn of_a_topic_no_more_wait_than_its_client_wants() {
+fn keep_newest_limits_the_queue_of_one_topic() {
     let outbox = Outbox::new();
     for n in 0u8..10 {
         outbox.every(1, Priority::State, Bytes::from(vec![n]), Duration::ZERO);

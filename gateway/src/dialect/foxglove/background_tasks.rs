@@ -1,51 +1,56 @@
-//! What takes its time: calls, parameters, files. Each is a task of its own, so that neither the
-//! session nor anybody else waits; they are bounded in number, and end with the session.
+//! Background tasks of a session for calls, parameters and files. Each runs on its own, so neither the
+//! session nor another one waits; they are bounded in number and end with the session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 use crate::connection::outbox::Outbox;
+use crate::limits;
 
-/// How often a task looks whether there is room for its answer.
-const LOOK: Duration = Duration::from_millis(20);
+/// Queued bytes up to which a foxglove client is sent further topics or a large response.
+const FOXGLOVE_WAITING_BYTES: usize = 256 << 10;
+/// Bytes of a foxglove client's pending requests; a single one may be larger.
+const FOXGLOVE_PENDING_BYTES: usize = 1 << 20;
 
-/// As many answers of this size as there may be requests leave room in an outbox.
+/// How often a task polls whether the outbox has space for its response.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// If every possible request has a response of this size, the outbox still has space.
 const SMALL_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 4 / limits::CALLS_PER_SESSION;
 
 /// The running tasks of one session.
-pub(super) struct Errands {
+pub(super) struct BackgroundTasks {
     tasks: JoinSet<()>,
-    /// What the requests hold that wait for their answers.
+    /// Bytes of the requests that are pending.
     bytes: Arc<AtomicUsize>,
     outbox: Arc<Outbox>,
-    /// Answers that may be large are made one at a time.
-    turn: Arc<Semaphore>,
-    /// Several nodes are asked for one request at a time.
+    /// Large responses are built one at a time.
+    large: Arc<Semaphore>,
+    /// Requests to several nodes run one at a time.
     nodes: Arc<Semaphore>,
 }
 
-/// Where a task puts its answer.
+/// Sends the responses of a task.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct Responder {
     outbox: Arc<Outbox>,
-    turn: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     nodes: Arc<Semaphore>,
 }
 
-impl Errands {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Errands {
+impl BackgroundTasks {
+    pub(super) fn new(outbox: Arc<Outbox>) -> BackgroundTasks {
         let one = || Arc::new(Semaphore::new(1));
-        Errands { tasks: JoinSet::new(), bytes: Arc::default(), outbox, turn: one(), nodes: one() }
+        BackgroundTasks { tasks: JoinSet::new(), bytes: Arc::default(), outbox, large: one(), nodes: one() }
     }
 
-    /// Starts a task for a request of so many bytes, unless too much is under way.
-    pub(super) fn start<F>(&mut self, bytes: usize, task: impl FnOnce(Desk) -> F) -> Result<(), String>
+    /// Starts a task for a request of this many bytes, unless too much is pending.
+    pub(super) fn start<F>(&mut self, bytes: usize, task: impl FnOnce(Responder) -> F) -> Result<(), String>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -54,70 +59,70 @@ impl Errands {
             return Err(format!("{} requests wait for their answers already", limits::CALLS_PER_SESSION));
         }
         let before = self.bytes.load(Ordering::Relaxed);
-        if before > 0 && before + bytes > limits::FOXGLOVE_PENDING_BYTES {
+        if before > 0 && before + bytes > FOXGLOVE_PENDING_BYTES {
             return Err("large requests wait for their answers already".to_owned());
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held(self.bytes.clone(), bytes);
-        let (outbox, turn, nodes) = (self.outbox.clone(), self.turn.clone(), self.nodes.clone());
-        let task = task(Desk { outbox, turn, nodes });
+        let pending = PendingBytes(self.bytes.clone(), bytes);
+        let (outbox, large, nodes) = (self.outbox.clone(), self.large.clone(), self.nodes.clone());
+        let task = task(Responder { outbox, large, nodes });
         self.tasks.spawn(async move {
             task.await;
-            drop(held);
+            drop(pending);
         });
         Ok(())
     }
 }
 
-/// Gives back what a request held.
-struct Held(Arc<AtomicUsize>, usize);
+/// Subtracts a request's bytes when dropped.
+struct PendingBytes(Arc<AtomicUsize>, usize);
 
-impl Drop for Held {
+impl Drop for PendingBytes {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
-impl Desk {
-    /// Hands over an answer that is small.
-    pub(super) fn say(&self, frame: Bytes) {
+impl Responder {
+    /// Sends a small response.
+    pub(super) fn send(&self, frame: Bytes) {
         self.outbox.control(frame);
     }
 
-    /// Waits for the session's turn to ask many nodes: side by side, its requests would take all the
-    /// calls that the endpoint may make.
-    pub(super) async fn turn_to_ask(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits until no other request of the session queries many nodes: in parallel, they would use all
+    /// the calls that the endpoint may make.
+    pub(super) async fn acquire_query_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.nodes.acquire().await.ok()
     }
 
-    /// Hands over an answer in the way that its size asks for: a small one does not wait for files.
-    pub(super) async fn answer(&self, frame: Bytes) {
+    /// Sends a response according to its size: a small one does not wait for large ones.
+    pub(super) async fn respond(&self, frame: Bytes) {
         match frame.len() <= SMALL_BYTES {
-            true => self.say(frame),
-            false => self.hand_over(async { frame }).await,
+            true => self.send(frame),
+            false => self.send_large(async { frame }).await,
         }
     }
 
-    /// Makes an answer that may be large, and hands it over: when the client has taken most of what
-    /// came before, and one after the other, so that one session holds one of them at most.
-    pub(super) async fn hand_over(&self, make: impl Future<Output = Bytes>) {
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        self.room().await;
+    /// Builds and sends a response that may be large, one at a time and only after the client has read
+    /// most of the backlog, so that a session holds at most one of them.
+    pub(super) async fn send_large(&self, make: impl Future<Output = Bytes>) {
+        let Ok(_permit) = self.large.acquire().await else { return };
+        self.wait_for_space().await;
         let frame = make.await;
-        self.room().await;
+        self.wait_for_space().await;
         self.outbox.control(frame);
     }
 
-    async fn room(&self) {
-        while !has_room(&self.outbox) {
-            tokio::time::sleep(LOOK).await;
+    async fn wait_for_space(&self) {
+        while !has_space(&self.outbox) {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// Whether so little waits that a large answer may be added.
-pub(super) fn has_room(outbox: &Outbox) -> bool {
-    outbox.control_bytes() <= limits::FOXGLOVE_WAITING_BYTES
+/// Whether the backlog is small enough for a large response.
+pub(super) fn has_space(outbox: &Outbox) -> bool {
+    outbox.control_bytes() <= FOXGLOVE_WAITING_BYTES
 }
 
 #[cfg(test)]
@@ -133,46 +138,46 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn large_answers_wait_for_room_and_for_each_other() {
         let outbox = Outbox::new();
-        let mut errands = Errands::new(outbox.clone());
-        outbox.control(Bytes::from(vec![0; limits::FOXGLOVE_WAITING_BYTES + 1]));
+        let mut tasks = BackgroundTasks::new(outbox.clone());
+        outbox.control(Bytes::from(vec![0; super::FOXGLOVE_WAITING_BYTES + 1]));
         for _ in 0..3 {
-            let large = Bytes::from(vec![0; limits::FOXGLOVE_ANSWER_BYTES]);
-            errands.start(1, |desk| async move { desk.hand_over(async { large }).await }).unwrap();
+            let large = Bytes::from(vec![0; limits::FOXGLOVE_RESPONSE_BYTES]);
+            tasks.start(1, |responder| async move { responder.send_large(async { large }).await }).unwrap();
         }
-        // Two at a time, and the outbox would break: neither would come out.
+        // Two at a time would overflow the outbox, and neither would be sent.
         for _ in 0..3 {
-            tokio::time::sleep(LOOK * 2).await;
+            tokio::time::sleep(POLL_INTERVAL * 2).await;
             assert_eq!(outbox.drain_for_test().len(), 1);
             until(|| outbox.control_bytes() > 0).await;
         }
-        assert_eq!(outbox.control_bytes(), limits::FOXGLOVE_ANSWER_BYTES);
+        assert_eq!(outbox.control_bytes(), limits::FOXGLOVE_RESPONSE_BYTES);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn they_are_bounded_and_end_with_the_session() {
-        let mut errands = Errands::new(Outbox::new());
+        let mut tasks = BackgroundTasks::new(Outbox::new());
         let alive = Arc::new(());
         for _ in 0..limits::CALLS_PER_SESSION {
-            let held = alive.clone();
+            let pending = alive.clone();
             let task = |_| async move {
                 std::future::pending::<()>().await;
-                drop(held);
+                drop(pending);
             };
-            errands.start(1, task).unwrap();
+            tasks.start(1, task).unwrap();
         }
-        assert!(errands.start(1, |_| async {}).is_err());
-        drop(errands);
+        assert!(tasks.start(1, |_| async {}).is_err());
+        drop(tasks);
         until(|| Arc::strong_count(&alive) == 1).await;
     }
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn large_requests_wait_alone() {
-        let mut errands = Errands::new(Outbox::new());
-        errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
-        assert!(errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).is_err());
-        until(|| errands.bytes.load(Ordering::Relaxed) == 0).await;
-        errands.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
+        let mut tasks = BackgroundTasks::new(Outbox::new());
+        tasks.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
+        assert!(tasks.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).is_err());
+        until(|| tasks.bytes.load(Ordering::Relaxed) == 0).await;
+        tasks.start(limits::INBOUND_MESSAGE_BYTES, |_| async {}).unwrap();
     }
 }

@@ -1,74 +1,79 @@
-//! The topics as a client knows them, and which of them it subscribes.
+//! Channel advertisements and subscriptions of one client.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use roverline_protocol::limits;
-
 use crate::connection::outbox::Outbox;
-use crate::dialect::foxglove::background_tasks::has_room;
+use crate::dialect::foxglove::background_tasks::has_space;
 use crate::dialect::foxglove::check_length;
 use crate::dialect::foxglove::client_message::Subscription;
-use crate::dialect::foxglove::server_message::{Answer, Channel, Level};
-use crate::dialect::foxglove::status::Notices;
-use crate::hub::{Form, Hub, SubscriberId, Wish};
+use crate::dialect::foxglove::encoding;
+use crate::dialect::foxglove::server_message::{Channel, Level, ServerMessage};
+use crate::dialect::foxglove::status::StatusReporter;
+use crate::hub::{Hub, SubscribeOptions, SubscriberId};
+use crate::limits;
 
-/// Subscriptions that are made before others get their turn.
-const AT_ONCE: usize = 16;
+/// Number of subscriptions made before other sessions get to run.
+const SUBSCRIBE_CHUNK: usize = 16;
 
-/// What one client was told of the topics, and what it asked for.
+/// The channels advertised to one client, and its subscriptions.
 pub(super) struct Channels {
     hub: Arc<Hub>,
     id: SubscriberId,
     outbox: Arc<Outbox>,
-    told: HashMap<u32, Told>,
-    /// From the client's number to ours.
+    advertised: HashMap<u32, Advertised>,
+    /// Client subscription id to channel id.
     subscriptions: HashMap<u32, u32>,
-    /// Subscriptions whose channel is gone: that the client ends them as well is no mistake.
+    /// Subscriptions whose channel is gone: a client that unsubscribes them as well makes no mistake.
     ended: HashSet<u32>,
-    /// Types that it was told are not known.
+    /// Types already reported as unknown.
     unknown: HashSet<String>,
-    greeted: bool,
+    announced: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Advertised {
     topic: String,
     type_name: String,
-    /// Whether its definition is known.
+    /// Whether the type's definition is known.
     known: bool,
 }
 
-/// The pattern that matches this topic alone.
+/// The pattern that matches exactly this topic.
 fn pattern(topic: &str) -> String {
     globset::escape(topic)
 }
 
 impl Channels {
     pub(super) fn new(hub: Arc<Hub>, id: SubscriberId, outbox: Arc<Outbox>) -> Channels {
-        let (told, subscriptions) = (HashMap::new(), HashMap::new());
+        let (advertised, subscriptions) = (HashMap::new(), HashMap::new());
         let (ended, unknown) = (HashSet::new(), HashSet::new());
-        Channels { hub, id, outbox, told, subscriptions, ended, unknown, greeted: false }
+        Channels { hub, id, outbox, advertised, subscriptions, ended, unknown, announced: false }
     }
 
-    /// Tells what came and what went. False when the client has to take some of it first: ask again.
-    pub(super) fn sync(&mut self, notices: &mut Notices) -> bool {
-        let told = |topic: &crate::hub::Topic| Told {
+    /// Sends the channels that appeared or disappeared. Returns false if the client's backlog is too
+    /// large; call it again.
+    pub(super) fn sync(&mut self, reporter: &mut StatusReporter) -> bool {
+        let advertised = |topic: &crate::hub::Topic| Advertised {
             topic: topic.info.name.clone(),
             type_name: topic.info.type_name.clone(),
             known: topic.plan.is_some(),
         };
-        let mut now: HashMap<u32, Told> =
-            self.hub.with_topics(|topics| topics.map(|topic| (topic.info.id, told(topic))).collect());
-        // Another type, or a definition at last: that is another channel.
-        let mut gone: Vec<u32> =
-            self.told.iter().filter(|(id, told)| now.get(id) != Some(*told)).map(|(id, _)| *id).collect();
+        let mut now: HashMap<u32, Advertised> =
+            self.hub.with_topics(|topics| topics.map(|topic| (topic.info.id, advertised(topic))).collect());
+        // Another type, or a definition that has become known, makes another channel.
+        let mut gone: Vec<u32> = self
+            .advertised
+            .iter()
+            .filter(|(id, advertised)| now.get(id) != Some(*advertised))
+            .map(|(id, _)| *id)
+            .collect();
         gone.sort_unstable();
         self.unadvertise(&gone);
-        now.retain(|id, _| !self.told.contains_key(id));
-        let mut new: Vec<(u32, Told)> = now.into_iter().collect();
+        now.retain(|id, _| !self.advertised.contains_key(id));
+        let mut new: Vec<(u32, Advertised)> = now.into_iter().collect();
         new.sort_by(|(_, a), (_, b)| a.topic.cmp(&b.topic));
-        self.advertise(new, notices)
+        self.advertise(new, reporter)
     }
 
     /// `gone` is sorted.
@@ -78,9 +83,9 @@ impl Channels {
         }
         let is_gone = |channel: &u32| gone.binary_search(channel).is_ok();
         let ended: HashMap<u32, u32> = self.subscriptions.extract_if(|_, channel| is_gone(channel)).collect();
-        let topics = ended.values().filter_map(|channel| self.told.get(channel));
-        // Should the topic come back, the client subscribes anew.
-        let patterns: Vec<String> = topics.map(|told| pattern(&told.topic)).collect();
+        let topics = ended.values().filter_map(|channel| self.advertised.get(channel));
+        // If the topic comes back, the client subscribes again.
+        let patterns: Vec<String> = topics.map(|advertised| pattern(&advertised.topic)).collect();
         if !patterns.is_empty() {
             self.hub.unsubscribe(self.id, &patterns);
         }
@@ -88,44 +93,44 @@ impl Channels {
             self.ended.clear();
         }
         self.ended.extend(ended.keys());
-        self.told.retain(|id, _| !is_gone(id));
-        self.outbox.control(Answer::Unadvertise { channel_ids: gone }.frame());
+        self.advertised.retain(|id, _| !is_gone(id));
+        self.outbox.control(ServerMessage::Unadvertise { channel_ids: gone }.frame());
     }
 
-    fn advertise(&mut self, new: Vec<(u32, Told)>, notices: &mut Notices) -> bool {
+    fn advertise(&mut self, new: Vec<(u32, Advertised)>, reporter: &mut StatusReporter) -> bool {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for (id, told) in new {
+        for (id, advertised) in new {
             if bytes > limits::FOXGLOVE_BATCH_BYTES {
-                self.tell(&std::mem::take(&mut batch));
+                self.send_batch(&std::mem::take(&mut batch));
                 bytes = 0;
             }
-            if batch.is_empty() && !has_room(&self.outbox) {
+            if batch.is_empty() && !has_space(&self.outbox) {
                 return false;
             }
-            let channel = self.channel(id, &told, notices);
+            let channel = self.channel(id, &advertised, reporter);
             bytes += channel.schema.len() + channel.topic.len() + channel.schema_name.len() + 128;
             batch.push(channel);
-            self.told.insert(id, told);
+            self.advertised.insert(id, advertised);
         }
-        // At least one is expected, even if there is no topic.
-        if !batch.is_empty() || !self.greeted {
-            self.tell(&batch);
+        // Clients expect at least one message, even if there is no topic.
+        if !batch.is_empty() || !self.announced {
+            self.send_batch(&batch);
         }
         true
     }
 
-    fn tell(&mut self, channels: &[Channel]) {
-        self.greeted = true;
-        self.outbox.control(Answer::Advertise { channels }.frame());
+    fn send_batch(&mut self, channels: &[Channel]) {
+        self.announced = true;
+        self.outbox.control(ServerMessage::Advertise { channels }.frame());
     }
 
-    fn channel(&mut self, id: u32, told: &Told, notices: &mut Notices) -> Channel {
-        let Told { topic, type_name, known } = told;
+    fn channel(&mut self, id: u32, advertised: &Advertised, reporter: &mut StatusReporter) -> Channel {
+        let Advertised { topic, type_name, known } = advertised;
         let schema = known.then(|| self.hub.registry().text(type_name).ok()).flatten();
         if schema.is_none() && self.unknown.len() < limits::TOPICS && self.unknown.insert(type_name.clone()) {
             let what =
                 format!("{topic}: the definition of {type_name} is not known; its messages come as they are");
-            notices.tell(Level::Warning, what);
+            reporter.report(Level::Warning, what);
         }
         Channel {
             id,
@@ -137,20 +142,20 @@ impl Channels {
         }
     }
 
-    /// Subscribes channels; what is wrong with one of them costs the others nothing.
+    /// Subscribes channels; an invalid entry does not affect the others.
     pub(super) async fn subscribe(
         &mut self,
         subscriptions: &[Subscription],
-        notices: &mut Notices,
+        reporter: &mut StatusReporter,
     ) -> Result<(), String> {
         check_length(subscriptions)?;
-        for some in subscriptions.chunks(AT_ONCE) {
+        for some in subscriptions.chunks(SUBSCRIBE_CHUNK) {
             for subscription in some {
                 if let Err(why) = self.subscribe_one(*subscription) {
-                    notices.tell(Level::Warning, why);
+                    reporter.report(Level::Warning, why);
                 }
             }
-            // Each looks through all topics: other sessions get their turn in between.
+            // Each subscription scans all topics, so other sessions get to run in between.
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -163,29 +168,30 @@ impl Channels {
         if self.subscriptions.values().any(|subscribed| *subscribed == channel_id) {
             return Err(format!("channel {channel_id} is subscribed; ignored"));
         }
-        let told = self.told.get(&channel_id).ok_or_else(|| format!("there is no channel {channel_id}"))?;
-        let wish = Wish {
-            patterns: vec![pattern(&told.topic)],
-            type_name: Some(told.type_name.clone()),
-            form: Some(Form::Foxglove { subscription: id }),
-            ..Wish::default()
+        let advertised =
+            self.advertised.get(&channel_id).ok_or_else(|| format!("there is no channel {channel_id}"))?;
+        let options = SubscribeOptions {
+            patterns: vec![pattern(&advertised.topic)],
+            type_name: Some(advertised.type_name.clone()),
+            format: Some(encoding::format(id)),
+            ..SubscribeOptions::default()
         };
-        self.hub.subscribe(self.id, &wish).map_err(|error| error.to_string())?;
+        self.hub.subscribe(self.id, &options).map_err(|error| error.to_string())?;
         self.ended.remove(&id);
         self.subscriptions.insert(id, channel_id);
         Ok(())
     }
 
     /// Ends subscriptions.
-    pub(super) fn unsubscribe(&mut self, ids: &[u32], notices: &mut Notices) -> Result<(), String> {
+    pub(super) fn unsubscribe(&mut self, ids: &[u32], reporter: &mut StatusReporter) -> Result<(), String> {
         check_length(ids)?;
         let mut patterns = Vec::new();
         for id in ids {
             let channel = self.subscriptions.remove(id);
-            if let Some(told) = channel.and_then(|channel| self.told.get(&channel)) {
-                patterns.push(pattern(&told.topic));
+            if let Some(advertised) = channel.and_then(|channel| self.advertised.get(&channel)) {
+                patterns.push(pattern(&advertised.topic));
             } else if !self.ended.remove(id) {
-                notices.tell(Level::Warning, format!("there is no subscription {id}"));
+                reporter.report(Level::Warning, format!("there is no subscription {id}"));
             }
         }
         if !patterns.is_empty() {
@@ -194,8 +200,8 @@ impl Channels {
         Ok(())
     }
 
-    /// A topic's name, for words.
+    /// A topic's name, for messages.
     pub(super) fn name(&self, channel: u32) -> &str {
-        self.told.get(&channel).map_or("a topic that is gone", |told| &told.topic)
+        self.advertised.get(&channel).map_or("a topic that is gone", |advertised| &advertised.topic)
     }
 }

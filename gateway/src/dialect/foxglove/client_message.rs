@@ -1,5 +1,4 @@
-//! What a client says, from its bytes to its meaning. Pure, and whole for any input: what is not
-//! understood is a sentence.
+//! Decoder of client messages: pure, and total for any input. An error is a text for the client.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -14,45 +13,45 @@ const PAUSE: u8 = 1;
 
 /// A client's message.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum ClientMessage {
     /// A request in JSON.
     Request(Request),
     /// A message for a channel that the client has advertised.
     Publish {
-        /// The client's number for the channel.
+        /// The client's channel id.
         channel: u32,
         /// In the channel's encoding.
         payload: Bytes,
     },
-    /// A call of a service.
+    /// A service call.
     Call(ServiceRequest),
-    /// What is to become of the recording that is played.
+    /// A request to control the playback of a recording.
     Playback(PlaybackRequest),
 }
 
-/// What is to become of the recording that is played.
+/// A request to control the playback of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlaybackRequest {
-    /// Play, or stand still.
+    /// Play, otherwise pause.
     pub play: bool,
-    /// Recorded seconds per second.
+    /// Playback speed: recorded seconds per second.
     pub speed: f32,
-    /// Go to this time, nanoseconds since the Unix epoch.
+    /// Seek to this time, nanoseconds since the Unix epoch.
     pub seek: Option<u64>,
-    /// Comes back with the state that follows from it.
+    /// Echoed with the resulting state.
     pub id: String,
 }
 
-/// A call of a service.
+/// A service call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRequest {
-    /// Our number for the service.
+    /// Our service id.
     pub service: u32,
-    /// The client's number for the call.
+    /// The client's call id.
     pub call: u32,
     /// `cdr` or `json`.
     pub encoding: String,
-    /// The request, so encoded.
+    /// The request in that encoding.
     pub payload: Bytes,
 }
 
@@ -60,110 +59,109 @@ pub struct ServiceRequest {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
-    /// Messages of these channels, as they come.
+    /// Subscribe to channels.
     Subscribe {
-        /// Each with the client's number for it.
+        /// Each with the client's subscription id.
         subscriptions: Vec<Subscription>,
     },
-    /// No longer.
+    /// End that subscription.
     Unsubscribe {
-        /// The client's numbers.
+        /// The client's channel ids.
         subscription_ids: Vec<u32>,
     },
-    /// The client is going to publish.
+    /// Advertise channels on which the client will publish.
     Advertise {
-        /// What, and where.
+        /// The channels.
         channels: Vec<ClientChannel>,
     },
-    /// It is not going to any more.
+    /// Withdraw channels.
     Unadvertise {
-        /// The client's numbers.
+        /// The client's channel ids.
         channel_ids: Vec<u32>,
     },
-    /// The values of parameters.
+    /// Read parameters.
     GetParameters {
-        /// `/node.parameter`; none: all.
+        /// `/node.parameter`; an empty list means all.
         parameter_names: Vec<String>,
-        /// Comes back with the answer.
+        /// Echoed with the response.
         #[serde(default)]
         id: Option<String>,
     },
-    /// New values for parameters.
+    /// Set parameters.
     SetParameters {
-        /// Which, and what.
-        parameters: Vec<GivenParameter>,
-        /// Comes back with the answer; without it there is none.
+        /// The parameters with their new values.
+        parameters: Vec<ParameterInput>,
+        /// Echoed with the response; without an id there is no response.
         #[serde(default)]
         id: Option<String>,
     },
-    /// Changes of parameters, as they come.
+    /// Subscribe to changes of parameters.
     SubscribeParameterUpdates {
-        /// None: all.
+        /// `/node.parameter`; an empty list means all.
         parameter_names: Vec<String>,
     },
-    /// No longer.
+    /// End that subscription.
     UnsubscribeParameterUpdates {
-        /// None: all.
+        /// `/node.parameter`; an empty list means all.
         parameter_names: Vec<String>,
     },
-    /// Who publishes, subscribes and serves what, and its changes.
+    /// Subscribe to the connection graph and its changes.
     SubscribeConnectionGraph,
-    /// No longer.
+    /// End that subscription.
     UnsubscribeConnectionGraph,
-    /// A file of a ROS package.
+    /// Read a file of a ROS package.
     FetchAsset {
         /// `package://…`
         uri: String,
-        /// Comes back with the answer.
+        /// Echoed with the response.
         request_id: u32,
     },
 }
 
-/// A channel that a client subscribes.
+/// A subscription of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subscription {
-    /// The client's number for it.
+    /// The client's channel id.
     pub id: u32,
-    /// Our number for the channel.
+    /// Our channel id.
     pub channel_id: u32,
 }
 
-/// A channel that a client publishes.
+/// A channel on which a client publishes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientChannel {
-    /// The client's number for it.
+    /// The client's channel id.
     pub id: u32,
-    /// The ROS name.
+    /// The ROS topic name.
     pub topic: String,
     /// `cdr` or `json`.
     pub encoding: String,
-    /// The ROS type, long or short.
+    /// The ROS type name, long or short.
     pub schema_name: String,
 }
 
-/// A parameter as a client gives it.
+/// A parameter as the client sent it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct GivenParameter {
+pub struct ParameterInput {
     /// `/node.parameter`.
     pub name: String,
-    /// Absent: not set.
+    /// A missing value unsets the parameter.
     #[serde(default)]
     pub value: Option<Value>,
-    /// What JSON cannot tell: `byte_array`, `float64`, `float64_array`.
+    /// The type where JSON is ambiguous: `byte_array`, `float64`, `float64_array`.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
 }
 
-/// Understands a text message. How deep it may nest is bounded by the parser
-/// ([`roverline_protocol::limits::JSON_DEPTH`]).
-pub fn text(text: &str) -> Result<Said, String> {
-    serde_json::from_str(text).map(Said::Request).map_err(|error| format!("not understood: {error}"))
+/// Decodes a text message. The parser bounds its nesting.
+pub fn text(text: &str) -> Result<ClientMessage, String> {
+    serde_json::from_str(text).map(ClientMessage::Request).map_err(|error| format!("not understood: {error}"))
 }
 
-/// Understands a binary message.
-pub fn binary(message: &Bytes) -> Result<Said, String> {
+/// Decodes a binary message.
+pub fn binary(message: &Bytes) -> Result<ClientMessage, String> {
     let Some((&opcode, mut rest)) = message.split_first() else {
         return Err("an empty binary message".to_owned());
     };
@@ -171,7 +169,7 @@ pub fn binary(message: &Bytes) -> Result<Said, String> {
     match opcode {
         PUBLISH => {
             let channel = number(&mut rest).ok_or_else(short)?;
-            Ok(Said::Publish { channel, payload: message.slice_ref(rest) })
+            Ok(ClientMessage::Publish { channel, payload: message.slice_ref(rest) })
         }
         CALL => {
             let mut next = || number(&mut rest).ok_or_else(short);
@@ -180,22 +178,22 @@ pub fn binary(message: &Bytes) -> Result<Said, String> {
             let encoding =
                 std::str::from_utf8(encoding).map_err(|_| "an encoding that is no text".to_owned())?;
             let (encoding, payload) = (encoding.to_owned(), message.slice_ref(payload));
-            Ok(Said::Call(ServiceRequest { service, call, encoding, payload }))
+            Ok(ClientMessage::Call(ServiceRequest { service, call, encoding, payload }))
         }
-        PLAYBACK => playback(rest).ok_or_else(short)?.map(Said::Playback),
+        PLAYBACK => playback(rest).ok_or_else(short)?.map(ClientMessage::Playback),
         other => {
             Err(format!("binary messages have opcode {PUBLISH}, {CALL} or {PLAYBACK} here, not {other}"))
         }
     }
 }
 
-/// `None` is one that ends too early.
+/// `None` if the message ends too early.
 fn playback(mut bytes: &[u8]) -> Option<Result<PlaybackRequest, String>> {
     let (command, rest) = bytes.split_first()?;
     bytes = rest;
     let speed = f32::from_bits(number(&mut bytes)?);
     let (has_seek, rest) = bytes.split_first()?;
-    // The time has its place even where there is none.
+    // The time field is present even where there is no seek.
     let (time, rest) = rest.split_first_chunk()?;
     bytes = rest;
     let length = number(&mut bytes)?;
@@ -227,7 +225,7 @@ mod tests {
     #[test]
     fn requests_as_the_reference_client_writes_them() {
         let request = |json: &str| match text(json) {
-            Ok(Said::Request(request)) => request,
+            Ok(ClientMessage::Request(request)) => request,
             other => panic!("{json}: {other:?}"),
         };
         assert_eq!(
@@ -256,7 +254,7 @@ mod tests {
             Request::GetParameters { parameter_names: vec![], id: None }
         );
         let given =
-            GivenParameter { name: "/a.b".into(), value: Some(Value::from(3)), kind: Some("float64".into()) };
+            ParameterInput { name: "/a.b".into(), value: Some(Value::from(3)), kind: Some("float64".into()) };
         assert_eq!(
             request(
                 r#"{"op":"setParameters","parameters":[{"name":"/a.b","value":3,"type":"float64"}],"id":"7"}"#
@@ -271,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_are_descriptive() {
         assert!(text(r#"{"op":"fly"}"#).unwrap_err().contains("unknown variant `fly`"));
         assert!(text(r#"{"subscriptions":[]}"#).unwrap_err().contains("missing field `op`"));
         assert!(text(r#"{"op":"subscribe","subscriptions":[{"id":-1,"channelId":3}]}"#).is_err());
@@ -289,10 +287,10 @@ mod tests {
     fn playback_requests_have_their_layout() {
         let pause = [3, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'a'];
         let request = PlaybackRequest { play: false, speed: 1.0, seek: None, id: "a".into() };
-        assert_eq!(binary(&Bytes::copy_from_slice(&pause)), Ok(Said::Playback(request)));
+        assert_eq!(binary(&Bytes::copy_from_slice(&pause)), Ok(ClientMessage::Playback(request)));
         let seek = [3, 0, 0, 0, 0, 0x40, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let request = PlaybackRequest { play: true, speed: 2.0, seek: Some(0x0201), id: String::new() };
-        assert_eq!(binary(&Bytes::copy_from_slice(&seek)), Ok(Said::Playback(request)));
+        assert_eq!(binary(&Bytes::copy_from_slice(&seek)), Ok(ClientMessage::Playback(request)));
         for end in 1..pause.len() {
             let why = binary(&Bytes::copy_from_slice(&pause[..end])).unwrap_err();
             assert!(why.contains("too early"), "{end}: {why}");
@@ -316,12 +314,12 @@ mod tests {
         fn calls_and_publications_read_back(
             service: u32, call: u32, encoding in "[a-z0-9é]{0,9}", payload: Vec<u8>
         ) {
-            let said = binary(&call_bytes(service, call, &encoding, &payload));
+            let decoded = binary(&call_bytes(service, call, &encoding, &payload));
             let payload = Bytes::from(payload);
             let request = ServiceRequest { service, call, encoding, payload: payload.clone() };
-            prop_assert_eq!(said, Ok(Said::Call(request)));
+            prop_assert_eq!(decoded, Ok(ClientMessage::Call(request)));
             let message = [&[PUBLISH][..], &service.to_le_bytes(), &payload].concat();
-            prop_assert_eq!(binary(&message.into()), Ok(Said::Publish { channel: service, payload }));
+            prop_assert_eq!(binary(&message.into()), Ok(ClientMessage::Publish { channel: service, payload }));
         }
 
         #[test]
@@ -329,12 +327,12 @@ mod tests {
             bytes.insert(0, opcode);
             let message = Bytes::from(bytes);
             match binary(&message) {
-                Ok(Said::Publish { payload, .. }) => prop_assert_eq!(payload.len() + 5, message.len()),
-                Ok(Said::Call(call)) => {
+                Ok(ClientMessage::Publish { payload, .. }) => prop_assert_eq!(payload.len() + 5, message.len()),
+                Ok(ClientMessage::Call(call)) => {
                     prop_assert_eq!(call.payload.len() + call.encoding.len() + 13, message.len());
                 }
-                Ok(Said::Playback(request)) => prop_assert!(request.id.len() + 19 <= message.len()),
-                Ok(Said::Request(_)) => prop_assert!(false, "a request in a binary message"),
+                Ok(ClientMessage::Playback(request)) => prop_assert!(request.id.len() + 19 <= message.len()),
+                Ok(ClientMessage::Request(_)) => prop_assert!(false, "a request in a binary message"),
                 Err(why) => prop_assert!(!why.is_empty()),
             }
         }

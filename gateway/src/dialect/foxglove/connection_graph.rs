@@ -1,4 +1,4 @@
-//! The connection graph as clients see it: the whole of it once, then what changes.
+//! The connection graph as clients see it: a full snapshot once, then diffs.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 
 type Names = BTreeMap<String, Vec<String>>;
 
-/// Who publishes, subscribes and serves what, by name.
+/// The publishers and subscribers of every topic and the providers of every service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Picture {
+pub(super) struct GraphSnapshot {
     published: Names,
     subscribed: Names,
     served: Names,
 }
 
-/// What changed between two pictures.
+/// The difference between two snapshots.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Update {
+pub(super) struct GraphDiff {
     published_topics: Vec<Published>,
     subscribed_topics: Vec<Subscribed>,
     advertised_services: Vec<Advertised>,
@@ -47,35 +47,35 @@ struct Advertised {
     provider_ids: Vec<String>,
 }
 
-/// Whether ROS tools hide this name unless asked: one of its parts begins with `_`, as those that
-/// actions are made of do.
+/// Whether ROS tools hide this name by default: one of its segments begins with `_`, as in the names
+/// that actions consist of.
 pub(super) fn is_hidden(name: &str) -> bool {
     name.contains("/_")
 }
 
-impl Picture {
-    /// Of all in the graph that is not hidden.
-    pub(super) fn of(graph: &Graph) -> Picture {
-        let mut picture = Picture::default();
+impl GraphSnapshot {
+    /// A snapshot of everything in the graph that is not hidden.
+    pub(super) fn from_graph(graph: &Graph) -> GraphSnapshot {
+        let mut snapshot = GraphSnapshot::default();
         for topic in &graph.topics {
             if is_hidden(&topic.name) {
                 continue;
             }
-            add(&mut picture.published, &topic.name, &topic.publishers);
-            add(&mut picture.subscribed, &topic.name, &topic.subscribers);
+            add(&mut snapshot.published, &topic.name, &topic.publishers);
+            add(&mut snapshot.subscribed, &topic.name, &topic.subscribers);
         }
         for service in &graph.services {
             if !is_hidden(&service.name) {
-                add(&mut picture.served, &service.name, &service.providers);
+                add(&mut snapshot.served, &service.name, &service.providers);
             }
         }
-        picture
+        snapshot
     }
 
-    /// What a client that knows `before` has to be told to know this.
-    pub(super) fn since(&self, before: &Picture) -> Update {
-        let is_topic = |picture: &Picture, name: &str| {
-            picture.published.contains_key(name) || picture.subscribed.contains_key(name)
+    /// The diff that brings a client from `before` to this snapshot.
+    pub(super) fn diff_from(&self, before: &GraphSnapshot) -> GraphDiff {
+        let is_topic = |snapshot: &GraphSnapshot, name: &str| {
+            snapshot.published.contains_key(name) || snapshot.subscribed.contains_key(name)
         };
         let mut removed_topics: Vec<String> = before
             .published
@@ -91,7 +91,7 @@ impl Picture {
         let published = changes(&before.published, &self.published).filter(stays);
         let subscribed = changes(&before.subscribed, &self.subscribed).filter(stays);
         let served = changes(&before.served, &self.served).filter(|(_, ids)| !ids.is_empty());
-        Update {
+        GraphDiff {
             published_topics: published
                 .map(|(name, publisher_ids)| Published { name, publisher_ids })
                 .collect(),
@@ -107,21 +107,21 @@ impl Picture {
     }
 }
 
-/// A name without anybody is not listed. One name may have two types; here they are one.
-fn add(names: &mut Names, name: &str, who: &[String]) {
-    if !who.is_empty() {
+/// A name without any node is not listed. A name with two types becomes one entry.
+fn add(names: &mut Names, name: &str, nodes: &[String]) {
+    if !nodes.is_empty() {
         let known = names.entry(name.to_owned()).or_default();
-        known.extend(who.iter().cloned());
+        known.extend(nodes.iter().cloned());
         known.sort();
         known.dedup();
     }
 }
 
-/// The names whose lists differ, with their new ones.
+/// The names whose lists differ, with their new lists.
 fn changes<'a>(before: &'a Names, after: &'a Names) -> impl Iterator<Item = (String, Vec<String>)> + 'a {
-    let changed = after.iter().filter(|(name, who)| before.get(*name) != Some(who));
+    let changed = after.iter().filter(|(name, nodes)| before.get(*name) != Some(nodes));
     let gone = before.keys().filter(|name| !after.contains_key(*name));
-    let changed = changed.map(|(name, who)| (name.clone(), who.clone()));
+    let changed = changed.map(|(name, nodes)| (name.clone(), nodes.clone()));
     changed.chain(gone.map(|name| (name.clone(), Vec::new())))
 }
 
@@ -158,8 +158,8 @@ mod tests {
             topics: vec![topic("/chat", &["/a"], &["/b"]), topic("/_out", &["/a"], &[])],
             services: vec![service, hidden],
         };
-        let first = Picture::of(&graph);
-        let json = serde_json::to_value(first.since(&Picture::default())).unwrap();
+        let first = GraphSnapshot::from_graph(&graph);
+        let json = serde_json::to_value(first.diff_from(&GraphSnapshot::default())).unwrap();
         assert_eq!(
             json,
             serde_json::json!({
@@ -169,9 +169,9 @@ mod tests {
                 "removedTopics": [], "removedServices": [],
             })
         );
-        assert_eq!(first.since(&first), Update::default());
+        assert_eq!(first.diff_from(&first), GraphDiff::default());
         let later = Graph { topics: vec![topic("/chat", &[], &["/b", "/c"])], ..Graph::default() };
-        let update = Picture::of(&later).since(&first);
+        let update = GraphSnapshot::from_graph(&later).diff_from(&first);
         let json = serde_json::to_value(update).unwrap();
         assert_eq!(
             json,
@@ -182,25 +182,25 @@ mod tests {
                 "removedTopics": [], "removedServices": ["/reset"],
             })
         );
-        let gone = Picture::default().since(&first);
+        let gone = GraphSnapshot::default().diff_from(&first);
         assert_eq!(gone.removed_topics, ["/chat"]);
         assert!(gone.published_topics.is_empty() && gone.subscribed_topics.is_empty());
     }
 
-    fn graphs() -> impl Strategy<Value = Picture> {
+    fn graphs() -> impl Strategy<Value = GraphSnapshot> {
         let names = || prop::collection::btree_map("[a-d]", prop::collection::vec("[xyz]", 1..3), 0..4);
-        (names(), names(), names()).prop_map(|(published, subscribed, served)| Picture {
+        (names(), names(), names()).prop_map(|(published, subscribed, served)| GraphSnapshot {
             published,
             subscribed,
             served,
         })
     }
 
-    /// What a client does with an update.
-    fn apply(known: &mut Picture, update: Update) {
-        let put = |names: &mut Names, name: String, who: Vec<String>| match who.is_empty() {
+    /// Applies a diff as a client does.
+    fn apply(known: &mut GraphSnapshot, update: GraphDiff) {
+        let put = |names: &mut Names, name: String, nodes: Vec<String>| match nodes.is_empty() {
             true => drop(names.remove(&name)),
-            false => drop(names.insert(name, who)),
+            false => drop(names.insert(name, nodes)),
         };
         for Published { name, publisher_ids } in update.published_topics {
             put(&mut known.published, name, publisher_ids);
@@ -222,12 +222,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_client_that_follows_knows_it_all(pictures in prop::collection::vec(graphs(), 0..6)) {
-            let (mut known, mut before) = (Picture::default(), Picture::default());
-            for picture in pictures {
-                apply(&mut known, picture.since(&before));
-                prop_assert_eq!(&known, &picture);
-                before = picture;
+        fn a_client_that_follows_knows_it_all(snapshots in prop::collection::vec(graphs(), 0..6)) {
+            let (mut known, mut before) = (GraphSnapshot::default(), GraphSnapshot::default());
+            for snapshot in snapshots {
+                apply(&mut known, snapshot.diff_from(&before));
+                prop_assert_eq!(&known, &snapshot);
+                before = snapshot;
             }
         }
     }

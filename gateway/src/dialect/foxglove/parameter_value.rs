@@ -1,25 +1,25 @@
-//! Parameters' values, as ROS has them and as the protocol writes them.
+//! Conversion of parameter values between ROS and the protocol's JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roverline_source::ros::{Parameter, ParameterValue};
 use serde_json::Value;
 
-use crate::dialect::foxglove::client_message::GivenParameter;
-use crate::dialect::foxglove::server_message::ShownParameter;
+use crate::dialect::foxglove::client_message::ParameterInput;
+use crate::dialect::foxglove::server_message::ParameterJson;
 
 const BYTES: &str = "byte_array";
 const FLOAT: &str = "float64";
 const FLOATS: &str = "float64_array";
 
-/// `/ns/node.group.name` as node and parameter: nodes have no dots in their names.
+/// Splits `/ns/node.group.name` into node and parameter: node names have no dots.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     let (node, parameter) = name.split_once('.')?;
     (node.starts_with('/') && node.len() > 1 && !parameter.is_empty()).then_some((node, parameter))
 }
 
-/// A parameter as the client sees it.
-pub(super) fn show(parameter: &Parameter) -> ShownParameter {
+/// A parameter as the client receives it.
+pub(super) fn to_json(parameter: &Parameter) -> ParameterJson {
     let (value, kind) = match &parameter.value {
         ParameterValue::NotSet => (None, None),
         ParameterValue::Bool(value) => (Some(Value::from(*value)), None),
@@ -32,15 +32,18 @@ pub(super) fn show(parameter: &Parameter) -> ShownParameter {
         ParameterValue::Doubles(values) => (Some(Value::from(values.as_slice())), Some(FLOATS)),
         ParameterValue::Strings(values) => (Some(Value::from(values.as_slice())), None),
     };
-    ShownParameter { name: format!("{}.{}", parameter.node, parameter.name), value, kind }
+    ParameterJson { name: format!("{}.{}", parameter.node, parameter.name), value, kind }
 }
 
-/// A value as a client gave it. JavaScript writes 3.0 as 3, and an empty list says nothing of its
-/// elements: where that matters, what the parameter `was` decides.
-pub(super) fn take(given: &GivenParameter, was: Option<&ParameterValue>) -> Result<ParameterValue, String> {
-    let Some(value) = &given.value else { return Ok(ParameterValue::NotSet) };
-    let wrong = |what: &str| format!("{}: {what}", given.name.chars().take(128).collect::<String>());
-    match given.kind.as_deref() {
+/// Converts a client's value. JavaScript writes 3.0 as 3, and an empty list does not reveal its element
+/// type; there the parameter's current value `was` decides.
+pub(super) fn from_input(
+    input: &ParameterInput,
+    current: Option<&ParameterValue>,
+) -> Result<ParameterValue, String> {
+    let Some(value) = &input.value else { return Ok(ParameterValue::NotSet) };
+    let wrong = |what: &str| format!("{}: {what}", input.name.chars().take(128).collect::<String>());
+    match input.kind.as_deref() {
         Some(BYTES) => {
             let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
             bytes.map(ParameterValue::Bytes).ok_or_else(|| wrong("a byte_array is base64 in a string"))
@@ -52,32 +55,32 @@ pub(super) fn take(given: &GivenParameter, was: Option<&ParameterValue>) -> Resu
             .map(ParameterValue::Doubles)
             .ok_or_else(|| wrong("a float64_array is a list of numbers")),
         Some(_) => Err(wrong("a type is byte_array, float64 or float64_array")),
-        None => untyped(value, was)
+        None => untyped(value, current)
             .ok_or_else(|| wrong("a value is a boolean, number, text or a list of one of them")),
     }
 }
 
-/// Whether what the parameter was has to be known, to understand what it is to be.
-pub(super) fn is_ambiguous(given: &GivenParameter) -> bool {
+/// Whether the parameter's current type is needed to convert the value.
+pub(super) fn is_ambiguous(input: &ParameterInput) -> bool {
     let whole = |value: &Value| value.as_i64().is_some();
     let ambiguous = |value: &Value| match value {
         Value::Array(items) => items.iter().all(whole),
         value => whole(value),
     };
-    given.kind.is_none() && given.value.as_ref().is_some_and(ambiguous)
+    input.kind.is_none() && input.value.as_ref().is_some_and(ambiguous)
 }
 
-fn untyped(value: &Value, was: Option<&ParameterValue>) -> Option<ParameterValue> {
+fn untyped(value: &Value, current: Option<&ParameterValue>) -> Option<ParameterValue> {
     use ParameterValue as P;
     match value {
         Value::Bool(value) => Some(P::Bool(*value)),
         Value::String(value) => Some(P::String(value.clone())),
-        Value::Number(number) => match (number.as_i64(), was) {
+        Value::Number(number) => match (number.as_i64(), current) {
             (Some(whole), Some(P::Double(_))) => Some(P::Double(whole as f64)),
             (Some(whole), _) => Some(P::Integer(whole)),
             (None, _) => number.as_f64().map(P::Double),
         },
-        Value::Array(items) if items.is_empty() => match was {
+        Value::Array(items) if items.is_empty() => match current {
             Some(P::Bytes(_)) => Some(P::Bytes(Vec::new())),
             Some(P::Bools(_)) => Some(P::Bools(Vec::new())),
             Some(P::Integers(_)) => Some(P::Integers(Vec::new())),
@@ -85,7 +88,9 @@ fn untyped(value: &Value, was: Option<&ParameterValue>) -> Option<ParameterValue
             Some(P::Strings(_)) => Some(P::Strings(Vec::new())),
             _ => None,
         },
-        Value::Array(_) if !matches!(was, Some(P::Doubles(_))) && list(value, Value::as_i64).is_some() => {
+        Value::Array(_)
+            if !matches!(current, Some(P::Doubles(_))) && list(value, Value::as_i64).is_some() =>
+        {
             list(value, Value::as_i64).map(P::Integers)
         }
         Value::Array(_) => list(value, Value::as_bool)
@@ -108,8 +113,8 @@ mod tests {
 
     use super::*;
 
-    fn given(value: Value, kind: Option<&str>) -> GivenParameter {
-        GivenParameter { name: "/a.b".into(), value: Some(value), kind: kind.map(str::to_owned) }
+    fn input(value: Value, kind: Option<&str>) -> ParameterInput {
+        ParameterInput { name: "/a.b".into(), value: Some(value), kind: kind.map(str::to_owned) }
     }
 
     #[test]
@@ -122,18 +127,18 @@ mod tests {
 
     #[test]
     fn values_are_what_they_were_meant_to_be() {
-        let take = |value, kind, was: Option<P>| take(&given(value, kind), was.as_ref());
-        assert_eq!(take(json!(3), None, None), Ok(P::Integer(3)));
-        assert_eq!(take(json!(3), None, Some(P::Double(1.5))), Ok(P::Double(3.0)));
-        assert_eq!(take(json!(3), Some(FLOAT), None), Ok(P::Double(3.0)));
-        assert_eq!(take(json!(3.5), None, Some(P::Integer(1))), Ok(P::Double(3.5)));
-        assert_eq!(take(json!([1, 2]), None, None), Ok(P::Integers(vec![1, 2])));
-        assert_eq!(take(json!([1, 2]), None, Some(P::Doubles(vec![]))), Ok(P::Doubles(vec![1.0, 2.0])));
-        assert_eq!(take(json!([1, 2.5]), None, None), Ok(P::Doubles(vec![1.0, 2.5])));
-        assert_eq!(take(json!([]), None, Some(P::Strings(vec!["a".into()]))), Ok(P::Strings(vec![])));
-        assert_eq!(take(json!([]), Some(FLOATS), None), Ok(P::Doubles(vec![])));
-        assert_eq!(take(json!("QUJD"), Some(BYTES), None), Ok(P::Bytes(b"ABC".to_vec())));
-        assert_eq!(take(json!("QUJD"), None, None), Ok(P::String("QUJD".into())));
+        let from_input = |value, kind, current: Option<P>| from_input(&input(value, kind), current.as_ref());
+        assert_eq!(from_input(json!(3), None, None), Ok(P::Integer(3)));
+        assert_eq!(from_input(json!(3), None, Some(P::Double(1.5))), Ok(P::Double(3.0)));
+        assert_eq!(from_input(json!(3), Some(FLOAT), None), Ok(P::Double(3.0)));
+        assert_eq!(from_input(json!(3.5), None, Some(P::Integer(1))), Ok(P::Double(3.5)));
+        assert_eq!(from_input(json!([1, 2]), None, None), Ok(P::Integers(vec![1, 2])));
+        assert_eq!(from_input(json!([1, 2]), None, Some(P::Doubles(vec![]))), Ok(P::Doubles(vec![1.0, 2.0])));
+        assert_eq!(from_input(json!([1, 2.5]), None, None), Ok(P::Doubles(vec![1.0, 2.5])));
+        assert_eq!(from_input(json!([]), None, Some(P::Strings(vec!["a".into()]))), Ok(P::Strings(vec![])));
+        assert_eq!(from_input(json!([]), Some(FLOATS), None), Ok(P::Doubles(vec![])));
+        assert_eq!(from_input(json!("QUJD"), Some(BYTES), None), Ok(P::Bytes(b"ABC".to_vec())));
+        assert_eq!(from_input(json!("QUJD"), None, None), Ok(P::String("QUJD".into())));
         for (bad, kind) in [
             (json!([]), None),
             (json!({"a": 1}), None),
@@ -142,10 +147,10 @@ mod tests {
             (json!("x"), Some(FLOAT)),
             (json!(1), Some("int")),
         ] {
-            assert!(take(bad.clone(), kind, None).is_err(), "{bad}");
+            assert!(from_input(bad.clone(), kind, None).is_err(), "{bad}");
         }
-        let unset = GivenParameter { value: None, ..given(Value::Null, None) };
-        assert_eq!(super::take(&unset, None), Ok(P::NotSet));
+        let unset = ParameterInput { value: None, ..input(Value::Null, None) };
+        assert_eq!(super::from_input(&unset, None), Ok(P::NotSet));
     }
 
     fn values() -> impl Strategy<Value = P> {
@@ -167,10 +172,10 @@ mod tests {
         #[test]
         fn what_is_shown_can_be_given_back(value in values()) {
             let parameter = Parameter { node: "/a".into(), name: "b".into(), value: value.clone() };
-            let shown = show(&parameter);
+            let shown = to_json(&parameter);
             let json = serde_json::to_string(&shown.value).unwrap();
-            let given = given(serde_json::from_str(&json).unwrap(), shown.kind);
-            prop_assert_eq!(take(&given, Some(&value)), Ok(value));
+            let input = input(serde_json::from_str(&json).unwrap(), shown.kind);
+            prop_assert_eq!(from_input(&input, Some(&value)), Ok(value));
         }
     }
 }

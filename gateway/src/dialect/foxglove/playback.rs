@@ -1,42 +1,49 @@
-//! A recording that the client steers: pause, speed and another place, for all who watch it.
+//! Playback control of a recording: pause, speed and seek, for all clients of the endpoint.
 
 use std::time::{Duration, Instant};
 
-use roverline_protocol::limits;
-use roverline_source::{Playback, PlaybackControl, PlaybackStatus};
+use roverline_source::{Playback, PlaybackControl};
 use tokio::sync::watch;
 
-use crate::access::Deed;
+use crate::access::Permission;
 use crate::connection::outbox::Outbox;
 use crate::dialect::foxglove::client_message::PlaybackRequest;
 use crate::dialect::foxglove::server_message;
-use crate::dialect::session::Context;
+use crate::dialect::session::SessionContext;
 
-/// The right that it takes is that to call a service of this name.
+/// Shortest interval between playback positions sent to a client.
+const PLAYBACK_REPORT_MS: u64 = 50;
+
+/// The permission needed is that to call a service of this name.
 const NAME: &str = "/playback";
 
-const TELL: Duration = Duration::from_millis(limits::PLAYBACK_TELL_MS);
+const REPORT_INTERVAL: Duration = Duration::from_millis(PLAYBACK_REPORT_MS);
 
-/// What one client knows of the recording.
-pub(super) struct Screen {
+/// The playback state that one client has received.
+pub(super) struct PlaybackView {
     playback: watch::Receiver<Option<Playback>>,
-    /// The pass that was told last: in another one, time has jumped.
+    /// The pass that was last reported; in another one, time has jumped.
     pass: Option<u64>,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
     stale: bool,
 }
 
-impl Screen {
-    pub(super) fn new(context: &Context) -> Screen {
-        Screen { playback: context.endpoint.ingress.playback(), pass: None, told_at: None, stale: true }
+impl PlaybackView {
+    pub(super) fn new(context: &SessionContext) -> PlaybackView {
+        PlaybackView {
+            playback: context.endpoint.ingress.playback(),
+            pass: None,
+            reported_at: None,
+            stale: true,
+        }
     }
 
-    /// First and last time that the client may go to; `None` where nothing can be steered.
+    /// The first and last time that the client may seek to; `None` where playback cannot be controlled.
     pub(super) fn range(&self) -> Option<(i64, i64)> {
         self.playback.borrow().as_ref().map(|playback| playback.range_ns)
     }
 
-    /// Returns when the recording does something else; never, where there is none any more.
+    /// Returns when the playback state changes; never returns if there is none any more.
     pub(super) async fn changed(&mut self) {
         if self.playback.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -44,14 +51,14 @@ impl Screen {
         self.stale = true;
     }
 
-    /// The time of the recording.
+    /// The current time of the recording.
     pub(super) fn time(&self, now: Instant) -> Option<i64> {
         self.playback.borrow().as_ref().map(|playback| playback.position_at(now))
     }
 
-    /// Tells the client where the recording is, if that has changed and was not told just now.
-    pub(super) fn tell(&mut self, outbox: &Outbox, now: Instant) {
-        let just_now = self.told_at.is_some_and(|at| now.saturating_duration_since(at) < TELL);
+    /// Sends the playback state, if it has changed and was not sent just now.
+    pub(super) fn report(&mut self, outbox: &Outbox, now: Instant) {
+        let just_now = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < REPORT_INTERVAL);
         if !self.stale || just_now {
             return;
         }
@@ -59,28 +66,18 @@ impl Screen {
         let Some(playback) = playback.as_ref() else { return };
         let did_seek = self.pass.replace(playback.pass).is_some_and(|pass| pass != playback.pass);
         outbox.control(server_message::playback_state(playback, playback.position_at(now), did_seek));
-        (self.stale, self.told_at) = (false, Some(now));
+        (self.stale, self.reported_at) = (false, Some(now));
     }
 }
 
-/// Steers the recording for this client, if it may.
-pub(super) fn control(context: &Context, request: PlaybackRequest) -> Result<(), String> {
-    context.may(Deed::Call(NAME)).map_err(|denied| denied.to_string())?;
+/// Controls the playback for this client, if it may.
+pub(super) fn apply_control(context: &SessionContext, request: PlaybackRequest) -> Result<(), String> {
+    context.authorize(Permission::Call(NAME)).map_err(|denied| denied.to_string())?;
     let control = PlaybackControl {
         play: request.play,
         speed: f64::from(request.speed),
         seek_ns: request.seek.map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
         request: request.id,
     };
-    context.endpoint.ros.control(control).map_err(|error| error.to_string())
-}
-
-/// The status as the protocol numbers it.
-pub(super) fn number(status: PlaybackStatus) -> u8 {
-    match status {
-        PlaybackStatus::Playing => 0,
-        PlaybackStatus::Paused => 1,
-        PlaybackStatus::Buffering => 2,
-        PlaybackStatus::Ended => 3,
-    }
+    context.endpoint.ros.control_playback(control).map_err(|error| error.to_string())
 }

@@ -1,20 +1,20 @@
-//! What a client publishes: only what its role allows and this endpoint serves, and only messages
-//! that fit their type.
+//! Publishing for a client: only what its role allows and this endpoint serves, and only messages that
+//! match their type.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 use roverline_schema::TypeName;
 use roverline_source::Publication;
 
 use crate::dialect::foxglove::check_length;
 use crate::dialect::foxglove::client_message::ClientChannel;
 use crate::dialect::foxglove::server_message::Level;
-use crate::dialect::foxglove::status::Notices;
-use crate::dialect::session::Context;
+use crate::dialect::foxglove::status::StatusReporter;
+use crate::dialect::session::SessionContext;
+use crate::limits;
 
-/// In which form a client sends.
+/// The encoding in which a client sends messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Cdr,
@@ -56,20 +56,20 @@ pub(super) struct Publications(HashMap<u32, Advertised>);
 impl Publications {
     pub(super) fn advertise(
         &mut self,
-        context: &Context,
+        context: &SessionContext,
         channels: Vec<ClientChannel>,
-        notices: &mut Notices,
+        reporter: &mut StatusReporter,
     ) -> Result<(), String> {
         check_length(&channels)?;
         for channel in channels {
             if let Err(why) = self.advertise_one(context, channel) {
-                notices.tell(Level::Error, why);
+                reporter.report(Level::Error, why);
             }
         }
         Ok(())
     }
 
-    fn advertise_one(&mut self, context: &Context, channel: ClientChannel) -> Result<(), String> {
+    fn advertise_one(&mut self, context: &SessionContext, channel: ClientChannel) -> Result<(), String> {
         let ClientChannel { id, topic, encoding, schema_name } = channel;
         if self.0.contains_key(&id) {
             return Err(format!("channel {id} is advertised already"));
@@ -83,39 +83,47 @@ impl Publications {
         let topic = if topic.starts_with('/') { topic } else { format!("/{topic}") };
         let encoding = Encoding::parse(&encoding)?;
         let type_name = TypeName::parse(&schema_name).map_err(|error| error.to_string())?.to_string();
-        // It is kept all the same: a token or a scope may come later, and each message is checked.
-        let may = context.may_publish(&topic, &type_name).map_err(|denied| denied.to_string());
+        // The channel is stored all the same: a token or a scope may come later, and each message is
+        // checked.
+        let may = context.authorize_publish(&topic, &type_name).map_err(|denied| denied.to_string());
         self.0.insert(id, Advertised { topic, type_name, encoding });
         may
     }
 
-    pub(super) fn unadvertise(&mut self, ids: &[u32], notices: &mut Notices) -> Result<(), String> {
+    pub(super) fn unadvertise(&mut self, ids: &[u32], reporter: &mut StatusReporter) -> Result<(), String> {
         check_length(ids)?;
         for id in ids {
             if self.0.remove(id).is_none() {
-                notices.tell(Level::Warning, format!("channel {id} is not advertised"));
+                reporter.report(Level::Warning, format!("channel {id} is not advertised"));
             }
         }
         Ok(())
     }
 
     /// Publishes a message.
-    pub(super) fn publish(&self, context: &Context, channel: u32, payload: &Bytes) -> Result<(), String> {
+    pub(super) fn publish(
+        &self,
+        context: &SessionContext,
+        channel: u32,
+        payload: &Bytes,
+    ) -> Result<(), String> {
         let advertised =
             self.0.get(&channel).ok_or_else(|| format!("channel {channel} is not advertised"))?;
         let Advertised { topic, type_name, encoding } = advertised;
-        // Before it costs anything.
-        context.may_publish(topic, type_name).map_err(|denied| denied.to_string())?;
+        // Checked before any decoding work.
+        context.authorize_publish(topic, type_name).map_err(|denied| denied.to_string())?;
         let payload =
             to_cdr(context, *encoding, type_name, payload).map_err(|why| format!("{topic}: {why}"))?;
         let (topic, type_name) = (topic.clone(), type_name.clone());
-        context.publish(Publication { topic, type_name, payload, latched: false })
+        let publication = Publication { topic, type_name, payload, latched: false };
+        context.publish(publication).map_err(|error| error.to_string())
     }
 }
 
-/// A client's payload as CDR that fits its type. Of a type that is not known CDR is passed on as it is.
+/// Converts a client's payload to CDR that matches its type. CDR of an unknown type is passed on
+/// unchanged.
 pub(super) fn to_cdr(
-    context: &Context,
+    context: &SessionContext,
     encoding: Encoding,
     type_name: &str,
     payload: &Bytes,

@@ -1,22 +1,22 @@
-//! What we say to a client, as the protocol writes it.
+//! Encoder of messages to a client, as the protocol defines them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use roverline_source::Playback;
+use roverline_source::{Playback, PlaybackStatus};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::connection::frame;
-use crate::dialect::foxglove::connection_graph::Update;
+use crate::dialect::foxglove::connection_graph::GraphDiff;
 
 const TIME: u8 = 2;
 const SERVICE_RESPONSE: u8 = 3;
 const ASSET: u8 = 4;
 const PLAYBACK_STATE: u8 = 5;
 
-/// How grave a status is.
+/// The severity of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Level {
@@ -28,7 +28,7 @@ pub(super) enum Level {
 /// A message in JSON.
 #[derive(Debug, Serialize)]
 #[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(super) enum Answer<'a> {
+pub(super) enum ServerMessage<'a> {
     ServerInfo {
         name: &'a str,
         capabilities: &'a [&'a str],
@@ -62,11 +62,11 @@ pub(super) enum Answer<'a> {
         service_ids: &'a [u32],
     },
     ParameterValues {
-        parameters: &'a [ShownParameter],
+        parameters: &'a [ParameterJson],
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
     },
-    ConnectionGraphUpdate(&'a Update),
+    ConnectionGraphUpdate(&'a GraphDiff),
     ServiceCallFailure {
         service_id: u32,
         call_id: u32,
@@ -74,13 +74,13 @@ pub(super) enum Answer<'a> {
     },
 }
 
-impl Answer<'_> {
+impl ServerMessage<'_> {
     pub(super) fn frame(&self) -> Bytes {
         frame::json(self)
     }
 }
 
-/// A time as JSON has it.
+/// A time in JSON.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Time {
     sec: u32,
@@ -89,7 +89,7 @@ pub(super) struct Time {
 
 impl Time {
     /// From nanoseconds since the Unix epoch.
-    pub(super) fn of(ns: i64) -> Time {
+    pub(super) fn from_ns(ns: i64) -> Time {
         let ns = u64::try_from(ns).unwrap_or(0);
         let sec = u32::try_from(ns / 1_000_000_000).unwrap_or(u32::MAX);
         Time { sec, nsec: (ns % 1_000_000_000) as u32 }
@@ -108,7 +108,7 @@ pub(super) struct Channel {
     pub(super) schema: Arc<str>,
 }
 
-/// A service. The last two fields are what clients read that came before the two ahead of them.
+/// A service. Older clients read the last two fields instead of the two before them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
@@ -116,25 +116,25 @@ pub(super) struct Service {
     pub(super) name: String,
     #[serde(rename = "type")]
     pub(super) type_name: String,
-    pub(super) request: Half,
-    pub(super) response: Half,
+    pub(super) request: MessageSchema,
+    pub(super) response: MessageSchema,
     pub(super) request_schema: Arc<str>,
     pub(super) response_schema: Arc<str>,
 }
 
-/// A service's request or response.
+/// The schema of a service's request or response.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Half {
+pub(super) struct MessageSchema {
     pub(super) encoding: &'static str,
     pub(super) schema_name: String,
     pub(super) schema_encoding: &'static str,
     pub(super) schema: Arc<str>,
 }
 
-/// A parameter; one without a value is not set.
+/// A parameter; without a value it is not set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct ShownParameter {
+pub(super) struct ParameterJson {
     pub(super) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<Value>,
@@ -142,14 +142,14 @@ pub(super) struct ShownParameter {
     pub(super) kind: Option<&'static str>,
 }
 
-/// The time of a recording.
+/// The current time of a recording.
 pub(super) fn time(time_ns: i64) -> Bytes {
     frame::binary(&[&[TIME], &time_ns.unsigned_abs().to_le_bytes()])
 }
 
-/// Where the recording is.
+/// The playback state of a recording.
 pub(super) fn playback_state(playback: &Playback, time_ns: i64, did_seek: bool) -> Bytes {
-    let mut head = vec![PLAYBACK_STATE, crate::dialect::foxglove::playback::number(playback.status)];
+    let mut head = vec![PLAYBACK_STATE, status_code(playback.status)];
     head.extend_from_slice(&time_ns.unsigned_abs().to_le_bytes());
     head.extend_from_slice(&(playback.speed as f32).to_le_bytes());
     head.push(u8::from(did_seek));
@@ -157,7 +157,17 @@ pub(super) fn playback_state(playback: &Playback, time_ns: i64, did_seek: bool) 
     frame::binary(&[&head, playback.request.as_bytes()])
 }
 
-/// The response to a call.
+/// The protocol's number of a status.
+fn status_code(status: PlaybackStatus) -> u8 {
+    match status {
+        PlaybackStatus::Playing => 0,
+        PlaybackStatus::Paused => 1,
+        PlaybackStatus::Buffering => 2,
+        PlaybackStatus::Ended => 3,
+    }
+}
+
+/// The response of a service call.
 pub(super) fn service_response(service: u32, call: u32, encoding: &str, payload: &[u8]) -> Bytes {
     let mut head = vec![SERVICE_RESPONSE];
     for number in [service, call, encoding.len() as u32] {
@@ -166,12 +176,12 @@ pub(super) fn service_response(service: u32, call: u32, encoding: &str, payload:
     frame::binary(&[&head, encoding.as_bytes(), payload])
 }
 
-/// Why a call failed.
+/// The error of a service call.
 pub(super) fn call_failure(service_id: u32, call_id: u32, message: &str) -> Bytes {
-    Answer::ServiceCallFailure { service_id, call_id, message }.frame()
+    ServerMessage::ServiceCallFailure { service_id, call_id, message }.frame()
 }
 
-/// A file, or why it is not given.
+/// A file, or why it cannot be sent.
 pub(super) fn asset(request: u32, file: Result<&[u8], &str>) -> Bytes {
     let (error, data) = file.map_or_else(|why| (why, &[][..]), |data| ("", data));
     let mut head = vec![ASSET];
@@ -200,7 +210,7 @@ mod tests {
     fn the_state_of_a_recording_has_its_layout() {
         let playback = Playback {
             range_ns: (0, 9),
-            status: roverline_source::PlaybackStatus::Ended,
+            status: PlaybackStatus::Ended,
             speed: 2.0,
             position_ns: 7,
             at: std::time::Instant::now(),
@@ -211,21 +221,21 @@ mod tests {
             &playback_state(&playback, 0x0201, true)[2..],
             [5, 3, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1, 2, 0, 0, 0, b'a', b'b']
         );
-        let time = serde_json::to_string(&Time::of(1_500_000_000)).unwrap();
+        let time = serde_json::to_string(&Time::from_ns(1_500_000_000)).unwrap();
         assert_eq!(time, r#"{"sec":1,"nsec":500000000}"#);
     }
 
     #[test]
     fn json_answers_leave_out_what_is_not_there() {
-        let json = |answer: &Answer<'_>| serde_json::to_string(answer).unwrap();
-        let status = Answer::Status { level: Level::Warning as u8, message: "m", id: None };
+        let json = |answer: &ServerMessage<'_>| serde_json::to_string(answer).unwrap();
+        let status = ServerMessage::Status { level: Level::Warning as u8, message: "m", id: None };
         assert_eq!(json(&status), r#"{"op":"status","level":1,"message":"m"}"#);
-        let parameters = [ShownParameter { name: "/a.b".into(), value: None, kind: None }];
+        let parameters = [ParameterJson { name: "/a.b".into(), value: None, kind: None }];
         assert_eq!(
-            json(&Answer::ParameterValues { parameters: &parameters, id: Some("1") }),
+            json(&ServerMessage::ParameterValues { parameters: &parameters, id: Some("1") }),
             r#"{"op":"parameterValues","parameters":[{"name":"/a.b"}],"id":"1"}"#
         );
-        let failure = Answer::ServiceCallFailure { service_id: 1, call_id: 2, message: "m" };
+        let failure = ServerMessage::ServiceCallFailure { service_id: 1, call_id: 2, message: "m" };
         assert_eq!(json(&failure), r#"{"op":"serviceCallFailure","serviceId":1,"callId":2,"message":"m"}"#);
     }
 }

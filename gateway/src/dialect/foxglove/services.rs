@@ -1,119 +1,140 @@
-//! The services of the graph as a client knows them, and its calls.
+//! Service advertisements and service calls of one client.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
 
-use crate::dialect::foxglove::background_tasks::{Errands, has_room};
+use crate::dialect::foxglove::background_tasks::{BackgroundTasks, has_space};
 use crate::dialect::foxglove::client_message::ServiceRequest;
 use crate::dialect::foxglove::connection_graph::is_hidden;
 use crate::dialect::foxglove::publications::{Encoding, to_cdr};
-use crate::dialect::foxglove::server_message::{self, Answer, Half, Level, Service};
-use crate::dialect::foxglove::status::Notices;
-use crate::dialect::session::Context;
+use crate::dialect::foxglove::server_message::{self, Level, MessageSchema, ServerMessage, Service};
+use crate::dialect::foxglove::status::StatusReporter;
+use crate::dialect::session::SessionContext;
+use crate::limits;
 
 const TIMEOUT: Duration = Duration::from_millis(limits::SERVICE_TIMEOUT_MS);
 
-/// Every node serves these, for what the protocol has words of its own for.
-const OF_NODES: [&str; 2] = ["rcl_interfaces/srv/", "type_description_interfaces/srv/"];
+/// Every node serves these, and the protocol has messages of its own for them.
+const NODE_SERVICES: [&str; 2] = ["rcl_interfaces/srv/", "type_description_interfaces/srv/"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Told {
+struct Advertised {
     name: String,
     type_name: String,
 }
 
-/// What one client was told of the services.
+/// The services advertised to one client.
 #[derive(Default)]
 pub(super) struct Services {
-    told: HashMap<u32, Told>,
-    /// Who comes back has the number of before.
-    numbers: HashMap<Told, u32>,
+    advertised: HashMap<u32, Advertised>,
+    /// A service that comes back gets its previous id.
+    ids: HashMap<Advertised, u32>,
     last: u32,
-    /// Types that it was told are not known.
+    /// Types already reported as unknown.
     unknown: HashSet<String>,
 }
 
 impl Services {
-    /// Tells what came and what went. False when the client has to take some of it first: ask again.
-    pub(super) fn sync(&mut self, context: &Context, notices: &mut Notices) -> bool {
+    /// Sends the services that appeared or disappeared. Returns false if the client's backlog is too
+    /// large; call it again.
+    pub(super) fn sync(&mut self, context: &SessionContext, reporter: &mut StatusReporter) -> bool {
         let graph = context.endpoint.graph();
         let is_shown = |name: &str, type_name: &str| {
-            let of_node = OF_NODES.iter().any(|package| type_name.starts_with(package));
+            let of_node = NODE_SERVICES.iter().any(|package| type_name.starts_with(package));
             !of_node && !is_hidden(name)
         };
-        let now: HashSet<Told> = graph
+        let now: HashSet<Advertised> = graph
             .services
             .iter()
             .filter(|service| is_shown(&service.name, &service.type_name))
-            .map(|service| Told { name: service.name.clone(), type_name: service.type_name.clone() })
+            .map(|service| Advertised { name: service.name.clone(), type_name: service.type_name.clone() })
             .collect();
-        let mut gone: Vec<u32> =
-            self.told.iter().filter(|(_, told)| !now.contains(told)).map(|(id, _)| *id).collect();
+        let mut gone: Vec<u32> = self
+            .advertised
+            .iter()
+            .filter(|(_, advertised)| !now.contains(advertised))
+            .map(|(id, _)| *id)
+            .collect();
         gone.sort_unstable();
         if !gone.is_empty() {
-            gone.iter().for_each(|id| drop(self.told.remove(id)));
-            context.info.outbox().control(Answer::UnadvertiseServices { service_ids: &gone }.frame());
+            gone.iter().for_each(|id| drop(self.advertised.remove(id)));
+            context.info.outbox().control(ServerMessage::UnadvertiseServices { service_ids: &gone }.frame());
         }
-        let known: HashSet<&Told> = self.told.values().collect();
-        let mut new: Vec<Told> = now.iter().filter(|told| !known.contains(told)).cloned().collect();
+        let known: HashSet<&Advertised> = self.advertised.values().collect();
+        let mut new: Vec<Advertised> =
+            now.iter().filter(|advertised| !known.contains(advertised)).cloned().collect();
         new.sort();
-        self.advertise(context, new, notices)
+        self.advertise(context, new, reporter)
     }
 
-    fn advertise(&mut self, context: &Context, new: Vec<Told>, notices: &mut Notices) -> bool {
+    fn advertise(
+        &mut self,
+        context: &SessionContext,
+        new: Vec<Advertised>,
+        reporter: &mut StatusReporter,
+    ) -> bool {
         let outbox = context.info.outbox();
         let (mut batch, mut bytes): (Vec<Service>, usize) = (Vec::new(), 0);
-        let tell = |services: &[Service]| outbox.control(Answer::AdvertiseServices { services }.frame());
-        for told in new {
+        let send_batch =
+            |services: &[Service]| outbox.control(ServerMessage::AdvertiseServices { services }.frame());
+        for advertised in new {
             if bytes > limits::FOXGLOVE_BATCH_BYTES {
-                tell(&std::mem::take(&mut batch));
+                send_batch(&std::mem::take(&mut batch));
                 bytes = 0;
             }
-            if batch.is_empty() && !has_room(outbox) {
+            if batch.is_empty() && !has_space(outbox) {
                 return false;
             }
-            match self.service(context, &told) {
+            match self.service(context, &advertised) {
                 Ok(service) => {
-                    // Each text is in it twice.
+                    // Each text is sent twice.
                     bytes += 2 * (service.request_schema.len() + service.response_schema.len());
-                    bytes += 3 * told.name.len() + 512;
-                    self.told.insert(service.id, told);
+                    bytes += 3 * advertised.name.len() + 512;
+                    self.advertised.insert(service.id, advertised);
                     batch.push(service);
                 }
-                Err(_) if self.unknown.contains(&told.type_name) => {}
+                Err(_) if self.unknown.contains(&advertised.type_name) => {}
                 Err(why) => {
                     if self.unknown.len() < limits::SERVICES {
-                        self.unknown.insert(told.type_name.clone());
+                        self.unknown.insert(advertised.type_name.clone());
                     }
-                    notices.tell(Level::Warning, format!("{} cannot be called from here: {why}", told.name));
+                    reporter.report(
+                        Level::Warning,
+                        format!("{} cannot be called from here: {why}", advertised.name),
+                    );
                 }
             }
         }
         if !batch.is_empty() {
-            tell(&batch);
+            send_batch(&batch);
         }
         true
     }
 
-    /// A client without the definitions could send an empty request at most: it is not told of those.
-    fn service(&mut self, context: &Context, told: &Told) -> Result<Service, String> {
-        if self.unknown.contains(&told.type_name) {
+    /// A client without the definitions could send at most an empty request, so such services are not
+    /// advertised.
+    fn service(&mut self, context: &SessionContext, advertised: &Advertised) -> Result<Service, String> {
+        if self.unknown.contains(&advertised.type_name) {
             return Err("unknown as before".to_owned());
         }
-        let half = |part: &str| {
-            let schema_name = format!("{}_{part}", told.type_name);
+        let message_schema = |part: &str| {
+            let schema_name = format!("{}_{part}", advertised.type_name);
             let schema =
                 context.endpoint.hub.registry().text(&schema_name).map_err(|error| error.to_string())?;
-            Ok::<_, String>(Half { encoding: "cdr", schema_name, schema_encoding: "ros2msg", schema })
+            Ok::<_, String>(MessageSchema {
+                encoding: "cdr",
+                schema_name,
+                schema_encoding: "ros2msg",
+                schema,
+            })
         };
-        let (request, response) = (half("Request")?, half("Response")?);
+        let (request, response) = (message_schema("Request")?, message_schema("Response")?);
         Ok(Service {
-            id: self.number(told),
-            name: told.name.clone(),
-            type_name: told.type_name.clone(),
+            id: self.id_of(advertised),
+            name: advertised.name.clone(),
+            type_name: advertised.type_name.clone(),
             request_schema: request.schema.clone(),
             response_schema: response.schema.clone(),
             request,
@@ -121,59 +142,69 @@ impl Services {
         })
     }
 
-    fn number(&mut self, told: &Told) -> u32 {
-        if let Some(number) = self.numbers.get(told) {
-            return *number;
+    fn id_of(&mut self, advertised: &Advertised) -> u32 {
+        if let Some(id) = self.ids.get(advertised) {
+            return *id;
         }
-        if self.numbers.len() >= limits::SERVICES {
-            // Those that are told keep theirs.
-            self.numbers = self.told.iter().map(|(id, told)| (told.clone(), *id)).collect();
+        if self.ids.len() >= limits::SERVICES {
+            // Advertised services keep their ids.
+            self.ids = self.advertised.iter().map(|(id, advertised)| (advertised.clone(), *id)).collect();
         }
         self.last = self.last.wrapping_add(1);
-        self.numbers.insert(told.clone(), self.last);
+        self.ids.insert(advertised.clone(), self.last);
         self.last
     }
 
-    /// Calls a service; the client hears of the answer, or why there is none.
-    pub(super) fn call(&self, context: &Context, errands: &mut Errands, request: ServiceRequest) {
+    /// Calls a service; the client receives the response or an error.
+    pub(super) fn call(
+        &self,
+        context: &SessionContext,
+        tasks: &mut BackgroundTasks,
+        request: ServiceRequest,
+    ) {
         let (service, call) = (request.service, request.call);
-        if let Err(why) = self.try_call(context, errands, request) {
+        if let Err(why) = self.try_call(context, tasks, request) {
             context.info.outbox().control(server_message::call_failure(service, call, &why));
         }
     }
 
     fn try_call(
         &self,
-        context: &Context,
-        errands: &mut Errands,
+        context: &SessionContext,
+        tasks: &mut BackgroundTasks,
         request: ServiceRequest,
     ) -> Result<(), String> {
         let ServiceRequest { service, call, encoding, payload } = request;
-        let told = self.told.get(&service).ok_or_else(|| format!("there is no service {service}"))?;
-        context.may_call(&told.name, &told.type_name).map_err(|denied| denied.to_string())?;
+        let advertised =
+            self.advertised.get(&service).ok_or_else(|| format!("there is no service {service}"))?;
+        context
+            .authorize_call(&advertised.name, &advertised.type_name)
+            .map_err(|denied| denied.to_string())?;
         let encoding = Encoding::parse(&encoding)?;
-        let request = to_cdr(context, encoding, &format!("{}_Request", told.type_name), &payload)?;
-        let (ros, told) = (context.endpoint.ros.clone(), told.clone());
-        errands.start(payload.len(), |desk| async move {
-            let response = ros.call(&told.name, &told.type_name, request, TIMEOUT).await;
+        let request = to_cdr(context, encoding, &format!("{}_Request", advertised.type_name), &payload)?;
+        let (ros, advertised) = (context.endpoint.ros.clone(), advertised.clone());
+        tasks.start(payload.len(), |responder| async move {
+            let response = ros.call(&advertised.name, &advertised.type_name, request, TIMEOUT).await;
             let response = response.map_err(|error| error.to_string());
             let response = response.and_then(|cdr| match encoding {
                 Encoding::Cdr => Ok(cdr),
                 Encoding::Json => ros
-                    .decode(&format!("{}_Response", told.type_name), &cdr)
+                    .decode(&format!("{}_Response", advertised.type_name), &cdr)
                     .map(Bytes::from)
                     .map_err(|error| error.to_string()),
             });
             match response {
-                Ok(response) if response.len() > limits::FOXGLOVE_ANSWER_BYTES => {
-                    let why = format!("the response is larger than {} bytes", limits::FOXGLOVE_ANSWER_BYTES);
-                    desk.say(server_message::call_failure(service, call, &why));
+                Ok(response) if response.len() > limits::FOXGLOVE_RESPONSE_BYTES => {
+                    let why =
+                        format!("the response is larger than {} bytes", limits::FOXGLOVE_RESPONSE_BYTES);
+                    responder.send(server_message::call_failure(service, call, &why));
                 }
                 Ok(response) => {
-                    desk.answer(server_message::service_response(service, call, encoding.name(), &response))
+                    responder
+                        .respond(server_message::service_response(service, call, encoding.name(), &response))
                         .await;
                 }
-                Err(why) => desk.say(server_message::call_failure(service, call, &why)),
+                Err(why) => responder.send(server_message::call_failure(service, call, &why)),
             }
         })
     }

@@ -1,62 +1,67 @@
-//! What a client is told in words. One that errs five hundred times a second is told once.
+//! Status messages to a client, with repetitions suppressed: a mistake made five hundred times a second
+//! is reported once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::limits;
-
 use crate::connection::outbox::Outbox;
-use crate::dialect::foxglove::server_message::{Answer, Level};
+use crate::dialect::foxglove::server_message::{Level, ServerMessage};
+use crate::limits;
 
-const CALM: Duration = Duration::from_secs(1);
+/// Status messages for one foxglove client; more are counted.
+const FOXGLOVE_STATUS_MESSAGES_PER_S: usize = 20;
+
+const DEDUP_WINDOW: Duration = Duration::from_secs(1);
 
 /// The status messages of one session.
-pub(super) struct Notices {
+pub(super) struct StatusReporter {
     outbox: Arc<Outbox>,
-    since: Duration,
-    said: HashSet<String>,
-    unsaid: u64,
+    window_start: Duration,
+    reported: HashSet<String>,
+    suppressed: u64,
 }
 
-impl Notices {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Notices {
-        Notices { outbox, since: Duration::ZERO, said: HashSet::new(), unsaid: 0 }
+impl StatusReporter {
+    pub(super) fn new(outbox: Arc<Outbox>) -> StatusReporter {
+        StatusReporter { outbox, window_start: Duration::ZERO, reported: HashSet::new(), suppressed: 0 }
     }
 
-    /// Tells it, unless the same was told just now, or too much.
-    pub(super) fn tell(&mut self, level: Level, message: impl Into<String>) {
+    /// Reports a message, unless the same one or too many were reported within the current window.
+    pub(super) fn report(&mut self, level: Level, message: impl Into<String>) {
         let message: String = message.into();
         let message: String = message.chars().take(limits::FOXGLOVE_STATUS_CHARS).collect();
-        if self.said.len() >= limits::FOXGLOVE_STATUS_MESSAGES_PER_S || self.said.contains(&message) {
-            self.unsaid += 1;
+        if self.reported.len() >= FOXGLOVE_STATUS_MESSAGES_PER_S || self.reported.contains(&message) {
+            self.suppressed += 1;
             return;
         }
-        self.outbox.control(Answer::Status { level: level as u8, message: &message, id: None }.frame());
-        self.said.insert(message);
+        self.outbox
+            .control(ServerMessage::Status { level: level as u8, message: &message, id: None }.frame());
+        self.reported.insert(message);
     }
 
-    /// Tells something that takes the place of what was told under the same id.
-    pub(super) fn keep(&self, level: Level, message: &str, id: &str) {
-        self.outbox.control(Answer::Status { level: level as u8, message, id: Some(id) }.frame());
+    /// Reports a message that replaces the previous one of the same id.
+    pub(super) fn set(&self, level: Level, message: &str, id: &str) {
+        self.outbox.control(ServerMessage::Status { level: level as u8, message, id: Some(id) }.frame());
     }
 
-    /// What was told under this id is so no longer.
+    /// Withdraws the message of this id.
     pub(super) fn clear(&self, id: &str) {
-        self.outbox.control(Answer::RemoveStatus { status_ids: &[id] }.frame());
+        self.outbox.control(ServerMessage::RemoveStatus { status_ids: &[id] }.frame());
     }
 
-    /// Begins anew when a while has passed at `now` (monotonic), and says what was not said.
-    pub(super) fn calm_down(&mut self, now: Duration) {
-        if now.saturating_sub(self.since) < CALM {
+    /// Starts a new window if the current one is over at `now` (monotonic), and reports how many
+    /// messages were suppressed.
+    pub(super) fn reset_window(&mut self, now: Duration) {
+        if now.saturating_sub(self.window_start) < DEDUP_WINDOW {
             return;
         }
-        self.since = now;
-        self.said.clear();
-        let unsaid = std::mem::take(&mut self.unsaid);
-        if unsaid > 0 {
-            let message = format!("{unsaid} more messages like these were not shown");
-            self.keep(Level::Info, &message, "unsaid");
+        self.window_start = now;
+        self.reported.clear();
+        let suppressed = std::mem::take(&mut self.suppressed);
+        if suppressed > 0 {
+            let message = format!("{suppressed} more messages like these were not shown");
+            self.set(Level::Info, &message, "unsaid");
         }
     }
 }
@@ -66,26 +71,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_said_once_and_the_rest_is_counted() {
+    fn repeated_messages_are_reported_once_and_counted() {
         let outbox = Outbox::new();
-        let mut notices = Notices::new(outbox.clone());
-        notices.calm_down(CALM);
+        let mut reporter = StatusReporter::new(outbox.clone());
+        reporter.reset_window(DEDUP_WINDOW);
         for _ in 0..500 {
-            notices.tell(Level::Error, "no channel 7");
+            reporter.report(Level::Error, "no channel 7");
         }
         assert_eq!(outbox.drain_for_test().len(), 1);
         for n in 0..500 {
-            notices.tell(Level::Error, format!("no channel {n}"));
+            reporter.report(Level::Error, format!("no channel {n}"));
         }
-        assert_eq!(outbox.drain_for_test().len(), limits::FOXGLOVE_STATUS_MESSAGES_PER_S - 1);
-        notices.calm_down(CALM + CALM / 2);
+        assert_eq!(outbox.drain_for_test().len(), super::FOXGLOVE_STATUS_MESSAGES_PER_S - 1);
+        reporter.reset_window(DEDUP_WINDOW + DEDUP_WINDOW / 2);
         assert!(outbox.drain_for_test().is_empty());
-        notices.calm_down(CALM * 2);
-        let said = outbox.drain_for_test();
-        let text = String::from_utf8_lossy(&said[0]).into_owned();
-        let unsaid = 1_000 - limits::FOXGLOVE_STATUS_MESSAGES_PER_S;
-        assert!(said.len() == 1 && text.contains(&format!("{unsaid} more")), "{text}");
-        notices.tell(Level::Error, "no channel 7");
+        reporter.reset_window(DEDUP_WINDOW * 2);
+        let reported = outbox.drain_for_test();
+        let text = String::from_utf8_lossy(&reported[0]).into_owned();
+        let suppressed = 1_000 - super::FOXGLOVE_STATUS_MESSAGES_PER_S;
+        assert!(reported.len() == 1 && text.contains(&format!("{suppressed} more")), "{text}");
+        reporter.report(Level::Error, "no channel 7");
         assert_eq!(outbox.drain_for_test().len(), 1);
     }
 }

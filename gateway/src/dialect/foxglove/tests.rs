@@ -1,5 +1,5 @@
-//! Whole sessions through a socket, on an endpoint whose rover is the test.
+//! Tests of whole sessions through a socket, on an endpoint whose rover is simulated by the test.
 
 mod graph;
-mod harness;
+pub(crate) mod harness;
 mod topics;

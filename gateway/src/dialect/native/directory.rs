@@ -1,4 +1,5 @@
-//! What one native session has been told of the endpoints: only what is new costs its radio anything.
+//! Directory updates for one native session: it gets the known endpoints once, then only what changed,
+//! to save bandwidth.
 
 use std::time::Duration;
 
@@ -6,18 +7,19 @@ use roverline_protocol::Tier;
 use roverline_protocol::native::ServerMessage;
 use roverline_protocol::status::EndpointDocument;
 
-use crate::dialect::session::Context;
+use crate::connection::frame;
+use crate::dialect::session::SessionContext;
 
-/// A standby that becomes a client has lost another endpoint: telemetry first.
+/// A standby that has just become a client has lost another endpoint; telemetry is sent first.
 const TELEMETRY_FIRST: Duration = Duration::from_secs(1);
 
-/// The entries as this session has them.
+/// The entries that this session has received.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct DirectorySync {
     entries: Vec<EndpointDocument>,
-    /// It was told all of them once, and since then what changed.
-    wholly: bool,
-    /// Since when it is no standby any more.
+    /// The session has received the complete list once, and all changes since.
+    complete_list: bool,
+    /// Monotonic time since which the session is no longer a standby.
     client_since: Option<Duration>,
 }
 
@@ -27,53 +29,54 @@ fn name(entry: &EndpointDocument) -> Name<'_> {
     (entry.tier, entry.port, &entry.address)
 }
 
-impl Told {
-    /// Tells a session at its start.
-    pub(super) fn greet(&mut self, context: &Context) {
-        self.tell(context, context.stands_by());
+impl DirectorySync {
+    /// Sends the entries for a new session.
+    pub(super) fn send_initial(&mut self, context: &SessionContext) {
+        self.send_update(context, context.is_standby());
     }
 
-    /// Tells it what has changed.
-    pub(super) fn changed(&mut self, context: &Context) {
-        self.tell(context, !self.wholly);
+    /// Sends what has changed.
+    pub(super) fn send_changes(&mut self, context: &SessionContext) {
+        self.send_update(context, !self.complete_list);
     }
 
-    /// Follows the session from standby to client and back.
-    pub(super) fn look(&mut self, context: &Context, now: Duration) {
-        if context.stands_by() {
-            (self.wholly, self.client_since) = (false, None);
-        } else if !self.wholly && now.saturating_sub(*self.client_since.get_or_insert(now)) >= TELEMETRY_FIRST
+    /// Tracks whether the session is a standby or a client.
+    pub(super) fn poll(&mut self, context: &SessionContext, now: Duration) {
+        if context.is_standby() {
+            (self.complete_list, self.client_since) = (false, None);
+        } else if !self.complete_list
+            && now.saturating_sub(*self.client_since.get_or_insert(now)) >= TELEMETRY_FIRST
         {
-            self.tell(context, false);
+            self.send_update(context, false);
         }
     }
 
-    fn tell(&mut self, context: &Context, standby: bool) {
+    fn send_update(&mut self, context: &SessionContext, standby: bool) {
         let known = context.endpoint.directory.borrow().clone();
         let own = (context.endpoint.tier, context.endpoint.port);
-        if let Some(news) = self.news(&known, own, standby) {
-            crate::dialect::native::say(context, &news);
+        if let Some(update) = self.diff(&known, own, standby) {
+            context.info.outbox().control(frame::json(&update));
         }
     }
 
-    /// What the session is to be told now. A standby hears of `own` alone, the endpoint that it
-    /// stands by at: of the others it hears elsewhere, and it may stand by at each of them.
-    pub(super) fn news(
+    /// The message that brings the session up to date, if any. A standby receives only the entry of
+    /// `own`, its endpoint: it learns of the others elsewhere, and may be a standby on each of them.
+    pub(super) fn diff(
         &mut self,
         known: &[EndpointDocument],
         own: (Tier, u16),
         standby: bool,
     ) -> Option<ServerMessage> {
-        let concerns = |entry: &&EndpointDocument| !standby || (entry.tier, entry.port) == own;
-        let known: Vec<&EndpointDocument> = known.iter().filter(concerns).collect();
-        let is_known = |told: &EndpointDocument| known.iter().any(|entry| name(entry) == name(told));
-        let complete = !standby && (!self.wholly || !self.entries.iter().all(is_known));
+        let is_relevant = |entry: &&EndpointDocument| !standby || (entry.tier, entry.port) == own;
+        let known: Vec<&EndpointDocument> = known.iter().filter(is_relevant).collect();
+        let is_known = |sent: &EndpointDocument| known.iter().any(|entry| name(entry) == name(sent));
+        let complete = !standby && (!self.complete_list || !self.entries.iter().all(is_known));
         let endpoints: Vec<EndpointDocument> = known
             .iter()
             .filter(|entry| complete || !self.entries.contains(entry))
             .map(|entry| (*entry).clone())
             .collect();
-        self.wholly = !standby;
+        self.complete_list = !standby;
         self.entries = known.into_iter().cloned().collect();
         (!endpoints.is_empty()).then_some(ServerMessage::Directory { endpoints, complete })
     }
@@ -102,37 +105,39 @@ mod tests {
         }
     }
 
-    fn told(news: Option<ServerMessage>) -> (bool, Vec<(Tier, usize)>) {
-        let Some(ServerMessage::Directory { endpoints, complete }) = news else { return (false, Vec::new()) };
+    fn unpack(update: Option<ServerMessage>) -> (bool, Vec<(Tier, usize)>) {
+        let Some(ServerMessage::Directory { endpoints, complete }) = update else {
+            return (false, Vec::new());
+        };
         (complete, endpoints.iter().map(|entry| (entry.tier, entry.clients)).collect())
     }
 
     #[test]
-    fn a_client_is_told_all_and_then_what_changes_and_all_again_when_one_is_gone() {
-        let mut session = Told::default();
+    fn a_client_gets_all_entries_then_changes_and_all_again_when_one_is_gone() {
+        let mut session = DirectorySync::default();
         let mut known = vec![entry(Tier::Primary, 0), entry(Tier::Secondary, 0), entry(Tier::Tertiary, 0)];
         let own = (Tier::Primary, 8080);
-        let (complete, all) = told(session.news(&known, own, false));
+        let (complete, all) = unpack(session.diff(&known, own, false));
         assert_eq!((complete, all.len()), (true, 3));
-        assert!(session.news(&known, own, false).is_none());
+        assert!(session.diff(&known, own, false).is_none());
         known[1].clients = 1;
-        assert_eq!(told(session.news(&known, own, false)), (false, vec![(Tier::Secondary, 1)]));
+        assert_eq!(unpack(session.diff(&known, own, false)), (false, vec![(Tier::Secondary, 1)]));
         known.remove(2);
         let all = vec![(Tier::Primary, 0), (Tier::Secondary, 1)];
-        assert_eq!(told(session.news(&known, own, false)), (true, all));
+        assert_eq!(unpack(session.diff(&known, own, false)), (true, all));
     }
 
     #[test]
-    fn a_standby_hears_of_its_endpoint_alone_and_of_all_when_it_is_a_client() {
-        let mut session = Told::default();
+    fn a_standby_gets_its_own_endpoint_only_and_a_client_gets_all() {
+        let mut session = DirectorySync::default();
         let mut known = vec![entry(Tier::Primary, 0), entry(Tier::Secondary, 0)];
         let own = (Tier::Secondary, 8081);
-        assert_eq!(told(session.news(&known, own, true)), (false, vec![(Tier::Secondary, 0)]));
+        assert_eq!(unpack(session.diff(&known, own, true)), (false, vec![(Tier::Secondary, 0)]));
         known[0].clients = 7;
-        assert!(session.news(&known, own, true).is_none());
+        assert!(session.diff(&known, own, true).is_none());
         known[1].clients = 2;
-        assert_eq!(told(session.news(&known, own, true)), (false, vec![(Tier::Secondary, 2)]));
+        assert_eq!(unpack(session.diff(&known, own, true)), (false, vec![(Tier::Secondary, 2)]));
         let all = vec![(Tier::Primary, 7), (Tier::Secondary, 2)];
-        assert_eq!(told(session.news(&known, own, false)), (true, all));
+        assert_eq!(unpack(session.diff(&known, own, false)), (true, all));
     }
 }

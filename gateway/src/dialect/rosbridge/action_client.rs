@@ -1,38 +1,26 @@
-//! Goals that clients send to action servers of the graph.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Action client for rosbridge: goals that clients send to action servers of the graph.
 
 use bytes::Bytes;
-use roverline_protocol::limits;
-use roverline_source::ros::{GoalEvent, GoalId, GoalStatus};
+use roverline_source::ros::{GoalEvent, GoalStatus};
 use serde_json::{Value, json};
 
+use crate::dialect::rosbridge::operation::{OpResult, full_name, joined, long_type, quoted, rejected};
 use crate::dialect::rosbridge::request::{Id, SendGoal, key};
-use crate::dialect::rosbridge::service_client::{answer_form, joined, name, quoted};
-use crate::dialect::rosbridge::session::{Done, Fault, Session, full_name, long_type, refused};
+use crate::dialect::rosbridge::service_client::{name, response_format};
+use crate::dialect::rosbridge::session::Session;
 use crate::dialect::rosbridge::status::{Level, status};
-use crate::dialect::rosbridge::{Form, framing};
+use crate::dialect::rosbridge::{SampleFormat, framing};
+use crate::limits;
 
-/// The goals of one session that are under way, by the client's ids.
-#[derive(Default)]
-pub(super) struct Goals(Arc<Mutex<HashMap<String, (String, GoalId)>>>);
-
-impl Goals {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (String, GoalId)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// To whom a goal's news go.
-struct Sender {
+/// Formats a goal's feedback and result for the client.
+struct GoalReporter {
     id: Id,
-    /// As the client wrote it.
+    /// The name as the client wrote it.
     action: String,
-    form: Form,
+    format: SampleFormat,
 }
 
-impl Sender {
+impl GoalReporter {
     fn frame(&self, event: GoalEvent) -> Option<Bytes> {
         let head = |op: &str| json!({"op": op, "action": self.action, "id": self.id});
         let result = |status: GoalStatus, result: bool| {
@@ -45,73 +33,85 @@ impl Sender {
             GoalEvent::Result(status, values) => (result(status, true), values),
             GoalEvent::Failed(why) => (result(GoalStatus::Unknown, false), quoted(&why)),
         };
-        let values = match values.len() > limits::ROSBRIDGE_ANSWER_BYTES {
+        let values = match values.len() > limits::ROSBRIDGE_RESPONSE_BYTES {
             true => quoted("it is too large to be told"),
             false => values,
         };
-        Some(framing::frames(self.form, &name(&self.id, &self.action), joined(&head, "values", &values)))
+        Some(framing::frames(self.format, &name(&self.id, &self.action), joined(&head, "values", &values)))
     }
 }
 
 impl Session<'_> {
-    /// Sends a goal. Whatever happens, the client gets an `action_result`.
-    pub(super) fn send_goal(&mut self, id: &Id, goal: SendGoal) -> Done {
+    /// Sends a goal. In any case the client gets an `action_result`.
+    pub(super) fn send_goal(&mut self, id: &Id, goal: SendGoal) -> OpResult {
         let SendGoal { action, action_type, args, feedback, fragment_size, compression } = goal;
-        let form = answer_form(compression.as_deref(), fragment_size)?;
-        let sender = Sender { id: id.clone(), action, form };
-        if let Err(fault) = self.pursue(&sender, &action_type, &args, feedback) {
-            sender.frame(GoalEvent::Failed(fault.why())).into_iter().for_each(|frame| self.send(frame));
+        let format = response_format(compression.as_deref(), fragment_size)?;
+        let reporter = GoalReporter { id: id.clone(), action, format };
+        if let Err(fault) = self.start_goal(&reporter, &action_type, &args, feedback) {
+            reporter
+                .frame(GoalEvent::Failed(fault.into_text()))
+                .into_iter()
+                .for_each(|frame| self.send(frame));
         }
         Ok(())
     }
 
-    fn pursue(&mut self, sender: &Sender, action_type: &str, args: &Value, feedback: bool) -> Done {
-        let action = full_name(&sender.action)?;
+    fn start_goal(
+        &mut self,
+        reporter: &GoalReporter,
+        action_type: &str,
+        args: &Value,
+        feedback: bool,
+    ) -> OpResult {
+        let action = full_name(&reporter.action)?;
         let type_name = long_type(action_type, "action")?;
-        let Some(key) = key(&sender.id) else { return refused("a goal needs an id") };
+        let Some(key) = key(&reporter.id) else { return rejected("a goal needs an id") };
         let most = limits::GOALS_PER_SESSION;
         if self.goals.lock().contains_key(&key) {
-            return refused("a goal of this id is under way");
+            return rejected("a goal of this id is under way");
         } else if self.goals.lock().len() >= most {
-            return refused(format!("{most} goals are under way already"));
+            return rejected(format!("{most} goals are under way already"));
         }
-        self.context.may_call(&action, &type_name).map_err(|denied| Fault::Refused(denied.to_string()))?;
+        self.context.authorize_call(&action, &type_name)?;
         let empty = json!({});
         let args = if args.is_null() || *args == json!([]) { &empty } else { args };
-        let sent = self.context.endpoint.ros.send_goal(&action, &type_name, args, feedback);
-        let mut goal = sent.map_err(|error| Fault::Refused(error.to_string()))?;
+        let mut goal = self.context.endpoint.ros.send_goal(&action, &type_name, args, feedback)?;
         self.goals.lock().insert(key.clone(), (action, goal.id));
-        let goals = Goals(self.goals.0.clone());
+        let goals = self.goals.clone();
         let outbox = self.context.info.outbox().clone();
-        let sender = Sender { id: sender.id.clone(), action: sender.action.clone(), form: sender.form };
+        let reporter = GoalReporter {
+            id: reporter.id.clone(),
+            action: reporter.action.clone(),
+            format: reporter.format,
+        };
         self.calls.spawn(async move {
             let mut ended = false;
             while let Some(event) = goal.events.recv().await {
                 ended = matches!(event, GoalEvent::Result(..) | GoalEvent::Failed(_));
                 if ended {
-                    // Before the client hears of it: it may use the id again.
+                    // Removed before the client is told, since it may then use the id again.
                     goals.lock().remove(&key);
                 }
-                sender.frame(event).into_iter().for_each(|frame| outbox.control(frame));
+                reporter.frame(event).into_iter().for_each(|frame| outbox.control(frame));
             }
             if !ended {
                 goals.lock().remove(&key);
-                let lost = sender.frame(GoalEvent::Failed("the goal was lost sight of".to_owned()));
+                let lost = reporter.frame(GoalEvent::Failed("the goal was lost sight of".to_owned()));
                 lost.into_iter().for_each(|frame| outbox.control(frame));
             }
         });
         Ok(())
     }
 
-    /// Asks the server to cancel a goal.
-    pub(super) fn cancel_goal(&mut self, id: &Id, action: &str) -> Done {
+    /// Requests the action server to cancel a goal.
+    pub(super) fn cancel_goal(&mut self, id: &Id, action: &str) -> OpResult {
         let action = full_name(action)?;
         let known = key(id).and_then(|key| self.goals.lock().get(&key).cloned());
         let Some((_, goal)) = known.filter(|(name, _)| *name == action) else {
-            return refused(format!("no goal of this id is under way at {action}"));
+            return rejected(format!("no goal of this id is under way at {action}"));
         };
         if self.calls.len() >= limits::CALLS_PER_SESSION + limits::GOALS_PER_SESSION {
-            return refused("too many calls wait for their answers already");
+            return rejected("too many calls wait for their answers already");
         }
         let (ros, outbox, id) =
             (self.context.endpoint.ros.clone(), self.context.info.outbox().clone(), id.clone());
@@ -131,18 +131,20 @@ mod tests {
 
     #[test]
     fn a_goals_news_are_as_clients_expect_them() {
-        let sender = Sender { id: Some(json!("g")), action: "/fib".to_owned(), form: Form::default() };
-        let said =
-            |event| -> Value { serde_json::from_slice(&messages(&sender.frame(event).unwrap())[0]).unwrap() };
-        assert!(sender.frame(GoalEvent::Accepted).is_none());
-        let feedback = said(GoalEvent::Feedback(b"{\"n\":1}".to_vec()));
+        let reporter =
+            GoalReporter { id: Some(json!("g")), action: "/fib".to_owned(), format: SampleFormat::default() };
+        let sent = |event| -> Value {
+            serde_json::from_slice(&messages(&reporter.frame(event).unwrap())[0]).unwrap()
+        };
+        assert!(reporter.frame(GoalEvent::Accepted).is_none());
+        let feedback = sent(GoalEvent::Feedback(b"{\"n\":1}".to_vec()));
         assert_eq!(
             feedback,
             json!({"op": "action_feedback", "action": "/fib", "id": "g", "values": {"n": 1}})
         );
-        let result = said(GoalEvent::Result(GoalStatus::Succeeded, b"{}".to_vec()));
+        let result = sent(GoalEvent::Result(GoalStatus::Succeeded, b"{}".to_vec()));
         assert_eq!((&result["status"], &result["result"]), (&json!(4), &json!(true)));
-        let failed = said(GoalEvent::Failed("rejected".to_owned()));
+        let failed = sent(GoalEvent::Failed("rejected".to_owned()));
         assert_eq!((&failed["result"], &failed["values"]), (&json!(false), &json!("rejected")));
     }
 }

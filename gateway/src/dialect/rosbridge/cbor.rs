@@ -1,5 +1,5 @@
-//! Messages in CBOR (RFC 8949) as rosbridge writes it: octets are byte strings, arrays of numbers
-//! are little-endian typed arrays (RFC 8746, section 2.1).
+//! CBOR encoding (RFC 8949) as rosbridge writes it: octets are byte strings, and arrays of numbers are
+//! little-endian typed arrays (RFC 8746, section 2.1).
 
 use ciborium::Value as Cbor;
 use roverline_schema::Value;
@@ -10,7 +10,7 @@ pub(super) fn publish(topic: &str, message: &Value) -> Vec<u8> {
     written(topic, cbor(message))
 }
 
-/// A `publish` with the CDR as it came, and when.
+/// A `publish` with the unchanged CDR and its receive time.
 pub(super) fn raw(topic: &str, sample: &RawSample) -> Vec<u8> {
     let received_ns = sample.receive_time_ns.unsigned_abs();
     let fields = [
@@ -35,7 +35,7 @@ fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Cbor)>) -> Cbor {
     Cbor::Map(fields.into_iter().map(|(name, value)| (Cbor::from(name), value)).collect())
 }
 
-/// Nests no deeper than types may.
+/// Nested no deeper than types may be.
 fn cbor(value: &Value) -> Cbor {
     match value {
         Value::Bool(v) => Cbor::from(*v),
@@ -59,8 +59,8 @@ fn cbor(value: &Value) -> Cbor {
     }
 }
 
-/// Numbers side by side, and the tag of their kind (RFC 8746, table 3). An empty array has lost its
-/// kind and stays an empty array.
+/// Packs numbers, and returns the tag of their type (RFC 8746, table 3). An empty array has no element
+/// type and stays an empty array.
 fn packed(items: &[Value]) -> Option<(u64, Vec<u8>)> {
     let tag = match items.first()? {
         Value::U16(_) => 69,

@@ -1,23 +1,25 @@
-//! JSON on its way out: as it is, in a PNG image, in pieces.
+//! Output framing of JSON messages: plain, as a PNG image, or as fragments.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use roverline_protocol::limits;
 use serde_json::json;
 
 use crate::connection::frame;
-use crate::dialect::rosbridge::{Compression, Form};
+use crate::dialect::rosbridge::{Compression, SampleFormat};
 
-/// JSON text as WebSocket messages in this form; `id` names the message if it comes in pieces.
-pub(super) fn frames(form: Form, id: &str, json: Vec<u8>) -> Bytes {
-    let json = match form.compression {
+/// Smallest fragment size for a rosbridge client, whatever it requests.
+const ROSBRIDGE_FRAGMENT_MIN_BYTES: usize = 128;
+
+/// JSON text as WebSocket frames in this format; `id` names the message if it is fragmented.
+pub(super) fn frames(format: SampleFormat, id: &str, json: Vec<u8>) -> Bytes {
+    let json = match format.compression {
         Compression::Png => png_message(&json).unwrap_or(json),
         _ => json,
     };
-    let size = form.fragment_bytes.map(|bytes| (bytes as usize).max(limits::ROSBRIDGE_FRAGMENT_MIN_BYTES));
+    let size = format.fragment_bytes.map(|bytes| (bytes as usize).max(ROSBRIDGE_FRAGMENT_MIN_BYTES));
     match size {
         Some(size) if json.len() > size => fragments(id, &json, size),
         _ => frame::text(&json),
@@ -26,7 +28,7 @@ pub(super) fn frames(form: Form, id: &str, json: Vec<u8>) -> Bytes {
 
 fn fragments(id: &str, json: &[u8], size: usize) -> Bytes {
     let text = String::from_utf8_lossy(json);
-    let pieces = cut(&text, size);
+    let pieces = split_at_char_boundary(&text, size);
     let mut out = Vec::with_capacity(json.len() * 3 / 2);
     for (num, data) in pieces.iter().enumerate() {
         let piece = json!({"op": "fragment", "id": id, "data": data, "num": num, "total": pieces.len()});
@@ -35,8 +37,8 @@ fn fragments(id: &str, json: &[u8], size: usize) -> Bytes {
     out.into()
 }
 
-/// Pieces of at most `size` bytes, cut between characters.
-fn cut(text: &str, size: usize) -> Vec<&str> {
+/// Splits text into parts of at most `size` bytes, at character boundaries.
+fn split_at_char_boundary(text: &str, size: usize) -> Vec<&str> {
     let mut pieces = Vec::with_capacity(text.len() / size + 1);
     let mut rest = text;
     while !rest.is_empty() {
@@ -51,7 +53,7 @@ fn cut(text: &str, size: usize) -> Vec<&str> {
     pieces
 }
 
-/// The text as the colours of a square image, padded with line ends, which JSON does not mind. None
+/// Encodes the text as the pixels of a square image, padded with line ends, which JSON ignores. `None`
 /// if no image can be made of it.
 fn png_message(json: &[u8]) -> Option<Vec<u8>> {
     let pixels = json.len().div_ceil(3);
@@ -64,7 +66,7 @@ fn png_message(json: &[u8]) -> Option<Vec<u8>> {
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
-    // Text is no picture: what is above a letter says nothing about it.
+    // Text is not a picture: the pixel above a letter does not predict it.
     encoder.set_filter(png::Filter::NoFilter);
     let mut writer = encoder.write_header().ok()?;
     writer.write_image_data(&colours).ok()?;
@@ -81,7 +83,7 @@ pub(super) mod tests {
     use super::*;
     use crate::dialect::rosbridge::reassembly;
 
-    /// The payloads of WebSocket frames that follow each other.
+    /// The payloads of consecutive WebSocket frames.
     pub(crate) fn messages(frames: &[u8]) -> Vec<Vec<u8>> {
         let mut cursor = std::io::Cursor::new(frames);
         let mut payloads = Vec::new();
@@ -99,9 +101,9 @@ pub(super) mod tests {
         #[test]
         fn pieces_make_the_text_again(text in "\\PC{0,2000}", size in 0u32..600) {
             let json = serde_json::to_vec(&json!({"op": "publish", "msg": text})).unwrap();
-            let form = Form { fragment_bytes: Some(size), ..Form::default() };
-            let pieces = messages(&frames(form, "x", json.clone()));
-            let size = (size as usize).max(limits::ROSBRIDGE_FRAGMENT_MIN_BYTES);
+            let format = SampleFormat { fragment_bytes: Some(size), ..SampleFormat::default() };
+            let pieces = messages(&frames(format, "x", json.clone()));
+            let size = (size as usize).max(ROSBRIDGE_FRAGMENT_MIN_BYTES);
             if json.len() <= size {
                 prop_assert_eq!(&pieces, &[json]);
                 return Ok(());
@@ -120,11 +122,11 @@ pub(super) mod tests {
         #[test]
         fn a_png_holds_the_text(text in "\\PC{0,500}") {
             let json = serde_json::to_vec(&json!({"op": "publish", "msg": text})).unwrap();
-            let form = Form { compression: Compression::Png, ..Form::default() };
-            let message = messages(&frames(form, "x", json.clone())).remove(0);
+            let format = SampleFormat { compression: Compression::Png, ..SampleFormat::default() };
+            let message = messages(&frames(format, "x", json.clone())).remove(0);
             let message: Value = serde_json::from_slice(&message).unwrap();
             prop_assert_eq!(&message["op"], "png");
-            let back = reassembly::text_of_png(message["data"].as_str().unwrap()).unwrap();
+            let back = reassembly::decode_png(message["data"].as_str().unwrap()).unwrap();
             prop_assert_eq!(back.trim_end().as_bytes(), json);
         }
     }

@@ -1,14 +1,16 @@
-//! What a client says, understood: pure, and bounded in depth by the JSON reader.
+//! Parser of client messages: pure, with its depth bounded by the JSON reader.
 
-use roverline_protocol::limits;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// The client's own name for an interaction: text or a number, echoed as it came.
+/// Longest id of a rosbridge client's message.
+const ROSBRIDGE_ID_BYTES: usize = 1_024;
+
+/// The client's id of an interaction: text or a number, echoed unchanged.
 pub(super) type Id = Option<Value>;
 
-/// A message of a client.
+/// A client's message.
 #[derive(Debug, PartialEq)]
 pub(super) enum Request {
     Subscribe(Subscribe),
@@ -26,13 +28,13 @@ pub(super) enum Request {
     UnadvertiseAction { action: String },
     ActionFeedback { action: String, values: Value },
     ActionResult { action: String, values: Value, status: i8, result: bool },
-    Fragment(Piece),
+    Fragment(Fragment),
     Png { data: String, pieces: Option<(usize, usize)> },
     SetLevel { level: String },
     Auth { token: Option<String> },
 }
 
-/// See the protocol; numbers are as the client wrote them.
+/// A subscription as the protocol defines it; numbers are as the client wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Subscribe {
@@ -79,16 +81,16 @@ pub(super) struct SendGoal {
     pub(super) compression: Option<String>,
 }
 
-/// A part of a message.
+/// A fragment of a message.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct Fragment {
     pub(super) id: String,
     pub(super) data: String,
     pub(super) num: usize,
     pub(super) total: usize,
 }
 
-/// Why a message was not understood, and which.
+/// Why a message could not be parsed, with its id.
 #[derive(Debug, PartialEq)]
 pub(super) struct Malformed {
     pub(super) id: Id,
@@ -159,7 +161,7 @@ const fn yes() -> bool {
     true
 }
 
-/// Understands a message.
+/// Parses a message.
 pub(super) fn parse(text: &str) -> Result<(Id, Request), Malformed> {
     let unread = |why: String| Malformed { id: None, why };
     let value: Value = serde_json::from_str(text).map_err(|error| unread(format!("not JSON: {error}")))?;
@@ -180,8 +182,8 @@ pub(super) fn parse(text: &str) -> Result<(Id, Request), Malformed> {
 fn id(fields: &mut Map<String, Value>) -> Result<Id, String> {
     match fields.remove("id") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) if id.len() > limits::ROSBRIDGE_ID_BYTES => {
-            Err(format!("an id may have {} bytes", limits::ROSBRIDGE_ID_BYTES))
+        Some(Value::String(id)) if id.len() > ROSBRIDGE_ID_BYTES => {
+            Err(format!("an id may have {} bytes", ROSBRIDGE_ID_BYTES))
         }
         Some(id @ (Value::String(_) | Value::Number(_))) => Ok(Some(id)),
         Some(_) => Err("an id is text or a number".to_owned()),
@@ -214,7 +216,7 @@ fn request(op: &str, fields: Map<String, Value>, id: &Id) -> Result<Request, Str
         "fragment" => {
             let Data { data, num, total } = read(fields)?;
             let (num, total) = (num.ok_or("it has a num")?, total.ok_or("it has a total")?);
-            Request::Fragment(Piece { id: key(id).ok_or("it has an id")?, data, num, total })
+            Request::Fragment(Fragment { id: key(id).ok_or("it has an id")?, data, num, total })
         }
         "png" => {
             let Data { data, num, total } = read(fields)?;
@@ -241,7 +243,7 @@ fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
 }
 
-/// An id as a key; the number 1 and the text "1" are two.
+/// An id as a map key; the number 1 and the text "1" are different.
 pub(super) fn key(id: &Id) -> Option<String> {
     id.as_ref().map(Value::to_string)
 }
@@ -277,13 +279,13 @@ mod tests {
         };
         assert_eq!(call.args, json!([1]));
         let fragment = json!({"op": "fragment", "id": 5, "data": "x", "num": 0, "total": 1});
-        let piece = Piece { id: "5".into(), data: "x".into(), num: 0, total: 1 };
+        let piece = Fragment { id: "5".into(), data: "x".into(), num: 0, total: 1 };
         assert_eq!(ok(&fragment), Request::Fragment(piece));
         assert_eq!(ok(&json!({"op": "auth", "mac": "x", "t": 1})), Request::Auth { token: None });
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_id() {
+    fn errors_carry_the_id() {
         let error = |text: &str| parse(text).unwrap_err();
         assert!(error("{").why.starts_with("not JSON"));
         assert!(error("[]").why.contains("object"));

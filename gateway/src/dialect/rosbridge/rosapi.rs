@@ -1,5 +1,5 @@
-//! What the rosapi node answers beside a rosbridge server: questions about the graph, in the words of
-//! `rosapi_msgs`. It is the graph in the endpoint's scope, whoever asks.
+//! The rosapi services that accompany a rosbridge server: queries about the graph with the types of
+//! `rosapi_msgs`. They cover the graph in the endpoint's scope, whoever asks.
 
 mod names;
 mod parameters;
@@ -8,15 +8,15 @@ mod typedefs;
 use roverline_source::clock::unix_ns;
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::publications::time;
+use crate::dialect::rosbridge::operation::time;
+use crate::dialect::rosbridge::operation::{OpError, long_type};
 use crate::dialect::rosbridge::rosapi::names::Names;
-pub(super) use crate::dialect::rosbridge::rosapi::parameters::question as parameter_question;
+pub(super) use crate::dialect::rosbridge::rosapi::parameters::query as parameter_query;
 use crate::dialect::rosbridge::rosapi::typedefs::typedefs;
-use crate::dialect::rosbridge::session::{Fault, long_type};
-use crate::dialect::session::Context;
+use crate::dialect::session::SessionContext;
 
-/// The questions that are answered here.
-const QUESTIONS: [&str; 35] = [
+/// The queries that are answered here.
+const QUERIES: [&str; 35] = [
     "action_feedback_details",
     "action_goal_details",
     "action_result_details",
@@ -47,7 +47,7 @@ const QUESTIONS: [&str; 35] = [
     "topics",
     "topics_and_raw_types",
     "topics_for_type",
-    // Spellings of other versions.
+    // Names used by other versions.
     "GetParamNames",
     "get_action_servers",
     "get_topics",
@@ -55,38 +55,38 @@ const QUESTIONS: [&str; 35] = [
     "service_req_details",
 ];
 
-/// The question that a service's full name stands for.
-pub(super) fn question(service: &str) -> Option<&'static str> {
+/// The query that a service's full name denotes.
+pub(super) fn query(service: &str) -> Option<&'static str> {
     let name = service.strip_prefix("/rosapi/")?;
-    Some(match *QUESTIONS.iter().find(|question| **question == name)? {
+    Some(match *QUERIES.iter().find(|query| **query == name)? {
         "GetParamNames" => "get_param_names",
         "get_action_servers" => "action_servers",
         "get_topics" => "topics",
         "get_topics_and_raw_types" => "topics_and_raw_types",
         "service_req_details" => "service_request_details",
-        question => question,
+        query => query,
     })
 }
 
-/// An argument by its name, or by its place.
-fn argument<'a>(args: &'a Value, place: usize, name: &str) -> Result<&'a str, String> {
+/// An argument by its name or by its position.
+fn argument<'a>(args: &'a Value, position: usize, name: &str) -> Result<&'a str, String> {
     let value = match args {
-        Value::Array(items) => items.get(place),
+        Value::Array(items) => items.get(position),
         args => args.get(name),
     };
     value.and_then(Value::as_str).ok_or_else(|| format!("the request has a {name}, which is text"))
 }
 
-/// Answers with JSON text. None: it is a question about parameters, which nodes have to answer.
-pub(super) fn answer(context: &Context, question: &str, args: &Value) -> Option<Result<Vec<u8>, String>> {
-    if question.ends_with("_param") || question == "get_param_names" {
+/// Answers a query with JSON text. `None` for a query about parameters, which nodes have to answer.
+pub(super) fn answer(context: &SessionContext, query: &str, args: &Value) -> Option<Result<Vec<u8>, String>> {
+    if query.ends_with("_param") || query == "get_param_names" {
         return None;
     }
-    let values = values(context, question, args);
+    let values = values(context, query, args);
     Some(values.and_then(|values| serde_json::to_vec(&values).map_err(|error| error.to_string())))
 }
 
-fn values(context: &Context, question: &str, args: &Value) -> Result<Value, String> {
+fn values(context: &SessionContext, query: &str, args: &Value) -> Result<Value, String> {
     let registry = context.endpoint.hub.registry();
     let first = |name| argument(args, 0, name);
     let of = |kind: &str, part: &str| {
@@ -94,7 +94,7 @@ fn values(context: &Context, question: &str, args: &Value) -> Result<Value, Stri
         Ok::<_, String>(json!({"typedefs": typedefs(registry, &format!("{type_name}{part}"))?}))
     };
     let names = || Names::new(&context.endpoint);
-    Ok(match question {
+    Ok(match query {
         "topics" => {
             let (topics, types) = names().topics();
             json!({"topics": topics, "types": types})
@@ -136,7 +136,7 @@ fn values(context: &Context, question: &str, args: &Value) -> Result<Value, Stri
     })
 }
 
-/// With the names that ROS 1 had as well: roslibpy reads those.
+/// Adds the field names of ROS 1: roslibpy reads those.
 fn twice_named(mut time: Value) -> Value {
     if let Value::Object(fields) = &mut time {
         for (new, old) in [("sec", "secs"), ("nanosec", "nsecs")] {
@@ -149,7 +149,7 @@ fn twice_named(mut time: Value) -> Value {
 }
 
 fn typed(name: &str, kind: &str) -> Result<String, String> {
-    long_type(name, kind).map_err(Fault::why)
+    long_type(name, kind).map_err(OpError::into_text)
 }
 
 #[cfg(test)]
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn questions_are_known_by_their_service() {
-        assert_eq!(question("/rosapi/topics"), Some("topics"));
-        assert_eq!(question("/rosapi/get_topics_and_raw_types"), Some("topics_and_raw_types"));
-        assert_eq!(question("/rosapi/nonsense"), None);
-        assert_eq!(question("/other/topics"), None);
+        assert_eq!(query("/rosapi/topics"), Some("topics"));
+        assert_eq!(query("/rosapi/get_topics_and_raw_types"), Some("topics_and_raw_types"));
+        assert_eq!(query("/rosapi/nonsense"), None);
+        assert_eq!(query("/other/topics"), None);
     }
 
     #[test]
-    fn arguments_come_by_name_or_place() {
+    fn arguments_come_by_name_or_position() {
         assert_eq!(argument(&json!({"type": "a"}), 0, "type"), Ok("a"));
         assert_eq!(argument(&json!(["a"]), 0, "type"), Ok("a"));
         assert!(argument(&json!({"type": 5}), 0, "type").is_err() && argument(&json!(null), 0, "x").is_err());

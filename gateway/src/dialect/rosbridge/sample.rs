@@ -1,4 +1,4 @@
-//! A sample as a rosbridge client gets it: JSON, CBOR, or CBOR around the CDR as it came.
+//! Encoding of samples for rosbridge clients: JSON, CBOR, or CBOR around the unchanged CDR.
 
 use std::borrow::Cow;
 
@@ -9,19 +9,24 @@ use roverline_source::RawSample;
 use serde_json::json;
 
 use crate::connection::frame;
-use crate::dialect::rosbridge::{Compression, Form, cbor, framing};
+use crate::dialect::rosbridge::{Compression, SampleFormat, cbor, framing};
 
-/// A sample in this form; where it is cut into several messages, all of them.
-pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: &RawSample) -> Bytes {
-    let name = spelt(form, &topic.name);
-    if form.compression == Compression::CborRaw {
+/// A sample in this format; if it is fragmented, all fragments.
+pub(super) fn sample_frame(
+    format: SampleFormat,
+    topic: &TopicInfo,
+    plan: Option<&Plan>,
+    sample: &RawSample,
+) -> Bytes {
+    let name = client_name(format, &topic.name);
+    if format.compression == Compression::CborRaw {
         return frame::binary(&[&cbor::raw(name, sample)]);
     }
     let Some(plan) = plan else {
         let why = format!("{} is not known; cbor-raw needs no definition", topic.type_name);
         return undecodable(name, &why);
     };
-    if form.compression == Compression::Cbor {
+    if format.compression == Compression::Cbor {
         return match plan.decode(&sample.payload) {
             Ok(value) => frame::binary(&[&cbor::publish(name, &value)]),
             Err(error) => undecodable(name, &error.to_string()),
@@ -35,14 +40,14 @@ pub fn sample_frame(form: Form, topic: &TopicInfo, plan: Option<&Plan>, sample: 
         return undecodable(name, &error.to_string());
     }
     out.push(b'}');
-    // One topic's messages are told apart by their number; they never mix, since all pieces of one
-    // are queued as one.
-    framing::frames(form, &Cow::Owned(format!("{name}#{}", sample.id.seq)), out)
+    // Messages of one topic are distinguished by their sequence number. Their fragments never mix, since
+    // all fragments of one message are queued together.
+    framing::frames(format, &Cow::Owned(format!("{name}#{}", sample.id.seq)), out)
 }
 
 /// The topic's name as the client wrote it.
-fn spelt(form: Form, name: &str) -> &str {
-    match form.relative {
+fn client_name(format: SampleFormat, name: &str) -> &str {
+    match format.relative {
         true => name.strip_prefix('/').unwrap_or(name),
         false => name,
     }
@@ -89,26 +94,26 @@ mod tests {
         }
     }
 
-    fn given(form: Form, type_name: &str, message: &Value) -> (Vec<Vec<u8>>, RawSample) {
+    fn given(format: SampleFormat, type_name: &str, message: &Value) -> (Vec<Vec<u8>>, RawSample) {
         let registry = Registry::bundled();
         let sample = sample(&registry, type_name, message);
         let plan = registry.plan(type_name).unwrap();
-        (messages(&sample_frame(form, &info("/a/b", type_name), Some(&plan), &sample)), sample)
+        (messages(&sample_frame(format, &info("/a/b", type_name), Some(&plan), &sample)), sample)
     }
 
     #[test]
     fn json_is_a_publish_that_names_the_topic_as_the_client_did() {
-        let form = Form { relative: true, ..Form::default() };
-        let (messages, _) = given(form, "std_msgs/msg/Float64", &json!({"data": null}));
+        let format = SampleFormat { relative: true, ..SampleFormat::default() };
+        let (messages, _) = given(format, "std_msgs/msg/Float64", &json!({"data": null}));
         assert_eq!(messages, [br#"{"op":"publish","topic":"a/b","msg":{"data":null}}"#.to_vec()]);
     }
 
     #[test]
     fn cbor_has_the_fields_of_the_message() {
         use ciborium::Value as Cbor;
-        let form = Form { compression: Compression::Cbor, ..Form::default() };
+        let format = SampleFormat { compression: Compression::Cbor, ..SampleFormat::default() };
         let message = json!({"height": 2, "data": [1, 2, 255], "fields": [{"name": "ä", "count": 3}]});
-        let (messages, _) = given(form, "sensor_msgs/msg/PointCloud2", &message);
+        let (messages, _) = given(format, "sensor_msgs/msg/PointCloud2", &message);
         let value: Cbor = ciborium::from_reader(messages[0].as_slice()).unwrap();
         let get = |value: &Cbor, key: &str| {
             let map = value.as_map().unwrap();
@@ -124,8 +129,8 @@ mod tests {
 
     #[test]
     fn cbor_raw_is_the_cdr_and_when_it_came() {
-        let form = Form { compression: Compression::CborRaw, ..Form::default() };
-        let (messages, sample) = given(form, "std_msgs/msg/String", &json!({"data": "hi"}));
+        let format = SampleFormat { compression: Compression::CborRaw, ..SampleFormat::default() };
+        let (messages, sample) = given(format, "std_msgs/msg/String", &json!({"data": "hi"}));
         let value: ciborium::Value = ciborium::from_reader(messages[0].as_slice()).unwrap();
         let text = format!("{value:?}");
         for part in ["\"publish\"", "1500000000", "42"] {
@@ -136,17 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_said() {
+    fn undecodable_samples_are_reported() {
         let registry = Registry::bundled();
         let plan = registry.plan("std_msgs/msg/String").unwrap();
         let mut sample = sample(&registry, "std_msgs/msg/String", &json!({"data": "long enough"}));
         let topic = info("/a", "std_msgs/msg/String");
-        let unknown = messages(&sample_frame(Form::default(), &topic, None, &sample));
+        let unknown = messages(&sample_frame(SampleFormat::default(), &topic, None, &sample));
         assert!(String::from_utf8_lossy(&unknown[0]).contains("cbor-raw needs no definition"));
         sample.payload.truncate(9);
         for compression in [Compression::None, Compression::Png, Compression::Cbor] {
-            let form = Form { compression, ..Form::default() };
-            let status = messages(&sample_frame(form, &topic, Some(&plan), &sample));
+            let format = SampleFormat { compression, ..SampleFormat::default() };
+            let status = messages(&sample_frame(format, &topic, Some(&plan), &sample));
             let status: Value = serde_json::from_slice(&status[0]).unwrap();
             assert_eq!(status["op"], "status", "{compression:?}");
         }

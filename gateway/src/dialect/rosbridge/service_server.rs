@@ -1,99 +1,49 @@
-//! Services that clients serve: requests of the graph go to the client as `call_service`, and its
-//! `service_response` is the reply.
+//! Services served by clients: a request from the graph is sent to the client as `call_service`, and its
+//! `service_response` becomes the reply.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
+use parking_lot::Mutex;
 use roverline_source::Reply;
 use roverline_source::clock::monotonic;
-use roverline_source::ros::{Ros, Served};
-use serde_json::{Value, json};
+use roverline_source::ros::{Ros, ServedService};
+use serde_json::json;
 
 use crate::connection::frame;
 use crate::connection::outbox::Outbox;
-use crate::dialect::rosbridge::request::Id;
-use crate::dialect::rosbridge::service_client::joined;
-use crate::dialect::rosbridge::session::{Done, Fault, Session, full_name, long_type, refused};
+use crate::dialect::rosbridge::operation::joined;
 use crate::dialect::rosbridge::status::{Level, status};
-use crate::dialect::session::Context;
+use crate::dialect::session::SessionContext;
+use crate::limits;
 
-/// What the clients of an endpoint offer to the graph, by name. One that comes back after its link
-/// broke offers its services while its old session still does: the newer session serves.
+/// Services that one session may advertise.
+pub(super) const SERVICES_PER_SESSION: usize = 16;
+
+/// Requests that wait for the client's response.
 #[derive(Default)]
-pub struct Offered(Mutex<HashMap<String, Offer>>);
-
-struct Offer {
-    session: u64,
-    outbox: Arc<Outbox>,
-    _served: Vec<Served>,
+pub(super) struct PendingRequests {
+    pub(super) requests: HashMap<String, PendingRequest>,
+    pub(super) bytes: usize,
+    pub(super) number: u64,
 }
 
-impl Offered {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Offer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts what `serve` makes in the place of what another session offers under this name.
-    pub(super) fn put<E>(
-        &self,
-        context: &Context,
-        name: &str,
-        serve: impl FnOnce() -> Result<Vec<Served>, E>,
-    ) -> Result<(), E> {
-        let (session, outbox) = (context.info.id, context.info.outbox().clone());
-        let mut all = self.lock();
-        // It is withdrawn before the new one is there, which withdrawing later would take away.
-        if let Some(old) = all.remove(name).filter(|old| old.session != session) {
-            let msg = format!("another client offers {name} now");
-            old.outbox.control(status(Level::Warning, &None, msg));
-        }
-        all.insert(name.to_owned(), Offer { session, outbox, _served: serve()? });
-        Ok(())
-    }
-
-    /// Takes back what a session offers under this name; whether it did.
-    pub(super) fn take(&self, session: u64, name: &str) -> bool {
-        let mut all = self.lock();
-        let own = all.get(name).is_some_and(|offer| offer.session == session);
-        own && all.remove(name).is_some()
-    }
-
-    /// How many a session offers.
-    pub(super) fn count(&self, session: u64) -> usize {
-        self.lock().values().filter(|offer| offer.session == session).count()
-    }
-
-    /// Takes back all that a session offers.
-    pub(super) fn leave(&self, session: u64) {
-        self.lock().retain(|_, offer| offer.session != session);
-    }
-}
-
-/// Requests that wait for their client.
-#[derive(Default)]
-struct Waiting {
-    requests: HashMap<String, Request>,
-    bytes: usize,
-    number: u64,
-}
-
-struct Request {
-    service: String,
-    type_name: String,
-    reply: Reply,
-    bytes: usize,
-    since: Duration,
+pub(super) struct PendingRequest {
+    pub(super) service: String,
+    pub(super) type_name: String,
+    pub(super) reply: Reply,
+    pub(super) bytes: usize,
+    pub(super) since: Duration,
 }
 
 const MAX_AGE: Duration = Duration::from_millis(limits::SERVICE_TIMEOUT_MAX_MS);
 
-impl Waiting {
-    /// Gives a request a number; none if there is no room.
+impl PendingRequests {
+    /// Adds a request and returns its id; `None` if there is no space.
     fn add(&mut self, service: &str, type_name: &str, bytes: usize, reply: Reply) -> Option<String> {
-        let room = self.bytes + bytes <= limits::ROSBRIDGE_ANSWER_BYTES;
+        let room = self.bytes + bytes <= limits::ROSBRIDGE_RESPONSE_BYTES;
         if !room || self.requests.len() >= limits::CALLS_PER_SESSION {
             return None;
         }
@@ -101,143 +51,88 @@ impl Waiting {
         self.bytes += bytes;
         let id = format!("service_request:{service}:{}", self.number);
         let (service, type_name) = (service.to_owned(), type_name.to_owned());
-        self.requests.insert(id.clone(), Request { service, type_name, reply, bytes, since: monotonic() });
+        self.requests
+            .insert(id.clone(), PendingRequest { service, type_name, reply, bytes, since: monotonic() });
         Some(id)
     }
 
-    fn take(&mut self, id: &str) -> Option<Request> {
+    pub(super) fn remove(&mut self, id: &str) -> Option<PendingRequest> {
         let request = self.requests.remove(id)?;
         self.bytes -= request.bytes;
         Some(request)
     }
 }
 
-/// The services of one session.
-pub(super) struct Offers {
-    waiting: Arc<Mutex<Waiting>>,
-    leave: Leave,
+/// The services that one session serves.
+pub(super) struct ServiceServers {
+    pub(super) pending: Arc<Mutex<PendingRequests>>,
+    pub(super) withdraw: UnadvertiseOnDrop,
 }
 
-/// At its end a session offers nothing any more.
-struct Leave(Arc<crate::endpoint::Endpoint>, u64);
+/// Withdraws everything that a session advertises when it ends.
+pub(super) struct UnadvertiseOnDrop(Arc<crate::endpoint::Endpoint>, pub(super) u64);
 
-impl Drop for Leave {
+impl Drop for UnadvertiseOnDrop {
     fn drop(&mut self) {
-        self.0.offered.leave(self.1);
+        self.0.advertised.remove_session(self.1);
     }
 }
 
-impl Offers {
-    pub(super) fn new(context: &Context) -> Offers {
-        let leave = Leave(context.endpoint.clone(), context.info.id);
-        Offers { waiting: Arc::default(), leave }
+impl ServiceServers {
+    pub(super) fn new(context: &SessionContext) -> ServiceServers {
+        let withdraw = UnadvertiseOnDrop(context.endpoint.clone(), context.info.id);
+        ServiceServers { pending: Arc::default(), withdraw }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets go of requests whose callers wait no longer.
+    /// Discards requests whose callers have given up.
     pub(super) fn expire(&self, now: Duration) {
-        let mut waiting = self.waiting();
-        let old = |request: &Request| now.saturating_sub(request.since) > MAX_AGE;
-        let ids = waiting.requests.iter().filter(|(_, request)| old(request)).map(|(id, _)| id.clone());
+        let mut pending = self.pending.lock();
+        let old = |request: &PendingRequest| now.saturating_sub(request.since) > MAX_AGE;
+        let ids = pending.requests.iter().filter(|(_, request)| old(request)).map(|(id, _)| id.clone());
         for id in ids.collect::<Vec<_>>() {
-            waiting.take(&id);
+            pending.remove(&id);
         }
     }
 }
 
-/// Hands a request to the client. Called on the source's thread.
-fn forward(ros: &Ros, outbox: &Outbox, to: &Service, request: &Bytes, reply: Reply) {
+/// Forwards a request to the client. Called on the source's thread.
+pub(super) fn forward(ros: &Ros, outbox: &Outbox, to: &AdvertisedService, request: &Bytes, reply: Reply) {
     let args = match ros.decode(&format!("{}_Request", to.type_name), request) {
         Ok(args) => args,
         Err(error) => return tracing::info!(service = to.name, %error, "a request cannot be decoded"),
     };
     let id = {
-        let mut waiting = to.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.add(&to.name, &to.type_name, args.len(), reply)
+        let mut pending = to.pending.lock();
+        pending.add(&to.name, &to.type_name, args.len(), reply)
     };
     match id {
         Some(id) => {
-            let head = json!({"op": "call_service", "service": to.spelt, "id": id});
+            let head = json!({"op": "call_service", "service": to.client_name, "id": id});
             outbox.control(frame::text(&joined(&head, "args", &args)));
         }
         None => tracing::info!(service = to.name, "a client is asked more than it answers"),
     }
 }
 
-/// A service as its client offers it.
-struct Service {
-    name: String,
-    /// As the client wrote it, and listens for it.
-    spelt: String,
-    type_name: String,
-    waiting: Arc<Mutex<Waiting>>,
+/// A service as its client advertised it.
+pub(super) struct AdvertisedService {
+    pub(super) name: String,
+    /// The name as the client wrote it, and expects it.
+    pub(super) client_name: String,
+    pub(super) type_name: String,
+    pub(super) pending: Arc<Mutex<PendingRequests>>,
 }
 
-impl Session<'_> {
-    /// Whether this client may offer another thing of this name.
-    pub(super) fn may_offer(&self, name: &str, type_name: &str) -> Done {
-        let endpoint = &self.context.endpoint;
-        self.context.may_call(name, type_name).map_err(|denied| Fault::Refused(denied.to_string()))?;
-        if endpoint.serves_itself(name) {
-            return refused(format!("the gateway serves {name} itself"));
-        }
-        let most = limits::SERVICES_PER_SESSION;
-        if endpoint.offered.count(self.context.info.id) >= most {
-            return refused(format!("a session may offer {most} services and actions"));
-        }
-        Ok(())
-    }
-
-    /// Offers a service to the graph.
-    pub(super) fn advertise_service(&mut self, service: String, type_name: &str) -> Done {
-        let name = full_name(&service)?;
-        let type_name = long_type(type_name, "srv")?;
-        let endpoint = &self.context.endpoint;
-        let known = endpoint.hub.registry().plan(&format!("{type_name}_Request"));
-        known.map_err(|error| Fault::Refused(error.to_string()))?;
-        // The same again is as good as new.
-        endpoint.offered.take(self.context.info.id, &name);
-        self.may_offer(&name, &type_name)?;
-        let (ros, outbox) = (endpoint.ros.clone(), self.context.info.outbox().clone());
-        let waiting = self.offers.waiting.clone();
-        let to = Service { name: name.clone(), spelt: service, type_name: type_name.clone(), waiting };
-        let handler = Arc::new(move |request: Bytes, reply| forward(&ros, &outbox, &to, &request, reply));
-        let served = || endpoint.ros.serve(&name, &type_name, handler).map(|served| vec![served]);
-        endpoint.offered.put(self.context, &name, served).map_err(|error| Fault::Refused(error.to_string()))
-    }
-
-    /// Offers it no longer.
-    pub(super) fn unadvertise_service(&mut self, service: &str) -> Done {
-        let name = full_name(service)?;
-        match self.context.endpoint.offered.take(self.offers.leave.1, &name) {
-            true => Ok(()),
-            false => refused(format!("you do not offer {name}")),
-        }
-    }
-
-    /// The client answers a request.
-    pub(super) fn service_response(&mut self, id: &Id, service: &str, values: &Value, result: bool) -> Done {
-        let name = full_name(service)?;
-        let Some(Value::String(number)) = id else { return refused("say which request: its id") };
-        let mut waiting = self.offers.waiting();
-        if waiting.requests.get(number).is_none_or(|request| request.service != name) {
-            return refused(format!("no request of this id waits for {name}"));
-        }
-        let Some(Request { type_name, reply, .. }) = waiting.take(number) else { return Ok(()) };
-        drop(waiting);
-        if !result {
-            // ROS 2 has no answer for that: the caller's own timeout tells it.
-            tracing::debug!(service = name, "a client failed to serve a request");
-            return Ok(());
-        }
-        let empty = json!({});
-        let values = if values.is_null() { &empty } else { values };
-        let encoded = self.context.endpoint.ros.encode(&format!("{type_name}_Response"), values);
-        reply.send(encoded.map_err(|error| Fault::Refused(format!("{name}: {error}")))?);
-        Ok(())
+impl SessionContext {
+    /// Advertises what `serve` returns; tells another session whose advertisement it replaces.
+    pub(super) fn advertise<E>(
+        &self,
+        name: &str,
+        serve: impl FnOnce() -> Result<Vec<ServedService>, E>,
+    ) -> Result<(), E> {
+        let replaced = || status(Level::Warning, &None, format!("another client offers {name} now"));
+        let outbox = self.info.outbox().clone();
+        self.endpoint.advertised.insert(self.info.id, outbox, name, replaced, serve)
     }
 }
 
@@ -247,14 +142,14 @@ mod tests {
 
     #[test]
     fn requests_wait_within_bounds() {
-        let mut waiting = Waiting::default();
+        let mut pending = PendingRequests::default();
         let reply = || Reply::new(|_| {});
-        let first = waiting.add("/a", "std_srvs/srv/Trigger", 10, reply()).unwrap();
+        let first = pending.add("/a", "std_srvs/srv/Trigger", 10, reply()).unwrap();
         assert_eq!(first, "service_request:/a:1");
-        assert_eq!(waiting.add("/a", "", limits::ROSBRIDGE_ANSWER_BYTES, reply()), None);
-        let taken = (0..1_000).filter(|_| waiting.add("/a", "", 1, reply()).is_some()).count();
+        assert_eq!(pending.add("/a", "", limits::ROSBRIDGE_RESPONSE_BYTES, reply()), None);
+        let taken = (0..1_000).filter(|_| pending.add("/a", "", 1, reply()).is_some()).count();
         assert_eq!(taken, limits::CALLS_PER_SESSION - 1);
-        assert!(waiting.take(&first).is_some() && waiting.take(&first).is_none());
-        assert_eq!(waiting.bytes, taken);
+        assert!(pending.remove(&first).is_some() && pending.remove(&first).is_none());
+        assert_eq!(pending.bytes, taken);
     }
 }

@@ -1,128 +1,98 @@
-//! One rosbridge session: what it has asked for, and what it is told.
+//! One rosbridge session: its state, and the dispatch of its messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roverline_protocol::limits;
-use roverline_schema::TypeName;
 use roverline_source::clock::monotonic;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tungstenite::protocol::Message;
 
-use crate::dialect::rosbridge::action_client::Goals;
+use crate::connection::close_reason::CloseReason;
+use crate::dialect::rosbridge::SampleFormat;
 use crate::dialect::rosbridge::action_server::ActionServers;
+use crate::dialect::rosbridge::goals::Goals;
+use crate::dialect::rosbridge::operation::{OpError, OpResult, rejected};
 use crate::dialect::rosbridge::publications::Publications;
-use crate::dialect::rosbridge::reassembly::{Assembly, text_of_png};
-use crate::dialect::rosbridge::request::{Id, Malformed, Piece, Request, key, parse};
-use crate::dialect::rosbridge::service_server::Offers;
+use crate::dialect::rosbridge::reassembly::{Reassembler, decode_png};
+use crate::dialect::rosbridge::request::{Fragment, Id, Malformed, Request, key, parse};
+use crate::dialect::rosbridge::service_server::ServiceServers;
 use crate::dialect::rosbridge::status::{Level, status};
 use crate::dialect::rosbridge::subscriptions::Subscriptions;
-use crate::dialect::session::{Context, Ending, Service};
-
-/// Why something that a client asked for is not done, in words.
-#[derive(Debug, PartialEq)]
-pub(super) enum Fault {
-    /// It makes no sense; too many of these end the session.
-    Bad(String),
-    /// It may not be, or cannot be now.
-    Refused(String),
-}
-
-impl Fault {
-    pub(super) fn why(self) -> String {
-        match self {
-            Fault::Bad(why) | Fault::Refused(why) => why,
-        }
-    }
-}
-
-/// What an operation comes to.
-pub(super) type Done = Result<(), Fault>;
-
-/// A refusal.
-pub(super) fn refused<T>(why: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault::Refused(why.into()))
-}
+use crate::dialect::session::driver::{DialectSession, MessageError};
+use crate::dialect::session::{ServiceReport, SessionContext};
+use crate::limits;
 
 /// The state of one session. Everything in it is bounded, and ends with it.
 pub(super) struct Session<'a> {
-    pub(super) context: &'a Context,
+    pub(super) context: &'a SessionContext,
     pub(super) subscriptions: Subscriptions,
     pub(super) publications: Publications,
-    // Its goals are answered before its services go.
+    // Dropped before the services: its goals are answered first.
     pub(super) actions: ActionServers,
-    pub(super) offers: Offers,
+    pub(super) servers: ServiceServers,
     pub(super) goals: Goals,
-    /// Calls that wait for their answers.
+    /// Calls and goals that wait for their results.
     pub(super) calls: JoinSet<()>,
-    /// All nodes are asked for one of them at a time.
-    pub(super) turn: Arc<Semaphore>,
+    /// Queries of all nodes run one at a time.
+    pub(super) all_nodes: Arc<Semaphore>,
     level: Level,
-    assembly: Assembly,
-    bad: u32,
-    told_drops: Duration,
+    reassembler: Reassembler,
+    drops_reported_at: Duration,
+    topic_changes: watch::Receiver<u64>,
 }
 
-const TELL: Duration = Duration::from_millis(limits::SHED_TELL_MS);
-/// A message in pieces may hold one in an image; no further.
-const WRAPPINGS: u32 = 2;
+/// How often dropped messages are reported.
+const REPORT_INTERVAL: Duration = Duration::from_millis(limits::SHED_REPORT_MS);
+/// A fragmented message may contain an image; nothing nests further.
+const MAX_NESTING: u32 = 2;
 
 impl<'a> Session<'a> {
-    pub(super) fn new(context: &'a Context) -> Session<'a> {
+    /// Opens a session.
+    pub(super) fn open(context: &'a SessionContext) -> Session<'a> {
+        let (endpoint, format) = (&context.endpoint, SampleFormat::default().frame_format());
+        endpoint.hub.attach(context.info.id, context.info.outbox().clone(), format);
         Session {
             context,
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
-            offers: Offers::new(context),
+            servers: ServiceServers::new(context),
             goals: Goals::default(),
             actions: ActionServers::new(context),
             calls: JoinSet::new(),
-            turn: Arc::new(Semaphore::new(1)),
+            all_nodes: Arc::new(Semaphore::new(1)),
             level: Level::default(),
-            assembly: Assembly::default(),
-            bad: 0,
-            told_drops: Duration::ZERO,
+            reassembler: Reassembler::default(),
+            drops_reported_at: Duration::ZERO,
+            topic_changes: endpoint.hub.topic_changes(),
         }
     }
 
-    /// Takes what the client says. The error ends the session.
-    pub(super) fn hear(&mut self, message: &Message) -> Result<(), Ending> {
-        let Message::Text(text) = message else {
-            return self.bad(&None, "send JSON as text messages".to_owned());
-        };
-        self.hear_text(text.as_str(), WRAPPINGS)
-    }
-
-    fn hear_text(&mut self, text: &str, wrappings: u32) -> Result<(), Ending> {
-        let (id, request) = match parse(text) {
-            Ok(understood) => understood,
-            Err(Malformed { id, why }) => return self.bad(&id, why),
-        };
+    fn handle_text(&mut self, text: &str, nesting: u32) -> Result<(), Malformed> {
+        let (id, request) = parse(text)?;
         let whole = match request {
-            Request::Fragment(_) | Request::Png { .. } if wrappings == 0 => {
+            Request::Fragment(_) | Request::Png { .. } if nesting == 0 => {
                 Err("pieces of pieces are not put together".to_owned())
             }
-            Request::Fragment(piece) => self.assembly.add(piece, monotonic()),
+            Request::Fragment(fragment) => self.reassembler.add(fragment, monotonic()),
             Request::Png { data, pieces } => self.unpack(data, pieces, &id),
             request => {
-                return match self.act(&id, request) {
-                    Ok(()) => Ok(()),
-                    Err(Fault::Refused(why)) => {
-                        self.say(Level::Error, &id, why);
+                return match self.dispatch(&id, request) {
+                    Err(OpError::Malformed(why)) => Err(Malformed { id, why }),
+                    Err(OpError::Rejected(why)) => {
+                        self.send_status(Level::Error, &id, why);
                         Ok(())
                     }
-                    Err(Fault::Bad(why)) => self.bad(&id, why),
+                    Ok(()) => Ok(()),
                 };
             }
         };
         match whole {
             Ok(None) => Ok(()),
-            Ok(Some(text)) => self.hear_text(&text, wrappings - 1),
-            Err(why) => self.bad(&id, why),
+            Ok(Some(text)) => self.handle_text(&text, nesting - 1),
+            Err(why) => Err(Malformed { id, why }),
         }
     }
 
@@ -132,16 +102,16 @@ impl<'a> Session<'a> {
         pieces: Option<(usize, usize)>,
         id: &Id,
     ) -> Result<Option<String>, String> {
-        let Some((num, total)) = pieces else { return text_of_png(&data).map(Some) };
-        // Apart from the fragments, which may have the same id.
+        let Some((num, total)) = pieces else { return decode_png(&data).map(Some) };
+        // Separate from the fragments, which may have the same id.
         let id = key(id).map(|id| format!("png {id}")).ok_or("pieces have an id")?;
-        let whole = self.assembly.add(Piece { id, data, num, total }, monotonic())?;
-        whole.map(|data| text_of_png(&data)).transpose()
+        let whole = self.reassembler.add(Fragment { id, data, num, total }, monotonic())?;
+        whole.map(|data| decode_png(&data)).transpose()
     }
 
-    fn act(&mut self, id: &Id, request: Request) -> Done {
+    fn dispatch(&mut self, id: &Id, request: Request) -> OpResult {
         match request {
-            Request::Subscribe(wish) => self.subscribe(id, &wish),
+            Request::Subscribe(request) => self.subscribe(id, &request),
             Request::Unsubscribe { topic } => self.unsubscribe(id, &topic),
             Request::Advertise { topic, type_name, latch } => self.advertise(&topic, &type_name, latch),
             Request::Unadvertise { topic } => self.unadvertise(id, &topic),
@@ -165,37 +135,27 @@ impl<'a> Session<'a> {
                     self.level = level;
                     Ok(())
                 }
-                None => Err(Fault::Bad("a level is info, warning, error or none".to_owned())),
+                None => Err(OpError::Malformed("a level is info, warning, error or none".to_owned())),
             },
             Request::Auth { token } => self.authenticate(id, token),
-            // Unpacked before.
+            // Unpacked by the caller.
             Request::Fragment(_) | Request::Png { .. } => Ok(()),
         }
     }
 
-    fn authenticate(&mut self, id: &Id, token: Option<String>) -> Done {
+    fn authenticate(&mut self, id: &Id, token: Option<String>) -> OpResult {
         let Some(token) = token else {
-            return refused(
+            return rejected(
                 "the credentials of ROS 1 are not known here; send {\"op\":\"auth\",\"token\":\"…\"}",
             );
         };
         match self.context.authenticate(&token) {
             Ok(role) => {
-                // It was asked for, so it is said at any level.
+                // The client requested it, so it is sent at any level.
                 self.send(status(Level::Info, id, format!("you are {}", role.name())));
                 Ok(())
             }
-            Err(denied) => refused(denied.to_string()),
-        }
-    }
-
-    fn bad(&mut self, id: &Id, why: String) -> Result<(), Ending> {
-        self.bad += 1;
-        self.context.endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-        self.say(Level::Error, id, why);
-        match self.bad > limits::BAD_MESSAGES_PER_SESSION {
-            true => Err(Ending::new(1008, "too many bad messages")),
-            false => Ok(()),
+            Err(denied) => rejected(denied.to_string()),
         }
     }
 
@@ -204,36 +164,14 @@ impl<'a> Session<'a> {
         self.context.info.outbox().control(frame);
     }
 
-    /// Tells the client, if it wants to hear such things.
-    pub(super) fn say(&self, level: Level, id: &Id, msg: impl Into<String>) {
+    /// Sends a status, if the client's level includes it.
+    pub(super) fn send_status(&self, level: Level, id: &Id, msg: impl Into<String>) {
         if level >= self.level && self.level != Level::None {
             self.send(status(level, id, msg.into()));
         }
     }
 
-    /// Tells what the link carries.
-    pub(super) fn tell_service(&self, service: &Service) {
-        let Service { level, reason, shed } = service;
-        let level = level.word();
-        self.say(Level::Warning, &None, format!("service is {level}: {reason}; {shed} messages not sent"));
-    }
-
-    /// What is to be done now and then, at `now` (monotonic).
-    pub(super) fn tidy(&mut self, now: Duration) {
-        while self.calls.try_join_next().is_some() {}
-        let lost = self.assembly.expire(now);
-        if lost > 0 {
-            self.say(Level::Error, &None, format!("{lost} messages whose pieces did not all come are lost"));
-        }
-        self.offers.expire(now);
-        let due = now.saturating_sub(self.told_drops) >= TELL;
-        if due && !self.context.info.outbox().is_paused() {
-            self.told_drops = now;
-            self.tell_drops();
-        }
-    }
-
-    fn tell_drops(&self) {
+    fn report_drops(&self) {
         let drops = self.context.info.outbox().take_drops();
         if drops.is_empty() || self.level > Level::Warning {
             return;
@@ -247,48 +185,57 @@ impl<'a> Session<'a> {
             })
             .take(16)
             .collect();
-        self.say(Level::Warning, &None, format!("not sent, the link is too slow: {}", list.join(", ")));
+        self.send_status(
+            Level::Warning,
+            &None,
+            format!("not sent, the link is too slow: {}", list.join(", ")),
+        );
     }
 }
 
-/// A ROS name in full, from how a client wrote it.
-pub(super) fn full_name(name: &str) -> Result<String, Fault> {
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/');
-    let full = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
-    let shape = full.len() > 1 && !full.contains("//") && !full.ends_with('/');
-    if name.len() >= limits::TOPIC_NAME_CHARS || !shape || !full.chars().all(known) {
-        let name = name.chars().take(64).collect::<String>();
-        return Err(Fault::Bad(format!("'{name}' is not a ROS name such as /imu/data")));
+impl DialectSession for Session<'_> {
+    type Malformed = Malformed;
+
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<Malformed>> {
+        let handled = match message {
+            Message::Text(text) => self.handle_text(text.as_str(), MAX_NESTING),
+            _ => Err(Malformed { id: None, why: "send JSON as text messages".to_owned() }),
+        };
+        handled.map_err(MessageError::Malformed)
     }
-    Ok(full)
-}
 
-/// A type's name in its long form; `kind` is `msg`, `srv` or `action`.
-pub(super) fn long_type(name: &str, kind: &str) -> Result<String, Fault> {
-    let long = match name.split('/').collect::<Vec<_>>().as_slice() {
-        [package, short] => format!("{package}/{kind}/{short}"),
-        _ => name.to_owned(),
-    };
-    match TypeName::parse(&long) {
-        Ok(name) if name.kind().word() == kind => Ok(name.to_string()),
-        Ok(_) => Err(Fault::Bad(format!("{long} is not a {kind} type"))),
-        Err(error) => Err(Fault::Bad(error.to_string())),
+    fn report_malformed(&mut self, Malformed { id, why }: Malformed) {
+        self.send_status(Level::Error, &id, why);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {
+        let level = level.word();
+        let text = format!("service is {level}: {reason}; {shed} messages not sent");
+        self.send_status(Level::Warning, &None, text);
+    }
 
-    #[test]
-    fn names_are_made_whole() {
-        assert_eq!(full_name("imu/data"), Ok("/imu/data".to_owned()));
-        assert_eq!(full_name("/a_1"), Ok("/a_1".to_owned()));
-        for bad in ["", "/", "//a", "/a/", "/a*", "/{a,b}", "ä", &"x".repeat(256)] {
-            assert!(matches!(full_name(bad), Err(Fault::Bad(_))), "{bad}");
+    fn on_tick(&mut self, now: Duration) {
+        while self.calls.try_join_next().is_some() {}
+        let lost = self.reassembler.expire(now);
+        if lost > 0 {
+            let text = format!("{lost} messages whose pieces did not all come are lost");
+            self.send_status(Level::Error, &None, text);
         }
-        assert_eq!(long_type("std_srvs/Trigger", "srv"), Ok("std_srvs/srv/Trigger".to_owned()));
-        assert_eq!(long_type("std_msgs/msg/String", "msg"), Ok("std_msgs/msg/String".to_owned()));
-        assert!(long_type("std_msgs/msg/String", "srv").is_err() && long_type("String", "msg").is_err());
+        self.servers.expire(now);
+    }
+
+    fn on_active_tick(&mut self, now: Duration) {
+        if now.saturating_sub(self.drops_reported_at) >= REPORT_INTERVAL {
+            self.drops_reported_at = now;
+            self.report_drops();
+        }
+    }
+
+    async fn next_change(&mut self) -> Result<(), CloseReason> {
+        match self.topic_changes.changed().await {
+            Ok(()) => self.topics_changed(),
+            Err(_) => std::future::pending().await,
+        }
+        Ok(())
     }
 }

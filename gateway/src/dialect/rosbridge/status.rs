@@ -1,4 +1,5 @@
-//! What a session is told beyond answers, and how much of that it wants to hear.
+//! Status messages and their levels: what a session reports apart from responses, and how much of it the
+//! client wants.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -6,17 +7,17 @@ use serde_json::{Map, Value};
 use crate::connection::frame;
 use crate::dialect::rosbridge::request::Id;
 
-/// How grave a status is; a session hears of its level and what is graver.
+/// The severity of a status; a session receives those of its level and above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// What was done.
+    /// An operation succeeded.
     Info,
-    /// What was lost, and what may not be as it was meant.
+    /// Messages were lost, or may not be as intended.
     #[default]
     Warning,
-    /// What was not done.
+    /// An operation failed.
     Error,
-    /// Of a session that wants to hear nothing.
+    /// The level of a session that wants no statuses.
     None,
 }
 
@@ -37,7 +38,7 @@ impl Level {
     }
 }
 
-/// A status as a message.
+/// A status message.
 pub(super) fn status(level: Level, id: &Id, msg: String) -> Bytes {
     let mut fields = Map::new();
     fields.insert("op".to_owned(), "status".into());

@@ -1,18 +1,18 @@
-//! What one session subscribes: several subscriptions of one topic are one to the hub.
+//! The subscriptions of one session: several subscriptions of one topic are merged into one for the hub.
 
 use std::collections::{BTreeMap, HashMap};
 
 use roverline_protocol::limits;
 
 use crate::dialect::rosbridge::request::Subscribe;
-use crate::dialect::rosbridge::{Compression, Form};
-use crate::hub;
+use crate::dialect::rosbridge::{Compression, SampleFormat};
+use crate::hub::SubscribeOptions;
 
-/// How one component of a client wants a topic.
+/// The options of one component's subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Terms {
+pub(super) struct ComponentOptions {
     throttle_ms: f64,
-    /// Zero: no bound but ours.
+    /// Zero: bounded only by the outbox.
     queue_length: u32,
     fragment_bytes: Option<u32>,
     pub(super) compression: Compression,
@@ -21,32 +21,32 @@ pub(super) struct Terms {
 /// One topic.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
-    /// Written without its slash.
+    /// The client writes it without its slash.
     pub(super) relative: bool,
-    /// As the client says.
+    /// The type that the client named.
     pub(super) type_name: Option<String>,
-    /// Whether the hub knows of it; a topic of another type than wanted is not subscribed.
-    pub(super) wired: bool,
+    /// Whether the hub has the subscription; a topic of another type than expected is not subscribed.
+    pub(super) attached: bool,
     /// By the subscription's id.
-    components: BTreeMap<Option<String>, Terms>,
+    components: BTreeMap<Option<String>, ComponentOptions>,
 }
 
-/// All of a session's.
+/// All subscriptions of a session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     pub(super) topics: HashMap<String, Topic>,
     count: usize,
 }
 
-impl Terms {
-    /// From what a client says; what is out of range is taken for the nearest that is not.
-    pub(super) fn new(wish: &Subscribe) -> Result<Terms, String> {
+impl ComponentOptions {
+    /// From a client's request; values out of range are clamped.
+    pub(super) fn new(request: &Subscribe) -> Result<ComponentOptions, String> {
         let count = |number: Option<f64>| number.filter(|n| *n >= 1.0).map(|n| n.min(u32::MAX.into()) as u32);
-        let compression = compression(wish.compression.as_deref())?;
-        Ok(Terms {
-            throttle_ms: wish.throttle_rate.unwrap_or(0.0).clamp(0.0, 1e6),
-            queue_length: count(wish.queue_length).unwrap_or(0),
-            fragment_bytes: count(wish.fragment_size),
+        let compression = compression(request.compression.as_deref())?;
+        Ok(ComponentOptions {
+            throttle_ms: request.throttle_rate.unwrap_or(0.0).clamp(0.0, 1e6),
+            queue_length: count(request.queue_length).unwrap_or(0),
+            fragment_bytes: count(request.fragment_size),
             compression,
         })
     }
@@ -64,40 +64,41 @@ pub(super) fn compression(name: Option<&str>) -> Result<Compression, String> {
 }
 
 impl Topic {
-    /// What suits all components: the lowest throttle rate, the smallest pieces, the longest queue.
-    pub(super) fn wish(&self, name: &str) -> hub::Wish {
+    /// The options that suit all components: the lowest throttle rate, the smallest fragments, the
+    /// longest queue.
+    pub(super) fn subscribe_options(&self, name: &str) -> SubscribeOptions {
         let all = || self.components.values();
-        let throttle_ms = all().map(|terms| terms.throttle_ms).fold(f64::INFINITY, f64::min);
-        let unbounded = all().any(|terms| terms.queue_length == 0);
-        let longest = all().map(|terms| terms.queue_length).max();
-        let form = Form {
+        let throttle_ms = all().map(|options| options.throttle_ms).fold(f64::INFINITY, f64::min);
+        let unbounded = all().any(|options| options.queue_length == 0);
+        let longest = all().map(|options| options.queue_length).max();
+        let format = SampleFormat {
             compression: self.compression(),
-            fragment_bytes: all().filter_map(|terms| terms.fragment_bytes).min(),
+            fragment_bytes: all().filter_map(|options| options.fragment_bytes).min(),
             relative: self.relative,
         };
-        hub::Wish {
+        SubscribeOptions {
             patterns: vec![name.to_owned()],
-            // Faster than that is no throttle.
+            // A shorter interval is no throttle.
             max_rate_hz: (throttle_ms >= 0.1 && throttle_ms.is_finite()).then(|| 1_000.0 / throttle_ms),
             scopes: None,
             type_name: None,
-            form: Some(hub::Form::Rosbridge(form)),
+            format: Some(format.frame_format()),
             queue_length: longest.filter(|_| !unbounded),
         }
     }
 
     pub(super) fn compression(&self) -> Compression {
-        self.components.values().map(|terms| terms.compression).max().unwrap_or_default()
+        self.components.values().map(|options| options.compression).max().unwrap_or_default()
     }
 }
 
 impl Subscriptions {
-    /// Adds a component's subscription; one of the same id gives way.
+    /// Adds a component's subscription; it replaces one of the same id.
     pub(super) fn add(
         &mut self,
         topic: &str,
         id: Option<String>,
-        terms: Terms,
+        options: ComponentOptions,
     ) -> Result<&mut Topic, String> {
         let known = self.topics.get(topic).is_some_and(|topic| topic.components.contains_key(&id));
         if !known && self.count >= limits::PATTERNS_PER_SESSION {
@@ -105,12 +106,12 @@ impl Subscriptions {
         }
         self.count += usize::from(!known);
         let topic = self.topics.entry(topic.to_owned()).or_default();
-        topic.components.insert(id, terms);
+        topic.components.insert(id, options);
         Ok(topic)
     }
 
-    /// Takes a component's subscription back, or all of the topic; what is left of it. None if there
-    /// was no such one.
+    /// Removes a component's subscription, or all of the topic; returns what is left of it. `None` if
+    /// there was no such subscription.
     pub(super) fn remove(&mut self, topic: &str, id: &Option<String>) -> Option<Option<&mut Topic>> {
         let entry = self.topics.get_mut(topic)?;
         let gone = match id {
@@ -135,8 +136,8 @@ mod tests {
 
     use super::*;
 
-    fn terms(throttle: f64, queue: f64, fragment: Option<f64>, compression: &str) -> Terms {
-        Terms::new(&Subscribe {
+    fn options(throttle: f64, queue: f64, fragment: Option<f64>, compression: &str) -> ComponentOptions {
+        ComponentOptions::new(&Subscribe {
             throttle_rate: Some(throttle),
             queue_length: Some(queue),
             fragment_size: fragment,
@@ -146,27 +147,28 @@ mod tests {
         .unwrap()
     }
 
-    fn form(topic: &Topic) -> Form {
-        match topic.wish("/a").form {
-            Some(hub::Form::Rosbridge(form)) => form,
-            other => panic!("{other:?}"),
-        }
+    fn format(topic: &Topic) -> SampleFormat {
+        SampleFormat::from_options(topic.subscribe_options("/a").format.unwrap().options())
     }
 
     #[test]
     fn several_subscriptions_of_a_topic_are_one() {
         let mut all = Subscriptions::default();
-        let mut add =
-            |id: &str, terms| all.add("/a", Some(id.to_owned()), terms).map(|topic| topic.wish("/a"));
-        let wish = add("1", terms(500.0, 5.0, Some(4_000.0), "none")).unwrap();
-        assert_eq!((wish.max_rate_hz, wish.queue_length), (Some(2.0), Some(5)));
-        let wish = add("2", terms(100.0, 1.0, Some(900.0), "png")).unwrap();
-        assert_eq!((wish.max_rate_hz, wish.queue_length), (Some(10.0), Some(5)));
-        let topic = all.add("/a", None, terms(0.0, 0.0, None, "cbor")).unwrap();
-        assert_eq!((topic.wish("/a").max_rate_hz, topic.wish("/a").queue_length), (None, None));
-        assert_eq!((form(topic).compression, form(topic).fragment_bytes), (Compression::Cbor, Some(900)));
+        let mut add = |id: &str, options| {
+            all.add("/a", Some(id.to_owned()), options).map(|topic| topic.subscribe_options("/a"))
+        };
+        let merged = add("1", options(500.0, 5.0, Some(4_000.0), "none")).unwrap();
+        assert_eq!((merged.max_rate_hz, merged.queue_length), (Some(2.0), Some(5)));
+        let merged = add("2", options(100.0, 1.0, Some(900.0), "png")).unwrap();
+        assert_eq!((merged.max_rate_hz, merged.queue_length), (Some(10.0), Some(5)));
+        let topic = all.add("/a", None, options(0.0, 0.0, None, "cbor")).unwrap();
+        assert_eq!(
+            (topic.subscribe_options("/a").max_rate_hz, topic.subscribe_options("/a").queue_length),
+            (None, None)
+        );
+        assert_eq!((format(topic).compression, format(topic).fragment_bytes), (Compression::Cbor, Some(900)));
         let left = all.remove("/a", &Some("2".to_owned())).unwrap().unwrap();
-        assert_eq!(form(left).fragment_bytes, Some(4_000));
+        assert_eq!(format(left).fragment_bytes, Some(4_000));
         assert!(all.remove("/a", &Some("2".to_owned())).is_none());
         assert!(all.remove("/a", &None).unwrap().is_none());
         assert_eq!((all.count, all.topics.len()), (0, 0));
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn ten_thousand_are_refused_and_ids_may_come_again() {
         let mut all = Subscriptions::default();
-        let one = terms(0.0, 0.0, None, "none");
+        let one = options(0.0, 0.0, None, "none");
         let taken =
             (0..10_000).filter(|n| all.add(&format!("/t{}", n / 2), Some(n.to_string()), one).is_ok());
         assert_eq!(taken.count(), limits::PATTERNS_PER_SESSION);
@@ -191,7 +193,7 @@ mod tests {
             for (add, topic, id) in steps {
                 let (topic, id) = (format!("/{topic}"), id.map(|id| id.to_string()));
                 if add {
-                    all.add(&topic, id, terms(0.0, 0.0, None, "none")).unwrap();
+                    all.add(&topic, id, options(0.0, 0.0, None, "none")).unwrap();
                 } else {
                     all.remove(&topic, &id);
                 }
@@ -201,10 +203,10 @@ mod tests {
         }
 
         #[test]
-        fn any_numbers_make_a_wish(throttle: f64, queue: f64, fragment: f64) {
+        fn any_numbers_make_valid_options(throttle: f64, queue: f64, fragment: f64) {
             let mut all = Subscriptions::default();
-            let wish = all.add("/a", None, terms(throttle, queue, Some(fragment), "none")).unwrap().wish("/a");
-            prop_assert!(wish.max_rate_hz.is_none_or(|rate| rate > 0.0 && rate <= 10_000.0));
+            let merged = all.add("/a", None, options(throttle, queue, Some(fragment), "none")).unwrap().subscribe_options("/a");
+            prop_assert!(merged.max_rate_hz.is_none_or(|rate| rate > 0.0 && rate <= 10_000.0));
         }
     }
 }

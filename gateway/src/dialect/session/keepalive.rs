@@ -1,88 +1,100 @@
-//! Looks after one session while it runs: is the client there, and what does its link carry.
+//! Keepalive and liveness monitoring for one session: whether the client still answers, and how much its
+//! link carries.
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use roverline_protocol::native;
 use roverline_protocol::service_level::{Ladder, ServiceLevel, Step};
 use roverline_protocol::status::EventKind;
-use roverline_protocol::{limits, native};
 
+use crate::connection::close_reason::CloseReason;
 use crate::connection::frame;
 use crate::connection::outbox::Outbox;
-use crate::dialect::session::{Context, Ending};
-use crate::endpoint::Facts;
+use crate::dialect::session::SessionContext;
+use crate::endpoint::events::EventDetails;
+use crate::limits;
 
-/// The watch over one session; its dialect asks it several times a second.
+/// A client without a sign of life for this long gets nothing more queued in the network.
+const CLIENT_SILENT_MS: u64 = 1_500;
+/// Interval of WebSocket pings to clients whose dialect has no sign of life of its own.
+const PING_MS: u64 = 1_000;
+
+/// Monitors one session; its dialect polls it several times a second.
 #[derive(Default)]
-pub struct Care {
+pub(super) struct SessionMonitor {
     ladder: Ladder,
-    looked_at: Option<Duration>,
+    polled_at: Option<Duration>,
     pinged_at: Duration,
     lost: u64,
-    told_at: Duration,
-    told_shed: u64,
+    reported_at: Duration,
+    reported_shed: u64,
 }
 
-/// What the client is to be told of its service.
+/// A change of the session's service level, to be reported to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// What it gets now.
+pub struct ServiceReport {
+    /// The current service level.
     pub level: ServiceLevel,
-    /// Why.
+    /// The reason for it.
     pub reason: String,
     /// Samples not sent because of it, since the session began.
     pub shed: u64,
 }
 
-const PING: Duration = Duration::from_millis(limits::PING_MS);
-const SILENT: Duration = Duration::from_millis(limits::CLIENT_SILENT_MS);
+const PING: Duration = Duration::from_millis(PING_MS);
+const SILENT: Duration = Duration::from_millis(CLIENT_SILENT_MS);
 const STALLED: Duration = Duration::from_millis(limits::CLIENT_STALL_MS);
-const TELL: Duration = Duration::from_millis(limits::SHED_TELL_MS);
-/// If nobody looked for this long, it was this process that stood still.
-const STOOD_STILL: Duration = Duration::from_millis(limits::CLIENT_SILENT_MS / 2);
+const REPORT_INTERVAL: Duration = Duration::from_millis(limits::SHED_REPORT_MS);
+/// A gap between two polls that is longer than this means that this process was suspended.
+const SUSPENDED_AFTER: Duration = Duration::from_millis(CLIENT_SILENT_MS / 2);
 
-impl Care {
-    /// Looks at the session at `now` (monotonic): something to tell the client, nothing, or the end.
-    pub fn look(&mut self, context: &Context, now: Duration) -> Result<Option<Service>, Ending> {
+impl SessionMonitor {
+    /// Checks the session at `now` (monotonic): returns a report for the client, or an error that ends
+    /// the session.
+    pub(super) fn poll(
+        &mut self,
+        context: &SessionContext,
+        now: Duration,
+    ) -> Result<Option<ServiceReport>, CloseReason> {
         let outbox = context.info.outbox();
-        match self.attend(outbox, now) {
-            Attention::Gone(silence) => {
+        match self.check_liveness(outbox, now) {
+            Liveness::Gone(silence) => {
                 let reason = format!("no sign of life for {} s", silence.as_secs());
                 let cause = format!("{}: {reason}", context.info.client());
-                context.endpoint.events.note(EventKind::Stalled, &cause, Facts::default());
-                return Err(Ending::new(native::CLOSE_SILENT, reason));
+                context.endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
+                return Err(CloseReason::new(native::CLOSE_SILENT, reason));
             }
-            Attention::Away => return Ok(None),
-            Attention::Here => {}
+            Liveness::Silent => return Ok(None),
+            Liveness::Alive => {}
         }
         let step = self.measure(outbox, now);
         if let Some(step) = &step {
             note(context, step);
         }
-        Ok(self.tell(outbox, step, now))
+        Ok(self.service_report(outbox, step, now))
     }
 
-    fn attend(&mut self, outbox: &Outbox, now: Duration) -> Attention {
-        let looked_at = self.looked_at.replace(now);
-        if looked_at.is_none_or(|at| now.saturating_sub(at) > STOOD_STILL) {
-            // Nobody listened meanwhile: that is not the client's silence.
-            outbox.heard(now);
+    fn check_liveness(&mut self, outbox: &Outbox, now: Duration) -> Liveness {
+        let polled_at = self.polled_at.replace(now);
+        if polled_at.is_none_or(|at| now.saturating_sub(at) > SUSPENDED_AFTER) {
+            // This process was suspended, so the client's silence in that time does not count.
+            outbox.note_activity(now);
             self.ladder.forget();
         }
         if now.saturating_sub(self.pinged_at) >= PING {
             self.pinged_at = now;
             outbox.ping(frame::ping());
         }
-        let silence = outbox.silence(now);
+        let silence = outbox.idle_for(now);
         let away = silence >= SILENT;
         if outbox.pause(away, now) {
             self.ladder.forget();
             tracing::debug!(?silence, away, "a client's signs of life");
         }
         match away {
-            _ if silence >= STALLED => Attention::Gone(silence),
-            true => Attention::Away,
-            false => Attention::Here,
+            _ if silence >= STALLED => Liveness::Gone(silence),
+            true => Liveness::Silent,
+            false => Liveness::Alive,
         }
     }
 
@@ -94,49 +106,46 @@ impl Care {
         Some(step)
     }
 
-    fn tell(&mut self, outbox: &Outbox, step: Option<Step>, now: Duration) -> Option<Service> {
-        let due = now.saturating_sub(self.told_at) >= TELL;
+    fn service_report(
+        &mut self,
+        outbox: &Outbox,
+        step: Option<Step>,
+        now: Duration,
+    ) -> Option<ServiceReport> {
+        let due = now.saturating_sub(self.reported_at) >= REPORT_INTERVAL;
         if step.is_none() && !due {
             return None;
         }
         let shed = outbox.stats().shed;
-        if step.is_none() && shed == self.told_shed {
+        if step.is_none() && shed == self.reported_shed {
             return None;
         }
-        (self.told_at, self.told_shed) = (now, shed);
+        (self.reported_at, self.reported_shed) = (now, shed);
         let level = self.ladder.level();
         let reason = step.map_or_else(|| "the link does not carry all".to_owned(), |step| step.reason);
-        Some(Service { level, reason, shed })
+        Some(ServiceReport { level, reason, shed })
     }
 }
 
-enum Attention {
-    Here,
-    Away,
+enum Liveness {
+    Alive,
+    Silent,
     Gone(Duration),
 }
 
-fn note(context: &Context, step: &Step) {
+fn note(context: &SessionContext, step: &Step) {
     let kind = if step.to > step.from { EventKind::Degraded } else { EventKind::Recovered };
-    let facts = Facts {
+    let details = EventDetails {
         from: Some(step.from.word().to_owned()),
         to: Some(step.to.word().to_owned()),
-        ..Facts::default()
+        ..EventDetails::default()
     };
-    context.endpoint.events.note(kind, &format!("{}: {}", context.info.client(), step.reason), facts);
-}
-
-impl Service {
-    /// As a frame for plain clients.
-    pub fn plain(&self) -> Bytes {
-        frame::json(&serde_json::json!({
-            "type": "service", "level": self.level, "reason": self.reason, "shed": self.shed,
-        }))
-    }
+    context.endpoint.events.record(kind, &format!("{}: {}", context.info.client(), step.reason), details);
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use roverline_protocol::Priority;
 
     use super::*;
@@ -145,45 +154,47 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn attend(care: &mut Care, outbox: &Outbox, from: u64, to: u64) -> Option<u64> {
-        (from..to).step_by(100).find(|now| matches!(care.attend(outbox, ms(*now)), Attention::Away))
+    fn first_silent(monitor: &mut SessionMonitor, outbox: &Outbox, from: u64, to: u64) -> Option<u64> {
+        (from..to)
+            .step_by(100)
+            .find(|now| matches!(monitor.check_liveness(outbox, ms(*now)), Liveness::Silent))
     }
 
     #[test]
-    fn who_falls_silent_gets_nothing_more_and_who_never_answered_is_left_alone() {
-        let (mut care, outbox) = (Care::default(), Outbox::new());
-        assert_eq!(attend(&mut care, &outbox, 0, 60_000), None);
-        outbox.answers();
-        outbox.heard(ms(60_000));
-        assert_eq!(attend(&mut care, &outbox, 60_000, 70_000), Some(61_500));
+    fn a_silent_client_is_paused_and_one_that_never_answered_is_not() {
+        let (mut monitor, outbox) = (SessionMonitor::default(), Outbox::new());
+        assert_eq!(first_silent(&mut monitor, &outbox, 0, 60_000), None);
+        outbox.expect_liveness();
+        outbox.note_activity(ms(60_000));
+        assert_eq!(first_silent(&mut monitor, &outbox, 60_000, 70_000), Some(61_500));
         assert!(outbox.is_paused());
-        outbox.heard(ms(61_600));
-        assert_eq!(attend(&mut care, &outbox, 61_600, 62_000), None);
+        outbox.note_activity(ms(61_600));
+        assert_eq!(first_silent(&mut monitor, &outbox, 61_600, 62_000), None);
         assert!(!outbox.is_paused());
         let gone = (62_000..100_000)
             .step_by(100)
-            .find(|now| matches!(care.attend(&outbox, ms(*now)), Attention::Gone(_)));
+            .find(|now| matches!(monitor.check_liveness(&outbox, ms(*now)), Liveness::Gone(_)));
         assert_eq!(gone, Some(91_600));
     }
 
     #[test]
-    fn a_gateway_that_stood_still_blames_nobody() {
-        let (mut care, outbox) = (Care::default(), Outbox::new());
-        outbox.answers();
-        attend(&mut care, &outbox, 0, 1_000);
-        assert!(matches!(care.attend(&outbox, ms(50_000)), Attention::Here));
+    fn a_suspended_gateway_does_not_count_as_client_silence() {
+        let (mut monitor, outbox) = (SessionMonitor::default(), Outbox::new());
+        outbox.expect_liveness();
+        first_silent(&mut monitor, &outbox, 0, 1_000);
+        assert!(matches!(monitor.check_liveness(&outbox, ms(50_000)), Liveness::Alive));
     }
 
     #[test]
-    fn a_standing_queue_takes_the_level_down_and_is_told() {
-        let (mut care, outbox) = (Care::default(), Outbox::new());
+    fn a_standing_queue_lowers_the_service_level_and_is_reported() {
+        let (mut monitor, outbox) = (SessionMonitor::default(), Outbox::new());
         outbox.every(1, Priority::State, Bytes::from_static(b"x"), ms(0));
-        let step = (100..3_000).step_by(100).find_map(|now| care.measure(&outbox, ms(now)));
+        let step = (100..3_000).step_by(100).find_map(|now| monitor.measure(&outbox, ms(now)));
         assert_eq!(outbox.level(), ServiceLevel::Reduced);
-        let told = care.tell(&outbox, step, ms(1_300)).unwrap();
-        assert_eq!((told.level, told.shed), (ServiceLevel::Reduced, 0));
-        assert_eq!(care.tell(&outbox, None, ms(9_000)), None);
+        let report = monitor.service_report(&outbox, step, ms(1_300)).unwrap();
+        assert_eq!((report.level, report.shed), (ServiceLevel::Reduced, 0));
+        assert_eq!(monitor.service_report(&outbox, None, ms(9_000)), None);
         outbox.count_shed();
-        assert_eq!(care.tell(&outbox, None, ms(9_100)).unwrap().shed, 1);
+        assert_eq!(monitor.service_report(&outbox, None, ms(9_100)).unwrap().shed, 1);
     }
 }

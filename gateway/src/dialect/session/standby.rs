@@ -1,38 +1,40 @@
-//! A session's place: a standby that wants more becomes a client, and a client that wants little is
-//! a standby again.
+//! Changes between standby and client: a standby that subscribes to more becomes a client, and a client
+//! that needs little becomes a standby again.
 
 use roverline_protocol::{Scope, ScopeSet};
 
-use crate::dialect::session::Context;
+use crate::dialect::session::SessionContext;
 
-/// What a standby may listen to.
-const HOT: ScopeSet = ScopeSet::of(&[Scope::Emergency]);
+/// The scopes that a standby may subscribe to.
+const STANDBY_SCOPES: ScopeSet = ScopeSet::of(&[Scope::Emergency]);
 
-impl Context {
-    /// Whether the session only stands by: it listens to little or nothing.
-    pub fn stands_by(&self) -> bool {
-        self.info.place.is_standby()
+impl SessionContext {
+    /// Whether the session is a standby: it receives little or nothing.
+    pub fn is_standby(&self) -> bool {
+        self.info.slot().is_standby()
     }
 
-    /// The client says what it has received elsewhere: it has lost its endpoint.
+    /// Registers the session as a client because it reports samples from elsewhere: it has lost its
+    /// endpoint.
     pub fn resumed(&self) {
-        self.info.place.resumed();
+        self.info.slot().mark_resumed();
     }
 
-    /// Whether the session may subscribe to topics about these scopes (`None`: about all); the error
-    /// says where there is room.
-    pub fn may_subscribe(&self, scopes: Option<ScopeSet>) -> Result<(), String> {
-        if scopes.is_some_and(|scopes| HOT.covers(scopes)) || self.info.place.become_client() {
+    /// Checks whether the session may subscribe to topics of these scopes (`None`: any scope). The error
+    /// names endpoints with free slots.
+    pub fn authorize_subscribe(&self, scopes: Option<ScopeSet>) -> Result<(), String> {
+        if scopes.is_some_and(|scopes| STANDBY_SCOPES.covers(scopes)) || self.info.slot().become_client() {
             return Ok(());
         }
-        self.endpoint.turned_away(&self.info.client());
-        Err(self.endpoint.full_sentence())
+        self.endpoint.record_rejection(&self.info.client());
+        Err(self.endpoint.full_message())
     }
 
-    /// Gives the place back of a client that came as a standby and listens to nothing more than one.
-    pub fn settle(&self) {
-        if self.endpoint.hub.listens_only_to(self.info.id, HOT) {
-            self.info.place.become_standby();
+    /// Returns the client slot of a session that connected as a standby and no longer subscribes to more
+    /// than one may.
+    pub fn downgrade_to_standby(&self) {
+        if self.endpoint.hub.listens_only_to(self.info.id, STANDBY_SCOPES) {
+            self.info.slot().become_standby();
         }
     }
 }

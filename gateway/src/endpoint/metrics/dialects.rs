@@ -1,23 +1,25 @@
-//! What the sessions of each dialect got, those that have ended included.
+//! Delivery counters by dialect, including sessions that have ended.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use roverline_protocol::api::DialectDocument;
 use roverline_protocol::status::SessionDocument;
 
-use crate::dialect::Dialect;
+use crate::connection::dialect::Dialect;
 
 /// Counters by dialect.
 #[derive(Debug, Default)]
-pub struct DialectCounters(Mutex<Tables>);
+pub struct DialectCounters(Mutex<ByDialect>);
 
 #[derive(Debug, Default)]
-struct Tables {
-    /// What ended sessions got.
+struct ByDialect {
+    /// Names of the dialects that are shown even if no client speaks them.
+    declared: Vec<&'static str>,
+    /// Totals of ended sessions.
     ended: BTreeMap<String, DialectDocument>,
-    /// What was last said.
-    told: BTreeMap<String, DialectDocument>,
+    /// The values last reported.
+    reported: BTreeMap<String, DialectDocument>,
 }
 
 fn add(into: &mut DialectDocument, session: &SessionDocument) {
@@ -27,32 +29,37 @@ fn add(into: &mut DialectDocument, session: &SessionDocument) {
 }
 
 impl DialectCounters {
-    /// A session has ended.
-    pub fn ended(&self, session: &SessionDocument) {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Shows these dialects, with zeros until a client speaks them.
+    pub fn declare(&self, dialects: impl Iterator<Item = Dialect>) {
+        self.0.lock().declared = dialects.map(Dialect::name).collect();
+    }
+
+    /// Adds an ended session to the totals.
+    pub fn add_ended(&self, session: &SessionDocument) {
+        let mut tables = self.0.lock();
         add(tables.ended.entry(session.dialect.clone()).or_default(), session);
     }
 
-    /// All of it, with these running sessions.
+    /// The counters of all dialects, including these running sessions.
     pub fn documents(&self, sessions: &[SessionDocument]) -> BTreeMap<String, DialectDocument> {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.0.lock();
         let mut all = tables.ended.clone();
-        for dialect in Dialect::ALL {
-            all.entry(dialect.name().to_owned()).or_default();
+        for name in &tables.declared {
+            all.entry((*name).to_owned()).or_default();
         }
         for session in sessions {
             let counts = all.entry(session.dialect.clone()).or_default();
             counts.sessions += 1;
             add(counts, session);
         }
-        // A plain session may turn out to be another's and take its counts along: what was said once
-        // is not taken back, because a counter that falls reads as a restart.
+        // A plain session may turn out to be a rosbridge session and move its counts there. A counter never
+        // decreases, because Prometheus reads that as a restart.
         for (dialect, counts) in &mut all {
-            let told = tables.told.entry(dialect.clone()).or_default();
-            counts.delivered = counts.delivered.max(told.delivered);
-            counts.delivered_bytes = counts.delivered_bytes.max(told.delivered_bytes);
-            counts.dropped = counts.dropped.max(told.dropped);
-            *told = *counts;
+            let reported = tables.reported.entry(dialect.clone()).or_default();
+            counts.delivered = counts.delivered.max(reported.delivered);
+            counts.delivered_bytes = counts.delivered_bytes.max(reported.delivered_bytes);
+            counts.dropped = counts.dropped.max(reported.dropped);
+            *reported = *counts;
         }
         all
     }
@@ -80,10 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_counts_on_and_nothing_falls() {
+    fn ended_sessions_count_and_no_counter_decreases() {
         let counters = DialectCounters::default();
-        assert_eq!(counters.documents(&[]).len(), 4, "those that nobody speaks are zero");
-        counters.ended(&session("native", 3));
+        counters.declare(["native", "plain"].map(Dialect::new).into_iter());
+        assert_eq!(counters.documents(&[]).len(), 2, "a dialect without clients is zero");
+        counters.add_ended(&session("native", 3));
         let both = counters.documents(&[session("native", 4), session("plain", 5)]);
         let wanted = DialectDocument { sessions: 1, delivered: 7, delivered_bytes: 70, dropped: 2 };
         assert_eq!((both["native"], both["plain"].delivered), (wanted, 5));

@@ -1,26 +1,26 @@
-//! The Prometheus text format, version 0.0.4: families with help and type, samples with labels.
+//! The Prometheus text exposition format, version 0.0.4: families with help and type, samples with labels.
 
 use std::fmt::Write;
 
-/// A page of metrics as it grows.
+/// A metrics page under construction.
 #[derive(Default)]
-pub(crate) struct Page(String);
+pub(crate) struct Exposition(String);
 
-impl Page {
-    /// A family of one sample without labels.
+impl Exposition {
+    /// Writes a family with a single unlabelled sample.
     pub(crate) fn one(&mut self, kind: &str, name: &str, help: &str, value: f64) {
         self.family(kind, name, help);
         self.sample(name, &[], value);
     }
 
-    /// Begins a family: `counter`, `gauge` or `histogram`.
+    /// Starts a family of type `counter`, `gauge` or `histogram`.
     pub(crate) fn family(&mut self, kind: &str, name: &str, help: &str) {
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// A sample of the family that was begun.
+    /// Writes a sample of the current family.
     pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
@@ -33,12 +33,12 @@ impl Page {
         let _ = match value {
             f64::INFINITY => writeln!(self.0, " +Inf"),
             f64::NEG_INFINITY => writeln!(self.0, " -Inf"),
-            // Of a number that is none, Rust writes `NaN` as Prometheus does.
+            // Rust formats a NaN as `NaN`, as Prometheus does.
             value => writeln!(self.0, " {value}"),
         };
     }
 
-    /// The text.
+    /// Returns the text.
     pub(crate) fn finish(self) -> String {
         self.0
     }
@@ -49,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_kept() {
-        let mut page = Page::default();
+    fn the_format_is_that_of_prometheus() {
+        let mut page = Exposition::default();
         page.family("gauge", "a_b", "One\nline \\ here");
         page.sample("a_b", &[("x", "q\"\\\n"), ("y", "")], 1.5);
         page.one("counter", "c_total", "C.", 3.0);

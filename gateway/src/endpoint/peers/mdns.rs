@@ -1,5 +1,5 @@
-//! Endpoints on several computers find each other by multicast DNS (RFC 6762) and service discovery
-//! (RFC 6763): each announces itself, and takes those of the same rover for peers.
+//! Peer discovery by multicast DNS (RFC 6762) and DNS-SD (RFC 6763): each endpoint announces itself and
+//! adds endpoints of the same rover as peers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,29 +9,30 @@ use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo}
 use roverline_protocol::limits;
 use roverline_protocol::status::{EventKind, Origin};
 
+use crate::endpoint::Endpoint;
+use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::Peer;
-use crate::endpoint::{Endpoint, Facts};
 
-/// The service type under which endpoints are announced.
+/// The DNS-SD service type of endpoints.
 const SERVICE: &str = "_roverline._tcp.local.";
 /// The longest DNS label (RFC 1035, section 2.3.4).
 const LABEL_CHARS: usize = 63;
 
-/// Announces the endpoint and follows the others for ever, or says why that is not possible and goes
-/// on without.
+/// Announces the endpoint and browses for others forever; if mDNS is not available, logs why and continues
+/// without it.
 pub async fn announce_and_browse(endpoint: Arc<Endpoint>, rover: String, host: String) {
     match start(&endpoint, &rover, &host) {
         Ok((daemon, events, own)) => {
-            let mut stop = endpoint.stopping();
-            let mut found = Found { endpoint: &endpoint, rover: &rover, own, addresses: HashMap::new() };
+            let mut discovered =
+                DiscoveredPeers { endpoint: &endpoint, rover: &rover, own, addresses: HashMap::new() };
             loop {
                 tokio::select! {
                     event = events.recv_async() => match event {
-                        Ok(event) => found.heard(event),
+                        Ok(event) => discovered.on_event(event),
                         Err(_) => break,
                     },
-                    _ = stop.changed() => {
-                        // Says goodbye, so that the others need not wait for a lifetime to end.
+                    () = endpoint.stop_token().cancelled() => {
+                        // Sends a goodbye so that the others need not wait for the record to expire.
                         let _ = daemon.shutdown();
                         break;
                     }
@@ -43,23 +44,23 @@ pub async fn announce_and_browse(endpoint: Arc<Endpoint>, rover: String, host: S
     std::future::pending().await
 }
 
-type Started = (ServiceDaemon, mdns_sd::Receiver<ServiceEvent>, String);
+type MdnsService = (ServiceDaemon, mdns_sd::Receiver<ServiceEvent>, String);
 
-fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<Started, String> {
+fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<MdnsService, String> {
     let text = |error: mdns_sd::Error| error.to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let ip: IpAddr =
         host.parse().map_err(|_| format!("{host} is no address: write one, or 0.0.0.0, as the host"))?;
     let daemon = ServiceDaemon::new().map_err(text)?;
     if !ip.is_unspecified() {
-        // Who listens in one network has nothing to say in the others.
+        // An endpoint that listens on one network does not announce itself on the others.
         daemon.disable_interface(IfKind::All).map_err(text)?;
         daemon.enable_interface(IfKind::Addr(ip)).map_err(text)?;
     }
     let computer = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let label = |text: String| text.chars().filter(|c| *c != '.').take(LABEL_CHARS / 2).collect::<String>();
     let instance = format!("{} {} {}", endpoint.tier, endpoint.port, label(computer.clone()));
-    // A name of its own: the computer's is announced by others, with addresses that may differ.
+    // A separate host name: the computer's own is announced by others, possibly with other addresses.
     let hostname = format!("roverline-{}-{}.local.", endpoint.port, label(computer));
     let properties = [
         ("tier", endpoint.tier.name()),
@@ -78,7 +79,7 @@ fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<Started, String
     Ok((daemon, events, own))
 }
 
-/// What two processes have in common that reach each other by loopback: kernel and network namespace.
+/// Identifies the kernel and network namespace: processes with equal values can connect over loopback.
 fn network() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let space = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
@@ -86,18 +87,18 @@ fn network() -> String {
     format!("{}-{space}", boot.trim())
 }
 
-/// The endpoints that were found.
-struct Found<'a> {
+/// The endpoints discovered so far.
+struct DiscoveredPeers<'a> {
     endpoint: &'a Endpoint,
     rover: &'a str,
-    /// Our own announcement's name.
+    /// The full name of our own announcement.
     own: String,
-    /// Addresses that were added, by the announcement's name.
+    /// Addresses added as peers, by announcement name.
     addresses: HashMap<String, String>,
 }
 
-impl Found<'_> {
-    fn heard(&mut self, event: ServiceEvent) {
+impl DiscoveredPeers<'_> {
+    fn on_event(&mut self, event: ServiceEvent) {
         match event {
             ServiceEvent::ServiceResolved(service) => self.add(&service),
             ServiceEvent::ServiceRemoved(_, name) => self.remove(&name),
@@ -118,7 +119,7 @@ impl Found<'_> {
         }
         self.remove(&service.fullname);
         let peer = Peer { tier, address: address.clone(), expected: false };
-        // The endpoints of one computer know each other already: by configuration, at another address.
+        // Endpoints of one computer already know each other by configuration, at another address.
         let port = format!(":{}", service.port);
         let known = |peer: &Peer| here && peer.address.ends_with(&port);
         if self.addresses.len() >= limits::PEERS
@@ -127,22 +128,27 @@ impl Found<'_> {
         {
             return;
         }
-        let facts = Facts { to: Some(address.clone()), ..Facts::default() };
-        self.endpoint.events.note(EventKind::PeerAdded, &format!("{tier} {address} announces itself"), facts);
+        let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
+        self.endpoint.events.record(
+            EventKind::PeerAdded,
+            &format!("{tier} {address} announces itself"),
+            details,
+        );
         self.addresses.insert(service.fullname.clone(), address);
     }
 
     fn remove(&mut self, name: &str) {
         let Some(address) = self.addresses.remove(name) else { return };
-        if let Some(tier) = self.endpoint.peers.forget(&address, Origin::Mdns) {
-            let facts = Facts { from: Some(address.clone()), ..Facts::default() };
+        if let Some(tier) = self.endpoint.peers.remove_discovered(&address, Origin::Mdns) {
+            let details = EventDetails { from: Some(address.clone()), ..EventDetails::default() };
             let cause = format!("{tier} {address} is announced no longer");
-            self.endpoint.events.note(EventKind::PeerRemoved, &cause, facts);
+            self.endpoint.events.record(EventKind::PeerRemoved, &cause, details);
         }
     }
 }
 
-/// The address to ask at: IPv4 first, since an IPv6 address may need a zone. Loopback is ours alone.
+/// The address to connect to: IPv4 first, since an IPv6 address may need a zone. Loopback only within this
+/// computer.
 fn address(service: &ResolvedService, here: bool) -> Option<String> {
     let mut all: Vec<_> = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect();
     all.retain(|ip| here || !ip.is_loopback());

@@ -1,104 +1,99 @@
-//! The other endpoints of this gateway, as this one hears of them: a bounded table by address.
+//! The peer table: the other endpoints of this gateway by address, bounded in size.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use roverline_protocol::status::{EndpointDocument, HealthDocument, HealthStatus, Origin, PeerDocument};
-use roverline_protocol::{Scope, ScopeSet, Tier, limits};
+use roverline_protocol::{Scope, ScopeSet, Tier};
 use roverline_source::clock::monotonic;
 use tokio::sync::Notify;
 
-use crate::endpoint::peers::promotion::View;
+use crate::endpoint::peers::Peer;
+use crate::endpoint::peers::probe::ProbeError;
+use crate::endpoint::peers::promotion::TierView;
+use crate::limits;
 
-/// Where a peer listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Which of the four.
-    pub tier: Tier,
-    /// `host:port`.
-    pub address: String,
-    /// Whether it is missed even if it has never answered. An address that only follows from a
-    /// default may be nobody's.
-    pub expected: bool,
-}
-
-/// What is known of one peer.
-pub(crate) struct Known {
+/// The state of one peer.
+pub(crate) struct PeerState {
     peer: Peer,
     origin: Origin,
     known_since: Duration,
     last: Option<EndpointDocument>,
-    heard_at: Option<Duration>,
+    answered_at: Option<Duration>,
     rtt: Option<Duration>,
     error: Option<String>,
     freshness: BTreeMap<Scope, f64>,
 }
 
-/// A peer's status is another one than before.
+/// A change of a peer's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) who: String,
+pub(crate) struct StatusChange {
+    pub(crate) peer: String,
     pub(crate) before: Option<HealthStatus>,
     pub(crate) now: HealthStatus,
-    pub(crate) why: String,
+    pub(crate) cause: String,
 }
 
 /// Why a peer was not added or removed; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub struct PeerError(pub String);
 
-/// What is known of the peers.
+/// The peers and their state.
 #[derive(Clone, Default)]
 pub struct Peers(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    known: Mutex<Vec<Known>>,
+    known: Mutex<Vec<PeerState>>,
     covers: Mutex<Vec<Tier>>,
     changed: Notify,
 }
 
 impl Peers {
-    /// Peers that have not been asked yet.
+    /// Creates a table of peers that have not been probed yet.
     pub fn new(peers: Vec<Peer>) -> Peers {
         let all = Peers::default();
         for peer in peers {
-            // Two tiers of a configuration at one address: the first has it.
+            // If two configured tiers have the same address, the first one keeps it.
             let _ = all.add(peer, Origin::Config);
         }
         all
     }
 
-    pub(crate) fn with<R>(&self, read: impl FnOnce(&mut Vec<Known>) -> R) -> R {
-        read(&mut self.0.known.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn with<R>(&self, read: impl FnOnce(&mut Vec<PeerState>) -> R) -> R {
+        read(&mut self.0.known.lock())
     }
 
-    /// Adds a peer, asked from now on.
-    pub fn add(&self, peer: Peer, origin: Origin) -> Result<(), Refused> {
+    /// Adds a peer, to be probed from now on.
+    pub fn add(&self, peer: Peer, origin: Origin) -> Result<(), PeerError> {
         self.with(|known| {
             if let Some(same) = known.iter().find(|known| known.peer.address == peer.address) {
                 let (tier, origin) = (same.peer.tier, same.origin.word());
-                return Err(Refused(format!("{} is known already: {tier}, by {origin}", peer.address)));
+                return Err(PeerError(format!("{} is known already: {tier}, by {origin}", peer.address)));
             }
             if known.len() >= limits::PEERS {
-                return Err(Refused(format!("{} peers are known, which is all there may be", limits::PEERS)));
+                return Err(PeerError(format!(
+                    "{} peers are known, which is all there may be",
+                    limits::PEERS
+                )));
             }
-            known.push(Known::new(peer, origin));
+            known.push(PeerState::new(peer, origin));
             Ok(())
         })?;
         self.0.changed.notify_one();
         Ok(())
     }
 
-    /// Forgets a peer that was added at run time; `None` when there is none at this address.
-    pub fn remove(&self, address: &str) -> Option<Result<Tier, Refused>> {
+    /// Removes a peer that was added at run time; `None` if there is none at this address.
+    pub fn remove(&self, address: &str) -> Option<Result<Tier, PeerError>> {
         let removed = self.with(|known| {
             let at = known.iter().position(|known| known.peer.address == address)?;
             if known[at].origin == Origin::Config {
                 let why = format!("{address} is configured: take it out of the configuration and start anew");
-                return Some(Err(Refused(why)));
+                return Some(Err(PeerError(why)));
             }
             Some(Ok(known.remove(at).peer.tier))
         });
@@ -108,8 +103,8 @@ impl Peers {
         removed
     }
 
-    /// Forgets a peer that came to be known in this way; its tier, where there is one.
-    pub(crate) fn forget(&self, address: &str, origin: Origin) -> Option<Tier> {
+    /// Removes a peer of this origin; returns its tier if there was one.
+    pub(crate) fn remove_discovered(&self, address: &str, origin: Origin) -> Option<Tier> {
         let removed = self.with(|known| {
             let at = known.iter().position(|k| k.peer.address == address && k.origin == origin)?;
             Some(known.remove(at).peer.tier)
@@ -118,114 +113,114 @@ impl Peers {
         removed
     }
 
-    /// Resolves when a peer has come or gone.
+    /// Resolves when a peer has been added or removed.
     pub(crate) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// Tiers that this endpoint covers, because they stay down.
+    /// The tiers that this endpoint covers.
     pub fn covers(&self) -> Vec<Tier> {
-        self.0.covers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.covers.lock().clone()
     }
 
     pub(crate) fn set_covers(&self, covers: &[Tier]) {
-        *self.0.covers.lock().unwrap_or_else(PoisonError::into_inner) = covers.to_vec();
+        *self.0.covers.lock() = covers.to_vec();
     }
 
-    /// As `/status` shows them.
+    /// The peers as shown in `/status`.
     pub fn documents(&self) -> Vec<PeerDocument> {
         self.entries().into_iter().map(|(_, document)| document).collect()
     }
 
-    /// The same, with how each came to be known.
+    /// The peers with their origins.
     pub fn entries(&self) -> Vec<(Origin, PeerDocument)> {
         let now = monotonic();
         self.with(|known| known.iter().map(|peer| (peer.origin, peer.entry(now))).collect())
     }
 
-    /// Peers that would take another client.
-    pub fn with_room(&self) -> Vec<EndpointDocument> {
+    /// Peers with free capacity.
+    pub fn with_capacity(&self) -> Vec<EndpointDocument> {
         self.with(|known| {
-            let documents = known.iter().map(Known::document);
+            let documents = known.iter().map(PeerState::document);
             documents
                 .filter(|peer| peer.status <= HealthStatus::Degraded && peer.clients < peer.max_clients)
                 .collect()
         })
     }
 
-    /// The peers and whether each is suspicious.
+    /// The peers, and whether each is suspicious.
     pub(crate) fn list(&self) -> Vec<(Peer, bool)> {
         self.with(|known| {
             known.iter().map(|peer| (peer.peer.clone(), peer.status() > HealthStatus::Degraded)).collect()
         })
     }
 
-    /// What the peers say that a tier serves by itself.
+    /// The scopes that a tier serves by itself, according to its peers.
     pub(crate) fn scopes_of(&self, tier: Tier) -> ScopeSet {
         self.with(|known| {
             let own =
-                |peer: &Known| peer.last.as_ref().filter(|last| last.covers.is_empty()).map(|l| l.scopes);
-            let told = known.iter().filter(|peer| peer.peer.tier == tier).find_map(own);
-            told.unwrap_or_else(|| tier.scopes())
+                |peer: &PeerState| peer.last.as_ref().filter(|last| last.covers.is_empty()).map(|l| l.scopes);
+            let reported = known.iter().filter(|peer| peer.peer.tier == tier).find_map(own);
+            reported.unwrap_or_else(|| tier.scopes())
         })
     }
 
-    /// What is seen of every tier.
-    pub(crate) fn views(&self, now: Duration) -> [View; 4] {
+    /// The observed state of every tier.
+    pub(crate) fn views(&self, now: Duration) -> [TierView; 4] {
         self.with(|known| {
-            let mut views = [View::Unknown; 4];
+            let mut views = [TierView::Unknown; 4];
             for peer in known.iter() {
                 let view = &mut views[peer.peer.tier as usize];
                 *view = match (*view, peer.view(now)) {
-                    (View::Living, _) | (_, View::Living) => View::Living,
-                    (View::Missing, _) | (_, View::Missing) => View::Missing,
-                    _ => View::Unknown,
+                    (TierView::Living, _) | (_, TierView::Living) => TierView::Living,
+                    (TierView::Missing, _) | (_, TierView::Missing) => TierView::Missing,
+                    _ => TierView::Unknown,
                 };
             }
             views
         })
     }
 
-    /// Takes in an answer; returns what it changes.
+    /// Stores a probe result; returns the change of status, if any.
     pub(crate) fn record(
         &self,
         address: &str,
-        answer: Result<(HealthDocument, Duration), String>,
-    ) -> Option<Change> {
+        answer: Result<(HealthDocument, Duration), ProbeError>,
+    ) -> Option<StatusChange> {
         self.with(|known| {
-            // It may have been removed while it was asked.
+            // The peer may have been removed during the probe.
             let peer = known.iter_mut().find(|known| known.peer.address == address)?;
-            peer.take(answer)
+            peer.update(answer)
         })
     }
 }
 
-impl Known {
-    fn new(peer: Peer, origin: Origin) -> Known {
-        Known {
+impl PeerState {
+    fn new(peer: Peer, origin: Origin) -> PeerState {
+        PeerState {
             peer,
             origin,
             known_since: monotonic(),
             last: None,
-            heard_at: None,
+            answered_at: None,
             rtt: None,
             error: None,
             freshness: BTreeMap::new(),
         }
     }
 
-    fn take(&mut self, answer: Result<(HealthDocument, Duration), String>) -> Option<Change> {
+    fn update(&mut self, answer: Result<(HealthDocument, Duration), ProbeError>) -> Option<StatusChange> {
         let before = self.last.is_some().then(|| self.status());
         let started = self.last.as_ref().map(|last| last.started_ns);
         match answer {
             Ok((health, rtt)) => {
                 self.last = Some(health.endpoint);
                 self.freshness = health.freshness_s;
-                self.heard_at = Some(monotonic());
+                self.answered_at = Some(monotonic());
                 self.rtt = Some(rtt);
                 self.error = None;
             }
-            Err(error) => self.error = Some(error),
+            Err(error) => self.error = Some(error.to_string()),
         }
         let last = self.last.as_ref()?;
         let restarted = started.is_some_and(|started| started != last.started_ns);
@@ -239,10 +234,10 @@ impl Known {
             None if last.reasons.is_empty() => "it answers".to_owned(),
             None => last.reasons.join(", "),
         };
-        let who = format!("{} {}", self.peer.tier, self.peer.address);
-        // A new process was down in between, whether that was seen or not.
+        let peer = format!("{} {}", self.peer.tier, self.peer.address);
+        // A restarted process was down in between, whether or not that was observed.
         let before = if restarted { Some(HealthStatus::Down) } else { before };
-        Some(Change { who, before, now, why })
+        Some(StatusChange { peer, before, now, cause: why })
     }
 
     fn status(&self) -> HealthStatus {
@@ -252,27 +247,27 @@ impl Known {
         }
     }
 
-    fn view(&self, now: Duration) -> View {
-        let patience = Duration::from_millis(limits::CHILD_START_MS);
-        let due = self.peer.expected && now.saturating_sub(self.known_since) >= patience;
+    fn view(&self, now: Duration) -> TierView {
+        let start_timeout = Duration::from_millis(limits::CHILD_START_MS);
+        let due = self.peer.expected && now.saturating_sub(self.known_since) >= start_timeout;
         match self.status() {
-            HealthStatus::Healthy | HealthStatus::Degraded => View::Living,
-            _ if self.last.is_some() || due => View::Missing,
-            _ => View::Unknown,
+            HealthStatus::Healthy | HealthStatus::Degraded => TierView::Living,
+            _ if self.last.is_some() || due => TierView::Missing,
+            _ => TierView::Unknown,
         }
     }
 
     fn entry(&self, now: Duration) -> PeerDocument {
         PeerDocument {
             endpoint: self.document(),
-            age_s: self.heard_at.map(|at| now.saturating_sub(at).as_secs_f64()),
+            age_s: self.answered_at.map(|at| now.saturating_sub(at).as_secs_f64()),
             rtt_ms: self.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
             last_error: self.error.clone(),
             freshness_s: self.freshness.clone(),
         }
     }
 
-    /// What it last said, or what can be supposed of it; `down` while it does not answer.
+    /// The peer's last document, or defaults derived from its tier; status `down` while it does not answer.
     pub(crate) fn document(&self) -> EndpointDocument {
         let port = self.peer.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
         let mut document = self.last.clone().unwrap_or(EndpointDocument {

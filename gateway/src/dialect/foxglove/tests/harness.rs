@@ -1,15 +1,16 @@
-//! An endpoint with a port and no rover: the tests say what the graph does and see what reaches it.
+//! A test endpoint with a port and no rover: tests define the graph and inspect what reaches it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use roverline_coordination::Coordination;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
 use roverline_schema::Registry;
 use roverline_source::{
-    Call, Graph, GraphService, Publication, PublishError, Publisher, Qos, RawSample, Sink, TopicDecl,
+    Call, Graph, GraphService, Publication, PublishError, Qos, RawSample, Sink, SourceControl, TopicDecl,
     TopicKey,
 };
 use serde_json::Value;
@@ -20,56 +21,58 @@ use tungstenite::protocol::Message;
 
 use crate::access::{Access, AccessSettings, Role};
 use crate::emergency_stop::EmergencyStop;
-use crate::endpoint::{Endpoint, Parts, Peers};
+use crate::endpoint::peers::table::Peers;
+use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
 use crate::server::listener::accept_loop;
 
-/// Takes what is published, and keeps the calls for the test to answer.
+/// Records what is published, and stores the calls for the test to answer.
 #[derive(Default)]
-pub(super) struct Fake {
-    pub(super) published: Mutex<Vec<Publication>>,
-    pub(super) calls: Mutex<Vec<Call>>,
+pub(crate) struct FakeRover {
+    pub(crate) published: Mutex<Vec<Publication>>,
+    pub(crate) calls: Mutex<Vec<Call>>,
 }
 
-impl Publisher for Fake {
+impl SourceControl for FakeRover {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        self.published.lock().unwrap().push(publication);
+        self.published.lock().push(publication);
         Ok(())
     }
 
     fn call(&self, call: Call) -> Result<(), PublishError> {
-        self.calls.lock().unwrap().push(call);
+        self.calls.lock().push(call);
         Ok(())
     }
 }
 
-pub(super) struct Rig {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) fake: Arc<Fake>,
-    pub(super) stop: Arc<EmergencyStop>,
+pub(crate) struct Harness {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) fake: Arc<FakeRover>,
+    pub(crate) stop: Arc<EmergencyStop>,
     address: std::net::SocketAddr,
+    _state: tempfile::TempDir,
 }
 
-pub(super) fn payload(text: &str) -> Bytes {
+pub(crate) fn payload(text: &str) -> Bytes {
     let mut writer = roverline_schema::cdr::Writer::new();
     writer.string(text);
     writer.finish().into()
 }
 
-pub(super) fn decl(name: &str, type_name: &str, latched: bool) -> TopicDecl {
+pub(crate) fn decl(name: &str, type_name: &str, latched: bool) -> TopicDecl {
     let qos = Qos { reliable: true, transient_local: latched };
     TopicDecl { name: name.into(), type_name: type_name.into(), qos, schema: None, route: None }
 }
 
-impl Rig {
-    pub(super) async fn new(tier: Tier, role: Role, source_kind: &'static str) -> Rig {
+impl Harness {
+    pub(crate) async fn new(tier: Tier, role: Role, source_kind: &'static str) -> Harness {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let fake = Arc::new(Fake::default());
-        let state = format!("roverline-rig-{}-{}", std::process::id(), address.port());
-        let stop = EmergencyStop::new(&std::env::temp_dir().join(state), "/emergency_stop");
+        let fake = Arc::new(FakeRover::default());
+        let state = tempfile::tempdir().unwrap();
+        let stop = EmergencyStop::new(state.path(), "/emergency_stop");
         let settings = AccessSettings { loopback: role, ..AccessSettings::default() };
-        let endpoint = Endpoint::new(Parts {
+        let endpoint = EndpointBuilder {
             tier,
             port: address.port(),
             max_clients: 8,
@@ -77,28 +80,29 @@ impl Rig {
             ingress: Ingress::new(Arc::new(Routing::default()), tier.scopes()),
             source_kind,
             peers: Peers::new(Vec::new()),
-            estop: stop.clone(),
+            emergency_stop: stop.clone(),
             session_budget: None,
             endpoint_budget: None,
             access: Arc::new(Access::new(&settings).unwrap()),
             publisher: fake.clone(),
             stop_topic: "/emergency_stop".to_owned(),
             rover: "rover".to_owned(),
-            coordination: Arc::new(Coordination::nowhere("this has no store")),
-        });
+            coordination: Arc::new(Coordination::disabled("this has no store")),
+        }
+        .build();
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
         tokio::spawn(async move { hub.run(&ingress).await });
         tokio::spawn(accept_loop(endpoint.clone(), listener));
-        Rig { endpoint, fake, stop, address }
+        Harness { endpoint, fake, stop, address, _state: state }
     }
 
-    pub(super) fn sample(&self, key: TopicKey, seq: u64, payload: Bytes) {
+    pub(crate) fn sample(&self, key: TopicKey, seq: u64, payload: Bytes) {
         let id = SampleId { source: Guid::from_name("test"), seq };
         let receive_time_ns = 1_000 + seq as i64;
         self.endpoint.ingress.sample(key, RawSample { id, source_time_ns: 0, receive_time_ns, payload });
     }
 
-    pub(super) fn serve(&self, services: &[(&str, &str)]) {
+    pub(crate) fn serve(&self, services: &[(&str, &str)]) {
         let service = |(name, type_name): &(&str, &str)| GraphService {
             name: (*name).to_owned(),
             type_name: (*type_name).to_owned(),
@@ -108,15 +112,19 @@ impl Rig {
         self.endpoint.ingress.graph(Graph { services, ..Graph::default() });
     }
 
-    pub(super) async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
+        self.connect_with(crate::dialect::foxglove::SUBPROTOCOLS[0]).await
+    }
+
+    /// A client that requests this subprotocol.
+    pub(crate) async fn connect_with(&self, subprotocol: &str) -> Client {
         let mut request = format!("ws://{}/", self.address).into_client_request().unwrap();
-        let subprotocol = crate::dialect::foxglove::SUBPROTOCOLS[0].parse().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol);
+        request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol.parse().unwrap());
         self.open(request).await
     }
 
-    /// A client that speaks rosbridge, for what holds in both.
-    pub(super) async fn connect_rosbridge(&self) -> Client {
+    /// A client that speaks rosbridge, for behaviour common to both dialects.
+    pub(crate) async fn connect_rosbridge(&self) -> Client {
         self.open(format!("ws://{}/rosbridge", self.address).into_client_request().unwrap()).await
     }
 
@@ -127,62 +135,57 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let state = format!("roverline-rig-{}-{}", std::process::id(), self.address.port());
-        let _ = std::fs::remove_dir_all(std::env::temp_dir().join(state));
-    }
-}
-
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
 }
 
-/// What a client hears.
+/// A message that a client received.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Received {
     Json(Value),
     Binary(Bytes),
     Closed(u16),
 }
 
 impl Client {
-    pub(super) async fn say(&mut self, json: Value) {
+    pub(crate) async fn send_json(&mut self, json: Value) {
         self.socket.send(Message::text(json.to_string())).await.unwrap();
     }
 
-    pub(super) async fn send(&mut self, bytes: Vec<u8>) {
+    pub(crate) async fn send_binary(&mut self, bytes: Vec<u8>) {
         self.socket.send(Message::binary(bytes)).await.unwrap();
     }
 
-    pub(super) async fn call(&mut self, service: u32, call: u32, encoding: &str, payload: &[u8]) {
+    pub(crate) async fn call(&mut self, service: u32, call: u32, encoding: &str, payload: &[u8]) {
         let mut bytes = vec![2];
         for number in [service, call, encoding.len() as u32] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        self.send([&bytes, encoding.as_bytes(), payload].concat()).await;
+        self.send_binary([&bytes, encoding.as_bytes(), payload].concat()).await;
     }
 
-    pub(super) async fn publish(&mut self, channel: u32, payload: &[u8]) {
-        self.send([&[1], &channel.to_le_bytes()[..], payload].concat()).await;
+    pub(crate) async fn publish(&mut self, channel: u32, payload: &[u8]) {
+        self.send_binary([&[1], &channel.to_le_bytes()[..], payload].concat()).await;
     }
 
-    pub(super) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Received {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(20), self.socket.next());
             match next.await.expect("something is said").expect("the connection stays").unwrap() {
-                Message::Text(text) => return Heard::Json(serde_json::from_str(text.as_str()).unwrap()),
-                Message::Binary(bytes) => return Heard::Binary(bytes),
-                Message::Close(frame) => return Heard::Closed(frame.map_or(1006, |frame| frame.code.into())),
+                Message::Text(text) => return Received::Json(serde_json::from_str(text.as_str()).unwrap()),
+                Message::Binary(bytes) => return Received::Binary(bytes),
+                Message::Close(frame) => {
+                    return Received::Closed(frame.map_or(1006, |frame| frame.code.into()));
+                }
                 _ => {}
             }
         }
     }
 
-    /// The next message of this `op`, whatever comes before.
-    pub(super) async fn op(&mut self, op: &str) -> Value {
+    /// The next message of this `op`; others are skipped.
+    pub(crate) async fn op(&mut self, op: &str) -> Value {
         loop {
-            if let Heard::Json(json) = self.next().await
+            if let Received::Json(json) = self.next().await
                 && json["op"] == op
             {
                 return json;
@@ -190,38 +193,39 @@ impl Client {
         }
     }
 
-    pub(super) async fn binary(&mut self) -> Bytes {
+    pub(crate) async fn binary(&mut self) -> Bytes {
         loop {
-            if let Heard::Binary(bytes) = self.next().await {
+            if let Received::Binary(bytes) = self.next().await {
                 return bytes;
             }
         }
     }
 
-    /// Everything up to the answer to something said now: what was said before is done by then.
-    pub(super) async fn settle(&mut self) -> Vec<Heard> {
-        self.say(serde_json::json!({"op": "fetchAsset", "uri": "x", "requestId": 999})).await;
-        let mut heard = Vec::new();
+    /// Everything received up to the response to a request sent now: all earlier messages have been
+    /// handled by then.
+    pub(crate) async fn settle(&mut self) -> Vec<Received> {
+        self.send_json(serde_json::json!({"op": "fetchAsset", "uri": "x", "requestId": 999})).await;
+        let mut received = Vec::new();
         loop {
             match self.next().await {
-                Heard::Binary(bytes) if bytes.starts_with(&[4, 0xe7, 3, 0, 0]) => return heard,
-                other => heard.push(other),
+                Received::Binary(bytes) if bytes.starts_with(&[4, 0xe7, 3, 0, 0]) => return received,
+                other => received.push(other),
             }
         }
     }
 
-    /// The messages of the statuses that come until what was said before is done.
-    pub(super) async fn statuses(&mut self) -> Vec<String> {
-        let heard = self.settle().await;
-        let message = |heard: &Heard| match heard {
-            Heard::Json(json) if json["op"] == "status" => json["message"].as_str().map(str::to_owned),
+    /// The texts of the statuses received until all earlier messages have been handled.
+    pub(crate) async fn statuses(&mut self) -> Vec<String> {
+        let received = self.settle().await;
+        let message = |received: &Received| match received {
+            Received::Json(json) if json["op"] == "status" => json["message"].as_str().map(str::to_owned),
             _ => None,
         };
-        heard.iter().filter_map(message).collect()
+        received.iter().filter_map(message).collect()
     }
 }
 
-pub(super) async fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     for _ in 0..20_000 {
         if let Some(found) = find() {
             return found;

@@ -1,4 +1,4 @@
-//! Who is in the graph, and who publishes, subscribes and serves what: as lists of names.
+//! Names in the graph: nodes, topics, services and actions, and their relations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use roverline_source::{Graph, GraphService};
 
 use crate::endpoint::Endpoint;
 
-/// The service that an action's server is known by.
+/// The service that identifies an action server.
 const SEND_GOAL: &str = "/_action/send_goal";
 
-/// The graph in scope, with the topics that the hub has though no graph is known.
+/// The graph in scope, plus the hub's topics where no graph is known.
 pub(super) struct Names {
     graph: Arc<Graph>,
     topics: BTreeMap<String, String>,
@@ -28,12 +28,12 @@ impl Names {
         Names { graph, topics }
     }
 
-    /// Names and types, side by side.
+    /// Names and types as parallel lists.
     pub(super) fn topics(&self) -> (Vec<String>, Vec<String>) {
         self.topics.clone().into_iter().unzip()
     }
 
-    /// A topic's type; empty where there is no such topic.
+    /// A topic's type; empty if there is no such topic.
     pub(super) fn topic_type(&self, topic: &str) -> String {
         self.topics.get(&*slashed(topic)).cloned().unwrap_or_default()
     }
@@ -58,7 +58,7 @@ impl Names {
         self.seen_services().map(|service| service.name.as_str()).collect()
     }
 
-    /// A service's type; empty where there is no such service.
+    /// A service's type; empty if there is no such service.
     pub(super) fn service_type(&self, service: &str) -> &str {
         self.graph.service(&slashed(service)).map_or("", |service| &service.type_name)
     }
@@ -68,12 +68,18 @@ impl Names {
         of.map(|service| service.name.as_str()).collect()
     }
 
-    /// Who serves the service of this name, or services of this type: versions of rosapi differ.
+    /// The providers of the service of this name, or of services of this type: versions of rosapi
+    /// differ.
     pub(super) fn providers(&self, service: &str) -> Vec<String> {
         let name = slashed(service);
-        let asked = |known: &&GraphService| known.name == *name || known.type_name == service;
-        let mut nodes: Vec<String> =
-            self.graph.services.iter().filter(asked).flat_map(|service| service.providers.clone()).collect();
+        let matches = |known: &&GraphService| known.name == *name || known.type_name == service;
+        let mut nodes: Vec<String> = self
+            .graph
+            .services
+            .iter()
+            .filter(matches)
+            .flat_map(|service| service.providers.clone())
+            .collect();
         nodes.sort();
         nodes.dedup();
         nodes
@@ -86,7 +92,7 @@ impl Names {
         nodes
     }
 
-    /// What a node subscribes, publishes and serves.
+    /// The topics that a node subscribes to and publishes, and the services that it serves.
     pub(super) fn node(&self, node: &str) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
         let node = slashed(node);
         let has = |nodes: &[String]| nodes.iter().any(|known| *known == *node);
@@ -105,14 +111,14 @@ impl Names {
         self.graph.services.iter().filter_map(|service| service.name.strip_suffix(SEND_GOAL)).collect()
     }
 
-    /// An action's type; empty where nobody serves it.
+    /// An action's type; empty if there is no such action.
     pub(super) fn action_type(&self, action: &str) -> &str {
         let service = self.graph.service(&format!("{}{SEND_GOAL}", slashed(action)));
         service.and_then(|service| service.type_name.strip_suffix("_SendGoal")).unwrap_or("")
     }
 }
 
-/// Whether ROS tools do not show it: a segment of its name begins with an underscore.
+/// Whether ROS tools hide it by default: a segment of its name begins with an underscore.
 fn is_hidden(name: &str) -> bool {
     name.split('/').any(|segment| segment.starts_with('_'))
 }
@@ -154,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_graph_is_told_as_rosapi_does() {
+    fn the_graph_is_described_as_by_rosapi() {
         let names = names();
         assert_eq!(names.topics().0, ["/a", "/own"]);
         assert_eq!(names.topics_of("std_msgs/msg/Bool"), ["/a", "/own"]);

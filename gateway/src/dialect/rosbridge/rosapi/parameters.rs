@@ -1,56 +1,56 @@
-//! Parameters as rosapi has them: `/node:parameter`, and values as JSON text.
+//! Parameter queries of rosapi: names as `/node:parameter`, values as JSON text.
 
 use std::sync::Arc;
 
 use roverline_source::ros::{Parameter, ParameterValue, Ros};
 use serde_json::{Value, json};
 
-use crate::access::Deed;
+use crate::access::Permission;
 use crate::dialect::rosbridge::rosapi::argument;
-use crate::dialect::session::Context;
+use crate::dialect::session::SessionContext;
 use crate::endpoint::Endpoint;
 
-/// A question that a node has to answer.
-pub(crate) enum Question {
+/// A query that nodes have to answer.
+pub(crate) enum NodeQuery {
     Get { node: String, name: String, default: String },
     Has { node: String, name: String },
     Set { node: String, name: String, value: Value },
     Names(Arc<Endpoint>),
 }
 
-/// Understands a question about parameters, if this client may ask it here.
-pub(crate) fn question(context: &Context, question: &str, args: &Value) -> Result<Question, String> {
-    if question == "get_param_names" {
-        return Ok(Question::Names(context.endpoint.clone()));
+/// Parses a parameter query and checks whether this client may make it here.
+pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Result<NodeQuery, String> {
+    if query == "get_param_names" {
+        return Ok(NodeQuery::Names(context.endpoint.clone()));
     }
     let (node, name) = split(argument(args, 0, "name")?)?;
     if !serves(&context.endpoint, &node) {
         return Err(format!("{node} is not in the scope of this endpoint; use the primary one"));
     }
-    let may_set = || context.may(Deed::Set(&node)).map_err(|denied| denied.to_string());
-    match question {
+    let may_set = || context.authorize(Permission::Set(&node)).map_err(|denied| denied.to_string());
+    match query {
         "get_param" => {
             let default = ["default_value", "default"].iter().find_map(|name| argument(args, 1, name).ok());
             let default = default.filter(|text| !text.is_empty()).unwrap_or("null").to_owned();
-            Ok(Question::Get { node, name, default })
+            Ok(NodeQuery::Get { node, name, default })
         }
-        "has_param" => Ok(Question::Has { node, name }),
+        "has_param" => Ok(NodeQuery::Has { node, name }),
         "set_param" => {
             may_set()?;
             let text = argument(args, 1, "value")?;
             let value =
                 serde_json::from_str(text).map_err(|error| format!("the value is not JSON: {error}"))?;
-            Ok(Question::Set { node, name, value })
+            Ok(NodeQuery::Set { node, name, value })
         }
         "delete_param" => {
             may_set()?;
-            Ok(Question::Set { node, name, value: Value::Null })
+            Ok(NodeQuery::Set { node, name, value: Value::Null })
         }
         other => Err(format!("there is no rosapi/{other}")),
     }
 }
 
-/// A node's parameters are where its services are.
+/// A node's parameters are in the scope of its services.
 fn serves(endpoint: &Endpoint, node: &str) -> bool {
     endpoint.is_in_scope(&format!("{node}/get_parameters"), "rcl_interfaces/srv/GetParameters")
 }
@@ -61,25 +61,25 @@ fn split(name: &str) -> Result<(String, String), String> {
     Ok((node, parameter.to_owned()))
 }
 
-impl Question {
-    /// Whether all nodes have to answer.
-    pub(crate) fn asks_all(&self) -> bool {
-        matches!(self, Question::Names(_))
+impl NodeQuery {
+    /// Whether all nodes have to be queried.
+    pub(crate) fn needs_all_nodes(&self) -> bool {
+        matches!(self, NodeQuery::Names(_))
     }
 
     /// Answers with JSON text.
     pub(crate) async fn answer(self, ros: &Ros) -> Result<Vec<u8>, String> {
         let values = match self {
-            Question::Get { node, name, default } => match get(ros, &node, &name).await {
+            NodeQuery::Get { node, name, default } => match get(ros, &node, &name).await {
                 Ok(value) => json!({"value": to_json(&value).to_string(), "successful": true, "reason": ""}),
                 Err(why) => json!({"value": default, "successful": false, "reason": why}),
             },
-            Question::Has { node, name } => json!({"exists": get(ros, &node, &name).await.is_ok()}),
-            Question::Set { node, name, value } => {
+            NodeQuery::Has { node, name } => json!({"exists": get(ros, &node, &name).await.is_ok()}),
+            NodeQuery::Set { node, name, value } => {
                 let reason = set(ros, node, name, &value).await.err();
                 json!({"successful": reason.is_none(), "reason": reason.unwrap_or_default()})
             }
-            Question::Names(endpoint) => {
+            NodeQuery::Names(endpoint) => {
                 let (all, _) = ros.all_parameters().await;
                 let here = all.iter().filter(|parameter| serves(&endpoint, &parameter.node));
                 let names = here.map(|parameter| format!("{}:{}", parameter.node, parameter.name));
@@ -99,7 +99,7 @@ async fn get(ros: &Ros, node: &str, name: &str) -> Result<ParameterValue, String
 }
 
 async fn set(ros: &Ros, node: String, name: String, value: &Value) -> Result<(), String> {
-    // JSON does not tell 2 from 2.0, and nodes do.
+    // JSON does not distinguish 2 from 2.0, but nodes do.
     let known = get(ros, &node, &name).await.unwrap_or_default();
     let value = from_json(value, &known).ok_or("it is no value of a parameter")?;
     let parameter = Parameter { node, name, value };
@@ -121,7 +121,7 @@ fn to_json(value: &ParameterValue) -> Value {
     }
 }
 
-/// A value of the kind that the parameter has, if JSON leaves that open.
+/// Converts a value to the parameter's type where JSON is ambiguous.
 fn from_json(value: &Value, known: &ParameterValue) -> Option<ParameterValue> {
     fn all<T>(items: &[Value], read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
         items.iter().map(read).collect()

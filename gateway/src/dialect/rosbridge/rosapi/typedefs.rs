@@ -1,10 +1,10 @@
-//! Message definitions as `rosapi_msgs/msg/TypeDef`: a type and all that it is made of.
+//! Message definitions as `rosapi_msgs/msg/TypeDef`: a type and all types that it contains.
 
 use roverline_schema::model::{Arity, Definition, Element, Field, Primitive};
 use roverline_schema::{Registry, TypeName, parse_definition};
 use serde_json::{Value, json};
 
-/// A line of these parts the definitions in a text.
+/// Lines of this character separate the definitions in a text.
 const RULE: &str = "================";
 
 /// The definitions of a type (in its long form) and of the types that it contains, itself first.
@@ -54,7 +54,7 @@ fn short(name: &TypeName) -> String {
     format!("{}/{}", name.package(), name.short())
 }
 
-/// In the words of Python's ROS 2, which rosapi passes on.
+/// The primitive type names of ROS 2's Python, which rosapi passes on.
 fn field_type(field: &Field, known: &[String]) -> String {
     match &field.element {
         Element::Primitive(Primitive::Bool) => "boolean".to_owned(),
@@ -64,7 +64,7 @@ fn field_type(field: &Field, known: &[String]) -> String {
         Element::Primitive(other) => other.name().to_owned(),
         Element::String(_) => "string".to_owned(),
         Element::WString(_) => "wstring".to_owned(),
-        // `Header` alone means the one of std_msgs.
+        // `Header` alone means that of std_msgs.
         Element::Message(name) if name.short() == "Header" && !known.contains(&short(name)) => {
             "std_msgs/Header".to_owned()
         }
@@ -72,7 +72,7 @@ fn field_type(field: &Field, known: &[String]) -> String {
     }
 }
 
-/// -1: one; 0: any number.
+/// -1: a single value; 0: any number of elements.
 fn array_length(field: &Field) -> i64 {
     match field.arity {
         Arity::One => -1,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bundled_type_can_be_told() {
+    fn every_bundled_type_has_typedefs() {
         let registry = Registry::bundled();
         for name in registry.type_names() {
             let all = typedefs(&registry, &name).unwrap_or_else(|why| panic!("{name}: {why}"));

@@ -1,0 +1,104 @@
+//! The operations of the API: what a route leads to.
+
+/// The handler of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Page,
+    Health,
+    Status,
+    Metrics,
+    Directory,
+    Register,
+    Remove,
+    Topics,
+    Topic,
+    Latest,
+    Definition,
+    Nodes,
+    Services,
+    Summary,
+    Robots,
+    Robot,
+    OpenApi,
+    Locks(LocksAction),
+    Queues(QueuesAction),
+    Kv(KvAction),
+    Events(EventsAction),
+    Lifecycle(LifecycleAction),
+}
+
+/// Operations of `locks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocksAction {
+    SimpleAcquire,
+    SimpleRelease,
+    SimpleList,
+    SimpleOne,
+    Deadlocks,
+    List,
+    One,
+    Acquire,
+    KeepAlive,
+    Release,
+    Force,
+    Check,
+    RequestHandover,
+    AnswerHandover,
+}
+
+/// Operations of `queues`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueuesAction {
+    SimpleEnqueue,
+    SimpleDequeue,
+    SimpleAck,
+    SimpleStatus,
+    SimpleAll,
+    List,
+    One,
+    Enqueue,
+    Dequeue,
+    Ack,
+    Nak,
+    Extend,
+    Redrive,
+    Purge,
+    Configure,
+    Peek,
+    Dead,
+}
+
+/// Operations of `kv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KvAction {
+    List,
+    Get,
+    Put,
+    Delete,
+    CacheGet,
+    CachePut,
+    CacheDelete,
+    CacheStatus,
+    CacheAll,
+    CacheMetrics,
+}
+
+/// Operations of `events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventsAction {
+    List,
+    Append,
+    One,
+    Head,
+    Verify,
+}
+
+/// Operations of `lifecycle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LifecycleAction {
+    List,
+    Healthy,
+    Deployable,
+    Fail,
+    Transition,
+}

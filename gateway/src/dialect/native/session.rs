@@ -1,0 +1,236 @@
+//! One native client's session: its state, and the handling of its messages and of changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roverline_protocol::budget::ByteRate;
+use roverline_protocol::limits;
+use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
+use roverline_protocol::status::{EndpointDocument, EndpointEvent};
+use roverline_source::clock::unix_ns;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tungstenite::protocol::Message;
+
+use crate::connection::close_reason::CloseReason;
+use crate::connection::frame;
+use crate::dialect::native::api_requests::{self, PendingRequests, Request};
+use crate::dialect::native::directory::DirectorySync;
+use crate::dialect::native::encoding::FORMAT;
+use crate::dialect::native::heartbeat::Heartbeat;
+use crate::dialect::session::driver::{DialectSession, MessageError, stopping};
+use crate::dialect::session::{ServiceReport, SessionContext};
+use crate::endpoint::drain::Drain;
+use crate::hub::SubscribeOptions;
+
+/// The state of one session.
+pub(super) struct Session<'a> {
+    context: &'a SessionContext,
+    heartbeat: Heartbeat,
+    requests: PendingRequests,
+    directory: DirectorySync,
+    directory_changes: watch::Receiver<Arc<Vec<EndpointDocument>>>,
+    events: broadcast::Receiver<EndpointEvent>,
+    drain: watch::Receiver<Option<Drain>>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens a session: sends the hello, the topics and the directory.
+    pub(super) fn open(context: &'a SessionContext) -> Session<'a> {
+        send_hello(context);
+        let endpoint = &context.endpoint;
+        let directory_changes = endpoint.directory.subscribe();
+        let mut directory = DirectorySync::default();
+        directory.send_initial(context);
+        Session {
+            context,
+            heartbeat: Heartbeat::default(),
+            requests: PendingRequests::default(),
+            directory,
+            directory_changes,
+            events: endpoint.events.subscribe(),
+            drain: endpoint.draining(),
+        }
+    }
+
+    fn send(&self, message: &ServerMessage) {
+        send(self.context, message);
+    }
+
+    fn report_drain(&mut self) {
+        let drain = *self.drain.borrow_and_update();
+        if let Some(drain) = drain {
+            let to = self.context.endpoint.peers.with_capacity();
+            self.send(&ServerMessage::Drain { deadline_ms: drain.left().as_millis() as u64, to });
+        }
+    }
+
+    /// Handles one message. The error is a text for the client.
+    fn handle(&mut self, message: &Message) -> Result<(), String> {
+        let received_ns = unix_ns();
+        let Message::Text(text) = message else {
+            return Err("the native dialect takes JSON text messages".to_owned());
+        };
+        if let Some(Request { id, method, path, body }) = api_requests::parse_large_request(text.as_str()) {
+            self.requests.spawn_request(self.context, id, method, path, body);
+            return Ok(());
+        }
+        let message: ClientMessage =
+            serde_json::from_str(text.as_str()).map_err(|error| format!("not understood: {error}"))?;
+        let (context, endpoint, id) = (self.context, &self.context.endpoint, self.context.info.id);
+        match message {
+            ClientMessage::Hello { client, heartbeat_ms } => {
+                context.info.set_client(&client);
+                if let Some(heartbeat_ms) = heartbeat_ms {
+                    self.heartbeat.set_interval(heartbeat_ms);
+                }
+            }
+            ClientMessage::Auth { token } => self.authenticate(&token),
+            ClientMessage::Resume { cursors, age_ms } => {
+                if cursors.len() > limits::CURSORS_PER_RESUME {
+                    return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
+                }
+                context.resumed();
+                endpoint.hub.resume(id, cursors, Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS)));
+            }
+            ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
+                let options =
+                    SubscribeOptions { patterns: topics, max_rate_hz, scopes, ..SubscribeOptions::default() };
+                self.subscribe(request, &options)?;
+            }
+            ClientMessage::Unsubscribe { topics } => {
+                endpoint.hub.unsubscribe(id, &topics);
+                context.downgrade_to_standby();
+            }
+            ClientMessage::Schema { type_name } => self.send_schema(type_name),
+            ClientMessage::Time { t0_ns } => {
+                // A client that sends time requests keeps sending them: from now on its silence means that it
+                // is gone.
+                context.info.outbox().expect_liveness();
+                self.send(&ServerMessage::Time { t0_ns, t1_ns: received_ns, t2_ns: unix_ns() });
+            }
+            ClientMessage::EmergencyStop { id: command, engage, reason } => {
+                context.emergency_stop(command, engage, reason, |id, accepted, message| {
+                    frame::json(&ServerMessage::Command { id, accepted, message })
+                });
+            }
+            ClientMessage::Budget { bytes_per_s } => {
+                context.request_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));
+            }
+            ClientMessage::Request { id, method, path, body } => {
+                // A JSON value always serializes.
+                let body = body.map(|body| serde_json::to_vec(&body).unwrap_or_default().into());
+                self.requests.spawn_request(context, id, method, path, body.unwrap_or_default());
+            }
+            ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
+            ClientMessage::Unwatch { id } => self.requests.unwatch(id),
+            ClientMessage::Switched(report) => endpoint.record_failover(&context.info.client(), report),
+        }
+        Ok(())
+    }
+
+    fn authenticate(&self, token: &str) {
+        self.send(&match self.context.authenticate(token) {
+            Ok(role) => status(Level::Info, "role", role.name()),
+            Err(denied) => status(Level::Error, "denied", denied.to_string()),
+        });
+    }
+
+    fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), String> {
+        let endpoint = &self.context.endpoint;
+        if let Err(full) = self.context.authorize_subscribe(options.scopes) {
+            self.send(&status(Level::Error, "full", full));
+            return Ok(());
+        }
+        let outcome = endpoint.hub.subscribe(self.context.info.id, options);
+        self.context.downgrade_to_standby();
+        let outcome = outcome.map_err(|error| error.to_string())?;
+        endpoint.ingress.listener_arrived();
+        self.send(&ServerMessage::Subscribed { id: request, matching: outcome.matching });
+        if let Some((replayed, gaps)) = outcome.resumed {
+            self.send(&ServerMessage::Resumed { replayed, gaps });
+        }
+        Ok(())
+    }
+
+    fn send_schema(&self, type_name: String) {
+        self.send(&match self.context.endpoint.hub.registry().text(&type_name) {
+            Ok(text) => {
+                ServerMessage::Schema { type_name, encoding: "ros2msg".to_owned(), text: text.to_string() }
+            }
+            Err(error) => status(Level::Warning, "unknown_type", error.to_string()),
+        });
+    }
+}
+
+impl DialectSession for Session<'_> {
+    type Malformed = String;
+
+    fn drain_fraction(_: f64) -> f64 {
+        // The client is asked to leave first, and closed only if it is still there at the end.
+        1.0
+    }
+
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
+        self.handle(message).map_err(MessageError::Malformed)
+    }
+
+    fn report_malformed(&mut self, why: String) {
+        self.send(&status(Level::Error, "bad_message", why));
+    }
+
+    fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {
+        self.send(&ServerMessage::Service { level, reason, shed });
+    }
+
+    fn on_tick(&mut self, now: Duration) {
+        self.directory.poll(self.context, now);
+    }
+
+    fn on_active_tick(&mut self, _: Duration) {
+        let outbox = self.context.info.outbox();
+        let topics = outbox.take_drops();
+        if !topics.is_empty() {
+            self.send(&ServerMessage::Dropped { topics });
+        }
+        self.heartbeat.send_if_due(outbox);
+    }
+
+    async fn next_change(&mut self) -> Result<(), CloseReason> {
+        tokio::select! {
+            event = self.events.recv() => match event {
+                Ok(event) => self.send(&ServerMessage::Event(event)),
+                // The receiver lagged behind; `/status` has all events.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Err(stopping()),
+            },
+            Ok(()) = self.drain.changed() => self.report_drain(),
+            Ok(()) = self.directory_changes.changed() => self.directory.send_changes(self.context),
+        }
+        Ok(())
+    }
+}
+
+/// Sends a message to the session's client.
+pub(super) fn send(context: &SessionContext, message: &ServerMessage) {
+    context.info.outbox().control(frame::json(message));
+}
+
+fn send_hello(context: &SessionContext) {
+    let endpoint = &context.endpoint;
+    let hello = ServerMessage::Hello {
+        protocol: 1,
+        endpoint: endpoint.document(),
+        session: context.info.id,
+        heartbeat_ms: limits::HEARTBEAT_MS,
+        time_ns: unix_ns(),
+    };
+    send(context, &hello);
+    // Attach first, list second: a topic that appears in between is announced twice and never missed.
+    endpoint.hub.attach(context.info.id, context.info.outbox().clone(), FORMAT);
+    send(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
+}
+
+fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
+    ServerMessage::Status { level, code: code.to_owned(), message: message.into() }
+}

@@ -1,0 +1,54 @@
+//! The plain dialect's sample encoding: one JSON object, with the decoded message or the reason why there is none.
+
+use bytes::Bytes;
+use roverline_protocol::limits;
+use serde_json::json;
+
+use crate::connection::frame;
+use crate::hub::{FrameFormat, SampleEncoding, SampleToEncode};
+
+/// The format of plain sessions.
+pub const FORMAT: FrameFormat = FrameFormat::new(&PlainEncoding, 0);
+
+struct PlainEncoding;
+
+impl SampleEncoding for PlainEncoding {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn encode(&self, sample: &SampleToEncode<'_>, _: u64) -> Bytes {
+        let SampleToEncode { topic, plan, sample, .. } = *sample;
+        let mut out = Vec::with_capacity(sample.payload.len() * 3 + 256);
+        out.extend_from_slice(b"{\"type\":\"message\",\"topic\":");
+        push_json(&mut out, &topic.name);
+        out.extend_from_slice(b",\"msg_type\":");
+        push_json(&mut out, &topic.type_name);
+        let stamp = sample.receive_time_ns as f64 / 1e9;
+        out.extend_from_slice(format!(",\"seq\":{},\"stamp\":{stamp},\"msg\":", sample.id.seq).as_bytes());
+        match plan.map(|plan| plan.write_json(&sample.payload, &mut out)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                out.extend_from_slice(b"null,\"error\":");
+                push_json(&mut out, &error.to_string());
+            }
+            None => {
+                out.extend_from_slice(b"null,\"error\":\"the type is not known\",\"bytes\":");
+                out.extend_from_slice(sample.payload.len().to_string().as_bytes());
+            }
+        }
+        out.push(b'}');
+        if out.len() > limits::OUTBOUND_MESSAGE_BYTES {
+            return frame::json(&json!({
+                "type": "message", "topic": topic.name, "msg_type": topic.type_name, "seq": sample.id.seq,
+                "msg": null, "error": "the message is too large for JSON", "bytes": sample.payload.len(),
+            }));
+        }
+        frame::text(&out)
+    }
+}
+
+fn push_json(out: &mut Vec<u8>, text: &str) {
+    // Serializing a string cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}

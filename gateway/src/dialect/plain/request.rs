@@ -1,0 +1,53 @@
+//! The messages of plain clients.
+
+use serde::Deserialize;
+
+/// A plain client's message.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Send the telemetry now.
+    #[serde(rename = "request_telemetry")]
+    Telemetry,
+    /// Subscribe to the messages of these topics.
+    Subscribe {
+        /// Glob patterns.
+        topics: Vec<String>,
+        /// At most this many messages per second and topic.
+        #[serde(default)]
+        max_rate_hz: Option<f64>,
+    },
+    /// End subscriptions.
+    Unsubscribe {
+        /// The patterns, as they were subscribed.
+        topics: Vec<String>,
+    },
+    /// Engage the emergency stop.
+    EmergencyStop {
+        /// The rover executes an id once; a missing id becomes a new one.
+        #[serde(default)]
+        id: Option<String>,
+        /// The reason, for the log.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Authenticate.
+    Auth {
+        /// The token.
+        token: String,
+    },
+    /// Check that the endpoint answers.
+    Ping,
+}
+
+impl Request {
+    /// Decodes a message; the error is a text for the client. The JSON reader bounds the nesting.
+    pub fn decode(text: &str) -> Result<Request, String> {
+        serde_json::from_str(text).map_err(|error| {
+            format!(
+                "not understood: {error}; send {{\"type\":\"request_telemetry\"}}, \
+                 {{\"type\":\"subscribe\",\"topics\":[\"/odom\"]}} or {{\"type\":\"emergency_stop\"}}"
+            )
+        })
+    }
+}

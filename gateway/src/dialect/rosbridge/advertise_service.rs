@@ -1,0 +1,88 @@
+//! The operations of a client that serves services: advertise and respond.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::dialect::rosbridge::operation::{OpError, OpResult, full_name, long_type, rejected};
+use crate::dialect::rosbridge::request::Id;
+use crate::dialect::rosbridge::service_server::{
+    AdvertisedService, PendingRequest, SERVICES_PER_SESSION, forward,
+};
+use crate::dialect::rosbridge::session::Session;
+
+impl Session<'_> {
+    /// Checks whether this client may advertise one more service or action of this name.
+    pub(super) fn authorize_advertise(&self, name: &str, type_name: &str) -> OpResult {
+        let endpoint = &self.context.endpoint;
+        self.context.authorize_call(name, type_name)?;
+        if endpoint.is_gateway_service(name) {
+            return rejected(format!("the gateway serves {name} itself"));
+        }
+        let most = SERVICES_PER_SESSION;
+        if endpoint.advertised.count(self.context.info.id) >= most {
+            return rejected(format!("a session may offer {most} services and actions"));
+        }
+        Ok(())
+    }
+
+    /// Advertises a service to the graph.
+    pub(super) fn advertise_service(&mut self, service: String, type_name: &str) -> OpResult {
+        let name = full_name(&service)?;
+        let type_name = long_type(type_name, "srv")?;
+        let endpoint = &self.context.endpoint;
+        endpoint.hub.registry().plan(&format!("{type_name}_Request"))?;
+        // Advertising a service again replaces it.
+        endpoint.advertised.remove(self.context.info.id, &name);
+        self.authorize_advertise(&name, &type_name)?;
+        let (ros, outbox) = (endpoint.ros.clone(), self.context.info.outbox().clone());
+        let pending = self.servers.pending.clone();
+        let to = AdvertisedService {
+            name: name.clone(),
+            client_name: service,
+            type_name: type_name.clone(),
+            pending,
+        };
+        let handler = Arc::new(move |request: Bytes, reply| forward(&ros, &outbox, &to, &request, reply));
+        let served = || endpoint.ros.serve(&name, &type_name, handler).map(|served| vec![served]);
+        Ok(self.context.advertise(&name, served)?)
+    }
+
+    /// Withdraws a service.
+    pub(super) fn unadvertise_service(&mut self, service: &str) -> OpResult {
+        let name = full_name(service)?;
+        match self.context.endpoint.advertised.remove(self.servers.withdraw.1, &name) {
+            true => Ok(()),
+            false => rejected(format!("you do not offer {name}")),
+        }
+    }
+
+    /// Handles the client's response to a request.
+    pub(super) fn service_response(
+        &mut self,
+        id: &Id,
+        service: &str,
+        values: &Value,
+        result: bool,
+    ) -> OpResult {
+        let name = full_name(service)?;
+        let Some(Value::String(number)) = id else { return rejected("say which request: its id") };
+        let mut pending = self.servers.pending.lock();
+        if pending.requests.get(number).is_none_or(|request| request.service != name) {
+            return rejected(format!("no request of this id waits for {name}"));
+        }
+        let Some(PendingRequest { type_name, reply, .. }) = pending.remove(number) else { return Ok(()) };
+        drop(pending);
+        if !result {
+            // ROS 2 has no error response for services: the caller runs into its own timeout.
+            tracing::debug!(service = name, "a client failed to serve a request");
+            return Ok(());
+        }
+        let empty = json!({});
+        let values = if values.is_null() { &empty } else { values };
+        let encoded = self.context.endpoint.ros.encode(&format!("{type_name}_Response"), values);
+        reply.send(encoded.map_err(|error| OpError::Rejected(format!("{name}: {error}")))?);
+        Ok(())
+    }
+}

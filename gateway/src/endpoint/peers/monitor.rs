@@ -1,0 +1,196 @@
+//! The monitor of an endpoint's peers: a probe schedule per peer, and the decisions that follow from the answers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use roverline_protocol::ScopeSet;
+use roverline_protocol::status::{EndpointDocument, EventKind, HealthDocument, HealthStatus};
+use roverline_source::clock::monotonic;
+use tokio::sync::watch;
+
+use crate::endpoint::Endpoint;
+use crate::endpoint::events::EventDetails;
+use crate::endpoint::peers::probe::{ProbeError, probe};
+use crate::endpoint::peers::promotion::{Promotion, PromotionTimeouts, Step};
+use crate::endpoint::peers::table::StatusChange;
+use crate::endpoint::peers::{Peer, PeerPolicy};
+use crate::limits;
+
+/// A tier that is back gets its scopes back after this long.
+const GIVE_BACK_MS: u64 = 10_000;
+/// Interval at which peers poll each other's `/health`.
+const PEER_POLL_MS: u64 = 3_000;
+/// Interval at which peers on one computer poll each other.
+const PEER_POLL_LOCAL_MS: u64 = 1_000;
+/// Interval at which a suspicious peer is polled.
+const PEER_POLL_SUSPICIOUS_MS: u64 = 500;
+
+/// Probes every peer forever, each on its own schedule, so that a slow one delays no other, and more often
+/// while it is suspicious. Changes are published in the endpoint's directory and as events; a tier that
+/// stays down is covered. `is_leader` is true while no better endpoint serves.
+pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: watch::Sender<bool>) {
+    let grace = policy.promotion.unwrap_or(Duration::from_millis(limits::PROMOTION_GRACE_MS));
+    let timeouts = PromotionTimeouts { grace, give_back: Duration::from_millis(GIVE_BACK_MS) };
+    let mut monitor = PeerMonitor {
+        endpoint,
+        own: endpoint.scopes(),
+        promotion: Promotion::new(endpoint.tier, timeouts, monotonic()),
+        promotes: policy.promotion.is_some(),
+        status: endpoint.document().status,
+        address: policy.address,
+        is_leader,
+    };
+    let mut probed_at: HashMap<String, Duration> = HashMap::new();
+    let mut probes = FuturesUnordered::new();
+    loop {
+        let now = monotonic();
+        let peers = endpoint.peers.list();
+        probed_at.retain(|address, _| peers.iter().any(|(peer, _)| peer.address == *address));
+        let mut pause = Duration::from_millis(PEER_POLL_SUSPICIOUS_MS);
+        for (peer, suspicious) in peers {
+            // In flight: never due until the answer is recorded.
+            let due =
+                probed_at.get(&peer.address).map_or(now, |at| at.saturating_add(interval(&peer, suspicious)));
+            if due > now {
+                pause = pause.min(due - now);
+                continue;
+            }
+            probed_at.insert(peer.address.clone(), Duration::MAX);
+            probes.push(async move { (probe(&peer).await, peer) });
+        }
+        tokio::select! {
+            Some((answer, peer)) = probes.next(), if !probes.is_empty() => {
+                probed_at.insert(peer.address.clone(), monotonic());
+                monitor.on_answer(&peer, answer);
+            }
+            () = tokio::time::sleep(pause) => {}
+            () = endpoint.peers.changed() => {}
+        }
+        monitor.evaluate(monotonic());
+    }
+}
+
+/// Local peers are probed more often: it costs little and detects a failure sooner.
+fn interval(peer: &Peer, suspicious: bool) -> Duration {
+    let host = peer.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    Duration::from_millis(match (suspicious, local) {
+        (true, _) => PEER_POLL_SUSPICIOUS_MS,
+        (false, true) => PEER_POLL_LOCAL_MS,
+        (false, false) => PEER_POLL_MS,
+    })
+}
+
+/// Evaluates probe results.
+struct PeerMonitor<'a> {
+    endpoint: &'a Endpoint,
+    /// The scopes that this endpoint serves by itself.
+    own: ScopeSet,
+    promotion: Promotion,
+    promotes: bool,
+    status: HealthStatus,
+    address: Option<String>,
+    is_leader: watch::Sender<bool>,
+}
+
+impl PeerMonitor<'_> {
+    fn on_answer(&self, peer: &Peer, answer: Result<(HealthDocument, Duration), ProbeError>) {
+        let answer = answer.and_then(|(health, rtt)| match health.endpoint.started_ns {
+            started if started == self.endpoint.started_ns && health.endpoint.port == self.endpoint.port => {
+                Err(ProbeError::Itself)
+            }
+            _ => Ok((health, rtt)),
+        });
+        if let Some(change) = self.endpoint.peers.record(&peer.address, answer) {
+            self.record_change(&change);
+        }
+    }
+
+    fn record_change(&self, change: &StatusChange) {
+        let kind = match (change.before, change.now) {
+            (_, HealthStatus::Down) => EventKind::EndpointDown,
+            (None | Some(HealthStatus::Down), _) => EventKind::EndpointUp,
+            _ => EventKind::EndpointHealth,
+        };
+        let details = EventDetails {
+            from: change.before.map(|status| status.word().to_owned()),
+            to: Some(change.now.word().to_owned()),
+            ..EventDetails::default()
+        };
+        self.endpoint.events.record(kind, &format!("{}: {}", change.peer, change.cause), details);
+    }
+
+    /// Covers tiers that stay down, gives back tiers that are up again, and publishes the directory.
+    fn evaluate(&mut self, now: Duration) {
+        let own = self.endpoint.document();
+        if own.status != self.status {
+            let cause = if own.reasons.is_empty() { "it serves".to_owned() } else { own.reasons.join(", ") };
+            let peer = format!("{} (this endpoint)", own.tier);
+            self.record_change(&StatusChange { peer, before: Some(self.status), now: own.status, cause });
+            self.status = own.status;
+        }
+        let views = self.endpoint.peers.views(now);
+        let fit = self.promotes && own.status <= HealthStatus::Degraded && !own.draining;
+        let steps = self.promotion.observe(now, fit, views);
+        if !steps.is_empty() {
+            self.apply_steps(&steps);
+        }
+        let is_leader = own.status <= HealthStatus::Degraded && self.promotion.is_leader(now);
+        self.is_leader.send_if_modified(|known| std::mem::replace(known, is_leader) != is_leader);
+        self.publish();
+    }
+
+    fn apply_steps(&self, steps: &[Step]) {
+        let peers = &self.endpoint.peers;
+        let covers = self.promotion.covers();
+        peers.set_covers(covers);
+        let scopes = covers.iter().fold(self.own, |all, tier| all.union(peers.scopes_of(*tier)));
+        if scopes != self.endpoint.scopes() {
+            self.endpoint.serve_scopes(scopes);
+        }
+        for step in steps {
+            let (kind, cause, from, to) = match *step {
+                Step::Cover(tier, down) => (
+                    EventKind::Promotion,
+                    format!(
+                        "{tier} is down for {:.1} s: {} covers it",
+                        down.as_secs_f64(),
+                        self.endpoint.tier
+                    ),
+                    tier,
+                    self.endpoint.tier,
+                ),
+                Step::GiveBack(tier) => {
+                    (EventKind::GiveBack, format!("{tier} serves again"), self.endpoint.tier, tier)
+                }
+                Step::HandOver(tier, to) => {
+                    (EventKind::GiveBack, format!("{to} serves and covers {tier}"), self.endpoint.tier, to)
+                }
+            };
+            let details = EventDetails {
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                ..EventDetails::default()
+            };
+            self.endpoint.events.record(kind, &cause, details);
+        }
+    }
+
+    fn publish(&self) {
+        let mut own = self.endpoint.document();
+        own.address.clone_from(&self.address);
+        let mut directory = vec![own];
+        directory.extend(self.endpoint.peers.entries().into_iter().map(|(_, peer)| peer.endpoint));
+        directory.sort_by(|a: &EndpointDocument, b| (a.tier, &a.address).cmp(&(b.tier, &b.address)));
+        let directory = Arc::new(directory);
+        self.endpoint.directory.send_if_modified(|current| {
+            let changed = **current != *directory;
+            *current = directory;
+            changed
+        });
+    }
+}

@@ -1,0 +1,134 @@
+//! The list of an endpoint's sessions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::Mutex;
+use roverline_protocol::status::SessionDocument;
+
+use crate::access::Identity;
+use crate::connection::dialect::Dialect;
+use crate::connection::outbox::Outbox;
+use crate::endpoint::Endpoint;
+use crate::endpoint::capacity::SessionSlot;
+
+/// A session as shown in the endpoint's lists.
+pub struct SessionInfo {
+    /// Its number in this process.
+    pub id: u64,
+    peer: SocketAddr,
+    dialect: Mutex<Dialect>,
+    identity: Mutex<Identity>,
+    client: Mutex<String>,
+    outbox: Arc<Outbox>,
+    slot: SessionSlot,
+    /// Whether it engaged the emergency stop by publishing, and so may release it by publishing.
+    pub published_stop: AtomicBool,
+    /// Messages received from the client.
+    pub received: AtomicU64,
+}
+
+impl SessionInfo {
+    /// The entry of a session that starts now.
+    pub fn new(
+        id: u64,
+        peer: SocketAddr,
+        dialect: Dialect,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+        slot: SessionSlot,
+    ) -> SessionInfo {
+        SessionInfo {
+            id,
+            peer,
+            dialect: Mutex::new(dialect),
+            identity: Mutex::new(identity),
+            client: Mutex::default(),
+            outbox,
+            slot,
+            published_stop: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes the dialect, when a plain client turns out to be another one.
+    pub fn set_dialect(&self, dialect: Dialect) {
+        *self.dialect.lock() = dialect;
+    }
+
+    /// Changes the identity, when the client authenticates during the session.
+    pub fn set_identity(&self, identity: Identity) {
+        *self.identity.lock() = identity;
+    }
+
+    /// Its slot among the clients or the standbys.
+    pub fn slot(&self) -> &SessionSlot {
+        &self.slot
+    }
+
+    /// Sets the client's name, truncated to 64 characters.
+    pub fn set_client(&self, name: &str) {
+        *self.client.lock() = name.chars().take(64).collect();
+    }
+
+    /// The client's name, or its address if it has none.
+    pub fn client(&self) -> String {
+        let client = self.client.lock().clone();
+        if client.is_empty() { self.peer.to_string() } else { client }
+    }
+
+    /// The client's identity.
+    pub fn identity(&self) -> Identity {
+        self.identity.lock().clone()
+    }
+
+    /// Its outbox.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The session's entry in `/status`.
+    pub fn document(&self) -> SessionDocument {
+        let stats = self.outbox.stats();
+        SessionDocument {
+            id: self.id,
+            peer: self.peer.to_string(),
+            dialect: self.dialect.lock().name().to_owned(),
+            role: self.identity().role.name().to_owned(),
+            client: self.client.lock().clone(),
+            sent: stats.sent,
+            sent_bytes: stats.sent_bytes,
+            dropped: stats.dropped,
+            queued_bytes: stats.queued_bytes,
+            service: self.outbox.level(),
+            shed: stats.shed,
+            standby: self.slot.is_standby(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Registers a session until the returned guard is dropped.
+    pub fn register(self: &Arc<Self>, info: Arc<SessionInfo>) -> SessionRegistration {
+        let id = info.id;
+        self.sessions.lock().insert(id, info);
+        SessionRegistration(self.clone(), id)
+    }
+
+    /// The sessions, sorted by id.
+    pub fn sessions(&self) -> Vec<Arc<SessionInfo>> {
+        let mut sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        sessions.sort_by_key(|session| session.id);
+        sessions
+    }
+}
+
+/// The registration of a session; see [`Endpoint::register`].
+pub struct SessionRegistration(Arc<Endpoint>, u64);
+
+impl Drop for SessionRegistration {
+    fn drop(&mut self) {
+        self.0.sessions.lock().remove(&self.1);
+    }
+}

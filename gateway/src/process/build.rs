@@ -1,0 +1,128 @@
+//! Builds an endpoint from the settings, and starts the tasks that run as long as it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roverline_coordination::Coordination;
+use roverline_coordination::events::NodeIdentity;
+use roverline_coordination::store::SQLITE;
+use roverline_protocol::{Routing, Tier};
+use roverline_schema::Registry;
+use roverline_source::clock::monotonic;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::access::Access;
+use crate::config::{Settings, SourceKind};
+use crate::emergency_stop::EmergencyStop;
+use crate::endpoint::diagnostics::publish_diagnostics;
+use crate::endpoint::peers::PeerPolicy;
+use crate::endpoint::peers::mdns::announce_and_browse;
+use crate::endpoint::peers::monitor::monitor_peers;
+use crate::endpoint::peers::table::Peers;
+use crate::endpoint::{Endpoint, EndpointBuilder};
+use crate::hub::{Hub, Ingress};
+use crate::process::error::ProcessError;
+use crate::process::policy::peer_list;
+use crate::process::source::SourceControlHandle;
+
+/// Builds the endpoint of a tier, which listens on `port`.
+pub fn build(
+    tier: Tier,
+    port: u16,
+    settings: &Settings,
+    outlet: &Arc<SourceControlHandle>,
+) -> Result<(Arc<Endpoint>, Arc<EmergencyStop>), ProcessError> {
+    let routing = Arc::new(Routing::new(&settings.route)?);
+    let scopes = settings.scopes(tier);
+    let registry = match std::env::var_os("AMENT_PREFIX_PATH") {
+        Some(path) => Registry::with_ament(&path),
+        None => Registry::bundled(),
+    };
+    let emergency_stop = match settings.gateway.source {
+        SourceKind::Upstream => EmergencyStop::forwarded(outlet.clone()),
+        _ => EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic),
+    };
+    let builder = EndpointBuilder {
+        tier,
+        port,
+        max_clients: settings.gateway.max_clients,
+        hub: Hub::new(scopes, registry),
+        ingress: Ingress::new(routing, scopes),
+        source_kind: settings.gateway.source.name(),
+        peers: Peers::new(peer_list(settings, tier)),
+        emergency_stop: emergency_stop.clone(),
+        session_budget: settings.session_budget(tier),
+        endpoint_budget: settings.endpoint_budget(tier),
+        access: Arc::new(Access::new(&settings.access)?),
+        publisher: outlet.clone(),
+        stop_topic: settings.gateway.emergency_stop_topic.clone(),
+        rover: settings.rover(),
+        coordination: Arc::new(coordination(tier, settings)?),
+    };
+    Ok((builder.build(), emergency_stop))
+}
+
+fn coordination(tier: Tier, settings: &Settings) -> Result<Coordination, ProcessError> {
+    if settings.gateway.source == SourceKind::Upstream {
+        return Ok(Coordination::disabled("a relay shares nothing: ask the rover's own gateway"));
+    }
+    let state = settings.state_dir();
+    let store = &settings.coordination.store;
+    let identity = NodeIdentity::new(&node_name(tier, store), &state.join("keys"));
+    Coordination::open(store, &state.join("store"), identity)
+        .map_err(|error| ProcessError::Coordination(error.to_string()))
+}
+
+/// The node name that signs events: every computer that shares a store has its own keys.
+fn node_name(tier: Tier, store: &str) -> String {
+    let computer = rustix::system::uname().nodename().to_string_lossy().replace('/', "-");
+    if store == SQLITE { tier.name().to_owned() } else { format!("{}@{computer}", tier.name()) }
+}
+
+/// Starts the endpoint's tasks, which run forever.
+pub fn spawn_tasks(
+    tasks: &mut JoinSet<()>,
+    endpoint: &Arc<Endpoint>,
+    emergency_stop: &Arc<EmergencyStop>,
+    outlet: Arc<SourceControlHandle>,
+    source: SourceKind,
+    policy: PeerPolicy,
+) {
+    let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
+    tasks.spawn(async move { hub.run(&ingress).await });
+    tasks.spawn(run_hub_timers(endpoint.hub.clone()));
+    let is_leader = watch::Sender::new(false);
+    if source.is_ros_graph() {
+        let (endpoint, rover) = (endpoint.clone(), policy.rover.clone());
+        tasks.spawn(publish_diagnostics(endpoint, outlet.clone(), rover, is_leader.subscribe()));
+    }
+    if let Some(host) = policy.mdns.clone() {
+        tasks.spawn(announce_and_browse(endpoint.clone(), policy.rover.clone(), host));
+    }
+    let monitored = endpoint.clone();
+    tasks.spawn(async move { monitor_peers(&monitored, policy, is_leader).await });
+    if source.takes_emergency_stop() {
+        let emergency_stop = emergency_stop.clone();
+        // The built-in rover remembers the stop; a real graph may gain late subscribers.
+        let repeated = source != SourceKind::Sim;
+        tasks.spawn(async move { emergency_stop.publish(outlet, repeated).await });
+    }
+}
+
+/// Sends throttled samples when they are due, and expires old replay samples.
+async fn run_hub_timers(hub: Arc<Hub>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut expired = Duration::ZERO;
+    loop {
+        tick.tick().await;
+        let now = monotonic();
+        hub.flush_throttled(now);
+        if now.saturating_sub(expired) >= Duration::from_secs(1) {
+            expired = now;
+            hub.expire(now);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a gateway process ends with an error.
+
+use tokio::task::JoinError;
+
+use crate::access::AccessError;
+
+/// Why a process could not start or keep serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The listening socket or the signal handlers failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A routing rule is invalid.
+    #[error(transparent)]
+    Routing(#[from] roverline_protocol::routing::RuleError),
+    /// The access rules are invalid.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The coordination store cannot be opened.
+    #[error("{0}")]
+    Coordination(String),
+    /// A task that runs forever ended.
+    #[error("one of the {0}'s own tasks ended")]
+    TaskEnded(&'static str),
+    /// A task that runs forever panicked.
+    #[error("one of the {0}'s own tasks failed: {1}")]
+    TaskFailed(&'static str, #[source] JoinError),
+    /// The accept loop panicked.
+    #[error("the accept loop failed: {0}")]
+    AcceptLoop(#[source] JoinError),
+}
+
+impl ProcessError {
+    /// The end of a task that runs forever, of this `owner`.
+    pub(super) fn from_task(owner: &'static str, result: Result<(), JoinError>) -> ProcessError {
+        match result {
+            Ok(()) => ProcessError::TaskEnded(owner),
+            Err(error) => ProcessError::TaskFailed(owner, error),
+        }
+    }
+}

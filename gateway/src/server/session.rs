@@ -1,0 +1,83 @@
+//! One client's session from the WebSocket handshake to its end: starts the writer, dispatches to the dialect, and removes
+//! its state afterwards.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use roverline_protocol::status::EventKind;
+use tokio::net::TcpStream;
+use tracing::Instrument;
+
+use crate::access::Identity;
+use crate::connection::close_reason::CloseReason;
+use crate::connection::dialect::Dialect;
+use crate::connection::outbox::Outbox;
+use crate::connection::reader::MessageReader;
+use crate::connection::writer;
+use crate::dialect;
+use crate::dialect::session::SessionContext;
+use crate::endpoint::Endpoint;
+use crate::endpoint::capacity::SessionSlot;
+use crate::endpoint::events::EventDetails;
+use crate::endpoint::sessions::SessionInfo;
+
+/// A client's connection after the WebSocket handshake.
+pub struct AcceptedConnection {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Bytes that the client sent directly after the handshake request.
+    pub read_ahead: Bytes,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The negotiated dialect.
+    pub dialect: Dialect,
+    /// The client's identity.
+    pub identity: Identity,
+    /// Whether to wait briefly for a message that shows the client's dialect before anything is sent.
+    pub await_first: bool,
+    /// Its reserved slot among the clients or the standbys.
+    pub slot: SessionSlot,
+}
+
+/// Serves one client until either side closes, then removes all its state.
+pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
+    let AcceptedConnection { stream, read_ahead, peer, dialect, identity, await_first, slot } = accepted;
+    let outbox = Outbox::new();
+    let id = endpoint.next_session_id();
+    let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
+    let _registered = endpoint.register(info.clone());
+    let Identity { role, name } = info.identity();
+    tracing::info!(
+        session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
+    );
+    let (read, write) = stream.into_split();
+    let writing = tokio::spawn(writer::run(write, outbox.clone()));
+    let inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
+    let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };
+    context.request_budget(None);
+    // The writer, which runs for every sample, is not part of the span.
+    let span = tracing::info_span!("session", id, dialect = dialect.name());
+    let why = dialect::serve(&context, inbound, dialect, await_first).instrument(span).await;
+    endpoint.hub.detach(info.id);
+    if matches!(why.code, 1002 | 1007 | 1009) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    }
+    if why == CloseReason::reader_stalled() {
+        let cause = format!("{}: {}", info.client(), why.reason);
+        endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
+    }
+    outbox.close(why.code, &why.reason);
+    // The writer ends when the close frame is sent, or at its own timeout.
+    let _ = writing.await;
+    let stats = outbox.stats();
+    endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
+    endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);
+    endpoint.counters.shed.fetch_add(stats.shed, Ordering::Relaxed);
+    endpoint.counters.dialects.add_ended(&info.document());
+    tracing::info!(
+        session = info.id, %peer, code = why.code, reason = why.reason,
+        sent = stats.sent, dropped = stats.dropped, "client gone"
+    );
+}
