@@ -33,24 +33,24 @@ are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
 
 Exit codes: 0 done, 1 nothing reachable, no data or refused, 2 wrong usage.";
 
-/// Telemetry of a rover that holds: a console over several endpoints.
+/// Operator console for a rover's redundant telemetry endpoints.
 #[derive(Debug, Parser)]
 #[command(name = "roverline", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    reach: Reach,
+    reach: EndpointArgs,
     #[command(flatten)]
-    look: Look,
-    /// What is logged to ~/.local/state/roverline: error, warn, info, debug, trace, or a filter
+    appearance: AppearanceArgs,
+    /// Log level (in ~/.local/state/roverline): error, warn, info, debug, trace, or a filter
     #[arg(long, global = true, env = "ROVERLINE_LOG", value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
-/// Which endpoints.
+/// The endpoints to connect to.
 #[derive(Clone, Debug, Args)]
-pub struct Reach {
+pub struct EndpointArgs {
     /// Endpoints: ws://HOST:PORT or HOST:PORT, the preferred one first
     #[arg(value_name = "URL", conflicts_with_all = ["host", "base_port"])]
     urls: Vec<String>,
@@ -60,14 +60,14 @@ pub struct Reach {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
-    /// Token that proves who you are, needed to command a rover from another computer
+    /// Token that proves your role; required to command a rover from another computer
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// How the console looks.
+/// Appearance of the console.
 #[derive(Clone, Debug, Args)]
-pub struct Look {
+pub struct AppearanceArgs {
     /// Name of a theme; `roverline themes` lists them
     #[arg(long, env = "ROVERLINE_THEME", value_name = "NAME")]
     pub theme: Option<String>,
@@ -78,64 +78,64 @@ enum Command {
     /// Print endpoints and rover once
     Status {
         #[command(flatten)]
-        reach: Reach,
+        reach: EndpointArgs,
         #[command(flatten)]
-        print: Print,
+        print: OutputArgs,
     },
     /// Print the topics with their rates
     Topics {
         #[command(flatten)]
-        reach: Reach,
+        reach: EndpointArgs,
         #[command(flatten)]
-        print: Print,
+        print: OutputArgs,
     },
     /// Print the messages of a topic
     Echo {
         /// Name of the topic
         topic: String,
         #[command(flatten)]
-        reach: Reach,
-        /// Only this field, such as pose.position.x
+        reach: EndpointArgs,
+        /// Print only this field, such as pose.position.x
         #[arg(long, value_name = "PATH")]
         field: Option<String>,
-        /// End after so many messages
+        /// Exit after this many messages
         #[arg(long, short = 'n', value_name = "N")]
         count: Option<u64>,
         #[command(flatten)]
-        print: Print,
+        print: OutputArgs,
     },
-    /// Locks: who may use what
+    /// Locks: acquire, release, hand over, watch
     Locks {
         #[command(flatten)]
-        reach: TeamReach,
+        reach: CoordinationEndpointArgs,
         #[command(subcommand)]
         command: Option<coordination::LocksCommand>,
     },
-    /// Queues of work: whoever takes a message has it for a while, and says when it is done
+    /// Work queues: enqueue, dequeue, acknowledge, redrive
     Queues {
         #[command(flatten)]
-        reach: TeamReach,
+        reach: CoordinationEndpointArgs,
         #[command(subcommand)]
         command: Option<coordination::QueuesCommand>,
     },
-    /// Values that the team shares, by key
+    /// Shared values by key
     Kv {
         #[command(flatten)]
-        reach: TeamReach,
+        reach: CoordinationEndpointArgs,
         #[command(subcommand)]
         command: Option<coordination::KvCommand>,
     },
-    /// What happened: a log to which is only added
+    /// The event log: what happened, in order
     Events {
         #[command(flatten)]
-        reach: TeamReach,
+        reach: CoordinationEndpointArgs,
         #[command(flatten)]
         filter: coordination::EventFilter,
         #[command(subcommand)]
         command: Option<coordination::EventsCommand>,
     },
-    /// Start a gateway with the built-in rover, and the console on it
-    Demo(Demo),
+    /// Start a gateway with a simulated rover and attach the console
+    Demo(DemoArgs),
     /// List the themes
     Themes,
     /// Print a completion script for a shell
@@ -143,54 +143,54 @@ enum Command {
         after_help = "Example:\n  roverline completions bash > ~/.local/share/bash-completion/completions/roverline"
     )]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 }
 
-/// How something is printed.
+/// Output options.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Print {
-    /// JSON
+pub struct OutputArgs {
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Wait so long for the first data
+    /// How long to wait for the first data
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
     pub timeout: Duration,
 }
 
-/// The demonstration.
+/// Options of the demo.
 #[derive(Clone, Debug, Args)]
-pub struct Demo {
-    /// No screen: connect to each endpoint, check what it sends, print a table
+pub struct DemoArgs {
+    /// Without a screen: connect to each endpoint, check what it sends, print a table
     #[arg(long)]
     pub headless: bool,
-    /// How long the check runs
+    /// Duration of the check
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_duration, requires = "headless")]
     pub duration: Duration,
-    /// JSON instead of a table
+    /// Print JSON instead of a table
     #[arg(long, requires = "headless")]
     pub json: bool,
-    /// Port of the primary; 0 picks free ones
+    /// Port of the primary endpoint; 0 picks free ports
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub base_port: u16,
-    /// Seed of the built-in rover
+    /// Seed of the simulated rover
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// A fault for the built-in rover to have; may be repeated
+    /// Fault of the simulated rover; may be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
-    /// The gateway to start instead of the one beside this program
+    /// Gateway binary to start instead of the one beside this program
     #[arg(long, value_name = "PATH")]
     pub gateway: Option<std::path::PathBuf>,
-    /// How the console looks.
+    /// Appearance of the console.
     #[command(flatten)]
-    pub look: Look,
+    pub appearance: AppearanceArgs,
 }
 
-/// Which endpoints, where the command has arguments of its own.
+/// The endpoints to connect to, for commands with arguments of their own.
 #[derive(Clone, Debug, Args)]
-pub struct TeamReach {
+pub struct CoordinationEndpointArgs {
     /// An endpoint: ws://HOST:PORT or HOST:PORT; may be repeated
     #[arg(long = "url", value_name = "URL", global = true, conflicts_with_all = ["host", "base_port"])]
     urls: Vec<String>,
@@ -200,23 +200,23 @@ pub struct TeamReach {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT", global = true)]
     base_port: Option<u16>,
-    /// Token that proves who you are, needed to change something from another computer
+    /// Token that proves your role; required to change something from another computer
     #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-impl TeamReach {
+impl CoordinationEndpointArgs {
     fn config(self) -> Result<Config, Failure> {
-        let TeamReach { urls, host, base_port, token } = self;
-        let config = Reach { urls, host, base_port, token }.config()?;
-        // What somebody changes is kept with a name; without a token, this one.
+        let CoordinationEndpointArgs { urls, host, base_port, token } = self;
+        let config = EndpointArgs { urls, host, base_port, token }.config()?;
+        // Changes are stored with a client name; without a token, this one.
         let who = command::coordination::client(std::env::var("ROVERLINE_CLIENT").ok());
         Ok(config.named(&who))
     }
 }
 
-impl Reach {
-    /// The link's configuration; the environment counts where the command line is silent.
+impl EndpointArgs {
+    /// The client configuration from the command line, else from the environment.
     fn config(&self) -> Result<Config, Failure> {
         Ok(Config { token: self.token.clone(), ..self.endpoints()? })
     }
@@ -241,10 +241,10 @@ impl Reach {
     }
 }
 
-/// Reads the command line, does it, and says how it went.
+/// Parses the command line, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Kept to the end: it writes the last lines.
+    // Dropped last: it writes the remaining log lines.
     let log = environment::start_log(cli.log_level.as_deref());
     if let Err(why) = &log {
         eprintln!("roverline: {why}");
@@ -253,7 +253,7 @@ pub fn main() -> ExitCode {
     drop(log);
     match done {
         Ok(code) => code,
-        // Whoever read our output has had enough.
+        // The reader of our output has closed it.
         Err(Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("roverline: {failure}");
@@ -273,11 +273,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Themes) => return command::themes::run(),
         _ => {}
     }
-    // Two threads: the screen may wait for a slow terminal, the links may not.
+    // Two threads: drawing may wait for a slow terminal, links may not.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
         match cli.command {
-            None => command::console::run(cli.reach.config()?, cli.look.theme.as_deref()).await,
+            None => command::console::run(cli.reach.config()?, cli.appearance.theme.as_deref()).await,
             Some(Command::Status { reach, print }) => command::status::run(reach.config()?, print).await,
             Some(Command::Topics { reach, print }) => command::topics::run(reach.config()?, print).await,
             Some(Command::Echo { topic, reach, field, count, print }) => {
@@ -303,7 +303,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),
         }
     });
-    // A terminal read that still waits must not keep the process.
+    // A pending terminal read must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_millis(200));
     done
 }

@@ -1,4 +1,4 @@
-//! What the program can be asked to do.
+//! The program's commands, one module each.
 
 pub mod console;
 pub mod coordination;
@@ -16,27 +16,27 @@ use std::process::ExitCode;
 
 use roverline_client::LinkState;
 
-pub use crate::command::session::{Clock, Watch, at_once, perform};
+pub use crate::command::session::{Clock, HeadlessSession, perform, without_delay};
 use crate::model::Model;
 
-/// Why it did not work out; also the exit code.
+/// Why a command failed; decides the exit code.
 #[derive(Debug)]
 pub enum Failure {
-    /// Asked for wrongly.
+    /// Invalid usage.
     Usage(String),
-    /// Nothing there, or not what should be.
+    /// Nothing reachable, no data, or refused.
     Nothing(String),
-    /// A lock that could not be had, or was lost.
+    /// A lock that could not be acquired, or was lost.
     Lock(String),
     /// Reading or writing failed.
     Io(std::io::Error),
 }
 
-/// Try again later (`EX_TEMPFAIL` of sysexits.h): no code that a command under a lock has by chance.
+/// `EX_TEMPFAIL` of sysexits.h: unlikely to be the exit code of a command under a lock.
 const NO_LOCK: u8 = 75;
 
 impl Failure {
-    /// What the shell gets to see.
+    /// The process exit code.
     pub fn code(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
@@ -61,8 +61,8 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Whether all were tried and the best endpoint of those that answer is the one in use. The first
-/// that answers is used first, and that may be one with little to say.
+/// Whether every endpoint was tried and the best one that answers is in use. The first to answer is
+/// used first, and it may have little to offer.
 fn on_the_best(model: &Model) -> bool {
     let endpoints = &model.network.endpoints;
     let tried = endpoints.iter().all(|e| e.state != LinkState::Connecting || e.failures > 0);
@@ -70,8 +70,8 @@ fn on_the_best(model: &Model) -> bool {
     tried && best.is_some_and(|best| best.state == LinkState::Active)
 }
 
-/// What to say when no endpoint answers.
-fn unreachable(watch: &Watch) -> Failure {
+/// The error if no endpoint answers.
+fn unreachable(watch: &HeadlessSession) -> Failure {
     let urls: Vec<&str> = watch.model.network.endpoints.iter().map(|e| e.url.as_str()).collect();
     let tried = if urls.is_empty() { String::new() } else { format!(" ({})", urls.join(", ")) };
     Failure::Nothing(format!(

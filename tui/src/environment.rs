@@ -1,4 +1,4 @@
-//! Where the user's files are (XDG Base Directory Specification), and the log.
+//! User directories (XDG Base Directory Specification), and the log.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,7 @@ use tracing_subscriber::EnvFilter;
 /// Days of logs that are kept.
 const LOG_FILES: usize = 7;
 
-/// `$name/roverline`, else `~/fallback/roverline`. Relative paths are to be ignored, says the
-/// specification.
+/// `$name/roverline`, else `~/fallback/roverline`. The specification says to ignore relative paths.
 fn dir(name: &str, fallback: &str) -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let set = std::env::var_os(name).map(PathBuf::from).and_then(absolute);
@@ -18,19 +17,18 @@ fn dir(name: &str, fallback: &str) -> Option<PathBuf> {
     Some(set.or_else(home)?.join("roverline"))
 }
 
-/// Where user themes are.
+/// Directory of user themes.
 pub fn themes_dir() -> Option<PathBuf> {
     Some(dir("XDG_CONFIG_HOME", ".config")?.join("themes"))
 }
 
-/// Where logs are.
+/// Directory of logs.
 pub fn log_dir() -> Option<PathBuf> {
     dir("XDG_STATE_HOME", ".local/state")
 }
 
-/// Logs to a file, never to the screen. The guard writes what is left when it is dropped.
-/// A directory that cannot be written is no reason not to show the rover: the error is returned
-/// as a sentence.
+/// Logs to a file, never to the screen. Dropping the guard writes the remaining lines. A directory
+/// that cannot be written does not prevent the console: the error is returned as a sentence.
 pub fn start_log(level: Option<&str>) -> Result<WorkerGuard, String> {
     let dir = log_dir().ok_or("no log: neither XDG_STATE_HOME nor HOME is set")?;
     let cannot = |why: String| format!("no log in {}: {why}", dir.display());

@@ -1,4 +1,4 @@
-//! Numbers as people read them: fixed widths, units, nothing that flickers.
+//! Formats numbers for people: fixed widths, units, no flicker.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// An age in at most five columns: `<1s`, `12s`, `3m05s`, `2h05m`, `5d03h`.
 ///
-/// Whole seconds, because an age that changes ten times a second draws the eye for nothing.
+/// Whole seconds only: an age that changes ten times a second distracts.
 pub fn age(age: Duration) -> String {
     let s = age.as_secs();
     match s {
@@ -29,7 +29,7 @@ pub fn millis(time: Duration) -> String {
     }
 }
 
-/// A rate without its unit; the column's head has it.
+/// A rate without its unit, which is in the column's heading.
 pub fn rate(hz: f64) -> String {
     if hz < 100.0 { format!("{hz:.1}") } else { format!("{hz:.0}") }
 }
@@ -49,13 +49,13 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
-/// A number, or a dash where there is none (not a number, infinite).
+/// A number, or a dash for NaN and infinities.
 pub fn number(value: f64, digits: usize, unit: &str) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
     let text = format!("{value:.digits$}");
-    // A rover that stands still turns at 0.0, not at -0.0.
+    // A standing rover turns at 0.0, not at -0.0.
     let zero = text.bytes().all(|b| matches!(b, b'-' | b'.' | b'0'));
     format!("{}{unit}", if zero { text.trim_start_matches('-') } else { &text })
 }
@@ -71,23 +71,23 @@ pub fn compass(degrees: f64) -> String {
     format!("{whole:03.0}° {}", POINTS[point])
 }
 
-/// The address of an endpoint without what all have in common.
+/// An endpoint's address without the parts that all endpoints share.
 pub fn address(url: &str) -> &str {
     url.strip_prefix("ws://").unwrap_or(url)
 }
 
-/// `sensor_msgs/msg/Imu` as `sensor_msgs/Imu`: the middle says nothing.
+/// `sensor_msgs/msg/Imu` as `sensor_msgs/Imu`.
 pub fn short_type(type_name: &str) -> String {
     type_name.replacen("/msg/", "/", 1)
 }
 
-/// The hour of a wall clock time, UTC: `14:03:59`.
+/// Time of day, UTC: `14:03:59`.
 pub fn clock(wall_ns: i64) -> String {
     let s = wall_ns.div_euclid(1_000_000_000).rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}", s / 3_600, s % 3_600 / 60, s % 60)
 }
 
-/// The day and hour of a wall clock time, UTC: `2026-11-21 14:03:59`.
+/// Date and time, UTC: `2026-11-21 14:03:59`.
 pub fn date(wall_ns: i64) -> String {
     // The Gregorian calendar repeats itself every 146 097 days; counted from a March, the leap day
     // is the last one of its year.
@@ -101,12 +101,12 @@ pub fn date(wall_ns: i64) -> String {
     format!("{:04}-{month:02}-{day:02} {}", era * 400 + year + later, clock(wall_ns))
 }
 
-/// Text that cannot steer a terminal: control characters become `·`.
+/// Text without terminal control characters: each becomes `·`.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 
-/// At most `width` columns; what is cut off is marked by `…`.
+/// At most `width` columns; truncation is marked by `…`.
 pub fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -126,14 +126,14 @@ pub fn fit(text: &str, width: usize) -> String {
     out
 }
 
-/// Exactly `width` columns, text at the left.
+/// Exactly `width` columns, left-aligned.
 pub fn left(text: &str, width: usize) -> String {
     let mut out = fit(text, width);
     out.extend(std::iter::repeat_n(' ', width.saturating_sub(out.width())));
     out
 }
 
-/// Exactly `width` columns, text at the right.
+/// Exactly `width` columns, right-aligned.
 pub fn right(text: &str, width: usize) -> String {
     let text = fit(text, width);
     let mut out = " ".repeat(width.saturating_sub(text.width()));

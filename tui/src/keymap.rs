@@ -1,11 +1,11 @@
-//! Every key in one table: dispatch, footer, help and the check are all made from it.
+//! The table of key bindings: dispatch, footer, help and the self-check are generated from it.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// Where a key has its meaning. More than one can be active: the innermost is asked first.
+/// Where a key is bound. Several contexts can be active: the innermost comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
-    /// Everywhere, also in dialogs and while text is typed.
+    /// Everywhere, also in dialogs and text input.
     Always,
     /// On every screen.
     Screen,
@@ -13,7 +13,7 @@ pub enum Context {
     Topics,
     /// The fields of the selected topic.
     Fields,
-    /// While the filter is typed.
+    /// While typing a filter.
     Filter,
     /// The help overlay.
     Help,
@@ -22,7 +22,7 @@ pub enum Context {
 }
 
 impl Context {
-    /// The heading in the help overlay.
+    /// Heading in the help overlay.
     pub const fn title(self) -> &'static str {
         match self {
             Context::Always => "Always",
@@ -72,20 +72,20 @@ pub enum Action {
     Confirm,
 }
 
-/// One line of the table.
+/// One binding.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
     /// The key.
     pub code: KeyCode,
     /// With Ctrl.
     pub ctrl: bool,
-    /// What it does.
+    /// The action.
     pub action: Action,
-    /// Where.
+    /// The context.
     pub context: Context,
-    /// For the help overlay; bindings of one action in a context share a line.
+    /// Description in the help overlay; bindings of one action in a context share a line.
     pub description: &'static str,
-    /// The word in the footer, for what one needs first.
+    /// Word in the footer, for the most important keys.
     pub footer: Option<&'static str>,
 }
 
@@ -174,13 +174,13 @@ pub static KEYS: &[Binding] = &[
 
 impl Binding {
     fn matches(&self, event: &KeyEvent) -> bool {
-        // Shift is part of the character for letters, and BackTab is Shift+Tab already.
+        // For letters, Shift is part of the character; BackTab is Shift+Tab.
         let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
         let alt = event.modifiers.contains(KeyModifiers::ALT);
         self.code == event.code && self.ctrl == ctrl && !alt
     }
 
-    /// The key as it is printed on a keyboard.
+    /// The key's name as printed on a keyboard.
     pub fn name(&self) -> String {
         let name = match self.code {
             KeyCode::Char(' ') => "Space".to_owned(),
@@ -198,15 +198,15 @@ impl Binding {
     }
 }
 
-/// What a key does where `contexts` are active, innermost first.
+/// The action of a key in the active contexts, innermost first.
 pub fn action(event: &KeyEvent, contexts: &[Context]) -> Option<Action> {
     contexts
         .iter()
         .find_map(|&context| KEYS.iter().find(|b| b.context == context && b.matches(event)).map(|b| b.action))
 }
 
-/// Footer entries, key and word, for the active contexts; the stop comes first, as it is the one
-/// key that must be found in a hurry.
+/// Footer entries (key and word) of the active contexts. The stop comes first: it is the key that
+/// must be found in a hurry.
 pub fn footer(contexts: &[Context]) -> Vec<(String, &'static str)> {
     let of = |context: Context| {
         KEYS.iter()
@@ -216,16 +216,16 @@ pub fn footer(contexts: &[Context]) -> Vec<(String, &'static str)> {
     of(Always).chain(contexts.iter().filter(|&&c| c != Always).flat_map(|&c| of(c))).collect()
 }
 
-/// A line of the help overlay.
+/// A section of the help overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelpLine {
-    /// A context's title.
+    /// The context's title.
     Title(&'static str),
-    /// Keys and what they do.
+    /// Keys and their descriptions.
     Entry(String, &'static str),
 }
 
-/// The help overlay's lines; keys that do the same in one context share a line.
+/// Sections of the help overlay; keys with the same action in one context share a line.
 pub fn help() -> Vec<HelpLine> {
     let mut lines = Vec::new();
     for context in [Always, Screen, Topics, Fields, Filter, Confirm] {
@@ -244,7 +244,13 @@ pub fn help() -> Vec<HelpLine> {
     lines
 }
 
-/// What is wrong with a table: a key bound twice in one context, or one that `Always` takes.
+/// The last line of the help at which its overlay can begin, for this terminal size.
+pub fn last_scroll(size: (u16, u16)) -> usize {
+    let visible = size.1.saturating_sub(6);
+    help().len().saturating_sub(usize::from(visible))
+}
+
+/// Errors in the table: a key bound twice in one context, or one that `Always` already binds.
 pub fn problems(table: &[Binding]) -> Vec<String> {
     let mut found = Vec::new();
     for (i, a) in table.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! The operators' console: what the rover says, in a terminal, and what to do when it says nothing.
+//! The operators' console: rover telemetry in a terminal, with failover between endpoints.
 //!
 //! One loop: `terminal, links, clock → Msg → update(&mut Model) → [Effect] → runtime → Msg`. `view`
 //! draws a model and changes nothing; `update` changes the model and does no I/O; the runtime does
-//! all of it.
+//! all I/O.
 
 pub mod cli;
 pub mod command;

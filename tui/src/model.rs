@@ -1,7 +1,8 @@
-//! Everything the console knows. No I/O in here: time comes in, effects go out through `update`.
+//! The console's state. No I/O: time comes in as messages, effects leave through `update`.
 
 mod fields;
 mod network;
+pub mod quality;
 mod rover;
 mod topics;
 
@@ -17,20 +18,26 @@ pub use crate::model::rover::{
 };
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
 
-/// Time as the model sees it; it never asks a clock.
+/// How long a notification is shown.
+pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
+/// A stop without an answer for this long counts as failed.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time as the model sees it; the model never reads a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Monotonic. Begins at [`Now::ORIGIN`], so that what is older than the program has a place.
+    /// Monotonic time. Starts at [`Now::ORIGIN`], so that times before the program's start can be
+    /// represented.
     pub mono: Duration,
     /// Wall clock, nanoseconds since the Unix epoch; for display and for the age of stored values.
     pub wall_ns: i64,
 }
 
 impl Now {
-    /// Where the monotonic clock begins; older than this counts as this old.
+    /// Origin of the monotonic clock; anything older counts as this old.
     pub const ORIGIN: Duration = Duration::from_secs(30 * 86_400);
 
-    /// How long ago `then` was.
+    /// Time since `then`.
     pub fn since(self, then: Duration) -> Duration {
         self.mono.saturating_sub(then)
     }
@@ -48,9 +55,9 @@ pub enum Screen {
     /// The rover at a glance.
     #[default]
     Overview,
-    /// The links.
+    /// The endpoints and their links.
     Endpoints,
-    /// Everything that is published.
+    /// All topics.
     Topics,
 }
 
@@ -58,7 +65,7 @@ impl Screen {
     /// In the order of their keys.
     pub const ALL: [Screen; 3] = [Screen::Overview, Screen::Endpoints, Screen::Topics];
 
-    /// The name in the header.
+    /// Title in the header.
     pub const fn title(self) -> &'static str {
         match self {
             Screen::Overview => "Overview",
@@ -68,13 +75,13 @@ impl Screen {
     }
 }
 
-/// What lies over the screen.
+/// Overlay on top of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlay {
     /// Nothing.
     #[default]
     None,
-    /// The keys, from this line on.
+    /// Key help, scrolled to this line.
     Help {
         /// First line shown.
         scroll: usize,
@@ -83,42 +90,42 @@ pub enum Overlay {
     ConfirmRelease,
 }
 
-/// What became of the operator's last stop or release.
+/// State of the operator's last stop or release command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopCommand {
-    /// The command's id, as the link gave it.
+    /// The command's id, assigned by the client.
     pub id: String,
-    /// Engage, or release.
+    /// Engage or release.
     pub engage: bool,
     /// When it was sent.
     pub sent: Duration,
-    /// Accepted or not, and the words with it; `None` while nobody answered.
+    /// Accepted or not, with the gateway's message; `None` without an answer.
     pub answer: Option<(bool, String, Duration)>,
 }
 
-/// A sentence for the operator that goes away by itself.
+/// A message for the operator that disappears by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// When it came.
+pub struct Notification {
+    /// When it was created.
     pub at: Duration,
-    /// Whether it is worth a colour.
+    /// Whether it is shown in a warning colour.
     pub serious: bool,
-    /// The sentence.
+    /// The text.
     pub text: String,
 }
 
 /// The whole state.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// The time of the last clock message.
+    /// Time of the last clock message.
     pub now: Now,
-    /// When rates were last made anew.
+    /// When rates were last computed.
     pub refreshed: Option<Duration>,
-    /// Columns and lines.
+    /// Columns and lines of the terminal.
     pub size: (u16, u16),
-    /// What is shown.
+    /// The current screen.
     pub screen: Screen,
-    /// What lies over it.
+    /// The current overlay.
     pub overlay: Overlay,
     /// Scroll position of the endpoints screen.
     pub endpoints_scroll: usize,
@@ -126,21 +133,21 @@ pub struct Model {
     pub network: Network,
     /// The topics.
     pub topics: Topics,
-    /// The selected topic's fields.
+    /// Fields of the selected topic.
     pub fields: Fields,
-    /// The overview's values.
+    /// Values of the overview.
     pub rover: Rover,
     /// The operator's last stop or release.
     pub stop: Option<StopCommand>,
-    /// The newest notice.
-    pub notice: Option<Notice>,
-    /// Which of the themes is in use.
+    /// The newest notification.
+    pub notification: Option<Notification>,
+    /// Index of the current theme.
     pub theme: usize,
-    /// Their names.
+    /// Names of the themes.
     pub theme_names: Vec<String>,
     /// Definitions of message types.
     pub registry: Registry,
-    /// Types whose definition was asked for.
+    /// Types whose definition was requested.
     pub asked_schemas: std::collections::BTreeSet<String>,
 }
 
@@ -150,7 +157,7 @@ impl Model {
         Model { theme_names, theme, ..Model::default() }
     }
 
-    /// Where keys have their meaning now, innermost first.
+    /// Active key contexts, innermost first.
     pub fn contexts(&self) -> &'static [Context] {
         use Context::{Always, Confirm, Fields, Filter, Help, Screen as Every, Topics};
         match (self.overlay, self.screen) {

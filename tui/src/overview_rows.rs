@@ -1,33 +1,33 @@
-//! The overview as labelled rows, for the screen and for printing alike.
+//! Labelled rows of the overview, for the screen and for printing.
 
 mod rows;
 
 use std::time::Duration;
 
-use roverline_protocol::quality::Quality;
+use crate::model::quality::Quality;
 
 use crate::model::{Model, Reading};
 pub use crate::overview_rows::rows::{diagnostics, mission, motion, power, safety, temperatures};
 
-/// Whether a value is as it should be.
+/// Alarm level of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tone {
-    /// Not worth a colour.
+pub enum AlarmLevel {
+    /// Normal.
     #[default]
     Normal,
-    /// Watch it.
+    /// Warning.
     Caution,
-    /// Act.
+    /// Critical.
     Alarm,
 }
 
-impl Tone {
-    /// A mark beside the value, so that colour is never alone.
+impl AlarmLevel {
+    /// A symbol beside the value, so that colour is never alone.
     pub const fn mark(self) -> &'static str {
         match self {
-            Tone::Normal => "",
-            Tone::Caution => "▲ ",
-            Tone::Alarm => "■ ",
+            AlarmLevel::Normal => "",
+            AlarmLevel::Caution => "▲ ",
+            AlarmLevel::Alarm => "■ ",
         }
     }
 }
@@ -35,30 +35,30 @@ impl Tone {
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What it is.
+    /// Label.
     pub label: String,
-    /// With its unit; `–` when never received.
+    /// Value with its unit; `–` if never received.
     pub value: String,
-    /// Whether it is as it should be.
-    pub tone: Tone,
-    /// How far it can be trusted.
+    /// Alarm level.
+    pub tone: AlarmLevel,
+    /// Quality.
     pub quality: Quality,
-    /// How old it is.
+    /// Age.
     pub age: Option<Duration>,
-    /// Part of the whole, 0 to 1, where a gauge helps.
+    /// Fraction 0 to 1 for a gauge.
     pub gauge: Option<f64>,
 }
 
-/// Rows that belong together.
+/// Related rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Their heading.
+    /// Heading.
     pub title: &'static str,
-    /// The most important first.
+    /// Most important first.
     pub rows: Vec<Row>,
 }
 
-/// Everything, in the order in which one reads it.
+/// All groups in reading order.
 pub fn groups(model: &Model) -> Vec<Group> {
     vec![
         safety(model),
@@ -70,19 +70,19 @@ pub fn groups(model: &Model) -> Vec<Group> {
     ]
 }
 
-/// A row from a reading; `show` gives the text and how it should be taken.
+/// A row from a reading; `show` returns text and alarm level.
 fn row<T>(
     model: &Model,
     label: &str,
     reading: Option<&Reading<T>>,
-    show: impl Fn(&T) -> (String, Tone),
+    show: impl Fn(&T) -> (String, AlarmLevel),
 ) -> Row {
     let label = label.to_owned();
     let Some(reading) = reading else {
         return Row {
             label,
             value: "–".to_owned(),
-            tone: Tone::Normal,
+            tone: AlarmLevel::Normal,
             quality: Quality::Never,
             age: None,
             gauge: None,

@@ -1,4 +1,4 @@
-//! The loop that does what the model only describes: keys, links, clock in; effects and frames out.
+//! The console's event loop: keys, links and clock in, effects and frames out.
 
 mod redraw;
 mod terminal;
@@ -13,29 +13,29 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::command::{Clock, perform};
 use crate::model::Model;
-use crate::runtime::redraw::{Pace, Urgency};
-use crate::runtime::terminal::Screen;
+use crate::runtime::redraw::{RedrawScheduler, Urgency};
+use crate::runtime::terminal::TerminalGuard;
 use crate::theme::Theme;
 use crate::update::{Effect, Msg, update};
 
-/// Ages and qualities change by themselves, this often.
+/// Interval of clock messages: ages and qualities change by themselves.
 const TICK: Duration = Duration::from_millis(250);
-/// Link events taken in one go before keys are looked at again.
+/// Most link events handled before keys are checked again.
 const BATCH: usize = 256;
-/// Link events are collected for so long: shorter than a frame, and hundreds of samples a second
-/// wake the loop fifty times instead of hundreds.
+/// Link events are collected for this long: less than a frame, so hundreds of samples per second
+/// wake the loop only fifty times.
 const COLLECT: Duration = Duration::from_millis(20);
 
-/// Runs the console. The terminal is given back however this ends.
+/// Runs the console. The terminal is restored in every case.
 pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     let names = themes.iter().map(|theme| theme.name.clone()).collect();
     let mut console = Console {
         model: Model::new(names, theme),
-        screen: Screen::enter()?,
+        screen: TerminalGuard::enter()?,
         themes,
         clock: Clock::start(),
-        pace: Pace::new(Instant::now()),
+        pace: RedrawScheduler::new(Instant::now()),
         link: None,
         quit: false,
     };
@@ -64,7 +64,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
                 None => linked = false,
             },
             _ = tick.tick() => {
-                console.pace.want(Urgency::Someday);
+                console.pace.request(Urgency::Someday);
                 console.send(Msg::Clock(console.clock.now()))?;
             }
         }
@@ -79,23 +79,23 @@ async fn next_after(time: Instant, events: &mut Events) -> Option<Event> {
 
 struct Console<'a> {
     model: Model,
-    screen: Screen,
+    screen: TerminalGuard,
     themes: &'a [Theme],
     clock: Clock,
-    pace: Pace,
+    pace: RedrawScheduler,
     link: Option<Link>,
     quit: bool,
 }
 
 impl Console<'_> {
-    /// A terminal that is gone ends the console.
+    /// A lost terminal ends the console.
     fn input(&mut self, input: Option<std::io::Result<Input>>) -> std::io::Result<()> {
         let Some(Ok(input)) = input else {
             self.quit = true;
             return Ok(());
         };
         self.send(Msg::Clock(self.clock.now()))?;
-        self.pace.want(Urgency::Now);
+        self.pace.request(Urgency::Now);
         match input {
             Input::Key(key) => self.send(Msg::Key(key)),
             Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines)),
@@ -103,7 +103,7 @@ impl Console<'_> {
         }
     }
 
-    /// Takes what there is, up to a bound; says whether that was all.
+    /// Handles pending events up to a limit; returns whether none are left.
     fn events(&mut self, first: Event, events: &mut Events) -> std::io::Result<bool> {
         self.send(Msg::Clock(self.clock.now()))?;
         self.event(first)?;
@@ -114,9 +114,9 @@ impl Console<'_> {
         Ok(false)
     }
 
-    /// What changes many times a second is drawn at leisure, the rest at once.
+    /// Frequent changes are drawn at a lower rate, others at once.
     fn event(&mut self, event: Event) -> std::io::Result<()> {
-        self.pace.want(match event {
+        self.pace.request(match event {
             Event::Sample(_) | Event::Endpoints(_) => Urgency::Someday,
             _ => Urgency::Now,
         });
@@ -130,7 +130,7 @@ impl Console<'_> {
                 Effect::Quit => self.quit = true,
                 Effect::Suspend => {
                     self.screen.suspend()?;
-                    self.pace.want(Urgency::Now);
+                    self.pace.request(Urgency::Now);
                 }
                 effect => {
                     let answer = self.link.as_ref().and_then(|link| perform(link, &effect));
@@ -141,7 +141,7 @@ impl Console<'_> {
             }
         }
         if stopped != self.model.rover.stopped() {
-            self.pace.want(Urgency::Now);
+            self.pace.request(Urgency::Now);
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Console<'_> {
     }
 }
 
-/// The signals that ask a process to end.
+/// Signals that request an exit.
 struct Signals([Signal; 3]);
 
 impl Signals {

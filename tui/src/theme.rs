@@ -1,40 +1,40 @@
-//! Roles of style, so that a view says what a thing is and a theme says how that looks.
+//! Style roles: a view names the role, a theme defines its style.
 
 mod depth;
 mod file;
 mod load;
 
+use crate::model::quality::Quality;
 use ratatui::style::{Modifier, Style};
-use roverline_protocol::quality::Quality;
 
 pub use crate::theme::depth::ColorDepth;
 pub use crate::theme::file::{ThemeError, parse};
 pub use crate::theme::load::{Themes, load};
 
-/// How everything looks.
+/// A theme.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Theme {
-    /// What it is called by `--theme`.
+    /// Its name for `--theme`.
     pub name: String,
-    /// Everything that is normal, and the background.
+    /// Normal text, and the background.
     pub screen: Style,
-    /// Headings, the value one looks for.
+    /// Headings and important values.
     pub strong: Style,
     /// Labels and units.
     pub dim: Style,
-    /// Borders; what was never received.
+    /// Borders; values never received.
     pub faint: Style,
-    /// The screen one is on, keys.
+    /// The current screen, keys.
     pub accent: Style,
-    /// The line one is on.
+    /// The cursor's row.
     pub selected: Style,
-    /// Quality: as young as it should be.
+    /// Quality: fresh.
     pub fresh: Style,
-    /// Quality: late.
+    /// Quality: ageing.
     pub ageing: Style,
-    /// Quality: too old to act on; also the value itself.
+    /// Quality: stale; also the value itself.
     pub stale: Style,
-    /// Quality: cannot be used.
+    /// Quality: invalid.
     pub invalid: Style,
     /// Abnormal.
     pub caution: Style,
@@ -45,7 +45,7 @@ pub struct Theme {
 }
 
 impl Theme {
-    /// The style of a quality's glyph and word.
+    /// Style of a quality's glyph and word.
     pub fn quality(&self, quality: Quality) -> Style {
         match quality {
             Quality::Never => self.faint,
@@ -56,7 +56,7 @@ impl Theme {
         }
     }
 
-    /// Every role, for checks and conversions.
+    /// All roles, for checks and conversions.
     pub fn roles_mut(&mut self) -> [(&'static str, &mut Style); 13] {
         [
             ("screen", &mut self.screen),
@@ -75,7 +75,7 @@ impl Theme {
         ]
     }
 
-    /// The theme without colours (`NO_COLOR`): weight and reverse carry what colour did.
+    /// The theme without colours (`NO_COLOR`): weight and reverse replace colour.
     #[must_use]
     pub fn monochrome(mut self) -> Theme {
         for (role, style) in self.roles_mut() {
@@ -93,7 +93,7 @@ impl Theme {
     }
 }
 
-/// The glyph of a quality; it always stands beside the word or the age.
+/// Glyph of a quality; it is always beside the word or the age.
 pub const fn quality_glyph(quality: Quality) -> &'static str {
     match quality {
         Quality::Never => "·",

@@ -1,15 +1,15 @@
-//! Which topics fill the overview. The one place to look when a rover names things differently.
+//! Maps topics to slots of the overview. Change this table if a rover uses other names.
 //!
-//! Rules are tried in order; a topic belongs to the first rule that its type and name match. A
-//! slot is filled by the topic with the earliest rule; another one steps in when that one goes
-//! stale. Types decide first, so that a rover with unusual names still shows its position.
+//! Rules are tried in order; a topic belongs to the first rule that matches its type and name. A
+//! slot shows the topic with the earliest rule; another one takes over when that one is stale.
+//! Types come first, so that a rover with unusual names still shows its position.
 
 use std::sync::LazyLock;
 
 use globset::GlobMatcher;
 use roverline_protocol::routing::topic_glob;
 
-/// A place in the overview.
+/// A slot in the overview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
     /// Latitude, longitude, altitude.
@@ -22,21 +22,21 @@ pub enum Slot {
     Battery,
     /// The mission's name.
     MissionName,
-    /// What it is at.
+    /// Mission status.
     MissionStatus,
     /// Samples collected so far.
     Samples,
     /// Autonomy mode.
     Mode,
-    /// Whether the rover drives itself.
+    /// Whether the rover drives autonomously.
     Autonomous,
     /// Indicator colour.
     Led,
     /// The emergency stop.
     EmergencyStop,
-    /// Whether the rover left its field.
+    /// Whether the rover violated its boundary.
     Boundary,
-    /// One temperature of several.
+    /// One of several temperatures.
     Temperature,
     /// Diagnostic messages.
     Diagnostics,
@@ -79,7 +79,7 @@ static TABLE: &[Rule] = &[
     rule(Slot::Diagnostics, "diagnostic_msgs/msg/DiagnosticArray", "**"),
 ];
 
-/// Types that are only asked for while somebody looks at them: one of them can fill a radio link.
+/// Types subscribed only while selected: one such topic can fill a radio link.
 const HEAVY: [&str; 7] = [
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
@@ -90,24 +90,24 @@ const HEAVY: [&str; 7] = [
     "map_msgs/msg/OccupancyGridUpdate",
 ];
 
-/// Whether topics of the type are only subscribed while they are selected.
+/// Whether topics of this type are subscribed only while they are selected.
 pub fn is_heavy(type_name: &str) -> bool {
     HEAVY.contains(&type_name)
 }
 
-/// The slot that a topic fills, and its rule's place in the table: earlier is better.
+/// The slot of a topic, and its rule's index in the table: earlier is better.
 pub fn slot(topic: &str, type_name: &str) -> Option<(Slot, usize)> {
     let hit = |(types, name): &(GlobMatcher, GlobMatcher)| types.is_match(type_name) && name.is_match(topic);
     let rank = COMPILED.iter().position(|rule| rule.as_ref().is_some_and(hit))?;
     TABLE.get(rank).map(|rule| (rule.slot, rank))
 }
 
-/// A rule that does not compile matches nothing; a test sees to it that all compile.
+/// A rule that does not compile matches nothing; a test checks that all compile.
 static COMPILED: LazyLock<Vec<Option<(GlobMatcher, GlobMatcher)>>> = LazyLock::new(|| {
     TABLE.iter().map(|rule| Some((topic_glob(rule.types).ok()?, topic_glob(rule.name).ok()?))).collect()
 });
 
-/// What a temperature is called: the part of the name before `/temperature`.
+/// Label of a temperature: the part of the name before `/temperature`.
 pub fn temperature_label(topic: &str) -> String {
     let name = topic.strip_suffix("/temperature").unwrap_or(topic);
     name.rsplit('/').next().unwrap_or(name).replace('_', " ")

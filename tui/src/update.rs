@@ -1,75 +1,70 @@
-//! What happens when something happened: the only place that changes the model.
+//! State transitions: the only code that changes the model.
 
 mod keys;
 mod sample;
 mod subscriptions;
 
 use crossterm::event::KeyEvent;
+use roverline_client::BreakerState;
 use roverline_client::Event;
-use roverline_protocol::breaker::BreakerState;
 use roverline_protocol::native::Level;
 use roverline_protocol::service_level::ServiceLevel;
-use roverline_protocol::status::{EventDocument, EventKind};
+use roverline_protocol::status::{EndpointEvent, EventKind};
 
 use crate::format;
-use crate::model::{Model, Notice, Now, StopCommand};
+use crate::model::{Model, NOTIFICATION_DURATION, Notification, Now, StopCommand};
 
-/// Something happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Msg {
-    /// It is this late. Comes before everything else that happened then.
+    /// The current time. Precedes all other events of that moment.
     Clock(Now),
     /// A key was pressed.
     Key(KeyEvent),
-    /// The terminal has this many columns and lines.
+    /// The terminal was resized to this many columns and lines.
     Resize(u16, u16),
-    /// From the link.
+    /// An event of the client.
     Link(Event),
-    /// The stop that was asked for is on its way under this id.
+    /// The requested stop was sent under this id.
     StopSent {
         /// The command's id.
         id: String,
-        /// Engage, or release.
+        /// Engage or release.
         engage: bool,
     },
-    /// The process is asked to end.
+    /// The process should exit.
     Terminate,
 }
 
-/// What the runtime shall do.
+/// An action for the runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Ask for a topic.
+    /// Subscribe to a topic.
     Subscribe {
         /// Its name.
         topic: String,
-        /// At most this often.
+        /// Maximum rate.
         max_rate_hz: Option<f64>,
     },
-    /// No longer ask for it.
+    /// Unsubscribe.
     Unsubscribe(String),
-    /// Ask for the definition of a type.
+    /// Request the definition of a type.
     Schema(String),
     /// Engage or release the emergency stop.
     EmergencyStop {
-        /// Engage, or release.
+        /// Engage or release.
         engage: bool,
     },
-    /// Give the terminal back and stop until the shell continues us.
+    /// Restore the terminal and suspend until the shell continues the process.
     Suspend,
-    /// End.
+    /// Exit.
     Quit,
 }
 
-/// How long a notice stays.
-pub const NOTICE_STAYS: std::time::Duration = std::time::Duration::from_secs(8);
-/// A stop nobody answered for this long has failed, as far as the operator is concerned.
-pub const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Rates and the order of lists are made anew this often, however much happens.
+/// Interval for recomputing rates and list orders, independent of the load.
 const REFRESH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// Changes the model; what else is to be done comes back.
+/// Changes the model and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Clock(now) => clock(model, now),
@@ -96,8 +91,8 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
     model.refreshed = Some(now.mono);
     let served = model.network.all_down_since.is_none() && model.network.active().is_some();
     model.topics.refresh(now, served);
-    if model.notice.as_ref().is_some_and(|notice| now.since(notice.at) > NOTICE_STAYS) {
-        model.notice = None;
+    if model.notification.as_ref().is_some_and(|shown| now.since(shown.at) > NOTIFICATION_DURATION) {
+        model.notification = None;
     }
     sample::decode_selected(model)
 }
@@ -120,11 +115,11 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Service { url, level, reason, .. } => {
             let name = model.network.short_name_of(&url);
             let text = format!("{name} gives {} service: {}", level.word(), format::printable(&reason));
-            notice(model, level != ServiceLevel::Full, text);
+            notify(model, level != ServiceLevel::Full, text);
         }
         Event::Drain { url, .. } => {
             let text = format!("{} is about to restart", model.network.short_name_of(&url));
-            notice(model, false, text);
+            notify(model, false, text);
         }
         Event::Breaker { url, state } => {
             let name = model.network.short_name_of(&url);
@@ -133,7 +128,7 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
                 BreakerState::HalfOpen => return Vec::new(),
                 BreakerState::Closed => format!("{name} is trusted again"),
             };
-            notice(model, state == BreakerState::Open, text);
+            notify(model, state == BreakerState::Open, text);
         }
         Event::Radio(radio) => {
             let lasted = format::millis(radio.lasted);
@@ -142,21 +137,21 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
             } else {
                 format!("the radio is back after {lasted}")
             };
-            notice(model, radio.silent, text);
+            notify(model, radio.silent, text);
         }
-        // Nothing on the screen asks yet.
+        // No screen uses it yet.
         Event::Response { .. } => {}
         Event::Gateway(event) => gateway(model, &event),
         Event::Notice { level, text } => {
             let serious = level != Level::Info;
-            notice(model, serious, format::printable(&text));
+            notify(model, serious, format::printable(&text));
         }
     }
     Vec::new()
 }
 
-/// What concerns the gateway as a whole; the switches of other clients do not concern this one.
-fn gateway(model: &mut Model, event: &EventDocument) {
+/// Shows events of the whole gateway; switches of other clients are ignored.
+fn gateway(model: &mut Model, event: &EndpointEvent) {
     let serious = match event.kind {
         EventKind::EndpointDown | EventKind::Promotion => true,
         EventKind::EndpointUp | EventKind::EndpointHealth | EventKind::GiveBack => false,
@@ -165,12 +160,12 @@ fn gateway(model: &mut Model, event: &EventDocument) {
     let kind = event.kind.word().replace('_', " ");
     let what = event.to.as_deref().or(event.from.as_deref()).map(format::printable).unwrap_or_default();
     let cause = format::printable(&event.cause);
-    notice(model, serious, format!("{kind} {what}: {cause}"));
+    notify(model, serious, format!("{kind} {what}: {cause}"));
 }
 
 fn learn(model: &mut Model, type_name: &str, text: &str) {
     if let Err(error) = model.registry.add(type_name, text) {
-        notice(
+        notify(
             model,
             true,
             format!("the definition of {} cannot be used: {error}", format::printable(type_name)),
@@ -180,7 +175,7 @@ fn learn(model: &mut Model, type_name: &str, text: &str) {
     model.fields.decoded = None;
 }
 
-/// Every connected endpoint answers; one that accepted is enough, so a refusal never replaces it.
+/// Every connected endpoint answers; one acceptance is enough, so a refusal never replaces it.
 fn answer(model: &mut Model, id: &str, accepted: bool, message: &str) {
     let now = model.now.mono;
     let Some(stop) = model.stop.as_mut().filter(|stop| stop.id == id) else { return };
@@ -189,6 +184,6 @@ fn answer(model: &mut Model, id: &str, accepted: bool, message: &str) {
     }
 }
 
-fn notice(model: &mut Model, serious: bool, text: String) {
-    model.notice = Some(Notice { at: model.now.mono, serious, text });
+fn notify(model: &mut Model, serious: bool, text: String) {
+    model.notification = Some(Notification { at: model.now.mono, serious, text });
 }

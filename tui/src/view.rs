@@ -1,4 +1,4 @@
-//! The screen as a function of the model. Draws only; changes nothing, asks nobody.
+//! Draws the screen as a pure function of the model.
 
 mod chrome;
 mod endpoints;
@@ -13,7 +13,7 @@ use crate::model::{Model, Overlay, Screen};
 use crate::theme::Theme;
 use crate::widget::put;
 
-/// Below this nothing can be laid out.
+/// Smallest size with a layout.
 pub const SMALLEST: (u16, u16) = (60, 20);
 
 /// Draws the whole screen.
@@ -46,7 +46,7 @@ pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) {
     chrome::footer(model, theme, Rect { y: area.bottom() - 1, height: 1, ..area }, buf);
 }
 
-/// Even here the stop is seen, and its key works.
+/// The stop is visible and its key works even here.
 fn too_small(model: &Model, theme: &Theme, area: Rect, buf: &mut ratatui::buffer::Buffer) {
     let stop = if model.rover.stopped() { "■ E-STOP ENGAGED" } else { "! stops the rover" };
     let lines = [

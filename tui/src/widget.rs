@@ -1,4 +1,4 @@
-//! Small things to draw with. They know styles and columns, nothing of rovers.
+//! Drawing helpers. They know styles and columns, nothing about rovers.
 
 mod reading;
 mod table;
@@ -12,7 +12,7 @@ use crate::format;
 pub use crate::widget::reading::group;
 pub use crate::widget::table::{Align, Cell, Column, line, table};
 
-/// Writes text into `width` columns from `x` on; returns the column after it.
+/// Draws text into `width` columns from `x`; returns the next column.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {
     let area = buf.area;
     if y >= area.bottom() || x >= area.right() || width == 0 {
@@ -22,7 +22,7 @@ pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Styl
     buf.set_stringn(x, y, &fitted, usize::from(width), style).0
 }
 
-/// The same, ending at the column before `right`.
+/// The same, ending before column `right`.
 pub fn put_right(buf: &mut Buffer, right: u16, y: u16, width: u16, text: &str, style: Style) {
     let fitted = format::fit(text, usize::from(width.min(right)));
     let used = fitted.width() as u16;
@@ -48,13 +48,13 @@ pub fn rule(buf: &mut Buffer, x: u16, y: u16, right: u16, style: Style) {
     }
 }
 
-/// The rows of `area` from its line `skip` on.
+/// The rows of `area` from line `skip`.
 pub fn below(area: Rect, skip: u16) -> Rect {
     let skip = skip.min(area.height);
     Rect { y: area.y + skip, height: area.height - skip, ..area }
 }
 
-/// The first line to show of a list so that `cursor` is in view, in the middle where possible.
+/// The first line of a list so that `cursor` is visible, in the middle if possible.
 pub fn window(cursor: usize, len: usize, height: usize) -> usize {
     cursor.saturating_sub(height / 2).min(len.saturating_sub(height))
 }

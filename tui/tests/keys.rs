@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roverline_client::{Event, FailoverCause, LinkSample};
-use roverline_protocol::quality::Quality;
 use roverline_protocol::{Guid, SampleId};
+use roverline_tui::model::quality::Quality;
 use roverline_tui::model::{Focus, Now, Overlay, Screen};
 use roverline_tui::update::{Effect, Msg};
 use serde_json::json;
@@ -174,7 +174,7 @@ fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
         ("angle", "8")
     );
     rig.link(Event::Schema { type_name: "a/b".into(), text: "no such thing".into() });
-    assert!(rig.model.notice.as_ref().unwrap().serious);
+    assert!(rig.model.notification.as_ref().unwrap().serious);
 }
 
 #[test]

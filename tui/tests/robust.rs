@@ -22,7 +22,7 @@ enum Step {
     Topics(Vec<usize>),
     Endpoints(Option<usize>, LinkState),
     Failover(Option<usize>, Option<usize>),
-    Notice(String),
+    Notification(String),
     Schema(String, String),
     Command(bool, String),
 }
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(0..19_usize, 0..19).prop_map(Step::Topics),
         1 => (tier(), state).prop_map(|(a, s)| Step::Endpoints(a, s)),
         1 => (tier(), tier()).prop_map(|(a, b)| Step::Failover(a, b)),
-        1 => any::<String>().prop_map(Step::Notice),
+        1 => any::<String>().prop_map(Step::Notification),
         1 => (any::<String>(), any::<String>()).prop_map(|(a, b)| Step::Schema(a, b)),
         1 => (any::<bool>(), any::<String>()).prop_map(|(a, m)| Step::Command(a, m)),
     ]
@@ -84,7 +84,7 @@ fn take(rig: &mut Rig, step: Step) {
         Step::Failover(from, to) => {
             rig.link(Event::Failover(failover(from, to, FailoverCause::Silent, Some(3))));
         }
-        Step::Notice(text) => drop(rig.link(Event::Notice { level: Level::Warning, text })),
+        Step::Notification(text) => drop(rig.link(Event::Notice { level: Level::Warning, text })),
         Step::Schema(type_name, text) => drop(rig.link(Event::Schema { type_name, text })),
         Step::Command(accepted, message) => {
             rig.send(Msg::StopSent { id: "a".into(), engage: true });

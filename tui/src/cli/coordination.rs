@@ -1,4 +1,4 @@
-//! The command line of what a team shares.
+//! Command line of `roverline locks`, `queues`, `kv` and `events`.
 
 mod events;
 mod kv;
@@ -7,8 +7,8 @@ mod queues;
 
 pub use crate::cli::coordination::events::{EventFilter, EventsCommand, NewEvent};
 pub use crate::cli::coordination::kv::KvCommand;
-pub use crate::cli::coordination::locks::{LockAsk, LocksCommand, RunWithLock};
-pub use crate::cli::coordination::queues::{DequeueAsk, EnqueueAsk, QueuesCommand};
+pub use crate::cli::coordination::locks::{LockArgs, LocksCommand, RunWithLock};
+pub use crate::cli::coordination::queues::{DequeueArgs, EnqueueArgs, QueuesCommand};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
-//! `10s`, `2m`, `500ms`.
+//! Durations on the command line: `10s`, `2m`, `500ms`.
 
 use std::time::Duration;
 
-/// A time with its unit; longer than a year is taken for a mistake.
+/// Parses a duration with its unit. More than a year is refused as a mistake.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time; write 500ms, 10s, 1.5m or 2h");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

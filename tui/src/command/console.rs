@@ -10,7 +10,7 @@ use crate::environment::themes_dir;
 use crate::runtime;
 use crate::theme::{self, ColorDepth, Theme};
 
-/// Whether the console could run: the themes and which is wanted.
+/// Checks that the console can run: a terminal, and the requested theme.
 pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
     let found = theme::load(themes_dir().as_deref());
     for error in &found.errors {
@@ -30,14 +30,14 @@ pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
     Ok((found.themes.into_iter().map(|theme| depth.adapt(theme)).collect(), index))
 }
 
-/// Runs the console until the operator has had enough.
+/// Runs the console until the operator quits.
 pub async fn run(config: Config, wanted: Option<&str>) -> Result<ExitCode, Failure> {
     let (themes, index) = check(wanted)?;
     runtime::run(config, &themes, index).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A broken file is most likely the one that was meant, so its error is shown.
+/// A broken file is probably the requested theme, so its error is shown.
 fn no_such_theme(name: &str, found: &theme::Themes) -> Failure {
     let names: Vec<&str> = found.themes.iter().map(|theme| theme.name.as_str()).collect();
     let mut text = format!("there is no theme '{name}'; there are {}", names.join(", "));
@@ -48,7 +48,7 @@ fn no_such_theme(name: &str, found: &theme::Themes) -> Failure {
     Failure::Usage(text)
 }
 
-/// Some terminals tell their colours (`COLORFGBG`, foreground;background): 7 and 15 are light.
+/// Some terminals report their colours (`COLORFGBG`, foreground;background): 7 and 15 are light.
 fn default_theme() -> &'static str {
     let background = std::env::var("COLORFGBG").ok();
     match background.as_deref().and_then(|value| value.rsplit(';').next()) {

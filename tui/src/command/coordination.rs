@@ -1,4 +1,4 @@
-//! `roverline locks`, `queues`, `kv` and `events`: what a team of operators shares.
+//! `roverline locks`, `queues`, `kv` and `events`: requests over one client connection.
 
 pub mod events;
 pub mod kv;
@@ -15,51 +15,51 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use crate::command::coordination::print::{print_json, print_line, print_table, tell};
-use crate::command::{Failure, at_once};
+pub use crate::command::coordination::print::{inform, print_json, print_line, print_table};
+use crate::command::{Failure, without_delay};
 use crate::format;
 
-/// How long an answer takes at most, beside what was asked to wait for.
+/// Longest time for an answer, in addition to a requested wait.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the first endpoint may take to answer.
+/// Longest time until the first endpoint answers.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often something that may be done twice is asked for while endpoints are lost.
+/// Attempts of an idempotent request while endpoints are lost.
 const TRIES: usize = 5;
-/// Who follows looks so often in any case.
-const LOOK: Duration = Duration::from_secs(5);
+/// Poll interval of followers, besides notifications.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A link on which the team's things are asked for.
+/// A client connection for coordination requests.
 #[derive(Debug)]
-pub struct Team {
+pub struct CoordinationClient {
     link: Link,
     events: Events,
     urls: Vec<String>,
-    /// What is watched.
+    /// The watched path.
     watched: Option<u64>,
-    /// Whether that may have changed.
-    stirred: bool,
+    /// Whether the watched path may have changed.
+    next_change: bool,
 }
 
-/// A refusal as the API words it.
+/// An error as worded by the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status of HTTP, or [`REQUEST_LOST`].
+pub struct ApiError {
+    /// HTTP status, or [`REQUEST_LOST`].
     pub status: u16,
-    /// A sentence.
+    /// The problem's detail.
     pub why: String,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
+impl From<ApiError> for Failure {
+    fn from(refusal: ApiError) -> Failure {
         Failure::Nothing(format::printable(&refusal.why))
     }
 }
 
-impl Team {
-    /// Opens a link and waits for an endpoint.
-    pub async fn open(config: Config) -> Result<Team, Failure> {
+impl CoordinationClient {
+    /// Opens a connection and waits for an endpoint.
+    pub async fn open(config: Config) -> Result<CoordinationClient, Failure> {
         let urls = config.endpoints.clone();
-        let (link, mut events) = Link::open(at_once(config));
+        let (link, mut events) = Link::open(without_delay(config));
         let there = async {
             while let Some(event) = events.next().await {
                 if matches!(&event, Event::Failover(failover) if failover.to.is_some()) {
@@ -69,25 +69,28 @@ impl Team {
             false
         };
         match tokio::time::timeout(CONNECT, there).await {
-            Ok(true) => Ok(Team { link, events, urls, watched: None, stirred: false }),
+            Ok(true) => Ok(CoordinationClient { link, events, urls, watched: None, next_change: false }),
             _ => Err(unreachable(&urls)),
         }
     }
 
-    /// Asks, and waits for the answer; `wait` is what was asked to wait for.
-    pub async fn try_ask<T: DeserializeOwned>(
+    /// Sends a request and waits for its answer; `wait` is the wait that the request itself asks
+    /// for.
+    pub async fn try_request<T: DeserializeOwned>(
         &mut self,
         method: &str,
         path: &str,
         body: Option<Value>,
         wait: Duration,
-    ) -> Result<Result<T, Refusal>, Failure> {
-        let asked = self.link.ask(method, path, body);
+    ) -> Result<Result<T, ApiError>, Failure> {
+        let pending = self.link.request(method, path, body);
         let answer = async {
             loop {
                 match self.events.next().await {
-                    Some(Event::Response { id, status, body }) if id == asked => return Some((status, body)),
-                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.stirred = true,
+                    Some(Event::Response { id, status, body }) if id == pending => {
+                        return Some((status, body));
+                    }
+                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.next_change = true,
                     Some(_) => {}
                     None => return None,
                 }
@@ -97,7 +100,7 @@ impl Team {
         let Ok(Some((status, body))) = answer else { return Err(unreachable(&self.urls)) };
         if !(200..300).contains(&status) {
             let why = body.get("detail").and_then(Value::as_str).unwrap_or("refused without a reason");
-            return Ok(Err(Refusal { status, why: why.to_owned() }));
+            return Ok(Err(ApiError { status, why: why.to_owned() }));
         }
         let odd = |error| {
             Failure::Nothing(format!(
@@ -107,87 +110,88 @@ impl Team {
         serde_json::from_value(body).map(Ok).map_err(odd)
     }
 
-    /// The same, where a refusal ends the program.
-    pub async fn ask<T: DeserializeOwned>(
+    /// The same; a refusal becomes the program's failure.
+    pub async fn request<T: DeserializeOwned>(
         &mut self,
         method: &str,
         path: &str,
         body: Option<Value>,
         wait: Duration,
     ) -> Result<T, Failure> {
-        Ok(self.try_ask(method, path, body, wait).await??)
+        Ok(self.try_request(method, path, body, wait).await??)
     }
 
-    /// What is there to read.
+    /// Reads a document.
     pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
-        self.ask("GET", path, None, Duration::ZERO).await
+        self.request("GET", path, None, Duration::ZERO).await
     }
 
-    /// Changes something.
+    /// Sends a change.
     pub async fn post<T: DeserializeOwned>(
         &mut self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.ask("POST", path, Some(to_value(body)), Duration::ZERO).await
+        self.request("POST", path, Some(to_value(body)), Duration::ZERO).await
     }
 
-    /// The same of something that may be done twice: again, while endpoints are lost before they answer.
-    /// Says whether it was asked for more than once.
-    pub async fn insist<T: DeserializeOwned>(
+    /// Sends an idempotent request, repeatedly while endpoints are lost before they answer. Returns
+    /// whether it was sent more than once.
+    pub async fn retry_idempotent<T: DeserializeOwned>(
         &mut self,
         path: &str,
         body: &impl Serialize,
-    ) -> Result<(Result<T, Refusal>, bool), Failure> {
+    ) -> Result<(Result<T, ApiError>, bool), Failure> {
         let body = to_value(body);
         let mut tries = 1;
         loop {
-            match self.try_ask("POST", path, Some(body.clone()), Duration::ZERO).await? {
-                Err(refusal) if is_in_doubt(&refusal) && tries < TRIES => tries += 1,
+            match self.try_request("POST", path, Some(body.clone()), Duration::ZERO).await? {
+                Err(refusal) if is_indeterminate(&refusal) && tries < TRIES => tries += 1,
                 answer => return Ok((answer, tries > 1)),
             }
         }
     }
 
-    /// Reads a page of what may be large: where an answer does not fit a link, less is asked for. The
-    /// path ends where `limit=` and the number follow.
+    /// Reads one page of a long list: if an answer is too large for the connection, fewer entries
+    /// are requested. The path ends where `limit=` and the number follow.
     pub async fn page<T: DeserializeOwned>(
         &mut self,
         path: &str,
         most: usize,
-    ) -> Result<Result<T, Refusal>, Failure> {
+    ) -> Result<Result<T, ApiError>, Failure> {
         let mut limit = most.max(1);
         loop {
-            match self.try_ask("GET", &format!("{path}limit={limit}"), None, Duration::ZERO).await? {
+            match self.try_request("GET", &format!("{path}limit={limit}"), None, Duration::ZERO).await? {
                 Err(refusal) if refusal.status == 503 && limit > 1 => limit = (limit / 8).max(1),
                 answer => return Ok(answer),
             }
         }
     }
 
-    /// From now on [`Team::stirred`] tells when what a path shows may have changed.
+    /// From now on `next_change` returns when the document at this path may have changed.
     pub fn listen(&mut self, path: &str) {
         self.watched = Some(self.link.watch(path));
     }
 
-    /// Waits until something may have changed since it was last asked for. Fails when the link has ended.
-    pub async fn stirred(&mut self) -> Result<(), Failure> {
+    /// Waits until the watched document may have changed since the last request. Fails when the
+    /// connection has ended.
+    pub async fn next_change(&mut self) -> Result<(), Failure> {
         let change = async {
-            while !self.stirred {
+            while !self.next_change {
                 match self.events.next().await {
-                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.stirred = true,
+                    Some(Event::Response { id, .. }) if Some(id) == self.watched => self.next_change = true,
                     Some(_) => {}
                     None => return false,
                 }
             }
             true
         };
-        let ended = tokio::time::timeout(LOOK, change).await == Ok(false);
-        self.stirred = false;
+        let ended = tokio::time::timeout(POLL_INTERVAL, change).await == Ok(false);
+        self.next_change = false;
         if ended { Err(unreachable(&self.urls)) } else { Ok(()) }
     }
 
-    /// What a path shows, now and whenever it changes.
+    /// Prints a document now and after every change.
     pub async fn watch<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -203,7 +207,7 @@ impl Team {
             before = body.clone();
             match serde_json::from_value(body) {
                 Ok(shown) if (200..300).contains(&status) => show(shown)?,
-                // The store cannot be read now, or the endpoint is lost: it goes on by itself.
+                // The store is unavailable or the endpoint is lost: it recovers by itself.
                 _ => {
                     let why = before.get("detail").and_then(Value::as_str).unwrap_or("no answer");
                     eprintln!("roverline: {}", format::printable(why));
@@ -219,12 +223,12 @@ fn unreachable(urls: &[String]) -> Failure {
     Failure::Nothing(format!("no endpoint answers ({tried}): start a gateway, or name another with --host"))
 }
 
-/// Our own types always are JSON.
+/// Our own types always serialize.
 pub fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).unwrap_or_default()
 }
 
-/// A name in a path (RFC 3986, section 2.3).
+/// Percent-encodes a path segment (RFC 3986, section 2.3).
 pub fn escape(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -236,21 +240,21 @@ pub fn escape(name: &str) -> String {
     out
 }
 
-/// Who this is, where it does not say: the user and the computer.
+/// The default client name: user and computer.
 pub fn client(given: Option<String>) -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     given.unwrap_or_else(|| format!("{user}@{host}").replace('/', "-"))
 }
 
-/// Whether an answer leaves open whether it was done.
-pub fn is_in_doubt(refusal: &Refusal) -> bool {
+/// Whether the answer leaves open if the change was applied.
+pub fn is_indeterminate(refusal: &ApiError) -> bool {
     refusal.status == REQUEST_LOST
 }
 
-/// A name that nobody else makes: by it the other side knows again what is sent twice.
-pub fn own_id() -> String {
-    // Keyed by the system's random numbers, each time anew.
+/// A random id, by which the gateway recognises a repeated request.
+pub fn random_id() -> String {
+    // Keyed by the system's random numbers.
     let half = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", half(), half())
 }
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn no_id_comes_twice() {
-        let ids: std::collections::BTreeSet<String> = (0..1_000).map(|_| own_id()).collect();
+        let ids: std::collections::BTreeSet<String> = (0..1_000).map(|_| random_id()).collect();
         assert_eq!((ids.len(), ids.first().map(String::len)), (1_000, Some(32)));
     }
 

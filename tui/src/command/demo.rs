@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use roverline_client::Config;
 
-use crate::cli::Demo;
+use crate::cli::DemoArgs;
 use crate::command::gateway::Gateway;
 use crate::command::{Failure, console, headless};
 
-/// Starts a gateway on the built-in rover, shows or checks it, and ends it.
-pub async fn run(demo: Demo) -> Result<ExitCode, Failure> {
+/// Starts a gateway on the simulated rover, runs the console or the check, and stops it.
+pub async fn run(demo: DemoArgs) -> Result<ExitCode, Failure> {
     if !demo.headless {
-        // Before anything is started: a theme that does not exist, a terminal that is none.
-        console::check(demo.look.theme.as_deref())?;
+        // Checked before anything is started: the theme, and the terminal.
+        console::check(demo.appearance.theme.as_deref())?;
     }
     let gateway = Gateway::start(&demo).await?;
     let done = if demo.headless {
@@ -23,7 +23,7 @@ pub async fn run(demo: Demo) -> Result<ExitCode, Failure> {
     } else {
         let urls: Vec<&str> = gateway.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
         match Config::with_urls(&urls) {
-            Ok(config) => console::run(config, demo.look.theme.as_deref()).await,
+            Ok(config) => console::run(config, demo.appearance.theme.as_deref()).await,
             Err(error) => Err(Failure::Nothing(format!("the gateway announced an address: {error}"))),
         }
     };

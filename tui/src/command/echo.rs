@@ -11,33 +11,33 @@ use std::time::Duration;
 use roverline_client::{Config, Event, Events, Link, LinkSample};
 use roverline_schema::{Plan, Registry};
 
-use crate::cli::Print;
-use crate::command::{Failure, at_once};
+use crate::cli::OutputArgs;
+use crate::command::{Failure, without_delay};
 
-/// What to print.
+/// Arguments of `echo`.
 #[derive(Debug)]
 pub struct What {
     /// Name of the topic.
     pub topic: String,
-    /// Only this field.
+    /// Print only this field.
     pub field: Option<String>,
-    /// End after so many.
+    /// Exit after this many messages.
     pub count: Option<u64>,
-    /// How.
-    pub print: Print,
+    /// Output options.
+    pub print: OutputArgs,
 }
 
-/// Prints until the count is reached or for ever; the first message must come in time.
+/// Prints messages until the count is reached; the first one must arrive in time.
 pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
-    let (link, mut events) = Link::open(at_once(config));
+    let (link, mut events) = Link::open(without_delay(config));
     link.subscribe(&what.topic, None);
     let registry = Registry::bundled();
-    let mut asked = HashMap::new();
+    let mut pending = HashMap::new();
     let mut printed = 0;
     let patience = tokio::time::Instant::now() + what.print.timeout;
     while what.count.is_none_or(|count| printed < count) {
         let Some(event) = next(&mut events, (printed == 0).then_some(patience)).await else {
-            return Err(nothing(&what, &asked));
+            return Err(nothing(&what, &pending));
         };
         match event {
             Event::Sample(sample) if sample.topic.name == what.topic => {
@@ -48,7 +48,7 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
                     }
                     Err(_) => {
                         let type_name = sample.topic.type_name.clone();
-                        asked.entry(type_name).or_insert_with_key(|type_name| link.schema(type_name));
+                        pending.entry(type_name).or_insert_with_key(|type_name| link.schema(type_name));
                     }
                 }
             }
@@ -68,9 +68,9 @@ async fn next(events: &mut Events, until: Option<tokio::time::Instant>) -> Optio
     }
 }
 
-fn nothing(what: &What, asked: &HashMap<String, ()>) -> Failure {
+fn nothing(what: &What, pending: &HashMap<String, ()>) -> Failure {
     let waited = Duration::from_millis(what.print.timeout.as_millis() as u64);
-    Failure::Nothing(match asked.keys().next() {
+    Failure::Nothing(match pending.keys().next() {
         Some(type_name) => format!("no endpoint knows the definition of {type_name}"),
         None => {
             format!("nothing on {} within {waited:?}: 'roverline topics' lists what there is", what.topic)
@@ -94,7 +94,7 @@ fn show(what: &What, sample: &LinkSample, plan: &Arc<Plan>) -> Result<(), Failur
         Some(field) => plan.field(&sample.payload, field).map_err(broken)?,
         None => Some(plan.decode(&sample.payload).map_err(broken)?),
     };
-    // An element beyond the end of an array is not there this time; it may be the next time.
+    // An element beyond the end of an array is absent now and may exist in the next message.
     let Some(value) = value else { return Ok(()) };
     let text = match (what.print.json, &what.field) {
         (true, field) => print::json_line(sample, field.as_deref(), &value),

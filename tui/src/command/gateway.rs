@@ -1,4 +1,4 @@
-//! The gateway as a child process, for the demonstration.
+//! The gateway as a child process, for the demo.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::cli::Demo;
+use crate::cli::DemoArgs;
 use crate::command::Failure;
 
 const NAME: &str = "roverline-gateway";
-/// A gateway that is not ready by then never will be.
+/// Longest time until the gateway is ready.
 const START: Duration = Duration::from_secs(20);
-/// Time for a clean end.
+/// Time for a clean exit.
 const STOP: Duration = Duration::from_secs(2);
-/// Lines of its messages kept for an error, and their length.
+/// Log lines kept for an error message, and their length.
 const KEPT_LINES: usize = 20;
 const LINE_BYTES: u64 = 64 << 10;
 
-/// An endpoint as the gateway announces it.
+/// An endpoint announced by the gateway.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// Which.
+    /// Its tier.
     pub(super) tier: Tier,
-    /// Where.
+    /// Its URL.
     pub(super) url: String,
 }
 
@@ -37,24 +37,24 @@ struct Ready {
     endpoints: Vec<Endpoint>,
 }
 
-/// The endpoints of the line `ready {...}`; `None` for any other line.
+/// The endpoints in the line `ready {...}`; `None` for any other line.
 fn parse_ready(line: &str) -> Option<Vec<Endpoint>> {
     let json = line.trim().strip_prefix("ready ")?;
     let ready: Ready = serde_json::from_str(json).ok()?;
     (!ready.endpoints.is_empty()).then_some(ready.endpoints)
 }
 
-/// A running gateway. It ends with this program, however that ends.
+/// A running gateway. It exits with this program, in every case.
 #[derive(Debug)]
 pub(super) struct Gateway {
     child: Child,
-    /// Best first.
+    /// Endpoints, best first.
     pub(super) endpoints: Vec<Endpoint>,
 }
 
 impl Gateway {
-    /// Starts it and waits until all endpoints listen.
-    pub(super) async fn start(demo: &Demo) -> Result<Gateway, Failure> {
+    /// Starts the gateway and waits until all endpoints listen.
+    pub(super) async fn start(demo: &DemoArgs) -> Result<Gateway, Failure> {
         let program = find(demo.gateway.as_deref())?;
         let mut child = command(&program, demo)
             .spawn()
@@ -67,7 +67,7 @@ impl Gateway {
         let mut lines = BufReader::new(stdout);
         match tokio::time::timeout(START, ready(&mut lines)).await {
             Ok(Some(endpoints)) => {
-                // Its output is read on, or it would wait for us some day.
+                // Its output is always read, or its pipe would fill and block it.
                 tokio::spawn(async move { while next_line(&mut lines).await.is_some() {} });
                 Ok(Gateway { child, endpoints })
             }
@@ -85,7 +85,7 @@ impl Gateway {
         }
     }
 
-    /// Asks it to end, and makes it end when it does not.
+    /// Asks it to exit, then kills it.
     pub(super) async fn stop(mut self) {
         let id =
             self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
@@ -99,7 +99,7 @@ impl Gateway {
     }
 }
 
-fn command(program: &Path, demo: &Demo) -> Command {
+fn command(program: &Path, demo: &DemoArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["up", "--source", "sim", "--base-port", &demo.base_port.to_string()]);
     if let Some(seed) = demo.seed {
@@ -117,7 +117,7 @@ fn command(program: &Path, demo: &Demo) -> Command {
     command
 }
 
-/// Beside this program, else on the path.
+/// Beside this program, else in PATH.
 fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(given) = given {
         return Ok(given.to_owned());
@@ -148,7 +148,7 @@ async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
     (read > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
 }
 
-/// What it has to say goes to the log; the last lines are kept in case it ends.
+/// Forwards its messages to the log; the last lines are kept for an error message.
 async fn listen(stderr: impl AsyncRead + Unpin, said: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(stderr);
     while let Some(line) = next_line(&mut lines).await {

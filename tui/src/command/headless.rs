@@ -1,4 +1,4 @@
-//! The demonstration without a screen: every endpoint by itself, and what it sends, checked.
+//! The demo without a screen: connects to every endpoint and checks what it sends.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -11,13 +11,13 @@ use roverline_protocol::Tier;
 use serde_json::{Value as Json, json};
 
 use crate::command::gateway::Endpoint;
-use crate::command::{Failure, Watch, report};
+use crate::command::{Failure, HeadlessSession, report};
 use crate::format;
 use crate::model::Model;
 
-/// What one endpoint came to.
+/// Result for one endpoint.
 #[derive(Clone, Debug, PartialEq)]
-struct Tally {
+struct EndpointReport {
     tier: Tier,
     url: String,
     live: bool,
@@ -28,14 +28,14 @@ struct Tally {
     out_of_scope: Vec<String>,
 }
 
-impl Tally {
-    /// Of a link that knew this endpoint only. A topic counts as seen when it is listed or came.
-    fn of(endpoint: &Endpoint, model: &Model, time: Duration) -> Tally {
+impl EndpointReport {
+    /// From a connection that knew only this endpoint. A topic counts if it was listed or received.
+    fn of(endpoint: &Endpoint, model: &Model, time: Duration) -> EndpointReport {
         let rows = model.topics.rows.values();
         let view = model.network.endpoints.first();
         let samples: u64 = rows.clone().map(|row| row.samples()).sum();
         let strangers = rows.clone().filter(|row| !row.info.scopes.intersects(endpoint.tier.scopes()));
-        Tally {
+        EndpointReport {
             tier: endpoint.tier,
             url: endpoint.url.clone(),
             live: view.is_some_and(|view| view.state == LinkState::Active),
@@ -60,26 +60,26 @@ impl Tally {
     }
 }
 
-/// Four links, each to one endpoint, for so long; succeeds when all are as they should be.
+/// Runs four connections, one per endpoint, for this long; succeeds if all are as they should be.
 pub(super) async fn run(endpoints: &[Endpoint], time: Duration, json: bool) -> Result<ExitCode, Failure> {
     let mut watches = Vec::new();
     for endpoint in endpoints {
         let config =
             Config::with_urls(&[&endpoint.url]).map_err(|error| Failure::Nothing(error.to_string()))?;
-        watches.push(Watch::open(Config { client_name: "roverline demo".to_owned(), ..config }));
+        watches.push(HeadlessSession::open(Config { client_name: "roverline demo".to_owned(), ..config }));
     }
     let all = join_all(watches.iter_mut().map(|watch| watch.until(time, |_| false)));
     tokio::select! {
         _ = all => {}
         () = progress(time) => {}
     }
-    let tallies: Vec<Tally> =
-        endpoints.iter().zip(&watches).map(|(e, w)| Tally::of(e, &w.model, time)).collect();
-    let good = tallies.len() == Tier::ALL.len() && tallies.iter().all(Tally::good);
+    let tallies: Vec<EndpointReport> =
+        endpoints.iter().zip(&watches).map(|(e, w)| EndpointReport::of(e, &w.model, time)).collect();
+    let good = tallies.len() == Tier::ALL.len() && tallies.iter().all(EndpointReport::good);
     let rover = watches.first().map(|watch| &watch.model);
     let text = match json {
         true => {
-            let list: Vec<Json> = tallies.iter().map(Tally::json).collect();
+            let list: Vec<Json> = tallies.iter().map(EndpointReport::json).collect();
             format!("{:#}\n", json!({"ok": good, "endpoints": list, "rover": rover.map(report::rover_json)}))
         }
         false => summary(&tallies, rover, good),
@@ -88,7 +88,7 @@ pub(super) async fn run(endpoints: &[Endpoint], time: Duration, json: bool) -> R
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// A line on a terminal that says how far we are; never ends.
+/// A progress line on a terminal; never returns.
 async fn progress(time: Duration) {
     let shown = std::io::stderr().is_terminal();
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -104,12 +104,12 @@ async fn progress(time: Duration) {
     }
 }
 
-fn summary(tallies: &[Tally], rover: Option<&Model>, good: bool) -> String {
+fn summary(tallies: &[EndpointReport], rover: Option<&Model>, good: bool) -> String {
     let mut out = String::new();
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(
         out,
         "{:<22} {:<10} {:<11} {:>6} {:>9} {:>9}  OUT OF SCOPE",
@@ -144,8 +144,8 @@ fn summary(tallies: &[Tally], rover: Option<&Model>, good: bool) -> String {
 mod tests {
     use super::*;
 
-    fn tally() -> Tally {
-        Tally {
+    fn tally() -> EndpointReport {
+        EndpointReport {
             tier: Tier::Emergency,
             url: "ws://127.0.0.1:8083".to_owned(),
             live: true,
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn an_endpoint_is_good_when_it_lives_sends_and_keeps_to_its_scope() {
         assert!(tally().good());
-        assert!(!Tally { live: false, ..tally() }.good());
-        assert!(!Tally { samples: 0, ..tally() }.good());
-        let strange = Tally { out_of_scope: vec!["/camera".to_owned()], ..tally() };
+        assert!(!EndpointReport { live: false, ..tally() }.good());
+        assert!(!EndpointReport { samples: 0, ..tally() }.good());
+        let strange = EndpointReport { out_of_scope: vec!["/camera".to_owned()], ..tally() };
         assert!(!strange.good());
         assert!(summary(&[strange], None, false).contains("✗ /camera"));
     }

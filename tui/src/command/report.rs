@@ -1,4 +1,4 @@
-//! Endpoints and rover in print: for people and for programs.
+//! Endpoints and rover in print, for people and programs.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use crate::model::{Model, Reading, Serving};
 use crate::theme::quality_glyph;
 use crate::{format, overview_rows};
 
-/// For people.
+/// Text for people.
 pub(super) fn text(model: &Model) -> String {
     let mut out = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(out, "ENDPOINTS");
     for e in model.network.endpoints.iter() {
         let tier = e.tier.map_or("–", |tier| tier.name());
@@ -29,7 +29,7 @@ pub(super) fn text(model: &Model) -> String {
     out
 }
 
-/// The rover's values, a line each.
+/// The rover's values, one line each.
 pub(super) fn rover_text(model: &Model, out: &mut String) {
     for group in overview_rows::groups(model) {
         let _ = writeln!(out, "\n{}", group.title);
@@ -48,7 +48,7 @@ pub(super) fn rover_text(model: &Model, out: &mut String) {
     }
 }
 
-/// For programs.
+/// JSON for programs.
 pub(super) fn json(model: &Model) -> Json {
     let endpoints: Vec<Json> = model.network.endpoints.iter().map(endpoint).collect();
     let (state, active) = match model.network.serving(model.now) {
@@ -77,7 +77,7 @@ fn endpoint(e: &roverline_client::EndpointView) -> Json {
     })
 }
 
-/// The rover's values by name, each with age and quality; null where never received.
+/// The rover's values by name, each with age and quality; null if never received.
 pub(super) fn rover_json(model: &Model) -> Json {
     let rover = &model.rover;
     let diagnostics = rover.diagnostics.iter().map(|(name, reading)| {

@@ -1,4 +1,4 @@
-//! A link and the model it fills, without a screen.
+//! A client connection with a model, without a screen.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,29 +7,29 @@ use roverline_client::{Config, Event, Events, Link};
 use crate::model::{Model, Now};
 use crate::update::{Effect, Msg, update};
 
-/// Events taken in one go before the time is looked at again.
+/// Most events handled before the time is updated.
 const BATCH: usize = 256;
-/// Without events, the model hears of the time this often.
+/// Interval of clock messages without events.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Tells the time to a model.
+/// Provides the model's time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 
 impl Clock {
-    /// Begins now.
+    /// Starts now.
     pub fn start() -> Clock {
         Clock(Instant::now())
     }
 
-    /// The time.
+    /// The current time.
     pub fn now(self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { mono: Now::ORIGIN + self.0.elapsed(), wall_ns: i64::try_from(wall.as_nanos()).unwrap_or(0) }
     }
 }
 
-/// Does what a model wants of its link. A stop comes back as a message with its id.
+/// Executes a model's effects on its connection. A stop comes back as a message with its id.
 pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
     match effect {
         Effect::Subscribe { topic, max_rate_hz } => link.subscribe(topic, *max_rate_hz),
@@ -45,30 +45,30 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
     None
 }
 
-/// For a program that looks once: the best endpoint that answers, without waiting whether it stays
-/// the best.
-pub fn at_once(config: Config) -> Config {
-    config.hasty()
+/// For one-shot programs: uses the best endpoint that answers, without waiting for it to prove
+/// stable.
+pub fn without_delay(config: Config) -> Config {
+    config.without_hysteresis()
 }
 
-/// A link and the model it fills.
+/// A connection and the model it fills.
 #[derive(Debug)]
-pub struct Watch {
-    /// What is known.
+pub struct HeadlessSession {
+    /// The model.
     pub model: Model,
     link: Link,
     events: Events,
     clock: Clock,
 }
 
-impl Watch {
-    /// Opens the link.
-    pub fn open(config: Config) -> Watch {
-        let (link, events) = Link::open(at_once(config));
-        Watch { model: Model::default(), link, events, clock: Clock::start() }
+impl HeadlessSession {
+    /// Opens the connection.
+    pub fn open(config: Config) -> HeadlessSession {
+        let (link, events) = Link::open(without_delay(config));
+        HeadlessSession { model: Model::default(), link, events, clock: Clock::start() }
     }
 
-    /// Takes in what comes until `done` says so or the time is over.
+    /// Handles events until `done` returns true or the time is up.
     pub async fn until(&mut self, timeout: Duration, mut done: impl FnMut(&Model) -> bool) {
         let end = tokio::time::Instant::now() + timeout;
         loop {

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use roverline_client::Config;
 
-use crate::cli::Print;
-use crate::command::{Failure, Watch, on_the_best, report, unreachable};
+use crate::cli::OutputArgs;
+use crate::command::{Failure, HeadlessSession, on_the_best, report, unreachable};
 use crate::model::Model;
 
-/// Waits until every value of the overview that can come has come, or for the time given.
-pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
-    let mut watch = Watch::open(config);
+/// Waits until every available value of the overview has arrived, or for the given time.
+pub async fn run(config: Config, print: OutputArgs) -> Result<ExitCode, Failure> {
+    let mut watch = HeadlessSession::open(config);
     watch.until(print.timeout, complete).await;
     let model = &watch.model;
     let text = if print.json { format!("{:#}\n", report::json(model)) } else { report::text(model) };
@@ -23,7 +23,7 @@ pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
     Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// The best of those that answer is in use, and all it has to say for the overview is there.
+/// The best endpoint that answers is in use, and everything it can contribute has arrived.
 fn complete(model: &Model) -> bool {
     let mut ready = on_the_best(model);
     let mut mapped = model.topics.rows.values().filter(|row| row.listed && row.slot.is_some()).peekable();

@@ -7,7 +7,7 @@ use crate::command::Failure;
 use crate::environment::themes_dir;
 use crate::theme;
 
-/// Lists them, with where they come from and what is wrong with the others.
+/// Lists themes with their origin, and errors of files that could not be read.
 pub fn run() -> Result<ExitCode, Failure> {
     let dir = themes_dir();
     let found = theme::load(dir.as_deref());

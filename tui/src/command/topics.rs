@@ -7,16 +7,16 @@ use std::time::Duration;
 use roverline_client::Config;
 use serde_json::json;
 
-use crate::cli::Print;
-use crate::command::{Failure, Watch, on_the_best, unreachable};
+use crate::cli::OutputArgs;
+use crate::command::{Failure, HeadlessSession, on_the_best, unreachable};
 use crate::format;
 
-/// A rate needs a full second to be counted.
+/// A rate needs a full second to be measured.
 const MEASURE: Duration = Duration::from_millis(2_300);
 
 /// Waits for the list, then measures.
-pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
-    let mut watch = Watch::open(config);
+pub async fn run(config: Config, print: OutputArgs) -> Result<ExitCode, Failure> {
+    let mut watch = HeadlessSession::open(config);
     watch.until(print.timeout, |model| on_the_best(model) && !model.topics.rows.is_empty()).await;
     if watch.model.topics.rows.is_empty() {
         return Err(unreachable(&watch));
@@ -42,7 +42,7 @@ pub async fn run(config: Config, print: Print) -> Result<ExitCode, Failure> {
     let width = rows.clone().map(|row| row.info.name.len()).max().unwrap_or(0).min(60);
     writeln!(out, "{}  {:<28}  {:>7}  {:>11}  SCOPES", format::left("NAME", width), "TYPE", "HZ", "BYTES")?;
     for row in rows {
-        // What is not subscribed (pictures, point clouds) has no rate.
+        // Unsubscribed topics (images, point clouds) have no rate.
         let (hz, bytes) = match row.subscribed {
             true => (format::rate(row.rate.0), format::bandwidth(row.rate.1)),
             false => ("–".to_owned(), "–".to_owned()),

@@ -1,4 +1,4 @@
-//! The selected topic's newest message as lines of a tree.
+//! The newest message of the selected topic as a tree of fields.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,48 +7,48 @@ use roverline_schema::Value;
 
 use crate::format;
 
-/// Lines made of one message.
+/// Most rows of one message.
 const MAX_ROWS: usize = 2_000;
-/// Elements shown of an open array.
+/// Most elements shown of an expanded array.
 const MAX_ELEMENTS: usize = 100;
 /// Columns of a value on one line.
 const MAX_INLINE: usize = 160;
-/// Open or closed by hand.
+/// Expanded or collapsed by the operator.
 const MAX_TOGGLED: usize = 512;
 
-/// A line of the tree.
+/// A row of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRow {
-    /// From the message: `pose.position.x`, `status[2].name`.
+    /// Path in the message: `pose.position.x`, `status[2].name`.
     pub path: String,
-    /// How far to the right.
+    /// Depth of indentation.
     pub depth: u16,
-    /// The field's name or the element's number.
+    /// Name of the field or index of the element.
     pub label: String,
     /// The value, or a summary.
     pub text: String,
-    /// `Some(true)` is open, `Some(false)` could be opened.
+    /// `Some(true)` is expanded, `Some(false)` can be expanded.
     pub open: Option<bool>,
 }
 
-/// The tree and where one is in it.
+/// The tree and its cursor.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    /// What is shown; empty while there is nothing or it cannot be decoded.
+    /// Rows; empty without a message or if it cannot be decoded.
     pub rows: Vec<FieldRow>,
-    /// The line one is on.
+    /// Index of the cursor's row.
     pub cursor: usize,
-    /// In place of the rows.
+    /// Message shown instead of the rows.
     pub message: Option<String>,
     /// A newer message waits to be decoded.
     pub pending: bool,
-    /// When the last one was.
+    /// When the last one was decoded.
     pub decoded: Option<Duration>,
     toggled: BTreeSet<String>,
 }
 
 impl Fields {
-    /// For another topic.
+    /// Resets for another topic.
     pub fn clear(&mut self) {
         *self = Fields { pending: true, ..Fields::default() };
     }
@@ -63,19 +63,19 @@ impl Fields {
         self.cursor = self.cursor.min(self.rows.len().saturating_sub(1));
     }
 
-    /// Shows a sentence in place of a message.
-    pub fn say(&mut self, message: String) {
+    /// Shows a text instead of a message.
+    pub fn show_message(&mut self, message: String) {
         self.rows.clear();
         self.message = Some(message);
     }
 
-    /// Moves the cursor, staying in the tree.
+    /// Moves the cursor within the tree.
     pub fn select(&mut self, by: isize) {
         let last = self.rows.len().saturating_sub(1);
         self.cursor = self.cursor.saturating_add_signed(by).min(last);
     }
 
-    /// Opens or closes the line one is on; says whether that changed anything.
+    /// Expands or collapses the cursor's row; returns whether anything changed.
     pub fn toggle(&mut self, open: Option<bool>) -> bool {
         let Some(row) = self.rows.get(self.cursor) else { return false };
         let Some(is_open) = row.open else { return false };
@@ -129,7 +129,7 @@ impl Fields {
         if rows.len() >= MAX_ROWS {
             return;
         }
-        // Messages are open unless they are short enough to be read on one line; arrays are closed.
+        // Messages are expanded unless they fit on one line; arrays are collapsed.
         let (open, text) = match value {
             Value::Struct(fields) => {
                 let flat = fields.len() <= 4 && fields.iter().all(|(_, v)| is_scalar(v));
@@ -173,7 +173,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Six digits: more is noise while it runs.
+/// Six digits: more is noise while values change.
 fn float(v: f64) -> String {
     match v.abs() {
         0.0 => "0.0".to_owned(),
@@ -183,7 +183,7 @@ fn float(v: f64) -> String {
     }
 }
 
-/// A value on one line, as far as there is room: never more work than what is shown.
+/// A value on one line, cut to the space: work is bounded by what is shown.
 fn inline(value: &Value) -> String {
     let mut out = String::new();
     write_inline(value, &mut out);

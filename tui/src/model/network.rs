@@ -1,4 +1,4 @@
-//! The links and what happened to them.
+//! Links to the endpoints, and failover history.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,34 +8,34 @@ use roverline_client::{EndpointView, FailoverCause, FailoverView, LinkState};
 
 use crate::model::Now;
 
-/// Failovers remembered.
+/// Failovers kept.
 const HISTORY: usize = 64;
-/// How long the line about a failover stays.
-const NOTICE: Duration = Duration::from_secs(10);
+/// How long the line about a failover is shown.
+const FAILOVER_SHOWN: Duration = Duration::from_secs(10);
 
-/// The links and what happened to them.
+/// Links and their history.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// As the link ranks them.
+    /// In the client's ranking order.
     pub endpoints: Arc<[EndpointView]>,
     /// Newest first.
     pub history: VecDeque<FailoverView>,
-    /// When the last change of endpoint was heard of.
+    /// When the endpoint last changed.
     pub changed: Option<Duration>,
     /// Since when no endpoint is in use, after there was one.
     pub all_down_since: Option<Duration>,
 }
 
-/// Who serves, in one word.
+/// Which endpoint serves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Serving<'a> {
     /// This one.
     By(&'a EndpointView),
-    /// Nobody yet; nothing has failed so far.
+    /// None yet, without a failure so far.
     Connecting,
-    /// Nobody yet, and every attempt failed.
+    /// None yet, and every attempt failed.
     NeverReached,
-    /// Nobody any more, for this long.
+    /// None any more, for this long.
     AllDown(Duration),
 }
 
@@ -43,13 +43,13 @@ impl Network {
     /// The endpoint in use.
     pub fn active(&self) -> Option<&EndpointView> {
         self.endpoints.iter().find(|e| matches!(e.state, LinkState::Active)).or_else(|| {
-            // A silent endpoint is still the one in use until the link leaves it.
+            // A silent endpoint stays in use until the client leaves it.
             let to = self.history.front()?.to.as_deref()?;
             self.endpoints.iter().find(|e| e.url == to && e.state == LinkState::Suspect)
         })
     }
 
-    /// Who serves.
+    /// Which endpoint serves.
     pub fn serving(&self, now: Now) -> Serving<'_> {
         if let Some(since) = self.all_down_since {
             return Serving::AllDown(now.since(since));
@@ -63,7 +63,7 @@ impl Network {
         }
     }
 
-    /// Takes in a change of the endpoint in use.
+    /// Records a change of the endpoint in use.
     pub fn failover(&mut self, failover: FailoverView, now: Now) {
         let lost = failover.cause == FailoverCause::AllDown || failover.to.is_none();
         self.all_down_since = if lost { self.all_down_since.or(Some(now.mono)) } else { None };
@@ -72,13 +72,13 @@ impl Network {
         self.history.truncate(HISTORY);
     }
 
-    /// The last failover while it is worth a line: not the first connection, not for long.
+    /// The last failover, while it is recent; not the first connection.
     pub fn recent(&self, now: Now) -> Option<&FailoverView> {
-        let fresh = self.changed.is_some_and(|at| now.since(at) < NOTICE);
+        let fresh = self.changed.is_some_and(|at| now.since(at) < FAILOVER_SHOWN);
         self.history.front().filter(|f| fresh && f.to.is_some() && f.from.is_some())
     }
 
-    /// The tier and address of an endpoint by its url, as far as known.
+    /// Tier and address of an endpoint by its URL, if known.
     pub fn name_of(&self, url: &str) -> String {
         let address = crate::format::address(url);
         match self.endpoints.iter().find(|e| e.url == url).and_then(|e| e.tier) {
@@ -87,7 +87,7 @@ impl Network {
         }
     }
 
-    /// The tier, or the address of an endpoint whose tier was never told.
+    /// The tier, or the address if the tier is unknown.
     pub fn short_name_of(&self, url: &str) -> String {
         let tier = self.endpoints.iter().find(|e| e.url == url).and_then(|e| e.tier);
         tier.map_or_else(|| crate::format::address(url).to_owned(), |tier| tier.to_string())

@@ -1,34 +1,34 @@
-//! The overview's values, each with the topic it came from and when.
+//! Values of the overview, each with its topic and time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use roverline_protocol::quality::Quality;
+use crate::model::quality::Quality;
 
 use crate::model::{Now, Topics};
 
-/// Temperatures shown at most.
+/// Most temperatures shown.
 pub const MAX_TEMPERATURES: usize = 32;
-/// Diagnostic sources kept at most.
+/// Most diagnostic sources kept.
 pub const MAX_DIAGNOSTICS: usize = 256;
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading<T> {
-    /// The last one that could be used.
+    /// The last usable value.
     pub value: T,
     /// Its topic.
     pub topic: String,
-    /// The mapping's rule: earlier is better.
+    /// Index of the mapping rule: earlier is better.
     pub rank: usize,
-    /// When it was made, on our clock.
+    /// When it was created, on our clock.
     pub at: Duration,
-    /// Why what came after it cannot be used.
+    /// Why later samples cannot be used.
     pub fault: Option<&'static str>,
 }
 
 impl<T> Reading<T> {
-    /// How far it can be trusted.
+    /// The value's quality.
     pub fn quality(&self, topics: &Topics, now: Now) -> Quality {
         match (self.fault, topics.rows.get(&self.topic)) {
             (Some(_), _) => Quality::Invalid,
@@ -38,7 +38,7 @@ impl<T> Reading<T> {
     }
 }
 
-/// Position on the globe.
+/// Geographic position.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fix {
     /// Degrees, north positive.
@@ -49,14 +49,14 @@ pub struct Fix {
     pub altitude: f64,
 }
 
-/// Position and motion by odometry.
+/// Position and motion from odometry.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Odometry {
     /// Metres.
     pub x: f64,
     /// Metres.
     pub y: f64,
-    /// Compass degrees, if the orientation is one.
+    /// Compass heading in degrees, if the orientation is valid.
     pub heading: Option<f64>,
     /// Metres per second.
     pub speed: f64,
@@ -64,10 +64,10 @@ pub struct Odometry {
     pub turn: f64,
 }
 
-/// What is left in the battery.
+/// State of the battery.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Battery {
-    /// 0 to 100; not a number where unknown.
+    /// Charge, 0 to 100; NaN if unknown.
     pub percent: f64,
     /// Volts.
     pub voltage: f64,
@@ -75,17 +75,17 @@ pub struct Battery {
     pub current: f64,
 }
 
-/// The indicator.
+/// The indicator light.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Led {
     /// Red, green, blue.
     Color(u8, u8, u8),
-    /// As the rover calls it.
+    /// Name given by the rover.
     Name(String),
 }
 
 impl Led {
-    /// A word for it.
+    /// A word for the colour.
     pub fn word(&self) -> String {
         let Led::Color(r, g, b) = *self else {
             return if let Led::Name(name) = self { name.clone() } else { String::new() };
@@ -110,11 +110,11 @@ pub enum Severity {
     /// Good.
     #[default]
     Ok,
-    /// Its own publisher calls it stale.
+    /// Reported as stale by its own publisher.
     Stale,
-    /// Watch it.
+    /// Warning.
     Warn,
-    /// Broken.
+    /// Error.
     Error,
 }
 
@@ -140,45 +140,45 @@ impl Severity {
     }
 }
 
-/// One line of diagnostics.
+/// One diagnostic status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// How bad.
+    /// Its level.
     pub severity: Severity,
-    /// In words.
+    /// Its message.
     pub message: String,
 }
 
-/// All of them.
+/// All values.
 #[derive(Clone, Debug, Default)]
 pub struct Rover {
-    /// Position on the globe.
+    /// Geographic position.
     pub fix: Option<Reading<Fix>>,
-    /// Position and motion by odometry.
+    /// Position and motion from odometry.
     pub odometry: Option<Reading<Odometry>>,
-    /// Compass degrees by the inertial unit.
+    /// Compass heading in degrees from the IMU.
     pub imu_heading: Option<Reading<f64>>,
-    /// Energy.
+    /// Battery.
     pub battery: Option<Reading<Battery>>,
     /// The mission's name.
     pub mission_name: Option<Reading<String>>,
-    /// What it is at.
+    /// Mission status.
     pub mission_status: Option<Reading<String>>,
     /// Samples collected.
     pub samples: Option<Reading<f64>>,
     /// Autonomy mode.
     pub mode: Option<Reading<String>>,
-    /// Whether it drives itself.
+    /// Whether the rover drives autonomously.
     pub autonomous: Option<Reading<bool>>,
-    /// The indicator.
+    /// The indicator light.
     pub led: Option<Reading<Led>>,
     /// Whether the emergency stop is engaged.
     pub emergency_stop: Option<Reading<bool>>,
-    /// Since when the stop has been as it is, as far as seen.
+    /// Since when the stop has been in this state, as far as observed.
     pub stop_since: Option<Duration>,
-    /// Whether it left its field.
+    /// Whether the rover violated its boundary.
     pub boundary: Option<Reading<bool>>,
-    /// Degrees Celsius by part.
+    /// Degrees Celsius by component.
     pub temperatures: BTreeMap<String, Reading<f64>>,
     /// Diagnostics by name.
     pub diagnostics: BTreeMap<String, Reading<Status>>,

@@ -1,27 +1,27 @@
-//! Every topic that was ever listed, how fast it comes and how old it is.
+//! All topics that were ever listed, with rate and age.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::quality::{AgeThresholds, Quality};
 use bytes::Bytes;
 use roverline_client::LinkSample;
 use roverline_protocol::limits;
 use roverline_protocol::native::TopicInfo;
-use roverline_protocol::quality::{Horizon, Quality};
 use roverline_protocol::rate::RateMeter;
 
 use crate::model::Now;
 use crate::topic_mapping;
 
-/// Payloads above this are kept of the selected topic only.
+/// Larger payloads are kept for the selected topic only.
 const KEPT_BYTES: usize = 64 << 10;
-/// What is expected of a topic whose period is not known yet.
+/// Assumed period of a topic before it is measured.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(1);
-/// Characters of a filter.
+/// Most characters of a filter.
 pub const FILTER_CHARS: usize = 64;
 
-/// By what the list is ordered.
+/// Sort order of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     /// By name.
@@ -33,7 +33,7 @@ pub enum Sort {
     Rate,
     /// Biggest first.
     Bandwidth,
-    /// Youngest first.
+    /// Newest first.
     Age,
 }
 
@@ -51,7 +51,7 @@ impl Sort {
     }
 }
 
-/// Which half of the screen takes the arrow keys.
+/// Which pane has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Focus {
     /// The list.
@@ -61,28 +61,28 @@ pub enum Focus {
     Fields,
 }
 
-/// What is known of a topic.
+/// State of a topic.
 #[derive(Clone, Debug)]
 pub struct TopicRow {
-    /// As the endpoint describes it.
+    /// Description from the endpoint.
     pub info: Arc<TopicInfo>,
     /// Whether the endpoint in use lists it.
     pub listed: bool,
-    /// Whether samples were asked for.
+    /// Whether it is subscribed.
     pub subscribed: bool,
     /// Samples and bytes per second.
     pub rate: (f64, f64),
-    /// When the newest sample was made, on our clock.
+    /// When the newest sample was created, on our clock.
     pub at: Option<Duration>,
     /// Why the newest sample cannot be used.
     pub fault: Option<String>,
-    /// The newest payload, unless it is big.
+    /// The newest payload, unless it is large.
     pub latest: Option<Bytes>,
-    /// Bytes of the newest payload.
+    /// Size of the newest payload in bytes.
     pub latest_bytes: usize,
-    /// Its place in the overview, and the mapping's rule.
+    /// Its slot in the overview, and the mapping's rule.
     pub slot: Option<(topic_mapping::Slot, usize)>,
-    /// Until when a latched value was certainly still valid.
+    /// Until when a latched value was known to be valid.
     confirmed: Duration,
     period: Option<Duration>,
     receive_time_ns: i64,
@@ -108,7 +108,7 @@ impl TopicRow {
         }
     }
 
-    /// Whether it is only subscribed while it is selected.
+    /// Whether it is subscribed only while it is selected.
     pub fn heavy(&self) -> bool {
         topic_mapping::is_heavy(&self.info.type_name)
     }
@@ -118,28 +118,28 @@ impl TopicRow {
         self.meter.totals().0
     }
 
-    /// The age of the newest sample.
+    /// Age of the newest sample.
     pub fn age(&self, now: Now) -> Option<Duration> {
         self.at.map(|at| now.since(at))
     }
 
-    /// How far the newest sample can be trusted.
+    /// Quality of the newest sample.
     pub fn quality(&self, now: Now) -> Quality {
         if self.fault.is_some() { Quality::Invalid } else { self.quality_of(self.at, now) }
     }
 
-    /// How far a value of this topic from `at` can be trusted by its age. A latched value does not
-    /// age while an endpoint still lists its topic; without one nobody knows whether it holds.
+    /// Quality of a value of this topic from `at`, by its age. A latched value does not age while
+    /// an endpoint still lists its topic; without one its validity is unknown.
     pub fn quality_of(&self, at: Option<Duration>, now: Now) -> Quality {
         if self.info.latched {
-            let horizon = Horizon::from_period(Some(DEFAULT_PERIOD));
+            let horizon = AgeThresholds::from_period(Some(DEFAULT_PERIOD));
             return horizon.quality(at.map(|_| now.since(self.confirmed)));
         }
-        let horizon = Horizon::from_period(Some(self.period.unwrap_or(DEFAULT_PERIOD)));
+        let horizon = AgeThresholds::from_period(Some(self.period.unwrap_or(DEFAULT_PERIOD)));
         horizon.quality(at.map(|at| now.since(at)))
     }
 
-    /// Takes in a sample made at `at`.
+    /// Records a sample created at `at`.
     pub fn take(&mut self, sample: &LinkSample, at: Duration, selected: bool, now: Now) {
         self.observe_period(sample);
         self.meter.count(now.mono, sample.payload.len());
@@ -150,8 +150,8 @@ impl TopicRow {
             Some(&sample.payload).filter(|payload| selected || payload.len() <= KEPT_BYTES).cloned();
     }
 
-    /// By the gateway's stamps, not by arrival: what is replayed after a failover comes in one go.
-    /// A gap counts at most fourfold, so that an outage does not pass for a slow topic.
+    /// By the gateway's stamps, not by arrival: a replay after a failover arrives at once. A gap
+    /// counts at most fourfold, so that an outage does not make the topic look slow.
     fn observe_period(&mut self, sample: &LinkSample) {
         let gap_ns = sample.receive_time_ns.saturating_sub(self.receive_time_ns);
         let first = self.receive_time_ns == 0;
@@ -172,7 +172,8 @@ impl TopicRow {
         }
         let (hz, bytes) = self.meter.rates(now.mono);
         self.rate = match self.period {
-            // Below one a second a count per second says 0, 1, 0, 0: the period says it better.
+            // Below one per second a count per second alternates between 0 and 1: the period is
+            // better.
             Some(period) if period >= Duration::from_secs(1) && self.quality(now) != Quality::Stale => {
                 let hz = 1.0 / period.as_secs_f64();
                 (hz, hz * self.latest_bytes as f64)
@@ -182,29 +183,29 @@ impl TopicRow {
     }
 }
 
-/// All topics and the list that shows them.
+/// All topics, and the list that shows them.
 #[derive(Debug, Default)]
 pub struct Topics {
     /// By name.
     pub rows: BTreeMap<String, TopicRow>,
-    /// What the list shows, in its order.
+    /// Names in the list, in order.
     pub visible: Vec<String>,
-    /// The line one is on.
+    /// Index of the cursor's row.
     pub selected: Option<String>,
-    /// By what it is ordered.
+    /// Sort column.
     pub sort: Sort,
-    /// Whether the order is turned round.
+    /// Whether the order is reversed.
     pub reversed: bool,
-    /// Only topics that have this in their name or type.
+    /// Only topics with this in their name or type.
     pub filter: String,
     /// Whether the filter is being typed.
     pub filtering: bool,
-    /// Which half takes the arrow keys.
+    /// Which pane has the focus.
     pub focus: Focus,
 }
 
 impl Topics {
-    /// Takes in the list of the endpoint in use. What it does not have stays, and grows old.
+    /// Applies the list of the endpoint in use. Topics missing from it stay and age.
     pub fn list(&mut self, infos: &[TopicInfo], now: Now) {
         self.rows.values_mut().for_each(|row| row.listed = false);
         for info in infos.iter().take(limits::TOPICS) {
@@ -231,7 +232,7 @@ impl Topics {
         self.rows.insert(info.name.clone(), TopicRow::new(info, now));
     }
 
-    /// The row a sample belongs to; a sample may come ahead of the list.
+    /// The row of a sample, which may arrive before the list.
     pub fn row_for(&mut self, info: &Arc<TopicInfo>, now: Now) -> Option<&mut TopicRow> {
         if !self.rows.contains_key(&info.name) {
             self.add(info.clone(), now);
@@ -245,20 +246,20 @@ impl Topics {
         self.rows.get(self.selected.as_ref()?)
     }
 
-    /// Its place in the list.
+    /// Its index in the list.
     pub fn selected_index(&self) -> Option<usize> {
         let selected = self.selected.as_ref()?;
         self.visible.iter().position(|name| name == selected)
     }
 
-    /// Moves the selection, staying in the list.
+    /// Moves the selection within the list.
     pub fn select(&mut self, by: isize) {
         let last = self.visible.len().saturating_sub(1);
         let at = self.selected_index().unwrap_or(0).saturating_add_signed(by).min(last);
         self.selected = self.visible.get(at).cloned();
     }
 
-    /// Once a tick: rates, and the order where it depends on them.
+    /// Updates rates once per tick, and the order if it depends on them.
     pub fn refresh(&mut self, now: Now, served: bool) {
         self.rows.values_mut().for_each(|row| row.refresh(now, served));
         if !matches!(self.sort, Sort::Name | Sort::Type) {
@@ -266,13 +267,13 @@ impl Topics {
         }
     }
 
-    /// Filters and orders anew. The selection follows its topic, not its line.
+    /// Filters and sorts. The selection follows its topic, not its row.
     pub fn arrange(&mut self, now: Now) {
         let needle = self.filter.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&needle);
         let mut rows: Vec<&TopicRow> =
             self.rows.values().filter(|row| has(&row.info.name) || has(&row.info.type_name)).collect();
-        // Letters here and there only when the word itself is nowhere: they hit more than is meant.
+        // Scattered letters match only if the word itself matches nothing: they match too much.
         if rows.is_empty() {
             rows.extend(self.rows.values().filter(|row| matches_fuzzily(&row.info.name, &needle)));
         }
@@ -293,7 +294,7 @@ impl Topics {
     }
 }
 
-/// The filter's characters in their order, anywhere in the name: `mflt` finds
+/// Whether the filter's characters occur in this order in the name: `mflt` matches
 /// `/motor/front_left/temperature`.
 fn matches_fuzzily(name: &str, needle: &str) -> bool {
     let mut rest = name.chars().flat_map(char::to_lowercase);

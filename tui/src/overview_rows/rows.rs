@@ -1,24 +1,24 @@
-//! Which rows there are, and from where on a value is abnormal.
+//! The rows of the overview and their alarm limits.
 
 use crate::format::{compass, number};
 use crate::model::{Battery, Fix, Model, Odometry, Severity};
-use crate::overview_rows::{Group, Row, Tone, row};
+use crate::overview_rows::{AlarmLevel, Group, Row, row};
 
-/// Percent of charge below which one watches, and acts.
+/// Battery charge limits for warning and critical, percent.
 const BATTERY: (f64, f64) = (30.0, 15.0);
-/// Degrees Celsius above which one watches, and acts.
+/// Temperature limits for warning and critical, degrees Celsius.
 const MOTOR: (f64, f64) = (70.0, 85.0);
 
-fn above(value: f64, (caution, alarm): (f64, f64)) -> Tone {
+fn above(value: f64, (caution, alarm): (f64, f64)) -> AlarmLevel {
     match value {
-        _ if value >= alarm => Tone::Alarm,
-        _ if value >= caution => Tone::Caution,
-        _ => Tone::Normal,
+        _ if value >= alarm => AlarmLevel::Alarm,
+        _ if value >= caution => AlarmLevel::Caution,
+        _ => AlarmLevel::Normal,
     }
 }
 
-fn plain(text: String) -> (String, Tone) {
-    (text, Tone::Normal)
+fn plain(text: String) -> (String, AlarmLevel) {
+    (text, AlarmLevel::Normal)
 }
 
 fn degrees(value: f64, positive: char, negative: char) -> String {
@@ -26,7 +26,7 @@ fn degrees(value: f64, positive: char, negative: char) -> String {
     format!("{:.7}° {side}", value.abs())
 }
 
-/// Where it is and how it moves.
+/// Position and motion.
 pub fn motion(model: &Model) -> Group {
     let rover = &model.rover;
     let fix = |label, show: fn(&Fix) -> String| row(model, label, rover.fix.as_ref(), |f| plain(show(f)));
@@ -45,7 +45,7 @@ pub fn motion(model: &Model) -> Group {
     Group { title: "MOTION", rows }
 }
 
-/// From the inertial unit, which knows north; from odometry where there is none.
+/// From the IMU, which knows north; else from odometry.
 fn heading(model: &Model) -> Row {
     let show = |degrees: &f64| plain(compass(*degrees));
     let imu = row(model, "Heading", model.rover.imu_heading.as_ref(), show);
@@ -56,7 +56,7 @@ fn heading(model: &Model) -> Row {
     imu
 }
 
-/// What is left.
+/// Battery.
 pub fn power(model: &Model) -> Group {
     let battery = model.rover.battery.as_ref();
     let charge = |b: &Battery| {
@@ -73,7 +73,7 @@ pub fn power(model: &Model) -> Group {
     Group { title: "POWER", rows }
 }
 
-/// What it is doing.
+/// Mission.
 pub fn mission(model: &Model) -> Group {
     let rover = &model.rover;
     let text = |s: &String| plain(if s.is_empty() { "(none)".to_owned() } else { s.clone() });
@@ -90,13 +90,13 @@ pub fn mission(model: &Model) -> Group {
     Group { title: "MISSION", rows }
 }
 
-/// What keeps people from harm.
+/// Safety.
 pub fn safety(model: &Model) -> Group {
     let stop = |on: &bool| {
-        if *on { ("ENGAGED".to_owned(), Tone::Alarm) } else { plain("released".to_owned()) }
+        if *on { ("ENGAGED".to_owned(), AlarmLevel::Alarm) } else { plain("released".to_owned()) }
     };
     let boundary = |out: &bool| {
-        if *out { ("VIOLATED".to_owned(), Tone::Alarm) } else { plain("inside".to_owned()) }
+        if *out { ("VIOLATED".to_owned(), AlarmLevel::Alarm) } else { plain("inside".to_owned()) }
     };
     let rows = vec![
         row(model, "E-stop", model.rover.emergency_stop.as_ref(), stop),
@@ -105,7 +105,7 @@ pub fn safety(model: &Model) -> Group {
     Group { title: "SAFETY", rows }
 }
 
-/// How warm the motors are.
+/// Motor temperatures.
 pub fn temperatures(model: &Model) -> Group {
     let show = |c: &f64| (number(*c, 1, " °C"), above(*c, MOTOR));
     let mut rows: Vec<Row> = model
@@ -120,7 +120,7 @@ pub fn temperatures(model: &Model) -> Group {
     Group { title: "TEMPERATURES", rows }
 }
 
-/// A count per severity, then the worst, `most` rows in all.
+/// A count per severity, then the worst ones; `most` rows in total.
 pub fn diagnostics(model: &Model, most: usize) -> Group {
     let all = &model.rover.diagnostics;
     let newest = all.values().max_by_key(|reading| reading.at);
@@ -135,15 +135,15 @@ pub fn diagnostics(model: &Model, most: usize) -> Group {
     Group { title: "DIAGNOSTICS", rows }
 }
 
-const fn tone(severity: Severity) -> Tone {
+const fn tone(severity: Severity) -> AlarmLevel {
     match severity {
-        Severity::Ok => Tone::Normal,
-        Severity::Stale | Severity::Warn => Tone::Caution,
-        Severity::Error => Tone::Alarm,
+        Severity::Ok => AlarmLevel::Normal,
+        Severity::Stale | Severity::Warn => AlarmLevel::Caution,
+        Severity::Error => AlarmLevel::Alarm,
     }
 }
 
-fn summary(model: &Model) -> (String, Tone) {
+fn summary(model: &Model) -> (String, AlarmLevel) {
     let count = |severity| {
         let n = model.rover.diagnostics.values().filter(|r| r.value.severity == severity).count();
         (n, severity)

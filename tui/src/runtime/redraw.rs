@@ -1,15 +1,16 @@
-//! When to draw: only on change, at most thirty times a second, ten for what merely flows.
+//! Decides when to draw: only after a change, at most 30 frames per second, 10 for streaming
+//! values.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between frames the operator waits for.
+/// Interval of frames that the operator waits for.
 const QUICK: Duration = Duration::from_millis(33);
-/// Between frames that only show newer numbers: no eye reads faster.
+/// Interval of frames with only newer numbers: nobody reads faster.
 const EASY: Duration = Duration::from_millis(100);
 
-/// How soon a change shall be seen.
+/// Urgency of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// A key, a failover, a stop.
@@ -18,35 +19,35 @@ pub(super) enum Urgency {
     Someday,
 }
 
-/// When to draw.
+/// The redraw schedule.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RedrawScheduler {
     last: Instant,
     due: Option<Instant>,
 }
 
-impl Pace {
-    pub(super) fn new(now: Instant) -> Pace {
-        Pace { last: now, due: None }
+impl RedrawScheduler {
+    pub(super) fn new(now: Instant) -> RedrawScheduler {
+        RedrawScheduler { last: now, due: None }
     }
 
     /// Something changed.
-    pub(super) fn want(&mut self, urgency: Urgency) {
+    pub(super) fn request(&mut self, urgency: Urgency) {
         let at = self.last + if urgency == Urgency::Now { QUICK } else { EASY };
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// A frame was drawn.
     pub(super) fn drawn(&mut self, now: Instant) {
-        *self = Pace { last: now, due: None };
+        *self = RedrawScheduler { last: now, due: None };
     }
 
-    /// Whether there is something to draw.
+    /// Whether a frame is due.
     pub(super) fn is_due_some(&self) -> bool {
         self.due.is_some()
     }
 
-    /// When; only means something while there is.
+    /// When the next frame is due; meaningful only while one is pending.
     pub(super) fn due(&self) -> Instant {
         self.due.unwrap_or(self.last)
     }
@@ -59,12 +60,12 @@ mod tests {
     #[test]
     fn nothing_changed_nothing_drawn_and_a_key_goes_before_a_number() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = RedrawScheduler::new(start);
         assert!(!pace.is_due_some());
-        pace.want(Urgency::Someday);
+        pace.request(Urgency::Someday);
         assert_eq!(pace.due(), start + EASY);
-        pace.want(Urgency::Now);
-        pace.want(Urgency::Someday);
+        pace.request(Urgency::Now);
+        pace.request(Urgency::Someday);
         assert_eq!(pace.due(), start + QUICK);
         pace.drawn(start + QUICK);
         assert!(!pace.is_due_some());

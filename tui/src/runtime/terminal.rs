@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, and given back as it was, whatever happens.
+//! The terminal: acquired, drawn on, and restored in every case.
 
 use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use crate::model::Model;
 use crate::theme::Theme;
 use crate::view;
 
-/// A frame goes out in one write.
+/// A frame is one write.
 const FRAME_BYTES: usize = 64 << 10;
 
 type Backend = CrosstermBackend<BufWriter<Stdout>>;
 
-/// The terminal while it is ours.
-pub(super) struct Screen {
+/// The acquired terminal.
+pub(super) struct TerminalGuard {
     terminal: Terminal<Backend>,
-    hold: Hold,
+    hold: TerminalOwnership,
 }
 
-/// Whether the terminal is ours; shared with the panic hook: who is first gives it back.
+/// Whether we own the terminal; shared with the panic hook: the first one restores it.
 #[derive(Clone, Default)]
-struct Hold(Arc<AtomicBool>);
+struct TerminalOwnership(Arc<AtomicBool>);
 
-impl Screen {
-    pub(super) fn enter() -> io::Result<Screen> {
-        let hold = Hold::default();
+impl TerminalGuard {
+    pub(super) fn enter() -> io::Result<TerminalGuard> {
+        let hold = TerminalOwnership::default();
         let (default, ours) = (std::panic::take_hook(), hold.clone());
         std::panic::set_hook(Box::new(move |panic| {
             ours.give_back();
@@ -44,7 +44,7 @@ impl Screen {
         hold.take()?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()));
         let terminal = Terminal::new(backend).inspect_err(|_| hold.give_back())?;
-        Ok(Screen { terminal, hold })
+        Ok(TerminalGuard { terminal, hold })
     }
 
     pub(super) fn draw(&mut self, model: &Model, theme: &Theme) -> io::Result<()> {
@@ -54,7 +54,8 @@ impl Screen {
         io::Write::flush(self.terminal.backend_mut())
     }
 
-    /// Gives the terminal back, stops this process, and takes it again when the shell says so.
+    /// Restores the terminal, suspends this process, and acquires it again when the shell continues
+    /// it.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         self.hold.give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
@@ -63,20 +64,20 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         self.hold.give_back();
     }
 }
 
-impl Hold {
+impl TerminalOwnership {
     fn take(&self) -> io::Result<()> {
         enable_raw_mode()?;
         self.0.store(true, Ordering::SeqCst);
         execute!(stdout(), EnterAlternateScreen).inspect_err(|_| self.give_back())
     }
 
-    /// Errors are of no use here: there is nobody left to tell.
+    /// Errors are ignored: nobody is left to report them to.
     fn give_back(&self) {
         if self.0.swap(false, Ordering::SeqCst) {
             let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);

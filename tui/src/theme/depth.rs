@@ -1,4 +1,4 @@
-//! What the terminal can show.
+//! Colour depth of the terminal.
 
 use ratatui::style::Color;
 
@@ -7,11 +7,11 @@ use crate::theme::Theme;
 /// How many colours a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorDepth {
-    /// None wanted.
+    /// No colours.
     None,
-    /// The 256 of xterm.
+    /// The 256 colours of xterm.
     Indexed,
-    /// Any.
+    /// True colour.
     True,
 }
 
@@ -28,7 +28,7 @@ impl ColorDepth {
         }
     }
 
-    /// The theme as the terminal can show it.
+    /// The theme in the terminal's colour depth.
     #[must_use]
     pub fn adapt(self, mut theme: Theme) -> Theme {
         match self {
@@ -45,7 +45,7 @@ impl ColorDepth {
     }
 }
 
-/// The nearest of xterm's 6×6×6 cube and its 24 greys.
+/// The nearest colour of xterm's 6×6×6 cube and its 24 greys.
 fn indexed(color: Color) -> Color {
     let Color::Rgb(r, g, b) = color else { return color };
     let level = |c: u8| match c {

@@ -1,4 +1,4 @@
-//! A theme file, and errors that say where to look.
+//! Theme files, with errors that name file and line.
 
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::de::Error as _;
 
 use crate::theme::Theme;
 
-/// A theme file that cannot be used: which, where and why.
+/// A theme file that cannot be used: file, line and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThemeError {
     file: String,
@@ -37,25 +37,25 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Roles {
-    screen: Look,
-    strong: Look,
-    dim: Look,
-    faint: Look,
-    accent: Look,
-    selected: Look,
-    fresh: Look,
-    ageing: Look,
-    stale: Look,
-    invalid: Look,
-    caution: Look,
-    alarm: Look,
-    alarm_fill: Look,
+    screen: StyleSpec,
+    strong: StyleSpec,
+    dim: StyleSpec,
+    faint: StyleSpec,
+    accent: StyleSpec,
+    selected: StyleSpec,
+    fresh: StyleSpec,
+    ageing: StyleSpec,
+    stale: StyleSpec,
+    invalid: StyleSpec,
+    caution: StyleSpec,
+    alarm: StyleSpec,
+    alarm_fill: StyleSpec,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
-struct Look {
+struct StyleSpec {
     fg: Option<Paint>,
     bg: Option<Paint>,
     bold: bool,
@@ -85,7 +85,7 @@ fn color(text: &str) -> Option<Color> {
     Some(Color::Rgb(part(0)?, part(2)?, part(4)?))
 }
 
-impl Look {
+impl StyleSpec {
     fn style(&self) -> Style {
         let flags = [
             (self.bold, Modifier::BOLD),
@@ -101,7 +101,7 @@ impl Look {
     }
 }
 
-/// Reads a theme; `file` is for the error.
+/// Parses a theme; `file` is for the error.
 pub fn parse(text: &str, file: &str) -> Result<Theme, ThemeError> {
     let File { name, style } = toml::from_str::<File>(text).map_err(|error| locate(&error, text, file))?;
     Ok(Theme {
@@ -122,7 +122,7 @@ pub fn parse(text: &str, file: &str) -> Result<Theme, ThemeError> {
     })
 }
 
-/// The key is read from the line itself: the parser knows only bytes.
+/// Reads the key from the line: the parser only knows byte offsets.
 fn locate(error: &toml::de::Error, text: &str, file: &str) -> ThemeError {
     let at = error.span().map_or(0, |span| span.start);
     let before = text.get(..at).unwrap_or(text);

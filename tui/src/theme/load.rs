@@ -1,12 +1,12 @@
-//! Where themes come from: two are built in, more are files of the user's.
+//! Loads themes: two are built in, others are user files.
 
 use std::path::{Path, PathBuf};
 
 use crate::theme::{Theme, ThemeError, parse};
 
-/// User themes beyond these are not looked at.
+/// Most user themes loaded.
 const MAX_USER_THEMES: usize = 64;
-/// A theme file is smaller than this.
+/// Most bytes of a theme file.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 const BUILT_IN: [(&str, &str); 2] = [
@@ -14,26 +14,26 @@ const BUILT_IN: [(&str, &str); 2] = [
     ("roverline-light.toml", include_str!("../../../themes/roverline-light.toml")),
 ];
 
-/// All themes that could be read, built-in ones first, and what was wrong with the others.
+/// All readable themes, built-in ones first, and errors of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Themes {
-    /// Never empty when made by [`load`].
+    /// Never empty if made by [`load`].
     pub themes: Vec<Theme>,
-    /// Where each comes from, in the same order; `None` is built in.
+    /// File of each theme, in the same order; `None` is built in.
     pub origins: Vec<Option<PathBuf>>,
-    /// Files that could not be used.
+    /// Errors of files that could not be used.
     pub errors: Vec<String>,
 }
 
 impl Themes {
-    /// The index of the theme of that name.
+    /// Index of the theme with this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.themes.iter().position(|theme| theme.name == name)
     }
 
     fn add(&mut self, theme: Result<Theme, ThemeError>, origin: Option<PathBuf>) {
         match theme {
-            // A user's theme replaces one of the same name.
+            // A user theme replaces a built-in one of the same name.
             Ok(theme) => match self.find(&theme.name) {
                 Some(at) => (self.themes[at], self.origins[at]) = (theme, origin),
                 None => {

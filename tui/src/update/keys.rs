@@ -1,11 +1,10 @@
-//! Keys.
+//! Key handling.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::keymap::{self, Action, Context};
 use crate::model::{FILTER_CHARS, Focus, Model, Overlay, Screen, Topics};
 use crate::update::{Effect, subscriptions};
-use crate::view;
 
 pub(super) fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
     if event.kind == KeyEventKind::Release {
@@ -13,13 +12,13 @@ pub(super) fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
     }
     let contexts = model.contexts();
     match keymap::action(&event, contexts) {
-        Some(action) => act(model, action),
+        Some(action) => dispatch(model, action),
         None if contexts.first() == Some(&Context::Filter) => type_filter(model, event),
         None => Vec::new(),
     }
 }
 
-fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+fn dispatch(model: &mut Model, action: Action) -> Vec<Effect> {
     match action {
         Action::Stop => return vec![Effect::EmergencyStop { engage: true }],
         Action::Quit => return vec![Effect::Quit],
@@ -32,11 +31,11 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             return vec![Effect::EmergencyStop { engage: false }];
         }
         Action::NextTheme => model.theme = (model.theme + 1) % model.theme_names.len().max(1),
-        Action::Overview => return go(model, Screen::Overview),
-        Action::Endpoints => return go(model, Screen::Endpoints),
-        Action::Topics => return go(model, Screen::Topics),
-        Action::NextScreen => return turn(model, 1),
-        Action::PreviousScreen => return turn(model, Screen::ALL.len() - 1),
+        Action::Overview => return switch_to(model, Screen::Overview),
+        Action::Endpoints => return switch_to(model, Screen::Endpoints),
+        Action::Topics => return switch_to(model, Screen::Topics),
+        Action::NextScreen => return cycle(model, 1),
+        Action::PreviousScreen => return cycle(model, Screen::ALL.len() - 1),
         Action::Up => return scroll(model, -1),
         Action::Down => return scroll(model, 1),
         Action::PageUp => return scroll(model, -page(model)),
@@ -93,15 +92,15 @@ fn rearrange(model: &mut Model, change: impl FnOnce(&mut Topics)) -> Vec<Effect>
     if before == model.topics.selected { Vec::new() } else { selected(model) }
 }
 
-fn go(model: &mut Model, screen: Screen) -> Vec<Effect> {
+fn switch_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
     model.screen = screen;
     model.fields.pending = true;
     subscriptions::adjust(model)
 }
 
-fn turn(model: &mut Model, by: usize) -> Vec<Effect> {
+fn cycle(model: &mut Model, by: usize) -> Vec<Effect> {
     let at = Screen::ALL.iter().position(|&s| s == model.screen).unwrap_or(0);
-    go(model, Screen::ALL[(at + by) % Screen::ALL.len()])
+    switch_to(model, Screen::ALL[(at + by) % Screen::ALL.len()])
 }
 
 fn page(model: &Model) -> isize {
@@ -110,7 +109,7 @@ fn page(model: &Model) -> isize {
 
 fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
     if let Overlay::Help { scroll } = &mut model.overlay {
-        *scroll = scroll.saturating_add_signed(by).min(view::help::last_scroll(model.size));
+        *scroll = scroll.saturating_add_signed(by).min(keymap::last_scroll(model.size));
         return Vec::new();
     }
     match (model.screen, model.topics.focus) {
@@ -131,7 +130,7 @@ fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Another topic is selected.
+/// Another topic was selected.
 fn selected(model: &mut Model) -> Vec<Effect> {
     model.fields.clear();
     let mut effects = subscriptions::adjust(model);

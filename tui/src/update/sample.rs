@@ -1,4 +1,4 @@
-//! Samples: counted, and decoded where somebody needs their fields.
+//! Sample handling: counts, and decodes if fields are needed.
 
 mod extract;
 
@@ -12,10 +12,10 @@ use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::topic_mapping::{self, Slot};
 use crate::update::Effect;
 
-/// The fields of the selected topic follow it this often: no eye reads faster.
+/// Update interval of the selected topic's fields: nobody reads faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
-/// Types whose definition is waited for.
-const MAX_ASKED: usize = 256;
+/// Most types whose definition is pending.
+const MAX_PENDING_TYPES: usize = 256;
 
 pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     let now = model.now;
@@ -32,8 +32,8 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     if watched { decode_selected(model) } else { Vec::new() }
 }
 
-/// When a sample was made, on our clock. What was stored or replayed is as old as the gateway's
-/// stamp says, once we know how far its clock is from ours; everything else is new.
+/// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
+/// once the clock offset is known; all others are new.
 fn made_at(model: &Model, sample: &LinkSample) -> Duration {
     let now = model.now;
     let offset_s = model.network.active().and_then(|endpoint| endpoint.clock_offset_s);
@@ -51,12 +51,12 @@ fn fill(model: &mut Model, sample: &LinkSample, slot: Slot, rank: usize, at: Dur
     if let (Some(fault), Some(row)) = (fault, model.topics.rows.get_mut(topic)) {
         row.fault = Some(fault);
     }
-    let mut taker = Taker { topic, rank, at, topics: &model.topics, now: model.now };
+    let mut taker = SampleDecoder { topic, rank, at, topics: &model.topics, now: model.now };
     taker.fill(&mut model.rover, slot, decoded.as_ref().ok());
 }
 
 /// One sample on its way into the overview.
-struct Taker<'a> {
+struct SampleDecoder<'a> {
     topic: &'a str,
     rank: usize,
     at: Duration,
@@ -64,8 +64,8 @@ struct Taker<'a> {
     now: Now,
 }
 
-impl Taker<'_> {
-    /// `value` is `None` when the sample cannot be decoded.
+impl SampleDecoder<'_> {
+    /// `value` is `None` if the sample cannot be decoded.
     fn fill(&mut self, rover: &mut Rover, slot: Slot, value: Option<&Value>) {
         match slot {
             Slot::Fix => self.put(&mut rover.fix, value.map(extract::fix)),
@@ -116,9 +116,9 @@ impl Taker<'_> {
         }
     }
 
-    /// Takes the value unless another topic with a better name fills the place and is alive.
+    /// Stores the value, unless another live topic with a better rule fills the slot.
     fn put<T>(&mut self, place: &mut Option<Reading<T>>, value: Option<Result<T, &'static str>>) {
-        use roverline_protocol::quality::Quality;
+        use crate::model::quality::Quality;
         if let Some(held) = place.as_ref().filter(|held| held.topic != self.topic) {
             let alive = matches!(held.quality(self.topics, self.now), Quality::Fresh | Quality::Ageing);
             if alive && held.rank <= self.rank {
@@ -130,14 +130,14 @@ impl Taker<'_> {
                 let (topic, rank, at) = (self.topic.to_owned(), self.rank, self.at);
                 *place = Some(Reading { value, topic, rank, at, fault: None });
             }
-            // What was good stays on screen, marked.
+            // The last good value stays on screen, marked.
             (Err(why), Some(held)) if held.topic == self.topic => held.fault = Some(why),
             (Err(_), _) => {}
         }
     }
 }
 
-/// Brings the fields of the selected topic up to date, not more often than they can be read.
+/// Updates the fields of the selected topic, at most at reading speed.
 pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
     let now = model.now;
     let due = model.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
@@ -148,7 +148,7 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
     let Some(row) = model.topics.selected_row() else { return Vec::new() };
     let type_name = row.info.type_name.clone();
     let Some(payload) = row.latest.clone() else {
-        model.fields.say(waiting_for(row.latest_bytes));
+        model.fields.show_message(waiting_for(row.latest_bytes));
         return Vec::new();
     };
     model.fields.pending = false;
@@ -156,15 +156,21 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
         Ok(plan) => {
             match plan.decode(&payload) {
                 Ok(value) => model.fields.show(&value),
-                Err(error) => model.fields.say(format!("{} bytes, not decoded: {error}", payload.len())),
+                Err(error) => {
+                    model.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
+                }
             }
             Vec::new()
         }
         Err(error) => {
             let asked = model.asked_schemas.contains(&type_name);
             let why = if asked { format!("{error}") } else { "asking for its definition".to_owned() };
-            model.fields.say(format!("{} bytes of {}: {why}", payload.len(), format::printable(&type_name)));
-            if asked || model.asked_schemas.len() >= MAX_ASKED {
+            model.fields.show_message(format!(
+                "{} bytes of {}: {why}",
+                payload.len(),
+                format::printable(&type_name)
+            ));
+            if asked || model.asked_schemas.len() >= MAX_PENDING_TYPES {
                 return Vec::new();
             }
             model.asked_schemas.insert(type_name.clone());

@@ -1,16 +1,16 @@
-//! Which topics are asked for: all small ones, a heavy one while somebody looks at it.
+//! Decides which topics are subscribed: all small ones, and a heavy one while it is selected.
 
 use roverline_protocol::limits;
 
 use crate::model::{Model, Screen};
 use crate::update::Effect;
 
-/// A heavy topic is looked at by a person, over what may be a radio.
+/// Maximum rate of a heavy topic: a person watches it, perhaps over a radio.
 const HEAVY_RATE_HZ: f64 = 2.0;
-/// The gateway refuses more patterns in one session; a few are left for the selected ones.
+/// Most patterns: the gateway refuses more in one session; a few are reserved for selected topics.
 const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
 
-/// Subscribes and unsubscribes until it is as it should be.
+/// Subscribes and unsubscribes to reach the desired set.
 pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
     let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
@@ -24,7 +24,7 @@ pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
             subscribed += 1;
         } else if !wanted && row.subscribed {
             effects.push(Effect::Unsubscribe(name.clone()));
-            // Nobody looks: the memory of a picture is not kept.
+            // Not selected: the payload of a large topic is not kept.
             row.latest = None;
             subscribed = subscribed.saturating_sub(1);
         }

@@ -1,4 +1,4 @@
-//! What surrounds every screen: header, banner, footer, and the question before a release.
+//! Frame of every screen: header, banner, footer, and the question before a release.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,7 +9,6 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::model::{Model, Screen, Serving};
 use crate::theme::Theme;
-use crate::update::STOP_PATIENCE;
 use crate::widget::{put, put_right, rule};
 use crate::{format, keymap};
 
@@ -28,7 +27,7 @@ pub(super) fn header(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer)
     put_right(buf, area.right() - 1, area.y, room, text.map_or("", String::as_str), style);
 }
 
-/// Who serves, from the longest to the shortest way to say it.
+/// The serving endpoint, from the longest to the shortest text.
 fn serving(model: &Model, theme: &Theme) -> ([String; 3], Style) {
     match model.network.serving(model.now) {
         Serving::By(endpoint) => {
@@ -51,12 +50,14 @@ fn same(text: &str) -> [String; 3] {
     [text, text, text].map(str::to_owned)
 }
 
-/// One line for what is worth one, the most urgent; a thin rule otherwise.
+/// One line for the most urgent message; a thin rule if there is none.
 pub(super) fn banner(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let said = links(model, theme).filter(|(_, urgent, _)| *urgent);
-    let said =
-        said.or_else(|| stop(model, theme)).or_else(|| links(model, theme)).or_else(|| notice(model, theme));
-    match said {
+    let banner = links(model, theme).filter(|(_, urgent, _)| *urgent);
+    let banner = banner
+        .or_else(|| stop(model, theme))
+        .or_else(|| links(model, theme))
+        .or_else(|| notification(model, theme));
+    match banner {
         Some((text, _, style)) => {
             buf.set_style(area, style);
             put(buf, area.x + 1, area.y, area.width - 2, &text, style);
@@ -65,10 +66,10 @@ pub(super) fn banner(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer)
     }
 }
 
-/// Text, whether it comes before everything else, and style.
-type Said = (String, bool, Style);
+/// Text, whether it precedes everything else, and style.
+type BannerLine = (String, bool, Style);
 
-fn links(model: &Model, theme: &Theme) -> Option<Said> {
+fn links(model: &Model, theme: &Theme) -> Option<BannerLine> {
     let now = model.now;
     match model.network.serving(now) {
         Serving::AllDown(since) => {
@@ -95,18 +96,18 @@ fn links(model: &Model, theme: &Theme) -> Option<Said> {
     }
 }
 
-/// The operator's own stop: what it came to, for as long as a notice stays.
-fn stop(model: &Model, theme: &Theme) -> Option<Said> {
+/// State of the operator's own stop, as long as a notification is shown.
+fn stop(model: &Model, theme: &Theme) -> Option<BannerLine> {
     let command = model.stop.as_ref()?;
     let word = if command.engage { "stop" } else { "release" };
     match &command.answer {
-        Some((_, _, at)) if model.now.since(*at) > crate::update::NOTICE_STAYS => None,
+        Some((_, _, at)) if model.now.since(*at) > crate::model::NOTIFICATION_DURATION => None,
         Some((true, message, _)) => Some((format!("✓ {word} accepted: {message}"), false, theme.strong)),
         Some((false, message, _)) => Some((format!("✗ {word} REFUSED: {message}"), false, theme.alarm_fill)),
-        None if model.now.since(command.sent) < STOP_PATIENCE => {
+        None if model.now.since(command.sent) < crate::model::STOP_TIMEOUT => {
             Some((format!("… {word} sent, waiting for an answer"), false, theme.caution))
         }
-        None if model.now.since(command.sent) < 8 * STOP_PATIENCE => {
+        None if model.now.since(command.sent) < 8 * crate::model::STOP_TIMEOUT => {
             let text = format!("✗ {word} NOT ANSWERED: use the red button");
             Some((text, false, theme.alarm_fill))
         }
@@ -114,10 +115,10 @@ fn stop(model: &Model, theme: &Theme) -> Option<Said> {
     }
 }
 
-fn notice(model: &Model, theme: &Theme) -> Option<Said> {
-    let notice = model.notice.as_ref()?;
-    let (glyph, style) = if notice.serious { ("▲", theme.caution) } else { ("i", theme.screen) };
-    Some((format!("{glyph} {}", notice.text), false, style))
+fn notification(model: &Model, theme: &Theme) -> Option<BannerLine> {
+    let notification = model.notification.as_ref()?;
+    let (glyph, style) = if notification.serious { ("▲", theme.caution) } else { ("i", theme.screen) };
+    Some((format!("{glyph} {}", notification.text), false, style))
 }
 
 pub(super) fn footer(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -140,7 +141,7 @@ pub(super) fn footer(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer)
     }
 }
 
-/// A box in the middle; returns what is inside.
+/// A box in the middle; returns its inner area.
 pub(super) fn dialog(
     theme: &Theme,
     title: &str,

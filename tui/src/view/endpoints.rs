@@ -1,11 +1,11 @@
-//! The links: a row per endpoint, and what happened to them.
+//! The endpoints screen: one row per link, and the failover history.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use roverline_client::BreakerState;
 use roverline_client::{EndpointView, LinkState};
 use roverline_protocol::ScopeSet;
-use roverline_protocol::breaker::BreakerState;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 
@@ -97,7 +97,7 @@ fn details(endpoint: &EndpointView, theme: &Theme, area: Rect, wide: bool, buf: 
         put(buf, area.x + 2, area.y, width, &text, theme.dim);
         used = 1;
     }
-    // Said only where it is not as it should be.
+    // Shown only if it is not normal.
     let mut unusual = Vec::new();
     if endpoint.breaker != BreakerState::Closed {
         unusual.push(format!("breaker {}", endpoint.breaker.word()));
@@ -116,7 +116,7 @@ fn details(endpoint: &EndpointView, theme: &Theme, area: Rect, wide: bool, buf: 
         put(buf, area.x + 2, area.y + used, width, &text, theme.caution);
         used += 1;
     }
-    // An error that is over is not news.
+    // A past error is not shown.
     let trouble = !matches!(endpoint.state, LinkState::Active | LinkState::Standby);
     if let Some(error) = endpoint.last_error.as_ref().filter(|_| trouble && area.height > used) {
         let text = format!("└ {}", format::printable(error));
@@ -134,7 +134,7 @@ fn scopes(scopes: ScopeSet) -> String {
     }
 }
 
-/// The cells of the columns that are shown, by their titles: one place says what stands in which.
+/// Cells by column title: one place defines what each column shows.
 fn cells_for(columns: &[Column], endpoint: &EndpointView, theme: &Theme) -> Vec<Cell> {
     let all = cells(endpoint, theme);
     let of = |column: &Column| WIDE.iter().position(|wide| wide.title == column.title);

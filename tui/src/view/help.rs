@@ -1,23 +1,17 @@
-//! The help overlay, made from the keymap.
+//! The help overlay, generated from the keymap.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::keymap::{HelpLine, help};
+use crate::keymap::{HelpLine, help, last_scroll};
 use crate::theme::Theme;
 use crate::view::chrome::dialog;
 use crate::widget::put;
 
 const WIDTH: u16 = 76;
 const KEYS: u16 = 16;
-/// A stop by software is not a stop by wire (ISO 13850).
+/// A software stop does not replace a wired one (ISO 13850).
 const WARNING: &str = "! is a software stop. It is not a replacement for the red button.";
-
-/// The last line at which the overlay can begin, on a terminal of this size.
-pub fn last_scroll(size: (u16, u16)) -> usize {
-    let visible = size.1.saturating_sub(6);
-    help().len().saturating_sub(usize::from(visible))
-}
 
 pub(super) fn draw(theme: &Theme, scroll: usize, area: Rect, buf: &mut Buffer) {
     let lines = help();

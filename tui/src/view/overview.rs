@@ -1,13 +1,13 @@
-//! The rover at a glance.
+//! The overview screen.
 
+use crate::model::quality::Quality;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::widgets::{Block, BorderType, Widget};
-use roverline_protocol::quality::Quality;
 
 use crate::format;
 use crate::model::Model;
-use crate::overview_rows::{self, Group, Row, Tone};
+use crate::overview_rows::{self, AlarmLevel, Group, Row};
 use crate::theme::{Theme, quality_glyph};
 use crate::view::{endpoints, topics};
 use crate::widget::{below, group, put, put_right};
@@ -24,12 +24,12 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The stop, big: a filled area when engaged, a quiet frame when not.
+/// The stop in large: a filled area when engaged, a quiet frame otherwise.
 fn stop(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let safety = overview_rows::safety(model);
     let Some(row) = safety.rows.first() else { return };
-    let engaged = row.tone == Tone::Alarm;
-    // What was true when it was last heard is not what is true.
+    let engaged = row.tone == AlarmLevel::Alarm;
+    // The last received state may no longer be true.
     let old = matches!(row.quality, Quality::Stale | Quality::Invalid);
     let (text, style) = match (row.quality, engaged) {
         (Quality::Never, _) => ("? Emergency stop: state never received", theme.dim),
@@ -65,7 +65,7 @@ fn boundary(model: &Model) -> Group {
     safety
 }
 
-/// Groups below each other, a free line between them while there is room for all of them.
+/// Groups below each other, separated by blank lines while there is room.
 fn column(buf: &mut Buffer, area: Rect, groups: &[Group], theme: &Theme) -> u16 {
     let needed: usize = groups.iter().map(|g| g.rows.len() + 1).sum();
     let roomy = needed + groups.len() <= usize::from(area.height) + 1;
@@ -77,7 +77,7 @@ fn column(buf: &mut Buffer, area: Rect, groups: &[Group], theme: &Theme) -> u16 
     used
 }
 
-/// Diagnostics are sentences: they get the whole width, and what lines are left.
+/// Diagnostics are sentences: they get the full width and the remaining lines.
 fn two_columns(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(area);
     let mut motion = overview_rows::motion(model);
@@ -95,7 +95,7 @@ fn two_columns(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     column(buf, rest, &[overview_rows::diagnostics(model, usize::from(rest.height))], theme);
 }
 
-/// With lines to spare, the topics as well.
+/// Spare lines show the topics as well.
 fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let spacing = if area.width < 140 { 2 } else { 3 };
     let [a, b, c] = Layout::horizontal([Constraint::Fill(1); 3]).spacing(spacing).areas(area);
@@ -110,7 +110,7 @@ fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// What one must know when there is no room for everything.
+/// The essential values for small terminals.
 fn one_column(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let hottest = |group: Group| {
         let worst = group.rows.into_iter().max_by_key(|row| row.tone)?;

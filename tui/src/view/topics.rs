@@ -1,18 +1,18 @@
-//! Everything that is published, and the fields of what is selected.
+//! The topics screen: all topics, and the fields of the selected one.
 
+use crate::model::quality::Quality;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
-use roverline_protocol::quality::Quality;
 
 use crate::format;
 use crate::model::{Focus, Model, Screen, Sort, TopicRow};
 use crate::theme::{Theme, quality_glyph};
 use crate::widget::{Align, Cell, Column, below, heading, put, put_right, table, window};
 
-/// From here on the list has room for the scopes.
+/// From this width the list shows scopes.
 const WIDE: u16 = 95;
-/// Below this the type goes: it is said of the selected topic anyway.
+/// Below this width the list omits the type; the selected topic shows it.
 const NARROW: u16 = 70;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -56,7 +56,7 @@ pub(super) fn list(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     table(buf, body, &columns(model, area.width), theme.dim, rows);
 }
 
-/// The column by which the list is ordered carries the mark.
+/// The sort column carries a mark.
 fn columns(model: &Model, width: u16) -> Vec<Column> {
     let sort = model.topics.sort;
     let title = |column: Sort, up: &'static str, down: &'static str, plain: &'static str| match (
@@ -95,7 +95,7 @@ fn cells(model: &Model, theme: &Theme, row: &TopicRow, width: u16, whole: Option
         _ => theme.screen,
     };
     let value = whole.unwrap_or(value);
-    // A heavy topic is sampled while it is looked at: its true rate is not known here.
+    // A heavy topic is throttled while selected: its true rate is unknown here.
     let bound = if row.heavy() && row.subscribed { "≥" } else { "" };
     let received = row.at.is_some();
     let or_dash = |text: String| if received { text } else { "–".to_owned() };
@@ -158,7 +158,7 @@ fn fields(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Type, scopes, size and how far it can be trusted, on one line.
+/// Type, scopes, size and quality on one line.
 fn about(model: &Model, theme: &Theme, row: &TopicRow, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;

@@ -1,19 +1,19 @@
-//! A group of values: label, value, and how far each can be trusted.
+//! A group of values: label, value, quality and age.
 
+use crate::model::quality::Quality;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use roverline_protocol::quality::Quality;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
-use crate::overview_rows::{Group, Row, Tone};
+use crate::overview_rows::{AlarmLevel, Group, Row};
 use crate::theme::{Theme, quality_glyph};
 use crate::widget::{heading, put, put_right};
 
-/// A label takes at most so much; less when those of its group are shorter.
+/// Widest label; less if all labels of the group are shorter.
 const LABEL_MAX: u16 = 14;
-/// Glyph, word, age: `● fresh   <1s`; one that needs more takes it from the value.
+/// Glyph, word, age: `● fresh   <1s`; a longer one takes columns from the value.
 const QUALITY: usize = 13;
 const GAUGE_MAX: u16 = 20;
 
@@ -47,14 +47,14 @@ fn draw(buf: &mut Buffer, area: Rect, row: &Row, label: u16, theme: &Theme) {
     put_right(buf, area.right(), area.y, area.width, &quality, theme.quality(row.quality));
 }
 
-/// Old values are grey, whatever they say: they are not a reason to act now.
+/// Stale values are grey, whatever they contain: they are no reason to act now.
 fn value_style(row: &Row, theme: &Theme) -> Style {
     match (row.quality, row.tone) {
         (Quality::Never, _) => theme.faint,
         (Quality::Stale | Quality::Invalid, _) => theme.stale,
-        (_, Tone::Normal) => theme.screen,
-        (_, Tone::Caution) => theme.caution,
-        (_, Tone::Alarm) => theme.alarm,
+        (_, AlarmLevel::Normal) => theme.screen,
+        (_, AlarmLevel::Caution) => theme.caution,
+        (_, AlarmLevel::Alarm) => theme.alarm,
     }
 }
 
@@ -65,7 +65,7 @@ fn quality_text(row: &Row) -> String {
     format!("{word}{}{age}", " ".repeat(gap))
 }
 
-/// A bar in eighths of a column; returns the column after it.
+/// A bar in eighths of a column; returns the next column.
 fn gauge(buf: &mut Buffer, x: u16, y: u16, width: u16, part: f64, style: Style, rest: Style) -> u16 {
     const EIGHTHS: [&str; 8] = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let filled = (part.clamp(0.0, 1.0) * f64::from(width) * 8.0).round() as usize;

@@ -1,4 +1,4 @@
-//! A table: a heading line and cells in columns of given widths.
+//! A table: a heading line, and cells in columns of given widths.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use crate::widget::{put, put_right};
 
-/// On which side of its column a text stands; numbers stand right.
+/// Alignment of a column; numbers are right-aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     /// Text.
@@ -20,16 +20,16 @@ pub enum Align {
 pub struct Column {
     /// Its heading.
     pub title: &'static str,
-    /// Columns of text; 0 takes what the others leave.
+    /// Width in columns; 0 takes the remaining width.
     pub width: u16,
-    /// Where its texts stand.
+    /// Alignment.
     pub align: Align,
 }
 
 /// A text and its style.
 pub type Cell = (String, Style);
 
-/// Draws heading and rows, a line each; a style given with a row is that of its whole line.
+/// Draws heading and rows, one line each; a row's style covers its whole line.
 pub fn table(
     buf: &mut Buffer,
     area: Rect,
@@ -48,7 +48,7 @@ pub fn table(
     }
 }
 
-/// Draws one line in the columns of a table, at the top of the area.
+/// Draws one row at the top of the area.
 pub fn line(buf: &mut Buffer, area: Rect, columns: &[Column], cells: &[Cell]) {
     if area.height == 0 {
         return;
@@ -64,7 +64,7 @@ pub fn line(buf: &mut Buffer, area: Rect, columns: &[Column], cells: &[Cell]) {
     }
 }
 
-/// One column between columns; what is left goes to the flexible ones.
+/// One column between columns; the remaining width goes to the flexible ones.
 fn widths(columns: &[Column], total: u16) -> Vec<u16> {
     let fixed: u16 = columns.iter().map(|c| c.width).sum();
     let gaps = columns.len().saturating_sub(1) as u16;

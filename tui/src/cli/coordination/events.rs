@@ -2,84 +2,84 @@
 
 use clap::{Args, Subcommand};
 
-/// What to do with the log of what happened.
+/// Subcommands for the event log.
 #[derive(Clone, Debug, Subcommand)]
 pub enum EventsCommand {
-    /// Print the newest events, and go on with those to come
+    /// Print the newest events, optionally followed by new ones
     ///
-    /// With --follow, none is left out and none comes twice, whichever endpoint is lost meanwhile.
+    /// With --follow, events are printed without gaps or repetitions, even if an endpoint is lost.
     #[command(after_help = "Examples:\n  roverline events tail -n 50 --stream lock/arm\n  \
                             roverline events tail --follow --json | jq --unbuffered -r .type")]
     Tail {
-        /// Which events, and how.
+        /// Which events to print, and how.
         #[command(flatten)]
         filter: EventFilter,
-        /// Go on with those to come; JSON is one line each then
+        /// Continue with new events; JSON is one line each
         #[arg(long, short = 'f')]
         follow: bool,
     },
-    /// Append an event, and print its number
+    /// Append an event and print its number
     ///
-    /// One that is sent twice because an endpoint was lost is in the log once.
+    /// A request repeated after a lost endpoint appends the event once.
     #[command(
         after_help = "Example:\n  roverline events append mission/alpha sample.collected '{\"tube\": 3}'"
     )]
     Append(NewEvent),
-    /// Find out whether the log is what was written
+    /// Verify the log's hash chain and signatures
     ///
-    /// Exit code 1: it is not. Of a long log, use `roverline-gateway state verify`.
+    /// Exit code 1: the log was changed. For a long log use `roverline-gateway state verify`.
     #[command(after_help = "Example:\n  roverline events verify && echo sound")]
     Verify {
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the signed end of the log, as JSON: who keeps it can prove what was before it
+    /// Print the signed head of the log as JSON; a copy proves everything before it
     #[command(after_help = "Example:\n  roverline events head > head-of-today.json")]
     Head,
 }
 
-/// Which events, and how.
+/// Filters and output options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct EventFilter {
-    /// Only those of this stream, such as lock/arm
+    /// Only events of this stream, such as lock/arm
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<String>,
-    /// Only those of this type, such as lock.acquired
+    /// Only events of this type, such as lock.acquired
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "stream")]
     pub kind: Option<String>,
-    /// Only those that belong together
+    /// Only events with this correlation id
     #[arg(long, value_name = "ID", conflicts_with_all = ["stream", "kind"])]
     pub correlation: Option<String>,
-    /// The newest so many [default: 20]
+    /// Number of newest events to print [default: 20]
     #[arg(long, short = 'n', value_name = "N")]
     pub count: Option<usize>,
-    /// JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// An event to be appended.
+/// An event to append.
 #[derive(Clone, Debug, Args)]
 pub struct NewEvent {
-    /// What it is about
+    /// The stream
     pub stream: String,
-    /// What happened
+    /// The type
     #[arg(value_name = "TYPE")]
     pub kind: String,
-    /// What is to be known of it, as JSON; - reads it from standard input
+    /// Details as JSON; - reads standard input
     #[arg(value_name = "JSON", default_value = "null", allow_negative_numbers = true)]
     pub data: String,
-    /// What belongs together has the same
+    /// Correlation id, shared by related events
     #[arg(long, value_name = "ID")]
     pub correlation: Option<String>,
     /// Only if the stream has this version; 0: no event yet
     #[arg(long, value_name = "N")]
     pub if_version: Option<u64>,
-    /// By which the log knows it again: sent twice, it is appended once [default: one of its own]
+    /// Id for deduplication: an event sent twice is appended once [default: generated]
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

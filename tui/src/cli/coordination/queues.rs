@@ -7,200 +7,201 @@ use clap::{Args, Subcommand};
 
 use crate::cli::parse_duration;
 
-/// What to do with queues.
+/// Subcommands for queues.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QueuesCommand {
     /// Print all queues
     #[command(after_help = "Example:\n  roverline queues list --json | jq '.queues[] | select(.dead > 0)'")]
     List {
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print them again whenever they change
+    /// Print the queues again after every change
     #[command(after_help = "Example:\n  roverline queues watch --json | jq --unbuffered .queues[0].ready")]
     Watch {
-        /// JSON, one line each time
+        /// Print JSON, one line each
         #[arg(long)]
         json: bool,
     },
     /// Print one queue
     #[command(after_help = "Example:\n  roverline queues status waypoints")]
     Status {
-        /// Its name
+        /// The queue
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Put a message into a queue, and print its id
+    /// Enqueue a message and print its id
     ///
-    /// The queue is made if there is none. A message is in the queue once its id is printed; one that
-    /// is sent twice because an endpoint was lost is in it once.
+    /// The queue is created if it does not exist. A message is stored once its id is printed; a
+    /// request repeated after a lost endpoint enqueues it once.
     #[command(
         after_help = "Examples:\n  roverline queues enqueue waypoints '{\"x\": 3, \"y\": 4}' --priority 5\n  \
                             jq .goal mission.json | roverline queues enqueue waypoints -"
     )]
-    Enqueue(EnqueueAsk),
-    /// Take the first messages of a queue: prints id, delivery and message, separated by tabs
+    Enqueue(EnqueueArgs),
+    /// Dequeue messages: prints id, delivery and message, separated by tabs
     ///
-    /// Nobody else gets them until --visibility is over; a message that is not acknowledged by then comes
-    /// again. Exit code 1: there was none.
+    /// A message is hidden from other consumers for --visibility; without an acknowledgement by
+    /// then it is delivered again. Exit code 1: the queue was empty.
     #[command(after_help = "Examples:\n  roverline queues dequeue waypoints --wait 30s --ack\n  \
                             roverline queues dequeue waypoints | while IFS=$(printf '\\t') read -r id n message; do\n    \
                             ./drive_to \"$message\" && roverline queues ack \"$id\"\n  done")]
-    Dequeue(DequeueAsk),
-    /// Say that messages are done with: they never come again
+    Dequeue(DequeueArgs),
+    /// Acknowledge messages: they are never delivered again
     #[command(after_help = "Example:\n  roverline queues ack waypoints:0:7:00000000000000ab")]
     Ack {
-        /// The ids that `dequeue` printed
+        /// The ids printed by `dequeue`
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Only if this is the newest delivery of it
+        /// Only if this is the newest delivery
         #[arg(long, value_name = "N")]
         delivery: Option<u32>,
-        /// JSON, one line each
+        /// Print JSON, one line each
         #[arg(long)]
         json: bool,
     },
-    /// Give a message back, for now or later
+    /// Return a message, now or after a delay
     #[command(
         after_help = "Example:\n  roverline queues nak waypoints:0:7:00000000000000ab --delay 10s --reason 'wheel stuck'"
     )]
     Nak {
-        /// The id that `dequeue` printed
+        /// The id printed by `dequeue`
         id: String,
-        /// It cannot be taken before this is over
+        /// Delay before it can be dequeued again
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         delay: Option<Duration>,
-        /// Why; a dead letter keeps it
+        /// The reason; a dead letter keeps it
         #[arg(long)]
         reason: Option<String>,
-        /// Only if this is the newest delivery of it
+        /// Only if this is the newest delivery
         #[arg(long, value_name = "N")]
         delivery: Option<u32>,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Keep a message for longer
+    /// Extend a message's visibility timeout
     #[command(after_help = "Example:\n  roverline queues extend waypoints:0:7:00000000000000ab 2m")]
     Extend {
-        /// The id that `dequeue` printed
+        /// The id printed by `dequeue`
         id: String,
-        /// So long from now on
+        /// The new timeout, from now
         #[arg(value_name = "TIME", value_parser = parse_duration)]
         visibility: Duration,
-        /// Only if this is the newest delivery of it
+        /// Only if this is the newest delivery
         #[arg(long, value_name = "N")]
         delivery: Option<u32>,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Look at the first messages of a queue without taking them
+    /// Print the first messages of a queue without dequeuing them
     #[command(after_help = "Example:\n  roverline queues peek waypoints -n 3")]
     Peek {
-        /// Which queue
+        /// The queue
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
-        /// At most so many
+        /// At most this many
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
         count: usize,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Look at the messages that nobody could deal with, and why
+    /// Print dead letters and their reasons
     #[command(after_help = "Example:\n  roverline queues dead waypoints --json | jq .messages[].reason")]
     Dead {
-        /// Which queue
+        /// The queue
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
-        /// At most so many
+        /// At most this many
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
         count: usize,
-        /// Only those behind this one: `next` of the JSON before
+        /// Only those after this one: `next` of the previous JSON
         #[arg(long, value_name = "N")]
         after: Option<u64>,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Put dead letters back into their queue
+    /// Move dead letters back into their queue
     #[command(after_help = "Example:\n  roverline queues redrive waypoints")]
     Redrive {
-        /// Which queue
+        /// The queue
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
-        /// At most so many [default: all]
+        /// At most this many [default: all]
         #[arg(long, value_name = "N")]
         max: Option<usize>,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Throw all messages of a queue away, also those that are worked on; for commanders
+    /// Delete all messages of a queue, including those being processed; for commanders
     #[command(after_help = "Example:\n  roverline queues purge waypoints --reason 'new mission'")]
     Purge {
-        /// Which queue
+        /// The queue
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         queue: String,
-        /// Why; everybody can read it in the events
+        /// The reason; it is recorded in the event log
         #[arg(long)]
         reason: String,
-        /// Dead letters as well
+        /// Delete dead letters as well
         #[arg(long)]
         dead: bool,
-        /// JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
 
-/// A message to be put into a queue.
+/// A message to enqueue.
 #[derive(Clone, Debug, Args)]
-pub struct EnqueueAsk {
-    /// Which queue
+pub struct EnqueueArgs {
+    /// The queue
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub queue: String,
-    /// The message as JSON; - reads it from standard input
+    /// The message as JSON; - reads standard input
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub message: String,
-    /// 0 to 9; the higher, the sooner
+    /// Priority 0 to 9; higher is delivered first
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub priority: u8,
-    /// It cannot be taken before this is over
+    /// Delay before it can be dequeued
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub delay: Option<Duration>,
-    /// A second message of this id, within five minutes, is the first one [default: one of its own]
+    /// Deduplication id: a second message with this id within five minutes is ignored [default:
+    /// generated]
     #[arg(long, value_name = "ID")]
     pub dedup: Option<String>,
-    /// JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// How messages are taken.
+/// Options for dequeuing.
 #[derive(Clone, Debug, Args)]
-pub struct DequeueAsk {
-    /// Which queue
+pub struct DequeueArgs {
+    /// The queue
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub queue: String,
-    /// Wait so long for the first one
+    /// How long to wait for the first message
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub wait: Option<Duration>,
-    /// Nobody else gets them for so long [default: as the queue has it]
+    /// Visibility timeout [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub visibility: Option<Duration>,
-    /// At most so many
+    /// At most this many
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1)]
     pub count: usize,
-    /// Acknowledge each once it is printed
+    /// Acknowledge each message once it is printed
     #[arg(long)]
     pub ack: bool,
-    /// JSON, one line each
+    /// Print JSON, one line each
     #[arg(long)]
     pub json: bool,
 }

@@ -11,19 +11,19 @@ fn parsed(args: &[&str]) -> Result<Command, String> {
 
 #[test]
 fn queues_are_understood() {
-    let Ok(Command::Queues { command: Some(QueuesCommand::Enqueue(ask)), .. }) =
+    let Ok(Command::Queues { command: Some(QueuesCommand::Enqueue(args)), .. }) =
         parsed(&["queues", "enqueue", "work", "-5", "--priority", "9", "--delay", "2s", "--url", "a:1"])
     else {
         panic!()
     };
-    assert_eq!((ask.queue.as_str(), ask.message.as_str(), ask.priority), ("work", "-5", 9));
-    assert_eq!(ask.delay.map(|delay| delay.as_secs()), Some(2));
-    let Ok(Command::Queues { command: Some(QueuesCommand::Dequeue(ask)), .. }) =
+    assert_eq!((args.queue.as_str(), args.message.as_str(), args.priority), ("work", "-5", 9));
+    assert_eq!(args.delay.map(|delay| delay.as_secs()), Some(2));
+    let Ok(Command::Queues { command: Some(QueuesCommand::Dequeue(args)), .. }) =
         parsed(&["queues", "dequeue", "work", "--wait", "1m", "-n", "3", "--ack"])
     else {
         panic!()
     };
-    assert_eq!((ask.wait.map(|wait| wait.as_secs()), ask.count, ask.ack), (Some(60), 3, true));
+    assert_eq!((args.wait.map(|wait| wait.as_secs()), args.count, args.ack), (Some(60), 3, true));
     assert!(matches!(parsed(&["queues"]), Ok(Command::Queues { command: None, .. })));
     for (wrong, says) in [
         (&["queues", "enqueue", "work", "1", "--priority", "10"][..], "10 is not in 0..=9"),
@@ -63,7 +63,7 @@ fn events_are_understood() {
         EventFilter { kind: Some("lock.acquired".to_owned()), count: Some(5), ..EventFilter::default() };
     assert_eq!(filter(&["events", "--type", "lock.acquired", "-n", "5"]), Ok((wanted.clone(), false)));
     assert_eq!(filter(&["events", "tail", "-f", "--type", "lock.acquired", "-n", "5"]), Ok((wanted, true)));
-    // The log has one order, and an index for one of these at a time.
+    // The log has one order, and an index for one filter at a time.
     assert!(filter(&["events", "--type", "a", "--stream", "b"]).unwrap_err().contains("cannot be used with"));
     assert!(filter(&["events", "tail", "--correlation", "a", "--type", "b"]).is_err());
     let Ok(Command::Events { command: Some(EventsCommand::Append(new)), .. }) =

@@ -11,17 +11,19 @@ use crate::cli::coordination::{EventFilter, EventsCommand, NewEvent};
 use crate::command::Failure;
 use crate::command::coordination::print::{print, short};
 use crate::command::coordination::value::value;
-use crate::command::coordination::{Refusal, Team, escape, own_id, print_json, print_line, print_table};
+use crate::command::coordination::{
+    ApiError, CoordinationClient, escape, print_json, print_line, print_table, random_id,
+};
 use crate::format;
 
-/// Events that are printed unless it is said.
+/// Default number of events printed.
 const SOME: usize = 20;
-/// The most that are printed of what was.
+/// Most past events printed.
 const MOST: usize = 10_000;
-/// Exit code of a log that is not what was written.
+/// Exit code if verification fails.
 const NOT_SOUND: u8 = 1;
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(
     config: Config,
     filter: EventFilter,
@@ -34,7 +36,7 @@ pub async fn run(
         Some(EventsCommand::Append(new)) => return append(config, new).await,
         command => command.unwrap_or(EventsCommand::Tail { filter, follow: false }),
     };
-    let mut team = Team::open(config).await?;
+    let mut team = CoordinationClient::open(config).await?;
     match command {
         EventsCommand::Tail { filter, follow } => tail(&mut team, &filter, follow).await?,
         EventsCommand::Verify { json } => return verify(&mut team, json).await,
@@ -49,26 +51,26 @@ async fn append(config: Config, new: NewEvent) -> Result<ExitCode, Failure> {
         kind: new.kind,
         data: value(&new.data)?,
         expected_version: new.if_version,
-        id: Some(new.id.unwrap_or_else(own_id)),
+        id: Some(new.id.unwrap_or_else(random_id)),
         correlation_id: new.correlation,
         causation_id: None,
         trace: None,
     };
-    let mut team = Team::open(config).await?;
-    let (done, _) = team.insist::<AppendedDocument>("/api/v2/events", &request).await?;
+    let mut team = CoordinationClient::open(config).await?;
+    let (done, _) = team.retry_idempotent::<AppendedDocument>("/api/v2/events", &request).await?;
     let done = done?;
     if new.json { print_json(&done) } else { print(&done.seq.to_string()) }?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn verify(team: &mut Team, json: bool) -> Result<ExitCode, Failure> {
+async fn verify(team: &mut CoordinationClient, json: bool) -> Result<ExitCode, Failure> {
     // It reads the whole log.
     let patience = Duration::from_secs(60);
-    let found: VerdictDocument = team.ask("GET", "/api/v2/events/verify", None, patience).await?;
+    let found: VerificationDocument = team.request("GET", "/api/v2/events/verify", None, patience).await?;
     if json {
         print_json(&found)?;
     } else if found.sound {
-        let VerdictDocument { events, first, last, seals, .. } = &found;
+        let VerificationDocument { events, first, last, seals, .. } = &found;
         print(&format!("sound: {events} events, {first} to {last}; {seals} signatures hold"))?;
     } else {
         let row = |finding: &FindingDocument| {
@@ -80,7 +82,7 @@ async fn verify(team: &mut Team, json: bool) -> Result<ExitCode, Failure> {
     Ok(if found.sound { ExitCode::SUCCESS } else { ExitCode::from(NOT_SOUND) })
 }
 
-/// The path of the events that are wanted; more of the query follows.
+/// The path of the filtered list; more query parameters follow.
 fn path(filter: &EventFilter) -> String {
     let given = [("stream", &filter.stream), ("type", &filter.kind), ("correlation_id", &filter.correlation)];
     let mut path = "/api/v2/events?".to_owned();
@@ -90,12 +92,12 @@ fn path(filter: &EventFilter) -> String {
     path
 }
 
-async fn tail(team: &mut Team, filter: &EventFilter, follow: bool) -> Result<(), Failure> {
+async fn tail(team: &mut CoordinationClient, filter: &EventFilter, follow: bool) -> Result<(), Failure> {
     let count = filter.count.unwrap_or(SOME);
     if count > MOST {
         return Err(Failure::Usage(format!("-n is at most {MOST}")));
     }
-    // What is behind the head is shown first, and what comes after it is followed: no event is both.
+    // Events up to the head are printed first, later ones are followed: no event is in both.
     let head: LogHeadDocument = team.get("/api/v2/events/head").await?;
     let head = head.head.map_or(0, |head| head.seq);
     let mut events = Vec::new();
@@ -108,7 +110,7 @@ async fn tail(team: &mut Team, filter: &EventFilter, follow: bool) -> Result<(),
                 events.extend(page.events);
                 at = page.next;
             }
-            // Removed, as too old, while it was read: the others are shown.
+            // Removed by retention while it was read: the others are shown.
             Err(refusal) if refusal.status == 410 => at = None,
             Err(refusal) => return Err(refusal.into()),
         }
@@ -121,26 +123,30 @@ async fn tail(team: &mut Team, filter: &EventFilter, follow: bool) -> Result<(),
     if follow { follow_from(team, filter, head + 1).await } else { Ok(()) }
 }
 
-/// Shows every event from this number on, once and in order.
-async fn follow_from(team: &mut Team, filter: &EventFilter, mut from: u64) -> Result<(), Failure> {
+/// Prints every event from this number on, once and in order.
+async fn follow_from(
+    team: &mut CoordinationClient,
+    filter: &EventFilter,
+    mut from: u64,
+) -> Result<(), Failure> {
     team.listen("/api/v2/events/head");
     loop {
-        // Whatever happens to the link: it goes on behind the last event that was shown.
+        // After a lost connection it continues behind the last printed event.
         match new_events(team, filter, &mut from).await {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => eprintln!("roverline: {}", format::printable(&refusal.why)),
             Err(Failure::Nothing(why)) => eprintln!("roverline: {why}"),
             Err(failure) => return Err(failure),
         }
-        team.stirred().await?;
+        team.next_change().await?;
     }
 }
 
 async fn new_events(
-    team: &mut Team,
+    team: &mut CoordinationClient,
     filter: &EventFilter,
     from: &mut u64,
-) -> Result<Result<(), Refusal>, Failure> {
+) -> Result<Result<(), ApiError>, Failure> {
     loop {
         let path = format!("{}from={from}&", path(filter));
         let page = match team.page::<EventList>(&path, limits::EVENT_PAGE_ENTRIES).await? {
@@ -167,7 +173,7 @@ async fn new_events(
     }
 }
 
-fn show(event: &EventDocument, json: bool) -> Result<(), Failure> {
+fn show(event: &LogEvent, json: bool) -> Result<(), Failure> {
     if json {
         return print_line(event);
     }

@@ -14,18 +14,18 @@ use crate::command::Failure;
 use crate::command::coordination::print::{ago, escaped, print, short};
 use crate::command::coordination::value::value;
 use crate::command::coordination::{
-    Refusal, Team, escape, is_in_doubt, print_json, print_line, print_table, tell,
+    ApiError, CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table,
 };
 use crate::format;
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(config: Config, command: KvCommand) -> Result<ExitCode, Failure> {
-    // What is wrong with a value needs no endpoint to be known.
+    // An invalid value is reported without an endpoint.
     let written = match &command {
         KvCommand::Put { value: given, .. } => Some(value(given)?),
         _ => None,
     };
-    let mut team = Team::open(config).await?;
+    let mut team = CoordinationClient::open(config).await?;
     match command {
         KvCommand::List { prefix, count, after, at, json } => {
             list(&mut team, &prefix, count, after, at, json).await?;
@@ -39,13 +39,13 @@ pub async fn run(config: Config, command: KvCommand) -> Result<ExitCode, Failure
         KvCommand::Put { key, if_version, ttl, json, .. } => {
             let ttl = ttl.map(|ttl| format!("ttl_ms={}", ttl.as_millis()));
             let path = path(&key, if_version, ttl);
-            let done = team.try_ask::<KvWritten>("PUT", &path, written, Duration::ZERO).await?;
+            let done = team.try_request::<KvWritten>("PUT", &path, written, Duration::ZERO).await?;
             let done = done.map_err(|refusal| in_doubt(refusal, &key))?;
             if json { print_json(&done) } else { print(&done.version.to_string()) }?;
         }
         KvCommand::Delete { key, if_version, json } => {
             let path = path(&key, if_version, None);
-            let done = team.try_ask::<Value>("DELETE", &path, None, Duration::ZERO).await?;
+            let done = team.try_request::<Value>("DELETE", &path, None, Duration::ZERO).await?;
             done.map_err(|refusal| in_doubt(refusal, &key))?;
             if json {
                 print_json(&json!({"key": key, "deleted": true}))?;
@@ -63,9 +63,9 @@ fn path(key: &str, if_version: Option<u64>, ttl: Option<String>) -> String {
     format!("/api/v2/kv/{}{mark}{}", escape(key), query.join("&"))
 }
 
-/// A write is not repeated: somebody else's, which came in between, would be overwritten.
-fn in_doubt(refusal: Refusal, key: &str) -> Failure {
-    match is_in_doubt(&refusal) {
+/// A write is not repeated: it could overwrite a newer value of somebody else.
+fn in_doubt(refusal: ApiError, key: &str) -> Failure {
+    match is_indeterminate(&refusal) {
         true => Failure::Nothing(format::printable(&format!(
             "in doubt: {}; look with 'roverline kv get {key} --linearizable'",
             refusal.why
@@ -74,14 +74,14 @@ fn in_doubt(refusal: Refusal, key: &str) -> Failure {
     }
 }
 
-/// Keys as of one revision, and where more of them begin.
+/// Keys as of one revision, and the start of the next page.
 async fn read(
-    team: &mut Team,
+    team: &mut CoordinationClient,
     prefix: &str,
     count: usize,
     after: Option<String>,
     at: Option<u64>,
-) -> Result<Result<KvList, Refusal>, Failure> {
+) -> Result<Result<KvList, ApiError>, Failure> {
     let mut all = KvList { keys: Vec::new(), revision: at.unwrap_or(0), next: after };
     loop {
         let mut path = format!("/api/v2/kv?prefix={}&", escape(prefix));
@@ -102,7 +102,7 @@ async fn read(
 }
 
 async fn list(
-    team: &mut Team,
+    team: &mut CoordinationClient,
     prefix: &str,
     count: usize,
     after: Option<String>,
@@ -119,7 +119,7 @@ async fn list(
     let rows: Vec<_> = found.keys.iter().map(row).collect();
     print_table(&["KEY", "VERSION", "AGE", "BY", "EXPIRES", "VALUE"], &rows)?;
     if let Some(next) = &found.next {
-        tell(&format!("there are more: --after '{next}'"));
+        inform(&format!("there are more: --after '{next}'"));
     }
     Ok(())
 }
@@ -136,14 +136,14 @@ fn row(found: &KvDocument) -> Vec<String> {
     ]
 }
 
-/// What changed between two looks at all keys: those with a new value, and those that are gone.
+/// The difference between two listings: changed keys, and deleted ones.
 fn changes<'a>(before: &BTreeMap<String, u64>, now: &'a KvList) -> (Vec<&'a KvDocument>, Vec<String>) {
     let new = now.keys.iter().filter(|found| before.get(&found.key) != Some(&found.revision)).collect();
     let gone = before.keys().filter(|key| !now.keys.iter().any(|found| found.key == **key));
     (new, gone.cloned().collect())
 }
 
-async fn watch(team: &mut Team, prefix: &str, json: bool) -> Result<(), Failure> {
+async fn watch(team: &mut CoordinationClient, prefix: &str, json: bool) -> Result<(), Failure> {
     team.listen(&format!("/api/v2/kv?prefix={}&limit=1", escape(prefix)));
     let mut known = BTreeMap::new();
     let mut cut = false;
@@ -175,7 +175,7 @@ async fn watch(team: &mut Team, prefix: &str, json: bool) -> Result<(), Failure>
             Err(Failure::Nothing(why)) => eprintln!("roverline: {why}"),
             Err(failure) => return Err(failure),
         }
-        team.stirred().await?;
+        team.next_change().await?;
     }
 }
 
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn a_write_in_doubt_says_where_to_look() {
-        let lost = Refusal { status: roverline_client::REQUEST_LOST, why: "lost".to_owned() };
+        let lost = ApiError { status: roverline_client::REQUEST_LOST, why: "lost".to_owned() };
         assert!(in_doubt(lost, "a").to_string().contains("'roverline kv get a --linearizable'"));
-        let refused = Refusal { status: 409, why: "it has version 2".to_owned() };
+        let refused = ApiError { status: 409, why: "it has version 2".to_owned() };
         assert_eq!(in_doubt(refused, "a").to_string(), "it has version 2");
     }
 }

@@ -10,22 +10,23 @@ use roverline_client::Config;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
 
-use crate::cli::coordination::{LockAsk, LocksCommand};
+use crate::cli::coordination::{LockArgs, LocksCommand};
 use crate::command::Failure;
 use crate::command::coordination::{
-    Refusal, Team, client, escape, is_in_doubt, print_json, print_line, print_table, tell,
+    ApiError, CoordinationClient, client, escape, inform, is_indeterminate, print_json, print_line,
+    print_table,
 };
 use crate::format;
 
-/// Exit code of a lock that was not given.
+/// Exit code if the lock was not acquired.
 const NOT_GIVEN: u8 = 1;
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Failure> {
     if let LocksCommand::Run(run) = command {
         return run::run(config, run).await;
     }
-    let mut team = Team::open(config).await?;
+    let mut team = CoordinationClient::open(config).await?;
     match command {
         LocksCommand::List { json } => {
             let list: LockList = team.get("/api/v2/locks").await?;
@@ -35,27 +36,28 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
             let show = |list: LockList| if json { print_line(&list) } else { table(&list) };
             team.watch("/api/v2/locks", show).await?;
         }
-        LocksCommand::Acquire { ask } => return acquire(&mut team, ask).await,
+        LocksCommand::Acquire { args } => return acquire_once(&mut team, args).await,
         LocksCommand::Release { resource, client: given } => {
             let path = format!("/api/v2/locks/{}/release", escape(&resource));
-            let done: Done = team.post(&path, &LockClient { client: client(given) }).await?;
-            tell(&done.message);
+            let done: OutcomeDocument = team.post(&path, &LockClient { client: client(given) }).await?;
+            inform(&done.message);
         }
         LocksCommand::Force { resource, client, reason } => {
             let path = format!("/api/v2/locks/{}/force-release", escape(&resource));
-            let done: Done = team.post(&path, &ForceRelease { client, reason }).await?;
-            tell(&done.message);
+            let done: OutcomeDocument = team.post(&path, &ForceRelease { client, reason }).await?;
+            inform(&done.message);
         }
         LocksCommand::Handover { resource, client: given, message, ttl, wait } => {
-            let wish = HandoverWish {
+            let wish = HandoverBody {
                 client: client(given),
                 message,
                 ttl_ms: ttl.as_millis() as u64,
                 wait_ms: wait.as_millis() as u64,
             };
             let path = format!("/api/v2/locks/{}/handover", escape(&resource));
-            let outcome =
-                team.ask("POST", &path, Some(crate::command::coordination::to_value(&wish)), wait).await?;
+            let outcome = team
+                .request("POST", &path, Some(crate::command::coordination::to_value(&wish)), wait)
+                .await?;
             print_line(&outcome)?;
             return Ok(match outcome {
                 HandoverOutcome::Granted { .. } => ExitCode::SUCCESS,
@@ -70,8 +72,8 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
                 reason: refuse.unwrap_or_default(),
             };
             let path = format!("/api/v2/locks/{}/handover/answer", escape(&resource));
-            let done: Done = team.post(&path, &answer).await?;
-            tell(&done.message);
+            let done: OutcomeDocument = team.post(&path, &answer).await?;
+            inform(&done.message);
         }
         LocksCommand::Run(_) => {}
     }
@@ -91,50 +93,55 @@ fn table(list: &LockList) -> Result<(), Failure> {
     print_table(&["RESOURCE", "MODE", "HELD BY (TOKEN)", "WAITING", "ASKED FOR BY"], &rows)
 }
 
-async fn acquire(team: &mut Team, ask: LockAsk) -> Result<ExitCode, Failure> {
-    let standing = ask_for(team, &ask, &client(ask.client.clone())).await?;
+async fn acquire_once(team: &mut CoordinationClient, request: LockArgs) -> Result<ExitCode, Failure> {
+    let standing = acquire(team, &request, &client(request.client.clone())).await?;
     print_line(&standing)?;
-    if let LockStanding::Held { .. } = standing {
+    if let LockClientStatus::Held { .. } = standing {
         return Ok(ExitCode::SUCCESS);
     }
-    tell(&not_given(&ask));
+    inform(&not_given(&request));
     Ok(ExitCode::from(NOT_GIVEN))
 }
 
-/// Why a lock was not given, in words.
-fn not_given(ask: &LockAsk) -> String {
-    let resource = format::printable(&ask.resource);
-    match ask.wait {
+/// Why a lock was not acquired, in words.
+fn not_given(request: &LockArgs) -> String {
+    let resource = format::printable(&request.resource);
+    match request.wait {
         None => format!("{resource} is held by somebody else: say --wait TIME"),
         Some(_) => format!("{resource} is held by somebody else still"),
     }
 }
 
-/// Asks for a lock, and again for as long as was said: an answer takes at most
-/// [`limits::API_WAIT_MS`]. Whoever is not given it has no place among those who wait any more.
-async fn ask_for(team: &mut Team, ask: &LockAsk, client: &str) -> Result<LockStanding, Failure> {
-    let path = format!("/api/v2/locks/{}/acquire", escape(&ask.resource));
-    let mode = if ask.shared { LockType::Shared } else { LockType::Exclusive };
-    let end = tokio::time::Instant::now() + ask.wait.unwrap_or_default();
+/// Acquires a lock, with repeated requests for the whole wait: one request waits at most
+/// [`limits::API_WAIT_MS`]. A client that gives up no longer waits at the gateway.
+async fn acquire(
+    team: &mut CoordinationClient,
+    request: &LockArgs,
+    client: &str,
+) -> Result<LockClientStatus, Failure> {
+    let path = format!("/api/v2/locks/{}/acquire", escape(&request.resource));
+    let mode = if request.shared { LockType::Shared } else { LockType::Exclusive };
+    let end = tokio::time::Instant::now() + request.wait.unwrap_or_default();
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         let wait = left.min(Duration::from_millis(limits::API_WAIT_MS));
-        let wish = LockWish {
+        let wish = AcquireBody {
             client: client.to_owned(),
             mode,
-            ttl_ms: ask.ttl.as_millis() as u64,
+            ttl_ms: request.ttl.as_millis() as u64,
             wait_ms: Some(wait.as_millis() as u64),
         };
-        let answer =
-            team.try_ask("POST", &path, Some(crate::command::coordination::to_value(&wish)), wait).await?;
+        let answer = team
+            .try_request("POST", &path, Some(crate::command::coordination::to_value(&wish)), wait)
+            .await?;
         match answer {
-            // The place in the queue is lost with each turn; another turn is better than none.
-            Ok(LockStanding::Gone { .. }) if !left.saturating_sub(wait).is_zero() => {}
+            // The position in the queue is lost between requests, which is better than giving up.
+            Ok(LockClientStatus::Gone { .. }) if !left.saturating_sub(wait).is_zero() => {}
             Ok(standing) => return Ok(standing),
-            // Asked for again, it would be held twice.
-            Err(refusal) if is_in_doubt(&refusal) => {
-                if let Some(token) = token_of(team, &ask.resource, client).await? {
-                    return Ok(LockStanding::Held { token });
+            // A second acquire would hold it twice.
+            Err(refusal) if is_indeterminate(&refusal) => {
+                if let Some(token) = token_of(team, &request.resource, client).await? {
+                    return Ok(LockClientStatus::Held { token });
                 }
             }
             Err(refusal) => return Err(refusal.into()),
@@ -143,13 +150,20 @@ async fn ask_for(team: &mut Team, ask: &LockAsk, client: &str) -> Result<LockSta
 }
 
 /// The token of this client, if it holds the lock.
-async fn token_of(team: &mut Team, resource: &str, client: &str) -> Result<Option<u64>, Failure> {
-    let lock = look_at(team, resource).await?;
+async fn token_of(
+    team: &mut CoordinationClient,
+    resource: &str,
+    client: &str,
+) -> Result<Option<u64>, Failure> {
+    let lock = describe(team, resource).await?;
     let holders = lock.ok().map(|lock| lock.holders).unwrap_or_default();
     Ok(holders.into_iter().find(|holder| holder.client == client).map(|holder| holder.token))
 }
 
-/// A lock, if somebody has it.
-async fn look_at(team: &mut Team, resource: &str) -> Result<Result<LockDocument, Refusal>, Failure> {
-    team.try_ask("GET", &format!("/api/v2/locks/{}", escape(resource)), None, Duration::ZERO).await
+/// A lock's status, if it is held.
+async fn describe(
+    team: &mut CoordinationClient,
+    resource: &str,
+) -> Result<Result<LockDocument, ApiError>, Failure> {
+    team.try_request("GET", &format!("/api/v2/locks/{}", escape(resource)), None, Duration::ZERO).await
 }

@@ -1,4 +1,4 @@
-//! What the team shares, printed: for people and for programs, and nothing that steers a terminal.
+//! Prints coordination documents for people and programs, without terminal control sequences.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -9,29 +9,29 @@ use crate::command::Failure;
 use crate::command::coordination::to_value;
 use crate::format;
 
-/// The widest column of a table, but for the last one.
+/// Widest column of a table, except the last.
 const COLUMN: usize = 48;
-/// As much of a value as a table shows.
+/// Columns of a value in a table.
 const VALUE: usize = 120;
 
-/// A document as JSON, all of it.
+/// Prints a document as JSON.
 pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
     print(&escaped(&format!("{:#}", to_value(document))))
 }
 
-/// One line of JSON, for those who follow.
+/// Prints one line of JSON, for followers.
 pub fn print_line(document: &impl Serialize) -> Result<(), Failure> {
     print(&escaped(&to_value(document).to_string()))
 }
 
-/// A line; whoever reads it has it when this returns.
+/// Prints a line and flushes it.
 pub(super) fn print(line: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }
 
-/// JSON that is the same and cannot steer a terminal: below a space, JSON has escaped all already.
+/// Makes JSON safe for a terminal: JSON already escapes everything below a space.
 pub(super) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -44,12 +44,12 @@ pub(super) fn escaped(json: &str) -> String {
     out
 }
 
-/// A value as a table shows it: one line, and not all of a long one.
+/// A value on one line, cut to a table's width.
 pub(super) fn short(value: &Value) -> String {
     format::fit(&escaped(&value.to_string()), VALUE)
 }
 
-/// A table whose columns are as wide as they have to be; the last one is as long as it is.
+/// Prints a table; columns are as wide as needed, the last one is unlimited.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| format::printable(cell)).collect()).collect();
@@ -70,14 +70,14 @@ pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Says something to a person, where standard output is for programs.
-pub fn tell(text: &str) {
+/// Prints a message for a person while standard output is for programs.
+pub fn inform(text: &str) {
     if std::io::stderr().is_terminal() {
         eprintln!("{}", format::printable(text));
     }
 }
 
-/// How long ago something was, by the clocks of two computers.
+/// Age of a time stamp, by the clocks of two computers.
 pub(super) fn ago(then_ns: i64) -> String {
     let now = crate::command::Clock::start().now().wall_ns;
     let age = u64::try_from(now.saturating_sub(then_ns)).unwrap_or(0);

@@ -7,38 +7,38 @@ use roverline_client::Config;
 use roverline_protocol::api::queues::*;
 use roverline_protocol::limits;
 
-use crate::cli::coordination::{DequeueAsk, EnqueueAsk, QueuesCommand};
+use crate::cli::coordination::{DequeueArgs, EnqueueArgs, QueuesCommand};
 use crate::command::Failure;
 use crate::command::coordination::print::{ago, escaped, print, short};
 use crate::command::coordination::value::value;
 use crate::command::coordination::{
-    Team, escape, is_in_doubt, own_id, print_json, print_line, print_table, tell,
+    CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table, random_id,
 };
 use crate::format;
 
-/// Exit code of a queue that had nothing to give.
+/// Exit code if the queue was empty.
 const NONE: u8 = 1;
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(config: Config, command: QueuesCommand) -> Result<ExitCode, Failure> {
     let command = match command {
-        QueuesCommand::Enqueue(ask) => return enqueue(config, ask).await,
+        QueuesCommand::Enqueue(request) => return enqueue(config, request).await,
         command => command,
     };
-    let mut team = Team::open(config).await?;
+    let mut team = CoordinationClient::open(config).await?;
     match command {
-        QueuesCommand::Dequeue(ask) => return dequeue(&mut team, ask).await,
+        QueuesCommand::Dequeue(request) => return dequeue(&mut team, request).await,
         QueuesCommand::Ack { ids, delivery, json } => ack_all(&mut team, &ids, delivery, json).await?,
         QueuesCommand::Nak { .. }
         | QueuesCommand::Extend { .. }
         | QueuesCommand::Redrive { .. }
         | QueuesCommand::Purge { .. } => change(&mut team, command).await?,
-        command => look(&mut team, command).await?,
+        command => inspect(&mut team, command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn look(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> {
+async fn inspect(team: &mut CoordinationClient, command: QueuesCommand) -> Result<(), Failure> {
     let all = format!("/api/v2/queues?limit={}", limits::API_PAGE_MAX_ENTRIES);
     match command {
         QueuesCommand::Watch { json } => {
@@ -116,19 +116,20 @@ fn since(then_ns: u64) -> String {
     ago(i64::try_from(then_ns).unwrap_or(i64::MAX))
 }
 
-async fn enqueue(config: Config, ask: EnqueueAsk) -> Result<ExitCode, Failure> {
-    // What is wrong with the message needs no endpoint to be known.
+async fn enqueue(config: Config, request: EnqueueArgs) -> Result<ExitCode, Failure> {
+    // An invalid message is reported without an endpoint.
     let message = EnqueuedMessage {
-        message: value(&ask.message)?,
-        priority: ask.priority,
-        delay_ms: ask.delay.map(milliseconds),
-        dedup_id: Some(ask.dedup.unwrap_or_else(own_id)),
+        message: value(&request.message)?,
+        priority: request.priority,
+        delay_ms: request.delay.map(milliseconds),
+        dedup_id: Some(request.dedup.unwrap_or_else(random_id)),
     };
-    let mut team = Team::open(config).await?;
-    let path = format!("/api/v2/queues/{}/enqueue", escape(&ask.queue));
-    let (done, _) = team.insist::<EnqueueDocument>(&path, &Enqueue { messages: vec![message] }).await?;
+    let mut team = CoordinationClient::open(config).await?;
+    let path = format!("/api/v2/queues/{}/enqueue", escape(&request.queue));
+    let (done, _) =
+        team.retry_idempotent::<EnqueueDocument>(&path, &Enqueue { messages: vec![message] }).await?;
     let done = done?;
-    if ask.json {
+    if request.json {
         print_json(&done)?;
     } else {
         for accepted in &done.messages {
@@ -138,17 +139,17 @@ async fn enqueue(config: Config, ask: EnqueueAsk) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn dequeue(team: &mut Team, ask: DequeueAsk) -> Result<ExitCode, Failure> {
-    let max = Some(at_most(ask.count)?);
-    let path = format!("/api/v2/queues/{}/dequeue", escape(&ask.queue));
-    let end = tokio::time::Instant::now() + ask.wait.unwrap_or_default();
+async fn dequeue(team: &mut CoordinationClient, request: DequeueArgs) -> Result<ExitCode, Failure> {
+    let max = Some(at_most(request.count)?);
+    let path = format!("/api/v2/queues/{}/dequeue", escape(&request.queue));
+    let end = tokio::time::Instant::now() + request.wait.unwrap_or_default();
     let taken = loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         let wait = left.min(Duration::from_millis(limits::QUEUE_WAIT_MS));
         let wanted =
-            Dequeue { max, visibility_ms: ask.visibility.map(milliseconds), wait_ms: milliseconds(wait) };
+            Dequeue { max, visibility_ms: request.visibility.map(milliseconds), wait_ms: milliseconds(wait) };
         match team
-            .try_ask::<DequeueDocument>(
+            .try_request::<DequeueDocument>(
                 "POST",
                 &path,
                 Some(crate::command::coordination::to_value(&wanted)),
@@ -158,7 +159,7 @@ async fn dequeue(team: &mut Team, ask: DequeueAsk) -> Result<ExitCode, Failure> 
         {
             Ok(taken) if taken.messages.is_empty() && !left.saturating_sub(wait).is_zero() => {}
             Ok(taken) => break taken.messages,
-            Err(refusal) if is_in_doubt(&refusal) => {
+            Err(refusal) if is_indeterminate(&refusal) => {
                 return Err(Failure::Nothing(format!(
                     "{}; a message that was taken comes again when its time is over: ask again",
                     refusal.why
@@ -168,7 +169,7 @@ async fn dequeue(team: &mut Team, ask: DequeueAsk) -> Result<ExitCode, Failure> 
         }
     };
     for message in &taken {
-        match ask.json {
+        match request.json {
             true => print_line(message)?,
             false => print(&format!(
                 "{}\t{}\t{}",
@@ -177,14 +178,19 @@ async fn dequeue(team: &mut Team, ask: DequeueAsk) -> Result<ExitCode, Failure> 
                 escaped(&message.message.to_string())
             ))?,
         }
-        if ask.ack {
+        if request.ack {
             ack(team, &message.message_id, Some(message.delivery)).await?;
         }
     }
     Ok(if taken.is_empty() { ExitCode::from(NONE) } else { ExitCode::SUCCESS })
 }
 
-async fn ack_all(team: &mut Team, ids: &[String], delivery: Option<u32>, json: bool) -> Result<(), Failure> {
+async fn ack_all(
+    team: &mut CoordinationClient,
+    ids: &[String],
+    delivery: Option<u32>,
+    json: bool,
+) -> Result<(), Failure> {
     for id in ids {
         let done = ack(team, id, delivery).await?;
         if json {
@@ -194,18 +200,22 @@ async fn ack_all(team: &mut Team, ids: &[String], delivery: Option<u32>, json: b
     Ok(())
 }
 
-/// A message that was acknowledged twice is done with once.
-async fn ack(team: &mut Team, id: &str, delivery: Option<u32>) -> Result<CountDocument, Failure> {
+/// Acknowledges a message; a repeated acknowledgement is harmless.
+async fn ack(
+    team: &mut CoordinationClient,
+    id: &str,
+    delivery: Option<u32>,
+) -> Result<CountDocument, Failure> {
     let body = Ack { message_id: id.to_owned(), delivery };
-    match team.insist(&of_message(id, "ack")?, &body).await? {
+    match team.retry_idempotent(&of_message(id, "ack")?, &body).await? {
         (Ok(done), _) => Ok(done),
-        // Done by the try whose answer was lost, or by whoever had it since.
+        // Done by the request whose answer was lost, or by a later consumer.
         (Err(refusal), true) if refusal.status == 404 => Ok(CountDocument { messages: 0 }),
         (Err(refusal), _) => Err(refusal.into()),
     }
 }
 
-async fn change(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> {
+async fn change(team: &mut CoordinationClient, command: QueuesCommand) -> Result<(), Failure> {
     let (done, json): (CountDocument, bool) = match command {
         QueuesCommand::Nak { id, delay, reason, delivery, json } => {
             let path = of_message(&id, "nak")?;
@@ -215,7 +225,7 @@ async fn change(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> 
         QueuesCommand::Extend { id, visibility, delivery, json } => {
             let path = of_message(&id, "extend")?;
             let extend = Extend { message_id: id, delivery, visibility_ms: milliseconds(visibility) };
-            (team.insist(&path, &extend).await?.0?, json)
+            (team.retry_idempotent(&path, &extend).await?.0?, json)
         }
         QueuesCommand::Redrive { queue, max, json } => {
             let path = format!("/api/v2/queues/{}/redrive", escape(&queue));
@@ -230,11 +240,11 @@ async fn change(team: &mut Team, command: QueuesCommand) -> Result<(), Failure> 
     if json {
         return print_json(&done);
     }
-    tell(&format!("{} of them", done.messages));
+    inform(&format!("{} of them", done.messages));
     Ok(())
 }
 
-/// The path for a message, whose id begins with its queue: QUEUE:PRIORITY:NUMBER:TAIL.
+/// The path of a message; its id begins with its queue: QUEUE:PRIORITY:NUMBER:TAIL.
 fn of_message(id: &str, deed: &str) -> Result<String, Failure> {
     let mut parts = id.rsplitn(4, ':');
     let queue = parts.nth(3).filter(|queue| !queue.is_empty());

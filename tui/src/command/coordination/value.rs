@@ -1,4 +1,4 @@
-//! A value on the command line, or on standard input.
+//! A JSON value from the command line or standard input.
 
 use std::io::Read as _;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::command::Failure;
 use crate::format;
 
-/// The longest value that fits into a message to an endpoint, with what is said beside it.
+/// Longest value that fits into a request, with its other members.
 const VALUE_BYTES: usize = limits::INBOUND_MESSAGE_BYTES - (8 << 10);
-/// As much of a wrong value as is shown.
+/// Characters of an invalid value shown in the error.
 const SHOWN: usize = 40;
 
-/// Reads JSON: `-` is on standard input.
+/// Parses JSON; `-` reads standard input.
 pub(super) fn value(given: &str) -> Result<Value, Failure> {
     match given {
         "-" => {
@@ -45,7 +45,7 @@ fn parse(text: &str, from_input: bool) -> Result<Value, Failure> {
             }
         })
     })?;
-    // What is written is to be what was meant.
+    // The value must be stored exactly as written.
     if let Some(number) = too_long(text) {
         let shown = format::fit(number, SHOWN);
         return Err(Failure::Usage(format!("{shown} has more digits than are kept: write it as text")));
@@ -56,7 +56,7 @@ fn parse(text: &str, from_input: bool) -> Result<Value, Failure> {
     }
 }
 
-/// A whole number in JSON that does not fit 64 bits, and would be rounded.
+/// An integer in JSON that does not fit 64 bits and would be rounded.
 fn too_long(json: &str) -> Option<&str> {
     let (mut in_text, mut escaped, mut start) = (false, false, None);
     for (at, byte) in json.bytes().chain([b' ']).enumerate() {
@@ -73,7 +73,7 @@ fn too_long(json: &str) -> Option<&str> {
         let goes_on = !in_text && matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         if !goes_on && let Some(number) = start.take().and_then(|from| json.get(from..at)) {
             let digits = number.strip_prefix('-').unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit());
-            // The letters of `true` and `false` are no numbers.
+            // The letters of `true` and `false` are not numbers.
             let whole = digits && !number.is_empty() && number != "-";
             if whole && number.parse::<u64>().is_err() && number.parse::<i64>().is_err() {
                 return Some(number);

@@ -4,7 +4,7 @@ use roverline_client::LinkSample;
 use roverline_schema::Value;
 use serde_json::{Value as Json, json};
 
-/// A line of JSON with where and when.
+/// A line of JSON with topic and time.
 pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value) -> String {
     let mut line = json!({
         "topic": sample.topic.name,
@@ -18,7 +18,7 @@ pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value)
     format!("{line}\n")
 }
 
-/// What is no number in JSON becomes null; bytes are numbers.
+/// NaN and infinities become null; bytes are numbers.
 fn to_json(value: &Value) -> Json {
     match value {
         Value::Bool(v) => json!(v),
@@ -30,7 +30,7 @@ fn to_json(value: &Value) -> Json {
         Value::Bytes(v) => json!(v),
         Value::Array(items) => items.iter().map(to_json).collect(),
         Value::Struct(fields) => fields.iter().map(|(name, v)| (name.to_owned(), to_json(v))).collect(),
-        // The other integers fit 64 bits.
+        // Other integers fit 64 bits.
         other => other.as_i128().and_then(|v| i64::try_from(v).ok()).map_or(Json::Null, |v| json!(v)),
     }
 }

@@ -1,13 +1,14 @@
-//! From decoded messages to the overview's values. An error is why a value must not be used.
+//! Extracts the overview's values from decoded messages. An error says why a value must not be
+//! used.
 
 use roverline_schema::Value;
 
 use crate::format;
 use crate::model::{Battery, Fix, Led, Odometry, Severity, Status};
 
-/// Characters of a text from a topic.
+/// Most characters of a text from a topic.
 const TEXT_CHARS: usize = 256;
-/// Statuses read from one diagnostic array.
+/// Most statuses read from one diagnostic array.
 const STATUSES: usize = 256;
 
 type Extracted<T> = Result<T, &'static str>;
@@ -65,7 +66,7 @@ pub(super) fn odometry(value: &Value) -> Extracted<Odometry> {
     })
 }
 
-/// A first covariance of -1 says that the unit has no orientation (sensor_msgs/Imu).
+/// A first covariance of -1 means that the IMU has no orientation (sensor_msgs/Imu).
 pub(super) fn imu_heading(value: &Value) -> Extracted<f64> {
     if get(value, "orientation_covariance[0]") == Ok(-1.0) {
         return Err("no orientation");
@@ -73,12 +74,12 @@ pub(super) fn imu_heading(value: &Value) -> Extracted<f64> {
     value.get("orientation").and_then(compass).ok_or("no orientation")
 }
 
-/// Yaw is counter-clockwise from east (REP 103), a compass course clockwise from north.
+/// Yaw is counter-clockwise from east (REP 103); a compass course is clockwise from north.
 fn compass(quaternion: &Value) -> Option<f64> {
     let part = |name| quaternion.get(name).and_then(Value::as_f64);
     let (x, y, z, w) = (part("x")?, part("y")?, part("z")?, part("w")?);
     let norm = x * x + y * y + z * z + w * w;
-    // Also false for what is not a number.
+    // Also false for NaN.
     let usable = (0.5..2.0).contains(&norm);
     let yaw = (2.0 * (w * z + x * y)).atan2(1.0 - 2.0 * (y * y + z * z));
     usable.then(|| (90.0 - yaw.to_degrees()).rem_euclid(360.0))

@@ -1,50 +1,55 @@
-//! Holding a lock while a child runs.
+//! Holding a lock while a child process runs.
 
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use roverline_protocol::api::locks::{LockClient, LockStanding};
+use roverline_protocol::api::locks::{LockClient, LockClientStatus};
 use rustix::process::{Pid, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::cli::coordination::LockAsk;
+use crate::cli::coordination::LockArgs;
 use crate::command::Failure;
-use crate::command::coordination::{Team, escape, to_value};
+use crate::command::coordination::{CoordinationClient, escape, to_value};
 
-/// How long a child may take to end when its lock is lost.
+/// How long a child may take to exit after its lock is lost.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Why it is over.
+/// How it ended.
 pub(super) enum Ended {
-    /// The child ended by itself, or by a signal that it was passed.
+    /// The child exited by itself, or by a forwarded signal.
     Itself(ExitStatus),
-    /// The lock is lost, for this reason; the child was ended.
+    /// The lock was lost for this reason, and the child was ended.
     Lost(String),
 }
 
 /// A lock that is held while a child runs.
 pub(super) struct Holding<'a> {
-    team: &'a mut Team,
-    ask: &'a LockAsk,
+    team: &'a mut CoordinationClient,
+    request: &'a LockArgs,
     who: &'a str,
-    /// Until then it is held whatever happens.
+    /// The lease is valid until then.
     until: Instant,
     signals: Signals,
 }
 
 impl<'a> Holding<'a> {
-    /// Of a lock that has just been given.
-    pub(super) fn new(team: &'a mut Team, ask: &'a LockAsk, who: &'a str) -> Result<Holding<'a>, Failure> {
-        // Who takes it is noticed at once, and not at the next sign of life.
-        team.listen(&format!("/api/v2/locks/{}", escape(&ask.resource)));
-        Ok(Holding { team, ask, who, until: Instant::now() + ask.ttl, signals: Signals::new()? })
+    /// For a lock that was just acquired.
+    pub(super) fn new(
+        team: &'a mut CoordinationClient,
+        request: &'a LockArgs,
+        who: &'a str,
+    ) -> Result<Holding<'a>, Failure> {
+        // A forced release is noticed at once by a watch, not at the next keep-alive.
+        team.listen(&format!("/api/v2/locks/{}", escape(&request.resource)));
+        Ok(Holding { team, request, who, until: Instant::now() + request.ttl, signals: Signals::new()? })
     }
 
-    /// Keeps it alive until the child ends, which is passed all signals; ends the child when it is lost.
+    /// Keeps the lock alive until the child exits, forwards signals, and ends the child if the lock
+    /// is lost.
     pub(super) async fn until_end_of(mut self, mut child: Child) -> Result<Ended, Failure> {
-        let mut beat = tokio::time::interval(self.ask.ttl / 3);
+        let mut beat = tokio::time::interval(self.request.ttl / 3);
         beat.reset();
         loop {
             tokio::select! {
@@ -54,8 +59,8 @@ impl<'a> Holding<'a> {
                     continue;
                 }
                 _ = beat.tick() => {}
-                stirred = self.team.stirred() => if stirred.is_err() {
-                    // The link has ended: the beat says what becomes of the lock.
+                next_change = self.team.next_change() => if next_change.is_err() {
+                    // The connection has ended: the keep-alive decides what becomes of the lock.
                     beat.tick().await;
                 },
             }
@@ -66,20 +71,20 @@ impl<'a> Holding<'a> {
         }
     }
 
-    /// Gives a sign of life; why it is lost, if it is.
+    /// Sends a keep-alive; returns why the lock is lost, if it is.
     async fn lost(&mut self) -> Option<String> {
-        let path = format!("/api/v2/locks/{}/keep-alive", escape(&self.ask.resource));
+        let path = format!("/api/v2/locks/{}/keep-alive", escape(&self.request.resource));
         let body = Some(to_value(&LockClient { client: self.who.to_owned() }));
-        let asked = Instant::now();
-        let alive = self.team.try_ask::<LockStanding>("POST", &path, body, Duration::ZERO);
+        let pending = Instant::now();
+        let alive = self.team.try_request::<LockClientStatus>("POST", &path, body, Duration::ZERO);
         let why = match tokio::time::timeout_at(self.until, alive).await {
-            Ok(Ok(Ok(LockStanding::Held { .. }))) => {
-                self.until = asked + self.ask.ttl;
+            Ok(Ok(Ok(LockClientStatus::Held { .. }))) => {
+                self.until = pending + self.request.ttl;
                 return None;
             }
-            // The store or the link is away for a moment: the lease has time left.
-            Ok(Ok(Err(refusal))) if refusal.status >= 500 && asked < self.until => return None,
-            Ok(Err(_)) if asked < self.until => return None,
+            // The store or the connection is away for a moment: the lease has time left.
+            Ok(Ok(Err(refusal))) if refusal.status >= 500 && pending < self.until => return None,
+            Ok(Err(_)) if pending < self.until => return None,
             Ok(Ok(Ok(_))) => "somebody else has it".to_owned(),
             Ok(Ok(Err(refusal))) => refusal.why,
             Ok(Err(failure)) => failure.to_string(),
@@ -89,7 +94,7 @@ impl<'a> Holding<'a> {
     }
 }
 
-/// What ends programs.
+/// The signals that end programs.
 struct Signals([Signal; 4]);
 
 const KINDS: [fn() -> SignalKind; 4] =
@@ -101,7 +106,7 @@ impl Signals {
         Ok(Signals([interrupt?, terminate?, hangup?, quit?]))
     }
 
-    /// The number of the next one.
+    /// Waits for the next signal; returns its number.
     async fn next(&mut self) -> i32 {
         let [interrupt, terminate, hangup, quit] = &mut self.0;
         let kind = tokio::select! {
@@ -114,16 +119,16 @@ impl Signals {
     }
 }
 
-/// Passes a signal to the child, unless a terminal has told it already.
+/// Forwards a signal to the child, unless the terminal already did.
 fn pass(child: &Child, number: i32) {
     let by_keys =
         [SignalKind::interrupt(), SignalKind::quit()].iter().any(|key| key.as_raw_value() == number);
     if !(by_keys && is_in_foreground()) {
-        tell(child, number);
+        inform(child, number);
     }
 }
 
-/// Whether Ctrl-C and Ctrl-\ go to this process, and so to its child.
+/// Whether Ctrl-C and Ctrl-\ reach this process and its child from the terminal.
 fn is_in_foreground() -> bool {
     let terminal = std::fs::File::open("/dev/tty");
     terminal.is_ok_and(|terminal| {
@@ -131,17 +136,17 @@ fn is_in_foreground() -> bool {
     })
 }
 
-fn tell(child: &Child, number: i32) {
+fn inform(child: &Child, number: i32) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let (Some(pid), Some(signal)) = (pid, rustix::process::Signal::from_named_raw(number)) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Asks the child to end, and ends it.
+/// Asks the child to exit, then kills it.
 async fn end(child: &mut Child) {
-    tell(child, SignalKind::terminate().as_raw_value());
+    inform(child, SignalKind::terminate().as_raw_value());
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
