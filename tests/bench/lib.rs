@@ -1,1 +1,1 @@
-//! Benches only; see `benches/`.
+//! Empty: this crate consists of benchmarks; see `benches/`.

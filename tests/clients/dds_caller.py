@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Calls a std_srvs/srv/Trigger service as rmw_cyclonedds_cpp does, so many times at once.
+"""Calls a std_srvs/srv/Trigger service like rmw_cyclonedds_cpp does, several times concurrently.
 
     dds_caller.py --domain 42 --calls 5 /gateway/photo
 
-Says what was answered, by number.
+Prints the responses by sequence number.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What the CycloneDDS clients share: a configuration that stays on this machine, and QoS."""
+"""Shared code of the CycloneDDS clients: a configuration for loopback only, and QoS."""
 
 import json
 import os
 import sys
 
-# No multicast on the loopback interface: peers are found by asking the first ports of the domain.
+# The loopback interface has no multicast: discovery sends to the first ports of the domain.
 CONFIG = """<CycloneDDS><Domain Id="any">
 <General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
 <AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize></General>
@@ -13,7 +13,7 @@ CONFIG = """<CycloneDDS><Domain Id="any">
 <Tracing><Verbosity>warning</Verbosity><OutputFile>stderr</OutputFile></Tracing>
 </Domain></CycloneDDS>"""
 
-# Read when the library is loaded.
+# The library reads it when it is loaded.
 os.environ.setdefault("CYCLONEDDS_URI", CONFIG)
 
 from cyclonedds.core import Policy, Qos  # noqa: E402
@@ -29,6 +29,6 @@ def qos(reliable=True, latched=False, depth=1000):
 
 
 def report(**values):
-    """One line of JSON, whatever reads it."""
+    """Prints one line of JSON and flushes it."""
     print(json.dumps(values), flush=True)
     sys.stdout.flush()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A small robot on CycloneDDS: publishes for a while, says what it published, ends by itself.
+"""A small robot on CycloneDDS: publishes for a while, prints what it published, and exits.
 
-Every message carries a counter, so that the other side can tell what it missed. The counter is in
-the header's frame_id (as text), or is the text where there is no header.
+Every message carries a counter, so that a receiver can detect losses. The counter is in the header's
+frame_id (as text), or it is the text itself in messages without a header.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def build(participant, args):
 
 
 def announce(participant, name):
-    """Our node, as an RMW of Iron or later would announce it."""
+    """Our node, announced like an RMW of Iron or later does."""
     gid = ros.Gid16(list(participant.guid.bytes))
     info = ros.ParticipantEntitiesInfo(gid, [ros.NodeEntitiesInfo("/", name)])
     topic = Topic(participant, "ros_discovery_info", ros.ParticipantEntitiesInfo)

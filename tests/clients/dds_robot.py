@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""A robot with services, an action and parameters, as rmw_cyclonedds_cpp has them.
+"""A robot with services, an action and parameters, like rmw_cyclonedds_cpp provides them.
 
     dds_robot.py --domain 42 --seconds 30
 
-Serves `/robot/trigger` at once, `/robot/late` after a second and `/robot/never` not at all
-(std_srvs/srv/Trigger), the action
-`/fibonacci` (example_interfaces/action/Fibonacci), a step every `--step` seconds, and the parameters of
-the node `/robot`; says what it hears on `/robot/cmd_vel`. Ends when its input does, or after
-`--seconds`.
+Answers `/robot/trigger` immediately, `/robot/late` after a second and `/robot/never` not at all
+(std_srvs/srv/Trigger). Serves the action `/fibonacci` (example_interfaces/action/Fibonacci) with a step
+every `--step` seconds, and the parameters of the node `/robot`. Prints what it receives on
+`/robot/cmd_vel`. Exits when its input ends, or after `--seconds`.
 """
 
 import argparse
@@ -51,7 +50,7 @@ class Service:
 
 
 class Fibonacci:
-    """An action server: one number more at every step."""
+    """An action server: every step appends one number."""
 
     def __init__(self, participant, step):
         base, self.step = "/fibonacci/_action", step

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Asks a std_srvs/srv/Trigger service as rmw_cyclonedds_cpp does, and listens to the diagnostics.
+"""Calls a std_srvs/srv/Trigger service like rmw_cyclonedds_cpp does, and subscribes to the diagnostics.
 
     dds_service.py --domain 42 /websocket_redundancy/status
 
-Asks again and again until there are `--replies` replies; then says what came and from how many.
+Repeats the request until there are `--replies` replies; then prints them and the number of repliers.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main():
     diagnostics = DataReader(participant, Topic(participant, "rt/diagnostics", ros.DiagnosticArray), qos=qos(depth=50))
     number, answers, statuses, strangers, end = 0, {}, {}, 0, time.monotonic() + args.seconds
     while time.monotonic() < end and (len(answers) < args.replies or len(statuses) < 4):
-        # As a client that has found its service: both of its topics are matched.
+        # Like a client that has discovered its service: both topics are matched.
         if writer.get_matched_subscriptions() and reader.get_matched_publications():
             number += 1
             writer.write(ros.TriggerRequest(CLIENT, number))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Subscribes with CycloneDDS for a while, prints what arrived, ends by itself.
+"""Subscribes with CycloneDDS for a while, prints what it received, and exits.
 
     dds_subscriber.py --domain 42 --seconds 5 /imu/data=sensor_msgs/msg/Imu /tf=tf2_msgs/msg/TFMessage:latched
 
@@ -27,7 +27,7 @@ def open_reader(participant, spec):
 
 
 def counter(sample):
-    """What the publisher counts, where the message has a place for it."""
+    """The publisher's counter, if the message contains it."""
     text = sample.header.frame_id if hasattr(sample, "header") else getattr(sample, "data", "")
     first = str(text).split(" ")[0]
     return int(first) if first.isdigit() else None

@@ -1,12 +1,12 @@
-// A client as Foxglove's own library makes it; what it does is its second argument, and the last line
-// that it prints is what it saw.
+// A client with Foxglove's own library. The second argument selects the action; the last line of output
+// contains its observations.
 //
 //   foxglove_client.mjs URL look TOPIC…             decodes one message of each topic
 //   foxglove_client.mjs URL publish TOPIC TYPE ENCODING COUNT JSON
-//   foxglove_client.mjs URL misbehave               says what nobody should, then looks at /odom
+//   foxglove_client.mjs URL misbehave               sends malformed messages, then reads /odom
 //   foxglove_client.mjs URL call SERVICE ENCODING JSON
 //   foxglove_client.mjs URL asset URI…
-//   foxglove_client.mjs URL set PARAMETER VALUE     sets it, and waits to hear of the change
+//   foxglove_client.mjs URL set PARAMETER VALUE     sets it, and waits for the update
 //   foxglove_client.mjs URL graph                   the connection graph, and all parameters
 import protocol from "@foxglove/ws-protocol";
 import { parse } from "@foxglove/rosmsg";
@@ -39,7 +39,7 @@ function changed() {
   for (const look of waiting) look();
 }
 
-/** Resolves when `find` finds something. */
+/** Resolves with the result of `find` once it is neither undefined nor false. */
 function until(what, find) {
   return new Promise((resolve, reject) => {
     const clock = setTimeout(() => reject(new Error(`not in time: ${what}`)), PATIENCE_MS);
@@ -67,7 +67,7 @@ client.on("advertiseServices", (more) => { for (const service of more) services.
 client.on("close", ({ code, reason }) => { seen.closed = { code, reason }; changed(); });
 client.on("error", (error) => console.error(error.message));
 
-/** Everything that a library of another make would trip over is looked at here. */
+/** Malformed messages that the library itself would never send. */
 const plain = (value) => JSON.parse(JSON.stringify(value, (_, item) => {
   if (typeof item === "bigint") return item.toString();
   return ArrayBuffer.isView(item) ? Array.from(item).slice(0, 64) : item;
@@ -177,7 +177,7 @@ const deeds = {
   },
 };
 
-/** What was said before has been answered when this is: messages are answered in order. */
+/** Waits until earlier messages have been answered: responses come in order. */
 async function settle() {
   const marker = `package://settled/${seen.statuses.length}`;
   const settled = new Promise((resolve) => client.on("fetchAssetResponse", ({ requestId }) => requestId === 999 && resolve()));

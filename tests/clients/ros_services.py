@@ -1,5 +1,5 @@
 """Services, actions and parameters as CycloneDDS types. Each request and reply begins with the header
-that CycloneDDS's RMW puts ahead of it: who asks, and a number."""
+that CycloneDDS's RMW prepends: the client's GUID and a sequence number."""
 
 from dataclasses import dataclass, field
 

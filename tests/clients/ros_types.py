@@ -1,4 +1,4 @@
-"""ROS 2 messages as CycloneDDS types: the names that every RMW gives them in DDS, plain CDR."""
+"""ROS 2 messages as CycloneDDS types: with the DDS names that every RMW uses, in plain CDR."""
 
 from dataclasses import dataclass, field
 
@@ -209,7 +209,7 @@ class DiagnosticArray(IdlStruct, typename="diagnostic_msgs.msg.dds_.DiagnosticAr
 @dataclass
 @final
 class TriggerRequest(IdlStruct, typename="std_srvs.srv.dds_.Trigger_Request_"):
-    """With the header that CycloneDDS's RMW puts ahead of every request."""
+    """With the header that CycloneDDS's RMW prepends to every request."""
 
     client: uint64 = 0
     number: int64 = 0

@@ -1,5 +1,4 @@
-// What roslib is asked to do, in Node and in a page alike. Every check returns what it saw; the test
-// judges.
+// Checks with roslib, for Node and for a page. Every check returns its observations; the test compares them.
 
 const within = (what, seconds, start) =>
   new Promise((resolve, reject) => {
@@ -27,7 +26,7 @@ const connect = async (ROSLIB, url) => {
   return ros;
 };
 
-// Some messages of a topic.
+// The first messages of a topic.
 const listen = (ROSLIB, ros, name, messageType, options = {}, count = 1) => {
   const topic = new ROSLIB.Topic({ ros, name, messageType, ...options });
   const messages = [];
@@ -47,7 +46,7 @@ const call = (ROSLIB, ros, name, serviceType, request = {}) =>
     new ROSLIB.Service({ ros, name, serviceType }).callService(request, done, fail),
   );
 
-// Every status or answer for an operation sent by hand, by its id.
+// Sends an operation by hand and waits for the status or response with its id.
 const raw = (ros, message, event) =>
   within(JSON.stringify(message).slice(0, 80), 20, (done) => {
     ros.once(event, done);
@@ -73,7 +72,7 @@ const graph = async (ROSLIB, ros) => {
   };
 };
 
-// On the built-in rover: everything that needs no other side in ROS.
+// On the simulated rover: everything that needs no ROS node on the other side.
 export const rover = async (ROSLIB, url, token) => {
   const ros = await connect(ROSLIB, url);
   const drive = { op: "publish", id: "drive", topic: "/cmd_vel", type: "geometry_msgs/Twist", msg: {} };
@@ -146,7 +145,7 @@ export const robot = async (ROSLIB, url) => {
   return { numbers, latched: latched.transforms.length, asked: asked.length };
 };
 
-// One client serves a service and an action, another one asks; ROS is between them.
+// One client serves a service and an action, another one uses them, through ROS.
 export const serving = async (ROSLIB, url) => {
   const [server, client] = [await connect(ROSLIB, url), await connect(ROSLIB, url)];
   const seen = { feedback: [] };
@@ -159,13 +158,13 @@ export const serving = async (ROSLIB, url) => {
   served.advertise(
     (goal, id) => {
       served.sendFeedback(id, { sequence: [0, 1] });
-      // A long one waits until it is cancelled.
+      // A large goal runs until it is cancelled.
       if (goal.order < 10) setTimeout(() => served.setSucceeded(id, { sequence: [0, 1, 1, goal.order] }), 300);
     },
     (id) => served.setCanceled(id, { sequence: [9] }),
   );
   const asked = new ROSLIB.Action({ ros: client, ...action });
-  // Until ROS has heard of them.
+  // Until ROS has discovered them.
   for (let tries = 0; tries < 60 && !seen.switched; tries += 1) {
     seen.switched = await call(ROSLIB, client, service.name, service.serviceType, { data: true }).catch((why) => {
       seen.last = String(why);
@@ -193,7 +192,7 @@ export const serving = async (ROSLIB, url) => {
   return seen;
 };
 
-// The built-in rover's own services and parameters.
+// The simulated rover's services and parameters.
 export const services = async (ROSLIB, url) => {
   const ros = await connect(ROSLIB, url);
   const param = new ROSLIB.Param({ ros, name: "/navigation:max_speed" });

@@ -1,4 +1,4 @@
-// Runs checks of roslib in Node: roslib_node.mjs CHECK URL [TOKEN]. Prints what they saw.
+// Runs checks of roslib in Node: roslib_node.mjs CHECK URL [TOKEN]. Prints their observations.
 
 import * as ROSLIB from "roslib";
 

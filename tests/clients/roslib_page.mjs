@@ -1,4 +1,4 @@
-// Runs checks of roslib in a page of Chromium: roslib_page.mjs CHECK URL [TOKEN]. Prints what they saw.
+// Runs checks of roslib in a page of Chromium: roslib_page.mjs CHECK URL [TOKEN]. Prints their observations.
 
 import { createServer } from "node:http";
 
@@ -19,7 +19,7 @@ const bundle = await build({
   write: false,
   logLevel: "error",
 });
-// A site of its own, as somebody's dashboard is.
+// A site of its own, like a third-party dashboard.
 const site = createServer((request, response) => {
   const script = request.url === "/page.js";
   response.setHeader("Content-Type", script ? "text/javascript" : "text/html");
@@ -33,7 +33,7 @@ const browser = await chromium.launch({
 try {
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(String(error)));
-  // Another name than the gateway's: to it, this is another site.
+  // Another host name than the gateway's, so the gateway sees another origin.
   await page.goto(`http://localhost:${site.address().port}/`);
   await page.waitForFunction(() => typeof window.run === "function");
   const seen = await page.evaluate(([check, url, token]) => window.run(check, url, token), [check, url, token]);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What roslibpy is asked to do: roslibpy_checks.py URL. Prints what it saw.
+"""Checks with roslibpy: roslibpy_checks.py URL. Prints its observations.
 
-With `--serve NAME` it serves a std_srvs/srv/Trigger until it has been asked three times.
+With `--serve NAME` it serves a std_srvs/srv/Trigger until it has been called three times.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def serve(ros, name):
 
 
 def stop(ros):
-    """Stops the rover; whether it stands."""
+    """Stops the rover; whether it stands still."""
     command = roslibpy.Topic(ros, "/emergency_stop", "std_msgs/Bool")
     stands, odom = threading.Event(), roslibpy.Topic(ros, "/odom", "nav_msgs/Odometry")
     odom.subscribe(lambda message: abs(message["twist"]["twist"]["linear"]["x"]) < 0.01 and stands.set())

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Listens to one endpoint through the `websockets` library, prints what arrived, ends by itself.
+"""Connects to one endpoint with the `websockets` library, prints what it received, and exits.
 
     ws_client.py ws://127.0.0.1:8080 --seconds 10 '**'
     ws_client.py ws://127.0.0.1:8080 --seconds 3 --plain
 
-It ends after so many seconds, or when no sample has come for `--idle` seconds after the first.
+It exits after `--seconds`, or when no sample has arrived for `--idle` seconds after the first one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ STAMPED = {"sensor_msgs/msg/Imu", "sensor_msgs/msg/Image", "sensor_msgs/msg/NavS
 
 
 def counter(cdr):
-    """What the publisher counts in header.frame_id: behind encapsulation and stamp, as text."""
+    """The publisher's counter in header.frame_id: text after encapsulation and stamp."""
     (length,) = struct.unpack_from("<I", cdr, 12)
     text = cdr[16:16 + length - 1]
     return int(text) if text.isdigit() else None
@@ -57,7 +57,7 @@ async def native(args):
             message = await asyncio.wait_for(socket.recv(), 10)
             if isinstance(message, bytes):
                 if message[0] == SAMPLE:
-                    # The gateway's own, which never ends.
+                    # The gateway's own topic, which never ends.
                     if topics.sample(message) != "/diagnostics":
                         last = time.monotonic()
                 continue

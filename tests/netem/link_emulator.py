@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""A bad radio between two network namespaces, for kernels without netem.
+"""Emulates a bad radio link between two network namespaces, for kernels without netem.
 
-Two TUN devices, one in a namespace for the rover and one in a namespace for the ground. This program
-carries IP packets between them and spoils them on the way; the TCP over it is the kernel's own.
+Each namespace, one for the rover and one for the ground, has a TUN device. This program forwards IP packets
+between them with delay, loss and a limited rate; the TCP on top is the kernel's own.
 
     link_emulator.py --tag 1234 --delay-ms 1 --rate-kbit 100000 --seed 7
 
-It needs root. It prints one JSON line when both ends are up, and then obeys lines on standard input:
+It needs root. It prints one JSON line when both ends are up, and then reads commands from standard input:
 
     set up loss=0.3 delay_ms=500     up: ground to rover; down: rover to ground; both
     block down 8080                  drops the packets of one TCP port
     cut both                         drops everything
-    heal                             takes all of that back
-    count                            answers with bytes and packets, one JSON line
+    heal                             restores the initial properties
+    count                            prints bytes and packets as one JSON line
 
-It ends, and removes what it made, when its input ends or on SIGTERM.
+It removes its namespaces and exits when its input ends or on SIGTERM.
 """
 
 import argparse
@@ -32,7 +32,7 @@ import time
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 ROVER, GROUND = "10.77.0.1", "10.77.0.2"
-# Longer than any answer takes; a queue that never fills is no radio.
+# Larger than any response, but limited: a queue that never fills is not realistic.
 QUEUE_BYTES = 64 << 10
 
 
@@ -41,7 +41,7 @@ def ip(*args):
 
 
 class Direction:
-    """One way of the link: what it does to a packet, and what it has done so far."""
+    """One direction of the link: its properties and its counters."""
 
     def __init__(self, start, seed):
         self.start = start
@@ -54,7 +54,7 @@ class Direction:
         self.cut, self.blocked, self.spoil = False, set(), dict(self.start)
 
     def due(self, packet, now):
-        """When the packet arrives; None when it does not."""
+        """The arrival time of a packet; None if it is dropped."""
         spoil = self.spoil
         if self.cut or self.is_blocked(packet) or self.random.random() < spoil["loss"]:
             return None
@@ -67,7 +67,7 @@ class Direction:
             start += len(packet) / bytes_per_s
             self.free_at = start
         delay = spoil["delay_ms"] + self.random.uniform(0, spoil["jitter_ms"])
-        # Jitter delays and does not reorder: a radio keeps the order.
+        # Jitter delays but does not reorder, like on a radio.
         self.last_due = max(self.last_due, start + delay / 1e3)
         return self.last_due
 
@@ -137,7 +137,7 @@ class Emulator:
                 try:
                     os.write(out, packet)
                 except OSError:
-                    pass  # a device that goes away loses packets, as cables do
+                    pass  # packets to a removed device are lost
             timeout = max(0, (self.waiting[0][0] - now) * 1e3) if self.waiting else 1_000
             for fd, _ in poll.poll(timeout):
                 if fd == 0:
@@ -178,7 +178,7 @@ def main():
     parser.add_argument("--queue-bytes", type=float, default=QUEUE_BYTES, help="in front of a rate; more is dropped")
     emulator = Emulator(parser.parse_args())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # ^C is for the one who started this; the end of the input says it here.
+    # ^C is handled by the parent; this process exits when its input ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         try:

@@ -1,13 +1,13 @@
-//! Where the binaries under test are, and whether they are built from the sources as they are now.
+//! Locates the binaries under test and checks that they are newer than their sources.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const ADVICE: &str = "run `cargo test --workspace`, which builds it";
 
-/// The binary of this name in the profile that this test was built with.
+/// The path of the binary `name`, built in the same profile as this test.
 pub fn bin(name: &str) -> PathBuf {
-    // target/<profile>/deps/<this test>, or target/<profile>/<this program>
+    // target/<profile>/deps/<test binary>, or target/<profile>/<program>
     let this = std::env::current_exe().unwrap();
     let directory = this.parent().unwrap();
     let profile = if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
@@ -24,7 +24,7 @@ fn modified(path: &Path) -> std::io::Result<SystemTime> {
     path.metadata()?.modified()
 }
 
-/// The files in a dependency file's line `target: source source`; a space in a name is `\ `.
+/// The source files of a dependency file's line `target: source source`; `\ ` is a space in a name.
 fn sources(text: &str) -> impl Iterator<Item = PathBuf> {
     let list = text.split_once(": ").map_or("", |(_, list)| list).replace("\\ ", "\0");
     let names: Vec<_> = list.split_whitespace().map(|name| PathBuf::from(name.replace('\0', " "))).collect();

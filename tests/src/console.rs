@@ -1,28 +1,29 @@
-//! The console in a real pseudo-terminal, read back from its screen.
+//! Runs the console in a pseudo-terminal and reads its screen back.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::binary;
-use crate::scratch::Scratch;
+use crate::temp::{self, TempDir};
+use crate::wait::poll;
 
-/// A running console. Ends when dropped.
+/// A running console. Killed when dropped.
 pub struct Console {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
     terminal: Arc<Mutex<vt100::Parser>>,
-    // The terminal is there as long as this is.
+    // The terminal exists as long as its master side is open.
     _master: Box<dyn MasterPty + Send>,
-    _home: Scratch,
+    _home: TempDir,
 }
 
 impl Console {
     /// Starts `roverline` with these arguments in a terminal of this size.
     pub fn open(args: &[String], columns: u16, rows: u16) -> Console {
-        let home = Scratch::new();
+        let home = temp::dir();
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(binary::bin("roverline"));
@@ -48,12 +49,12 @@ impl Console {
         Console { child, keyboard, terminal, _master: pair.master, _home: home }
     }
 
-    /// What the screen shows now, line by line.
+    /// The current contents of the screen, line by line.
     pub fn screen(&self) -> String {
         self.terminal.lock().unwrap().screen().contents()
     }
 
-    /// Whether the console has the terminal: its alternate screen.
+    /// Whether the console has switched to the alternate screen.
     pub fn has_terminal(&self) -> bool {
         self.terminal.lock().unwrap().screen().alternate_screen()
     }
@@ -63,23 +64,16 @@ impl Console {
         self.terminal.lock().unwrap().screen().hide_cursor()
     }
 
-    /// Types keys.
-    pub fn keys(&mut self, keys: &str) {
+    /// Types `keys`.
+    pub fn type_keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
     }
 
-    /// Waits until the screen answers the question; panics with the screen when it does not.
-    pub fn until<T>(&self, what: &str, patience: Duration, ask: impl Fn(&str) -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            let screen = self.screen();
-            if let Some(answer) = ask(&screen) {
-                return answer;
-            }
-            assert!(start.elapsed() < patience, "not within {patience:?}: {what}; the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Waits until `find` finds something on the screen; panics with the screen after `patience`.
+    pub fn until<T>(&self, what: &str, patience: Duration, find: impl Fn(&str) -> Option<T>) -> T {
+        let found = poll(patience, || find(&self.screen()));
+        found.unwrap_or_else(|| panic!("not within {patience:?}: {what}; the screen:\n{}", self.screen()))
     }
 
     /// Waits until the screen shows this text.
@@ -87,16 +81,11 @@ impl Console {
         self.until(text, Duration::from_secs(15), |screen| screen.contains(text).then_some(()));
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits for the console to exit; its exit code.
     pub fn exit_code(&mut self, patience: Duration) -> u32 {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(start.elapsed() < patience, "still runs; the screen:\n{}", self.screen());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let status = poll(patience, || self.child.try_wait().unwrap());
+        let status = status.unwrap_or_else(|| panic!("still runs; the screen:\n{}", self.screen()));
+        status.exit_code()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The gateway as its own process, or as its own five.
+//! Runs the gateway as a child process: one endpoint (`serve`) or a supervisor with four (`up`).
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -9,50 +9,51 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 
 use crate::process::{self, Signal};
-use crate::scratch::Scratch;
+use crate::temp::{self, TempDir};
 use crate::{binary, http};
 
-/// How long a start may take on a busy machine.
+/// Deadline for a start on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// A running gateway. Ends when dropped.
+/// A running gateway. Stopped when dropped.
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
-    /// Tier and port of every endpoint.
+    /// Tier and port of every endpoint, best tier first.
     pub endpoints: Vec<(Tier, u16)>,
     state: PathBuf,
-    /// Its state directory, where nobody else gave it one.
-    _scratch: Option<Scratch>,
+    /// Owns the state directory if the caller gave none.
+    _scratch: Option<TempDir>,
     stderr: std::thread::JoinHandle<String>,
 }
 
-/// A command of the gateway's binary, with an environment that nobody's settings reach.
+/// A command that runs the gateway's binary in a clean environment.
 pub fn command(args: &[&str]) -> Command {
     command_of(&binary::bin("roverline-gateway"), args)
 }
 
-/// The same of a copy of the binary.
+/// A command that runs a copy of the gateway's binary in a clean environment.
 pub fn command_of(binary: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary);
-    undisturbed(&mut command);
+    clean_environment(&mut command);
     command.args(args);
     command
 }
 
-/// Takes everybody's settings out of a command's environment, and the terminal.
-pub fn undisturbed(command: &mut Command) {
-    let foreign = |name: &str| name.starts_with("ROVERLINE_") || name.starts_with("ROS_");
-    for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
+/// Removes the user's ROS and Roverline settings, and the terminal, from a command.
+pub fn clean_environment(command: &mut Command) {
+    let is_user_setting = |name: &str| name.starts_with("ROVERLINE_") || name.starts_with("ROS_");
+    for (name, _) in std::env::vars().filter(|(name, _)| is_user_setting(name)) {
         command.env_remove(name);
     }
     command.env_remove("AMENT_PREFIX_PATH").stdin(Stdio::null());
 }
 
-/// Runs a command that is to end by itself; its exit code, standard output and standard error.
+/// Runs a command that exits by itself: its exit code, standard output and standard error.
 pub fn run(args: &[&str], patience: Duration) -> (i32, String, String) {
     let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (stdout, stderr) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
+    let (stdout, stderr) =
+        (read_to_end(child.stdout.take().unwrap()), read_to_end(child.stderr.take().unwrap()));
     let status = process::wait(&mut child, patience);
     if status.is_none() {
         child.kill().unwrap();
@@ -63,7 +64,7 @@ pub fn run(args: &[&str], patience: Duration) -> (i32, String, String) {
     (status.code().unwrap_or(-1), stdout, stderr)
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn read_to_end(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);
@@ -72,41 +73,41 @@ fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String
 }
 
 impl Gateway {
-    /// `up` on free ports.
+    /// Starts `up` on free ports.
     pub fn up(args: &[&str]) -> Gateway {
         Gateway::start(command(&["up", "--base-port", "0"]), args)
     }
 
-    /// `serve` on a free port.
+    /// Starts `serve` on a free port.
     pub fn serve(args: &[&str]) -> Gateway {
         Gateway::start(command(&["serve", "--port", "0"]), args)
     }
 
-    /// A command that says `ready`, with more arguments and a state directory of its own.
+    /// Starts a command that prints the `ready` line, with extra arguments and a fresh state directory.
     pub fn start(command: Command, args: &[&str]) -> Gateway {
-        let scratch = Scratch::new();
+        let scratch = temp::dir();
         Gateway::launch(scratch.path().to_owned(), Some(scratch), command, args)
     }
 
-    /// The same with this state directory.
+    /// Starts a command that prints the `ready` line, with this state directory.
     pub fn start_in(state: &Path, command: Command, args: &[&str]) -> Gateway {
         Gateway::launch(state.to_owned(), None, command, args)
     }
 
-    fn launch(state: PathBuf, scratch: Option<Scratch>, mut command: Command, args: &[&str]) -> Gateway {
+    fn launch(state: PathBuf, scratch: Option<TempDir>, mut command: Command, args: &[&str]) -> Gateway {
         command.args(args).arg("--state").arg(&state);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = drain(child.stderr.take().unwrap());
-        let (tell, told) = mpsc::sync_channel(64);
+        let stderr = read_to_end(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::sync_channel(64);
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
-            // Until the end: a full pipe must not stop the gateway.
+            // Read until the end: a full pipe would block the gateway.
             for line in stdout.lines().map_while(Result::ok) {
-                let _ = tell.send(line);
+                let _ = sender.send(line);
             }
         });
-        let endpoints = match told.recv_timeout(START) {
-            Ok(line) => ready(&line),
+        let endpoints = match lines.recv_timeout(START) {
+            Ok(line) => parse_ready(&line),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -116,7 +117,7 @@ impl Gateway {
         Gateway { child, endpoints, state, _scratch: scratch, stderr }
     }
 
-    /// The process that was started: the supervisor of `up`, the endpoint of `serve`.
+    /// The process that was started: the supervisor of `up`, or the endpoint of `serve`.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -131,28 +132,28 @@ impl Gateway {
         self.endpoints[0].1
     }
 
-    /// A tier's process, as it says itself.
+    /// The process id that a tier's endpoint reports in `/status`.
     pub fn endpoint_pid(&self, tier: Tier) -> u32 {
         http::status(self.port(tier)).pid
     }
 
-    /// `ws://127.0.0.1:PORT` of every endpoint, best first.
+    /// The URL `ws://127.0.0.1:PORT` of every endpoint, best tier first.
     pub fn urls(&self) -> Vec<String> {
         self.endpoints.iter().map(|(_, port)| format!("ws://127.0.0.1:{port}")).collect()
     }
 
-    /// Where it keeps its state.
+    /// The state directory.
     pub fn state(&self) -> &Path {
         &self.state
     }
 
-    /// Waits for its end; `None` when it still runs after `patience`.
+    /// Waits for the process to exit; `None` if it still runs after `patience`.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         process::wait(&mut self.child, patience)
     }
 
-    /// Ends it and returns what it said on standard error.
-    pub fn end(mut self) -> String {
+    /// Stops the gateway and returns its standard error.
+    pub fn stop_and_read_stderr(mut self) -> String {
         self.stop();
         let stderr = std::mem::replace(&mut self.stderr, std::thread::spawn(String::new));
         stderr.join().unwrap()
@@ -164,7 +165,7 @@ impl Gateway {
         }
         process::signal(self.child.id(), Signal::TERM);
         if process::wait(&mut self.child, Duration::from_secs(5)).is_none() {
-            // Its endpoints end with it: the kernel sees to that.
+            // The kernel ends the endpoints together with their supervisor.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -177,8 +178,8 @@ impl Drop for Gateway {
     }
 }
 
-/// The line `ready {"endpoints":[{"tier":…,"url":…}]}`.
-fn ready(line: &str) -> Vec<(Tier, u16)> {
+/// Parses the line `ready {"endpoints":[{"tier":…,"url":…}]}`.
+fn parse_ready(line: &str) -> Vec<(Tier, u16)> {
     let json = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not the ready line: {line}"));
     let value: serde_json::Value = serde_json::from_str(json).unwrap();
     let endpoint = |entry: &serde_json::Value| {

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the real binaries, and clients to talk to them with.
+//! The shared harness of the end-to-end tests: the real binaries, and clients that talk to them.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,19 +8,16 @@
 )]
 
 pub mod binary;
+pub mod chaos;
 pub mod console;
-pub mod coordination;
-pub mod etcd;
+pub mod control_client;
 pub mod faults;
 pub mod gateway;
-pub mod good;
 pub mod http;
 pub mod native;
-pub mod node;
 pub mod plain;
-pub mod process;
-pub mod python;
 pub mod raw;
-pub mod scratch;
-pub mod shared;
-pub mod wait;
+pub mod scheduler_stall;
+pub mod script;
+
+pub use roverline_test_support::{clients, etcd, process, recordings, require, skip, temp, wait};

@@ -1,4 +1,4 @@
-//! A plain client: any WebSocket, JSON text.
+//! A client for the plain dialect: a WebSocket with JSON text messages.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,38 +15,38 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A session.
 #[derive(Debug)]
-pub struct Plain(WebSocketStream<TcpStream>);
+pub struct PlainClient(WebSocketStream<TcpStream>);
 
-impl Plain {
+impl PlainClient {
     /// Connects to a port.
-    pub async fn connect(port: u16) -> Plain {
-        Plain::try_connect(port).await.unwrap()
+    pub async fn connect(port: u16) -> PlainClient {
+        PlainClient::try_connect(port).await.unwrap()
     }
 
-    /// Connects, or says why not.
-    pub async fn try_connect(port: u16) -> Result<Plain, Error> {
-        Plain::try_connect_at(port, "/").await
+    /// Connects to a port, or returns the error.
+    pub async fn try_connect(port: u16) -> Result<PlainClient, Error> {
+        PlainClient::try_connect_at(port, "/").await
     }
 
-    /// Connects to a path of a port, query included, or says why not.
-    pub async fn try_connect_at(port: u16, path: &str) -> Result<Plain, Error> {
+    /// Connects to a path (with query) of a port, or returns the error.
+    pub async fn try_connect_at(port: u16, path: &str) -> Result<PlainClient, Error> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let handshake = tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}{path}"), stream);
-        Ok(Plain(within("the handshake", PATIENCE, handshake).await?.0))
+        Ok(PlainClient(within("the handshake", PATIENCE, handshake).await?.0))
     }
 
-    /// Sends text.
+    /// Sends a text message.
     pub async fn send(&mut self, text: &str) {
-        self.message(Message::text(text)).await;
+        self.send_message(Message::text(text)).await;
     }
 
-    /// Sends any message.
-    pub async fn message(&mut self, message: Message) {
+    /// Sends a message.
+    pub async fn send_message(&mut self, message: Message) {
         self.0.send(message).await.unwrap();
     }
 
-    /// The same of one that the gateway may refuse to read to its end.
-    pub async fn message_or_closed(&mut self, message: Message) {
+    /// Sends a message that the gateway may reject before it has read all of it.
+    pub async fn send_or_closed(&mut self, message: Message) {
         let _ = within("a message to be sent or refused", PATIENCE, self.0.send(message)).await;
     }
 
@@ -62,7 +62,7 @@ impl Plain {
         }
     }
 
-    /// The next message of this type; others are passed over.
+    /// The next message of this type; skips all others.
     pub async fn next_of(&mut self, kind: &str) -> Value {
         loop {
             let message = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));

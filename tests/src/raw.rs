@@ -1,14 +1,14 @@
-//! A WebSocket client without manners: the bytes are what the test says.
+//! A raw WebSocket client: it sends exactly the bytes that a test gives it, valid or not.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// A connection, its handshake done.
+/// A connection after its WebSocket handshake.
 #[derive(Debug)]
-pub struct Raw(pub TcpStream);
+pub struct RawClient(pub TcpStream);
 
-/// An upgrade request for `path`.
+/// The upgrade request for `path`.
 pub fn handshake(path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -16,7 +16,7 @@ pub fn handshake(path: &str) -> String {
     )
 }
 
-/// A frame from client to server, masked with zeros, so that its payload is as given.
+/// A client frame. The mask is zero, so the payload appears unchanged.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x80 | opcode];
     match payload.len() {
@@ -35,9 +35,9 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-impl Raw {
-    /// Connects to a port and upgrades.
-    pub fn open(port: u16) -> Raw {
+impl RawClient {
+    /// Connects to a port and performs the handshake.
+    pub fn open(port: u16) -> RawClient {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(handshake("/").as_bytes()).unwrap();
@@ -48,15 +48,15 @@ impl Raw {
             head.push(byte[0]);
         }
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        Raw(stream)
+        RawClient(stream)
     }
 
-    /// Sends bytes; the other side may have closed already.
+    /// Sends bytes; ignores an error, because the server may have closed the connection.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
     }
 
-    /// Reads frames until the close frame; its code. 1006 when the connection ends without one.
+    /// Reads frames until the close frame and returns its code; 1006 if the connection ends without one.
     pub fn close_code(&mut self) -> u16 {
         loop {
             match self.frame() {

@@ -1,4 +1,4 @@
-//! Who may do what: roles by token and by where a client comes from, in the handshake and after it.
+//! Access control: roles by token and by client address, in the handshake and after it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -7,15 +7,15 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 use roverline_protocol::native::{ClientMessage, ServerMessage};
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::native::{Native, Said};
-use roverline_tests::plain::Plain;
-use roverline_tests::scratch::Scratch;
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::PlainClient;
+use roverline_tests::temp::{self, TempDir};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Error;
 
-/// A gateway whose clients are observers unless they show the token, and the token.
-fn guarded() -> (Gateway, String, Scratch) {
-    let scratch = Scratch::new();
+/// A gateway whose clients are observers unless they present a token, and an operator's token.
+fn guarded() -> (Gateway, String, TempDir) {
+    let scratch = temp::dir();
     let file = scratch.path().join("tokens");
     let file = file.to_str().unwrap();
     let patience = Duration::from_secs(10);
@@ -27,32 +27,32 @@ fn guarded() -> (Gateway, String, Scratch) {
     (Gateway::serve(&args), token.trim().to_owned(), scratch)
 }
 
-async fn stop_answer(plain: &mut Plain) -> Value {
+async fn stop_answer(plain: &mut PlainClient) -> Value {
     plain.send(r#"{"type":"emergency_stop","reason":"test"}"#).await;
     plain.next_of("emergency_stop").await
 }
 
 #[tokio::test]
-async fn an_observer_looks_and_a_token_lets_more() {
+async fn an_observer_reads_and_a_token_permits_more() {
     let (gateway, token, _scratch) = guarded();
     let port = gateway.port(Tier::Primary);
 
-    let mut observer = Plain::connect(port).await;
+    let mut observer = PlainClient::connect(port).await;
     assert!(observer.next_of("telemetry").await["data"]["timestamp"].is_number());
     let refused = stop_answer(&mut observer).await;
     assert_eq!(refused["accepted"], false);
     assert!(refused["message"].as_str().unwrap().contains("show a token"), "{refused}");
 
-    // A wrong token is refused in words, and the session goes on.
+    // A wrong token is rejected with a message, and the session continues.
     observer.send(r#"{"type":"auth","token":"0000000000000000"}"#).await;
     assert!(observer.next_of("error").await["message"].as_str().unwrap().contains("not known"));
     observer.send(&format!(r#"{{"type":"auth","token":"{token}"}}"#)).await;
     assert_eq!(observer.next_of("auth").await["role"], "operator");
     assert_eq!(stop_answer(&mut observer).await["accepted"], true);
 
-    let mut by_query = Plain::try_connect_at(port, &format!("/?token={token}")).await.unwrap();
+    let mut by_query = PlainClient::try_connect_at(port, &format!("/?token={token}")).await.unwrap();
     assert_eq!(stop_answer(&mut by_query).await["accepted"], true);
-    match Plain::try_connect_at(port, "/?token=wrong").await.unwrap_err() {
+    match PlainClient::try_connect_at(port, "/?token=wrong").await.unwrap_err() {
         Error::Http(answer) => {
             assert_eq!(answer.status(), 401);
             assert_eq!(answer.headers()["www-authenticate"], "Bearer");
@@ -61,41 +61,44 @@ async fn an_observer_looks_and_a_token_lets_more() {
     }
 }
 
-/// Published as another type, the stop itself could not be published any more.
+/// Published with another type, the stop itself could no longer be published.
 #[tokio::test]
 async fn the_emergency_stop_keeps_its_topic() {
     let (gateway, token, _scratch) = guarded();
     let path = format!("/rosbridge?token={token}");
-    let mut client = Plain::try_connect_at(gateway.port(Tier::Primary), &path).await.unwrap();
+    let mut client = PlainClient::try_connect_at(gateway.port(Tier::Primary), &path).await.unwrap();
     let publish =
         r#"{"op":"publish","topic":"/emergency_stop","type":"std_msgs/msg/String","msg":{"data":"x"}}"#;
     client.send(publish).await;
-    let said = client.next().await.unwrap();
-    assert!(said["msg"].as_str().unwrap().contains("is the emergency stop, a std_msgs/msg/Bool"), "{said}");
+    let status = client.next().await.unwrap();
+    assert!(
+        status["msg"].as_str().unwrap().contains("is the emergency stop, a std_msgs/msg/Bool"),
+        "{status}"
+    );
 }
 
 #[tokio::test]
-async fn a_native_client_shows_its_token_late() {
+async fn a_native_client_authenticates_after_the_handshake() {
     let (gateway, token, _scratch) = guarded();
-    let mut native = Native::connect(gateway.first_port()).await;
+    let mut native = NativeClient::connect(gateway.first_port()).await;
     let stop = |id: &str| ClientMessage::EmergencyStop {
         id: id.to_owned(),
         engage: true,
         reason: "test".to_owned(),
     };
-    native.say(&stop("a")).await;
+    native.send(&stop("a")).await;
     assert!(!accepted(&mut native).await);
-    native.say(&ClientMessage::Auth { token: "guess".to_owned() }).await;
+    native.send(&ClientMessage::Auth { token: "guess".to_owned() }).await;
     assert_eq!(status_code(&mut native).await, "denied");
-    native.say(&ClientMessage::Auth { token }).await;
+    native.send(&ClientMessage::Auth { token }).await;
     assert_eq!(status_code(&mut native).await, "role");
-    native.say(&stop("b")).await;
+    native.send(&stop("b")).await;
     assert!(accepted(&mut native).await);
 }
 
-async fn accepted(native: &mut Native) -> bool {
+async fn accepted(native: &mut NativeClient) -> bool {
     loop {
-        if let Said::Text(message) = native.next().await
+        if let Received::Text(message) = native.next().await
             && let ServerMessage::Command { accepted, .. } = *message
         {
             return accepted;
@@ -103,9 +106,9 @@ async fn accepted(native: &mut Native) -> bool {
     }
 }
 
-async fn status_code(native: &mut Native) -> String {
+async fn status_code(native: &mut NativeClient) -> String {
     loop {
-        if let Said::Text(message) = native.next().await
+        if let Received::Text(message) = native.next().await
             && let ServerMessage::Status { code, .. } = *message
         {
             return code;
@@ -116,7 +119,7 @@ async fn status_code(native: &mut Native) -> String {
 #[test]
 fn a_token_file_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let scratch = Scratch::new();
+    let scratch = temp::dir();
     let file = scratch.path().join("tokens");
     std::fs::write(&file, "operator ada 0123456789abcdef\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,5 +1,4 @@
-//! Whatever a client sends or fails to do, the endpoint goes on, counts it, and the client beside it
-//! misses nothing.
+//! Malformed input: the endpoint survives it and counts it, and a well-behaved client loses nothing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -8,11 +7,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use roverline_protocol::limits;
+use roverline_tests::control_client::ControlClient;
 use roverline_tests::gateway::Gateway;
-use roverline_tests::good::Good;
 use roverline_tests::http::{self, exchange};
-use roverline_tests::plain::Plain;
-use roverline_tests::raw::{self, Raw, frame};
+use roverline_tests::plain::PlainClient;
+use roverline_tests::raw::{self, RawClient, frame};
 use roverline_tests::wait::eventually;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -20,23 +19,23 @@ use tokio_tungstenite::tungstenite::Message;
 const TEXT: u8 = 1;
 const PING: u8 = 9;
 
-/// Does harm to an endpoint that serves a good client, which must not notice. At least `counted`
-/// pieces of bad input must show in `/status`.
-fn beside_a_good_client(counted: u64, harm: impl FnOnce(u16)) {
+/// Runs `misbehave` on an endpoint that also serves a well-behaved client, which must not be affected. `/status`
+/// must count at least `counted` pieces of bad input.
+fn beside_a_control_client(counted: u64, misbehave: impl FnOnce(u16)) {
     let gateway = Gateway::serve(&["--source", "sim"]);
     let port = gateway.first_port();
-    let good = Good::listening(port, "/odom");
-    harm(port);
-    let longest = good.end();
-    println!("the good client waited for at most {longest:?} for a sample of a 50 Hz topic");
+    let control = ControlClient::subscribe(port, "/odom");
+    misbehave(port);
+    let longest = control.end();
+    println!("the control client waited for at most {longest:?} for a sample of a 50 Hz topic");
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     eventually("bad input to be counted", Duration::from_secs(10), || {
         http::status(port).counters.bad_input >= counted
     });
-    // Whoever comes now is served; nobody of those before is still there.
+    // New clients are served; the sessions of all previous ones are gone.
     eventually("the others to be gone", Duration::from_secs(10), || http::status(port).sessions.is_empty());
     assert_eq!(http::get(port, "/health").status, 200);
-    let log = gateway.end();
+    let log = gateway.stop_and_read_stderr();
     assert!(!log.contains("panicked"), "{log}");
 }
 
@@ -46,8 +45,8 @@ fn post(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn requests_that_are_not_understood_are_answered() {
-    beside_a_good_client(9, |port| {
+fn malformed_requests_are_answered() {
+    beside_a_control_client(9, |port| {
         for path in ["/nothing", "/status/../x", "/%00"] {
             let answer = http::get(port, path);
             assert_eq!(answer.status, 404, "{answer:?}");
@@ -78,12 +77,12 @@ fn requests_that_are_not_understood_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_survives_what_it_does_not_understand() {
+async fn a_session_survives_malformed_messages() {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        beside_a_good_client(6, |port| {
+        beside_a_control_client(6, |port| {
             runtime.block_on(async {
-                let mut client = Plain::connect(port).await;
+                let mut client = PlainClient::connect(port).await;
                 for message in [
                     Message::binary(vec![1, 2, 3]),
                     Message::text("what?"),
@@ -92,7 +91,7 @@ async fn a_session_survives_what_it_does_not_understand() {
                     Message::text("{\"type\":\"subscribe\",\"topics\":[\"/[\"]}"),
                     Message::text("{\"type\":\"subscribe\",\"topics\":[\"/odom\"],\"max_rate_hz\":-1}"),
                 ] {
-                    client.message(message).await;
+                    client.send_message(message).await;
                     let error = client.next_of("error").await;
                     assert!(error["message"].as_str().is_some_and(|why| why.len() > 10), "{error}");
                 }
@@ -105,7 +104,7 @@ async fn a_session_survives_what_it_does_not_understand() {
 
 #[test]
 fn broken_frames_end_their_session_with_the_right_code() {
-    beside_a_good_client(7, |port| {
+    beside_a_control_client(7, |port| {
         let unmasked = [0x81, 2, b'h', b'i'];
         let mut fragmented_ping = frame(PING, b"x");
         fragmented_ping[0] &= 0x7f;
@@ -121,7 +120,7 @@ fn broken_frames_end_their_session_with_the_right_code() {
             ("2 MiB", frame(TEXT, &vec![b'x'; 2 << 20]), 1009),
             ("an impossible length", huge, 1009),
         ] {
-            let mut client = Raw::open(port);
+            let mut client = RawClient::open(port);
             client.send(&bytes);
             assert_eq!(client.close_code(), code, "{what}");
         }
@@ -129,10 +128,10 @@ fn broken_frames_end_their_session_with_the_right_code() {
 }
 
 #[test]
-fn whoever_dawdles_in_the_handshake_is_dropped() {
-    beside_a_good_client(3, |port| {
+fn an_unfinished_handshake_times_out() {
+    beside_a_control_client(3, |port| {
         let start = Instant::now();
-        let mut dawdlers: Vec<TcpStream> = (0..3)
+        let mut slow_clients: Vec<TcpStream> = (0..3)
             .map(|_| {
                 let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
                 stream.write_all(&raw::handshake("/").as_bytes()[..60]).unwrap();
@@ -140,7 +139,7 @@ fn whoever_dawdles_in_the_handshake_is_dropped() {
                 stream
             })
             .collect();
-        for stream in &mut dawdlers {
+        for stream in &mut slow_clients {
             let mut rest = Vec::new();
             assert!(stream.read_to_end(&mut rest).is_ok(), "still open after {:?}", start.elapsed());
         }
@@ -149,13 +148,13 @@ fn whoever_dawdles_in_the_handshake_is_dropped() {
 
 #[test]
 fn floods_slow_down_their_sender_only() {
-    beside_a_good_client(1, |port| {
-        let mut pings = Raw::open(port);
-        let mut subscribes = Raw::open(port);
+    beside_a_control_client(1, |port| {
+        let mut pings = RawClient::open(port);
+        let mut subscribes = RawClient::open(port);
         for stream in [&pings.0, &subscribes.0] {
             stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         }
-        // The endpoint stops reading a flood: writing stops, here at its time limit.
+        // The endpoint stops reading a flood, so writing stops at its timeout here.
         let ping = frame(PING, &[b'p'; 100]);
         for _ in 0..20_000 {
             if pings.0.write_all(&ping).is_err() {
@@ -168,19 +167,19 @@ fn floods_slow_down_their_sender_only() {
                 break;
             }
         }
-        // All at once is refused as a whole.
+        // Too many topics in one request are rejected as a whole.
         let names: Vec<_> = (0..10_000).map(|n| format!("/elsewhere/{n}")).collect();
-        let mut greedy = Raw::open(port);
+        let mut greedy = RawClient::open(port);
         greedy.send(&frame(TEXT, json!({"type": "subscribe", "topics": names}).to_string().as_bytes()));
-        // More patterns than a session may have are bad messages, of which it may have so many.
+        // Patterns beyond the limit count as bad messages, of which a session may send only so many.
         assert_eq!(subscribes.close_code(), 1008);
     });
 }
 
 #[test]
 fn a_client_that_does_not_read_costs_the_others_nothing() {
-    beside_a_good_client(0, |port| {
-        let mut lazy = Raw::open(port);
+    beside_a_control_client(0, |port| {
+        let mut lazy = RawClient::open(port);
         rustix::net::sockopt::set_socket_recv_buffer_size(&lazy.0, 4 << 10).unwrap();
         lazy.send(&frame(TEXT, br#"{"type":"subscribe","topics":["**"]}"#));
         eventually("the endpoint to drop its samples", Duration::from_secs(30), || {
@@ -192,47 +191,36 @@ fn a_client_that_does_not_read_costs_the_others_nothing() {
     });
 }
 
-/// A generator of equal numbers for equal seeds (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.throw(most)).map(|_| self.throw(256) as u8).collect()
-    }
+/// Up to `most` random bytes.
+fn random_bytes(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
+    (0..rng.usize(..most)).map(|_| rng.u8(..)).collect()
 }
 
 #[test]
 fn random_bytes_do_no_harm() {
-    beside_a_good_client(20, |port| {
-        let mut dice = Dice(0x5eed_0f0d_d1ce);
+    beside_a_control_client(20, |port| {
+        let mut rng = fastrand::Rng::with_seed(0x5eed_0f0d_d1ce);
         for _ in 0..200 {
-            match dice.throw(3) {
+            match rng.usize(..3) {
                 0 => {
                     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-                    let _ = stream.write_all(&dice.bytes(2_000));
+                    let _ = stream.write_all(&random_bytes(&mut rng, 2_000));
                 }
                 1 => {
                     let mut request = raw::handshake("/").into_bytes();
-                    for _ in 0..=dice.throw(4) {
-                        let at = dice.throw(request.len());
-                        request[at] = dice.throw(256) as u8;
+                    for _ in 0..=rng.usize(..4) {
+                        let at = rng.usize(..request.len());
+                        request[at] = rng.u8(..);
                     }
                     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
                     let _ = stream.write_all(&request);
-                    let _ = stream.write_all(&dice.bytes(200));
+                    let _ = stream.write_all(&random_bytes(&mut rng, 200));
                 }
                 _ => {
-                    let mut client = Raw::open(port);
-                    let opcode = dice.throw(16) as u8;
-                    client.send(&frame(opcode, &dice.bytes(300)));
-                    client.send(&dice.bytes(2_000));
+                    let mut client = RawClient::open(port);
+                    let opcode = rng.u8(..16);
+                    client.send(&frame(opcode, &random_bytes(&mut rng, 300)));
+                    client.send(&random_bytes(&mut rng, 2_000));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Who gets in: clients up to a number, standbys beside them, and those who have lost their endpoint.
+//! Capacity: the client limit, standbys that do not count, and clients that have lost their endpoint.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -9,8 +9,8 @@ use roverline_protocol::status::{EventKind, SessionDocument};
 use roverline_protocol::{Scope, ScopeSet, Tier};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http::{self, exchange};
-use roverline_tests::native::{Native, Said};
-use roverline_tests::plain::Plain;
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::PlainClient;
 use roverline_tests::raw;
 use roverline_tests::wait::eventually;
 
@@ -18,12 +18,12 @@ fn subscribe(scopes: Option<ScopeSet>) -> ClientMessage {
     ClientMessage::Subscribe { id: Some(1), topics: vec!["**".to_owned()], max_rate_hz: None, scopes }
 }
 
-/// Whether a subscription is granted; the sentence if not.
-async fn asks(client: &mut Native, scopes: Option<ScopeSet>) -> Result<(), String> {
-    client.say(&subscribe(scopes)).await;
+/// Subscribes to everything; the error message if it is refused.
+async fn try_subscribe(client: &mut NativeClient, scopes: Option<ScopeSet>) -> Result<(), String> {
+    client.send(&subscribe(scopes)).await;
     loop {
         match client.next().await {
-            Said::Text(message) => match *message {
+            Received::Text(message) => match *message {
                 ServerMessage::Subscribed { .. } => return Ok(()),
                 ServerMessage::Status { level: Level::Error, code, message } => {
                     assert_eq!(code, "full");
@@ -31,7 +31,7 @@ async fn asks(client: &mut Native, scopes: Option<ScopeSet>) -> Result<(), Strin
                 }
                 _ => {}
             },
-            Said::Closed(code) => panic!("closed with {code}"),
+            Received::Closed(code) => panic!("closed with {code}"),
             _ => {}
         }
     }
@@ -42,40 +42,40 @@ fn standbys(port: u16) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_51st_is_refused_and_200_standbys_take_no_place() {
+async fn the_51st_client_is_refused_and_200_standbys_do_not_count() {
     let gateway = Gateway::serve(&["--source", "sim"]);
     let port = gateway.first_port();
     let mut waiting = Vec::new();
     for _ in 0..200 {
-        waiting.push(Native::standby(port).await);
+        waiting.push(NativeClient::standby(port).await);
     }
     assert_eq!(http::health(port).endpoint.clients, 0);
     assert_eq!(standbys(port), 200);
     let mut clients = Vec::new();
     for _ in 0..50 {
-        clients.push(Plain::connect(port).await);
+        clients.push(PlainClient::connect(port).await);
     }
     let refused = exchange(port, raw::handshake("/").as_bytes());
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")), "{refused:?}");
     assert!(refused.body.contains("50 clients are connected"), "{refused:?}");
 
-    // A standby listens to what is urgent for free; more is for clients, and there is no room.
+    // A standby may subscribe to urgent scopes; everything else needs a client's slot, and none is free.
     let mut standby = waiting.pop().unwrap();
-    asks(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
-    let why = asks(&mut standby, None).await.unwrap_err();
+    try_subscribe(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
+    let why = try_subscribe(&mut standby, None).await.unwrap_err();
     assert!(why.contains("50 is all"), "{why}");
-    // Unless it has lost its endpoint.
-    standby.say(&ClientMessage::Resume { cursors: Vec::new(), age_ms: 100 }).await;
-    asks(&mut standby, None).await.unwrap();
+    // Exception: it has lost its endpoint.
+    standby.send(&ClientMessage::Resume { cursors: Vec::new(), age_ms: 100 }).await;
+    try_subscribe(&mut standby, None).await.unwrap();
     assert_eq!((http::health(port).endpoint.clients, standbys(port)), (51, 199));
-    // It gives the place back when it goes on listening to what is urgent only.
-    asks(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
-    eventually("the place to be free", Duration::from_secs(5), || standbys(port) == 200);
-    standby.say(&ClientMessage::Unsubscribe { topics: vec!["**".to_owned()] }).await;
+    // It returns the slot when it goes back to urgent scopes.
+    try_subscribe(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
+    eventually("the slot to be free", Duration::from_secs(5), || standbys(port) == 200);
+    standby.send(&ClientMessage::Unsubscribe { topics: vec!["**".to_owned()] }).await;
 
     drop(clients);
-    eventually("room", Duration::from_secs(10), || http::health(port).endpoint.clients == 0);
-    asks(&mut standby, None).await.unwrap();
+    eventually("free slots", Duration::from_secs(10), || http::health(port).endpoint.clients == 0);
+    try_subscribe(&mut standby, None).await.unwrap();
     let status = http::status(port);
     assert_eq!((status.counters.refused_full, status.health.endpoint.clients), (2, 1));
     let full = status.events.iter().filter(|event| event.kind == EventKind::Full).count();
@@ -83,11 +83,11 @@ async fn the_51st_is_refused_and_200_standbys_take_no_place() {
 }
 
 #[test]
-fn who_is_refused_is_told_where_there_is_room() {
+fn a_refused_client_learns_the_alternatives() {
     let gateway = Gateway::up(&["--source", "sim", "--max-clients", "1"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let port = gateway.port(Tier::Primary);
-    let _client = runtime.block_on(Plain::connect(port));
+    let _client = runtime.block_on(PlainClient::connect(port));
     eventually("alternatives", Duration::from_secs(15), || {
         let refused = exchange(port, raw::handshake("/").as_bytes());
         assert_eq!(refused.status, 503, "{refused:?}");

@@ -1,4 +1,4 @@
-//! The real console on the real gateway: in a terminal, and as commands for scripts.
+//! The real console on a real gateway: in a terminal, and as commands for scripts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -9,19 +9,19 @@ use roverline_protocol::Tier;
 use roverline_tests::console::Console;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::process::{self, Guard, Signal};
-use roverline_tests::scratch::Scratch;
+use roverline_tests::temp;
 use roverline_tests::wait::eventually;
 use roverline_tests::{binary, http};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The text behind a label, in the first line that has it.
+/// The text after a label, in the first line that contains it.
 fn after<'a>(screen: &'a str, label: &str) -> Option<&'a str> {
     screen.lines().find_map(|line| Some(line.split_once(label)?.1.trim_start()))
 }
 
-/// The number behind a label.
+/// The number after a label.
 fn number_after(screen: &str, label: &str) -> Option<f64> {
     let text = after(screen, label)?;
     text.split_whitespace().find_map(|word| word.parse().ok())
@@ -44,20 +44,20 @@ fn works_at(columns: u16, rows: u16) {
             .then_some(())
     });
 
-    console.keys("2");
+    console.type_keys("2");
     console.until_shows("ENDPOINTS");
-    console.keys("3");
+    console.type_keys("3");
     console.until_shows("/battery_state");
-    console.keys("1");
+    console.type_keys("1");
     console.until_shows("Speed");
 
     process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
     console.until_shows("primary was left: closed");
-    // It drives straight on, or stands: but its receiver is never quite sure where.
+    // The rover may stand still, but the position has noise.
     let position = |screen: &str| after(screen, "Longitude").map(str::to_owned);
     let before = position(&console.screen());
     console.until("values that go on", PATIENCE, |screen| (position(screen) != before).then_some(()));
-    console.keys("2");
+    console.type_keys("2");
     console.until("the failover's cause in the list", PATIENCE, |screen| {
         let list = screen.split_once("FAILOVERS")?.1;
         list.contains("closed").then_some(())
@@ -66,7 +66,7 @@ fn works_at(columns: u16, rows: u16) {
         screen.contains("▶ primary").then_some(())
     });
 
-    console.keys("q");
+    console.type_keys("q");
     assert_eq!(console.exit_code(Duration::from_secs(5)), 0);
     eventually("the terminal to be given back", Duration::from_secs(2), || {
         !console.has_terminal() && !console.hides_cursor()
@@ -83,9 +83,9 @@ fn a_large_terminal() {
     works_at(160, 50);
 }
 
-/// Runs `roverline` to its end; exit code and standard output.
+/// Runs `roverline` until it exits; exit code and standard output.
 fn roverline(args: &[&str], patience: Duration) -> (i32, String) {
-    let home = Scratch::new();
+    let home = temp::dir();
     let mut command = Command::new(binary::bin("roverline"));
     command.env_clear().env("HOME", home.path()).env("LANG", "C.UTF-8").args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -141,7 +141,7 @@ fn nothing_reachable_is_a_failure() {
 }
 
 #[test]
-fn a_demonstration_without_a_screen() {
+fn the_demo_runs_headless() {
     let (code, text) =
         roverline(&["demo", "--headless", "--for", "5s", "--base-port", "0"], Duration::from_secs(40));
     assert_eq!(code, 0, "{text}");

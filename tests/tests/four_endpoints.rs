@@ -1,4 +1,4 @@
-//! Four endpoints on the built-in rover: each serves its scopes and nothing else, and they agree.
+//! Four endpoints on the simulated rover: each serves exactly its scopes, and they agree with each other.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -10,13 +10,13 @@ use roverline_protocol::native::{ClientMessage, SampleHeader, ServerMessage};
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{SampleId, Tier};
 use roverline_tests::gateway::Gateway;
-use roverline_tests::native::{Native, Said};
-use roverline_tests::plain::{Plain, keys};
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::{PlainClient, keys};
 use roverline_tests::wait::{eventually, within};
 use roverline_tests::{http, raw};
 use serde_json::Value;
 
-/// The keys of the plain object at each tier, as documented.
+/// The keys of the plain telemetry object at each tier, as documented.
 fn keys_of(tier: Tier) -> BTreeSet<&'static str> {
     let own: &[&str] = match tier {
         Tier::Primary => &[
@@ -63,7 +63,7 @@ fn keys_of(tier: Tier) -> BTreeSet<&'static str> {
 }
 
 async fn plain_client_sees_its_scopes(tier: Tier, port: u16) {
-    let mut client = Plain::connect(port).await;
+    let mut client = PlainClient::connect(port).await;
     let first = client.next().await.unwrap();
     assert_eq!(first["type"], "initial", "{tier}");
     assert_eq!(keys(&first["data"]), keys_of(tier), "{tier}");
@@ -85,9 +85,9 @@ async fn plain_client_sees_its_scopes(tier: Tier, port: u16) {
 #[tokio::test]
 async fn plain_clients_see_their_endpoints_scopes() {
     let gateway = Gateway::up(&["--source", "sim"]);
-    // The rover says everything within 5 s of its start.
-    within("everything said once", Duration::from_secs(15), async {
-        let mut client = Plain::connect(gateway.first_port()).await;
+    // The rover publishes every topic within 5 s of its start.
+    within("every topic published once", Duration::from_secs(15), async {
+        let mut client = PlainClient::connect(gateway.first_port()).await;
         loop {
             let message = client.next().await.unwrap();
             if message["data"].as_object().unwrap().values().all(|value| !value.is_null()) {
@@ -103,40 +103,40 @@ async fn plain_clients_see_their_endpoints_scopes() {
 
 type Samples = BTreeMap<(String, SampleId), (SampleHeader, Bytes)>;
 
-/// Checks what a session is told at its start, and returns the samples of a few seconds.
+/// Checks the initial messages of a session, and returns the samples of a few seconds.
 async fn native_client_sees_its_scopes(tier: Tier, port: u16) -> Samples {
-    let mut client = Native::connect(port).await;
-    let Said::Text(hello) = client.next().await else { panic!("{tier}: not a text first") };
+    let mut client = NativeClient::connect(port).await;
+    let Received::Text(hello) = client.next().await else { panic!("{tier}: not a text first") };
     let ServerMessage::Hello { protocol: 1, endpoint, .. } = *hello else { panic!("{tier}: {hello:?}") };
     assert_eq!((endpoint.tier, endpoint.port, endpoint.scopes), (tier, port, tier.scopes()));
-    let Said::Text(topics) = client.next().await else { panic!("{tier}: no topics") };
+    let Received::Text(topics) = client.next().await else { panic!("{tier}: no topics") };
     assert!(matches!(*topics, ServerMessage::Topics { .. }), "{tier}: {topics:?}");
-    let Said::Text(directory) = client.next().await else { panic!("{tier}: no directory") };
+    let Received::Text(directory) = client.next().await else { panic!("{tier}: no directory") };
     assert!(matches!(*directory, ServerMessage::Directory { .. }), "{tier}: {directory:?}");
-    // Nothing is subscribed: silence but for the heartbeat.
-    let quiet = client.listen(Duration::from_millis(700)).await;
-    let beats = quiet.iter().filter(|said| matches!(said, Said::Heartbeat(_))).count();
+    // Without a subscription there are only heartbeats.
+    let quiet = client.receive_for(Duration::from_millis(700)).await;
+    let beats = quiet.iter().filter(|message| matches!(message, Received::Heartbeat(_))).count();
     assert!(beats >= 3, "{tier}: {beats} heartbeats in 0.7 s");
-    assert!(!quiet.iter().any(|said| matches!(said, Said::Sample(..))), "{tier}");
+    assert!(!quiet.iter().any(|message| matches!(message, Received::Sample(..))), "{tier}");
 
-    let wish =
+    let subscribe =
         ClientMessage::Subscribe { id: Some(7), topics: vec!["**".into()], max_rate_hz: None, scopes: None };
-    client.say(&wish).await;
+    client.send(&subscribe).await;
     let mut samples = Samples::new();
     let mut answered = false;
-    for said in client.listen(Duration::from_secs(4)).await {
-        match said {
-            Said::Sample(topic, header, payload) => {
+    for message in client.receive_for(Duration::from_secs(4)).await {
+        match message {
+            Received::Sample(topic, header, payload) => {
                 samples.insert((topic, header.id), (header, payload));
             }
-            Said::Text(message) => {
+            Received::Text(message) => {
                 if let ServerMessage::Subscribed { id, matching } = *message {
                     assert_eq!((id, matching), (Some(7), client.topics.len()), "{tier}");
                     answered = true;
                 }
             }
-            Said::Heartbeat(_) => {}
-            Said::Closed(code) => panic!("{tier}: closed with {code}"),
+            Received::Heartbeat(_) => {}
+            Received::Closed(code) => panic!("{tier}: closed with {code}"),
         }
     }
     assert!(answered, "{tier}");
@@ -193,7 +193,7 @@ fn health_and_status_are_as_documented() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_endpoint_says_where_to_go() {
+async fn a_full_endpoint_names_alternatives() {
     let gateway = Gateway::up(&["--source", "sim", "--max-clients", "3"]);
     let port = gateway.first_port();
     eventually("the other three", Duration::from_secs(15), || {
@@ -201,23 +201,23 @@ async fn a_full_endpoint_says_where_to_go() {
     });
     let mut clients = Vec::new();
     for _ in 0..3 {
-        clients.push(Plain::connect(port).await);
+        clients.push(PlainClient::connect(port).await);
     }
     let answer = http::exchange(port, raw::handshake("/").as_bytes());
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
-    let elsewhere = problem["alternatives"].as_array().unwrap();
-    assert_eq!(elsewhere.len(), 3, "{problem}");
+    let alternatives = problem["alternatives"].as_array().unwrap();
+    assert_eq!(alternatives.len(), 3, "{problem}");
     for (_, other) in &gateway.endpoints[1..] {
-        assert!(elsewhere.iter().any(|entry| entry.to_string().contains(&other.to_string())), "{problem}");
+        assert!(alternatives.iter().any(|entry| entry.to_string().contains(&other.to_string())), "{problem}");
     }
     assert_eq!(http::status(port).counters.refused_full, 1);
-    // HTTP is answered all the same, the others go on, and a place that is left is free again.
+    // HTTP requests are still answered, other sessions continue, and a freed slot can be used again.
     assert_eq!(http::health(port).endpoint.clients, 3);
     clients[0].next_of("telemetry").await;
     clients.pop();
-    eventually("the place to be free", Duration::from_secs(5), || http::health(port).endpoint.clients == 2);
-    Plain::connect(port).await.next_of("telemetry").await;
+    eventually("the slot to be free", Duration::from_secs(5), || http::health(port).endpoint.clients == 2);
+    PlainClient::connect(port).await.next_of("telemetry").await;
 }

@@ -1,4 +1,4 @@
-//! `/metrics`, read by a parser that forgives nothing.
+//! `/metrics`, checked by a strict parser.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -8,13 +8,13 @@ use std::time::Duration;
 use roverline_protocol::status::HealthStatus;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
-use roverline_tests::plain::Plain;
+use roverline_tests::plain::PlainClient;
 use roverline_tests::wait::eventually;
 
-/// A sample: name, labels, value.
+/// A sample: name, labels and value.
 type Sample = (String, BTreeMap<String, String>, f64);
 
-/// Families by name: kind and samples.
+/// Metric families by name: type and samples.
 type Families = BTreeMap<String, (String, Vec<Sample>)>;
 
 fn is_name(text: &str) -> bool {
@@ -22,7 +22,7 @@ fn is_name(text: &str) -> bool {
     first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 
-/// `name="value",…}` and what follows.
+/// Parses `name="value",…}`; the labels and the rest of the line.
 fn labels(mut text: &str) -> (BTreeMap<String, String>, &str) {
     let mut all = BTreeMap::new();
     loop {
@@ -89,7 +89,7 @@ fn parse(text: &str) -> Families {
     families
 }
 
-/// What `promtool check metrics` says of names: base units, at the end, in full; no types in names.
+/// The naming rules of `promtool check metrics`: base units in full at the end, no types in names.
 fn check_name(name: &str, kind: &str) {
     let base = name.strip_suffix("_total").unwrap_or(name);
     let words: Vec<&str> = base.split('_').collect();
@@ -143,7 +143,7 @@ async fn metrics_are_what_prometheus_reads() {
     eventually("the other three", Duration::from_secs(15), || {
         http::status(port).peers.iter().all(|peer| peer.endpoint.status == HealthStatus::Healthy)
     });
-    let mut client = Plain::connect(port).await;
+    let mut client = PlainClient::connect(port).await;
     client.next_of("telemetry").await;
     let answer = http::get(port, "/metrics");
     assert_eq!(
@@ -168,22 +168,22 @@ async fn metrics_are_what_prometheus_reads() {
     assert_eq!(families["roverline_peer_rtt_seconds"].1.len(), 3);
     let plain = |sample: &&Sample| sample.1["dialect"] == "plain" && sample.1["service"] == "full";
     assert_eq!(families["roverline_sessions"].1.iter().find(plain).unwrap().2, 1.0);
-    let told = |name: &str, of: &str| {
+    let sample_of = |name: &str, of: &str| {
         let sample = families[name].1.iter().find(|sample| sample.1.values().any(|value| value == of));
         sample.unwrap_or_else(|| panic!("{name} of {of}")).2
     };
-    assert_eq!(told("roverline_dialect_sessions", "plain"), 1.0);
-    assert!(told("roverline_dialect_delivered_total", "plain") >= 1.0);
-    assert!(told("roverline_dialect_delivered_bytes_total", "plain") > 100.0);
-    assert_eq!(told("roverline_dialect_delivered_total", "foxglove"), 0.0);
-    assert!(told("roverline_topic_samples_total", "/odom") > 0.0);
-    assert!(told("roverline_topic_age_seconds", "/odom") < 10.0);
+    assert_eq!(sample_of("roverline_dialect_sessions", "plain"), 1.0);
+    assert!(sample_of("roverline_dialect_delivered_total", "plain") >= 1.0);
+    assert!(sample_of("roverline_dialect_delivered_bytes_total", "plain") > 100.0);
+    assert_eq!(sample_of("roverline_dialect_delivered_total", "foxglove"), 0.0);
+    assert!(sample_of("roverline_topic_samples_total", "/odom") > 0.0);
+    assert!(sample_of("roverline_topic_age_seconds", "/odom") < 10.0);
     assert_eq!(one(&families, "roverline_topics_without_series"), 0.0);
     let events: f64 = families["roverline_events_total"].1.iter().map(|sample| sample.2).sum();
     assert!(events >= 3.0, "{events}");
     let (kind, blackouts) = &families["roverline_client_failover_blackout_seconds"];
     assert_eq!((kind.as_str(), blackouts.len()), ("histogram", 14));
-    // Counters do not fall.
+    // Counters never decrease.
     let later = parse(&http::get(port, "/metrics").body);
     for (name, (_, samples)) in families.iter().filter(|(_, (kind, _))| kind == "counter") {
         for (before, after) in samples.iter().zip(&later[name].1) {
@@ -202,7 +202,7 @@ fn metrics_in(expression: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_shows_what_there_is() {
+fn the_grafana_dashboard_shows_existing_metrics() {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../scripts/grafana-dashboard.json")).unwrap();
     let gateway = Gateway::serve(&["--source", "sim", "--base-port", "0"]);
@@ -225,7 +225,7 @@ fn the_dashboard_shows_what_there_is() {
             assert!(!metrics.is_empty(), "{expression}");
             for name in metrics {
                 assert!(exists(&name), "{}: there is no metric {name}", panel["title"]);
-                // A counter by itself says nothing; what does not count has no rate.
+                // A counter is shown as a rate only, and nothing else has a rate.
                 let counted = name.ends_with("_total") || name.ends_with("_bucket");
                 let rated = expression.contains(&format!("rate({name}"))
                     || expression.contains(&format!("increase({name}"));

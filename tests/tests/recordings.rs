@@ -1,4 +1,4 @@
-//! Recordings of real robots through the whole gateway, against an independent reading of the files.
+//! Recordings of real robots through the whole gateway, compared with an independent reader of the files.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use roverline_protocol::Delivery;
 use roverline_protocol::native::ServerMessage;
 use roverline_tests::gateway::Gateway;
-use roverline_tests::native::{Native, Said};
-use roverline_tests::shared::shared;
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::recordings::recording;
+use roverline_tests::require;
+use roverline_tests::skip::Missing;
 
 /// Log time and payload.
 type Message = (i64, Vec<u8>);
@@ -18,8 +20,8 @@ type Message = (i64, Vec<u8>);
 /// The recording's messages by topic, in order.
 type Recording = BTreeMap<String, Vec<Message>>;
 
-fn hexapod() -> Option<(PathBuf, Recording)> {
-    let path = shared("crab_gait/adya_gait.bag_0.mcap")?;
+fn hexapod() -> Result<(PathBuf, Recording), Missing> {
+    let path = recording("crab_gait/adya_gait.bag_0.mcap")?;
     let bytes = std::fs::read(&path).unwrap();
     let mut recording = Recording::new();
     let mut all: Vec<_> = mcap::MessageStream::new(&bytes).unwrap().map(Result::unwrap).collect();
@@ -28,11 +30,11 @@ fn hexapod() -> Option<(PathBuf, Recording)> {
         let entry = recording.entry(message.channel.topic.clone()).or_default();
         entry.push((message.log_time.cast_signed(), message.data.to_vec()));
     }
-    Some((path, recording))
+    Ok((path, recording))
 }
 
-fn car() -> Option<(PathBuf, Recording)> {
-    let path = shared("selfdriving_test/test_bag_0.db3")?;
+fn car() -> Result<(PathBuf, Recording), Missing> {
+    let path = recording("selfdriving_test/test_bag_0.db3")?;
     let db = rusqlite::Connection::open(format!("file:{}?immutable=1", path.display())).unwrap();
     let query = "SELECT t.name, m.timestamp, m.data FROM messages m JOIN topics t ON t.id = m.topic_id \
                  ORDER BY m.timestamp, m.id";
@@ -43,10 +45,10 @@ fn car() -> Option<(PathBuf, Recording)> {
         let message: Message = (row.get(1).unwrap(), row.get(2).unwrap());
         recording.entry(row.get(0).unwrap()).or_default().push(message);
     }
-    Some((path, recording))
+    Ok((path, recording))
 }
 
-/// Plays a recording to a native client and compares. Returns how far the pace was off, as a share.
+/// Plays a recording to a native client and compares. Returns the relative error of the pace.
 async fn plays_as_recorded(path: &Path, recording: &Recording, rate: f64) -> f64 {
     let total: usize = recording.values().map(Vec::len).sum();
     let times = || recording.values().flatten().map(|(time, _)| *time);
@@ -56,53 +58,53 @@ async fn plays_as_recorded(path: &Path, recording: &Recording, rate: f64) -> f64
     let rate_text = rate.to_string();
     let args = ["--source", "bag", "--file", path.to_str().unwrap(), "--rate", &rate_text];
     let gateway = Gateway::serve(&args);
-    let mut client = Native::subscribed(gateway.first_port(), &["**"]).await;
-    let mut heard: Recording = BTreeMap::new();
+    let mut client = NativeClient::subscribed(gateway.first_port(), &["**"]).await;
+    let mut received: Recording = BTreeMap::new();
     let mut not_sent: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut count, mut told) = (0, 0);
+    let (mut count, mut reported) = (0, 0);
     let mut start = None;
     let mut end = Instant::now();
-    let patience = Instant::now() + Duration::from_secs_f64(expected * 1.2 + 20.0);
-    while count + told < total {
-        assert!(Instant::now() < patience, "{count} of {total} and no more; {told} are known to be lost");
+    let deadline = Instant::now() + Duration::from_secs_f64(expected * 1.2 + 20.0);
+    while count + reported < total {
+        assert!(Instant::now() < deadline, "{count} of {total} and no more; {reported} are known to be lost");
         match client.next().await {
-            Said::Sample(topic, header, payload) => {
+            Received::Sample(topic, header, payload) => {
                 start.get_or_insert_with(Instant::now);
                 end = Instant::now();
                 count += 1;
-                heard.entry(topic).or_default().push((header.receive_time_ns, payload.to_vec()));
+                received.entry(topic).or_default().push((header.receive_time_ns, payload.to_vec()));
             }
-            Said::Text(message) => {
+            Received::Text(message) => {
                 if let ServerMessage::Dropped { topics } = *message {
                     for drop in topics {
-                        told += drop.count as usize;
+                        reported += drop.count as usize;
                         *not_sent.entry(client.topics[&drop.id].name.clone()).or_default() += drop.count;
                     }
                 }
             }
-            Said::Heartbeat(_) => {}
-            Said::Closed(code) => panic!("closed with {code}"),
+            Received::Heartbeat(_) => {}
+            Received::Closed(code) => panic!("closed with {code}"),
         }
     }
     for info in client.topics.values() {
-        let (got, wanted) = (&heard[&info.name], &recording[&info.name]);
+        let (got, expected_messages) = (&received[&info.name], &recording[&info.name]);
         let lost = not_sent.get(&info.name).copied().unwrap_or(0) as usize;
         if info.delivery == Delivery::Every {
-            assert_eq!(got.len(), wanted.len(), "{}", info.name);
+            assert_eq!(got.len(), expected_messages.len(), "{}", info.name);
         }
-        assert_eq!(got.len() + lost, wanted.len(), "{}: every loss is told", info.name);
-        let mut rest = wanted.iter();
+        assert_eq!(got.len() + lost, expected_messages.len(), "{}: every loss is reported", info.name);
+        let mut rest = expected_messages.iter();
         assert!(
             got.iter().all(|message| rest.any(|other| other == message)),
             "{}: bytes or order",
             info.name
         );
     }
-    assert_eq!(heard.len(), recording.len(), "topics");
+    assert_eq!(received.len(), recording.len(), "topics");
     let took = (end - start.unwrap()).as_secs_f64();
     let error = took / expected - 1.0;
     println!(
-        "{}: {count} of {total} messages, {told} replaced by newer ones, in {took:.3} s for {expected:.3} s: {:+.3} %",
+        "{}: {count} of {total} messages, {reported} replaced by newer ones, in {took:.3} s for {expected:.3} s: {:+.3} %",
         path.file_name().unwrap().display(),
         error * 100.0
     );
@@ -111,21 +113,21 @@ async fn plays_as_recorded(path: &Path, recording: &Recording, rate: f64) -> f64
 
 #[tokio::test]
 async fn a_hexapod_at_its_own_pace() {
-    let Some((path, recording)) = hexapod() else { return };
+    let (path, recording) = require!(hexapod());
     let error = plays_as_recorded(&path, &recording, 1.0).await;
     assert!(error.abs() < 0.03, "{error}");
 }
 
 #[tokio::test]
 async fn a_car_at_twenty_times_its_pace() {
-    let Some((path, recording)) = car() else { return };
+    let (path, recording) = require!(car());
     plays_as_recorded(&path, &recording, 20.0).await;
 }
 
 #[tokio::test]
 #[ignore = "plays three minutes in real time"]
 async fn a_car_at_its_own_pace() {
-    let Some((path, recording)) = car() else { return };
+    let (path, recording) = require!(car());
     let error = plays_as_recorded(&path, &recording, 1.0).await;
     assert!(error.abs() < 0.01, "{error}");
 }

@@ -1,4 +1,4 @@
-//! Endpoints that know each other at run time, and stand in for each other.
+//! Peers: endpoints that discover each other at run time and cover for each other.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
 use roverline_protocol::status::{DirectoryDocument, EventKind, HealthStatus, Origin};
+use roverline_tests::clients::python;
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::http::{self, Answer};
-use roverline_tests::plain::Plain;
+use roverline_tests::http::{self, Response};
+use roverline_tests::plain::PlainClient;
 use roverline_tests::process::{self, Signal};
-use roverline_tests::python::{Script, python};
-use roverline_tests::scratch::Scratch;
+use roverline_tests::require;
+use roverline_tests::script::Script;
+use roverline_tests::temp;
 use roverline_tests::wait::eventually;
 use serde_json::Value;
 
@@ -22,7 +24,7 @@ fn serve(tier: &str, more: &[&str]) -> Gateway {
     Gateway::serve(&[&ALONE[..], &["--tier", tier], more].concat())
 }
 
-fn write(port: u16, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+fn write(port: u16, method: &str, path: &str, fields: &str, body: &str) -> Response {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}",
         body.len()
@@ -30,7 +32,7 @@ fn write(port: u16, method: &str, path: &str, fields: &str, body: &str) -> Answe
     http::exchange(port, request.as_bytes())
 }
 
-fn register(port: u16, tier: &str, address: &str) -> Answer {
+fn register(port: u16, tier: &str, address: &str) -> Response {
     let body = serde_json::json!({"tier": tier, "address": address}).to_string();
     write(port, "POST", ENDPOINTS, "Content-Type: application/json\r\n", &body)
 }
@@ -41,7 +43,7 @@ fn directory(port: u16) -> DirectoryDocument {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-fn problem(answer: &Answer, status: u16) -> String {
+fn problem(answer: &Response, status: u16) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&problem["type"], &problem["status"]), (&"about:blank".into(), &status.into()));
@@ -49,7 +51,7 @@ fn problem(answer: &Answer, status: u16) -> String {
     problem["detail"].as_str().unwrap().to_owned()
 }
 
-fn sees(port: u16, tier: Tier, status: HealthStatus) -> bool {
+fn sees_peer(port: u16, tier: Tier, status: HealthStatus) -> bool {
     http::status(port).peers.iter().any(|peer| peer.endpoint.tier == tier && peer.endpoint.status == status)
 }
 
@@ -72,7 +74,7 @@ fn peers_come_and_go_at_run_time() {
         (201, Some(format!("{ENDPOINTS}/{other}").as_str()))
     );
     eventually("the new peer answers", Duration::from_secs(10), || {
-        sees(port, Tier::Secondary, HealthStatus::Healthy)
+        sees_peer(port, Tier::Secondary, HealthStatus::Healthy)
     });
     let both = directory(port).endpoints;
     let entry = &both[1];
@@ -97,7 +99,7 @@ fn peers_come_and_go_at_run_time() {
 
 #[test]
 fn endpoints_of_one_rover_find_each_other() {
-    let scratch = Scratch::new();
+    let scratch = temp::dir();
     let config = |rover: &str| {
         let path = scratch.path().join(format!("{rover}.toml"));
         std::fs::write(&path, format!("[gateway]\nrover = \"{rover}-{}\"\n", std::process::id())).unwrap();
@@ -111,8 +113,8 @@ fn endpoints_of_one_rover_find_each_other() {
     let secondary = start("secondary", &ours);
     let address = format!("127.0.0.1:{}", secondary.first_port());
     eventually("they see each other", Duration::from_secs(20), || {
-        sees(port, Tier::Secondary, HealthStatus::Healthy)
-            && sees(secondary.first_port(), Tier::Primary, HealthStatus::Healthy)
+        sees_peer(port, Tier::Secondary, HealthStatus::Healthy)
+            && sees_peer(secondary.first_port(), Tier::Primary, HealthStatus::Healthy)
     });
     let known = directory(port).endpoints;
     assert_eq!(known.len(), 2, "{known:?}");
@@ -120,14 +122,14 @@ fn endpoints_of_one_rover_find_each_other() {
         (known[1].origin, known[1].peer.endpoint.address.as_deref()),
         (Origin::Mdns, Some(address.as_str()))
     );
-    // Its goodbye is heard.
+    // It announces its end over mDNS.
     drop(secondary);
     eventually("it is gone", Duration::from_secs(20), || directory(port).endpoints.len() == 1);
     assert!(has_event(port, EventKind::PeerRemoved));
 }
 
 #[test]
-fn what_is_wrong_is_refused_in_words() {
+fn bad_registrations_are_explained() {
     let endpoint = serve("primary", &["--peer", "secondary=127.0.0.1:9"]);
     let port = endpoint.first_port();
     assert!(problem(&register(port, "secondary", "rover"), 422).contains("host:port"));
@@ -152,23 +154,23 @@ fn what_is_wrong_is_refused_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tier_that_stays_down_is_covered_and_given_back() {
+async fn a_tier_that_stays_down_is_covered_until_it_returns() {
     let mut primary = serve("primary", &[]);
     let address = format!("primary=127.0.0.1:{}", primary.first_port());
     let secondary = serve("secondary", &["--peer", &address]);
     let port = secondary.first_port();
-    eventually("the peer", Duration::from_secs(10), || sees(port, Tier::Primary, HealthStatus::Healthy));
-    let mut client = Plain::connect(port).await;
+    eventually("the peer", Duration::from_secs(10), || sees_peer(port, Tier::Primary, HealthStatus::Healthy));
+    let mut client = PlainClient::connect(port).await;
     assert_eq!(http::health(port).endpoint.covers, []);
 
     process::signal(primary.pid(), Signal::KILL);
     let killed = Instant::now();
     primary.wait(Duration::from_secs(5)).unwrap();
-    let told = client.next_of("promotion").await;
+    let message = client.next_of("promotion").await;
     let took = killed.elapsed();
     println!("covered {took:?} after the kill");
     assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&took), "{took:?}");
-    assert_eq!((&told["event"], &told["covers"][0]), (&"promotion".into(), &"primary".into()));
+    assert_eq!((&message["event"], &message["covers"][0]), (&"promotion".into(), &"primary".into()));
     assert_eq!(http::health(port).endpoint.covers, [Tier::Primary]);
     assert!(has_event(port, EventKind::EndpointDown) && has_event(port, EventKind::Promotion));
     let carries = |topic: &str| http::status(port).topics.iter().any(|t| t.name == topic && t.samples > 0);
@@ -177,7 +179,7 @@ async fn a_tier_that_stays_down_is_covered_and_given_back() {
     let again = primary.first_port().to_string();
     let back = Gateway::start(gateway::command(&["serve", "--port", &again]), &ALONE);
     let started = Instant::now();
-    let told = tokio::time::timeout(Duration::from_secs(40), async {
+    let message = tokio::time::timeout(Duration::from_secs(40), async {
         loop {
             let message = client.next_of("promotion").await;
             if message["event"] == "give_back" {
@@ -185,10 +187,10 @@ async fn a_tier_that_stays_down_is_covered_and_given_back() {
             }
         }
     });
-    let told = told.await.unwrap();
+    let message = message.await.unwrap();
     println!("given back {:?} after the start", started.elapsed());
     assert!(started.elapsed() > Duration::from_secs(9));
-    assert_eq!(told["covers"], serde_json::json!([]));
+    assert_eq!(message["covers"], serde_json::json!([]));
     assert_eq!(http::health(port).endpoint.covers, []);
     eventually("its own topics again", Duration::from_secs(10), || !carries("/imu/data") && carries("/odom"));
     let promotions =
@@ -198,7 +200,7 @@ async fn a_tier_that_stays_down_is_covered_and_given_back() {
 
 #[test]
 fn one_endpoint_answers_for_all_in_the_ros_graph() {
-    let Some(python) = python() else { return };
+    let python = require!(python());
     let domain = (100 + (std::process::id() * 7 + 53) % 100).to_string();
     let gateway = Gateway::up(&["--source", "dds", "--domain-id", &domain]);
     for (_, port) in &gateway.endpoints {
@@ -206,24 +208,24 @@ fn one_endpoint_answers_for_all_in_the_ros_graph() {
             http::status(*port).peers.iter().all(|peer| peer.endpoint.status <= HealthStatus::Degraded)
         });
     }
-    let ask = ["--domain", &domain, "--seconds", "25", "/websocket_redundancy/status"];
-    let heard = Script::start(&python, "dds_service.py", &ask).finish(Duration::from_secs(40));
-    assert!(heard["answered"].as_u64() >= Some(3), "{heard}");
+    let args = ["--domain", &domain, "--seconds", "25", "/websocket_redundancy/status"];
+    let output = Script::start(&python, "dds_service.py", &args).finish(Duration::from_secs(40));
+    assert!(output["answered"].as_u64() >= Some(3), "{output}");
     assert_eq!(
-        (&heard["most"], &heard["strangers"], &heard["success"]),
+        (&output["most"], &output["strangers"], &output["success"]),
         (&1.into(), &0.into(), &true.into()),
-        "{heard}"
+        "{output}"
     );
-    let directory: DirectoryDocument = serde_json::from_str(heard["message"].as_str().unwrap()).unwrap();
+    let directory: DirectoryDocument = serde_json::from_str(output["message"].as_str().unwrap()).unwrap();
     let tiers: Vec<_> = directory.endpoints.iter().map(|entry| entry.peer.endpoint.tier).collect();
-    assert_eq!(tiers, Tier::ALL, "{heard}");
+    assert_eq!(tiers, Tier::ALL, "{output}");
     for tier in Tier::ALL {
-        let status = &heard["statuses"][format!("roverline: {tier} endpoint")];
-        // No robot: no topic in scope, which is worth a word.
+        let status = &output["statuses"][format!("roverline: {tier} endpoint")];
+        // Without a robot there is no topic in scope, which is worth a warning.
         assert_eq!(
             (&status["level"], &status["values"]["status"]),
             (&1.into(), &"degraded".into()),
-            "{tier}: {heard}"
+            "{tier}: {output}"
         );
     }
 }

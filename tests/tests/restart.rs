@@ -1,6 +1,6 @@
-//! An endpoint is killed or frozen under its clients: they go on, and it comes back.
+//! An endpoint is killed or frozen under its clients: they fail over, and it is restarted.
 //!
-//! The figures come from the ignored test:
+//! The measurements come from the ignored tests:
 //! `cargo test -p roverline-tests --release --test restart -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
@@ -12,30 +12,32 @@ use roverline_client::{Config, Event, Events, FailoverCause, Link};
 use roverline_protocol::{Tier, limits};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
-use roverline_tests::plain::Plain;
+use roverline_tests::plain::PlainClient;
 use roverline_tests::process::{self, Signal};
-use roverline_tests::wait::{eventually, within};
+use roverline_tests::wait::{eventually, observe_for_async, within};
 
-/// A plain client that connects again at once, and what it went through.
+const RECONNECT_DELAY: Duration = Duration::from_millis(5);
+
+/// The measurements of a plain client that reconnects immediately.
 #[derive(Default)]
-struct Stubborn {
+struct ReconnectingClient {
     connected: u32,
     refused: u32,
     newest: Option<Instant>,
     longest_gap: Duration,
 }
 
-async fn stubborn(port: u16, log: Arc<Mutex<Stubborn>>) {
+async fn reconnect_forever(port: u16, log: Arc<Mutex<ReconnectingClient>>) {
     loop {
-        match Plain::try_connect(port).await {
+        match PlainClient::try_connect(port).await {
             Err(tokio_tungstenite::tungstenite::Error::Io(error))
                 if error.kind() == std::io::ErrorKind::ConnectionRefused =>
             {
                 log.lock().unwrap().refused += 1;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                observe_for_async(RECONNECT_DELAY, "the client's reconnect delay").await;
             }
-            // The process that accepted it ended before it answered.
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            // The process accepted the connection and died before the handshake.
+            Err(_) => observe_for_async(RECONNECT_DELAY, "the client's reconnect delay").await,
             Ok(mut client) => {
                 log.lock().unwrap().connected += 1;
                 while client.next().await.is_ok() {
@@ -50,40 +52,40 @@ async fn stubborn(port: u16, log: Arc<Mutex<Stubborn>>) {
     }
 }
 
-struct Stage {
+struct Scenario {
     gateway: Gateway,
     primary: String,
-    // The link ends with its handle.
+    // Dropping the handle closes the link.
     _link: Link,
     events: Events,
-    plain: Arc<Mutex<Stubborn>>,
+    plain: Arc<Mutex<ReconnectingClient>>,
     newest_seq: u64,
     lost: u64,
     newest_at: Instant,
     longest_gap: Duration,
 }
 
-/// What one trial showed.
+/// The measurements of one trial.
 #[derive(Debug)]
-struct Figures {
-    /// As the link tells it.
+struct Measurements {
+    /// As reported by the link.
     link_blackout: Duration,
-    /// As its user sees it: the longest wait for a sample of a 50 Hz topic.
+    /// As seen by its user: the longest gap in a 50 Hz topic.
     link_gap: Duration,
     plain_gap: Duration,
     lost: u64,
     back_after: Duration,
 }
 
-impl Stage {
-    async fn set() -> Stage {
+impl Scenario {
+    async fn start() -> Scenario {
         let gateway = Gateway::up(&["--source", "sim"]);
         let (link, events) = Link::open(Config::with_urls(&gateway.urls()).unwrap());
         link.subscribe("/odom", None);
-        let plain = Arc::<Mutex<Stubborn>>::default();
-        tokio::spawn(stubborn(gateway.port(Tier::Primary), plain.clone()));
+        let plain = Arc::<Mutex<ReconnectingClient>>::default();
+        tokio::spawn(reconnect_forever(gateway.port(Tier::Primary), plain.clone()));
         let primary = gateway.urls()[0].clone();
-        let mut stage = Stage {
+        let mut scenario = Scenario {
             gateway,
             primary: primary.clone(),
             _link: link,
@@ -95,18 +97,19 @@ impl Stage {
             longest_gap: Duration::ZERO,
         };
         let start = Instant::now();
-        // Whoever answers first is used first; the primary serves the most and is used in the end.
-        if stage.failover("a first endpoint", 10).await.0.as_deref() != Some(primary.as_str()) {
-            stage.until_back(Duration::from_secs(30)).await;
+        // The first endpoint that answers is used first; the primary serves most scopes and is used in the
+        // end.
+        if scenario.failover("a first endpoint", 10).await.0.as_deref() != Some(primary.as_str()) {
+            scenario.wait_until_primary(Duration::from_secs(30)).await;
         }
-        while stage.newest_seq == 0 || stage.plain.lock().unwrap().newest.is_none() {
+        while scenario.newest_seq == 0 || scenario.plain.lock().unwrap().newest.is_none() {
             assert!(start.elapsed() < Duration::from_secs(40), "no telemetry");
-            stage.step().await;
+            scenario.step().await;
         }
-        stage
+        scenario
     }
 
-    /// Reads one event; returns a failover.
+    /// Reads one event; returns it if it is a failover.
     async fn step(&mut self) -> Option<(Option<String>, FailoverCause, Option<Duration>)> {
         match within("an event", Duration::from_secs(10), self.events.next()).await.unwrap() {
             Event::Failover(view) => return Some((view.to, view.cause, view.blackout)),
@@ -138,11 +141,11 @@ impl Stage {
         }
     }
 
-    async fn until_back(&mut self, patience: Duration) {
+    async fn wait_until_primary(&mut self, patience: Duration) {
         let start = Instant::now();
         loop {
             let left = patience.saturating_sub(start.elapsed()).as_secs();
-            // Mostly because it is better; on a machine that stalls, because the standby fell silent.
+            // Usually because it is better; on a machine that stalls, because the standby became silent.
             let (to, _, _) = self.failover("the primary to be used again", left).await;
             if to.as_deref() == Some(self.primary.as_str()) {
                 return;
@@ -150,31 +153,31 @@ impl Stage {
         }
     }
 
-    /// Until the primary has run for long enough that its next end is a first one, not one of a
-    /// series, which is answered with longer and longer pauses.
-    async fn until_settled(&mut self) {
+    /// Waits until the primary has run for so long that its next exit counts as the first one: repeated
+    /// crashes are restarted with growing backoff.
+    async fn wait_until_settled(&mut self) {
         let port = self.gateway.port(Tier::Primary);
         let settled = Duration::from_millis(limits::RESTART_HEALTHY_MS + 500).as_secs_f64();
         while tokio::task::block_in_place(|| http::health(port).uptime_s) < settled {
-            // A sample comes every 20 ms: asking now and then is enough.
+            // A sample comes every 20 ms: checking now and then is enough.
             for _ in 0..20 {
                 self.step().await;
             }
         }
     }
 
-    /// Sends `harm` to the primary and sees it through until the primary is in use again.
-    async fn trial(&mut self, harm: Signal) -> Figures {
+    /// Sends `fault` to the primary and waits until the primary is in use again.
+    async fn trial(&mut self, fault: Signal) -> Measurements {
         let port = self.gateway.port(Tier::Primary);
-        // /status is asked by a blocking client.
+        // The HTTP client blocks.
         let pid = tokio::task::block_in_place(|| http::status(port).pid);
         self.plain.lock().unwrap().longest_gap = Duration::ZERO;
         let connected = self.plain.lock().unwrap().connected;
         (self.lost, self.longest_gap, self.newest_at) = (0, Duration::ZERO, Instant::now());
         let start = Instant::now();
-        process::signal(pid, harm);
+        process::signal(pid, fault);
         let (to, cause, blackout) = self.failover("a failover", 10).await;
-        let expected = if harm == Signal::KILL { FailoverCause::Closed } else { FailoverCause::Silent };
+        let expected = if fault == Signal::KILL { FailoverCause::Closed } else { FailoverCause::Silent };
         assert_eq!(cause, expected);
         assert!(to.is_some_and(|to| to != self.primary));
         let link_blackout = blackout.unwrap();
@@ -183,7 +186,7 @@ impl Stage {
             assert!(start.elapsed() < Duration::from_secs(20), "the plain client did not come back");
             self.step().await;
         }
-        self.until_back(Duration::from_secs(30)).await;
+        self.wait_until_primary(Duration::from_secs(30)).await;
         let back_after = start.elapsed();
         let (refused, plain_gap) = {
             let log = self.plain.lock().unwrap();
@@ -193,38 +196,38 @@ impl Stage {
         assert!(plain_gap < Duration::from_secs(10), "{plain_gap:?}");
         let new = tokio::task::block_in_place(|| http::status(port).pid);
         assert_ne!(new, pid);
-        eventually("the old process to be gone", Duration::from_secs(3), || !process::runs(pid));
+        eventually("the old process to be gone", Duration::from_secs(3), || !process::is_running(pid));
         let link_gap = self.longest_gap;
         assert!(link_gap < Duration::from_secs(5), "{link_gap:?}");
-        Figures { link_blackout, link_gap, plain_gap, lost: self.lost, back_after }
+        Measurements { link_blackout, link_gap, plain_gap, lost: self.lost, back_after }
     }
 }
 
-async fn trials(harm: Signal, count: usize) {
-    let mut stage = Stage::set().await;
+async fn trials(fault: Signal, count: usize) {
+    let mut scenario = Scenario::start().await;
     let mut all = Vec::new();
     for _ in 0..count {
-        let figures = stage.trial(harm).await;
-        println!("{harm:?}: {figures:?}");
-        all.push(figures);
+        let measured = scenario.trial(fault).await;
+        println!("{fault:?}: {measured:?}");
+        all.push(measured);
         if all.len() < count {
-            stage.until_settled().await;
+            scenario.wait_until_settled().await;
         }
     }
-    let summary = |name: &str, of: fn(&Figures) -> Duration| {
-        let mut sorted: Vec<_> = all.iter().map(|figures| of(figures).as_secs_f64() * 1e3).collect();
+    let summary = |name: &str, of: fn(&Measurements) -> Duration| {
+        let mut sorted: Vec<_> = all.iter().map(|measured| of(measured).as_secs_f64() * 1e3).collect();
         sorted.sort_by(f64::total_cmp);
         println!(
-            "{harm:?} × {count}: {name}: median {:.0} ms, max {:.0} ms",
+            "{fault:?} × {count}: {name}: median {:.0} ms, max {:.0} ms",
             sorted[count / 2],
             sorted[count - 1]
         );
     };
-    summary("link's blackout", |figures| figures.link_blackout);
-    summary("longest gap behind the link", |figures| figures.link_gap);
-    summary("plain client's longest gap", |figures| figures.plain_gap);
-    summary("primary in use again after", |figures| figures.back_after);
-    println!("{harm:?} × {count}: lost on /odom: {}", all.iter().map(|figures| figures.lost).sum::<u64>());
+    summary("link's blackout", |measured| measured.link_blackout);
+    summary("longest gap behind the link", |measured| measured.link_gap);
+    summary("plain client's longest gap", |measured| measured.plain_gap);
+    summary("primary in use again after", |measured| measured.back_after);
+    println!("{fault:?} × {count}: lost on /odom: {}", all.iter().map(|measured| measured.lost).sum::<u64>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

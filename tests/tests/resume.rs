@@ -1,4 +1,4 @@
-//! A client that goes to another endpoint is given what it lacks, or told what is gone.
+//! Resume: a client that switches to another endpoint gets the samples it missed, or the gaps are reported.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use roverline_protocol::native::{ClientMessage, Cursor, FLAG_REPLAYED, Gap, Samp
 use roverline_protocol::{Guid, Tier};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
-use roverline_tests::native::{Native, Said};
+use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::process::{self, Signal};
 use roverline_tests::wait::eventually;
 
-/// On the primary only, 50 a second.
+/// A topic on the primary only, at 50 Hz.
 const ODOM: &str = "/odom";
-/// On primary and tertiary, 10 a second.
+/// A topic on primary and tertiary, at 10 Hz.
 const GPS: &str = "/gps/fix";
 
-/// Reads samples of a topic until there are so many.
-async fn read(client: &mut Native, topic: &str, count: usize) -> Vec<SampleHeader> {
+/// Reads `count` samples of a topic.
+async fn read(client: &mut NativeClient, topic: &str, count: usize) -> Vec<SampleHeader> {
     let mut headers = Vec::new();
     while headers.len() < count {
-        if let Said::Sample(name, header, _) = client.next().await
+        if let Received::Sample(name, header, _) = client.next().await
             && name == topic
         {
             headers.push(header);
@@ -28,14 +28,14 @@ async fn read(client: &mut Native, topic: &str, count: usize) -> Vec<SampleHeade
     headers
 }
 
-/// Resumes with this cursor; what the endpoint says of it.
-async fn resume(port: u16, topic: &str, cursor: Cursor) -> (Native, u64, Vec<Gap>) {
-    let mut client = Native::connect(port).await;
-    client.say(&ClientMessage::Resume { cursors: vec![cursor], age_ms: 0 }).await;
+/// Resumes with this cursor; the number of replayed samples, and the gaps.
+async fn resume(port: u16, topic: &str, cursor: Cursor) -> (NativeClient, u64, Vec<Gap>) {
+    let mut client = NativeClient::connect(port).await;
+    client.send(&ClientMessage::Resume { cursors: vec![cursor], age_ms: 0 }).await;
     let topics = vec![topic.to_owned()];
-    client.say(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
+    client.send(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
     loop {
-        if let Said::Text(message) = client.next().await
+        if let Received::Text(message) = client.next().await
             && let ServerMessage::Resumed { replayed, gaps } = *message
         {
             return (client, replayed, gaps);
@@ -47,13 +47,13 @@ fn cursor(source: Guid, seq: u64) -> Cursor {
     Cursor { source, seq }
 }
 
-/// A client reads at the first endpoint and stops; another endpoint gives it all that came since.
+/// A client leaves the first endpoint; the second one replays everything since then.
 async fn switch(from: u16, to: u16, topic: &str) {
-    let mut first = Native::subscribed(from, &[topic]).await;
+    let mut first = NativeClient::subscribed(from, &[topic]).await;
     let last = read(&mut first, topic, 5).await[4].id;
     drop(first);
-    // Some go by unheard: who watches them is another client.
-    let mut other = Native::subscribed(to, &[topic]).await;
+    // Let some samples pass in the meantime; another client counts them.
+    let mut other = NativeClient::subscribed(to, &[topic]).await;
     while read(&mut other, topic, 1).await[0].id.seq < last.seq + 10 {}
     let (mut client, replayed, gaps) = resume(to, topic, cursor(last.source, last.seq)).await;
     assert_eq!(gaps, []);
@@ -75,12 +75,12 @@ async fn another_endpoint_replays_what_was_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_endpoint_replays_and_names_what_it_no_longer_has() {
+async fn the_same_endpoint_replays_and_reports_gaps() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let port = gateway.port(Tier::Primary);
     switch(port, port, ODOM).await;
-    // Older than a ring keeps anything.
-    let mut first = Native::subscribed(port, &[ODOM]).await;
+    // Older than the resume ring.
+    let mut first = NativeClient::subscribed(port, &[ODOM]).await;
     let id = read(&mut first, ODOM, 350).await[0].id;
     let (mut client, replayed, gaps) = resume(port, ODOM, cursor(id.source, id.seq)).await;
     let headers = read(&mut client, ODOM, replayed as usize + 1).await;
@@ -92,23 +92,23 @@ async fn the_same_endpoint_replays_and_names_what_it_no_longer_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_that_has_just_begun_names_what_it_never_had() {
+async fn a_restarted_endpoint_reports_gaps() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let port = gateway.port(Tier::Primary);
-    let mut first = Native::subscribed(port, &[ODOM]).await;
+    let mut first = NativeClient::subscribed(port, &[ODOM]).await;
     let last = read(&mut first, ODOM, 5).await[4].id;
     let pid = tokio::task::block_in_place(|| http::status(port).pid);
     process::signal(pid, Signal::KILL);
     tokio::task::block_in_place(|| {
-        eventually("the old process to be gone", Duration::from_secs(5), || !process::runs(pid));
-        // It has heard the topic: of a writer that it does not know it can say nothing.
-        eventually("another in its place", Duration::from_secs(20), || {
+        eventually("the old process to be gone", Duration::from_secs(5), || !process::is_running(pid));
+        // The new process has received the topic: it cannot say anything about an unknown writer.
+        eventually("a new process in its place", Duration::from_secs(20), || {
             http::status(port).topics.iter().any(|topic| topic.name == ODOM && topic.samples > 0)
         });
     });
     let (mut client, replayed, gaps) = resume(port, ODOM, cursor(last.source, last.seq)).await;
     let headers = read(&mut client, ODOM, replayed as usize + 5).await;
-    // Where the new process was there in time, nothing is missing.
+    // If the new process was ready in time, nothing is missing.
     match gaps.iter().find(|gap| gap.source == last.source) {
         Some(gap) => assert_eq!((gap.after, gap.before), (last.seq, headers[0].id.seq)),
         None => assert_eq!(headers[0].id.seq, last.seq + 1),

@@ -1,4 +1,4 @@
-//! All four processes are replaced under their clients: nobody is refused, nothing is lost.
+//! Rolling restart: all four processes are replaced, no client is refused, and nothing is lost.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 use roverline_protocol::Tier;
 use roverline_protocol::native::{ClientMessage, ServerMessage};
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::http::{self, Answer};
-use roverline_tests::native::{Native, Said};
-use roverline_tests::plain::Plain;
+use roverline_tests::http::{self, Response};
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::PlainClient;
 use roverline_tests::process::{self, Guard, Signal};
 use roverline_tests::raw;
-use roverline_tests::scratch::Scratch;
-use roverline_tests::wait::eventually;
+use roverline_tests::temp::{self, TempDir};
+use roverline_tests::wait::{eventually, observe_for_async};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `restart --rolling` as it goes on.
+/// A running `restart --rolling`.
 struct Restart {
     child: Guard,
     output: BufReader<std::process::ChildStdout>,
@@ -40,7 +40,7 @@ impl Restart {
         Restart { child, output }
     }
 
-    /// Reads until a step of this name.
+    /// Reads lines until a step of this name.
     fn until(&mut self, step: &str) {
         let mut line = String::new();
         while line.split_whitespace().nth(1) != Some(step) {
@@ -50,7 +50,7 @@ impl Restart {
         }
     }
 
-    /// Its exit code, after what is left of its output.
+    /// Waits for its exit and prints the rest of its output; the exit code.
     fn end(mut self) -> i32 {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
@@ -63,26 +63,26 @@ fn pids(gateway: &Gateway) -> Vec<u32> {
     Tier::ALL.map(|tier| gateway.endpoint_pid(tier)).to_vec()
 }
 
-/// What clients that connect again at once went through.
+/// The measurements of clients that reconnect immediately.
 #[derive(Debug, Default)]
-struct Log {
+struct ReconnectLog {
     connected: usize,
     closed: Vec<u16>,
     closed_at: Vec<Instant>,
     failures: Vec<String>,
 }
 
-/// Plain clients on one port, each connecting again at once whenever it is closed.
-async fn stubborn(port: u16, count: usize) -> Arc<Mutex<Log>> {
-    let log = Arc::<Mutex<Log>>::default();
+/// Starts plain clients on one port, each of which reconnects immediately when closed.
+async fn reconnecting_clients(port: u16, count: usize) -> Arc<Mutex<ReconnectLog>> {
+    let log = Arc::<Mutex<ReconnectLog>>::default();
     for _ in 0..count {
         let log = log.clone();
         tokio::spawn(async move {
             loop {
-                match Plain::try_connect(port).await {
+                match PlainClient::try_connect(port).await {
                     Err(error) => {
                         log.lock().unwrap().failures.push(error.to_string());
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        observe_for_async(Duration::from_millis(20), "the client's reconnect delay").await;
                     }
                     Ok(mut client) => {
                         log.lock().unwrap().connected += 1;
@@ -104,7 +104,7 @@ async fn stubborn(port: u16, count: usize) -> Arc<Mutex<Log>> {
 }
 
 /// Waits until there have been so many connections.
-async fn connected(log: &Arc<Mutex<Log>>, count: usize) {
+async fn connected(log: &Arc<Mutex<ReconnectLog>>, count: usize) {
     let log = log.clone();
     let all = move || log.lock().unwrap().connected >= count;
     let waiting =
@@ -119,7 +119,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_clients_are_never_refused() {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
-    let log = stubborn(gateway.first_port(), 10).await;
+    let log = reconnecting_clients(gateway.first_port(), 10).await;
     let (before, code, after) = blocking({
         let gateway = gateway.clone();
         move || {
@@ -130,7 +130,10 @@ async fn plain_clients_are_never_refused() {
     })
     .await;
     assert_eq!(code, 0);
-    assert!(before.iter().all(|pid| !after.contains(pid) && !process::runs(*pid)), "{before:?} {after:?}");
+    assert!(
+        before.iter().all(|pid| !after.contains(pid) && !process::is_running(*pid)),
+        "{before:?} {after:?}"
+    );
     connected(&log, 20).await;
     let log = log.lock().unwrap();
     assert_eq!(log.closed, [4200; 10], "each is moved once");
@@ -139,62 +142,62 @@ async fn plain_clients_are_never_refused() {
     assert!(log.failures.is_empty(), "{log:?}");
 }
 
-/// A native client that listens to `/odom`, and does what a drain asks of it by hand. What it has
-/// seen, and between which samples it went over.
-async fn dance(port: u16, until: Arc<Mutex<bool>>) -> (BTreeSet<u64>, Vec<RangeInclusive<u64>>) {
+/// A native client that receives `/odom` and follows drain messages by hand. Returns the sequence numbers it
+/// received, and between which samples it switched.
+async fn follow_drains(port: u16, until: Arc<Mutex<bool>>) -> (BTreeSet<u64>, Vec<RangeInclusive<u64>>) {
     let mut seen = BTreeSet::new();
-    let mut current = Native::subscribed(port, &["/odom"]).await;
+    let mut current = NativeClient::subscribed(port, &["/odom"]).await;
     let mut moves = Vec::new();
     while !*until.lock().unwrap() {
         match current.next().await {
-            Said::Sample(_, header, _) => drop(seen.insert(header.id.seq)),
-            Said::Text(message) => {
+            Received::Sample(_, header, _) => drop(seen.insert(header.id.seq)),
+            Received::Text(message) => {
                 if let ServerMessage::Drain { deadline_ms, to } = *message {
                     assert!((1_000..=2_000).contains(&deadline_ms), "{deadline_ms}");
                     assert!(to.iter().all(|other| other.address.is_some() && other.tier != Tier::Primary));
                     assert_eq!(to.len(), 3);
                     let newest = *seen.last().unwrap();
-                    current = go_over(current, port, &mut seen).await;
+                    current = switch_over(current, port, &mut seen).await;
                     moves.push(newest..=*seen.last().unwrap());
                 }
             }
-            Said::Heartbeat(_) => {}
-            Said::Closed(code) => panic!("closed with {code}"),
+            Received::Heartbeat(_) => {}
+            Received::Closed(code) => panic!("closed with {code}"),
         }
     }
     (seen, moves)
 }
 
-/// The second connection first, and the old one goes when it has delivered what came before.
-async fn go_over(mut old: Native, port: u16, seen: &mut BTreeSet<u64>) -> Native {
-    let mut new = Native::connect(port).await;
+/// Opens the second connection first, and closes the old one once it has delivered the earlier samples.
+async fn switch_over(mut old: NativeClient, port: u16, seen: &mut BTreeSet<u64>) -> NativeClient {
+    let mut new = NativeClient::connect(port).await;
     let topics = vec!["/odom".to_owned()];
-    new.say(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
+    new.send(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
     let (mut newest_of_old, mut oldest_of_new) = (0, u64::MAX);
     while newest_of_old < oldest_of_new {
-        let (said, is_old) = tokio::select! {
-            said = old.next() => (said, true),
-            said = new.next() => (said, false),
+        let (message, is_old) = tokio::select! {
+            message = old.next() => (message, true),
+            message = new.next() => (message, false),
         };
-        if let Said::Sample(_, header, _) = said {
+        if let Received::Sample(_, header, _) = message {
             seen.insert(header.id.seq);
             match is_old {
                 true => newest_of_old = header.id.seq,
                 false => oldest_of_new = oldest_of_new.min(header.id.seq),
             }
-        } else if let Said::Closed(code) = said {
+        } else if let Received::Closed(code) = message {
             panic!("closed with {code} before it could go over");
         }
     }
     new
 }
 
-/// What a native client loses while all four are replaced; `None` if it says nothing, because the
-/// machine stalls so much that the rover skips samples at other times as well.
-async fn lost_by_dancing() -> Option<Vec<u64>> {
+/// The samples that a native client loses while all four are replaced; `None` if the trial says nothing
+/// because the machine stalls so much that the rover skips samples at other times as well.
+async fn lost_while_draining() -> Option<Vec<u64>> {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
     let over = Arc::<Mutex<bool>>::default();
-    let dancing = tokio::spawn(dance(gateway.first_port(), over.clone()));
+    let following = tokio::spawn(follow_drains(gateway.first_port(), over.clone()));
     let code = blocking({
         let gateway = gateway.clone();
         move || Restart::of(&gateway, &[]).end()
@@ -202,7 +205,7 @@ async fn lost_by_dancing() -> Option<Vec<u64>> {
     .await;
     *over.lock().unwrap() = true;
     assert_eq!(code, 0);
-    let (seen, moves) = dancing.await.unwrap();
+    let (seen, moves) = following.await.unwrap();
     assert_eq!(moves.len(), 1);
     let (first, last) = (*seen.first().unwrap(), *seen.last().unwrap());
     let lost: Vec<u64> = (first..=last).filter(|seq| !seen.contains(seq)).collect();
@@ -213,48 +216,48 @@ async fn lost_by_dancing() -> Option<Vec<u64>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_native_client_loses_nothing() {
     for _ in 0..3 {
-        if let Some(lost) = lost_by_dancing().await {
+        if let Some(lost) = lost_while_draining().await {
             return assert!(lost.is_empty(), "{lost:?}");
         }
     }
-    panic!("this machine stalls too much to tell");
+    panic!("this machine stalls too much for a result");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_native_client_that_stays_is_closed_at_the_end_of_the_window() {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
-    let mut client = Native::subscribed(gateway.first_port(), &["/odom"]).await;
+    let mut client = NativeClient::subscribed(gateway.first_port(), &["/odom"]).await;
     let restarting = tokio::task::spawn_blocking({
         let gateway = gateway.clone();
         move || Restart::of(&gateway, &["--tier", "primary"]).end()
     });
-    let mut told = false;
+    let mut drained = false;
     let code = loop {
         match client.next().await {
-            Said::Text(message) => told |= matches!(*message, ServerMessage::Drain { .. }),
-            Said::Closed(code) => break code,
+            Received::Text(message) => drained |= matches!(*message, ServerMessage::Drain { .. }),
+            Received::Closed(code) => break code,
             _ => {}
         }
     };
-    assert_eq!((told, code), (true, 4200));
+    assert_eq!((drained, code), (true, 4200));
     assert_eq!(restarting.await.unwrap(), 0);
 }
 
-/// Copies a program in a process of its own: a file that this one has written may still be open in a
-/// child that another thread is about to start, and could not be run ("text file busy").
+/// Copies a program in another process: a file that this process has written may still be open in a child
+/// that another thread is about to start, and could not be executed ("text file busy").
 fn copy_program(from: &Path, to: &Path) {
     assert!(Command::new("cp").args([from, to]).status().unwrap().success());
 }
 
-/// A gateway whose program is a copy that can be replaced, and the copy.
-fn copied(scratch: &Scratch) -> (Gateway, PathBuf) {
+/// A gateway whose program is a replaceable copy, and the copy.
+fn copied(scratch: &TempDir) -> (Gateway, PathBuf) {
     let copy = scratch.path().join("roverline-gateway");
     copy_program(&roverline_tests::binary::bin("roverline-gateway"), &copy);
     let up = ["up", "--base-port", "0", "--source", "sim"];
     (Gateway::start(gateway::command_of(&copy, &up), &[]), copy)
 }
 
-/// As an installation does: another file at the same path.
+/// Replaces a program like an installation does: with another file at the same path.
 fn install(path: &Path, script: &str, mode: u32) {
     let new = path.with_extension("new");
     let source = path.with_extension("source");
@@ -266,7 +269,7 @@ fn install(path: &Path, script: &str, mode: u32) {
 
 #[test]
 fn a_replacement_that_does_not_start_leaves_the_old_one_serving() {
-    let scratch = Scratch::new();
+    let scratch = temp::dir();
     let (gateway, path) = copied(&scratch);
     let before = pids(&gateway);
     let state = gateway.state().to_str().unwrap();
@@ -289,7 +292,7 @@ exit 3
         }
         assert_eq!(pids(&gateway), before);
     }
-    // What is at the path now is of no use, and the program that runs is.
+    // The program at the path is broken now, but the running one can still be started.
     process::signal(before[0], Signal::KILL);
     eventually("the primary again", Duration::from_secs(10), || {
         http::get(gateway.first_port(), "/status").status == 200
@@ -299,7 +302,7 @@ exit 3
 
 #[test]
 fn after_an_upgrade_the_new_program_runs() {
-    let scratch = Scratch::new();
+    let scratch = temp::dir();
     let (gateway, path) = copied(&scratch);
     let old = std::fs::read_link(format!("/proc/{}/exe", gateway.endpoint_pid(Tier::Tertiary))).unwrap();
     assert_eq!(old, path);
@@ -313,10 +316,10 @@ fn after_an_upgrade_the_new_program_runs() {
 }
 
 #[test]
-fn the_socket_is_its_owners_and_supervisors_share_a_directory() {
+fn the_control_socket_is_private_and_supervisors_share_a_directory() {
     let first = Gateway::up(&["--source", "sim"]);
     let state = first.state().to_str().unwrap();
-    // A later `--state` wins nothing: the harness gives the second one its own, so it is started by hand.
+    // The harness passes a `--state` of its own, so the second gateway is started by hand.
     let mut second = gateway::command(&["up", "--base-port", "0", "--source", "sim", "--state", state]);
     let mut second = Guard(second.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap());
     let mut ready = String::new();
@@ -337,9 +340,9 @@ fn the_socket_is_its_owners_and_supervisors_share_a_directory() {
     let (code, stdout, stderr) =
         gateway::run(&["status", "--json", "--state", state, "--base-port", &port], PATIENCE);
     assert_eq!(code, 0, "{stderr}");
-    let posts: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    let told: Vec<u32> = (0..4).map(|at| posts[at]["pid"].as_u64().unwrap() as u32).collect();
-    assert_eq!(told, pids(&first));
+    let processes: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let reported: Vec<u32> = (0..4).map(|at| processes[at]["pid"].as_u64().unwrap() as u32).collect();
+    assert_eq!(reported, pids(&first));
     process::signal(second.0.id(), Signal::TERM);
     assert!(process::wait(&mut second.0, Duration::from_secs(5)).is_some());
     assert_eq!(sockets().len(), 1, "a supervisor that ends takes its socket away");
@@ -349,10 +352,10 @@ fn the_socket_is_its_owners_and_supervisors_share_a_directory() {
     assert!(code == 1 && stderr.contains("/nowhere"), "{code} {stderr}");
 }
 
-/// The old process is killed after this step of its replacement.
+/// Kills the old process after this step of its replacement; the close codes of the clients.
 async fn killed_after(step: &'static str) -> Vec<u16> {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);
-    let log = stubborn(gateway.first_port(), 10).await;
+    let log = reconnecting_clients(gateway.first_port(), 10).await;
     let code = blocking({
         let gateway = gateway.clone();
         move || {
@@ -361,7 +364,7 @@ async fn killed_after(step: &'static str) -> Vec<u16> {
             restart.until(step);
             process::signal(old, Signal::KILL);
             let code = restart.end();
-            assert!(!process::runs(old));
+            assert!(!process::is_running(old));
             assert_ne!(gateway.endpoint_pid(Tier::Primary), old);
             assert_eq!(process::children(gateway.pid()).len(), 4);
             code
@@ -376,32 +379,32 @@ async fn killed_after(step: &'static str) -> Vec<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_drains_nobody_is_refused() {
+async fn no_client_is_refused_when_a_draining_process_is_killed() {
     let closed = killed_after("accepts").await;
     assert!(closed.contains(&1006), "it was killed too late to matter: {closed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_its_replacement_warms_up_nobody_is_refused() {
+async fn no_client_is_refused_when_a_process_is_killed_during_the_warm_up() {
     assert_eq!(killed_after("started").await, [1006; 10]);
 }
 
-/// Sends a request and reads the answer: its head, and as much of a body as it announces.
-fn ask(stream: &mut TcpStream, request: &str) -> Answer {
+/// Sends a request and reads the response: its head, and a body of the announced length.
+fn exchange(stream: &mut TcpStream, request: &str) -> Response {
     stream.write_all(request.as_bytes()).unwrap();
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
-    let length = Answer::parse(&head).header("content-length").map_or(0, |length| length.parse().unwrap());
+    let length = Response::parse(&head).header("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    Answer::parse(&[head, body].concat())
+    Response::parse(&[head, body].concat())
 }
 
 #[test]
-fn who_has_just_come_is_served_and_old_connections_are_sent_on() {
+fn a_draining_endpoint_serves_new_connections_and_redirects_old_ones() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let connect = || {
         let stream = TcpStream::connect(("127.0.0.1", gateway.first_port())).unwrap();
@@ -411,20 +414,20 @@ fn who_has_just_come_is_served_and_old_connections_are_sent_on() {
     let health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
     let (mut kept, mut other, mut fresh) = (connect(), connect(), connect());
     for stream in [&mut kept, &mut other] {
-        assert!(!ask(stream, health).body.contains("draining"));
+        assert!(!exchange(stream, health).body.contains("draining"));
     }
     let mut restart = Restart::of(&gateway, &["--tier", "primary"]);
     restart.until("accepts");
-    let refused = ask(&mut kept, &raw::handshake("/"));
+    let refused = exchange(&mut kept, &raw::handshake("/"));
     assert_eq!(refused.status, 503, "{refused:?}");
     assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
     assert!(refused.body.contains("alternatives") && refused.body.contains("secondary"), "{refused:?}");
-    let draining = ask(&mut other, health);
+    let draining = exchange(&mut other, health);
     assert!(draining.body.contains("\"draining\":true"), "{draining:?}");
     assert_eq!(draining.header("connection"), Some("close"));
-    // It was accepted before the drain, and asks for the first time.
-    assert_eq!(ask(&mut fresh, &raw::handshake("/")).status, 101);
-    assert_eq!(raw::Raw(fresh).close_code(), 4200);
+    // It was accepted before the drain, and sends its first request now.
+    assert_eq!(exchange(&mut fresh, &raw::handshake("/")).status, 101);
+    assert_eq!(raw::RawClient(fresh).close_code(), 4200);
     assert_eq!(restart.end(), 0);
 }
 
@@ -438,7 +441,7 @@ fn a_stop_in_the_middle_leaves_nothing_behind() {
     process::signal(gateway.pid(), Signal::TERM);
     assert_eq!(gateway.wait(Duration::from_millis(2_500)).and_then(|status| status.code()), Some(0));
     eventually("the endpoints to be gone", Duration::from_secs(3), || {
-        !all.iter().any(|pid| process::runs(*pid))
+        !all.iter().any(|pid| process::is_running(*pid))
     });
     assert_eq!(restart.end(), 1);
 }

@@ -1,5 +1,5 @@
-//! rosbridge: roslib in Node and in a page of Chromium, roslibpy, and a client that plays by no
-//! library's rules, against the built-in rover and against CycloneDDS. Needs `scripts/setup-clients`.
+//! rosbridge: roslib in Node and in Chromium, roslibpy, and a raw client, with the simulated rover and with
+//! CycloneDDS. Needs `scripts/setup-clients`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use roverline_protocol::limits;
+use roverline_tests::clients::{node, python};
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::node::node;
-use roverline_tests::plain::Plain;
-use roverline_tests::python::{Script, python};
+use roverline_tests::plain::PlainClient;
+use roverline_tests::require;
+use roverline_tests::script::Script;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -26,7 +27,7 @@ fn url(gateway: &Gateway) -> String {
     format!("ws://127.0.0.1:{}", gateway.first_port())
 }
 
-/// A gateway whose clients need a token to drive, and an operator's.
+/// A gateway whose clients need a token to drive, and an operator's token.
 fn guarded(scratch: &Path) -> (Gateway, String) {
     let file = scratch.join("tokens");
     let file = file.to_str().unwrap();
@@ -37,8 +38,8 @@ fn guarded(scratch: &Path) -> (Gateway, String) {
     (rover(&["--tokens", file, "--loopback-role", "observer"]), token)
 }
 
-/// What roslib has to have seen of the built-in rover.
-fn judge(seen: &Value) {
+/// Checks roslib's observations of the simulated rover.
+fn check_rover(seen: &Value) {
     assert_eq!(seen["json"], json!({"frame": "odom", "x": "number"}), "{seen}");
     assert_eq!(seen["cbor"]["ranges"], "Float32Array", "{seen}");
     assert!(seen["cbor"]["length"].as_u64() > Some(10), "{seen}");
@@ -56,38 +57,38 @@ fn judge(seen: &Value) {
     assert!(graph["time"]["sec"].as_u64() > Some(1_000_000_000), "{graph}");
     assert_eq!(graph["version"]["version"], 2);
     let errors = seen["errors"].as_array().unwrap();
-    let told = ["dance: there is no such op", "wheels", "/odom is a nav_msgs/msg/Odometry", "/nobody"];
-    for (error, part) in errors.iter().zip(told) {
+    let expected = ["dance: there is no such op", "wheels", "/odom is a nav_msgs/msg/Odometry", "/nobody"];
+    for (error, part) in errors.iter().zip(expected) {
         assert!(error.as_str().unwrap().contains(part), "{error}");
     }
 }
 
 #[test]
-fn roslib_in_node_has_everything() {
-    let Some(node) = node() else { return };
+fn roslib_works_in_node() {
+    let node = require!(node());
     let gateway = rover(&[]);
     let seen = Script::start(&node, "roslib_node.mjs", &["rover", &url(&gateway)]).finish(PATIENCE);
-    judge(&seen);
+    check_rover(&seen);
 }
 
 #[test]
-fn roslib_in_a_page_has_everything_and_acts_with_a_token() {
-    let Some(node) = node() else { return };
-    let scratch = roverline_tests::scratch::Scratch::new();
+fn roslib_works_in_a_page_and_with_a_token() {
+    let node = require!(node());
+    let scratch = roverline_tests::temp::dir();
     let (gateway, token) = guarded(scratch.path());
     let seen = Script::start(&node, "roslib_page.mjs", &["rover", &url(&gateway), &token]).finish(PATIENCE);
-    judge(&seen);
+    check_rover(&seen);
     let refused = "you may not publish /cmd_vel: an observer may not; show a token";
     assert_eq!((&seen["refused"], &seen["role"]), (&json!(refused), &json!("you are operator")));
 }
 
 #[test]
-fn roslibpy_looks_and_stops() {
-    let Some(python) = python() else { return };
+fn roslibpy_subscribes_and_stops_the_rover() {
+    let python = require!(python());
     let gateway = rover(&[]);
     let seen = Script::start(&python, "roslibpy_checks.py", &[url(&gateway)]).finish(PATIENCE);
     assert_eq!(seen["frame"], "odom", "{seen}");
-    // One more may come before the library has said that it wants no more.
+    // One more may arrive before the library's unsubscription takes effect.
     assert!(seen["throttled"].as_u64() >= Some(3), "{seen}");
     assert_eq!((&seen["stops"], &seen["type"]), (&json!(true), &json!("nav_msgs/msg/Odometry")), "{seen}");
     assert!(seen["latched"].as_u64() >= Some(1) && seen["failed"].is_string(), "{seen}");
@@ -95,8 +96,8 @@ fn roslibpy_looks_and_stops() {
     assert_eq!(seen["details"]["typedefs"][0]["type"], "geometry_msgs/Twist", "{seen}");
 }
 
-/// The next message with this op; others are passed over.
-async fn next_op(client: &mut Plain, op: &str) -> Value {
+/// The next message with this op; skips all others.
+async fn next_op(client: &mut PlainClient, op: &str) -> Value {
     loop {
         let message = client.next().await.unwrap_or_else(|code| panic!("closed with {code}"));
         if message["op"] == op {
@@ -105,20 +106,20 @@ async fn next_op(client: &mut Plain, op: &str) -> Value {
     }
 }
 
-async fn say(client: &mut Plain, message: Value) {
+async fn send(client: &mut PlainClient, message: Value) {
     client.send(&message.to_string()).await;
 }
 
 #[tokio::test]
 async fn messages_in_pieces_and_images_both_ways() {
     let gateway = rover(&[]);
-    let mut client = Plain::connect(gateway.first_port()).await;
+    let mut client = PlainClient::connect(gateway.first_port()).await;
     let text = json!({"op": "subscribe", "topic": "/joint_states", "fragment_size": 200}).to_string();
     let (first, second) = text.split_at(20);
-    // Told apart by their ids, in any order.
-    say(&mut client, json!({"op": "fragment", "id": "a", "data": second, "num": 1, "total": 2})).await;
-    say(&mut client, json!({"op": "fragment", "id": "b", "data": "{", "num": 0, "total": 2})).await;
-    say(&mut client, json!({"op": "fragment", "id": "a", "data": first, "num": 0, "total": 2})).await;
+    // Fragments are matched by their id and may arrive in any order.
+    send(&mut client, json!({"op": "fragment", "id": "a", "data": second, "num": 1, "total": 2})).await;
+    send(&mut client, json!({"op": "fragment", "id": "b", "data": "{", "num": 0, "total": 2})).await;
+    send(&mut client, json!({"op": "fragment", "id": "a", "data": first, "num": 0, "total": 2})).await;
     let mut whole = String::new();
     loop {
         let piece = next_op(&mut client, "fragment").await;
@@ -131,15 +132,15 @@ async fn messages_in_pieces_and_images_both_ways() {
     let message: Value = serde_json::from_str(&whole).unwrap();
     assert_eq!((&message["op"], &message["topic"]), (&json!("publish"), &json!("/joint_states")));
     assert!(message["msg"]["name"].as_array().unwrap().len() > 2, "{message}");
-    say(&mut client, json!({"op": "unsubscribe", "topic": "/joint_states"})).await;
-    // What a server sends as an image can be said as one.
-    let ask = json!({"op": "call_service", "id": 7, "service": "rosapi/topics", "compression": "png"});
-    say(&mut client, ask).await;
+    send(&mut client, json!({"op": "unsubscribe", "topic": "/joint_states"})).await;
+    // A message that a server sends as PNG can be sent as PNG by a client, too.
+    let call = json!({"op": "call_service", "id": 7, "service": "rosapi/topics", "compression": "png"});
+    send(&mut client, call).await;
     let image = next_op(&mut client, "png").await;
     let file = base64::engine::general_purpose::STANDARD.decode(image["data"].as_str().unwrap()).unwrap();
     assert!(file.starts_with(b"\x89PNG"));
-    say(&mut client, image).await;
-    // It was an answer to nothing that we asked; that it was understood is what counts.
+    send(&mut client, image).await;
+    // It is a response without a request: an error about that shows that it was understood.
     let status = next_op(&mut client, "status").await;
     assert!(status["msg"].as_str().unwrap().contains("request"), "{status}");
 }
@@ -147,11 +148,11 @@ async fn messages_in_pieces_and_images_both_ways() {
 #[tokio::test]
 async fn subscriptions_are_many_and_bounded() {
     let gateway = rover(&[]);
-    let mut client = Plain::connect(gateway.first_port()).await;
+    let mut client = PlainClient::connect(gateway.first_port()).await;
     let count = limits::PATTERNS_PER_SESSION + 50;
     let start = std::time::Instant::now();
     for n in 0..count {
-        say(&mut client, json!({"op": "subscribe", "id": n, "topic": format!("/none/t{n}")})).await;
+        send(&mut client, json!({"op": "subscribe", "id": n, "topic": format!("/none/t{n}")})).await;
     }
     let mut refused = 0;
     while refused < 50 {
@@ -159,20 +160,20 @@ async fn subscriptions_are_many_and_bounded() {
         assert!(status["msg"].as_str().unwrap().contains("may have 1024 subscriptions"), "{status}");
         refused += 1;
     }
-    // As fast as a client may speak.
+    // As fast as a client may send.
     let pace = count as u32 / limits::INBOUND_MESSAGES_PER_S;
     assert!(start.elapsed() < Duration::from_secs(u64::from(pace) + 10), "{:?}", start.elapsed());
-    say(&mut client, json!({"op": "unsubscribe", "topic": "/none/t1"})).await;
-    say(&mut client, json!({"op": "subscribe", "id": 1, "topic": "/odom"})).await;
+    send(&mut client, json!({"op": "unsubscribe", "topic": "/none/t1"})).await;
+    send(&mut client, json!({"op": "subscribe", "id": 1, "topic": "/odom"})).await;
     assert_eq!(next_op(&mut client, "publish").await["topic"], "/odom");
 }
 
 #[tokio::test]
 async fn nonsense_costs_its_sender_alone() {
     let gateway = rover(&[]);
-    let mut good = Plain::connect(gateway.first_port()).await;
-    say(&mut good, json!({"op": "subscribe", "topic": "/odom", "throttle_rate": 100})).await;
-    let mut bad = Plain::connect(gateway.first_port()).await;
+    let mut good = PlainClient::connect(gateway.first_port()).await;
+    send(&mut good, json!({"op": "subscribe", "topic": "/odom", "throttle_rate": 100})).await;
+    let mut bad = PlainClient::connect(gateway.first_port()).await;
     for nonsense in [
         "{\"op\":\"subscribe\"}",
         "{\"op\":\"subscribe\",\"topic\":\"/a b\"}",
@@ -188,9 +189,9 @@ async fn nonsense_costs_its_sender_alone() {
     }
     bad.send(&format!("{{\"op\":\"publish\",\"msg\":{}", "[".repeat(500_000))).await;
     assert!(next_op(&mut bad, "status").await["msg"].as_str().unwrap().contains("not JSON"));
-    bad.message(Message::binary(vec![0xa0; 100])).await;
+    bad.send_message(Message::binary(vec![0xa0; 100])).await;
     assert!(next_op(&mut bad, "status").await["msg"].as_str().unwrap().contains("JSON as text"));
-    say(&mut bad, json!({"op": "set_level", "level": "none"})).await;
+    send(&mut bad, json!({"op": "set_level", "level": "none"})).await;
     for _ in 0..=limits::BAD_MESSAGES_PER_SESSION {
         bad.send("{").await;
     }
@@ -200,10 +201,10 @@ async fn nonsense_costs_its_sender_alone() {
         }
     };
     assert_eq!(code, 1008);
-    let mut large = Plain::connect(gateway.first_port()).await;
-    say(&mut large, json!({"op": "set_level", "level": "error"})).await;
+    let mut large = PlainClient::connect(gateway.first_port()).await;
+    send(&mut large, json!({"op": "set_level", "level": "error"})).await;
     let giant = Message::text(format!("{{\"op\":\"publish\",\"msg\":\"{}\"}}", "x".repeat(10 << 20)));
-    large.message_or_closed(giant).await;
+    large.send_or_closed(giant).await;
     let code = loop {
         if let Err(code) = large.next().await {
             break code;
@@ -214,10 +215,10 @@ async fn nonsense_costs_its_sender_alone() {
 }
 
 #[tokio::test]
-async fn scope_and_type_decide_what_is_given() {
+async fn subscriptions_and_publications_are_checked_by_scope_and_type() {
     let gateway = Gateway::serve(&["--source", "sim", "--tier", "emergency"]);
-    let mut client = Plain::connect(gateway.first_port()).await;
-    say(&mut client, json!({"op": "subscribe", "id": "s", "topic": "/imu/data", "type": "sensor_msgs/Imu"}))
+    let mut client = PlainClient::connect(gateway.first_port()).await;
+    send(&mut client, json!({"op": "subscribe", "id": "s", "topic": "/imu/data", "type": "sensor_msgs/Imu"}))
         .await;
     let status = next_op(&mut client, "status").await;
     assert_eq!((&status["id"], &status["level"]), (&json!("s"), &json!("error")));
@@ -225,67 +226,67 @@ async fn scope_and_type_decide_what_is_given() {
         status["msg"].as_str().unwrap().contains("not in the scope of the emergency endpoint"),
         "{status}"
     );
-    // The endpoint hears of its topics one by one; of the others it never tells.
-    let patience = std::time::Instant::now() + PATIENCE;
+    // The endpoint discovers its topics one by one; the others must never appear.
+    let deadline = std::time::Instant::now() + PATIENCE;
     loop {
-        say(&mut client, json!({"op": "call_service", "id": 1, "service": "/rosapi/topics"})).await;
+        send(&mut client, json!({"op": "call_service", "id": 1, "service": "/rosapi/topics"})).await;
         let topics = next_op(&mut client, "service_response").await["values"]["topics"].clone();
         let has = |name: &str| topics.as_array().unwrap().contains(&json!(name));
-        assert!(!has("/imu/data") && std::time::Instant::now() < patience, "{topics}");
+        assert!(!has("/imu/data") && std::time::Instant::now() < deadline, "{topics}");
         if has("/gps/fix") {
             break;
         }
     }
     let twist = json!({"op": "publish", "topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "msg": {}});
-    say(&mut client, twist).await;
+    send(&mut client, twist).await;
     assert!(next_op(&mut client, "status").await["msg"].as_str().unwrap().contains("use the primary one"));
 }
 
-/// Domains of this file: no two tests of one run share one.
+/// Domains of this file; tests that run in parallel use different ones.
 const ROBOT_DOMAIN: &str = "76";
 const PYTHON_DOMAIN: &str = "78";
 const SERVING_DOMAIN: &str = "80";
 
 #[test]
 fn roslib_and_a_robot_in_dds_meet() {
-    let (Some(node), Some(python)) = (node(), python()) else { return };
+    let (node, python) = (require!(node()), require!(python()));
     let gateway = Gateway::up(&["--source", "dds", "--domain-id", ROBOT_DOMAIN]);
     let publish = ["--domain", ROBOT_DOMAIN, "--wait", "15", "--seconds", "40"];
     let _robot = Script::start(&python, "dds_publisher.py", &publish);
-    let hear =
+    let subscribe =
         ["--domain", ROBOT_DOMAIN, "--seconds", "60", "--until", "5", "/cmd_vel=geometry_msgs/msg/Twist"];
-    let ear = Script::start(&python, "dds_subscriber.py", &hear);
+    let subscriber = Script::start(&python, "dds_subscriber.py", &subscribe);
     let page = Script::start(&node, "roslib_node.mjs", &["robot", &gateway.urls()[0]]);
-    let ask = ["--domain", ROBOT_DOMAIN, "--seconds", "60", "--replies", "3", "/roslib/answer"];
-    let asker = Script::start(&python, "dds_service.py", &ask);
-    let heard = ear.finish(PATIENCE);
-    assert!(heard["received"]["/cmd_vel"]["count"].as_u64() >= Some(5), "{heard}");
+    let args = ["--domain", ROBOT_DOMAIN, "--seconds", "60", "--replies", "3", "/roslib/answer"];
+    let caller = Script::start(&python, "dds_service.py", &args);
+    let received = subscriber.finish(PATIENCE);
+    assert!(received["received"]["/cmd_vel"]["count"].as_u64() >= Some(5), "{received}");
     let seen = page.finish(PATIENCE);
     let numbers: Vec<i64> = seen["numbers"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
     assert_eq!(numbers.len(), 20, "{seen}");
     assert!(numbers.is_sorted_by(|a, b| a < b), "{seen}");
     assert_eq!(seen["latched"], 1, "{seen}");
-    let asked = asker.finish(PATIENCE);
-    assert_eq!((&asked["success"], &asked["message"]), (&json!(true), &json!("roslib answers")), "{asked}");
-    assert_eq!((&asked["most"], &asked["strangers"]), (&json!(1), &json!(0)), "{asked}");
+    let reply = caller.finish(PATIENCE);
+    assert_eq!((&reply["success"], &reply["message"]), (&json!(true), &json!("roslib answers")), "{reply}");
+    assert_eq!((&reply["most"], &reply["strangers"]), (&json!(1), &json!(0)), "{reply}");
 }
 
 #[test]
 fn roslibpy_serves_a_service_to_dds() {
-    let Some(python) = python() else { return };
+    let python = require!(python());
     let gateway = Gateway::up(&["--source", "dds", "--domain-id", PYTHON_DOMAIN]);
     let mut server =
         Script::start(&python, "roslibpy_checks.py", &["--serve", "/roslibpy/answer", &gateway.urls()[0]]);
     assert_eq!(server.line()["ready"], true);
-    let ask = ["--domain", PYTHON_DOMAIN, "--seconds", "60", "--replies", "3", "/roslibpy/answer"];
-    let asked = Script::start(&python, "dds_service.py", &ask).finish(PATIENCE);
-    assert_eq!(asked["message"], "roslibpy answers", "{asked}");
+    let args = ["--domain", PYTHON_DOMAIN, "--seconds", "60", "--replies", "3", "/roslibpy/answer"];
+    let reply = Script::start(&python, "dds_service.py", &args).finish(PATIENCE);
+    assert_eq!(reply["message"], "roslibpy answers", "{reply}");
     assert!(server.finish(PATIENCE)["asked"].as_u64() >= Some(3));
 }
 
 #[test]
 fn clients_serve_each_other_through_ros() {
-    let Some(node) = node() else { return };
+    let node = require!(node());
     let gateway = Gateway::serve(&["--source", "dds", "--tier", "primary", "--domain-id", SERVING_DOMAIN]);
     let seen = Script::start(&node, "roslib_node.mjs", &["serving", &url(&gateway)]).finish(PATIENCE);
     assert_eq!(seen["switched"], json!({"success": true, "message": "switched"}), "{seen}");
@@ -295,8 +296,8 @@ fn clients_serve_each_other_through_ros() {
 }
 
 #[test]
-fn the_rovers_services_and_parameters_are_within_reach() {
-    let Some(node) = node() else { return };
+fn the_rovers_services_and_parameters_are_reachable() {
+    let node = require!(node());
     let gateway = rover(&[]);
     let seen = Script::start(&node, "roslib_node.mjs", &["services", &url(&gateway)]).finish(PATIENCE);
     assert_eq!(seen["type"], "std_srvs/srv/SetBool", "{seen}");
@@ -310,7 +311,7 @@ fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rosbridge.md")).unwrap()
 }
 
-/// The page shows the example as it runs, and it runs.
+/// Checks that the page shows the example literally, and runs it.
 fn example(program: &Path, name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -324,11 +325,11 @@ fn example(program: &Path, name: &str) {
 }
 
 #[test]
-fn the_examples_of_the_page_run() {
-    if let Some(node) = node() {
-        example(&node, "roslib_example.mjs");
-    }
-    if let Some(python) = python() {
-        example(&python, "roslibpy_example.py");
-    }
+fn the_page_example_for_roslib_runs() {
+    example(&require!(node()), "roslib_example.mjs");
+}
+
+#[test]
+fn the_page_example_for_roslibpy_runs() {
+    example(&require!(python()), "roslibpy_example.py");
 }

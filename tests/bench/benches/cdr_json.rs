@@ -1,5 +1,4 @@
-//! A message's way from the wire to JSON: our plans against decoding by reflection with
-//! `re_ros_msg` and serializing what comes out.
+//! CDR to JSON: our compiled plans compared with `re_ros_msg`'s reflection plus serialization.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench is not a library")]
 
@@ -17,7 +16,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Timings for the ratio: the best of so many rounds.
+/// Rounds for the ratio; the best one counts.
 const ROUNDS: u32 = 200;
 const MESSAGES_PER_ROUND: u32 = 200;
 
@@ -25,12 +24,12 @@ fn header(w: &mut Writer) -> &mut Writer {
     w.i32(1_700_000_000).u32(123_456_789).string("base_link")
 }
 
-/// Numbers with all their digits, as sensors send them.
+/// Numbers with all digits, as sensors send them.
 fn readings() -> impl Iterator<Item = f64> {
     std::iter::successors(Some(0.123_456_789), |x: &f64| Some((x * 1.37 + 0.011) % 3.0))
 }
 
-/// An Imu with covariances on the diagonal only, as drivers fill them.
+/// An Imu message with diagonal covariances only, as drivers fill them.
 fn imu() -> Vec<u8> {
     let mut w = Writer::new();
     header(&mut w);
@@ -69,7 +68,7 @@ fn diagnostics() -> Vec<u8> {
     w.finish()
 }
 
-/// The peer, prepared as well as its interface allows.
+/// The peer library, prepared as well as its interface allows.
 struct Peer {
     schema: MessageSchema,
 }
@@ -91,7 +90,7 @@ impl Peer {
     }
 }
 
-/// The peer's values as JSON.
+/// Serializes the peer's values as JSON.
 struct Json<'a>(&'a Value);
 
 impl Serialize for Json<'_> {

@@ -1,4 +1,4 @@
-//! Breaks a running rover in every way it should survive, and measures what its clients notice.
+//! The fault matrix: breaks a running rover, and measures what its clients notice.
 
 use std::process::ExitCode;
 

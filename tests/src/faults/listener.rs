@@ -1,6 +1,6 @@
-//! The measuring clients: a child process that holds links (and plain connections) and tells over
-//! its standard output what they went through. A process of its own, so that it can be frozen, can
-//! live in another network namespace, and can have another clock.
+//! The measuring clients: a child process that holds links (and plain connections) and reports their losses
+//! and delays on its standard output. It is a separate process so that it can be frozen, run in another
+//! network namespace, and have another clock.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -15,110 +15,111 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::measure::{Numbers, Quantiles, Wait};
+use super::measure::{GapTracker, Quantiles, SequenceTracker};
+use crate::wait::observe_for_async;
 
-/// Who has heard a sample this recently is served.
+/// A link counts as served if its newest sample is younger than this.
 const SERVED: Duration = Duration::from_millis(500);
-/// A sample older than this at its arrival is stale.
+/// A sample that is older than this on arrival is stale.
 const STALE_MS: f64 = 1_000.0;
-/// Delays kept per topic.
+/// Maximum number of delays kept per topic.
 const DELAYS: usize = 200_000;
-/// Lines from the one who started this that wait.
+/// Maximum number of unread lines from the parent.
 const LINES: usize = 64;
 
-/// What to listen to.
+/// Command line options.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// An endpoint of the rover; all of them are one link's
+    /// An endpoint of the rover; every link uses all of them
     #[arg(long = "url")]
     pub(crate) urls: Vec<String>,
-    /// A topic to count, as NAME or NAME@HZ; those with a rate tell how long nothing came
+    /// A topic to count, as NAME or NAME@HZ; gaps are measured for those with a rate
     #[arg(long = "topic")]
     pub(crate) topics: Vec<String>,
-    /// How many links of this kind
+    /// Number of links
     #[arg(long, default_value_t = 1)]
     pub(crate) links: usize,
-    /// An address that a plain client holds, and connects to again when it is closed
+    /// A URL that plain clients connect to, and reconnect to when closed
     #[arg(long = "plain")]
     pub(crate) plain: Vec<String>,
-    /// How many plain clients per address
+    /// Number of plain clients per URL
     #[arg(long, default_value_t = 1)]
     pub(crate) plains: usize,
-    /// How long a plain client waits before it connects again
+    /// How long a plain client waits before it reconnects, in milliseconds
     #[arg(long, default_value_t = 50)]
     pub(crate) retry_ms: u64,
 }
 
 /// A line on standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "said", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// The endpoint in use changed, in the only link.
+    /// The only link has switched to another endpoint.
     Switch(Switch),
-    /// The answer to `report`.
+    /// The response to `report`.
     Report(Box<Report>),
 }
 
-/// A change of the endpoint in use.
+/// A switch to another endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Switch {
-    /// The one left.
+    /// The previous endpoint.
     pub(crate) from: Option<String>,
-    /// The one in use now.
+    /// The endpoint in use now.
     pub(crate) to: Option<String>,
-    /// The link's word for why.
+    /// The link's word for the cause.
     pub(crate) cause: String,
-    /// As the link tells it.
+    /// The blackout as measured by the link.
     pub(crate) blackout_ms: Option<f64>,
 }
 
-/// What all links and plain clients went through since the last report.
+/// The measurements of all links and plain clients since the previous report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// Links that hear samples now.
+    /// Links that receive samples now.
     pub(crate) served: usize,
     /// Samples of the counted topics.
     pub(crate) samples: u64,
-    /// Samples that never came.
+    /// Lost samples.
     pub(crate) lost: u64,
-    /// Samples that came twice.
+    /// Duplicated samples.
     pub(crate) duplicated: u64,
-    /// Samples that came after a newer one.
+    /// Samples that arrived after a newer one.
     pub(crate) late: u64,
-    /// Samples older than a second that nobody had asked for.
+    /// Samples that were older than a second on arrival, except requested history.
     pub(crate) stale: u64,
-    /// The longest wait for a sample beyond its topic's period, over all links.
+    /// The longest gap between samples beyond the topic's period, over all links.
     pub(crate) gap_ms: f64,
-    /// Switches of endpoints.
+    /// Switches to another endpoint.
     pub(crate) switches: u64,
-    /// The longest blackout as a link itself tells it.
+    /// The longest blackout as measured by a link itself.
     pub(crate) link_blackout_ms: f64,
-    /// From the gateway's receipt to the client's, by topic; right where both share a clock.
+    /// Delays from the gateway's receipt to the client's, by topic; valid if both share a clock.
     pub(crate) delays_ms: BTreeMap<String, Quantiles>,
-    /// What plain clients went through.
+    /// The measurements of the plain clients.
     pub(crate) plain: PlainReport,
 }
 
-/// What plain clients went through.
+/// The measurements of plain clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlainReport {
     /// Plain clients that are connected.
     pub(crate) connected: usize,
     /// Connections that ended.
     pub(crate) closed: u64,
-    /// Attempts that were refused.
+    /// Connection attempts that were refused.
     pub(crate) refused: u64,
-    /// Attempts that failed otherwise.
+    /// Connection attempts that failed otherwise.
     pub(crate) failed: u64,
-    /// The longest wait between two messages of telemetry.
+    /// The longest gap between two telemetry messages.
     pub(crate) gap_ms: f64,
 }
 
-/// What one link has seen.
+/// The measurements of one link.
 #[derive(Debug, Default)]
-struct Heard {
-    numbers: Numbers,
-    waits: BTreeMap<String, Wait>,
+struct LinkStats {
+    sequences: SequenceTracker,
+    gaps: BTreeMap<String, GapTracker>,
     stale: u64,
     switches: u64,
     link_blackout: Duration,
@@ -126,8 +127,8 @@ struct Heard {
 }
 
 #[derive(Debug, Default)]
-struct PlainHeard {
-    told: PlainReport,
+struct PlainStats {
+    report: PlainReport,
     newest: Option<Instant>,
 }
 
@@ -136,11 +137,11 @@ type Shared<T> = Arc<Mutex<T>>;
 /// Runs until standard input ends.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap().block_on(listen(options));
+    builder.enable_all().build().unwrap().block_on(run_clients(options));
     ExitCode::SUCCESS
 }
 
-async fn listen(options: &Options) {
+async fn run_clients(options: &Options) {
     let start = Instant::now();
     let mut links = Vec::new();
     let mut handles = Vec::new();
@@ -148,60 +149,60 @@ async fn listen(options: &Options) {
         let mut config = Config::with_urls(&options.urls).unwrap();
         "faults".clone_into(&mut config.client_name);
         let (link, events) = Link::open(config);
-        let heard = Arc::<Mutex<Heard>>::default();
+        let stats = Arc::<Mutex<LinkStats>>::default();
         for topic in &options.topics {
             let (name, rate) = topic.split_once('@').map_or((topic.as_str(), None), |(n, r)| (n, Some(r)));
             link.subscribe(name, None);
             if let Some(rate) = rate {
-                let wait = Wait::of_rate(rate.parse().unwrap());
-                heard.lock().unwrap().waits.insert(name.to_owned(), wait);
+                let gap = GapTracker::of_rate(rate.parse().unwrap());
+                stats.lock().unwrap().gaps.insert(name.to_owned(), gap);
             }
         }
-        tokio::spawn(follow(events, heard.clone(), start, options.links == 1));
-        links.push(heard);
+        tokio::spawn(receive(events, stats.clone(), start, options.links == 1));
+        links.push(stats);
         handles.push(link);
     }
     let mut plains = Vec::new();
     for url in options.plain.iter().flat_map(|url| std::iter::repeat_n(url, options.plains)) {
-        let heard = Shared::<PlainHeard>::default();
+        let stats = Shared::<PlainStats>::default();
         let retry = Duration::from_millis(options.retry_ms);
-        tokio::spawn(hold_plain(url.clone(), heard.clone(), retry));
-        plains.push(heard);
+        tokio::spawn(run_plain_client(url.clone(), stats.clone(), retry));
+        plains.push(stats);
     }
-    let (tell, mut lines) = mpsc::channel(LINES);
+    let (sender, mut lines) = mpsc::channel(LINES);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if tell.blocking_send(line).is_err() {
+            if sender.blocking_send(line).is_err() {
                 return;
             }
         }
     });
     while let Some(line) = lines.recv().await {
         if line == "report" {
-            say(&Line::Report(Box::new(report(&links, &plains, start.elapsed()))));
+            print(&Line::Report(Box::new(report(&links, &plains, start.elapsed()))));
         }
     }
 }
 
-fn say(line: &Line) {
-    // Who no longer listens has ended, and standard input says so.
+fn print(line: &Line) {
+    // If the parent no longer reads, it has exited: standard input ends, too.
     let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(line).unwrap());
 }
 
-async fn follow(mut events: Events, heard: Shared<Heard>, start: Instant, only: bool) {
+async fn receive(mut events: Events, stats: Shared<LinkStats>, start: Instant, only: bool) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Sample(sample) => heard.lock().unwrap().sample(&sample, start.elapsed()),
+            Event::Sample(sample) => stats.lock().unwrap().sample(&sample, start.elapsed()),
             Event::Failover(view) => {
                 {
-                    let mut heard = heard.lock().unwrap();
-                    heard.switches += 1;
-                    heard.link_blackout = heard.link_blackout.max(view.blackout.unwrap_or_default());
+                    let mut stats = stats.lock().unwrap();
+                    stats.switches += 1;
+                    stats.link_blackout = stats.link_blackout.max(view.blackout.unwrap_or_default());
                 }
                 if only {
                     let blackout_ms = view.blackout.map(|blackout| blackout.as_secs_f64() * 1e3);
                     let cause = view.cause.word().to_owned();
-                    say(&Line::Switch(Switch { from: view.from, to: view.to, cause, blackout_ms }));
+                    print(&Line::Switch(Switch { from: view.from, to: view.to, cause, blackout_ms }));
                 }
             }
             _ => {}
@@ -209,15 +210,15 @@ async fn follow(mut events: Events, heard: Shared<Heard>, start: Instant, only: 
     }
 }
 
-impl Heard {
+impl LinkStats {
     fn sample(&mut self, sample: &LinkSample, now: Duration) {
-        self.numbers.see(sample.id);
-        if let Some(wait) = self.waits.get_mut(&sample.topic.name) {
-            wait.heard(now);
+        self.sequences.record(sample.id);
+        if let Some(gap) = self.gaps.get_mut(&sample.topic.name) {
+            gap.on_sample(now);
         }
         let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
         let delay_ms = (unix_ns - sample.receive_time_ns) as f64 / 1e6;
-        if was_asked_for(sample) {
+        if is_history(sample) {
             return;
         }
         self.stale += u64::from(delay_ms > STALE_MS);
@@ -228,82 +229,82 @@ impl Heard {
     }
 }
 
-/// Whether the client asked for what was before: it may be old.
-fn was_asked_for(sample: &LinkSample) -> bool {
+/// Whether the client requested this sample from the past: it may be old.
+fn is_history(sample: &LinkSample) -> bool {
     sample.stored || sample.replayed
 }
 
-fn report(links: &[Shared<Heard>], plains: &[Shared<PlainHeard>], now: Duration) -> Report {
+fn report(links: &[Shared<LinkStats>], plains: &[Shared<PlainStats>], now: Duration) -> Report {
     let mut report = Report::default();
     let mut delays_ms = BTreeMap::<String, Vec<f64>>::new();
-    for heard in links {
-        let mut heard = heard.lock().unwrap();
-        let (lost, counts) = heard.numbers.take();
+    for stats in links {
+        let mut stats = stats.lock().unwrap();
+        let (lost, counts) = stats.sequences.take();
         report.lost += lost;
         report.samples += counts.samples;
         report.duplicated += counts.duplicated;
         report.late += counts.late;
-        report.stale += std::mem::take(&mut heard.stale);
-        report.switches += std::mem::take(&mut heard.switches);
-        let blackout_ms = std::mem::take(&mut heard.link_blackout).as_secs_f64() * 1e3;
+        report.stale += std::mem::take(&mut stats.stale);
+        report.switches += std::mem::take(&mut stats.switches);
+        let blackout_ms = std::mem::take(&mut stats.link_blackout).as_secs_f64() * 1e3;
         report.link_blackout_ms = report.link_blackout_ms.max(blackout_ms);
-        report.served += usize::from(heard.waits.values().all(|wait| wait.is_served(now, SERVED)));
-        for wait in heard.waits.values_mut() {
-            report.gap_ms = report.gap_ms.max(wait.take(now).as_secs_f64() * 1e3);
+        report.served += usize::from(stats.gaps.values().all(|gap| gap.is_served(now, SERVED)));
+        for gap in stats.gaps.values_mut() {
+            report.gap_ms = report.gap_ms.max(gap.take(now).as_secs_f64() * 1e3);
         }
-        for (topic, figures) in std::mem::take(&mut heard.delays_ms) {
+        for (topic, figures) in std::mem::take(&mut stats.delays_ms) {
             delays_ms.entry(topic).or_default().extend(figures);
         }
     }
     report.delays_ms = delays_ms.into_iter().map(|(topic, all)| (topic, Quantiles::of(&all))).collect();
-    for heard in plains {
-        let mut heard = heard.lock().unwrap();
-        heard.waited();
-        let told = std::mem::take(&mut heard.told);
-        heard.told.connected = told.connected;
-        report.plain.connected += told.connected;
-        report.plain.closed += told.closed;
-        report.plain.refused += told.refused;
-        report.plain.failed += told.failed;
-        report.plain.gap_ms = report.plain.gap_ms.max(told.gap_ms);
+    for stats in plains {
+        let mut stats = stats.lock().unwrap();
+        stats.update_gap();
+        let plain = std::mem::take(&mut stats.report);
+        stats.report.connected = plain.connected;
+        report.plain.connected += plain.connected;
+        report.plain.closed += plain.closed;
+        report.plain.refused += plain.refused;
+        report.plain.failed += plain.failed;
+        report.plain.gap_ms = report.plain.gap_ms.max(plain.gap_ms);
     }
     report
 }
 
-impl PlainHeard {
-    fn waited(&mut self) {
-        let waited = self.newest.map_or(0.0, |newest| newest.elapsed().as_secs_f64() * 1e3);
-        self.told.gap_ms = self.told.gap_ms.max(waited);
+impl PlainStats {
+    fn update_gap(&mut self) {
+        let gap_ms = self.newest.map_or(0.0, |newest| newest.elapsed().as_secs_f64() * 1e3);
+        self.report.gap_ms = self.report.gap_ms.max(gap_ms);
     }
 }
 
-/// A client as most are: it reads, and when it is closed it tries again a little later.
-async fn hold_plain(url: String, heard: Shared<PlainHeard>, retry: Duration) {
+/// A typical client: it reads, and reconnects a little later when it is closed.
+async fn run_plain_client(url: String, stats: Shared<PlainStats>, retry: Duration) {
     loop {
         match open_plain(&url).await {
             Ok(mut socket) => {
-                heard.lock().unwrap().told.connected = 1;
+                stats.lock().unwrap().report.connected = 1;
                 while let Some(Ok(message)) = socket.next().await {
                     match message {
                         Message::Close(_) => break,
-                        // A welcome is not what it waits for.
+                        // Only telemetry counts, not the initial message.
                         Message::Text(text) if text.as_str().contains("\"telemetry\"") => {}
                         _ => continue,
                     }
-                    let mut heard = heard.lock().unwrap();
-                    heard.waited();
-                    heard.newest = Some(Instant::now());
+                    let mut stats = stats.lock().unwrap();
+                    stats.update_gap();
+                    stats.newest = Some(Instant::now());
                 }
-                let mut heard = heard.lock().unwrap();
-                heard.told.connected = 0;
-                heard.told.closed += 1;
+                let mut stats = stats.lock().unwrap();
+                stats.report.connected = 0;
+                stats.report.closed += 1;
             }
             Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                heard.lock().unwrap().told.refused += 1;
+                stats.lock().unwrap().report.refused += 1;
             }
-            Err(_) => heard.lock().unwrap().told.failed += 1,
+            Err(_) => stats.lock().unwrap().report.failed += 1,
         }
-        tokio::time::sleep(retry).await;
+        observe_for_async(retry, "the client's reconnect delay").await;
     }
 }
 

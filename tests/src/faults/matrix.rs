@@ -1,51 +1,52 @@
-//! Plays scenarios, trial by trial, and judges them.
+//! Runs scenarios trial by trial and compares the results with their bounds.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::environment::ScenarioEnv;
 use super::listener::Report;
 use super::measure::Quantiles;
 use super::scenario::{Expect, Scenario};
-use super::stage::Stage;
-use super::stall::StallWatch;
-use super::step::{self, Running};
+use super::step::{self, TrialState};
 use super::table::{ms, table};
 use super::usage;
+use crate::scheduler_stall::StallWatch;
+use crate::wait::observe_for;
 
-/// A bystander has noticed when it waited this much longer than usual.
-const NOTICED_MS: f64 = 500.0;
-/// A stall of the machine counts so often in a bound: it may hit the gateway as well as its client.
+/// A bystander is affected if its gap is this much longer than usual.
+const AFFECTED_MS: f64 = 500.0;
+/// How often a stall of the machine is subtracted from a bound: it may hit the gateway and its client.
 const STALLS: f64 = 2.0;
-/// Between what is done and what came of it: the last samples are under way.
+/// Time for the last samples in flight to arrive before the report.
 const LAST: Duration = Duration::from_millis(200);
 
-/// How to play.
+/// How to run scenarios.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
-    /// Trials of each scenario, instead of its own number.
+    /// Trials of each scenario, overriding its own number.
     pub(crate) trials: Option<usize>,
-    /// Few and short ones.
+    /// Few trials and short waits.
     pub(crate) quick: bool,
-    /// With the bounds for busy machines.
+    /// Use the bounds for busy machines.
     pub(crate) wide: bool,
 }
 
-/// What one trial showed.
+/// The result of one trial.
 #[derive(Clone, Debug, Serialize)]
 struct Trial {
     report: Report,
     rss_kib: f64,
     others_noticed: bool,
-    /// What the bystanders went through.
+    /// The bystanders' report.
     others: Option<Report>,
     causes: Vec<String>,
     herd: Option<(usize, usize)>,
-    /// The longest that the machine stood still meanwhile.
+    /// The longest stall of the machine during the trial.
     machine_ms: f64,
 }
 
-/// What a scenario showed.
+/// The result of a scenario.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
     /// The scenario's name.
@@ -60,30 +61,30 @@ pub(crate) struct Outcome {
     machine_ms: f64,
     others_noticed: Option<bool>,
     trials: Vec<Trial>,
-    /// What was not as expected, in words.
+    /// Missed bounds, as text.
     pub(crate) failures: Vec<String>,
-    /// Why it was not played.
+    /// Why it could not run.
     pub(crate) skipped: Option<String>,
 }
 
-/// Plays one scenario; tells every trial as it goes.
-pub(crate) fn play(scenario: &Scenario, mode: Mode, tell: &dyn Fn(&str)) -> Outcome {
-    let mut stage = match Stage::set(scenario) {
-        Ok(stage) => stage,
+/// Runs one scenario; reports every trial through `log` as it ends.
+pub(crate) fn play(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) -> Outcome {
+    let mut env = match ScenarioEnv::start(scenario) {
+        Ok(env) => env,
         Err(why) => {
-            tell(&format!("{}: SKIPPED: {why}", scenario.name));
-            return Outcome { skipped: Some(why), ..judged(scenario, mode, Vec::new()) };
+            log(&format!("{}: SKIPPED: {why}", scenario.name));
+            return Outcome { skipped: Some(why), ..evaluate(scenario, mode, Vec::new()) };
         }
     };
-    stage.settle();
+    env.settle();
     let own = if mode.quick { scenario.quick_trials } else { scenario.trials };
     let count = mode.trials.unwrap_or(own);
     let mut trials = Vec::new();
     for n in 1..=count {
         let start = Instant::now();
-        let trial = trial(&mut stage, scenario, mode.quick);
+        let trial = trial(&mut env, scenario, mode.quick);
         let Report { lost, duplicated, stale, gap_ms, .. } = &trial.report;
-        tell(&format!(
+        log(&format!(
             "{}: trial {n}/{count}: blackout {gap_ms:.0} ms, lost {lost}, twice {duplicated}, stale {stale}, {}{} \
              ({:.1} s)",
             scenario.name,
@@ -93,52 +94,52 @@ pub(crate) fn play(scenario: &Scenario, mode: Mode, tell: &dyn Fn(&str)) -> Outc
         ));
         trials.push(trial);
     }
-    let mut outcome = judged(scenario, mode, trials);
-    if stage.lies_told() == Some(0) {
-        outcome.failures.push("the liar was never asked".to_owned());
+    let mut outcome = evaluate(scenario, mode, trials);
+    if env.lying_peer_requests() == Some(0) {
+        outcome.failures.push("the lying peer was never polled".to_owned());
     }
-    if scenario.stepped_clock.is_some_and(|side| !stage.has_stepped_clock(side)) {
+    if scenario.stepped_clock.is_some_and(|side| !env.has_stepped_clock(side)) {
         outcome.failures.push("the clock was not stepped: libfaketime is not in the process".to_owned());
     }
     outcome
 }
 
-fn trial(stage: &mut Stage, scenario: &Scenario, quick: bool) -> Trial {
-    stage.client.report();
-    stage.client.take_switches();
-    if let Some(bystanders) = &mut stage.bystanders {
+fn trial(env: &mut ScenarioEnv, scenario: &Scenario, quick: bool) -> Trial {
+    env.client.report();
+    env.client.take_switches();
+    if let Some(bystanders) = &mut env.bystanders {
         bystanders.report();
     }
     let watch = StallWatch::start();
-    let mut running = Running::default();
+    let mut state = TrialState::default();
     let mut rss_kib: f64 = 0.0;
     for step in &scenario.steps {
-        step::take(stage, step, &mut running, quick);
-        rss_kib = stage.pids().into_iter().filter_map(usage::peak_rss_kib).fold(rss_kib, f64::max);
+        step::execute(env, step, &mut state, quick);
+        rss_kib = env.pids().into_iter().filter_map(usage::peak_rss_kib).fold(rss_kib, f64::max);
     }
-    running.finish();
-    std::thread::sleep(LAST);
-    let report = stage.client.report();
-    let spared = scenario.bystanders.is_some_and(|tier| !running.harmed.contains(&tier));
-    let others = stage.bystanders.as_mut().map(super::child::Listener::report);
+    state.finish();
+    observe_for(LAST, "the last samples are in flight");
+    let report = env.client.report();
+    let spared = scenario.bystanders.is_some_and(|tier| !state.affected.contains(&tier));
+    let others = env.bystanders.as_mut().map(super::listener_process::Listener::report);
     let machine_ms = watch.finish();
     let noticed = |report: &Report| {
         report.lost + report.duplicated + report.switches + report.plain.closed > 0
-            || report.gap_ms.max(report.plain.gap_ms - 200.0) - STALLS * machine_ms > NOTICED_MS
+            || report.gap_ms.max(report.plain.gap_ms - 200.0) - STALLS * machine_ms > AFFECTED_MS
     };
-    let unserved = running.herd.is_some_and(|(served, all)| served < all);
+    let unserved = state.herd.is_some_and(|(served, all)| served < all);
     Trial {
         report,
         rss_kib,
         others_noticed: unserved || spared && others.as_ref().is_some_and(noticed),
         others,
-        causes: stage.client.take_switches().into_iter().map(|switch| switch.cause).collect(),
-        herd: running.herd,
+        causes: env.client.take_switches().into_iter().map(|switch| switch.cause).collect(),
+        herd: state.herd,
         machine_ms,
     }
 }
 
-fn judged(scenario: &Scenario, mode: Mode, trials: Vec<Trial>) -> Outcome {
+fn evaluate(scenario: &Scenario, mode: Mode, trials: Vec<Trial>) -> Outcome {
     let sum = |of: fn(&Report) -> u64| trials.iter().map(|trial| of(&trial.report)).sum::<u64>();
     let all = |of: fn(&Report) -> f64| {
         Quantiles::of(&trials.iter().map(|trial| of(&trial.report)).collect::<Vec<_>>())
@@ -178,18 +179,18 @@ fn failures(expect: &Expect, wide: bool, outcome: &Outcome) -> Vec<String> {
     at_most("lost", outcome.lost as f64, count(expect.lost));
     at_most("duplicated", outcome.duplicated as f64, count(expect.duplicated));
     at_most("stale", outcome.stale as f64, count(expect.stale));
-    // What an unoptimized binary takes says little.
+    // The memory of an unoptimized binary says little.
     at_most("memory (MiB)", outcome.rss_mib, expect.rss_mib.filter(|_| !wide));
     if expect.others_noticed == Some(false) && outcome.others_noticed == Some(true) {
         failures.push("others noticed".to_owned());
     }
     if outcome.trials.iter().any(|trial| trial.report.samples == 0) {
-        failures.push("a trial in which nothing was heard shows nothing".to_owned());
+        failures.push("a trial without samples shows nothing".to_owned());
     }
     failures
 }
 
-/// All outcomes in one table, and what was not as expected.
+/// A table of all outcomes, and the missed bounds.
 pub(crate) fn summary(outcomes: &[Outcome]) -> String {
     let head = [
         "fault",

@@ -1,4 +1,4 @@
-//! What a client lost, got twice, or had to wait for: counted from the samples' own numbers.
+//! Counts lost, duplicated and late samples from their sequence numbers, and measures gaps.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,110 +6,110 @@ use std::time::Duration;
 use roverline_protocol::{Guid, SampleId};
 use serde::{Deserialize, Serialize};
 
-/// Missing numbers that are remembered per writer, in case they come late.
-const HOLES: usize = 100_000;
-/// A number this far back is a writer that began anew.
-const BACK: u64 = 100_000;
+/// Maximum number of missing sequence numbers kept per writer, in case they arrive late.
+const MAX_MISSING: usize = 100_000;
+/// A sequence number this far back means that the writer has restarted.
+const RESTART_DISTANCE: u64 = 100_000;
 
-/// One writer's numbers as they came.
+/// The sequence numbers received from one writer.
 #[derive(Debug)]
 struct Writer {
     first: u64,
     newest: u64,
-    holes: BTreeSet<u64>,
+    missing: BTreeSet<u64>,
 }
 
 /// Counts since the last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Samples that came.
+    /// Samples received.
     pub(crate) samples: u64,
-    /// Samples that came twice.
+    /// Samples received twice.
     pub(crate) duplicated: u64,
-    /// Samples that came after a newer one.
+    /// Samples received after a newer one.
     pub(crate) late: u64,
-    /// Holes of writers that began anew, and holes too many to remember.
-    forgotten: u64,
+    /// Missing numbers that are no longer tracked: of restarted writers, and beyond [`MAX_MISSING`].
+    untracked: u64,
 }
 
-/// All writers of all topics that one client hears.
+/// All writers of all topics that one client receives.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers {
+pub(crate) struct SequenceTracker {
     writers: HashMap<Guid, Writer>,
     counts: Counts,
 }
 
-impl Numbers {
-    /// Takes account of a sample.
-    pub(crate) fn see(&mut self, id: SampleId) {
-        let Counts { samples, duplicated, late, forgotten } = &mut self.counts;
+impl SequenceTracker {
+    /// Counts a sample.
+    pub(crate) fn record(&mut self, id: SampleId) {
+        let Counts { samples, duplicated, late, untracked } = &mut self.counts;
         *samples += 1;
-        let fresh = || Writer { first: id.seq, newest: id.seq, holes: BTreeSet::new() };
+        let fresh = || Writer { first: id.seq, newest: id.seq, missing: BTreeSet::new() };
         let Some(writer) = self.writers.get_mut(&id.source) else {
             self.writers.insert(id.source, fresh());
             return;
         };
-        if id.seq + BACK < writer.newest {
-            *forgotten += writer.holes.len() as u64;
+        if id.seq + RESTART_DISTANCE < writer.newest {
+            *untracked += writer.missing.len() as u64;
             *writer = fresh();
         } else if id.seq > writer.newest {
-            let holes = id.seq - writer.newest - 1;
-            let room = HOLES.saturating_sub(writer.holes.len()) as u64;
-            *forgotten += holes.saturating_sub(room);
-            writer.holes.extend((writer.newest + 1..id.seq).take(room as usize));
+            let missing = id.seq - writer.newest - 1;
+            let room = MAX_MISSING.saturating_sub(writer.missing.len()) as u64;
+            *untracked += missing.saturating_sub(room);
+            writer.missing.extend((writer.newest + 1..id.seq).take(room as usize));
             writer.newest = id.seq;
         } else if id.seq < writer.first {
             *late += 1;
-            writer.holes.extend((id.seq + 1..writer.first).take(HOLES));
+            writer.missing.extend((id.seq + 1..writer.first).take(MAX_MISSING));
             writer.first = id.seq;
-        } else if writer.holes.remove(&id.seq) {
+        } else if writer.missing.remove(&id.seq) {
             *late += 1;
         } else {
             *duplicated += 1;
         }
     }
 
-    /// Samples that are missing now, and the counts since this was last asked. What is missing is
-    /// told once.
+    /// The number of lost samples and the counts since the previous call. A lost sample is reported once.
     pub(crate) fn take(&mut self) -> (u64, Counts) {
         let mut lost = 0;
         for writer in self.writers.values_mut() {
-            lost += writer.holes.len() as u64;
-            // What comes after it was counted as lost would count as twice: better than not at all.
-            writer.holes.clear();
+            lost += writer.missing.len() as u64;
+            // A sample that arrives after it was reported as lost counts as a duplicate: better than not at
+            // all.
+            writer.missing.clear();
         }
         let counts = std::mem::take(&mut self.counts);
-        (lost + counts.forgotten, counts)
+        (lost + counts.untracked, counts)
     }
 }
 
-/// The longest wait for the next sample of a topic, beyond its period.
+/// The longest gap between samples of a topic, beyond its period.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct GapTracker {
     period: Duration,
     newest: Option<Duration>,
     longest: Duration,
 }
 
-impl Wait {
+impl GapTracker {
     /// For a topic of this rate.
-    pub(crate) fn of_rate(hz: f64) -> Wait {
-        Wait { period: Duration::from_secs_f64(1.0 / hz), newest: None, longest: Duration::ZERO }
+    pub(crate) fn of_rate(hz: f64) -> GapTracker {
+        GapTracker { period: Duration::from_secs_f64(1.0 / hz), newest: None, longest: Duration::ZERO }
     }
 
-    /// A sample came at `now` (monotonic).
-    pub(crate) fn heard(&mut self, now: Duration) {
+    /// A sample arrived at `now` (monotonic).
+    pub(crate) fn on_sample(&mut self, now: Duration) {
         self.longest = self.longest.max(self.until(now));
         self.newest = Some(now);
     }
 
-    /// Whether one came within so long, or within what its rate makes usual.
+    /// Whether a sample arrived within this time, or within two periods.
     pub(crate) fn is_served(&self, now: Duration, within: Duration) -> bool {
         let usual = within.max(self.period * 2);
         self.newest.is_some_and(|newest| now.saturating_sub(newest) <= usual)
     }
 
-    /// The longest wait since this was last asked; one that goes on counts.
+    /// The longest gap since the previous call, including the current one.
     pub(crate) fn take(&mut self, now: Duration) -> Duration {
         let longest = self.longest.max(self.until(now));
         self.longest = Duration::ZERO;
@@ -124,39 +124,39 @@ impl Wait {
 /// Quantiles of a set of figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
-    /// How many figures.
+    /// The number of figures.
     pub(crate) count: usize,
-    /// Half are below.
+    /// The median.
     pub(crate) p50: f64,
-    /// 99 of 100 are below.
+    /// The 99th percentile.
     pub(crate) p99: f64,
-    /// The largest.
+    /// The maximum.
     pub(crate) max: f64,
 }
 
 impl Quantiles {
-    /// By nearest rank.
+    /// Quantiles by the nearest-rank method.
     pub(crate) fn of(figures: &[f64]) -> Quantiles {
         let mut sorted = figures.to_vec();
         sorted.sort_by(f64::total_cmp);
         let rank = |share: f64| {
-            let place = (share * sorted.len() as f64).ceil() as usize;
-            sorted.get(place.max(1) - 1).copied().unwrap_or(0.0)
+            let index = (share * sorted.len() as f64).ceil() as usize;
+            sorted.get(index.max(1) - 1).copied().unwrap_or(0.0)
         };
         Quantiles { count: sorted.len(), p50: rank(0.5), p99: rank(0.99), max: rank(1.0) }
     }
 }
 
-/// The slope of the line through points by least squares; 0 for fewer than two.
+/// The slope of the least-squares line through points; 0 for fewer than two.
 pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
     let (mean_x, mean_y) = (
         points.iter().map(|point| point.0).sum::<f64>() / n.max(1.0),
         points.iter().map(|point| point.1).sum::<f64>() / n.max(1.0),
     );
-    let over: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
-    let under: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    if under > 0.0 { over / under } else { 0.0 }
+    let numerator: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    let denominator: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
+    if denominator > 0.0 { numerator / denominator } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -164,15 +164,15 @@ mod tests {
     use super::*;
 
     fn after(seqs: &[u64]) -> (u64, Counts) {
-        let mut numbers = Numbers::default();
+        let mut sequences = SequenceTracker::default();
         for &seq in seqs {
-            numbers.see(SampleId { source: Guid::from_name("/a"), seq });
+            sequences.record(SampleId { source: Guid::from_name("/a"), seq });
         }
-        numbers.take()
+        sequences.take()
     }
 
     #[test]
-    fn lost_twice_and_late_are_told_apart() {
+    fn lost_duplicated_and_late_samples_are_distinguished() {
         assert_eq!(after(&[5, 6, 7]).0, 0);
         assert_eq!(after(&[5, 9]).0, 3);
         let (lost, counts) = after(&[5, 8, 6, 8, 7]);
@@ -183,24 +183,24 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once() {
-        let mut numbers = Numbers::default();
+    fn a_loss_is_reported_once() {
+        let mut sequences = SequenceTracker::default();
         for seq in [1, 3] {
-            numbers.see(SampleId { source: Guid::from_name("/a"), seq });
+            sequences.record(SampleId { source: Guid::from_name("/a"), seq });
         }
-        assert_eq!(numbers.take().0, 1);
-        assert_eq!(numbers.take(), (0, Counts::default()));
+        assert_eq!(sequences.take().0, 1);
+        assert_eq!(sequences.take(), (0, Counts::default()));
     }
 
     #[test]
-    fn a_wait_counts_beyond_the_period_and_while_it_goes_on() {
+    fn a_gap_counts_beyond_the_period_and_while_it_lasts() {
         let ms = Duration::from_millis;
-        let mut wait = Wait::of_rate(50.0);
-        wait.heard(ms(100));
-        wait.heard(ms(150));
-        assert_eq!(wait.take(ms(160)), ms(30));
-        assert_eq!(wait.take(ms(1_170)), ms(1_000));
-        assert!(!wait.is_served(ms(1_170), ms(300)) && wait.is_served(ms(400), ms(300)));
+        let mut gap = GapTracker::of_rate(50.0);
+        gap.on_sample(ms(100));
+        gap.on_sample(ms(150));
+        assert_eq!(gap.take(ms(160)), ms(30));
+        assert_eq!(gap.take(ms(1_170)), ms(1_000));
+        assert!(!gap.is_served(ms(1_170), ms(300)) && gap.is_served(ms(400), ms(300)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where processes run: on this computer's own network, or at the two ends of an emulated radio.
+//! The network of a scenario: this computer's own, or two namespaces at the ends of an emulated radio.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::process;
 
 /// A network namespace, or none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Place(Option<String>);
+pub(crate) struct Namespace(Option<String>);
 
-impl Place {
-    /// A command that runs the program here.
+impl Namespace {
+    /// A command that runs the program in this namespace.
     pub(crate) fn command(&self, program: &Path) -> Command {
         match &self.0 {
             None => Command::new(program),
             Some(namespace) => {
                 let mut command = Command::new("ip");
-                // It becomes the program: same process id.
+                // `ip netns exec` becomes the program: the process id is the same.
                 command.args(["netns", "exec", namespace]).arg(program);
                 command
             }
@@ -29,16 +29,16 @@ impl Place {
     }
 }
 
-/// What the emulated radio is like at rest.
+/// The initial properties of the emulated radio.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Radio {
-    /// One way.
+    /// One-way delay.
     pub(crate) delay_ms: f64,
-    /// On top of it, evenly spread.
+    /// Added to the delay, uniformly distributed.
     #[serde(default)]
     pub(crate) jitter_ms: f64,
-    /// Share of packets, 0 to 1.
+    /// Share of lost packets, 0 to 1.
     #[serde(default)]
     pub(crate) loss: f64,
     /// 0: unlimited.
@@ -46,18 +46,18 @@ pub(crate) struct Radio {
     pub(crate) rate_kbit: f64,
 }
 
-/// Bytes and packets that the radio was given, one way.
+/// Traffic handed to the radio, in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Count {
-    /// With IP headers.
+    /// Bytes with IP headers.
     pub(crate) bytes: u64,
-    /// Of those, packets.
+    /// Packets.
     pub(crate) packets: u64,
-    /// Packets that never arrived.
+    /// Packets that were dropped.
     pub(crate) dropped: u64,
 }
 
-/// Both ways.
+/// Traffic in both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Counts {
     /// Ground to rover.
@@ -70,11 +70,11 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Net {
     emulator: Option<Emulator>,
-    /// Where the gateway runs.
-    pub(crate) rover: Place,
-    /// Where its clients run.
-    pub(crate) ground: Place,
-    /// The rover's address as the ground sees it.
+    /// The namespace of the gateway.
+    pub(crate) rover: Namespace,
+    /// The namespace of its clients.
+    pub(crate) ground: Namespace,
+    /// The rover's address as seen from the ground.
     pub(crate) host: String,
 }
 
@@ -93,13 +93,13 @@ enum Ready {
 }
 
 impl Net {
-    /// This computer's own.
+    /// This computer's own network.
     pub(crate) fn loopback() -> Net {
         let host = "127.0.0.1".to_owned();
-        Net { emulator: None, rover: Place(None), ground: Place(None), host }
+        Net { emulator: None, rover: Namespace(None), ground: Namespace(None), host }
     }
 
-    /// A radio between two namespaces; why not, where that cannot be.
+    /// A radio between two namespaces, or the reason why that is impossible here.
     pub(crate) fn radio(radio: Radio, seed: u64) -> Result<Net, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
@@ -109,7 +109,7 @@ impl Net {
             return Err("there is no /dev/net/tun".to_owned());
         }
         let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/netem/link_emulator.py"));
-        // Two letters at the end keep a device's name short, and runs of one process apart.
+        // Two digits at the end keep device names short, and distinguish the runs of one process.
         let n = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
         let mut child = Command::new("python3")
             .arg(script)
@@ -123,11 +123,11 @@ impl Net {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut emulator = Emulator { child, stdin, stdout };
-        match emulator.answer() {
+        match emulator.response() {
             Some(Ready::Up { rover, ground, host }) => Ok(Net {
                 emulator: Some(emulator),
-                rover: Place(Some(rover)),
-                ground: Place(Some(ground)),
+                rover: Namespace(Some(rover)),
+                ground: Namespace(Some(ground)),
                 host,
             }),
             Some(Ready::Failed { error }) => Err(format!("the link emulator cannot work here: {error}")),
@@ -135,26 +135,26 @@ impl Net {
         }
     }
 
-    /// Whether there is a radio in between.
+    /// Whether there is an emulated radio.
     pub(crate) fn is_radio(&self) -> bool {
         self.emulator.is_some()
     }
 
-    /// Tells the radio what to do; see `tests/netem/link_emulator.py`.
-    pub(crate) fn say(&mut self, words: &str) {
+    /// Sends a command to the radio; see `tests/netem/link_emulator.py`.
+    pub(crate) fn send(&mut self, command_line: &str) {
         let stdin = self.emulator.as_mut().and_then(|emulator| emulator.stdin.as_mut());
-        writeln!(stdin.expect("this step needs [radio] in the scenario"), "{words}").unwrap();
+        writeln!(stdin.expect("this step needs [radio] in the scenario"), "{command_line}").unwrap();
     }
 
-    /// What went over the radio so far.
+    /// Traffic over the radio so far.
     pub(crate) fn counts(&mut self) -> Counts {
-        self.say("count");
-        self.emulator.as_mut().and_then(Emulator::answer).unwrap()
+        self.send("count");
+        self.emulator.as_mut().and_then(Emulator::response).unwrap()
     }
 }
 
 impl Emulator {
-    fn answer<T: for<'a> Deserialize<'a>>(&mut self) -> Option<T> {
+    fn response<T: for<'a> Deserialize<'a>>(&mut self) -> Option<T> {
         let mut line = String::new();
         self.stdout.read_line(&mut line).ok()?;
         serde_json::from_str(&line).ok()
@@ -163,7 +163,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // The end of its input is its end; it removes the namespaces.
+        // The emulator exits and removes the namespaces when its input ends.
         self.stdin = None;
         if process::wait(&mut self.child, Duration::from_secs(5)).is_none() {
             let _ = self.child.kill();

@@ -1,4 +1,4 @@
-//! A TCP proxy that can end a connection inside a WebSocket frame.
+//! A TCP proxy that can cut a connection inside a WebSocket frame.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +8,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Frames shorter than this are let through: the cut is to fall well inside one.
+/// Shorter frames pass: the cut should fall well inside a frame.
 const LONG_BYTES: usize = 200;
 
-/// Stands between clients and one port until it is dropped.
+/// A running proxy in front of one port. Stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    /// Where it listens.
+    /// The port it listens on.
     pub(crate) port: u16,
     armed: Arc<AtomicBool>,
-    // Its end is the proxy's.
+    // Dropping the sender stops the proxy.
     _stop: oneshot::Sender<()>,
 }
 
 impl Proxy {
-    /// Forwards to this port of this computer.
+    /// Starts a proxy to this local port.
     pub(crate) fn to(port: u16) -> Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -43,7 +43,7 @@ impl Proxy {
         Proxy { port: own, armed, _stop: stop }
     }
 
-    /// The next long frame ends in its middle, and so does its connection: by a reset.
+    /// Cuts the next long frame in its middle and resets its connection.
     pub(crate) fn break_next_frame(&self) {
         self.armed.store(true, Ordering::Relaxed);
     }
@@ -53,7 +53,7 @@ async fn accept(listener: &TcpListener, port: u16, armed: &Arc<AtomicBool>) {
     while let Ok((client, _)) = listener.accept().await {
         let armed = armed.clone();
         tokio::spawn(async move {
-            // An end of either side is the end of both.
+            // When either side ends, both do.
             let _ = forward(client, port, &armed).await;
         });
     }
@@ -78,7 +78,7 @@ async fn forward(mut client: TcpStream, port: u16, armed: &AtomicBool) -> std::i
                     Some(cut) => {
                         armed.store(false, Ordering::Relaxed);
                         client.write_all(&down[..cut]).await?;
-                        // Closing is a reset then.
+                        // With a linger time of zero, closing sends a reset.
                         rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
                         return Ok(());
                     }
@@ -88,7 +88,7 @@ async fn forward(mut client: TcpStream, port: u16, armed: &AtomicBool) -> std::i
     }
 }
 
-/// Where the frames of a server's stream begin and end.
+/// Parser of the frame boundaries in a server's stream.
 #[derive(Debug, Default)]
 struct Frames {
     head: Vec<u8>,
@@ -97,14 +97,14 @@ struct Frames {
 }
 
 impl Frames {
-    /// Takes the next bytes; where in them to cut, in the middle of a long frame.
+    /// Parses the next bytes; if armed, the offset at which to cut, in the middle of a long frame.
     fn cut(&mut self, bytes: &[u8], armed: bool) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             if self.payload_left > 0 {
-                let taken = self.payload_left.min(bytes.len() - at);
-                self.payload_left -= taken;
-                at += taken;
+                let skipped = self.payload_left.min(bytes.len() - at);
+                self.payload_left -= skipped;
+                at += skipped;
                 continue;
             }
             self.head.push(bytes[at]);
@@ -126,7 +126,7 @@ impl Frames {
     }
 }
 
-/// The payload's length once the header (unmasked, as servers send) is whole.
+/// The payload's length once the header (unmasked, as servers send it) is complete.
 fn payload_length(head: &[u8]) -> Option<usize> {
     match (head.get(1)? & 0x7f, head) {
         (126, [_, _, a, b]) => Some(usize::from(u16::from_be_bytes([*a, *b]))),
@@ -147,7 +147,7 @@ mod tests {
         stream.extend([7; 256]);
         assert_eq!(Frames::default().cut(&stream, false), None);
         assert_eq!(Frames::default().cut(&stream, true), Some(start + 128));
-        // However the bytes are divided.
+        // The result does not depend on how the bytes are divided.
         let mut frames = Frames::default();
         let cuts: Vec<_> =
             stream.iter().enumerate().filter(|(_, b)| frames.cut(&[**b], true).is_some()).collect();

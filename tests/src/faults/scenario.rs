@@ -1,4 +1,4 @@
-//! A scenario file: a rover, a link, clients, what goes wrong, and what may come of it.
+//! A scenario file: the rover, the network, the clients, the steps of a trial, and the bounds.
 
 use std::path::{Path, PathBuf};
 
@@ -7,43 +7,43 @@ use serde::Deserialize;
 
 use super::net::Radio;
 
-/// One file of `tests/scenarios`.
+/// A file of `tests/scenarios`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
-    /// The file's name without its ending.
+    /// The file's stem.
     #[serde(skip)]
     pub(crate) name: String,
-    /// What goes wrong, for the table.
+    /// The title for the table.
     pub(crate) title: String,
-    /// How often, unless told otherwise.
+    /// Number of trials.
     pub(crate) trials: usize,
-    /// How often when it must be quick.
+    /// Number of trials with `--quick`.
     pub(crate) quick_trials: usize,
-    /// The gateway's arguments behind `up`.
+    /// The gateway's arguments after `up`.
     #[serde(default = "sim")]
     pub(crate) gateway: Vec<String>,
-    /// The radio between rover and clients; without it all is on this computer's loopback.
+    /// The radio between rover and clients; without it, all processes are on loopback.
     pub(crate) radio: Option<Radio>,
-    /// Whether the client goes through proxies that can break a connection inside a frame.
+    /// Whether the client connects through proxies that can cut a connection inside a frame.
     #[serde(default)]
     pub(crate) proxied: bool,
-    /// Whose clock steps; needs libfaketime.
+    /// The side whose clock is stepped; needs libfaketime.
     pub(crate) stepped_clock: Option<Side>,
-    /// Whether one more primary has a peer that answers `/health` with this.
-    pub(crate) lying_peer: Option<Lie>,
-    /// The topics to count, those with `@HZ` timed: in the scopes of every endpoint.
+    /// Whether there is another primary with a peer that answers `/health` like this.
+    pub(crate) lying_peer: Option<HealthFault>,
+    /// The topics to count (`NAME@HZ` measures gaps); they must be in the scopes of every endpoint.
     #[serde(default = "common_topics")]
     pub(crate) topics: Vec<String>,
-    /// The endpoint of the clients that are not to notice.
+    /// The endpoint of the clients that must not be affected.
     pub(crate) bystanders: Option<Tier>,
-    /// What happens in a trial, in order.
+    /// The steps of a trial, in order.
     pub(crate) steps: Vec<Step>,
-    /// What may come of it.
+    /// Bounds on the results.
     pub(crate) expect: Expect,
 }
 
-/// One side of the link.
+/// One side of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Side {
@@ -53,25 +53,25 @@ pub(crate) enum Side {
     Client,
 }
 
-/// What is wrong with an answer to `GET /health`.
+/// What is wrong with a response to `GET /health`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Lie {
+pub(crate) enum HealthFault {
     /// JSON of the wrong shape.
     Wrong,
     /// A body that never ends.
     Endless,
     /// A byte now and then.
     Drip,
-    /// All of them, one after another.
+    /// All of them in turn.
     All,
 }
 
-/// Which endpoint a step is about.
+/// The endpoint that a step refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Target {
-    /// The one that the measuring client uses.
+    /// The endpoint in use by the measuring client.
     Active,
     /// By tier.
     Primary,
@@ -83,10 +83,10 @@ pub(crate) enum Target {
     Emergency,
 }
 
-/// A way of the radio.
+/// A direction of the radio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     /// Ground to rover.
     Up,
     /// Rover to ground.
@@ -95,76 +95,87 @@ pub(crate) enum Way {
     Both,
 }
 
-impl Way {
-    /// The emulator's word.
-    pub(crate) fn word(self) -> &'static str {
+impl Direction {
+    /// The emulator's word for it.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Way::Up => "up",
-            Way::Down => "down",
-            Way::Both => "both",
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both",
         }
     }
 }
 
-/// Something that happens.
+/// A step of a trial.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Step {
-    /// Ends an endpoint's process at once.
+    /// Kills an endpoint's process.
     Kill { target: Target },
     /// Freezes an endpoint's process.
     Stop { target: Target },
-    /// Thaws what was frozen last.
+    /// Resumes the frozen processes.
     Cont,
     /// Freezes the measuring client for a time.
     FreezeClient { ms: u64, quick_ms: u64 },
-    /// Ends the supervisor at once, and its endpoints with it.
+    /// Kills the supervisor, and its endpoints with it.
     KillSupervisor,
-    /// Ends the supervisor as it should be.
+    /// Stops the supervisor with SIGTERM.
     StopRover,
     /// Starts the rover on the same ports.
     StartRover,
-    /// Closes the measuring client's connection inside a frame.
+    /// Cuts the measuring client's connection inside a frame.
     BreakFrame { target: Target },
     /// Drops all packets of an endpoint's port.
-    Block { target: Target, way: Way },
+    Block {
+        target: Target,
+        #[serde(rename = "way")]
+        direction: Direction,
+    },
     /// Drops all packets.
-    Cut { way: Way },
+    Cut {
+        #[serde(rename = "way")]
+        direction: Direction,
+    },
     /// Changes the radio: `loss=0.3 delay_ms=500`.
-    Radio { way: Way, set: String },
-    /// The radio as it was at the start.
+    Radio {
+        #[serde(rename = "way")]
+        direction: Direction,
+        set: String,
+    },
+    /// Restores the radio's initial properties.
     Heal,
-    /// Blocks and heals again and again.
+    /// Blocks and heals repeatedly.
     Flap { target: Target, ms: u64, times: u32 },
-    /// The clock of the side that has one of its own goes ahead.
+    /// Steps the clock of one side forward.
     Clock { hours: i64 },
-    /// Clients that subscribe to everything and read nothing, until the trial ends.
+    /// Starts clients that subscribe to everything and read nothing, until the trial ends.
     SlowReaders { count: usize },
-    /// Links that come at once, and are gone with the trial.
+    /// Starts many links at once, until the trial ends.
     Herd { links: usize },
-    /// Nothing.
+    /// Waits.
     Wait { ms: u64 },
-    /// Waits until the primary is in use, and has been up for a while.
+    /// Waits until the primary is in use and has been up for a while.
     Settle,
 }
 
-/// Bounds on what a trial shows. What is absent is shown and not judged.
+/// Bounds on the results of a scenario. An absent bound means that the figure is shown but not checked.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
-    /// 99 of 100 trials at most.
+    /// 99th percentile over all trials.
     pub(crate) blackout_p99_ms: Option<f64>,
-    /// The same on a busy machine, of unoptimized binaries, over few trials.
+    /// The same bound on a busy machine, for unoptimized binaries and few trials.
     pub(crate) wide_blackout_ms: Option<f64>,
-    /// In all trials.
+    /// Total of all trials.
     pub(crate) lost: Option<u64>,
-    /// In all trials.
+    /// Total of all trials.
     pub(crate) duplicated: Option<u64>,
-    /// In all trials.
+    /// Total of all trials.
     pub(crate) stale: Option<u64>,
-    /// Of the largest endpoint.
+    /// Memory of the largest endpoint.
     pub(crate) rss_mib: Option<f64>,
-    /// Whether the bystanders may notice.
+    /// Whether the bystanders may be affected.
     pub(crate) others_noticed: Option<bool>,
 }
 
@@ -176,12 +187,12 @@ fn common_topics() -> Vec<String> {
     vec!["/odom@50".into(), "/emergency_stop".into()]
 }
 
-/// Where the scenarios are.
+/// The folder of the scenarios.
 pub(crate) fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))
 }
 
-/// Reads one scenario, or says what is wrong with it.
+/// Reads and checks one scenario.
 pub(crate) fn read(path: &Path) -> Result<Scenario, String> {
     let explain = |why: String| format!("{}: {why}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| explain(error.to_string()))?;
@@ -191,7 +202,7 @@ pub(crate) fn read(path: &Path) -> Result<Scenario, String> {
     Ok(scenario)
 }
 
-/// All scenarios by name.
+/// All scenarios, sorted by name.
 pub(crate) fn all() -> Result<Vec<Scenario>, String> {
     let folder = folder();
     let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -239,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_cannot_be_is_explained() {
+    fn an_impossible_step_is_explained() {
         let text =
             "title = 'x'\ntrials = 1\nquick_trials = 1\nexpect = {}\nsteps = [{ do = 'cut', way = 'up' }]";
         let scenario: Scenario = toml::from_str(text).unwrap();

@@ -1,4 +1,4 @@
-//! Doing what a scenario says.
+//! Executes the steps of a scenario.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,85 +7,86 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 use roverline_protocol::native::SUBPROTOCOL;
 
-use super::child::Listener;
+use super::environment::ScenarioEnv;
 use super::listener::Options;
-use super::scenario::{Step, Target, Way};
-use super::stage::Stage;
+use super::listener_process::Listener;
+use super::scenario::{Direction, Step, Target};
 use crate::process::{self, Signal};
 use crate::raw;
+use crate::wait::observe_for;
 
-/// What a trial has going, and what it did.
+/// The running clients of a trial, and its effects.
 #[derive(Debug, Default)]
-pub(crate) struct Running {
+pub(crate) struct TrialState {
     frozen: Vec<u32>,
     slow: Vec<TcpStream>,
     herds: Vec<Listener>,
-    /// The tiers that something was done to.
-    pub(crate) harmed: Vec<Tier>,
-    /// Links of herds that hear samples, and that should.
+    /// The tiers affected by a step.
+    pub(crate) affected: Vec<Tier>,
+    /// Links of herds that receive samples, and the total.
     pub(crate) herd: Option<(usize, usize)>,
 }
 
-/// Does one step.
-pub(crate) fn take(stage: &mut Stage, step: &Step, running: &mut Running, quick: bool) {
+/// Executes one step.
+pub(crate) fn execute(env: &mut ScenarioEnv, step: &Step, state: &mut TrialState, quick: bool) {
     let ms = Duration::from_millis;
     match step {
-        Step::Kill { target } => signal(stage, *target, Signal::KILL, running),
-        Step::Stop { target } => signal(stage, *target, Signal::STOP, running),
-        Step::Cont => running.thaw(),
+        Step::Kill { target } => signal(env, *target, Signal::KILL, state),
+        Step::Stop { target } => signal(env, *target, Signal::STOP, state),
+        Step::Cont => state.thaw(),
         Step::FreezeClient { ms: long, quick_ms } => {
-            process::signal(stage.client.pid(), Signal::STOP);
-            std::thread::sleep(ms(if quick { *quick_ms } else { *long }));
-            process::signal(stage.client.pid(), Signal::CONT);
+            process::signal(env.client.pid(), Signal::STOP);
+            observe_for(ms(if quick { *quick_ms } else { *long }), "the duration of the fault");
+            process::signal(env.client.pid(), Signal::CONT);
         }
-        Step::KillSupervisor => stage.end_rover(true),
-        Step::StopRover => stage.end_rover(false),
-        Step::StartRover => stage.start_rover(),
+        Step::KillSupervisor => env.stop_rover(true),
+        Step::StopRover => env.stop_rover(false),
+        Step::StartRover => env.start_rover(),
         Step::BreakFrame { target } => {
-            if let Some(tier) = harm(stage, *target, running) {
-                stage.proxies[usize::from(tier.port_offset())].break_next_frame();
+            if let Some(tier) = affected_tier(env, *target, state) {
+                env.proxies[usize::from(tier.port_offset())].break_next_frame();
             }
         }
-        Step::Block { target, way } => {
-            if let Some(tier) = harm(stage, *target, running) {
-                block(stage, tier, *way);
+        Step::Block { target, direction } => {
+            if let Some(tier) = affected_tier(env, *target, state) {
+                block(env, tier, *direction);
             }
         }
-        Step::Cut { way } => stage.net.say(&format!("cut {}", way.word())),
-        Step::Radio { way, set } => stage.net.say(&format!("set {} {set}", way.word())),
-        Step::Heal => stage.net.say("heal"),
-        Step::Flap { target, ms: each, times } => {
-            let Some(tier) = harm(stage, *target, running) else { return };
+        Step::Cut { direction } => env.net.send(&format!("cut {}", direction.as_str())),
+        Step::Radio { direction, set } => env.net.send(&format!("set {} {set}", direction.as_str())),
+        Step::Heal => env.net.send("heal"),
+        Step::Flap { target, ms: half, times } => {
+            let Some(tier) = affected_tier(env, *target, state) else { return };
             for _ in 0..*times {
-                block(stage, tier, Way::Both);
-                std::thread::sleep(ms(*each));
-                stage.net.say("heal");
-                std::thread::sleep(ms(*each));
+                block(env, tier, Direction::Both);
+                observe_for(ms(*half), "the rhythm of the flapping");
+                env.net.send("heal");
+                observe_for(ms(*half), "the rhythm of the flapping");
             }
         }
         Step::Clock { hours } => {
-            if let Some(clock) = &stage.clock {
+            if let Some(clock) = &env.clock {
                 clock.step_to(*hours);
             }
         }
         Step::SlowReaders { count } => {
-            let port = stage.port(Tier::Primary);
-            running.slow.extend((0..*count).map(|_| slow_reader(&stage.net.host, port)));
+            let port = env.port(Tier::Primary);
+            state.slow.extend((0..*count).map(|_| slow_reader(&env.net.host, port)));
         }
         Step::Herd { links } => {
-            let urls = Tier::ALL.map(|tier| format!("ws://{}:{}", stage.net.host, stage.port(tier)));
+            let urls = Tier::ALL.map(|tier| format!("ws://{}:{}", env.net.host, env.port(tier)));
             let topics = vec!["/odom@50".to_owned()];
             let options = Options { urls: urls.to_vec(), topics, links: *links, ..Options::default() };
-            running.herds.push(Listener::start(&stage.net.ground, &options, &[]));
-            running.herd = Some((0, running.herd.map_or(0, |(_, all)| all) + links));
+            state.herds.push(Listener::start(&env.net.ground, &options, &[]));
+            state.herd = Some((0, state.herd.map_or(0, |(_, all)| all) + links));
         }
-        Step::Wait { ms: long } => std::thread::sleep(ms(*long)),
-        Step::Settle => stage.settle(),
+        Step::Wait { ms: long } => observe_for(ms(*long), "a step of the scenario"),
+        Step::Settle => env.settle(),
     }
 }
 
-impl Running {
-    /// Ends what still goes on.
+impl TrialState {
+    /// Stops the clients and resumes frozen processes.
     pub(crate) fn finish(&mut self) {
         self.thaw();
         if let Some((served, _)) = &mut self.herd {
@@ -102,26 +103,26 @@ impl Running {
     }
 }
 
-fn harm(stage: &Stage, target: Target, running: &mut Running) -> Option<Tier> {
-    let tier = stage.tier(target);
-    running.harmed.extend(tier);
+fn affected_tier(env: &ScenarioEnv, target: Target, state: &mut TrialState) -> Option<Tier> {
+    let tier = env.tier(target);
+    state.affected.extend(tier);
     tier
 }
 
-fn signal(stage: &Stage, target: Target, signal: Signal, running: &mut Running) {
-    let Some(pid) = harm(stage, target, running).and_then(|tier| stage.pid(tier)) else { return };
+fn signal(env: &ScenarioEnv, target: Target, signal: Signal, state: &mut TrialState) {
+    let Some(pid) = affected_tier(env, target, state).and_then(|tier| env.pid(tier)) else { return };
     process::signal(pid, signal);
     if signal == Signal::STOP {
-        running.frozen.push(pid);
+        state.frozen.push(pid);
     }
 }
 
-fn block(stage: &mut Stage, tier: Tier, way: Way) {
-    let port = stage.port(tier);
-    stage.net.say(&format!("block {} {port}", way.word()));
+fn block(env: &mut ScenarioEnv, tier: Tier, direction: Direction) {
+    let port = env.port(tier);
+    env.net.send(&format!("block {} {port}", direction.as_str()));
 }
 
-/// A native client that wants everything and reads nothing.
+/// A native client that subscribes to everything and reads nothing.
 fn slow_reader(host: &str, port: u16) -> TcpStream {
     let mut stream = TcpStream::connect((host, port)).unwrap();
     let plain = raw::handshake("/");

@@ -1,6 +1,6 @@
-//! Columns of text.
+//! Text tables.
 
-/// Lines with every column as wide as its widest cell; numbers to the right, words to the left.
+/// Formats a table; every column is as wide as its widest cell, numbers are right-aligned.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -10,7 +10,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let is_number = |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     let to_right = |column: usize| rows.iter().filter_map(|row| row.get(column)).any(|cell| is_number(cell));
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let place = |(column, cell): (usize, &str)| {
+        let pad = |(column, cell): (usize, &str)| {
             let width = widths.get(column).copied().unwrap_or(0);
             if column > 0 && column < head.len() && to_right(column) {
                 format!("{cell:>width$}")
@@ -18,7 +18,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
                 format!("{cell:<width$}")
             }
         };
-        let cells: Vec<String> = cells.enumerate().map(place).collect();
+        let cells: Vec<String> = cells.enumerate().map(pad).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = line(&mut head.iter().copied());
@@ -31,7 +31,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Milliseconds as people read them.
+/// Formats milliseconds without decimals.
 pub(crate) fn ms(value: f64) -> String {
     format!("{value:.0}")
 }

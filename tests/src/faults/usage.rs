@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// The kernel counts processor time and starts in these.
+/// The unit of processor time and start time in `/proc`.
 const TICKS_PER_S: f64 = 100.0;
 
-/// Resident memory now, KiB.
+/// Current resident memory, KiB.
 pub(crate) fn rss_kib(pid: u32) -> Option<f64> {
     status(pid, "VmRSS:")
 }
 
-/// The most resident memory it ever had, KiB.
+/// Peak resident memory, KiB.
 pub(crate) fn peak_rss_kib(pid: u32) -> Option<f64> {
     status(pid, "VmHWM:")
 }
@@ -20,7 +20,7 @@ pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
     Some((stat(pid, 14)? + stat(pid, 15)?) / TICKS_PER_S)
 }
 
-/// How long it has lived.
+/// Time since the process started.
 pub(crate) fn age(pid: u32) -> Option<Duration> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
@@ -35,7 +35,7 @@ fn status(pid: u32, key: &str) -> Option<f64> {
 /// A field of `/proc/PID/stat` by its number in proc(5).
 fn stat(pid: u32, number: usize) -> Option<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything; the third field follows it.
+    // The name may contain anything; the third field follows it.
     text.rsplit_once(") ")?.1.split(' ').nth(number - 3)?.parse().ok()
 }
 

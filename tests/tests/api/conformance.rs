@@ -1,26 +1,28 @@
-//! The API against its own description, by somebody else's judge: Schemathesis makes up requests,
-//! good and bad, and compares every answer with the OpenAPI document.
+//! Conformance with the OpenAPI document: Schemathesis generates valid and invalid requests and compares
+//! every response with the document.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use roverline_tests::clients::python;
 use roverline_tests::http;
-use roverline_tests::python::python;
-use roverline_tests::scratch::Scratch;
+use roverline_tests::require;
+use roverline_tests::skip::Missing;
+use roverline_tests::temp;
 use serde_json::Value;
 
-use super::writing::careful;
+use super::directory::token_only;
 use super::{json, serve};
 
-/// Requests made up per operation and phase; a few hundred in all.
+/// Generated requests per operation and phase; a few hundred in total.
 const EXAMPLES: &str = "25";
 
-/// Not that it never met a message or a hand-over that is there: it cannot know how to make one.
+/// Without the warning about operations that never succeed: it cannot create a message or a hand-over itself.
 const WARNINGS: &str =
     "missing_auth,validation_mismatch,unused_openapi_auth,unsupported_regex,method_not_allowed";
 
-/// What the document cannot say: that a wait is as long as one asks for, that of three ways to choose
-/// events one may be given, and that a whole number is written without a point.
+/// Restrictions that the document cannot express: short waits, only one of three ways to select events, and
+/// integers without a decimal point.
 const HOOKS: &str = r#"
 import schemathesis
 
@@ -48,11 +50,11 @@ def before_call(context, case, kwargs):
             del case.query[choice]
 "#;
 
-/// Runs the judge on a port; what it found.
-fn judge(schemathesis: &PathBuf, port: u16, token: Option<&str>) -> (bool, String) {
-    let scratch = Scratch::new();
-    scratch.write("hooks.py", HOOKS);
-    let mut command = Command::new(schemathesis);
+/// Runs Schemathesis on a port: whether it passed, and its output.
+fn run_schemathesis(program: &PathBuf, port: u16, token: Option<&str>) -> (bool, String) {
+    let scratch = temp::dir();
+    temp::write(&scratch, "hooks.py", HOOKS);
+    let mut command = Command::new(program);
     command
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", scratch.path())
@@ -66,44 +68,44 @@ fn judge(schemathesis: &PathBuf, port: u16, token: Option<&str>) -> (bool, Strin
         command.args(["-H", &format!("Authorization: Bearer {token}")]);
     }
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let counted = said.lines().find(|line| line.contains("generated")).unwrap_or_default();
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counted = output_text.lines().find(|line| line.contains("generated")).unwrap_or_default();
     println!("{}", counted.trim());
-    (output.status.success(), said)
+    (output.status.success(), output_text)
 }
 
-fn schemathesis() -> Option<PathBuf> {
-    Some(python()?.parent().unwrap().join("schemathesis"))
+fn schemathesis() -> Result<PathBuf, Missing> {
+    Ok(python()?.parent().unwrap().join("schemathesis"))
 }
 
 #[test]
 fn the_api_is_what_its_document_says() {
-    let Some(schemathesis) = schemathesis() else { return };
+    let schemathesis = require!(schemathesis());
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let (passed, said) = judge(&schemathesis, port, None);
-    assert!(passed && said.contains("No issues found"), "{said}");
+    let (passed, output_text) = run_schemathesis(&schemathesis, port, None);
+    assert!(passed && output_text.contains("No issues found"), "{output_text}");
     assert_eq!(http::get(port, "/health").status, 200);
-    let log = gateway.end();
+    let log = gateway.stop_and_read_stderr();
     assert!(!log.contains("panicked"), "{log}");
 }
 
 #[test]
-fn with_and_without_a_token_as_well() {
-    let Some(schemathesis) = schemathesis() else { return };
-    let careful = careful();
-    let port = careful.gateway.first_port();
-    // That some operations answer nothing but 401 is worth a warning to it, and meant.
-    let (passed, said) = judge(&schemathesis, port, None);
-    let closed = format!("{} operations returned only 401/403", writing(port));
-    assert!(passed && said.contains(&closed), "{closed}: {said}");
-    assert_eq!(directory_length(port), 1, "nobody without a token registers");
-    let (passed, said) = judge(&schemathesis, port, Some(&careful.commander));
-    assert!(passed && said.contains("No issues found"), "{said}");
+fn the_document_holds_with_and_without_a_token() {
+    let schemathesis = require!(schemathesis());
+    let token_only = token_only();
+    let port = token_only.gateway.first_port();
+    // It warns about operations that only answer 401, which is intended here.
+    let (passed, output_text) = run_schemathesis(&schemathesis, port, None);
+    let closed = format!("{} operations returned only 401/403", writing_operations(port));
+    assert!(passed && output_text.contains(&closed), "{closed}: {output_text}");
+    assert_eq!(directory_length(port), 1, "no client registers without a token");
+    let (passed, output_text) = run_schemathesis(&schemathesis, port, Some(&token_only.commander));
+    assert!(passed && output_text.contains("No issues found"), "{output_text}");
 }
 
-/// How many operations change something.
-fn writing(port: u16) -> usize {
+/// The number of operations that change something.
+fn writing_operations(port: u16) -> usize {
     let document: Value = json(&http::get(port, "/api/v2/openapi.json"));
     let methods = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
     methods.filter(|(method, _)| *method != "get").count()

@@ -1,4 +1,4 @@
-//! The log of what happened, over HTTP.
+//! The event log over HTTP.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use roverline_tests::http;
 use roverline_tests::wait::eventually;
 use serde_json::{Value, json};
 
-use super::{done, json as body, post, problem, serve};
+use super::{json as body, post, post_ok, problem, serve};
 
 const EVENTS: &str = "/api/v2/events";
 
@@ -21,7 +21,7 @@ fn numbers(port: u16, query: &str) -> Vec<u64> {
 }
 
 #[test]
-fn what_one_endpoint_appends_all_read() {
+fn an_appended_event_is_readable_at_all_endpoints() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     let append = |n: usize, more: Value| {
@@ -34,12 +34,12 @@ fn what_one_endpoint_appends_all_read() {
         let appended = body(&append(n, json!({"expected_version": n, "id": format!("id {n}")})));
         assert_eq!((&appended["version"], &appended["again"]), (&(n + 1).into(), &false.into()));
     }
-    // Sent twice, it is there once; of what others came before, nothing is.
+    // A repeated append is stored once; an append that expects another version is not stored.
     let again = body(&append(3, json!({"expected_version": 3, "id": "id 3"})));
     assert_eq!((&again["version"], &again["again"]), (&4.into(), &true.into()));
     for stale in [0, 4, 6] {
-        let told = problem(&append(9, json!({"expected_version": stale})), 409);
-        assert!(told["detail"].as_str().unwrap().contains('5'), "{told}");
+        let response = problem(&append(9, json!({"expected_version": stale})), 409);
+        assert!(response["detail"].as_str().unwrap().contains('5'), "{response}");
     }
     for port in &ports {
         assert_eq!(numbers(*port, "?stream=mission/1"), [0, 1, 2, 3, 4]);
@@ -54,7 +54,7 @@ fn what_one_endpoint_appends_all_read() {
     for pair in all.windows(2) {
         assert_eq!(pair[1]["prev"], pair[0]["hash"]);
     }
-    // In pages, forward and backward, the whole.
+    // Pages forward and backward cover the whole log.
     for (backward, mut from) in [("false", json!(1)), ("true", json!(seqs.len()))] {
         let mut found = Vec::new();
         while let Some(begin) = from.as_u64() {
@@ -77,18 +77,18 @@ fn what_one_endpoint_appends_all_read() {
 }
 
 #[test]
-fn what_happens_to_what_is_shared_is_in_the_log() {
+fn changes_of_shared_state_are_in_the_log() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     let lock = json!({"resource": "arm", "client_id": "ada", "lock_type": "exclusive"});
-    assert_eq!(done(port, "/locks/acquire", &lock)["success"], true);
-    done(port, "/api/v2/locks/arm/force-release", &json!({"client": "ada", "reason": "too fast"}));
-    done(port, "/queue/enqueue", &json!({"queue_name": "q", "message": 1}));
-    done(port, "/api/v2/queues/q/settings", &json!({"max_deliveries": 1}));
-    let taken = done(port, "/queue/dequeue", &json!({"queue_name": "q"}));
+    assert_eq!(post_ok(port, "/locks/acquire", &lock)["success"], true);
+    post_ok(port, "/api/v2/locks/arm/force-release", &json!({"client": "ada", "reason": "too fast"}));
+    post_ok(port, "/queue/enqueue", &json!({"queue_name": "q", "message": 1}));
+    post_ok(port, "/api/v2/queues/q/settings", &json!({"max_deliveries": 1}));
+    let taken = post_ok(port, "/queue/dequeue", &json!({"queue_name": "q"}));
     let nak = json!({"message_id": taken["message_id"], "reason": "no such place"});
-    done(port, "/api/v2/queues/q/nak", &nak);
-    done(port, "/api/v2/queues/q/purge", &json!({"dead": true, "reason": "a new day"}));
+    post_ok(port, "/api/v2/queues/q/nak", &nak);
+    post_ok(port, "/api/v2/queues/q/purge", &json!({"dead": true, "reason": "a new day"}));
     for (query, words) in [
         ("?type=queue.dead_letter", ["queue/q", "no such place"]),
         ("?type=queue.purged", ["queue/q", "a new day"]),
@@ -106,7 +106,7 @@ fn what_happens_to_what_is_shared_is_in_the_log() {
 }
 
 #[test]
-fn bad_requests_are_named_and_change_nothing() {
+fn bad_requests_are_explained_and_change_nothing() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     let long = "x".repeat(201);

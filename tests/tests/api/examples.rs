@@ -1,10 +1,10 @@
-//! The examples of `docs/http.md` are run as they stand there.
+//! Runs the examples of `docs/http.md` literally.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use roverline_tests::http;
-use roverline_tests::python::skipped;
+use roverline_tests::skip::{Missing, skip};
 use roverline_tests::wait::eventually;
 use serde_json::Value;
 
@@ -20,9 +20,9 @@ fn lines() -> Vec<String> {
 }
 
 #[test]
-fn what_the_page_shows_works() {
+fn the_examples_of_the_page_work() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return skipped("no curl");
+        return skip(&Missing::capability("there is no curl"));
     }
     let gateway = serve(&[]);
     let port = gateway.first_port();
@@ -35,12 +35,12 @@ fn what_the_page_shows_works() {
         assert!(line.starts_with("curl "), "{line}");
         let here = line.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
         let output = Command::new("sh").args(["-c", &here]).stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
+        let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        // Whatever is answered, it is no problem.
-        let problem = serde_json::from_str::<Value>(&said).is_ok_and(|json| json.get("detail").is_some());
-        assert!(!problem, "{line}: {said}");
-        assert!(!said.is_empty() || line.contains("-X DELETE"), "{line}");
+        // No response is a problem document.
+        let problem = serde_json::from_str::<Value>(&stdout).is_ok_and(|json| json.get("detail").is_some());
+        assert!(!problem, "{line}: {stdout}");
+        assert!(!stdout.is_empty() || line.contains("-X DELETE"), "{line}");
     }
 }
 

@@ -1,21 +1,21 @@
-//! Values that a team shares, over HTTP.
+//! Shared values over HTTP.
 
 use roverline_tests::gateway::Gateway;
-use roverline_tests::http::{self, Answer};
+use roverline_tests::http::{self, Response};
 use serde_json::{Value, json};
 
 use super::{json as body, problem, serve};
 
-fn send(gateway: &Gateway, method: &str, path: &str, value: &str) -> Answer {
+fn send(gateway: &Gateway, method: &str, path: &str, value: &str) -> Response {
     http::request(gateway.first_port(), method, path, "Content-Type: application/json\r\n", value)
 }
 
-fn get(gateway: &Gateway, path: &str) -> Answer {
+fn get(gateway: &Gateway, path: &str) -> Response {
     http::get(gateway.first_port(), path)
 }
 
 #[test]
-fn values_have_versions_and_a_past() {
+fn values_have_versions_and_a_history() {
     let gateway = serve(&[]);
     const GOAL: &str = "/api/v2/kv/mission/goal";
     assert_eq!(body(&send(&gateway, "PUT", &format!("{GOAL}?version=0"), "[1.10]"))["version"], 1);
@@ -95,7 +95,7 @@ fn the_cache_answers_as_scripts_expect() {
     assert!(metrics["misses"].as_u64().unwrap() >= 1 && metrics["max_age_ms"] == 1_000.0, "{metrics}");
     problem(&send(&gateway, "POST", "/cache", r#"{"key":"","value":1}"#), 422);
     problem(&send(&gateway, "POST", "/cache", r#"{"value":1}"#), 422);
-    // A key of such a name is reached by the other path.
+    // A key with the name of a route is reachable by the other path.
     body(&send(&gateway, "PUT", "/api/v2/kv/all", "7"));
     assert_eq!(body(&get(&gateway, "/api/v2/kv/all"))["value"], 7);
     for success in [true, false] {

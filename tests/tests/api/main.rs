@@ -1,38 +1,38 @@
-//! The HTTP API of the real gateway: what it answers, to whom, and what it makes of bad input.
+//! The HTTP API of a real gateway: responses, access, and malformed input.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
-mod browsers;
 mod conformance;
-mod disks;
+mod cors;
+mod directory;
+mod disk_faults;
 mod events;
 mod examples;
-mod hostile;
 mod kv;
-mod lives;
+mod lifecycle;
 mod locks;
+mod malformed_requests;
+mod native_session;
+mod permissions;
 mod queues;
 mod reading;
-mod rights;
-mod session;
-mod writing;
 
 use roverline_tests::gateway::Gateway;
-use roverline_tests::http::{self, Answer};
+use roverline_tests::http::{self, Response};
 use serde_json::Value;
 
-/// One endpoint on the built-in rover, with nobody else around.
+/// One endpoint on the simulated rover, without peers.
 fn serve(more: &[&str]) -> Gateway {
     Gateway::serve(&[&["--source", "sim", "--base-port", "0"], more].concat())
 }
 
-fn json(answer: &Answer) -> Value {
+fn json(answer: &Response) -> Value {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{answer:?}");
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// Checks a problem (RFC 9457); what it says.
-fn problem(answer: &Answer, status: u16) -> Value {
+/// Checks a problem document (RFC 9457) and returns it.
+fn problem(answer: &Response, status: u16) -> Value {
     assert_eq!(
         (answer.status, answer.header("content-type")),
         (status, Some("application/problem+json")),
@@ -45,13 +45,13 @@ fn problem(answer: &Answer, status: u16) -> Value {
     problem
 }
 
-/// `POST` of JSON.
-fn post(port: u16, path: &str, body: &str) -> Answer {
+/// Sends a `POST` request with a JSON body.
+fn post(port: u16, path: &str, body: &str) -> Response {
     http::request(port, "POST", path, "Content-Type: application/json\r\n", body)
 }
 
-/// What a request for something of the team's is answered with 200.
-fn done(port: u16, path: &str, body: &Value) -> Value {
+/// The body of a `POST` that must be answered with 200.
+fn post_ok(port: u16, path: &str, body: &Value) -> Value {
     json(&post(port, path, &body.to_string()))
 }
 

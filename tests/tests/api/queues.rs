@@ -1,4 +1,4 @@
-//! Queues over HTTP, as other teams' scripts and the console use them.
+//! Queues over HTTP, as scripts and the console use them.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,26 @@ use roverline_protocol::Tier;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
 use roverline_tests::process::{self, Signal};
-use roverline_tests::wait::eventually;
+use roverline_tests::wait::{eventually, observe_for};
 use serde_json::{Value, json};
 
-use super::{done, json as body, keys, post, problem, serve};
+use super::{json as body, keys, post, post_ok, problem, serve};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A request that waits this long and is answered within [`AT_ONCE`] was answered by an event.
+const LONG_WAIT_MS: u64 = 28_000;
+const AT_ONCE: Duration = Duration::from_millis(LONG_WAIT_MS / 2);
 
-fn put(port: u16, queue: &str, message: &Value) -> Value {
-    done(port, "/queue/enqueue", &json!({"queue_name": queue, "message": message}))
+fn enqueue(port: u16, queue: &str, message: &Value) -> Value {
+    post_ok(port, "/queue/enqueue", &json!({"queue_name": queue, "message": message}))
 }
 
-fn take(port: u16, queue: &str) -> Value {
-    done(port, "/queue/dequeue", &json!({"queue_name": queue}))
+fn dequeue(port: u16, queue: &str) -> Value {
+    post_ok(port, "/queue/dequeue", &json!({"queue_name": queue}))
 }
 
 fn ack(port: u16, id: &Value) -> Value {
-    done(port, "/queue/ack", &json!({"message_id": id}))
+    post_ok(port, "/queue/ack", &json!({"message_id": id}))
 }
 
 fn status(port: u16, queue: &str) -> (u64, u64) {
@@ -36,90 +39,92 @@ fn work_is_done_at_other_ports_and_outlives_a_process() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     for n in 0..3 {
-        let put = put(ports[0], "way-points", &json!({"n": n}));
-        assert_eq!(keys(&put), ["message_id", "node_id", "queue_name", "success"]);
-        assert_eq!((&put["success"], &put["queue_name"]), (&true.into(), &"way-points".into()));
-        assert!(put["node_id"].as_str().unwrap().parse::<Tier>().is_ok(), "{put}");
+        let enqueued = enqueue(ports[0], "way-points", &json!({"n": n}));
+        assert_eq!(keys(&enqueued), ["message_id", "node_id", "queue_name", "success"]);
+        assert_eq!((&enqueued["success"], &enqueued["queue_name"]), (&true.into(), &"way-points".into()));
+        assert!(enqueued["node_id"].as_str().unwrap().parse::<Tier>().is_ok(), "{enqueued}");
     }
-    let first = take(ports[1], "way-points");
+    let first = dequeue(ports[1], "way-points");
     assert_eq!(keys(&first), ["delivery_time", "message", "message_id", "success"]);
     assert_eq!((&first["success"], &first["message"]), (&true.into(), &json!({"n": 0})));
     assert!(first["delivery_time"].as_f64().unwrap() > 1.7e9);
-    // Whoever put it there is gone, and so is who took one.
+    // The endpoint that enqueued is killed, and so is the one that dequeued.
     for tier in [Tier::Primary, Tier::Secondary] {
         process::signal(gateway.endpoint_pid(tier), Signal::KILL);
     }
-    assert_eq!(take(ports[2], "way-points")["message"], json!({"n": 1}));
+    assert_eq!(dequeue(ports[2], "way-points")["message"], json!({"n": 1}));
     assert_eq!(status(ports[3], "way-points"), (1, 2));
     eventually("the first is back", PATIENCE, || http::get(ports[0], "/health").status == 200);
     assert_eq!(status(ports[0], "way-points"), (1, 2));
     assert_eq!(ack(ports[0], &first["message_id"]), json!({"success": true}));
     let again = ack(ports[3], &first["message_id"]);
     assert_eq!((keys(&again), &again["success"]), (vec!["message", "success"], &false.into()));
-    assert_eq!(take(ports[0], "way-points")["message"], json!({"n": 2}));
-    assert_eq!(take(ports[3], "way-points"), json!({"success": false}));
+    assert_eq!(dequeue(ports[0], "way-points")["message"], json!({"n": 2}));
+    assert_eq!(dequeue(ports[3], "way-points"), json!({"success": false}));
     let all = body(&http::get(ports[2], "/queue/all"));
     assert_eq!(
         (&all["queues"][0]["queue_name"], &all["queues"][0]["in_flight"]),
         (&"way-points".into(), &2.into())
     );
-    // A consumer that is gone: what it had comes again, after its time and no sooner.
+    // The consumer is gone: its message is delivered again after the visibility timeout, and no earlier.
     let short = json!({"visibility_ms": 1_000});
-    put(ports[1], "short", &json!("x"));
+    enqueue(ports[1], "short", &json!("x"));
     let start = Instant::now();
-    let taken = done(ports[2], "/api/v2/queues/short/dequeue", &short);
+    let taken = post_ok(ports[2], "/api/v2/queues/short/dequeue", &short);
     assert_eq!(taken["messages"][0]["delivery"], 1);
     let wait = json!({"wait_ms": 20_000});
-    let again = done(ports[3], "/api/v2/queues/short/dequeue", &wait);
+    let again = post_ok(ports[3], "/api/v2/queues/short/dequeue", &wait);
     assert!(
         again["messages"][0]["delivery"] == 2 && start.elapsed() >= Duration::from_millis(1_000),
         "{again}"
     );
     let stale = json!({"message_id": again["messages"][0]["message_id"], "delivery": 1});
     problem(&post(ports[0], "/api/v2/queues/short/ack", &stale.to_string()), 409);
-    assert!(!gateway.end().contains("panicked"));
+    assert!(!gateway.stop_and_read_stderr().contains("panicked"));
 }
 
 #[test]
-fn who_waits_for_work_gets_it_at_once() {
+fn a_waiting_consumer_gets_a_message_immediately() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let ports: Vec<u16> = gateway.endpoints.iter().map(|(_, port)| *port).collect();
     let port = ports[1];
     let waiting = std::thread::spawn(move || {
-        let taken = done(port, "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": 9_000}));
+        let taken = post_ok(port, "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": LONG_WAIT_MS}));
         (taken, Instant::now())
     });
-    // It is told of by the metrics of nobody: that it waits shows in that it is answered at once.
-    std::thread::sleep(Duration::from_millis(300));
+    observe_for(Duration::from_millis(300), "the request waits; nothing shows that");
     let put_at = Instant::now();
-    put(ports[2], "jobs", &json!([1.10, "é"]));
+    enqueue(ports[2], "jobs", &json!([1.10, "é"]));
     let (taken, at) = waiting.join().unwrap();
     assert_eq!(taken["messages"][0]["message"], json!([1.10, "é"]));
-    assert!(at.saturating_duration_since(put_at) < Duration::from_secs(5));
+    assert!(at.saturating_duration_since(put_at) < AT_ONCE);
     let start = Instant::now();
-    let none = done(ports[3], "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": 500}));
+    let none = post_ok(ports[3], "/api/v2/queues/jobs/dequeue", &json!({"wait_ms": 500}));
     assert_eq!(none, json!({"messages": []}));
     assert!(start.elapsed() >= Duration::from_millis(450));
-    // A consumer that hung up is not given work that another waits for.
-    let wish = r#"{"wait_ms":30000,"visibility_ms":3600000}"#;
+    // A consumer that has disconnected gets no message.
+    let options = r#"{"wait_ms":30000,"visibility_ms":3600000}"#;
     let request = format!(
-        "POST /api/v2/queues/jobs/dequeue HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{wish}",
-        wish.len()
+        "POST /api/v2/queues/jobs/dequeue HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{options}",
+        options.len()
     );
     let mut gone = std::net::TcpStream::connect(("127.0.0.1", ports[0])).unwrap();
     std::io::Write::write_all(&mut gone, request.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    observe_for(Duration::from_millis(300), "the request waits; nothing shows that");
     drop(gone);
-    std::thread::sleep(Duration::from_millis(300));
-    put(ports[2], "jobs", &json!("for one who is there"));
-    assert_eq!(take(ports[0], "jobs")["message"], "for one who is there");
+    observe_for(
+        Duration::from_millis(300),
+        "the endpoint notices the end of the connection; nothing shows that",
+    );
+    enqueue(ports[2], "jobs", &json!("for one who is there"));
+    assert_eq!(dequeue(ports[0], "jobs")["message"], "for one who is there");
 }
 
 #[test]
-fn bad_requests_are_named_and_change_nothing() {
+fn bad_requests_are_explained_and_change_nothing() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let id = put(port, "q", &json!("kept"))["message_id"].clone();
+    let id = enqueue(port, "q", &json!("kept"))["message_id"].clone();
     let long = "x".repeat(201);
     problem(&http::get(port, "/queue/status/none"), 404);
     problem(&http::get(port, "/queue/status/%ff"), 400);
@@ -128,7 +133,7 @@ fn bad_requests_are_named_and_change_nothing() {
         |queue: &str, message: &str| format!(r#"{{"queue_name":{},"message":{message}}}"#, json!(queue));
     let large = format!("\"{}\"", "x".repeat((1 << 20) + (4 << 10)));
     let huge = format!("\"{}\"", "x".repeat(3 << 20));
-    for (path, asked, status) in [
+    for (path, request, status) in [
         ("/queue/enqueue", plain("", "1"), 422),
         ("/queue/enqueue", plain(&long, "1"), 422),
         ("/queue/enqueue", plain("a/b", "1"), 422),
@@ -161,12 +166,12 @@ fn bad_requests_are_named_and_change_nothing() {
         ("/api/v2/queues/q/settings", r#"{"max_deliveries":0}"#.to_owned(), 422),
         ("/api/v2/queues/q/settings", r#"{"visibility_ms":1}"#.to_owned(), 422),
     ] {
-        let answer = post(port, path, &asked);
-        assert_eq!(answer.status, status, "{path} {:.100} {answer:?}", asked);
+        let answer = post(port, path, &request);
+        assert_eq!(answer.status, status, "{path} {:.100} {answer:?}", request);
         problem(&answer, status);
-        assert_eq!(status_of(port), (1, 0), "{path} {asked:.100}");
+        assert_eq!(status_of(port), (1, 0), "{path} {request:.100}");
     }
-    // Which is no message, as opposed to what is not understood.
+    // Not a message id, as opposed to a malformed request.
     for none in ["", "q", "q:0:1:00000000000000ab", &"x".repeat(5_000)] {
         assert_eq!(ack(port, &none.into())["success"], false);
     }
@@ -176,12 +181,12 @@ fn bad_requests_are_named_and_change_nothing() {
 }
 
 #[test]
-fn all_queues_are_all() {
+fn the_list_of_queues_is_complete() {
     const QUEUES: usize = 230;
     let gateway = serve(&[]);
     let port = gateway.first_port();
     for n in 0..QUEUES {
-        put(port, &format!("q{n:03}"), &json!(n));
+        enqueue(port, &format!("q{n:03}"), &json!(n));
     }
     let all = body(&http::get(port, "/queue/all"));
     let all = all["queues"].as_array().unwrap();

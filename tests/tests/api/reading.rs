@@ -1,4 +1,4 @@
-//! What can be read is there, and agrees with itself.
+//! Read endpoints: complete, and consistent with each other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use roverline_protocol::api::{
     LatestDocument, MetricsDocument, NodeList, RobotList, RobotState, ServiceList, TopicDetail, TopicList,
 };
-use roverline_tests::http::{self, Answer};
-use roverline_tests::native::Native;
+use roverline_tests::http::{self, Response};
+use roverline_tests::native::NativeClient;
 use roverline_tests::wait::eventually;
 use serde::de::DeserializeOwned;
 
@@ -29,8 +29,8 @@ async fn every_topic_can_be_read_by_name() {
         let list: TopicList = read(port, "/api/v2/topics");
         list.total > 20 && list.topics.iter().filter(|topic| topic.age_s.is_some()).count() > 20
     });
-    let mut client = Native::subscribed(port, &["/odom"]).await;
-    client.listen(Duration::from_millis(200)).await;
+    let mut client = NativeClient::subscribed(port, &["/odom"]).await;
+    client.receive_for(Duration::from_millis(200)).await;
     let list: TopicList = read(port, "/api/v2/topics");
     assert_eq!((list.topics.len(), list.next), (list.total, None));
     assert!(list.topics.is_sorted_by(|a, b| a.name < b.name));
@@ -50,7 +50,7 @@ async fn every_topic_can_be_read_by_name() {
             );
             assert!((0.0..60.0).contains(&latest.age_s) && latest.seq > 0 && latest.bytes >= 4, "{latest:?}");
         } else {
-            // Its first sample may have come meanwhile.
+            // Its first sample may have arrived in the meantime.
             let latest = http::get(port, &at);
             if latest.status != 200 {
                 problem(&latest, 404);
@@ -96,7 +96,7 @@ fn long_lists_come_in_parts() {
 }
 
 #[test]
-fn a_rover_is_what_its_scopes_tell() {
+fn a_robot_document_contains_the_scopes_of_the_endpoint() {
     let gateway = serve(&["--tier", "emergency"]);
     let port = gateway.first_port();
     eventually("the rover", Duration::from_secs(10), || {
@@ -106,7 +106,7 @@ fn a_rover_is_what_its_scopes_tell() {
     let list: RobotList = read(port, "/api/v2/robots");
     let robot = &list.robots[0];
     assert_eq!((list.robots.len(), robot.emergency_stop), (1, Some(false)));
-    // The mission is none of this tier's scopes: what it does not know, it does not say.
+    // The mission is in none of this tier's scopes: unknown fields are absent.
     assert_eq!((robot.mission.name.as_ref(), robot.state), (None, None));
     assert!(robot.position.unwrap().lat.is_some() && robot.ages_s["gps_position"].is_some());
     assert!(robot.endpoints.iter().any(|endpoint| endpoint.port == port), "{robot:?}");
@@ -122,7 +122,7 @@ fn a_rover_is_what_its_scopes_tell() {
 }
 
 #[test]
-fn the_summary_counts() {
+fn the_metrics_summary_counts() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     eventually("samples", Duration::from_secs(10), || {
@@ -136,7 +136,7 @@ fn the_summary_counts() {
 }
 
 #[test]
-fn what_seldom_changes_need_not_be_sent_twice() {
+fn static_documents_have_entity_tags() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     for path in [
@@ -159,7 +159,7 @@ fn what_seldom_changes_need_not_be_sent_twice() {
 fn head_is_get_without_a_body() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let kind = |answer: &Answer| answer.header("content-type").map(str::to_owned);
+    let kind = |answer: &Response| answer.header("content-type").map(str::to_owned);
     for path in ["/", "/health", "/status", "/metrics", "/api/v2/topics", "/api/v2/openapi.json", "/api/v2/x"]
     {
         let (get, head) = (http::get(port, path), http::request(port, "HEAD", path, "", ""));

@@ -1,4 +1,4 @@
-//! The clients, and a server's process as seen from theirs.
+//! The clients, and the server processes that they connect to.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ROLE;
 
-/// A server's process; killed when dropped.
+/// A server process; killed when dropped.
 pub(super) struct Server {
     pub(super) child: Child,
     pub(super) input: ChildStdin,
@@ -46,22 +46,22 @@ impl Drop for Server {
     }
 }
 
-/// What a client speaks.
+/// The dialect of a client.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Speech {
-    /// Our own protocol.
+pub(super) enum ClientDialect {
+    /// The native protocol.
     Native,
-    /// Foxglove's.
+    /// The Foxglove protocol.
     Foxglove,
     /// rosbridge with this compression.
     Rosbridge(&'static str),
-    /// JSON as a judge's script takes it.
+    /// The plain dialect, as a script uses it.
     Plain,
-    /// Whatever comes.
+    /// No subscription at all.
     Nothing,
 }
 
-/// A connection that knows just enough of RFC 6455 to be served.
+/// A connection that implements just enough of RFC 6455.
 pub(super) struct Client {
     pub(super) stream: TcpStream,
     pub(super) buffer: Box<[u8]>,
@@ -69,17 +69,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn connect(address: SocketAddr, speech: Speech, channel: u64) -> Client {
+    pub(super) fn connect(address: SocketAddr, dialect: ClientDialect, channel: u64) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut client = Client { stream, buffer: vec![0; 256 << 10].into(), filled: 0 };
-        let (path, protocol) = match speech {
-            Speech::Native => ("/", "Sec-WebSocket-Protocol: roverline.v1\r\n"),
-            Speech::Foxglove => ("/", "Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n"),
-            Speech::Rosbridge(_) => ("/rosbridge", ""),
-            Speech::Plain => ("/telemetry", ""),
-            Speech::Nothing => ("/", ""),
+        let (path, protocol) = match dialect {
+            ClientDialect::Native => ("/", "Sec-WebSocket-Protocol: roverline.v1\r\n"),
+            ClientDialect::Foxglove => ("/", "Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n"),
+            ClientDialect::Rosbridge(_) => ("/rosbridge", ""),
+            ClientDialect::Plain => ("/telemetry", ""),
+            ClientDialect::Nothing => ("/", ""),
         };
         write!(
             client.stream,
@@ -88,32 +88,32 @@ impl Client {
         )
         .unwrap();
         client.read_head();
-        client.subscribe(speech, channel);
+        client.subscribe(dialect, channel);
         client.stream.set_nonblocking(true).unwrap();
         client
     }
 
-    fn subscribe(&mut self, speech: Speech, channel: u64) {
+    fn subscribe(&mut self, dialect: ClientDialect, channel: u64) {
         let client = self;
-        match speech {
-            Speech::Native => {
-                client.say(r#"{"op":"subscribe","topics":["/bench"]}"#);
+        match dialect {
+            ClientDialect::Native => {
+                client.send(r#"{"op":"subscribe","topics":["/bench"]}"#);
                 client.wait_for("\"subscribed\"");
             }
-            Speech::Foxglove => {
+            ClientDialect::Foxglove => {
                 client.wait_for("\"advertise\"");
-                client.say(&format!(
+                client.send(&format!(
                     r#"{{"op":"subscribe","subscriptions":[{{"id":1,"channelId":{channel}}}]}}"#
                 ));
             }
-            Speech::Rosbridge(compression) => client.say(&format!(
+            ClientDialect::Rosbridge(compression) => client.send(&format!(
                 r#"{{"op":"subscribe","topic":"/bench","type":"std_msgs/msg/String","compression":"{compression}"}}"#
             )),
-            Speech::Plain => {
-                client.say(r#"{"type":"subscribe","topics":["/bench"]}"#);
+            ClientDialect::Plain => {
+                client.send(r#"{"type":"subscribe","topics":["/bench"]}"#);
                 client.wait_for("\"subscribed\"");
             }
-            Speech::Nothing => {}
+            ClientDialect::Nothing => {}
         }
     }
 
@@ -129,8 +129,8 @@ impl Client {
         }
     }
 
-    /// A text frame, masked with zeros.
-    pub(super) fn say(&mut self, text: &str) {
+    /// Sends a text frame, masked with zeros.
+    pub(super) fn send(&mut self, text: &str) {
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
         frame.extend_from_slice(&[0; 4]);
@@ -159,7 +159,7 @@ impl Client {
         self.filled -= bytes;
     }
 
-    /// Hands every whole frame's first byte and body to `each`.
+    /// Calls `each` with the first byte and the body of every complete frame.
     pub(super) fn frames(&mut self, mut each: impl FnMut(u8, &[u8])) {
         let mut at = 0;
         loop {

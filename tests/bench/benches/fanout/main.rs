@@ -1,13 +1,13 @@
-//! Fan-out side by side: messages of 1 KiB at 1 kHz to 1 and to 50 WebSocket clients, by our
-//! endpoint in each of its dialects and in a mix of them, by the Foxglove SDK's server, and by the
-//! barest broadcast over tokio-tungstenite.
+//! Fan-out compared with peers: messages of 1 KiB at 1 kHz to 1 and to 50 WebSocket clients, by our endpoint
+//! in each of its dialects and in a mix of them, by the Foxglove SDK's server, and by a minimal broadcast
+//! over tokio-tungstenite.
 //!
-//! Each server runs in a process of its own, so that its CPU time and memory can be told apart; all
-//! clients share one epoll loop in this process. The servers take short turns, so that noise of
-//! the machine meets all of them. A latency runs from the publisher's call to the client's `read`.
+//! Each server runs in its own process, so that its CPU time and memory can be measured; all clients share
+//! one epoll loop in this process. The servers alternate in short runs, so that noise of the machine affects
+//! all of them. A latency runs from the publisher's call to the client's `read`.
 //!
-//! `cargo bench -p roverline-bench --bench fanout [-- native/50]`; `TURNS=9` for a longer look;
-//! `-- stall`: one client of each dialect stops reading.
+//! `cargo bench -p roverline-bench --bench fanout [-- native/50]`; `TURNS=9` runs longer; `-- stall`: one
+//! client of each dialect stops reading.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,37 +29,42 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::time::{ClockId, clock_gettime};
 
-use clients::{Client, Server, Speech};
+use clients::{Client, ClientDialect, Server};
 use servers::serve;
 
-/// What is measured: its name, its server, what its clients speak (in turn), and how many they are.
-const RUNS: [(&str, &str, &[Speech], usize); 11] = [
-    ("native", OURS, &[Speech::Native], 1),
-    ("sdk", "foxglove", &[Speech::Foxglove], 1),
-    ("bare", "bare", &[Speech::Nothing], 1),
-    ("native", OURS, &[Speech::Native], 50),
-    ("foxglove", OURS, &[Speech::Foxglove], 50),
-    ("rosbridge", OURS, &[Speech::Rosbridge("none")], 50),
-    ("cbor", OURS, &[Speech::Rosbridge("cbor")], 50),
-    ("plain", OURS, &[Speech::Plain], 50),
+/// The benchmarks: name, server, dialects of the clients (in turn), and number of clients.
+const RUNS: [(&str, &str, &[ClientDialect], usize); 11] = [
+    ("native", OURS, &[ClientDialect::Native], 1),
+    ("sdk", "foxglove", &[ClientDialect::Foxglove], 1),
+    ("bare", "bare", &[ClientDialect::Nothing], 1),
+    ("native", OURS, &[ClientDialect::Native], 50),
+    ("foxglove", OURS, &[ClientDialect::Foxglove], 50),
+    ("rosbridge", OURS, &[ClientDialect::Rosbridge("none")], 50),
+    ("cbor", OURS, &[ClientDialect::Rosbridge("cbor")], 50),
+    ("plain", OURS, &[ClientDialect::Plain], 50),
     ("mixed", OURS, &MIX, 50),
-    ("sdk", "foxglove", &[Speech::Foxglove], 50),
-    ("bare", "bare", &[Speech::Nothing], 50),
+    ("sdk", "foxglove", &[ClientDialect::Foxglove], 50),
+    ("bare", "bare", &[ClientDialect::Nothing], 50),
 ];
-const MIX: [Speech; 5] =
-    [Speech::Native, Speech::Foxglove, Speech::Rosbridge("none"), Speech::Rosbridge("cbor"), Speech::Plain];
+const MIX: [ClientDialect; 5] = [
+    ClientDialect::Native,
+    ClientDialect::Foxglove,
+    ClientDialect::Rosbridge("none"),
+    ClientDialect::Rosbridge("cbor"),
+    ClientDialect::Plain,
+];
 const OURS: &str = "roverline";
-/// A std_msgs/msg/String of this many bytes with its header and length; its text begins with
-/// [`MARK`], a number and a time in twenty digits each.
+/// Size of the std_msgs/msg/String with its header and length; its text begins with [`MARK`], a sequence
+/// number and a time in twenty digits each.
 const PAYLOAD: usize = 1024;
-/// By this the text is found in a frame of whatever dialect.
+/// Marks our text in a frame of any dialect.
 const MARK: &[u8] = b"ROVER";
-/// How far into a frame it may be.
+/// How far into a frame the mark may be.
 const MARK_WITHIN: usize = 400;
 const PERIOD: Duration = Duration::from_millis(1);
 /// Messages before the measurement.
 const WARM_UP: u64 = 300;
-/// Set in a server's process: which one it is.
+/// Environment variable of a server process: which server it is.
 const ROLE: &str = "ROVERLINE_FANOUT_SERVER";
 
 fn clock(id: ClockId) -> u64 {
@@ -71,13 +76,13 @@ fn main() {
     if let Ok(role) = std::env::var(ROLE) {
         return serve(&role);
     }
-    // As criterion does: without `--bench` (`cargo test --benches`) only show that it works.
+    // Like criterion: without `--bench` (`cargo test --benches`) only check that it works.
     let (options, filters): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a.starts_with('-'));
     if filters.iter().any(|filter| filter == "stall") {
         return stall::run();
     }
-    let (turns, messages) = match options.iter().any(|option| option == "--bench") {
-        true => (std::env::var("TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(3), 2_000),
+    let (runs, messages) = match options.iter().any(|option| option == "--bench") {
+        true => (std::env::var("TURNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3), 2_000),
         false => (1, 100),
     };
     let mut results = Vec::new();
@@ -90,21 +95,21 @@ fn main() {
             .collect();
         let first = results.len();
         results.extend(of_count);
-        for turn in 0..turns {
+        for number in 0..runs {
             for outcome in &mut results[first..] {
-                eprintln!("turn {}/{turns}: {}", turn + 1, outcome.name());
-                take_turn(outcome, messages);
+                eprintln!("run {}/{runs}: {}", number + 1, outcome.name());
+                run_once(outcome, messages);
             }
         }
     }
     report(&mut results);
 }
 
-/// What was measured of one server with so many clients, over all its turns.
+/// The measurements of one server with this number of clients, over all its runs.
 struct Outcome {
     name: &'static str,
     server: &'static str,
-    speeches: &'static [Speech],
+    dialects: &'static [ClientDialect],
     clients: usize,
     latencies_ns: Vec<u64>,
     best_p99_ns: u64,
@@ -115,12 +120,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn new(run: (&'static str, &'static str, &'static [Speech], usize)) -> Outcome {
-        let (name, server, speeches, clients) = run;
+    fn new(run: (&'static str, &'static str, &'static [ClientDialect], usize)) -> Outcome {
+        let (name, server, dialects, clients) = run;
         Outcome {
             name,
             server,
-            speeches,
+            dialects,
             clients,
             latencies_ns: Vec::new(),
             best_p99_ns: u64::MAX,
@@ -148,17 +153,17 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-fn take_turn(outcome: &mut Outcome, messages: u64) {
+fn run_once(outcome: &mut Outcome, messages: u64) {
     let mut server = Server::start(outcome.server);
     let ready = server.line();
     let (port, channel) = ready.trim().split_once(' ').expect("a port and a channel");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
     let channel = channel.parse().unwrap();
     let clients: Vec<_> = (0..outcome.clients)
-        .map(|at| Client::connect(address, outcome.speeches[at % outcome.speeches.len()], channel))
+        .map(|at| Client::connect(address, outcome.dialects[at % outcome.dialects.len()], channel))
         .collect();
-    let mut turn = Turn { messages, clients };
-    let mut latencies = turn.run(&mut server);
+    let mut run = Run { messages, clients };
+    let mut latencies = run.run(&mut server);
     let expected = messages * outcome.clients as u64;
     writeln!(server.input).unwrap();
     outcome.cpu_ns += server.line().trim().parse::<u64>().unwrap();
@@ -170,23 +175,23 @@ fn take_turn(outcome: &mut Outcome, messages: u64) {
     outcome.latencies_ns.append(&mut latencies);
 }
 
-/// So many messages to these clients.
-struct Turn {
+/// One run: messages to these clients.
+struct Run {
     messages: u64,
     clients: Vec<Client>,
 }
 
-impl Turn {
-    /// Has the server publish, and reads; how long each message took, nanoseconds.
+impl Run {
+    /// Has the server publish, and reads; the latency of each message in nanoseconds.
     fn run(&mut self, server: &mut Server) -> Vec<u64> {
-        let Turn { messages, clients } = self;
+        let Run { messages, clients } = self;
         let messages = *messages;
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         for (at, client) in clients.iter().enumerate() {
             let data = epoll::EventData::new_u64(at as u64);
             epoll::add(&poll, &client.stream, data, epoll::EventFlags::IN).unwrap();
         }
-        // Where a subscription is not answered, give it time.
+        // Dialects without a confirmation of subscriptions need some time.
         std::thread::sleep(Duration::from_millis(200));
 
         let last = WARM_UP + messages;
@@ -220,7 +225,7 @@ impl Turn {
     }
 }
 
-/// The number and the time in a frame that carries one of our messages.
+/// The sequence number and the time in a frame with one of our messages.
 fn stamp(frame: &[u8]) -> Option<(u64, u64)> {
     let head = &frame[..frame.len().min(MARK_WITHIN)];
     let at = head.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();

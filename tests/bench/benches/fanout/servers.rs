@@ -1,4 +1,4 @@
-//! The servers that are compared, each in its own process.
+//! The compared servers, each in its own process.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use futures_util::SinkExt;
 use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings};
 use roverline_gateway::emergency_stop::EmergencyStop;
-use roverline_gateway::endpoint::{Endpoint, Parts, Peers};
+use roverline_gateway::endpoint::EndpointBuilder;
+use roverline_gateway::endpoint::peers::table::Peers;
 use roverline_gateway::hub::{Hub, Ingress};
-use roverline_gateway::process::source::Outlet;
+use roverline_gateway::process::source::SourceControlHandle;
 use roverline_gateway::server::listener::accept_loop;
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
@@ -22,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{MARK, PAYLOAD, PERIOD, WARM_UP, clock};
 
-/// Takes a message's number and the message.
+/// Publishes a message with its sequence number.
 type Publish = Box<dyn FnMut(u64, &[u8])>;
 
 struct Running {
@@ -31,8 +32,8 @@ struct Running {
     publish: Publish,
 }
 
-/// Says where it listens; publishes as many messages as the first line asks for, then tells its CPU
-/// time when asked by another line; ends with its input.
+/// Prints its port; publishes as many messages as the first input line says; prints its CPU time after the
+/// next line; exits when its input ends.
 pub(super) fn serve(role: &str) {
     let mut server = match role {
         "roverline" => roverline(),
@@ -61,7 +62,7 @@ pub(super) fn serve(role: &str) {
     let _ = lines.next();
 }
 
-/// A std_msgs/msg/String in little-endian CDR, of [`PAYLOAD`] bytes.
+/// A std_msgs/msg/String in little-endian CDR of [`PAYLOAD`] bytes.
 fn string_message() -> Vec<u8> {
     let mut payload = vec![b'x'; PAYLOAD];
     payload[..4].copy_from_slice(&[0, 1, 0, 0]);
@@ -71,7 +72,7 @@ fn string_message() -> Vec<u8> {
     payload
 }
 
-/// Runs `serving` for ever on a runtime like the endpoint's: one thread. Returns what it sends first.
+/// Runs `serving` forever on a single-threaded runtime like the endpoint's. Returns the first value it sends.
 fn on_runtime<T: Send + 'static, F: Future<Output = ()>>(
     serving: impl FnOnce(oneshot::Sender<T>) -> F + Send + 'static,
 ) -> T {
@@ -83,7 +84,7 @@ fn on_runtime<T: Send + 'static, F: Future<Output = ()>>(
     started.blocking_recv().unwrap()
 }
 
-/// A real endpoint, put together as `endpoint::run` does; this process's main thread is its source.
+/// A real endpoint, built as `endpoint::run` does; this process's main thread is its source.
 fn roverline() -> Running {
     let scopes = Tier::Primary.scopes();
     let rule = Rule {
@@ -99,7 +100,7 @@ fn roverline() -> Running {
     let port = on_runtime(move |ready| async move {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let endpoint = Endpoint::new(Parts {
+        let endpoint = EndpointBuilder {
             session_budget: None,
             endpoint_budget: None,
             tier: Tier::Primary,
@@ -109,13 +110,14 @@ fn roverline() -> Running {
             ingress,
             source_kind: "bench",
             peers: Peers::new(Vec::new()),
-            estop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
+            emergency_stop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
             access: Arc::new(Access::new(&AccessSettings::default()).expect("the default")),
-            publisher: Arc::new(Outlet::default()),
+            publisher: Arc::new(SourceControlHandle::default()),
             stop_topic: "/emergency_stop".to_owned(),
             rover: "rover".to_owned(),
-            coordination: Arc::new(Coordination::nowhere("this has no store")),
-        });
+            coordination: Arc::new(Coordination::disabled("this has no store")),
+        }
+        .build();
         let draining = endpoint.clone();
         tokio::spawn(async move { draining.hub.run(&draining.ingress).await });
         let ticking = endpoint.clone();
@@ -147,7 +149,7 @@ fn roverline() -> Running {
     Running { port, channel: u64::from(topic.0), publish: Box::new(publish) }
 }
 
-/// The SDK with everything at its default, its own multi-threaded runtime included.
+/// The SDK with default settings, including its own multi-threaded runtime.
 fn foxglove() -> Running {
     let schema = foxglove::Schema::new("std_msgs/msg/String", "ros2msg", b"string data".as_slice());
     let channel =
@@ -161,7 +163,7 @@ fn foxglove() -> Running {
     Running { port, channel: id, publish: Box::new(publish) }
 }
 
-/// A broadcast channel and a task per client; it does nothing else, not even read.
+/// A broadcast channel and a task per client; it does nothing else, not even reading.
 fn bare() -> Running {
     let (sender, _) = broadcast::channel::<Bytes>(8192);
     let messages = sender.clone();

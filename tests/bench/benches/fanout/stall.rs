@@ -1,18 +1,18 @@
-//! One client of each dialect subscribes and stops reading for twenty seconds: what the others notice,
-//! and what it costs the server's memory, now and afterwards.
+//! One client of each dialect subscribes and stops reading for twenty seconds: the effect on the others, and
+//! on the server's memory during and after the stall.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::clients::{Client, Server};
-use super::{MIX, OURS, Turn, WARM_UP, percentile};
+use super::{MIX, OURS, Run, WARM_UP, percentile};
 
-/// How long it lasts, and at how many messages of 1 KiB per second.
+/// Messages of 1 KiB at 1 kHz: 20 s.
 const MESSAGES: u64 = 20_000;
 /// Clients that read, two of each dialect.
 const READERS: usize = 10;
 
-/// Runs it without and with the stalled ones, and prints both.
+/// Runs with and without stalled clients, and prints both.
 pub(super) fn run() {
     println!(
         "{:<8} {:>7} {:>6} {:>8} {:>8} {:>8} {:>10} {:>10} {:>10}",
@@ -27,13 +27,16 @@ pub(super) fn run() {
         let readers: Vec<_> =
             (0..READERS).map(|at| Client::connect(address, MIX[at % MIX.len()], channel)).collect();
         let before = server.rss_mb();
-        let stalled: Vec<_> =
-            MIX.iter().filter(|_| stalls).map(|speech| Client::connect(address, *speech, channel)).collect();
-        let mut turn = Turn { messages: MESSAGES, clients: readers };
-        let mut latencies = turn.run(&mut server);
+        let stalled: Vec<_> = MIX
+            .iter()
+            .filter(|_| stalls)
+            .map(|dialect| Client::connect(address, *dialect, channel))
+            .collect();
+        let mut run = Run { messages: MESSAGES, clients: readers };
+        let mut latencies = run.run(&mut server);
         let during = server.rss_mb();
-        drop((stalled, turn));
-        // They are gone: what they had is given back.
+        drop((stalled, run));
+        // The stalled clients are gone: their memory must be freed.
         std::thread::sleep(Duration::from_secs(3));
         let after = server.rss_mb();
         latencies.sort_unstable();

@@ -1,0 +1,255 @@
+//! The environment of a scenario: the rover, its network and its clients.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use roverline_protocol::Tier;
+
+use super::listener::Options;
+use super::listener_process::Listener;
+use super::lying_peer::LyingPeer;
+use super::net::Net;
+use super::proxy::Proxy;
+use super::scenario::{Scenario, Side, Target};
+use super::usage;
+use crate::binary;
+use crate::gateway::{self, Gateway};
+use crate::process::{self, Signal};
+use crate::temp::{self, TempDir};
+use crate::wait::{eventually, poll};
+
+/// Debian's path.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Deadline for the first connection and sample.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// A clock that can be stepped, for processes started with its environment.
+#[derive(Debug)]
+pub(crate) struct SteppedClock(TempDir);
+
+impl SteppedClock {
+    fn new() -> Result<SteppedClock, String> {
+        if !Path::new(FAKETIME).exists() {
+            return Err("libfaketime is needed: apt-get install faketime".to_owned());
+        }
+        let clock = SteppedClock(temp::dir());
+        clock.step_to(0);
+        Ok(clock)
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let file = self.0.path().join("offset").display().to_string();
+        let pairs = [
+            ("LD_PRELOAD", FAKETIME),
+            ("FAKETIME_TIMESTAMP_FILE", &file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    /// Steps the clock to this many hours ahead.
+    pub(crate) fn step_to(&self, hours: i64) {
+        temp::write(&self.0, "offset", &format!("+{hours}h\n"));
+    }
+}
+
+/// All processes of a scenario. Fields are dropped in order: processes before their network.
+#[derive(Debug)]
+pub(crate) struct ScenarioEnv {
+    /// The measuring client.
+    pub(crate) client: Listener,
+    /// The clients that must not be affected.
+    pub(crate) bystanders: Option<Listener>,
+    /// The proxies in front of the four ports, best tier first.
+    pub(crate) proxies: Vec<Proxy>,
+    gateway: Option<Gateway>,
+    // The additional primary and its lying peer.
+    with_lying_peer: Option<(Gateway, LyingPeer)>,
+    /// The stepped clock of one side.
+    pub(crate) clock: Option<SteppedClock>,
+    arguments: Vec<String>,
+    base_port: u16,
+    environment: Vec<(String, String)>,
+    /// The network.
+    pub(crate) net: Net,
+}
+
+impl ScenarioEnv {
+    /// Starts everything and waits for the first samples; or the reason why that is impossible here.
+    pub(crate) fn start(scenario: &Scenario) -> Result<ScenarioEnv, String> {
+        let net = match scenario.radio {
+            Some(radio) => Net::radio(radio, 7)?,
+            None => Net::loopback(),
+        };
+        let clock = scenario.stepped_clock.map(|_| SteppedClock::new()).transpose()?;
+        let environment = |side: Side| match &clock {
+            Some(clock) if scenario.stepped_clock == Some(side) => clock.environment(),
+            _ => Vec::new(),
+        };
+        let base_port = if net.is_radio() { 8080 } else { free_base_port() };
+        let arguments = scenario.gateway.clone();
+        let gateway = up(&net, base_port, &arguments, &environment(Side::Gateway));
+        let ports: Vec<u16> = Tier::ALL.iter().map(|tier| base_port + tier.port_offset()).collect();
+        let proxies: Vec<Proxy> =
+            ports.iter().filter(|_| scenario.proxied).map(|port| Proxy::to(*port)).collect();
+        let shown: Vec<u16> =
+            if scenario.proxied { proxies.iter().map(|proxy| proxy.port).collect() } else { ports };
+        let url = |port: &u16| format!("ws://{}:{port}", net.host);
+        let with_lying_peer = scenario.lying_peer.map(|fault| {
+            let lying_peer = LyingPeer::start(fault);
+            let peer = format!("secondary=127.0.0.1:{}", lying_peer.port);
+            let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            arguments.extend(["--peer", &peer]);
+            (Gateway::serve(&arguments), lying_peer)
+        });
+        // With a lying peer, the client connects to the endpoint that polls it.
+        let urls = match &with_lying_peer {
+            Some((gateway, _)) => gateway.urls(),
+            None => shown.iter().map(url).collect(),
+        };
+        let options = Options { urls, topics: scenario.topics.clone(), links: 1, ..Options::default() };
+        let mut client = Listener::start(&net.ground, &options, &environment(Side::Client));
+        let mut bystanders = scenario.bystanders.map(|tier| {
+            let port = base_port + tier.port_offset();
+            let options = Options {
+                urls: vec![url(&port)],
+                plain: vec![url(&port)],
+                plains: 1,
+                retry_ms: 50,
+                ..options.clone()
+            };
+            Listener::start(&net.ground, &options, &[])
+        });
+        wait_until_served("the clients", [Some(&mut client), bystanders.as_mut()].into_iter().flatten());
+        let environment = environment(Side::Gateway);
+        let gateway = Some(gateway);
+        Ok(ScenarioEnv {
+            client,
+            bystanders,
+            proxies,
+            gateway,
+            with_lying_peer,
+            clock,
+            arguments,
+            base_port,
+            environment,
+            net,
+        })
+    }
+
+    /// The tier of a target. `None` if the target is the endpoint in use and there is none.
+    pub(crate) fn tier(&self, target: Target) -> Option<Tier> {
+        match target {
+            Target::Primary => Some(Tier::Primary),
+            Target::Secondary => Some(Tier::Secondary),
+            Target::Tertiary => Some(Tier::Tertiary),
+            Target::Emergency => Some(Tier::Emergency),
+            Target::Active => {
+                let port = self.client.active()?.rsplit_once(':')?.1.parse::<u16>().ok()?;
+                let index = self.proxies.iter().position(|proxy| proxy.port == port);
+                Tier::ALL
+                    .get(index.unwrap_or_else(|| usize::from(port.wrapping_sub(self.base_port))))
+                    .copied()
+            }
+        }
+    }
+
+    /// A tier's port at the gateway.
+    pub(crate) fn port(&self, tier: Tier) -> u16 {
+        self.base_port + tier.port_offset()
+    }
+
+    /// The newest process of a tier.
+    pub(crate) fn pid(&self, tier: Tier) -> Option<u32> {
+        let supervisor = self.gateway.as_ref()?.pid();
+        let is_tier = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.windows(2).any(|pair| pair == [b"--tier", tier.name().as_bytes()])
+        };
+        process::children(supervisor).into_iter().filter(is_tier).max()
+    }
+
+    /// All current endpoint processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let with_lying_peer = self.with_lying_peer.iter().map(|(gateway, _)| gateway.pid());
+        let children = self.gateway.iter().flat_map(|gateway| process::children(gateway.pid()));
+        children.chain(with_lying_peer).collect()
+    }
+
+    /// Ends the supervisor: with SIGKILL or with SIGTERM.
+    pub(crate) fn stop_rover(&mut self, kill: bool) {
+        if let Some(mut gateway) = self.gateway.take() {
+            let signal = if kill { Signal::KILL } else { Signal::TERM };
+            process::signal(gateway.pid(), signal);
+            assert!(gateway.wait(Duration::from_secs(10)).is_some(), "the supervisor does not end");
+        }
+    }
+
+    /// Starts the rover again on the same ports.
+    pub(crate) fn start_rover(&mut self) {
+        self.gateway = Some(up(&self.net, self.base_port, &self.arguments, &self.environment));
+    }
+
+    /// Waits until the primary is in use, and old enough that its next exit does not count as a repeated
+    /// crash.
+    pub(crate) fn settle(&self) {
+        let primary = || self.with_lying_peer.is_some() || self.tier(Target::Active) == Some(Tier::Primary);
+        poll(Duration::from_secs(40), || primary().then_some(()));
+        let is_young = || {
+            self.pid(Tier::Primary).and_then(usage::age).is_some_and(|age| age < Duration::from_millis(2_500))
+        };
+        poll(Duration::from_secs(5), || (!is_young()).then_some(()));
+    }
+
+    /// Whether the processes of a side use the stepped clock.
+    pub(crate) fn has_stepped_clock(&self, side: Side) -> bool {
+        let pids = if side == Side::Client { vec![self.client.pid()] } else { self.pids() };
+        let sees = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/maps"))
+                .is_ok_and(|maps| maps.contains("libfaketime"))
+        };
+        !pids.is_empty() && pids.iter().all(sees)
+    }
+
+    /// The number of requests to the lying peer.
+    pub(crate) fn lying_peer_requests(&self) -> Option<u64> {
+        self.with_lying_peer.as_ref().map(|(_, peer)| peer.requests())
+    }
+}
+
+/// Waits until every link receives samples, and discards the reports until then.
+pub(crate) fn wait_until_served<'a>(who: &str, listeners: impl Iterator<Item = &'a mut Listener>) {
+    for listener in listeners {
+        eventually(&format!("{who} receive samples"), FIRST, || listener.report().served > 0);
+    }
+}
+
+/// Starts `up` on the rover's side of the network.
+pub(crate) fn up(
+    net: &Net,
+    base_port: u16,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Gateway {
+    let base_port = base_port.to_string();
+    let mut command: Command = net.rover.command(&binary::bin("roverline-gateway"));
+    gateway::clean_environment(&mut command);
+    command.args(["up", "--host", &net.host, "--base-port", &base_port]);
+    command.envs(environment.iter().cloned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Gateway::start(command, &arguments)
+}
+
+/// The first of four consecutive free ports outside of the ephemeral range.
+pub(crate) fn free_base_port() -> u16 {
+    // Different ranges for different processes, and for the threads of this one.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start =
+        20_000 + (std::process::id() % 128) as u16 * 64 + NEXT.fetch_add(1, Ordering::Relaxed) % 16 * 4;
+    let free = |port: &u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
+    (start..32_000).step_by(4).find(free).expect("four free ports in a row")
+}

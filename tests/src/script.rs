@@ -1,0 +1,59 @@
+//! Runs the foreign clients, which are scripts in `tests/clients`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{clients, process};
+
+/// A running script. Killed when dropped.
+#[derive(Debug)]
+pub struct Script {
+    name: String,
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Script {
+    /// Starts `tests/clients/NAME`.
+    pub fn start<S: AsRef<str>>(python: &Path, name: &str, args: &[S]) -> Script {
+        let mut child = Command::new(python)
+            .arg(clients::root().join("tests/clients").join(name))
+            .args(args.iter().map(AsRef::as_ref))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Script { name: name.to_owned(), child, stdout }
+    }
+
+    /// The next line that it prints, as JSON.
+    pub fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{}: {error}: {line:?}", self.name))
+    }
+
+    /// Waits up to `patience` for the script to exit; the last line that it printed, as JSON.
+    pub fn finish(mut self, patience: Duration) -> Value {
+        // The scripts print little, so the pipe does not fill up.
+        let Some(status) = process::wait(&mut self.child, patience) else {
+            panic!("{} still runs after {patience:?}", self.name);
+        };
+        assert!(status.success(), "{}: {status}", self.name);
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text).unwrap();
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

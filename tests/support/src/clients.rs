@@ -1,0 +1,36 @@
+//! Foreign clients, installed by `scripts/setup-clients`.
+
+use std::path::{Path, PathBuf};
+
+use crate::skip::Missing;
+
+/// The root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The Python interpreter with the Python clients.
+pub fn python() -> Result<PathBuf, Missing> {
+    let python = root().join(".clients/python/bin/python");
+    match python.exists() {
+        true => Ok(python),
+        false => Err(Missing::client("run scripts/setup-clients: there are no Python clients")),
+    }
+}
+
+/// Node, if the JavaScript clients are installed.
+pub fn node() -> Result<PathBuf, Missing> {
+    match root().join("tests/clients/node_modules/ws").exists() {
+        true => Ok(PathBuf::from("node")),
+        false => Err(Missing::client("run scripts/setup-clients: there are no JavaScript clients")),
+    }
+}
+
+/// Node, if Debian's Chromium is installed as well.
+pub fn browser() -> Result<PathBuf, Missing> {
+    let node = node()?;
+    match Path::new("/usr/bin/chromium").exists() {
+        true => Ok(node),
+        false => Err(Missing::client("run scripts/setup-clients: there is no chromium")),
+    }
+}
