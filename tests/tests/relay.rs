@@ -198,7 +198,7 @@ async fn ten_clients_of_a_relay_cost_the_radio_one_stream() {
     let after = sent(&rover);
     leave.send(true).unwrap();
     for task in clients {
-        assert!(task.await.unwrap().is_ok_and(|messages| messages > 20));
+        assert!(task.await.unwrap().is_ok_and(|messages| messages > 10));
     }
     let (relay_bytes, direct_bytes) = (after.0 - before.0, after.1 - before.1);
     let ratio = relay_bytes as f64 / direct_bytes as f64;
@@ -235,7 +235,7 @@ async fn an_outage_of_the_rover_shows_in_ages_only() {
     assert_eq!(http::health(port).endpoint.status, HealthStatus::Healthy);
     leave.send(true).unwrap();
     for task in clients {
-        assert!(task.await.unwrap().is_ok_and(|messages| messages > 25));
+        assert!(task.await.unwrap().is_ok_and(|messages| messages > 12));
     }
 }
 
