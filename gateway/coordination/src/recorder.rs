@@ -26,6 +26,9 @@ use crate::recorder::event_source::{DeadLetterEvents, LifecycleEvents};
 use crate::store::scan::{get, newest_revision, scan};
 use crate::store::{Change, Op, Revision, Store, StoreError, Txn};
 
+/// Before the first change.
+const STORE_START: Revision = Revision(0);
+
 /// Interval at which a checkpoint is stored.
 const RECORDER_CHECKPOINT_MS: u64 = 1_000;
 
@@ -75,10 +78,13 @@ impl Coordination {
 
     async fn record_source(&self, mut source: impl EventSource, clock: Clock) -> Result<(), EventError> {
         let mut checkpoint = Checkpoint::load(&*self.store, source.name()).await?;
-        // Without a seed, this only checks that the history is still available.
-        let prefix = if source.is_seeded() { source.prefix() } else { CHECKPOINT_PREFIX };
-        let seed = match scan(&*self.store, prefix, Some(checkpoint.at)).await {
-            Ok(seed) => seed,
+        // Without a seed, this only checks that the history is still available. etcd has no revision 0.
+        let source_prefix = if source.is_seeded() { source.prefix() } else { CHECKPOINT_PREFIX };
+        let is_seeded = source.is_seeded() && checkpoint.at != STORE_START;
+        let prefix = if is_seeded { source_prefix } else { CHECKPOINT_PREFIX };
+        let seed = match scan(&*self.store, prefix, Some(checkpoint.at.max(STORE_START.next()))).await {
+            Ok(seed) if is_seeded => seed.entries,
+            Ok(_) => Vec::new(),
             // Compacted changes cannot be recorded; log the gap and continue from now.
             Err(StoreError::Compacted(from)) => {
                 tracing::warn!(
@@ -88,11 +94,11 @@ impl Coordination {
                     "not recorded"
                 );
                 checkpoint.at = newest_revision(&*self.store, CHECKPOINT_PREFIX).await?;
-                scan(&*self.store, prefix, Some(checkpoint.at)).await?
+                scan(&*self.store, source_prefix, Some(checkpoint.at)).await?.entries
             }
             Err(error) => return Err(error.into()),
         };
-        source.seed(&seed.entries);
+        source.seed(&seed);
         let mut watch = self.store.watch(source.prefix().to_owned(), checkpoint.at.next()).await?;
         while let Some(changes) = watch.next().await {
             for changes in changes?.chunk_by(|a, b| a.revision() == b.revision()) {
@@ -155,12 +161,13 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Loads the checkpoint; a new one starts at the present revision.
+    /// Loads the checkpoint. A new one starts with the store, so that what happened before the first
+    /// recorder was elected is recorded as well.
     async fn load(store: &dyn Store, name: &str) -> Result<Checkpoint, StoreError> {
         let key = format!("{CHECKPOINT_PREFIX}{name}");
         let (entry, newest) = get(store, &key, None).await?;
         let known = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok());
-        let at = known.map_or(newest, Revision).min(newest);
+        let at = known.map_or(STORE_START, Revision).min(newest);
         let mut checkpoint = Checkpoint { key, at, stored_at: tokio::time::Instant::now() };
         if known.is_none() {
             checkpoint.write(store).await?;

@@ -63,7 +63,7 @@ async fn checkpoints(store: &dyn Store) -> Vec<Entry> {
     scan(store, CHECKPOINT_PREFIX, None).await.unwrap().entries
 }
 
-/// Waits for the recorder's checkpoints: it does not record anything older.
+/// Waits for the recorder's checkpoints: from then on it records.
 async fn wait_for_checkpoints(team: &Coordination) {
     eventually("checkpoints", async || (checkpoints(&*team.store).await.len() == 3).then_some(())).await;
 }
@@ -101,6 +101,16 @@ async fn lock_events(make: Make<'_>) {
     let taken = &events[6];
     assert_eq!((taken.by.as_deref(), &taken.data["reason"]), (Some("chief"), &json!("tea")));
     assert!(events.iter().all(|event| event.stream == "lock/arm" && event.at_ns == 7));
+    recording.abort();
+}
+
+async fn events_before_the_first_recorder(make: Make<'_>) {
+    let team = member(make("early"), "primary");
+    team.locks.acquire("arm", "ann", Exclusive, LONG).await.unwrap();
+    team.locks.force_release("arm", "ann", "chief", "tea").await.unwrap();
+    let recording = recording(&team);
+    let events = events(&team, 2).await;
+    assert_eq!(kinds(&events), [("lock.acquired", "ann"), ("lock.taken", "ann")]);
     recording.abort();
 }
 
@@ -162,6 +172,7 @@ async fn recorder_failover(make: Make<'_>) {
 #[cfg(feature = "etcd")]
 pub(crate) async fn suite(make: Make<'_>) {
     lock_events(make).await;
+    events_before_the_first_recorder(make).await;
     dead_letter_and_lifecycle_events(make).await;
     recorder_failover(make).await;
 }
@@ -170,6 +181,12 @@ pub(crate) async fn suite(make: Make<'_>) {
 async fn lock_events_are_recorded_in_order() {
     let folder = Folder::new();
     lock_events(&|name| folder.store(name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_before_the_first_recorder_are_recorded() {
+    let folder = Folder::new();
+    events_before_the_first_recorder(&|name| folder.store(name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
