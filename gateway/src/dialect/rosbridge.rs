@@ -19,7 +19,6 @@ mod reassembly;
 mod request;
 mod rosapi;
 mod sample;
-mod served_goals;
 mod service_client;
 mod service_server;
 mod session;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use roverline_source::Publication;
-use roverline_source::ros::GoalStatus;
+use roverline_source::ros::{GoalStatus, ServedAction};
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::action_server::{Action, ActionServers, finish};
+use crate::dialect::rosbridge::action_server::ClientAction;
 use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type, rejected};
 use crate::dialect::rosbridge::request::Id;
-use crate::dialect::rosbridge::served_goals::ServedGoal;
 use crate::dialect::rosbridge::session::Session;
 
 impl Session<'_> {
@@ -22,15 +20,15 @@ impl Session<'_> {
         let key = format!("{name}/_action");
         endpoint.advertised.remove(self.context.info.id, &key);
         self.authorize_advertise(&name, &type_name)?;
-        let action = Arc::new(Action {
-            ros: endpoint.ros.clone(),
+        let action = Arc::new(ClientAction {
             outbox: self.context.info.outbox().clone(),
-            goals: self.actions.goals.clone(),
-            name,
+            goals: self.served_goals.clone(),
+            name: name.clone(),
             client_name: action,
-            type_name,
+            type_name: type_name.clone(),
         });
-        Ok(self.context.advertise(&key, || action.serve())?)
+        let serve = || endpoint.ros.serve_action(&name, &type_name, action).map(ServedAction::into_services);
+        Ok(self.context.advertise(&key, serve)?)
     }
 
     /// Withdraws an action.
@@ -44,14 +42,7 @@ impl Session<'_> {
 
     /// Publishes a goal's feedback.
     pub(super) fn action_feedback(&mut self, id: &Id, action: &str, values: &Value) -> OpResult {
-        let (_, goal) = self.actions.find(id, action)?;
-        let ServedGoal { action, type_name, goal_id } = goal;
-        let type_name = format!("{type_name}_FeedbackMessage");
-        let ros = &self.actions.ros;
-        let message = json!({"goal_id": goal_id, "feedback": values});
-        let payload = ros.encode(&type_name, &message)?;
-        let topic = format!("{action}/_action/feedback");
-        Ok(ros.publish(Publication { topic, type_name, payload, latched: false })?)
+        self.served_goals.feedback(id, action, values)
     }
 
     /// Ends a goal with the client's result.
@@ -63,17 +54,14 @@ impl Session<'_> {
         status: i8,
         result: bool,
     ) -> OpResult {
-        let (id, goal) = self.actions.find(id, action)?;
-        let ended = GoalStatus::Succeeded as i8..=GoalStatus::Aborted as i8;
-        let status = match result {
-            true if ended.contains(&status) => status,
-            true => GoalStatus::Succeeded as i8,
-            false => GoalStatus::Aborted as i8,
+        let status = match GoalStatus::from_number(status) {
+            ended @ (GoalStatus::Succeeded | GoalStatus::Canceled | GoalStatus::Aborted) if result => ended,
+            _ if result => GoalStatus::Succeeded,
+            _ => GoalStatus::Aborted,
         };
         // A client's failure text has no field in an action's result.
         let none = json!({});
         let values = if values.is_object() { values } else { &none };
-        let ActionServers { ros, goals } = &self.actions;
-        Ok(finish(ros, goals, &id, &goal.type_name, status, values)?)
+        self.served_goals.finish(id, action, status, values)
     }
 }

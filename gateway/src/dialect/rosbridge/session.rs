@@ -12,7 +12,7 @@ use tungstenite::protocol::Message;
 
 use crate::connection::close_reason::CloseReason;
 use crate::dialect::rosbridge::SampleFormat;
-use crate::dialect::rosbridge::action_server::ActionServers;
+use crate::dialect::rosbridge::action_server::SessionGoals;
 use crate::dialect::rosbridge::goals::Goals;
 use crate::dialect::rosbridge::operation::{OpError, OpResult, rejected};
 use crate::dialect::rosbridge::publications::Publications;
@@ -30,8 +30,8 @@ pub(super) struct Session<'a> {
     pub(super) context: &'a SessionContext,
     pub(super) subscriptions: Subscriptions,
     pub(super) publications: Publications,
-    // Dropped before the services: its goals are answered first.
-    pub(super) actions: ActionServers,
+    // Dropped before the services: their goals are answered first.
+    pub(super) served_goals: SessionGoals,
     pub(super) servers: ServiceServers,
     pub(super) goals: Goals,
     /// Calls and goals that wait for their results.
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
             publications: Publications::default(),
             servers: ServiceServers::new(context),
             goals: Goals::default(),
-            actions: ActionServers::new(context),
+            served_goals: SessionGoals::default(),
             calls: JoinSet::new(),
             all_nodes: Arc::new(Semaphore::new(1)),
             level: Level::default(),

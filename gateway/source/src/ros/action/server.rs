@@ -18,12 +18,35 @@ use crate::{Handler, Publication, Reply, clock};
 /// How long the result of such a goal is kept after its end.
 const GOAL_RESULT_KEEP_MS: u64 = 60_000;
 
-/// Receives an accepted goal. Runs on the source's thread and must return at once.
-pub type GoalHandler = dyn Fn(ServedGoal) + Send + Sync;
+/// Executes the goals of an action. It is called on the source's thread, so each method must return at
+/// once. A closure that takes a [`ServedGoal`] is one that accepts every goal.
+pub trait GoalHandler: Send + Sync {
+    /// Whether a goal is accepted; `goal` is JSON text of the action's `_Goal`.
+    fn accepts(&self, _goal: &[u8]) -> bool {
+        true
+    }
+
+    /// Executes an accepted goal.
+    fn execute(&self, goal: ServedGoal);
+
+    /// Is told that a goal should be cancelled; [`ServedGoal::cancel`] says the same.
+    fn cancel(&self, _id: GoalId) {}
+}
+
+impl<F: Fn(ServedGoal) + Send + Sync> GoalHandler for F {
+    fn execute(&self, goal: ServedGoal) {
+        self(goal);
+    }
+}
 
 /// A served action; dropping it withdraws the action.
-pub struct ServedAction {
-    _services: [ServedService; 3],
+pub struct ServedAction(Vec<ServedService>);
+
+impl ServedAction {
+    /// The action's three services; dropping them withdraws the action.
+    pub fn into_services(self) -> Vec<ServedService> {
+        self.0
+    }
 }
 
 /// An accepted goal for the handler to execute. Dropping it unfinished aborts it.
@@ -44,7 +67,7 @@ impl Ros {
         &self,
         name: &str,
         type_name: &str,
-        handler: Arc<GoalHandler>,
+        handler: Arc<dyn GoalHandler>,
     ) -> Result<ServedAction, RosError> {
         // Reject an unknown type at once, with its name in the error.
         self.encode(&format!("{type_name}_Goal"), &json!({}))?;
@@ -52,21 +75,21 @@ impl Ros {
             ros: self.clone(),
             name: name.to_owned(),
             type_name: type_name.to_owned(),
+            handler,
             goals: Mutex::default(),
         });
         let serve = |part: &str, type_name: &str, handler: Arc<Handler>| {
             self.serve(&format!("{name}/_action/{part}"), type_name, handler)
         };
-        let send =
-            handler_for(&action, move |action, request, reply| action.on_send_goal(request, reply, &handler));
+        let send = handler_for(&action, |action, request, reply| action.on_send_goal(request, reply));
         let result = handler_for(&action, |action, request, reply| action.on_get_result(request, reply));
         let cancel = handler_for(&action, |action, request, reply| action.on_cancel_goal(request, reply));
-        let services = [
-            serve("send_goal", &format!("{type_name}_SendGoal"), send)?,
+        Ok(ServedAction(vec![
             serve("get_result", &format!("{type_name}_GetResult"), result)?,
             serve("cancel_goal", "action_msgs/srv/CancelGoal", cancel)?,
-        ];
-        Ok(ServedAction { _services: services })
+            // Last: a client that finds it also finds the others.
+            serve("send_goal", &format!("{type_name}_SendGoal"), send)?,
+        ]))
     }
 }
 
@@ -87,6 +110,7 @@ struct Action {
     ros: Ros,
     name: String,
     type_name: String,
+    handler: Arc<dyn GoalHandler>,
     goals: Mutex<HashMap<GoalId, GoalState>>,
 }
 
@@ -95,6 +119,8 @@ struct GoalState {
     status: GoalStatus,
     cancel: watch::Sender<bool>,
     since: Duration,
+    /// When it was accepted, nanoseconds since the Unix epoch.
+    accepted_ns: i64,
     /// Requests waiting for the result.
     waiting: Vec<Reply>,
     /// The result, and when the goal ended.
@@ -102,40 +128,46 @@ struct GoalState {
 }
 
 impl Action {
-    fn on_send_goal(
-        self: &Arc<Self>,
-        request: &[u8],
-        reply: Reply,
-        handler: &Arc<GoalHandler>,
-    ) -> Result<(), RosError> {
+    fn on_send_goal(self: &Arc<Self>, request: &[u8], reply: Reply) -> Result<(), RosError> {
         let id = goal_id(request)?;
         let json = self.ros.decode(&format!("{}_SendGoal_Request", self.type_name), request)?;
         let goal = last_field(&json, "goal")?;
-        let now = clock::monotonic();
-        let (sender, cancel) = watch::channel(false);
-        let accepted = {
-            let mut goals = self.goals.lock();
-            let retention = Duration::from_millis(GOAL_RESULT_KEEP_MS);
-            goals.retain(|_, goal| {
-                goal.result.as_ref().is_none_or(|(_, at)| now.saturating_sub(*at) < retention)
-            });
-            let accepted = goals.len() < limits::GOALS_PER_ACTION && !goals.contains_key(&id);
-            if accepted {
-                let (waiting, status) = (Vec::new(), GoalStatus::Executing);
-                goals.insert(id, GoalState { status, cancel: sender, since: now, waiting, result: None });
-            }
-            accepted
-        };
+        let accepted_ns = clock::unix_ns();
+        let cancel = if self.handler.accepts(&goal) { self.add(id, accepted_ns) } else { None };
         let mut response = Writer::new();
-        let now = clock::unix_ns();
-        response.bool(accepted);
-        response.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32);
+        response.bool(cancel.is_some());
+        write_time(&mut response, accepted_ns);
         reply.send(Bytes::from(response.finish()));
-        if accepted {
+        if let Some(cancel) = cancel {
             self.publish_status();
-            handler(ServedGoal { id, goal, cancel, action: self.clone(), finished: false });
+            self.handler.execute(ServedGoal { id, goal, cancel, action: self.clone(), finished: false });
         }
         Ok(())
+    }
+
+    /// Adds a goal; `None` if its id is in use or too many are active.
+    fn add(&self, id: GoalId, accepted_ns: i64) -> Option<watch::Receiver<bool>> {
+        let now = clock::monotonic();
+        let retention = Duration::from_millis(GOAL_RESULT_KEEP_MS);
+        let mut goals = self.goals.lock();
+        goals
+            .retain(|_, goal| goal.result.as_ref().is_none_or(|(_, at)| now.saturating_sub(*at) < retention));
+        let ended = goals.iter().filter_map(|(id, goal)| Some((goal.result.as_ref()?.1, *id)));
+        let (ended_count, oldest) = (ended.clone().count(), ended.min_by_key(|(at, _)| *at));
+        if goals.len() - ended_count >= limits::GOALS_PER_ACTION || goals.contains_key(&id) {
+            return None;
+        }
+        // As many results are kept as goals may be active; the oldest goes first.
+        if ended_count >= limits::GOALS_PER_ACTION
+            && let Some((_, oldest)) = oldest
+        {
+            goals.remove(&oldest);
+        }
+        let (sender, cancel) = watch::channel(false);
+        let (status, waiting) = (GoalStatus::Executing, Vec::new());
+        goals
+            .insert(id, GoalState { status, cancel: sender, since: now, accepted_ns, waiting, result: None });
+        Some(cancel)
     }
 
     fn on_get_result(&self, request: &[u8], reply: Reply) -> Result<(), RosError> {
@@ -173,16 +205,18 @@ impl Action {
                     code = 0;
                     goal.status = GoalStatus::Canceling;
                     goal.cancel.send_replace(true);
-                    canceling.push(*id);
+                    canceling.push((*id, goal.accepted_ns));
                 }
             }
         }
         let mut response = Writer::new();
         response.i8(code).len(canceling.len() as u32);
-        for id in canceling {
-            response.raw(&id.0).i32(0).u32(0);
+        for (id, accepted_ns) in &canceling {
+            response.raw(&id.0);
+            write_time(&mut response, *accepted_ns);
         }
         reply.send(Bytes::from(response.finish()));
+        canceling.into_iter().for_each(|(id, _)| self.handler.cancel(id));
         self.publish_status();
         Ok(())
     }
@@ -214,7 +248,9 @@ impl Action {
             goals.sort_by_key(|(_, goal)| goal.since);
             array.len(goals.len() as u32);
             for (id, goal) in goals {
-                array.raw(&id.0).i32(0).u32(0).i8(goal.status as i8);
+                array.raw(&id.0);
+                write_time(&mut array, goal.accepted_ns);
+                array.i8(goal.status as i8);
             }
         }
         self.publish("status", "action_msgs/msg/GoalStatusArray", Bytes::from(array.finish()), true);
@@ -239,9 +275,9 @@ impl ServedGoal {
         Ok(())
     }
 
-    /// Ends the goal with a result: JSON of the action's `_Result`. The goal is aborted if that does not
-    /// fit its type.
-    pub fn finish(mut self, status: GoalStatus, result: &Value) -> Result<(), RosError> {
+    /// Ends the goal with a result: JSON of the action's `_Result`. The goal goes on if that does not fit
+    /// its type.
+    pub fn finish(&mut self, status: GoalStatus, result: &Value) -> Result<(), RosError> {
         let result = self.action.encode_result(status, result)?;
         self.action.finish(self.id, status, &result);
         self.finished = true;
@@ -257,6 +293,11 @@ impl Drop for ServedGoal {
             self.action.finish(self.id, GoalStatus::Aborted, &result);
         }
     }
+}
+
+/// Writes builtin_interfaces/msg/Time.
+fn write_time(writer: &mut Writer, unix_ns: i64) {
+    writer.i32((unix_ns / 1_000_000_000) as i32).u32((unix_ns % 1_000_000_000) as u32);
 }
 
 /// The goal id, which is the first field of every request.

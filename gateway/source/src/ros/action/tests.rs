@@ -103,7 +103,7 @@ fn goals_are_accepted_followed_and_their_results_kept() {
     assert_eq!(fixture.statuses(), [2, 2]);
     let early = fixture.result(1);
     assert!(early.lock().unwrap().is_none(), "not before its end");
-    let goal = fixture.goals.lock().unwrap().remove(0);
+    let mut goal = fixture.goals.lock().unwrap().remove(0);
     assert_eq!((goal.id, &goal.goal[..]), (GoalId([1; 16]), &br#"{"order":7}"#[..]));
     goal.feedback(&json!({"sequence": [1, 2]})).unwrap();
     let feedback = fixture.source.published.lock().unwrap().last().cloned().unwrap();
@@ -114,9 +114,10 @@ fn goals_are_accepted_followed_and_their_results_kept() {
     assert_eq!(early.lock().unwrap().take(), Some(expected.clone()));
     assert_eq!(fixture.result(1).lock().unwrap().take(), Some(expected), "requested afterwards");
     assert_eq!(fixture.result(9).lock().unwrap().take().unwrap()["status"], 0, "an unknown one");
-    // A result that does not fit its type aborts the goal, and so does dropping it.
-    let other = fixture.goals.lock().unwrap().remove(0);
+    // A result that does not fit its type leaves the goal open; dropping it aborts it.
+    let mut other = fixture.goals.lock().unwrap().remove(0);
     assert!(other.finish(GoalStatus::Succeeded, &json!({"sequence": "x"})).is_err());
+    drop(other);
     assert_eq!(fixture.result(2).lock().unwrap().take().unwrap()["status"], 6);
 }
 
@@ -139,7 +140,7 @@ fn goals_are_cancelled_one_by_one_or_all() {
     let canceled = |at: usize| *fixture.goals.lock().unwrap()[at].cancel.borrow();
     assert_eq!([canceled(0), canceled(1), canceled(2)], [false, true, false]);
     assert_eq!(fixture.cancel(9), (2.into(), 0));
-    let goal = fixture.goals.lock().unwrap().remove(0);
+    let mut goal = fixture.goals.lock().unwrap().remove(0);
     goal.finish(GoalStatus::Succeeded, &json!({})).unwrap();
     assert_eq!(fixture.cancel(1), (3.into(), 0), "it has ended");
     assert_eq!(fixture.cancel(0), (0.into(), 2), "all that go on");
@@ -152,9 +153,44 @@ fn goals_beyond_the_limit_are_rejected() {
     let limit = crate::limits::GOALS_PER_ACTION as u8;
     assert!((1..=limit).all(|id| fixture.send(id) == true));
     assert_eq!(fixture.send(limit + 1), false);
-    // The first goal is dropped; its result is retained, so there is no capacity for another yet.
+    // Active goals count, not the results that are kept of ended ones.
     drop(fixture.goals.lock().unwrap().remove(0));
-    assert_eq!(fixture.send(limit + 1), false);
+    assert_eq!(fixture.send(limit + 1), true);
+    assert_eq!(fixture.result(1).lock().unwrap().take().unwrap()["status"], 6);
+}
+
+#[test]
+fn results_are_kept_up_to_a_limit_and_the_oldest_go_first() {
+    let fixture = Fixture::new();
+    let limit = crate::limits::GOALS_PER_ACTION as u8;
+    for id in 1..=limit + 2 {
+        assert_eq!(fixture.send(id), true);
+        fixture.goals.lock().unwrap().clear();
+    }
+    let status = |id| fixture.result(id).lock().unwrap().take().unwrap()["status"].clone();
+    assert_eq!((status(2), status(3), status(limit + 2)), (0.into(), 6.into(), 6.into()));
+}
+
+/// Rejects every goal.
+struct Unwilling;
+
+impl GoalHandler for Unwilling {
+    fn accepts(&self, _goal: &[u8]) -> bool {
+        false
+    }
+
+    fn execute(&self, _goal: ServedGoal) {
+        unreachable!("it was not accepted");
+    }
+}
+
+#[test]
+fn a_handler_may_reject_a_goal() {
+    let fixture = Fixture::new();
+    let _action = fixture.ros.serve_action("/no", FIBONACCI, Arc::new(Unwilling)).unwrap();
+    // The services of the last action that was served.
+    fixture.source.services.lock().unwrap().drain(..3);
+    assert_eq!(fixture.send(1), false);
 }
 
 #[test]
