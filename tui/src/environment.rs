@@ -1,6 +1,6 @@
 //! User directories (XDG Base Directory Specification), and the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{Builder, Rotation};
@@ -27,26 +27,38 @@ pub fn log_dir() -> Option<PathBuf> {
     dir("XDG_STATE_HOME", ".local/state")
 }
 
-/// Logs to a file, never to the screen. Dropping the guard writes the remaining lines. A directory
-/// that cannot be written does not prevent the console: the error is returned as a sentence.
-pub fn start_log(level: Option<&str>) -> Result<WorkerGuard, String> {
-    let dir = log_dir().ok_or("no log: neither XDG_STATE_HOME nor HOME is set")?;
-    let cannot = |why: String| format!("no log in {}: {why}", dir.display());
-    std::fs::create_dir_all(&dir).map_err(|error| cannot(error.to_string()))?;
+/// Why there is no log. The console runs without one.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The environment names no directory for it.
+    #[error("no log: neither XDG_STATE_HOME nor HOME is set")]
+    NoDirectory,
+    /// The directory cannot be used, or the level is unknown.
+    #[error("no log in {}: {source}", dir.display())]
+    Unusable {
+        /// The directory of logs.
+        dir: PathBuf,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Logs to a file, never to the screen. Dropping the guard writes the remaining lines.
+pub fn start_log(level: Option<&str>) -> Result<WorkerGuard, LogError> {
+    let dir = log_dir().ok_or(LogError::NoDirectory)?;
+    log_in(&dir, level).map_err(|source| LogError::Unusable { dir, source })
+}
+
+fn log_in(dir: &Path, level: Option<&str>) -> Result<WorkerGuard, Box<dyn std::error::Error + Send + Sync>> {
+    std::fs::create_dir_all(dir)?;
     let appender = Builder::new()
         .rotation(Rotation::DAILY)
         .filename_prefix("roverline")
         .filename_suffix("log")
         .max_log_files(LOG_FILES)
-        .build(&dir)
-        .map_err(|error| cannot(error.to_string()))?;
+        .build(dir)?;
     let (writer, guard) = tracing_appender::non_blocking(appender);
-    let filter = EnvFilter::try_new(level.unwrap_or("info")).map_err(|error| cannot(error.to_string()))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(writer)
-        .try_init()
-        .map_err(|error| cannot(error.to_string()))?;
+    let filter = EnvFilter::try_new(level.unwrap_or("info"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).try_init()?;
     Ok(guard)
 }

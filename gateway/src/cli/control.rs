@@ -102,7 +102,7 @@ fn find(target: &Target) -> Result<UnixStream, CliError> {
     let named = settings.gateway.state_dir;
     let shown = named.clone().unwrap_or_else(xdg_state_home);
     let sockets = sockets(named.as_deref(), &shown);
-    choose(sockets, target.base_port.filter(|port| *port != 0), &shown).map_err(runtime_error)
+    choose(sockets, target.base_port.filter(|port| *port != 0), &shown)
 }
 
 /// The control sockets in a gateway's directory, or of all gateways in the XDG directory.
@@ -124,8 +124,8 @@ fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
     found
 }
 
-/// Connects to the only socket that answers; an error is a message for the user.
-fn choose(sockets: Vec<(u16, PathBuf)>, port: Option<u16>, dir: &Path) -> Result<UnixStream, String> {
+/// Connects to the only socket that answers.
+fn choose(sockets: Vec<(u16, PathBuf)>, port: Option<u16>, dir: &Path) -> Result<UnixStream, CliError> {
     let mut answering = Vec::new();
     let mut refusals = String::new();
     for (found, path) in sockets {
@@ -144,15 +144,17 @@ fn choose(sockets: Vec<(u16, PathBuf)>, port: Option<u16>, dir: &Path) -> Result
             .iter()
             .map(|(port, path, _)| format!("\n  --base-port {port}  {}", path.display()))
             .collect();
-        return Err(format!("several gateways run; say which, with --base-port or --state:{list}"));
+        return Err(runtime_error(format!(
+            "several gateways run; say which, with --base-port or --state:{list}"
+        )));
     }
     let which = port.map(|port| format!(" on port {port}")).unwrap_or_default();
     answering.pop().map(|(.., stream)| stream).ok_or_else(|| {
-        format!(
+        runtime_error(format!(
             "no running gateway{which} has its control socket in {}; was it started by `up`, with this \
              --state, and by this user?{refusals}",
             dir.display()
-        )
+        ))
     })
 }
 
@@ -169,17 +171,17 @@ mod tests {
     fn the_selected_gateway_is_found_or_the_options_are_listed() {
         let home = std::env::temp_dir().join(format!("roverline-find-{}", std::process::id()));
         let sockets = || super::sockets(None, &home);
-        assert!(choose(sockets(), None, &home).unwrap_err().contains("no running gateway"));
+        assert!(choose(sockets(), None, &home).unwrap_err().message.contains("no running gateway"));
         let mut live = Vec::new();
         for port in [8080, 9000] {
             let dir = home.join(format!("gateway-{port}"));
             std::fs::create_dir_all(&dir).unwrap();
             live.push(UnixListener::bind(dir.join(socket_name(port))).unwrap());
         }
-        let why = choose(sockets(), None, &home).unwrap_err();
+        let why = choose(sockets(), None, &home).unwrap_err().message;
         assert!(why.contains("--base-port 8080") && why.contains("--base-port 9000"), "{why}");
         assert!(choose(sockets(), Some(9000), &home).is_ok());
-        assert!(choose(sockets(), Some(9001), &home).unwrap_err().contains("9001"));
+        assert!(choose(sockets(), Some(9001), &home).unwrap_err().message.contains("9001"));
         // One is killed and leaves its socket file; the other is then the only one.
         live.pop();
         assert!(choose(sockets(), None, &home).is_ok());

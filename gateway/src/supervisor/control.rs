@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::limits;
-use crate::supervisor::rolling_restart::{ProcessStatus, Progress, RollingRestart};
+use crate::supervisor::rolling_restart::{ProcessStatus, Progress, RestartError, RollingRestart};
 
 /// Concurrent clients of the supervisor's control socket.
 const CONTROL_CLIENTS: usize = 4;
@@ -146,6 +146,29 @@ impl Drop for Control {
     }
 }
 
+/// Why a request on the control socket was refused.
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    /// The client sent nothing in time.
+    #[error("no request came")]
+    NoRequest,
+    /// The socket failed.
+    #[error("the request could not be read: {0}")]
+    Read(io::Error),
+    /// The line has no end within the limit.
+    #[error("a request is a line of at most {} bytes", limits::CONTROL_LINE_BYTES)]
+    TooLong,
+    /// The line is no request.
+    #[error("not understood: {0}; ask {{\"op\":\"status\"}} or {{\"op\":\"restart\",\"rolling\":true}}")]
+    NotUnderstood(serde_json::Error),
+    /// A restart of all endpoints at once was asked for.
+    #[error("only a rolling restart is offered: it loses nothing and refuses nobody")]
+    NotRolling,
+    /// The restart failed.
+    #[error(transparent)]
+    Restart(RestartError),
+}
+
 /// The client's connection; the client may disconnect while a restart continues.
 struct ControlClient(Option<UnixStream>);
 
@@ -160,9 +183,9 @@ impl ControlClient {
         }
     }
 
-    async fn done(&mut self, result: Result<String, String>, endpoints: Vec<ProcessStatus>) {
+    async fn done(&mut self, result: Result<String, ControlError>, endpoints: Vec<ProcessStatus>) {
         let done = result.is_ok();
-        let message = result.unwrap_or_else(|why| why);
+        let message = result.unwrap_or_else(|why| why.to_string());
         self.send(&ControlMessage::Done { done, message, endpoints }).await;
     }
 }
@@ -172,12 +195,11 @@ const CLIENT_TIMEOUT: Duration = Duration::from_millis(limits::CONTROL_TIMEOUT_M
 async fn answer(mut stream: UnixStream, restart: &RollingRestart) {
     let request = timeout(CLIENT_TIMEOUT, request(&mut stream)).await;
     let mut client = ControlClient(Some(stream));
-    match request.unwrap_or_else(|_| Err("no request came".to_owned())) {
+    match request.unwrap_or(Err(ControlError::NoRequest)) {
         Err(why) => client.done(Err(why), Vec::new()).await,
         Ok(Request::Status) => client.done(Ok(String::new()), restart.statuses()).await,
         Ok(Request::Restart { rolling: false, .. }) => {
-            let why = "only a rolling restart is offered: it loses nothing and refuses nobody";
-            client.done(Err(why.to_owned()), Vec::new()).await;
+            client.done(Err(ControlError::NotRolling), Vec::new()).await;
         }
         Ok(Request::Restart { rolling: true, tier }) => {
             tracing::info!(?tier, "a rolling restart was asked for");
@@ -188,24 +210,20 @@ async fn answer(mut stream: UnixStream, restart: &RollingRestart) {
                 }
             };
             let (result, ()) = tokio::join!(restart.run(tier, steps), pass_on);
-            client.done(result, Vec::new()).await;
+            client.done(result.map_err(ControlError::Restart), Vec::new()).await;
         }
     }
 }
 
-async fn request(stream: &mut UnixStream) -> Result<Request, String> {
+async fn request(stream: &mut UnixStream) -> Result<Request, ControlError> {
     let mut line = Vec::new();
     let most = limits::CONTROL_LINE_BYTES as u64;
     let read = BufReader::new(stream.take(most)).read_until(b'\n', &mut line).await;
-    read.map_err(|error| error.to_string())?;
+    read.map_err(ControlError::Read)?;
     if line.last() != Some(&b'\n') {
-        return Err(format!("a request is a line of at most {most} bytes"));
+        return Err(ControlError::TooLong);
     }
-    serde_json::from_slice(&line).map_err(|error| {
-        format!(
-            "not understood: {error}; ask {{\"op\":\"status\"}} or {{\"op\":\"restart\",\"rolling\":true}}"
-        )
-    })
+    serde_json::from_slice(&line).map_err(ControlError::NotUnderstood)
 }
 
 #[cfg(test)]

@@ -9,6 +9,31 @@ use tokio::time::{Instant, timeout};
 
 use crate::limits;
 
+/// Why a tier's process was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReplaceError {
+    /// The new process did not come up, or the old one could not be replaced.
+    #[error("{0}")]
+    Failed(String),
+    /// The time limit passed.
+    #[error("it was not done within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The supervisor ends.
+    #[error("the supervisor stops")]
+    Stopping,
+}
+
+/// Why a restart was refused or ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RestartError {
+    /// One restart runs at a time.
+    #[error("another restart is going on; wait for its end")]
+    Busy,
+    /// A tier could not be replaced.
+    #[error("{tier}: {source}; {replaced} replaced, the others were left alone")]
+    Tier { tier: Tier, replaced: usize, source: ReplaceError },
+}
+
 /// A request to replace a tier's process.
 pub(super) struct ReplaceRequest {
     steps: mpsc::Sender<Step>,
@@ -17,7 +42,7 @@ pub(super) struct ReplaceRequest {
 /// The progress of a request.
 pub(super) enum Step {
     Progress { step: &'static str, pid: Option<u32>, text: String },
-    Finished(Result<String, String>),
+    Finished(Result<String, ReplaceError>),
 }
 
 impl ReplaceRequest {
@@ -37,7 +62,7 @@ impl ReplaceRequest {
     }
 
     /// Reports the result.
-    pub(super) fn finish(self, result: Result<String, String>) {
+    pub(super) fn finish(self, result: Result<String, ReplaceError>) {
         let _ = self.steps.try_send(Step::Finished(result));
     }
 }
@@ -131,24 +156,22 @@ impl RollingRestart {
     }
 
     /// Replaces the process of `only`, or of every tier from the least important one up, so that a broken
-    /// version does the least damage. Stops at the first failure. Every step is sent to `steps`. An error is
-    /// a message for the user.
+    /// version does the least damage. Stops at the first failure. Every step is sent to `steps`.
     pub(super) async fn run(
         &self,
         only: Option<Tier>,
         steps: mpsc::Sender<Progress>,
-    ) -> Result<String, String> {
+    ) -> Result<String, RestartError> {
         let Ok(_running) = self.running.try_lock() else {
-            return Err("another restart is going on; wait for its end".to_owned());
+            return Err(RestartError::Busy);
         };
         let start = Instant::now();
         let mut replaced = 0;
         for tier_handle in self.tiers.iter().rev() {
             if only.is_none_or(|only| only == tier_handle.tier) {
-                if let Err(why) = tier_handle.replace(&steps).await {
-                    let left = "the others were left alone";
-                    return Err(format!("{}: {why}; {replaced} replaced, {left}", tier_handle.tier));
-                }
+                let outcome = tier_handle.replace(&steps).await;
+                let tier = tier_handle.tier;
+                outcome.map_err(|source| RestartError::Tier { tier, replaced, source })?;
                 replaced += 1;
             }
         }
@@ -158,18 +181,18 @@ impl RollingRestart {
 
 impl TierHandle {
     /// Replaces the tier's process within a time limit.
-    async fn replace(&self, progress: &mpsc::Sender<Progress>) -> Result<(), String> {
+    async fn replace(&self, progress: &mpsc::Sender<Progress>) -> Result<(), ReplaceError> {
         let start = Instant::now();
         let limit = Duration::from_millis(limits::REPLACE_MS);
         let outcome = timeout(limit, self.await_replacement(progress, start))
             .await
-            .unwrap_or_else(|_| Err(format!("it was not done within {} s", limit.as_secs())));
+            .unwrap_or(Err(ReplaceError::Timeout(limit)));
         let (step, text) = match &outcome {
-            Ok(text) => ("done", text),
-            Err(why) => ("failed", why),
+            Ok(text) => ("done", text.clone()),
+            Err(why) => ("failed", why.to_string()),
         };
         tracing::info!(tier = %self.tier, step, text, "rolling restart");
-        let _ = progress.send(self.progress(start, step, None, text.clone())).await;
+        let _ = progress.send(self.progress(start, step, None, text)).await;
         outcome.map(drop)
     }
 
@@ -177,7 +200,7 @@ impl TierHandle {
         &self,
         progress: &mpsc::Sender<Progress>,
         start: Instant,
-    ) -> Result<String, String> {
+    ) -> Result<String, ReplaceError> {
         let (request, mut steps) = ReplaceRequest::new();
         if self.requests.send(request).await.is_ok() {
             while let Some(step) = steps.recv().await {
@@ -190,7 +213,7 @@ impl TierHandle {
                 }
             }
         }
-        Err("the supervisor stops".to_owned())
+        Err(ReplaceError::Stopping)
     }
 
     fn progress(&self, start: Instant, step: &str, pid: Option<u32>, text: String) -> Progress {
@@ -217,13 +240,17 @@ mod tests {
                 while let Some(request) = inbox.recv().await {
                     request.report_step("started", Some(7), "");
                     let fails = tier == Tier::Secondary;
-                    request.finish(if fails { Err("broken".to_owned()) } else { Ok(String::new()) });
+                    request.finish(if fails {
+                        Err(ReplaceError::Failed("broken".to_owned()))
+                    } else {
+                        Ok(String::new())
+                    });
                 }
             });
         }
         let restart = RollingRestart::new(tiers);
         let (progress, mut received) = mpsc::channel(64);
-        let why = restart.run(None, progress).await.unwrap_err();
+        let why = restart.run(None, progress).await.unwrap_err().to_string();
         assert!(why.starts_with("secondary: broken; 2 replaced"), "{why}");
         let mut ends = Vec::new();
         while let Some(Progress { tier, step, .. }) = received.recv().await {
@@ -248,6 +275,6 @@ mod tests {
             _ = run() => None,
             second = run() => Some(second),
         };
-        assert!(second.unwrap().unwrap_err().contains("another restart"));
+        assert!(matches!(second.unwrap(), Err(RestartError::Busy)));
     }
 }

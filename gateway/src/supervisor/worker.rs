@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::supervisor::WorkerEvent;
 use crate::supervisor::process::{ChildSignal, Launch, Process};
-use crate::supervisor::rolling_restart::{ProcessView, ReplaceRequest};
+use crate::supervisor::rolling_restart::{ProcessView, ReplaceError, ReplaceRequest};
 
 /// First and last delay of a restart.
 const RESTART_BACKOFF_MS: (u64, u64) = (20, 5_000);
@@ -179,7 +179,7 @@ impl WorkerSupervisor {
     /// The replace request in progress has failed.
     pub(super) fn failed(&mut self, why: &str) {
         if let Some(request) = self.request.take() {
-            request.finish(Err(why.to_owned()));
+            request.finish(Err(ReplaceError::Failed(why.to_owned())));
         }
     }
 }

@@ -39,23 +39,32 @@ pub async fn announce_and_browse(endpoint: Arc<Endpoint>, rover: String, host: S
                 }
             }
         }
-        Err(error) => tracing::warn!(error, "mDNS is not used"),
+        Err(error) => tracing::warn!(%error, "mDNS is not used"),
     }
     std::future::pending().await
 }
 
+/// Why mDNS is not used.
+#[derive(Debug, thiserror::Error)]
+enum MdnsError {
+    /// Only an address can be announced.
+    #[error("{0} is no address: write one, or 0.0.0.0, as the host")]
+    Host(String),
+    /// The mDNS responder failed.
+    #[error(transparent)]
+    Responder(#[from] mdns_sd::Error),
+}
+
 type MdnsService = (ServiceDaemon, mdns_sd::Receiver<ServiceEvent>, String);
 
-fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<MdnsService, String> {
-    let text = |error: mdns_sd::Error| error.to_string();
+fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<MdnsService, MdnsError> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let ip: IpAddr =
-        host.parse().map_err(|_| format!("{host} is no address: write one, or 0.0.0.0, as the host"))?;
-    let daemon = ServiceDaemon::new().map_err(text)?;
+    let ip: IpAddr = host.parse().map_err(|_| MdnsError::Host(host.to_owned()))?;
+    let daemon = ServiceDaemon::new()?;
     if !ip.is_unspecified() {
         // An endpoint that listens on one network does not announce itself on the others.
-        daemon.disable_interface(IfKind::All).map_err(text)?;
-        daemon.enable_interface(IfKind::Addr(ip)).map_err(text)?;
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(IfKind::Addr(ip))?;
     }
     let computer = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let label = |text: String| text.chars().filter(|c| *c != '.').take(LABEL_CHARS / 2).collect::<String>();
@@ -70,11 +79,11 @@ fn start(endpoint: &Endpoint, rover: &str, host: &str) -> Result<MdnsService, St
     ];
     let address = if ip.is_unspecified() { "" } else { host };
     let info = ServiceInfo::new(SERVICE, &instance, &hostname, address, endpoint.port, &properties[..]);
-    let info = info.map_err(text)?;
+    let info = info?;
     let info = if ip.is_unspecified() { info.enable_addr_auto() } else { info };
     let own = info.get_fullname().to_owned();
-    let events = daemon.browse(SERVICE).map_err(text)?;
-    daemon.register(info).map_err(text)?;
+    let events = daemon.browse(SERVICE)?;
+    daemon.register(info)?;
     tracing::info!(instance, rover, "announced by mDNS");
     Ok((daemon, events, own))
 }
