@@ -4,6 +4,7 @@
 //   dashboard.mjs failover PORT SECONDS  prints "ready", then the longest gap in telemetry
 //   dashboard.mjs lost PORT              prints "ready", then its contents once all endpoints are silent
 //   dashboard.mjs stop PORT              operates the emergency stop by keyboard
+//   dashboard.mjs unheard PORT           operates it while no endpoint answers
 //   dashboard.mjs observer PORT          what an observer is offered, and what a token changes
 
 import { readFileSync } from "node:fs";
@@ -167,6 +168,30 @@ async function stop() {
   }
 }
 
+async function unheard() {
+  const { browser, page } = await openPage(port);
+  await served(page, "primary");
+  await valued(page, "Speed");
+  say({ ready: true });
+  await page.waitForFunction(() => document.body.dataset.link !== "live", null, { timeout: 30_000 });
+  await page.focus("#stop");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Enter");
+  const pressed = Date.now();
+  const text = () => page.textContent("#stop-answer");
+  await page.waitForFunction(() => /not yet heard/.test(document.getElementById("stop-answer").textContent), null, { timeout: 5_000 });
+  const [said_ms, first, offered] = [Date.now() - pressed, await text(), await page.textContent("#stop-cancel")];
+  const unknown = (await read(page)).stop;
+  const axe = await violations(page);
+  // Longer than people wait for an answer.
+  await page.waitForTimeout(12_000);
+  say({ said_ms, first, later: await text(), offered, unknown, axe });
+  await page.waitForFunction(() => /Accepted/.test(document.getElementById("stop-answer").textContent), null, { timeout: 60_000 });
+  await page.waitForFunction(() => document.querySelector("#stop-state.engaged"), null, { timeout: 20_000 });
+  say({ answer: await text(), stop: (await read(page)).stop });
+  await browser.close();
+}
+
 async function observer() {
   const { browser, page, errors } = await openPage(port);
   await served(page, "primary");
@@ -187,4 +212,4 @@ async function observer() {
   await browser.close();
 }
 
-await { show, failover, lost, stop, observer }[mode]();
+await { show, failover, lost, stop, unheard, observer }[mode]();

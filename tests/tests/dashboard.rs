@@ -219,6 +219,29 @@ fn the_emergency_stop_needs_two_presses_and_shows_the_result() {
 }
 
 #[test]
+fn a_stop_that_nobody_hears_is_repeated_until_it_is_accepted() {
+    let _alone = alone();
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let mut script = require!(script("unheard", &gateway, &[]));
+    assert_eq!(script.line()["ready"], true);
+    let endpoints = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
+    // The supervisor first, or it would replace them.
+    let all: Vec<u32> = [gateway.pid()].into_iter().chain(endpoints).collect();
+    all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+    let output = script.line();
+    all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
+    let unheard = "asked, not yet heard by the rover: use the red button";
+    for said in ["first", "later"] {
+        assert!(output[said].as_str().unwrap().contains(unheard), "{output}");
+    }
+    assert_eq!((&output["offered"], &output["unknown"]), (&json!("Take back"), &json!("Not known")));
+    assert_empty("axe", &output["axe"]);
+    let output = script.finish(PATIENCE);
+    assert!(output["answer"].as_str().unwrap().starts_with("Accepted by the"), "{output}");
+    assert_eq!(output["stop"], "STOPPED", "{output}");
+}
+
+#[test]
 fn an_observer_sees_no_stop_button_until_it_has_a_token() {
     let _alone = alone();
     let scratch = temp::dir();

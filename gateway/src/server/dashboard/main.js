@@ -8,6 +8,7 @@ const [values, track, lamp, alarms] = [new Values(), new Track(), new Lamp(), ne
 const map = new MapView($("map"), $("map-text"));
 const view = new View(map);
 const link = new Link(hear, () => render());
+const stop = new StopControl(link);
 let heard = 0;
 
 function hear(end, message, t) {
@@ -20,7 +21,8 @@ function hear(end, message, t) {
     if (data.led?.color) lamp.take(data.led.color, t);
     if (end === link.active) document.body.dataset.heard = String((heard += 1));
     render();
-  } else if (message.type === "emergency_stop") stopAnswered(end, message);
+    if (message.type === "initial") stop.connected(end);
+  } else if (message.type === "emergency_stop") stop.answered(end, message);
   else if (message.type === "auth") tokenAnswered(`Accepted: you are ${message.role}.`);
   else if (message.type === "error" && link.token && !end.mayStop && !end.announced) {
     // The next connections need not try it again.
@@ -66,57 +68,6 @@ async function learnEndpoints() {
     const base = Number(location.port) - TIERS.indexOf(own.tier);
     link.know(TIERS.map((tier, at) => ({ tier, url: urlOf(`${location.hostname}:${base + at}`) })));
   }
-}
-
-// The emergency stop: two steps, and what the gateway answers.
-
-let armed = 0;
-let stopping = null;
-
-function disarm() {
-  clearTimeout(armed);
-  armed = 0;
-  $("stop").classList.remove("armed");
-  write($("stop"), "Emergency stop");
-  $("stop-cancel").hidden = true;
-}
-
-$("stop").onclick = () => {
-  if (stopping) return;
-  if (armed) return disarm(), sendStop();
-  armed = setTimeout(disarm, 6000);
-  $("stop").classList.add("armed");
-  write($("stop"), "Press again to stop the rover");
-  $("stop-cancel").hidden = false;
-};
-$("stop-cancel").onclick = () => {
-  disarm();
-  $("stop").focus();
-};
-
-/** The same command to one endpoint, then to everyone, until one answers: the rover does an id once. */
-function sendStop() {
-  const id = `page-${Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("")}`;
-  const message = { type: "emergency_stop", id, reason: "pressed on the web page" };
-  const since = clock();
-  const send = () => {
-    const seconds = (clock() - since) / 1000;
-    if (seconds > 10) return endStop("No answer in 10 s. Use the red button on the rover.");
-    const sent = link.send(message, seconds > 0.5);
-    write($("stop-answer"), sent ? "Sent; waiting for the answer." : "Not sent yet: no link. Trying.");
-  };
-  stopping = { id, refused: "", timer: setInterval(send, 700) };
-  send();
-}
-
-function stopAnswered(end, { id, accepted, message }) {
-  if (stopping?.id === id) endStop(`${accepted ? "Accepted" : "Refused"} by the ${end.tier} endpoint: ${message}`);
-}
-
-function endStop(words) {
-  clearInterval(stopping?.timer);
-  stopping = null;
-  write($("stop-answer"), words);
 }
 
 // Tokens, the theme, the map.

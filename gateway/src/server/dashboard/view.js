@@ -66,7 +66,7 @@ class View {
 
   draw({ values, track, lamp, link, alarms, t }) {
     for (const tile of this.tiles) this.drawTile(tile, { values, track, t });
-    this.headlines(values, lamp, t);
+    this.headlines(values, lamp, link, t);
     this.drawAlarms(alarms);
     this.drawLink(link, t);
   }
@@ -98,7 +98,7 @@ class View {
     this.drawAge(box, age, keys[0], values, t);
   }
 
-  headlines(values, lamp, t) {
+  headlines(values, lamp, link, t) {
     const text = (key, none) => (values.get(key) === undefined ? none : String(values.get(key)).slice(0, 120));
     write($("mission-text"), text("current_mission", "No mission heard yet"));
     write($("mission-age"), values.isOld("current_mission", t) ? ageText(values.age("current_mission", t)) : "");
@@ -106,7 +106,9 @@ class View {
     this.drawAge($("now"), $("status-age"), "mission_status", values, t);
 
     const stop = values.get("emergency_stop");
-    write($("stop-text"), stop === undefined ? "Not known" : stop ? "STOPPED" : "Not engaged");
+    // Without a link the rover may have been stopped or released since.
+    const unsure = stop === undefined || link.isLost(t);
+    write($("stop-text"), unsure ? "Not known" : stop ? "STOPPED" : "Not engaged");
     $("stop-state").classList.toggle("engaged", stop === true);
     this.drawAge($("stop-state"), $("stop-age"), "emergency_stop", values, t);
 
