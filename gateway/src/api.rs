@@ -8,6 +8,7 @@ pub mod response;
 mod action;
 pub(crate) mod cors;
 mod directory;
+mod emergency_stop;
 mod events;
 mod json_depth;
 mod kv;
@@ -64,7 +65,7 @@ pub(crate) async fn respond(
     let mut request = ApiRequest { endpoint, route, name, query, headers, caller, body: Bytes::new() };
     if route.body.is_some() {
         // Checked before the body is read.
-        request.authorize(Permission::Share("what the team shares"))?;
+        request.authorize(permission(route))?;
         request::check_content_type(headers)?;
         request.body = request::body(body, route.body_bytes).await?;
     }
@@ -189,9 +190,10 @@ fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'sta
 
 async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     if request.route.method != HttpMethod::Get {
-        request.authorize(Permission::Share("what the team shares"))?;
+        request.authorize(permission(request.route))?;
     }
     match request.route.action {
+        Action::Stop => emergency_stop::command(request).await,
         Action::Register => directory::register(request),
         Action::Remove => directory::remove(request),
         Action::Locks(action) => locks::handle(request, action).await,
@@ -203,6 +205,15 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     }
 }
 
+/// The permission that every request of a modifying route needs; its handler may ask for more.
+fn permission(route: &Route) -> Permission<'static> {
+    match route.action {
+        // Whoever may release it may engage it, not the other way round.
+        Action::Stop => Permission::EngageStop,
+        _ => Permission::Share("what the team shares"),
+    }
+}
+
 /// Answers a request that only reads.
 fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
     let endpoint = request.endpoint;
@@ -210,6 +221,7 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
     Ok(match action {
         Action::Page => body(TEXT, text_index(endpoint)),
         Action::Health => health(endpoint),
+        Action::StopState => emergency_stop::state(request),
         Action::Status => json(&endpoint.status()),
         Action::Metrics => body(metrics::CONTENT_TYPE, metrics::render(endpoint)),
         Action::Directory => json(&endpoint.directory_document()),

@@ -4,217 +4,227 @@
 //!
 //! It is a software stop and never a replacement for the red button (ISO 13850).
 
-use std::collections::VecDeque;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod error;
+mod file;
+mod latch;
+mod latch_thread;
+mod publisher;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use roverline_protocol::limits;
-use roverline_schema::cdr;
 use roverline_source::clock::unix_ns;
-use roverline_source::{EmergencyStopRequest, Publication, PublishError, SourceControl};
-use serde::{Deserialize, Serialize};
+use roverline_source::{EmergencyStopRequest, PublishError, SourceControl};
 use tokio::sync::oneshot;
 
-const POLL: Duration = Duration::from_millis(50);
-const REPEAT: Duration = Duration::from_secs(1);
-const REMEMBERED_IDS: usize = 256;
-const ID_CHARS: usize = 128;
-const REASON_CHARS: usize = 256;
+pub use crate::emergency_stop::error::StopError;
+use crate::emergency_stop::file::LatchFile;
+use crate::emergency_stop::latch::StopCommand;
+use crate::emergency_stop::latch_thread::{Done, LatchThread};
+use crate::emergency_stop::publisher::Published;
+pub use crate::emergency_stop::state::StopState;
+
+/// How long a start waits for the latch to be read.
+const FIRST_READ: Duration = Duration::from_secs(1);
+/// An engage is answered after this time even if the disk has not stored it: it is in effect already.
+const STORE_WAIT: Duration = Duration::from_secs(1);
+/// How long a release may take on disk, the wait for the lock included.
+const RELEASE_WAIT: Duration = Duration::from_secs(3);
 /// Longer than the source's own timeout, because the source gives a better reason.
 const FORWARD: Duration = Duration::from_millis(limits::STOP_CONFIRM_MS + 500);
 
-/// The latch as stored on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latch {
-    /// Whether the stop is engaged.
-    pub engaged: bool,
-    /// The command that set this state.
-    pub id: String,
-    /// The reason given.
-    pub reason: String,
-    /// The time of the command, nanoseconds since the Unix epoch.
-    pub at_ns: i64,
-}
-
 /// The emergency stop latch and its publisher.
 pub struct EmergencyStop {
-    path: PathBuf,
     topic: String,
-    done: Mutex<VecDeque<String>>,
-    forward: Option<Arc<dyn SourceControl>>,
+    way: Way,
+    published: Mutex<Published>,
+}
+
+/// Where commands go.
+enum Way {
+    /// To the latch of this computer.
+    Local(LatchThread),
+    /// To the gateway that a relay reads from.
+    Forwarded(Arc<dyn SourceControl>),
+}
+
+/// The answer to a command that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopAnswer {
+    /// What happened.
+    pub message: String,
+    /// Whether the stop is engaged now; a relay does not know.
+    pub engaged: Option<bool>,
+    /// Whether the command changed the state, as far as this process knows.
+    pub changed: bool,
+}
+
+/// A command that has begun: an engage is in effect, a release waits for the disk.
+#[must_use = "a release is not in effect before it is finished"]
+pub struct BegunStop {
+    engage: bool,
+    changed: bool,
+    note: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Known(Result<Done, StopError>),
+    Disk(oneshot::Receiver<Result<Done, StopError>>),
+    Rover(oneshot::Receiver<Result<String, PublishError>>),
 }
 
 impl EmergencyStop {
     /// Uses the latch in this state directory and publishes on `topic` (std_msgs/msg/Bool).
     pub fn new(state_dir: &Path, topic: &str) -> Arc<EmergencyStop> {
-        let path = state_dir.join("emergency_stop.json");
-        Arc::new(EmergencyStop { path, topic: topic.to_owned(), done: Mutex::default(), forward: None })
+        let latch = LatchThread::start(LatchFile::new(state_dir), FIRST_READ);
+        Arc::new(EmergencyStop {
+            topic: topic.to_owned(),
+            way: Way::Local(latch),
+            published: Mutex::default(),
+        })
     }
 
     /// Forwards every command to the gateway that this source reads from.
     pub fn forwarded(source: Arc<dyn SourceControl>) -> Arc<EmergencyStop> {
-        let (path, topic) = (PathBuf::new(), String::new());
-        Arc::new(EmergencyStop { path, topic, done: Mutex::default(), forward: Some(source) })
+        let (topic, way) = (String::new(), Way::Forwarded(source));
+        Arc::new(EmergencyStop { topic, way, published: Mutex::default() })
     }
 
-    /// Engages or releases the stop, here or at the upstream gateway. `Ok` means done: stored on disk, or
-    /// confirmed by the rover.
-    pub async fn execute(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        let Some(source) = &self.forward else { return self.command(id, engage, reason) };
-        let (answer, answered) = oneshot::channel();
-        let (id, reason) = (bounded(id, ID_CHARS), bounded(reason, REASON_CHARS));
-        let request = EmergencyStopRequest { id, engage, reason, answer };
-        source.forward_emergency_stop(request).map_err(|error| error.to_string())?;
-        match tokio::time::timeout(FORWARD, answered).await {
-            Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
-            Ok(Err(_)) | Err(_) => Err(PublishError::Unconfirmed.to_string()),
+    /// Engages or releases the stop, here or at the upstream gateway.
+    pub async fn execute(&self, id: &str, engage: bool, reason: &str) -> Result<StopAnswer, StopError> {
+        self.finish(self.begin(id, engage, reason)).await
+    }
+
+    /// Begins a command. A local engage is in effect when this returns: it waits for nothing.
+    pub fn begin(&self, id: &str, engage: bool, reason: &str) -> BegunStop {
+        match &self.way {
+            Way::Forwarded(source) => forward(source.as_ref(), id, engage, reason),
+            Way::Local(latch) if engage => begin_engage(latch, id, reason),
+            Way::Local(latch) => {
+                let command = StopCommand::new(id, false, reason, unix_ns());
+                let outcome = match latch.release(command) {
+                    Ok(answer) => Outcome::Disk(answer),
+                    Err(error) => Outcome::Known(Err(error)),
+                };
+                BegunStop { engage, changed: false, note: String::new(), outcome }
+            }
         }
     }
 
-    /// Whether the stop is known to be in this state already, so that repeating the command changes
-    /// nothing.
-    pub fn is_state(&self, engaged: bool) -> bool {
-        self.forward.is_none() && self.read().engaged == engaged
-    }
-
-    /// Engages or releases the stop. The state is on disk when this returns `Ok`; each command id is
-    /// executed once.
-    pub fn command(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        let id = bounded(id, ID_CHARS);
-        let mut done = self.done.lock();
-        let now = self.read();
-        if done.contains(&id) || now.id == id {
-            return Ok("already done".to_owned());
-        }
-        let latch = Latch {
-            engaged: engage,
-            id: id.clone(),
-            reason: bounded(reason, REASON_CHARS),
-            at_ns: unix_ns(),
+    /// Waits for the disk or the rover. `Ok` means that the command is in effect; the message says if an
+    /// engage could not be stored.
+    pub async fn finish(&self, begun: BegunStop) -> Result<StopAnswer, StopError> {
+        let BegunStop { engage, changed, note, outcome } = begun;
+        let stored = match outcome {
+            Outcome::Known(result) => result,
+            Outcome::Rover(answer) => return confirmed(answer, engage).await,
+            Outcome::Disk(answer) => {
+                let wait = if engage { STORE_WAIT } else { RELEASE_WAIT };
+                match tokio::time::timeout(wait, answer).await {
+                    Ok(Ok(result)) => result,
+                    // Newer commands took its place.
+                    Ok(Err(_)) => Err(StopError::Busy(latch_thread::WAITING_COMMANDS)),
+                    Err(_) => Err(StopError::Slow(wait)),
+                }
+            }
         };
-        self.write(&latch).map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
-        if done.len() == REMEMBERED_IDS {
-            done.pop_front();
-        }
-        done.push_back(id);
-        tracing::warn!(engage, reason = latch.reason, "emergency stop");
-        Ok(if engage { "emergency stop engaged" } else { "emergency stop released" }.to_owned())
+        let engaged = self.read().engaged;
+        let message = match &stored {
+            Ok(Done::Engaged) => format!("emergency stop engaged{note}"),
+            Err(why) if engage => format!("emergency stop engaged{note}, but not stored: {why}"),
+            Err(why) => return Err(why.clone()),
+            Ok(Done::Released) => "emergency stop released".to_owned(),
+            Ok(Done::NotEngaged) => "the emergency stop was not engaged".to_owned(),
+            Ok(Done::AlreadyDone) if engaged => {
+                "already done; the emergency stop was engaged again since: release it with a new id"
+                    .to_owned()
+            }
+            Ok(Done::AlreadyDone) => "already done: the emergency stop is released".to_owned(),
+        };
+        let changed = changed || matches!(stored, Ok(Done::Released));
+        Ok(StopAnswer { message, engaged: Some(engaged), changed })
     }
 
-    /// Reads the latch; not engaged if there is no file.
-    pub fn read(&self) -> Latch {
-        fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    /// Whether the stop is known to be in this state already, and no release is on its way.
+    pub fn is_state(&self, engaged: bool) -> bool {
+        matches!(&self.way, Way::Local(latch) if latch.is_settled(engaged))
     }
 
-    fn write(&self, latch: &Latch) -> std::io::Result<()> {
-        if let Some(dir) = self.path.parent() {
-            fs::create_dir_all(dir)?;
+    /// The state of the latch; a relay has none, and reads as not engaged.
+    pub fn read(&self) -> StopState {
+        self.local_state().unwrap_or_default()
+    }
+
+    /// The state of the latch; `None` at a relay, which does not know it.
+    pub fn local_state(&self) -> Option<StopState> {
+        match &self.way {
+            Way::Local(latch) => Some(latch.state()),
+            Way::Forwarded(_) => None,
         }
-        // Written to a temporary file and renamed, so that readers never see a partial file.
-        let aside = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = fs::File::create(&aside)?;
-        file.write_all(&serde_json::to_vec(latch)?)?;
-        file.sync_all()?;
-        fs::rename(&aside, &self.path)
+    }
+
+    /// Whether the source has taken the present state, so that the rover hears it.
+    pub fn is_published(&self) -> bool {
+        self.published.lock().has(self.read().engaged)
+    }
+
+    /// The topic on which it is published.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Publishes the latch forever: at each change until the publisher accepts it, and if `repeated` once a
     /// second while engaged.
     pub async fn publish(&self, publisher: Arc<dyn SourceControl>, repeated: bool) {
-        let mut known = Latch::default();
-        let mut published_at = tokio::time::Instant::now();
-        let mut failing = false;
-        loop {
-            let latch = self.read();
-            let repeat = repeated && latch.engaged && published_at.elapsed() >= REPEAT;
-            if latch.engaged != known.engaged || repeat {
-                let published = publisher.publish(self.publication(latch.engaged));
-                if let Err(error) = &published
-                    && !failing
-                {
-                    tracing::warn!(%error, "emergency stop was not published");
-                }
-                failing = published.is_err();
-                // If the publisher is busy, it is tried again at the next poll; a recording never accepts
-                // it.
-                if matches!(published, Ok(()) | Err(PublishError::ReadOnly(_))) {
-                    published_at = tokio::time::Instant::now();
-                    known = latch;
-                }
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    fn publication(&self, engaged: bool) -> Publication {
-        let mut writer = cdr::Writer::new();
-        writer.bool(engaged);
-        Publication {
-            topic: self.topic.clone(),
-            type_name: "std_msgs/msg/Bool".to_owned(),
-            payload: Bytes::from(writer.finish()),
-            latched: true,
+        if let Way::Local(latch) = &self.way {
+            publisher::run(latch.changes(), publisher, &self.topic, repeated, &self.published).await;
         }
     }
 }
 
-fn bounded(text: &str, chars: usize) -> String {
-    text.chars().take(chars).collect()
+fn begin_engage(latch: &LatchThread, id: &str, reason: &str) -> BegunStop {
+    let (now_ns, before) = (unix_ns(), latch.state());
+    let id = if id.is_empty() { format!("engage-{}-{now_ns}", std::process::id()) } else { id.to_owned() };
+    let command = StopCommand::new(&id, true, reason, now_ns);
+    if before.stored && before.id == command.id && latch.is_settled(true) {
+        let outcome = Outcome::Known(Ok(Done::Engaged));
+        return BegunStop { engage: true, changed: false, note: " already".to_owned(), outcome };
+    }
+    let note = match latch.has_released(&command.id) {
+        true => "; its id has released it before: use each id once".to_owned(),
+        false => String::new(),
+    };
+    let outcome = Outcome::Disk(latch.engage(command));
+    BegunStop { engage: true, changed: !before.engaged, note, outcome }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+fn forward(source: &dyn SourceControl, id: &str, engage: bool, reason: &str) -> BegunStop {
+    let (answer, answered) = oneshot::channel();
+    let StopCommand { id, reason, .. } = StopCommand::new(id, engage, reason, 0);
+    let request = EmergencyStopRequest { id, engage, reason, answer };
+    let outcome = match source.forward_emergency_stop(request) {
+        Ok(()) => Outcome::Rover(answered),
+        Err(error) => Outcome::Known(Err(StopError::Forward(error))),
+    };
+    BegunStop { engage, changed: true, note: String::new(), outcome }
+}
 
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    #[test]
-    fn engages_once_per_id_and_survives_a_restart() {
-        let dir = std::env::temp_dir().join(format!("roverline-estop-{}", std::process::id()));
-        let stop = EmergencyStop::new(&dir, "/emergency_stop");
-        assert!(!stop.read().engaged && stop.is_state(false) && !stop.is_state(true));
-        assert_eq!(stop.command("a", true, "test").unwrap(), "emergency stop engaged");
-        let again = EmergencyStop::new(&dir, "/emergency_stop");
-        assert!(again.read().engaged && again.is_state(true) && !again.is_state(false));
-        assert_eq!(again.command("b", false, "").unwrap(), "emergency stop released");
-        assert_eq!(stop.command("a", true, "test").unwrap(), "already done");
-        assert!(!stop.read().engaged, "a repeated command must not engage it anew");
-        fs::remove_dir_all(&dir).unwrap();
-    }
-
-    /// Is busy twice, then accepts publications.
-    struct Busy(AtomicUsize, mpsc::Sender<Publication>);
-
-    impl SourceControl for Busy {
-        fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-            if self.0.fetch_add(1, Ordering::Relaxed) < 2 {
-                return Err(PublishError::Busy(1));
-            }
-            self.1.try_send(publication).map_err(|error| PublishError::Failed(error.to_string()))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stop_is_published_until_it_is_accepted() {
-        let dir = std::env::temp_dir().join(format!("roverline-estop-busy-{}", std::process::id()));
-        let stop = EmergencyStop::new(&dir, "/emergency_stop");
-        stop.command("a", true, "test").unwrap();
-        let (sender, mut taken) = mpsc::channel(1);
-        let published = async {
-            tokio::select! {
-                publication = taken.recv() => publication,
-                () = stop.publish(Arc::new(Busy(AtomicUsize::new(0), sender)), false) => None,
-            }
-        };
-        let publication = tokio::time::timeout(Duration::from_secs(10), published).await.unwrap().unwrap();
-        assert_eq!(publication.payload[4], 1);
-        fs::remove_dir_all(&dir).unwrap();
-    }
+/// The rover's confirmation of a forwarded command.
+async fn confirmed(
+    answer: oneshot::Receiver<Result<String, PublishError>>,
+    engage: bool,
+) -> Result<StopAnswer, StopError> {
+    let message = match tokio::time::timeout(FORWARD, answer).await {
+        Ok(Ok(answer)) => answer?,
+        Ok(Err(_)) | Err(_) => return Err(StopError::Forward(PublishError::Unconfirmed)),
+    };
+    // A repeated release may leave the stop engaged.
+    Ok(StopAnswer { message, engaged: engage.then_some(true), changed: true })
 }

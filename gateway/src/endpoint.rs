@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::connection::budget::SharedBudget;
-use crate::emergency_stop::EmergencyStop;
+use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
 use crate::endpoint::capacity::{Capacity, SessionSlot};
 use crate::endpoint::counters::Counters;
@@ -170,6 +170,15 @@ impl EndpointBuilder {
     }
 }
 
+/// A command of the emergency stop that has begun.
+#[must_use = "a release is not in effect before it is finished"]
+pub struct PendingStop {
+    begun: BegunStop,
+    id: String,
+    engage: bool,
+    reason: String,
+}
+
 impl Endpoint {
     /// Returns a session id that is unique in this process.
     pub fn next_session_id(&self) -> u64 {
@@ -261,21 +270,36 @@ impl Endpoint {
         self.stop.cancel();
     }
 
-    /// Engages or releases the emergency stop. A local gateway latches it on disk and every endpoint
-    /// publishes it; a relay waits for the rover's confirmation.
-    pub async fn emergency_stop(&self, id: &str, engage: bool, reason: &str) -> Result<String, String> {
-        let unchanged = self.emergency_stop.is_state(engage);
-        let message = self.emergency_stop.execute(id, engage, reason).await?;
-        if !unchanged {
+    /// Begins to engage or release the emergency stop. A local engage is in effect when this returns.
+    pub fn begin_emergency_stop(&self, id: &str, engage: bool, reason: &str) -> PendingStop {
+        let begun = self.emergency_stop.begin(id, engage, reason);
+        PendingStop { begun, id: id.to_owned(), engage, reason: reason.to_owned() }
+    }
+
+    /// Waits until the command is stored, or confirmed by a relay's rover, and records the change.
+    pub async fn finish_emergency_stop(&self, pending: PendingStop) -> Result<StopAnswer, StopError> {
+        let PendingStop { begun, id, engage, reason } = pending;
+        let answer = self.emergency_stop.finish(begun).await?;
+        if answer.changed {
             let word = if engage { "engaged" } else { "released" };
-            let details = EventDetails { to: Some(id.to_owned()), ..EventDetails::default() };
+            let details = EventDetails { to: Some(id), ..EventDetails::default() };
             self.events.record(EventKind::EmergencyStop, &format!("{word}: {reason}"), details);
         }
-        Ok(message)
+        Ok(answer)
     }
 
     /// Whether the emergency stop is already in this state.
     pub fn emergency_stop_is(&self, engaged: bool) -> bool {
         self.emergency_stop.is_state(engaged)
+    }
+
+    /// The emergency stop's latch; `None` at a relay, which does not know it.
+    pub fn emergency_stop_state(&self) -> Option<StopState> {
+        self.emergency_stop.local_state()
+    }
+
+    /// Whether the source has taken the latch's present state.
+    pub fn emergency_stop_is_published(&self) -> bool {
+        self.emergency_stop.is_published()
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Action {
     Summary,
     Robots,
     Robot,
+    StopState,
+    Stop,
     OpenApi,
     Locks(LocksAction),
     Queues(QueuesAction),

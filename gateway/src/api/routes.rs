@@ -6,11 +6,18 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{events, kv, lifecycle, locks, queues};
+use crate::api::{emergency_stop, events, kv, lifecycle, locks, queues};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 6] =
-    [&core::ROUTES, &locks::ROUTES, &queues::ROUTES, &kv::ROUTES, &events::ROUTES, &lifecycle::ROUTES];
+static TABLES: [&[Route]; 7] = [
+    &core::ROUTES,
+    &emergency_stop::ROUTES,
+    &locks::ROUTES,
+    &queues::ROUTES,
+    &kv::ROUTES,
+    &events::ROUTES,
+    &lifecycle::ROUTES,
+];
 
 /// Every route.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {

@@ -53,11 +53,13 @@ impl SessionContext {
             return outbox.control(answer(id, false, denied.to_string()));
         }
         let endpoint = self.endpoint.clone();
-        // Bounded: the local latch answers at once, and a relay's source rejects requests beyond its limit.
+        // A local engage is in effect now; only its answer waits for the disk.
+        let pending = endpoint.begin_emergency_stop(&id, engage, &reason);
+        // Bounded: the latch and a relay's source refuse commands beyond their limits.
         tokio::spawn(async move {
-            let (accepted, message) = match endpoint.emergency_stop(&id, engage, &reason).await {
-                Ok(message) => (true, message),
-                Err(message) => (false, message),
+            let (accepted, message) = match endpoint.finish_emergency_stop(pending).await {
+                Ok(answer) => (true, answer.message),
+                Err(error) => (false, error.to_string()),
             };
             outbox.control(answer(id, accepted, message));
         });

@@ -92,17 +92,21 @@ impl SessionContext {
             // client engaged.
             return Ok(());
         }
+        // Some clients publish it many times a second, which must not become as many writes to the disk. A
+        // release may have to wait until this client's engage is stored, and is never left out.
+        if engage && self.endpoint.emergency_stop_is(true) {
+            return Ok(());
+        }
         let id = format!("publish-{}-{}", self.info.id, roverline_source::clock::unix_ns());
         let reason = format!("published by {}", self.info.client());
         let endpoint = self.endpoint.clone();
+        if !engage && endpoint.emergency_stop_is(false) {
+            return Ok(());
+        }
+        let pending = endpoint.begin_emergency_stop(&id, engage, &reason);
         tokio::spawn(async move {
-            // Some clients publish it many times a second, which must not become as many writes to the
-            // disk. The state is read only now, after the client's earlier messages have been handled.
-            if endpoint.emergency_stop_is(engage) {
-                return;
-            }
-            if let Err(why) = endpoint.emergency_stop(&id, engage, &reason).await {
-                tracing::warn!(why, "a published emergency stop was not carried out");
+            if let Err(error) = endpoint.finish_emergency_stop(pending).await {
+                tracing::warn!(%error, "a published emergency stop was not carried out");
             }
         });
         Ok(())

@@ -257,12 +257,13 @@ async fn an_emergency_stop_that_is_published_again_and_again_is_written_once() {
     let is_engaged = |engaged: bool| harness.stop.read().engaged == engaged;
     client.publish(1, b"\0\x01\0\0\x01").await;
     until("it is engaged", || is_engaged(true).then_some(())).await;
-    let first = harness.stop.read();
+    let command = || (harness.stop.read().id, harness.stop.read().at_ns);
+    let first = command();
     for _ in 0..5 {
         client.publish(1, b"\0\x01\0\0\x01").await;
     }
     client.settle().await;
-    assert_eq!(harness.stop.read(), first);
+    assert_eq!(command(), first);
     // They are applied in order, and the last one wins.
     for engaged in [0, 1, 0, 1, 0] {
         client.publish(1, &[0, 1, 0, 0, engaged]).await;

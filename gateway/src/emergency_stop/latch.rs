@@ -1,0 +1,178 @@
+//! The latch as it is stored, and what a command does to it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::emergency_stop::StopError;
+
+/// Command ids that the latch remembers.
+pub(crate) const REMEMBERED_IDS: usize = 256;
+/// Longest command id that is remembered.
+pub(crate) const ID_CHARS: usize = 128;
+/// Longest reason that is stored.
+pub(crate) const REASON_CHARS: usize = 256;
+
+/// The latch as stored on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Latch {
+    /// Whether the stop is engaged.
+    pub(crate) engaged: bool,
+    /// The command that set this state.
+    pub(crate) id: String,
+    /// The reason given.
+    pub(crate) reason: String,
+    /// The time of the command, nanoseconds since the Unix epoch.
+    pub(crate) at_ns: i64,
+    /// The newest commands, oldest first.
+    #[serde(default)]
+    pub(crate) done: VecDeque<DoneCommand>,
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoneCommand {
+    pub(crate) id: String,
+    pub(crate) engage: bool,
+    /// Tells two uses of an id apart.
+    #[serde(default)]
+    pub(crate) at_ns: i64,
+}
+
+/// A command for the latch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StopCommand {
+    pub(crate) id: String,
+    pub(crate) engage: bool,
+    pub(crate) reason: String,
+    pub(crate) at_ns: i64,
+}
+
+/// What a release does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// It releases the stop.
+    Release,
+    /// It was carried out before, and changes nothing now.
+    AlreadyDone,
+}
+
+impl StopCommand {
+    pub(crate) fn new(id: &str, engage: bool, reason: &str, at_ns: i64) -> StopCommand {
+        StopCommand { id: bounded(id, ID_CHARS), engage, reason: bounded(reason, REASON_CHARS), at_ns }
+    }
+}
+
+impl Latch {
+    /// The latch as a file of an earlier version has it: with the last command's id only.
+    pub(crate) fn with_own_id(mut self) -> Latch {
+        if self.done.is_empty() && !self.id.is_empty() {
+            let (id, engage, at_ns) = (self.id.clone(), self.engaged, self.at_ns);
+            self.done.push_back(DoneCommand { id, engage, at_ns });
+        }
+        self
+    }
+
+    /// Judges a release. An id makes a repeated release harmless; an id that engaged the stop cannot
+    /// release it.
+    pub(crate) fn judge_release(&self, id: &str) -> Result<Release, StopError> {
+        if id.is_empty() {
+            return Err(StopError::NoId);
+        }
+        // The newest use of an id decides.
+        match self.done.iter().rev().find(|done| done.id == id) {
+            None => Ok(Release::Release),
+            Some(done) if done.engage => Err(StopError::IdUsed { id: id.to_owned() }),
+            Some(_) => Ok(Release::AlreadyDone),
+        }
+    }
+
+    /// Whether this id has released the stop before.
+    pub(crate) fn was_release(&self, id: &str) -> bool {
+        self.done.iter().any(|done| !done.engage && done.id == id)
+    }
+
+    /// Whether this very command is in the latch's history.
+    pub(crate) fn contains(&self, command: &StopCommand) -> bool {
+        let StopCommand { id, engage, at_ns, .. } = command;
+        self.done.iter().any(|done| (&done.id, &done.engage, &done.at_ns) == (id, engage, at_ns))
+    }
+
+    /// The latch after this command.
+    pub(crate) fn after(mut self, command: &StopCommand) -> Latch {
+        self.remember(command);
+        let StopCommand { id, engage, reason, at_ns } = command.clone();
+        Latch { engaged: engage, id, reason, at_ns, done: self.done }
+    }
+
+    /// Remembers a command as the newest one.
+    pub(crate) fn remember(&mut self, command: &StopCommand) {
+        let StopCommand { id, engage, at_ns, .. } = command;
+        self.done.retain(|done| done.id != *id);
+        self.done.push_back(DoneCommand { id: id.clone(), engage: *engage, at_ns: *at_ns });
+        while self.done.len() > REMEMBERED_IDS {
+            self.done.pop_front();
+        }
+    }
+}
+
+fn bounded(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(id: &str, engage: bool) -> StopCommand {
+        StopCommand::new(id, engage, "test", 1)
+    }
+
+    #[test]
+    fn a_repeated_release_is_harmless_and_no_release_uses_an_engages_id() {
+        let engaged = Latch::default().after(&command("1", true));
+        assert!(matches!(engaged.judge_release("1"), Err(StopError::IdUsed { .. })));
+        assert!(matches!(engaged.judge_release(""), Err(StopError::NoId)));
+        assert_eq!(engaged.judge_release("2").unwrap(), Release::Release);
+        let again = engaged.after(&command("2", false)).after(&command("3", true));
+        assert_eq!(again.judge_release("2").unwrap(), Release::AlreadyDone);
+        assert!(again.engaged && again.was_release("2"));
+        // The id of a release that engaged the stop later releases nothing.
+        let reused = again.after(&command("2", true));
+        assert!(matches!(reused.judge_release("2"), Err(StopError::IdUsed { .. })));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn after_an_engage_only_a_new_id_releases(
+            ids in proptest::collection::vec((0_u8..4, proptest::bool::ANY), 0..40), last in 0_u8..4,
+        ) {
+            let mut latch = Latch::default();
+            for (id, engage) in ids {
+                let command = command(&id.to_string(), engage);
+                if engage || latch.judge_release(&command.id).is_ok_and(|r| r == Release::Release) {
+                    latch = latch.after(&command);
+                }
+            }
+            let known: Vec<String> = latch.done.iter().map(|done| done.id.clone()).collect();
+            let latch = latch.after(&command(&last.to_string(), true));
+            assert!(latch.engaged);
+            for id in known {
+                assert!(!matches!(latch.judge_release(&id), Ok(Release::Release)), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ids_and_texts_kept_are_bounded() {
+        let long = "x".repeat(10_000);
+        let mut latch = Latch::default().after(&StopCommand::new(&long, true, &long, 1));
+        assert_eq!((latch.id.len(), latch.reason.len()), (ID_CHARS, REASON_CHARS));
+        for n in 0..2 * REMEMBERED_IDS {
+            latch.remember(&command(&n.to_string(), false));
+        }
+        assert_eq!(latch.done.len(), REMEMBERED_IDS);
+        let old: Latch = serde_json::from_str(r#"{"engaged":true,"id":"a","reason":"","at_ns":1}"#).unwrap();
+        assert!(matches!(old.with_own_id().judge_release("a"), Err(StopError::IdUsed { .. })));
+    }
+}
