@@ -22,6 +22,7 @@ Examples:
   roverline demo                               a rover that needs no hardware
   roverline demo --headless --for 10s          the same, checked without a screen
   roverline status --json | jq .rover          for scripts
+  roverline stop                               the emergency stop
   roverline echo /odom --field pose.pose.position.x
   roverline locks run arm --wait 30s -- ./pick_up_sample
   roverline queues dequeue waypoints --wait 30s --ack
@@ -32,6 +33,14 @@ Endpoints come from the command line, else from ROVERLINE_ENDPOINTS (comma-separ
 are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
 
 Exit codes: 0 done, 1 nothing reachable, no data or refused, 2 wrong usage.";
+
+const STOP_HELP: &str = "\
+The stop is sent to every endpoint, again and again, until one accepts it and reads back that it is
+engaged. Exit code 0 means exactly that. Anything else means: use the red button on the rover.
+
+Examples:
+  roverline stop --host rover.local --reason 'person in the way'
+  roverline stop --release               only after everybody has left the rover";
 
 /// Operator console for a rover's redundant telemetry endpoints.
 #[derive(Debug, Parser)]
@@ -81,6 +90,14 @@ enum Command {
         reach: EndpointArgs,
         #[command(flatten)]
         print: OutputArgs,
+    },
+    /// Engage the emergency stop, or release it, and check the rover's state
+    #[command(after_help = STOP_HELP)]
+    Stop {
+        #[command(flatten)]
+        reach: EndpointArgs,
+        #[command(flatten)]
+        args: StopArgs,
     },
     /// Print the topics with their rates
     Topics {
@@ -157,6 +174,23 @@ pub struct OutputArgs {
     /// How long to wait for the first data
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
     pub timeout: Duration,
+}
+
+/// Options of the emergency stop.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Release the stop instead: the rover may move again
+    #[arg(long)]
+    pub release: bool,
+    /// Reason, for the team and for the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How long to try
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of the demo.
@@ -279,6 +313,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         match cli.command {
             None => command::console::run(cli.reach.config()?, cli.appearance.theme.as_deref()).await,
             Some(Command::Status { reach, print }) => command::status::run(reach.config()?, print).await,
+            Some(Command::Stop { reach, args }) => command::stop::run(reach.config()?, args).await,
             Some(Command::Topics { reach, print }) => command::topics::run(reach.config()?, print).await,
             Some(Command::Echo { topic, reach, field, count, print }) => {
                 let what = command::echo::What { topic, field, count, print };

@@ -9,6 +9,7 @@ mod headless;
 mod report;
 mod session;
 pub mod status;
+pub mod stop;
 pub mod themes;
 pub mod topics;
 

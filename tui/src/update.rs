@@ -139,6 +139,8 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
             };
             notify(model, radio.silent, text);
         }
+        // The same as `Event::Command`, with the state in between.
+        Event::Stop(_) => {}
         // No screen uses it yet.
         Event::Response { .. } => {}
         Event::Gateway(event) => gateway(model, &event),

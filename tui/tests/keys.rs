@@ -70,14 +70,14 @@ fn what_became_of_a_stop_is_shown() {
     };
     says(&rig, "stop sent, waiting");
     rig.wait(Duration::from_secs(3));
-    says(&rig, "NOT ANSWERED: use the red button");
+    says(&rig, "not yet heard by the rover: use the red button");
     let answer = |id: &str, accepted, message: &str| Event::Command {
         id: id.into(),
         accepted,
         message: message.into(),
     };
     rig.link(answer("other", true, "not ours"));
-    says(&rig, "NOT ANSWERED");
+    says(&rig, "not yet heard");
     rig.link(answer("a", false, "only operators may"));
     says(&rig, "stop REFUSED: only operators may");
     rig.link(answer("a", true, "engaged"));

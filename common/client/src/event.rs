@@ -10,7 +10,7 @@ use roverline_protocol::native::{Level, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::EndpointEvent;
 
-use crate::EndpointView;
+use crate::{EndpointView, StopView};
 
 /// Status of a request whose endpoint was lost before it answered: it may or may not have been
 /// executed.
@@ -44,6 +44,9 @@ pub enum Event {
         /// Reason of a rejection, or what happened.
         message: String,
     },
+    /// An emergency stop that this link was asked for: at each change, and once a second until it is
+    /// settled.
+    Stop(StopView),
     /// Response to a request, or to a watch: sent again whenever the result may have changed.
     Response {
         /// The number that [`crate::Link`] returned.

@@ -39,7 +39,7 @@
 //! - A program that was suspended discards what piled up meanwhile: it reconnects, and the last
 //!   seconds are replayed.
 //!
-//! # ConnectionEventKind is guaranteed, and what is not
+//! # Guarantees and limits
 //!
 //! Samples of one writer arrive in order and once. Across a switch, a topic delivered in full
 //! (`every`, subscribed without a rate) loses nothing that both endpoints serve and still retain
@@ -48,8 +48,8 @@
 //! ([`LinkSample::replayed`]).
 //!
 //! If the program does not read its [`Events`] fast enough, samples are dropped; all other events
-//! wait. Topics outside the scopes of the endpoint in use are not delivered. A command issued while
-//! no endpoint is connected is lost: wait for its [`Event::Command`].
+//! wait. Topics outside the scopes of the endpoint in use are not delivered. An emergency
+//! stop is sent again until an endpoint has accepted it ([`Link::stops`]).
 
 mod activity;
 mod breaker;
@@ -65,6 +65,7 @@ mod offset;
 mod ranking;
 mod request;
 mod resubscribe;
+mod stop;
 mod suspend;
 #[cfg(test)]
 mod tests;
@@ -74,4 +75,5 @@ pub use crate::breaker::BreakerState;
 pub use crate::config::{Config, ConfigError, Timings};
 pub use crate::event::{Event, FailoverCause, FailoverView, LinkSample, REQUEST_LOST, RadioView};
 pub use crate::link::{Events, Link};
+pub use crate::stop::{StopState, StopView};
 pub use crate::view::{EndpointView, LinkState};

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
 use crate::request::Request;
-use crate::{Config, Event};
+use crate::stop::StopRequests;
+use crate::{Config, Event, StopView};
 
 /// Capacity of the event stream.
 const EVENT_CAPACITY: usize = 8_192;
@@ -22,6 +23,7 @@ const REQUEST_CAPACITY: usize = 1_024;
 pub struct Link {
     requests: mpsc::Sender<Request>,
     commands: Arc<AtomicU64>,
+    stops: StopRequests,
 }
 
 /// The event stream. The program must read it, as it is bounded: when it is full, samples are
@@ -51,8 +53,9 @@ impl Link {
     pub(crate) fn with_dialer(config: Config, dial: Dialer) -> (Link, Events) {
         let (requests, inbox) = mpsc::channel(REQUEST_CAPACITY);
         let (events, receiver) = mpsc::channel(EVENT_CAPACITY);
-        tokio::spawn(Manager::new(config, dial, events).run(inbox));
-        (Link { requests, commands: Arc::default() }, Events(receiver))
+        let stops = StopRequests::default();
+        tokio::spawn(Manager::new(config, dial, events, stops.clone()).run(inbox));
+        (Link { requests, commands: Arc::default(), stops }, Events(receiver))
     }
 
     /// Subscribes to the topics that match the glob (`*` stays within one name, `**` crosses `/`),
@@ -73,8 +76,9 @@ impl Link {
     }
 
     /// Engages (or releases) the emergency stop through every connected endpoint and returns the
-    /// command id. The endpoints execute an id once; each of them answers with an
-    /// [`Event::Command`].
+    /// command id. An engage is sent again, also on connections that come later, until an endpoint has
+    /// accepted it or it is taken back; a release is sent once. Each endpoint answers with an
+    /// [`Event::Command`], and [`Event::Stop`] says what has come of it.
     ///
     /// ```no_run
     /// # async fn example(link: roverline_client::Link, mut events: roverline_client::Events) {
@@ -92,15 +96,24 @@ impl Link {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let n = self.commands.fetch_add(1, Ordering::Relaxed);
         let id = format!("{now:x}-{}-{n}", std::process::id());
-        self.emergency_stop_as(&id, engage, reason);
+        self.stops.submit(&id, engage, reason);
         id
     }
 
-    /// Like [`Link::emergency_stop`] with the caller's id, to forward a command: a repeated id is
-    /// executed once.
+    /// Sends a command of the emergency stop once, with the id of a caller who repeats it himself.
     pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
-        let (id, reason) = (id.to_owned(), reason.to_owned());
-        self.send(Request::EmergencyStop { id, engage, reason });
+        self.stops.forward(id, engage, reason);
+    }
+
+    /// Takes an unanswered emergency stop back: it is not sent again. If an endpoint has heard it already,
+    /// the rover stays stopped.
+    pub fn withdraw_stop(&self, id: &str) {
+        self.stops.withdraw(id);
+    }
+
+    /// The emergency stops that are not settled, and the last one that is, oldest first.
+    pub fn stops(&self) -> Vec<StopView> {
+        self.stops.views()
     }
 
     /// Sends a request to the HTTP API, with this link's role, and returns the number of its

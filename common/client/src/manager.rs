@@ -25,6 +25,7 @@ use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
 use crate::manager::switch::Switch;
 use crate::request::Request;
+use crate::stop::StopRequests;
 use crate::suspend::SuspendDetector;
 use crate::{Config, Event, FailoverCause};
 
@@ -58,6 +59,7 @@ pub(crate) struct Manager {
     hot_selector: Selector,
     subscriptions: BTreeMap<String, Option<f64>>,
     pending: requests::PendingRequests,
+    stops: StopRequests,
     cursors: Cursors,
     /// Writers seen since the last change of subscriptions: gaps can be detected for these only.
     known: HashSet<Guid>,
@@ -80,7 +82,12 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn new(config: Config, dial: Dialer, events: mpsc::Sender<Event>) -> Manager {
+    pub(crate) fn new(
+        config: Config,
+        dial: Dialer,
+        events: mpsc::Sender<Event>,
+        stops: StopRequests,
+    ) -> Manager {
         let slot = |url: &String| EndpointState::new(url.clone(), &config.timings);
         let slots = config.endpoints.iter().chain(&config.endpoints).map(slot).collect();
         let selector = Selector::new(Stickiness { hold: config.timings.hold, ..Stickiness::default() });
@@ -101,6 +108,7 @@ impl Manager {
             selector,
             subscriptions: BTreeMap::new(),
             pending: requests::PendingRequests::default(),
+            stops,
             cursors: Cursors::default(),
             known: HashSet::new(),
             switch: None,
@@ -134,6 +142,7 @@ impl Manager {
                     None => return,
                 },
                 event = self.inbox.recv() => event,
+                () = self.stops.changed() => None,
                 _ = tick.tick() => None,
             };
             self.handle_suspend();
@@ -152,6 +161,9 @@ impl Manager {
             }
             if self.events.is_closed() {
                 return;
+            }
+            for view in self.stops.tick() {
+                self.emit(Event::Stop(view)).await;
             }
             self.publish_view().await;
         }
@@ -187,12 +199,6 @@ impl Manager {
             }
             Request::Submit { id, message } => self.submit(id, message).await,
             Request::Unwatch { id } => self.unwatch(id),
-            Request::EmergencyStop { id, engage, reason } => {
-                for slot in &self.slots {
-                    let (id, reason) = (id.clone(), reason.clone());
-                    slot.send(ClientMessage::EmergencyStop { id, engage, reason });
-                }
-            }
         }
     }
 
@@ -204,8 +210,9 @@ impl Manager {
         let Some(at) = self.slots.iter().position(current) else { return };
         match event.kind {
             ConnectionEventKind::Up(sender, activity) => {
-                self.slots[at].on_connected(sender, activity, now);
+                self.slots[at].on_connected(sender.clone(), activity, now);
                 self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
+                self.stops.connected(event.connection, &self.slots[at].url, sender);
             }
             ConnectionEventKind::Down(reason) => {
                 let cause = match reason {

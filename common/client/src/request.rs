@@ -8,7 +8,6 @@ pub(crate) enum Request {
     Subscribe { topic: String, max_rate_hz: Option<f64> },
     Unsubscribe { topic: String },
     Schema { type_name: String },
-    EmergencyStop { id: String, engage: bool, reason: String },
     Submit { id: u64, message: ClientMessage },
     Unwatch { id: u64 },
 }

@@ -38,6 +38,7 @@ rules! {
     manifest::versions_once => every_version_is_named_once;
     style::short_files => files_are_short;
     style::no_panics => the_product_does_not_panic_on_purpose;
+    style::typed_errors => errors_have_types;
     style::no_marks => nothing_is_left_for_later;
     style::clean_whitespace => white_space_is_clean;
     style::no_foreign_words => the_project_speaks_of_itself;

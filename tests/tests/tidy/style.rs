@@ -108,6 +108,37 @@ pub(crate) fn no_panics(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Errors have types. A text is enough where only a person reads it: dialects return what the client
+/// reads, and clap's value parsers (`parse_…`) what the user reads.
+pub(crate) fn typed_errors(tree: &Tree) -> Vec<Finding> {
+    let text_is_fine = |path: &str| path.contains("/dialect/") || path.contains("/examples/");
+    let mut findings = Vec::new();
+    for file in tree.rust().filter(|file| !file.is_test() && !text_is_fine(&file.path)) {
+        let code = rust::product_code(&file.text);
+        for (offset, _) in code.match_indices(", String>") {
+            let line = code[..offset].rsplit('\n').next().unwrap_or("");
+            let is_result = code[..offset].rfind("Result<").is_some_and(|at| is_open(&code[at..offset]));
+            if is_result && !line.contains("fn parse_") {
+                findings.push(file.finding(file.line_of(offset), "a text as an error: give it a type"));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether the first angle bracket, and no other, is open at the end.
+fn is_open(code: &str) -> bool {
+    let mut open = 0_usize;
+    for bracket in code.replace("->", "").chars().filter(|c| matches!(c, '<' | '>')) {
+        match bracket {
+            '<' => open += 1,
+            _ if open == 1 => return false,
+            _ => open = open.saturating_sub(1),
+        }
+    }
+    open == 1
+}
+
 /// Nothing is left for later in a comment.
 pub(crate) fn no_marks(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -196,6 +227,24 @@ fn is_written(file: &File) -> bool {
 mod tests {
     use super::*;
     use crate::{assert_catches, assert_silent};
+
+    #[test]
+    fn errors_that_are_texts_are_found() {
+        let path = "gateway/src/endpoint/a.rs";
+        for code in [
+            "fn a() -> Result<(), String> {}",
+            "fn a() -> Option<Result<Vec<u8>, String>> {}",
+            "x(Result<\nA, String>)",
+        ] {
+            assert_catches(typed_errors, &[(path, code)], "give it a type");
+        }
+        let silent = "fn parse_peer(text: &str) -> Result<(Tier, String), String> {}
+            fn b() -> Result<BTreeMap<String, String>, E> {}\nfn c(r: &Result<A, B>) -> HashMap<u8, String> {}";
+        assert_silent(
+            typed_errors,
+            &[(path, silent), ("gateway/src/dialect/a.rs", "fn a() -> Result<(), String> {}")],
+        );
+    }
 
     #[test]
     fn a_long_file_is_caught() {

@@ -52,8 +52,10 @@ fn same(text: &str) -> [String; 3] {
 
 /// One line for the most urgent message; a thin rule if there is none.
 pub(super) fn banner(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let banner = links(model, theme).filter(|(_, urgent, _)| *urgent);
-    let banner = banner
+    // A stop that the rover has not heard precedes even the loss of the link, which may be its cause.
+    let banner = stop(model, theme)
+        .filter(|(_, urgent, _)| *urgent)
+        .or_else(|| links(model, theme).filter(|(_, urgent, _)| *urgent))
         .or_else(|| stop(model, theme))
         .or_else(|| links(model, theme))
         .or_else(|| notification(model, theme));
@@ -104,8 +106,16 @@ fn stop(model: &Model, theme: &Theme) -> Option<BannerLine> {
         Some((_, _, at)) if model.now.since(*at) > crate::model::NOTIFICATION_DURATION => None,
         Some((true, message, _)) => Some((format!("✓ {word} accepted: {message}"), false, theme.strong)),
         Some((false, message, _)) => Some((format!("✗ {word} REFUSED: {message}"), false, theme.alarm_fill)),
-        None if model.now.since(command.sent) < crate::model::STOP_TIMEOUT => {
-            Some((format!("… {word} sent, waiting for an answer"), false, theme.caution))
+        None if model.now.since(command.sent) < crate::model::STOP_TIMEOUT
+            && model.network.active().is_some() =>
+        {
+            Some((format!("… {word} sent, waiting for an answer"), true, theme.caution))
+        }
+        // It is sent again until an endpoint accepts it.
+        None if command.engage => {
+            let asked = format::age(model.now.since(command.sent));
+            let text = format!("✗ stop asked {asked} ago, not yet heard by the rover: use the red button");
+            Some((text, true, theme.alarm_fill))
         }
         None if model.now.since(command.sent) < 8 * crate::model::STOP_TIMEOUT => {
             let text = format!("✗ {word} NOT ANSWERED: use the red button");
