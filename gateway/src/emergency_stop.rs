@@ -142,11 +142,11 @@ impl EmergencyStop {
             Err(why) => return Err(why.clone()),
             Ok(Done::Released) => "emergency stop released".to_owned(),
             Ok(Done::NotEngaged) => "the emergency stop was not engaged".to_owned(),
-            Ok(Done::AlreadyDone) if engaged => {
+            Ok(Done::Repeated) if engaged => {
                 "already done; the emergency stop was engaged again since: release it with a new id"
                     .to_owned()
             }
-            Ok(Done::AlreadyDone) => "already done: the emergency stop is released".to_owned(),
+            Ok(Done::Repeated) => "already done: the emergency stop is released".to_owned(),
         };
         let changed = changed || matches!(stored, Ok(Done::Released));
         Ok(StopAnswer { message, engaged: Some(engaged), changed })

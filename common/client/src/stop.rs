@@ -106,7 +106,7 @@ impl StopRequests {
         let mut requests = self.shared.lock();
         if !engage {
             // The operator has decided anew.
-            requests.settle_engages(StopState::Withdrawn, now);
+            requests.withdraw_engages(now);
         }
         requests.make_room();
         let view = StopView {
@@ -238,9 +238,9 @@ impl Entry {
 }
 
 impl Requests {
-    fn settle_engages(&mut self, state: StopState, now: Instant) {
+    fn withdraw_engages(&mut self, now: Instant) {
         for entry in self.entries.iter_mut().filter(|entry| entry.view.engage) {
-            entry.settle(state.clone(), now);
+            entry.settle(StopState::Withdrawn, now);
         }
     }
 

@@ -44,7 +44,7 @@ impl SessionContext {
         &self,
         id: String,
         engage: bool,
-        reason: String,
+        reason: &str,
         answer: fn(String, bool, String) -> Bytes,
     ) {
         let outbox = self.info.outbox().clone();
@@ -54,7 +54,7 @@ impl SessionContext {
         }
         let endpoint = self.endpoint.clone();
         // A local engage is in effect now; only its answer waits for the disk.
-        let pending = endpoint.begin_emergency_stop(&id, engage, &reason);
+        let pending = endpoint.begin_emergency_stop(&id, engage, reason);
         // Bounded: the latch and a relay's source refuse commands beyond their limits.
         tokio::spawn(async move {
             let (accepted, message) = match endpoint.finish_emergency_stop(pending).await {

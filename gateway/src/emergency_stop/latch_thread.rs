@@ -38,7 +38,7 @@ pub(crate) enum Done {
     /// There was nothing to release.
     NotEngaged,
     /// The release had been carried out before.
-    AlreadyDone,
+    Repeated,
 }
 
 type Answer = oneshot::Sender<Result<Done, StopError>>;
@@ -288,7 +288,7 @@ impl Worker {
         let held = self.held();
         let latch = held.iter().fold(self.latch(), Latch::after);
         if latch.judge_release(&command.id)? == Release::AlreadyDone {
-            return Ok(Done::AlreadyDone);
+            return Ok(Done::Repeated);
         }
         let released = latch.after(command);
         self.file.write(&released).map_err(|error| self.write_error(&error))?;

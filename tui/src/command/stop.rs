@@ -67,6 +67,7 @@ async fn follow(
             },
             _ = tick.tick() => None,
         };
+        let mut is_over = false;
         match event {
             Some(Event::Endpoints(views))
                 if command.id.is_none() && views.iter().any(|view| view.state == LinkState::Active) =>
@@ -74,9 +75,7 @@ async fn follow(
                 command.id = Some(link.emergency_stop(engage, &command.reason));
             }
             Some(Event::Stop(view)) if command.id.as_ref() == Some(&view.id) => {
-                if !outcome.take(view) {
-                    return false;
-                }
+                is_over = !outcome.take(view);
             }
             Some(Event::Response { id, status: 200, body }) if Some(id) == read => {
                 read = None;
@@ -89,6 +88,9 @@ async fn follow(
             }
             Some(Event::Response { id, .. }) if Some(id) == read => read = None,
             _ => {}
+        }
+        if is_over {
+            return false;
         }
         let is_due = read_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(READ_MS));
         if outcome.accepted.is_some() && read.is_none() && is_due {

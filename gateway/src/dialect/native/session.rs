@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
                 self.send(&ServerMessage::Time { t0_ns, t1_ns: received_ns, t2_ns: unix_ns() });
             }
             ClientMessage::EmergencyStop { id: command, engage, reason } => {
-                context.emergency_stop(command, engage, reason, |id, accepted, message| {
+                context.emergency_stop(command, engage, &reason, |id, accepted, message| {
                     frame::json(&ServerMessage::Command { id, accepted, message })
                 });
             }
