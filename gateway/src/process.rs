@@ -1,6 +1,7 @@
 //! The processes of the gateway: one endpoint, or a relay with four; readiness, heartbeat, lifecycle reports, the source's
 //! thread.
 
+pub(crate) mod adoption;
 pub mod build;
 pub mod endpoint;
 mod error;
@@ -12,5 +13,7 @@ pub mod ready;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+mod supervised;
+mod supervisor_link;
 
 pub use crate::process::error::ProcessError;

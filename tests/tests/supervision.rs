@@ -74,7 +74,7 @@ async fn a_stop_says_goodbye_to_clients() {
 }
 
 #[test]
-fn endpoints_end_with_a_killed_supervisor() {
+fn endpoints_that_must_not_survive_end_with_a_killed_supervisor() {
     let mut gateway = Gateway::up(&["--source", "sim"]);
     let children = endpoints_of(&gateway);
     process::signal(gateway.pid(), Signal::KILL);
@@ -83,7 +83,7 @@ fn endpoints_end_with_a_killed_supervisor() {
 }
 
 #[test]
-fn even_a_frozen_endpoint_ends_with_a_killed_supervisor() {
+fn even_a_frozen_one_of_them_ends_with_a_killed_supervisor() {
     let mut gateway = Gateway::up(&["--source", "sim"]);
     let children = endpoints_of(&gateway);
     process::signal(children[0], Signal::STOP);

@@ -1,6 +1,7 @@
 //! Creates the configured source and runs it on its own thread.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -147,7 +148,8 @@ fn run_with_restarts(
         });
         control.set(None);
         if let Err(SourceError(why)) = result {
-            eprintln!("roverline-gateway: source: {why}");
+            // Standard error may be gone with the supervisor or its terminal.
+            let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {why}");
             sink.state(SourceState::Failed(why));
         }
         if !kind.reopens() || stop.wait(backoff.fail(jitter.unit())) {
