@@ -4,6 +4,7 @@
 mod file;
 mod flags;
 mod inherited_settings;
+mod process;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::access::AccessSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
+pub use crate::config::process::ProcessSettings;
 use crate::limits;
 
 /// Clients per endpoint unless configured.
@@ -84,6 +86,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
+    /// Each endpoint process.
+    pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.
     pub ros: RosSettings,
     /// The `bag` source.

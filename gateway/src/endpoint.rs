@@ -9,6 +9,7 @@ pub mod drain;
 pub mod event_log;
 pub mod events;
 pub mod health;
+pub(crate) mod memory;
 pub mod metrics;
 pub mod peers;
 mod scoped_graph;

@@ -7,6 +7,7 @@ pub mod endpoint;
 mod error;
 pub mod heartbeat;
 pub mod lifecycle_reporter;
+pub mod memory;
 pub mod policy;
 pub mod readiness;
 pub mod ready;

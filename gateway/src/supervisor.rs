@@ -214,6 +214,7 @@ impl Workers {
             sockets,
             settings: serde_json::to_string(&self.settings)?,
             adoption: (!self.die_with_supervisor).then(|| (self.settings.state_dir(), port)),
+            memory_mib: self.settings.process.memory_mib,
             path: self.path.clone(),
             fall_back: false,
         };

@@ -180,3 +180,40 @@ async fn an_inherited_listening_socket_is_used() {
     assert_eq!(http::health(port).endpoint.port, port);
     assert_eq!(gateway.first_port(), port, "the ready line tells the port that is served");
 }
+
+/// The lines of a supervisor's log.
+fn supervisor_log(gateway: &Gateway) -> String {
+    let logs = std::fs::read_dir(gateway.state().join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let own = logs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("supervisor"));
+    own.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn an_endpoint_without_memory_is_restarted_and_the_others_go_on() {
+    let scratch = temp::dir();
+    let config = temp::write(&scratch, "memory.toml", "[process]\nmemory_mib = 300\n");
+    let gateway = Gateway::up(&["--source", "sim", "--config", config.to_str().unwrap()]);
+    let before = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
+    let memory = http::status(gateway.first_port()).memory;
+    assert_eq!(memory.limit_bytes, Some(300 << 20));
+    assert!(memory.data_bytes > 0 && memory.data_bytes < 200 << 20, "{memory:?}");
+    let page = http::get(gateway.first_port(), "/metrics").body;
+    assert!(page.contains("roverline_memory_limit_bytes 314572800"), "{page}");
+    // As if it had used everything: the next allocation that the kernel has to serve fails.
+    process::limit_data(before[0], 1 << 20);
+    eventually("another process", Duration::from_secs(30), || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", gateway.first_port())).unwrap();
+        let _ = std::io::Write::write_all(&mut stream, b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n");
+        !process::is_running(before[0])
+    });
+    eventually("the primary again", Duration::from_secs(10), || {
+        http::get(gateway.first_port(), "/status").status == 200
+    });
+    assert_ne!(gateway.endpoint_pid(Tier::Primary), before[0]);
+    for (tier, pid) in Tier::ALL.into_iter().zip(before).skip(1) {
+        assert_eq!(gateway.endpoint_pid(tier), pid, "{tier}");
+    }
+    eventually("the reason in the log", Duration::from_secs(5), || {
+        supervisor_log(&gateway).contains("its limit, 300 MiB")
+    });
+}

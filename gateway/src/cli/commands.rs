@@ -84,6 +84,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
     };
     let listener = listener(args.tier, &settings)?;
     let _log = crate::log::start(&settings, args.tier.name());
+    process::memory::set_limit(settings.process.memory_mib);
     let supervised = args.supervised.is_some();
     let options = EndpointOptions {
         tier: args.tier,
@@ -113,6 +114,7 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
             .push((tier, listener.ok_or_else(|| runtime_error("the supervisor handed over no socket"))?));
     }
     let _log = crate::log::start(&settings, "relay");
+    process::memory::set_limit(settings.process.memory_mib);
     let runtime = runtime()?;
     let result = runtime
         .block_on(process::relay::run_relay(RelayOptions { settings, listeners }))

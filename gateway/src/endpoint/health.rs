@@ -12,6 +12,7 @@ use roverline_source::clock::{monotonic, unix_ns};
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::diagnostics::DIAGNOSTICS;
+use crate::endpoint::memory;
 
 /// A running source without samples for this long is degraded.
 const SILENT: Duration = Duration::from_secs(5);
@@ -112,6 +113,7 @@ impl Endpoint {
         StatusDocument {
             health: self.health(),
             pid: std::process::id(),
+            memory: memory::document(),
             peers: self.peers.documents(),
             topics: self.topic_documents(),
             nodes: nodes

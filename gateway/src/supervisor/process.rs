@@ -36,6 +36,8 @@ pub(super) struct Launch {
     pub(super) settings: String,
     /// Where the processes bind their adoption sockets; absent if they end with the supervisor.
     pub(super) adoption: Option<(PathBuf, u16)>,
+    /// The memory limit of the processes, MiB; 0: none.
+    pub(super) memory_mib: u64,
     /// The path of this program at startup; after an upgrade it holds another version.
     pub(super) path: PathBuf,
     /// Whether to start the running program instead, because the one at the path did not work.
@@ -118,6 +120,18 @@ impl Launch {
             ready: false,
             failure: None,
         })
+    }
+
+    /// Adds to the description of an exit what is known of its cause.
+    pub(super) fn explain(&self, why: String) -> String {
+        // What the standard library does when an allocation fails.
+        match self.memory_mib > 0 && why.contains("SIGABRT") {
+            true => format!(
+                "{why}; a process aborts if it needs more memory than its limit, {} MiB ([process] memory_mib)",
+                self.memory_mib
+            ),
+            false => why,
+        }
     }
 
     /// Removes what a process that ended without cleaning up has left behind.

@@ -75,6 +75,7 @@ impl WorkerSupervisor {
                 },
                 Err(error) => (format!("it could not be started: {error}"), Duration::ZERO, false),
             };
+            let why = self.launch.explain(why);
             self.failed(&why);
             // The program at our path may be a version that does not work, so the two programs alternate.
             self.launch.fall_back = !served && !self.launch.fall_back;
