@@ -14,6 +14,7 @@ pub mod ready;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub(crate) mod stagger;
 mod supervised;
 mod supervisor_link;
 

@@ -36,6 +36,7 @@ use crate::process::heartbeat::{self, SupervisorCommand};
 use crate::process::ready::report_ready;
 use crate::process::shutdown::shutdown_signal;
 use crate::process::source::{prepare_bag_run, prepare_sim_run};
+use crate::process::stagger::RecentEnds;
 use crate::supervisor::control::Control;
 pub use crate::supervisor::port::{BindError, bind};
 use crate::supervisor::process::{Launch, Process};
@@ -114,6 +115,7 @@ pub async fn run(options: SupervisorOptions) -> Result<(), SupervisorError> {
         die_with_supervisor,
         events,
         stop,
+        ends: Arc::default(),
         tiers: Vec::new(),
         outdated: Vec::new(),
     };
@@ -191,6 +193,7 @@ struct Workers {
     die_with_supervisor: bool,
     events: mpsc::Sender<WorkerEvent>,
     stop: CancellationToken,
+    ends: Arc<RecentEnds>,
     tiers: Vec<TierHandle>,
     /// Tiers whose adopted process has to be replaced, and why.
     outdated: Vec<(Tier, &'static str)>,
@@ -218,7 +221,7 @@ impl Workers {
             path: self.path.clone(),
             fall_back: false,
         };
-        let worker = WorkerSupervisor::new(launch, process, self.events.clone(), inbox);
+        let worker = WorkerSupervisor::new(launch, process, self.events.clone(), inbox, self.ends.clone());
         if !is_relay {
             let port = self.settings.port(tier);
             self.tiers.push(TierHandle { tier, port, requests, view: worker.view() });

@@ -217,3 +217,28 @@ fn an_endpoint_without_memory_is_restarted_and_the_others_go_on() {
         supervisor_log(&gateway).contains("its limit, 300 MiB")
     });
 }
+
+#[test]
+fn four_that_end_at_once_come_back_one_after_another() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let before = endpoints_of(&gateway);
+    before.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
+    let start = Instant::now();
+    // Connections wait in the backlog until the tier's new process accepts them.
+    let back: Vec<_> = Tier::ALL
+        .map(|tier| {
+            let port = gateway.port(tier);
+            std::thread::spawn(move || {
+                let started_ns = http::health(port).endpoint.started_ns;
+                (tier, started_ns, start.elapsed())
+            })
+        })
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
+    println!("{back:?}");
+    let started: Vec<_> = back.iter().map(|(_, started_ns, _)| *started_ns).collect();
+    assert!(started[1..].iter().all(|other| *other > started[0]), "the primary is the first");
+    assert!(started[3] - started[0] >= 300_000_000, "the emergency endpoint is the last");
+    assert!(back.iter().all(|(.., after)| *after < Duration::from_secs(4)), "{back:?}");
+}

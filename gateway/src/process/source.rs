@@ -107,12 +107,13 @@ impl SourceControl for SourceControlHandle {
 }
 
 /// Starts the source's thread and publishes its control through `control`. A live source that fails is
-/// recreated with backoff.
+/// recreated with backoff, and `stagger` later than a single one would be.
 pub fn start(
     settings: Settings,
     supervised: bool,
     sink: &Arc<dyn Sink>,
     control: Arc<SourceControlHandle>,
+    stagger: Duration,
 ) -> SourceHandle {
     let (running, ended) = oneshot::channel();
     let stop = StopFlag::default();
@@ -121,7 +122,7 @@ pub fn start(
         move || {
             // Dropped when the thread ends, however it ends.
             let _running = running;
-            run_with_restarts(&settings, supervised, &sink, &stop, &control);
+            run_with_restarts(&settings, supervised, &sink, &stop, &control, stagger);
         }
     });
     if let Err(error) = spawned {
@@ -136,6 +137,7 @@ fn run_with_restarts(
     sink: &Arc<dyn Sink>,
     stop: &StopFlag,
     control: &SourceControlHandle,
+    stagger: Duration,
 ) {
     let kind = settings.gateway.source;
     let _span = tracing::info_span!("source", kind = kind.name()).entered();
@@ -152,7 +154,7 @@ fn run_with_restarts(
             let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {why}");
             sink.state(SourceState::Failed(why));
         }
-        if !kind.reopens() || stop.wait(backoff.fail(jitter.unit())) {
+        if !kind.reopens() || stop.wait(backoff.fail(jitter.unit()) + stagger) {
             return;
         }
     }

@@ -1,15 +1,17 @@
 //! The supervisor of one worker process, which serves one tier (or, as a relay, all of them): monitors its
 //! exit and heartbeat, restarts it with backoff, replaces it on request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
-use roverline_protocol::limits;
+use roverline_protocol::{Tier, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::process::stagger::RecentEnds;
 use crate::supervisor::process::{ChildSignal, Launch, Process};
 use crate::supervisor::rolling_restart::{ProcessView, ReplaceRequest};
 use crate::supervisor::{WorkerEvent, print_error};
@@ -29,6 +31,15 @@ pub(super) struct WorkerSupervisor {
     view: watch::Sender<ProcessView>,
     /// The process that is supervised first, instead of one that is started.
     adopted: Option<Process>,
+    /// When the processes of all tiers ended.
+    ends: Arc<RecentEnds>,
+}
+
+/// Waits before a restart: for the backoff, in which the ends of other processes are noticed as well, and
+/// for those of better tiers that ended at the same moment.
+async fn wait_before_restart(backoff: Duration, ends: &RecentEnds, tier: Tier) {
+    tokio::time::sleep(backoff).await;
+    tokio::time::sleep(ends.delay(tier, Instant::now().into_std())).await;
 }
 
 /// How a worker process ended.
@@ -49,9 +60,19 @@ impl WorkerSupervisor {
         adopted: Option<Process>,
         events: mpsc::Sender<WorkerEvent>,
         requests: mpsc::Receiver<ReplaceRequest>,
+        ends: Arc<RecentEnds>,
     ) -> WorkerSupervisor {
         let view = watch::Sender::new(ProcessView::default());
-        WorkerSupervisor { launch, events, requests, request: None, draining: JoinSet::new(), view, adopted }
+        WorkerSupervisor {
+            launch,
+            events,
+            requests,
+            request: None,
+            draining: JoinSet::new(),
+            view,
+            adopted,
+            ends,
+        }
     }
 
     /// A receiver of the process's published state.
@@ -86,8 +107,9 @@ impl WorkerSupervisor {
             tracing::warn!(name, why, pause_ms = pause.as_millis() as u64, "it ended, starting it again");
             print_error(&format!("{name}: {why}; starting it again"));
             self.view.send_modify(ProcessView::ended);
+            let ends = self.ends.clone();
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = wait_before_restart(pause, &ends, self.launch.tier()) => {}
                 Some(request) = self.requests.recv() => if !request.is_withdrawn() {
                     request.report_step("started", None, "it was down: nothing to replace");
                     self.launch.fall_back = false;
@@ -112,11 +134,13 @@ impl WorkerSupervisor {
                     ChildSignal::Ready => self.on_ready(&current).await,
                     ChildSignal::Alive | ChildSignal::NotAccepting => {}
                     ChildSignal::Silent => {
+                        self.ends.record(self.launch.tier(), Instant::now().into_std());
                         current.kill().await;
                         self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, "it hung and was killed".to_owned());
                     }
                     ChildSignal::Closed => {
+                        self.ends.record(self.launch.tier(), Instant::now().into_std());
                         let why = current.exited().await;
                         self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, why);
