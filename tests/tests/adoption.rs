@@ -43,6 +43,14 @@ impl Rig {
     }
 }
 
+/// Writes a configuration file with a gateway's ports; its path.
+fn ports_file(rig: &Rig, gateway: &Gateway) -> String {
+    let ports = gateway.endpoints.iter().map(|(tier, port)| format!("[endpoints.{tier}]\nport = {port}\n"));
+    let config = rig.0.path().join("ports.toml");
+    std::fs::write(&config, ports.collect::<String>()).unwrap();
+    config.to_str().unwrap().to_owned()
+}
+
 fn pids(gateway: &Gateway) -> [u32; 4] {
     Tier::ALL.map(|tier| gateway.endpoint_pid(tier))
 }
@@ -126,10 +134,7 @@ fn an_endpoint_that_hangs_without_a_supervisor_is_replaced_by_the_next_one() {
     process::signal(before[2], Signal::STOP);
     eventually("the freeze", PATIENCE, || process::state(before[2]) == Some('T'));
     // Its socket is lost with it, so its port has to be known.
-    let ports = first.endpoints.iter().map(|(tier, port)| format!("[endpoints.{tier}]\nport = {port}\n"));
-    let config = rig.0.path().join("ports.toml");
-    std::fs::write(&config, ports.collect::<String>()).unwrap();
-    let mut command = gateway::command(&["up", "--source", "sim", "--config", config.to_str().unwrap()]);
+    let mut command = gateway::command(&["up", "--source", "sim", "--config", &ports_file(&rig, &first)]);
     command.env(gateway::DIE_WITH_SUPERVISOR, "false");
     let second = Gateway::start_in(rig.0.path(), command, &[]);
     assert_eq!(second.endpoints, first.endpoints);
@@ -329,4 +334,28 @@ async fn clients_notice_nothing_of_a_killed_supervisor() {
 #[ignore = "a measurement"]
 async fn measure_killed_supervisors() {
     supervisor_killed(20).await;
+}
+
+#[test]
+fn a_supervisor_that_cannot_start_leaves_the_endpoints_alone() {
+    let rig = Rig::new();
+    let mut first = rig.up(&[]);
+    let before = pids(&first);
+    kill_supervisor(&mut first);
+    // One endpoint ends meanwhile, and another program takes its port.
+    process::signal(before[2], Signal::KILL);
+    let port = first.endpoints[2].1;
+    let mut taken = None;
+    eventually("the port to be free", PATIENCE, || {
+        taken = std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+        taken.is_some()
+    });
+    let config = ports_file(&rig, &first);
+    let args = ["up", "--source", "sim", "--config", &config, "--state", rig.state()];
+    let (code, _, stderr) = gateway::run(&args, PATIENCE);
+    assert!(code == 1 && stderr.contains(&format!("port {port} (tertiary) is taken")), "{code} {stderr}");
+    for at in [0, 1, 3] {
+        assert!(process::is_running(before[at]));
+        assert_eq!(http::status(first.endpoints[at].1).pid, before[at]);
+    }
 }

@@ -11,8 +11,9 @@ use crate::supervisor::socket_peer::SocketPeer;
 
 /// Adoption sockets that are examined in one directory.
 const ADOPTION_FILES: usize = 256;
-/// How long endpoint processes have to answer, all together; one that does not is hung.
-const ANSWER_MS: u64 = 1_000;
+/// How long endpoint processes have to answer, all together; one that does not is hung, as one that sends no
+/// heartbeat for this time is.
+const ANSWER_MS: u64 = 1_500;
 
 /// A living endpoint process.
 pub(super) struct Orphan {

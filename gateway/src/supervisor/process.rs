@@ -142,7 +142,7 @@ impl Launch {
     }
 }
 
-/// A started or adopted process, killed on drop.
+/// A started or adopted process; the first is killed on drop.
 pub(super) struct Process {
     handle: ProcessHandle,
     commands: Box<dyn AsyncWrite + Send + Sync + Unpin>,

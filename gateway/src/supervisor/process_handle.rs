@@ -16,11 +16,12 @@ const KILLED: Duration = Duration::from_secs(1);
 /// Between two checks whether a process that is not a child has ended.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A process, killed on drop.
+/// A process.
 pub(super) enum ProcessHandle {
-    /// A child.
+    /// A child, killed on drop.
     Child(Child),
-    /// A process that an earlier supervisor started.
+    /// A process that an earlier supervisor started. It survives this one as well: a supervisor that fails to
+    /// start must not take it along.
     Adopted(AdoptedProcess),
 }
 
@@ -33,12 +34,6 @@ impl AdoptedProcess {
         while !self.0.wait(Duration::ZERO) {
             tokio::time::sleep(CHECK_INTERVAL).await;
         }
-    }
-}
-
-impl Drop for AdoptedProcess {
-    fn drop(&mut self) {
-        self.0.signal(Signal::KILL);
     }
 }
 
