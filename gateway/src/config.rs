@@ -1,6 +1,7 @@
 //! Settings: everything configurable, with defaults and sources. Precedence: flag, environment variable,
 //! file, default.
 
+mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
@@ -14,6 +15,7 @@ use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
+pub use crate::config::dds::DdsSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
@@ -90,6 +92,8 @@ pub struct Settings {
     pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.
     pub ros: RosSettings,
+    /// The `dds` source.
+    pub dds: DdsSettings,
     /// The `bag` source.
     pub bag: BagSettings,
     /// The `sim` source.

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod peers;
 mod scoped_graph;
 pub mod sessions;
+mod source_watch;
 pub mod supervision;
 
 use std::collections::HashMap;

@@ -71,7 +71,8 @@ impl Endpoint {
         let (topics, newest) = self.rover_data();
         let age = newest.map(|at| monotonic().saturating_sub(at));
         let (status, reasons) = assess(&state, topics, age, self.source_kind);
-        let (status, reasons) = with_findings(status, reasons, self.supervision.reason());
+        let findings = self.supervision.reason().into_iter().chain(self.source_finding());
+        let (status, reasons) = with_findings(status, reasons, findings);
         EndpointDocument {
             tier: self.tier,
             port: self.port,

@@ -83,6 +83,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     if supervised.is_none() {
         ready::report_ready(&[(tier, settings.address(tier), address.port())]);
     }
+    let supervises = supervised.is_some();
     let link = supervised.as_ref().map(|supervised| supervised.link.clone());
 
     let result = tokio::select! {
@@ -90,6 +91,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         // These tasks run forever. If one ends, the endpoint exits and is restarted; a running but useless
         // endpoint would be worse.
         Some(task) = tasks.join_next() => Err(ProcessError::from_task("endpoint", task)),
+        silence = endpoint.wait_source_hung(), if supervises => Err(ProcessError::SourceHung(silence.as_secs())),
         result = drain_and_exit(&endpoint, &mut accepting, link) => result,
     };
     tracing::info!(%tier, ?result, "stopping");

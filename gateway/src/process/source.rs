@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -187,6 +188,7 @@ pub fn dds_options(settings: &Settings) -> DdsOptions {
         node_name: settings.ros.node_name.clone(),
         ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
         localhost_only: settings.ros.localhost_only,
+        networks: settings.dds.interfaces.iter().copied().map(IpAddr::V4).collect(),
         reserved_topic: settings.gateway.emergency_stop_topic.clone(),
         ..DdsOptions::default()
     }
