@@ -2,13 +2,14 @@
 
 mod commands;
 mod control;
+mod down;
 mod error;
 mod state;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
@@ -26,6 +27,7 @@ Examples:
   roverline-gateway relay --upstream ws://rover:8080,ws://rover:8081,ws://rover:8082,ws://rover:8083
                                                 serve the rover on the ground station
   roverline-gateway sim --dds                   publish the built-in rover into ROS 2
+  roverline-gateway down                        end everything, whatever became of its supervisor
   roverline-gateway restart --rolling           go over to a new version, losing nothing
   websocat ws://127.0.0.1:8080                  listen with any WebSocket client
   curl http://127.0.0.1:8080/health             ask how the endpoint is
@@ -43,7 +45,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run all four endpoints, watched and restarted
-    Up(Flags),
+    ///
+    /// If this process dies, its endpoints serve on, and the next `up` with the same state directory adopts
+    /// them without a restart. A signal (^C, SIGTERM) or `down` ends everything.
+    Up(UpArgs),
+    /// End a running gateway with all of its processes, also endpoints whose supervisor has died
+    Down(DownArgs),
     /// Run one endpoint in this process
     Serve(ServeArgs),
     /// Serve a rover's telemetry from the ground station: one stream over the radio for any number of
@@ -98,6 +105,28 @@ struct ServeArgs {
     hold: bool,
 }
 
+#[derive(Debug, Args)]
+struct UpArgs {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    supervision: SupervisionFlags,
+}
+
+/// What becomes of the endpoints without their supervisor.
+#[derive(Debug, Args)]
+struct SupervisionFlags {
+    /// End the endpoints when the supervisor dies, for demos and tests
+    #[arg(long, env = "ROVERLINE_DIE_WITH_SUPERVISOR", value_parser = FalseyValueParser::new())]
+    die_with_supervisor: bool,
+}
+
+#[derive(Debug, Args)]
+struct DownArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
 /// Selects one of the running gateways.
 #[derive(Debug, Args)]
 struct Target {
@@ -139,6 +168,8 @@ struct RelayArgs {
     upstream: UpstreamFlags,
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    supervision: SupervisionFlags,
     /// Internal: the supervisor's process id
     #[arg(long, hide = true)]
     supervised: Option<u32>,
@@ -199,7 +230,8 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Up(flags) => commands::up(&flags),
+        Command::Up(args) => commands::up(&args),
+        Command::Down(args) => down::down(&args),
         Command::Serve(args) => commands::serve(&args),
         Command::Restart(args) => control::restart(&args),
         Command::Status(args) => control::status(&args),

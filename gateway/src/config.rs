@@ -1,9 +1,11 @@
 //! Settings: everything configurable, with defaults and sources. Precedence: flag, environment variable,
 //! file, default.
 
+mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
+mod process;
 
 use std::path::PathBuf;
 
@@ -13,9 +15,11 @@ use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
+pub use crate::config::dds::DdsSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
+pub use crate::config::process::ProcessSettings;
 use crate::limits;
 
 /// Clients per endpoint unless configured.
@@ -84,8 +88,12 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
+    /// Each endpoint process.
+    pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.
     pub ros: RosSettings,
+    /// The `dds` source.
+    pub dds: DdsSettings,
     /// The `bag` source.
     pub bag: BagSettings,
     /// The `sim` source.

@@ -9,10 +9,13 @@ pub mod drain;
 pub mod event_log;
 pub mod events;
 pub mod health;
+pub(crate) mod memory;
 pub mod metrics;
 pub mod peers;
 mod scoped_graph;
 pub mod sessions;
+mod source_watch;
+pub mod supervision;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ use crate::endpoint::events::{EventDetails, Events};
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
+use crate::endpoint::supervision::Supervision;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
 
@@ -68,6 +72,8 @@ pub struct Endpoint {
     pub counters: Counters,
     /// The recent events.
     pub events: Events,
+    /// Whether a supervisor watches this process.
+    pub supervision: Supervision,
     /// The bandwidth budget of each session.
     pub session_budget: Option<ByteRate>,
     /// The bandwidth budget shared by all sessions.
@@ -148,6 +154,7 @@ impl EndpointBuilder {
             peers: self.peers,
             counters: Counters::default(),
             events: Events::new(self.tier),
+            supervision: Supervision::default(),
             session_budget: self.session_budget,
             shared_budget: self.endpoint_budget.map(SharedBudget::new),
             access: self.access,

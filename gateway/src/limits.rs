@@ -61,6 +61,8 @@ pub(crate) const REPLACE_MS: u64 = 30_000;
 pub(crate) const CONTROL_LINE_BYTES: usize = 4 << 10;
 /// How long a client of the control socket may take to send its request, or to read an answer.
 pub(crate) const CONTROL_TIMEOUT_MS: u64 = 2_000;
+/// Control sockets examined to find the right one.
+pub(crate) const CONTROL_SOCKET_FILES: usize = 256;
 /// Time limit of a clean stop; processes that are still running are killed.
 pub(crate) const STOP_MS: u64 = 1_500;
 /// Nesting depth of a shared value: it has to fit into a list.

@@ -1,5 +1,7 @@
 //! Logging setup: daily rolling files in the state directory, written by a background thread.
 
+use std::io::Write;
+
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
@@ -54,7 +56,8 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
     std::panic::set_hook(Box::new(|panic| {
         // A panic ends only its task, so the process keeps running and the log must show the panic.
         tracing::error!("panic: {panic}");
-        eprintln!("roverline-gateway: {panic}");
+        // Standard error may be gone with the terminal, and a panic here would end the process.
+        let _ = writeln!(std::io::stderr(), "roverline-gateway: {panic}");
     }));
     Some(guard)
 }

@@ -1,16 +1,21 @@
 //! The processes of the gateway: one endpoint, or a relay with four; readiness, heartbeat, lifecycle reports, the source's
 //! thread.
 
+pub(crate) mod adoption;
 pub mod build;
 pub mod endpoint;
 mod error;
 pub mod heartbeat;
 pub mod lifecycle_reporter;
+pub mod memory;
 pub mod policy;
 pub mod readiness;
 pub mod ready;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub(crate) mod stagger;
+mod supervised;
+mod supervisor_link;
 
 pub use crate::process::error::ProcessError;

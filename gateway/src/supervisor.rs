@@ -1,19 +1,30 @@
 //! The supervisor: the parent of the four endpoint processes. It owns the listening sockets, so a client
 //! that reconnects during a restart waits in the backlog instead of being refused. It handles no telemetry,
-//! so there is little that can crash it.
+//! so there is little that can crash it; if it ends all the same, its endpoints serve on, and the next
+//! supervisor adopts them with their sockets.
 
 pub mod control;
+pub mod down;
+mod orphans;
 mod port;
 mod process;
+mod process_handle;
 mod replace;
 mod rolling_restart;
+mod socket_peer;
+mod state_lock;
+mod takeover;
 mod worker;
 
+use std::io::{IsTerminal, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,14 +32,20 @@ use tracing::Instrument;
 
 use crate::config::{Settings, SourceKind};
 use crate::limits;
-use crate::process::heartbeat;
+use crate::process::heartbeat::{self, SupervisorCommand};
 use crate::process::ready::report_ready;
 use crate::process::shutdown::shutdown_signal;
 use crate::process::source::{prepare_bag_run, prepare_sim_run};
+use crate::process::stagger::RecentEnds;
 use crate::supervisor::control::Control;
 pub use crate::supervisor::port::{BindError, bind};
+use crate::supervisor::process::{Launch, Process};
 pub use crate::supervisor::rolling_restart::{ProcessStatus, Progress};
 use crate::supervisor::rolling_restart::{RollingRestart, TierHandle};
+use crate::supervisor::state_lock::StateLock;
+pub use crate::supervisor::state_lock::StateLockError;
+use crate::supervisor::takeover::{Adopted, Takeover, take_over};
+use crate::supervisor::worker::WorkerSupervisor;
 
 /// Why the supervisor could not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +53,9 @@ pub enum SupervisorError {
     /// A port could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Another supervisor runs.
+    #[error(transparent)]
+    Lock(#[from] StateLockError),
     /// The path of this program is unknown.
     #[error("where this program is: {0}")]
     Executable(#[source] std::io::Error),
@@ -54,34 +74,72 @@ enum WorkerEvent {
     Stopped,
 }
 
-/// Binds the ports, keeps four endpoint processes running, and stops them on SIGTERM or SIGINT.
-pub async fn run(mut settings: Settings) -> Result<(), SupervisorError> {
-    let sockets = bind_all(&mut settings)?;
-    prepare_sim_run(&mut settings);
-    prepare_bag_run(&mut settings);
-    let stop = CancellationToken::new();
-    let (events, mut inbox) = mpsc::channel(16);
+/// The options of a supervisor.
+pub struct SupervisorOptions {
+    /// The settings.
+    pub settings: Settings,
+    /// Whether the endpoints end with this process, even if it is killed.
+    pub die_with_supervisor: bool,
+}
+
+/// The endpoints of one process: a tier, or all of them in a relay.
+struct Group {
+    sockets: Vec<(Tier, TcpListener)>,
+    adopted: Option<Adopted>,
+}
+
+/// Binds the ports, keeps four endpoint processes running, and stops them on SIGTERM or SIGINT. Processes
+/// that an earlier supervisor left behind are adopted.
+pub async fn run(options: SupervisorOptions) -> Result<(), SupervisorError> {
+    let SupervisorOptions { mut settings, die_with_supervisor } = options;
     let path = std::env::current_exe().map_err(SupervisorError::Executable)?;
-    // A relay has one uplink and so one process: four would read the rover four times.
-    let is_relay = settings.gateway.source == SourceKind::Upstream;
-    let groups = match is_relay {
-        true => vec![sockets],
-        false => sockets.into_iter().map(|socket| vec![socket]).collect(),
-    };
-    let mut tiers = Vec::new();
-    for sockets in groups {
-        let (requests, inbox) = mpsc::channel(1);
-        let tier = sockets.first().map_or(Tier::Primary, |(tier, _)| *tier);
-        let worker = worker::WorkerSupervisor::new(sockets, &settings, path.clone(), events.clone(), inbox)?;
-        if !is_relay {
-            tiers.push(TierHandle { tier, port: settings.port(tier), requests, view: worker.view() });
-        }
-        let span = tracing::info_span!("supervisor", %tier);
-        tokio::spawn(worker.run(stop.clone()).instrument(span));
+    // A state directory that is named by the port is unknown until a free port is bound.
+    let named = settings.gateway.state_dir.is_some() || settings.port(Tier::Primary) != 0;
+    let mut lock = if named { lock(&settings).await? } else { None };
+    let takeover = if named { take_over(&settings, &path) } else { Takeover::default() };
+    let groups = bind_all(&mut settings, takeover.adopted)?;
+    if !named {
+        lock = self::lock(&settings).await?;
     }
+    let adopted = groups.iter().filter_map(|group| group.adopted.as_ref());
+    if !Adopted::inherit_run(&mut settings, adopted) {
+        prepare_sim_run(&mut settings);
+        prepare_bag_run(&mut settings);
+    }
+    takeover.surplus.into_iter().for_each(|process| drop(tokio::spawn(replace::drain(process))));
+    let stop = CancellationToken::new();
+    let (events, inbox) = mpsc::channel(16);
+    let mut workers = Workers {
+        settings,
+        path,
+        die_with_supervisor,
+        events,
+        stop,
+        ends: Arc::default(),
+        tiers: Vec::new(),
+        outdated: Vec::new(),
+    };
+    for group in groups {
+        workers.spawn(group).await?;
+    }
+    let Workers { settings, stop, tiers, outdated, events, .. } = workers;
     drop(events);
-    let _control = serve_control(&settings, RollingRestart::new(tiers));
+    let restart = Arc::new(RollingRestart::new(tiers));
+    let _control = serve_control(&settings, restart.clone());
+    let _replacing = AbortOnDropHandle::new(tokio::spawn(replace_outdated(restart, outdated)));
+    supervise(&settings, stop, inbox).await?;
+    drop(lock);
+    Ok(())
+}
+
+/// Runs until a signal stops the workers or the last one has ended.
+async fn supervise(
+    settings: &Settings,
+    stop: CancellationToken,
+    mut inbox: mpsc::Receiver<WorkerEvent>,
+) -> Result<(), SupervisorError> {
     let mut signalled = pin!(shutdown_signal());
+    let mut hung_up = pin!(terminal_hangup());
     let mut orphaned = pin!(heartbeat::wait_parent_exit());
     let mut ready: Vec<Tier> = Vec::new();
     let mut announced = false;
@@ -103,6 +161,10 @@ pub async fn run(mut settings: Settings) -> Result<(), SupervisorError> {
                 result.map_err(SupervisorError::Signals)?;
                 break;
             }
+            result = &mut hung_up => {
+                result.map_err(SupervisorError::Signals)?;
+                break;
+            }
             () = &mut orphaned => break,
         }
     }
@@ -114,25 +176,155 @@ pub async fn run(mut settings: Settings) -> Result<(), SupervisorError> {
     Ok(())
 }
 
+/// Resolves when the terminal in which the supervisor runs is closed: nobody would see the endpoints that
+/// it left behind.
+async fn terminal_hangup() -> std::io::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        std::future::pending::<()>().await;
+    }
+    signal(SignalKind::hangup())?.recv().await;
+    Ok(())
+}
+
+/// What the workers have in common, and what is known of those that were started.
+struct Workers {
+    settings: Settings,
+    path: PathBuf,
+    die_with_supervisor: bool,
+    events: mpsc::Sender<WorkerEvent>,
+    stop: CancellationToken,
+    ends: Arc<RecentEnds>,
+    tiers: Vec<TierHandle>,
+    /// Tiers whose adopted process has to be replaced, and why.
+    outdated: Vec<(Tier, &'static str)>,
+}
+
+impl Workers {
+    /// Starts the supervisor of a group's process.
+    async fn spawn(&mut self, group: Group) -> Result<(), SupervisorError> {
+        let Group { sockets, adopted } = group;
+        let is_relay = sockets.len() > 1;
+        let (requests, inbox) = mpsc::channel(1);
+        let tier = sockets.first().map_or(Tier::Primary, |(tier, _)| *tier);
+        let process = match adopted {
+            Some(adopted) => self.follow(tier, is_relay, adopted).await,
+            None => None,
+        };
+        let (tiers, sockets) = sockets.into_iter().unzip();
+        let port = self.settings.port(Tier::Primary);
+        let launch = Launch {
+            tiers,
+            sockets,
+            settings: serde_json::to_string(&self.settings)?,
+            adoption: (!self.die_with_supervisor).then(|| (self.settings.state_dir(), port)),
+            memory_mib: self.settings.process.memory_mib,
+            path: self.path.clone(),
+            fall_back: false,
+        };
+        let worker = WorkerSupervisor::new(launch, process, self.events.clone(), inbox, self.ends.clone());
+        if !is_relay {
+            let port = self.settings.port(tier);
+            self.tiers.push(TierHandle { tier, port, requests, view: worker.view() });
+        }
+        let span = tracing::info_span!("supervisor", %tier);
+        tokio::spawn(worker.run(self.stop.clone()).instrument(span));
+        Ok(())
+    }
+
+    /// Continues with an adopted process. A relay's process cannot be replaced while it serves, so an
+    /// outdated one ends, and its clients wait for the next one.
+    async fn follow(&mut self, tier: Tier, is_relay: bool, adopted: Adopted) -> Option<Process> {
+        let outdated = adopted.outdated(&self.settings);
+        let mut process = adopted.process;
+        let name = if is_relay { "relay".to_owned() } else { format!("{tier} endpoint") };
+        match outdated {
+            None => print_error(&format!("{name}: adopted process {}", process.pid)),
+            Some(why) => {
+                print_error(&format!(
+                    "{name}: adopted process {}, which has {why}; replacing it",
+                    process.pid
+                ));
+            }
+        }
+        if is_relay && outdated.is_some() {
+            process.stop().await;
+            return None;
+        }
+        self.outdated.extend(outdated.map(|why| (tier, why)));
+        // A replacement that was not told so by its supervisor.
+        process.send_command(SupervisorCommand::Accept).await;
+        Some(process)
+    }
+}
+
+/// Replaces adopted processes that have another program or other settings, the least important first. Stops
+/// at the first failure, as any rolling restart does.
+async fn replace_outdated(restart: Arc<RollingRestart>, outdated: Vec<(Tier, &'static str)>) {
+    for (tier, why) in outdated.into_iter().rev() {
+        let (progress, _) = mpsc::channel(1);
+        match restart.run(Some(tier), progress).await {
+            Ok(_) => print_error(&format!("{tier} endpoint: replaced, because it had {why}")),
+            Err(error) => {
+                print_error(&format!("{tier} endpoint: it had {why} and could not be replaced: {error}"));
+                return;
+            }
+        }
+    }
+}
+
+/// Writes a line to standard error, which may be closed.
+fn print_error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "roverline-gateway: {text}");
+}
+
+/// Without a lock file, for example on a read-only disk, the gateway still serves.
+async fn lock(settings: &Settings) -> Result<Option<StateLock>, SupervisorError> {
+    match StateLock::acquire(&settings.state_dir()).await {
+        Ok(lock) => Ok(Some(lock)),
+        Err(held @ StateLockError::Held { .. }) => Err(held.into()),
+        Err(error) => {
+            tracing::warn!(%error, "no lock");
+            print_error(&format!("the state directory is not locked against a second supervisor: {error}"));
+            Ok(None)
+        }
+    }
+}
+
 /// Without its control socket the gateway still serves; only rolling restarts are unavailable.
-fn serve_control(settings: &Settings, restart: RollingRestart) -> Option<AbortOnDropHandle<()>> {
+fn serve_control(settings: &Settings, restart: Arc<RollingRestart>) -> Option<AbortOnDropHandle<()>> {
     match Control::bind(&settings.state_dir(), settings.port(Tier::Primary)) {
-        Ok(control) => Some(AbortOnDropHandle::new(tokio::spawn(control.serve(Arc::new(restart))))),
+        Ok(control) => Some(AbortOnDropHandle::new(tokio::spawn(control.serve(restart)))),
         Err(why) => {
             tracing::warn!(%why, "no control socket");
-            eprintln!("roverline-gateway: no control socket, so no rolling restart: {why}");
+            print_error(&format!("no control socket, so no rolling restart: {why}"));
             None
         }
     }
 }
 
-fn bind_all(settings: &mut Settings) -> Result<Vec<(Tier, std::net::TcpListener)>, BindError> {
-    let mut sockets = Vec::new();
-    for tier in Tier::ALL {
-        let socket = bind(&settings.gateway.host, settings.port(tier), tier)?;
-        settings.endpoint_mut(tier).port =
-            Some(socket.local_addr().map_err(|error| BindError::other(&error))?.port());
-        sockets.push((tier, socket));
+/// The listening sockets of all processes: those of adopted processes, and newly bound ones.
+fn bind_all(settings: &mut Settings, mut adopted: Vec<Adopted>) -> Result<Vec<Group>, BindError> {
+    // A relay has one uplink and so one process: four would read the rover four times.
+    let groups = match settings.gateway.source == SourceKind::Upstream {
+        true => vec![Tier::ALL.to_vec()],
+        false => Tier::ALL.map(|tier| vec![tier]).to_vec(),
+    };
+    let mut bound = Vec::new();
+    for tiers in groups {
+        let at = adopted.iter().position(|adopted| adopted.serves(&tiers));
+        let mut adopted = at.map(|at| adopted.swap_remove(at));
+        let sockets = match &mut adopted {
+            Some(adopted) => std::mem::take(&mut adopted.sockets),
+            None => {
+                let listen = |tier| bind(&settings.gateway.host, settings.port(tier), tier);
+                tiers.iter().map(|tier| Ok((*tier, listen(*tier)?))).collect::<Result<_, BindError>>()?
+            }
+        };
+        for (tier, socket) in &sockets {
+            let address = socket.local_addr().map_err(|error| BindError::other(&error))?;
+            settings.endpoint_mut(*tier).port = Some(address.port());
+        }
+        bound.push(Group { sockets, adopted });
     }
-    Ok(sockets)
+    Ok(bound)
 }

@@ -15,6 +15,9 @@ use crate::{binary, http};
 /// Deadline for a start on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
+/// Ends the endpoints of a supervisor with it, even if it is killed.
+pub const DIE_WITH_SUPERVISOR: &str = "ROVERLINE_DIE_WITH_SUPERVISOR";
+
 /// A running gateway. Stopped when dropped.
 #[derive(Debug)]
 pub struct Gateway {
@@ -25,6 +28,34 @@ pub struct Gateway {
     /// Owns the state directory if the caller gave none.
     _scratch: Option<TempDir>,
     stderr: std::thread::JoinHandle<String>,
+}
+
+/// A state directory for endpoints that survive their supervisor; `down` ends them when it is dropped.
+#[derive(Debug)]
+pub struct SharedState(TempDir);
+
+impl Default for SharedState {
+    fn default() -> SharedState {
+        SharedState(temp::dir())
+    }
+}
+
+impl SharedState {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Runs `down`: its exit code, standard output and standard error.
+    pub fn down(&self) -> (i32, String, String) {
+        run(&["down", "--state", &self.path().to_string_lossy()], START)
+    }
+}
+
+impl Drop for SharedState {
+    fn drop(&mut self) {
+        self.down();
+    }
 }
 
 /// A command that runs the gateway's binary in a clean environment.
@@ -83,6 +114,13 @@ impl Gateway {
         Gateway::start(command(&["serve", "--port", "0"]), args)
     }
 
+    /// Starts `up` on free ports with this state directory, whose endpoints survive it.
+    pub fn up_with_survivors(state: &Path, args: &[&str]) -> Gateway {
+        let mut command = command(&["up", "--base-port", "0"]);
+        command.env(DIE_WITH_SUPERVISOR, "false");
+        Gateway::launch(state.to_owned(), None, command, args)
+    }
+
     /// Starts a command that prints the `ready` line, with extra arguments and a fresh state directory.
     pub fn start(command: Command, args: &[&str]) -> Gateway {
         let scratch = temp::dir();
@@ -96,6 +134,10 @@ impl Gateway {
 
     fn launch(state: PathBuf, scratch: Option<TempDir>, mut command: Command, args: &[&str]) -> Gateway {
         command.args(args).arg("--state").arg(&state);
+        // Nothing that a test starts outlives it, unless the test says otherwise.
+        if !command.get_envs().any(|(name, value)| name == DIE_WITH_SUPERVISOR && value.is_some()) {
+            command.env(DIE_WITH_SUPERVISOR, "true");
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = read_to_end(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::sync_channel(64);

@@ -46,6 +46,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline-gateway token add --tokens tokens ada", Prints("")),
     ("roverline-gateway serve --source bag --file drive.mcap", Serves("drive.mcap")),
     ("roverline-gateway restart --rolling", Prints("")),
+    ("roverline-gateway down", Exists(&["tests/tests/adoption.rs"])),
     (
         "roverline-gateway relay --upstream ws://rover:8080,ws://rover:8081,ws://rover:8082,ws://rover:8083",
         Serves("ready"),

@@ -74,7 +74,7 @@ async fn a_stop_says_goodbye_to_clients() {
 }
 
 #[test]
-fn endpoints_end_with_a_killed_supervisor() {
+fn endpoints_that_must_not_survive_end_with_a_killed_supervisor() {
     let mut gateway = Gateway::up(&["--source", "sim"]);
     let children = endpoints_of(&gateway);
     process::signal(gateway.pid(), Signal::KILL);
@@ -83,7 +83,7 @@ fn endpoints_end_with_a_killed_supervisor() {
 }
 
 #[test]
-fn even_a_frozen_endpoint_ends_with_a_killed_supervisor() {
+fn even_a_frozen_one_of_them_ends_with_a_killed_supervisor() {
     let mut gateway = Gateway::up(&["--source", "sim"]);
     let children = endpoints_of(&gateway);
     process::signal(children[0], Signal::STOP);
@@ -179,4 +179,66 @@ async fn an_inherited_listening_socket_is_used() {
     early.await.unwrap().next_of("telemetry").await;
     assert_eq!(http::health(port).endpoint.port, port);
     assert_eq!(gateway.first_port(), port, "the ready line tells the port that is served");
+}
+
+/// The lines of a supervisor's log.
+fn supervisor_log(gateway: &Gateway) -> String {
+    let logs = std::fs::read_dir(gateway.state().join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let own = logs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("supervisor"));
+    own.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn an_endpoint_without_memory_is_restarted_and_the_others_go_on() {
+    let scratch = temp::dir();
+    let config = temp::write(&scratch, "memory.toml", "[process]\nmemory_mib = 300\n");
+    let gateway = Gateway::up(&["--source", "sim", "--config", config.to_str().unwrap()]);
+    let before = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
+    let memory = http::status(gateway.first_port()).memory;
+    assert_eq!(memory.limit_bytes, Some(300 << 20));
+    assert!(memory.data_bytes > 0 && memory.data_bytes < 200 << 20, "{memory:?}");
+    let page = http::get(gateway.first_port(), "/metrics").body;
+    assert!(page.contains("roverline_memory_limit_bytes 314572800"), "{page}");
+    // As if it had used everything: the next allocation that the kernel has to serve fails.
+    process::limit_data(before[0], 1 << 20);
+    eventually("another process", Duration::from_secs(30), || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", gateway.first_port())).unwrap();
+        let _ = std::io::Write::write_all(&mut stream, b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n");
+        !process::is_running(before[0])
+    });
+    eventually("the primary again", Duration::from_secs(10), || {
+        http::get(gateway.first_port(), "/status").status == 200
+    });
+    assert_ne!(gateway.endpoint_pid(Tier::Primary), before[0]);
+    for (tier, pid) in Tier::ALL.into_iter().zip(before).skip(1) {
+        assert_eq!(gateway.endpoint_pid(tier), pid, "{tier}");
+    }
+    eventually("the reason in the log", Duration::from_secs(5), || {
+        supervisor_log(&gateway).contains("its limit, 300 MiB")
+    });
+}
+
+#[test]
+fn four_that_end_at_once_come_back_one_after_another() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let before = endpoints_of(&gateway);
+    before.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
+    let start = Instant::now();
+    // Connections wait in the backlog until the tier's new process accepts them.
+    let back: Vec<_> = Tier::ALL
+        .map(|tier| {
+            let port = gateway.port(tier);
+            std::thread::spawn(move || {
+                let started_ns = http::health(port).endpoint.started_ns;
+                (tier, started_ns, start.elapsed())
+            })
+        })
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
+    println!("{back:?}");
+    let started: Vec<_> = back.iter().map(|(_, started_ns, _)| *started_ns).collect();
+    assert!(started[1..].iter().all(|other| *other > started[0]), "the primary is the first");
+    assert!(started[3] - started[0] >= 300_000_000, "the emergency endpoint is the last");
+    assert!(back.iter().all(|(.., after)| *after < Duration::from_secs(4)), "{back:?}");
 }

@@ -132,6 +132,9 @@ pub struct StatusDocument {
     pub health: HealthDocument,
     /// Process id.
     pub pid: u32,
+    /// Memory of the process.
+    #[serde(default)]
+    pub memory: MemoryDocument,
     /// Last known state of its peers.
     pub peers: Vec<PeerDocument>,
     /// Topics in scope.
@@ -145,6 +148,17 @@ pub struct StatusDocument {
     /// Recent events, oldest first.
     #[serde(default)]
     pub events: Vec<EndpointEvent>,
+}
+
+/// Memory of an endpoint process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryDocument {
+    /// In physical memory, bytes.
+    pub resident_bytes: u64,
+    /// Allocated for data, bytes; this is what the limit counts.
+    pub data_bytes: u64,
+    /// The limit, bytes; null: none.
+    pub limit_bytes: Option<u64>,
 }
 
 /// Kind of an endpoint event.

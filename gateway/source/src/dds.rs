@@ -6,6 +6,9 @@
 //! and one serves and calls services. A sample's identity is its writer's GUID and sequence number,
 //! equal in every process.
 //!
+//! The thread that waits for samples gives signs of life, which the library's receiving thread and locks can
+//! prevent: a packet can occupy them for long.
+//!
 //! The library logs through `log` under the target `rustdds` and its children.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +31,7 @@ mod discovery_info;
 mod graph_builder;
 mod graph_reporter;
 mod history_depth;
+mod library_watch;
 mod names;
 mod node_announcer;
 mod participant;

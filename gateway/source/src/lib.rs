@@ -136,6 +136,8 @@ pub trait Sink: Send + Sync {
         let _ = age;
         self.sample(key, sample);
     }
+    /// A sign of life, several times a second, of a source that may get stuck in its library.
+    fn alive(&self) {}
     /// The whole ROS graph as currently known.
     fn graph(&self, graph: Graph);
     /// The source's own state changed.

@@ -2,7 +2,7 @@
 
 use roverline_protocol::api::MetricsDocument;
 
-use crate::endpoint::{Endpoint, metrics};
+use crate::endpoint::{Endpoint, memory, metrics};
 
 /// The body of `GET /api/v2/metrics`.
 pub(crate) fn summary(endpoint: &Endpoint) -> MetricsDocument {
@@ -20,6 +20,6 @@ pub(crate) fn summary(endpoint: &Endpoint) -> MetricsDocument {
         counters: endpoint.counter_document(),
         dialects: endpoint.counters.dialects.documents(&sessions),
         cpu_s: metrics::cpu_s(),
-        resident_bytes: metrics::resident_bytes(),
+        resident_bytes: Some(memory::document().resident_bytes),
     }
 }

@@ -12,12 +12,12 @@ use rustix::process::Signal;
 
 use crate::access;
 use crate::cli::error::{CliError, runtime_error, usage_error};
-use crate::cli::{RelayArgs, ServeArgs, SimArgs, TokenCommand};
+use crate::cli::{RelayArgs, ServeArgs, SimArgs, SupervisionFlags, TokenCommand, UpArgs};
 use crate::config::{self, Flags, Settings, SourceKind};
 use crate::process::endpoint::EndpointOptions;
 use crate::process::relay::RelayOptions;
 use crate::process::{self, heartbeat, source};
-use crate::supervisor;
+use crate::supervisor::{self, SupervisorOptions};
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     // One thread serves all clients of an endpoint, so fan-out needs neither contended locks nor wake-ups
@@ -45,11 +45,14 @@ pub(super) fn token(command: &TokenCommand) -> Result<(), CliError> {
     Ok(())
 }
 
-pub(super) fn up(flags: &Flags) -> Result<(), CliError> {
-    supervise(|| flags.resolve().map_err(usage_error))
+pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {
+    supervise(&args.supervision, || args.flags.resolve().map_err(usage_error))
 }
 
-fn supervise(settings: impl FnOnce() -> Result<Settings, CliError>) -> Result<(), CliError> {
+fn supervise(
+    flags: &SupervisionFlags,
+    settings: impl FnOnce() -> Result<Settings, CliError>,
+) -> Result<(), CliError> {
     let with_parent = std::env::var_os(heartbeat::EXIT_WITH_PARENT).is_some();
     if with_parent {
         heartbeat::die_with_parent(Signal::TERM, None);
@@ -57,15 +60,23 @@ fn supervise(settings: impl FnOnce() -> Result<Settings, CliError>) -> Result<()
     let settings = settings()?;
     check_source(&settings)?;
     let _log = crate::log::start(&settings, "supervisor");
-    runtime()?.block_on(supervisor::run(settings)).map_err(runtime_error)
+    // What must not outlive its parent must not leave endpoints behind either.
+    let die_with_supervisor = with_parent || flags.die_with_supervisor;
+    let options = SupervisorOptions { settings, die_with_supervisor };
+    runtime()?.block_on(supervisor::run(options)).map_err(runtime_error)
+}
+
+/// Makes this process end with its supervisor, if it is to.
+fn follow_supervisor(supervisor: u32) -> Result<(), CliError> {
+    let survives = std::env::var_os(heartbeat::DIE_WITH_SUPERVISOR).is_none();
+    match survives || heartbeat::die_with_parent(Signal::KILL, Some(supervisor)) {
+        true => Ok(()),
+        false => Err(runtime_error("the supervisor is gone")),
+    }
 }
 
 pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
-    if let Some(parent) = args.supervised
-        && !heartbeat::die_with_parent(Signal::KILL, Some(parent))
-    {
-        return Err(runtime_error("the supervisor is gone"));
-    }
+    args.supervised.map_or(Ok(()), follow_supervisor)?;
     let handed_over = std::env::var(heartbeat::SETTINGS).ok().filter(|_| args.supervised.is_some());
     let settings = match handed_over {
         Some(json) => config::from_supervisor(&json).map_err(usage_error)?,
@@ -73,6 +84,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
     };
     let listener = listener(args.tier, &settings)?;
     let _log = crate::log::start(&settings, args.tier.name());
+    process::memory::set_limit(settings.process.memory_mib);
     let supervised = args.supervised.is_some();
     let options = EndpointOptions {
         tier: args.tier,
@@ -89,11 +101,9 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
 
 pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
     let Some(parent) = args.supervised else {
-        return supervise(|| args.upstream.resolve(&args.flags).map_err(usage_error));
+        return supervise(&args.supervision, || args.upstream.resolve(&args.flags).map_err(usage_error));
     };
-    if !heartbeat::die_with_parent(Signal::KILL, Some(parent)) {
-        return Err(runtime_error("the supervisor is gone"));
-    }
+    follow_supervisor(parent)?;
     let json = std::env::var(heartbeat::SETTINGS).map_err(usage_error)?;
     let settings = config::from_supervisor(&json).map_err(usage_error)?;
     let mut handed_over = listenfd::ListenFd::from_env();
@@ -104,6 +114,7 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
             .push((tier, listener.ok_or_else(|| runtime_error("the supervisor handed over no socket"))?));
     }
     let _log = crate::log::start(&settings, "relay");
+    process::memory::set_limit(settings.process.memory_mib);
     let runtime = runtime()?;
     let result = runtime
         .block_on(process::relay::run_relay(RelayOptions { settings, listeners }))

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use crate::cli::error::{CliError, runtime_error, usage_error};
 use crate::cli::{RestartArgs, StatusArgs, Target};
-use crate::config::{Flags, xdg_state_home};
+use crate::config::xdg_state_home;
 use crate::limits;
 use crate::supervisor::control::{ControlMessage, Request, socket_port};
 use crate::supervisor::{ProcessStatus, Progress};
-
-/// Control sockets examined to find the right one.
-const CONTROL_SOCKET_FILES: usize = 256;
 
 pub(super) fn restart(args: &RestartArgs) -> Result<(), CliError> {
     if !args.rolling {
@@ -45,7 +42,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
 }
 
 /// Standard output may be closed, which is not an error.
-fn print_text(text: &str) {
+pub(super) fn print_text(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
@@ -94,32 +91,35 @@ fn send_request(
 
 /// Connects to the one running gateway that matches the flags.
 fn find(target: &Target) -> Result<UnixStream, CliError> {
-    let flags = Flags { config: target.config.clone(), state: target.state.clone(), ..Flags::default() };
-    let (mut settings, _) = crate::config::load(flags.config.as_deref()).map_err(usage_error)?;
-    if flags.state.is_some() {
-        settings.gateway.state_dir = flags.state;
-    }
-    let named = settings.gateway.state_dir;
-    let shown = named.clone().unwrap_or_else(xdg_state_home);
-    let sockets = sockets(named.as_deref(), &shown);
-    choose(sockets, target.base_port.filter(|port| *port != 0), &shown)
+    let (shown, dirs) = state_directories(target)?;
+    choose(sockets(&dirs), target.base_port.filter(|port| *port != 0), &shown)
 }
 
-/// The control sockets in a gateway's directory, or of all gateways in the XDG directory.
-fn sockets(named: Option<&Path>, home: &Path) -> Vec<(u16, PathBuf)> {
-    let entries = |dir: &Path| {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.take(CONTROL_SOCKET_FILES * 4).map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    let dirs = match named {
-        Some(dir) => vec![dir.to_owned()],
-        None => entries(home),
-    };
+/// The state directories of the gateways that the flags select, and the directory to name in messages.
+pub(super) fn state_directories(target: &Target) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
+    let (settings, _) = crate::config::load(target.config.as_deref()).map_err(usage_error)?;
+    Ok(match target.state.clone().or(settings.gateway.state_dir) {
+        Some(dir) => (dir.clone(), vec![dir]),
+        None => {
+            let home = xdg_state_home();
+            let dirs = entries(&home);
+            (home, dirs)
+        }
+    })
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.take(limits::CONTROL_SOCKET_FILES * 4).map(|entry| entry.path()).collect()
+}
+
+/// The control sockets in these directories.
+fn sockets(dirs: &[PathBuf]) -> Vec<(u16, PathBuf)> {
     let found = dirs.iter().flat_map(|dir| entries(dir)).filter_map(|path| {
         let port = socket_port(path.file_name()?.to_str()?)?;
         Some((port, path))
     });
-    let mut found: Vec<_> = found.take(CONTROL_SOCKET_FILES).collect();
+    let mut found: Vec<_> = found.take(limits::CONTROL_SOCKET_FILES).collect();
     found.sort();
     found
 }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_selected_gateway_is_found_or_the_options_are_listed() {
         let home = std::env::temp_dir().join(format!("roverline-find-{}", std::process::id()));
-        let sockets = || super::sockets(None, &home);
+        let sockets = || super::sockets(&entries(&home));
         assert!(choose(sockets(), None, &home).unwrap_err().message.contains("no running gateway"));
         let mut live = Vec::new();
         for port in [8080, 9000] {

@@ -83,6 +83,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
+    settings.process.check()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
     for allow in &settings.access.allow {
@@ -124,6 +125,7 @@ mod tests {
             ("[gateway]\n\nbase_port = \"x\"\n", 3, "base_port"),
             ("[gateway]\nmax_clients = 0\n", 2, "max_clients"),
             ("[ros]\ndomain_id = 500\n", 2, "domain_id"),
+            ("[process]\nmemory_mib = 8\n", 2, "64"),
             ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
             ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),

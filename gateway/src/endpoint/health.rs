@@ -12,6 +12,7 @@ use roverline_source::clock::{monotonic, unix_ns};
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::diagnostics::DIAGNOSTICS;
+use crate::endpoint::memory;
 
 /// A running source without samples for this long is degraded.
 const SILENT: Duration = Duration::from_secs(5);
@@ -40,6 +41,18 @@ fn assess(
     }
 }
 
+/// Adds what else is wrong with this process: an endpoint that serves is degraded at most by it.
+fn with_findings(
+    status: HealthStatus,
+    mut reasons: Vec<String>,
+    findings: impl IntoIterator<Item = String>,
+) -> (HealthStatus, Vec<String>) {
+    let before = reasons.len();
+    reasons.extend(findings);
+    let worst = if reasons.len() > before { status.max(HealthStatus::Degraded) } else { status };
+    (worst, reasons)
+}
+
 fn state_word(state: &SourceState) -> &'static str {
     match state {
         SourceState::Starting => "starting",
@@ -58,6 +71,8 @@ impl Endpoint {
         let (topics, newest) = self.rover_data();
         let age = newest.map(|at| monotonic().saturating_sub(at));
         let (status, reasons) = assess(&state, topics, age, self.source_kind);
+        let findings = self.supervision.reason().into_iter().chain(self.source_finding());
+        let (status, reasons) = with_findings(status, reasons, findings);
         EndpointDocument {
             tier: self.tier,
             port: self.port,
@@ -99,6 +114,7 @@ impl Endpoint {
         StatusDocument {
             health: self.health(),
             pid: std::process::id(),
+            memory: memory::document(),
             peers: self.peers.documents(),
             topics: self.topic_documents(),
             nodes: nodes
@@ -179,5 +195,15 @@ mod tests {
         assert_eq!(assess(&cut, 3, None, "upstream"), (HealthStatus::Degraded, vec!["x".to_owned()]));
         let failed = SourceState::Failed("x".into());
         assert_eq!(assess(&failed, 3, None, "dds").0, HealthStatus::Unhealthy);
+    }
+
+    #[test]
+    fn a_finding_degrades_and_never_improves() {
+        let lost = || Some("no supervisor".to_owned());
+        let healthy = with_findings(HealthStatus::Healthy, vec![], lost());
+        assert_eq!(healthy, (HealthStatus::Degraded, vec!["no supervisor".to_owned()]));
+        let failed = with_findings(HealthStatus::Unhealthy, vec!["x".to_owned()], lost());
+        assert_eq!((failed.0, failed.1.len()), (HealthStatus::Unhealthy, 2));
+        assert_eq!(with_findings(HealthStatus::Healthy, vec![], None), (HealthStatus::Healthy, vec![]));
     }
 }

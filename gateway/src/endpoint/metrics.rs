@@ -13,6 +13,7 @@ use roverline_protocol::api::DialectDocument;
 use roverline_protocol::status::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
 
 use crate::endpoint::Endpoint;
+use crate::endpoint::memory;
 use crate::endpoint::metrics::exposition::Exposition;
 
 /// The media type of the page.
@@ -196,8 +197,14 @@ fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
 /// Process metrics under the standard names of Prometheus clients.
 fn process(page: &mut Exposition) {
     page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu_s());
-    if let Some(bytes) = resident_bytes() {
-        page.one("gauge", "process_resident_memory_bytes", "Memory in use.", bytes as f64);
+    let memory = memory::document();
+    page.one("gauge", "process_resident_memory_bytes", "Memory in use.", memory.resident_bytes as f64);
+    let help = "Memory allocated for data, which the limit counts.";
+    page.one("gauge", "roverline_memory_data_bytes", help, memory.data_bytes as f64);
+    let name = "roverline_memory_limit_bytes";
+    page.family("gauge", name, "The limit of a process's memory for data; absent if there is none.");
+    if let Some(bytes) = memory.limit_bytes {
+        page.sample(name, &[], bytes as f64);
     }
 }
 
@@ -205,11 +212,4 @@ fn process(page: &mut Exposition) {
 pub(crate) fn cpu_s() -> f64 {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
-}
-
-/// Resident memory of this process, bytes.
-pub(crate) fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }

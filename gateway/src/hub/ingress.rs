@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::status::UpstreamDocument;
 use roverline_protocol::{Routing, ScopeSet};
+use roverline_source::clock::monotonic;
 use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 use tokio::sync::{Notify, watch};
 
@@ -45,6 +46,8 @@ pub struct Ingress {
     notify: Notify,
     has_listener: AtomicBool,
     dropped: AtomicU64,
+    /// When the source gave its last sign of life (monotonic, milliseconds); 0: it gives none.
+    alive_ms: AtomicU64,
     playback: watch::Sender<Option<Playback>>,
 }
 
@@ -68,6 +71,7 @@ impl Ingress {
             notify: Notify::new(),
             has_listener: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            alive_ms: AtomicU64::new(0),
             playback: watch::Sender::new(None),
         })
     }
@@ -107,6 +111,14 @@ impl Ingress {
     /// Samples dropped here because the hub was too slow.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How long a source has given no sign of life; `None` if it gives none at all.
+    pub fn source_silence(&self, now: Duration) -> Option<Duration> {
+        match self.alive_ms.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(now.saturating_sub(Duration::from_millis(at))),
+        }
     }
 
     /// The playback state of a recording; `None` if the source has no playback control.
@@ -175,6 +187,11 @@ impl Queue {
 }
 
 impl Sink for Ingress {
+    fn alive(&self) {
+        let now = u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.alive_ms.store(now, Ordering::Relaxed);
+    }
+
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

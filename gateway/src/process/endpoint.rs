@@ -16,10 +16,13 @@ use crate::endpoint::{Endpoint, event_log};
 use crate::limits;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
-use crate::process::heartbeat::{self, SupervisorCommand};
+use crate::process::heartbeat::SupervisorCommand;
 use crate::process::policy::peer_policy;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
+use crate::process::stagger::reopen_delay;
+use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
+use crate::process::supervisor_link::SupervisorLink;
 use crate::process::{lifecycle_reporter, readiness, ready};
 use crate::server::listener::{PendingConnections, accept_loop};
 
@@ -37,17 +40,20 @@ pub struct EndpointOptions {
     pub defer_accept: bool,
 }
 
-/// Serves until SIGTERM, SIGINT or, when supervised, the drain command or the supervisor's end.
+/// Serves until SIGTERM, SIGINT or, when supervised, the drain command. It outlives its supervisor unless it
+/// was started not to.
 pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let EndpointOptions { tier, settings, listener, supervised, defer_accept } = options;
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
+    let supervised = supervised.then(|| Supervised::start(&settings, || Ok(vec![listener.try_clone()?])));
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
     let outlet: Arc<SourceControlHandle> = Arc::default();
     let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
-    let source = source::start(settings.clone(), supervised, &sink, outlet.clone());
+    let source =
+        source::start(settings.clone(), supervised.is_some(), &sink, outlet.clone(), reopen_delay(tier));
     let mut tasks = JoinSet::new();
     let policy = peer_policy(&settings, tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);
@@ -63,19 +69,30 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         logging.spawn(event_log::record(endpoint.clone()));
     }
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, accept_gate.subscribe()));
-    if supervised {
+    let mut supervised = supervised.map(|(supervised, adoption)| {
+        let link = supervised.link.clone();
+        if let Some(socket) = adoption {
+            let (accepting, all) = (accept_gate.subscribe(), vec![endpoint.clone()]);
+            let accepting = move || *accepting.borrow();
+            tasks.spawn(serve_adoption(socket, link.clone(), all, settings.clone(), accepting));
+        }
         let predecessor = defer_accept.then_some(address);
-        tasks.spawn(run_heartbeat(endpoint.clone(), predecessor, accept_gate.subscribe()));
-    } else {
+        tasks.spawn(run_heartbeat(endpoint.clone(), link, predecessor, accept_gate.subscribe()));
+        supervised
+    });
+    if supervised.is_none() {
         ready::report_ready(&[(tier, settings.address(tier), address.port())]);
     }
+    let supervises = supervised.is_some();
+    let link = supervised.as_ref().map(|supervised| supervised.link.clone());
 
     let result = tokio::select! {
-        result = wait_for_shutdown(supervised, &endpoint, &accept_gate) => result.map_err(ProcessError::Io),
+        result = wait_for_shutdown(supervised.as_mut(), &endpoint, &accept_gate) => result.map_err(ProcessError::Io),
         // These tasks run forever. If one ends, the endpoint exits and is restarted; a running but useless
         // endpoint would be worse.
         Some(task) = tasks.join_next() => Err(ProcessError::from_task("endpoint", task)),
-        result = drain_and_exit(&endpoint, &mut accepting, supervised) => result,
+        silence = endpoint.wait_source_hung(), if supervises => Err(ProcessError::SourceHung(silence.as_secs())),
+        result = drain_and_exit(&endpoint, &mut accepting, link) => result,
     };
     tracing::info!(%tier, ?result, "stopping");
     endpoint.stop();
@@ -111,60 +128,76 @@ async fn accept(
 /// `predecessor`; then sends heartbeats.
 async fn run_heartbeat(
     endpoint: Arc<Endpoint>,
+    link: Arc<SupervisorLink>,
     predecessor: Option<SocketAddr>,
     mut accept_gate: watch::Receiver<bool>,
 ) {
     if let Some(predecessor) = predecessor {
         tokio::select! {
             ready = readiness::wait_until_ready(&endpoint, predecessor) => if let Err(why) = ready {
-                heartbeat::report_failure(&why.to_string());
+                link.report_failure(&why.to_string());
                 return;
             },
             // The predecessor is gone: an endpoint that is not warmed up is better than none.
             _ = accept_gate.wait_for(|open| *open) => {}
         }
     }
-    heartbeat::report_ready();
-    heartbeat::beat().await;
+    link.report_ready();
+    link.beat().await;
 }
 
 /// The graceful exit: returns when the endpoint was told to drain and its clients are gone.
 async fn drain_and_exit(
     endpoint: &Endpoint,
     accepting: &mut JoinHandle<PendingConnections>,
-    supervised: bool,
+    link: Option<Arc<SupervisorLink>>,
 ) -> Result<(), ProcessError> {
     let pending = accepting.await.map_err(ProcessError::AcceptLoop)?;
-    if supervised {
-        heartbeat::report_not_accepting();
+    if let Some(link) = link {
+        link.report_not_accepting();
     }
     endpoint.wait_drained(pending.wait_idle(), Duration::from_millis(limits::STOP_MS / 2)).await;
     Ok(())
 }
 
 async fn wait_for_shutdown(
-    supervised: bool,
-    endpoint: &Endpoint,
+    supervised: Option<&mut Supervised>,
+    endpoint: &Arc<Endpoint>,
     accept_gate: &watch::Sender<bool>,
 ) -> std::io::Result<()> {
+    let followed = async {
+        match supervised {
+            Some(supervised) => follow_supervisor(supervised, endpoint, accept_gate).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         result = shutdown_signal() => result,
-        () = handle_supervisor_commands(endpoint, accept_gate), if supervised => {
+        () = followed => {
             tracing::warn!("the supervisor is gone");
             Ok(())
         }
     }
 }
 
-/// Executes the supervisor's commands; returns when the supervisor is gone.
-async fn handle_supervisor_commands(endpoint: &Endpoint, accept_gate: &watch::Sender<bool>) {
-    let mut commands = heartbeat::command_pipe();
-    while let Some(command) = commands.recv().await {
-        match command {
-            SupervisorCommand::Accept => drop(accept_gate.send_replace(true)),
-            SupervisorCommand::Drain(window) => {
+/// Executes the supervisor's commands; returns when this process has to end with its supervisor.
+async fn follow_supervisor(
+    supervised: &mut Supervised,
+    endpoint: &Arc<Endpoint>,
+    accept_gate: &watch::Sender<bool>,
+) {
+    loop {
+        match supervised.next_change(std::slice::from_ref(endpoint)).await {
+            SupervisorChange::Command(SupervisorCommand::Accept) => drop(accept_gate.send_replace(true)),
+            SupervisorChange::Command(SupervisorCommand::Drain(window)) => {
                 endpoint.drain(window.min(Duration::from_millis(limits::REPLACE_MS)));
             }
+            // The predecessor may have been told to leave already, so a replacement that is ready accepts;
+            // one that is not ready is of no use.
+            SupervisorChange::Lost if supervised.link.is_ready() || *accept_gate.borrow() => {
+                accept_gate.send_replace(true);
+            }
+            SupervisorChange::Lost | SupervisorChange::End => return,
         }
     }
 }

@@ -25,6 +25,9 @@ pub enum ProcessError {
     /// A task that runs forever panicked.
     #[error("one of the {0}'s own tasks failed: {1}")]
     TaskFailed(&'static str, #[source] JoinError),
+    /// The source's thread is stuck in its library.
+    #[error("the source's thread has been stuck for {0} s")]
+    SourceHung(u64),
     /// The accept loop panicked.
     #[error("the accept loop failed: {0}")]
     AcceptLoop(#[source] JoinError),

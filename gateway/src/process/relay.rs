@@ -14,10 +14,10 @@ use crate::endpoint::Endpoint;
 use crate::limits;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
-use crate::process::heartbeat;
 use crate::process::policy::peer_policy;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
+use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::server::listener::accept_loop;
 
 /// The options of a relay process.
@@ -28,13 +28,15 @@ pub struct RelayOptions {
     pub listeners: Vec<(Tier, TcpListener)>,
 }
 
-/// Serves until SIGTERM, SIGINT or the supervisor's end.
+/// Serves until SIGTERM or SIGINT. It outlives its supervisor unless it was started not to.
 pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let RelayOptions { settings, listeners } = options;
     let control: Arc<SourceControlHandle> = Arc::default();
     let mut tasks = tokio::task::JoinSet::new();
     let mut accepting = Vec::new();
     let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
+    let copies = || listeners.iter().map(|(_, listener)| listener.try_clone()).collect();
+    let (mut supervised, adoption) = Supervised::start(&settings, copies);
     for (tier, listener) in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
@@ -48,12 +50,16 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     }
     let ingresses = endpoints.iter().map(|endpoint| endpoint.ingress.clone() as Arc<dyn Sink>);
     let sink: Arc<dyn Sink> = FanoutSink::new(ingresses.collect());
-    let source = source::start(settings, true, &sink, control);
-    heartbeat::report_ready();
-    tasks.spawn(heartbeat::beat());
+    let link = supervised.link.clone();
+    if let Some(socket) = adoption {
+        tasks.spawn(serve_adoption(socket, link.clone(), endpoints.clone(), settings.clone(), || true));
+    }
+    let source = source::start(settings, true, &sink, control, Duration::ZERO);
+    link.report_ready();
+    tasks.spawn(async move { link.beat().await });
 
     let result = tokio::select! {
-        result = wait_for_shutdown() => result.map_err(ProcessError::Io),
+        result = wait_for_shutdown(&mut supervised, &endpoints) => result.map_err(ProcessError::Io),
         // As in a single endpoint, a relay without one of these tasks would be running but useless.
         Some(task) = tasks.join_next() => Err(ProcessError::from_task("relay", task)),
     };
@@ -67,18 +73,18 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     result
 }
 
-async fn wait_for_shutdown() -> std::io::Result<()> {
+async fn wait_for_shutdown(supervised: &mut Supervised, endpoints: &[Arc<Endpoint>]) -> std::io::Result<()> {
     tokio::select! {
         result = shutdown_signal() => result,
-        () = supervisor_gone() => {
+        () = supervisor_gone(supervised, endpoints) => {
             tracing::warn!("the supervisor is gone");
             Ok(())
         }
     }
 }
 
-/// Returns when the supervisor is gone. A relay is not replaced while it serves, so it ignores all commands.
-async fn supervisor_gone() {
-    let mut commands = heartbeat::command_pipe();
-    while commands.recv().await.is_some() {}
+/// Returns when this process has to end with its supervisor. A relay is not replaced while it serves, so it
+/// ignores all commands.
+async fn supervisor_gone(supervised: &mut Supervised, endpoints: &[Arc<Endpoint>]) {
+    while !matches!(supervised.next_change(endpoints).await, SupervisorChange::End) {}
 }

@@ -1,6 +1,8 @@
 //! Creates the configured source and runs it on its own thread.
 
 use std::convert::Infallible;
+use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -106,12 +108,13 @@ impl SourceControl for SourceControlHandle {
 }
 
 /// Starts the source's thread and publishes its control through `control`. A live source that fails is
-/// recreated with backoff.
+/// recreated with backoff, and `stagger` later than a single one would be.
 pub fn start(
     settings: Settings,
     supervised: bool,
     sink: &Arc<dyn Sink>,
     control: Arc<SourceControlHandle>,
+    stagger: Duration,
 ) -> SourceHandle {
     let (running, ended) = oneshot::channel();
     let stop = StopFlag::default();
@@ -120,7 +123,7 @@ pub fn start(
         move || {
             // Dropped when the thread ends, however it ends.
             let _running = running;
-            run_with_restarts(&settings, supervised, &sink, &stop, &control);
+            run_with_restarts(&settings, supervised, &sink, &stop, &control, stagger);
         }
     });
     if let Err(error) = spawned {
@@ -135,6 +138,7 @@ fn run_with_restarts(
     sink: &Arc<dyn Sink>,
     stop: &StopFlag,
     control: &SourceControlHandle,
+    stagger: Duration,
 ) {
     let kind = settings.gateway.source;
     let _span = tracing::info_span!("source", kind = kind.name()).entered();
@@ -147,10 +151,11 @@ fn run_with_restarts(
         });
         control.set(None);
         if let Err(SourceError(why)) = result {
-            eprintln!("roverline-gateway: source: {why}");
+            // Standard error may be gone with the supervisor or its terminal.
+            let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {why}");
             sink.state(SourceState::Failed(why));
         }
-        if !kind.reopens() || stop.wait(backoff.fail(jitter.unit())) {
+        if !kind.reopens() || stop.wait(backoff.fail(jitter.unit()) + stagger) {
             return;
         }
     }
@@ -183,6 +188,7 @@ pub fn dds_options(settings: &Settings) -> DdsOptions {
         node_name: settings.ros.node_name.clone(),
         ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
         localhost_only: settings.ros.localhost_only,
+        networks: settings.dds.interfaces.iter().copied().map(IpAddr::V4).collect(),
         reserved_topic: settings.gateway.emergency_stop_topic.clone(),
         ..DdsOptions::default()
     }

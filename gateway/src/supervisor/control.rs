@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
-use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::limits;
+use crate::process::adoption::bind_private;
 use crate::supervisor::rolling_restart::{ProcessStatus, Progress, RestartError, RollingRestart};
 
 /// Concurrent clients of the supervisor's control socket.
@@ -106,11 +106,7 @@ impl Control {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(text(error)),
         }
-        // Created with its mode, so that there is no moment at which other users could connect.
-        let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
-        let listener = UnixListener::bind(&path);
-        rustix::process::umask(umask);
-        let listener = listener.map_err(text)?;
+        let listener = bind_private(&path).map_err(text)?;
         let inode = std::fs::symlink_metadata(&path).map_err(text)?.ino();
         Ok(Control { listener, path, inode })
     }

@@ -1,22 +1,26 @@
-//! A worker process: started with its socket, monitored and controlled through its pipes.
+//! A worker process: started with its socket or adopted, monitored and controlled through its pipes or the
+//! link to an adopted one.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use roverline_protocol::Tier;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits;
+use crate::process::adoption::socket_name;
 use crate::process::heartbeat::{
-    EXIT_WITH_PARENT, FAILURE, NOT_ACCEPTING, READY, SETTINGS, SupervisorCommand,
+    DIE_WITH_SUPERVISOR, EXIT_WITH_PARENT, FAILURE, NOT_ACCEPTING, READY, SETTINGS, SupervisorCommand,
 };
+use crate::supervisor::process_handle::{AdoptedProcess, ProcessHandle};
+use crate::supervisor::socket_peer::SocketPeer;
 
 /// Silence after which the supervisor considers an endpoint process hung and kills it.
 const CHILD_HUNG_MS: u64 = 1_500;
@@ -30,6 +34,10 @@ pub(super) struct Launch {
     pub(super) tiers: Vec<Tier>,
     pub(super) sockets: Vec<TcpListener>,
     pub(super) settings: String,
+    /// Where the processes bind their adoption sockets; absent if they end with the supervisor.
+    pub(super) adoption: Option<(PathBuf, u16)>,
+    /// The memory limit of the processes, MiB; 0: none.
+    pub(super) memory_mib: u64,
     /// The path of this program at startup; after an upgrade it holds another version.
     pub(super) path: PathBuf,
     /// Whether to start the running program instead, because the one at the path did not work.
@@ -81,6 +89,8 @@ impl Launch {
             .args(hold.then_some("--hold"))
             .env(SETTINGS, &self.settings)
             .env_remove(EXIT_WITH_PARENT)
+            .env_remove(DIE_WITH_SUPERVISOR)
+            .envs(self.adoption.is_none().then_some((DIE_WITH_SUPERVISOR, "1")))
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
@@ -100,9 +110,9 @@ impl Launch {
         let pid = child.id().unwrap_or_default();
         let deadline = started_at + Duration::from_millis(limits::CHILD_START_MS);
         Ok(Process {
-            child,
-            command_pipe,
-            heartbeat,
+            handle: ProcessHandle::Child(child),
+            commands: Box::new(command_pipe),
+            heartbeat: Box::new(heartbeat),
             pid,
             started_at,
             deadline,
@@ -111,13 +121,32 @@ impl Launch {
             failure: None,
         })
     }
+
+    /// Adds to the description of an exit what is known of its cause.
+    pub(super) fn explain(&self, why: String) -> String {
+        // What the standard library does when an allocation fails.
+        match self.memory_mib > 0 && why.contains("SIGABRT") {
+            true => format!(
+                "{why}; a process aborts if it needs more memory than its limit, {} MiB ([process] memory_mib)",
+                self.memory_mib
+            ),
+            false => why,
+        }
+    }
+
+    /// Removes what a process that ended without cleaning up has left behind.
+    pub(super) fn remove_remains(&self, pid: u32) {
+        if let Some((dir, port)) = &self.adoption {
+            let _ = std::fs::remove_file(dir.join(socket_name(*port, pid)));
+        }
+    }
 }
 
-/// A started process, killed on drop.
+/// A started or adopted process; the first is killed on drop.
 pub(super) struct Process {
-    child: Child,
-    command_pipe: ChildStdin,
-    heartbeat: ChildStdout,
+    handle: ProcessHandle,
+    commands: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+    heartbeat: Box<dyn AsyncRead + Send + Sync + Unpin>,
     pub(super) pid: u32,
     pub(super) started_at: Instant,
     /// Whether it reported that it serves or is ready.
@@ -139,6 +168,25 @@ pub(super) enum ChildSignal {
 }
 
 impl Process {
+    /// A process that an earlier supervisor started, linked to this one by `stream`.
+    pub(super) fn adopted(peer: SocketPeer, stream: UnixStream, ready: bool) -> std::io::Result<Process> {
+        stream.set_nonblocking(true)?;
+        let (heartbeat, commands) = tokio::net::UnixStream::from_std(stream)?.into_split();
+        let (pid, started_at) = (peer.pid, Instant::now());
+        let patience = if ready { HUNG } else { Duration::from_millis(limits::CHILD_START_MS) };
+        Ok(Process {
+            handle: ProcessHandle::Adopted(AdoptedProcess(peer)),
+            commands: Box::new(commands),
+            heartbeat: Box::new(heartbeat),
+            pid,
+            started_at,
+            deadline: started_at + patience,
+            grace_used: false,
+            ready: false,
+            failure: None,
+        })
+    }
+
     /// Returns the next signal, or that the deadline has passed. Cancel-safe.
     pub(super) async fn next_signal(&mut self) -> ChildSignal {
         let mut bytes = [0; 256];
@@ -181,15 +229,15 @@ impl Process {
     /// Sends a command; a process that does not receive it shows in its heartbeat.
     pub(super) async fn send_command(&mut self, command: SupervisorCommand) {
         let line = command.line();
-        let _ = timeout(Duration::from_millis(100), self.command_pipe.write_all(line.as_bytes())).await;
+        let _ = timeout(Duration::from_millis(100), self.commands.write_all(line.as_bytes())).await;
     }
 
     /// Called when its standard output has closed: makes sure that it exits and returns the reason.
     pub(super) async fn exited(&mut self) -> String {
-        let status = match timeout(Duration::from_millis(500), self.child.wait()).await {
+        let status = match timeout(Duration::from_millis(500), self.handle.wait()).await {
             Ok(Ok(status)) => format!("it ended ({status})"),
             _ => {
-                let _ = self.child.kill().await;
+                self.handle.kill().await;
                 "it closed its heartbeat and was killed".to_owned()
             }
         };
@@ -200,16 +248,14 @@ impl Process {
     }
 
     pub(super) async fn kill(&mut self) {
-        let _ = self.child.kill().await;
+        self.handle.kill().await;
     }
 
     /// Stops it, gracefully if possible.
     pub(super) async fn stop(&mut self) {
-        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id as i32)) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        if timeout(Duration::from_millis(limits::STOP_MS), self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+        self.handle.terminate();
+        if timeout(Duration::from_millis(limits::STOP_MS), self.handle.wait()).await.is_err() {
+            self.handle.kill().await;
         }
     }
 

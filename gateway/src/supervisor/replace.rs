@@ -21,6 +21,13 @@ const CHILD_SETTLE_MS: u64 = 1_000;
 
 const WINDOW: Duration = Duration::from_millis(DRAIN_MS);
 
+/// Lets a process leave whose socket another one serves.
+pub(super) async fn drain(mut process: Process) {
+    process.send_command(SupervisorCommand::Drain(WINDOW)).await;
+    let how = process.wait_drained(WINDOW).await;
+    tracing::info!(pid = process.pid, how, "a process that was left behind left");
+}
+
 impl WorkerSupervisor {
     /// Executes the replace request in progress. Returns the process that serves from now on, which is the
     /// old one if the new one failed; `None` when the supervisor stops.

@@ -1,8 +1,7 @@
 //! The supervisor of one worker process, which serves one tier (or, as a relay, all of them): monitors its
 //! exit and heartbeat, restarts it with backoff, replaces it on request.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
@@ -12,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
-use crate::supervisor::WorkerEvent;
+use crate::process::stagger::RecentEnds;
 use crate::supervisor::process::{ChildSignal, Launch, Process};
 use crate::supervisor::rolling_restart::{ProcessView, ReplaceError, ReplaceRequest};
+use crate::supervisor::{WorkerEvent, print_error};
 
 /// First and last delay of a restart.
 const RESTART_BACKOFF_MS: (u64, u64) = (20, 5_000);
@@ -30,6 +29,17 @@ pub(super) struct WorkerSupervisor {
     /// Draining predecessors; each returns a description of its exit.
     pub(super) draining: JoinSet<String>,
     view: watch::Sender<ProcessView>,
+    /// The process that is supervised first, instead of one that is started.
+    adopted: Option<Process>,
+    /// When the processes of all tiers ended.
+    ends: Arc<RecentEnds>,
+}
+
+/// Waits before a restart: for the backoff, in which the ends of other processes are noticed as well, and
+/// for those of better tiers that ended at the same moment.
+async fn wait_before_restart(backoff: Duration, ends: &RecentEnds, tier: Tier) {
+    tokio::time::sleep(backoff).await;
+    tokio::time::sleep(ends.delay(tier, Instant::now().into_std())).await;
 }
 
 /// How a worker process ended.
@@ -46,17 +56,23 @@ impl ExitReason {
 
 impl WorkerSupervisor {
     pub(super) fn new(
-        sockets: Vec<(Tier, TcpListener)>,
-        settings: &Settings,
-        path: PathBuf,
+        launch: Launch,
+        adopted: Option<Process>,
         events: mpsc::Sender<WorkerEvent>,
         requests: mpsc::Receiver<ReplaceRequest>,
-    ) -> Result<WorkerSupervisor, serde_json::Error> {
-        let settings = serde_json::to_string(settings)?;
-        let (tiers, sockets) = sockets.into_iter().unzip();
-        let launch = Launch { tiers, sockets, settings, path, fall_back: false };
+        ends: Arc<RecentEnds>,
+    ) -> WorkerSupervisor {
         let view = watch::Sender::new(ProcessView::default());
-        Ok(WorkerSupervisor { launch, events, requests, request: None, draining: JoinSet::new(), view })
+        WorkerSupervisor {
+            launch,
+            events,
+            requests,
+            request: None,
+            draining: JoinSet::new(),
+            view,
+            adopted,
+            ends,
+        }
     }
 
     /// A receiver of the process's published state.
@@ -72,13 +88,15 @@ impl WorkerSupervisor {
         let name = self.launch.name();
         let mut jitter = Jitter::new(u64::from(std::process::id()) ^ (self.launch.tier() as u64));
         while !stopping.is_cancelled() {
-            let (why, lived, served) = match self.launch.start(false) {
+            let started = self.adopted.take().map_or_else(|| self.launch.start(false), Ok);
+            let (why, lived, served) = match started {
                 Ok(process) => match self.supervise_until_exit(process, &stopping).await {
                     ExitReason::Stopping => break,
                     ExitReason::Ended { why, lived, served } => (why, lived, served),
                 },
                 Err(error) => (format!("it could not be started: {error}"), Duration::ZERO, false),
             };
+            let why = self.launch.explain(why);
             self.failed(&why);
             // The program at our path may be a version that does not work, so the two programs alternate.
             self.launch.fall_back = !served && !self.launch.fall_back;
@@ -87,10 +105,11 @@ impl WorkerSupervisor {
             }
             let pause = backoff.fail(jitter.unit());
             tracing::warn!(name, why, pause_ms = pause.as_millis() as u64, "it ended, starting it again");
-            eprintln!("roverline-gateway: {name}: {why}; starting it again");
+            print_error(&format!("{name}: {why}; starting it again"));
             self.view.send_modify(ProcessView::ended);
+            let ends = self.ends.clone();
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = wait_before_restart(pause, &ends, self.launch.tier()) => {}
                 Some(request) = self.requests.recv() => if !request.is_withdrawn() {
                     request.report_step("started", None, "it was down: nothing to replace");
                     self.launch.fall_back = false;
@@ -115,11 +134,15 @@ impl WorkerSupervisor {
                     ChildSignal::Ready => self.on_ready(&current).await,
                     ChildSignal::Alive | ChildSignal::NotAccepting => {}
                     ChildSignal::Silent => {
+                        self.ends.record(self.launch.tier(), Instant::now().into_std());
                         current.kill().await;
+                        self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, "it hung and was killed".to_owned());
                     }
                     ChildSignal::Closed => {
+                        self.ends.record(self.launch.tier(), Instant::now().into_std());
                         let why = current.exited().await;
+                        self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, why);
                     }
                 },
@@ -134,6 +157,7 @@ impl WorkerSupervisor {
                 Some(how) = self.draining.join_next(), if !self.draining.is_empty() => self.on_predecessor_exit(how),
                 () = stopping.cancelled() => {
                     current.stop().await;
+                    self.launch.remove_remains(current.pid);
                     return ExitReason::Stopping;
                 }
             }

@@ -15,7 +15,7 @@ use super::proxy::Proxy;
 use super::scenario::{Scenario, Side, Target};
 use super::usage;
 use crate::binary;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, DIE_WITH_SUPERVISOR, Gateway, SharedState};
 use crate::process::{self, Signal};
 use crate::temp::{self, TempDir};
 use crate::wait::{eventually, poll};
@@ -73,6 +73,8 @@ pub(crate) struct ScenarioEnv {
     arguments: Vec<String>,
     base_port: u16,
     environment: Vec<(String, String)>,
+    /// The rover's state directory, if its endpoints survive.
+    state: Option<SharedState>,
     /// The network.
     pub(crate) net: Net,
 }
@@ -85,13 +87,21 @@ impl ScenarioEnv {
             None => Net::loopback(),
         };
         let clock = scenario.stepped_clock.map(|_| SteppedClock::new()).transpose()?;
-        let environment = |side: Side| match &clock {
-            Some(clock) if scenario.stepped_clock == Some(side) => clock.environment(),
-            _ => Vec::new(),
+        let environment = |side: Side| {
+            let mut environment = match &clock {
+                Some(clock) if scenario.stepped_clock == Some(side) => clock.environment(),
+                _ => Vec::new(),
+            };
+            if side == Side::Gateway && scenario.survivors {
+                environment.push((DIE_WITH_SUPERVISOR.to_owned(), "false".to_owned()));
+            }
+            environment
         };
         let base_port = if net.is_radio() { 8080 } else { free_base_port() };
         let arguments = scenario.gateway.clone();
-        let gateway = up(&net, base_port, &arguments, &environment(Side::Gateway));
+        let state = scenario.survivors.then(SharedState::default);
+        let directory = state.as_ref().map(SharedState::path);
+        let gateway = up_in(directory, &net, base_port, &arguments, &environment(Side::Gateway));
         let ports: Vec<u16> = Tier::ALL.iter().map(|tier| base_port + tier.port_offset()).collect();
         let proxies: Vec<Proxy> =
             ports.iter().filter(|_| scenario.proxied).map(|port| Proxy::to(*port)).collect();
@@ -136,6 +146,7 @@ impl ScenarioEnv {
             arguments,
             base_port,
             environment,
+            state,
             net,
         })
     }
@@ -191,7 +202,8 @@ impl ScenarioEnv {
 
     /// Starts the rover again on the same ports.
     pub(crate) fn start_rover(&mut self) {
-        self.gateway = Some(up(&self.net, self.base_port, &self.arguments, &self.environment));
+        let directory = self.state.as_ref().map(SharedState::path);
+        self.gateway = Some(up_in(directory, &self.net, self.base_port, &self.arguments, &self.environment));
     }
 
     /// Waits until the primary is in use, and old enough that its next exit does not count as a repeated
@@ -235,13 +247,26 @@ pub(crate) fn up(
     arguments: &[String],
     environment: &[(String, String)],
 ) -> Gateway {
+    up_in(None, net, base_port, arguments, environment)
+}
+
+fn up_in(
+    state: Option<&Path>,
+    net: &Net,
+    base_port: u16,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Gateway {
     let base_port = base_port.to_string();
     let mut command: Command = net.rover.command(&binary::bin("roverline-gateway"));
     gateway::clean_environment(&mut command);
     command.args(["up", "--host", &net.host, "--base-port", &base_port]);
     command.envs(environment.iter().cloned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Gateway::start(command, &arguments)
+    match state {
+        Some(state) => Gateway::start_in(state, command, &arguments),
+        None => Gateway::start(command, &arguments),
+    }
 }
 
 /// The first of four consecutive free ports outside of the ephemeral range.

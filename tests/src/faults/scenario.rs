@@ -23,6 +23,9 @@ pub(crate) struct Scenario {
     /// The gateway's arguments after `up`.
     #[serde(default = "sim")]
     pub(crate) gateway: Vec<String>,
+    /// Whether the endpoints serve on when their supervisor is killed.
+    #[serde(default)]
+    pub(crate) survivors: bool,
     /// The radio between rover and clients; without it, all processes are on loopback.
     pub(crate) radio: Option<Radio>,
     /// Whether the client connects through proxies that can cut a connection inside a frame.
@@ -118,7 +121,7 @@ pub(crate) enum Step {
     Cont,
     /// Freezes the measuring client for a time.
     FreezeClient { ms: u64, quick_ms: u64 },
-    /// Kills the supervisor, and its endpoints with it.
+    /// Kills the supervisor, and its endpoints with it unless they survive.
     KillSupervisor,
     /// Stops the supervisor with SIGTERM.
     StopRover,

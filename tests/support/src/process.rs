@@ -4,7 +4,7 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 
 use crate::wait::poll;
 
@@ -12,6 +12,12 @@ use crate::wait::poll;
 pub fn signal(pid: u32, signal: Signal) {
     // The process may have ended in the meantime.
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
+}
+
+/// Limits the memory for data of a process that the test started, directly or indirectly.
+pub fn limit_data(pid: u32, bytes: u64) {
+    let limit = Rlimit { current: Some(bytes), maximum: None };
+    prlimit(Pid::from_raw(pid.cast_signed()), Resource::Data, limit).unwrap();
 }
 
 /// Whether a process exists and is not a zombie.

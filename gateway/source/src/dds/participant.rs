@@ -1,6 +1,6 @@
 //! The DDS participant and the QoS of its readers and writers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use rustdds::policy::{
     DataRepresentation, Durability, History, Reliability, ResourceLimits, XCDR_DATA_REPRESENTATION,
@@ -32,6 +32,7 @@ pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceErro
             options.domain_id
         )));
     }
+    check_networks(&options.networks)?;
     let mut builder = DomainParticipantBuilder::new(options.domain_id)
         .socket_receive_buffer_size(SOCKET_BUFFER)
         .socket_send_buffer_size(SOCKET_BUFFER);
@@ -46,6 +47,16 @@ pub(super) fn join(options: &DdsOptions) -> Result<DomainParticipant, SourceErro
             options.domain_id
         ))
     })
+}
+
+/// The library ignores an address that this computer does not have, and then reaches nobody.
+fn check_networks(networks: &[IpAddr]) -> Result<(), SourceError> {
+    for address in networks {
+        UdpSocket::bind((*address, 0)).map_err(|error| {
+            SourceError(format!("DDS cannot use {address}, which is no address of this computer ({error}); see [dds] interfaces"))
+        })?;
+    }
+    Ok(())
 }
 
 /// The QoS requested by a reader that keeps the last `depth` samples until they are read. Both versions
@@ -91,5 +102,19 @@ pub(super) fn offered(qos: &QosPolicies) -> Qos {
     Qos {
         reliable: qos.is_reliable(),
         transient_local: qos.durability().is_some_and(|durability| durability >= Durability::TransientLocal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_computer_is_refused_by_name() {
+        assert!(check_networks(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]).is_ok());
+        let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let options = DdsOptions { domain_id: 231, networks: vec![foreign], ..DdsOptions::default() };
+        let error = join(&options).err().unwrap().to_string();
+        assert!(error.contains("192.0.2.1") && error.contains("[dds] interfaces"), "{error}");
     }
 }

@@ -15,6 +15,7 @@ use rustdds::{
 use crate::dds::catalog::{Catalog, Class, Offer, TopicState};
 use crate::dds::discovery_info::Nodes;
 use crate::dds::graph_reporter::GraphReporter;
+use crate::dds::library_watch::LibraryWatch;
 use crate::dds::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_type};
 use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::participant::{offered, reader_qos};
@@ -102,7 +103,11 @@ impl ReaderThread {
     /// Runs until `stop` is set.
     pub(super) fn run(mut self, stop: &StopFlag) -> Result<(), SourceError> {
         let mut events = Events::with_capacity(256);
+        let mut watch = LibraryWatch::new(Instant::now());
         while !stop.is_set() {
+            if !watch.is_stuck(Instant::now()) {
+                self.sink.alive();
+            }
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(SourceError(format!("waiting for DDS events failed: {error}")));
@@ -110,6 +115,10 @@ impl ReaderThread {
                 _ => {}
             }
             for event in events.iter() {
+                // Discovery has a thread of its own, so its events say nothing about the receiving one.
+                if ![OWN, STATUS].contains(&event.token()) {
+                    watch.delivered();
+                }
                 self.on_event(event.token());
             }
             self.drain_ready();
