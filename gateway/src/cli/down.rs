@@ -13,23 +13,23 @@ pub(super) fn down(args: &DownArgs) -> Result<(), CliError> {
         let ports = running(&dir);
         ports.into_iter().map(move |port| (port, dir.clone())).collect::<Vec<_>>()
     });
-    match choose(found.collect(), &args.target) {
-        Ok(Some(dir)) => print_text(&report(&end_all(&dir))),
-        Ok(None) => print_text(&format!("no gateway of this user runs in {}\n", shown.display())),
-        Err(why) => return Err(runtime_error(why)),
+    match choose(found.collect(), &args.target)? {
+        Some(dir) => print_text(&report(&end_all(&dir))),
+        None => print_text(&format!("no gateway of this user runs in {}\n", shown.display())),
     }
     Ok(())
 }
 
-/// The state directory of the only gateway that matches; an error is a message for the user.
-fn choose(mut found: Vec<(u16, PathBuf)>, target: &Target) -> Result<Option<PathBuf>, String> {
+/// The state directory of the only gateway that matches.
+fn choose(mut found: Vec<(u16, PathBuf)>, target: &Target) -> Result<Option<PathBuf>, CliError> {
     let port = target.base_port.filter(|port| *port != 0);
     found.retain(|(found, _)| port.is_none_or(|port| port == *found));
     let several = found.iter().any(|(_, dir)| Some(dir) != found.first().map(|(_, dir)| dir));
     if several {
         let list: String =
             found.iter().map(|(port, dir)| format!("\n  --base-port {port}  {}", dir.display())).collect();
-        return Err(format!("several gateways run; choose one with --base-port or --state:{list}"));
+        let why = format!("several gateways run; choose one with --base-port or --state:{list}");
+        return Err(runtime_error(why));
     }
     Ok(found.pop().map(|(_, dir)| dir))
 }
@@ -51,12 +51,12 @@ mod tests {
         let target = |base_port| Target { base_port, state: None, config: None };
         let (a, b) = (PathBuf::from("/a"), PathBuf::from("/b"));
         let both = vec![(8_080, a.clone()), (9_000, b.clone())];
-        assert_eq!(choose(Vec::new(), &target(None)), Ok(None));
-        let why = choose(both.clone(), &target(None)).unwrap_err();
+        assert_eq!(choose(Vec::new(), &target(None)).unwrap(), None);
+        let why = choose(both.clone(), &target(None)).unwrap_err().message;
         assert!(why.contains("--base-port 8080  /a") && why.contains("9000"), "{why}");
-        assert_eq!(choose(both.clone(), &target(Some(9_000))), Ok(Some(b)));
-        assert_eq!(choose(both, &target(Some(1))), Ok(None));
+        assert_eq!(choose(both.clone(), &target(Some(9_000))).unwrap(), Some(b));
+        assert_eq!(choose(both, &target(Some(1))).unwrap(), None);
         // A supervisor and the endpoints of an earlier one are one gateway.
-        assert_eq!(choose(vec![(8_080, a.clone()), (8_084, a.clone())], &target(None)), Ok(Some(a)));
+        assert_eq!(choose(vec![(8_080, a.clone()), (8_084, a.clone())], &target(None)).unwrap(), Some(a));
     }
 }
