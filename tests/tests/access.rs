@@ -127,3 +127,16 @@ fn a_token_file_that_others_may_read_is_refused() {
     let (code, _, why) = gateway::run(&args, Duration::from_secs(10));
     assert!(code != 0 && why.contains("chmod 600"), "{code}: {why}");
 }
+
+#[test]
+fn a_console_with_an_unknown_token_looks_on_as_an_observer() {
+    let (gateway, _, scratch) = guarded();
+    let mut command = std::process::Command::new(roverline_tests::binary::bin("roverline"));
+    gateway::clean_environment(&mut command);
+    command.env("XDG_STATE_HOME", scratch.path()).args(["status", "--json", "--timeout", "10s"]);
+    let wrong = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let output = command.args(gateway.urls()).args(["--token", wrong]).output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{status}");
+    assert_eq!(status["endpoints"][0]["state"], "active", "{status}");
+}

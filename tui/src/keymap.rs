@@ -18,7 +18,9 @@ pub enum Context {
     /// The help overlay.
     Help,
     /// The question before a release.
-    Confirm,
+    Release,
+    /// The question before quitting while a stop is unheard.
+    Quit,
 }
 
 impl Context {
@@ -31,7 +33,8 @@ impl Context {
             Context::Fields => "Topics: fields",
             Context::Filter => "Filter",
             Context::Help => "This help",
-            Context::Confirm => "Question",
+            Context::Release => "Release?",
+            Context::Quit => "Quit?",
         }
     }
 }
@@ -42,6 +45,7 @@ impl Context {
 pub enum Action {
     Stop,
     Quit,
+    QuitNow,
     Suspend,
     Help,
     AskRelease,
@@ -70,6 +74,7 @@ pub enum Action {
     EraseFilter,
     Close,
     Confirm,
+    EraseTyped,
 }
 
 /// One binding.
@@ -107,14 +112,14 @@ impl Binding {
     }
 }
 
-use Context::{Always, Confirm, Fields, Filter, Help, Screen, Topics};
+use Context::{Always, Fields, Filter, Help, Quit, Release, Screen, Topics};
 
 const STOP: &str = "emergency stop, at once, without a question";
 
 /// The table.
 pub static KEYS: &[Binding] = &[
     char('!', Action::Stop, Always, STOP).footer("STOP"),
-    ctrl('c', Action::Quit, Always, "quit"),
+    ctrl('c', Action::QuitNow, Always, "quit; asks first while a stop is unheard"),
     ctrl('z', Action::Suspend, Always, "suspend, back with fg"),
     char('?', Action::Help, Screen, "this help").footer("help"),
     char('q', Action::Quit, Screen, "quit").footer("quit"),
@@ -124,7 +129,7 @@ pub static KEYS: &[Binding] = &[
     key(KeyCode::Tab, Action::NextScreen, Screen, "next screen").footer("screen"),
     key(KeyCode::BackTab, Action::PreviousScreen, Screen, "previous screen"),
     char('t', Action::NextTheme, Screen, "next theme").footer("theme"),
-    char('R', Action::AskRelease, Screen, "release the emergency stop (asks first)").footer("release"),
+    char('R', Action::AskRelease, Screen, "release the emergency stop (asks for a word)").footer("release"),
     key(KeyCode::Right, Action::NextScreen, Screen, "next screen"),
     key(KeyCode::Left, Action::PreviousScreen, Screen, "previous screen"),
     char('l', Action::NextScreen, Screen, "next screen"),
@@ -167,9 +172,12 @@ pub static KEYS: &[Binding] = &[
     char('k', Action::Up, Help, "up"),
     key(KeyCode::PageDown, Action::PageDown, Help, "a page down"),
     key(KeyCode::PageUp, Action::PageUp, Help, "a page up"),
-    char('y', Action::Confirm, Confirm, "yes, release").footer("release"),
-    char('n', Action::Close, Confirm, "no").footer("cancel"),
-    key(KeyCode::Esc, Action::Close, Confirm, "no"),
+    key(KeyCode::Enter, Action::Confirm, Release, "release, once the word is typed").footer("release"),
+    key(KeyCode::Esc, Action::Close, Release, "leave it engaged").footer("cancel"),
+    key(KeyCode::Backspace, Action::EraseTyped, Release, "erase a character"),
+    char('y', Action::Confirm, Quit, "quit all the same").footer("quit"),
+    char('n', Action::Close, Quit, "stay").footer("stay"),
+    key(KeyCode::Esc, Action::Close, Quit, "stay"),
 ];
 
 impl Binding {
@@ -228,7 +236,7 @@ pub enum HelpLine {
 /// Sections of the help overlay; keys with the same action in one context share a line.
 pub fn help() -> Vec<HelpLine> {
     let mut lines = Vec::new();
-    for context in [Always, Screen, Topics, Fields, Filter, Confirm] {
+    for context in [Always, Screen, Topics, Fields, Filter, Release, Quit] {
         lines.push(HelpLine::Title(context.title()));
         let mut done: Vec<Action> = Vec::new();
         for first in KEYS.iter().filter(|b| b.context == context) {
@@ -246,7 +254,8 @@ pub fn help() -> Vec<HelpLine> {
 
 /// The last line of the help at which its overlay can begin, for this terminal size.
 pub fn last_scroll(size: (u16, u16)) -> usize {
-    let visible = size.1.saturating_sub(6);
+    // The header, at most three lines of messages, the footer, the frame and the warning.
+    let visible = size.1.saturating_sub(9);
     help().len().saturating_sub(usize::from(visible))
 }
 

@@ -3,7 +3,9 @@
 mod fields;
 mod network;
 pub mod quality;
+mod question;
 mod rover;
+mod stop;
 mod topics;
 
 use std::time::Duration;
@@ -13,15 +15,15 @@ use roverline_schema::Registry;
 use crate::keymap::Context;
 pub use crate::model::fields::{FieldRow, Fields};
 pub use crate::model::network::{Network, Serving};
+pub use crate::model::question::{Question, QuestionKind, RELEASE_WORD, SMALLEST};
 pub use crate::model::rover::{
     Battery, Fix, Led, MAX_DIAGNOSTICS, MAX_TEMPERATURES, Odometry, Reading, Rover, Severity, Status,
 };
+pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
 
 /// How long a notification is shown.
 pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
-/// A stop without an answer for this long counts as failed.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time as the model sees it; the model never reads a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Screen {
 }
 
 /// Overlay on top of the screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Overlay {
     /// Nothing.
     #[default]
@@ -86,21 +88,8 @@ pub enum Overlay {
         /// First line shown.
         scroll: usize,
     },
-    /// The question before a release.
-    ConfirmRelease,
-}
-
-/// State of the operator's last stop or release command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StopCommand {
-    /// The command's id, assigned by the client.
-    pub id: String,
-    /// Engage or release.
-    pub engage: bool,
-    /// When it was sent.
-    pub sent: Duration,
-    /// Accepted or not, with the gateway's message; `None` without an answer.
-    pub answer: Option<(bool, String, Duration)>,
+    /// A question.
+    Question(Question),
 }
 
 /// A message for the operator that disappears by itself.
@@ -127,6 +116,8 @@ pub struct Model {
     pub screen: Screen,
     /// The current overlay.
     pub overlay: Overlay,
+    /// Questions asked so far.
+    pub questions: u64,
     /// Scroll position of the endpoints screen.
     pub endpoints_scroll: usize,
     /// The links.
@@ -139,6 +130,8 @@ pub struct Model {
     pub rover: Rover,
     /// The operator's last stop or release.
     pub stop: Option<StopCommand>,
+    /// When Ctrl-C was last pressed.
+    pub quit_asked: Option<Duration>,
     /// The newest notification.
     pub notification: Option<Notification>,
     /// Index of the current theme.
@@ -159,10 +152,13 @@ impl Model {
 
     /// Active key contexts, innermost first.
     pub fn contexts(&self) -> &'static [Context] {
-        use Context::{Always, Confirm, Fields, Filter, Help, Screen as Every, Topics};
-        match (self.overlay, self.screen) {
+        use Context::{Always, Fields, Filter, Help, Quit, Release, Screen as Every, Topics};
+        match (&self.overlay, self.screen) {
             (Overlay::Help { .. }, _) => &[Help, Always],
-            (Overlay::ConfirmRelease, _) => &[Confirm, Always],
+            (Overlay::Question(question), _) => match question.asked {
+                QuestionKind::Release => &[Release, Always],
+                QuestionKind::Quit => &[Quit, Always],
+            },
             (Overlay::None, Screen::Topics) if self.topics.filtering => &[Filter, Always],
             (Overlay::None, Screen::Topics) => match self.topics.focus {
                 Focus::List => &[Topics, Every, Always],

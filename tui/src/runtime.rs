@@ -1,7 +1,9 @@
 //! The console's event loop: keys, links and clock in, effects and frames out.
 
+mod output;
 mod redraw;
 mod terminal;
+mod typing;
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::command::{Clock, perform};
 use crate::model::Model;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
+use crate::runtime::typing::Typing;
 use crate::theme::Theme;
 use crate::update::{Effect, Msg, update};
 
@@ -36,6 +39,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         themes,
         clock: Clock::start(),
         pace: RedrawScheduler::new(Instant::now()),
+        typing: Typing::default(),
         link: None,
         quit: false,
     };
@@ -53,9 +57,13 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     while !console.quit {
         tokio::select! {
             biased;
-            key = input.next() => console.input(key)?,
+            key = input.next() => console.input(key, &mut input).await?,
             () = signals.any() => console.send(Msg::Terminate)?,
-            () = sleep_until(console.pace.due()), if console.pace.is_due_some() => console.draw()?,
+            // After all keys that were there before: none of them answers what is on this frame.
+            question = console.screen.written(), if !console.screen.is_ready() => console.written(question)?,
+            () = sleep_until(console.pace.due()), if console.pace.is_due_some() && console.screen.is_ready() => {
+                console.draw()?;
+            }
             event = next_after(collect_until, &mut events), if linked => match event {
                 Some(first) => {
                     let all_taken = console.events(first, &mut events)?;
@@ -83,23 +91,45 @@ struct Console<'a> {
     themes: &'a [Theme],
     clock: Clock,
     pace: RedrawScheduler,
+    typing: Typing,
     link: Option<Link>,
     quit: bool,
 }
 
 impl Console<'_> {
     /// A lost terminal ends the console.
-    fn input(&mut self, input: Option<std::io::Result<Input>>) -> std::io::Result<()> {
-        let Some(Ok(input)) = input else {
+    async fn input(
+        &mut self,
+        first: Option<std::io::Result<Input>>,
+        stream: &mut EventStream,
+    ) -> std::io::Result<()> {
+        let Some(Ok(first)) = first else {
             self.quit = true;
             return Ok(());
         };
+        let arrived = self.typing.collect(first, stream).await;
         self.send(Msg::Clock(self.clock.now()))?;
         self.pace.request(Urgency::Now);
-        match input {
-            Input::Key(key) => self.send(Msg::Key(key)),
-            Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines)),
-            _ => Ok(()),
+        for input in arrived.inputs {
+            match input {
+                Input::Key(key) if arrived.texts > 1 => self.send(Msg::FastKey(key, arrived.texts))?,
+                Input::Key(key) => self.send(Msg::Key(key))?,
+                Input::Paste(text) => self.send(Msg::Paste(text))?,
+                Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines))?,
+                _ => {}
+            }
+        }
+        self.quit |= arrived.ended;
+        Ok(())
+    }
+
+    /// The terminal has taken a frame, with this question on it.
+    fn written(&mut self, question: std::io::Result<Option<u64>>) -> std::io::Result<()> {
+        // A lost terminal ends the console.
+        self.quit |= question.is_err();
+        match question.unwrap_or_default() {
+            Some(number) => self.send(Msg::Drawn(number)),
+            None => Ok(()),
         }
     }
 

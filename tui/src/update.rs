@@ -12,15 +12,22 @@ use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointEvent, EventKind};
 
 use crate::format;
-use crate::model::{Model, NOTIFICATION_DURATION, Notification, Now, StopCommand};
+use crate::model::{Model, NOTIFICATION_DURATION, Notification, Now, Overlay};
 
 /// An event.
 #[derive(Clone, Debug)]
 pub enum Msg {
     /// The current time. Precedes all other events of that moment.
     Clock(Now),
-    /// A key was pressed.
+    /// A key was typed.
     Key(KeyEvent),
+    /// A key arrived together with others, this many in all: too fast to be typed. It is text of a
+    /// paste, or what a stuck link held back.
+    FastKey(KeyEvent, usize),
+    /// A text was pasted.
+    Paste(String),
+    /// The terminal has taken a frame with the question of this number.
+    Drawn(u64),
     /// The terminal was resized to this many columns and lines.
     Resize(u16, u16),
     /// An event of the client.
@@ -68,14 +75,24 @@ const REFRESH_EVERY: std::time::Duration = std::time::Duration::from_millis(200)
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Clock(now) => clock(model, now),
-        Msg::Key(event) => keys::press(model, event),
+        Msg::Key(event) => keys::press(model, event, 1),
+        Msg::FastKey(event, together) => keys::press(model, event, together),
+        Msg::Paste(text) => keys::paste(model, &text),
+        Msg::Drawn(number) => {
+            drawn(model, number);
+            Vec::new()
+        }
         Msg::Resize(columns, lines) => {
             model.size = (columns, lines);
+            if model.question().is_some() && !model.has_room_for_question() {
+                // What is not on the screen cannot be answered.
+                model.overlay = Overlay::None;
+            }
             Vec::new()
         }
         Msg::Link(event) => link(model, event),
         Msg::StopSent { id, engage } => {
-            model.stop = Some(StopCommand { id, engage, sent: model.now.mono, answer: None });
+            model.stop_sent(id, engage);
             Vec::new()
         }
         Msg::Terminate => vec![Effect::Quit],
@@ -89,8 +106,8 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
         return sample::decode_selected(model);
     }
     model.refreshed = Some(now.mono);
-    let served = model.network.all_down_since.is_none() && model.network.active().is_some();
-    model.topics.refresh(now, served);
+    model.topics.set_served(model.network.is_connected(), now);
+    model.topics.refresh(now, model.network.is_responsive());
     if model.notification.as_ref().is_some_and(|shown| now.since(shown.at) > NOTIFICATION_DURATION) {
         model.notification = None;
     }
@@ -99,11 +116,15 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
 
 fn link(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
-        Event::Endpoints(endpoints) => model.network.endpoints = endpoints,
+        Event::Endpoints(endpoints) => {
+            model.network.endpoints = endpoints;
+            model.topics.set_served(model.network.is_connected(), model.now);
+        }
         Event::Failover(failover) => {
             // Another endpoint may know a type that the last one did not.
             model.asked_schemas.clear();
             model.network.failover(failover, model.now);
+            model.topics.set_served(model.network.is_connected(), model.now);
         }
         Event::Topics(infos) => {
             model.topics.list(&infos, model.now);
@@ -111,7 +132,9 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::Sample(sample) => return sample::take(model, &sample),
         Event::Schema { type_name, text } => learn(model, &type_name, &text),
-        Event::Command { id, accepted, message } => answer(model, &id, accepted, &message),
+        Event::Command { id, accepted, message } => {
+            model.stop_answered(&id, accepted, format::printable(&message));
+        }
         Event::Service { url, level, reason, .. } => {
             let name = model.network.short_name_of(&url);
             let text = format!("{name} gives {} service: {}", level.word(), format::printable(&reason));
@@ -177,12 +200,12 @@ fn learn(model: &mut Model, type_name: &str, text: &str) {
     model.fields.decoded = None;
 }
 
-/// Every connected endpoint answers; one acceptance is enough, so a refusal never replaces it.
-fn answer(model: &mut Model, id: &str, accepted: bool, message: &str) {
-    let now = model.now.mono;
-    let Some(stop) = model.stop.as_mut().filter(|stop| stop.id == id) else { return };
-    if accepted || stop.answer.is_none() {
-        stop.answer = Some((accepted, format::printable(message), now));
+/// From now on keys may answer the question.
+fn drawn(model: &mut Model, number: u64) {
+    if let Overlay::Question(question) = &mut model.overlay
+        && question.number == number
+    {
+        question.drawn = true;
     }
 }
 

@@ -49,15 +49,128 @@ fn the_stop_needs_one_key_wherever_one_is() {
     }
 }
 
+/// The terminal has taken a frame with the open question.
+fn drawn(rig: &mut Rig) {
+    let number = rig.model.question().map(|question| question.number);
+    rig.send(Msg::Drawn(number.unwrap_or_default()));
+}
+
 #[test]
-fn a_release_asks_first() {
+fn a_release_is_typed() {
     let mut rig = Rig::running();
     assert_eq!(effects_of(&mut rig, "R"), []);
-    assert_eq!(rig.model.overlay, Overlay::ConfirmRelease);
-    assert_eq!(effects_of(&mut rig, "q1\n"), [], "other keys do not answer");
-    assert_eq!(effects_of(&mut rig, "n"), []);
+    drawn(&mut rig);
+    assert_eq!(effects_of(&mut rig, "y\nq1\nreleas\n"), [], "nothing else answers");
+    assert_eq!(effects_of(&mut rig, "\u{1b}"), []);
     assert_eq!(rig.model.overlay, Overlay::None);
-    assert_eq!(effects_of(&mut rig, "Ry"), [RELEASE]);
+    rig.keys("R");
+    drawn(&mut rig);
+    assert_eq!(effects_of(&mut rig, "relx\u{8}ease\n"), [RELEASE]);
+    assert_eq!(rig.model.overlay, Overlay::None);
+}
+
+#[test]
+fn keys_before_the_question_is_drawn_do_not_answer_it() {
+    let mut rig = Rig::running();
+    assert_eq!(effects_of(&mut rig, "Rrelease\n"), []);
+    drawn(&mut rig);
+    assert_eq!(effects_of(&mut rig, "\n"), [], "nothing is typed yet");
+    assert_eq!(effects_of(&mut rig, "!"), [STOP], "the stop needs no question");
+    // A frame with an earlier question.
+    rig.keys("\u{1b}R");
+    rig.send(Msg::Drawn(1));
+    assert_eq!(effects_of(&mut rig, "release\n"), []);
+}
+
+#[test]
+fn pasted_text_acts_nowhere_and_goes_into_text_only() {
+    let word = "Release y Rrelease\nq!\n";
+    let mut rig = Rig::running();
+    rig.effects.clear();
+    rig.send(Msg::Paste(word.to_owned()));
+    assert_eq!((rig.effects.len(), &rig.model.overlay), (0, &Overlay::None));
+    rig.keys("R");
+    drawn(&mut rig);
+    rig.send(Msg::Paste("release\n".to_owned()));
+    assert_eq!(effects_of(&mut rig, "\n"), [], "a release is typed");
+    rig.keys("\u{1b}3/");
+    rig.send(Msg::Paste("im\u{1b}u\n".to_owned()));
+    assert_eq!(rig.model.topics.filter, "imu");
+    // A terminal that does not mark a paste: many keys at once.
+    let mut rig = Rig::running();
+    rig.effects.clear();
+    for c in word.chars() {
+        let code = if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
+        rig.send(Msg::FastKey(KeyEvent::new(code, KeyModifiers::NONE), word.len()));
+    }
+    assert_eq!((&rig.effects[..], &rig.model.overlay), (&[STOP][..], &Overlay::None), "only the stop acts");
+}
+
+#[test]
+fn what_is_too_small_for_the_question_does_not_ask_it() {
+    let mut rig = Rig::running();
+    rig.send(Msg::Resize(59, 24));
+    assert_eq!(effects_of(&mut rig, "Rrelease\n"), []);
+    assert_eq!(rig.model.overlay, Overlay::None);
+    assert!(rig.model.notification.as_ref().unwrap().text.contains("60×20"));
+    rig.send(Msg::Resize(80, 24));
+    rig.keys("R");
+    drawn(&mut rig);
+    rig.send(Msg::Resize(40, 8));
+    assert_eq!(effects_of(&mut rig, "release\n"), [], "it is not on the screen any more");
+}
+
+#[test]
+fn quitting_asks_while_a_stop_is_unheard() {
+    let mut rig = Rig::running();
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    assert_eq!(effects_of(&mut rig, "q"), []);
+    drawn(&mut rig);
+    assert_eq!(effects_of(&mut rig, "n"), []);
+    rig.keys("q");
+    drawn(&mut rig);
+    assert_eq!(effects_of(&mut rig, "y"), [Effect::Quit]);
+    // The question may never be drawn, on a terminal that takes no output.
+    let ctrl_c = || Msg::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+    rig.wait(Duration::from_secs(10));
+    rig.effects.clear();
+    rig.send(ctrl_c());
+    assert_eq!(rig.effects, []);
+    rig.send(ctrl_c());
+    assert_eq!(rig.effects, [Effect::Quit]);
+}
+
+#[test]
+fn an_unheard_stop_stands_first_on_every_screen_and_size() {
+    let mut rig = Rig::running();
+    rig.link(Event::Endpoints(endpoints(None).into()));
+    rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    for keys in ["1", "2", "3", "?", "\u{1b}R"] {
+        rig.keys(keys);
+        for (columns, lines) in [(80, 24), (160, 50), (60, 20)] {
+            let screen = support::text(&support::draw(&rig.model, columns, lines));
+            let second = screen.lines().nth(1).unwrap();
+            assert!(second.contains("not yet heard by the rover"), "{keys} {columns}×{lines}\n{screen}");
+        }
+        let screen = support::text(&support::draw(&rig.model, 40, 8));
+        assert!(screen.lines().next().unwrap().contains("NOT HEARD: RED BUTTON"), "{screen}");
+    }
+    // However long it takes.
+    rig.keys("\u{1b}1").wait(Duration::from_secs(600));
+    let screen = support::text(&support::draw(&rig.model, 80, 24));
+    assert!(screen.contains("not yet heard by the rover: use the red button"), "{screen}");
+}
+
+#[test]
+fn without_a_link_the_state_of_the_stop_is_unknown() {
+    let mut rig = Rig::running();
+    rig.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": false}));
+    rig.link(Event::Endpoints(endpoints(None).into()));
+    rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
+    let screen = support::text(&support::draw(&rig.model, 80, 24));
+    assert!(screen.contains("emergency stop unknown since"), "{screen}");
+    assert!(screen.contains("it was released"), "{screen}");
 }
 
 #[test]
@@ -79,7 +192,7 @@ fn what_became_of_a_stop_is_shown() {
     rig.link(answer("other", true, "not ours"));
     says(&rig, "not yet heard");
     rig.link(answer("a", false, "only operators may"));
-    says(&rig, "stop REFUSED: only operators may");
+    says(&rig, "stop REFUSED, use the red button: only operators may");
     rig.link(answer("a", true, "engaged"));
     rig.link(answer("a", false, "late refusal of another endpoint"));
     says(&rig, "stop accepted: engaged");

@@ -134,7 +134,11 @@ fn a_frame_at_200_topics_is_quick() {
             }
             let (start, start_cpu) = (Instant::now(), cpu_time());
             rig.wait(Duration::from_millis(33));
-            terminal.draw(|frame| roverline_tui::view::view(&rig.model, &themes[0], frame)).unwrap();
+            terminal
+                .draw(|frame| {
+                    roverline_tui::view::view(&rig.model, &themes[0], frame);
+                })
+                .unwrap();
             times.push(start.elapsed());
             cpu.push(cpu_time() - start_cpu);
         }

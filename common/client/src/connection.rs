@@ -43,6 +43,8 @@ pub(crate) enum ConnectionEventKind {
 pub(crate) enum DisconnectReason {
     /// Connecting failed, or the connection was lost.
     Broken(String),
+    /// The endpoint does not know our token.
+    UnknownToken,
     /// The endpoint is full; when to retry, if it said so.
     Full(Option<Duration>),
     /// The endpoint is shutting down and its successor accepts at the same address.
@@ -123,7 +125,7 @@ fn classify_handshake_error(error: &tokio_tungstenite::tungstenite::Error) -> Di
             DisconnectReason::Full(after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs))
         }
         Error::Http(answer) if answer.status() == http::StatusCode::UNAUTHORIZED => {
-            DisconnectReason::Broken("the endpoint does not know our token".to_owned())
+            DisconnectReason::UnknownToken
         }
         Error::Http(answer) => DisconnectReason::Broken(format!("the server answered {}", answer.status())),
         other => DisconnectReason::Broken(other.to_string()),

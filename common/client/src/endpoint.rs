@@ -101,6 +101,8 @@ pub(crate) struct EndpointState {
     pub(crate) retry_at: Duration,
     /// Until then the endpoint is full.
     pub(crate) full_until: Option<Duration>,
+    /// Whether it does not know our token, and is connected without it.
+    pub(crate) token_refused: bool,
     pub(crate) breaker: Breaker,
     pub(crate) shown_breaker: BreakerState,
     failback: Failback,
@@ -120,6 +122,7 @@ impl EndpointState {
             missed: 0,
             retry_at: Duration::ZERO,
             full_until: None,
+            token_refused: false,
             breaker: Breaker::default(),
             shown_breaker: BreakerState::Closed,
             failback: Failback::default(),
@@ -227,10 +230,16 @@ impl EndpointState {
         mut random: impl FnMut() -> f64,
     ) {
         let was_up = self.session.established;
+        self.token_refused &= !was_up;
         match reason {
             DisconnectReason::Drained => {
                 let wait = Duration::from_millis(200).mul_f64(random());
                 self.drop_connection("restarts", now + wait);
+            }
+            // The next attempt goes without it, a later one tries again.
+            DisconnectReason::UnknownToken => {
+                self.token_refused = true;
+                self.drop_connection("the endpoint does not know our token", now);
             }
             DisconnectReason::Full(after) => {
                 let after = after.unwrap_or(Duration::from_millis(limits::FULL_RETRY_MS));

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::ranking::{Candidate, Selector, Stickiness, rank};
 use roverline_protocol::Guid;
 use roverline_protocol::backoff::Jitter;
-use roverline_protocol::native::{ClientMessage, TopicInfo};
+use roverline_protocol::native::{ClientMessage, Level, TopicInfo};
 use roverline_protocol::resume::Cursors;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -74,6 +74,8 @@ pub(crate) struct Manager {
     unused_since: Option<Duration>,
     /// Whether the loss of all endpoints has been reported.
     outage_reported: bool,
+    /// Whether the program was told that its token is not known.
+    token_reported: bool,
     suspend: SuspendDetector,
     start: Instant,
     ticked_at: Duration,
@@ -117,6 +119,7 @@ impl Manager {
             gathering: Some(FIRST_CHOICE),
             unused_since: None,
             outage_reported: true,
+            token_reported: false,
             suspend: SuspendDetector::new(),
             start: Instant::now(),
             ticked_at: Duration::ZERO,
@@ -219,6 +222,12 @@ impl Manager {
                     DisconnectReason::Drained => FailoverCause::Drain,
                     _ => FailoverCause::Closed,
                 };
+                if reason == DisconnectReason::UnknownToken && !self.token_reported {
+                    self.token_reported = true;
+                    let text =
+                        "the token is not known here: looking on as an observer, without a right to command";
+                    self.emit(Event::Notice { level: Level::Error, text: text.to_owned() }).await;
+                }
                 let last_heard = self.slots[at].session.last_heard;
                 self.slots[at].on_disconnected(reason, now, || self.jitter.unit());
                 self.changed = true;
@@ -255,7 +264,8 @@ impl Manager {
             if needed && admitted && slot.connection.is_none() && now >= slot.retry_at {
                 let (id, timeout) = (self.next_connection, self.config.timings.connect);
                 self.next_connection += 1;
-                let (url, token) = (slot.url.clone(), self.config.token.clone());
+                let token = self.config.token.clone().filter(|_| !slot.token_refused);
+                let url = slot.url.clone();
                 let target = Target { url, token, activity: ActivityClock::new(self.start) };
                 let run =
                     connection::run(id, target, timeout, self.dial.clone(), self.connection_events.clone());

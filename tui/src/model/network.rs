@@ -49,6 +49,16 @@ impl Network {
         })
     }
 
+    /// Whether an endpoint is in use.
+    pub fn is_connected(&self) -> bool {
+        self.all_down_since.is_none() && self.active().is_some()
+    }
+
+    /// Whether the endpoint in use is heard: a silent one vouches for nothing.
+    pub fn is_responsive(&self) -> bool {
+        self.is_connected() && self.active().is_some_and(|endpoint| endpoint.state == LinkState::Active)
+    }
+
     /// Which endpoint serves.
     pub fn serving(&self, now: Now) -> Serving<'_> {
         if let Some(since) = self.all_down_since {

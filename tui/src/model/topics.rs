@@ -18,6 +18,9 @@ use crate::topic_mapping;
 const KEPT_BYTES: usize = 64 << 10;
 /// Assumed period of a topic before it is measured.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(1);
+/// Without any endpoint, values are ageing at once and stale after this time, however slow their
+/// topic is.
+const UNSERVED_STALE: Duration = Duration::from_secs(2);
 /// Most characters of a filter.
 pub const FILTER_CHARS: usize = 64;
 
@@ -84,6 +87,8 @@ pub struct TopicRow {
     pub slot: Option<(topic_mapping::Slot, usize)>,
     /// Until when a latched value was known to be valid.
     confirmed: Duration,
+    /// Since when no endpoint is connected.
+    unserved_since: Option<Duration>,
     period: Option<Duration>,
     receive_time_ns: i64,
     meter: RateMeter,
@@ -102,6 +107,7 @@ impl TopicRow {
             latest: None,
             latest_bytes: 0,
             confirmed: now.mono,
+            unserved_since: None,
             period: None,
             receive_time_ns: 0,
             meter: RateMeter::default(),
@@ -129,14 +135,30 @@ impl TopicRow {
     }
 
     /// Quality of a value of this topic from `at`, by its age. A latched value does not age while
-    /// an endpoint still lists its topic; without one its validity is unknown.
+    /// an endpoint still lists its topic; without one its validity is unknown. Nothing is fresh
+    /// while no endpoint is connected.
     pub fn quality_of(&self, at: Option<Duration>, now: Now) -> Quality {
-        if self.info.latched {
-            let horizon = AgeThresholds::from_period(Some(DEFAULT_PERIOD));
-            return horizon.quality(at.map(|_| now.since(self.confirmed)));
+        let by_age = match self.info.latched {
+            true => {
+                let horizon = AgeThresholds::from_period(Some(DEFAULT_PERIOD));
+                horizon.quality(at.map(|_| now.since(self.confirmed)))
+            }
+            false => {
+                let horizon = AgeThresholds::from_period(Some(self.period.unwrap_or(DEFAULT_PERIOD)));
+                horizon.quality(at.map(|at| now.since(at)))
+            }
+        };
+        match self.unserved_since {
+            Some(_) if by_age == Quality::Never => Quality::Never,
+            Some(since) if now.since(since) > UNSERVED_STALE => by_age.max(Quality::Stale),
+            Some(_) => by_age.max(Quality::Ageing),
+            None => by_age,
         }
-        let horizon = AgeThresholds::from_period(Some(self.period.unwrap_or(DEFAULT_PERIOD)));
-        horizon.quality(at.map(|at| now.since(at)))
+    }
+
+    /// Until when a value from `at` was known to be true.
+    pub fn vouched(&self, at: Duration) -> Duration {
+        if self.info.latched { at.max(self.confirmed) } else { at }
     }
 
     /// Records a sample created at `at`.
@@ -166,8 +188,8 @@ impl TopicRow {
         });
     }
 
-    fn refresh(&mut self, now: Now, served: bool) {
-        if self.listed && served {
+    fn refresh(&mut self, now: Now, heard: bool) {
+        if self.listed && heard {
             self.confirmed = now.mono;
         }
         let (hz, bytes) = self.meter.rates(now.mono);
@@ -202,6 +224,8 @@ pub struct Topics {
     pub filtering: bool,
     /// Which pane has the focus.
     pub focus: Focus,
+    /// Whether an endpoint is connected.
+    served: bool,
 }
 
 impl Topics {
@@ -232,6 +256,14 @@ impl Topics {
         self.rows.insert(info.name.clone(), TopicRow::new(info, now));
     }
 
+    /// Records whether an endpoint is connected.
+    pub fn set_served(&mut self, served: bool, now: Now) {
+        if std::mem::replace(&mut self.served, served) != served {
+            let since = (!served).then_some(now.mono);
+            self.rows.values_mut().for_each(|row| row.unserved_since = since);
+        }
+    }
+
     /// The row of a sample, which may arrive before the list.
     pub fn row_for(&mut self, info: &Arc<TopicInfo>, now: Now) -> Option<&mut TopicRow> {
         if !self.rows.contains_key(&info.name) {
@@ -259,9 +291,10 @@ impl Topics {
         self.selected = self.visible.get(at).cloned();
     }
 
-    /// Updates rates once per tick, and the order if it depends on them.
-    pub fn refresh(&mut self, now: Now, served: bool) {
-        self.rows.values_mut().for_each(|row| row.refresh(now, served));
+    /// Updates rates once per tick, and the order if it depends on them. `heard`: the endpoint in
+    /// use is not silent.
+    pub fn refresh(&mut self, now: Now, heard: bool) {
+        self.rows.values_mut().for_each(|row| row.refresh(now, heard));
         if !matches!(self.sort, Sort::Name | Sort::Type) {
             self.arrange(now);
         }

@@ -1,11 +1,15 @@
 //! The terminal: acquired, drawn on, and restored in every case.
 
-use std::io::{self, BufWriter, Stdout, Write as _, stdout};
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crossterm::cursor::Show;
-use crossterm::execute;
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::queue;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
@@ -14,27 +18,56 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
 use crate::model::Model;
+use crate::runtime::output::{Finished, Output};
 use crate::theme::Theme;
 use crate::view;
 
-/// A frame is one write.
-const FRAME_BYTES: usize = 64 << 10;
+/// Longest wait for a terminal that does not take the bytes that acquire or restore it: the program
+/// goes on, and ends, without it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-type Backend = CrosstermBackend<BufWriter<Stdout>>;
+/// The bytes of a frame until it is complete: a frame is one write.
+#[derive(Clone, Default)]
+struct FrameBytes(Arc<Mutex<Vec<u8>>>);
+
+impl FrameBytes {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for FrameBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// The acquired terminal.
 pub(super) struct TerminalGuard {
-    terminal: Terminal<Backend>,
+    terminal: Terminal<CrosstermBackend<FrameBytes>>,
+    frame: FrameBytes,
     hold: TerminalOwnership,
+    finished: Finished,
+    /// The question on the frame that is being written; `None` if no frame is.
+    writing: Option<Option<u64>>,
 }
 
 /// Whether we own the terminal; shared with the panic hook: the first one restores it.
-#[derive(Clone, Default)]
-struct TerminalOwnership(Arc<AtomicBool>);
+#[derive(Clone)]
+struct TerminalOwnership {
+    held: Arc<AtomicBool>,
+    output: Output,
+}
 
 impl TerminalGuard {
     pub(super) fn enter() -> io::Result<TerminalGuard> {
-        let hold = TerminalOwnership::default();
+        let (output, finished) = Output::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
+        let hold = TerminalOwnership { held: Arc::default(), output };
         let (default, ours) = (std::panic::take_hook(), hold.clone());
         std::panic::set_hook(Box::new(move |panic| {
             ours.give_back();
@@ -42,16 +75,38 @@ impl TerminalGuard {
             default(panic);
         }));
         hold.take()?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()));
+        let frame = FrameBytes::default();
+        let backend = CrosstermBackend::new(frame.clone());
         let terminal = Terminal::new(backend).inspect_err(|_| hold.give_back())?;
-        Ok(TerminalGuard { terminal, hold })
+        Ok(TerminalGuard { terminal, frame, hold, finished, writing: None })
     }
 
+    /// Whether the terminal has taken the last frame. Until then no other one is drawn: the next
+    /// one is the newest.
+    pub(super) fn is_ready(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Draws a frame and hands it to the writer.
     pub(super) fn draw(&mut self, model: &Model, theme: &Theme) -> io::Result<()> {
-        crossterm::queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(|frame| view::view(model, theme, frame))?;
-        crossterm::queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        io::Write::flush(self.terminal.backend_mut())
+        let mut question = None;
+        queue!(self.frame, BeginSynchronizedUpdate)?;
+        self.terminal.draw(|frame| question = view::view(model, theme, frame))?;
+        queue!(self.frame, EndSynchronizedUpdate)?;
+        if self.hold.output.frame(self.frame.take()) {
+            self.writing = Some(question);
+            return Ok(());
+        }
+        // The terminal has not taken what restored it for a suspend: the next frame is whole.
+        self.terminal.clear()
+    }
+
+    /// Waits until the terminal has taken a frame; returns the number of the question on it. Cancel
+    /// safe.
+    pub(super) async fn written(&mut self) -> io::Result<Option<u64>> {
+        let result = self.finished.next().await;
+        let question = self.writing.take().flatten();
+        result.map(|()| question)
     }
 
     /// Restores the terminal, suspends this process, and acquires it again when the shell continues
@@ -73,16 +128,25 @@ impl Drop for TerminalGuard {
 impl TerminalOwnership {
     fn take(&self) -> io::Result<()> {
         enable_raw_mode()?;
-        self.0.store(true, Ordering::SeqCst);
-        execute!(stdout(), EnterAlternateScreen).inspect_err(|_| self.give_back())
+        self.held.store(true, Ordering::SeqCst);
+        let mut bytes = Vec::new();
+        queue!(bytes, EnterAlternateScreen, EnableBracketedPaste)?;
+        if !self.output.write_within(bytes, PATIENCE) {
+            tracing::warn!("the terminal takes no output");
+        }
+        Ok(())
     }
 
     /// Errors are ignored: nobody is left to report them to.
     fn give_back(&self) {
-        if self.0.swap(false, Ordering::SeqCst) {
-            let _ = execute!(stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
-            let _ = disable_raw_mode();
-            let _ = stdout().flush();
+        if !self.held.swap(false, Ordering::SeqCst) {
+            return;
         }
+        let mut bytes = Vec::new();
+        let _ = queue!(bytes, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);
+        if !self.output.write_within(bytes, PATIENCE) {
+            tracing::warn!("the terminal takes no output: it is left as it is");
+        }
+        let _ = disable_raw_mode();
     }
 }

@@ -1,34 +1,128 @@
 //! Key handling.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::keymap::{self, Action, Context};
-use crate::model::{FILTER_CHARS, Focus, Model, Overlay, Screen, Topics};
-use crate::update::{Effect, subscriptions};
+use crate::model::{FILTER_CHARS, Focus, Model, Overlay, QuestionKind, SMALLEST, Screen, Topics};
+use crate::update::{Effect, notify, subscriptions};
 
-pub(super) fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
+/// A second Ctrl-C within this time quits without a question: the question may never be drawn, on a
+/// terminal that takes no output.
+const QUIT_TWICE: Duration = Duration::from_secs(5);
+
+/// Handles a key that arrived together with others, `together` in all; 1 if it was typed.
+pub(super) fn press(model: &mut Model, event: KeyEvent, together: usize) -> Vec<Effect> {
     if event.kind == KeyEventKind::Release {
         return Vec::new();
     }
     let contexts = model.contexts();
-    match keymap::action(&event, contexts) {
+    let inner = contexts.first();
+    let action = keymap::action(&event, contexts);
+    let is_unseen = model.question().is_some_and(|question| !question.drawn);
+    match action {
+        Some(action) if !acts(action, together) => type_text(model, event),
+        // The question is not on the screen yet: only what needs no question acts.
+        Some(action) if is_unseen && !matches!(action, Action::Stop | Action::QuitNow | Action::Suspend) => {
+            Vec::new()
+        }
         Some(action) => dispatch(model, action),
-        None if contexts.first() == Some(&Context::Filter) => type_filter(model, event),
+        None if matches!(inner, Some(Context::Filter | Context::Release)) => type_text(model, event),
         None => Vec::new(),
+    }
+}
+
+/// Whether an action is done for a key that arrived with others. The stop always is: a stuck link
+/// holds keys back, and a stop that nobody meant harms nobody. Two keys may have been typed fast,
+/// but not what ends the program or a stop.
+fn acts(action: Action, together: usize) -> bool {
+    let is_grave = matches!(action, Action::Quit | Action::QuitNow | Action::AskRelease | Action::Confirm);
+    action == Action::Stop || together <= 1 || (together == 2 && !is_grave)
+}
+
+/// Pasted text goes into text, and acts nowhere. A release is typed.
+pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+    match model.contexts().first() {
+        Some(Context::Filter) => {
+            let room = FILTER_CHARS.saturating_sub(model.topics.filter.chars().count());
+            let text: String = text.chars().filter(|c| !c.is_control()).take(room).collect();
+            rearrange(model, |topics| topics.filter.push_str(&text))
+        }
+        _ => {
+            notify(model, false, "pasted text was not taken: nothing is being typed here".to_owned());
+            Vec::new()
+        }
+    }
+}
+
+fn type_text(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
+    let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let KeyCode::Char(c) = event.code else { return Vec::new() };
+    match model.contexts().first() {
+        Some(Context::Filter) if plain && model.topics.filter.chars().count() < FILTER_CHARS => {
+            rearrange(model, |topics| topics.filter.push(c))
+        }
+        Some(Context::Release) if plain => {
+            if let Some(question) = model.drawn_question() {
+                question.push(c);
+            }
+            Vec::new()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Closes an answered question; a yes has its effect.
+fn confirm(model: &mut Model) -> Vec<Effect> {
+    let Some(question) = model.drawn_question().filter(|question| question.is_confirmed()) else {
+        return Vec::new();
+    };
+    let asked = question.asked;
+    model.overlay = Overlay::None;
+    match asked {
+        QuestionKind::Release => vec![Effect::EmergencyStop { engage: false }],
+        QuestionKind::Quit => vec![Effect::Quit],
+    }
+}
+
+/// Quits; while the rover has not heard a stop, only after a question, because the stop would not be
+/// said again. `sure`: asked for a second time.
+fn quit(model: &mut Model, sure: bool) -> Vec<Effect> {
+    if model.unheard_stop().is_none() || sure {
+        return vec![Effect::Quit];
+    }
+    if !model.open_question(QuestionKind::Quit) {
+        let text = "the rover has not heard the stop: Ctrl-C twice quits all the same";
+        notify(model, true, text.to_owned());
+    }
+    Vec::new()
+}
+
+fn open_release_question(model: &mut Model) {
+    if !model.open_question(QuestionKind::Release) {
+        let (columns, lines) = SMALLEST;
+        notify(model, true, format!("a release is asked at {columns}×{lines} or larger"));
     }
 }
 
 fn dispatch(model: &mut Model, action: Action) -> Vec<Effect> {
     match action {
         Action::Stop => return vec![Effect::EmergencyStop { engage: true }],
-        Action::Quit => return vec![Effect::Quit],
+        Action::Quit => return quit(model, false),
+        Action::QuitNow => {
+            let twice = model.quit_asked.replace(model.now.mono);
+            return quit(model, twice.is_some_and(|at| model.now.since(at) < QUIT_TWICE));
+        }
         Action::Suspend => return vec![Effect::Suspend],
         Action::Help => model.overlay = Overlay::Help { scroll: 0 },
-        Action::AskRelease => model.overlay = Overlay::ConfirmRelease,
+        Action::AskRelease => open_release_question(model),
         Action::Close => model.overlay = Overlay::None,
-        Action::Confirm => {
-            model.overlay = Overlay::None;
-            return vec![Effect::EmergencyStop { engage: false }];
+        Action::Confirm => return confirm(model),
+        Action::EraseTyped => {
+            if let Some(question) = model.drawn_question() {
+                question.typed.pop();
+            }
         }
         Action::NextTheme => model.theme = (model.theme + 1) % model.theme_names.len().max(1),
         Action::Overview => return switch_to(model, Screen::Overview),
@@ -73,16 +167,6 @@ fn in_topics(model: &mut Model, action: Action) -> Vec<Effect> {
         _ => {}
     }
     Vec::new()
-}
-
-fn type_filter(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
-    let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-    match event.code {
-        KeyCode::Char(c) if plain && model.topics.filter.chars().count() < FILTER_CHARS => {
-            rearrange(model, |topics| topics.filter.push(c))
-        }
-        _ => Vec::new(),
-    }
 }
 
 fn rearrange(model: &mut Model, change: impl FnOnce(&mut Topics)) -> Vec<Effect> {

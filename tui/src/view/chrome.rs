@@ -1,4 +1,4 @@
-//! Frame of every screen: header, banner, footer, and the question before a release.
+//! Frame of every screen: header, footer, and the box of a dialog.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,9 +7,9 @@ use ratatui::widgets::{Block, BorderType, Clear, Widget};
 use roverline_client::LinkState;
 use unicode_width::UnicodeWidthStr;
 
-use crate::model::{Model, Screen, Serving};
+use crate::model::{Model, Screen, Serving, StopState};
 use crate::theme::Theme;
-use crate::widget::{put, put_right, rule};
+use crate::widget::{put, put_right};
 use crate::{format, keymap};
 
 pub(super) fn header(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -18,8 +18,12 @@ pub(super) fn header(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer)
         let style = if screen == model.screen { theme.selected } else { theme.dim };
         x = put(buf, x, area.y, area.width, &format!(" {} {} ", i + 1, screen.title()), style);
     }
-    if model.rover.stopped() {
-        x = put(buf, x + 1, area.y, 10, " ■ E-STOP ", theme.alarm_fill);
+    match model.stop_state() {
+        StopState::Engaged => x = put(buf, x + 1, area.y, 10, " ■ E-STOP ", theme.alarm_fill),
+        StopState::Unknown { engaged: true, .. } => {
+            x = put(buf, x + 1, area.y, 11, " ■ E-STOP? ", theme.alarm_fill);
+        }
+        _ => {}
     }
     let room = area.right().saturating_sub(x + 2);
     let (texts, style) = serving(model, theme);
@@ -48,87 +52,6 @@ fn serving(model: &Model, theme: &Theme) -> ([String; 3], Style) {
 
 fn same(text: &str) -> [String; 3] {
     [text, text, text].map(str::to_owned)
-}
-
-/// One line for the most urgent message; a thin rule if there is none.
-pub(super) fn banner(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    // A stop that the rover has not heard precedes even the loss of the link, which may be its cause.
-    let banner = stop(model, theme)
-        .filter(|(_, urgent, _)| *urgent)
-        .or_else(|| links(model, theme).filter(|(_, urgent, _)| *urgent))
-        .or_else(|| stop(model, theme))
-        .or_else(|| links(model, theme))
-        .or_else(|| notification(model, theme));
-    match banner {
-        Some((text, _, style)) => {
-            buf.set_style(area, style);
-            put(buf, area.x + 1, area.y, area.width - 2, &text, style);
-        }
-        None => rule(buf, area.x, area.y, area.right(), theme.faint),
-    }
-}
-
-/// Text, whether it precedes everything else, and style.
-type BannerLine = (String, bool, Style);
-
-fn links(model: &Model, theme: &Theme) -> Option<BannerLine> {
-    let now = model.now;
-    match model.network.serving(now) {
-        Serving::AllDown(since) => {
-            let text = format!(
-                "✗ all endpoints down for {}: is it the radio? Values keep their age",
-                format::age(since)
-            );
-            Some((text, true, theme.alarm_fill))
-        }
-        Serving::NeverReached => {
-            let text = "✗ no endpoint answers: is the gateway running? Trying again".to_owned();
-            Some((text, true, theme.caution))
-        }
-        Serving::By(_) | Serving::Connecting => {
-            let failover = model.network.recent(now)?;
-            let from = model.network.short_name_of(failover.from.as_deref()?);
-            let to = model.network.short_name_of(failover.to.as_deref()?);
-            let blackout = failover
-                .blackout
-                .map_or_else(String::new, |time| format!(", {} without data", format::millis(time)));
-            let text = format!("↻ now on {to}; {from} was left: {}{blackout}", failover.cause.word());
-            Some((text, false, theme.caution))
-        }
-    }
-}
-
-/// State of the operator's own stop, as long as a notification is shown.
-fn stop(model: &Model, theme: &Theme) -> Option<BannerLine> {
-    let command = model.stop.as_ref()?;
-    let word = if command.engage { "stop" } else { "release" };
-    match &command.answer {
-        Some((_, _, at)) if model.now.since(*at) > crate::model::NOTIFICATION_DURATION => None,
-        Some((true, message, _)) => Some((format!("✓ {word} accepted: {message}"), false, theme.strong)),
-        Some((false, message, _)) => Some((format!("✗ {word} REFUSED: {message}"), false, theme.alarm_fill)),
-        None if model.now.since(command.sent) < crate::model::STOP_TIMEOUT
-            && model.network.active().is_some() =>
-        {
-            Some((format!("… {word} sent, waiting for an answer"), true, theme.caution))
-        }
-        // It is sent again until an endpoint accepts it.
-        None if command.engage => {
-            let asked = format::age(model.now.since(command.sent));
-            let text = format!("✗ stop asked {asked} ago, not yet heard by the rover: use the red button");
-            Some((text, true, theme.alarm_fill))
-        }
-        None if model.now.since(command.sent) < 8 * crate::model::STOP_TIMEOUT => {
-            let text = format!("✗ {word} NOT ANSWERED: use the red button");
-            Some((text, false, theme.alarm_fill))
-        }
-        None => None,
-    }
-}
-
-fn notification(model: &Model, theme: &Theme) -> Option<BannerLine> {
-    let notification = model.notification.as_ref()?;
-    let (glyph, style) = if notification.serious { ("▲", theme.caution) } else { ("i", theme.screen) };
-    Some((format!("{glyph} {}", notification.text), false, style))
 }
 
 pub(super) fn footer(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -169,23 +92,4 @@ pub(super) fn dialog(
     let inner = block.inner(outer);
     block.title(format!(" {title} ")).title_style(theme.strong).render(outer, buf);
     Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }
-}
-
-pub(super) fn confirm(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let inner = dialog(theme, "Release the emergency stop?", theme.caution, (62, 7), area, buf);
-    let state = match model.rover.emergency_stop.as_ref().map(|reading| reading.value) {
-        Some(true) => "■ It is engaged. The rover may move once it is released.",
-        Some(false) => "It is released already, as far as this console knows.",
-        None => "Its state was never received.",
-    };
-    let lines = [
-        (state, theme.screen),
-        ("", theme.screen),
-        ("Make sure that nobody is near the rover.", theme.strong),
-        ("", theme.screen),
-        ("y  release        n  leave it engaged", theme.accent),
-    ];
-    for ((text, style), y) in lines.iter().zip(inner.y..inner.bottom()) {
-        put(buf, inner.x, y, inner.width, text, *style);
-    }
 }

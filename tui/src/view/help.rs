@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::keymap::{HelpLine, help, last_scroll};
+use crate::keymap::{HelpLine, help};
 use crate::theme::Theme;
 use crate::view::chrome::dialog;
 use crate::widget::put;
@@ -18,7 +18,8 @@ pub(super) fn draw(theme: &Theme, scroll: usize, area: Rect, buf: &mut Buffer) {
     let height = (lines.len() as u16 + 4).min(area.height.saturating_sub(2));
     let inner = dialog(theme, "Keys", theme.faint, (WIDTH, height), area, buf);
     put(buf, inner.x, inner.y, inner.width, WARNING, theme.caution);
-    let scroll = scroll.min(last_scroll((area.width, area.height)));
+    let visible = usize::from(inner.height.saturating_sub(2));
+    let scroll = scroll.min(lines.len().saturating_sub(visible));
     for (line, y) in lines.iter().skip(scroll).zip(inner.y + 2..inner.bottom()) {
         match line {
             HelpLine::Title(title) => drop(put(buf, inner.x, y, inner.width, title, theme.strong)),

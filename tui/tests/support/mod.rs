@@ -248,7 +248,11 @@ pub(crate) fn themes() -> Vec<Theme> {
 pub(crate) fn draw(model: &Model, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let themes = themes();
-    terminal.draw(|frame| roverline_tui::view::view(model, &themes[model.theme], frame)).unwrap();
+    terminal
+        .draw(|frame| {
+            roverline_tui::view::view(model, &themes[model.theme], frame);
+        })
+        .unwrap();
     terminal.backend().buffer().clone()
 }
 
