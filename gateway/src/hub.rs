@@ -8,6 +8,7 @@ mod delivery;
 mod encoding;
 mod fanout;
 mod ingress;
+mod patterns;
 mod replay;
 mod resume;
 mod retained;

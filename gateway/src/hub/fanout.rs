@@ -258,7 +258,7 @@ mod tests {
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), FORMAT);
         let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
-        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 1);
+        assert_eq!(hub.subscribe_now(7, &options).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);
         let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
         hub.handle(&ingress, SourceEvent::Sample(key, giant), Duration::ZERO);
@@ -279,15 +279,15 @@ mod tests {
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), UNMARKED);
         let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
-        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 2);
+        assert_eq!(hub.subscribe_now(7, &options).unwrap().matching, 2);
         let frames = outbox.drain_for_test();
         assert_eq!(frames.len(), 1);
         assert!(String::from_utf8_lossy(&frames[0]).contains("/map/name"));
         // After unsubscribing and subscribing again, the value is sent again.
-        hub.unsubscribe(7, &["/other".to_owned()]);
+        hub.unsubscribe_now(7, &["/other".to_owned()]);
         assert!(outbox.drain_for_test().is_empty());
-        hub.unsubscribe(7, &options.patterns);
-        hub.subscribe(7, &options).unwrap();
+        hub.unsubscribe_now(7, &options.patterns);
+        hub.subscribe_now(7, &options).unwrap();
         assert_eq!(outbox.drain_for_test().len(), 1);
     }
 }

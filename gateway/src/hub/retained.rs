@@ -114,7 +114,7 @@ mod tests {
         hub.handle(&ingress, SourceEvent::TopicUp(key, decl), at(100));
         let outbox = Outbox::new();
         hub.attach(1, outbox.clone(), FORMAT);
-        hub.subscribe(
+        hub.subscribe_now(
             1,
             &SubscribeOptions { patterns: vec!["**".to_owned()], ..SubscribeOptions::default() },
         )
