@@ -11,6 +11,7 @@ pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod peers;
+mod places;
 mod scoped_graph;
 pub mod sessions;
 
@@ -33,7 +34,7 @@ use crate::access::Access;
 use crate::connection::budget::SharedBudget;
 use crate::emergency_stop::EmergencyStop;
 use crate::endpoint::advertised::AdvertisedServices;
-use crate::endpoint::capacity::{Capacity, SessionSlot};
+use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
@@ -205,34 +206,6 @@ impl Endpoint {
     /// The client and standby slots.
     pub fn capacity(&self) -> &Arc<Capacity> {
         &self.capacity
-    }
-
-    /// Reserves a client slot, or a standby slot if `standby`; `None` if all are taken.
-    pub fn reserve_slot(&self, standby: bool) -> Option<SessionSlot> {
-        if standby { self.capacity.reserve_standby() } else { self.capacity.reserve() }
-    }
-
-    /// Counts a rejected connection, and records an event at a limited rate.
-    pub fn record_rejection(&self, client: &str) {
-        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-        let now = roverline_source::clock::monotonic().as_millis() as u64;
-        if self.capacity.reports_full(now) {
-            let cause = format!("{client}: {}", self.full_message());
-            self.events.record(EventKind::Full, &cause, EventDetails::default());
-        }
-    }
-
-    /// A message that the endpoint is full, naming endpoints with free capacity.
-    pub fn full_message(&self) -> String {
-        let (clients, most) = (self.capacity.clients(), self.capacity.max_clients());
-        let mut message = format!("{clients} clients are connected, and {most} is all this endpoint takes");
-        let others = self.peers.with_capacity();
-        if !others.is_empty() {
-            let named = others.iter().map(|peer| format!("{} (port {})", peer.tier, peer.port));
-            message += "; there is room at ";
-            message += &named.collect::<Vec<_>>().join(", ");
-        }
-        message
     }
 
     /// Records a failover reported by a client.

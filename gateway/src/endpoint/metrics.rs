@@ -4,6 +4,7 @@
 
 pub mod dialects;
 mod exposition;
+pub mod fairness;
 pub mod histogram;
 mod topics;
 
@@ -26,6 +27,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     let mut page = Exposition::default();
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
+    endpoint.counters.fairness.render(&mut page);
     let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
     dialects(&mut page, endpoint, &sessions);

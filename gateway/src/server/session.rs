@@ -23,6 +23,10 @@ use crate::endpoint::capacity::SessionSlot;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::sessions::SessionInfo;
 
+/// What a client reads whose place another one needs.
+const MAKES_ROOM: &str =
+    "an operator needs this place, and your address holds most of them; try another endpoint";
+
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {
     /// The socket.
@@ -59,7 +63,10 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     context.request_budget(None);
     // The writer, which runs for every sample, is not part of the span.
     let span = tracing::info_span!("session", id, dialect = dialect.name());
-    let why = dialect::serve(&context, inbound, dialect, await_first).instrument(span).await;
+    let why = tokio::select! {
+        why = dialect::serve(&context, inbound, dialect, await_first).instrument(span) => why,
+        () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
+    };
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
