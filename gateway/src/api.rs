@@ -6,6 +6,7 @@ pub(crate) mod pending_limit;
 pub mod response;
 
 mod action;
+pub(crate) mod admission;
 pub(crate) mod cors;
 mod directory;
 mod events;
@@ -191,6 +192,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     if request.route.method != HttpMethod::Get {
         request.authorize(Permission::Share("what the team shares"))?;
     }
+    let _admitted = admission::admit(request).await?;
     match request.route.action {
         Action::Register => directory::register(request),
         Action::Remove => directory::remove(request),

@@ -14,6 +14,8 @@ pub mod peers;
 mod places;
 mod scoped_graph;
 pub mod sessions;
+pub mod switch_reports;
+pub mod waiting_requests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +24,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use roverline_coordination::Coordination;
 use roverline_protocol::budget::ByteRate;
-use roverline_protocol::native::SwitchReport;
 use roverline_protocol::status::{EndpointDocument, EventKind};
 use roverline_protocol::{ScopeSet, Tier, limits};
 use roverline_source::ros::Ros;
@@ -41,6 +42,8 @@ use crate::endpoint::events::{EventDetails, Events};
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
+use crate::endpoint::switch_reports::SwitchReports;
+use crate::endpoint::waiting_requests::WaitingRequests;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
 
@@ -89,9 +92,14 @@ pub struct Endpoint {
     pub started_ns: i64,
     /// Bounds the bytes of HTTP responses that wait to be read.
     pub pending_responses: Arc<Semaphore>,
+    /// The HTTP requests that wait for their answers.
+    pub waiting_requests: WaitingRequests,
+    /// Observers' requests that may ask the store at a time, first come, first served.
+    pub observer_turns: Semaphore,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
     scoped_graph: ScopedGraph,
+    switch_reports: SwitchReports,
     drain: watch::Sender<Option<Drain>>,
     emergency_stop: Arc<EmergencyStop>,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
@@ -159,8 +167,11 @@ impl EndpointBuilder {
             coordination: self.coordination,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
+            waiting_requests: WaitingRequests::default(),
+            observer_turns: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),
             scoped_graph: ScopedGraph::default(),
+            switch_reports: SwitchReports::default(),
             drain: watch::Sender::new(None),
             emergency_stop: self.emergency_stop,
             sessions: Mutex::default(),
@@ -206,22 +217,6 @@ impl Endpoint {
     /// The client and standby slots.
     pub fn capacity(&self) -> &Arc<Capacity> {
         &self.capacity
-    }
-
-    /// Records a failover reported by a client.
-    pub fn record_failover(&self, client: &str, report: SwitchReport) {
-        if let Some(blackout) = report.blackout_ms {
-            self.counters.failovers.add(blackout);
-        }
-        let cause = format!("{client}: {}", report.cause);
-        let details = EventDetails {
-            from: report.from,
-            to: report.to,
-            blackout_ms: report.blackout_ms,
-            replayed: Some(report.replayed),
-            missing: Some(report.missing),
-        };
-        self.events.record(EventKind::Failover, &cause, details);
     }
 
     /// Is cancelled when the endpoint stops.

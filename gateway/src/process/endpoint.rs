@@ -21,7 +21,8 @@ use crate::process::policy::peer_policy;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
 use crate::process::{lifecycle_reporter, readiness, ready};
-use crate::server::listener::{PendingConnections, accept_loop};
+use crate::server::listener::accept_loop;
+use crate::server::pending::PendingConnections;
 
 /// The options of an endpoint process.
 pub struct EndpointOptions {
@@ -97,7 +98,7 @@ async fn accept(
     endpoint: Arc<Endpoint>,
     listener: tokio::net::TcpListener,
     mut accept_gate: watch::Receiver<bool>,
-) -> PendingConnections {
+) -> Arc<PendingConnections> {
     tokio::select! {
         _ = accept_gate.wait_for(|open| *open) => {}
         () = endpoint.stop_token().cancelled() => {}
@@ -131,7 +132,7 @@ async fn run_heartbeat(
 /// The graceful exit: returns when the endpoint was told to drain and its clients are gone.
 async fn drain_and_exit(
     endpoint: &Endpoint,
-    accepting: &mut JoinHandle<PendingConnections>,
+    accepting: &mut JoinHandle<Arc<PendingConnections>>,
     supervised: bool,
 ) -> Result<(), ProcessError> {
     let pending = accepting.await.map_err(ProcessError::AcceptLoop)?;

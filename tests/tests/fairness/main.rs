@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
+mod connections;
 mod places;
+mod store;
 
 use std::time::Duration;
 

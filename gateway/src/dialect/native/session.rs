@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
             }
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
-            ClientMessage::Switched(report) => endpoint.record_failover(&context.info.client(), report),
+            ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
         }
         Ok(())
     }
