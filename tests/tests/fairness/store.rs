@@ -11,28 +11,35 @@ use roverline_tests::wait::eventually;
 use crate::{counter, guarded};
 
 /// Sessions that ask the store as fast as it answers.
-const ASKING: usize = 12;
+const ASKING: usize = 24;
+/// Values that each of their requests reads.
+const VALUES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
     let (gateway, token, _scratch) = guarded(&[]);
     let port = gateway.first_port();
+    let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    for n in 0..VALUES {
+        let value = format!("\"{}\"", "x".repeat(2_000));
+        let written = http::request(port, "PUT", &format!("/api/v2/kv/v{n:03}"), &fields, &value);
+        assert_eq!(written.status, 200, "{written:?}");
+    }
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..ASKING {
         asking.spawn(async move {
             let mut client = NativeClient::connect(port).await;
             for id in 0.. {
-                let path = "/api/v2/events?limit=500".to_owned();
+                let path = "/api/v2/kv?limit=1000".to_owned();
                 client.send(&ClientMessage::Request { id, method: "GET".to_owned(), path, body: None }).await;
-                if id % 30 == 29 {
-                    client.receive_for(Duration::from_millis(50)).await;
+                if id >= 31 {
+                    client.next().await;
                 }
             }
         });
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let slowest = tokio::task::spawn_blocking(move || {
-        let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
             for (what, body) in [
@@ -49,7 +56,7 @@ async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
     });
     let slowest = slowest.await.unwrap();
     println!("slowest {slowest:?}");
-    assert!(slowest < Duration::from_millis(2_500), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
 #[tokio::test]
