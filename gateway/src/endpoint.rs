@@ -95,7 +95,7 @@ pub struct Endpoint {
     /// The HTTP requests that wait for their answers.
     pub waiting_requests: WaitingRequests,
     /// Observers' requests that may ask the store at a time, first come, first served.
-    pub observer_turns: Semaphore,
+    pub observer_permits: Semaphore,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
     scoped_graph: ScopedGraph,
@@ -168,7 +168,7 @@ impl EndpointBuilder {
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
             waiting_requests: WaitingRequests::default(),
-            observer_turns: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
+            observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),
             scoped_graph: ScopedGraph::default(),
             switch_reports: SwitchReports::default(),

@@ -15,19 +15,19 @@ use crate::endpoint::waiting_requests::WaitingRequest;
 use crate::limits;
 
 /// How long an observer's request waits for its turn.
-const OBSERVER_TURN_MS: u64 = 5_000;
+const OBSERVER_WAIT_MS: u64 = 5_000;
 
 /// An admitted request; dropped when it is answered.
 pub(crate) struct Admitted<'a> {
     _waiting: Option<WaitingRequest>,
-    _turn: Option<SemaphorePermit<'a>>,
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
 /// Waits for the request's turn, if it asks the store.
 pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, ApiError> {
     let endpoint = request.endpoint;
     if !request.route.action.asks_store() {
-        return Ok(Admitted { _waiting: None, _turn: None });
+        return Ok(Admitted { _waiting: None, _permit: None });
     }
     let refused = |why: String| {
         endpoint.counters.fairness.refused_requests.fetch_add(1, Ordering::Relaxed);
@@ -51,21 +51,21 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
     // A long poll waits outside the store.
     let is_long_poll = request.query.is_some_and(|query| query.contains("wait_ms="));
     if is_long_poll {
-        return Ok(Admitted { _waiting: waiting, _turn: None });
+        return Ok(Admitted { _waiting: waiting, _permit: None });
     }
-    let patience = Duration::from_millis(OBSERVER_TURN_MS);
-    let turn = tokio::time::timeout(patience, turn(endpoint, role)).await.map_err(|_| {
+    let patience = Duration::from_millis(OBSERVER_WAIT_MS);
+    let permit = tokio::time::timeout(patience, acquire(endpoint, role)).await.map_err(|_| {
         let most = limits::OBSERVER_STORE_REQUESTS;
         refused(format!("{most} requests of observers may ask the store at a time, and others wait, too"))
     })?;
-    Ok(Admitted { _waiting: waiting, _turn: turn })
+    Ok(Admitted { _waiting: waiting, _permit: permit })
 }
 
 /// Waits until a client of this role may ask the store. Operators never wait.
-pub(crate) async fn turn(endpoint: &Endpoint, role: Role) -> Option<SemaphorePermit<'_>> {
+pub(crate) async fn acquire(endpoint: &Endpoint, role: Role) -> Option<SemaphorePermit<'_>> {
     match role < Role::Operator {
         // Never closed.
-        true => endpoint.observer_turns.acquire().await.ok(),
+        true => endpoint.observer_permits.acquire().await.ok(),
         false => None,
     }
 }

@@ -37,7 +37,7 @@ pub struct Holder {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlace {
+pub enum CapacityError {
     /// All are taken.
     #[error("all places are taken")]
     Full,
@@ -126,13 +126,13 @@ impl Capacity {
     }
 
     /// Reserves a client's place, which is released on drop.
-    pub fn reserve(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, NoPlace> {
+    pub fn reserve(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
         self.take(Kind::Client, holder, 1)?;
         Ok(self.slot(Kind::Client, holder))
     }
 
     /// Reserves a standby's place.
-    pub fn reserve_standby(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, NoPlace> {
+    pub fn reserve_standby(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
         self.take(Kind::Standby, holder, 1)?;
         Ok(self.slot(Kind::Standby, holder))
     }
@@ -143,7 +143,7 @@ impl Capacity {
     }
 
     /// Takes a place; `multiple` is an overload factor.
-    fn take(&self, kind: Kind, holder: Holder, multiple: usize) -> Result<(), NoPlace> {
+    fn take(&self, kind: Kind, holder: Holder, multiple: usize) -> Result<(), CapacityError> {
         let all = match kind {
             Kind::Client => self.max_clients.saturating_mul(multiple),
             Kind::Standby => self.max_clients.saturating_mul(STANDBYS_PER_CLIENT),
@@ -151,12 +151,12 @@ impl Capacity {
         let reserve = if holder.has_reserve { TOKEN_RESERVE_PLACES } else { 0 };
         let mut places = self.places.lock();
         if *places.count(kind) >= all + reserve {
-            return Err(NoPlace::Full);
+            return Err(CapacityError::Full);
         }
         let share = (all * ADDRESS_SHARE_PERCENT / 100).max(1);
         let is_bounded = !holder.has_reserve && !holder.address.is_loopback();
         if is_bounded && *places.of_address(kind, holder.address) >= share {
-            return Err(NoPlace::Address(share));
+            return Err(CapacityError::Address(share));
         }
         places.take(kind, holder.address);
         Ok(())
@@ -247,7 +247,7 @@ impl SessionSlot {
     }
 
     /// Turns a standby into a client. Resuming clients may use a reserve.
-    pub fn become_client(&self) -> Result<(), NoPlace> {
+    pub fn become_client(&self) -> Result<(), CapacityError> {
         let mut state = self.state.lock();
         if state.kind != Some(Kind::Standby) {
             return Ok(());
@@ -291,9 +291,9 @@ mod tests {
     fn a_resuming_standby_may_use_the_reserve() {
         let (capacity, guest) = (Capacity::new(1), holder("127.0.0.1", false));
         let client = capacity.reserve(guest).ok().unwrap();
-        assert_eq!(capacity.reserve(guest).err(), Some(NoPlace::Full));
+        assert_eq!(capacity.reserve(guest).err(), Some(CapacityError::Full));
         let standby = capacity.reserve_standby(guest).ok().unwrap();
-        assert_eq!(standby.become_client(), Err(NoPlace::Full));
+        assert_eq!(standby.become_client(), Err(CapacityError::Full));
         standby.mark_resumed();
         standby.become_client().unwrap();
         assert_eq!((capacity.clients(), capacity.standbys()), (2, 0));
@@ -307,12 +307,12 @@ mod tests {
         let capacity = Capacity::new(10);
         let guest = holder("10.0.0.1", false);
         let mut all: Vec<_> = (0..8).map(|_| capacity.reserve(guest).ok().unwrap()).collect();
-        assert_eq!(capacity.reserve(guest).err(), Some(NoPlace::Address(8)));
+        assert_eq!(capacity.reserve(guest).err(), Some(CapacityError::Address(8)));
         all.extend((0..2).map(|_| capacity.reserve(holder("10.0.0.2", false)).ok().unwrap()));
-        assert_eq!(capacity.reserve(holder("10.0.0.3", false)).err(), Some(NoPlace::Full));
+        assert_eq!(capacity.reserve(holder("10.0.0.3", false)).err(), Some(CapacityError::Full));
         let token = holder("10.0.0.1", true);
         all.extend((0..TOKEN_RESERVE_PLACES).map(|_| capacity.reserve(token).ok().unwrap()));
-        assert_eq!(capacity.reserve(token).err(), Some(NoPlace::Full));
+        assert_eq!(capacity.reserve(token).err(), Some(CapacityError::Full));
         all[0].give_up();
         all.push(capacity.reserve(token).ok().unwrap());
         drop(all);

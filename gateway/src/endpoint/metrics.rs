@@ -28,6 +28,12 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
+    page.one(
+        "counter",
+        "roverline_encoding_dropped_total",
+        "Large samples dropped because too many waited to be encoded, once for each client.",
+        endpoint.hub.encoding_dropped() as f64,
+    );
     let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
     dialects(&mut page, endpoint, &sessions);

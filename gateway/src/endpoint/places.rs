@@ -8,7 +8,7 @@ use roverline_protocol::status::EventKind;
 
 use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
-use crate::endpoint::capacity::{Holder, NoPlace, SessionSlot};
+use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::sessions::SessionInfo;
 
@@ -26,21 +26,21 @@ fn newest_of_fullest(sessions: &[(u64, ClientAddress)]) -> Option<u64> {
 
 impl Endpoint {
     /// Reserves a client's place, or a standby's.
-    pub fn reserve_slot(&self, standby: bool, holder: Holder) -> Result<SessionSlot, NoPlace> {
+    pub fn reserve_slot(&self, standby: bool, holder: Holder) -> Result<SessionSlot, CapacityError> {
         let take = || match standby {
             true => self.capacity().reserve_standby(holder),
             false => self.capacity().reserve(holder),
         };
         match take() {
-            Err(NoPlace::Full) if holder.has_reserve && self.make_room(standby) => take(),
+            Err(CapacityError::Full) if holder.has_reserve && self.make_room(standby) => take(),
             taken => taken,
         }
     }
 
     /// Turns a standby into a client.
-    pub fn become_client(&self, slot: &SessionSlot) -> Result<(), NoPlace> {
+    pub fn become_client(&self, slot: &SessionSlot) -> Result<(), CapacityError> {
         match slot.become_client() {
-            Err(NoPlace::Full) if slot.has_reserve() && self.make_room(false) => slot.become_client(),
+            Err(CapacityError::Full) if slot.has_reserve() && self.make_room(false) => slot.become_client(),
             done => done,
         }
     }
@@ -63,10 +63,10 @@ impl Endpoint {
     }
 
     /// Counts a rejected connection, and records an event at a limited rate.
-    pub fn record_rejection(&self, client: &str, why: NoPlace) {
+    pub fn record_rejection(&self, client: &str, why: CapacityError) {
         let counter = match why {
-            NoPlace::Full => &self.counters.refused_full,
-            NoPlace::Address(_) => &self.counters.fairness.refused_address,
+            CapacityError::Full => &self.counters.refused_full,
+            CapacityError::Address(_) => &self.counters.fairness.refused_address,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let now = roverline_source::clock::monotonic().as_millis() as u64;
@@ -77,13 +77,13 @@ impl Endpoint {
     }
 
     /// A message that there is no place, naming endpoints with free capacity.
-    pub fn full_message(&self, why: NoPlace) -> String {
+    pub fn full_message(&self, why: CapacityError) -> String {
         let (clients, most) = (self.capacity().clients(), self.capacity().max_clients());
         let mut message = match why {
-            NoPlace::Full => {
+            CapacityError::Full => {
                 format!("{clients} clients are connected, and {most} is all this endpoint takes")
             }
-            NoPlace::Address(_) => why.to_string(),
+            CapacityError::Address(_) => why.to_string(),
         };
         let others = self.peers.with_capacity();
         if !others.is_empty() {

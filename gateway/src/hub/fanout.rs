@@ -15,10 +15,11 @@ use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::SampleEncoder;
 use crate::hub::ingress::{Ingress, SourceEvent};
+use crate::hub::offload::Recipient;
 use crate::hub::replay::shrink_rings;
 use crate::hub::state::{Hub, HubState};
 use crate::hub::subscriber::Subscriber;
-use crate::hub::topic::{SubscriberId, Topic};
+use crate::hub::topic::{SubscriberId, Topic, TopicSubscription};
 use crate::limits;
 
 /// Announces topics to every session; each encoding builds its message once.
@@ -38,6 +39,12 @@ fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[Top
             subscriber.outbox.control(announcement);
         }
     }
+}
+
+/// Where a sample of a subscription goes.
+fn recipient(subscription: &TopicSubscription, subscriber: &Subscriber) -> Recipient {
+    let (format, queue_length) = (subscription.format, subscription.queue_length);
+    Recipient { outbox: subscriber.outbox.clone(), format, queue_length }
 }
 
 /// Yields to the end of the run queue, behind the writers that were just woken. `yield_now` would poll the
@@ -147,13 +154,21 @@ impl Hub {
         topic.remember(sample, now);
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
         let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
+        let mut costly = Vec::new();
         for subscription in &mut topic.subscriptions {
             if let Some(subscriber) = subscribers.get(&subscription.id)
                 && subscription.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
             {
+                if topic.is_large && subscription.format.is_costly() {
+                    costly.push(recipient(subscription, subscriber));
+                    continue;
+                }
                 let frame = encoder.frame(subscription.format);
                 deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
             }
+        }
+        if !costly.is_empty() {
+            self.offload.submit(topic.encode_job(sample, 0, costly, now));
         }
         if *replay_bytes > limits::REPLAY_BYTES {
             shrink_rings(topics, replay_bytes);
@@ -188,14 +203,32 @@ impl Hub {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         for topic in topics.values_mut() {
+            let mut costly = Vec::new();
             for subscription in &mut topic.subscriptions {
                 let due = subscription.throttle.due(now);
                 if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&subscription.id)) {
+                    if topic.is_large && subscription.format.is_costly() {
+                        costly.push((sample, recipient(subscription, subscriber)));
+                        continue;
+                    }
                     let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
                     let frame = encoder.frame(subscription.format);
                     deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
                 }
             }
+            self.offload_due(topic, costly, now);
+        }
+    }
+
+    /// Encodes large samples that a throttle held back: each one once for all sessions that wait for it.
+    fn offload_due(&self, topic: &Topic, due: Vec<(RawSample, Recipient)>, now: Duration) {
+        let mut due = due.into_iter().peekable();
+        while let Some((sample, recipient)) = due.next() {
+            let mut recipients = vec![recipient];
+            while let Some((_, same)) = due.next_if(|(next, _)| next.id == sample.id) {
+                recipients.push(same);
+            }
+            self.offload.submit(topic.encode_job(&sample, 0, recipients, now));
         }
     }
 }
@@ -211,7 +244,7 @@ mod tests {
     use super::*;
     use crate::connection::outbox::Outbox;
     use crate::hub::encoding::test_encoding::{FORMAT, UNMARKED};
-    use crate::hub::subscriber::SubscribeOptions;
+    use crate::hub::subscribe_request::SubscribeOptions;
 
     fn sample(seq: u64, bytes: usize) -> RawSample {
         RawSample {

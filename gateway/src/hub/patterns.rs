@@ -9,7 +9,7 @@ use roverline_protocol::native::TopicInfo;
 use roverline_protocol::topic_pattern::TopicPattern;
 
 use crate::hub::encoding::FrameFormat;
-use crate::hub::subscriber::{SubscribeError, SubscribeOptions, interval};
+use crate::hub::subscribe_request::{SubscribeError, SubscribeOptions, interval};
 use crate::limits;
 
 /// A topic pattern with its options.
@@ -123,7 +123,7 @@ impl Patterns {
                 }
                 None => {
                     cost += new.pattern.cost();
-                    if cost > limits::PATTERN_STEPS_PER_SESSION {
+                    if cost > limits::SESSION_PATTERN_STEPS {
                         return Err(SubscribeError::TooCostly(cost));
                     }
                     wildcards.insert(new.text.clone(), new);
@@ -138,7 +138,7 @@ impl Patterns {
         if kept_names + names.len() + kept + wildcards.len() > limits::PATTERNS_PER_SESSION {
             return Err(SubscribeError::TooMany);
         }
-        if kept_cost + cost > limits::PATTERN_STEPS_PER_SESSION {
+        if kept_cost + cost > limits::SESSION_PATTERN_STEPS {
             return Err(SubscribeError::TooCostly(kept_cost + cost));
         }
         self.order += 1;
@@ -223,10 +223,8 @@ mod tests {
                 break error;
             }
         };
-        assert!(
-            error.to_string().contains(&format!("a session may have {}", limits::PATTERN_STEPS_PER_SESSION))
-        );
-        assert!((1..10).contains(&patterns.len()) && patterns.cost() <= limits::PATTERN_STEPS_PER_SESSION);
+        assert!(error.to_string().contains(&format!("a session may have {}", limits::SESSION_PATTERN_STEPS)));
+        assert!((1..10).contains(&patterns.len()) && patterns.cost() <= limits::SESSION_PATTERN_STEPS);
     }
 
     #[test]

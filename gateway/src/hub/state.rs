@@ -12,6 +12,7 @@ use roverline_schema::Registry;
 use roverline_source::{Graph, SourceState};
 use tokio::sync::watch;
 
+use crate::hub::offload::Offload;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{SubscriberId, Topic};
 
@@ -19,6 +20,7 @@ use crate::hub::topic::{SubscriberId, Topic};
 pub struct Hub {
     state: Mutex<HubState>,
     registry: Registry,
+    pub(super) offload: Offload,
     /// Has its own lock so that it can be read while the topics are locked.
     pub(super) scopes: Mutex<ScopeSet>,
     pub(super) graph: watch::Sender<Arc<Graph>>,
@@ -57,6 +59,7 @@ impl Hub {
         Arc::new(Hub {
             state: Mutex::new(state),
             registry,
+            offload: Offload::default(),
             scopes: Mutex::new(scopes),
             graph: watch::Sender::default(),
             topic_changes: watch::Sender::new(0),
@@ -93,6 +96,11 @@ impl Hub {
     pub fn replays(&self) -> (u64, u64) {
         let state = self.lock();
         (state.replayed, state.replay_missing)
+    }
+
+    /// Large samples dropped because too many waited to be encoded, once for each session.
+    pub fn encoding_dropped(&self) -> u64 {
+        self.offload.dropped()
     }
 
     /// The whole ROS graph, regardless of scope; the receiver is notified of changes.

@@ -13,7 +13,8 @@ use crate::hub::encoding::FrameFormat;
 use crate::hub::patterns::{ChangedPatterns, Patterns};
 use crate::hub::resume::ResumeState;
 use crate::hub::state::{Hub, HubState};
-use crate::hub::subscriber::{SubscribeError, SubscribeOptions, SubscribeOutcome, Subscriber};
+use crate::hub::subscribe_request::{SubscribeError, SubscribeOptions, SubscribeOutcome};
+use crate::hub::subscriber::Subscriber;
 use crate::hub::throttle::Throttle;
 use crate::hub::topic::{SubscriberId, Topic, TopicSubscription};
 

@@ -18,7 +18,7 @@ use crate::api::pending_limit::limit_pending;
 use crate::api::response::{HttpResponse, document};
 use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
-use crate::endpoint::capacity::{Holder, NoPlace, SessionSlot};
+use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
 use crate::server::session::{self, AcceptedConnection};
@@ -155,7 +155,7 @@ fn switching_protocols(upgrade: &Upgrade) -> HttpResponse {
 }
 
 /// 503, with the endpoints that have free capacity.
-fn full(endpoint: &Endpoint, why: NoPlace) -> HttpResponse {
+fn full(endpoint: &Endpoint, why: CapacityError) -> HttpResponse {
     unavailable_with_alternatives(endpoint, "Endpoint full", &endpoint.full_message(why), "5")
 }
 

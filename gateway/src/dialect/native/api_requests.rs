@@ -28,7 +28,7 @@ use crate::limits;
 const WATCH_PAUSE_MS: u64 = 50;
 
 /// Requests of an observer's session that wait for the store at a time.
-const OBSERVER_TURNS: usize = 2;
+const OBSERVER_REQUESTS: usize = 2;
 
 /// Response bytes that may be queued for the client before further responses are refused.
 const BACKLOG_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 2;
@@ -47,7 +47,7 @@ pub(super) struct PendingRequests {
 
 impl Default for PendingRequests {
     fn default() -> PendingRequests {
-        let turns = Arc::new(Semaphore::new(OBSERVER_TURNS));
+        let turns = Arc::new(Semaphore::new(OBSERVER_REQUESTS));
         PendingRequests { tasks: JoinSet::new(), watches: HashMap::new(), turns }
     }
 }
@@ -70,7 +70,7 @@ impl PendingRequests {
         let turns = self.turns.clone();
         self.tasks.spawn(async move {
             // A long poll waits outside the store.
-            let _turn = if path.contains("wait_ms=") { None } else { own_turn(&info, &turns).await };
+            let _turn = if path.contains("wait_ms=") { None } else { acquire_own(&info, &turns).await };
             respond(&endpoint, &info, id, &method, &path, body).await;
         });
     }
@@ -131,7 +131,7 @@ async fn respond(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str,
 }
 
 /// Waits for a turn among the requests of the session, if it is an observer's.
-async fn own_turn<'a>(info: &SessionInfo, turns: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+async fn acquire_own<'a>(info: &SessionInfo, turns: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
     match info.identity().role < Role::Operator {
         // Never closed.
         true => turns.acquire().await.ok(),
@@ -144,8 +144,8 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
     let lifecycle = &endpoint.coordination.lifecycle;
     loop {
         // Subscribe first, read second: a change in between is either read or reported.
-        let own = own_turn(info, turns).await;
-        let shared = admission::turn(endpoint, info.identity().role).await;
+        let own = acquire_own(info, turns).await;
+        let shared = admission::acquire(endpoint, info.identity().role).await;
         let changed = changes(&*endpoint.coordination.store, &target.prefixes).await;
         drop(shared);
         respond(endpoint, info, id, "GET", &target.target, Bytes::new()).await;

@@ -11,7 +11,7 @@ use crate::connection::outbox::Outbox;
 use crate::hub::encoding::test_encoding::FORMAT;
 use crate::hub::ingress::{Ingress, SourceEvent};
 use crate::hub::replay::*;
-use crate::hub::subscriber::{SubscribeOptions, SubscribeOutcome};
+use crate::hub::subscribe_request::{SubscribeOptions, SubscribeOutcome};
 use crate::limits;
 
 const WRITER: Guid = Guid([7; 16]);
