@@ -16,6 +16,7 @@ mod scoped_graph;
 pub mod sessions;
 pub mod switch_reports;
 pub mod waiting_requests;
+pub mod watchdog;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
 use crate::endpoint::switch_reports::SwitchReports;
 use crate::endpoint::waiting_requests::WaitingRequests;
+use crate::endpoint::watchdog::Watchdog;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
 
@@ -92,6 +94,8 @@ pub struct Endpoint {
     pub started_ns: i64,
     /// Bounds the bytes of HTTP responses that wait to be read.
     pub pending_responses: Arc<Semaphore>,
+    /// Says what held the runtime's thread.
+    pub watchdog: Watchdog,
     /// The HTTP requests that wait for their answers.
     pub waiting_requests: WaitingRequests,
     /// Observers' requests that may ask the store at a time, first come, first served.
@@ -167,6 +171,7 @@ impl EndpointBuilder {
             coordination: self.coordination,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
+            watchdog: Watchdog::default(),
             waiting_requests: WaitingRequests::default(),
             observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),

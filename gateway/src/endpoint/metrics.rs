@@ -3,7 +3,7 @@
 //! labels.
 
 pub mod dialects;
-mod exposition;
+pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
 mod topics;
@@ -28,6 +28,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
+    endpoint.watchdog.render(&mut page);
     page.one(
         "counter",
         "roverline_encoding_dropped_total",

@@ -19,10 +19,14 @@ use crate::api::response::{HttpResponse, document};
 use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
 use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
+use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
 use crate::server::session::{self, AcceptedConnection};
 use crate::server::write_timeout::WriteTimeoutStream;
+
+/// Characters of a path in the log.
+const NAME_CHARS: usize = 80;
 
 /// Handles one request of a connection from `peer`; `first` is true for the connection's first request.
 pub(crate) async fn handle(
@@ -46,7 +50,9 @@ pub(crate) async fn handle(
     let answer = match dashboard::answer(&method, &path, &asked, addresses) {
         Some(page) => page.map(Full::new),
         None => {
-            let answer = api::respond(&endpoint, request, peer).await;
+            let name = format!("{method} {} from {peer}", path.chars().take(NAME_CHARS).collect::<String>());
+            let answering = api::respond(&endpoint, request, peer);
+            let answer = endpoint.watchdog.watch(Work::Request, name, answering).await;
             answer.unwrap_or_else(|failure| failure.into_response(&path))
         }
     };

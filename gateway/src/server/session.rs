@@ -22,6 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::capacity::SessionSlot;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::sessions::SessionInfo;
+use crate::endpoint::watchdog::Work;
 
 /// What a client reads whose place another one needs.
 const MAKES_ROOM: &str =
@@ -63,8 +64,10 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     context.request_budget(None);
     // The writer, which runs for every sample, is not part of the span.
     let span = tracing::info_span!("session", id, dialect = dialect.name());
+    let serving = dialect::serve(&context, inbound, dialect, await_first).instrument(span);
+    let name = format!("session {id} of {peer}, {}", dialect.name());
     let why = tokio::select! {
-        why = dialect::serve(&context, inbound, dialect, await_first).instrument(span) => why,
+        why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
         () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
     };
     endpoint.hub.detach(info.id);
