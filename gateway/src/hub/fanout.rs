@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use roverline_protocol::ScopeSet;
 use roverline_protocol::native::TopicInfo;
 use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
@@ -64,13 +65,19 @@ async fn yield_to_other_tasks() {
 impl Hub {
     /// Drains the ingress forever. Yields between batches so that sessions can run.
     pub async fn run(&self, ingress: &Ingress) {
-        let mut batch = Vec::with_capacity(64);
+        let (mut batch, mut unmatched) = (Vec::with_capacity(64), false);
         loop {
-            ingress.take(&mut batch, 64).await;
+            if unmatched {
+                // Matching goes on whether or not there are samples.
+                ingress.take(&mut batch, 64).now_or_never();
+            } else {
+                ingress.take(&mut batch, 64).await;
+            }
             let now = roverline_source::clock::monotonic();
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
+            unmatched = self.match_slice();
             yield_to_other_tasks().await;
         }
     }
@@ -132,15 +139,12 @@ impl Hub {
         }
         let mut topic = Topic::new(key.0, decl, route, plan.ok());
         let mut state = self.lock();
-        let HubState { topics, subscribers, .. } = &mut *state;
-        if let Some(old) = topics.remove(&key.0) {
+        if let Some(old) = state.topics.remove(&key.0) {
             topic.inherit(old);
         }
-        announce_topics(subscribers, std::slice::from_ref(&topic.info), &[]);
-        for (&id, subscriber) in subscribers.iter_mut() {
-            self.connect(&mut topic, id, subscriber);
-        }
-        topics.insert(key.0, topic);
+        announce_topics(&state.subscribers, std::slice::from_ref(&topic.info), &[]);
+        self.connect_all(&mut topic, &mut state);
+        state.topics.insert(key.0, topic);
         self.topic_changes.send_modify(|changes| *changes += 1);
     }
 

@@ -224,7 +224,7 @@ mod tests {
             }
         };
         assert!(error.to_string().contains(&format!("a session may have {}", limits::SESSION_PATTERN_STEPS)));
-        assert!((1..10).contains(&patterns.len()) && patterns.cost() <= limits::SESSION_PATTERN_STEPS);
+        assert!((1..100).contains(&patterns.len()) && patterns.cost() <= limits::SESSION_PATTERN_STEPS);
     }
 
     #[test]

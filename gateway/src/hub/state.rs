@@ -1,6 +1,6 @@
 //! The hub's state: topics, subscribers, the source's state and the ROS graph, behind one lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct HubState {
     pub(super) replayed: u64,
     pub(super) replay_missing: u64,
     pub(super) upstream: Vec<UpstreamDocument>,
+    /// New topics that sessions with costly patterns are still to be matched with.
+    pub(super) unmatched: VecDeque<(u32, SubscriberId)>,
 }
 
 impl Hub {
@@ -55,6 +57,7 @@ impl Hub {
             replayed: 0,
             replay_missing: 0,
             upstream: Vec::new(),
+            unmatched: VecDeque::new(),
         };
         Arc::new(Hub {
             state: Mutex::new(state),

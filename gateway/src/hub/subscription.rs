@@ -23,6 +23,11 @@ const SLICE_STEPS: usize = 100_000;
 /// Steps that visiting a topic costs at least.
 const VISIT_STEPS: usize = 100;
 
+/// A session with patterns that cost more steps is matched with a new topic later, in slices.
+const IMMEDIATE_STEPS: usize = 1_024;
+/// Sessions and topics that wait to be matched; beyond, they are matched at once.
+const UNMATCHED_ENTRIES: usize = 16_384;
+
 /// A request's visit of the topics that it may concern.
 struct Visit {
     id: SubscriberId,
@@ -169,6 +174,35 @@ impl Hub {
         })
     }
 
+    /// Subscribes the sessions whose patterns match a new topic. Those with costly patterns follow in
+    /// [`Hub::match_slice`].
+    pub(super) fn connect_all(&self, topic: &mut Topic, state: &mut HubState) {
+        for (&id, subscriber) in &mut state.subscribers {
+            let is_costly = subscriber.patterns.cost() > IMMEDIATE_STEPS;
+            if is_costly && state.unmatched.len() < UNMATCHED_ENTRIES {
+                state.unmatched.push_back((topic.info.id, id));
+            } else {
+                self.connect(topic, id, subscriber);
+            }
+        }
+    }
+
+    /// Matches some new topics with sessions that have costly patterns; returns whether any wait.
+    pub(super) fn match_slice(&self) -> bool {
+        let mut state = self.lock();
+        let HubState { topics, subscribers, unmatched, .. } = &mut *state;
+        let mut steps = 0;
+        while steps < SLICE_STEPS
+            && let Some((topic, id)) = unmatched.pop_front()
+        {
+            if let (Some(topic), Some(subscriber)) = (topics.get_mut(&topic), subscribers.get_mut(&id)) {
+                steps += VISIT_STEPS + subscriber.patterns.cost() * topic.info.name.len();
+                self.connect(topic, id, subscriber);
+            }
+        }
+        !unmatched.is_empty()
+    }
+
     fn subscribe_outcome(&self, visit: &Visit) -> SubscribeOutcome {
         let mut state = self.lock();
         let HubState { subscribers, replayed: replays, replay_missing: missing, .. } = &mut *state;
@@ -231,5 +265,35 @@ mod tests {
         assert!(elapsed < baseline * 100 + Duration::from_millis(100), "{elapsed:?}, {baseline:?}");
         hub.unsubscribe_now(1, &[name(0)]);
         assert_eq!(hub.lock().subscribers[&1].patterns.len(), limits::PATTERNS_PER_SESSION - 1);
+    }
+
+    #[test]
+    fn costly_patterns_are_matched_with_a_new_topic_in_slices() {
+        let hub = Hub::new(ScopeSet::ALL, roverline_schema::Registry::bundled());
+        let ingress =
+            crate::hub::Ingress::new(Arc::new(roverline_protocol::Routing::default()), ScopeSet::ALL);
+        let (costly, cheap) = (Outbox::new(), Outbox::new());
+        for (id, outbox) in [(1, &costly), (2, &cheap)] {
+            hub.attach(id, outbox.clone(), FORMAT);
+        }
+        let all = |n: usize| format!("{}{n}", "**/{*a,*t,[!b]}".repeat(15));
+        let mut patterns: Vec<_> = (0..40).map(all).collect();
+        patterns.push("/odom*".to_owned());
+        hub.subscribe_now(1, &SubscribeOptions { patterns, ..SubscribeOptions::default() }).unwrap();
+        let patterns = vec!["/odom*".to_owned()];
+        hub.subscribe_now(2, &SubscribeOptions { patterns, ..SubscribeOptions::default() }).unwrap();
+        let decl = roverline_source::TopicDecl {
+            name: "/odom".into(),
+            type_name: "nav_msgs/msg/Odometry".into(),
+            qos: roverline_source::Qos { reliable: true, transient_local: false },
+            schema: None,
+            route: None,
+        };
+        let key = roverline_source::Sink::topic_up(&*ingress, decl.clone()).unwrap();
+        hub.handle(&ingress, crate::hub::SourceEvent::TopicUp(key, decl), Duration::ZERO);
+        let subscribed = || hub.lock().topics[&key.0].subscriptions.iter().map(|s| s.id).collect::<Vec<_>>();
+        assert_eq!(subscribed(), [2]);
+        while hub.match_slice() {}
+        assert_eq!(subscribed(), [2, 1]);
     }
 }
