@@ -28,7 +28,7 @@ faults *args:
 
 # malformed and hostile input from clients, against real endpoints
 hostile:
-    cargo test --locked -p roverline-tests --test bad_input --test capacity --test slow_clients
+    cargo test --locked -p roverline-tests --test bad_input --test capacity --test slow_clients --test fairness --test hostile
     cargo test --locked -p roverline-tests --test api malformed
 
 # crash, pause and starve processes that share a store

@@ -8,8 +8,8 @@ mod tokens;
 
 use std::net::IpAddr;
 
-use globset::GlobMatcher;
 use roverline_protocol::routing::topic_glob;
+use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::tokens::{TokenError, Tokens, add_token};
@@ -139,9 +139,9 @@ pub enum AccessError {
 
 struct Rule {
     role: Role,
-    publish: Vec<GlobMatcher>,
-    call: Vec<GlobMatcher>,
-    set: Vec<GlobMatcher>,
+    publish: Vec<TopicPattern>,
+    call: Vec<TopicPattern>,
+    set: Vec<TopicPattern>,
 }
 
 /// The access rules.
@@ -207,8 +207,8 @@ impl Access {
 
     /// Checks whether a role has a permission.
     pub fn authorize(&self, role: Role, permission: Permission<'_>) -> Result<(), PermissionDenied> {
-        let matches = |globs: &[GlobMatcher], name: &str| globs.iter().any(|glob| glob.is_match(name));
-        let matches_rule = |pick: fn(&Rule) -> &Vec<GlobMatcher>, name: &str| match &self.rules {
+        let matches = |globs: &[TopicPattern], name: &str| globs.iter().any(|glob| glob.is_match(name));
+        let matches_rule = |pick: fn(&Rule) -> &Vec<TopicPattern>, name: &str| match &self.rules {
             None => role >= Role::Operator,
             Some(rules) => rules.iter().any(|rule| role >= rule.role && matches(pick(rule), name)),
         };

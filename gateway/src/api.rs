@@ -6,6 +6,7 @@ pub(crate) mod pending_limit;
 pub mod response;
 
 mod action;
+pub(crate) mod admission;
 pub(crate) mod cors;
 mod directory;
 mod emergency_stop;
@@ -192,6 +193,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     if request.route.method != HttpMethod::Get {
         request.authorize(permission(request.route))?;
     }
+    let _admitted = admission::admit(request).await?;
     match request.route.action {
         Action::Stop => emergency_stop::command(request).await,
         Action::Register => directory::register(request),

@@ -1,6 +1,7 @@
 //! One WebSocket connection in bytes: outbox, reader, writer, bandwidth budget and frame headers.
 
 pub mod budget;
+pub mod client_address;
 pub mod close_reason;
 pub mod dialect;
 pub mod frame;

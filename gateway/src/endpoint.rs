@@ -12,10 +12,14 @@ pub mod health;
 pub(crate) mod memory;
 pub mod metrics;
 pub mod peers;
+mod places;
 mod scoped_graph;
 pub mod sessions;
 mod source_watch;
 pub mod supervision;
+pub mod switch_reports;
+pub mod waiting_requests;
+pub mod watchdog;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +28,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use roverline_coordination::Coordination;
 use roverline_protocol::budget::ByteRate;
-use roverline_protocol::native::SwitchReport;
 use roverline_protocol::status::{EndpointDocument, EventKind};
 use roverline_protocol::{ScopeSet, Tier, limits};
 use roverline_source::ros::Ros;
@@ -36,7 +39,7 @@ use crate::access::Access;
 use crate::connection::budget::SharedBudget;
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
-use crate::endpoint::capacity::{Capacity, SessionSlot};
+use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
@@ -44,6 +47,9 @@ use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
 use crate::endpoint::supervision::Supervision;
+use crate::endpoint::switch_reports::SwitchReports;
+use crate::endpoint::waiting_requests::WaitingRequests;
+use crate::endpoint::watchdog::Watchdog;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
 
@@ -94,9 +100,16 @@ pub struct Endpoint {
     pub started_ns: i64,
     /// Bounds the bytes of HTTP responses that wait to be read.
     pub pending_responses: Arc<Semaphore>,
+    /// Says what held the runtime's thread.
+    pub watchdog: Watchdog,
+    /// The HTTP requests that wait for their answers.
+    pub waiting_requests: WaitingRequests,
+    /// Observers' requests that may ask the store at a time, first come, first served.
+    pub observer_permits: Semaphore,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
     scoped_graph: ScopedGraph,
+    switch_reports: SwitchReports,
     drain: watch::Sender<Option<Drain>>,
     emergency_stop: Arc<EmergencyStop>,
     sessions: Mutex<HashMap<u64, Arc<SessionInfo>>>,
@@ -165,8 +178,12 @@ impl EndpointBuilder {
             coordination: self.coordination,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
+            watchdog: Watchdog::default(),
+            waiting_requests: WaitingRequests::default(),
+            observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),
             scoped_graph: ScopedGraph::default(),
+            switch_reports: SwitchReports::default(),
             drain: watch::Sender::new(None),
             emergency_stop: self.emergency_stop,
             sessions: Mutex::default(),
@@ -221,50 +238,6 @@ impl Endpoint {
     /// The client and standby slots.
     pub fn capacity(&self) -> &Arc<Capacity> {
         &self.capacity
-    }
-
-    /// Reserves a client slot, or a standby slot if `standby`; `None` if all are taken.
-    pub fn reserve_slot(&self, standby: bool) -> Option<SessionSlot> {
-        if standby { self.capacity.reserve_standby() } else { self.capacity.reserve() }
-    }
-
-    /// Counts a rejected connection, and records an event at a limited rate.
-    pub fn record_rejection(&self, client: &str) {
-        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-        let now = roverline_source::clock::monotonic().as_millis() as u64;
-        if self.capacity.reports_full(now) {
-            let cause = format!("{client}: {}", self.full_message());
-            self.events.record(EventKind::Full, &cause, EventDetails::default());
-        }
-    }
-
-    /// A message that the endpoint is full, naming endpoints with free capacity.
-    pub fn full_message(&self) -> String {
-        let (clients, most) = (self.capacity.clients(), self.capacity.max_clients());
-        let mut message = format!("{clients} clients are connected, and {most} is all this endpoint takes");
-        let others = self.peers.with_capacity();
-        if !others.is_empty() {
-            let named = others.iter().map(|peer| format!("{} (port {})", peer.tier, peer.port));
-            message += "; there is room at ";
-            message += &named.collect::<Vec<_>>().join(", ");
-        }
-        message
-    }
-
-    /// Records a failover reported by a client.
-    pub fn record_failover(&self, client: &str, report: SwitchReport) {
-        if let Some(blackout) = report.blackout_ms {
-            self.counters.failovers.add(blackout);
-        }
-        let cause = format!("{client}: {}", report.cause);
-        let details = EventDetails {
-            from: report.from,
-            to: report.to,
-            blackout_ms: report.blackout_ms,
-            replayed: Some(report.replayed),
-            missing: Some(report.missing),
-        };
-        self.events.record(EventKind::Failover, &cause, details);
     }
 
     /// Is cancelled when the endpoint stops.

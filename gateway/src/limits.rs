@@ -12,6 +12,11 @@ pub(crate) const OUTBOX_MAX_AGE_MS: u64 = 1_000;
 pub(crate) const CLIENT_STALL_MS: u64 = 30_000;
 /// Characters of one topic name or pattern.
 pub(crate) const TOPIC_NAME_CHARS: usize = 256;
+/// Steps per character of a topic's name that matching all patterns of one session may take, besides
+/// their plain beginnings.
+pub(crate) const SESSION_PATTERN_STEPS: usize = 16_384;
+/// Requests of all observers that ask the store at a time; more wait for their turn.
+pub(crate) const OBSERVER_STORE_REQUESTS: usize = 2;
 /// Pending service calls of one session.
 pub(crate) const CALLS_PER_SESSION: usize = 64;
 /// Topics that one session may publish.

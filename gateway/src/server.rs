@@ -4,5 +4,6 @@ pub mod dashboard;
 pub mod handshake;
 pub mod http;
 pub mod listener;
+pub mod pending;
 pub mod session;
 pub mod write_timeout;

@@ -13,6 +13,7 @@ pub mod console;
 pub mod control_client;
 pub mod faults;
 pub mod gateway;
+pub mod hostile;
 pub mod http;
 pub mod native;
 pub mod plain;

@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use globset::GlobMatcher;
 use roverline_protocol::routing::topic_glob;
+use roverline_protocol::topic_pattern::TopicPattern;
 
 /// A slot in the overview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,13 +97,14 @@ pub fn is_heavy(type_name: &str) -> bool {
 
 /// The slot of a topic, and its rule's index in the table: earlier is better.
 pub fn slot(topic: &str, type_name: &str) -> Option<(Slot, usize)> {
-    let hit = |(types, name): &(GlobMatcher, GlobMatcher)| types.is_match(type_name) && name.is_match(topic);
+    let hit =
+        |(types, name): &(TopicPattern, TopicPattern)| types.is_match(type_name) && name.is_match(topic);
     let rank = COMPILED.iter().position(|rule| rule.as_ref().is_some_and(hit))?;
     TABLE.get(rank).map(|rule| (rule.slot, rank))
 }
 
 /// A rule that does not compile matches nothing; a test checks that all compile.
-static COMPILED: LazyLock<Vec<Option<(GlobMatcher, GlobMatcher)>>> = LazyLock::new(|| {
+static COMPILED: LazyLock<Vec<Option<(TopicPattern, TopicPattern)>>> = LazyLock::new(|| {
     TABLE.iter().map(|rule| Some((topic_glob(rule.types).ok()?, topic_glob(rule.name).ok()?))).collect()
 });
 

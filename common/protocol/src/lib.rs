@@ -17,6 +17,7 @@ pub mod routing;
 pub mod scope;
 pub mod service_level;
 pub mod status;
+pub mod topic_pattern;
 
 pub use crate::identity::{Guid, SampleId};
 pub use crate::routing::{Delivery, Priority, Route, Routing};

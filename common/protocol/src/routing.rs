@@ -1,9 +1,9 @@
 //! Topic routing: a table of rules from topic globs and type names to a [`Route`].
 
-use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::topic_pattern::{InvalidPattern, TopicPattern};
 use crate::{Scope, ScopeSet};
 
 /// A topic's priority in the outbox; declaration order is service order.
@@ -123,17 +123,12 @@ pub enum RuleErrorKind {
     Rate,
     /// One of its globs is malformed.
     #[error(transparent)]
-    Glob(#[from] InvalidGlob),
+    Glob(#[from] InvalidPattern),
 }
 
-/// A malformed glob.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct InvalidGlob(#[from] globset::Error);
-
 struct CompiledRule {
-    topic: Option<GlobMatcher>,
-    type_name: Option<GlobMatcher>,
+    topic: Option<TopicPattern>,
+    type_name: Option<TopicPattern>,
     route: Route,
 }
 
@@ -193,11 +188,10 @@ impl Routing {
 /// use roverline_protocol::routing::topic_glob;
 /// assert!(topic_glob("/motor/*")?.is_match("/motor/temperature"));
 /// assert!(!topic_glob("/motor/*")?.is_match("/motor/left/temperature"));
-/// # Ok::<(), roverline_protocol::routing::InvalidGlob>(())
+/// # Ok::<(), roverline_protocol::topic_pattern::InvalidPattern>(())
 /// ```
-pub fn topic_glob(pattern: &str) -> Result<GlobMatcher, InvalidGlob> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?;
-    Ok(glob.compile_matcher())
+pub fn topic_glob(pattern: &str) -> Result<TopicPattern, InvalidPattern> {
+    TopicPattern::parse(pattern)
 }
 
 fn compile(rule: &Rule) -> Result<CompiledRule, RuleErrorKind> {

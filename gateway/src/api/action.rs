@@ -29,6 +29,16 @@ pub(crate) enum Action {
     Lifecycle(LifecycleAction),
 }
 
+impl Action {
+    /// Whether it asks the store, and so may wait.
+    pub(crate) const fn asks_store(self) -> bool {
+        matches!(
+            self,
+            Action::Locks(_) | Action::Queues(_) | Action::Kv(_) | Action::Events(_) | Action::Lifecycle(_)
+        )
+    }
+}
+
 /// Operations of `locks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LocksAction {

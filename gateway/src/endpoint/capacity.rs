@@ -1,10 +1,17 @@
-//! The endpoint's session capacity: slots for clients, and slots for standbys. A standby belongs to a
+//! The endpoint's session capacity: places for clients, and places for standbys. A standby belongs to a
 //! client of another endpoint, costs little, and becomes a client when that endpoint is lost.
+//!
+//! Operators and commanders that showed a token have a reserve beyond the places of all, and when that is
+//! full, too, an observer makes room for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::connection::client_address::ClientAddress;
 
 /// Standby sessions per endpoint, as a multiple of its clients: each client of the three other
 /// endpoints may hold one here.
@@ -12,31 +19,92 @@ const STANDBYS_PER_CLIENT: usize = 4;
 /// Overload factor for standbys that take over: rejecting clients that lost their endpoint would be
 /// worse than exceeding the configured number of clients.
 const FAILOVER_RESERVE_MULTIPLE: usize = 2;
+/// Places beyond those of all, for operators and commanders with a token.
+const TOKEN_RESERVE_PLACES: usize = 8;
+/// The share of the places that one address may hold, in percent.
+const ADDRESS_SHARE_PERCENT: usize = 80;
 /// Interval at which an endpoint records that it rejects clients.
 const FULL_EVENT_MS: u64 = 5_000;
 
-/// The slots of an endpoint and how many of them are in use.
+/// The client that a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its address.
+    pub address: ClientAddress,
+    /// Whether it is an operator or a commander that showed a token.
+    pub has_reserve: bool,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CapacityError {
+    /// All are taken.
+    #[error("all places are taken")]
+    Full,
+    /// The client's address holds its share.
+    #[error("your address holds {0} of the endpoint's places, and one address may have no more: close some")]
+    Address(usize),
+}
+
+/// The kind of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Client,
+    Standby,
+}
+
+#[derive(Default)]
+struct Places {
+    clients: usize,
+    standbys: usize,
+    by_address: HashMap<ClientAddress, (usize, usize)>,
+}
+
+impl Places {
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Client => &mut self.clients,
+            Kind::Standby => &mut self.standbys,
+        }
+    }
+
+    fn of_address(&mut self, kind: Kind, address: ClientAddress) -> &mut usize {
+        let (clients, standbys) = self.by_address.entry(address).or_default();
+        match kind {
+            Kind::Client => clients,
+            Kind::Standby => standbys,
+        }
+    }
+
+    fn take(&mut self, kind: Kind, address: ClientAddress) {
+        *self.count(kind) += 1;
+        *self.of_address(kind, address) += 1;
+    }
+
+    fn give_back(&mut self, kind: Kind, address: ClientAddress) {
+        *self.count(kind) -= 1;
+        *self.of_address(kind, address) -= 1;
+        if self.by_address.get(&address) == Some(&(0, 0)) {
+            self.by_address.remove(&address);
+        }
+    }
+}
+
+/// The places of an endpoint and how many of them are in use.
 pub struct Capacity {
     max_clients: usize,
-    clients: AtomicUsize,
-    standbys: AtomicUsize,
+    places: Mutex<Places>,
     released: Notify,
     /// When the endpoint was last reported as full, in milliseconds (monotonic) plus one.
     reported_full_ms: AtomicU64,
 }
 
-/// Takes one of `most` slots; returns false if all are taken.
-fn acquire(slots: &AtomicUsize, most: usize) -> bool {
-    slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
-}
-
 impl Capacity {
-    /// Slots for this many clients.
+    /// Places for this many clients.
     pub fn new(max_clients: usize) -> Arc<Capacity> {
         Arc::new(Capacity {
             max_clients,
-            clients: AtomicUsize::new(0),
-            standbys: AtomicUsize::new(0),
+            places: Mutex::default(),
             released: Notify::new(),
             reported_full_ms: AtomicU64::new(0),
         })
@@ -49,35 +117,49 @@ impl Capacity {
 
     /// The current number of clients, including connections in their handshake, without standbys.
     pub fn clients(&self) -> usize {
-        self.clients.load(Ordering::Relaxed)
+        self.places.lock().clients
     }
 
     /// The current number of standbys.
     pub fn standbys(&self) -> usize {
-        self.standbys.load(Ordering::Relaxed)
+        self.places.lock().standbys
     }
 
-    /// Reserves a client slot, which is released on drop; `None` if all are taken.
-    pub fn reserve(self: &Arc<Self>) -> Option<SessionSlot> {
-        acquire(&self.clients, self.max_clients).then(|| self.slot(false))
+    /// Reserves a client's place, which is released on drop.
+    pub fn reserve(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
+        self.take(Kind::Client, holder, 1)?;
+        Ok(self.slot(Kind::Client, holder))
     }
 
-    /// Reserves a standby slot.
-    pub fn reserve_standby(self: &Arc<Self>) -> Option<SessionSlot> {
-        acquire(&self.standbys, self.max_standbys()).then(|| self.slot(true))
+    /// Reserves a standby's place.
+    pub fn reserve_standby(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
+        self.take(Kind::Standby, holder, 1)?;
+        Ok(self.slot(Kind::Standby, holder))
     }
 
-    fn slot(self: &Arc<Self>, standby: bool) -> SessionSlot {
-        SessionSlot {
-            capacity: self.clone(),
-            may_stand_by: standby,
-            standby: AtomicBool::new(standby),
-            resumed: AtomicBool::new(false),
+    fn slot(self: &Arc<Self>, kind: Kind, holder: Holder) -> SessionSlot {
+        let state = Mutex::new(SlotState { kind: Some(kind), resumed: false, holder });
+        SessionSlot { capacity: self.clone(), may_stand_by: kind == Kind::Standby, state }
+    }
+
+    /// Takes a place; `multiple` is an overload factor.
+    fn take(&self, kind: Kind, holder: Holder, multiple: usize) -> Result<(), CapacityError> {
+        let all = match kind {
+            Kind::Client => self.max_clients.saturating_mul(multiple),
+            Kind::Standby => self.max_clients.saturating_mul(STANDBYS_PER_CLIENT),
+        };
+        let reserve = if holder.has_reserve { TOKEN_RESERVE_PLACES } else { 0 };
+        let mut places = self.places.lock();
+        if *places.count(kind) >= all + reserve {
+            return Err(CapacityError::Full);
         }
-    }
-
-    fn max_standbys(&self) -> usize {
-        self.max_clients.saturating_mul(STANDBYS_PER_CLIENT)
+        let share = (all * ADDRESS_SHARE_PERCENT / 100).max(1);
+        let is_bounded = !holder.has_reserve && !holder.address.is_loopback();
+        if is_bounded && *places.of_address(kind, holder.address) >= share {
+            return Err(CapacityError::Address(share));
+        }
+        places.take(kind, holder.address);
+        Ok(())
     }
 
     /// Whether a rejection at `now_ms` (monotonic) is to be reported; true at a limited rate.
@@ -113,61 +195,87 @@ impl Capacity {
     }
 }
 
-/// A session's slot among the clients or the standbys, released on drop.
+struct SlotState {
+    /// `None`: the place was given up, and the session is about to end.
+    kind: Option<Kind>,
+    resumed: bool,
+    holder: Holder,
+}
+
+/// A session's place among the clients or the standbys, released on drop.
 pub struct SessionSlot {
     capacity: Arc<Capacity>,
     may_stand_by: bool,
-    standby: AtomicBool,
-    resumed: AtomicBool,
+    state: Mutex<SlotState>,
 }
 
 impl SessionSlot {
     /// Whether the session is a standby.
     pub fn is_standby(&self) -> bool {
-        self.standby.load(Ordering::Relaxed)
+        self.state.lock().kind == Some(Kind::Standby)
+    }
+
+    /// Whether the session counts, and has no reserve: it makes room for one that has.
+    pub(super) fn makes_room(&self, standby: bool) -> Option<ClientAddress> {
+        let state = self.state.lock();
+        let kind = if standby { Kind::Standby } else { Kind::Client };
+        (state.kind == Some(kind) && !state.holder.has_reserve).then_some(state.holder.address)
+    }
+
+    /// Gives the place up before the session has ended.
+    pub(super) fn give_up(&self) {
+        let mut state = self.state.lock();
+        if let Some(kind) = state.kind.take() {
+            self.capacity.places.lock().give_back(kind, state.holder.address);
+            self.capacity.released.notify_waiters();
+        }
+    }
+
+    /// Grants the reserve to a client that showed its token during the session.
+    pub fn grant_reserve(&self) {
+        self.state.lock().holder.has_reserve = true;
+    }
+
+    /// Whether it may use the reserve.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.state.lock().holder.has_reserve
     }
 
     /// Records that the client resumed here after losing its endpoint.
     pub fn mark_resumed(&self) {
-        self.resumed.store(true, Ordering::Relaxed);
+        self.state.lock().resumed = true;
     }
 
-    /// Turns a standby into a client; returns false if the endpoint is full. Resuming clients may use a
-    /// reserve.
-    pub fn become_client(&self) -> bool {
-        if !self.is_standby() {
-            return true;
+    /// Turns a standby into a client. Resuming clients may use a reserve.
+    pub fn become_client(&self) -> Result<(), CapacityError> {
+        let mut state = self.state.lock();
+        if state.kind != Some(Kind::Standby) {
+            return Ok(());
         }
-        let reserve = if self.resumed.load(Ordering::Relaxed) { FAILOVER_RESERVE_MULTIPLE } else { 1 };
-        let capacity = &self.capacity;
-        if !acquire(&capacity.clients, capacity.max_clients.saturating_mul(reserve)) {
-            return false;
-        }
-        self.standby.store(false, Ordering::Relaxed);
-        capacity.standbys.fetch_sub(1, Ordering::Relaxed);
-        true
+        let multiple = if state.resumed { FAILOVER_RESERVE_MULTIPLE } else { 1 };
+        self.capacity.take(Kind::Client, state.holder, multiple)?;
+        state.kind = Some(Kind::Client);
+        self.capacity.places.lock().give_back(Kind::Standby, state.holder.address);
+        Ok(())
     }
 
     /// Turns a client that started as a standby back into one.
     pub fn become_standby(&self) {
-        if !self.may_stand_by || self.is_standby() {
+        let mut state = self.state.lock();
+        if !self.may_stand_by || state.kind != Some(Kind::Client) {
             return;
         }
-        let capacity = &self.capacity;
-        if acquire(&capacity.standbys, capacity.max_standbys()) {
-            self.standby.store(true, Ordering::Relaxed);
-            capacity.clients.fetch_sub(1, Ordering::Relaxed);
-            capacity.released.notify_waiters();
+        if self.capacity.take(Kind::Standby, state.holder, 1).is_ok() {
+            state.kind = Some(Kind::Standby);
+            self.capacity.places.lock().give_back(Kind::Client, state.holder.address);
+            self.capacity.released.notify_waiters();
         }
     }
 }
 
 impl Drop for SessionSlot {
     fn drop(&mut self) {
-        let capacity = &self.capacity;
-        let slots = if self.is_standby() { &capacity.standbys } else { &capacity.clients };
-        slots.fetch_sub(1, Ordering::Relaxed);
-        capacity.released.notify_waiters();
+        self.give_up();
     }
 }
 
@@ -175,25 +283,59 @@ impl Drop for SessionSlot {
 mod tests {
     use super::*;
 
+    fn holder(address: &str, has_reserve: bool) -> Holder {
+        Holder { address: ClientAddress::of(address.parse().unwrap()), has_reserve }
+    }
+
     #[test]
     fn a_resuming_standby_may_use_the_reserve() {
-        let capacity = Capacity::new(1);
-        let client = capacity.reserve().unwrap();
-        assert!(capacity.reserve().is_none());
-        let standby = capacity.reserve_standby().unwrap();
-        assert!(!standby.become_client());
+        let (capacity, guest) = (Capacity::new(1), holder("127.0.0.1", false));
+        let client = capacity.reserve(guest).ok().unwrap();
+        assert_eq!(capacity.reserve(guest).err(), Some(CapacityError::Full));
+        let standby = capacity.reserve_standby(guest).ok().unwrap();
+        assert_eq!(standby.become_client(), Err(CapacityError::Full));
         standby.mark_resumed();
-        assert!(standby.become_client());
+        standby.become_client().unwrap();
         assert_eq!((capacity.clients(), capacity.standbys()), (2, 0));
         standby.become_standby();
         client.become_standby();
         assert_eq!((capacity.clients(), capacity.standbys()), (1, 1));
     }
 
+    #[test]
+    fn a_token_has_a_reserve_and_an_address_has_a_share() {
+        let capacity = Capacity::new(10);
+        let guest = holder("10.0.0.1", false);
+        let mut all: Vec<_> = (0..8).map(|_| capacity.reserve(guest).ok().unwrap()).collect();
+        assert_eq!(capacity.reserve(guest).err(), Some(CapacityError::Address(8)));
+        all.extend((0..2).map(|_| capacity.reserve(holder("10.0.0.2", false)).ok().unwrap()));
+        assert_eq!(capacity.reserve(holder("10.0.0.3", false)).err(), Some(CapacityError::Full));
+        let token = holder("10.0.0.1", true);
+        all.extend((0..TOKEN_RESERVE_PLACES).map(|_| capacity.reserve(token).ok().unwrap()));
+        assert_eq!(capacity.reserve(token).err(), Some(CapacityError::Full));
+        all[0].give_up();
+        all.push(capacity.reserve(token).ok().unwrap());
+        drop(all);
+        assert_eq!((capacity.clients(), capacity.places.lock().by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_token_shown_during_the_session_counts() {
+        let (capacity, guest) = (Capacity::new(1), holder("10.0.0.1", false));
+        let _client = capacity.reserve(guest).ok().unwrap();
+        let standby = capacity.reserve_standby(guest).ok().unwrap();
+        assert!(standby.become_client().is_err());
+        standby.grant_reserve();
+        standby.become_client().unwrap();
+        assert_eq!((standby.makes_room(false), standby.has_reserve()), (None, true));
+    }
+
     #[tokio::test]
     async fn the_last_release_is_noticed() {
         let capacity = Capacity::new(2);
-        let (client, standby) = (capacity.reserve().unwrap(), capacity.reserve_standby().unwrap());
+        let guest = holder("127.0.0.1", false);
+        let client = capacity.reserve(guest).ok().unwrap();
+        let standby = capacity.reserve_standby(guest).ok().unwrap();
         let mut empty = Box::pin(capacity.wait_empty());
         drop(client);
         capacity.wait_without_clients().await;

@@ -6,6 +6,7 @@ use roverline_protocol::status::CounterDocument;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::metrics::dialects::DialectCounters;
+use crate::endpoint::metrics::fairness::FairnessCounters;
 use crate::endpoint::metrics::histogram::FailoverHistogram;
 
 /// Counters since the process started serving.
@@ -27,6 +28,8 @@ pub struct Counters {
     pub dialects: DialectCounters,
     /// Failover gaps reported by clients.
     pub failovers: FailoverHistogram,
+    /// Refusals and closes that protect other clients.
+    pub fairness: FairnessCounters,
 }
 
 impl Endpoint {

@@ -3,7 +3,8 @@
 //! labels.
 
 pub mod dialects;
-mod exposition;
+pub(super) mod exposition;
+pub mod fairness;
 pub mod histogram;
 mod topics;
 
@@ -27,6 +28,14 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     let mut page = Exposition::default();
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
+    endpoint.counters.fairness.render(&mut page);
+    endpoint.watchdog.render(&mut page);
+    page.one(
+        "counter",
+        "roverline_encoding_dropped_total",
+        "Large samples dropped because too many waited to be encoded, once for each client.",
+        endpoint.hub.encoding_dropped() as f64,
+    );
     let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
     dialects(&mut page, endpoint, &sessions);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use roverline_protocol::status::SessionDocument;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Identity;
 use crate::connection::dialect::Dialect;
@@ -23,6 +24,7 @@ pub struct SessionInfo {
     client: Mutex<String>,
     outbox: Arc<Outbox>,
     slot: SessionSlot,
+    evicted: CancellationToken,
     /// Whether it engaged the emergency stop by publishing, and so may release it by publishing.
     pub published_stop: AtomicBool,
     /// Messages received from the client.
@@ -47,6 +49,7 @@ impl SessionInfo {
             client: Mutex::default(),
             outbox,
             slot,
+            evicted: CancellationToken::new(),
             published_stop: AtomicBool::new(false),
             received: AtomicU64::new(0),
         }
@@ -65,6 +68,22 @@ impl SessionInfo {
     /// Its slot among the clients or the standbys.
     pub fn slot(&self) -> &SessionSlot {
         &self.slot
+    }
+
+    /// Ends the session to make room; its place is free at once.
+    pub(super) fn evict(&self) {
+        self.slot.give_up();
+        self.evicted.cancel();
+    }
+
+    /// Returns when the session has to make room.
+    pub async fn wait_evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Sets the client's name, truncated to 64 characters.

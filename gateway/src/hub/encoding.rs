@@ -24,6 +24,11 @@ pub trait SampleEncoding: Sync {
         None
     }
 
+    /// Whether encoding a large sample takes long, for these options: it happens on another thread.
+    fn is_costly(&self, _options: u64) -> bool {
+        false
+    }
+
     /// Whether clients can tell a retained sample from a new one. If not, they get retained samples of
     /// latched topics only.
     fn marks_retained(&self) -> bool {
@@ -60,6 +65,11 @@ impl FrameFormat {
     /// The format's encoding.
     pub fn encoding(&self) -> &'static dyn SampleEncoding {
         self.encoding
+    }
+
+    /// Whether encoding a large sample takes long.
+    pub(super) fn is_costly(&self) -> bool {
+        self.encoding.is_costly(self.options)
     }
 
     /// The encoding's options.

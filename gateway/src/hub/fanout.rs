@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use roverline_protocol::ScopeSet;
 use roverline_protocol::native::TopicInfo;
 use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
@@ -15,10 +16,11 @@ use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::SampleEncoder;
 use crate::hub::ingress::{Ingress, SourceEvent};
+use crate::hub::offload::Recipient;
 use crate::hub::replay::shrink_rings;
 use crate::hub::state::{Hub, HubState};
 use crate::hub::subscriber::Subscriber;
-use crate::hub::topic::{SubscriberId, Topic};
+use crate::hub::topic::{SubscriberId, Topic, TopicSubscription};
 use crate::limits;
 
 /// Announces topics to every session; each encoding builds its message once.
@@ -40,6 +42,12 @@ fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[Top
     }
 }
 
+/// Where a sample of a subscription goes.
+fn recipient(subscription: &TopicSubscription, subscriber: &Subscriber) -> Recipient {
+    let (format, queue_length) = (subscription.format, subscription.queue_length);
+    Recipient { outbox: subscriber.outbox.clone(), format, queue_length }
+}
+
 /// Yields to the end of the run queue, behind the writers that were just woken. `yield_now` would poll the
 /// I/O driver first: one system call per batch.
 async fn yield_to_other_tasks() {
@@ -57,13 +65,19 @@ async fn yield_to_other_tasks() {
 impl Hub {
     /// Drains the ingress forever. Yields between batches so that sessions can run.
     pub async fn run(&self, ingress: &Ingress) {
-        let mut batch = Vec::with_capacity(64);
+        let (mut batch, mut unmatched) = (Vec::with_capacity(64), false);
         loop {
-            ingress.take(&mut batch, 64).await;
+            if unmatched {
+                // Matching goes on whether or not there are samples.
+                ingress.take(&mut batch, 64).now_or_never();
+            } else {
+                ingress.take(&mut batch, 64).await;
+            }
             let now = roverline_source::clock::monotonic();
             for item in batch.drain(..) {
                 self.handle(ingress, item, now);
             }
+            unmatched = self.match_slice();
             yield_to_other_tasks().await;
         }
     }
@@ -125,15 +139,12 @@ impl Hub {
         }
         let mut topic = Topic::new(key.0, decl, route, plan.ok());
         let mut state = self.lock();
-        let HubState { topics, subscribers, .. } = &mut *state;
-        if let Some(old) = topics.remove(&key.0) {
+        if let Some(old) = state.topics.remove(&key.0) {
             topic.inherit(old);
         }
-        announce_topics(subscribers, std::slice::from_ref(&topic.info), &[]);
-        for (&id, subscriber) in subscribers.iter_mut() {
-            self.connect(&mut topic, id, subscriber);
-        }
-        topics.insert(key.0, topic);
+        announce_topics(&state.subscribers, std::slice::from_ref(&topic.info), &[]);
+        self.connect_all(&mut topic, &mut state);
+        state.topics.insert(key.0, topic);
         self.topic_changes.send_modify(|changes| *changes += 1);
     }
 
@@ -147,13 +158,21 @@ impl Hub {
         topic.remember(sample, now);
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
         let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
+        let mut costly = Vec::new();
         for subscription in &mut topic.subscriptions {
             if let Some(subscriber) = subscribers.get(&subscription.id)
                 && subscription.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
             {
+                if topic.is_large && subscription.format.is_costly() {
+                    costly.push(recipient(subscription, subscriber));
+                    continue;
+                }
                 let frame = encoder.frame(subscription.format);
                 deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
             }
+        }
+        if !costly.is_empty() {
+            self.offload.submit(topic.encode_job(sample, 0, costly, now));
         }
         if *replay_bytes > limits::REPLAY_BYTES {
             shrink_rings(topics, replay_bytes);
@@ -188,14 +207,32 @@ impl Hub {
         let mut state = self.lock();
         let HubState { topics, subscribers, .. } = &mut *state;
         for topic in topics.values_mut() {
+            let mut costly = Vec::new();
             for subscription in &mut topic.subscriptions {
                 let due = subscription.throttle.due(now);
                 if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&subscription.id)) {
+                    if topic.is_large && subscription.format.is_costly() {
+                        costly.push((sample, recipient(subscription, subscriber)));
+                        continue;
+                    }
                     let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
                     let frame = encoder.frame(subscription.format);
                     deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
                 }
             }
+            self.offload_due(topic, costly, now);
+        }
+    }
+
+    /// Encodes large samples that a throttle held back: each one once for all sessions that wait for it.
+    fn offload_due(&self, topic: &Topic, due: Vec<(RawSample, Recipient)>, now: Duration) {
+        let mut due = due.into_iter().peekable();
+        while let Some((sample, recipient)) = due.next() {
+            let mut recipients = vec![recipient];
+            while let Some((_, same)) = due.next_if(|(next, _)| next.id == sample.id) {
+                recipients.push(same);
+            }
+            self.offload.submit(topic.encode_job(&sample, 0, recipients, now));
         }
     }
 }
@@ -211,7 +248,7 @@ mod tests {
     use super::*;
     use crate::connection::outbox::Outbox;
     use crate::hub::encoding::test_encoding::{FORMAT, UNMARKED};
-    use crate::hub::subscriber::SubscribeOptions;
+    use crate::hub::subscribe_request::SubscribeOptions;
 
     fn sample(seq: u64, bytes: usize) -> RawSample {
         RawSample {
@@ -258,7 +295,7 @@ mod tests {
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), FORMAT);
         let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
-        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 1);
+        assert_eq!(hub.subscribe_now(7, &options).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);
         let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
         hub.handle(&ingress, SourceEvent::Sample(key, giant), Duration::ZERO);
@@ -279,15 +316,15 @@ mod tests {
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), UNMARKED);
         let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
-        assert_eq!(hub.subscribe(7, &options).unwrap().matching, 2);
+        assert_eq!(hub.subscribe_now(7, &options).unwrap().matching, 2);
         let frames = outbox.drain_for_test();
         assert_eq!(frames.len(), 1);
         assert!(String::from_utf8_lossy(&frames[0]).contains("/map/name"));
         // After unsubscribing and subscribing again, the value is sent again.
-        hub.unsubscribe(7, &["/other".to_owned()]);
+        hub.unsubscribe_now(7, &["/other".to_owned()]);
         assert!(outbox.drain_for_test().is_empty());
-        hub.unsubscribe(7, &options.patterns);
-        hub.subscribe(7, &options).unwrap();
+        hub.unsubscribe_now(7, &options.patterns);
+        hub.subscribe_now(7, &options).unwrap();
         assert_eq!(outbox.drain_for_test().len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Retained values from an upstream gateway: samples that were already old when they arrived.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Delivery;
@@ -9,6 +10,7 @@ use roverline_source::{RawSample, TopicKey};
 use crate::connection::outbox::Outbox;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
+use crate::hub::offload::{LARGE_SAMPLE_BYTES, Recipient};
 use crate::hub::state::{Hub, HubState};
 use crate::hub::topic::{StampedSample, Topic};
 
@@ -35,7 +37,7 @@ impl Hub {
         &self,
         topic: &Topic,
         how: (FrameFormat, Option<u32>),
-        outbox: &Outbox,
+        outbox: &Arc<Outbox>,
         sample: &RawSample,
     ) {
         let (format, queue_length) = how;
@@ -44,9 +46,18 @@ impl Hub {
             // it.
             return;
         }
+        let now = roverline_source::clock::monotonic();
+        if topic.is_large && format.is_costly() {
+            let recipient = Recipient { outbox: outbox.clone(), format, queue_length };
+            let mut job = topic.encode_job(sample, FLAG_STORED, vec![recipient], now);
+            if topic.info.latched {
+                job.topic.delivery = Delivery::Every;
+                job.recipients.iter_mut().for_each(|recipient| recipient.queue_length = None);
+            }
+            return self.offload.submit(job);
+        }
         let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
         let frame = encoder.frame(format);
-        let now = roverline_source::clock::monotonic();
         if topic.info.latched {
             // Several writers may each have latched a sample; none may replace another's.
             let info = TopicInfo { delivery: Delivery::Every, ..topic.info.clone() };
@@ -61,6 +72,7 @@ impl Topic {
     /// Stores the value if it is newer than the stored one; returns whether it was.
     fn retain(&mut self, sample: &RawSample, at: Duration) -> bool {
         let newer = |known: &StampedSample| sample.receive_time_ns > known.sample.receive_time_ns;
+        self.is_large |= sample.payload.len() > LARGE_SAMPLE_BYTES;
         let latest = StampedSample { sample: sample.clone(), at };
         let mut kept = false;
         if self.qos.transient_local && self.latched(sample.id.source).is_none_or(newer) {
@@ -76,8 +88,6 @@ impl Topic {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
     use roverline_protocol::{Guid, Routing, SampleId, ScopeSet};
     use roverline_schema::Registry;
@@ -87,7 +97,7 @@ mod tests {
     use crate::connection::outbox::Outbox;
     use crate::hub::encoding::test_encoding::FORMAT;
     use crate::hub::ingress::{Ingress, SourceEvent};
-    use crate::hub::subscriber::SubscribeOptions;
+    use crate::hub::subscribe_request::SubscribeOptions;
 
     fn sample(writer: &str, received_s: i64) -> RawSample {
         RawSample {
@@ -114,7 +124,7 @@ mod tests {
         hub.handle(&ingress, SourceEvent::TopicUp(key, decl), at(100));
         let outbox = Outbox::new();
         hub.attach(1, outbox.clone(), FORMAT);
-        hub.subscribe(
+        hub.subscribe_now(
             1,
             &SubscribeOptions { patterns: vec!["**".to_owned()], ..SubscribeOptions::default() },
         )

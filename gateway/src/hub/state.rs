@@ -1,6 +1,6 @@
 //! The hub's state: topics, subscribers, the source's state and the ROS graph, behind one lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use roverline_schema::Registry;
 use roverline_source::{Graph, SourceState};
 use tokio::sync::watch;
 
+use crate::hub::offload::Offload;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{SubscriberId, Topic};
 
@@ -19,6 +20,7 @@ use crate::hub::topic::{SubscriberId, Topic};
 pub struct Hub {
     state: Mutex<HubState>,
     registry: Registry,
+    pub(super) offload: Offload,
     /// Has its own lock so that it can be read while the topics are locked.
     pub(super) scopes: Mutex<ScopeSet>,
     pub(super) graph: watch::Sender<Arc<Graph>>,
@@ -38,6 +40,8 @@ pub(super) struct HubState {
     pub(super) replayed: u64,
     pub(super) replay_missing: u64,
     pub(super) upstream: Vec<UpstreamDocument>,
+    /// New topics that sessions with costly patterns are still to be matched with.
+    pub(super) unmatched: VecDeque<(u32, SubscriberId)>,
 }
 
 impl Hub {
@@ -53,10 +57,12 @@ impl Hub {
             replayed: 0,
             replay_missing: 0,
             upstream: Vec::new(),
+            unmatched: VecDeque::new(),
         };
         Arc::new(Hub {
             state: Mutex::new(state),
             registry,
+            offload: Offload::default(),
             scopes: Mutex::new(scopes),
             graph: watch::Sender::default(),
             topic_changes: watch::Sender::new(0),
@@ -93,6 +99,11 @@ impl Hub {
     pub fn replays(&self) -> (u64, u64) {
         let state = self.lock();
         (state.replayed, state.replay_missing)
+    }
+
+    /// Large samples dropped because too many waited to be encoded, once for each session.
+    pub fn encoding_dropped(&self) -> u64 {
+        self.offload.dropped()
     }
 
     /// The whole ROS graph, regardless of scope; the receiver is notified of changes.

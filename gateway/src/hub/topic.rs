@@ -12,6 +12,7 @@ use roverline_schema::Plan;
 use roverline_source::{Qos, RawSample, TopicDecl};
 
 use crate::hub::encoding::FrameFormat;
+use crate::hub::offload::{EncodeJob, LARGE_SAMPLE_BYTES, Recipient};
 use crate::hub::throttle::Throttle;
 
 /// Latched samples kept per topic (one per writer, as with transient local).
@@ -60,6 +61,9 @@ pub struct Topic {
     latched: HashMap<Guid, StampedSample>,
     pub(super) ring: Ring<RawSample>,
     pub(super) subscriptions: Vec<TopicSubscription>,
+    /// Whether a sample was large: from then on costly encodings are made on another thread, all of them,
+    /// so that the order stays.
+    pub(super) is_large: bool,
 }
 
 impl Topic {
@@ -82,10 +86,12 @@ impl Topic {
             latched: HashMap::new(),
             ring: Ring::new(ring_limits(route.priority)),
             subscriptions: Vec::new(),
+            is_large: false,
         }
     }
 
     pub(super) fn remember(&mut self, sample: &RawSample, now: Duration) {
+        self.is_large |= sample.payload.len() > LARGE_SAMPLE_BYTES;
         let latest = StampedSample { sample: sample.clone(), at: now };
         if self.qos.transient_local {
             self.latch(sample.id.source, latest.clone());
@@ -95,6 +101,18 @@ impl Topic {
             self.ring.push(sample.id, now, sample.payload.len(), sample.clone());
         }
         self.latest = Some(latest);
+    }
+
+    /// Encodes a sample for these sessions on another thread.
+    pub(super) fn encode_job(
+        &self,
+        sample: &RawSample,
+        flags: u8,
+        recipients: Vec<Recipient>,
+        now: Duration,
+    ) -> EncodeJob {
+        let (topic, plan) = (self.info.clone(), self.plan.clone());
+        EncodeJob { topic, plan, sample: sample.clone(), flags, recipients, now }
     }
 
     /// The number of sessions that subscribe to the topic.
@@ -148,6 +166,7 @@ impl Topic {
             self.latched = old.latched;
             self.ring = old.ring;
             self.subscriptions = old.subscriptions;
+            self.is_large = old.is_large;
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::endpoint::peers::PeerPolicy;
 use crate::endpoint::peers::mdns::announce_and_browse;
 use crate::endpoint::peers::monitor::monitor_peers;
 use crate::endpoint::peers::table::Peers;
+use crate::endpoint::watchdog::Work;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
 use crate::process::error::ProcessError;
@@ -91,7 +92,11 @@ pub fn spawn_tasks(
     policy: PeerPolicy,
 ) {
     let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
-    tasks.spawn(async move { hub.run(&ingress).await });
+    let watched = endpoint.clone();
+    tasks.spawn(async move {
+        let running = hub.run(&ingress);
+        watched.watchdog.watch(Work::Samples, "fan-out", running).await
+    });
     tasks.spawn(run_hub_timers(endpoint.hub.clone()));
     let is_leader = watch::Sender::new(false);
     if source.is_ros_graph() {

@@ -24,7 +24,8 @@ use crate::process::stagger::reopen_delay;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::process::supervisor_link::SupervisorLink;
 use crate::process::{lifecycle_reporter, readiness, ready};
-use crate::server::listener::{PendingConnections, accept_loop};
+use crate::server::listener::accept_loop;
+use crate::server::pending::PendingConnections;
 
 /// The options of an endpoint process.
 pub struct EndpointOptions {
@@ -114,7 +115,7 @@ async fn accept(
     endpoint: Arc<Endpoint>,
     listener: tokio::net::TcpListener,
     mut accept_gate: watch::Receiver<bool>,
-) -> PendingConnections {
+) -> Arc<PendingConnections> {
     tokio::select! {
         _ = accept_gate.wait_for(|open| *open) => {}
         () = endpoint.stop_token().cancelled() => {}
@@ -149,7 +150,7 @@ async fn run_heartbeat(
 /// The graceful exit: returns when the endpoint was told to drain and its clients are gone.
 async fn drain_and_exit(
     endpoint: &Endpoint,
-    accepting: &mut JoinHandle<PendingConnections>,
+    accepting: &mut JoinHandle<Arc<PendingConnections>>,
     link: Option<Arc<SupervisorLink>>,
 ) -> Result<(), ProcessError> {
     let pending = accepting.await.map_err(ProcessError::AcceptLoop)?;

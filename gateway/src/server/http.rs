@@ -10,18 +10,23 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
-use crate::access::{Identity, PermissionDenied};
+use crate::access::{Identity, PermissionDenied, Role};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
 use crate::api::pending_limit::limit_pending;
 use crate::api::response::{HttpResponse, document};
+use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
-use crate::endpoint::capacity::SessionSlot;
+use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
+use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
 use crate::server::session::{self, AcceptedConnection};
 use crate::server::write_timeout::WriteTimeoutStream;
+
+/// Characters of a path in the log.
+const NAME_CHARS: usize = 80;
 
 /// Handles one request of a connection from `peer`; `first` is true for the connection's first request.
 pub(crate) async fn handle(
@@ -45,7 +50,9 @@ pub(crate) async fn handle(
     let answer = match dashboard::answer(&method, &path, &asked, addresses) {
         Some(page) => page.map(Full::new),
         None => {
-            let answer = api::respond(&endpoint, request, peer).await;
+            let name = format!("{method} {} from {peer}", path.chars().take(NAME_CHARS).collect::<String>());
+            let answering = api::respond(&endpoint, request, peer);
+            let answer = endpoint.watchdog.watch(Work::Request, name, answering).await;
             answer.unwrap_or_else(|failure| failure.into_response(&path))
         }
     };
@@ -85,9 +92,14 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
                 .into_response(request.uri().path());
         }
     };
-    let Some(slot) = endpoint.reserve_slot(upgrade.standby) else {
-        endpoint.record_rejection(&peer.to_string());
-        return full(endpoint);
+    let has_reserve = upgrade.token.is_some() && identity.role >= Role::Operator;
+    let holder = Holder { address: ClientAddress::of(peer.ip()), has_reserve };
+    let slot = match endpoint.reserve_slot(upgrade.standby, holder) {
+        Ok(slot) => slot,
+        Err(why) => {
+            endpoint.record_rejection(&peer.to_string(), why);
+            return full(endpoint, why);
+        }
     };
     let answer = switching_protocols(&upgrade);
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -149,8 +161,8 @@ fn switching_protocols(upgrade: &Upgrade) -> HttpResponse {
 }
 
 /// 503, with the endpoints that have free capacity.
-fn full(endpoint: &Endpoint) -> HttpResponse {
-    unavailable_with_alternatives(endpoint, "Endpoint full", &endpoint.full_message(), "5")
+fn full(endpoint: &Endpoint, why: CapacityError) -> HttpResponse {
+    unavailable_with_alternatives(endpoint, "Endpoint full", &endpoint.full_message(why), "5")
 }
 
 /// 503 while draining: a new connection reaches the successor process.

@@ -11,52 +11,33 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use roverline_protocol::limits;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
-use crate::server::write_timeout::{ActivityClock, WriteTimeoutStream};
+use crate::server::pending::{PendingConnection, PendingConnections};
+use crate::server::write_timeout::WriteTimeoutStream;
 
 /// Kernel send buffer of a client's socket: small, so that data read after a stall is fresh.
 const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Unsent bytes in the kernel's socket buffer above which no more are written.
 const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
-/// How long a connection that is not a session yet may stay idle while others wait for its slot.
-const HTTP_CONTENDED_MS: u64 = 1_000;
 /// How long an HTTP connection may be reused.
 const HTTP_CONNECTION_MS: u64 = 60_000;
 
-/// Accepted connections that are not sessions yet.
-pub struct PendingConnections(Arc<Semaphore>);
-
-impl PendingConnections {
-    /// Waits until each of them has become a session or closed.
-    pub(crate) async fn wait_idle(&self) {
-        let _ = self.0.acquire_many(limits::PENDING_CONNECTIONS as u32).await;
-    }
-}
-
 /// Accepts connections until the endpoint stops or drains.
-pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> PendingConnections {
-    let pending = Arc::new(Semaphore::new(limits::PENDING_CONNECTIONS));
-    let pressure: Arc<Notify> = Arc::default();
+pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Arc<PendingConnections> {
+    let pending: Arc<PendingConnections> = Arc::default();
     endpoint.counters.dialects.declare(dialect::all());
     let mut drain = endpoint.draining();
     loop {
-        // Acquires a permit first: when there are too many idle connections, new ones wait in the kernel's
-        // backlog.
-        let accept = async {
-            let permit = acquire_slot(&pending, &pressure).await;
-            (permit, listener.accept().await)
-        };
-        let (permit, (stream, peer)) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = endpoint.stop_token().cancelled() => break,
             // Connections left in the backlog are for the process that takes over.
             _ = drain.changed() => break,
-            (permit, accepted) = accept => match accepted {
-                Ok(accepted) => (permit, accepted),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Most likely out of file descriptors, which clients free when they leave.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -67,37 +48,10 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Pend
         };
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
-        let (endpoint, pressure) = (endpoint.clone(), pressure.clone());
-        tokio::spawn(async move {
-            serve_connection(endpoint, stream, peer, &pressure).await;
-            drop(permit);
-        });
+        let place = pending.admit(peer.ip(), &endpoint.counters.fairness.evicted_connections);
+        tokio::spawn(serve_connection(endpoint.clone(), stream, peer, place));
     }
-    PendingConnections(pending)
-}
-
-/// Acquires a connection slot. While there is none, notifies idle connections to close.
-async fn acquire_slot(
-    pending: &Arc<Semaphore>,
-    pressure: &Notify,
-) -> Result<OwnedSemaphorePermit, AcquireError> {
-    let pause = Duration::from_millis(HTTP_CONTENDED_MS / 4);
-    loop {
-        match tokio::time::timeout(pause, pending.clone().acquire_owned()).await {
-            Ok(permit) => return permit,
-            Err(_) => pressure.notify_waiters(),
-        }
-    }
-}
-
-/// Returns when other connections wait for a slot and this one is idle.
-async fn evict_when_idle(pressure: &Notify, activity: ActivityClock) {
-    loop {
-        pressure.notified().await;
-        if activity.idle() > Duration::from_millis(HTTP_CONTENDED_MS) {
-            return;
-        }
-    }
+    pending
 }
 
 fn tune(stream: &TcpStream) {
@@ -114,17 +68,20 @@ async fn serve_connection(
     endpoint: Arc<Endpoint>,
     stream: TcpStream,
     peer: std::net::SocketAddr,
-    pressure: &Notify,
+    place: PendingConnection,
 ) {
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
-    let service = service_fn(move |request| {
+    let service = service_fn(|request| {
         let first = first.swap(false, Ordering::Relaxed);
-        http::handle(service_endpoint.clone(), request, peer, first)
+        let (endpoint, place) = (service_endpoint.clone(), &place);
+        async move {
+            let _answering = place.answering();
+            http::handle(endpoint, request, peer, first).await
+        }
     });
     let stall_timeout = Duration::from_millis(limits::HTTP_STALL_MS);
     let stream = WriteTimeoutStream::new(stream, stall_timeout);
-    let activity = stream.activity();
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -136,8 +93,8 @@ async fn serve_connection(
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        // Slots are few, and an idle keep-alive connection can be reopened.
-        () = evict_when_idle(pressure, activity) => Ok(()),
+        // An idle keep-alive connection can be reopened.
+        () = place.evicted() => Ok(()),
         () = tokio::time::sleep(Duration::from_millis(HTTP_CONNECTION_MS)) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(stall_timeout, connection).await.unwrap_or(Ok(()))

@@ -22,6 +22,11 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::capacity::SessionSlot;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::sessions::SessionInfo;
+use crate::endpoint::watchdog::Work;
+
+/// What a client reads whose place another one needs.
+const MAKES_ROOM: &str =
+    "an operator needs this place, and your address holds most of them; try another endpoint";
 
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {
@@ -59,7 +64,12 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     context.request_budget(None);
     // The writer, which runs for every sample, is not part of the span.
     let span = tracing::info_span!("session", id, dialect = dialect.name());
-    let why = dialect::serve(&context, inbound, dialect, await_first).instrument(span).await;
+    let serving = dialect::serve(&context, inbound, dialect, await_first).instrument(span);
+    let name = format!("session {id} of {peer}, {}", dialect.name());
+    let why = tokio::select! {
+        why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
+        () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
+    };
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);

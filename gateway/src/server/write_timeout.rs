@@ -2,12 +2,9 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use roverline_source::clock::monotonic;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -16,18 +13,12 @@ use tokio::time::Sleep;
 pub(crate) struct WriteTimeoutStream {
     stream: TcpStream,
     timeout: Duration,
-    activity: ActivityClock,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeoutStream {
     pub(crate) fn new(stream: TcpStream, timeout: Duration) -> WriteTimeoutStream {
-        WriteTimeoutStream { stream, timeout, activity: ActivityClock::now(), waiting: None }
-    }
-
-    /// A handle that reports when bytes were last read or written.
-    pub(crate) fn activity(&self) -> ActivityClock {
-        self.activity.clone()
+        WriteTimeoutStream { stream, timeout, waiting: None }
     }
 
     pub(crate) fn into_inner(self) -> TcpStream {
@@ -40,7 +31,6 @@ impl WriteTimeoutStream {
         wrote: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if wrote.is_ready() {
-            self.activity.note();
             self.waiting = None;
             return wrote;
         }
@@ -53,39 +43,13 @@ impl WriteTimeoutStream {
     }
 }
 
-/// The time of the last read or write.
-#[derive(Clone)]
-pub(crate) struct ActivityClock(Arc<AtomicU64>);
-
-impl ActivityClock {
-    fn now() -> ActivityClock {
-        let activity = ActivityClock(Arc::default());
-        activity.note();
-        activity
-    }
-
-    fn note(&self) {
-        self.0.store(monotonic().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// The time since the last read or write.
-    pub(crate) fn idle(&self) -> Duration {
-        let last = Duration::from_millis(self.0.load(Ordering::Relaxed));
-        monotonic().saturating_sub(last)
-    }
-}
-
 impl AsyncRead for WriteTimeoutStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            self.activity.note();
-        }
-        read
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -144,6 +108,5 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(stream.activity().idle() >= Duration::from_millis(90), "{:?}", stream.activity().idle());
     }
 }

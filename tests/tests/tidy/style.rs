@@ -49,6 +49,7 @@ const UNITS: &[&str] = &[
     "REVISIONS",
     "WATCHES",
     "FRAMES",
+    "STEPS",
     "SAMPLES",
     "MESSAGES",
     "TOPICS",

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use roverline_protocol::topic_pattern::TopicPattern;
+
 use crate::connection::outbox::Outbox;
 use crate::dialect::foxglove::background_tasks::has_space;
 use crate::dialect::foxglove::check_length;
@@ -41,7 +43,7 @@ struct Advertised {
 
 /// The pattern that matches exactly this topic.
 fn pattern(topic: &str) -> String {
-    globset::escape(topic)
+    TopicPattern::escape(topic)
 }
 
 impl Channels {
@@ -87,7 +89,7 @@ impl Channels {
         // If the topic comes back, the client subscribes again.
         let patterns: Vec<String> = topics.map(|advertised| pattern(&advertised.topic)).collect();
         if !patterns.is_empty() {
-            self.hub.unsubscribe(self.id, &patterns);
+            self.hub.unsubscribe_now(self.id, &patterns);
         }
         if self.ended.len() + ended.len() > limits::PATTERNS_PER_SESSION {
             self.ended.clear();
@@ -176,7 +178,7 @@ impl Channels {
             format: Some(encoding::format(id)),
             ..SubscribeOptions::default()
         };
-        self.hub.subscribe(self.id, &options).map_err(|error| error.to_string())?;
+        self.hub.subscribe_now(self.id, &options).map_err(|error| error.to_string())?;
         self.ended.remove(&id);
         self.subscriptions.insert(id, channel_id);
         Ok(())
@@ -195,7 +197,7 @@ impl Channels {
             }
         }
         if !patterns.is_empty() {
-            self.hub.unsubscribe(self.id, &patterns);
+            self.hub.unsubscribe_now(self.id, &patterns);
         }
         Ok(())
     }

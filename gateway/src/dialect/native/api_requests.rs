@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,11 @@ use http::StatusCode;
 use roverline_coordination::store::{Change, Range, Revision, Store, StoreError, Watch};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::access::Role;
+use crate::api::admission;
 use crate::api::error::ApiError;
 use crate::api::{self, Caller, WatchTarget};
 use crate::connection::frame;
@@ -23,6 +27,9 @@ use crate::limits;
 /// Shortest interval between two results of a watch.
 const WATCH_PAUSE_MS: u64 = 50;
 
+/// Requests of an observer's session that wait for the store at a time.
+const OBSERVER_REQUESTS: usize = 2;
+
 /// Response bytes that may be queued for the client before further responses are refused.
 const BACKLOG_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 2;
 
@@ -30,10 +37,19 @@ const BACKLOG_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 2;
 const LARGE_BYTES: usize = 16 << 10;
 
 /// The pending requests and the watches of a session. Dropping it aborts all of them.
-#[derive(Default)]
 pub(super) struct PendingRequests {
     tasks: JoinSet<()>,
     watches: HashMap<u64, AbortHandle>,
+    /// An observer waits with few requests at a time among those of all sessions, so that a session with many
+    /// has hardly more turns than one with few.
+    turns: Arc<Semaphore>,
+}
+
+impl Default for PendingRequests {
+    fn default() -> PendingRequests {
+        let turns = Arc::new(Semaphore::new(OBSERVER_REQUESTS));
+        PendingRequests { tasks: JoinSet::new(), watches: HashMap::new(), turns }
+    }
 }
 
 impl PendingRequests {
@@ -51,7 +67,12 @@ impl PendingRequests {
             return refuse(&context.info, id, &overloaded("too many requests wait for their answers"));
         }
         let (endpoint, info) = (context.endpoint.clone(), context.info.clone());
-        self.tasks.spawn(async move { respond(&endpoint, &info, id, &method, &path, body).await });
+        let turns = self.turns.clone();
+        self.tasks.spawn(async move {
+            // A long poll waits outside the store.
+            let _turn = if path.contains("wait_ms=") { None } else { acquire_own(&info, &turns).await };
+            respond(&endpoint, &info, id, &method, &path, body).await;
+        });
     }
 
     /// Sends the current response of a path now, and again whenever it may have changed.
@@ -65,8 +86,8 @@ impl PendingRequests {
         if self.watches.len() >= limits::SESSION_WATCH_ENTRIES {
             return refuse(&context.info, id, &overloaded("too many paths are watched: end one of them"));
         }
-        let (endpoint, info) = (context.endpoint.clone(), context.info.clone());
-        let watching = self.tasks.spawn(async move { watch(&endpoint, &info, id, &target).await });
+        let (endpoint, info, turns) = (context.endpoint.clone(), context.info.clone(), self.turns.clone());
+        let watching = self.tasks.spawn(async move { watch(&endpoint, &info, id, &target, &turns).await });
         self.watches.insert(id, watching);
     }
 
@@ -109,13 +130,26 @@ async fn respond(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str,
     send_response(info, id, status, &body);
 }
 
-async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchTarget) {
+/// Waits for a turn among the requests of the session, if it is an observer's.
+async fn acquire_own<'a>(info: &SessionInfo, turns: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+    match info.identity().role < Role::Operator {
+        // Never closed.
+        true => turns.acquire().await.ok(),
+        false => None,
+    }
+}
+
+async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchTarget, turns: &Semaphore) {
     let pause = Duration::from_millis(WATCH_PAUSE_MS);
     let lifecycle = &endpoint.coordination.lifecycle;
     loop {
         // Subscribe first, read second: a change in between is either read or reported.
+        let own = acquire_own(info, turns).await;
+        let shared = admission::acquire(endpoint, info.identity().role).await;
         let changed = changes(&*endpoint.coordination.store, &target.prefixes).await;
+        drop(shared);
         respond(endpoint, info, id, "GET", &target.target, Bytes::new()).await;
+        drop(own);
         tokio::time::sleep(pause).await;
         match changed {
             // Changed, lagging or closed: the path is read again in any case.

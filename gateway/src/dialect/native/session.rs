@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
     }
 
     /// Handles one message. The error is a text for the client.
-    fn handle(&mut self, message: &Message) -> Result<(), String> {
+    async fn handle(&mut self, message: &Message) -> Result<(), String> {
         let received_ns = unix_ns();
         let Message::Text(text) = message else {
             return Err("the native dialect takes JSON text messages".to_owned());
@@ -96,10 +96,10 @@ impl<'a> Session<'a> {
             ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
                 let options =
                     SubscribeOptions { patterns: topics, max_rate_hz, scopes, ..SubscribeOptions::default() };
-                self.subscribe(request, &options)?;
+                self.subscribe(request, &options).await?;
             }
             ClientMessage::Unsubscribe { topics } => {
-                endpoint.hub.unsubscribe(id, &topics);
+                endpoint.hub.unsubscribe(id, &topics).await;
                 context.downgrade_to_standby();
             }
             ClientMessage::Schema { type_name } => self.send_schema(type_name),
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
             }
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
-            ClientMessage::Switched(report) => endpoint.record_failover(&context.info.client(), report),
+            ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
         }
         Ok(())
     }
@@ -136,13 +136,13 @@ impl<'a> Session<'a> {
         });
     }
 
-    fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), String> {
+    async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), String> {
         let endpoint = &self.context.endpoint;
         if let Err(full) = self.context.authorize_subscribe(options.scopes) {
             self.send(&status(Level::Error, "full", full));
             return Ok(());
         }
-        let outcome = endpoint.hub.subscribe(self.context.info.id, options);
+        let outcome = endpoint.hub.subscribe(self.context.info.id, options).await;
         self.context.downgrade_to_standby();
         let outcome = outcome.map_err(|error| error.to_string())?;
         endpoint.ingress.listener_arrived();
@@ -172,7 +172,7 @@ impl DialectSession for Session<'_> {
     }
 
     async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
-        self.handle(message).map_err(MessageError::Malformed)
+        self.handle(message).await.map_err(MessageError::Malformed)
     }
 
     fn report_malformed(&mut self, why: String) {

@@ -17,6 +17,10 @@ impl SampleEncoding for PlainEncoding {
         "plain"
     }
 
+    fn is_costly(&self, _: u64) -> bool {
+        true
+    }
+
     fn encode(&self, sample: &SampleToEncode<'_>, _: u64) -> Bytes {
         let SampleToEncode { topic, plan, sample, .. } = *sample;
         let mut out = Vec::with_capacity(sample.payload.len() * 3 + 256);

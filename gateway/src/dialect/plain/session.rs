@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
     }
 
     /// Handles one message. The error is a text for the client.
-    fn handle(&self, message: &Message) -> Result<(), String> {
+    async fn handle(&self, message: &Message) -> Result<(), String> {
         let Message::Text(text) = message else {
             return Err("send JSON as a text message".to_owned());
         };
@@ -89,13 +89,14 @@ impl<'a> Session<'a> {
             Request::Subscribe { topics, max_rate_hz } => {
                 let options =
                     SubscribeOptions { patterns: topics, max_rate_hz, ..SubscribeOptions::default() };
-                let outcome = endpoint.hub.subscribe(id, &options).map_err(|error| error.to_string())?;
+                let outcome =
+                    endpoint.hub.subscribe(id, &options).await.map_err(|error| error.to_string())?;
                 endpoint.ingress.listener_arrived();
                 let (topics, matching) = (options.patterns, outcome.matching);
                 self.send(&json!({"type": "subscribed", "topics": topics, "matching": matching}));
             }
             Request::Unsubscribe { topics } => {
-                endpoint.hub.unsubscribe(id, &topics);
+                endpoint.hub.unsubscribe(id, &topics).await;
                 self.send(&json!({"type": "unsubscribed", "topics": topics}));
             }
             Request::EmergencyStop { id: command, reason } => {
@@ -128,7 +129,7 @@ impl DialectSession for Session<'_> {
     async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
         match crate::dialect::recognize(message) {
             Some(dialect) => Err(MessageError::OtherDialect(dialect)),
-            None => self.handle(message).map_err(MessageError::Malformed),
+            None => self.handle(message).await.map_err(MessageError::Malformed),
         }
     }
 

@@ -17,6 +17,10 @@ impl SampleEncoding for RosbridgeEncoding {
         sample::sample_frame(SampleFormat::from_options(options), topic, plan, sample)
     }
 
+    fn is_costly(&self, options: u64) -> bool {
+        SampleFormat::from_options(options).compression != Compression::CborRaw
+    }
+
     fn marks_retained(&self) -> bool {
         false
     }

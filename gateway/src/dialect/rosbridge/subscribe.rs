@@ -82,7 +82,7 @@ impl Session<'_> {
         let (hub, session) = (&self.context.endpoint.hub, self.context.info.id);
         match self.subscriptions.remove(&name, &key(id)) {
             None => self.send_status(Level::Warning, id, format!("{name} was not subscribed")),
-            Some(None) => hub.unsubscribe(session, &[name]),
+            Some(None) => hub.unsubscribe_now(session, &[name]),
             Some(Some(left)) => attach(hub, session, &name, left, false).map_err(OpError::Rejected)?,
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Session<'_> {
         for (name, topic) in &mut self.subscriptions.topics {
             match match_topic(hub, name, topic.type_name.as_deref(), topic.compression()) {
                 TopicMatch::Incompatible(why) if topic.attached => {
-                    hub.unsubscribe(session, std::slice::from_ref(name));
+                    hub.unsubscribe_now(session, std::slice::from_ref(name));
                     topic.attached = false;
                     unfit.push(why);
                 }
@@ -114,9 +114,9 @@ impl Session<'_> {
 
 fn attach(hub: &Hub, session: u64, name: &str, topic: &mut Topic, again: bool) -> Result<(), String> {
     if again {
-        hub.unsubscribe(session, &[name.to_owned()]);
+        hub.unsubscribe_now(session, &[name.to_owned()]);
     }
-    hub.subscribe(session, &topic.subscribe_options(name)).map_err(|error| error.to_string())?;
+    hub.subscribe_now(session, &topic.subscribe_options(name)).map_err(|error| error.to_string())?;
     topic.attached = true;
     Ok(())
 }

@@ -63,6 +63,11 @@ pub(super) fn compression(name: Option<&str>) -> Result<Compression, String> {
     })
 }
 
+/// The power of two below a fragment size: clients that choose nearly the same one share their frames.
+fn shared_size(bytes: u32) -> u32 {
+    bytes.checked_ilog2().map_or(0, |power| 1 << power)
+}
+
 impl Topic {
     /// The options that suit all components: the lowest throttle rate, the smallest fragments, the
     /// longest queue.
@@ -73,7 +78,7 @@ impl Topic {
         let longest = all().map(|options| options.queue_length).max();
         let format = SampleFormat {
             compression: self.compression(),
-            fragment_bytes: all().filter_map(|options| options.fragment_bytes).min(),
+            fragment_bytes: all().filter_map(|options| options.fragment_bytes).min().map(shared_size),
             relative: self.relative,
         };
         SubscribeOptions {
@@ -166,9 +171,9 @@ mod tests {
             (topic.subscribe_options("/a").max_rate_hz, topic.subscribe_options("/a").queue_length),
             (None, None)
         );
-        assert_eq!((format(topic).compression, format(topic).fragment_bytes), (Compression::Cbor, Some(900)));
+        assert_eq!((format(topic).compression, format(topic).fragment_bytes), (Compression::Cbor, Some(512)));
         let left = all.remove("/a", &Some("2".to_owned())).unwrap().unwrap();
-        assert_eq!(format(left).fragment_bytes, Some(4_000));
+        assert_eq!(format(left).fragment_bytes, Some(2_048));
         assert!(all.remove("/a", &Some("2".to_owned())).is_none());
         assert!(all.remove("/a", &None).unwrap().is_none());
         assert_eq!((all.count, all.topics.len()), (0, 0));

@@ -34,6 +34,9 @@ impl SessionContext {
         let identity = self.endpoint.access.identify(token)?;
         let role = identity.role;
         tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");
+        if role >= Role::Operator {
+            self.info.slot().grant_reserve();
+        }
         self.info.set_identity(identity);
         Ok(role)
     }

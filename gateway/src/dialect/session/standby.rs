@@ -23,11 +23,13 @@ impl SessionContext {
     /// Checks whether the session may subscribe to topics of these scopes (`None`: any scope). The error
     /// names endpoints with free slots.
     pub fn authorize_subscribe(&self, scopes: Option<ScopeSet>) -> Result<(), String> {
-        if scopes.is_some_and(|scopes| STANDBY_SCOPES.covers(scopes)) || self.info.slot().become_client() {
+        if scopes.is_some_and(|scopes| STANDBY_SCOPES.covers(scopes)) {
             return Ok(());
         }
-        self.endpoint.record_rejection(&self.info.client());
-        Err(self.endpoint.full_message())
+        self.endpoint.become_client(self.info.slot()).map_err(|why| {
+            self.endpoint.record_rejection(&self.info.client(), why);
+            self.endpoint.full_message(why)
+        })
     }
 
     /// Returns the client slot of a session that connected as a standby and no longer subscribes to more

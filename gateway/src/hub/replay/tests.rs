@@ -11,7 +11,7 @@ use crate::connection::outbox::Outbox;
 use crate::hub::encoding::test_encoding::FORMAT;
 use crate::hub::ingress::{Ingress, SourceEvent};
 use crate::hub::replay::*;
-use crate::hub::subscriber::{SubscribeOptions, SubscribeOutcome};
+use crate::hub::subscribe_request::{SubscribeOptions, SubscribeOutcome};
 use crate::limits;
 
 const WRITER: Guid = Guid([7; 16]);
@@ -61,7 +61,7 @@ impl Fixture {
         self.hub.resume(id, vec![Cursor { source: WRITER, seq }], Duration::from_secs(1));
         let options =
             SubscribeOptions { patterns: vec!["**".into()], max_rate_hz, ..SubscribeOptions::default() };
-        let granted = self.hub.subscribe(id, &options).unwrap();
+        let granted = self.hub.subscribe_now(id, &options).unwrap();
         (outbox, granted)
     }
 }
@@ -110,7 +110,7 @@ fn a_latched_value_is_sent_again_only_if_it_was_missed() {
     fixture.hub.attach(2, outbox.clone(), FORMAT);
     fixture.hub.resume(2, Vec::new(), Duration::ZERO);
     let options = SubscribeOptions { patterns: vec!["/tf_static".into()], ..SubscribeOptions::default() };
-    fixture.hub.subscribe(2, &options).unwrap();
+    fixture.hub.subscribe_now(2, &options).unwrap();
     assert_eq!(waiting(&outbox).len(), 1);
 }
 

@@ -1,0 +1,71 @@
+//! Admission of requests that ask the store: bounded by class and address, and those of observers take
+//! turns, so that the store has time for operators.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+
+use crate::access::{Role, credentials};
+use crate::api::error::ApiError;
+use crate::api::request::{ApiRequest, Caller};
+use crate::connection::client_address::ClientAddress;
+use crate::endpoint::Endpoint;
+use crate::endpoint::waiting_requests::WaitingRequest;
+use crate::limits;
+
+/// How long an observer's request waits for its turn.
+const OBSERVER_WAIT_MS: u64 = 5_000;
+
+/// An admitted request; dropped when it is answered.
+pub(crate) struct Admitted<'a> {
+    _waiting: Option<WaitingRequest>,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+/// Waits for the request's turn, if it asks the store.
+pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, ApiError> {
+    let endpoint = request.endpoint;
+    if !request.route.action.asks_store() {
+        return Ok(Admitted { _waiting: None, _permit: None });
+    }
+    let refused = |why: String| {
+        endpoint.counters.fairness.refused_requests.fetch_add(1, Ordering::Relaxed);
+        ApiError::unavailable(why)
+    };
+    let (role, waiting) = match &request.caller {
+        // A session has its own bound.
+        Caller::Session(identity, _) => (identity.role, None),
+        Caller::Peer(peer) => {
+            let shown = credentials::token(request.headers, None);
+            let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());
+            let anonymous = || {
+                let foreign = credentials::is_foreign_page(request.headers);
+                endpoint.access.anonymous_identity(peer.ip(), foreign)
+            };
+            let role = shown.unwrap_or_else(anonymous).role;
+            let entered = endpoint.waiting_requests.enter(role, ClientAddress::of(peer.ip()));
+            (role, Some(entered.map_err(|why| refused(why.to_string()))?))
+        }
+    };
+    // A long poll waits outside the store.
+    let is_long_poll = request.query.is_some_and(|query| query.contains("wait_ms="));
+    if is_long_poll {
+        return Ok(Admitted { _waiting: waiting, _permit: None });
+    }
+    let patience = Duration::from_millis(OBSERVER_WAIT_MS);
+    let permit = tokio::time::timeout(patience, acquire(endpoint, role)).await.map_err(|_| {
+        let most = limits::OBSERVER_STORE_REQUESTS;
+        refused(format!("{most} requests of observers may ask the store at a time, and others wait, too"))
+    })?;
+    Ok(Admitted { _waiting: waiting, _permit: permit })
+}
+
+/// Waits until a client of this role may ask the store. Operators never wait.
+pub(crate) async fn acquire(endpoint: &Endpoint, role: Role) -> Option<SemaphorePermit<'_>> {
+    match role < Role::Operator {
+        // Never closed.
+        true => endpoint.observer_permits.acquire().await.ok(),
+        false => None,
+    }
+}

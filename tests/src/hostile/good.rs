@@ -1,0 +1,155 @@
+//! The clients with rights: a native and a plain one that listen, and an operator who takes locks and
+//! presses the stop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::http;
+use crate::native::{NativeClient, Received};
+use crate::plain::PlainClient;
+
+/// What they noticed, in milliseconds, sorted.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    /// Gaps between samples of the native client.
+    pub(super) native: Vec<f64>,
+    /// Gaps between messages of the plain client.
+    pub(super) plain: Vec<f64>,
+    /// How long an operator's lock calls took.
+    pub(super) lock: Vec<f64>,
+    /// How long an operator's emergency stop took.
+    pub(super) stop: Vec<f64>,
+    /// Samples that the native client missed.
+    pub(super) lost: u64,
+    /// Calls of the operator that failed.
+    pub(super) refused: u64,
+    /// Clients whose connection ended.
+    pub(super) ended: u64,
+}
+
+/// The running clients.
+pub(super) struct Good {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Measured>>,
+}
+
+fn ms_since(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+impl Good {
+    /// Starts them; the operator shows this token.
+    pub(super) fn start(port: u16, token: &str) -> Good {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let (flag, token) = (stop.clone(), token.to_owned());
+        let mut clients = vec![std::thread::spawn(move || runtime().block_on(native(port, &flag)))];
+        let flag = stop.clone();
+        clients.push(std::thread::spawn(move || runtime().block_on(plain(port, &flag))));
+        let (flag, shown) = (stop.clone(), token.clone());
+        clients.push(std::thread::spawn(move || locks(port, &shown, &flag)));
+        let flag = stop.clone();
+        clients.push(std::thread::spawn(move || runtime().block_on(stops(port, &token, &flag))));
+        Good { stop, clients }
+    }
+
+    /// Stops them; what they noticed.
+    pub(super) fn finish(self) -> Measured {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Measured::default();
+        for client in self.clients {
+            match client.join() {
+                Ok(measured) => {
+                    all.native.extend(measured.native);
+                    all.plain.extend(measured.plain);
+                    all.lock.extend(measured.lock);
+                    all.stop.extend(measured.stop);
+                    all.lost += measured.lost;
+                    all.refused += measured.refused;
+                    all.ended += measured.ended;
+                }
+                Err(_) => all.ended += 1,
+            }
+        }
+        for values in [&mut all.native, &mut all.plain, &mut all.lock, &mut all.stop] {
+            values.sort_by(f64::total_cmp);
+        }
+        all
+    }
+}
+
+async fn native(port: u16, stop: &AtomicBool) -> Measured {
+    let mut client = NativeClient::subscribed(port, &["/odom"]).await;
+    let (mut measured, mut last, mut newest) = (Measured::default(), None::<Instant>, HashMap::new());
+    while !stop.load(Ordering::Relaxed) {
+        match client.next().await {
+            Received::Sample(_, header, _) => {
+                measured.native.extend(last.map(ms_since));
+                last = Some(Instant::now());
+                if let Some(before) = newest.insert(header.id.source, header.id.seq) {
+                    measured.lost += header.id.seq.saturating_sub(before + 1);
+                }
+            }
+            Received::Closed(_) => {
+                measured.ended += 1;
+                return measured;
+            }
+            _ => {}
+        }
+    }
+    measured
+}
+
+async fn plain(port: u16, stop: &AtomicBool) -> Measured {
+    let mut client = PlainClient::try_connect_at(port, "/telemetry").await.unwrap();
+    let (mut measured, mut last) = (Measured::default(), None::<Instant>);
+    while !stop.load(Ordering::Relaxed) {
+        client.next_of("telemetry").await;
+        measured.plain.extend(last.map(ms_since));
+        last = Some(Instant::now());
+    }
+    measured
+}
+
+fn locks(port: u16, token: &str, stop: &AtomicBool) -> Measured {
+    let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    let mut measured = Measured::default();
+    while !stop.load(Ordering::Relaxed) {
+        for (what, body) in [
+            ("acquire", r#"{"client":"ada","mode":"exclusive","ttl_ms":5000}"#),
+            ("release", r#"{"client":"ada"}"#),
+        ] {
+            let begun = Instant::now();
+            let answer = http::request(port, "POST", &format!("/api/v2/locks/arm/{what}"), &fields, body);
+            measured.lock.push(ms_since(begun));
+            measured.refused += u64::from(!(200..300).contains(&answer.status));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    measured
+}
+
+/// A new session for each stop: an operator who comes when everything is full.
+async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measured {
+    let mut measured = Measured::default();
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match PlainClient::try_connect_at(port, &format!("/telemetry?token={token}")).await {
+            Ok(mut client) => {
+                client.send(r#"{"type":"emergency_stop","reason":"test"}"#).await;
+                let accepted = client.next_of("emergency_stop").await["accepted"] == true;
+                measured.refused += u64::from(!accepted);
+                measured.stop.push(ms_since(begun));
+            }
+            Err(_) => measured.refused += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    measured
+}

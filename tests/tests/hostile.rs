@@ -1,0 +1,34 @@
+//! The short version of the hostile acts: two seconds of some, without bounds on time.
+//! `scripts/hostile` plays all of them and shows the table.
+
+use std::sync::Mutex;
+
+use roverline_tests::hostile;
+
+/// Serializes the acts: each of them uses the whole computer.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn check(name: &str) {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let failures = hostile::check(name).failures();
+    assert!(failures.is_empty(), "{name}: {}", failures.join("; "));
+}
+
+/// One test per act, so that a failure carries its name.
+macro_rules! acts {
+    ($($name:ident $test:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            check(stringify!($name));
+        }
+    )*};
+}
+
+acts! {
+    patterns costly_patterns_cost_no_one_else;
+    places full_places_cost_no_operator;
+    slow_heads slow_heads_cost_no_one_else;
+    long_polls long_polls_cost_no_one_else;
+    store_locks questions_to_the_store_cost_no_one_else;
+    switched reports_cost_no_one_else;
+}
