@@ -3,14 +3,18 @@
 //! Anyone who can reach a port may read. Everything else requires a role: a token grants it, and without a
 //! token the configured role of the client's computer applies.
 
+mod attempts;
 pub mod credentials;
 mod tokens;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
+
+pub use crate::access::attempts::Attempts;
 
 pub use crate::access::tokens::{TokenError, Tokens, add_token};
 
@@ -121,6 +125,17 @@ pub struct Identity {
 #[error("{0}")]
 pub struct PermissionDenied(pub String);
 
+/// Why a token identifies no client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// No such token.
+    #[error("this token is not known; ask whoever runs the gateway for one")]
+    UnknownToken,
+    /// No such token, and too many wrong ones came from this address.
+    #[error("this token is not known, and too many wrong ones came from your address: wait {} s", .0.as_secs().max(1))]
+    TooManyAttempts(Duration),
+}
+
 /// Why the access rules cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -153,6 +168,7 @@ pub struct Access {
     origins: Vec<String>,
     rules: Option<Vec<Rule>>,
     tokens: Tokens,
+    attempts: Attempts,
 }
 
 impl Access {
@@ -179,6 +195,7 @@ impl Access {
             origins: settings.origins.clone(),
             rules: (!rules.is_empty()).then_some(rules),
             tokens,
+            attempts: Attempts::default(),
         })
     }
 
@@ -193,7 +210,29 @@ impl Access {
         Identity { role, name: String::new() }
     }
 
-    /// Identifies the holder of a token.
+    /// Identifies the holder of a token that a client at this address shows, at `now` (monotonic). Wrong ones
+    /// are counted.
+    pub fn authenticate(
+        &self,
+        token: &str,
+        peer: IpAddr,
+        now: Duration,
+    ) -> Result<Identity, AuthenticationError> {
+        match self.tokens.identify(token) {
+            Some(identity) => Ok(identity),
+            None => Err(match self.attempts.record(peer, now) {
+                None => AuthenticationError::UnknownToken,
+                Some(wait) => AuthenticationError::TooManyAttempts(wait),
+            }),
+        }
+    }
+
+    /// The wrong tokens that were shown.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// Identifies the holder of a token, for the log.
     pub fn identify(&self, token: &str) -> Result<Identity, PermissionDenied> {
         let unknown =
             || PermissionDenied("this token is not known; ask whoever runs the gateway for one".to_owned());

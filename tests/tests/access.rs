@@ -140,3 +140,22 @@ fn a_console_with_an_unknown_token_looks_on_as_an_observer() {
     assert!(output.status.success(), "{status}");
     assert_eq!(status["endpoints"][0]["state"], "active", "{status}");
 }
+
+#[test]
+fn too_many_wrong_tokens_have_to_wait_and_a_right_one_does_not() {
+    let (gateway, token, _scratch) = guarded();
+    let port = gateway.first_port();
+    let show = |token: &str| {
+        let fields = format!("Content-Type: application/json\r\nAuthorization: Bearer {token}\r\n");
+        let body = r#"{"queue_name":"q","message":1}"#;
+        roverline_tests::http::request(port, "POST", "/queue/enqueue", &fields, body)
+    };
+    let answers: Vec<_> = (0..40).map(|n| show(&format!("{n:064}"))).collect();
+    assert_eq!(answers[0].status, 401);
+    let limited = answers.iter().filter(|answer| answer.status == 429).count();
+    assert!((20..=30).contains(&limited), "{limited}");
+    assert!(answers.last().unwrap().header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert_eq!(show(&token).status, 200);
+    let metrics = roverline_tests::http::get(port, "/metrics").body;
+    assert!(metrics.contains("\nroverline_wrong_tokens_total 40\n"), "{metrics}");
+}

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 const TEXT: u8 = 1;
 const PING: u8 = 9;
+const CLOSE: u8 = 8;
 
 /// Runs `misbehave` on an endpoint that also serves a well-behaved client, which must not be affected. `/status`
 /// must count at least `counted` pieces of bad input.
@@ -119,6 +120,13 @@ fn broken_frames_end_their_session_with_the_right_code() {
             ("a continuation of nothing", frame(0, b"x"), 1002),
             ("2 MiB", frame(TEXT, &vec![b'x'; 2 << 20]), 1009),
             ("an impossible length", huge, 1009),
+            ("a close code that does not exist", frame(CLOSE, &999_u16.to_be_bytes()), 1002),
+            ("a reserved close code", frame(CLOSE, &1004_u16.to_be_bytes()), 1002),
+            ("the code of no status", frame(CLOSE, &1005_u16.to_be_bytes()), 1002),
+            ("the code of a lost connection", frame(CLOSE, &1006_u16.to_be_bytes()), 1002),
+            ("the code of a TLS failure", frame(CLOSE, &1015_u16.to_be_bytes()), 1002),
+            ("the largest close code", frame(CLOSE, &u16::MAX.to_be_bytes()), 1002),
+            ("a normal close", frame(CLOSE, &1000_u16.to_be_bytes()), 1000),
         ] {
             let mut client = RawClient::open(port);
             client.send(&bytes);

@@ -195,6 +195,7 @@ fn what_became_of_a_stop_is_shown() {
     says(&rig, "stop REFUSED, use the red button: only operators may");
     rig.link(answer("a", true, "engaged"));
     rig.link(answer("a", false, "late refusal of another endpoint"));
+    rig.link(answer("a", true, "already done"));
     says(&rig, "stop accepted: engaged");
     rig.wait(Duration::from_secs(9));
     assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("accepted"));

@@ -10,6 +10,7 @@ use roverline_coordination::queues::QueueError;
 use roverline_coordination::store::StoreError;
 use roverline_protocol::status::Problem;
 
+use crate::access::AuthenticationError;
 use crate::api::response::{HttpResponse, document};
 
 /// The media type of problem documents.
@@ -81,6 +82,21 @@ impl ApiError {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+impl From<AuthenticationError> for ApiError {
+    fn from(error: AuthenticationError) -> ApiError {
+        match error {
+            AuthenticationError::UnknownToken => {
+                let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
+                unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")
+            }
+            AuthenticationError::TooManyAttempts(wait) => {
+                let limited = ApiError::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());
+                limited.with_header(header::RETRY_AFTER, &wait.as_secs().max(1).to_string())
+            }
+        }
     }
 }
 

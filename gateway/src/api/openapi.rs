@@ -101,6 +101,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, bodies: &mut Schema
 /// The problem statuses that a route may answer with.
 fn problems(route: &Route) -> Vec<u16> {
     let mut all = route.problems.to_vec();
+    if route.method != HttpMethod::Get {
+        // Too many wrong tokens from one address.
+        all.push(429);
+    }
     if route.name.is_some() || route.paged || route.body.is_some() || !route.parameters.is_empty() {
         all.push(400);
     }

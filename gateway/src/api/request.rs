@@ -11,6 +11,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use roverline_protocol::limits;
+use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
@@ -137,7 +138,7 @@ fn authorize_http(
         return Err(forbidden("a page of another site may only look; use curl, for example".to_owned()));
     }
     if let Some(token) = credentials::token(headers, None) {
-        let holder = access.identify(&token).map_err(|denied| unauthorized(denied.to_string()))?;
+        let holder = access.authenticate(&token, peer.ip(), monotonic())?;
         let may = access.authorize(holder.role, permission);
         return may.map(|()| holder).map_err(|denied| forbidden(denied.to_string()));
     }

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::error::{CapacityError, Error};
-use tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::outbox::Outbox;
@@ -59,7 +60,7 @@ impl MessageReader {
             }
             match message {
                 None => return Err(CloseReason::new(1006, "connection lost")),
-                Some(Ok(Message::Close(_))) => return Err(CloseReason::new(1000, "closed by the client")),
+                Some(Ok(Message::Close(frame))) => return Err(closed_by_client(frame.as_ref())),
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(message),
                 Some(Ok(Message::Pong(_))) => self.outbox.expect_liveness(),
                 Some(Ok(_)) => {}
@@ -80,6 +81,17 @@ impl MessageReader {
         } else {
             self.window.1 += 1;
         }
+    }
+}
+
+/// The end of a session that its client closed. tungstenite turns codes that never go over the wire (RFC 6455,
+/// section 7.4) into 1002.
+fn closed_by_client(frame: Option<&CloseFrame>) -> CloseReason {
+    match frame {
+        Some(frame) if frame.code == CloseCode::Protocol => {
+            CloseReason::new(1002, "the close code is not allowed")
+        }
+        _ => CloseReason::new(1000, "closed by the client"),
     }
 }
 

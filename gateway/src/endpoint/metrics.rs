@@ -30,6 +30,11 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
     endpoint.watchdog.render(&mut page);
+    let (wrong, limited) = endpoint.access.attempts().counts();
+    let what = "Wrong tokens that clients showed.";
+    page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);
+    let what = "Wrong tokens beyond the limit of their address.";
+    page.one("counter", "roverline_limited_tokens_total", what, limited as f64);
     page.one(
         "counter",
         "roverline_encoding_dropped_total",

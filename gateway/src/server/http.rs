@@ -9,8 +9,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use roverline_source::clock::monotonic;
 
-use crate::access::{Identity, PermissionDenied, Role};
+use crate::access::{AuthenticationError, Identity, Role};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -86,10 +87,7 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
         Ok(identity) => identity,
         Err(denied) => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-            let failure = ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string());
-            return failure
-                .with_header(header::WWW_AUTHENTICATE, "Bearer")
-                .into_response(request.uri().path());
+            return ApiError::from(denied).into_response(request.uri().path());
         }
     };
     let has_reserve = upgrade.token.is_some() && identity.role >= Role::Operator;
@@ -114,9 +112,13 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
 }
 
 /// Identifies the client by its token or its address.
-fn identify(endpoint: &Endpoint, upgrade: &Upgrade, peer: SocketAddr) -> Result<Identity, PermissionDenied> {
+fn identify(
+    endpoint: &Endpoint,
+    upgrade: &Upgrade,
+    peer: SocketAddr,
+) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
-        Some(token) => endpoint.access.identify(token),
+        Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
         None => Ok(endpoint.access.anonymous_identity(peer.ip(), upgrade.foreign_page)),
     }
 }

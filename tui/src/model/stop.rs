@@ -75,14 +75,15 @@ impl Model {
         }
     }
 
-    /// Records an answer. Every connected endpoint answers; one acceptance is enough, so a refusal
-    /// never replaces it.
+    /// Records an answer. Every connected endpoint answers; the first acceptance is enough, so nothing
+    /// replaces it.
     pub(crate) fn stop_answered(&mut self, id: &str, accepted: bool, message: String) {
         let at = self.now.mono;
         let Some(stop) = self.stop.as_mut().filter(|stop| stop.ids.iter().any(|own| own == id)) else {
             return;
         };
-        if accepted || stop.answer.is_none() {
+        let is_accepted = stop.answer.as_ref().is_some_and(|answer| answer.accepted);
+        if !is_accepted && (accepted || stop.answer.is_none()) {
             stop.answer = Some(StopAnswer { accepted, message, at });
         }
     }

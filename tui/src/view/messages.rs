@@ -12,7 +12,7 @@ use crate::model::{Model, Serving, StopCommand, StopState};
 use crate::theme::Theme;
 use crate::widget::{put, rule};
 
-/// While an endpoint is connected, an answer is expected within this time.
+/// While the endpoint in use is not silent, an answer is expected within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 type Line = (String, Style);
@@ -64,7 +64,7 @@ fn command(model: &Model, theme: &Theme) -> Option<Line> {
 fn is_expected(model: &Model, command: &StopCommand) -> bool {
     let waited = model.now.since(command.asked);
     match command.engage {
-        true => waited < ANSWER_TIME && model.network.is_connected(),
+        true => waited < ANSWER_TIME && model.network.is_responsive(),
         false => !command.is_overdue(model),
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::atomic::Ordering;
 
 use roverline_source::Publication;
+use roverline_source::clock::monotonic;
 use roverline_source::ros::RosError;
 
-use crate::access::{Permission, PermissionDenied, Role};
+use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
 use crate::dialect::session::SessionContext;
 
 const BOOL: &str = "std_msgs/msg/Bool";
@@ -30,8 +31,8 @@ impl SessionContext {
 
     /// Changes the session's identity to that of a token shown after the session began; returns the new
     /// role.
-    pub fn authenticate(&self, token: &str) -> Result<Role, PermissionDenied> {
-        let identity = self.endpoint.access.identify(token)?;
+    pub fn authenticate(&self, token: &str) -> Result<Role, AuthenticationError> {
+        let identity = self.endpoint.access.authenticate(token, self.info.peer().ip(), monotonic())?;
         let role = identity.role;
         tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");
         if role >= Role::Operator {
