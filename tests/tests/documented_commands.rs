@@ -178,8 +178,10 @@ fn commands_beside_a_gateway_do_what_the_documents_say() {
         };
         std::fs::write(directory.join(format!("{at}.sh")), command).unwrap();
         let (seconds, accepted) = if follows { (4, "124") } else { (30, "0") };
+        // The input stays open for longer than the command may run: a client ends when its input does.
+        let open = seconds + 5;
         driver.push_str(&format!(
-            "timeout {seconds} bash {at}.sh < <(sleep {seconds}) >{at}.out 2>{at}.err; code=$?\n\
+            "timeout {seconds} bash {at}.sh < <(exec sleep {open} 2>/dev/null) >{at}.out 2>{at}.err; code=$?\n\
              [ $code = {accepted} ] || {{ echo \"$(cat {at}.sh): ended with $code: $(tail -n 3 {at}.err)\"; failed=1; }}\n"
         ));
     }
