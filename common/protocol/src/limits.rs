@@ -1,5 +1,5 @@
-//! Limits that several crates share, each with its unit in the name. A limit that only one crate
-//! needs is next to the code that enforces it.
+//! Limits that several crates share, each with its unit in the name. A limit of one crate
+//! is in the crate's own `limits`, one of a single module next to the code that enforces it.
 
 /// Largest WebSocket message accepted from a client.
 pub const INBOUND_MESSAGE_BYTES: usize = 1 << 20;

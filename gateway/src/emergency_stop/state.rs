@@ -1,4 +1,4 @@
-//! What this process knows of the latch at the moment.
+//! This process's current view of the latch.
 
 use crate::emergency_stop::file::Content;
 use crate::emergency_stop::latch::{Latch, StopCommand};

@@ -66,7 +66,7 @@ pub fn build(
 }
 
 fn coordination(tier: Tier, settings: &Settings) -> Result<Coordination, ProcessError> {
-    if settings.gateway.source == SourceKind::Upstream {
+    if settings.gateway.source.is_relay() {
         return Ok(Coordination::disabled("a relay shares nothing: ask the rover's own gateway"));
     }
     let state = settings.state_dir();
@@ -111,7 +111,7 @@ pub fn spawn_tasks(
     if source.takes_emergency_stop() {
         let emergency_stop = emergency_stop.clone();
         // The built-in rover remembers the stop; a real graph may gain late subscribers.
-        let repeated = source != SourceKind::Sim;
+        let repeated = source.is_ros_graph();
         tasks.spawn(async move { emergency_stop.publish(outlet, repeated).await });
     }
 }

@@ -1,5 +1,5 @@
 //! Lifecycle reporting: records this endpoint's state and the rover's in the shared store, derived from
-//! what the endpoint already has_snapshot. Telemetry does not wait for it; if the store is unavailable, reporting
+//! what the endpoint already knows. Telemetry does not wait for it; if the store is unavailable, reporting
 //! is retried.
 
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roverline_protocol::Tier;
 
-use crate::config::{MdnsMode, Settings, SourceKind};
+use crate::config::{MdnsMode, Settings};
 use crate::endpoint::peers::Peer;
 use crate::endpoint::peers::PeerPolicy;
 
@@ -21,7 +21,7 @@ pub fn peer_policy(settings: &Settings, tier: Tier, port: u16) -> PeerPolicy {
     };
     PeerPolicy {
         // A relay's four tiers are one process, so none of them is down alone.
-        promotion: (gateway.promotion && gateway.source != SourceKind::Upstream)
+        promotion: (gateway.promotion && !gateway.source.is_relay())
             .then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
         // An endpoint that listens on all addresses does not know by which one clients reach it.
         address: match &settings.endpoint(tier).address {
