@@ -5,17 +5,21 @@
 
 mod attempts;
 pub mod credentials;
+pub mod forwarded;
+mod peer;
 mod tokens;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use http::header::{self, HeaderMap};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
-
+use crate::access::forwarded::{TRUSTED_PROXY_ENTRIES, TrustedProxies, Via, proxy_network};
+pub use crate::access::peer::{Page, Peer};
 pub use crate::access::tokens::{TokenError, Tokens, add_token};
 
 /// A client's level of trust; each role includes the permissions of those before it.
@@ -58,8 +62,11 @@ pub struct AccessSettings {
     pub engage_stop: Role,
     /// The minimum role to release it.
     pub release_stop: Role,
-    /// Origins whose pages may use the HTTP API from a browser (CORS): `http://192.168.1.5:3000`.
+    /// Origins whose pages may use the API from a browser (CORS, and over a WebSocket):
+    /// `http://192.168.1.5:3000`.
     pub origins: Vec<String>,
+    /// Addresses and networks of proxies whose word on a client's address is taken.
+    pub trusted_proxies: Vec<String>,
     /// Permissions by role; if empty, operators and commanders may do everything.
     pub allow: Vec<AllowRule>,
 }
@@ -73,6 +80,7 @@ impl Default for AccessSettings {
             engage_stop: Role::Operator,
             release_stop: Role::Operator,
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             allow: Vec::new(),
         }
     }
@@ -147,6 +155,12 @@ pub enum AccessError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A proxy is neither an address nor a network.
+    #[error("trusted_proxies: '{0}' is no address (10.0.0.1) and no network (10.0.0.0/8)")]
+    Proxy(String),
+    /// Too many proxies.
+    #[error("trusted_proxies: at most {TRUSTED_PROXY_ENTRIES} addresses and networks")]
+    Proxies,
     /// The token file cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
@@ -169,6 +183,7 @@ pub struct Access {
     rules: Option<Vec<Rule>>,
     tokens: Tokens,
     attempts: Attempts,
+    proxies: TrustedProxies,
 }
 
 impl Access {
@@ -196,14 +211,32 @@ impl Access {
             rules: (!rules.is_empty()).then_some(rules),
             tokens,
             attempts: Attempts::default(),
+            proxies: trusted_proxies(&settings.trusted_proxies)?,
         })
     }
 
-    /// The identity of a client without a token at this address. `foreign_page` is true if another site's
-    /// page opened the connection in a browser: it may only read.
-    pub fn anonymous_identity(&self, peer: IpAddr, foreign_page: bool) -> Identity {
-        let role = match peer.to_canonical().is_loopback() {
-            _ if foreign_page => Role::Observer,
+    /// The client of a request with these header fields from this socket, at `now` (monotonic).
+    pub fn peer(&self, socket: SocketAddr, headers: &HeaderMap, now: Duration) -> Peer {
+        let (address, via) = self.proxies.resolve(socket, headers, now);
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let page = match credentials::is_foreign_page(headers) {
+            false => Page::Own,
+            true if origin.is_some_and(|origin| self.allows_origin(origin)) => Page::Listed,
+            true => Page::Foreign,
+        };
+        Peer::new(address, via, page)
+    }
+
+    /// The trusted proxies, and what came through others.
+    pub fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
+    }
+
+    /// The identity of a client without a token. One that another site's page connected in a browser may only
+    /// read, and so may one behind a proxy that is not trusted.
+    pub fn anonymous_identity(&self, peer: Peer) -> Identity {
+        let role = match peer.is_local() {
+            _ if peer.page() != Page::Own || peer.via() == Via::UnknownProxy => Role::Observer,
             true => self.loopback,
             false => self.remote,
         };
@@ -276,6 +309,15 @@ impl Access {
     }
 }
 
+/// The configured proxies.
+fn trusted_proxies(texts: &[String]) -> Result<TrustedProxies, AccessError> {
+    if texts.len() > TRUSTED_PROXY_ENTRIES {
+        return Err(AccessError::Proxies);
+    }
+    let network = |text: &String| proxy_network(text).ok_or_else(|| AccessError::Proxy(text.clone()));
+    Ok(TrustedProxies::new(texts.iter().map(network).collect::<Result<_, _>>()?))
+}
+
 /// The node whose parameters are set by a call of this service: every node serves its own.
 fn sets_parameters_of(service: &str) -> Option<&str> {
     let (node, own) = service.rsplit_once('/')?;
@@ -289,11 +331,27 @@ mod tests {
     #[test]
     fn an_anonymous_client_has_the_role_of_its_computer() {
         let access = Access::new(&AccessSettings::default()).unwrap();
-        let role = |peer: &str, foreign| access.anonymous_identity(peer.parse().unwrap(), foreign).role;
-        assert_eq!(role("127.0.0.1", false), Role::Commander);
-        assert_eq!(role("::ffff:127.0.0.1", false), Role::Commander);
-        assert_eq!(role("127.0.0.1", true), Role::Observer);
-        assert_eq!(role("10.0.0.2", false), Role::Observer);
+        let role = |access: &Access, socket: &str, fields: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            let socket = SocketAddr::new(socket.parse().unwrap(), 5);
+            access.anonymous_identity(access.peer(socket, &headers, Duration::ZERO)).role
+        };
+        assert_eq!(role(&access, "127.0.0.1", &[]), Role::Commander);
+        assert_eq!(role(&access, "::ffff:127.0.0.1", &[]), Role::Commander);
+        assert_eq!(role(&access, "127.0.0.1", &[("origin", "http://evil.example")]), Role::Observer);
+        assert_eq!(role(&access, "10.0.0.2", &[]), Role::Observer);
+        // A proxy or a tunnel on this computer carries strangers.
+        assert_eq!(role(&access, "127.0.0.1", &[("via", "1.1 x")]), Role::Observer);
+        let (remote, proxy) = (Role::Operator, vec!["127.0.0.1".to_owned()]);
+        let trusting = AccessSettings { remote, trusted_proxies: proxy, ..AccessSettings::default() };
+        let trusting = Access::new(&trusting).unwrap();
+        for client in ["10.0.0.5", "127.0.0.1"] {
+            assert_eq!(role(&trusting, "127.0.0.1", &[("x-forwarded-for", client)]), Role::Operator);
+        }
+        assert_eq!(role(&trusting, "127.0.0.1", &[("via", "1.1 x")]), Role::Observer);
         assert!(access.identify("").is_err() && access.identify("guess").is_err());
     }
 

@@ -1,6 +1,5 @@
 //! The list of an endpoint's sessions.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -8,7 +7,7 @@ use parking_lot::Mutex;
 use roverline_protocol::status::SessionDocument;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Identity;
+use crate::access::{Identity, Page, Peer};
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::endpoint::Endpoint;
@@ -18,7 +17,7 @@ use crate::endpoint::capacity::SessionSlot;
 pub struct SessionInfo {
     /// Its number in this process.
     pub id: u64,
-    peer: SocketAddr,
+    peer: Peer,
     dialect: Mutex<Dialect>,
     identity: Mutex<Identity>,
     client: Mutex<String>,
@@ -35,7 +34,7 @@ impl SessionInfo {
     /// The entry of a session that starts now.
     pub fn new(
         id: u64,
-        peer: SocketAddr,
+        peer: Peer,
         dialect: Dialect,
         identity: Identity,
         outbox: Arc<Outbox>,
@@ -81,9 +80,14 @@ impl SessionInfo {
         self.evicted.cancelled().await;
     }
 
-    /// The client's address.
-    pub fn peer(&self) -> SocketAddr {
+    /// The client's address, and how it came.
+    pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether a page of a site that is not listed opened it, and showed no token: it gets telemetry only.
+    pub fn is_confined(&self) -> bool {
+        self.peer.page() == Page::Foreign && self.identity.lock().name.is_empty()
     }
 
     /// Sets the client's name, truncated to 64 characters.

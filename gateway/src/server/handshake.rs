@@ -5,7 +5,7 @@ use http::{Method, Request, StatusCode, Version};
 use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::access::credentials::{is_foreign_page, token};
+use crate::access::credentials::token;
 use crate::connection::dialect::Dialect;
 use crate::dialect::{self, native, negotiate};
 
@@ -25,8 +25,6 @@ pub(crate) struct Upgrade {
     pub(crate) accept: String,
     pub(crate) dialect: Dialect,
     pub(crate) subprotocol: Option<&'static str>,
-    /// Whether the request was made by a page of another site.
-    pub(crate) foreign_page: bool,
     /// The token that authenticates the client.
     pub(crate) token: Option<String>,
     /// Whether the client chose the plain dialect explicitly, so no further detection is needed.
@@ -70,7 +68,6 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
         accept: derive_accept_key(key.as_bytes()),
         dialect,
         subprotocol,
-        foreign_page: is_foreign_page(headers),
         token: token(headers, request.uri().query()),
         is_plain_path: request.uri().path() == PLAIN_PATH,
         standby: dialect == native::DIALECT
@@ -108,7 +105,7 @@ mod tests {
     fn the_example_of_the_rfc_is_accepted() {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!((upgrade.dialect, upgrade.foreign_page), (crate::dialect::plain::DIALECT, false));
+        assert_eq!(upgrade.dialect, crate::dialect::plain::DIALECT);
     }
 
     #[test]
@@ -133,16 +130,5 @@ mod tests {
         assert_eq!(status(|h| drop(h.insert("Connection", "close".parse().unwrap()))), 400);
         let wrong = Request::get("/nothing").body(()).unwrap();
         assert_eq!(check(&wrong).unwrap_err().0, 404);
-    }
-
-    #[test]
-    fn a_foreign_page_is_recognized() {
-        let observer = |origin: &str| {
-            let value = origin.parse().unwrap();
-            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().foreign_page
-        };
-        assert!(!observer("http://rover:8081"));
-        assert!(observer("http://evil.example"));
-        assert!(observer("null"));
     }
 }
