@@ -4,10 +4,18 @@
 //! token the configured role of the client's computer applies.
 
 mod attempts;
+mod credential;
 pub mod credentials;
 pub mod forwarded;
+pub mod jwt;
+pub mod jwt_keys;
+pub mod known_tokens;
+mod last_use;
 mod peer;
-mod tokens;
+mod token_file;
+pub mod tokens;
+mod utc;
+mod watched_file;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,9 +26,16 @@ use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
+pub use crate::access::credential::Credential;
 use crate::access::forwarded::{TRUSTED_PROXY_ENTRIES, TrustedProxies, Via, proxy_network};
+use crate::access::jwt::{JwtError, JwtSettings};
+use crate::access::jwt_keys::JwtKeyError;
+use crate::access::known_tokens::KnownTokens;
+pub use crate::access::last_use::{LastUses, read_last_uses};
 pub use crate::access::peer::{Page, Peer};
-pub use crate::access::tokens::{TokenError, Tokens, add_token};
+pub use crate::access::token_file::{TokenHolder, add_token, revoke_token, rotate_token, token_holders};
+pub use crate::access::tokens::TokenError;
+pub use crate::access::utc::{format_utc, parse_utc};
 
 /// A client's level of trust; each role includes the permissions of those before it.
 #[derive(
@@ -67,6 +82,9 @@ pub struct AccessSettings {
     pub origins: Vec<String>,
     /// Addresses and networks of proxies whose word on a client's address is taken.
     pub trusted_proxies: Vec<String>,
+    /// JSON Web Tokens as a second kind of token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtSettings>,
     /// Permissions by role; if empty, operators and commanders may do everything.
     pub allow: Vec<AllowRule>,
 }
@@ -81,6 +99,7 @@ impl Default for AccessSettings {
             release_stop: Role::Operator,
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            jwt: None,
             allow: Vec::new(),
         }
     }
@@ -126,6 +145,8 @@ pub struct Identity {
     pub role: Role,
     /// The name that belongs to its token; empty without a token.
     pub name: String,
+    /// What proved it.
+    pub credential: Credential,
 }
 
 /// A denied permission; the text says what would help.
@@ -142,6 +163,15 @@ pub enum AuthenticationError {
     /// No such token, and too many wrong ones came from this address.
     #[error("this token is not known, and too many wrong ones came from your address: wait {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
+    /// The token's end has come.
+    #[error("this token expired at {0}; ask whoever runs the gateway for a new one")]
+    Expired(String),
+    /// The token was shown before, and has been taken out since.
+    #[error("this token was revoked; ask whoever runs the gateway for a new one")]
+    Revoked,
+    /// It is a JWT, and not a valid one.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
 }
 
 /// Why the access rules cannot be used.
@@ -164,6 +194,9 @@ pub enum AccessError {
     /// The token file cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The keys of JWTs cannot be used.
+    #[error(transparent)]
+    JwtKeys(#[from] JwtKeyError),
 }
 
 struct Rule {
@@ -181,7 +214,7 @@ pub struct Access {
     release_stop: Role,
     origins: Vec<String>,
     rules: Option<Vec<Rule>>,
-    tokens: Tokens,
+    tokens: KnownTokens,
     attempts: Attempts,
     proxies: TrustedProxies,
 }
@@ -201,7 +234,6 @@ impl Access {
             Ok::<_, AccessError>(Rule { role: allow.role, publish, call, set })
         };
         let rules = settings.allow.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
-        let tokens = settings.tokens.as_deref().map(Tokens::read).transpose()?.unwrap_or_default();
         Ok(Access {
             loopback: settings.loopback,
             remote: settings.remote,
@@ -209,7 +241,7 @@ impl Access {
             release_stop: settings.release_stop,
             origins: settings.origins.clone(),
             rules: (!rules.is_empty()).then_some(rules),
-            tokens,
+            tokens: KnownTokens::open(settings)?,
             attempts: Attempts::default(),
             proxies: trusted_proxies(&settings.trusted_proxies)?,
         })
@@ -240,7 +272,7 @@ impl Access {
             true => self.loopback,
             false => self.remote,
         };
-        Identity { role, name: String::new() }
+        Identity { role, ..Identity::default() }
     }
 
     /// Identifies the holder of a token that a client at this address shows, at `now` (monotonic). Wrong ones
@@ -251,13 +283,17 @@ impl Access {
         peer: IpAddr,
         now: Duration,
     ) -> Result<Identity, AuthenticationError> {
-        match self.tokens.identify(token) {
-            Some(identity) => Ok(identity),
-            None => Err(match self.attempts.record(peer, now) {
-                None => AuthenticationError::UnknownToken,
-                Some(wait) => AuthenticationError::TooManyAttempts(wait),
-            }),
-        }
+        let error = match self.tokens.identify(token) {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        let is_attempt = match &error {
+            AuthenticationError::UnknownToken => true,
+            AuthenticationError::Jwt(error) => error.is_attempt(),
+            _ => false,
+        };
+        let wait = is_attempt.then(|| self.attempts.record(peer, now)).flatten();
+        Err(wait.map_or(error, AuthenticationError::TooManyAttempts))
     }
 
     /// The wrong tokens that were shown.
@@ -266,10 +302,13 @@ impl Access {
     }
 
     /// Identifies the holder of a token, for the log.
-    pub fn identify(&self, token: &str) -> Result<Identity, PermissionDenied> {
-        let unknown =
-            || PermissionDenied("this token is not known; ask whoever runs the gateway for one".to_owned());
-        self.tokens.identify(token).ok_or_else(unknown)
+    pub fn identify(&self, token: &str) -> Result<Identity, AuthenticationError> {
+        self.tokens.identify(token)
+    }
+
+    /// The tokens that are known now.
+    pub fn tokens(&self) -> &KnownTokens {
+        &self.tokens
     }
 
     /// Whether pages of this origin may use the HTTP API from a browser.

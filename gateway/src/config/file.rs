@@ -91,6 +91,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
         let why = format!("'{proxy}' is no address (10.0.0.1) and no network (10.0.0.0/8)");
         return Err(("trusted_proxies", why));
     }
+    if let Some(jwt) = &settings.access.jwt {
+        jwt.check().map_err(|why| ("access.jwt", why.to_owned()))?;
+    }
     for allow in &settings.access.allow {
         for glob in allow.publish.iter().chain(&allow.call).chain(&allow.set) {
             topic_glob(glob).map_err(|why| ("allow", format!("'{glob}': {why}")))?;

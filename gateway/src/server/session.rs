@@ -52,7 +52,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
     let _registered = endpoint.register(info.clone());
-    let Identity { role, name } = info.identity();
+    let Identity { role, name, .. } = info.identity();
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
@@ -68,6 +68,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let why = tokio::select! {
         why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
         () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
+        why = info.wait_revoked() => why,
     };
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {
