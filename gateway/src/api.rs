@@ -29,15 +29,13 @@ mod route;
 mod routes;
 mod topics;
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use roverline_protocol::limits;
 
-use crate::access::Permission;
+use crate::access::{Peer, Permission};
 use crate::api::action::{Action, KvAction, QueuesAction};
 use crate::api::error::ApiError;
 use crate::api::query::Paging;
@@ -51,7 +49,7 @@ use crate::endpoint::{Endpoint, metrics};
 pub(crate) async fn respond(
     endpoint: &Endpoint,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<HttpResponse, ApiError> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();

@@ -12,6 +12,7 @@ pub mod policy;
 pub mod readiness;
 pub mod ready_announcement;
 pub mod relay;
+mod reload;
 pub mod shutdown;
 pub mod source;
 pub(crate) mod stagger;

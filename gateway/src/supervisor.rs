@@ -177,13 +177,16 @@ async fn supervise(
 }
 
 /// Resolves when the terminal in which the supervisor runs is closed: nobody would see the endpoints that
-/// it left behind.
+/// it left behind. Without a terminal the signal asks for a reload, which the endpoints do by themselves.
 async fn terminal_hangup() -> std::io::Result<()> {
-    if !std::io::stdin().is_terminal() {
-        std::future::pending::<()>().await;
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        if std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        tracing::info!("endpoints read changed token files within a second by themselves");
     }
-    signal(SignalKind::hangup())?.recv().await;
-    Ok(())
+    std::future::pending().await
 }
 
 /// What the workers have in common, and what is known of those that were started.

@@ -88,7 +88,10 @@ impl ApiError {
 impl From<AuthenticationError> for ApiError {
     fn from(error: AuthenticationError) -> ApiError {
         match error {
-            AuthenticationError::UnknownToken => {
+            AuthenticationError::UnknownToken
+            | AuthenticationError::Expired(_)
+            | AuthenticationError::Revoked
+            | AuthenticationError::Jwt(_) => {
                 let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
                 unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")
             }

@@ -2,7 +2,6 @@
 //! does not see which.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
-use crate::access::{Access, Identity, Permission};
+use crate::access::{Access, Identity, Page, Peer, Permission};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
@@ -39,7 +38,7 @@ pub(crate) struct ApiRequest<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     /// A caller over HTTP; the header fields identify it.
-    Peer(SocketAddr),
+    Peer(Peer),
     /// The client of a session, and the name it gave itself.
     Session(Identity, String),
 }
@@ -127,14 +126,14 @@ pub(crate) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 fn authorize_http(
     access: &Access,
     headers: &HeaderMap,
-    peer: SocketAddr,
+    peer: Peer,
     permission: Permission<'_>,
 ) -> Result<Identity, ApiError> {
     let forbidden = |why: String| ApiError::new(StatusCode::FORBIDDEN, why);
     let unauthorized = |why: String| {
         ApiError::new(StatusCode::UNAUTHORIZED, why).with_header(header::WWW_AUTHENTICATE, "Bearer")
     };
-    if credentials::is_foreign_page(headers) {
+    if peer.page() != Page::Own {
         return Err(forbidden("a page of another site may only look; use curl, for example".to_owned()));
     }
     if let Some(token) = credentials::token(headers, None) {
@@ -142,9 +141,9 @@ fn authorize_http(
         let may = access.authorize(holder.role, permission);
         return may.map(|()| holder).map_err(|denied| forbidden(denied.to_string()));
     }
-    let guest = access.anonymous_identity(peer.ip(), false);
+    let guest = access.anonymous_identity(peer);
     match access.authorize(guest.role, permission) {
-        Ok(()) if peer.ip().to_canonical().is_loopback() || permission == Permission::EngageStop => Ok(guest),
+        Ok(()) if peer.is_local() || permission == Permission::EngageStop => Ok(guest),
         _ => Err(unauthorized("show an operator's token (Authorization: Bearer TOKEN)".to_owned())),
     }
 }
@@ -230,7 +229,8 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         let access = Access::new(settings).unwrap();
-        let error = authorize_http(&access, &headers, peer.parse().unwrap(), Permission::Share("it")).err();
+        let peer = access.peer(peer.parse().unwrap(), &headers, Duration::ZERO);
+        let error = authorize_http(&access, &headers, peer, Permission::Share("it")).err();
         error.map_or(0, |error| error.into_response("/").status().as_u16())
     }
 
@@ -254,6 +254,14 @@ mod tests {
             request("127.0.0.1:5", &[("origin", "http://evil.example:80"), ("host", "evil.example:80")]),
             403
         );
+        // Through a proxy or a tunnel on this computer.
+        for field in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 x")] {
+            assert_eq!(request("127.0.0.1:5", &[field]), 401, "{field:?}");
+        }
+        let trusted_proxies = vec!["127.0.0.1".to_owned()];
+        let trusting =
+            AccessSettings { trusted_proxies, remote: Role::Operator, ..AccessSettings::default() };
+        assert_eq!(may(&trusting, "127.0.0.1:5", &[("x-forwarded-for", "127.0.0.1")]), 401);
         let careful = AccessSettings { loopback: Role::Observer, ..AccessSettings::default() };
         assert_eq!(may(&careful, "127.0.0.1:5", &[]), 401);
         let open = AccessSettings { remote: Role::Operator, ..AccessSettings::default() };

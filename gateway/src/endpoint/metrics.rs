@@ -35,6 +35,13 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);
     let what = "Wrong tokens beyond the limit of their address.";
     page.one("counter", "roverline_limited_tokens_total", what, limited as f64);
+    let what = "Requests through a proxy that is not trusted, or that does not say for whom.";
+    page.one(
+        "counter",
+        "roverline_unknown_proxy_requests_total",
+        what,
+        endpoint.access.proxies().unknown() as f64,
+    );
     page.one(
         "counter",
         "roverline_encoding_dropped_total",

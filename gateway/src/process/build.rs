@@ -26,6 +26,7 @@ use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
 use crate::process::error::ProcessError;
 use crate::process::policy::peer_list;
+use crate::process::reload::reload_tokens;
 use crate::process::source::SourceControlHandle;
 
 /// Builds the endpoint of a tier, which listens on `port`.
@@ -108,6 +109,7 @@ pub fn spawn_tasks(
     }
     let monitored = endpoint.clone();
     tasks.spawn(async move { monitor_peers(&monitored, policy, is_leader).await });
+    tasks.spawn(reload_tokens(endpoint.clone()));
     if source.takes_emergency_stop() {
         let emergency_stop = emergency_stop.clone();
         // The built-in rover remembers the stop; a real graph may gain late subscribers.

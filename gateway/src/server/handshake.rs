@@ -5,7 +5,7 @@ use http::{Method, Request, StatusCode, Version};
 use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::access::credentials::{is_foreign_page, token};
+use crate::access::credentials::token;
 use crate::dialect::{self, Negotiated, native, negotiate};
 
 /// Paths on which a WebSocket may be opened, besides those that select a dialect.
@@ -21,8 +21,6 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 pub(crate) struct Upgrade {
     pub(crate) accept: String,
     pub(crate) negotiated: Negotiated,
-    /// Whether the request was made by a page of another site.
-    pub(crate) foreign_page: bool,
     /// The token that authenticates the client.
     pub(crate) token: Option<String>,
     /// Whether the client starts as a standby.
@@ -63,7 +61,6 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
     Ok(Upgrade {
         accept: derive_accept_key(key.as_bytes()),
         negotiated,
-        foreign_page: is_foreign_page(headers),
         token: token(headers, request.uri().query()),
         standby: negotiated.dialect == native::DIALECT
             && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
@@ -101,7 +98,6 @@ mod tests {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(
-            (upgrade.negotiated.dialect, upgrade.foreign_page),
             (crate::dialect::plain::DIALECT, false)
         );
     }
@@ -128,16 +124,5 @@ mod tests {
         assert_eq!(status(|h| drop(h.insert("Connection", "close".parse().unwrap()))), 400);
         let wrong = Request::get("/nothing").body(()).unwrap();
         assert_eq!(check(&wrong).unwrap_err().0, 404);
-    }
-
-    #[test]
-    fn a_foreign_page_is_recognized() {
-        let observer = |origin: &str| {
-            let value = origin.parse().unwrap();
-            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().foreign_page
-        };
-        assert!(!observer("http://rover:8081"));
-        assert!(observer("http://evil.example"));
-        assert!(observer("null"));
     }
 }

@@ -1,7 +1,6 @@
 //! HTTP request handling for a port: common response headers, and the upgrade to a WebSocket.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
-use crate::access::{AuthenticationError, Identity, Role};
+use crate::access::{AuthenticationError, Identity, Peer, Role};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -23,20 +22,25 @@ use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
 use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
+use crate::server::head;
 use crate::server::session::{self, AcceptedConnection};
 use crate::server::write_timeout::WriteTimeoutStream;
 
 /// Characters of a path in the log.
 const NAME_CHARS: usize = 80;
 
-/// Handles one request of a connection from `peer`; `first` is true for the connection's first request.
+/// Handles one request of `peer`; `first` is true for the connection's first request.
 pub(crate) async fn handle(
     endpoint: Arc<Endpoint>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
     first: bool,
 ) -> Result<HttpResponse, Infallible> {
     let leaving = endpoint.is_draining();
+    if let Err(malformed) = head::check(&request) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+        return Ok(malformed.into_response(request.uri().path()));
+    }
     if handshake::asks_for_websocket(request.headers()) {
         // A client that was just accepted is served, however briefly: it will be asked to leave in its
         // turn. On an existing connection the client has to reconnect instead.
@@ -71,7 +75,7 @@ pub(crate) async fn handle(
     Ok(answer)
 }
 
-fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: SocketAddr) -> HttpResponse {
+fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer) -> HttpResponse {
     let upgrade = match handshake::check(&request) {
         Ok(upgrade) => upgrade,
         Err((status, why)) => {
@@ -112,14 +116,10 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
 }
 
 /// Identifies the client by its token or its address.
-fn identify(
-    endpoint: &Endpoint,
-    upgrade: &Upgrade,
-    peer: SocketAddr,
-) -> Result<Identity, AuthenticationError> {
+fn identify(endpoint: &Endpoint, upgrade: &Upgrade, peer: Peer) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
         Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
-        None => Ok(endpoint.access.anonymous_identity(peer.ip(), upgrade.foreign_page)),
+        None => Ok(endpoint.access.anonymous_identity(peer)),
     }
 }
 
@@ -128,7 +128,7 @@ async fn serve(
     upgraded: hyper::upgrade::Upgraded,
     upgrade: Upgrade,
     identity: Identity,
-    peer: SocketAddr,
+    peer: Peer,
     slot: SessionSlot,
 ) {
     let parts = match upgraded.downcast::<TokioIo<WriteTimeoutStream>>() {

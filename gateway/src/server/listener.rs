@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use roverline_protocol::limits;
+use roverline_source::clock::monotonic;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -77,7 +78,9 @@ async fn serve_connection(
         let (endpoint, place) = (service_endpoint.clone(), &place);
         async move {
             let _answering = place.answering();
-            http::handle(endpoint, request, peer, first).await
+            let client = endpoint.access.peer(peer, request.headers(), monotonic());
+            place.belongs_to(client.ip());
+            http::handle(endpoint, request, client, first).await
         }
     });
     let stall_timeout = Duration::from_millis(limits::HTTP_STALL_MS);

@@ -1,7 +1,6 @@
 //! One client's session from the WebSocket handshake to its end: starts the writer, dispatches to the dialect, and removes
 //! its state afterwards.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +9,7 @@ use roverline_protocol::status::EventKind;
 use tokio::net::TcpStream;
 use tracing::Instrument;
 
-use crate::access::Identity;
+use crate::access::{Identity, Peer};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
@@ -34,8 +33,8 @@ pub struct AcceptedConnection {
     pub stream: TcpStream,
     /// Bytes that the client sent directly after the handshake request.
     pub read_ahead: Bytes,
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// The client's address, and how it came.
+    pub peer: Peer,
     /// The negotiated dialect.
     pub dialect: Dialect,
     /// The client's identity.
@@ -53,7 +52,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
     let _registered = endpoint.register(info.clone());
-    let Identity { role, name } = info.identity();
+    let Identity { role, name, .. } = info.identity();
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
@@ -69,6 +68,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let why = tokio::select! {
         why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
         () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
+        why = info.wait_revoked() => why,
     };
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {

@@ -62,6 +62,9 @@ impl PendingRequests {
         path: String,
         body: Bytes,
     ) {
+        if context.info.is_confined() {
+            return refuse(&context.info, id, &confined());
+        }
         self.reap_finished();
         if self.tasks.len() >= self.watches.len() + limits::SESSION_REQUESTS {
             return refuse(&context.info, id, &overloaded("too many requests wait for their answers"));
@@ -77,6 +80,9 @@ impl PendingRequests {
 
     /// Sends the current response of a path now, and again whenever it may have changed.
     pub(super) fn watch(&mut self, context: &SessionContext, id: u64, path: &str) {
+        if context.info.is_confined() {
+            return refuse(&context.info, id, &confined());
+        }
         self.unwatch(id);
         self.reap_finished();
         let target = match api::watch_target(path) {
@@ -109,6 +115,13 @@ fn refuse(info: &SessionInfo, id: u64, error: &ApiError) {
     // Our own documents always serialize.
     let problem = serde_json::to_vec(&error.problem(None)).unwrap_or_default();
     send_response(info, id, error.status().as_u16(), &problem);
+}
+
+/// A page of another site gets telemetry only.
+fn confined() -> ApiError {
+    let why =
+        "a page of another site gets telemetry only: list its origin in [access] origins, or show a token";
+    ApiError::new(StatusCode::FORBIDDEN, why)
 }
 
 fn overloaded(why: &str) -> ApiError {

@@ -199,6 +199,7 @@ impl DialectSession for Session<'_> {
     async fn next_change(&mut self) -> Result<(), CloseReason> {
         tokio::select! {
             event = self.events.recv() => match event {
+                Ok(_) if self.context.info.is_confined() => {}
                 Ok(event) => self.send(&ServerMessage::Event(event)),
                 // The receiver lagged behind; `/status` has all events.
                 Err(RecvError::Lagged(_)) => {}
