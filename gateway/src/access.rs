@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
 
-pub use crate::access::tokens::{TokenError, Tokens, add_token};
+pub use crate::access::tokens::{NameError, TokenError, Tokens, add_token, check_name};
 
 /// A client's level of trust; each role includes the permissions of those before it.
 #[derive(

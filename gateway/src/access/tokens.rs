@@ -2,8 +2,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use roverline_protocol::limits;
 
 use crate::access::{Identity, Role};
 
@@ -49,8 +52,8 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The holder's name is not allowed.
-    #[error("a name is 1 to 64 characters without spaces")]
-    Name,
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The holder has a token already.
     #[error("{name} has a token already; take its line out of {}", path.display())]
     Exists {
@@ -59,6 +62,30 @@ pub enum TokenError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Why a name cannot be a holder's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It is empty or too long, or contains a space or a control character.
+    #[error("a name is 1 to {max} bytes without spaces", max = limits::IDENTITY_BYTES)]
+    Form,
+    /// It is an address.
+    #[error("{0} is an address, and clients without a token are known by theirs: choose another name")]
+    Address(String),
+}
+
+/// Checks the name of an identity. What its clients take belongs to it by this name, beside the addresses of
+/// clients without one.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let is_wrong = |c: char| c.is_whitespace() || c.is_control();
+    if name.is_empty() || name.len() > limits::IDENTITY_BYTES || name.contains(is_wrong) {
+        return Err(NameError::Form);
+    }
+    match name.parse::<IpAddr>() {
+        Ok(_) => Err(NameError::Address(name.to_owned())),
+        Err(_) => Ok(()),
+    }
 }
 
 /// A malformed line of the token file.
@@ -100,6 +127,9 @@ impl Tokens {
                         "commander" => Role::Commander,
                         _ => return bad("the role is observer, operator or commander"),
                     };
+                    if let Err(error) = check_name(name) {
+                        return bad(&error.to_string());
+                    }
                     if token.len() < 16 {
                         return bad("the token is too short to be safe; have one made by `token add`");
                     }
@@ -135,9 +165,7 @@ fn is_equal(known: &[u8], given: &[u8]) -> bool {
 
 /// Creates a token, appends its holder to the file (creating the file if necessary), and returns the token.
 pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, TokenError> {
-    if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(TokenError::Name);
-    }
+    check_name(name)?;
     let fault = |source| TokenError::Write { path: path.to_owned(), source };
     let mut unended = false;
     if path.exists() {
@@ -187,5 +215,22 @@ mod tests {
         assert!(error("operator a short").starts_with("1: the token is too short"));
         assert!(error("operator a").starts_with("1: write ROLE NAME TOKEN"));
         assert!(Tokens::parse("operator a 0123456789abcdef\n").is_ok());
+    }
+
+    #[test]
+    fn no_name_imitates_a_client_without_a_token() {
+        for address in ["127.0.0.1", "10.0.0.5", "::1", "::ffff:10.0.0.5", "2001:DB8::1"] {
+            let error = Tokens::parse(&format!("operator {address} 0123456789abcdef")).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("1: {address} is an address")), "{error}");
+            let nowhere = Path::new("/nonexistent/tokens");
+            let error = add_token(nowhere, Role::Operator, address).unwrap_err();
+            assert!(matches!(error, TokenError::Name(NameError::Address(_))), "{error}");
+        }
+        for name in ["ada", "10.0.0", "127.0.0.1:80", "x".repeat(limits::IDENTITY_BYTES).as_str()] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "a b", "a\u{7}", "x".repeat(limits::IDENTITY_BYTES + 1).as_str()] {
+            assert_eq!(check_name(name), Err(NameError::Form), "{name}");
+        }
     }
 }
