@@ -245,6 +245,12 @@ pub struct EndpointEvent {
     /// Samples that no endpoint could replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<u64>,
+    /// Identity of the client that caused it: its token's name or its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What that client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// Last known state of a peer.

@@ -19,6 +19,7 @@ use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
 use crate::endpoint::Endpoint;
+use crate::identity;
 
 /// A request with its route.
 pub(crate) struct ApiRequest<'a> {
@@ -39,8 +40,15 @@ pub(crate) struct ApiRequest<'a> {
 pub(crate) enum Caller {
     /// A caller over HTTP; the header fields identify it.
     Peer(Peer),
-    /// The client of a session, and the name it gave itself.
-    Session(Identity, String),
+    /// The client of a session.
+    Session {
+        /// Its identity.
+        identity: Identity,
+        /// Its address.
+        peer: Peer,
+        /// What it calls itself, if anything.
+        client: Option<String>,
+    },
 }
 
 impl ApiRequest<'_> {
@@ -49,21 +57,30 @@ impl ApiRequest<'_> {
         let access = &self.endpoint.access;
         match &self.caller {
             Caller::Peer(peer) => authorize_http(access, self.headers, *peer, permission),
-            Caller::Session(identity, _) => match access.authorize(identity.role, permission) {
+            Caller::Session { identity, .. } => match access.authorize(identity.role, permission) {
                 Ok(()) => Ok(identity.clone()),
                 Err(denied) => Err(ApiError::new(StatusCode::FORBIDDEN, denied.to_string())),
             },
         }
     }
 
-    /// The caller for the log: the holder of a token, the name of a session, or an address.
-    pub(crate) fn caller(&self) -> String {
+    /// The label of the caller's identity, to which belongs what it takes.
+    pub(crate) fn by(&self) -> String {
         match &self.caller {
-            Caller::Session(identity, client) if identity.name.is_empty() => client.clone(),
-            Caller::Session(identity, _) => identity.name.clone(),
-            Caller::Peer(peer) => credentials::token(self.headers, None)
-                .and_then(|token| self.endpoint.access.identify(&token).ok())
-                .map_or_else(|| peer.ip().to_canonical().to_string(), |holder| holder.name),
+            Caller::Session { identity, peer, .. } => identity::label(identity, peer.ip()),
+            Caller::Peer(peer) => {
+                let shown = credentials::token(self.headers, None);
+                let shown = shown.and_then(|token| self.endpoint.access.identify(&token).ok());
+                identity::label(&shown.unwrap_or_default(), peer.ip())
+            }
+        }
+    }
+
+    /// What the caller calls itself, if anything; never proof of who it is.
+    pub(crate) fn client(&self) -> Option<String> {
+        match &self.caller {
+            Caller::Session { client, .. } => client.clone(),
+            Caller::Peer(_) => None,
         }
     }
 

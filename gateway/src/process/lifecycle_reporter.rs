@@ -233,7 +233,7 @@ impl LifecycleReporter {
     }
 
     fn author<'a>(&'a self, reason: &'a str) -> Author<'a> {
-        Author { by: &self.me, reason, manual: false, now_ns: unix_ns() }
+        Author { by: &self.me, client: None, reason, manual: false, now_ns: unix_ns() }
     }
 }
 

@@ -97,9 +97,7 @@ mod tests {
     fn the_example_of_the_rfc_is_accepted() {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(
-            (crate::dialect::plain::DIALECT, false)
-        );
+        assert_eq!(upgrade.negotiated.dialect, crate::dialect::plain::DIALECT);
     }
 
     #[test]

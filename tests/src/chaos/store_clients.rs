@@ -84,7 +84,7 @@ impl StoreClients {
             Operation::Guarded { resource, token } => self.guarded(resource, *token).await,
             Operation::Enqueue { queue, body } => self.enqueue(queue, client, *body).await,
             Operation::Dequeue { queue } => self.dequeue(queue, client).await,
-            Operation::Ack { id, delivery } => self.ack(id, *delivery).await,
+            Operation::Ack { id, delivery } => self.ack(id, *delivery, client).await,
             Operation::Nak { id, delivery } => self.nak(id, *delivery, client).await,
             Operation::Append { stream, id } => self.append(stream, id).await,
             Operation::Share { key, value } => self.share(key, *value, client).await,

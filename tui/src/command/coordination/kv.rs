@@ -198,6 +198,7 @@ mod tests {
             revision,
             created: 1,
             by: String::new(),
+            client: None,
             written_ns: 0,
             expires: false,
         };

@@ -219,7 +219,8 @@ async fn change(team: &mut CoordinationClient, command: QueuesCommand) -> Result
     let (done, json): (CountDocument, bool) = match command {
         QueuesCommand::Nak { id, delay, reason, delivery, json } => {
             let path = of_message(&id, "nak")?;
-            let nak = Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason };
+            let nak =
+                Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason, force: false };
             (team.post(&path, &nak).await?, json)
         }
         QueuesCommand::Extend { id, visibility, delivery, json } => {
