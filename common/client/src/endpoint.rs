@@ -1,6 +1,6 @@
 //! State of one endpoint: connection, session, failure history.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +18,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::activity::ActivityClock;
 use crate::connection::DisconnectReason;
 use crate::offset::ClockOffset;
+use crate::probes::Probes;
 use crate::resubscribe::SubscribeProgress;
 use crate::{EndpointView, LinkState, Timings};
 
 /// Longest `Retry-After` of a full endpoint that a client honours.
 const FULL_RETRY_MAX_MS: u64 = 60_000;
-
-/// Time exchanges that may be unanswered.
-const UNANSWERED_PROBES: usize = 32;
 
 /// A connection or an attempt to connect. Dropping it closes the connection.
 #[derive(Debug)]
@@ -68,13 +66,7 @@ pub(crate) struct Session {
     pub(crate) last_heard: Duration,
     /// The requested heartbeat interval, and when it was requested.
     pub(crate) heartbeat: (Duration, Duration),
-    /// Our wall clock and the monotonic clock at the start of the pending time exchange.
-    pub(crate) probe: Option<(i64, Duration)>,
-    pub(crate) probed_at: Duration,
-    /// Duration of the last time exchange.
-    pub(crate) last_delay: Duration,
-    /// Unanswered time exchanges, by our wall clock and the monotonic clock.
-    unanswered: VecDeque<(i64, Duration)>,
+    pub(crate) probes: Probes,
     pub(crate) draining: Option<Draining>,
     pub(crate) service: ServiceLevel,
     pub(crate) progress: Option<SubscribeProgress>,
@@ -143,12 +135,12 @@ impl EndpointState {
     }
 
     /// Sends a message, or drops it if the connection is stuck: failure detection will notice.
-    pub(crate) fn send(&self, message: ClientMessage) {
-        if let Some(sender) = &self.session.sender
-            && sender.try_send(message).is_err()
-        {
+    pub(crate) fn send(&self, message: ClientMessage) -> bool {
+        let sent = self.session.sender.as_ref().is_none_or(|sender| sender.try_send(message).is_ok());
+        if !sent {
             tracing::debug!(url = self.url, "outgoing queue is full");
         }
+        sent
     }
 
     pub(crate) fn on_connected(
@@ -190,21 +182,6 @@ impl EndpointState {
     /// Duration of silence, counted at the earliest from the last heartbeat request.
     pub(crate) fn silence(&self, now: Duration) -> Duration {
         now.saturating_sub(self.session.last_heard.max(self.session.heartbeat.1))
-    }
-
-    /// Records the start of a time exchange.
-    pub(crate) fn note_probe_sent(&mut self, t0_ns: i64, now: Duration) {
-        // The oldest entries measure the delay.
-        if self.session.unanswered.len() < UNANSWERED_PROBES {
-            self.session.unanswered.push_back((t0_ns, now));
-        }
-    }
-
-    /// Current response time, as far as it is known.
-    pub(crate) fn delay(&self, now: Duration) -> Duration {
-        let awaited =
-            self.session.unanswered.front().map_or(Duration::ZERO, |(_, at)| now.saturating_sub(*at));
-        self.session.last_delay.max(awaited)
     }
 
     /// Scales a threshold of the active link to the heartbeat interval of this one.
@@ -262,18 +239,16 @@ impl EndpointState {
 
     /// Handles the answer to a time exchange.
     pub(crate) fn on_time_answer(&mut self, now: Duration, t0_ns: i64, t1_ns: i64, t2_ns: i64) {
-        if let Some(index) = self.session.unanswered.iter().position(|(asked_ns, _)| *asked_ns == t0_ns)
-            && let Some((_, at)) = self.session.unanswered.drain(..=index).next_back()
-        {
-            self.session.last_delay = now.saturating_sub(at);
+        if let Some(rtt) = self.session.probes.answered(t0_ns, now) {
+            self.session.estimate.answered(rtt);
+            self.session.clock.record(t0_ns, t1_ns, t2_ns, rtt);
         }
-        let Some((asked_ns, sent)) = self.session.probe.filter(|(asked_ns, _)| *asked_ns == t0_ns) else {
-            return;
-        };
-        let rtt = now.saturating_sub(sent);
-        self.session.estimate.answered(rtt);
-        self.session.clock.record(asked_ns, t1_ns, t2_ns, rtt);
-        self.session.probe = None;
+    }
+
+    /// Counts the probes that are lost.
+    pub(crate) fn count_lost_probes(&mut self, now: Duration) {
+        let lost = self.session.probes.forget_lost(now);
+        (0..lost).for_each(|_| self.session.estimate.lost());
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -298,7 +273,8 @@ impl EndpointState {
             class,
             failback: self.failback.hold(now, timings.failback.0, timings.failback.1),
             scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
-            rtt: self.session.estimate.rtt(),
+            // A link that owes an answer is at least as slow as that.
+            rtt: self.session.estimate.rtt().map(|rtt| rtt.max(self.session.probes.awaited(now))),
             jitter: self.session.estimate.jitter(),
             loss: self.session.estimate.loss(),
             load: document.map_or(0.0, |d| d.clients as f64 / d.max_clients.max(1) as f64),

@@ -62,6 +62,7 @@ mod limits;
 mod link;
 mod manager;
 mod offset;
+mod probes;
 mod ranking;
 mod request;
 mod resubscribe;

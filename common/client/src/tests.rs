@@ -131,6 +131,34 @@ async fn when_all_endpoints_are_slow_none_is_left_and_nothing_is_subscribed_twic
     fixture.assert_complete();
 }
 
+/// The newest state of the endpoints in these events, best first.
+fn views(events: &[Event]) -> Vec<crate::EndpointView> {
+    let newest = events.iter().rev().find_map(|event| match event {
+        Event::Endpoints(views) => Some(views.to_vec()),
+        _ => None,
+    });
+    newest.unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_slow_link_answers_are_late_and_none_counts_as_lost() {
+    let mut fixture = Fixture::new(2).await;
+    fixture.fakes.iter().for_each(|fake| fake.set_lag(ms(1_200)));
+    let events = fixture.run(ms(40_000)).await;
+    assert!(!events.iter().any(|event| matches!(event, Event::Failover(_))));
+    for view in views(&events) {
+        assert_eq!(view.loss, 0.0, "{view:?}");
+        let rtt = view.rtt.expect("a round-trip time");
+        assert!((ms(1_100)..=ms(1_300)).contains(&rtt), "{rtt:?}");
+    }
+    // What is never answered is lost, later.
+    fixture.fakes.iter().for_each(|fake| fake.set_lag(ms(3_600_000)));
+    let events = fixture.run(ms(9_000)).await;
+    assert!(views(&events).iter().all(|view| view.loss == 0.0));
+    let events = fixture.run(ms(9_000)).await;
+    assert!(views(&events).iter().all(|view| view.loss > 0.2), "{events:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn samples_that_cannot_be_replayed_are_counted() {
     let mut fixture = Fixture::new(2).await;

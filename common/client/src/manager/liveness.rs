@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::endpoint::EndpointState;
 use crate::manager::switch::Switch;
 use crate::manager::{FIRST_CHOICE, Manager};
-use crate::{Event, FailoverCause, RadioView, Timings};
+use crate::{Event, FailoverCause, RadioView};
 
 /// If all links are silent for longer than this they are closed, although the radio is the cause:
 /// their buffered data is old.
@@ -44,18 +44,14 @@ impl Manager {
     }
 
     fn probe_all(&mut self, now: Duration) {
-        let Timings { probe, dead, .. } = self.config.timings;
+        let probe = self.config.timings.probe;
         for at in self.connected() {
+            self.slots[at].count_lost_probes(now);
             // Standbys are probed half as often, to save the radio.
-            let probe = if self.active == Some(at) { probe } else { probe * 2 };
-            let session = &mut self.slots[at].session;
-            if session.probe.is_some_and(|(_, sent)| now.saturating_sub(sent) >= probe.max(dead)) {
-                session.probe = None;
-                session.estimate.lost();
-            } else if session.probe.is_some() || now.saturating_sub(session.probed_at) < probe {
-                continue;
+            let interval = if self.active == Some(at) { probe } else { probe * 2 };
+            if self.slots[at].session.probes.is_due(now, interval) {
+                self.probe(at, now);
             }
-            self.probe(at, now);
         }
     }
 
@@ -122,7 +118,7 @@ impl Manager {
     /// against an endpoint that is silent for as long.
     fn delay_elsewhere(&self, at: usize, now: Duration) -> Duration {
         let others = self.connected().into_iter().filter(|&other| other != at);
-        let delay = others.map(|other| self.slots[other].delay(now)).min().unwrap_or_default();
+        let delay = others.map(|other| self.slots[other].session.probes.delay(now)).min().unwrap_or_default();
         delay.min(Duration::from_millis(RADIO_TIMEOUT_MS))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roverline_protocol::Delivery;
 use roverline_protocol::native::{
-    Binary, FLAG_REPLAYED, FLAG_STORED, Gap, Level, SampleHeader, ServerMessage, TopicInfo,
+    Binary, ClientMessage, FLAG_REPLAYED, FLAG_STORED, Gap, Level, SampleHeader, ServerMessage, TopicInfo,
 };
 use roverline_protocol::resume::Receipt;
 use roverline_protocol::service_level::ServiceLevel;
@@ -204,9 +204,8 @@ impl Manager {
     pub(super) fn probe(&mut self, at: usize, now: Duration) {
         let slot = &mut self.slots[at];
         let t0_ns = unix_ns();
-        slot.session.probe.get_or_insert((t0_ns, now));
-        slot.session.probed_at = now;
-        slot.note_probe_sent(t0_ns, now);
-        slot.send(roverline_protocol::native::ClientMessage::Time { t0_ns });
+        if slot.session.probes.has_room() && slot.send(ClientMessage::Time { t0_ns }) {
+            slot.session.probes.sent(t0_ns, now);
+        }
     }
 }

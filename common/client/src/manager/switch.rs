@@ -221,7 +221,7 @@ impl Manager {
             (Some(since), None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
                 let mut candidates = self.candidates(now);
                 for (candidate, slot) in candidates.iter_mut().zip(&self.slots) {
-                    let prompt = slot.delay(now) <= self.config.timings.suspect;
+                    let prompt = slot.session.probes.delay(now) <= self.config.timings.suspect;
                     candidate.usable &= prompt && slot.session.last_heard >= since;
                 }
                 if let Some(active) = self.active {
