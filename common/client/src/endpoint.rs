@@ -1,6 +1,6 @@
 //! State of one endpoint: connection, session, failure history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use crate::{EndpointView, LinkState, Timings};
 
 /// Longest `Retry-After` of a full endpoint that a client honours.
 const FULL_RETRY_MAX_MS: u64 = 60_000;
+/// Messages that may wait for a connection whose own queue is full: with more it is given up.
+const WAITING_MESSAGES: usize = 2_048;
 
 /// A connection or an attempt to connect. Dropping it closes the connection.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct Draining {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) sender: Option<mpsc::Sender<ClientMessage>>,
+    /// Messages for which the connection's queue had no room, in order.
+    waiting: VecDeque<ClientMessage>,
     pub(crate) activity: Option<ActivityClock>,
     pub(crate) established: bool,
     /// When it was found silent for too long.
@@ -134,13 +138,42 @@ impl EndpointState {
             && self.full_until.is_none_or(|until| now >= until)
     }
 
-    /// Sends a message, or drops it if the connection is stuck: failure detection will notice.
-    pub(crate) fn send(&self, message: ClientMessage) -> bool {
-        let sent = self.session.sender.as_ref().is_none_or(|sender| sender.try_send(message).is_ok());
-        if !sent {
-            tracing::debug!(url = self.url, "outgoing queue is full");
+    /// Whether it has no place for another client.
+    pub(crate) fn is_full(&self) -> bool {
+        let document = self.document.as_ref().filter(|_| !self.session.subscribed);
+        document.is_some_and(|document| document.clients >= document.max_clients)
+    }
+
+    /// Sends a message, as soon as the connection takes it. A connection that takes none for too long is
+    /// closed ([`EndpointState::is_stuck`]).
+    pub(crate) fn send(&mut self, message: ClientMessage) {
+        if !self.is_stuck() {
+            self.session.waiting.push_back(message);
         }
-        sent
+        self.send_waiting();
+    }
+
+    /// Sends a message now; returns whether the connection took it.
+    pub(crate) fn send_now(&mut self, message: ClientMessage) -> bool {
+        self.send_waiting();
+        let sender = self.session.sender.as_ref().filter(|_| self.session.waiting.is_empty());
+        sender.is_some_and(|sender| sender.try_send(message).is_ok())
+    }
+
+    /// Sends what waits, as far as the connection takes it.
+    pub(crate) fn send_waiting(&mut self) {
+        let Session { sender, waiting, .. } = &mut self.session;
+        let Some(sender) = sender else { return waiting.clear() };
+        while let Ok(place) = sender.try_reserve()
+            && let Some(message) = waiting.pop_front()
+        {
+            place.send(message);
+        }
+    }
+
+    /// Whether too many messages wait for the connection.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.session.waiting.len() >= WAITING_MESSAGES
     }
 
     pub(crate) fn on_connected(
@@ -199,6 +232,15 @@ impl EndpointState {
         self.retry_at = retry_at;
     }
 
+    /// Forgets what failed during a time in which no endpoint answered: the cause was not this one. It may
+    /// be tried at once, unless it has said that it is full.
+    pub(crate) fn forgive(&mut self, now: Duration) {
+        self.breaker = Breaker::default();
+        self.failback = Failback::default();
+        self.backoff.reset();
+        self.retry_at = self.full_until.filter(|until| *until > now).unwrap_or(now);
+    }
+
     /// The connection ended or was never established. `random` is uniform in [0, 1).
     pub(crate) fn on_disconnected(
         &mut self,
@@ -221,6 +263,7 @@ impl EndpointState {
             DisconnectReason::Full(after) => {
                 let after = after.unwrap_or(Duration::from_millis(limits::FULL_RETRY_MS));
                 let until = now + after.min(Duration::from_millis(FULL_RETRY_MAX_MS));
+                self.full_until = Some(until);
                 self.drop_connection("the endpoint is full", until);
             }
             DisconnectReason::Broken(reason) => {
@@ -312,5 +355,28 @@ impl EndpointState {
             service: session.service,
             draining: session.established && self.is_draining(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_delays_messages_and_keeps_their_order() {
+        let mut slot = EndpointState::new("ws://rover:8080".to_owned(), &Timings::default());
+        let (sender, mut sent) = mpsc::channel(2);
+        let clock = ActivityClock::new(tokio::time::Instant::now());
+        slot.on_connected(sender, clock, Duration::ZERO);
+        let message = |id| ClientMessage::Unwatch { id };
+        (0..5).for_each(|id| slot.send(message(id)));
+        assert!(!slot.send_now(message(9)), "not before those that wait");
+        for id in 0..5 {
+            assert_eq!(sent.try_recv().ok(), Some(message(id)));
+            slot.send_waiting();
+        }
+        assert!(slot.send_now(message(9)) && !slot.is_stuck());
+        (0..3_000).for_each(|id| slot.send(message(id)));
+        assert!(slot.is_stuck());
     }
 }

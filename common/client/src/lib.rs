@@ -67,6 +67,7 @@ mod ranking;
 mod request;
 mod resubscribe;
 mod stop;
+mod subscriptions;
 mod suspend;
 #[cfg(test)]
 mod tests;

@@ -177,6 +177,10 @@ impl Manager {
         if let Some(active) = self.active {
             // A suspect endpoint is not lost: silence decides that, not the ranking.
             candidates[active].usable = self.slots[active].ready(now);
+            // A planned switch takes a free place only: what an endpoint has beyond is for those who lost theirs.
+            for (at, slot) in self.slots.iter().enumerate().filter(|(at, _)| *at != active) {
+                candidates[at].usable &= !slot.is_full();
+            }
         }
         // Prefer the standby that already delivers to one that would have to begin.
         let backup = self.backup.filter(|&b| self.active.is_none() && candidates[b].usable);
