@@ -46,15 +46,15 @@ pub enum Msg {
 /// An action for the runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Subscribe to a topic.
+    /// Subscribe to these topics.
     Subscribe {
-        /// Its name.
-        topic: String,
+        /// Their names.
+        topics: Vec<String>,
         /// Maximum rate.
         max_rate_hz: Option<f64>,
     },
-    /// Unsubscribe.
-    Unsubscribe(String),
+    /// Unsubscribe from these topics.
+    Unsubscribe(Vec<String>),
     /// Request the definition of a type.
     Schema(String),
     /// Engage or release the emergency stop.

@@ -259,16 +259,36 @@ fn small_topics_are_asked_for_at_once_and_heavy_ones_while_they_are_looked_at() 
     let mut rig = Rig::new();
     let image = topic("/camera/image", "sensor_msgs/msg/Image");
     let imu = topic("/imu/data", "sensor_msgs/msg/Imu");
-    let subscribe = |topic: &str, max_rate_hz| Effect::Subscribe { topic: topic.to_owned(), max_rate_hz };
+    let subscribe =
+        |topic: &str, max_rate_hz| Effect::Subscribe { topics: vec![topic.to_owned()], max_rate_hz };
+    let unsubscribe = || Effect::Unsubscribe(vec!["/camera/image".to_owned()]);
     rig.link(Event::Topics(vec![image, imu.clone()].into()));
     assert_eq!(rig.effects, [subscribe("/imu/data", None)]);
     assert_eq!(effects_of(&mut rig, "3"), [subscribe("/camera/image", Some(2.0))]);
-    assert_eq!(effects_of(&mut rig, "j"), [Effect::Unsubscribe("/camera/image".to_owned())]);
+    assert_eq!(effects_of(&mut rig, "j"), [unsubscribe()]);
     assert_eq!(effects_of(&mut rig, "k"), [subscribe("/camera/image", Some(2.0))]);
-    assert_eq!(effects_of(&mut rig, "1"), [Effect::Unsubscribe("/camera/image".to_owned())]);
+    assert_eq!(effects_of(&mut rig, "1"), [unsubscribe()]);
     rig.effects.clear();
     rig.link(Event::Topics(vec![imu].into()));
     assert_eq!(rig.effects, [], "what is subscribed is not subscribed again");
+}
+
+#[test]
+fn many_topics_are_subscribed_together_and_those_without_room_are_said() {
+    let mut rig = Rig::new();
+    let some =
+        |count| (0..count).map(|n| topic(&format!("/joint/{n}"), "std_msgs/msg/Float64")).collect::<Vec<_>>();
+    rig.link(Event::Topics(some(600).into()));
+    let [Effect::Subscribe { topics, max_rate_hz: None }] = &rig.effects[..] else {
+        panic!("{:?}", rig.effects)
+    };
+    assert_eq!(topics.len(), 600);
+    assert_eq!(rig.model.notification, None);
+    rig.link(Event::Topics(some(1_010).into()));
+    let [_, Effect::Subscribe { topics, .. }] = &rig.effects[..] else { panic!("{:?}", rig.effects.len()) };
+    assert_eq!(topics.len(), 408);
+    let text = &rig.model.notification.as_ref().unwrap().text;
+    assert!(text.starts_with("2 topics are listed without values, 1008 are subscribed"), "{text}");
 }
 
 #[test]

@@ -5,8 +5,6 @@ use roverline_protocol::native::ClientMessage;
 /// A request from a [`Link`](crate::Link) to its manager.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
-    Subscribe { topic: String, max_rate_hz: Option<f64> },
-    Unsubscribe { topic: String },
     Schema { type_name: String },
     Submit { id: u64, message: ClientMessage },
     Unwatch { id: u64 },
