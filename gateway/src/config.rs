@@ -5,6 +5,7 @@ mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
+mod peers;
 mod process;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use crate::config::dds::DdsSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
+pub use crate::config::peers::PeersSettings;
 pub use crate::config::process::ProcessSettings;
 use crate::limits;
 
@@ -88,6 +90,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
+    /// How endpoints recognize each other.
+    pub peers: PeersSettings,
     /// Each endpoint process.
     pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.

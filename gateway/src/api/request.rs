@@ -31,6 +31,8 @@ pub(crate) struct ApiRequest<'a> {
     /// Empty over a session.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) caller: Caller,
+    /// The address at which its connection arrived; none over a session.
+    pub(crate) local: Option<SocketAddr>,
     /// Read, and within its limit; empty if the route takes no body.
     pub(crate) body: Bytes,
 }
