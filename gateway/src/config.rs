@@ -5,6 +5,7 @@ mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
+mod peers;
 mod process;
 mod source_kind;
 
@@ -20,6 +21,7 @@ pub use crate::config::dds::DdsSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
+pub use crate::config::peers::PeersSettings;
 pub use crate::config::process::ProcessSettings;
 pub use crate::config::source_kind::SourceKind;
 use crate::limits;
@@ -35,6 +37,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
+    /// How endpoints recognize each other.
+    pub peers: PeersSettings,
     /// Each endpoint process.
     pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.

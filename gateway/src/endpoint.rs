@@ -43,6 +43,7 @@ use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
+use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
@@ -74,6 +75,8 @@ pub struct Endpoint {
     pub directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     /// The other endpoints.
     pub peers: Peers,
+    /// By what it recognizes peers, and proves itself to them.
+    pub peer_trust: PeerTrust,
     /// The counters.
     pub counters: Counters,
     /// The recent events.
@@ -134,6 +137,8 @@ pub struct EndpointBuilder {
     pub source_kind: &'static str,
     /// The other endpoints.
     pub peers: Peers,
+    /// By what it recognizes peers, and proves itself to them.
+    pub peer_trust: PeerTrust,
     /// The emergency stop.
     pub emergency_stop: Arc<EmergencyStop>,
     /// The bandwidth budget of each session.
@@ -165,6 +170,7 @@ impl EndpointBuilder {
             telemetry: Telemetry::default(),
             directory: watch::Sender::new(Arc::new(Vec::new())),
             peers: self.peers,
+            peer_trust: self.peer_trust,
             counters: Counters::default(),
             events: Events::new(self.tier),
             supervision: Supervision::default(),

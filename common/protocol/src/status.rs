@@ -267,6 +267,20 @@ pub struct PeerDocument {
     /// Seconds since the newest sample of each scope, as it reported itself.
     #[serde(default)]
     pub freshness_s: BTreeMap<Scope, f64>,
+    /// How it proves that it belongs to this rover; absent while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<PeerProof>,
+    /// Why it counts for nothing: it has not proven that it belongs to this rover. Absent once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
+}
+
+/// How an endpoint proves that it belongs to a rover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerProof {
+    /// It has the rover's key.
+    Key,
 }
 
 /// How an endpoint got into a directory.

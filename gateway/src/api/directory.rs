@@ -7,6 +7,7 @@ use roverline_protocol::status::{EventKind, Origin};
 use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
 use crate::api::response::{HttpResponse, JSON, document, empty};
+use crate::endpoint::Endpoint;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::Peer;
 
@@ -21,6 +22,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     let sent: Registration = request.json().map_err(|error: ApiError| error.with_hint(example))?;
     let unfit = |why: &str| ApiError::unprocessable(why);
     check_address(&sent.address).map_err(unfit)?;
+    check_network(endpoint, &sent.address)?;
     let own = endpoint.directory.borrow().iter().any(|entry| {
         entry.started_ns == endpoint.started_ns && entry.address.as_deref() == Some(&sent.address)
     });
@@ -55,6 +57,18 @@ pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
             endpoint.events.record(EventKind::PeerRemoved, &format!("{tier} {address} was removed"), details);
             Ok(empty(StatusCode::NO_CONTENT))
         }
+    }
+}
+
+/// Refuses an address where no peer may be, before anything connects to it. What a name stands for is checked
+/// whenever it is resolved.
+fn check_network(endpoint: &Endpoint, address: &str) -> Result<(), ApiError> {
+    match address.parse() {
+        Ok(socket) if !endpoint.peer_trust.networks.allow(socket) => Err(ApiError::unprocessable(
+            "a peer is in the networks of [peers] networks, by default those of this computer and loopback, and \
+             never link-local, multicast or unspecified",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! does not see which.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(crate) struct ApiRequest<'a> {
     /// Empty over a session.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) caller: Caller,
+    /// The address at which its connection arrived; none over a session.
+    pub(crate) local: Option<SocketAddr>,
     /// Read, and within its limit; empty if the route takes no body.
     pub(crate) body: Bytes,
 }

@@ -25,7 +25,7 @@ use crate::endpoint::watchdog::Work;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
 use crate::process::error::ProcessError;
-use crate::process::policy::peer_list;
+use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
 use crate::process::source::SourceControlHandle;
 
@@ -54,6 +54,7 @@ pub fn build(
         ingress: Ingress::new(routing, scopes),
         source_kind: settings.gateway.source.name(),
         peers: Peers::new(peer_list(settings, tier)),
+        peer_trust: peer_trust(settings, tier)?,
         emergency_stop: emergency_stop.clone(),
         session_budget: settings.session_budget(tier),
         endpoint_budget: settings.endpoint_budget(tier),
