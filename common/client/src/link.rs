@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
-use crate::request::Request;
+use crate::request::{Request, Wishes};
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
 use crate::{Config, Event, StopView};
@@ -27,14 +27,6 @@ pub struct Link {
     stops: StopRequests,
     subscriptions: Subscriptions,
     lost: Arc<AtomicUsize>,
-}
-
-/// What the handles have asked for, as the manager sees it.
-pub(crate) struct Wishes {
-    pub(crate) stops: StopRequests,
-    pub(crate) subscriptions: Subscriptions,
-    /// Requests that the full queue did not take.
-    pub(crate) lost: Arc<AtomicUsize>,
 }
 
 /// The event stream. The program must read it, as it is bounded: when it is full, samples are

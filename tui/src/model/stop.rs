@@ -103,10 +103,12 @@ impl Model {
         })
     }
 
-    /// What is known now of the rover's stop. Nothing is, while no endpoint is connected.
+    /// What is known now of the rover's stop. Nothing is while no endpoint is connected, or while the state's
+    /// topic is stale.
     pub fn stop_state(&self) -> StopState {
         let Some(reading) = &self.rover.emergency_stop else { return StopState::Never };
-        if self.network.is_connected() && reading.quality(&self.topics, self.now) == Quality::Fresh {
+        let quality = reading.quality(&self.topics, self.now);
+        if self.network.is_connected() && matches!(quality, Quality::Fresh | Quality::Ageing) {
             return if reading.value { StopState::Engaged } else { StopState::Released };
         }
         let vouched = self.topics.rows.get(&reading.topic).map(|row| row.vouched(reading.at));
