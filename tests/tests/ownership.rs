@@ -9,6 +9,7 @@ use roverline_protocol::native::{ClientMessage, ServerMessage};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http::{self, Response};
 use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::PlainClient;
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::eventually;
 use serde_json::{Value, json};
@@ -257,6 +258,41 @@ async fn a_session_acts_as_its_token_at_every_endpoint() {
     let mut hers = session(ports[2], ada, NAME).await;
     let (status, done) = ask(&mut hers, "POST", "/api/v2/locks/arm/release", release).await;
     assert_eq!((status, &done["success"]), (200, &true.into()), "{done}");
+}
+
+async fn next_status(client: &mut PlainClient) -> Value {
+    loop {
+        let message = client.next().await.unwrap();
+        if message["op"] == "status" {
+            return message;
+        }
+    }
+}
+
+/// A service that a client offers is its identity's as well.
+#[tokio::test]
+async fn an_offered_service_is_replaced_by_its_identity_only() {
+    let team = Team::start();
+    let offer =
+        r#"{"op":"advertise_service","id":"offer","service":"/mast/raise","type":"std_srvs/srv/Trigger"}"#;
+    let rosbridge = async |token: &str| {
+        let path = format!("/rosbridge?token={token}");
+        PlainClient::try_connect_at(team.ports[0], &path).await.unwrap()
+    };
+    let mut hers = rosbridge(&team.ada).await;
+    hers.send(offer).await;
+    eventually("the service is offered", PATIENCE, || {
+        http::get(team.ports[0], "/api/v2/services").body.contains("/mast/raise")
+    });
+    let mut foreign = rosbridge(&team.mallory).await;
+    foreign.send(offer).await;
+    let refused = next_status(&mut foreign).await;
+    assert!(refused["msg"].as_str().unwrap().contains("is offered by ada"), "{refused}");
+    // Her own next session takes it over.
+    let mut next = rosbridge(&team.ada).await;
+    next.send(offer).await;
+    let replaced = next_status(&mut hers).await;
+    assert!(replaced["msg"].as_str().unwrap().contains("another client offers"), "{replaced}");
 }
 
 /// Without tokens, all clients of this computer are one identity, whatever loopback address they come from.

@@ -33,7 +33,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     let peer = Peer { tier, address: address.clone(), expected: true };
     let known = endpoint.peers.add(peer, Origin::Api);
     known.map_err(|why| ApiError::new(StatusCode::CONFLICT, why.to_string()))?;
-    let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
+    let details = EventDetails { to: Some(address.clone()), ..caused_by(request) };
     endpoint.events.record(EventKind::PeerAdded, &format!("{tier} {address} was registered"), details);
     let registered = RegistrationDocument { tier, address, origin: Origin::Api };
     let mut answer = document(StatusCode::CREATED, JSON, &registered);
@@ -53,7 +53,7 @@ pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
         }
         Some(Err(why)) => Err(ApiError::new(StatusCode::CONFLICT, why.to_string())),
         Some(Ok(tier)) => {
-            let details = EventDetails { from: Some(address.to_owned()), ..EventDetails::default() };
+            let details = EventDetails { from: Some(address.to_owned()), ..caused_by(request) };
             endpoint.events.record(EventKind::PeerRemoved, &format!("{tier} {address} was removed"), details);
             Ok(empty(StatusCode::NO_CONTENT))
         }
@@ -70,6 +70,11 @@ fn check_network(endpoint: &Endpoint, address: &str) -> Result<(), ApiError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Details of an event that the request's client caused.
+fn caused_by(request: &ApiRequest<'_>) -> EventDetails {
+    EventDetails { by: Some(request.by()), client: request.client(), ..EventDetails::default() }
 }
 
 /// `host:port`, with IPv6 addresses in brackets.

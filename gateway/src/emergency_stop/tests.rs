@@ -154,6 +154,32 @@ async fn an_engage_that_follows_a_release_at_once_is_not_lost() {
     }
 }
 
+/// The gateway that a relay reads from: remembers the ids of commands.
+#[derive(Default)]
+struct Upstream(Mutex<Vec<String>>);
+
+impl SourceControl for Upstream {
+    fn publish(&self, _: Publication) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
+        self.0.lock().push(request.id);
+        Ok(())
+    }
+}
+
+/// To the rover all of them are commands of the relay.
+#[test]
+fn a_relay_keeps_the_ids_of_its_clients_apart() {
+    let upstream = Arc::new(Upstream::default());
+    let stop = EmergencyStop::forwarded(upstream.clone());
+    for (by, id) in [("ada", "1"), ("mallory", "1"), ("127.0.0.1", "1"), ("ada", "")] {
+        let _ = stop.begin(StopRequest { by, id, engage: false, reason: "" });
+    }
+    assert_eq!(*upstream.0.lock(), ["ada/1", "mallory/1", "127.0.0.1/1", ""]);
+}
+
 /// Is busy twice, then accepts publications.
 struct Busy(AtomicUsize, mpsc::Sender<Publication>);
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use roverline_coordination::Client;
 use roverline_coordination::events::{EventError, Expected, NewEvent, Query};
 use roverline_coordination::kv::{Author, Expect, Item, KvError};
 use roverline_coordination::queues::{Actor, DequeueOptions, Message, QueueError, Settings};
@@ -22,7 +23,7 @@ fn now_ns() -> u64 {
 }
 
 fn by(who: &str) -> Actor<'_> {
-    Actor { client: who.into(), now_ns }
+    Actor { client: Client::of(who, who), now_ns }
 }
 
 /// A refusal without names, so that equal reasons are counted together.

@@ -34,7 +34,7 @@ pub enum LockError {
     },
     /// The client's name is that of another identity's client.
     #[error(
-        "{resource} was taken by {owner} under the name {client}: only {owner} can renew, release or hand it over. A commander can take it away, with a reason (force-release)"
+        "{owner} holds {resource} or waits for it as {client}, and you are somebody else: only {owner} can renew, release or hand it over. A commander can take it away, with a reason (force-release)"
     )]
     NotOwner {
         /// The resource.

@@ -12,8 +12,8 @@ use crate::limits;
 use crate::locks::acquire::AcquireRequest;
 use crate::locks::queue::{Record, Waiter, holders, moved_key, own_entry, parse_owner};
 use crate::locks::{
-    FencingToken, HANDOVER_PREFIX, LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_client,
-    check_name, check_ttl, graph,
+    FencingToken, HANDOVER_PREFIX, LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_name, check_ttl,
+    graph,
 };
 use crate::store::scan::{get, scan};
 use crate::store::{Compare, Entry, LeaseId, Op, StoreError, Txn};
@@ -269,7 +269,7 @@ impl Locks {
         requester: Client<'_>,
     ) -> Result<PendingHandover, LockError> {
         check_name(resource)?;
-        check_client(requester)?;
+        check_name(requester.name)?;
         let prefix = key_of(resource, Client { identity: None, ..requester });
         let found = scan(&*self.store, &prefix, None).await?.entries.into_iter().filter_map(pending);
         let mut found = found.filter(|pending| {

@@ -118,4 +118,5 @@ scenarios!(
     ownership::a_handover_is_asked_and_answered_by_identity,
     ownership::a_forced_release_names_both_identities,
     ownership::a_lock_of_an_earlier_version_belongs_to_its_name,
+    ownership::the_longest_names_fit_into_keys,
 );

@@ -1,6 +1,7 @@
 //! A lock belongs to the identity that requested it, not to a name.
 
 use crate::client::Client;
+use crate::limits;
 use crate::locks::tests::handover::wait_for_request;
 use crate::locks::tests::*;
 use crate::store::{Op, Txn};
@@ -147,4 +148,24 @@ pub(super) async fn a_lock_of_an_earlier_version_belongs_to_its_name(team: &Team
     assert!(token(waiting.await.unwrap().unwrap()) > held);
     locks.force_release("map", "console", "chief", "tea").await.unwrap();
     assert!(matches!(locks.release("map", ADA).await, Err(LockError::Taken { .. })));
+}
+
+pub(super) async fn the_longest_names_fit_into_keys(team: &Team) {
+    let locks = &team.locks;
+    let (name, identity) = ("x".repeat(limits::LOCK_NAME_BYTES), "y".repeat(limits::IDENTITY_BYTES));
+    let longest = Client::of(&identity, &name);
+    locks.acquire(&name, Client::of("bob", "bob"), Exclusive, LONG).await.unwrap();
+    locks.acquire(&name, longest, Exclusive, LONG).await.unwrap();
+    let requester = Client::of("cat", "cat");
+    let (asked, ()) = tokio::join!(locks.request_handover(&name, requester, "", LONG, LONG), async {
+        wait_for_request(team, &name).await;
+        locks.grant_handover(&name, Client::of("bob", "bob"), requester).await.unwrap();
+    });
+    assert!(matches!(asked, Ok(Handover::Granted(_))), "{asked:?}");
+    locks.release(&name, requester).await.unwrap();
+    token(locks.status(&name, longest).await.unwrap());
+    locks.force_release(&name, longest, longest, "tea").await.unwrap();
+    assert!(matches!(locks.release(&name, longest).await, Err(LockError::Taken { .. })));
+    let (asked, ()) = tokio::join!(locks.request_handover(&name, longest, "", LONG, LONG), async {});
+    assert!(matches!(asked, Ok(Handover::Granted(_))), "{asked:?}");
 }
