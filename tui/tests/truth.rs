@@ -35,6 +35,17 @@ fn an_unheard_stop_stands_first_on_every_screen_and_size() {
 }
 
 #[test]
+fn the_smallest_screen_says_that_a_stop_was_accepted() {
+    let mut rig = Rig::running();
+    let first_line =
+        |rig: &Rig| support::text(&support::draw(&rig.model, 40, 8)).lines().next().unwrap().to_owned();
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    assert!(first_line(&rig).contains("RED BUTTON"), "{}", first_line(&rig));
+    rig.link(Event::Command { id: "a".into(), accepted: true, message: "emergency stop engaged".into() });
+    assert!(first_line(&rig).contains("✓ stop accepted"), "{}", first_line(&rig));
+}
+
+#[test]
 fn the_radio_is_not_blamed_when_every_address_refuses() {
     let mut rig = Rig::running();
     let says = |rig: &Rig, (columns, lines): (u16, u16), text: &str| {

@@ -103,7 +103,7 @@ fn assert_heard(name: &str, row: &Row) {
     assert!(row.engaged.is_some(), "{name}, {:?}: the rover was not stopped: {}", row.way, row.last);
     let said = row.last.to_lowercase();
     let ok = match row.way {
-        Way::Console | Way::SmallConsole => said.contains("stop"),
+        Way::Console | Way::SmallConsole => said.contains("e-stop") || said.contains("stop accepted"),
         Way::Command => said.starts_with("exit 0"),
         Way::Http => said.starts_with("200"),
         Way::Native | Way::Plain => said.contains("\"accepted\":true"),

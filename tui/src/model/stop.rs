@@ -122,6 +122,11 @@ impl StopCommand {
         self.engage && !self.answer.as_ref().is_some_and(|answer| answer.accepted)
     }
 
+    /// Whether an endpoint has accepted this stop.
+    pub fn has_engaged(&self) -> bool {
+        self.engage && !self.is_unheard()
+    }
+
     /// Whether an answer is overdue. A release is not said again.
     pub fn is_overdue(&self, model: &Model) -> bool {
         self.answer.is_none() && model.now.since(self.asked) >= RELEASE_TIMEOUT

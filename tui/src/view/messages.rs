@@ -111,6 +111,10 @@ pub(super) fn short_stop(model: &Model, theme: &Theme) -> Line {
     }
     match model.stop_state() {
         StopState::Engaged => line("■ E-STOP ENGAGED".to_owned(), theme.alarm),
+        // The answer may be here before the state is.
+        _ if model.shown_command().is_some_and(StopCommand::has_engaged) => {
+            line("✓ stop accepted".to_owned(), theme.strong)
+        }
         StopState::Unknown { engaged, since } => {
             let was = if engaged { "■ E-STOP, " } else { "stop " };
             line(format!("{was}unknown since {}", clock(model, since)), theme.caution)
