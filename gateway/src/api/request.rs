@@ -22,6 +22,9 @@ use crate::api::route::{Parameter, ParameterKind, Route};
 use crate::endpoint::Endpoint;
 use crate::identity;
 
+/// The label of a caller whose token is not known. A name has no spaces.
+const UNKNOWN_TOKEN: &str = "unknown token";
+
 /// A request with its route.
 pub(crate) struct ApiRequest<'a> {
     pub(crate) endpoint: &'a Endpoint,
@@ -71,11 +74,7 @@ impl ApiRequest<'_> {
     pub(crate) fn by(&self) -> String {
         match &self.caller {
             Caller::Session { identity, peer, .. } => identity::label(identity, peer.ip()),
-            Caller::Peer(peer) => {
-                let shown = credentials::token(self.headers, None);
-                let shown = shown.and_then(|token| self.endpoint.access.identify(&token).ok());
-                identity::label(&shown.unwrap_or_default(), peer.ip())
-            }
+            Caller::Peer(peer) => label_of(&self.endpoint.access, self.headers, *peer),
         }
     }
 
@@ -116,6 +115,16 @@ impl ApiRequest<'_> {
             }
         }
         Ok(QueryParams(params))
+    }
+}
+
+/// The label of a caller over HTTP. With a token that is not known (any more) it is nobody's, and not that of
+/// a client without one.
+fn label_of(access: &Access, headers: &HeaderMap, peer: SocketAddr) -> String {
+    match credentials::token(headers, None).map(|token| access.identify(&token)) {
+        None => identity::label(&Identity::default(), peer.ip()),
+        Some(Ok(holder)) => identity::label(&holder, peer.ip()),
+        Some(Err(_)) => UNKNOWN_TOKEN.to_owned(),
     }
 }
 
@@ -252,6 +261,17 @@ mod tests {
         let peer = access.peer(peer.parse().unwrap(), &headers, Duration::ZERO);
         let error = authorize_http(&access, &headers, peer, Permission::Share("it")).err();
         error.map_or(0, |error| error.into_response("/").status().as_u16())
+    }
+
+    #[test]
+    fn a_token_that_is_not_known_makes_nobody_of_its_caller() {
+        let access = Access::new(&AccessSettings::default()).unwrap();
+        let mut headers = HeaderMap::new();
+        let label = |headers: &HeaderMap| label_of(&access, headers, "[::1]:5".parse().unwrap());
+        assert_eq!(label(&headers), "127.0.0.1");
+        headers.insert("authorization", "Bearer revoked-meanwhile".parse().unwrap());
+        assert_eq!(label(&headers), UNKNOWN_TOKEN);
+        assert!(crate::access::check_name(UNKNOWN_TOKEN).is_err());
     }
 
     #[test]
