@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
+use roverline_protocol::printable::printable_lines;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -277,7 +278,7 @@ async fn replace_outdated(restart: Arc<RollingRestart>, outdated: Vec<(Tier, &'s
 
 /// Writes a line to standard error, which may be closed.
 fn print_error(text: &str) {
-    let _ = writeln!(std::io::stderr(), "roverline-gateway: {text}");
+    let _ = writeln!(std::io::stderr(), "roverline-gateway: {}", printable_lines(text));
 }
 
 /// Without a lock file, for example on a read-only disk, the gateway still serves.

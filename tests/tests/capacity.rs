@@ -126,7 +126,8 @@ async fn a_second_console_gets_no_place_of_the_reserve() {
     let (_first, mut first_events) = open("first");
     until_in_use(&mut first_events, &urls[0]).await;
     let (_second, mut second_events) = open("second");
-    until_in_use(&mut second_events, &urls[1]).await;
+    // The tertiary serves more scopes than the secondary.
+    until_in_use(&mut second_events, &urls[2]).await;
     // It wants the primary, and looks again after five seconds.
     let end = tokio::time::Instant::now() + Duration::from_secs(8);
     loop {
@@ -141,7 +142,8 @@ async fn a_second_console_gets_no_place_of_the_reserve() {
     // The first one has lost its endpoint: the full one takes it.
     process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
     let drained = tokio::spawn(async move { while second_events.next().await.is_some() {} });
-    until_in_use(&mut first_events, &urls[1]).await;
+    until_in_use(&mut first_events, &urls[2]).await;
+    assert_eq!(http::health(gateway.port(Tier::Tertiary)).endpoint.clients, 2);
     drained.abort();
 }
 

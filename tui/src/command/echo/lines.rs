@@ -95,4 +95,16 @@ mod tests {
         assert_eq!(to_json(&value).to_string(), r#"{"list":[{"x":1.5}],"n":[1,2],"p":{"x":1.5}}"#);
         assert_eq!(to_json(&Value::F64(f64::NAN)), Json::Null);
     }
+
+    #[test]
+    fn a_text_of_a_stranger_stays_on_its_line() {
+        let evil = "a\u{1b}[2J\n---\nstop: released\u{202e}";
+        let value: Struct = [("data", Value::String(evil.into()))].into_iter().collect();
+        let text = tree(&Value::Struct(value));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            !text.contains(|c| c != '\n' && roverline_protocol::printable::is_unprintable(c)),
+            "{text:?}"
+        );
+    }
 }
