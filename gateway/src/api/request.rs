@@ -44,6 +44,14 @@ pub(crate) enum Caller {
 }
 
 impl ApiRequest<'_> {
+    /// Checks the permission that the route declares.
+    pub(crate) fn authorize_route(&self) -> Result<(), ApiError> {
+        match self.route.action.permission().required() {
+            Some(permission) => self.authorize(permission).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The caller's identity, if it has this permission.
     pub(crate) fn authorize(&self, permission: Permission<'_>) -> Result<Identity, ApiError> {
         let access = &self.endpoint.access;
