@@ -2,6 +2,7 @@
 
 pub mod coordination;
 mod duration;
+mod token_file;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -69,9 +70,13 @@ pub struct EndpointArgs {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
-    /// Token that proves your role; required to command a rover from another computer
+    /// Token that proves your role; required to command a rover from another computer. Every user of this
+    /// computer can read a command line: rather use --token-file or the variable
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// File whose first line is the token, which goes before the variable
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
 }
 
 /// Appearance of the console.
@@ -234,15 +239,19 @@ pub struct CoordinationEndpointArgs {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT", global = true)]
     base_port: Option<u16>,
-    /// Token that proves your role; required to change something from another computer
+    /// Token that proves your role; required to change something from another computer. Every user of this
+    /// computer can read a command line: rather use --token-file or the variable
     #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// File whose first line is the token, which goes before the variable
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<std::path::PathBuf>,
 }
 
 impl CoordinationEndpointArgs {
     fn config(self) -> Result<Config, Failure> {
-        let CoordinationEndpointArgs { urls, host, base_port, token } = self;
-        let config = EndpointArgs { urls, host, base_port, token }.config()?;
+        let CoordinationEndpointArgs { urls, host, base_port, token, token_file } = self;
+        let config = EndpointArgs { urls, host, base_port, token, token_file }.config()?;
         // Changes are stored with a client name; without a token, this one.
         let who = command::coordination::client(std::env::var("ROVERLINE_CLIENT").ok());
         Ok(config.named(&who))
@@ -252,7 +261,11 @@ impl CoordinationEndpointArgs {
 impl EndpointArgs {
     /// The client configuration from the command line, else from the environment.
     fn config(&self) -> Result<Config, Failure> {
-        Ok(Config { token: self.token.clone(), ..self.endpoints()? })
+        let token = match &self.token_file {
+            Some(path) => Some(token_file::read(path)?),
+            None => self.token.clone(),
+        };
+        Ok(Config { token, ..self.endpoints()? })
     }
 
     fn endpoints(&self) -> Result<Config, Failure> {
