@@ -34,7 +34,7 @@ use crate::access::known_tokens::KnownTokens;
 pub use crate::access::last_use::{LastUses, read_last_uses};
 pub use crate::access::peer::{Page, Peer};
 pub use crate::access::token_file::{TokenHolder, add_token, revoke_token, rotate_token, token_holders};
-pub use crate::access::tokens::{TokenError, check_name};
+pub use crate::access::tokens::{NameError, TokenError, check_name};
 pub use crate::access::utc::{format_utc, parse_utc};
 
 /// A client's level of trust; each role includes the permissions of those before it.

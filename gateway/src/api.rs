@@ -27,6 +27,7 @@ mod queues;
 mod request;
 mod robots;
 mod route;
+mod route_permission;
 mod routes;
 mod topics;
 
@@ -36,7 +37,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use roverline_protocol::limits;
 
-use crate::access::{Peer, Permission};
+use crate::access::Peer;
 use crate::api::action::{Action, KvAction, QueuesAction};
 use crate::api::error::ApiError;
 use crate::api::health::LocalAddress;
@@ -44,7 +45,7 @@ use crate::api::query::Paging;
 use crate::api::request::ApiRequest;
 pub(crate) use crate::api::request::Caller;
 use crate::api::response::{HttpResponse, JSON, TEXT, body, json, with_etag};
-use crate::api::route::{HttpMethod, Route};
+use crate::api::route::Route;
 use crate::endpoint::{Endpoint, metrics};
 
 /// Answers a request over HTTP.
@@ -67,7 +68,7 @@ pub(crate) async fn respond(
     let mut request = ApiRequest { endpoint, route, name, query, headers, caller, local, body: Bytes::new() };
     if route.body.is_some() {
         // Checked before the body is read.
-        request.authorize(permission(route))?;
+        request.authorize_route()?;
         request::check_content_type(headers)?;
         request.body = request::body(body, route.body_bytes).await?;
     }
@@ -192,9 +193,7 @@ fn choose(here: &[&'static Route], method: &Method, allow: &str) -> Result<&'sta
 }
 
 async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
-    if request.route.method != HttpMethod::Get {
-        request.authorize(permission(request.route))?;
-    }
+    request.authorize_route()?;
     let _admitted = admission::admit(request).await?;
     match request.route.action {
         Action::Stop => emergency_stop::command(request).await,
@@ -206,15 +205,6 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Events(action) => events::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
         action => read(request, action),
-    }
-}
-
-/// The permission that every request of a modifying route needs; its handler may ask for more.
-fn permission(route: &Route) -> Permission<'static> {
-    match route.action {
-        // Whoever may release it may engage it, not the other way round.
-        Action::Stop => Permission::EngageStop,
-        _ => Permission::Share("what the team shares"),
     }
 }
 

@@ -1,11 +1,18 @@
 //! Logging setup: daily rolling files in the state directory, written by a background thread.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use roverline_protocol::printable::{printable_json, printable_lines};
+use rustix::fs::Mode;
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Settings};
 
@@ -13,6 +20,23 @@ use crate::config::{LogFormat, Settings};
 const LOG_LINES: usize = 16_384;
 /// Daily log files kept per process.
 const LOG_FILES: usize = 7;
+/// Libraries that write what they send and receive, tokens included, at the levels below `info`.
+const NETWORK_LIBRARIES: [&str; 6] =
+    ["hyper", "hyper_util", "h2", "tungstenite", "tokio_tungstenite", "rustls"];
+
+/// Whether a line cannot contain a secret, whatever the user's own filter says.
+fn is_free_of_secrets(line: &Metadata<'_>) -> bool {
+    let library = line.target().split("::").next().unwrap_or_default();
+    *line.level() <= Level::INFO || !NETWORK_LIBRARIES.contains(&library)
+}
+
+/// Lets only this user read the log: files that this process creates, and the directory of those before.
+fn make_private(dir: &Path) {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    if let Err(error) = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)) {
+        eprintln!("roverline-gateway: others may read the log in {}: {error}", dir.display());
+    }
+}
 
 /// A file that is read on terminals: what strangers wrote into a line steers none.
 struct PrintableLines<W> {
@@ -46,6 +70,7 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         eprintln!("roverline-gateway: no log: cannot make {}: {error}", dir.display());
         return None;
     }
+    make_private(&dir);
     let appender = Builder::new()
         .rotation(Rotation::DAILY)
         .filename_prefix(process)
@@ -64,15 +89,16 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(log_lines);
     // rustdds and its dependencies log every malformed packet as a warning.
     let level = &settings.log.level;
-    let filter =
-        EnvFilter::try_new(format!("rustdds=error,mio=warn,hyper=warn,{level}")).unwrap_or_else(|error| {
-            eprintln!("roverline-gateway: log level '{level}' is not understood ({error}): using info");
-            EnvFilter::new("rustdds=error,info")
-        });
+    let own = format!("rustdds=error,mio=warn,hyper=warn,{level}");
+    let filter = EnvFilter::try_new(own).unwrap_or_else(|error| {
+        eprintln!("roverline-gateway: log level '{level}' is not understood ({error}): using info");
+        EnvFilter::new("rustdds=error,info")
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    let safe = filter_fn(is_free_of_secrets);
     let set = match settings.log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.finish().with(safe).try_init(),
+        LogFormat::Json => builder.json().finish().with(safe).try_init(),
     };
     if let Err(error) = set {
         eprintln!("roverline-gateway: no log: {error}");

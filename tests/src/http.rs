@@ -1,10 +1,12 @@
 //! A minimal HTTP/1.1 client: one request per connection, the whole response at once.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use roverline_protocol::status::{HealthDocument, StatusDocument};
+
+use crate::skip::Missing;
 
 /// A response: status, head and body.
 #[derive(Clone, Debug)]
@@ -35,7 +37,12 @@ impl Response {
 /// Sends `request` to a port and reads one response, until it is complete, the server closes the connection,
 /// or nothing arrives for 40 s.
 pub fn exchange(port: u16, request: &[u8]) -> Response {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    exchange_with((IpAddr::from([127, 0, 0, 1]), port).into(), request)
+}
+
+/// The same with any address.
+pub fn exchange_with(server: SocketAddr, request: &[u8]) -> Response {
+    let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
     let mut bytes = Vec::new();
     // The server may close the connection before it has read everything.
@@ -50,6 +57,17 @@ pub fn exchange(port: u16, request: &[u8]) -> Response {
         }
     }
     Response::parse(&bytes)
+}
+
+/// This computer's address on its network, from which a client is not local.
+pub fn outside_address() -> Result<IpAddr, Missing> {
+    let find = || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+        // Nothing is sent: the kernel only looks up the route.
+        socket.connect("192.0.2.1:9").ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+    };
+    find().ok_or_else(|| Missing::capability("this computer has no address on a network"))
 }
 
 /// Sends `GET path`.

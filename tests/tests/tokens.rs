@@ -174,3 +174,63 @@ fn the_list_shows_last_uses_and_no_token() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file.path), mode(&file.path.with_file_name("tokens.last-use"))), (0o600, 0o600));
 }
+
+#[tokio::test]
+async fn no_log_at_any_level_contains_a_token() {
+    let file = TokenFile::new();
+    let ada = file.run("add", &["ada"]).unwrap();
+    let path = file.path.to_str().unwrap();
+    let level = "trace,tungstenite=trace,tungstenite::protocol=trace,hyper=trace";
+    let gateway = Gateway::serve(&["--source", "sim", "--tokens", path, "--log-level", level]);
+    let port = gateway.first_port();
+    assert_eq!(write(port, &ada).status, 200);
+    let guess = "guessguessguessguess";
+    assert_eq!(write(port, guess).status, 401);
+    assert_eq!(http::get(port, &format!("/status?token={ada}")).status, 200);
+    assert!(PlainClient::try_connect_at(port, &format!("/?token={guess}")).await.is_err());
+    let mut session = PlainClient::try_connect_at(port, &format!("/?token={ada}")).await.unwrap();
+    for token in [&ada, guess] {
+        session.send(&format!(r#"{{"type":"auth","token":"{token}"}}"#)).await;
+    }
+    assert!(session.next_of("error").await["message"].as_str().unwrap().contains("not known"));
+    let mut rosbridge = PlainClient::try_connect_at(port, "/rosbridge").await.unwrap();
+    rosbridge.send(&format!(r#"{{"op":"auth","token":"{ada}"}}"#)).await;
+    // The fields of the protocol's first version, malformed.
+    rosbridge.send(&format!(r#"{{"op":"auth","mac":"{ada}","token":5}}"#)).await;
+    rosbridge.next().await.unwrap();
+    drop((session, rosbridge));
+    eventually("sessions are gone", PATIENCE, || http::status(port).sessions.is_empty());
+    let folder = gateway.state().join("log");
+    let log = log_of(&gateway);
+    assert!(log.contains("token shown"), "{log}");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for file in std::fs::read_dir(&folder).unwrap().flatten() {
+        assert_eq!(mode(&file.path()), 0o600, "{:?}", file.path());
+    }
+    let stderr = gateway.stop_and_read_stderr();
+    for secret in [ada.as_str(), guess] {
+        for text in [&log, &stderr] {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_anybody_may_write_is_not_taken() {
+    let scratch = temp::dir();
+    let config = temp::write(&scratch, "roverline.toml", "[gateway]\nmax_clients = 7\n");
+    let print = || {
+        let output = gateway::command(&["config"]).current_dir(scratch.path()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout).contains("max_clients = 7"), text(&output.stderr))
+    };
+    assert_eq!(print(), (true, String::new()));
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let (is_used, warning) = print();
+    assert!(
+        !is_used && warning.contains("roverline.toml is not used, because anybody may write it"),
+        "{warning}"
+    );
+}

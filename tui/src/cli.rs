@@ -3,6 +3,7 @@
 pub mod coordination;
 mod duration;
 mod reach;
+mod token_file;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -163,7 +163,7 @@ fn check(
         }
     }
     let name = text("sub").ok_or_else(|| unusable("sub", "it names the holder"))?;
-    check_name(name).map_err(|why| unusable("sub", why))?;
+    check_name(name).map_err(|_| unusable("sub", "it is no name, or too long, or an address"))?;
     let role = match text(&settings.role_claim) {
         Some("observer") => Role::Observer,
         Some("operator") => Role::Operator,

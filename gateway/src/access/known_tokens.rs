@@ -139,7 +139,8 @@ mod tests {
         known.refresh(false, Duration::from_secs(3));
         assert_eq!(known.check(&bob), Ok(()));
         let problem = known.problem().unwrap();
-        assert!(problem.contains("tokens:1: write ROLE NAME TOKEN; what was read before"), "{problem}");
+        assert!(problem.contains("tokens:1: write ROLE NAME TOKEN"), "{problem}");
+        assert!(problem.ends_with("what was read before stays in effect"), "{problem}");
         std::fs::write(&path, "observer bob 0123456789abcdef\n").unwrap();
         revoke_token(&path, "bob").unwrap();
         known.refresh(false, Duration::from_secs(4));

@@ -28,7 +28,7 @@ pub struct TokenHolder {
 
 /// Creates a token, adds its holder to the file (creating the file if necessary), and returns the token.
 pub fn add_token(path: &Path, role: Role, name: &str, expires_s: Option<i64>) -> Result<String, TokenError> {
-    check_name(name).map_err(TokenError::Name)?;
+    check_name(name)?;
     let token = random_token(path)?;
     change(path, true, |lines| {
         if entries(lines).any(|entry| entry.name == name) {

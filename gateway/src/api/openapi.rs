@@ -76,6 +76,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, bodies: &mut Schema
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
+        "x-roverline-permission": route.action.permission().name(),
         "responses": responses,
     });
     let Some(fields) = operation.as_object_mut() else { return operation };

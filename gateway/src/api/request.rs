@@ -58,6 +58,14 @@ pub(crate) enum Caller {
 }
 
 impl ApiRequest<'_> {
+    /// Checks the permission that the route declares.
+    pub(crate) fn authorize_route(&self) -> Result<(), ApiError> {
+        match self.route.action.permission().required() {
+            Some(permission) => self.authorize(permission).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The caller's identity, if it has this permission.
     pub(crate) fn authorize(&self, permission: Permission<'_>) -> Result<Identity, ApiError> {
         let access = &self.endpoint.access;
@@ -120,7 +128,7 @@ impl ApiRequest<'_> {
 
 /// The label of a caller over HTTP. With a token that is not known (any more) it is nobody's, and not that of
 /// a client without one.
-fn label_of(access: &Access, headers: &HeaderMap, peer: SocketAddr) -> String {
+fn label_of(access: &Access, headers: &HeaderMap, peer: Peer) -> String {
     match credentials::token(headers, None).map(|token| access.identify(&token)) {
         None => identity::label(&Identity::default(), peer.ip()),
         Some(Ok(holder)) => identity::label(&holder, peer.ip()),
@@ -267,7 +275,8 @@ mod tests {
     fn a_token_that_is_not_known_makes_nobody_of_its_caller() {
         let access = Access::new(&AccessSettings::default()).unwrap();
         let mut headers = HeaderMap::new();
-        let label = |headers: &HeaderMap| label_of(&access, headers, "[::1]:5".parse().unwrap());
+        let label =
+            |headers: &HeaderMap| label_of(&access, headers, Peer::direct("[::1]:5".parse().unwrap()));
         assert_eq!(label(&headers), "127.0.0.1");
         headers.insert("authorization", "Bearer revoked-meanwhile".parse().unwrap());
         assert_eq!(label(&headers), UNKNOWN_TOKEN);

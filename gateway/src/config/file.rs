@@ -1,5 +1,6 @@
 //! The configuration file `roverline.toml`: lookup, parsing and validation.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use roverline_protocol::Routing;
@@ -18,13 +19,30 @@ pub struct ConfigError(pub String);
 pub fn load(explicit: Option<&Path>) -> Result<(Settings, Option<PathBuf>), ConfigError> {
     let path = match explicit {
         Some(path) => Some(path.to_owned()),
-        None => candidates().into_iter().find(|path| path.is_file()),
+        None => candidates().into_iter().find(|path| path.is_file() && is_ours(path)),
     };
     let Some(path) = path else { return Ok((Settings::default(), None)) };
     let text = std::fs::read_to_string(&path)
         .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
     let settings = parse(&text, &path.display().to_string())?;
     Ok((settings, Some(path)))
+}
+
+/// Whether a file that was found and not named may be used: anybody may have put one into this directory. Says
+/// so if not.
+fn is_ours(path: &Path) -> bool {
+    let Ok(about) = std::fs::metadata(path) else { return false };
+    let why = match about.uid() {
+        _ if about.mode() & 0o002 != 0 => "anybody may write it",
+        0 => return true,
+        owner if owner == rustix::process::geteuid().as_raw() => return true,
+        _ => "it is another user's",
+    };
+    eprintln!(
+        "roverline-gateway: {} is not used, because {why}; name it with --config if it is right",
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display()
+    );
+    false
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -36,12 +54,23 @@ fn candidates() -> Vec<PathBuf> {
     paths
 }
 
+/// A line for a message: what it assigns is left out if it may be a secret.
+fn without_secret(line: &str) -> String {
+    let lower = line.to_ascii_lowercase();
+    match line.split_once('=') {
+        Some((key, _)) if ["tok", "pass", "secret"].iter().any(|word| lower.contains(word)) => {
+            format!("{}= ...", key)
+        }
+        _ => line.to_owned(),
+    }
+}
+
 /// Parses the text of the file called `name`.
 pub(super) fn parse(text: &str, name: &str) -> Result<Settings, ConfigError> {
     let settings: Settings = toml::from_str(text).map_err(|error| {
         let line =
             error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+        let shown = without_secret(text.lines().nth(line - 1).unwrap_or_default().trim());
         ConfigError(format!("{name}:{line}: {} (at `{shown}`)", error.message().replace('\n', ", ")))
     })?;
     check(&settings).map_err(|(key, why)| {
@@ -125,6 +154,12 @@ mod tests {
         let all = parse(&uncommented, "sample").unwrap();
         assert_eq!(all.route.len(), 1);
         assert!(all.gateway.state_dir.is_some());
+    }
+
+    #[test]
+    fn errors_do_not_show_secrets() {
+        let error = parse("[upstream]\ntokn = \"5ec2e7\"\n", "r.toml").unwrap_err().to_string();
+        assert!(error.contains("tokn = ...") && !error.contains("5ec2e7"), "{error}");
     }
 
     #[test]

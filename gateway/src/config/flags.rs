@@ -1,6 +1,6 @@
 //! Command line flags for settings; each has an environment variable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use roverline_protocol::Tier;
 use roverline_protocol::budget::ByteRate;
@@ -89,9 +89,13 @@ pub struct UpstreamFlags {
     /// The rover's endpoints, best first: ws://rover:8080,ws://rover:8081,...
     #[arg(long, value_name = "URL,...", env = "ROVERLINE_UPSTREAM", value_delimiter = ',')]
     pub upstream: Vec<String>,
-    /// Token that authenticates this relay at the rover, so that the rover accepts emergency stops from it
+    /// Token that authenticates this relay at the rover, so that the rover accepts emergency stops from it.
+    /// Every user of this computer can read a command line: rather use --token-file or the variable
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// File whose first line is that token, which goes before the variable
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Topics to read over the radio, besides the emergency stop [default: **]
     #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
     pub topics: Vec<String>,
@@ -111,12 +115,25 @@ impl UpstreamFlags {
         if self.token.is_some() {
             settings.upstream.token.clone_from(&self.token);
         }
+        if let Some(path) = &self.token_file {
+            settings.upstream.token = Some(read_token(path)?);
+        }
         if !self.topics.is_empty() {
             settings.upstream.topics.clone_from(&self.topics);
         }
         settings.upstream.max_rate_hz = self.max_rate.or(settings.upstream.max_rate_hz);
         check(&settings).map_err(|(key, why)| ConfigError(format!("{key}: {why}")))?;
         Ok(settings)
+    }
+}
+
+/// The token in the first line of a file.
+fn read_token(path: &Path) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read the token in {}: {error}", path.display())))?;
+    match text.lines().next().map(str::trim).filter(|token| !token.is_empty()) {
+        Some(token) => Ok(token.to_owned()),
+        None => Err(ConfigError(format!("the first line of {} is no token", path.display()))),
     }
 }
 

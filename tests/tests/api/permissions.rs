@@ -1,9 +1,9 @@
 //! Permissions for changing shared state: every route that writes, with every role.
 
 use roverline_tests::gateway::Gateway;
+use roverline_tests::http::outside_address;
 use roverline_tests::http::{self, Response};
 use roverline_tests::require;
-use roverline_tests::skip::Missing;
 use roverline_tests::temp;
 use serde_json::{Value, json};
 
@@ -57,17 +57,6 @@ fn writing_needs_permission() {
         let allowed = send(port, &one, &bearer(commander)).status;
         assert!(allowed != 401 && allowed != 403, "{one:?} {allowed}");
     }
-}
-
-/// This computer's address on its network.
-fn outside_address() -> Result<std::net::IpAddr, Missing> {
-    let find = || {
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-        // Nothing is sent: the kernel only looks up the route.
-        socket.connect("192.0.2.1:9").ok()?;
-        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
-    };
-    find().ok_or_else(|| Missing::capability("this computer has no address on a network"))
 }
 
 #[test]

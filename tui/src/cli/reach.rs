@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use clap::{Args, CommandFactory as _};
 use roverline_client::{Config, ConfigError};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, token_file};
 use crate::command::Failure;
 
 /// Port of the primary, unless `--base-port` says another one.
@@ -24,9 +24,13 @@ pub(super) struct ReachArgs {
     /// Port of the primary; the others follow it
     #[arg(long, value_name = "PORT", global = true)]
     base_port: Option<u16>,
-    /// Token that proves your role; required to command a rover from another computer
+    /// Token that proves your role; required to command a rover from another computer. Every user of this
+    /// computer can read a command line: rather use --token-file or the variable
     #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// File whose first line is the token, which goes before the variable
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<std::path::PathBuf>,
 }
 
 /// Endpoints as arguments.
@@ -48,7 +52,11 @@ pub(super) struct UrlOption {
 impl ReachArgs {
     /// The client configuration; `urls` are the endpoints that were given as arguments.
     pub(super) fn config(&self, urls: &[String]) -> Result<Config, Failure> {
-        Ok(Config { token: self.token.clone(), ..self.endpoints(urls)? })
+        let token = match &self.token_file {
+            Some(path) => Some(token_file::read(path)?),
+            None => self.token.clone(),
+        };
+        Ok(Config { token, ..self.endpoints(urls)? })
     }
 
     fn endpoints(&self, urls: &[String]) -> Result<Config, Failure> {

@@ -1,0 +1,158 @@
+//! The permission that each operation declares. A new operation does not compile without one; OpenAPI has it,
+//! and a test tries every route with every kind of client.
+
+use crate::access::Permission;
+use crate::api::action::{Action, EventsAction, KvAction, LifecycleAction, LocksAction, QueuesAction};
+
+/// What a caller needs for every request of a route. Some requests need more, by their bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoutePermission {
+    /// Nothing: reading is open.
+    Read,
+    /// To engage the emergency stop: whoever may release it may engage it, not the other way round.
+    EngageStop,
+    /// To change what the team shares.
+    Share,
+    /// To overrule others, whose work this is.
+    Overrule(&'static str),
+}
+
+impl RoutePermission {
+    /// The name in the OpenAPI document.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            RoutePermission::Read => "read",
+            RoutePermission::EngageStop => "engage-stop",
+            RoutePermission::Share => "share",
+            RoutePermission::Overrule(_) => "overrule",
+        }
+    }
+
+    /// The permission to check, if any.
+    pub(crate) const fn required(self) -> Option<Permission<'static>> {
+        match self {
+            RoutePermission::Read => None,
+            RoutePermission::EngageStop => Some(Permission::EngageStop),
+            RoutePermission::Share => Some(Permission::Share("what the team shares")),
+            RoutePermission::Overrule(whom) => Some(Permission::Overrule(whom)),
+        }
+    }
+}
+
+impl Action {
+    /// The declared permission.
+    pub(crate) const fn permission(self) -> RoutePermission {
+        match self {
+            Action::Page
+            | Action::Health
+            | Action::Status
+            | Action::Metrics
+            | Action::Directory
+            | Action::Topics
+            | Action::Topic
+            | Action::Latest
+            | Action::Definition
+            | Action::Nodes
+            | Action::Services
+            | Action::Summary
+            | Action::Robots
+            | Action::Robot
+            | Action::StopState
+            | Action::OpenApi => RoutePermission::Read,
+            Action::Stop => RoutePermission::EngageStop,
+            Action::Register | Action::Remove => RoutePermission::Share,
+            Action::Locks(action) => locks(action),
+            Action::Queues(action) => queues(action),
+            Action::Kv(action) => kv(action),
+            Action::Events(action) => events(action),
+            Action::Lifecycle(action) => lifecycle(action),
+        }
+    }
+}
+
+const fn locks(action: LocksAction) -> RoutePermission {
+    match action {
+        LocksAction::SimpleList | LocksAction::SimpleOne | LocksAction::List | LocksAction::One => {
+            RoutePermission::Read
+        }
+        LocksAction::SimpleAcquire
+        | LocksAction::SimpleRelease
+        | LocksAction::Acquire
+        | LocksAction::KeepAlive
+        | LocksAction::Release
+        | LocksAction::Check
+        | LocksAction::Deadlocks
+        | LocksAction::RequestHandover
+        | LocksAction::AnswerHandover => RoutePermission::Share,
+        LocksAction::Force => RoutePermission::Overrule("whoever holds a lock"),
+    }
+}
+
+const fn queues(action: QueuesAction) -> RoutePermission {
+    match action {
+        QueuesAction::SimpleStatus
+        | QueuesAction::SimpleAll
+        | QueuesAction::List
+        | QueuesAction::One
+        | QueuesAction::Peek
+        | QueuesAction::Dead => RoutePermission::Read,
+        QueuesAction::SimpleEnqueue
+        | QueuesAction::SimpleDequeue
+        | QueuesAction::SimpleAck
+        | QueuesAction::Enqueue
+        | QueuesAction::Dequeue
+        | QueuesAction::Ack
+        | QueuesAction::Nak
+        | QueuesAction::Extend
+        | QueuesAction::Redrive
+        | QueuesAction::Configure => RoutePermission::Share,
+        QueuesAction::Purge => RoutePermission::Overrule("the messages of a queue"),
+    }
+}
+
+const fn kv(action: KvAction) -> RoutePermission {
+    match action {
+        KvAction::List
+        | KvAction::Get
+        | KvAction::CacheGet
+        | KvAction::CacheStatus
+        | KvAction::CacheAll
+        | KvAction::CacheMetrics => RoutePermission::Read,
+        KvAction::Put | KvAction::Delete | KvAction::CachePut | KvAction::CacheDelete => {
+            RoutePermission::Share
+        }
+    }
+}
+
+const fn events(action: EventsAction) -> RoutePermission {
+    match action {
+        EventsAction::List | EventsAction::One | EventsAction::Head | EventsAction::Verify => {
+            RoutePermission::Read
+        }
+        EventsAction::Append => RoutePermission::Share,
+    }
+}
+
+const fn lifecycle(action: LifecycleAction) -> RoutePermission {
+    match action {
+        LifecycleAction::List | LifecycleAction::Healthy | LifecycleAction::Deployable => {
+            RoutePermission::Read
+        }
+        LifecycleAction::Transition => RoutePermission::Share,
+        LifecycleAction::Fail => RoutePermission::Overrule("what becomes of a robot"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::route::HttpMethod;
+    use crate::api::routes;
+
+    #[test]
+    fn reading_is_open_and_nothing_else() {
+        for route in routes::all() {
+            let reads = route.action.permission().required().is_none();
+            assert_eq!(reads, route.method == HttpMethod::Get, "{} {}", route.method.name(), route.path);
+        }
+    }
+}
