@@ -45,9 +45,15 @@ impl LastWrite {
     }
 }
 
+/// The author of a stored value, and how many bytes it counts.
+pub(super) fn counted(entry: &Entry) -> Option<(Arc<str>, u64)> {
+    let item = item(entry)?;
+    Some((item.author.by, (entry.key.len() + entry.value.len()) as u64))
+}
+
 impl Author {
     /// The name, truncated to [`limits::KV_AUTHOR_CHARS`].
-    fn shown(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         let end = self.by.char_indices().nth(limits::KV_AUTHOR_CHARS).map_or(self.by.len(), |(at, _)| at);
         &self.by[..end]
     }
