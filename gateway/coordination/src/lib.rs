@@ -12,6 +12,7 @@ mod limits;
 pub mod locks;
 mod name;
 pub mod queues;
+pub mod quota;
 pub mod recorder;
 pub mod store;
 #[cfg(test)]

@@ -40,6 +40,7 @@ use crate::queues::leases::LeasePool;
 pub use crate::queues::record::Settings;
 pub use crate::queues::stats::QueueView;
 pub use crate::queues::view::{DeadLetter, MessageSummary};
+use crate::quota::{Quota, QuotaLimits, QuotaUsage};
 use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Op, Store};
 
@@ -145,8 +146,18 @@ pub struct Delivery {
 #[derive(Clone)]
 pub struct Queues {
     store: Arc<dyn Store>,
+    quota: Arc<Quota>,
     local: Arc<LocalState>,
 }
+
+/// What messages may take in the store.
+const QUOTA: QuotaLimits = QuotaLimits {
+    owner_entries: limits::QUEUE_OWNER_MESSAGES,
+    owner_bytes: limits::QUEUE_OWNER_BYTES,
+    entries: limits::QUEUE_TOTAL_MESSAGES,
+    bytes: limits::QUEUE_TOTAL_BYTES,
+    owner_bytes_per_minute: limits::QUEUE_OWNER_BYTES_PER_MINUTE,
+};
 
 /// State that one process keeps for its own calls.
 struct LocalState {
@@ -172,7 +183,13 @@ impl Queues {
             stats: stats::StatsCache::default(),
             wait_queues: long_poll::WaitQueues::default(),
         };
-        Queues { store, local: Arc::new(local) }
+        let quota = Quota::new(store.clone(), keys::ALL, record::counted, QUOTA);
+        Queues { store, quota: Arc::new(quota), local: Arc::new(local) }
+    }
+
+    /// What all authors keep in queues, and how often a message was refused for it.
+    pub fn usage(&self) -> QuotaUsage {
+        self.quota.usage()
     }
 
     /// Locks a queue within this process, in order of arrival.

@@ -6,6 +6,7 @@ pub mod dialects;
 pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
+mod quotas;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
     endpoint.watchdog.render(&mut page);
+    quotas::render(&mut page, &endpoint.coordination);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";
     page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);

@@ -53,9 +53,15 @@ impl LastWrite {
     }
 }
 
+/// The author of a stored value, and how many bytes it counts.
+pub(super) fn counted(entry: &Entry) -> Option<(Arc<str>, u64)> {
+    let item = item(entry)?;
+    Some((item.author.by, (entry.key.len() + entry.value.len()) as u64))
+}
+
 impl Author {
     /// Both names, truncated to [`limits::KV_AUTHOR_CHARS`].
-    fn shown(&self) -> (&str, Option<&str>) {
+    pub(super) fn shown(&self) -> (&str, Option<&str>) {
         (truncated(&self.by), self.client.as_deref().map(truncated))
     }
 }

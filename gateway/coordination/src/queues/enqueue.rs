@@ -48,6 +48,8 @@ impl Queues {
         check_name(queue)?;
         actor.check()?;
         validation::check_batch(messages)?;
+        let owner = actor.truncated_name();
+        self.quota.pace(&owner, messages.iter().map(|message| message.body.len() as u64).sum())?;
         let _guard = self.lock_queue(queue).await;
         let mut tries = 0..limits::QUEUE_TXN_ATTEMPTS;
         while tries.next().is_some() {
@@ -58,6 +60,9 @@ impl Queues {
                 return Ok(plan.accepted);
             }
             self.check_capacity(queue, &meta.value, &plan).await?;
+            let counted = plan.counted(queue);
+            let counted: Vec<_> = counted.iter().map(|(key, bytes)| (key.as_str(), *bytes)).collect();
+            let reservation = self.quota.reserve(&owner, &counted)?;
             let leases = self.acquire_leases(&plan).await?;
             let touch = record::unique_id();
             let (compares, ops) = plan.transaction(queue, &meta, touch, &leases, actor);
@@ -73,7 +78,10 @@ impl Queues {
                 record::decode::<Meta>(entry).is_ok_and(|meta| meta.value.touch == touch)
             };
             match done {
-                CommitOutcome::Applied(_) => return Ok(plan.accepted),
+                CommitOutcome::Applied(outcome) => {
+                    reservation.commit(&counted, outcome.revision);
+                    return Ok(plan.accepted);
+                }
                 CommitOutcome::Unknown
                     if is_first_change(&*self.store, &keys::meta(queue), read, ours).await? =>
                 {
@@ -246,6 +254,14 @@ impl<'a> EnqueuePlan<'a> {
 
     fn bytes(&self) -> u64 {
         self.new.iter().map(|(_, message)| message.body.len() as u64).sum()
+    }
+
+    /// The keys of the new messages, and how many bytes each counts.
+    fn counted(&self, queue: &str) -> Vec<(String, u64)> {
+        let counted = |(id, message): &(MessageId, &Message)| {
+            (keys::message(queue, id.position), message.body.len() as u64)
+        };
+        self.new.iter().map(counted).collect()
     }
 
     fn transaction(

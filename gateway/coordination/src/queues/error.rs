@@ -1,6 +1,7 @@
 //! Errors of queue operations.
 
 use crate::limits;
+use crate::quota::QuotaError;
 use crate::store::StoreError;
 
 /// The largest delivery limit of a queue.
@@ -59,6 +60,9 @@ pub enum QueueError {
     /// The delivery limit is out of bounds.
     #[error("a message is delivered 1 to {max} times, not {0}", max = QUEUE_DELIVERY_MAX_ATTEMPTS)]
     InvalidDeliveryLimit(u32),
+    /// The author, or all authors, keep or enqueue too much.
+    #[error("messages: {0}")]
+    Quota(#[from] QuotaError),
     /// The queue is full.
     #[error("the queue is full: {messages} messages of {bytes} bytes are not done with")]
     Full {

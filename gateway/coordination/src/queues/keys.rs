@@ -17,6 +17,9 @@ pub(super) fn meta(queue: &str) -> String {
     format!("{QUEUES}{queue}")
 }
 
+/// Prefix of the messages of all queues.
+pub(super) const ALL: &str = "queues/";
+
 /// Prefix of all keys whose changes can make a message available.
 pub(super) fn all(queue: &str) -> String {
     format!("queues/{queue}/")

@@ -1,12 +1,13 @@
 //! The stored JSON records of queues and messages.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::queues::{Actor, QueueError};
+use crate::queues::{Actor, QueueError, keys};
 use crate::store::{Entry, Revision};
 
 /// Default delivery limit, after which a message becomes a dead letter.
@@ -61,6 +62,14 @@ pub(super) struct Record {
     pub(super) client: Option<String>,
     pub(super) at_ns: u64,
     pub(super) last: LastEvent,
+}
+
+/// The author of a message or a dead letter, and how many bytes it counts.
+pub(super) fn counted(entry: &Entry) -> Option<(Arc<str>, u64)> {
+    let mut parts = entry.key.strip_prefix(keys::ALL)?.split('/');
+    let kind = parts.nth(1)?;
+    let record = matches!(kind, "m" | "dead").then(|| decode::<Record>(entry).ok()).flatten()?.value;
+    Some((Arc::from(record.by), record.bytes as u64))
 }
 
 /// The last event of a message.
