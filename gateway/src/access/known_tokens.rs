@@ -119,6 +119,45 @@ mod tests {
     use super::*;
     use crate::access::{Role, add_token, revoke_token, rotate_token};
 
+    /// `eve`, an operator until 2099.
+    const JWT: &str = concat!(
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+        "eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUiLCJhdWQiOiJyb3ZlciIsInN1YiI6ImV2ZSIsInJvbGUi",
+        "OiJvcGVyYXRvciIsImV4cCI6NDA3MDkwODgwMH0.",
+        "l3dH1DBEqVTqL226k5mO1bqypct84A4nwyNZeTb27_4"
+    );
+
+    #[test]
+    fn a_jwt_is_known_until_its_end_or_that_of_its_key() {
+        let scratch = tempfile::tempdir().unwrap();
+        let key = scratch.path().join("key");
+        let write_key = |secret: &str| {
+            std::fs::write(&key, secret).unwrap();
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&key, private).unwrap();
+        };
+        write_key("0123456789abcdef0123456789abcdef");
+        let jwt = JwtSettings {
+            issuer: "https://id.example".to_owned(),
+            audience: "rover".to_owned(),
+            role_claim: "role".to_owned(),
+            key: Some(key.clone()),
+            jwks: None,
+        };
+        let settings = AccessSettings { jwt: Some(jwt), ..AccessSettings::default() };
+        let known = KnownTokens::open(&settings).unwrap();
+        let eve = known.identify(JWT).unwrap();
+        assert_eq!((eve.role, eve.name.as_str(), known.check(&eve)), (Role::Operator, "eve", Ok(())));
+        let end = 4_070_908_800;
+        assert_eq!(known.check_at(&eve, end - 1), Ok(()));
+        let expired = known.check_at(&eve, end).unwrap_err().to_string();
+        assert_eq!(expired, "this JWT expired at 2099-01-01T00:00:00Z; get a new one");
+        write_key("another secret of more than 32 bytes");
+        known.refresh(false, Duration::from_secs(1));
+        assert_eq!(known.check(&eve), Err(AuthenticationError::Revoked));
+        assert_eq!(known.identify(JWT), Err(AuthenticationError::Jwt(JwtError::Signature)));
+    }
+
     #[test]
     fn a_token_is_known_until_it_is_taken_out() {
         let scratch = tempfile::tempdir().unwrap();

@@ -6,9 +6,10 @@ use time::format_description::well_known::Rfc3339;
 /// The last second of the year 9999: later ones cannot be written.
 const LATEST_S: i64 = 253_402_300_799;
 
-/// Parses `2027-03-01T12:00:00Z`, or the same with an offset.
+/// Parses `2027-03-01T12:00:00Z`, or the same with an offset; from 1970 to 9999.
 pub fn parse_utc(text: &str) -> Option<i64> {
-    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp();
+    (0..=LATEST_S).contains(&at).then_some(at)
 }
 
 /// `2027-03-01T12:00:00Z`.
@@ -29,7 +30,9 @@ mod tests {
         assert_eq!(parse_utc("2027-03-01T13:00:00+01:00"), Some(1_803_902_400));
         assert_eq!(format_utc(1_803_902_400), "2027-03-01T12:00:00Z");
         assert_eq!(format_utc(i64::MAX), "9999-12-31T23:59:59Z");
-        for wrong in ["", "2027-03-01", "2027-02-30T12:00:00Z", "30d", "2027-03-01 12:00"] {
+        for wrong in
+            ["", "2027-03-01", "2027-02-30T12:00:00Z", "30d", "2027-03-01 12:00", "1969-12-31T23:59:59Z"]
+        {
             assert_eq!(parse_utc(wrong), None, "{wrong}");
         }
     }
