@@ -48,7 +48,7 @@ impl Queues {
         check_name(queue)?;
         actor.check()?;
         validation::check_batch(messages)?;
-        let owner = actor.truncated_name();
+        let owner = actor.label();
         self.quota.pace(&owner, messages.iter().map(|message| message.body.len() as u64).sum())?;
         let _guard = self.lock_queue(queue).await;
         let mut tries = 0..limits::QUEUE_TXN_ATTEMPTS;
