@@ -6,6 +6,7 @@
 mod attempts;
 pub mod credentials;
 mod tokens;
+pub mod transport;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct AccessSettings {
     pub engage_stop: Role,
     /// The minimum role to release it.
     pub release_stop: Role,
+    /// Whether tokens may come from other computers without TLS, readable for everybody on the network.
+    pub insecure: bool,
     /// Origins whose pages may use the HTTP API from a browser (CORS): `http://192.168.1.5:3000`.
     pub origins: Vec<String>,
     /// Permissions by role; if empty, operators and commanders may do everything.
@@ -72,6 +75,7 @@ impl Default for AccessSettings {
             tokens: None,
             engage_stop: Role::Operator,
             release_stop: Role::Operator,
+            insecure: false,
             origins: Vec::new(),
             allow: Vec::new(),
         }
@@ -134,6 +138,13 @@ pub enum AuthenticationError {
     /// No such token, and too many wrong ones came from this address.
     #[error("this token is not known, and too many wrong ones came from your address: wait {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
+    /// Others on the network could read it.
+    #[error(
+        "a token over ws:// or http:// can be read by everybody on the network, so it is not taken from another \
+         computer: use wss:// or https:// (`roverline-gateway cert` makes certificates), or set insecure = true \
+         under [access]"
+    )]
+    Unencrypted,
 }
 
 /// Why the access rules cannot be used.
@@ -165,6 +176,7 @@ pub struct Access {
     remote: Role,
     engage_stop: Role,
     release_stop: Role,
+    insecure: bool,
     origins: Vec<String>,
     rules: Option<Vec<Rule>>,
     tokens: Tokens,
@@ -192,6 +204,7 @@ impl Access {
             remote: settings.remote,
             engage_stop: settings.engage_stop,
             release_stop: settings.release_stop,
+            insecure: settings.insecure,
             origins: settings.origins.clone(),
             rules: (!rules.is_empty()).then_some(rules),
             tokens,

@@ -30,6 +30,7 @@ mod routes;
 mod topics;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
@@ -38,6 +39,7 @@ use hyper::body::Incoming;
 use roverline_protocol::limits;
 
 use crate::access::Permission;
+use crate::access::transport::Transport;
 use crate::api::action::{Action, KvAction, QueuesAction};
 use crate::api::error::ApiError;
 use crate::api::query::Paging;
@@ -63,7 +65,10 @@ pub(crate) async fn respond(
     let route = choose(&here, &head.method, &allow)?;
     let caller = Caller::Peer(peer);
     let (query, headers) = (head.uri.query(), &head.headers);
-    let mut request = ApiRequest { endpoint, route, name, query, headers, caller, body: Bytes::new() };
+    let certificate = head.extensions.get::<Arc<Transport>>().and_then(|proven| proven.certificate.as_ref());
+    let body_bytes = Bytes::new();
+    let mut request =
+        ApiRequest { endpoint, route, name, query, headers, caller, certificate, body: body_bytes };
     if route.body.is_some() {
         // Checked before the body is read.
         request.authorize(permission(route))?;
@@ -92,7 +97,8 @@ pub(crate) async fn request(
             let why = format!("send at most {} bytes", route.body_bytes);
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        let request = ApiRequest { endpoint, route, name, query, headers: &headers, caller, body };
+        let request =
+            ApiRequest { endpoint, route, name, query, headers: &headers, caller, certificate: None, body };
         answer(&request).await
     };
     let response = response.await.unwrap_or_else(|error| error.into_response(path));

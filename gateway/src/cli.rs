@@ -1,5 +1,6 @@
 //! The command line interface: arguments, dispatch and exit codes.
 
+mod cert;
 mod commands;
 mod control;
 mod down;
@@ -72,6 +73,9 @@ enum Command {
     /// Manage the tokens of operators and commanders
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make and show certificates, for TLS and for clients without tokens
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Back up, restore and verify the shared coordination state
     #[command(subcommand)]
     State(state::StateCommand),
@@ -238,6 +242,7 @@ pub fn main() -> ExitCode {
         Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Token(command) => commands::token(&command),
+        Command::Cert(command) => cert::cert(&command),
         Command::State(command) => state::state(&command),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {

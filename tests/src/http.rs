@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use roverline_protocol::status::{HealthDocument, StatusDocument};
 
+use crate::skip::Missing;
+
 /// A response: status, head and body.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -68,6 +70,17 @@ pub fn status(port: u16) -> StatusDocument {
     let answer = get(port, "/status");
     assert_eq!(answer.status, 200, "{answer:?}");
     serde_json::from_str(&answer.body).unwrap()
+}
+
+/// This computer's address on its network.
+pub fn outside_address() -> Result<std::net::IpAddr, Missing> {
+    let find = || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+        // Nothing is sent: the kernel only looks up the route.
+        socket.connect("192.0.2.1:9").ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+    };
+    find().ok_or_else(|| Missing::capability("this computer has no address on a network"))
 }
 
 /// Sends a request with any method, extra header fields (each ends in CRLF) and a body.

@@ -2,6 +2,7 @@
 
 pub mod coordination;
 mod duration;
+mod tls;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use roverline_client::Config;
 
 pub use crate::cli::duration::parse_duration;
+use crate::cli::tls::TlsArgs;
 use crate::command::{self, Failure};
 use crate::environment;
 
@@ -60,7 +62,7 @@ pub struct Cli {
 /// The endpoints to connect to.
 #[derive(Clone, Debug, Args)]
 pub struct EndpointArgs {
-    /// Endpoints: ws://HOST:PORT or HOST:PORT, the preferred one first
+    /// Endpoints: ws://HOST:PORT, wss://HOST:PORT or HOST:PORT, the preferred one first
     #[arg(value_name = "URL", conflicts_with_all = ["host", "base_port"])]
     urls: Vec<String>,
     /// Host of all four endpoints
@@ -72,6 +74,8 @@ pub struct EndpointArgs {
     /// Token that proves your role; required to command a rover from another computer
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Appearance of the console.
@@ -237,12 +241,14 @@ pub struct CoordinationEndpointArgs {
     /// Token that proves your role; required to change something from another computer
     #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl CoordinationEndpointArgs {
     fn config(self) -> Result<Config, Failure> {
-        let CoordinationEndpointArgs { urls, host, base_port, token } = self;
-        let config = EndpointArgs { urls, host, base_port, token }.config()?;
+        let CoordinationEndpointArgs { urls, host, base_port, token, tls } = self;
+        let config = EndpointArgs { urls, host, base_port, token, tls }.config()?;
         // Changes are stored with a client name; without a token, this one.
         let who = command::coordination::client(std::env::var("ROVERLINE_CLIENT").ok());
         Ok(config.named(&who))
@@ -252,24 +258,28 @@ impl CoordinationEndpointArgs {
 impl EndpointArgs {
     /// The client configuration from the command line, else from the environment.
     fn config(&self) -> Result<Config, Failure> {
-        Ok(Config { token: self.token.clone(), ..self.endpoints()? })
+        self.tls.apply(Config { token: self.token.clone(), ..self.endpoints()? })
     }
 
     fn endpoints(&self) -> Result<Config, Failure> {
         let usage = |error: roverline_client::ConfigError| Failure::Usage(error.to_string());
+        let by_url = |urls: &[&str]| {
+            let urls: Vec<String> = urls.iter().map(|url| self.tls.with_scheme(url)).collect();
+            Config::with_urls(&urls).map_err(usage)
+        };
         if !self.urls.is_empty() {
-            return Config::with_urls(&self.urls).map_err(usage);
+            return by_url(&self.urls.iter().map(String::as_str).collect::<Vec<_>>());
         }
         let set = std::env::var("ROVERLINE_ENDPOINTS").ok();
         match (&self.host, self.base_port, set) {
             (None, None, Some(set)) if !set.trim().is_empty() => {
                 let urls: Vec<&str> = set.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
-                Config::with_urls(&urls).map_err(usage)
+                by_url(&urls)
             }
-            (None, None, _) => Ok(Config::local()),
+            (None, None, _) => Ok(self.tls.of_host(Config::local())),
             (host, port, _) => {
                 let config = Config::at(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080));
-                Config::with_urls(&config.endpoints).map_err(usage)
+                Config::with_urls(&self.tls.of_host(config).endpoints).map_err(usage)
             }
         }
     }
@@ -361,6 +371,10 @@ mod tests {
         assert_eq!(urls(&["roverline", "a:1", "ws://b:2"]), ["ws://a:1", "ws://b:2"]);
         assert_eq!(urls(&["roverline", "--host", "a", "--base-port", "9000"])[3], "ws://a:9003");
         assert!(Cli::try_parse_from(["roverline", "a:1", "--host", "b"]).is_err());
+        assert_eq!(urls(&["roverline", "--tls", "a:1", "ws://b:2"]), ["wss://a:1", "ws://b:2"]);
+        assert_eq!(urls(&["roverline", "--tls", "--host", "a"])[3], "wss://a:8083");
+        let missing = Cli::try_parse_from(["roverline", "--ca", "/nonexistent/ca.crt"]).unwrap();
+        assert!(missing.reach.config().unwrap_err().to_string().starts_with("/nonexistent/ca.crt: "));
     }
 
     #[test]

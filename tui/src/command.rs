@@ -13,11 +13,13 @@ pub mod stop;
 pub mod themes;
 pub mod topics;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use roverline_client::LinkState;
+use roverline_client::{EndpointView, LinkState};
 
 pub use crate::command::session::{Clock, HeadlessSession, perform, without_delay};
+use crate::format;
 use crate::model::Model;
 
 /// Why a command failed; decides the exit code.
@@ -71,11 +73,20 @@ fn on_the_best(model: &Model) -> bool {
     tried && best.is_some_and(|best| best.state == LinkState::Active)
 }
 
+/// Why an endpoint is not connected, if something answers at its address.
+fn reason(endpoint: &EndpointView) -> Option<String> {
+    let error = endpoint.last_error.as_deref()?;
+    let is_refused = error.contains("os error");
+    (!is_refused).then(|| format!("{}: {}", format::address(&endpoint.url), format::printable(error)))
+}
+
 /// The error if no endpoint answers.
 fn unreachable(watch: &HeadlessSession) -> Failure {
+    let reasons: BTreeSet<String> = watch.model.network.endpoints.iter().filter_map(reason).collect();
+    let why: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
     let urls: Vec<&str> = watch.model.network.endpoints.iter().map(|e| e.url.as_str()).collect();
     let tried = if urls.is_empty() { String::new() } else { format!(" ({})", urls.join(", ")) };
     Failure::Nothing(format!(
-        "no endpoint answers{tried}: start a gateway, name another with --host, or try 'roverline demo'"
+        "no endpoint answers{tried}: start a gateway, name another with --host, or try 'roverline demo'{why}"
     ))
 }

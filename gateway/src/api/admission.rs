@@ -39,6 +39,7 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
         Caller::Peer(peer) => {
             let shown = credentials::token(request.headers, None);
             let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());
+            let shown = shown.or_else(|| request.certificate_holder().cloned());
             let anonymous = || {
                 let foreign = credentials::is_foreign_page(request.headers);
                 endpoint.access.anonymous_identity(peer.ip(), foreign)

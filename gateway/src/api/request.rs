@@ -15,7 +15,7 @@ use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
-use crate::access::{Access, Identity, Permission};
+use crate::access::{Access, Identity, Permission, PermissionDenied};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
@@ -31,6 +31,8 @@ pub(crate) struct ApiRequest<'a> {
     /// Empty over a session.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) caller: Caller,
+    /// The identity of the certificate of its connection; none over a session.
+    pub(crate) certificate: Option<&'a Identity>,
     /// Read, and within its limit; empty if the route takes no body.
     pub(crate) body: Bytes,
 }
@@ -49,12 +51,25 @@ impl ApiRequest<'_> {
     pub(crate) fn authorize(&self, permission: Permission<'_>) -> Result<Identity, ApiError> {
         let access = &self.endpoint.access;
         match &self.caller {
+            Caller::Peer(_) if let Some(holder) = self.certificate_holder() => {
+                let may = access.authorize(holder.role, permission);
+                let denied =
+                    |denied: PermissionDenied| ApiError::new(StatusCode::FORBIDDEN, denied.to_string());
+                may.map(|()| holder.clone()).map_err(denied)
+            }
             Caller::Peer(peer) => authorize_http(access, self.headers, *peer, permission),
             Caller::Session(identity, _) => match access.authorize(identity.role, permission) {
                 Ok(()) => Ok(identity.clone()),
                 Err(denied) => Err(ApiError::new(StatusCode::FORBIDDEN, denied.to_string())),
             },
         }
+    }
+
+    /// Who the connection's certificate proves the caller to be, unless it shows a token. A browser shows its
+    /// user's certificate on behalf of every page, so those of other sites are not its holder.
+    pub(crate) fn certificate_holder(&self) -> Option<&Identity> {
+        let is_own = !credentials::is_foreign_page(self.headers);
+        self.certificate.filter(|_| is_own && credentials::token(self.headers, None).is_none())
     }
 
     /// The caller for the log: the holder of a token, the name of a session, or an address.
@@ -64,6 +79,7 @@ impl ApiRequest<'_> {
             Caller::Session(identity, _) => identity.name.clone(),
             Caller::Peer(peer) => credentials::token(self.headers, None)
                 .and_then(|token| self.endpoint.access.identify(&token).ok())
+                .or_else(|| self.certificate_holder().cloned())
                 .map_or_else(|| peer.ip().to_canonical().to_string(), |holder| holder.name),
         }
     }

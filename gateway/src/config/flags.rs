@@ -87,6 +87,15 @@ pub struct UpstreamFlags {
     /// Token that authenticates this relay at the rover, so that the rover accepts emergency stops from it
     #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Authority of the rover's certificates, for wss://; without it, the first certificate is remembered
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CA")]
+    pub ca: Option<PathBuf>,
+    /// This relay's certificate, instead of a token
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CERT")]
+    pub cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_KEY")]
+    pub key: Option<PathBuf>,
     /// Topics to read over the radio, besides the emergency stop [default: **]
     #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
     pub topics: Vec<String>,
@@ -105,6 +114,12 @@ impl UpstreamFlags {
         }
         if self.token.is_some() {
             settings.upstream.token.clone_from(&self.token);
+        }
+        let upstream = &mut settings.upstream;
+        for (setting, flag) in
+            [(&mut upstream.ca, &self.ca), (&mut upstream.cert, &self.cert), (&mut upstream.key, &self.key)]
+        {
+            *setting = flag.clone().or(setting.take());
         }
         if !self.topics.is_empty() {
             settings.upstream.topics.clone_from(&self.topics);

@@ -6,6 +6,7 @@ pub mod dialects;
 pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
+pub mod tls;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
+    endpoint.counters.tls.render(&mut page);
     endpoint.watchdog.render(&mut page);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use roverline_protocol::status::SessionDocument;
@@ -25,6 +25,7 @@ pub struct SessionInfo {
     outbox: Arc<Outbox>,
     slot: SessionSlot,
     evicted: CancellationToken,
+    encrypted: AtomicBool,
     /// Whether it engaged the emergency stop by publishing, and so may release it by publishing.
     pub published_stop: AtomicBool,
     /// Messages received from the client.
@@ -50,6 +51,7 @@ impl SessionInfo {
             outbox,
             slot,
             evicted: CancellationToken::new(),
+            encrypted: AtomicBool::new(false),
             published_stop: AtomicBool::new(false),
             received: AtomicU64::new(0),
         }
@@ -79,6 +81,16 @@ impl SessionInfo {
     /// Returns when the session has to make room.
     pub async fn wait_evicted(&self) {
         self.evicted.cancelled().await;
+    }
+
+    /// Records that its connection uses TLS.
+    pub fn set_encrypted(&self) {
+        self.encrypted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its connection uses TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted.load(Ordering::Relaxed)
     }
 
     /// The client's address.

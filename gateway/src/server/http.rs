@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
-use crate::access::{AuthenticationError, Identity, Role};
+use crate::access::transport::Transport;
+use crate::access::{AuthenticationError, Identity, Role, credentials};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -36,6 +37,9 @@ pub(crate) async fn handle(
     peer: SocketAddr,
     first: bool,
 ) -> Result<HttpResponse, Infallible> {
+    if let Some(refused) = refuse_plain_token(&endpoint, &request, peer) {
+        return Ok(refused);
+    }
     let leaving = endpoint.is_draining();
     if handshake::asks_for_websocket(request.headers()) {
         // A client that was just accepted is served, however briefly: it will be asked to leave in its
@@ -71,6 +75,38 @@ pub(crate) async fn handle(
     Ok(answer)
 }
 
+/// The answer to a client of another computer that has to use TLS.
+pub(super) fn needs_tls<B>(endpoint: &Endpoint, request: &Request<B>) -> HttpResponse {
+    endpoint.counters.tls.refused_plain.fetch_add(1, Ordering::Relaxed);
+    let why = "this endpoint speaks TLS only: use wss:// or https:// instead of ws:// or http://";
+    let failure = ApiError::new(StatusCode::UPGRADE_REQUIRED, why).with_header(header::UPGRADE, "TLS/1.3");
+    failure.into_response(request.uri().path())
+}
+
+/// Whether a request has to come again over TLS. Health is for everybody: other endpoints, and probes that
+/// know no certificates, read it.
+pub(super) fn is_refused_without_tls<B>(request: &Request<B>) -> bool {
+    request.uri().path() != "/health" || handshake::asks_for_websocket(request.headers())
+}
+
+/// What the connection of a request proves.
+fn transport<B>(request: &Request<B>) -> Transport {
+    request.extensions().get::<Arc<Transport>>().map(|transport| (**transport).clone()).unwrap_or_default()
+}
+
+/// The answer to a request that shows a token to everybody on the network.
+fn refuse_plain_token<B>(
+    endpoint: &Endpoint,
+    request: &Request<B>,
+    peer: SocketAddr,
+) -> Option<HttpResponse> {
+    credentials::token(request.headers(), request.uri().query())?;
+    let encrypted = transport(request).encrypted;
+    let refused = endpoint.access.check_token_transport(peer.ip(), encrypted).err()?;
+    endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    Some(ApiError::from(refused).into_response(request.uri().path()))
+}
+
 fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: SocketAddr) -> HttpResponse {
     let upgrade = match handshake::check(&request) {
         Ok(upgrade) => upgrade,
@@ -83,14 +119,16 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
             return failure.into_response(request.uri().path());
         }
     };
-    let identity = match identify(endpoint, &upgrade, peer) {
+    let certificate = transport(&request).certificate.filter(|_| !upgrade.foreign_page);
+    let is_proven = upgrade.token.is_some() || certificate.is_some();
+    let identity = match identify(endpoint, &upgrade, certificate, peer) {
         Ok(identity) => identity,
         Err(denied) => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             return ApiError::from(denied).into_response(request.uri().path());
         }
     };
-    let has_reserve = upgrade.token.is_some() && identity.role >= Role::Operator;
+    let has_reserve = is_proven && identity.role >= Role::Operator;
     let holder = Holder { address: ClientAddress::of(peer.ip()), has_reserve };
     let slot = match endpoint.reserve_slot(upgrade.standby, holder) {
         Ok(slot) => slot,
@@ -111,15 +149,17 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
     answer
 }
 
-/// Identifies the client by its token or its address.
+/// Identifies the client by its token, its certificate or its address.
 fn identify(
     endpoint: &Endpoint,
     upgrade: &Upgrade,
+    certificate: Option<Identity>,
     peer: SocketAddr,
 ) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
         Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
-        None => Ok(endpoint.access.anonymous_identity(peer.ip(), upgrade.foreign_page)),
+        None => Ok(certificate
+            .unwrap_or_else(|| endpoint.access.anonymous_identity(peer.ip(), upgrade.foreign_page))),
     }
 }
 

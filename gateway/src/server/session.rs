@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use roverline_protocol::status::EventKind;
-use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::access::Identity;
@@ -15,6 +14,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::connection::reader::MessageReader;
+use crate::connection::stream::ClientStream;
 use crate::connection::writer;
 use crate::dialect;
 use crate::dialect::session::SessionContext;
@@ -31,7 +31,7 @@ const MAKES_ROOM: &str =
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: ClientStream,
     /// Bytes that the client sent directly after the handshake request.
     pub read_ahead: Bytes,
     /// The client's address.
@@ -52,12 +52,15 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let outbox = Outbox::new();
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
+    if stream.is_encrypted() {
+        info.set_encrypted();
+    }
     let _registered = endpoint.register(info.clone());
     let Identity { role, name } = info.identity();
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
-    let (read, write) = stream.into_split();
+    let (read, write) = stream.split();
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
     let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };
