@@ -57,6 +57,12 @@ pub struct Flags {
     /// Token file of operators and commanders, written by `token add` [default: none]
     #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
     pub tokens: Option<PathBuf>,
+    /// Certificate of this computer, for TLS; `cert node` makes it [default: none]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Role of clients on this computer without a token [default: commander]
     #[arg(long, value_enum, value_name = "ROLE", env = "ROVERLINE_LOOPBACK_ROLE")]
     pub loopback_role: Option<Role>,
@@ -184,6 +190,11 @@ impl Flags {
         set(&mut settings.gateway.mdns, &self.mdns);
         if self.tokens.is_some() {
             settings.access.tokens.clone_from(&self.tokens);
+        }
+        for (setting, flag) in
+            [(&mut settings.tls.cert, &self.tls_cert), (&mut settings.tls.key, &self.tls_key)]
+        {
+            *setting = flag.clone().or(setting.take());
         }
         set(&mut settings.access.loopback, &self.loopback_role);
         if self.state.is_some() {

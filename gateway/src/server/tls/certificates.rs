@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
 use crate::server::tls::shown;
@@ -85,6 +85,9 @@ pub(super) fn load(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<
     let mut config =
         builder.with_single_cert(read_certificates(cert)?, read_key(key)?).map_err(wrong(cert))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // Every connection proves its certificate, and four endpoints share no sessions anyway.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 
