@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use roverline_tests::certs::Certs;
-use roverline_tests::clients::python;
+use roverline_tests::clients::{browser, python};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::script::Script;
 use roverline_tests::{http, require};
@@ -59,6 +59,18 @@ fn a_certificate_is_renewed_without_dropping_sessions() {
     let last = script.finish(PATIENCE);
     assert!(last["second"].is_string() && last["second"] != first["first"], "{first} {last}");
     assert_eq!(last["received"].as_array().unwrap().len(), 5, "{last}");
+}
+
+#[test]
+fn the_page_connects_over_tls() {
+    let node = require!(browser());
+    let certs = Certs::with_node("rover.local");
+    let gateway = Gateway::up(&["--source", "sim", "--config", &certs.config("rover.local", "")]);
+    let found = Script::start(&node, "tls_page.mjs", &[gateway.first_port().to_string()]).finish(PATIENCE);
+    assert!(found["refused"].as_str().unwrap().contains("ERR_CERT_AUTHORITY_INVALID"), "{found}");
+    let sockets = found["sockets"].as_array().unwrap();
+    let is_secure = |socket: &serde_json::Value| socket.as_str().unwrap().starts_with("wss://localhost:");
+    assert!(!sockets.is_empty() && sockets.iter().all(is_secure), "{found}");
 }
 
 #[test]
