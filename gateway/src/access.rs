@@ -4,20 +4,39 @@
 //! token the configured role of the client's computer applies.
 
 mod attempts;
+mod credential;
 pub mod credentials;
-mod tokens;
+pub mod forwarded;
+pub mod jwt;
+pub mod jwt_keys;
+pub mod known_tokens;
+mod last_use;
+mod peer;
+mod token_file;
+pub mod tokens;
 pub mod transport;
+mod utc;
+mod watched_file;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use http::header::{self, HeaderMap};
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
-
-pub use crate::access::tokens::{TokenError, Tokens, add_token};
+pub use crate::access::credential::Credential;
+use crate::access::forwarded::{TRUSTED_PROXY_ENTRIES, TrustedProxies, Via, proxy_network};
+use crate::access::jwt::{JwtError, JwtSettings};
+use crate::access::jwt_keys::JwtKeyError;
+use crate::access::known_tokens::KnownTokens;
+pub use crate::access::last_use::{LastUses, read_last_uses};
+pub use crate::access::peer::{Page, Peer};
+pub use crate::access::token_file::{TokenHolder, add_token, revoke_token, rotate_token, token_holders};
+pub use crate::access::tokens::{TokenError, check_name};
+pub use crate::access::utc::{format_utc, parse_utc};
 
 /// A client's level of trust; each role includes the permissions of those before it.
 #[derive(
@@ -61,8 +80,14 @@ pub struct AccessSettings {
     pub release_stop: Role,
     /// Whether tokens may come from other computers without TLS, readable for everybody on the network.
     pub insecure: bool,
-    /// Origins whose pages may use the HTTP API from a browser (CORS): `http://192.168.1.5:3000`.
+    /// Origins whose pages may use the API from a browser (CORS, and over a WebSocket):
+    /// `http://192.168.1.5:3000`.
     pub origins: Vec<String>,
+    /// Addresses and networks of proxies whose word on a client's address is taken.
+    pub trusted_proxies: Vec<String>,
+    /// JSON Web Tokens as a second kind of token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtSettings>,
     /// Permissions by role; if empty, operators and commanders may do everything.
     pub allow: Vec<AllowRule>,
 }
@@ -77,6 +102,8 @@ impl Default for AccessSettings {
             release_stop: Role::Operator,
             insecure: false,
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            jwt: None,
             allow: Vec::new(),
         }
     }
@@ -122,6 +149,8 @@ pub struct Identity {
     pub role: Role,
     /// The name that belongs to its token; empty without a token.
     pub name: String,
+    /// What proved it.
+    pub credential: Credential,
 }
 
 /// A denied permission; the text says what would help.
@@ -145,6 +174,15 @@ pub enum AuthenticationError {
          under [access]"
     )]
     Unencrypted,
+    /// The token's end has come.
+    #[error("this token expired at {0}; ask whoever runs the gateway for a new one")]
+    Expired(String),
+    /// The token was shown before, and has been taken out since.
+    #[error("this token was revoked; ask whoever runs the gateway for a new one")]
+    Revoked,
+    /// It is a JWT, and not a valid one.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
 }
 
 /// Why the access rules cannot be used.
@@ -158,9 +196,18 @@ pub enum AccessError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A proxy is neither an address nor a network.
+    #[error("trusted_proxies: '{0}' is no address (10.0.0.1) and no network (10.0.0.0/8)")]
+    Proxy(String),
+    /// Too many proxies.
+    #[error("trusted_proxies: at most {TRUSTED_PROXY_ENTRIES} addresses and networks")]
+    Proxies,
     /// The token file cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The keys of JWTs cannot be used.
+    #[error(transparent)]
+    JwtKeys(#[from] JwtKeyError),
 }
 
 struct Rule {
@@ -179,8 +226,9 @@ pub struct Access {
     insecure: bool,
     origins: Vec<String>,
     rules: Option<Vec<Rule>>,
-    tokens: Tokens,
+    tokens: KnownTokens,
     attempts: Attempts,
+    proxies: TrustedProxies,
 }
 
 impl Access {
@@ -198,7 +246,6 @@ impl Access {
             Ok::<_, AccessError>(Rule { role: allow.role, publish, call, set })
         };
         let rules = settings.allow.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
-        let tokens = settings.tokens.as_deref().map(Tokens::read).transpose()?.unwrap_or_default();
         Ok(Access {
             loopback: settings.loopback,
             remote: settings.remote,
@@ -207,20 +254,38 @@ impl Access {
             insecure: settings.insecure,
             origins: settings.origins.clone(),
             rules: (!rules.is_empty()).then_some(rules),
-            tokens,
+            tokens: KnownTokens::open(settings)?,
             attempts: Attempts::default(),
+            proxies: trusted_proxies(&settings.trusted_proxies)?,
         })
     }
 
-    /// The identity of a client without a token at this address. `foreign_page` is true if another site's
-    /// page opened the connection in a browser: it may only read.
-    pub fn anonymous_identity(&self, peer: IpAddr, foreign_page: bool) -> Identity {
-        let role = match peer.to_canonical().is_loopback() {
-            _ if foreign_page => Role::Observer,
+    /// The client of a request with these header fields from this socket, at `now` (monotonic).
+    pub fn peer(&self, socket: SocketAddr, headers: &HeaderMap, now: Duration) -> Peer {
+        let (address, via) = self.proxies.resolve(socket, headers, now);
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let page = match credentials::is_foreign_page(headers) {
+            false => Page::Own,
+            true if origin.is_some_and(|origin| self.allows_origin(origin)) => Page::Listed,
+            true => Page::Foreign,
+        };
+        Peer::new(address, via, page)
+    }
+
+    /// The trusted proxies, and what came through others.
+    pub fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
+    }
+
+    /// The identity of a client without a token. One that another site's page connected in a browser may only
+    /// read, and so may one behind a proxy that is not trusted.
+    pub fn anonymous_identity(&self, peer: Peer) -> Identity {
+        let role = match peer.is_local() {
+            _ if peer.page() != Page::Own || peer.via() == Via::UnknownProxy => Role::Observer,
             true => self.loopback,
             false => self.remote,
         };
-        Identity { role, name: String::new() }
+        Identity { role, ..Identity::default() }
     }
 
     /// Identifies the holder of a token that a client at this address shows, at `now` (monotonic). Wrong ones
@@ -231,13 +296,17 @@ impl Access {
         peer: IpAddr,
         now: Duration,
     ) -> Result<Identity, AuthenticationError> {
-        match self.tokens.identify(token) {
-            Some(identity) => Ok(identity),
-            None => Err(match self.attempts.record(peer, now) {
-                None => AuthenticationError::UnknownToken,
-                Some(wait) => AuthenticationError::TooManyAttempts(wait),
-            }),
-        }
+        let error = match self.tokens.identify(token) {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        let is_attempt = match &error {
+            AuthenticationError::UnknownToken => true,
+            AuthenticationError::Jwt(error) => error.is_attempt(),
+            _ => false,
+        };
+        let wait = is_attempt.then(|| self.attempts.record(peer, now)).flatten();
+        Err(wait.map_or(error, AuthenticationError::TooManyAttempts))
     }
 
     /// The wrong tokens that were shown.
@@ -246,10 +315,13 @@ impl Access {
     }
 
     /// Identifies the holder of a token, for the log.
-    pub fn identify(&self, token: &str) -> Result<Identity, PermissionDenied> {
-        let unknown =
-            || PermissionDenied("this token is not known; ask whoever runs the gateway for one".to_owned());
-        self.tokens.identify(token).ok_or_else(unknown)
+    pub fn identify(&self, token: &str) -> Result<Identity, AuthenticationError> {
+        self.tokens.identify(token)
+    }
+
+    /// The tokens that are known now.
+    pub fn tokens(&self) -> &KnownTokens {
+        &self.tokens
     }
 
     /// Whether pages of this origin may use the HTTP API from a browser.
@@ -289,6 +361,15 @@ impl Access {
     }
 }
 
+/// The configured proxies.
+fn trusted_proxies(texts: &[String]) -> Result<TrustedProxies, AccessError> {
+    if texts.len() > TRUSTED_PROXY_ENTRIES {
+        return Err(AccessError::Proxies);
+    }
+    let network = |text: &String| proxy_network(text).ok_or_else(|| AccessError::Proxy(text.clone()));
+    Ok(TrustedProxies::new(texts.iter().map(network).collect::<Result<_, _>>()?))
+}
+
 /// The node whose parameters are set by a call of this service: every node serves its own.
 fn sets_parameters_of(service: &str) -> Option<&str> {
     let (node, own) = service.rsplit_once('/')?;
@@ -302,11 +383,27 @@ mod tests {
     #[test]
     fn an_anonymous_client_has_the_role_of_its_computer() {
         let access = Access::new(&AccessSettings::default()).unwrap();
-        let role = |peer: &str, foreign| access.anonymous_identity(peer.parse().unwrap(), foreign).role;
-        assert_eq!(role("127.0.0.1", false), Role::Commander);
-        assert_eq!(role("::ffff:127.0.0.1", false), Role::Commander);
-        assert_eq!(role("127.0.0.1", true), Role::Observer);
-        assert_eq!(role("10.0.0.2", false), Role::Observer);
+        let role = |access: &Access, socket: &str, fields: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            let socket = SocketAddr::new(socket.parse().unwrap(), 5);
+            access.anonymous_identity(access.peer(socket, &headers, Duration::ZERO)).role
+        };
+        assert_eq!(role(&access, "127.0.0.1", &[]), Role::Commander);
+        assert_eq!(role(&access, "::ffff:127.0.0.1", &[]), Role::Commander);
+        assert_eq!(role(&access, "127.0.0.1", &[("origin", "http://evil.example")]), Role::Observer);
+        assert_eq!(role(&access, "10.0.0.2", &[]), Role::Observer);
+        // A proxy or a tunnel on this computer carries strangers.
+        assert_eq!(role(&access, "127.0.0.1", &[("via", "1.1 x")]), Role::Observer);
+        let (remote, proxy) = (Role::Operator, vec!["127.0.0.1".to_owned()]);
+        let trusting = AccessSettings { remote, trusted_proxies: proxy, ..AccessSettings::default() };
+        let trusting = Access::new(&trusting).unwrap();
+        for client in ["10.0.0.5", "127.0.0.1"] {
+            assert_eq!(role(&trusting, "127.0.0.1", &[("x-forwarded-for", client)]), Role::Operator);
+        }
+        assert_eq!(role(&trusting, "127.0.0.1", &[("via", "1.1 x")]), Role::Observer);
         assert!(access.identify("").is_err() && access.identify("guess").is_err());
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod down;
 mod error;
 mod state;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +16,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
 
-use crate::access::Role;
 use crate::cli::error::{CliError, USAGE};
 use crate::config::{Flags, UpstreamFlags};
 
@@ -72,7 +72,7 @@ enum Command {
     Sim(SimArgs),
     /// Manage the tokens of operators and commanders
     #[command(subcommand)]
-    Token(TokenCommand),
+    Token(token::TokenCommand),
     /// Make and show certificates, for TLS and for clients without tokens
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -179,25 +179,6 @@ struct RelayArgs {
     supervised: Option<u32>,
 }
 
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Create a token, add it to the file, and print it
-    ///
-    /// Give it to its holder over a private channel. Clients send it as `Authorization: Bearer TOKEN`, as
-    /// `?token=TOKEN`, or in their first message. A running gateway reads it at its next start:
-    /// `roverline-gateway restart --rolling`.
-    Add {
-        /// The token file; created if missing, readable by its owner only
-        #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
-        tokens: PathBuf,
-        /// The holder's role
-        #[arg(long, value_enum, default_value = "operator")]
-        role: Role,
-        /// The holder's name, shown in logs
-        name: String,
-    },
-}
-
 #[derive(Debug, Args)]
 struct SimArgs {
     /// Publish as a DDS participant, so that every ROS 2 tool sees the rover
@@ -241,8 +222,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
-        Command::Token(command) => commands::token(&command),
         Command::Cert(command) => cert::cert(&command),
+        Command::Token(command) => token::token(&command),
         Command::State(command) => state::state(&command),
         Command::Config(flags) => commands::config(&flags),
         Command::Completions { shell } => {

@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::config::{Settings, SourceKind};
+use crate::config::Settings;
 use crate::limits;
 use crate::process::heartbeat::{self, SupervisorCommand};
-use crate::process::ready::report_ready;
+use crate::process::ready_announcement::report_ready;
 use crate::process::shutdown::shutdown_signal;
 use crate::process::source::{prepare_bag_run, prepare_sim_run};
 use crate::process::stagger::RecentEnds;
@@ -177,13 +177,16 @@ async fn supervise(
 }
 
 /// Resolves when the terminal in which the supervisor runs is closed: nobody would see the endpoints that
-/// it left behind.
+/// it left behind. Without a terminal the signal asks for a reload, which the endpoints do by themselves.
 async fn terminal_hangup() -> std::io::Result<()> {
-    if !std::io::stdin().is_terminal() {
-        std::future::pending::<()>().await;
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        if std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        tracing::info!("endpoints read changed token files within a second by themselves");
     }
-    signal(SignalKind::hangup())?.recv().await;
-    Ok(())
+    std::future::pending().await
 }
 
 /// What the workers have in common, and what is known of those that were started.
@@ -305,7 +308,7 @@ fn serve_control(settings: &Settings, restart: Arc<RollingRestart>) -> Option<Ab
 /// The listening sockets of all processes: those of adopted processes, and newly bound ones.
 fn bind_all(settings: &mut Settings, mut adopted: Vec<Adopted>) -> Result<Vec<Group>, BindError> {
     // A relay has one uplink and so one process: four would read the rover four times.
-    let groups = match settings.gateway.source == SourceKind::Upstream {
+    let groups = match settings.gateway.source.is_relay() {
         true => vec![Tier::ALL.to_vec()],
         false => Tier::ALL.map(|tier| vec![tier]).to_vec(),
     };

@@ -42,17 +42,25 @@ pub struct NativeClient {
 impl NativeClient {
     /// Connects as a client.
     pub async fn connect(port: u16) -> NativeClient {
-        NativeClient::open(port, "").await
+        NativeClient::open(port, "", &[]).await
+    }
+
+    /// Connects with extra header fields, as a proxy or a browser adds them.
+    pub async fn connect_with(port: u16, fields: &[(&'static str, &str)]) -> NativeClient {
+        NativeClient::open(port, "", fields).await
     }
 
     /// Connects as a standby.
     pub async fn standby(port: u16) -> NativeClient {
-        NativeClient::open(port, STANDBY_QUERY).await
+        NativeClient::open(port, STANDBY_QUERY, &[]).await
     }
 
-    async fn open(port: u16, query: &str) -> NativeClient {
+    async fn open(port: u16, query: &str, fields: &[(&'static str, &str)]) -> NativeClient {
         let mut request = format!("ws://127.0.0.1:{port}/?{query}").into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, answer) = within("the handshake", PATIENCE, handshake).await.unwrap();

@@ -38,8 +38,10 @@ const MAX_BATCH: usize = 256;
 /// The author of a write, and the time by the author's clock; for display, never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// The author's name.
+    /// The author's identity.
     pub by: Arc<str>,
+    /// What the author's client calls itself.
+    pub client: Option<Arc<str>>,
     /// Nanoseconds since 1970.
     pub at_ns: i64,
 }

@@ -31,6 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::client::{Client, is_identity};
 use crate::json;
 use crate::limits;
 use crate::name;
@@ -49,16 +50,33 @@ const SHARDS: usize = 64;
 /// The actor of an operation, recorded for later inspection.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
-    /// The actor's name; truncated after [`limits::QUEUE_NAME_BYTES`].
-    pub name: &'a str,
+    /// Who it is: a message in work belongs to its identity.
+    pub client: Client<'a>,
     /// Wall clock, nanoseconds since the Unix epoch; for display only.
     pub now_ns: fn() -> u64,
 }
 
 impl Actor<'_> {
-    fn truncated_name(&self) -> String {
-        let end = self.name.floor_char_boundary(limits::QUEUE_NAME_BYTES);
-        self.name.get(..end).unwrap_or_default().to_owned()
+    /// The label that records show.
+    fn label(&self) -> String {
+        truncated(self.client.label())
+    }
+
+    /// What the client of a known identity calls itself, if anything.
+    fn own_name(&self) -> Option<String> {
+        let Client { identity, name } = self.client;
+        identity.and(Some(name)).filter(|name| !name.is_empty()).map(truncated)
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.client.identity.map(str::to_owned)
+    }
+
+    fn check(&self) -> Result<(), QueueError> {
+        match self.client.identity.is_none_or(is_identity) {
+            true => Ok(()),
+            false => Err(QueueError::InvalidIdentity),
+        }
     }
 }
 
@@ -71,7 +89,8 @@ pub struct Message {
     pub priority: u8,
     /// The message is not available before.
     pub delay: Option<Duration>,
-    /// Deduplication id: a second message with this id within five minutes is dropped as a duplicate.
+    /// Deduplication id: a second message of the same identity with this id within five minutes is dropped
+    /// as a duplicate.
     pub dedup: Option<String>,
 }
 
@@ -110,8 +129,10 @@ pub struct Delivery {
     pub delivery: u32,
     /// The priority.
     pub priority: u8,
-    /// The producer.
+    /// The producer's identity.
     pub by: String,
+    /// What the producer calls itself.
+    pub client: Option<String>,
     /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
     /// When it was delivered, nanoseconds since the Unix epoch.
@@ -196,6 +217,11 @@ impl Queues {
 /// Compares that a key is unchanged since it was read at this revision.
 fn unmodified_since(key: String, modified: crate::store::Revision) -> Compare {
     Compare::Modified(key, modified)
+}
+
+fn truncated(name: &str) -> String {
+    let end = name.floor_char_boundary(limits::QUEUE_NAME_BYTES);
+    name.get(..end).unwrap_or_default().to_owned()
 }
 
 fn check_name(name: &str) -> Result<(), QueueError> {

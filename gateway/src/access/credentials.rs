@@ -42,6 +42,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_foreign_page_is_recognized() {
+        let foreign = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("Origin", origin.parse().unwrap());
+            headers.insert("Host", "rover:8080".parse().unwrap());
+            is_foreign_page(&headers)
+        };
+        assert!(!foreign("http://rover:8081"));
+        assert!(foreign("http://evil.example") && foreign("null"));
+    }
+
+    #[test]
     fn a_public_name_that_resolves_to_this_host_is_foreign() {
         let foreign = |host: &str| {
             let mut headers = HeaderMap::new();

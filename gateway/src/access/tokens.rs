@@ -1,17 +1,26 @@
-//! The token file: one holder per line, `ROLE NAME TOKEN`; lines starting with `#` are comments.
+//! The tokens of a token file: one holder per line, `ROLE NAME TOKEN`, and `expires=TIME` after it if it ends;
+//! lines starting with `#` are comments.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::access::{Identity, Role};
+use sha2::{Digest, Sha256};
+
+use crate::access::credential::Credential;
+use crate::access::utc::{format_utc, parse_utc};
+use crate::access::{AuthenticationError, Identity, Role};
 
 /// Entries of the tokens file.
 const TOKENS_ENTRIES: usize = 1_000;
-
-/// Length of a new token in bytes, before hexadecimal encoding.
-const TOKEN_BYTES: usize = 32;
+/// Size of the tokens file.
+const TOKEN_FILE_BYTES: u64 = 1 << 20;
+/// Shortest token that cannot be guessed.
+const TOKEN_CHARS: usize = 16;
+/// Longest name of a holder.
+const HOLDER_NAME_CHARS: usize = 64;
 
 /// Why the token file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +41,9 @@ pub enum TokenError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The file is too large.
+    #[error("{} is no token file: it has more than {TOKEN_FILE_BYTES} bytes", .0.display())]
+    Size(PathBuf),
     /// A line is malformed.
     #[error("{}:{line}", path.display())]
     Syntax {
@@ -49,16 +61,28 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The holder's name is not allowed.
-    #[error("a name is 1 to 64 characters without spaces")]
-    Name,
+    #[error("{0}")]
+    Name(&'static str),
     /// The holder has a token already.
-    #[error("{name} has a token already; take its line out of {}", path.display())]
+    #[error("{name} has a token already; `token rotate {name}` replaces it, `token revoke {name}` ends it")]
     Exists {
+        /// The holder.
+        name: String,
+    },
+    /// Nobody of this name has a token.
+    #[error("{name} has no token in {}", path.display())]
+    Unknown {
         /// The holder.
         name: String,
         /// The file.
         path: PathBuf,
     },
+    /// A token would be expired from its beginning.
+    #[error("{0} has passed: say a later end with --expires")]
+    Past(String),
+    /// There is no room for another one.
+    #[error("{} has {TOKENS_ENTRIES} tokens, and that is all: revoke some", .0.display())]
+    Full(PathBuf),
 }
 
 /// A malformed line of the token file.
@@ -69,62 +93,157 @@ pub struct SyntaxError {
     reason: String,
 }
 
-/// The tokens and their holders.
-#[derive(Debug, Default)]
-pub struct Tokens(Vec<(String, Identity)>);
+/// A line of the token file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEntry<'a> {
+    /// The holder's role.
+    pub role: Role,
+    /// The holder's name.
+    pub name: &'a str,
+    /// The secret.
+    pub token: &'a str,
+    /// When it expires, seconds since the Unix epoch; absent: never.
+    pub expires_s: Option<i64>,
+}
+
+impl TokenEntry<'_> {
+    /// The line as it is written.
+    pub fn line(&self) -> String {
+        let TokenEntry { role, name, token, expires_s } = self;
+        let expires = expires_s.map(|at| format!(" expires={}", format_utc(at))).unwrap_or_default();
+        format!("{} {name} {token}{expires}", role.name())
+    }
+}
+
+/// Checks a holder's name. One that looks like an address could be taken for a client without a token.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let length = name.chars().count();
+    if length == 0 || length > HOLDER_NAME_CHARS || name.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
+        return Err("a name is 1 to 64 characters without spaces");
+    }
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>().is_ok() || name.parse::<std::net::SocketAddr>().is_ok() {
+        true => Err("a name must not be an address: those stand for clients without a token"),
+        false => Ok(()),
+    }
+}
+
+/// Parses a line; `None` for an empty line and a comment.
+pub fn parse_line(line: &str) -> Result<Option<TokenEntry<'_>>, &'static str> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (role, name, token, rest) = match words.as_slice() {
+        [] => return Ok(None),
+        [first, ..] if first.starts_with('#') => return Ok(None),
+        [role, name, token, rest @ ..] => (*role, *name, *token, rest),
+        _ => return Err("write ROLE NAME TOKEN"),
+    };
+    let role = match role {
+        "observer" => Role::Observer,
+        "operator" => Role::Operator,
+        "commander" => Role::Commander,
+        _ => return Err("the role is observer, operator or commander"),
+    };
+    check_name(name)?;
+    if token.len() < TOKEN_CHARS {
+        return Err("the token is too short to be safe; have one made by `token add`");
+    }
+    let expires_s = match rest {
+        [] => None,
+        [end] => {
+            let at = end.strip_prefix("expires=").and_then(parse_utc);
+            Some(at.ok_or("after the token there may be expires=2027-03-01T12:00:00Z")?)
+        }
+        _ => return Err("write ROLE NAME TOKEN, or ROLE NAME TOKEN expires=2027-03-01T12:00:00Z"),
+    };
+    Ok(Some(TokenEntry { role, name, token, expires_s }))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct KnownToken {
+    hash: [u8; 32],
+    identity: Identity,
+    expires_s: Option<i64>,
+}
+
+/// The tokens, as hashes, and their holders.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tokens(Vec<KnownToken>);
 
 impl Tokens {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Tokens, TokenError> {
-        let fault = |source| TokenError::Read { path: path.to_owned(), source };
-        let mode = fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(TokenError::Permissions { path: path.to_owned(), mode });
-        }
-        let text = fs::read_to_string(path).map_err(fault)?;
-        Tokens::parse(&text).map_err(|line| TokenError::Syntax { path: path.to_owned(), line })
+        Tokens::parse(&read_text(path)?).map_err(|line| TokenError::Syntax { path: path.to_owned(), line })
     }
 
-    fn parse(text: &str) -> Result<Tokens, SyntaxError> {
+    /// Parses the text of a token file.
+    pub fn parse(text: &str) -> Result<Tokens, SyntaxError> {
         let mut tokens = Vec::new();
         for (at, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let bad = |reason: &str| Err(SyntaxError { line: at + 1, reason: reason.to_owned() });
-            match words.as_slice() {
-                [] => {}
-                [first, ..] if first.starts_with('#') => {}
-                [role, name, token] => {
-                    let role = match *role {
-                        "observer" => Role::Observer,
-                        "operator" => Role::Operator,
-                        "commander" => Role::Commander,
-                        _ => return bad("the role is observer, operator or commander"),
-                    };
-                    if token.len() < 16 {
-                        return bad("the token is too short to be safe; have one made by `token add`");
-                    }
-                    tokens.push(((*token).to_owned(), Identity { role, name: (*name).to_owned() }));
-                }
-                _ => return bad("write ROLE NAME TOKEN"),
+            let entry = parse_line(line);
+            let entry = entry.map_err(|why| SyntaxError { line: at + 1, reason: why.to_owned() })?;
+            let Some(TokenEntry { role, name, token, expires_s }) = entry else { continue };
+            if tokens.len() >= TOKENS_ENTRIES {
+                let reason = format!("at most {TOKENS_ENTRIES} tokens");
+                return Err(SyntaxError { line: at + 1, reason });
             }
-        }
-        if tokens.len() > TOKENS_ENTRIES {
-            let reason = format!("at most {} tokens", TOKENS_ENTRIES);
-            return Err(SyntaxError { line: 0, reason });
+            let hash = hash(token);
+            let identity = Identity { role, name: name.to_owned(), credential: Credential::Token(hash) };
+            tokens.push(KnownToken { hash, identity, expires_s });
         }
         Ok(Tokens(tokens))
     }
 
-    /// The holder of this token. The time taken does not depend on which token matches.
-    pub(super) fn identify(&self, token: &str) -> Option<Identity> {
+    /// The holder of this token, if it is one; an error if it expired. The time taken does not depend on which
+    /// token matches.
+    pub(super) fn identify(&self, token: &str, unix_s: i64) -> Option<Result<Identity, AuthenticationError>> {
+        let given = hash(token);
         let mut found = None;
-        for (known, identity) in &self.0 {
-            if is_equal(known.as_bytes(), token.as_bytes()) {
-                found = Some(identity.clone());
+        for known in &self.0 {
+            if is_equal(&known.hash, &given) {
+                found = Some(known);
             }
         }
-        found
+        found.map(|known| known.check_expiry(unix_s).map(|()| known.identity.clone()))
     }
+
+    /// Whether an identity that was shown before still has its token.
+    pub(super) fn check(
+        &self,
+        hash: &[u8; 32],
+        identity: &Identity,
+        unix_s: i64,
+    ) -> Result<(), AuthenticationError> {
+        let known = self.0.iter().find(|known| known.hash == *hash && known.identity == *identity);
+        known.ok_or(AuthenticationError::Revoked)?.check_expiry(unix_s)
+    }
+}
+
+impl KnownToken {
+    fn check_expiry(&self, unix_s: i64) -> Result<(), AuthenticationError> {
+        match self.expires_s.filter(|end| *end <= unix_s) {
+            Some(end) => Err(AuthenticationError::Expired(format_utc(end))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the text of a token file that only its owner may read.
+pub(super) fn read_text(path: &Path) -> Result<String, TokenError> {
+    let fault = |source| TokenError::Read { path: path.to_owned(), source };
+    let about = fs::metadata(path).map_err(fault)?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(TokenError::Permissions { path: path.to_owned(), mode });
+    }
+    if about.len() > TOKEN_FILE_BYTES {
+        return Err(TokenError::Size(path.to_owned()));
+    }
+    fs::read_to_string(path).map_err(fault)
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
 }
 
 /// Compares in constant time.
@@ -133,52 +252,9 @@ fn is_equal(known: &[u8], given: &[u8]) -> bool {
     known.len() == given.len() && std::hint::black_box(different) == 0
 }
 
-/// Creates a token, appends its holder to the file (creating the file if necessary), and returns the token.
-pub fn add_token(path: &Path, role: Role, name: &str) -> Result<String, TokenError> {
-    if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(TokenError::Name);
-    }
-    let fault = |source| TokenError::Write { path: path.to_owned(), source };
-    let mut unended = false;
-    if path.exists() {
-        unended = fs::read(path).map_err(fault)?.last().is_some_and(|last| *last != b'\n');
-        let known = Tokens::read(path)?;
-        if known.0.iter().any(|(_, identity)| identity.name == name) {
-            return Err(TokenError::Exists { name: name.to_owned(), path: path.to_owned() });
-        }
-    }
-    let mut random = [0; TOKEN_BYTES];
-    fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(fault)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(fault)?;
-    let before = if unended { "\n" } else { "" };
-    writeln!(file, "{before}{} {name} {token}", role.name()).and_then(|()| file.sync_all()).map_err(fault)?;
-    Ok(token)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_are_created_stored_and_recognized() {
-        let path = std::env::temp_dir().join(format!("roverline-tokens-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
-        let token = add_token(&path, Role::Operator, "ada").unwrap();
-        assert_eq!(token.len(), 64);
-        assert!(add_token(&path, Role::Operator, "ada").unwrap_err().to_string().contains("ada has a token"));
-        assert!(add_token(&path, Role::Operator, "a b").is_err());
-        let tokens = Tokens::read(&path).unwrap();
-        assert_eq!(tokens.identify(&token).unwrap(), Identity { role: Role::Operator, name: "ada".into() });
-        assert_eq!(tokens.identify(&token[1..]), None);
-        // An editor may have left the last line without a newline.
-        fs::write(&path, fs::read_to_string(&path).unwrap().trim_end()).unwrap();
-        add_token(&path, Role::Commander, "bob").unwrap();
-        assert_eq!(Tokens::read(&path).unwrap().identify(&token).unwrap().name, "ada");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(Tokens::read(&path).unwrap_err().to_string().contains("chmod 600"));
-        fs::remove_file(&path).unwrap();
-    }
 
     #[test]
     fn a_malformed_line_is_reported_by_number() {
@@ -186,6 +262,56 @@ mod tests {
         assert_eq!(error("# x\n\npilot a b"), "3: the role is observer, operator or commander");
         assert!(error("operator a short").starts_with("1: the token is too short"));
         assert!(error("operator a").starts_with("1: write ROLE NAME TOKEN"));
+        assert!(error("operator a 0123456789abcdef soon").contains("expires=2027"));
+        assert!(error("operator a 0123456789abcdef expires=soon").contains("expires=2027"));
+        assert!(error("operator 10.0.0.1 0123456789abcdef").contains("must not be an address"));
         assert!(Tokens::parse("operator a 0123456789abcdef\n").is_ok());
+        let line = "operator a 0123456789abcdef\n";
+        assert!(Tokens::parse(&line.repeat(TOKENS_ENTRIES)).is_ok());
+        assert_eq!(error(&line.repeat(TOKENS_ENTRIES + 1)), "1001: at most 1000 tokens");
+    }
+
+    #[test]
+    fn a_name_is_not_an_address() {
+        for right in ["ada", "ada@team", "a:1", "1.2.3", "Ärger"] {
+            assert_eq!(check_name(right), Ok(()), "{right}");
+        }
+        for wrong in ["", "a b", "a\u{1b}", "::1", "127.0.0.1", "[::1]", "10.0.0.1:80", "[::1]:80"] {
+            assert!(check_name(wrong).is_err(), "{wrong}");
+        }
+        assert!(check_name(&"x".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn a_token_ends_when_it_says_so_or_is_taken_out() {
+        let text =
+            "operator ada 0123456789abcdef expires=2027-03-01T12:00:00Z\nobserver bob fedcba9876543210\n";
+        let end = 1_803_902_400;
+        let tokens = Tokens::parse(text).unwrap();
+        let ada = tokens.identify("0123456789abcdef", end - 1).unwrap().unwrap();
+        assert_eq!((ada.role, ada.name.as_str()), (Role::Operator, "ada"));
+        let expired = AuthenticationError::Expired("2027-03-01T12:00:00Z".to_owned());
+        assert_eq!(tokens.identify("0123456789abcdef", end), Some(Err(expired.clone())));
+        assert_eq!(tokens.identify("0123456789abcde", end), None);
+        let Credential::Token(hash) = ada.credential else { panic!("{ada:?}") };
+        assert_eq!(tokens.check(&hash, &ada, end - 1), Ok(()));
+        assert_eq!(tokens.check(&hash, &ada, end), Err(expired));
+        let checked = |text: &str| Tokens::parse(text).unwrap().check(&hash, &ada, 0);
+        assert_eq!(
+            checked("observer ada 0123456789abcdef"),
+            Err(AuthenticationError::Revoked),
+            "another role"
+        );
+        assert_eq!(checked("operator ada 0123456789abcdeX"), Err(AuthenticationError::Revoked));
+        assert_eq!(checked("operator ada 0123456789abcdef"), Ok(()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_is_read_as_it_is_written(name in "[a-z]{1,8}", token in "[0-9a-f]{16,64}", end in 0_i64..4_000_000_000) {
+            let entry = TokenEntry { role: Role::Commander, name: &name, token: &token, expires_s: Some(end) };
+            let line = entry.line();
+            proptest::prop_assert_eq!(parse_line(&line), Ok(Some(entry)));
+        }
     }
 }

@@ -35,15 +35,12 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
     };
     let (role, waiting) = match &request.caller {
         // A session has its own bound.
-        Caller::Session(identity, _) => (identity.role, None),
+        Caller::Session { identity, .. } => (identity.role, None),
         Caller::Peer(peer) => {
             let shown = credentials::token(request.headers, None);
             let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());
             let shown = shown.or_else(|| request.certificate_holder().cloned());
-            let anonymous = || {
-                let foreign = credentials::is_foreign_page(request.headers);
-                endpoint.access.anonymous_identity(peer.ip(), foreign)
-            };
+            let anonymous = || endpoint.access.anonymous_identity(*peer);
             let role = shown.unwrap_or_else(anonymous).role;
             let entered = endpoint.waiting_requests.enter(role, ClientAddress::of(peer.ip()));
             (role, Some(entered.map_err(|why| refused(why.to_string()))?))

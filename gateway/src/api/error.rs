@@ -88,7 +88,10 @@ impl ApiError {
 impl From<AuthenticationError> for ApiError {
     fn from(error: AuthenticationError) -> ApiError {
         match error {
-            AuthenticationError::UnknownToken => {
+            AuthenticationError::UnknownToken
+            | AuthenticationError::Expired(_)
+            | AuthenticationError::Revoked
+            | AuthenticationError::Jwt(_) => {
                 let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
                 unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")
             }
@@ -139,13 +142,17 @@ impl From<LockError> for ApiError {
     fn from(error: LockError) -> ApiError {
         let status = match &error {
             LockError::Store(store) => return store.clone().into(),
-            LockError::InvalidName | LockError::InvalidReason => StatusCode::UNPROCESSABLE_ENTITY,
+            LockError::InvalidName | LockError::InvalidIdentity | LockError::InvalidReason => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            LockError::NotOwner { .. } => StatusCode::FORBIDDEN,
             LockError::NotHeld { .. } | LockError::Taken { .. } | LockError::NotRequested { .. } => {
                 StatusCode::NOT_FOUND
             }
             LockError::Upgrade(_)
             | LockError::Deadlock(_)
             | LockError::Stale { .. }
+            | LockError::Ambiguous { .. }
             | LockError::NoHandover { .. } => StatusCode::CONFLICT,
             LockError::TooManyWaiters(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -159,7 +166,10 @@ impl From<QueueError> for ApiError {
             QueueError::Store(error) => return error.into(),
             QueueError::UnknownQueue(_) | QueueError::UnknownMessage(_) => StatusCode::NOT_FOUND,
             QueueError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            QueueError::NotOwner { .. } => StatusCode::FORBIDDEN,
             QueueError::InvalidName
+            | QueueError::InvalidIdentity
+            | QueueError::InvalidReason
             | QueueError::BatchSize(_)
             | QueueError::InvalidPriority(_)
             | QueueError::InvalidDuration(_)

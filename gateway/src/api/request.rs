@@ -15,11 +15,12 @@ use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
-use crate::access::{Access, Identity, Permission, PermissionDenied};
+use crate::access::{Access, Identity, Page, Peer, Permission, PermissionDenied};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
 use crate::endpoint::Endpoint;
+use crate::identity;
 
 /// A request with its route.
 pub(crate) struct ApiRequest<'a> {
@@ -33,6 +34,8 @@ pub(crate) struct ApiRequest<'a> {
     pub(crate) caller: Caller,
     /// The identity of the certificate of its connection; none over a session.
     pub(crate) certificate: Option<&'a Identity>,
+    /// The address at which its connection arrived; none over a session.
+    pub(crate) local: Option<SocketAddr>,
     /// Read, and within its limit; empty if the route takes no body.
     pub(crate) body: Bytes,
 }
@@ -41,9 +44,16 @@ pub(crate) struct ApiRequest<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     /// A caller over HTTP; the header fields identify it.
-    Peer(SocketAddr),
-    /// The client of a session, and the name it gave itself.
-    Session(Identity, String),
+    Peer(Peer),
+    /// The client of a session.
+    Session {
+        /// Its identity.
+        identity: Identity,
+        /// Its address.
+        peer: Peer,
+        /// What it calls itself, if anything.
+        client: Option<String>,
+    },
 }
 
 impl ApiRequest<'_> {
@@ -58,7 +68,7 @@ impl ApiRequest<'_> {
                 may.map(|()| holder.clone()).map_err(denied)
             }
             Caller::Peer(peer) => authorize_http(access, self.headers, *peer, permission),
-            Caller::Session(identity, _) => match access.authorize(identity.role, permission) {
+            Caller::Session { identity, .. } => match access.authorize(identity.role, permission) {
                 Ok(()) => Ok(identity.clone()),
                 Err(denied) => Err(ApiError::new(StatusCode::FORBIDDEN, denied.to_string())),
             },
@@ -68,19 +78,28 @@ impl ApiRequest<'_> {
     /// Who the connection's certificate proves the caller to be, unless it shows a token. A browser shows its
     /// user's certificate on behalf of every page, so those of other sites are not its holder.
     pub(crate) fn certificate_holder(&self) -> Option<&Identity> {
-        let is_own = !credentials::is_foreign_page(self.headers);
+        let is_own = matches!(&self.caller, Caller::Peer(peer) if peer.page() == Page::Own);
         self.certificate.filter(|_| is_own && credentials::token(self.headers, None).is_none())
     }
 
-    /// The caller for the log: the holder of a token, the name of a session, or an address.
-    pub(crate) fn caller(&self) -> String {
+    /// The label of the caller's identity, to which belongs what it takes.
+    pub(crate) fn by(&self) -> String {
         match &self.caller {
-            Caller::Session(identity, client) if identity.name.is_empty() => client.clone(),
-            Caller::Session(identity, _) => identity.name.clone(),
-            Caller::Peer(peer) => credentials::token(self.headers, None)
-                .and_then(|token| self.endpoint.access.identify(&token).ok())
-                .or_else(|| self.certificate_holder().cloned())
-                .map_or_else(|| peer.ip().to_canonical().to_string(), |holder| holder.name),
+            Caller::Session { identity, peer, .. } => identity::label(identity, peer.ip()),
+            Caller::Peer(peer) => {
+                let shown = credentials::token(self.headers, None);
+                let shown = shown.and_then(|token| self.endpoint.access.identify(&token).ok());
+                let shown = shown.or_else(|| self.certificate_holder().cloned());
+                identity::label(&shown.unwrap_or_default(), peer.ip())
+            }
+        }
+    }
+
+    /// What the caller calls itself, if anything; never proof of who it is.
+    pub(crate) fn client(&self) -> Option<String> {
+        match &self.caller {
+            Caller::Session { client, .. } => client.clone(),
+            Caller::Peer(_) => None,
         }
     }
 
@@ -143,14 +162,14 @@ pub(crate) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 fn authorize_http(
     access: &Access,
     headers: &HeaderMap,
-    peer: SocketAddr,
+    peer: Peer,
     permission: Permission<'_>,
 ) -> Result<Identity, ApiError> {
     let forbidden = |why: String| ApiError::new(StatusCode::FORBIDDEN, why);
     let unauthorized = |why: String| {
         ApiError::new(StatusCode::UNAUTHORIZED, why).with_header(header::WWW_AUTHENTICATE, "Bearer")
     };
-    if credentials::is_foreign_page(headers) {
+    if peer.page() != Page::Own {
         return Err(forbidden("a page of another site may only look; use curl, for example".to_owned()));
     }
     if let Some(token) = credentials::token(headers, None) {
@@ -158,9 +177,9 @@ fn authorize_http(
         let may = access.authorize(holder.role, permission);
         return may.map(|()| holder).map_err(|denied| forbidden(denied.to_string()));
     }
-    let guest = access.anonymous_identity(peer.ip(), false);
+    let guest = access.anonymous_identity(peer);
     match access.authorize(guest.role, permission) {
-        Ok(()) if peer.ip().to_canonical().is_loopback() || permission == Permission::EngageStop => Ok(guest),
+        Ok(()) if peer.is_local() || permission == Permission::EngageStop => Ok(guest),
         _ => Err(unauthorized("show an operator's token (Authorization: Bearer TOKEN)".to_owned())),
     }
 }
@@ -246,7 +265,8 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         let access = Access::new(settings).unwrap();
-        let error = authorize_http(&access, &headers, peer.parse().unwrap(), Permission::Share("it")).err();
+        let peer = access.peer(peer.parse().unwrap(), &headers, Duration::ZERO);
+        let error = authorize_http(&access, &headers, peer, Permission::Share("it")).err();
         error.map_or(0, |error| error.into_response("/").status().as_u16())
     }
 
@@ -270,6 +290,14 @@ mod tests {
             request("127.0.0.1:5", &[("origin", "http://evil.example:80"), ("host", "evil.example:80")]),
             403
         );
+        // Through a proxy or a tunnel on this computer.
+        for field in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 x")] {
+            assert_eq!(request("127.0.0.1:5", &[field]), 401, "{field:?}");
+        }
+        let trusted_proxies = vec!["127.0.0.1".to_owned()];
+        let trusting =
+            AccessSettings { trusted_proxies, remote: Role::Operator, ..AccessSettings::default() };
+        assert_eq!(may(&trusting, "127.0.0.1:5", &[("x-forwarded-for", "127.0.0.1")]), 401);
         let careful = AccessSettings { loopback: Role::Observer, ..AccessSettings::default() };
         assert_eq!(may(&careful, "127.0.0.1:5", &[]), 401);
         let open = AccessSettings { remote: Role::Operator, ..AccessSettings::default() };

@@ -1,6 +1,5 @@
 //! The implementations of the commands.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -10,9 +9,8 @@ use roverline_source::sim::SimSource;
 use roverline_source::{Source, StopFlag};
 use rustix::process::Signal;
 
-use crate::access;
 use crate::cli::error::{CliError, runtime_error, usage_error};
-use crate::cli::{RelayArgs, ServeArgs, SimArgs, SupervisionFlags, TokenCommand, UpArgs};
+use crate::cli::{RelayArgs, ServeArgs, SimArgs, SupervisionFlags, UpArgs};
 use crate::config::{self, Flags, Settings, SourceKind};
 use crate::process::endpoint::EndpointOptions;
 use crate::process::relay::RelayOptions;
@@ -30,21 +28,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 fn check_source(settings: &Settings) -> Result<(), CliError> {
     source::sim_options(settings).map_err(usage_error)?;
     tls::check(&settings.tls).map_err(usage_error)?;
-    if matches!(settings.gateway.source, SourceKind::Bag | SourceKind::Upstream) {
-        source::open(settings, true).map(drop).map_err(usage_error)?;
+    let kind = settings.gateway.source;
+    if !kind.is_tried_at_start() {
+        return Ok(());
     }
-    if settings.gateway.source == SourceKind::R2r {
-        source::open(settings, true).map(drop).map_err(runtime_error)?;
-    }
-    Ok(())
-}
-
-pub(super) fn token(command: &TokenCommand) -> Result<(), CliError> {
-    let TokenCommand::Add { tokens, role, name } = command;
-    let token = access::add_token(tokens, *role, name).map_err(runtime_error)?;
-    // Standard output may be closed; the token is in the file.
-    let _ = writeln!(std::io::stdout(), "{token}");
-    Ok(())
+    let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
+    source::open(settings, true).map(drop).map_err(fault)
 }
 
 pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use roverline_protocol::Routing;
 use roverline_protocol::routing::topic_glob;
 
+use crate::access::forwarded::proxy_network;
 use crate::config::Settings;
 
 /// An invalid configuration; the text names file, line and key.
@@ -85,8 +86,16 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     }
     settings.process.check()?;
     settings.tls.check()?;
+    settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
+    if let Some(proxy) = settings.access.trusted_proxies.iter().find(|text| proxy_network(text).is_none()) {
+        let why = format!("'{proxy}' is no address (10.0.0.1) and no network (10.0.0.0/8)");
+        return Err(("trusted_proxies", why));
+    }
+    if let Some(jwt) = &settings.access.jwt {
+        jwt.check().map_err(|why| ("access.jwt", why.to_owned()))?;
+    }
     for allow in &settings.access.allow {
         for glob in allow.publish.iter().chain(&allow.call).chain(&allow.set) {
             topic_glob(glob).map_err(|why| ("allow", format!("'{glob}': {why}")))?;
@@ -127,6 +136,8 @@ mod tests {
             ("[gateway]\nmax_clients = 0\n", 2, "max_clients"),
             ("[ros]\ndomain_id = 500\n", 2, "domain_id"),
             ("[process]\nmemory_mib = 8\n", 2, "64"),
+            ("[access]\ntrusted_proxies = [\"nginx\"]\n", 2, "nginx"),
+            ("[peers]\nnetworks = [\"10.0.0.0/33\"]\n", 2, "192.168.1.0/24"),
             ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
             ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),

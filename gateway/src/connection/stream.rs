@@ -34,11 +34,6 @@ impl ClientStream {
         ClientStream::Tls(Box::new(stream))
     }
 
-    /// Whether others on the network cannot read it.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        matches!(self, ClientStream::Tls(_))
-    }
-
     /// Halves that two tasks use.
     pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
         match self {

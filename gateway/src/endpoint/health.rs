@@ -72,6 +72,7 @@ impl Endpoint {
         let age = newest.map(|at| monotonic().saturating_sub(at));
         let (status, reasons) = assess(&state, topics, age, self.source_kind);
         let findings = self.supervision.reason().into_iter().chain(self.source_finding());
+        let findings = findings.chain(self.access.tokens().problem());
         let (status, reasons) = with_findings(status, reasons, findings);
         EndpointDocument {
             tier: self.tier,

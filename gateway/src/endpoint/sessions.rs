@@ -1,31 +1,37 @@
 //! The list of an endpoint's sessions.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use roverline_protocol::status::SessionDocument;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Identity;
+use crate::access::{AuthenticationError, Identity, Page, Peer};
+use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::endpoint::Endpoint;
 use crate::endpoint::capacity::SessionSlot;
+use crate::identity;
+
+/// A session is closed for a reason of policy (RFC 6455, section 7.4.1).
+const CLOSE_POLICY: u16 = 1008;
 
 /// A session as shown in the endpoint's lists.
 pub struct SessionInfo {
     /// Its number in this process.
     pub id: u64,
-    peer: SocketAddr,
+    peer: Peer,
     dialect: Mutex<Dialect>,
     identity: Mutex<Identity>,
     client: Mutex<String>,
     outbox: Arc<Outbox>,
     slot: SessionSlot,
     evicted: CancellationToken,
-    encrypted: AtomicBool,
+    confidential: AtomicBool,
+    revoked: watch::Sender<Option<CloseReason>>,
     /// Whether it engaged the emergency stop by publishing, and so may release it by publishing.
     pub published_stop: AtomicBool,
     /// Messages received from the client.
@@ -36,7 +42,7 @@ impl SessionInfo {
     /// The entry of a session that starts now.
     pub fn new(
         id: u64,
-        peer: SocketAddr,
+        peer: Peer,
         dialect: Dialect,
         identity: Identity,
         outbox: Arc<Outbox>,
@@ -51,7 +57,8 @@ impl SessionInfo {
             outbox,
             slot,
             evicted: CancellationToken::new(),
-            encrypted: AtomicBool::new(false),
+            confidential: AtomicBool::new(false),
+            revoked: watch::Sender::new(None),
             published_stop: AtomicBool::new(false),
             received: AtomicU64::new(0),
         }
@@ -83,19 +90,40 @@ impl SessionInfo {
         self.evicted.cancelled().await;
     }
 
-    /// Records that its connection uses TLS.
-    pub fn set_encrypted(&self) {
-        self.encrypted.store(true, Ordering::Relaxed);
+    /// Records that nobody on the network can read its connection.
+    pub fn set_confidential(&self) {
+        self.confidential.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its connection uses TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted.load(Ordering::Relaxed)
+    /// Whether nobody on the network can read its connection.
+    pub fn is_confidential(&self) -> bool {
+        self.confidential.load(Ordering::Relaxed)
     }
 
-    /// The client's address.
-    pub fn peer(&self) -> SocketAddr {
+    /// Ends the session because its client's token has ended.
+    fn revoke(&self, why: &AuthenticationError) {
+        self.revoked.send_replace(Some(CloseReason::new(CLOSE_POLICY, why.to_string())));
+    }
+
+    /// Returns when the client's token has ended.
+    pub async fn wait_revoked(&self) -> CloseReason {
+        let mut revoked = self.revoked.subscribe();
+        let reason = match revoked.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            // The sender is a field of this session.
+            Err(_) => None,
+        };
+        reason.unwrap_or_else(|| CloseReason::new(CLOSE_POLICY, "the token has ended"))
+    }
+
+    /// The client's address, and how it came.
+    pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether a page of a site that is not listed opened it, and showed no token: it gets telemetry only.
+    pub fn is_confined(&self) -> bool {
+        self.peer.page() == Page::Foreign && self.identity.lock().name.is_empty()
     }
 
     /// Sets the client's name, truncated to 64 characters.
@@ -107,6 +135,16 @@ impl SessionInfo {
     pub fn client(&self) -> String {
         let client = self.client.lock().clone();
         if client.is_empty() { self.peer.to_string() } else { client }
+    }
+
+    /// What the client calls itself, if anything.
+    pub fn client_name(&self) -> Option<String> {
+        Some(self.client.lock().clone()).filter(|client| !client.is_empty())
+    }
+
+    /// The label of the client's identity.
+    pub fn label(&self) -> String {
+        identity::label(&self.identity.lock(), self.peer.ip())
     }
 
     /// The client's identity.
@@ -145,6 +183,18 @@ impl Endpoint {
         let id = info.id;
         self.sessions.lock().insert(id, info);
         SessionRegistration(self.clone(), id)
+    }
+
+    /// Ends the sessions whose tokens have expired or were taken out of their file.
+    pub fn end_sessions_without_token(&self) {
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        for session in sessions {
+            let identity = session.identity();
+            if let Err(why) = self.access.tokens().check(&identity) {
+                tracing::warn!(session = session.id, holder = identity.name, %why, "a session ends with its token");
+                session.revoke(&why);
+            }
+        }
     }
 
     /// The sessions, sorted by id.

@@ -5,14 +5,11 @@ use http::{Method, Request, StatusCode, Version};
 use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::access::credentials::{is_foreign_page, token};
-use crate::connection::dialect::Dialect;
-use crate::dialect::{self, native, negotiate};
+use crate::access::credentials::token;
+use crate::dialect::{self, Negotiated, native, negotiate};
 
 /// Paths on which a WebSocket may be opened, besides those that select a dialect.
-const PATHS: [&str; 4] = ["/", "/ws", "/websocket", PLAIN_PATH];
-/// On this path, the client is a plain client.
-const PLAIN_PATH: &str = "/telemetry";
+const PATHS: [&str; 3] = ["/", "/ws", "/websocket"];
 
 /// The paths on which a WebSocket may be opened.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
@@ -23,14 +20,9 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     pub(crate) accept: String,
-    pub(crate) dialect: Dialect,
-    pub(crate) subprotocol: Option<&'static str>,
-    /// Whether the request was made by a page of another site.
-    pub(crate) foreign_page: bool,
+    pub(crate) negotiated: Negotiated,
     /// The token that authenticates the client.
     pub(crate) token: Option<String>,
-    /// Whether the client chose the plain dialect explicitly, so no further detection is needed.
-    pub(crate) is_plain_path: bool,
     /// Whether the client starts as a standby.
     pub(crate) standby: bool,
 }
@@ -65,15 +57,12 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    let (dialect, subprotocol) = negotiate(&offered.join(","), request.uri().path());
+    let negotiated = negotiate(&offered.join(","), request.uri().path());
     Ok(Upgrade {
         accept: derive_accept_key(key.as_bytes()),
-        dialect,
-        subprotocol,
-        foreign_page: is_foreign_page(headers),
+        negotiated,
         token: token(headers, request.uri().query()),
-        is_plain_path: request.uri().path() == PLAIN_PATH,
-        standby: dialect == native::DIALECT
+        standby: negotiated.dialect == native::DIALECT
             && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
     })
 }
@@ -108,7 +97,7 @@ mod tests {
     fn the_example_of_the_rfc_is_accepted() {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!((upgrade.dialect, upgrade.foreign_page), (crate::dialect::plain::DIALECT, false));
+        assert_eq!(upgrade.negotiated.dialect, crate::dialect::plain::DIALECT);
     }
 
     #[test]
@@ -133,16 +122,5 @@ mod tests {
         assert_eq!(status(|h| drop(h.insert("Connection", "close".parse().unwrap()))), 400);
         let wrong = Request::get("/nothing").body(()).unwrap();
         assert_eq!(check(&wrong).unwrap_err().0, 404);
-    }
-
-    #[test]
-    fn a_foreign_page_is_recognized() {
-        let observer = |origin: &str| {
-            let value = origin.parse().unwrap();
-            check(&request(|h| drop(h.insert("Origin", value)))).unwrap().foreign_page
-        };
-        assert!(!observer("http://rover:8081"));
-        assert!(observer("http://evil.example"));
-        assert!(observer("null"));
     }
 }

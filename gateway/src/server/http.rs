@@ -1,7 +1,6 @@
 //! HTTP request handling for a port: common response headers, and the upgrade to a WebSocket.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
 use crate::access::transport::Transport;
-use crate::access::{AuthenticationError, Identity, Role, credentials};
+use crate::access::{AuthenticationError, Identity, Page, Peer, Role, credentials};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -24,23 +23,28 @@ use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
 use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
+use crate::server::head;
 use crate::server::session::{self, AcceptedConnection};
 use crate::server::write_timeout::WriteTimeoutStream;
 
 /// Characters of a path in the log.
 const NAME_CHARS: usize = 80;
 
-/// Handles one request of a connection from `peer`; `first` is true for the connection's first request.
+/// Handles one request of `peer`; `first` is true for the connection's first request.
 pub(crate) async fn handle(
     endpoint: Arc<Endpoint>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
     first: bool,
 ) -> Result<HttpResponse, Infallible> {
-    if let Some(refused) = refuse_plain_token(&endpoint, &request, peer) {
+    if let Some(refused) = refuse_plain_token(&endpoint, &request) {
         return Ok(refused);
     }
     let leaving = endpoint.is_draining();
+    if let Err(malformed) = head::check(&request) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+        return Ok(malformed.into_response(request.uri().path()));
+    }
     if handshake::asks_for_websocket(request.headers()) {
         // A client that was just accepted is served, however briefly: it will be asked to leave in its
         // turn. On an existing connection the client has to reconnect instead.
@@ -95,19 +99,14 @@ fn transport<B>(request: &Request<B>) -> Transport {
 }
 
 /// The answer to a request that shows a token to everybody on the network.
-fn refuse_plain_token<B>(
-    endpoint: &Endpoint,
-    request: &Request<B>,
-    peer: SocketAddr,
-) -> Option<HttpResponse> {
+fn refuse_plain_token<B>(endpoint: &Endpoint, request: &Request<B>) -> Option<HttpResponse> {
     credentials::token(request.headers(), request.uri().query())?;
-    let encrypted = transport(request).encrypted;
-    let refused = endpoint.access.check_token_transport(peer.ip(), encrypted).err()?;
+    let refused = endpoint.access.check_token_transport(transport(request).is_confidential()).err()?;
     endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
     Some(ApiError::from(refused).into_response(request.uri().path()))
 }
 
-fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: SocketAddr) -> HttpResponse {
+fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer) -> HttpResponse {
     let upgrade = match handshake::check(&request) {
         Ok(upgrade) => upgrade,
         Err((status, why)) => {
@@ -119,7 +118,9 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
             return failure.into_response(request.uri().path());
         }
     };
-    let certificate = transport(&request).certificate.filter(|_| !upgrade.foreign_page);
+    let transport = transport(&request);
+    let is_confidential = transport.is_confidential();
+    let certificate = transport.certificate.filter(|_| peer.page() == Page::Own);
     let is_proven = upgrade.token.is_some() || certificate.is_some();
     let identity = match identify(endpoint, &upgrade, certificate, peer) {
         Ok(identity) => identity,
@@ -142,7 +143,7 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Socke
     let endpoint = endpoint.clone();
     tokio::spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => serve(endpoint, upgraded, upgrade, identity, peer, slot).await,
+            Ok(upgraded) => serve(endpoint, upgraded, upgrade, is_confidential, identity, peer, slot).await,
             Err(error) => tracing::debug!(%peer, %error, "upgrade failed"),
         }
     });
@@ -154,12 +155,11 @@ fn identify(
     endpoint: &Endpoint,
     upgrade: &Upgrade,
     certificate: Option<Identity>,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
         Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
-        None => Ok(certificate
-            .unwrap_or_else(|| endpoint.access.anonymous_identity(peer.ip(), upgrade.foreign_page))),
+        None => Ok(certificate.unwrap_or_else(|| endpoint.access.anonymous_identity(peer))),
     }
 }
 
@@ -167,8 +167,9 @@ async fn serve(
     endpoint: Arc<Endpoint>,
     upgraded: hyper::upgrade::Upgraded,
     upgrade: Upgrade,
+    is_confidential: bool,
     identity: Identity,
-    peer: SocketAddr,
+    peer: Peer,
     slot: SessionSlot,
 ) {
     let parts = match upgraded.downcast::<TokioIo<WriteTimeoutStream>>() {
@@ -179,8 +180,9 @@ async fn serve(
         stream: parts.io.into_inner().into_inner(),
         read_ahead: parts.read_buf,
         peer,
-        dialect: upgrade.dialect,
-        await_first: !upgrade.is_plain_path,
+        is_confidential,
+        dialect: upgrade.negotiated.dialect,
+        await_first: !upgrade.negotiated.is_chosen,
         identity,
         slot,
     };
@@ -196,7 +198,7 @@ fn switching_protocols(upgrade: &Upgrade) -> HttpResponse {
     if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(subprotocol) = upgrade.subprotocol {
+    if let Some(subprotocol) = upgrade.negotiated.subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     answer

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use roverline_protocol::limits;
+use roverline_source::clock::monotonic;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::api::health::LocalAddress;
 use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
@@ -77,6 +81,7 @@ async fn serve_connection(
     peer: std::net::SocketAddr,
     place: PendingConnection,
 ) {
+    let local = stream.local_addr().map(LocalAddress);
     // A TLS handshake and the first request have the time of one request.
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
@@ -87,7 +92,10 @@ async fn serve_connection(
     let transport = Arc::new(transport);
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
-    let service = service_fn(|mut request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Ok(local) = local {
+            request.extensions_mut().insert(local);
+        }
         let first = first.swap(false, Ordering::Relaxed);
         let (endpoint, place) = (service_endpoint.clone(), &place);
         request.extensions_mut().insert(transport.clone());
@@ -96,7 +104,9 @@ async fn serve_connection(
             if needs_tls && http::is_refused_without_tls(&request) {
                 return Ok(http::needs_tls(&endpoint, &request));
             }
-            http::handle(endpoint, request, peer, first).await
+            let client = endpoint.access.peer(peer, request.headers(), monotonic());
+            place.belongs_to(client.ip());
+            http::handle(endpoint, request, client, first).await
         }
     });
     let stall_timeout = Duration::from_millis(limits::HTTP_STALL_MS);

@@ -125,6 +125,13 @@ impl PendingConnection {
         Answering(self)
     }
 
+    /// Counts it for the client that a proxy connected it for.
+    pub(super) fn belongs_to(&self, client: IpAddr) {
+        if let Some(entry) = self.all.table.lock().entries.get_mut(&self.id) {
+            entry.address = ClientAddress::of(client);
+        }
+    }
+
     fn set_busy(&self, is_busy: bool) {
         if let Some(entry) = self.all.table.lock().entries.get_mut(&self.id) {
             (entry.is_busy, entry.since) = (is_busy, monotonic());

@@ -1,7 +1,6 @@
 //! One client's session from the WebSocket handshake to its end: starts the writer, dispatches to the dialect, and removes
 //! its state afterwards.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use roverline_protocol::status::EventKind;
 use tracing::Instrument;
 
-use crate::access::Identity;
+use crate::access::{Identity, Peer};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
@@ -34,10 +33,12 @@ pub struct AcceptedConnection {
     pub stream: ClientStream,
     /// Bytes that the client sent directly after the handshake request.
     pub read_ahead: Bytes,
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// The client's address, and how it came.
+    pub peer: Peer,
     /// The negotiated dialect.
     pub dialect: Dialect,
+    /// Whether nobody on the network can read it.
+    pub is_confidential: bool,
     /// The client's identity.
     pub identity: Identity,
     /// Whether to wait briefly for a message that shows the client's dialect before anything is sent.
@@ -48,15 +49,24 @@ pub struct AcceptedConnection {
 
 /// Serves one client until either side closes, then removes all its state.
 pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
-    let AcceptedConnection { stream, read_ahead, peer, dialect, identity, await_first, slot } = accepted;
+    let AcceptedConnection {
+        stream,
+        is_confidential,
+        read_ahead,
+        peer,
+        dialect,
+        identity,
+        await_first,
+        slot,
+    } = accepted;
     let outbox = Outbox::new();
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
-    if stream.is_encrypted() {
-        info.set_encrypted();
+    if is_confidential {
+        info.set_confidential();
     }
     let _registered = endpoint.register(info.clone());
-    let Identity { role, name } = info.identity();
+    let Identity { role, name, .. } = info.identity();
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
@@ -72,6 +82,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let why = tokio::select! {
         why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
         () = info.wait_evicted() => CloseReason::new(1013, MAKES_ROOM),
+        why = info.wait_revoked() => why,
     };
     endpoint.hub.detach(info.id);
     if matches!(why.code, 1002 | 1007 | 1009) {

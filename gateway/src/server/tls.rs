@@ -146,13 +146,6 @@ impl Tls {
         }
     }
 
-    /// Whether a connection without TLS is refused here.
-    fn refuses_plain(&self, stream: &TcpStream) -> bool {
-        let is_local =
-            |stream: &TcpStream| stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
-        self.only && !is_local(stream)
-    }
-
     fn config(&self) -> Result<Arc<ServerConfig>, OpenError> {
         self.config.read().clone().ok_or(OpenError::NoCertificate)
     }
@@ -168,26 +161,20 @@ pub(super) struct Opened {
 
 /// Opens a client's stream: after a TLS handshake if it begins one. The caller bounds the time.
 pub(super) async fn open(tls: Option<&Tls>, stream: TcpStream) -> Result<Opened, OpenError> {
-    let Some(tls) = tls else {
-        return Ok(Opened {
-            stream: ClientStream::Plain(stream),
-            transport: Transport::default(),
-            needs_tls: false,
-        });
+    let local = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+    let plain = |stream, needs_tls| {
+        let transport = Transport { encrypted: false, local, certificate: None };
+        Ok(Opened { stream: ClientStream::Plain(stream), transport, needs_tls })
     };
+    let Some(tls) = tls else { return plain(stream, false) };
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 || first != [TLS_HANDSHAKE_BYTE] {
-        let needs_tls = tls.refuses_plain(&stream);
-        return Ok(Opened {
-            stream: ClientStream::Plain(stream),
-            transport: Transport::default(),
-            needs_tls,
-        });
+        return plain(stream, tls.only && !local);
     }
     let stream = handshake::accept(stream, tls.config()?, &tls.handshakes).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
-    let transport = Transport { encrypted: true, certificate };
+    let transport = Transport { encrypted: true, local, certificate };
     Ok(Opened { stream: ClientStream::tls(stream), transport, needs_tls: false })
 }
 

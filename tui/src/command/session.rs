@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roverline_client::{Config, Event, Events, Link};
 
-use crate::format;
+use crate::command::print::complain;
 use crate::model::{Model, Now};
 use crate::update::{Effect, Msg, update};
 
@@ -33,8 +33,8 @@ impl Clock {
 /// Executes a model's effects on its connection. A stop comes back as a message with its id.
 pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
     match effect {
-        Effect::Subscribe { topic, max_rate_hz } => link.subscribe(topic, *max_rate_hz),
-        Effect::Unsubscribe(topic) => link.unsubscribe(topic),
+        Effect::Subscribe { topics, max_rate_hz } => link.subscribe_all(topics, *max_rate_hz),
+        Effect::Unsubscribe(topics) => link.unsubscribe_all(topics),
         Effect::Schema(type_name) => link.schema(type_name),
         Effect::EmergencyStop { engage } => {
             let id = link.emergency_stop(*engage, "operator at the console");
@@ -97,7 +97,7 @@ impl HeadlessSession {
 
     fn send(&mut self, msg: Msg) {
         if let Msg::Link(Event::Certificate { text, .. }) = &msg {
-            eprintln!("roverline: {}", format::printable(text));
+            complain(text);
         }
         for effect in update(&mut self.model, msg) {
             if let Some(msg) = perform(&self.link, &effect) {

@@ -20,7 +20,7 @@ impl Folder {
 }
 
 pub(super) fn author(by: &str) -> Author {
-    Author { by: by.into(), at_ns: 1_700_000_000_000_000_000 }
+    Author { by: by.into(), client: None, at_ns: 1_700_000_000_000_000_000 }
 }
 
 pub(super) fn bytes(text: &str) -> Bytes {
@@ -256,7 +256,7 @@ async fn refusals(kv: &Kv) {
     assert_eq!(kv.order().await.unwrap(), before, "nothing changed");
     // The largest value, the longest key and the longest name fit.
     let (key, most) = ("x".repeat(limits::KV_KEY_BYTES), Bytes::from(vec![0; limits::KV_VALUE_BYTES]));
-    let name = Author { by: "\u{1}".repeat(limits::KV_AUTHOR_CHARS).into(), at_ns: i64::MIN };
+    let name = Author { by: "\u{1}".repeat(limits::KV_AUTHOR_CHARS).into(), client: None, at_ns: i64::MIN };
     kv.put(&key, most.clone(), &Expect::Any, None, &name).await.unwrap();
     assert_eq!(kv.get(&key, None).await.unwrap().0.unwrap().value, most);
 }

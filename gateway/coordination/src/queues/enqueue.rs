@@ -46,12 +46,13 @@ impl Queues {
         actor: &Actor<'_>,
     ) -> Result<Vec<Accepted>, QueueError> {
         check_name(queue)?;
+        actor.check()?;
         validation::check_batch(messages)?;
         let _guard = self.lock_queue(queue).await;
         let mut tries = 0..limits::QUEUE_TXN_ATTEMPTS;
         while tries.next().is_some() {
             let (meta, read) = self.meta(queue, actor).await?;
-            let known = self.known_duplicates(queue, messages).await?;
+            let known = self.known_duplicates(queue, messages, actor.client.identity).await?;
             let plan = EnqueuePlan::new(queue, messages, &known, meta.value.next);
             if plan.new.is_empty() {
                 return Ok(plan.accepted);
@@ -99,7 +100,7 @@ impl Queues {
         {
             return Err(QueueError::TooManyQueues);
         }
-        let value = Meta { next: 1, by: actor.truncated_name(), at_ns: (actor.now_ns)(), ..Meta::default() };
+        let value = Meta { next: 1, by: actor.label(), at_ns: (actor.now_ns)(), ..Meta::default() };
         Ok((Versioned { value, modified: Revision(0) }, at))
     }
 
@@ -108,12 +109,16 @@ impl Queues {
         &self,
         queue: &str,
         messages: &[Message],
+        identity: Option<&str>,
     ) -> Result<BTreeMap<String, String>, QueueError> {
         let mut known = BTreeMap::new();
         let ids: BTreeSet<&str> = messages.iter().filter_map(|message| message.dedup.as_deref()).collect();
         for id in ids {
-            let (first, _) = self.read_key::<String>(keys::dedup(queue, id)).await?;
-            known.extend(first.map(|first| (id.to_owned(), first.value)));
+            let own = self.read_key::<String>(keys::dedup(queue, id, identity));
+            // Written by an earlier version, by whomever.
+            let anybodys = self.read_key::<String>(keys::dedup(queue, id, None));
+            let ((own, _), (anybodys, _)) = tokio::try_join!(own, anybodys)?;
+            known.extend(own.or(anybodys).map(|first| (id.to_owned(), first.value)));
         }
         Ok(known)
     }
@@ -268,19 +273,21 @@ impl<'a> EnqueuePlan<'a> {
                 deliveries: 0,
                 tries: 0,
                 bytes: message.body.len(),
-                by: actor.truncated_name(),
+                by: actor.label(),
+                client: actor.own_name(),
                 at_ns: last.at_ns,
                 last,
             };
             ops.push(put(keys::message(queue, id.position), json::encode(&record), None));
             ops.push(put(keys::body(queue, id.position.sequence), message.body.clone(), None));
             if let Some(delay) = message.delay {
-                let marker = json::encode(&VisibilityMarker { delivery: None, touch });
+                let marker = json::encode(&VisibilityMarker { delivery: None, by: None, touch });
                 ops.push(put(keys::hidden(queue, id.position.sequence), marker, lease(delay)));
             }
             if let Some(dedup) = &message.dedup {
                 let time = Duration::from_millis(QUEUE_DEDUP_MS);
-                ops.push(put(keys::dedup(queue, dedup), json::encode(&id.to_string()), lease(time)));
+                let key = keys::dedup(queue, dedup, actor.client.identity);
+                ops.push(put(key, json::encode(&id.to_string()), lease(time)));
             }
         }
         (vec![unchanged(queue, meta.modified)], ops)

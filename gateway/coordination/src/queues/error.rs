@@ -27,6 +27,20 @@ pub enum QueueError {
         /// The newest delivery.
         newest: u32,
     },
+    /// Another identity works on the message.
+    #[error(
+        "{owner} is working on this message: only {owner} can acknowledge, extend or return it. A commander can return it (nak with `force` and a reason)"
+    )]
+    NotOwner {
+        /// The identity that it was delivered to.
+        owner: String,
+    },
+    /// A message was to be taken from its consumer without a reason.
+    #[error("whoever takes a message from its consumer gives a reason of at most {max} characters", max = limits::QUEUE_REASON_CHARS)]
+    InvalidReason,
+    /// An identity is empty, too long, or has a control character.
+    #[error("an identity has 1 to {max} bytes and no control character", max = limits::IDENTITY_BYTES)]
+    InvalidIdentity,
     /// The message is not in flight.
     #[error("the message is not being worked on: its visibility timeout has ended, or it was given back")]
     NotInFlight,

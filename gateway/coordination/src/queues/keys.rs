@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::client::key_suffix;
 use crate::limits;
 use crate::queues::QueueError;
 
@@ -48,8 +49,9 @@ pub(super) fn dead(queue: &str, sequence: u64) -> String {
     format!("queues/{queue}/dead/{sequence:020}")
 }
 
-pub(super) fn dedup(queue: &str, id: &str) -> String {
-    format!("queue-dedup/{queue}/{id}")
+/// Of an identity: the same id of another one is another id. Earlier versions wrote keys without it.
+pub(super) fn dedup(queue: &str, id: &str, identity: Option<&str>) -> String {
+    format!("queue-dedup/{queue}/{id}{}", key_suffix(identity))
 }
 
 pub(super) fn body(queue: &str, sequence: u64) -> String {

@@ -12,7 +12,7 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use crate::access::Role;
+use crate::access::{Role, check_name};
 
 /// The authority's files.
 pub(super) const AUTHORITY_CERT: &str = "ca.crt";
@@ -35,6 +35,8 @@ pub(super) enum CertError {
         "'{0}' is no name for a certificate: write letters, digits, '.', '-' and '_', at most {NAME_CHARS}"
     )]
     Name(String),
+    #[error("{0}")]
+    Client(&'static str),
     #[error("'{0}' is neither a host's name nor an address")]
     Host(String),
     #[error("the authority cannot be used: {0}")]
@@ -110,6 +112,7 @@ fn node(hosts: &[String], days: u32) -> Result<(CertificateParams, &str), CertEr
 
 fn client(name: &str, role: Role, days: u32) -> Result<(CertificateParams, &str), CertError> {
     check_file_name(name)?;
+    check_name(name).map_err(CertError::Client)?;
     let mut params = params(days);
     params.distinguished_name.push(DnType::CommonName, name);
     params.distinguished_name.push(DnType::OrganizationalUnitName, role.name());
@@ -213,5 +216,6 @@ mod tests {
         let (params, made) = node(&params, 1).map(|(params, made)| (params, made.to_owned())).unwrap();
         assert_eq!((params.subject_alt_names.len(), made.as_str()), (6, name));
         assert!(node(&hosts(&["rover", "not a host"]), 1).is_err());
+        assert!(client("10.0.0.5", Role::Observer, 1).is_err(), "it would pass for a client without a name");
     }
 }

@@ -62,6 +62,9 @@ impl PendingRequests {
         path: String,
         body: Bytes,
     ) {
+        if context.info.is_confined() {
+            return refuse(&context.info, id, &confined());
+        }
         self.reap_finished();
         if self.tasks.len() >= self.watches.len() + limits::SESSION_REQUESTS {
             return refuse(&context.info, id, &overloaded("too many requests wait for their answers"));
@@ -77,6 +80,9 @@ impl PendingRequests {
 
     /// Sends the current response of a path now, and again whenever it may have changed.
     pub(super) fn watch(&mut self, context: &SessionContext, id: u64, path: &str) {
+        if context.info.is_confined() {
+            return refuse(&context.info, id, &confined());
+        }
         self.unwatch(id);
         self.reap_finished();
         let target = match api::watch_target(path) {
@@ -111,6 +117,13 @@ fn refuse(info: &SessionInfo, id: u64, error: &ApiError) {
     send_response(info, id, error.status().as_u16(), &problem);
 }
 
+/// A page of another site gets telemetry only.
+fn confined() -> ApiError {
+    let why =
+        "a page of another site gets telemetry only: list its origin in [access] origins, or show a token";
+    ApiError::new(StatusCode::FORBIDDEN, why)
+}
+
 fn overloaded(why: &str) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
@@ -122,7 +135,8 @@ fn send_response(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
 }
 
 async fn respond(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str, path: &str, body: Bytes) {
-    let caller = Caller::Session(info.identity(), info.client());
+    let (identity, peer, client) = (info.identity(), info.peer(), info.client_name());
+    let caller = Caller::Session { identity, peer, client };
     let (status, body) = api::request(endpoint, caller, method, path, body).await;
     if info.outbox().control_bytes() + body.len() > BACKLOG_BYTES {
         return refuse(info, id, &overloaded("too much waits to be read: read it first"));

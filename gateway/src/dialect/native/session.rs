@@ -90,8 +90,10 @@ impl<'a> Session<'a> {
                 if cursors.len() > limits::CURSORS_PER_RESUME {
                     return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
                 }
-                context.resumed();
-                endpoint.hub.resume(id, cursors, Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS)));
+                let age = Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS));
+                if endpoint.hub.resume(id, cursors, age) {
+                    context.resumed();
+                }
             }
             ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
                 let options =
@@ -199,6 +201,7 @@ impl DialectSession for Session<'_> {
     async fn next_change(&mut self) -> Result<(), CloseReason> {
         tokio::select! {
             event = self.events.recv() => match event {
+                Ok(_) if self.context.info.is_confined() => {}
                 Ok(event) => self.send(&ServerMessage::Event(event)),
                 // The receiver lagged behind; `/status` has all events.
                 Err(RecvError::Lagged(_)) => {}

@@ -9,6 +9,7 @@ use roverline_source::ros::RosError;
 
 use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
 use crate::dialect::session::SessionContext;
+use crate::emergency_stop::StopRequest;
 
 const BOOL: &str = "std_msgs/msg/Bool";
 
@@ -32,7 +33,7 @@ impl SessionContext {
     /// Changes the session's identity to that of a token shown after the session began; returns the new
     /// role.
     pub fn authenticate(&self, token: &str) -> Result<Role, AuthenticationError> {
-        self.endpoint.access.check_token_transport(self.info.peer().ip(), self.info.is_encrypted())?;
+        self.endpoint.access.check_token_transport(self.info.is_confidential())?;
         let identity = self.endpoint.access.authenticate(token, self.info.peer().ip(), monotonic())?;
         let role = identity.role;
         tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");
@@ -108,7 +109,9 @@ impl SessionContext {
         if !engage && endpoint.emergency_stop_is(false) {
             return Ok(());
         }
-        let pending = endpoint.begin_emergency_stop(&id, engage, &reason);
+        let by = self.info.label();
+        let request = StopRequest { by: &by, id: &id, engage, reason: &reason };
+        let pending = endpoint.begin_emergency_stop(request, self.info.client_name());
         tokio::spawn(async move {
             if let Err(error) = endpoint.finish_emergency_stop(pending).await {
                 tracing::warn!(%error, "a published emergency stop was not carried out");

@@ -7,10 +7,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::X509Certificate;
 
-use crate::access::{Identity, Role};
-
-/// Characters of a name.
-const NAME_CHARS: usize = 64;
+use crate::access::{Identity, Role, check_name};
 
 /// The identity of a certificate that was verified: its common name, or the first name in it, with the role
 /// that `roles` gives to that name, or the one that its organizational unit names; otherwise an observer's.
@@ -20,7 +17,7 @@ pub(super) fn identity(shown: &CertificateDer<'_>, roles: &BTreeMap<String, Role
     let units = certificate.subject().iter_organizational_unit();
     let unit = || units.filter_map(|unit| unit.as_str().ok()).find_map(role);
     let role = roles.get(&name).copied().or_else(unit).unwrap_or(Role::Observer);
-    Some(Identity { role, name })
+    Some(Identity { role, name, ..Identity::default() })
 }
 
 fn name(certificate: &X509Certificate<'_>) -> Option<String> {
@@ -33,8 +30,8 @@ fn name(certificate: &X509Certificate<'_>) -> Option<String> {
         })
     };
     let name = common.or_else(alternative)?;
-    let is_usable = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control());
-    (is_usable && name.chars().count() <= NAME_CHARS).then(|| name.to_owned())
+    // An address stands for those without a name.
+    check_name(name).is_ok().then(|| name.to_owned())
 }
 
 fn role(unit: &str) -> Option<Role> {

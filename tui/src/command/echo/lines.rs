@@ -4,8 +4,10 @@ use roverline_client::LinkSample;
 use roverline_schema::Value;
 use serde_json::{Value as Json, json};
 
+use crate::format;
+
 /// A line of JSON with topic and time.
-pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value) -> String {
+pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value) -> Json {
     let mut line = json!({
         "topic": sample.topic.name,
         "type": sample.topic.type_name,
@@ -15,7 +17,7 @@ pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value)
     if let (Some(field), Some(map)) = (field, line.as_object_mut()) {
         map.insert("field".to_owned(), json!(field));
     }
-    format!("{line}\n")
+    line
 }
 
 /// NaN and infinities become null; bytes are numbers.
@@ -47,7 +49,10 @@ fn branch(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Struct(fields) => fields.iter().for_each(|(name, child)| leaf(name, child, depth, out)),
         Value::Array(items) => items.iter().for_each(|child| leaf("-", child, depth, out)),
-        other => out.push_str(&format!("{:indent$}{other}\n", "", indent = depth * 2)),
+        other => {
+            let other = format::printable(&other.to_string());
+            out.push_str(&format!("{:indent$}{other}\n", "", indent = depth * 2));
+        }
     }
 }
 
@@ -63,6 +68,8 @@ fn leaf(name: &str, value: &Value, depth: usize, out: &mut String) {
         out.push_str(&format!("{:indent$}{name}{colon}\n", ""));
         branch(value, depth + 1, out);
     } else {
+        // A line break in a text would look like a field.
+        let value = format::printable(&value.to_string());
         out.push_str(&format!("{:indent$}{name}{colon} {value}\n", ""));
     }
 }

@@ -1,0 +1,149 @@
+//! All tokens that are known at a moment: those of the token file, and JWTs by their keys.
+
+use std::path::Path;
+use std::time::Duration;
+
+use roverline_source::clock::unix_ns;
+
+use crate::access::credential::Credential;
+use crate::access::jwt::{self, JwtError, JwtSettings};
+use crate::access::jwt_keys::{JwtKeyError, JwtKeys};
+use crate::access::last_use::LastUseFile;
+use crate::access::tokens::{TokenError, Tokens};
+use crate::access::utc::format_utc;
+use crate::access::watched_file::WatchedFile;
+use crate::access::{AccessError, AccessSettings, AuthenticationError, Identity};
+
+struct TokenFile {
+    tokens: WatchedFile<Tokens, TokenError>,
+    last_use: LastUseFile,
+}
+
+struct JwtIssuer {
+    settings: JwtSettings,
+    keys: WatchedFile<JwtKeys, JwtKeyError>,
+}
+
+/// The tokens that are known now.
+pub struct KnownTokens {
+    file: Option<TokenFile>,
+    issuer: Option<JwtIssuer>,
+}
+
+impl KnownTokens {
+    /// Reads the configured files for the first time.
+    pub(super) fn open(settings: &AccessSettings) -> Result<KnownTokens, AccessError> {
+        let file = |path: &Path| {
+            let tokens = WatchedFile::open(path, Tokens::read)?;
+            Ok::<_, AccessError>(TokenFile { tokens, last_use: LastUseFile::new(path) })
+        };
+        let issuer = |jwt: &JwtSettings| {
+            let keys = match (&jwt.key, &jwt.jwks) {
+                (Some(key), _) => WatchedFile::open(key, JwtKeys::read_key)?,
+                (None, Some(jwks)) => WatchedFile::open(jwks, JwtKeys::read_jwks)?,
+                (None, None) => return Ok(None),
+            };
+            Ok::<_, AccessError>(Some(JwtIssuer { settings: jwt.clone(), keys }))
+        };
+        Ok(KnownTokens {
+            file: settings.tokens.as_deref().map(file).transpose()?,
+            issuer: settings.jwt.as_ref().map(issuer).transpose()?.flatten(),
+        })
+    }
+
+    /// The holder of a token.
+    pub(super) fn identify(&self, token: &str) -> Result<Identity, AuthenticationError> {
+        let now_s = unix_s();
+        if let Some(file) = &self.file
+            && let Some(found) = file.tokens.current().identify(token, now_s)
+        {
+            let identity = found?;
+            file.last_use.note(&identity.name, now_s);
+            return Ok(identity);
+        }
+        match &self.issuer {
+            Some(issuer) if jwt::is_jwt(token) => {
+                Ok(jwt::verify(&issuer.settings, &issuer.keys.current(), token, now_s)?)
+            }
+            _ => Err(AuthenticationError::UnknownToken),
+        }
+    }
+
+    /// Whether an identity that was shown before still has its token. It counts as a use of it.
+    pub fn check(&self, identity: &Identity) -> Result<(), AuthenticationError> {
+        self.check_at(identity, unix_s())
+    }
+
+    fn check_at(&self, identity: &Identity, now_s: i64) -> Result<(), AuthenticationError> {
+        match (&identity.credential, &self.file, &self.issuer) {
+            (Credential::None, ..) => Ok(()),
+            (Credential::Token(hash), Some(file), _) => {
+                file.tokens.current().check(hash, identity, now_s)?;
+                file.last_use.note(&identity.name, now_s);
+                Ok(())
+            }
+            (Credential::Jwt { expires_s, .. }, ..) if *expires_s <= now_s => {
+                Err(JwtError::Expired(format_utc(*expires_s)).into())
+            }
+            (Credential::Jwt { key, .. }, _, Some(issuer)) if issuer.keys.current().has(key) => Ok(()),
+            _ => Err(AuthenticationError::Revoked),
+        }
+    }
+
+    /// Reads the files again that have changed, or all of them, and stores when tokens were used. Blocks for as
+    /// long as the disk does.
+    pub fn refresh(&self, in_any_case: bool, now: Duration) {
+        if let Some(file) = &self.file {
+            file.tokens.refresh(in_any_case);
+            file.last_use.write_if_due(now);
+        }
+        if let Some(issuer) = &self.issuer {
+            issuer.keys.refresh(in_any_case);
+        }
+    }
+
+    /// Why tokens or keys are not those of their files as they are now.
+    pub fn problem(&self) -> Option<String> {
+        let tokens = self.file.as_ref().and_then(|file| file.tokens.problem());
+        let problem = tokens.or_else(|| self.issuer.as_ref().and_then(|issuer| issuer.keys.problem()));
+        problem.map(|problem| format!("{problem}; what was read before stays in effect"))
+    }
+}
+
+fn unix_s() -> i64 {
+    unix_ns().div_euclid(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Role, add_token, revoke_token, rotate_token};
+
+    #[test]
+    fn a_token_is_known_until_it_is_taken_out() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("tokens");
+        let ada = add_token(&path, Role::Operator, "ada", None).unwrap();
+        let settings = AccessSettings { tokens: Some(path.clone()), ..AccessSettings::default() };
+        let known = KnownTokens::open(&settings).unwrap();
+        let ada = known.identify(&ada).unwrap();
+        let bob = add_token(&path, Role::Commander, "bob", None).unwrap();
+        assert!(known.identify(&bob).is_err());
+        known.refresh(false, Duration::from_secs(1));
+        let bob = known.identify(&bob).unwrap();
+        assert_eq!((known.check(&ada), known.check(&bob)), (Ok(()), Ok(())));
+        rotate_token(&path, "ada", None, 0).unwrap();
+        known.refresh(false, Duration::from_secs(2));
+        assert_eq!((known.check(&ada), known.check(&bob)), (Err(AuthenticationError::Revoked), Ok(())));
+        std::fs::write(&path, "nonsense").unwrap();
+        known.refresh(false, Duration::from_secs(3));
+        assert_eq!(known.check(&bob), Ok(()));
+        let problem = known.problem().unwrap();
+        assert!(problem.contains("tokens:1: write ROLE NAME TOKEN; what was read before"), "{problem}");
+        std::fs::write(&path, "observer bob 0123456789abcdef\n").unwrap();
+        revoke_token(&path, "bob").unwrap();
+        known.refresh(false, Duration::from_secs(4));
+        assert_eq!((known.check(&bob), known.problem()), (Err(AuthenticationError::Revoked), None));
+        assert_eq!(known.check(&Identity::default()), Ok(()));
+    }
+}
