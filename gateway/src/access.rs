@@ -14,6 +14,7 @@ mod last_use;
 mod peer;
 mod token_file;
 pub mod tokens;
+pub mod transport;
 mod utc;
 mod watched_file;
 
@@ -77,6 +78,8 @@ pub struct AccessSettings {
     pub engage_stop: Role,
     /// The minimum role to release it.
     pub release_stop: Role,
+    /// Whether tokens may come from other computers without TLS, readable for everybody on the network.
+    pub insecure: bool,
     /// Origins whose pages may use the API from a browser (CORS, and over a WebSocket):
     /// `http://192.168.1.5:3000`.
     pub origins: Vec<String>,
@@ -97,6 +100,7 @@ impl Default for AccessSettings {
             tokens: None,
             engage_stop: Role::Operator,
             release_stop: Role::Operator,
+            insecure: false,
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
             jwt: None,
@@ -163,6 +167,13 @@ pub enum AuthenticationError {
     /// No such token, and too many wrong ones came from this address.
     #[error("this token is not known, and too many wrong ones came from your address: wait {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
+    /// Others on the network could read it.
+    #[error(
+        "a token over ws:// or http:// can be read by everybody on the network, so it is not taken from another \
+         computer: use wss:// or https:// (`roverline-gateway cert` makes certificates), or set insecure = true \
+         under [access]"
+    )]
+    Unencrypted,
     /// The token's end has come.
     #[error("this token expired at {0}; ask whoever runs the gateway for a new one")]
     Expired(String),
@@ -212,6 +223,7 @@ pub struct Access {
     remote: Role,
     engage_stop: Role,
     release_stop: Role,
+    insecure: bool,
     origins: Vec<String>,
     rules: Option<Vec<Rule>>,
     tokens: KnownTokens,
@@ -239,6 +251,7 @@ impl Access {
             remote: settings.remote,
             engage_stop: settings.engage_stop,
             release_stop: settings.release_stop,
+            insecure: settings.insecure,
             origins: settings.origins.clone(),
             rules: (!rules.is_empty()).then_some(rules),
             tokens: KnownTokens::open(settings)?,

@@ -31,6 +31,8 @@ mod route_permission;
 mod routes;
 mod topics;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -38,6 +40,7 @@ use hyper::body::Incoming;
 use roverline_protocol::limits;
 
 use crate::access::Peer;
+use crate::access::transport::Transport;
 use crate::api::action::{Action, KvAction, QueuesAction};
 use crate::api::error::ApiError;
 use crate::api::health::LocalAddress;
@@ -65,7 +68,10 @@ pub(crate) async fn respond(
     let caller = Caller::Peer(peer);
     let local = head.extensions.get::<LocalAddress>().map(|local| local.0);
     let (query, headers) = (head.uri.query(), &head.headers);
-    let mut request = ApiRequest { endpoint, route, name, query, headers, caller, local, body: Bytes::new() };
+    let certificate = head.extensions.get::<Arc<Transport>>().and_then(|proven| proven.certificate.as_ref());
+    let body_bytes = Bytes::new();
+    let mut request =
+        ApiRequest { endpoint, route, name, query, headers, caller, local, certificate, body: body_bytes };
     if route.body.is_some() {
         // Checked before the body is read.
         request.authorize_route()?;
@@ -94,8 +100,8 @@ pub(crate) async fn request(
             let why = format!("send at most {} bytes", route.body_bytes);
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        let (local, headers) = (None, &headers);
-        let request = ApiRequest { endpoint, route, name, query, headers, caller, local, body };
+        let (local, certificate, headers) = (None, None, &headers);
+        let request = ApiRequest { endpoint, route, name, query, headers, caller, local, certificate, body };
         answer(&request).await
     };
     let response = response.await.unwrap_or_else(|error| error.into_response(path));

@@ -1,5 +1,6 @@
 //! The command line interface: arguments, dispatch and exit codes.
 
+mod cert;
 mod commands;
 mod control;
 mod down;
@@ -73,6 +74,9 @@ enum Command {
     /// Manage the tokens of operators and commanders
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Make and show certificates, for TLS and for clients without tokens
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Back up, restore and verify the shared coordination state
     #[command(subcommand)]
     State(state::StateCommand),
@@ -219,6 +223,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Relay(args) => commands::relay(&args),
         Command::Sim(args) => commands::sim(&args),
+        Command::Cert(command) => cert::cert(&command),
         Command::Token(command) => token::token(&command),
         Command::State(command) => state::state(&command),
         Command::Config(flags) => commands::config(&flags),

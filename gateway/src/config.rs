@@ -8,6 +8,8 @@ mod inherited_settings;
 mod peers;
 mod process;
 mod source_kind;
+mod tls;
+mod upstream;
 
 use std::path::PathBuf;
 
@@ -24,6 +26,8 @@ pub use crate::config::inherited_settings::from_supervisor;
 pub use crate::config::peers::PeersSettings;
 pub use crate::config::process::ProcessSettings;
 pub use crate::config::source_kind::SourceKind;
+pub use crate::config::tls::TlsSettings;
+pub use crate::config::upstream::UpstreamSettings;
 use crate::limits;
 
 /// Clients per endpoint unless configured.
@@ -53,6 +57,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// Access control.
     pub access: AccessSettings,
+    /// Certificates.
+    pub tls: TlsSettings,
     /// The shared coordination store.
     pub coordination: CoordinationSettings,
     /// Logging.
@@ -238,28 +244,6 @@ pub struct SimSettings {
 impl Default for SimSettings {
     fn default() -> Self {
         SimSettings { seed: 1, faults: Vec::new(), epoch_ns: None, epoch_monotonic_ns: None }
-    }
-}
-
-/// The upstream gateway of a relay.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct UpstreamSettings {
-    /// `ws://host:port` of its endpoints.
-    pub urls: Vec<String>,
-    /// The token that authenticates this relay.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// Globs of the topics to read over the radio, besides the emergency stop.
-    pub topics: Vec<String>,
-    /// Maximum rate per topic, samples per second; the newest sample is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_rate_hz: Option<f64>,
-}
-
-impl Default for UpstreamSettings {
-    fn default() -> Self {
-        UpstreamSettings { urls: Vec::new(), token: None, topics: vec!["**".to_owned()], max_rate_hz: None }
     }
 }
 

@@ -7,4 +7,5 @@ pub mod dialect;
 pub mod frame;
 pub mod outbox;
 pub mod reader;
+pub mod stream;
 pub mod writer;

@@ -1,20 +1,20 @@
 //! Who a client is to others: the label of its identity, to which locks and messages in work belong and which
 //! is the `by` of events; and ids that each identity has for itself.
 
-use std::net::IpAddr;
-
 use roverline_protocol::limits;
 
-use crate::access::Identity;
+use crate::access::{Identity, Peer};
 
 /// The label of every client on this computer without a token, by whatever address it comes.
 const THIS_COMPUTER: &str = "127.0.0.1";
 
 /// The label of a client at this address: the name that belongs to its token; without one, its address. It is
 /// the same at every endpoint. No token's name is an address ([`crate::access::check_name`]).
-pub fn label(identity: &Identity, peer: IpAddr) -> String {
-    match (identity.name.as_str(), peer.to_canonical()) {
-        ("", address) if address.is_loopback() => THIS_COMPUTER.to_owned(),
+pub fn label(identity: &Identity, peer: Peer) -> String {
+    match (identity.name.as_str(), peer.ip().to_canonical()) {
+        ("", _) if peer.is_local() => THIS_COMPUTER.to_owned(),
+        // Whom a proxy calls so is not on this computer.
+        ("", address) if address.is_loopback() => format!("proxy {address}"),
         ("", address) => address.to_string(),
         (name, _) => name.to_owned(),
     }
@@ -44,7 +44,7 @@ mod tests {
     fn a_token_names_its_client_and_an_address_the_others() {
         let of = |name: &str, peer: &str| {
             let identity = Identity { name: name.to_owned(), ..Identity::default() };
-            label(&identity, peer.parse().unwrap())
+            label(&identity, Peer::direct(std::net::SocketAddr::new(peer.parse().unwrap(), 1)))
         };
         for here in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "::ffff:127.0.0.9"] {
             assert_eq!((of("", here), of("ada", here)), ("127.0.0.1".to_owned(), "ada".to_owned()), "{here}");

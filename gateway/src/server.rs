@@ -7,4 +7,5 @@ pub mod http;
 pub mod listener;
 pub mod pending;
 pub mod session;
+pub mod tls;
 pub mod write_timeout;

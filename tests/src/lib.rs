@@ -8,6 +8,7 @@
 )]
 
 pub mod binary;
+pub mod certs;
 pub mod chaos;
 pub mod console;
 pub mod control_client;

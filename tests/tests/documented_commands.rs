@@ -42,8 +42,14 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline-gateway up", Serves("ready")),
     ("roverline-gateway up --help", Prints("ROVERLINE_BASE_PORT")),
     ("roverline-gateway up --session-budget 250kbit", Serves("ready")),
-    ("roverline-gateway up --host 0.0.0.0 --tokens tokens", Serves("ready")),
+    (
+        "roverline-gateway up --host 0.0.0.0 --tokens tokens \
+         --tls-cert tls/rover.local.crt --tls-key tls/rover.local.key",
+        Serves("ready"),
+    ),
     ("roverline-gateway token add --tokens tokens ada", Prints("")),
+    ("roverline-gateway cert init", Prints("ca.key")),
+    ("roverline-gateway cert node rover.local 192.168.1.10", Prints("SHA256:")),
     ("roverline-gateway serve --source bag --file drive.mcap", Serves("drive.mcap")),
     ("roverline-gateway restart --rolling", Prints("")),
     ("roverline-gateway down", Exists(&["tests/tests/adoption.rs"])),
@@ -60,7 +66,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("curl -s http://127.0.0.1:8080/api/v2/robots", Prints("\"robots\"")),
     ("roverline", Exists(&["tests/tests/console.rs"])),
     ("roverline rover.local", Exists(&["tui/src/cli/reach.rs"])),
-    ("roverline --host 127.0.0.1 --token-file token", Exists(&["tests/tests/console.rs"])),
+    (
+        "roverline --host 127.0.0.1 --ca tls/ca.crt --token-file token",
+        Exists(&["tests/tests/tls_clients.rs"]),
+    ),
     ("roverline status", Prints("primary")),
     ("roverline status --json", Prints("\"endpoints\"")),
     ("roverline topics", Prints("/odom")),
@@ -209,7 +218,8 @@ fn servers_start_as_the_documents_say() {
     for (command, check) in CHECKS {
         let Serves(expected) = check else { continue };
         let token = "roverline-gateway token add --tokens tokens bob >/dev/null";
-        let driver = format!("{token}\nexec timeout 6 {command}");
+        let certs = "[ -e tls ] || { roverline-gateway cert init && roverline-gateway cert node rover.local; } >/dev/null";
+        let driver = format!("{token}\n{certs}\nexec timeout 6 {command}");
         let Some((code, text)) = in_namespace(&directory, &driver) else {
             return println!("SKIPPED: no network namespaces here");
         };

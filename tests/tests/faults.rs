@@ -31,6 +31,8 @@ macro_rules! scenarios {
 scenarios! {
     kill true 1 a_killed_endpoint_costs_nothing;
     hang true 1 a_hung_endpoint_costs_nothing;
+    kill_tls true 1 a_killed_endpoint_costs_nothing_over_tls;
+    hang_tls true 1 a_hung_endpoint_costs_nothing_over_tls;
     broken_frame true 1 a_connection_that_ends_inside_a_frame_costs_nothing;
     all_dead true 1 all_four_come_back_on_the_same_ports;
     slow_reader false 1 slow_readers_affect_no_other_client;

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use roverline_client::{Config, Event, Events, Link, REQUEST_LOST};
+use roverline_client::{Config, Event, Events, Link, REQUEST_LOST, TlsOptions};
 use roverline_protocol::Tier;
+use roverline_tests::certs::Certs;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;
 use roverline_tests::process::{self, Guard, Signal};
@@ -24,6 +25,8 @@ struct Scenario {
     events: Events,
     goal: u64,
     locks: u64,
+    /// The URL of the primary endpoint.
+    primary: String,
     /// The last response per id.
     responses: BTreeMap<u64, (u16, Value)>,
     /// The endpoint in use.
@@ -33,12 +36,25 @@ struct Scenario {
 impl Scenario {
     async fn start() -> Scenario {
         let gateway = Gateway::up(&["--source", "sim"]);
+        let config = Config::with_urls(&gateway.urls()).unwrap();
+        Scenario::with_link(gateway, config).await
+    }
+
+    async fn start_over_tls(certs: &Certs) -> Scenario {
+        let gateway = Gateway::up(&["--source", "sim", "--config", &certs.config("rover", "")]);
+        let tls = TlsOptions { ca: Some(certs.path("ca.crt")), ..TlsOptions::default() };
+        let config = Config::with_urls(&gateway.urls()).unwrap().over_tls().with_tls(tls).unwrap();
+        Scenario::with_link(gateway, config).await
+    }
+
+    async fn with_link(gateway: Gateway, config: Config) -> Scenario {
         put(gateway.port(Tier::Emergency), 0);
-        let (link, events) = Link::open(Config::with_urls(&gateway.urls()).unwrap());
+        let primary = config.endpoints[0].clone();
+        let (link, events) = Link::open(config);
         let (goal, locks) = (link.watch("/api/v2/kv/goal"), link.watch("/api/v2/locks"));
         let mut scenario =
-            Scenario { gateway, link, events, goal, locks, responses: BTreeMap::new(), used: None };
-        let primary = scenario.gateway.urls()[0].clone();
+            Scenario { gateway, link, events, goal, locks, primary, responses: BTreeMap::new(), used: None };
+        let primary = scenario.primary.clone();
         scenario.until("the primary is used", |scenario| scenario.used.as_ref() == Some(&primary)).await;
         scenario.wait_for_goal(0).await;
         scenario
@@ -106,7 +122,16 @@ fn wait_until_no_waiter(port: u16) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_survive_killed_and_frozen_endpoints() {
-    let mut scenario = Scenario::start().await;
+    watches_survive_faults(Scenario::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_survive_killed_and_frozen_endpoints_over_tls() {
+    let certs = Certs::with_node("rover");
+    watches_survive_faults(Scenario::start_over_tls(&certs).await).await;
+}
+
+async fn watches_survive_faults(mut scenario: Scenario) {
     let other = scenario.gateway.port(Tier::Emergency);
     hold(other);
     for (n, fault) in [(1, Signal::KILL), (2, Signal::STOP), (3, Signal::KILL)] {
@@ -127,7 +152,7 @@ async fn watches_survive_killed_and_frozen_endpoints() {
         tokio::task::spawn_blocking(move || wait_until_no_waiter(other)).await.unwrap();
         put(other, n * 10 + 1);
         scenario.wait_for_goal(n * 10 + 1).await;
-        let primary = scenario.gateway.urls()[0].clone();
+        let primary = scenario.primary.clone();
         scenario.until("it is used again", |scenario| scenario.used.as_ref() == Some(&primary)).await;
         put(other, n * 10 + 2);
         scenario.wait_for_goal(n * 10 + 2).await;

@@ -3,6 +3,7 @@
 pub mod coordination;
 mod duration;
 mod reach;
+mod tls;
 mod token_file;
 
 use std::process::ExitCode;

@@ -74,7 +74,7 @@ pub fn compass(degrees: f64) -> String {
 
 /// An endpoint's address without the parts that all endpoints share.
 pub fn address(url: &str) -> &str {
-    url.strip_prefix("ws://").unwrap_or(url)
+    url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://")).unwrap_or(url)
 }
 
 /// `sensor_msgs/msg/Imu` as `sensor_msgs/Imu`.

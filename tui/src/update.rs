@@ -167,7 +167,7 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
         // No screen uses it yet.
         Event::Response { .. } => {}
         Event::Gateway(event) => gateway(model, &event),
-        Event::Notice { level, text } => {
+        Event::Notice { level, text } | Event::Certificate { level, text } => {
             let serious = level != Level::Info;
             notify(model, serious, format::printable(&text));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use roverline_protocol::{ScopeSet, Tier};
 
 use crate::limits;
+use crate::tls::{TlsError, TlsOptions};
 
 /// Interval of a client's time exchange, from which it estimates round trip and clock offset.
 const PROBE_MS: u64 = 500;
@@ -23,12 +24,14 @@ const SUSPECT_MS: u64 = 350;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `ws://host:port`, in order of preference among equal endpoints.
+    /// `ws://host:port` or `wss://host:port`, in order of preference among equal endpoints.
     pub endpoints: Vec<String>,
     /// Name under which the client appears in the endpoints' session lists.
     pub client_name: String,
     /// Bearer token; without it the endpoints assign the role by the client's address.
     pub token: Option<String>,
+    /// Which endpoints are trusted over `wss://`.
+    pub tls: TlsOptions,
     /// Scopes the program needs: of two endpoints, the link uses the one that serves more of them.
     pub scopes: ScopeSet,
     /// Thresholds for suspect and dead links.
@@ -79,7 +82,9 @@ impl Default for Timings {
 
 /// An unusable endpoint address; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{given}' is not an endpoint: {reason}; write ws://HOST:PORT, for example ws://192.168.1.10:8080")]
+#[error(
+    "'{given}' is not an endpoint: {reason}; write ws://HOST:PORT or wss://HOST:PORT, for example ws://192.168.1.10:8080"
+)]
 pub struct ConfigError {
     given: String,
     reason: String,
@@ -98,13 +103,14 @@ impl Config {
             endpoints: Tier::ALL.map(url).to_vec(),
             client_name: "roverline".to_owned(),
             token: None,
+            tls: TlsOptions::default(),
             scopes: ScopeSet::ALL,
             timings: Timings::default(),
             seed: RandomState::new().hash_one(std::process::id()),
         }
     }
 
-    /// The given endpoints. `HOST:PORT` and `http://` are accepted as well.
+    /// The given endpoints. `HOST:PORT`, `http://` and `https://` are accepted as well.
     ///
     /// ```
     /// use roverline_client::Config;
@@ -122,6 +128,25 @@ impl Config {
     #[must_use]
     pub fn named(mut self, client_name: &str) -> Config {
         client_name.clone_into(&mut self.client_name);
+        self
+    }
+
+    /// Sets which endpoints are trusted over `wss://`, and this client's certificate; reads the files to
+    /// report mistakes.
+    pub fn with_tls(mut self, tls: TlsOptions) -> Result<Config, TlsError> {
+        tls.check()?;
+        self.tls = tls;
+        Ok(self)
+    }
+
+    /// The same endpoints over TLS.
+    #[must_use]
+    pub fn over_tls(mut self) -> Config {
+        for url in &mut self.endpoints {
+            if let Some(authority) = url.strip_prefix("ws://") {
+                *url = format!("wss://{authority}");
+            }
+        }
         self
     }
 
@@ -158,20 +183,21 @@ impl Config {
 
 fn normalize(given: &str) -> Result<String, ConfigError> {
     let error = |reason: &str| ConfigError { given: given.to_owned(), reason: reason.to_owned() };
-    let rest = match given.split_once("://") {
-        None => given,
-        Some(("ws" | "http", rest)) => rest,
+    let (scheme, rest) = match given.split_once("://") {
+        None => ("ws", given),
+        Some(("ws" | "http", rest)) => ("ws", rest),
+        Some(("wss" | "https", rest)) => ("wss", rest),
         Some((scheme, _)) => return Err(error(&format!("the scheme {scheme}:// is not supported"))),
     };
     let authority = rest.trim_end_matches('/');
-    let uri: http::Uri = format!("ws://{authority}").parse().map_err(|_| error("it is not a URL"))?;
+    let uri: http::Uri = format!("{scheme}://{authority}").parse().map_err(|_| error("it is not a URL"))?;
     if uri.host().is_none_or(str::is_empty) {
         return Err(error("it names no host"));
     }
     if uri.port_u16().is_none() {
         return Err(error("it names no port"));
     }
-    Ok(format!("ws://{authority}"))
+    Ok(format!("{scheme}://{authority}"))
 }
 
 #[cfg(test)]
@@ -183,6 +209,9 @@ mod tests {
         assert_eq!(Config::local().endpoints[3], "ws://127.0.0.1:8083");
         let config = Config::with_urls(&["rover:8080", "http://10.0.0.2:81/", "ws://[::1]:9"]).unwrap();
         assert_eq!(config.endpoints, ["ws://rover:8080", "ws://10.0.0.2:81", "ws://[::1]:9"]);
+        let config = Config::with_urls(&["wss://rover:1", "https://rover:2/"]).unwrap();
+        assert_eq!(config.endpoints, ["wss://rover:1", "wss://rover:2"]);
+        assert_eq!(Config::local().over_tls().endpoints[0], "wss://127.0.0.1:8080");
         for bad in ["", "rover", "ftp://rover:1", "ws://:8080", "ws://a b:1"] {
             let error = Config::with_urls(&[bad]).unwrap_err().to_string();
             assert!(error.contains("write ws://HOST:PORT"), "{bad}: {error}");

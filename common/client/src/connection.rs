@@ -15,7 +15,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
 
 use crate::activity::{ActivityClock, MonitoredStream};
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Stream};
+use crate::tls::{Connector, FirstUse, TlsError, Trust, explain};
 
 /// Capacity of the queue of messages to one endpoint.
 const OUTGOING_MESSAGES: usize = 256;
@@ -32,6 +33,8 @@ pub(crate) struct ConnectionEvent {
 pub(crate) enum ConnectionEventKind {
     /// Connected: the sender for messages to the endpoint, and the clock of its last received byte.
     Up(mpsc::Sender<ClientMessage>, ActivityClock),
+    /// Its certificate is trusted because it is the first one.
+    FirstUse(FirstUse),
     Text(Box<ServerMessage>),
     Binary(Binary),
     /// Not connected, or not any more.
@@ -45,6 +48,10 @@ pub(crate) enum DisconnectReason {
     Broken(String),
     /// The endpoint does not know our token.
     UnknownToken,
+    /// The endpoint takes no token without TLS.
+    PlainToken,
+    /// The endpoint's certificate is not trusted; what several endpoints have in common, and the text.
+    Untrusted { cause: String, text: String },
     /// The endpoint is full; when to retry, if it said so.
     Full(Option<Duration>),
     /// The endpoint is shutting down and its successor accepts at the same address.
@@ -52,10 +59,12 @@ pub(crate) enum DisconnectReason {
 }
 
 /// Address and credentials of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) token: Option<String>,
+    /// For `wss://`.
+    pub(crate) tls: Result<Connector, TlsError>,
     pub(crate) activity: ActivityClock,
 }
 
@@ -67,7 +76,7 @@ pub(crate) async fn run(
     dial: Dialer,
     events: mpsc::Sender<ConnectionEvent>,
 ) {
-    let reason = match timeout(connect_timeout, connect(&target, &dial)).await {
+    let reason = match timeout(connect_timeout, connect(connection, &target, &dial, &events)).await {
         Err(_) => DisconnectReason::Broken("no answer while connecting".to_owned()),
         Ok(Err(reason)) => reason,
         Ok(Ok(socket)) => match run_session(connection, socket, target.activity, &events).await {
@@ -81,7 +90,7 @@ pub(crate) async fn run(
 
 struct ManagerGone;
 
-type Socket = WebSocketStream<MonitoredStream>;
+type Socket = WebSocketStream<Box<dyn Stream>>;
 
 async fn report(
     events: &mpsc::Sender<ConnectionEvent>,
@@ -91,7 +100,12 @@ async fn report(
     events.send(ConnectionEvent { connection, kind }).await.map_err(|_| ManagerGone)
 }
 
-async fn connect(target: &Target, dial: &Dialer) -> Result<Socket, DisconnectReason> {
+async fn connect(
+    connection: u64,
+    target: &Target,
+    dial: &Dialer,
+    events: &mpsc::Sender<ConnectionEvent>,
+) -> Result<Socket, DisconnectReason> {
     let broken = |error: &dyn std::fmt::Display| DisconnectReason::Broken(error.to_string());
     let address = format!("{}/?{STANDBY_QUERY}", target.url.trim_end_matches('/'));
     let mut request = address.into_client_request().map_err(|error| broken(&error))?;
@@ -103,21 +117,49 @@ async fn connect(target: &Target, dial: &Dialer) -> Result<Socket, DisconnectRea
         request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
     }
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-    let stream = dial(authority).await.map_err(|error| broken(&error))?;
-    let stream = MonitoredStream { stream, activity: target.activity.clone() };
+    let host = request.uri().host().unwrap_or_default().to_owned();
+    let is_tls = request.uri().scheme_str() == Some("wss");
+    let stream = dial(authority.clone()).await.map_err(|error| broken(&error))?;
+    // Below TLS: any byte is a sign of life.
+    let mut stream: Box<dyn Stream> = Box::new(MonitoredStream { stream, activity: target.activity.clone() });
+    if is_tls {
+        let connector = target.tls.as_ref().map_err(|error| broken(error))?;
+        let (secured, trust) =
+            connector.connect(&authority, stream).await.map_err(|error| untrusted(&error))?;
+        if let Trust::First(first) = trust {
+            // An error means that the manager is gone.
+            let _ = report(events, connection, ConnectionEventKind::FirstUse(first)).await;
+        }
+        stream = Box::new(secured);
+    }
     let config = WebSocketConfig::default()
         .max_message_size(Some(limits::OUTBOUND_MESSAGE_BYTES))
         .max_frame_size(Some(limits::OUTBOUND_MESSAGE_BYTES));
-    let (socket, answer) = tokio_tungstenite::client_async_with_config(request, stream, Some(config))
-        .await
-        .map_err(|error| classify_handshake_error(&error))?;
+    let (socket, answer) =
+        tokio_tungstenite::client_async_with_config(request, stream, Some(config))
+            .await
+            .map_err(|error| classify_handshake_error(&error, &host, target.token.is_some()))?;
     match answer.headers().get(http::header::SEC_WEBSOCKET_PROTOCOL) {
         Some(chosen) if chosen == SUBPROTOCOL => Ok(socket),
         _ => Err(broken(&"it is a WebSocket, but not a Roverline endpoint")),
     }
 }
 
-fn classify_handshake_error(error: &tokio_tungstenite::tungstenite::Error) -> DisconnectReason {
+fn untrusted(error: &TlsError) -> DisconnectReason {
+    let text = error.to_string();
+    match error {
+        // All endpoints of a computer have the same certificate.
+        TlsError::Changed { shown, .. } => DisconnectReason::Untrusted { cause: shown.to_string(), text },
+        TlsError::Untrusted(_) => DisconnectReason::Untrusted { cause: text.clone(), text },
+        _ => DisconnectReason::Broken(text),
+    }
+}
+
+fn classify_handshake_error(
+    error: &tokio_tungstenite::tungstenite::Error,
+    host: &str,
+    has_token: bool,
+) -> DisconnectReason {
     use tokio_tungstenite::tungstenite::Error;
     match error {
         Error::Http(answer) if answer.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
@@ -127,6 +169,12 @@ fn classify_handshake_error(error: &tokio_tungstenite::tungstenite::Error) -> Di
         Error::Http(answer) if answer.status() == http::StatusCode::UNAUTHORIZED => {
             DisconnectReason::UnknownToken
         }
+        Error::Http(answer) if answer.status() == http::StatusCode::UPGRADE_REQUIRED => match has_token {
+            true => DisconnectReason::PlainToken,
+            false => DisconnectReason::Broken("it speaks TLS only: use wss:// instead of ws://".to_owned()),
+        },
+        // It refuses this client's certificate after the handshake.
+        Error::Io(error) => DisconnectReason::Broken(explain(error, host)),
         Error::Http(answer) => DisconnectReason::Broken(format!("the server answered {}", answer.status())),
         other => DisconnectReason::Broken(other.to_string()),
     }

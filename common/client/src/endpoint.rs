@@ -260,13 +260,17 @@ impl EndpointState {
                 self.token_refused = true;
                 self.drop_connection("the endpoint does not know our token", now);
             }
+            DisconnectReason::PlainToken => {
+                self.token_refused = true;
+                self.drop_connection("the endpoint takes no token over ws://", now);
+            }
             DisconnectReason::Full(after) => {
                 let after = after.unwrap_or(Duration::from_millis(limits::FULL_RETRY_MS));
                 let until = now + after.min(Duration::from_millis(FULL_RETRY_MAX_MS));
                 self.full_until = Some(until);
                 self.drop_connection("the endpoint is full", until);
             }
-            DisconnectReason::Broken(reason) => {
+            DisconnectReason::Broken(reason) | DisconnectReason::Untrusted { text: reason, .. } => {
                 if was_up {
                     self.breaker.lost(now, random());
                     self.failback.lost(now, random());

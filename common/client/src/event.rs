@@ -75,6 +75,14 @@ pub enum Event {
         /// Time left.
         deadline: Duration,
     },
+    /// An endpoint's certificate was seen for the first time and is remembered, or it is not trusted and the
+    /// endpoint is refused ([`crate::TlsOptions`]).
+    Certificate {
+        /// [`Level::Warning`], or [`Level::Error`] if the endpoint is refused.
+        level: Level,
+        /// What to compare, and what to do.
+        text: String,
+    },
     /// An endpoint's circuit breaker changed state: it failed too often, or it is trusted again.
     Breaker {
         /// The endpoint.

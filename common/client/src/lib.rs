@@ -71,6 +71,7 @@ mod subscriptions;
 mod suspend;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod view;
 
 pub use crate::breaker::BreakerState;
@@ -78,4 +79,5 @@ pub use crate::config::{Config, ConfigError, Timings};
 pub use crate::event::{Event, FailoverCause, FailoverView, LinkSample, REQUEST_LOST, RadioView};
 pub use crate::link::{Events, Link};
 pub use crate::stop::{StopState, StopView};
+pub use crate::tls::{Fingerprint, TlsError, TlsOptions};
 pub use crate::view::{EndpointView, LinkState};

@@ -1,5 +1,6 @@
 //! The failover state machine: decides which endpoint is in use and performs the switch.
 
+mod certificates;
 mod drain;
 mod liveness;
 mod messages;
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::ranking::{Candidate, Selector, Stickiness, rank};
 use roverline_protocol::Guid;
 use roverline_protocol::backoff::Jitter;
-use roverline_protocol::native::{ClientMessage, Level, TopicInfo};
+use roverline_protocol::native::{ClientMessage, TopicInfo};
 use roverline_protocol::resume::Cursors;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -23,10 +24,12 @@ use crate::activity::ActivityClock;
 use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectReason, Target};
 use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
+use crate::manager::certificates::ReportedCertificate;
 use crate::manager::switch::Switch;
 use crate::request::{Request, Wishes};
 use crate::subscriptions::ByPattern;
 use crate::suspend::SuspendDetector;
+use crate::tls::{Connector, TlsError};
 use crate::{Config, Event, FailoverCause};
 
 /// Capacity of the queue from all connections; when it is full, TCP flow control takes over.
@@ -43,6 +46,7 @@ const FIRST_CHOICE: Duration = Duration::from_millis(250);
 pub(crate) struct Manager {
     config: Config,
     dial: Dialer,
+    tls: Result<Connector, TlsError>,
     events: mpsc::Sender<Event>,
     connection_events: mpsc::Sender<ConnectionEvent>,
     inbox: mpsc::Receiver<ConnectionEvent>,
@@ -77,6 +81,7 @@ pub(crate) struct Manager {
     outage_reported: bool,
     /// Whether the program was told that its token is not known.
     token_reported: bool,
+    reported_certificate: ReportedCertificate,
     suspend: SuspendDetector,
     start: Instant,
     ticked_at: Duration,
@@ -93,6 +98,7 @@ impl Manager {
         Manager {
             jitter: Jitter::new(config.seed),
             dial,
+            tls: Connector::new(&config.tls),
             events,
             connection_events,
             inbox,
@@ -116,6 +122,7 @@ impl Manager {
             unused_since: None,
             outage_reported: true,
             token_reported: false,
+            reported_certificate: None,
             suspend: SuspendDetector::new(),
             start: Instant::now(),
             ticked_at: Duration::ZERO,
@@ -208,17 +215,13 @@ impl Manager {
                     DisconnectReason::Drained => FailoverCause::Drain,
                     _ => FailoverCause::Closed,
                 };
-                if reason == DisconnectReason::UnknownToken && !self.token_reported {
-                    self.token_reported = true;
-                    let text =
-                        "the token is not known here: looking on as an observer, without a right to command";
-                    self.emit(Event::Notice { level: Level::Error, text: text.to_owned() }).await;
-                }
+                self.report_refusal(&reason).await;
                 let last_heard = self.slots[at].session.last_heard;
                 self.slots[at].on_disconnected(reason, now, || self.jitter.unit());
                 self.changed = true;
                 self.on_lost(at, cause, last_heard).await;
             }
+            ConnectionEventKind::FirstUse(first) => self.on_first_use(first).await,
             ConnectionEventKind::Binary(binary) => {
                 self.on_activity(at, now);
                 self.on_binary(at, binary, now).await;
@@ -252,7 +255,8 @@ impl Manager {
                 self.next_connection += 1;
                 let token = self.config.token.clone().filter(|_| !slot.token_refused);
                 let url = slot.url.clone();
-                let target = Target { url, token, activity: ActivityClock::new(self.start) };
+                let tls = self.tls.clone();
+                let target = Target { url, token, tls, activity: ActivityClock::new(self.start) };
                 let run =
                     connection::run(id, target, timeout, self.dial.clone(), self.connection_events.clone());
                 slot.connection = Some(Connection::spawn(id, run));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_client::{Config, EndpointView, Event, Events, Link, LinkSample, LinkState};
+use roverline_client::{Config, EndpointView, Event, Events, Link, LinkSample, LinkState, TlsOptions};
 use roverline_protocol::ScopeSet;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::status::UpstreamDocument;
@@ -34,10 +34,12 @@ const TICK: Duration = Duration::from_millis(50);
 /// Configuration of a relay's source.
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
-    /// Addresses of the rover's endpoints: `ws://host:port`.
+    /// Addresses of the rover's endpoints: `ws://host:port` or `wss://host:port`.
     pub urls: Vec<String>,
     /// The token presented to them; emergency stops are forwarded with its identity.
     pub token: Option<String>,
+    /// Which endpoints are trusted over `wss://`, and this relay's certificate.
+    pub tls: TlsOptions,
     /// Topic globs to subscribe to.
     pub topics: Vec<String>,
     /// Maximum rate per topic, samples per second.
@@ -78,6 +80,7 @@ impl UpstreamSource {
         let config = Config::with_urls(&options.urls).map_err(|error| SourceError(error.to_string()))?;
         let config =
             Config { client_name: "roverline relay".to_owned(), token: options.token.clone(), ..config };
+        let config = config.with_tls(options.tls.clone()).map_err(|error| SourceError(error.to_string()))?;
         let (forwarder, requests) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
         Ok(UpstreamSource { config, options, forwarder: Arc::new(StopForwarder(forwarder)), requests })
     }
@@ -185,6 +188,7 @@ impl Relay {
             Event::Schema { type_name, text } => self.topics.on_schema(&type_name, &text),
             Event::Command { id, accepted, message } => self.stops.on_response(&id, accepted, message),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
+            Event::Certificate { text, .. } => tracing::warn!(text, "the rover's certificate"),
             // The link logs its other actions and reports them to the rover; the endpoint views carry
             // the resulting state.
             other => tracing::debug!(?other, "link"),

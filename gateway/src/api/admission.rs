@@ -39,6 +39,7 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
         Caller::Peer(peer) => {
             let shown = credentials::token(request.headers, None);
             let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());
+            let shown = shown.or_else(|| request.certificate_holder().cloned());
             let anonymous = || endpoint.access.anonymous_identity(*peer);
             let role = shown.unwrap_or_else(anonymous).role;
             let entered = endpoint.waiting_requests.enter(role, ClientAddress::of(peer.ip()));

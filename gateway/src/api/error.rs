@@ -96,6 +96,10 @@ impl From<AuthenticationError> for ApiError {
                 let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
                 unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")
             }
+            AuthenticationError::Unencrypted => {
+                let upgrade = ApiError::new(StatusCode::UPGRADE_REQUIRED, error.to_string());
+                upgrade.with_header(header::UPGRADE, "TLS/1.3")
+            }
             AuthenticationError::TooManyAttempts(wait) => {
                 let limited = ApiError::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());
                 limited.with_header(header::RETRY_AFTER, &wait.as_secs().max(1).to_string())

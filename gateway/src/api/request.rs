@@ -15,7 +15,7 @@ use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
-use crate::access::{Access, Identity, Page, Peer, Permission};
+use crate::access::{Access, Identity, Page, Peer, Permission, PermissionDenied};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
@@ -35,6 +35,8 @@ pub(crate) struct ApiRequest<'a> {
     /// Empty over a session.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) caller: Caller,
+    /// The identity of the certificate of its connection; none over a session.
+    pub(crate) certificate: Option<&'a Identity>,
     /// The address at which its connection arrived; none over a session.
     pub(crate) local: Option<SocketAddr>,
     /// Read, and within its limit; empty if the route takes no body.
@@ -70,6 +72,12 @@ impl ApiRequest<'_> {
     pub(crate) fn authorize(&self, permission: Permission<'_>) -> Result<Identity, ApiError> {
         let access = &self.endpoint.access;
         match &self.caller {
+            Caller::Peer(_) if let Some(holder) = self.certificate_holder() => {
+                let may = access.authorize(holder.role, permission);
+                let denied =
+                    |denied: PermissionDenied| ApiError::new(StatusCode::FORBIDDEN, denied.to_string());
+                may.map(|()| holder.clone()).map_err(denied)
+            }
             Caller::Peer(peer) => authorize_http(access, self.headers, *peer, permission),
             Caller::Session { identity, .. } => match access.authorize(identity.role, permission) {
                 Ok(()) => Ok(identity.clone()),
@@ -78,11 +86,20 @@ impl ApiRequest<'_> {
         }
     }
 
+    /// Who the connection's certificate proves the caller to be, unless it shows a token. A browser shows its
+    /// user's certificate on behalf of every page, so those of other sites are not its holder.
+    pub(crate) fn certificate_holder(&self) -> Option<&Identity> {
+        let is_own = matches!(&self.caller, Caller::Peer(peer) if peer.page() == Page::Own);
+        self.certificate.filter(|_| is_own && credentials::token(self.headers, None).is_none())
+    }
+
     /// The label of the caller's identity, to which belongs what it takes.
     pub(crate) fn by(&self) -> String {
         match &self.caller {
-            Caller::Session { identity, peer, .. } => identity::label(identity, peer.ip()),
-            Caller::Peer(peer) => label_of(&self.endpoint.access, self.headers, *peer),
+            Caller::Session { identity, peer, .. } => identity::label(identity, *peer),
+            Caller::Peer(peer) => {
+                label_of(&self.endpoint.access, self.headers, *peer, self.certificate_holder())
+            }
         }
     }
 
@@ -128,10 +145,10 @@ impl ApiRequest<'_> {
 
 /// The label of a caller over HTTP. With a token that is not known (any more) it is nobody's, and not that of
 /// a client without one.
-fn label_of(access: &Access, headers: &HeaderMap, peer: Peer) -> String {
+fn label_of(access: &Access, headers: &HeaderMap, peer: Peer, certificate: Option<&Identity>) -> String {
     match credentials::token(headers, None).map(|token| access.identify(&token)) {
-        None => identity::label(&Identity::default(), peer.ip()),
-        Some(Ok(holder)) => identity::label(&holder, peer.ip()),
+        None => identity::label(certificate.unwrap_or(&Identity::default()), peer),
+        Some(Ok(holder)) => identity::label(&holder, peer),
         Some(Err(_)) => UNKNOWN_TOKEN.to_owned(),
     }
 }
@@ -276,7 +293,7 @@ mod tests {
         let access = Access::new(&AccessSettings::default()).unwrap();
         let mut headers = HeaderMap::new();
         let label =
-            |headers: &HeaderMap| label_of(&access, headers, Peer::direct("[::1]:5".parse().unwrap()));
+            |headers: &HeaderMap| label_of(&access, headers, Peer::direct("[::1]:5".parse().unwrap()), None);
         assert_eq!(label(&headers), "127.0.0.1");
         headers.insert("authorization", "Bearer revoked-meanwhile".parse().unwrap());
         assert_eq!(label(&headers), UNKNOWN_TOKEN);

@@ -15,6 +15,7 @@ use crate::config::{self, Flags, Settings, SourceKind};
 use crate::process::endpoint::EndpointOptions;
 use crate::process::relay::RelayOptions;
 use crate::process::{self, heartbeat, source};
+use crate::server::tls;
 use crate::supervisor::{self, SupervisorOptions};
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
@@ -23,9 +24,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(runtime_error)
 }
 
-/// Reports a source that cannot start before any port is opened.
+/// Reports a source that cannot start, or a certificate that cannot be used, before any port is opened.
 fn check_source(settings: &Settings) -> Result<(), CliError> {
     source::sim_options(settings).map_err(usage_error)?;
+    tls::check(&settings.tls).map_err(usage_error)?;
     let kind = settings.gateway.source;
     if !kind.is_tried_at_start() {
         return Ok(());

@@ -57,6 +57,12 @@ pub struct Flags {
     /// Token file of operators and commanders, written by `token add` [default: none]
     #[arg(long, value_name = "FILE", env = "ROVERLINE_TOKENS")]
     pub tokens: Option<PathBuf>,
+    /// Certificate of this computer, for TLS; `cert node` makes it [default: none]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Role of clients on this computer without a token [default: commander]
     #[arg(long, value_enum, value_name = "ROLE", env = "ROVERLINE_LOOPBACK_ROLE")]
     pub loopback_role: Option<Role>,
@@ -96,6 +102,15 @@ pub struct UpstreamFlags {
     /// File whose first line is that token, which goes before the variable
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Authority of the rover's certificates, for wss://; without it, the first certificate is remembered
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CA")]
+    pub ca: Option<PathBuf>,
+    /// This relay's certificate, instead of a token
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_CERT")]
+    pub cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_KEY")]
+    pub key: Option<PathBuf>,
     /// Topics to read over the radio, besides the emergency stop [default: **]
     #[arg(long, value_name = "GLOB,...", env = "ROVERLINE_UPSTREAM_TOPICS", value_delimiter = ',')]
     pub topics: Vec<String>,
@@ -117,6 +132,12 @@ impl UpstreamFlags {
         }
         if let Some(path) = &self.token_file {
             settings.upstream.token = Some(read_token(path)?);
+        }
+        let upstream = &mut settings.upstream;
+        for (setting, flag) in
+            [(&mut upstream.ca, &self.ca), (&mut upstream.cert, &self.cert), (&mut upstream.key, &self.key)]
+        {
+            *setting = flag.clone().or(setting.take());
         }
         if !self.topics.is_empty() {
             settings.upstream.topics.clone_from(&self.topics);
@@ -191,6 +212,11 @@ impl Flags {
         set(&mut settings.gateway.mdns, &self.mdns);
         if self.tokens.is_some() {
             settings.access.tokens.clone_from(&self.tokens);
+        }
+        for (setting, flag) in
+            [(&mut settings.tls.cert, &self.tls_cert), (&mut settings.tls.key, &self.tls_key)]
+        {
+            *setting = flag.clone().or(setting.take());
         }
         set(&mut settings.access.loopback, &self.loopback_role);
         if self.peers_key.is_some() {

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use roverline_protocol::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -18,6 +17,7 @@ use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::outbox::Outbox;
+use crate::connection::stream::ReadHalf;
 
 /// The stream of the client's messages.
 pub struct MessageReader {
@@ -28,13 +28,13 @@ pub struct MessageReader {
 
 /// Reads from the socket and writes to the outbox.
 struct TeeStream {
-    read: OwnedReadHalf,
+    read: ReadHalf,
     outbox: Arc<Outbox>,
 }
 
 impl MessageReader {
     /// `read_ahead` are bytes received after the handshake request.
-    pub(crate) async fn new(read: OwnedReadHalf, read_ahead: Bytes, outbox: Arc<Outbox>) -> MessageReader {
+    pub(crate) async fn new(read: ReadHalf, read_ahead: Bytes, outbox: Arc<Outbox>) -> MessageReader {
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
             .write_buffer_size(0)
@@ -103,6 +103,10 @@ fn close_reason(error: &Error) -> CloseReason {
         Error::Utf8(_) => CloseReason::new(1007, "a text message was not UTF-8"),
         Error::Protocol(why) => CloseReason::new(1002, why.to_string()),
         Error::ConnectionClosed => CloseReason::new(1000, "closed"),
+        // Over TLS, the end of the connection without a farewell is an error.
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            CloseReason::new(1006, "connection lost")
+        }
         other => CloseReason::new(1006, other.to_string()),
     }
 }

@@ -8,6 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::metrics::dialects::DialectCounters;
 use crate::endpoint::metrics::fairness::FairnessCounters;
 use crate::endpoint::metrics::histogram::FailoverHistogram;
+use crate::endpoint::metrics::tls::TlsCounters;
 
 /// Counters since the process started serving.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub struct Counters {
     pub failovers: FailoverHistogram,
     /// Refusals and closes that protect other clients.
     pub fairness: FairnessCounters,
+    /// TLS handshakes.
+    pub tls: TlsCounters,
 }
 
 impl Endpoint {

@@ -7,6 +7,7 @@ pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
 mod quotas;
+pub mod tls;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
+    endpoint.counters.tls.render(&mut page);
     endpoint.watchdog.render(&mut page);
     quotas::render(&mut page, &endpoint.coordination);
     let (wrong, limited) = endpoint.access.attempts().counts();

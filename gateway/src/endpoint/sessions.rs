@@ -1,7 +1,7 @@
 //! The list of an endpoint's sessions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use roverline_protocol::status::SessionDocument;
@@ -30,6 +30,7 @@ pub struct SessionInfo {
     outbox: Arc<Outbox>,
     slot: SessionSlot,
     evicted: CancellationToken,
+    confidential: AtomicBool,
     revoked: watch::Sender<Option<CloseReason>>,
     /// Whether it engaged the emergency stop by publishing, and so may release it by publishing.
     pub published_stop: AtomicBool,
@@ -56,6 +57,7 @@ impl SessionInfo {
             outbox,
             slot,
             evicted: CancellationToken::new(),
+            confidential: AtomicBool::new(false),
             revoked: watch::Sender::new(None),
             published_stop: AtomicBool::new(false),
             received: AtomicU64::new(0),
@@ -86,6 +88,16 @@ impl SessionInfo {
     /// Returns when the session has to make room.
     pub async fn wait_evicted(&self) {
         self.evicted.cancelled().await;
+    }
+
+    /// Records that nobody on the network can read its connection.
+    pub fn set_confidential(&self) {
+        self.confidential.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody on the network can read its connection.
+    pub fn is_confidential(&self) -> bool {
+        self.confidential.load(Ordering::Relaxed)
     }
 
     /// Ends the session because its client's token has ended.
@@ -132,7 +144,7 @@ impl SessionInfo {
 
     /// The label of the client's identity.
     pub fn label(&self) -> String {
-        identity::label(&self.identity.lock(), self.peer.ip())
+        identity::label(&self.identity.lock(), self.peer)
     }
 
     /// The client's identity.

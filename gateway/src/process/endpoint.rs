@@ -26,6 +26,7 @@ use crate::process::supervisor_link::SupervisorLink;
 use crate::process::{lifecycle_reporter, readiness, ready_announcement};
 use crate::server::listener::accept_loop;
 use crate::server::pending::PendingConnections;
+use crate::server::tls::Tls;
 
 /// The options of an endpoint process.
 pub struct EndpointOptions {
@@ -69,7 +70,11 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         logging.spawn(event_log::forward_events(endpoint.clone()));
         logging.spawn(event_log::record(endpoint.clone()));
     }
-    let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, accept_gate.subscribe()));
+    let tls = Tls::new(&settings.tls);
+    if let Some(tls) = tls.clone() {
+        tasks.spawn(tls.follow_files());
+    }
+    let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, tls, accept_gate.subscribe()));
     let mut supervised = supervised.map(|(supervised, adoption)| {
         let link = supervised.link.clone();
         if let Some(socket) = adoption {
@@ -114,6 +119,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
 async fn accept(
     endpoint: Arc<Endpoint>,
     listener: tokio::net::TcpListener,
+    tls: Option<Arc<Tls>>,
     mut accept_gate: watch::Receiver<bool>,
 ) -> Arc<PendingConnections> {
     tokio::select! {
@@ -122,7 +128,7 @@ async fn accept(
     }
     tracing::info!(tier = %endpoint.tier, port = endpoint.port, scopes = %endpoint.scopes(), "serving");
     endpoint.events.record(EventKind::EndpointUp, "this process serves", EventDetails::default());
-    accept_loop(endpoint, listener).await
+    accept_loop(endpoint, listener, tls).await
 }
 
 /// Reports to the supervisor that this process serves, or is ready to replace the process that accepts at

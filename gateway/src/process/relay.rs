@@ -19,6 +19,7 @@ use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::server::listener::accept_loop;
+use crate::server::tls::Tls;
 
 /// The options of a relay process.
 pub struct RelayOptions {
@@ -37,6 +38,10 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
     let copies = || listeners.iter().map(|(_, listener)| listener.try_clone()).collect();
     let (mut supervised, adoption) = Supervised::start(&settings, copies);
+    let tls = Tls::new(&settings.tls);
+    if let Some(tls) = tls.clone() {
+        tasks.spawn(tls.follow_files());
+    }
     for (tier, listener) in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
@@ -44,7 +49,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         let (endpoint, emergency_stop) = build(tier, port, &settings, &control)?;
         let policy = peer_policy(&settings, tier, port);
         spawn_tasks(&mut tasks, &endpoint, &emergency_stop, control.clone(), settings.gateway.source, policy);
-        accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener)));
+        accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener, tls.clone())));
         tracing::info!(%tier, port, scopes = %endpoint.scopes(), "serving");
         endpoints.push(endpoint);
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use roverline_client::TlsOptions;
 use roverline_protocol::backoff::{Backoff, Jitter};
 use roverline_protocol::printable::printable_lines;
 use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
@@ -175,6 +176,12 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
         SourceKind::Upstream => Box::new(UpstreamSource::new(UpstreamOptions {
             urls: settings.upstream.urls.clone(),
             token: settings.upstream.token.clone(),
+            tls: TlsOptions {
+                ca: settings.upstream.ca.clone(),
+                cert: settings.upstream.cert.clone(),
+                key: settings.upstream.key.clone(),
+                known_hosts: Some(settings.state_dir().join("known_hosts")),
+            },
             topics: settings.upstream.topics.clone(),
             max_rate_hz: settings.upstream.max_rate_hz,
             emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
-use crate::access::{AuthenticationError, Identity, Peer, Role};
+use crate::access::transport::Transport;
+use crate::access::{AuthenticationError, Identity, Page, Peer, Role, credentials};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -36,6 +37,9 @@ pub(crate) async fn handle(
     peer: Peer,
     first: bool,
 ) -> Result<HttpResponse, Infallible> {
+    if let Some(refused) = refuse_plain_token(&endpoint, &request) {
+        return Ok(refused);
+    }
     let leaving = endpoint.is_draining();
     if let Err(malformed) = head::check(&request) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
@@ -75,6 +79,33 @@ pub(crate) async fn handle(
     Ok(answer)
 }
 
+/// The answer to a client of another computer that has to use TLS.
+pub(super) fn needs_tls<B>(endpoint: &Endpoint, request: &Request<B>) -> HttpResponse {
+    endpoint.counters.tls.refused_plain.fetch_add(1, Ordering::Relaxed);
+    let why = "this endpoint speaks TLS only: use wss:// or https:// instead of ws:// or http://";
+    let failure = ApiError::new(StatusCode::UPGRADE_REQUIRED, why).with_header(header::UPGRADE, "TLS/1.3");
+    failure.into_response(request.uri().path())
+}
+
+/// Whether a request has to come again over TLS. Health is for everybody: other endpoints, and probes that
+/// know no certificates, read it.
+pub(super) fn is_refused_without_tls<B>(request: &Request<B>) -> bool {
+    request.uri().path() != "/health" || handshake::asks_for_websocket(request.headers())
+}
+
+/// What the connection of a request proves.
+fn transport<B>(request: &Request<B>) -> Transport {
+    request.extensions().get::<Arc<Transport>>().map(|transport| (**transport).clone()).unwrap_or_default()
+}
+
+/// The answer to a request that shows a token to everybody on the network.
+fn refuse_plain_token<B>(endpoint: &Endpoint, request: &Request<B>) -> Option<HttpResponse> {
+    credentials::token(request.headers(), request.uri().query())?;
+    let refused = endpoint.access.check_token_transport(transport(request).is_confidential()).err()?;
+    endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    Some(ApiError::from(refused).into_response(request.uri().path()))
+}
+
 fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer) -> HttpResponse {
     let upgrade = match handshake::check(&request) {
         Ok(upgrade) => upgrade,
@@ -87,14 +118,18 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer)
             return failure.into_response(request.uri().path());
         }
     };
-    let identity = match identify(endpoint, &upgrade, peer) {
+    let transport = transport(&request);
+    let is_confidential = transport.is_confidential();
+    let certificate = transport.certificate.filter(|_| peer.page() == Page::Own);
+    let is_proven = upgrade.token.is_some() || certificate.is_some();
+    let identity = match identify(endpoint, &upgrade, certificate, peer) {
         Ok(identity) => identity,
         Err(denied) => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             return ApiError::from(denied).into_response(request.uri().path());
         }
     };
-    let has_reserve = upgrade.token.is_some() && identity.role >= Role::Operator;
+    let has_reserve = is_proven && identity.role >= Role::Operator;
     let holder = Holder { address: ClientAddress::of(peer.ip()), has_reserve };
     let slot = match endpoint.reserve_slot(upgrade.standby, holder) {
         Ok(slot) => slot,
@@ -108,18 +143,23 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer)
     let endpoint = endpoint.clone();
     tokio::spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => serve(endpoint, upgraded, upgrade, identity, peer, slot).await,
+            Ok(upgraded) => serve(endpoint, upgraded, upgrade, is_confidential, identity, peer, slot).await,
             Err(error) => tracing::debug!(%peer, %error, "upgrade failed"),
         }
     });
     answer
 }
 
-/// Identifies the client by its token or its address.
-fn identify(endpoint: &Endpoint, upgrade: &Upgrade, peer: Peer) -> Result<Identity, AuthenticationError> {
+/// Identifies the client by its token, its certificate or its address.
+fn identify(
+    endpoint: &Endpoint,
+    upgrade: &Upgrade,
+    certificate: Option<Identity>,
+    peer: Peer,
+) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
         Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
-        None => Ok(endpoint.access.anonymous_identity(peer)),
+        None => Ok(certificate.unwrap_or_else(|| endpoint.access.anonymous_identity(peer))),
     }
 }
 
@@ -127,6 +167,7 @@ async fn serve(
     endpoint: Arc<Endpoint>,
     upgraded: hyper::upgrade::Upgraded,
     upgrade: Upgrade,
+    is_confidential: bool,
     identity: Identity,
     peer: Peer,
     slot: SessionSlot,
@@ -139,6 +180,7 @@ async fn serve(
         stream: parts.io.into_inner().into_inner(),
         read_ahead: parts.read_buf,
         peer,
+        is_confidential,
         dialect: upgrade.negotiated.dialect,
         await_first: !upgrade.negotiated.is_chosen,
         identity,

@@ -14,12 +14,14 @@ use roverline_protocol::limits;
 use roverline_source::clock::monotonic;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use crate::api::health::LocalAddress;
 use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
 use crate::server::pending::{PendingConnection, PendingConnections};
+use crate::server::tls::{self, Opened, Tls};
 use crate::server::write_timeout::WriteTimeoutStream;
 
 /// Kernel send buffer of a client's socket: small, so that data read after a stall is fresh.
@@ -30,7 +32,11 @@ const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
 const HTTP_CONNECTION_MS: u64 = 60_000;
 
 /// Accepts connections until the endpoint stops or drains.
-pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Arc<PendingConnections> {
+pub async fn accept_loop(
+    endpoint: Arc<Endpoint>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) -> Arc<PendingConnections> {
     let pending: Arc<PendingConnections> = Arc::default();
     endpoint.counters.dialects.declare(dialect::all());
     let mut drain = endpoint.draining();
@@ -53,7 +59,7 @@ pub async fn accept_loop(endpoint: Arc<Endpoint>, listener: TcpListener) -> Arc<
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
         let place = pending.admit(peer.ip(), &endpoint.counters.fairness.evicted_connections);
-        tokio::spawn(serve_connection(endpoint.clone(), stream, peer, place));
+        tokio::spawn(serve_connection(endpoint.clone(), stream, tls.clone(), peer, place));
     }
     pending
 }
@@ -71,20 +77,33 @@ fn tune(stream: &TcpStream) {
 async fn serve_connection(
     endpoint: Arc<Endpoint>,
     stream: TcpStream,
+    tls: Option<Arc<Tls>>,
     peer: std::net::SocketAddr,
     place: PendingConnection,
 ) {
+    let local = stream.local_addr().map(LocalAddress);
+    // A TLS handshake and the first request have the time of one request.
+    let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
+    let opened = tokio::select! {
+        opened = open(&endpoint, stream, tls.as_deref(), deadline) => opened,
+        () = place.evicted() => None,
+    };
+    let Some(Opened { stream, transport, needs_tls }) = opened else { return };
+    let transport = Arc::new(transport);
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
-    let local = stream.local_addr().map(LocalAddress);
     let service = service_fn(|mut request: Request<Incoming>| {
         if let Ok(local) = local {
             request.extensions_mut().insert(local);
         }
         let first = first.swap(false, Ordering::Relaxed);
         let (endpoint, place) = (service_endpoint.clone(), &place);
+        request.extensions_mut().insert(transport.clone());
         async move {
             let _answering = place.answering();
+            if needs_tls && http::is_refused_without_tls(&request) {
+                return Ok(http::needs_tls(&endpoint, &request));
+            }
             let client = endpoint.access.peer(peer, request.headers(), monotonic());
             place.belongs_to(client.ip());
             http::handle(endpoint, request, client, first).await
@@ -105,6 +124,10 @@ async fn serve_connection(
         ended = connection.as_mut() => ended,
         // An idle keep-alive connection can be reopened.
         () = place.evicted() => Ok(()),
+        () = first_request_is_late(deadline, &first), if transport.encrypted => {
+            endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         () = tokio::time::sleep(Duration::from_millis(HTTP_CONNECTION_MS)) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(stall_timeout, connection).await.unwrap_or(Ok(()))
@@ -115,5 +138,34 @@ async fn serve_connection(
     {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%peer, %error, "not HTTP");
+    }
+}
+
+/// The client's stream, after a TLS handshake if it begins one; `None` if it does not succeed in time.
+async fn open(
+    endpoint: &Endpoint,
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    deadline: Instant,
+) -> Option<Opened> {
+    let counters = &endpoint.counters;
+    match tokio::time::timeout_at(deadline, tls::open(tls, stream)).await {
+        Ok(Ok(opened)) => {
+            counters.tls.completed.fetch_add(u64::from(opened.transport.encrypted), Ordering::Relaxed);
+            return Some(opened);
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    counters.tls.failed.fetch_add(1, Ordering::Relaxed);
+    counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    None
+}
+
+/// Returns at the deadline if no request has come.
+async fn first_request_is_late(deadline: Instant, first: &AtomicBool) {
+    tokio::time::sleep_until(deadline).await;
+    if !first.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }

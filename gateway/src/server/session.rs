@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use roverline_protocol::status::EventKind;
-use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::access::{Identity, Peer};
@@ -14,6 +13,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::connection::reader::MessageReader;
+use crate::connection::stream::ClientStream;
 use crate::connection::writer;
 use crate::dialect;
 use crate::dialect::session::SessionContext;
@@ -30,13 +30,15 @@ const MAKES_ROOM: &str =
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: ClientStream,
     /// Bytes that the client sent directly after the handshake request.
     pub read_ahead: Bytes,
     /// The client's address, and how it came.
     pub peer: Peer,
     /// The negotiated dialect.
     pub dialect: Dialect,
+    /// Whether nobody on the network can read it.
+    pub is_confidential: bool,
     /// The client's identity.
     pub identity: Identity,
     /// Whether to wait briefly for a message that shows the client's dialect before anything is sent.
@@ -47,16 +49,28 @@ pub struct AcceptedConnection {
 
 /// Serves one client until either side closes, then removes all its state.
 pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
-    let AcceptedConnection { stream, read_ahead, peer, dialect, identity, await_first, slot } = accepted;
+    let AcceptedConnection {
+        stream,
+        is_confidential,
+        read_ahead,
+        peer,
+        dialect,
+        identity,
+        await_first,
+        slot,
+    } = accepted;
     let outbox = Outbox::new();
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
+    if is_confidential {
+        info.set_confidential();
+    }
     let _registered = endpoint.register(info.clone());
     let Identity { role, name, .. } = info.identity();
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
-    let (read, write) = stream.into_split();
+    let (read, write) = stream.split();
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
     let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };

@@ -6,30 +6,31 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A TCP stream whose writes time out if the peer accepts no byte for the given time.
+use crate::connection::stream::ClientStream;
+
+/// A stream whose writes time out if the peer accepts no byte for the given time.
 pub(crate) struct WriteTimeoutStream {
-    stream: TcpStream,
+    stream: ClientStream,
     timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeoutStream {
-    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> WriteTimeoutStream {
+    pub(crate) fn new(stream: ClientStream, timeout: Duration) -> WriteTimeoutStream {
         WriteTimeoutStream { stream, timeout, waiting: None }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> ClientStream {
         self.stream
     }
 
-    fn check_timeout(
+    fn check_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
-        wrote: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        wrote: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if wrote.is_ready() {
             self.waiting = None;
             return wrote;
@@ -76,8 +77,10 @@ impl AsyncWrite for WriteTimeoutStream {
         self.stream.is_write_vectored()
     }
 
+    /// Over TLS, what was written may still be in this process.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.check_timeout(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -88,7 +91,7 @@ impl AsyncWrite for WriteTimeoutStream {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -96,8 +99,8 @@ mod tests {
     async fn a_write_without_progress_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream =
-            WriteTimeoutStream::new(listener.accept().await.unwrap().0, Duration::from_millis(100));
+        let accepted = ClientStream::Plain(listener.accept().await.unwrap().0);
+        let mut stream = WriteTimeoutStream::new(accepted, Duration::from_millis(100));
         stream.write_all(b"hello").await.unwrap();
         let mut hello = [0; 5];
         other.read_exact(&mut hello).await.unwrap();

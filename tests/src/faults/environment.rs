@@ -15,6 +15,7 @@ use super::proxy::Proxy;
 use super::scenario::{Scenario, Side, Target};
 use super::usage;
 use crate::binary;
+use crate::certs::Certs;
 use crate::gateway::{self, DIE_WITH_SUPERVISOR, Gateway, SharedState};
 use crate::process::{self, Signal};
 use crate::temp::{self, TempDir};
@@ -66,6 +67,8 @@ pub(crate) struct ScenarioEnv {
     /// The proxies in front of the four ports, best tier first.
     pub(crate) proxies: Vec<Proxy>,
     gateway: Option<Gateway>,
+    /// The certificates, if the links use TLS.
+    _certs: Option<Certs>,
     // The additional primary and its lying peer.
     with_lying_peer: Option<(Gateway, LyingPeer)>,
     /// The stepped clock of one side.
@@ -98,7 +101,11 @@ impl ScenarioEnv {
             environment
         };
         let base_port = if net.is_radio() { 8080 } else { free_base_port() };
-        let arguments = scenario.gateway.clone();
+        let mut arguments = scenario.gateway.clone();
+        let certs = scenario.tls.then(|| Certs::with_node("rover"));
+        if let Some(certs) = &certs {
+            arguments.extend(["--config".to_owned(), certs.config("rover", "")]);
+        }
         let state = scenario.survivors.then(SharedState::default);
         let directory = state.as_ref().map(SharedState::path);
         let gateway = up_in(directory, &net, base_port, &arguments, &environment(Side::Gateway));
@@ -107,7 +114,9 @@ impl ScenarioEnv {
             ports.iter().filter(|_| scenario.proxied).map(|port| Proxy::to(*port)).collect();
         let shown: Vec<u16> =
             if scenario.proxied { proxies.iter().map(|proxy| proxy.port).collect() } else { ports };
-        let url = |port: &u16| format!("ws://{}:{port}", net.host);
+        let plain_url = |port: &u16| format!("ws://{}:{port}", net.host);
+        let scheme = if scenario.tls { "wss" } else { "ws" };
+        let url = |port: &u16| format!("{scheme}://{}:{port}", net.host);
         let with_lying_peer = scenario.lying_peer.map(|fault| {
             let lying_peer = LyingPeer::start(fault);
             let peer = format!("secondary=127.0.0.1:{}", lying_peer.port);
@@ -120,13 +129,14 @@ impl ScenarioEnv {
             Some((gateway, _)) => gateway.urls(),
             None => shown.iter().map(url).collect(),
         };
-        let options = Options { urls, topics: scenario.topics.clone(), links: 1, ..Options::default() };
+        let ca = certs.as_ref().map(|certs| certs.path("ca.crt"));
+        let options = Options { urls, ca, topics: scenario.topics.clone(), links: 1, ..Options::default() };
         let mut client = Listener::start(&net.ground, &options, &environment(Side::Client));
         let mut bystanders = scenario.bystanders.map(|tier| {
             let port = base_port + tier.port_offset();
             let options = Options {
                 urls: vec![url(&port)],
-                plain: vec![url(&port)],
+                plain: vec![plain_url(&port)],
                 plains: 1,
                 retry_ms: 50,
                 ..options.clone()
@@ -141,6 +151,7 @@ impl ScenarioEnv {
             bystanders,
             proxies,
             gateway,
+            _certs: certs,
             with_lying_peer,
             clock,
             arguments,

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
-use roverline_client::{Config, Event, Events, Link, LinkSample};
+use roverline_client::{Config, Event, Events, Link, LinkSample, TlsOptions};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// An endpoint of the rover; every link uses all of them
     #[arg(long = "url")]
     pub(crate) urls: Vec<String>,
+    /// The authority of their certificates, if they use TLS
+    #[arg(long)]
+    pub(crate) ca: Option<PathBuf>,
     /// A topic to count, as NAME or NAME@HZ; gaps are measured for those with a rate
     #[arg(long = "topic")]
     pub(crate) topics: Vec<String>,
@@ -146,7 +150,8 @@ async fn run_clients(options: &Options) {
     let mut links = Vec::new();
     let mut handles = Vec::new();
     for _ in 0..if options.urls.is_empty() { 0 } else { options.links } {
-        let mut config = Config::with_urls(&options.urls).unwrap();
+        let tls = TlsOptions { ca: options.ca.clone(), ..TlsOptions::default() };
+        let mut config = Config::with_urls(&options.urls).unwrap().with_tls(tls).unwrap();
         "faults".clone_into(&mut config.client_name);
         let (link, events) = Link::open(config);
         let stats = Arc::<Mutex<LinkStats>>::default();

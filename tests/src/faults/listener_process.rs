@@ -88,11 +88,14 @@ impl Listener {
 }
 
 fn arguments(options: &Options) -> Vec<String> {
-    let Options { urls, topics, links, plain, plains, retry_ms } = options;
+    let Options { urls, ca, topics, links, plain, plains, retry_ms } = options;
     let each = |flag: &str, values: &[String]| {
         values.iter().flat_map(|value| [flag.to_owned(), value.clone()]).collect::<Vec<_>>()
     };
     let mut all = [each("--url", urls), each("--topic", topics), each("--plain", plain)].concat();
+    if let Some(ca) = ca {
+        all.extend(["--ca".to_owned(), ca.display().to_string()]);
+    }
     for (flag, value) in [("--links", *links as u64), ("--plains", *plains as u64), ("--retry-ms", *retry_ms)]
     {
         all.extend([flag.to_owned(), value.to_string()]);

@@ -26,6 +26,9 @@ pub(crate) struct Scenario {
     /// Whether the endpoints serve on when their supervisor is killed.
     #[serde(default)]
     pub(crate) survivors: bool,
+    /// Whether the links use TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
     /// The radio between rover and clients; without it, all processes are on loopback.
     pub(crate) radio: Option<Radio>,
     /// Whether the client connects through proxies that can cut a connection inside a frame.

@@ -65,7 +65,9 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("tokio_tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("prost", ETCD, "only the store on etcd speaks gRPC"),
-    ("tokio_rustls", ETCD, "only the store on etcd speaks TLS"),
+    ("tokio_rustls", TLS, "TLS ends where a client's bytes begin"),
+    ("x509_parser", CERTIFICATES, "certificates are read where they prove an identity, or are shown"),
+    ("rcgen", &["gateway/src/cli/cert"], "only the command makes certificates"),
     ("hyper", HTTP, "HTTP ends at the endpoint's door"),
     ("hyper_util", HTTP, "HTTP ends at the endpoint's door"),
     ("http_body_util", HTTP, "HTTP ends at the endpoint's door"),
@@ -83,6 +85,14 @@ const WEBSOCKET: &[&str] = &[
 const HTTP: &[&str] =
     &["gateway/src/server", "gateway/src/api", "gateway/src/endpoint", "gateway/coordination/src/store/etcd"];
 const ETCD: &[&str] = &["gateway/coordination/src/store/etcd"];
+const TLS: &[&str] = &[
+    "gateway/src/connection",
+    "gateway/src/endpoint",
+    "gateway/src/server",
+    "common/client/src",
+    "gateway/coordination/src/store/etcd",
+];
+const CERTIFICATES: &[&str] = &["gateway/src/server/tls", "gateway/src/cli/cert"];
 
 /// Folders whose code computes and does nothing else. The files named last may look around.
 const PURE: &[(&str, &[&str])] = &[

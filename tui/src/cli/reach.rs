@@ -5,6 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use clap::{Args, CommandFactory as _};
 use roverline_client::{Config, ConfigError};
 
+use crate::cli::tls::TlsArgs;
 use crate::cli::{Cli, token_file};
 use crate::command::Failure;
 
@@ -31,12 +32,15 @@ pub(super) struct ReachArgs {
     /// File whose first line is the token, which goes before the variable
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Endpoints as arguments.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct UrlArgs {
-    /// Endpoints: ws://HOST:PORT or HOST:PORT, the preferred one first; HOST means its four endpoints
+    /// Endpoints: ws://HOST:PORT, wss://HOST:PORT or HOST:PORT, the preferred one first; HOST means its four
+    /// endpoints
     #[arg(value_name = "URL")]
     pub(super) urls: Vec<String>,
 }
@@ -44,7 +48,8 @@ pub(super) struct UrlArgs {
 /// Endpoints as an option, for commands with arguments of their own.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct UrlOption {
-    /// An endpoint: ws://HOST:PORT or HOST:PORT, or HOST for its four endpoints; may be repeated
+    /// An endpoint: ws://HOST:PORT, wss://HOST:PORT or HOST:PORT, or HOST for its four endpoints; may be
+    /// repeated
     #[arg(long = "url", value_name = "URL", global = true)]
     pub(super) url: Vec<String>,
 }
@@ -56,7 +61,7 @@ impl ReachArgs {
             Some(path) => Some(token_file::read(path)?),
             None => self.token.clone(),
         };
-        Ok(Config { token, ..self.endpoints(urls)? })
+        self.tls.apply(Config { token, ..self.endpoints(urls)? })
     }
 
     fn endpoints(&self, urls: &[String]) -> Result<Config, Failure> {
@@ -71,10 +76,10 @@ impl ReachArgs {
                 let urls: Vec<String> = urls.map(str::to_owned).collect();
                 Config::with_urls(&self.expand(&urls)?).map_err(usage)
             }
-            (None, None, _) => Ok(Config::local()),
+            (None, None, _) => Ok(self.tls.of_host(Config::local())),
             (host, port, _) => {
                 let host = host.as_deref().unwrap_or("127.0.0.1");
-                Config::with_urls(&four(host, port.unwrap_or(BASE_PORT))).map_err(usage)
+                Config::with_urls(&self.four(host, port.unwrap_or(BASE_PORT))).map_err(usage)
             }
         }
     }
@@ -91,9 +96,9 @@ impl ReachArgs {
                 Some(host) => {
                     is_no_command(&host)?;
                     has_host = true;
-                    all.extend(four(&host, self.base_port.unwrap_or(BASE_PORT)));
+                    all.extend(self.four(&host, self.base_port.unwrap_or(BASE_PORT)));
                 }
-                None => all.push(url.clone()),
+                None => all.push(self.tls.with_scheme(url)),
             }
         }
         match self.base_port {
@@ -103,10 +108,10 @@ impl ReachArgs {
             _ => Ok(all),
         }
     }
-}
 
-fn four(host: &str, base_port: u16) -> Vec<String> {
-    Config::at(host, base_port).endpoints
+    fn four(&self, host: &str, base_port: u16) -> Vec<String> {
+        self.tls.of_host(Config::at(host, base_port)).endpoints
+    }
 }
 
 /// The host, if the text names no port. A host is a name or an address.
@@ -163,6 +168,18 @@ mod tests {
         );
         assert!(endpoints(&["roverline", "a:1", "--host", "b"]).unwrap_err().contains("not both"));
         assert!(endpoints(&["roverline", "a:1", "--base-port", "9"]).unwrap_err().contains("--base-port 9"));
+    }
+
+    #[test]
+    fn options_of_tls_imply_the_scheme() {
+        assert_eq!(endpoints(&["roverline", "--tls", "a:1", "ws://b:2"]).unwrap(), ["wss://a:1", "ws://b:2"]);
+        assert_eq!(endpoints(&["roverline", "--tls", "--host", "a"]).unwrap()[3], "wss://a:8083");
+        assert_eq!(
+            endpoints(&["roverline", "status", "rover.local", "--tls"]).unwrap()[0],
+            "wss://rover.local:8080"
+        );
+        let missing = endpoints(&["roverline", "--ca", "/nonexistent/ca.crt"]).unwrap_err();
+        assert!(missing.starts_with("/nonexistent/ca.crt: "), "{missing}");
     }
 
     #[test]

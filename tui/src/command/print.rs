@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::printable::{printable_json, printable_lines};
 use serde::Serialize;
@@ -96,7 +97,8 @@ pub fn inform(text: &str) {
 
 /// Age of a time stamp, by the clocks of two computers.
 pub(crate) fn ago(then_ns: i64) -> String {
-    let now = crate::command::Clock::start().now().wall_ns;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i64::try_from(now).unwrap_or(0);
     let age = u64::try_from(now.saturating_sub(then_ns)).unwrap_or(0);
     format::age(std::time::Duration::from_nanos(age))
 }

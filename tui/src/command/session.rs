@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roverline_client::{Config, Event, Events, Link};
 
+use crate::command::print::complain;
 use crate::model::{Model, Now};
 use crate::update::{Effect, Msg, update};
 
@@ -95,6 +96,9 @@ impl HeadlessSession {
     }
 
     fn send(&mut self, msg: Msg) {
+        if let Msg::Link(Event::Certificate { text, .. }) = &msg {
+            complain(text);
+        }
         for effect in update(&mut self.model, msg) {
             if let Some(msg) = perform(&self.link, &effect) {
                 update(&mut self.model, msg);

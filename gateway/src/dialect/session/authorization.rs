@@ -33,6 +33,7 @@ impl SessionContext {
     /// Changes the session's identity to that of a token shown after the session began; returns the new
     /// role.
     pub fn authenticate(&self, token: &str) -> Result<Role, AuthenticationError> {
+        self.endpoint.access.check_token_transport(self.info.is_confidential())?;
         let identity = self.endpoint.access.authenticate(token, self.info.peer().ip(), monotonic())?;
         let role = identity.role;
         tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");

@@ -136,7 +136,7 @@ fn roverline() -> Running {
             }
         });
         ready.send(port).unwrap();
-        accept_loop(endpoint, listener).await;
+        accept_loop(endpoint, listener, None).await;
     });
     let decl = TopicDecl {
         name: "/bench".into(),

@@ -99,7 +99,7 @@ impl Harness {
         .build();
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
         tokio::spawn(async move { hub.run(&ingress).await });
-        tokio::spawn(accept_loop(endpoint.clone(), listener));
+        tokio::spawn(accept_loop(endpoint.clone(), listener, None));
         Harness { endpoint, fake, stop, address, _state: state }
     }
 

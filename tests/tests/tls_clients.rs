@@ -1,0 +1,244 @@
+//! Clients over TLS: the authority, the first certificate, certificates as identities, and tokens.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
+use roverline_client::{Config, Event, Link, TlsOptions};
+use roverline_protocol::Tier;
+use roverline_tests::certs::Certs;
+use roverline_tests::clients::python;
+use roverline_tests::gateway::{self, Gateway, clean_environment};
+use roverline_tests::http::{self, Response, outside_address};
+use roverline_tests::process::{self, Guard};
+use roverline_tests::script::Script;
+use roverline_tests::temp::{self, TempDir};
+use roverline_tests::wait::{eventually, within};
+use roverline_tests::{binary, require};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn serve(config: &str, more: &[&str]) -> Gateway {
+    Gateway::serve(&[&["--source", "sim", "--config", config], more].concat())
+}
+
+/// Runs `roverline` with this home: its exit code and standard error.
+fn roverline(home: &TempDir, args: &[&str]) -> (i32, String) {
+    let mut command = Command::new(binary::bin("roverline"));
+    clean_environment(&mut command);
+    command.args(args).env("HOME", home.path()).env_remove("XDG_STATE_HOME");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Guard(child);
+    let status = process::wait(&mut child.0, PATIENCE).unwrap();
+    let mut text = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn the_first_certificate_is_remembered_and_a_changed_one_is_refused() {
+    let (certs, home) = (Certs::with_node("rover.local"), temp::dir());
+    let gateway = serve(&certs.config("rover.local", ""), &[]);
+    let url = format!("wss://127.0.0.1:{}", gateway.first_port());
+    let status = || roverline(&home, &["status", &url]);
+    let (code, said) = status();
+    assert!(code == 0 && said.contains("first connection to 127.0.0.1:"), "{said}");
+    let fingerprint =
+        |text: &str| text.split(' ').find(|word| word.starts_with("SHA256:")).unwrap().to_owned();
+    let first = fingerprint(&said);
+    let shown = gateway::run(&["cert", "show", &certs.file("rover.local.crt")], PATIENCE).1;
+    assert!(shown.contains(&first), "{shown} {first}");
+    assert_eq!(status(), (0, String::new()), "the second time it is known");
+
+    certs.cert(&["node", "renewed"]);
+    certs.replace("rover.local", "renewed");
+    let mut said = String::new();
+    eventually("the changed certificate is refused", PATIENCE, || {
+        let (code, text) = status();
+        said = text;
+        code == 1
+    });
+    for part in [&first, "has changed", "cert show", ".local/state/roverline/known_hosts"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // The team's authority vouches for it.
+    assert_eq!(roverline(&home, &["status", &url, "--ca", &certs.file("ca.crt")]), (0, String::new()));
+    let other = Certs::default();
+    let (code, said) = roverline(&home, &["status", &url, "--ca", &other.file("ca.crt")]);
+    assert!(code == 1 && said.contains("not signed by the authority"), "{said}");
+}
+
+#[test]
+fn expired_certificates_and_wrong_names_are_refused() {
+    let (certs, home) = (Certs::default(), temp::dir());
+    let read = |name: &str| std::fs::read_to_string(certs.path(name)).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_pem(&read("ca.crt"), KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
+    let make = |file: &str, name: &str, year: i32| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let made = params.signed_by(&key, &issuer).unwrap();
+        let path = |kind: &str| certs.path(&format!("{file}.{kind}"));
+        std::fs::write(path("crt"), made.pem()).unwrap();
+        std::fs::write(path("key"), key.serialize_pem()).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    make("expired", "localhost", 2020);
+    make("elsewhere", "elsewhere.example", 2090);
+    for (file, text) in [("expired", "has expired"), ("elsewhere", "is not for the name localhost")] {
+        let gateway = serve(&certs.config(file, ""), &[]);
+        let url = format!("wss://localhost:{}", gateway.first_port());
+        let (code, said) = roverline(&home, &["status", &url, "--ca", &certs.file("ca.crt")]);
+        assert!(code == 1 && said.contains(text), "{file}: {said}");
+    }
+    let plain = Gateway::serve(&["--source", "sim"]);
+    let url = format!("wss://localhost:{}", plain.first_port());
+    let (code, said) = roverline(&home, &["status", &url]);
+    assert!(code == 1 && said.contains("does not speak TLS"), "{said}");
+}
+
+#[test]
+fn a_client_certificate_is_an_identity() {
+    let python = require!(python());
+    let (certs, home) = (Certs::with_node("rover.local"), temp::dir());
+    for (name, role) in [("ada", "operator"), ("guest", "observer"), ("chief", "observer")] {
+        certs.cert(&["client", name, "--role", role]);
+    }
+    let more = format!("client_ca = \"{}\"\n[tls.roles]\nchief = \"commander\"\n", certs.file("ca.crt"));
+    let gateway = serve(&certs.config("rover.local", &more), &["--loopback-role", "observer"]);
+    let (port, ca) = (gateway.first_port(), certs.file("ca.crt"));
+    let url = format!("wss://localhost:{port}");
+    let put = |name: Option<&str>| {
+        let mut args = vec!["kv".to_owned(), "--url".into(), url.clone(), "--ca".into(), ca.clone()];
+        if let Some(name) = name {
+            let file = |kind: &str| certs.file(&format!("{name}.{kind}"));
+            args.extend(["--cert".into(), file("crt"), "--key".into(), file("key")]);
+        }
+        args.extend(["put".into(), "goal".into(), "1".into()]);
+        roverline(&home, &args.iter().map(String::as_str).collect::<Vec<_>>()).0
+    };
+    assert_eq!([None, Some("guest"), Some("ada"), Some("chief")].map(put), [1, 1, 0, 0]);
+    // The same over HTTP, with Python.
+    for (name, status) in [("guest", 403), ("ada", 200), ("chief", 200)] {
+        let file = |kind: &str| certs.file(&format!("{name}.{kind}"));
+        let args = ["try", "localhost", &port.to_string(), &ca, &file("crt"), &file("key")];
+        let found = Script::start(&python, "tls_client.py", &args).finish(PATIENCE);
+        assert_eq!(found, json!({"status": 200, "put": status}), "{name}");
+    }
+    // A certificate of another authority is no identity.
+    let other = Certs::default();
+    other.cert(&["client", "ada"]);
+    let (cert, key) = (other.file("ada.crt"), other.file("ada.key"));
+    let (code, said) = roverline(&home, &["status", &url, "--ca", &ca, "--cert", &cert, "--key", &key]);
+    assert!(code == 1 && said.contains("refuses the certificate of this client"), "{said}");
+}
+
+/// A gateway with TLS that listens on all addresses, a token, and the address beyond loopback.
+fn reachable(address: IpAddr, tls: &str, access: &str) -> (Gateway, Certs, String) {
+    let certs = Certs::default();
+    certs.cert(&["node", "rover.local", &address.to_string()]);
+    let (code, token, why) =
+        gateway::run(&["token", "add", "--tokens", &certs.file("tokens"), "ada"], PATIENCE);
+    assert_eq!(code, 0, "{why}");
+    let config = certs.config("rover.local", &format!("{tls}\n[access]\n{access}\n"));
+    let tokens = certs.file("tokens");
+    let gateway = serve(&config, &["--host", "0.0.0.0", "--tokens", &tokens]);
+    (gateway, certs, token.trim().to_owned())
+}
+
+fn get(address: IpAddr, port: u16, path: &str, fields: &str) -> Response {
+    let mut stream = TcpStream::connect((address, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n{fields}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    Response::parse(&bytes)
+}
+
+/// The texts of a link until it has a sample.
+async fn texts_until_sample(config: Config) -> Vec<String> {
+    let (link, mut events) = Link::open(config);
+    link.subscribe("**", None);
+    let mut texts = Vec::new();
+    loop {
+        match within("a sample", PATIENCE, events.next()).await.unwrap() {
+            Event::Sample(_) => return texts,
+            Event::Notice { text, .. } | Event::Certificate { text, .. } => texts.push(text),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_a_token_needs_tls() {
+    let address = require!(outside_address());
+    let (gateway, certs, token) = reachable(address, "", "");
+    let port = gateway.first_port();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let refused = get(address, port, "/status", &bearer);
+    assert!(refused.status == 426 && refused.body.contains("insecure = true"), "{refused:?}");
+    assert_eq!(get(address, port, &format!("/?token={token}"), "Upgrade: websocket\r\n").status, 426);
+    assert_eq!(get(address, port, "/status", "").status, 200);
+    // The console looks on, and says why it may do no more.
+    let config = |scheme: &str| {
+        let config = Config::with_urls(&[format!("{scheme}://{address}:{port}")]).unwrap();
+        Config { token: Some(token.clone()), ..config }
+    };
+    let texts = texts_until_sample(config("ws")).await;
+    assert!(texts.iter().any(|text| text.contains("wss://") && text.contains("observer")), "{texts:?}");
+    let tls = TlsOptions { ca: Some(certs.path("ca.crt")), ..TlsOptions::default() };
+    let texts = texts_until_sample(config("wss").with_tls(tls).unwrap()).await;
+    assert!(texts.is_empty(), "{texts:?}");
+    let home = temp::dir();
+    let url = format!("wss://{address}:{port}");
+    let ca = certs.file("ca.crt");
+    let put = ["kv", "--url", &url, "--ca", &ca, "--token", &token, "put", "goal", "1"];
+    assert_eq!(roverline(&home, &put).0, 0);
+
+    let (gateway, _certs, token) = reachable(address, "", "insecure = true");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(get(address, gateway.first_port(), "/status", &bearer).status, 200);
+}
+
+#[test]
+fn tls_only_is_for_other_computers_and_not_for_health() {
+    let address = require!(outside_address());
+    let (gateway, certs, _) = reachable(address, "only = true", "");
+    let port = gateway.first_port();
+    let refused = get(address, port, "/status", "");
+    assert!(refused.status == 426 && refused.body.contains("wss://"), "{refused:?}");
+    assert_eq!(get(address, port, "/health", "").status, 200);
+    assert_eq!(http::get(port, "/status").status, 200);
+    let home = temp::dir();
+    let (code, said) = roverline(&home, &["status", &format!("ws://{address}:{port}")]);
+    assert!(code == 1 && said.contains("TLS only"), "{said}");
+    let args = ["status", &format!("wss://{address}:{port}"), "--ca", &certs.file("ca.crt")];
+    assert_eq!(roverline(&home, &args), (0, String::new()));
+}
+
+#[test]
+fn a_relay_reads_the_rover_over_tls_with_its_own_certificate() {
+    let certs = Certs::with_node("rover.local");
+    certs.cert(&["client", "relay"]);
+    let more = format!("client_ca = \"{}\"\n", certs.file("ca.crt"));
+    let rover = Gateway::up(&["--source", "sim", "--config", &certs.config("rover.local", &more)]);
+    let urls: Vec<String> =
+        rover.endpoints.iter().map(|(_, port)| format!("wss://localhost:{port}")).collect();
+    let (ca, cert, key) = (certs.file("ca.crt"), certs.file("relay.crt"), certs.file("relay.key"));
+    let upstream = urls.join(",");
+    let args = ["--upstream", &upstream, "--ca", &ca, "--cert", &cert, "--key", &key];
+    let relay = Gateway::start(gateway::command(&["relay", "--base-port", "0"]), &args);
+    eventually("the rover's samples", PATIENCE, || {
+        http::health(relay.port(Tier::Primary)).source.topics > 20
+    });
+    let sessions = http::status(rover.port(Tier::Primary)).sessions;
+    assert!(sessions.iter().any(|session| session.role == "operator"), "{sessions:?}");
+}
