@@ -3,6 +3,7 @@
 use http::{HeaderValue, StatusCode, header};
 use roverline_protocol::api::{Registration, RegistrationDocument};
 use roverline_protocol::status::{EventKind, Origin};
+use roverline_source::clock::monotonic;
 
 use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
@@ -29,6 +30,11 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     if own {
         return Err(ApiError::new(StatusCode::CONFLICT, "this is the address of this very endpoint"));
     }
+    endpoint.peers.count_registration(monotonic()).map_err(|wait| {
+        let seconds = (wait.as_secs() + 1).to_string();
+        let why = format!("too many endpoints were registered here in a minute; try again in {seconds} s");
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, why).with_header(header::RETRY_AFTER, &seconds)
+    })?;
     let Registration { tier, address } = sent;
     let peer = Peer { tier, address: address.clone(), expected: true };
     let known = endpoint.peers.add(peer, Origin::Api);

@@ -12,7 +12,7 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use crate::access::{Role, check_name};
+use crate::access::{NameError, Role, check_name};
 
 /// The authority's files.
 pub(super) const AUTHORITY_CERT: &str = "ca.crt";
@@ -35,8 +35,8 @@ pub(super) enum CertError {
         "'{0}' is no name for a certificate: write letters, digits, '.', '-' and '_', at most {NAME_CHARS}"
     )]
     Name(String),
-    #[error("{0}")]
-    Client(&'static str),
+    #[error(transparent)]
+    Client(#[from] NameError),
     #[error("'{0}' is neither a host's name nor an address")]
     Host(String),
     #[error("the authority cannot be used: {0}")]
@@ -112,7 +112,7 @@ fn node(hosts: &[String], days: u32) -> Result<(CertificateParams, &str), CertEr
 
 fn client(name: &str, role: Role, days: u32) -> Result<(CertificateParams, &str), CertError> {
     check_file_name(name)?;
-    check_name(name).map_err(CertError::Client)?;
+    check_name(name)?;
     let mut params = params(days);
     params.distinguished_name.push(DnType::CommonName, name);
     params.distinguished_name.push(DnType::OrganizationalUnitName, role.name());

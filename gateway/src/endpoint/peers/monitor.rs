@@ -25,6 +25,10 @@ const GIVE_BACK_MS: u64 = 10_000;
 const PEER_POLL_MS: u64 = 3_000;
 /// Interval at which peers on one computer poll each other.
 const PEER_POLL_LOCAL_MS: u64 = 1_000;
+/// Probes at a time; those of peers that were removed meanwhile count as well.
+const PROBES_PEERS: usize = 2 * limits::PEERS;
+/// How long a probe waits for others to end.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
 /// Interval at which a suspicious peer is polled.
 const PEER_POLL_SUSPICIOUS_MS: u64 = 500;
 
@@ -54,8 +58,8 @@ pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: w
             // In flight: never due until the answer is recorded.
             let due =
                 probed_at.get(&peer.address).map_or(now, |at| at.saturating_add(interval(&peer, suspicious)));
-            if due > now {
-                pause = pause.min(due - now);
+            if due > now || probes.len() >= PROBES_PEERS {
+                pause = pause.min(due.saturating_sub(now).max(PROBE_PAUSE));
                 continue;
             }
             probed_at.insert(peer.address.clone(), Duration::MAX);

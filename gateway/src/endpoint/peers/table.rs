@@ -17,6 +17,9 @@ use crate::limits;
 
 /// How long a peer that was announced has to prove itself before another may take its entry.
 const UNPROVEN_MS: u64 = 3_000;
+/// Registrations that are taken in a minute: each is probed and makes events.
+const REGISTERED_PEERS_PER_MINUTE: u32 = 60;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why a peer was not added or removed; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +34,8 @@ pub struct Peers(Arc<Inner>);
 struct Inner {
     known: Mutex<Vec<PeerState>>,
     covers: Mutex<Vec<Tier>>,
+    /// When the current minute of registrations began, and how many there were.
+    registered: Mutex<(Duration, u32)>,
     changed: Notify,
 }
 
@@ -76,6 +81,19 @@ impl Peers {
             Ok(())
         })?;
         self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Counts a registration, unless there were too many; then returns when the next minute begins.
+    pub fn count_registration(&self, now: Duration) -> Result<(), Duration> {
+        let mut registered = self.0.registered.lock();
+        let age = now.saturating_sub(registered.0);
+        if age >= MINUTE {
+            *registered = (now, 0);
+        } else if registered.1 >= REGISTERED_PEERS_PER_MINUTE {
+            return Err(MINUTE - age);
+        }
+        registered.1 += 1;
         Ok(())
     }
 

@@ -336,6 +336,15 @@ fn an_impostor_in_the_place_of_a_dead_primary_does_not_keep_it_from_being_covere
 }
 
 #[test]
+fn registrations_have_a_pace() {
+    let (peers, begin) = (Peers::default(), Duration::from_secs(1_000));
+    let taken = (0..100).take_while(|_| peers.count_registration(begin).is_ok()).count();
+    assert_eq!(taken, 60);
+    assert_eq!(peers.count_registration(begin + Duration::from_secs(20)), Err(Duration::from_secs(40)));
+    assert_eq!(peers.count_registration(begin + Duration::from_secs(60)), Ok(()));
+}
+
+#[test]
 fn a_withdrawal_removes_only_what_does_not_answer() {
     let peers = Peers::default();
     peers.add(peer("a:1"), Origin::Mdns).unwrap();

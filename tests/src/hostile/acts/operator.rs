@@ -1,10 +1,12 @@
 //! Those who have some rights, or claim to have them, and use them against the others.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use super::wait;
-use crate::gateway::Gateway;
+use crate::binary;
+use crate::gateway::{self, Gateway};
 use crate::hostile::target::Target;
 use crate::http::{self, Response};
 use crate::temp;
@@ -22,7 +24,10 @@ pub(super) fn impostor(target: &Target) {
     let config = temp::write(&scratch, "roverline.toml", &config);
     let config = config.to_str().unwrap();
     let args = ["--tier", "primary", "--source", "sim", "--mdns", "on", "--config", config];
-    let _impostor = Gateway::serve(&args);
+    // It may be somebody else's computer: its start does not count.
+    let mut command = gateway::command_of(Path::new("nice"), &["-n", "19"]);
+    command.arg(binary::bin("roverline-gateway")).args(["serve", "--port", "0"]);
+    let _impostor = Gateway::start(command, &args);
     wait(target);
 }
 
