@@ -11,6 +11,7 @@ pub(crate) mod cors;
 mod directory;
 mod emergency_stop;
 mod events;
+pub(crate) mod health;
 mod json_depth;
 mod kv;
 mod latest;
@@ -39,10 +40,11 @@ use roverline_protocol::limits;
 use crate::access::Peer;
 use crate::api::action::{Action, KvAction, QueuesAction};
 use crate::api::error::ApiError;
+use crate::api::health::LocalAddress;
 use crate::api::query::Paging;
 use crate::api::request::ApiRequest;
 pub(crate) use crate::api::request::Caller;
-use crate::api::response::{HttpResponse, JSON, TEXT, body, document, json, with_etag};
+use crate::api::response::{HttpResponse, JSON, TEXT, body, json, with_etag};
 use crate::api::route::Route;
 use crate::endpoint::{Endpoint, metrics};
 
@@ -61,8 +63,9 @@ pub(crate) async fn respond(
     }
     let route = choose(&here, &head.method, &allow)?;
     let caller = Caller::Peer(peer);
+    let local = head.extensions.get::<LocalAddress>().map(|local| local.0);
     let (query, headers) = (head.uri.query(), &head.headers);
-    let mut request = ApiRequest { endpoint, route, name, query, headers, caller, body: Bytes::new() };
+    let mut request = ApiRequest { endpoint, route, name, query, headers, caller, local, body: Bytes::new() };
     if route.body.is_some() {
         // Checked before the body is read.
         request.authorize_route()?;
@@ -91,7 +94,8 @@ pub(crate) async fn request(
             let why = format!("send at most {} bytes", route.body_bytes);
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        let request = ApiRequest { endpoint, route, name, query, headers: &headers, caller, body };
+        let (local, headers) = (None, &headers);
+        let request = ApiRequest { endpoint, route, name, query, headers, caller, local, body };
         answer(&request).await
     };
     let response = response.await.unwrap_or_else(|error| error.into_response(path));
@@ -210,7 +214,7 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
     let paging = || Paging::parse(request.query);
     Ok(match action {
         Action::Page => body(TEXT, text_index(endpoint)),
-        Action::Health => health(endpoint),
+        Action::Health => health::health(request),
         Action::StopState => emergency_stop::state(request),
         Action::Status => json(&endpoint.status()),
         Action::Metrics => body(metrics::CONTENT_TYPE, metrics::render(endpoint)),
@@ -230,13 +234,6 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
         // Dispatched before.
         _ => return Err(ApiError::not_found("there is nothing to read here")),
     })
-}
-
-fn health(endpoint: &Endpoint) -> HttpResponse {
-    let health = endpoint.health();
-    let status =
-        if health.endpoint.status.serves() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    document(status, JSON, &health)
 }
 
 /// The plain-text index page at `/`.

@@ -14,6 +14,7 @@ use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use roverline_protocol::Tier;
+use roverline_protocol::printable::printable_lines;
 
 use crate::cli::error::{CliError, USAGE};
 use crate::config::{Flags, UpstreamFlags};
@@ -229,7 +230,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(CliError { code, message }) => {
-            eprintln!("roverline-gateway: {message}");
+            eprintln!("roverline-gateway: {}", printable_lines(&message));
             ExitCode::from(code)
         }
     }

@@ -5,7 +5,9 @@ mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
+mod peers;
 mod process;
+mod source_kind;
 
 use std::path::PathBuf;
 
@@ -19,66 +21,13 @@ pub use crate::config::dds::DdsSettings;
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
+pub use crate::config::peers::PeersSettings;
 pub use crate::config::process::ProcessSettings;
+pub use crate::config::source_kind::SourceKind;
 use crate::limits;
 
 /// Clients per endpoint unless configured.
 const CLIENTS_PER_ENDPOINT: usize = 50;
-
-/// The source of samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceKind {
-    /// Live ROS 2 over DDS; no ROS installation is needed.
-    #[default]
-    Dds,
-    /// Live ROS 2 through an installed ROS 2 (a build with the `r2r` feature).
-    R2r,
-    /// A recording: MCAP or rosbag2 .db3.
-    Bag,
-    /// The built-in rover.
-    Sim,
-    /// Another gateway over the network, as used by `relay`.
-    Upstream,
-}
-
-impl SourceKind {
-    /// The name used in configuration and documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SourceKind::Dds => "dds",
-            SourceKind::R2r => "r2r",
-            SourceKind::Bag => "bag",
-            SourceKind::Sim => "sim",
-            SourceKind::Upstream => "upstream",
-        }
-    }
-
-    /// Whether a failed source is opened again: its graph may come back.
-    pub const fn reopens(self) -> bool {
-        match self {
-            SourceKind::Dds | SourceKind::R2r | SourceKind::Upstream => true,
-            SourceKind::Bag | SourceKind::Sim => false,
-        }
-    }
-
-    /// Whether it is a live ROS graph, into which the gateway publishes its diagnostics.
-    pub const fn is_ros_graph(self) -> bool {
-        match self {
-            SourceKind::Dds | SourceKind::R2r => true,
-            SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
-        }
-    }
-
-    /// Whether the gateway publishes the emergency stop into it. A recording accepts no publications;
-    /// for a relay, the rover's own gateway latches and publishes the stop.
-    pub const fn takes_emergency_stop(self) -> bool {
-        match self {
-            SourceKind::Dds | SourceKind::R2r | SourceKind::Sim => true,
-            SourceKind::Bag | SourceKind::Upstream => false,
-        }
-    }
-}
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -88,6 +37,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Port and scopes per tier.
     pub endpoints: EndpointsSettings,
+    /// How endpoints recognize each other.
+    pub peers: PeersSettings,
     /// Each endpoint process.
     pub process: ProcessSettings,
     /// The `dds` and `r2r` sources.

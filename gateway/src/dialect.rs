@@ -1,5 +1,5 @@
 //! The client protocols. Each dialect decodes a client's messages into calls on the hub and encodes samples
-//! into WebSocket frames. A dialect is a folder here and an entry of `DIALECTS`.
+//! into WebSocket frames. A dialect is a module here and an entry of `DIALECTS`.
 
 pub mod session;
 
@@ -24,7 +24,7 @@ use crate::dialect::session::driver::End;
 /// How long a WebSocket without a subprotocol may stay silent before it is taken for a plain one.
 const DIALECT_DECISION_MS: u64 = 200;
 
-/// The dialects. The plain one has no subprotocol and no path, so it is the fallback.
+/// The dialects. A client that negotiates none and shows none by its first message speaks the plain one.
 static DIALECTS: &[DialectEntry] = &[
     native::ENTRY,
     foxglove::ENTRY,
@@ -53,19 +53,34 @@ struct DialectEntry {
 type Serve = for<'a> fn(&'a SessionContext, &'a mut MessageReader, Option<Message>) -> ServeFuture<'a>;
 type ServeFuture<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
 
+/// What a handshake decides about the dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The dialect, so far.
+    pub dialect: Dialect,
+    /// The subprotocol to confirm.
+    pub subprotocol: Option<&'static str>,
+    /// Whether the client chose it. If not, its first message may show another one.
+    pub is_chosen: bool,
+}
+
 /// Chooses a dialect by the subprotocols that a client offers (the value of `Sec-WebSocket-Protocol`),
-/// otherwise by the path, and returns the subprotocol to confirm, if any. A plain session may still turn out
-/// to be in another dialect by its messages.
-pub fn negotiate(offered: &str, path: &str) -> (Dialect, Option<&'static str>) {
+/// otherwise by the path, otherwise the plain one.
+pub fn negotiate(offered: &str, path: &str) -> Negotiated {
+    let chosen = |entry: &DialectEntry, subprotocol| Negotiated {
+        dialect: entry.dialect,
+        subprotocol,
+        is_chosen: true,
+    };
     let by_subprotocol = offered.split(',').map(str::trim).find_map(|offered| {
         DIALECTS.iter().find_map(|entry| {
             let name = entry.subprotocols.iter().find(|name| **name == offered)?;
-            Some((entry.dialect, Some(*name)))
+            Some(chosen(entry, Some(*name)))
         })
     });
-    let by_path =
-        || DIALECTS.iter().find(|entry| entry.path == Some(path)).map(|entry| (entry.dialect, None));
-    by_subprotocol.or_else(by_path).unwrap_or((plain::DIALECT, None))
+    let by_path = || DIALECTS.iter().find(|entry| entry.path == Some(path)).map(|entry| chosen(entry, None));
+    let fallback = Negotiated { dialect: plain::DIALECT, subprotocol: None, is_chosen: false };
+    by_subprotocol.or_else(by_path).unwrap_or(fallback)
 }
 
 /// Every dialect of the table.
@@ -128,12 +143,17 @@ mod tests {
 
     #[test]
     fn subprotocol_decides() {
-        assert_eq!(negotiate("chat, roverline.v1", "/"), (native::DIALECT, Some(SUBPROTOCOL)));
-        assert_eq!(negotiate("", "/"), (plain::DIALECT, None));
-        assert_eq!(negotiate("chat", "/"), (plain::DIALECT, None));
-        assert_eq!(negotiate("", "/rosbridge"), (rosbridge::DIALECT, None));
+        let is = |offered, path, dialect, subprotocol, is_chosen| {
+            assert_eq!(negotiate(offered, path), Negotiated { dialect, subprotocol, is_chosen }, "{path}");
+        };
+        is("chat, roverline.v1", "/", native::DIALECT, Some(SUBPROTOCOL), true);
+        is("", "/", plain::DIALECT, None, false);
+        is("chat", "/", plain::DIALECT, None, false);
+        is("", "/telemetry", plain::DIALECT, None, true);
+        is("", "/rosbridge", rosbridge::DIALECT, None, true);
         let foxglove = "foxglove.websocket.v1";
-        assert_eq!(negotiate(foxglove, "/"), (foxglove::DIALECT, Some(foxglove)));
+        is(foxglove, "/", foxglove::DIALECT, Some(foxglove), true);
+        is(SUBPROTOCOL, "/telemetry", native::DIALECT, Some(SUBPROTOCOL), true);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::emergency_stop::latch::StopCommand;
 use crate::emergency_stop::latch_thread::{Done, LatchThread};
 use crate::emergency_stop::publisher::Published;
 pub use crate::emergency_stop::state::StopState;
+use crate::identity;
 
 /// How long a start waits for the latch to be read.
 const FIRST_READ: Duration = Duration::from_secs(1);
@@ -52,6 +53,19 @@ enum Way {
     Local(LatchThread),
     /// To the gateway that a relay reads from.
     Forwarded(Arc<dyn SourceControl>),
+}
+
+/// A command as a client gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct StopRequest<'a> {
+    /// The label of its identity.
+    pub by: &'a str,
+    /// Its id, one of this identity's.
+    pub id: &'a str,
+    /// Whether it engages the stop or releases it.
+    pub engage: bool,
+    /// The reason given.
+    pub reason: &'a str,
 }
 
 /// The answer to a command that was accepted.
@@ -97,18 +111,14 @@ impl EmergencyStop {
         Arc::new(EmergencyStop { topic, way, published: Mutex::default() })
     }
 
-    /// Engages or releases the stop, here or at the upstream gateway.
-    pub async fn execute(&self, id: &str, engage: bool, reason: &str) -> Result<StopAnswer, StopError> {
-        self.finish(self.begin(id, engage, reason)).await
-    }
-
     /// Begins a command. A local engage is in effect when this returns: it waits for nothing.
-    pub fn begin(&self, id: &str, engage: bool, reason: &str) -> BegunStop {
+    pub fn begin(&self, request: StopRequest<'_>) -> BegunStop {
+        let StopRequest { by, id, engage, reason } = request;
         match &self.way {
-            Way::Forwarded(source) => forward(source.as_ref(), id, engage, reason),
-            Way::Local(latch) if engage => begin_engage(latch, id, reason),
+            Way::Forwarded(source) => forward(source.as_ref(), request),
+            Way::Local(latch) if engage => begin_engage(latch, request),
             Way::Local(latch) => {
-                let command = StopCommand::new(id, false, reason, unix_ns());
+                let command = StopCommand::new(id, false, reason, unix_ns()).by(by);
                 let outcome = match latch.release(command) {
                     Ok(answer) => Outcome::Disk(answer),
                     Err(error) => Outcome::Known(Err(error)),
@@ -189,15 +199,17 @@ impl EmergencyStop {
     }
 }
 
-fn begin_engage(latch: &LatchThread, id: &str, reason: &str) -> BegunStop {
+fn begin_engage(latch: &LatchThread, request: StopRequest<'_>) -> BegunStop {
+    let StopRequest { by, id, reason, .. } = request;
     let (now_ns, before) = (unix_ns(), latch.state());
     let id = if id.is_empty() { format!("engage-{}-{now_ns}", std::process::id()) } else { id.to_owned() };
-    let command = StopCommand::new(&id, true, reason, now_ns);
-    if before.stored && before.id == command.id && latch.is_settled(true) {
+    let command = StopCommand::new(&id, true, reason, now_ns).by(by);
+    let same = (&before.id, &before.by) == (&command.id, &command.by);
+    if before.stored && same && latch.is_settled(true) {
         let outcome = Outcome::Known(Ok(Done::Engaged));
         return BegunStop { engage: true, changed: false, note: " already".to_owned(), outcome };
     }
-    let note = match latch.has_released(&command.id) {
+    let note = match latch.has_released(&command) {
         true => "; its id has released it before: use each id once".to_owned(),
         false => String::new(),
     };
@@ -205,9 +217,12 @@ fn begin_engage(latch: &LatchThread, id: &str, reason: &str) -> BegunStop {
     BegunStop { engage: true, changed: !before.engaged, note, outcome }
 }
 
-fn forward(source: &dyn SourceControl, id: &str, engage: bool, reason: &str) -> BegunStop {
+fn forward(source: &dyn SourceControl, request: StopRequest<'_>) -> BegunStop {
+    let StopRequest { by, id, engage, reason } = request;
     let (answer, answered) = oneshot::channel();
-    let StopCommand { id, reason, .. } = StopCommand::new(id, engage, reason, 0);
+    // To the rover, all ids of a relay's clients are the relay's.
+    let id = if id.is_empty() { String::new() } else { identity::own_id(by, id) };
+    let StopCommand { id, reason, .. } = StopCommand::new(&id, engage, reason, 0);
     let request = EmergencyStopRequest { id, engage, reason, answer };
     let outcome = match source.forward_emergency_stop(request) {
         Ok(()) => Outcome::Rover(answered),

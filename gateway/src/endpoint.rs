@@ -12,8 +12,8 @@ pub mod health;
 pub(crate) mod memory;
 pub mod metrics;
 pub mod peers;
-mod places;
 mod scoped_graph;
+mod session_admission;
 pub mod sessions;
 mod source_watch;
 pub mod supervision;
@@ -37,12 +37,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::connection::budget::SharedBudget;
-use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopState};
+use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
 use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
+use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
@@ -74,6 +75,8 @@ pub struct Endpoint {
     pub directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     /// The other endpoints.
     pub peers: Peers,
+    /// By what it recognizes peers, and proves itself to them.
+    pub peer_trust: PeerTrust,
     /// The counters.
     pub counters: Counters,
     /// The recent events.
@@ -134,6 +137,8 @@ pub struct EndpointBuilder {
     pub source_kind: &'static str,
     /// The other endpoints.
     pub peers: Peers,
+    /// By what it recognizes peers, and proves itself to them.
+    pub peer_trust: PeerTrust,
     /// The emergency stop.
     pub emergency_stop: Arc<EmergencyStop>,
     /// The bandwidth budget of each session.
@@ -165,6 +170,7 @@ impl EndpointBuilder {
             telemetry: Telemetry::default(),
             directory: watch::Sender::new(Arc::new(Vec::new())),
             peers: self.peers,
+            peer_trust: self.peer_trust,
             counters: Counters::default(),
             events: Events::new(self.tier),
             supervision: Supervision::default(),
@@ -199,6 +205,8 @@ impl EndpointBuilder {
 pub struct PendingStop {
     begun: BegunStop,
     id: String,
+    by: String,
+    client: Option<String>,
     engage: bool,
     reason: String,
 }
@@ -251,18 +259,20 @@ impl Endpoint {
     }
 
     /// Begins to engage or release the emergency stop. A local engage is in effect when this returns.
-    pub fn begin_emergency_stop(&self, id: &str, engage: bool, reason: &str) -> PendingStop {
-        let begun = self.emergency_stop.begin(id, engage, reason);
-        PendingStop { begun, id: id.to_owned(), engage, reason: reason.to_owned() }
+    /// `client` is what the client calls itself.
+    pub fn begin_emergency_stop(&self, request: StopRequest<'_>, client: Option<String>) -> PendingStop {
+        let begun = self.emergency_stop.begin(request);
+        let StopRequest { by, id, engage, reason } = request;
+        PendingStop { begun, id: id.to_owned(), by: by.to_owned(), client, engage, reason: reason.to_owned() }
     }
 
     /// Waits until the command is stored, or confirmed by a relay's rover, and records the change.
     pub async fn finish_emergency_stop(&self, pending: PendingStop) -> Result<StopAnswer, StopError> {
-        let PendingStop { begun, id, engage, reason } = pending;
+        let PendingStop { begun, id, by, client, engage, reason } = pending;
         let answer = self.emergency_stop.finish(begun).await?;
         if answer.changed {
             let word = if engage { "engaged" } else { "released" };
-            let details = EventDetails { to: Some(id), ..EventDetails::default() };
+            let details = EventDetails { to: Some(id), by: Some(by), client, ..EventDetails::default() };
             self.events.record(EventKind::EmergencyStop, &format!("{word}: {reason}"), details);
         }
         Ok(answer)

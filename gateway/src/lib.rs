@@ -1,7 +1,7 @@
 //! The gateway: bridges ROS 2 to WebSocket clients, one process per endpoint.
 //!
 //! Modules are layered: each may use only those before it in this list.
-//! `limits access config log emergency_stop connection hub telemetry endpoint api dialect server process
+//! `limits access identity config log emergency_stop connection hub telemetry endpoint api dialect server process
 //! supervisor cli`; ARCHITECTURE.md describes them and the tidy test checks the direction.
 
 pub mod access;
@@ -13,6 +13,7 @@ pub mod dialect;
 pub mod emergency_stop;
 pub mod endpoint;
 pub mod hub;
+pub mod identity;
 mod limits;
 pub mod log;
 pub mod process;

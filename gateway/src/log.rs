@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use roverline_protocol::printable::{printable_json, printable_lines};
 use rustix::fs::Mode;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -37,6 +38,28 @@ fn make_private(dir: &Path) {
     }
 }
 
+/// A file that is read on terminals: what strangers wrote into a line steers none.
+struct PrintableLines<W> {
+    target: W,
+    format: LogFormat,
+}
+
+impl<W: Write> Write for PrintableLines<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let line_text = String::from_utf8_lossy(line);
+        let safe = match self.format {
+            LogFormat::Text => printable_lines(&line_text),
+            LogFormat::Json => printable_json(&line_text),
+        };
+        self.target.write_all(safe.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.target.flush()
+    }
+}
+
 /// Starts this process's log and returns the guard that flushes it on drop. If the log directory is not
 /// writable, prints a message to standard error and continues without a log: the gateway should still
 /// serve.
@@ -61,8 +84,9 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
             return None;
         }
     };
+    let log_lines = PrintableLines { target: appender, format: settings.log.format };
     let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(appender);
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(log_lines);
     // rustdds and its dependencies log every malformed packet as a warning.
     let level = &settings.log.level;
     let own = format!("rustdds=error,mio=warn,hyper=warn,{level}");
@@ -86,4 +110,20 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         let _ = writeln!(std::io::stderr(), "roverline-gateway: {panic}");
     }));
     Some(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_steers_no_terminal() {
+        let write = |format, line: &str| {
+            let mut log = PrintableLines { target: Vec::new(), format };
+            log.write_all(line.as_bytes()).unwrap();
+            String::from_utf8(log.target).unwrap()
+        };
+        assert_eq!(write(LogFormat::Text, "client \u{1b}[2Jann\u{202e}\n"), "client ·[2Jann·\n");
+        assert_eq!(write(LogFormat::Json, "{\"client\":\"\u{202e}\"}\n"), "{\"client\":\"\\u202e\"}\n");
+    }
 }

@@ -10,7 +10,7 @@ pub mod lifecycle_reporter;
 pub mod memory;
 pub mod policy;
 pub mod readiness;
-pub mod ready;
+pub mod ready_announcement;
 pub mod relay;
 mod reload;
 pub mod shutdown;

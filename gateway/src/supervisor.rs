@@ -24,16 +24,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
+use roverline_protocol::printable::printable_lines;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::config::{Settings, SourceKind};
+use crate::config::Settings;
 use crate::limits;
 use crate::process::heartbeat::{self, SupervisorCommand};
-use crate::process::ready::report_ready;
+use crate::process::ready_announcement::report_ready;
 use crate::process::shutdown::shutdown_signal;
 use crate::process::source::{prepare_bag_run, prepare_sim_run};
 use crate::process::stagger::RecentEnds;
@@ -277,7 +278,7 @@ async fn replace_outdated(restart: Arc<RollingRestart>, outdated: Vec<(Tier, &'s
 
 /// Writes a line to standard error, which may be closed.
 fn print_error(text: &str) {
-    let _ = writeln!(std::io::stderr(), "roverline-gateway: {text}");
+    let _ = writeln!(std::io::stderr(), "roverline-gateway: {}", printable_lines(text));
 }
 
 /// Without a lock file, for example on a read-only disk, the gateway still serves.
@@ -308,7 +309,7 @@ fn serve_control(settings: &Settings, restart: Arc<RollingRestart>) -> Option<Ab
 /// The listening sockets of all processes: those of adopted processes, and newly bound ones.
 fn bind_all(settings: &mut Settings, mut adopted: Vec<Adopted>) -> Result<Vec<Group>, BindError> {
     // A relay has one uplink and so one process: four would read the rover four times.
-    let groups = match settings.gateway.source == SourceKind::Upstream {
+    let groups = match settings.gateway.source.is_relay() {
         true => vec![Tier::ALL.to_vec()],
         false => Tier::ALL.map(|tier| vec![tier]).to_vec(),
     };

@@ -1,6 +1,7 @@
 //! Runs the console in a pseudo-terminal and reads its screen back.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::wait::poll;
 pub struct Console {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
+    /// Whether the terminal has stopped reading.
+    is_stalled: Arc<AtomicBool>,
     terminal: Arc<Mutex<vt100::Parser>>,
     // The terminal exists as long as its master side is open.
     _master: Box<dyn MasterPty + Send>,
@@ -35,18 +38,23 @@ impl Console {
         let child = pair.slave.spawn_command(command).unwrap();
         let size = |n: u16| n.try_into().expect("a terminal has lines and columns");
         let terminal = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
+        let is_stalled = Arc::new(AtomicBool::new(false));
         let mut output = pair.master.try_clone_reader().unwrap();
         std::thread::spawn({
             let terminal = terminal.clone();
+            let is_stalled = is_stalled.clone();
             move || {
                 let mut bytes = [0; 4096];
                 while let Ok(n @ 1..) = output.read(&mut bytes) {
+                    while is_stalled.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
                     terminal.lock().unwrap().process(&bytes[..n]);
                 }
             }
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Console { child, keyboard, terminal, _master: pair.master, _home: home }
+        Console { child, keyboard, is_stalled, terminal, _master: pair.master, _home: home }
     }
 
     /// The current contents of the screen, line by line.
@@ -62,6 +70,11 @@ impl Console {
     /// Whether the cursor is hidden.
     pub fn hides_cursor(&self) -> bool {
         self.terminal.lock().unwrap().screen().hide_cursor()
+    }
+
+    /// The terminal stops reading what the console writes, or goes on.
+    pub fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
 
     /// Types `keys`.

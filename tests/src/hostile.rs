@@ -3,77 +3,45 @@
 
 mod acts;
 mod good;
+mod outcome;
+mod target;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
 use roverline_protocol::Tier;
+use roverline_protocol::status::EventKind;
 
 use crate::faults::table::table;
 use crate::gateway::{self, Gateway};
-use crate::hostile::acts::{ACTS, Act};
-use crate::hostile::good::{Good, Measured};
-use crate::temp;
+use crate::hostile::acts::ACTS;
+use crate::hostile::good::Good;
+use crate::hostile::outcome::{HEAD, Outcome, is_back};
+use crate::hostile::target::{Act, Target};
+use crate::http;
+use crate::temp::{self, TempDir};
+use crate::wait::poll;
+
+/// How long memory may take to be given back: responses that nobody reads are dropped after five seconds.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Attacks a gateway as a client without rights, and measures what clients with rights notice.
 #[derive(Debug, Parser)]
 #[command(name = "hostile", max_term_width = 100)]
 struct Cli {
-    /// Acts by name; all if none is given
+    /// Acts by name; all if none is given. What happens while nobody attacks is measured first in any case
     acts: Vec<String>,
-    /// Two seconds for each act instead of eight
+    /// How long each act takes, in seconds
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    seconds: u64,
+    /// Two seconds for each act
     #[arg(long)]
     quick: bool,
     /// List the acts and exit
     #[arg(long)]
     list: bool,
-}
-
-/// What an act did to the others.
-#[derive(Debug)]
-pub struct Outcome {
-    act: &'static str,
-    measured: Measured,
-    rss_mib: [u64; 3],
-    restarted: bool,
-}
-
-impl Outcome {
-    /// What is wrong with it, on a machine however busy.
-    pub fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        let measured = &self.measured;
-        if self.restarted {
-            failures.push("the primary was restarted".to_owned());
-        }
-        if measured.lost > 0 || measured.ended > 0 {
-            failures.push(format!("{} samples lost, {} clients ended", measured.lost, measured.ended));
-        }
-        if measured.refused > 0 {
-            failures.push(format!("{} requests of the operator refused", measured.refused));
-        }
-        failures
-    }
-
-    fn row(&self) -> Vec<String> {
-        let three = |values: &[f64]| {
-            let at = |part: f64| {
-                let index = (values.len() as f64 * part) as usize;
-                values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-            };
-            format!("{:.0}/{:.0}/{:.0}", at(0.5), at(0.99), at(1.0))
-        };
-        let measured = &self.measured;
-        let mut row = vec![self.act.to_owned()];
-        row.extend([&measured.native, &measured.plain, &measured.lock, &measured.stop].map(|all| three(all)));
-        row.extend([measured.lost, measured.refused].map(|count| count.to_string()));
-        row.push(self.rss_mib.map(|mib| mib.to_string()).join("/"));
-        row.push(u8::from(self.restarted).to_string());
-        row
-    }
 }
 
 fn rss_mib(pid: u32) -> u64 {
@@ -82,34 +50,55 @@ fn rss_mib(pid: u32) -> u64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
+/// A token of an operator with this name.
+fn operator(scratch: &TempDir, name: &str) -> String {
+    let file = scratch.path().join("tokens");
+    let args = ["token", "add", "--tokens", file.to_str().unwrap(), name];
+    let (code, token, why) = gateway::run(&args, Duration::from_secs(10));
+    assert_eq!(code, 0, "{why}");
+    token.trim().to_owned()
+}
+
+fn pids(gateway: &Gateway) -> Vec<u32> {
+    gateway.endpoints.iter().map(|(tier, _)| gateway.endpoint_pid(*tier)).collect()
+}
+
 /// Plays one act for this long.
 fn play(act: &Act, duration: Duration) -> Outcome {
     let scratch = temp::dir();
-    let file = scratch.path().join("tokens");
-    let file = file.to_str().unwrap();
-    let (code, token, why) =
-        gateway::run(&["token", "add", "--tokens", file, "ada"], Duration::from_secs(10));
-    assert_eq!(code, 0, "{why}");
-    let gateway = Gateway::up(&["--source", "sim", "--loopback-role", "observer", "--tokens", file]);
+    let (ada, eve) = (operator(&scratch, "ada"), operator(&scratch, "eve"));
+    let rover = format!("hostile-{}-{}", std::process::id(), act.name.replace('_', "-"));
+    let config = temp::write(&scratch, "roverline.toml", &format!("[gateway]\nrover = \"{rover}\"\n"));
+    let (config, tokens) = (config.to_str().unwrap(), scratch.path().join("tokens"));
+    let mdns = if act.mdns { "on" } else { "off" };
+    let access = ["--loopback-role", "observer", "--tokens", tokens.to_str().unwrap()];
+    let gateway =
+        Gateway::up(&[&["--source", "sim", "--config", config, "--mdns", mdns][..], &access].concat());
     let port = gateway.port(Tier::Primary);
-    let pid = gateway.endpoint_pid(Tier::Primary);
-    let good = Good::start(port, token.trim());
+    let before_pids = pids(&gateway);
+    let good = Good::start(port, &ada);
     std::thread::sleep(Duration::from_secs(1));
-    let before = rss_mib(pid);
-    let stop = Arc::new(AtomicBool::new(false));
-    let attacking = act.start(port, &stop);
+    let before = rss_mib(before_pids[0]);
+    let target = Target::new(Tier::ALL.map(|tier| gateway.port(tier)), &eve, &rover);
+    let attacking = act.start(&target);
     std::thread::sleep(duration);
-    let during = rss_mib(pid);
-    stop.store(true, Ordering::Relaxed);
+    let during = rss_mib(before_pids[0]);
+    let count = target.count.load(Ordering::Relaxed);
+    target.end();
     for attacker in attacking {
         // An attacker that fails has nothing to say.
         let _ = attacker.join();
     }
+    // The good clients go on for a moment: what comes late counts as well.
     std::thread::sleep(Duration::from_secs(1));
-    let after = rss_mib(pid);
     let measured = good.finish();
-    let restarted = gateway.endpoint_pid(Tier::Primary) != pid;
-    Outcome { act: act.name, measured, rss_mib: [before, during, after], restarted }
+    let given_back = || Some(rss_mib(before_pids[0])).filter(|after| is_back(before, *after));
+    let after = poll(MEMORY_PATIENCE, given_back).unwrap_or_else(|| rss_mib(before_pids[0]));
+    let restarts = pids(&gateway).iter().zip(&before_pids).filter(|(now, before)| now != before).count();
+    let events = http::status(gateway.port(Tier::Secondary)).events;
+    let covered = events.iter().any(|event| event.kind == EventKind::Promotion);
+    let rate = count as f64 / duration.as_secs_f64();
+    Outcome { act: act.name, measured, rss_mib: [before, during, after], restarts, covered, rate }
 }
 
 /// Plays the act of this name for two seconds.
@@ -118,28 +107,34 @@ pub fn check(name: &str) -> Outcome {
     play(act, Duration::from_secs(2))
 }
 
-/// Plays the acts that the command line names.
+/// Plays the acts that the command line names, and judges them.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.list {
         ACTS.iter().for_each(|act| println!("{:<18} {}", act.name, act.what));
         return ExitCode::SUCCESS;
     }
-    let is_named = |act: &&Act| cli.acts.is_empty() || cli.acts.iter().any(|name| name == act.name);
-    let duration = Duration::from_secs(if cli.quick { 2 } else { 8 });
+    if let Some(name) = cli.acts.iter().find(|name| ACTS.iter().all(|act| act.name != **name)) {
+        eprintln!("there is no act {name}; --list lists them");
+        return ExitCode::FAILURE;
+    }
+    // The first is the measure of the others.
+    let is_named = |(at, act): &(usize, &Act)| {
+        *at == 0 || cli.acts.is_empty() || cli.acts.iter().any(|name| name == act.name)
+    };
+    let duration = Duration::from_secs(if cli.quick { 2 } else { cli.seconds });
     let mut outcomes = Vec::new();
-    for act in ACTS.iter().filter(is_named) {
+    for (_, act) in ACTS.iter().enumerate().filter(is_named) {
         eprintln!("{}: {}", act.name, act.what);
         outcomes.push(play(act, duration));
     }
-    let head =
-        ["act", "native ms", "plain ms", "lock ms", "stop ms", "lost", "refused", "RSS MiB", "restarts"];
-    let rows: Vec<_> = outcomes.iter().map(Outcome::row).collect();
+    let quiet = &outcomes[0].measured;
+    let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.row(quiet)).collect();
     println!("p50/p99/max of gaps and answers; resident memory before/during/after\n");
-    print!("{}", table(&head, &rows));
+    print!("{}", table(&HEAD, &rows));
     let mut failed = false;
     for outcome in &outcomes {
-        for failure in outcome.failures() {
+        for failure in outcome.failures().into_iter().chain(outcome.excesses(quiet)) {
             println!("{}: {failure}", outcome.act);
             failed = true;
         }

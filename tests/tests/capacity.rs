@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
+use roverline_client::{Config, Event, Events, Link};
+use roverline_protocol::native::{ClientMessage, Cursor, Level, ServerMessage};
 use roverline_protocol::status::{EventKind, SessionDocument};
-use roverline_protocol::{Scope, ScopeSet, Tier};
+use roverline_protocol::{Guid, Scope, ScopeSet, Tier};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http::{self, exchange};
 use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::plain::PlainClient;
+use roverline_tests::process::{self, Signal};
 use roverline_tests::raw;
 use roverline_tests::wait::eventually;
 
@@ -33,6 +35,15 @@ async fn try_subscribe(client: &mut NativeClient, scopes: Option<ScopeSet>) -> R
             },
             Received::Closed(code) => panic!("closed with {code}"),
             _ => {}
+        }
+    }
+}
+
+/// The cursor of the next sample.
+async fn cursor_of(client: &mut NativeClient) -> Cursor {
+    loop {
+        if let Received::Sample(_, header, _) = client.next().await {
+            return Cursor { source: header.id.source, seq: header.id.seq };
         }
     }
 }
@@ -64,8 +75,15 @@ async fn the_51st_client_is_refused_and_200_standbys_do_not_count() {
     try_subscribe(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
     let why = try_subscribe(&mut standby, None).await.unwrap_err();
     assert!(why.contains("50 is all"), "{why}");
-    // Exception: it has lost its endpoint.
-    standby.send(&ClientMessage::Resume { cursors: Vec::new(), age_ms: 100 }).await;
+    // To say that it has lost its endpoint is not enough.
+    let resume = |cursors| ClientMessage::Resume { cursors, age_ms: 100 };
+    standby.send(&resume(Vec::new())).await;
+    assert!(try_subscribe(&mut standby, None).await.is_err(), "no cursor");
+    standby.send(&resume(vec![Cursor { source: Guid([9; 16]), seq: 7 }])).await;
+    assert!(try_subscribe(&mut standby, None).await.is_err(), "a cursor of nobody");
+    // Exception: it has, and its cursors are of the rover's writers.
+    let Cursor { source, seq } = cursor_of(&mut standby).await;
+    standby.send(&resume(vec![Cursor { source, seq }])).await;
     try_subscribe(&mut standby, None).await.unwrap();
     assert_eq!((http::health(port).endpoint.clients, standbys(port)), (51, 199));
     // It returns the slot when it goes back to urgent scopes.
@@ -77,7 +95,7 @@ async fn the_51st_client_is_refused_and_200_standbys_do_not_count() {
     eventually("free slots", Duration::from_secs(10), || http::health(port).endpoint.clients == 0);
     try_subscribe(&mut standby, None).await.unwrap();
     let status = http::status(port);
-    assert_eq!((status.counters.refused_full, status.health.endpoint.clients), (2, 1));
+    assert_eq!((status.counters.refused_full, status.health.endpoint.clients), (4, 1));
     let full = status.events.iter().filter(|event| event.kind == EventKind::Full).count();
     assert_eq!(full, 1, "refusals in quick succession are one event");
 }
@@ -94,4 +112,48 @@ fn a_refused_client_learns_the_alternatives() {
         let problem: serde_json::Value = serde_json::from_str(&refused.body).unwrap();
         problem["alternatives"].as_array().unwrap().len() == 3
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_console_gets_no_place_of_the_reserve() {
+    let gateway = Gateway::up(&["--source", "sim", "--max-clients", "1"]);
+    let urls = gateway.urls();
+    let open = |name: &str| {
+        let (link, events) = Link::open(Config::with_urls(&urls).unwrap().named(name));
+        link.subscribe("**", None);
+        (link, events)
+    };
+    let (_first, mut first_events) = open("first");
+    until_in_use(&mut first_events, &urls[0]).await;
+    let (_second, mut second_events) = open("second");
+    // The tertiary serves more scopes than the secondary.
+    until_in_use(&mut second_events, &urls[2]).await;
+    // It wants the primary, and looks again after five seconds.
+    let end = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        let event = tokio::select! {
+            event = second_events.next() => event.unwrap(),
+            _ = first_events.next() => continue,
+            () = tokio::time::sleep_until(end) => break,
+        };
+        assert!(!matches!(event, Event::Failover(_)), "{event:?}");
+    }
+    assert_eq!(http::health(gateway.port(Tier::Primary)).endpoint.clients, 1);
+    // The first one has lost its endpoint: the full one takes it.
+    process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
+    let drained = tokio::spawn(async move { while second_events.next().await.is_some() {} });
+    until_in_use(&mut first_events, &urls[2]).await;
+    assert_eq!(http::health(gateway.port(Tier::Tertiary)).endpoint.clients, 2);
+    drained.abort();
+}
+
+async fn until_in_use(events: &mut Events, url: &str) {
+    let in_use = async {
+        while let Some(event) = events.next().await {
+            if matches!(event, Event::Failover(view) if view.to.as_deref() == Some(url)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), in_use).await.unwrap();
 }

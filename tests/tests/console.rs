@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
 use roverline_tests::console::Console;
@@ -81,6 +81,37 @@ fn a_small_terminal() {
 #[test]
 fn a_large_terminal() {
     works_at(160, 50);
+}
+
+#[test]
+fn the_stop_works_while_the_terminal_takes_no_output() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let mut console = Console::open(&gateway.urls(), 160, 50);
+    console.until_shows("▶ primary");
+    console.until("a speed", PATIENCE, |screen| number_after(screen, "Speed"));
+    console.set_stalled(true);
+    // Longer than the terminal's buffer lasts: a frame comes ten times a second.
+    std::thread::sleep(Duration::from_secs(6));
+    let pressed = Instant::now();
+    console.type_keys("!");
+    eventually("the stop to be engaged", Duration::from_secs(2), || {
+        let answer = http::get(gateway.port(Tier::Emergency), "/api/v2/emergency-stop");
+        serde_json::from_str::<Value>(&answer.body).is_ok_and(|state| state["engaged"] == true)
+    });
+    println!("engaged {} ms after the key", pressed.elapsed().as_millis());
+    // No question was seen: no key answers one.
+    console.type_keys("R");
+    std::thread::sleep(Duration::from_millis(300));
+    console.type_keys("release\r");
+    std::thread::sleep(Duration::from_secs(1));
+    let answer = http::get(gateway.port(Tier::Emergency), "/api/v2/emergency-stop");
+    assert!(answer.body.contains("true"), "{answer:?}");
+    console.set_stalled(false);
+    console.until_shows("EMERGENCY STOP ENGAGED");
+    console.type_keys("\u{1b}");
+    std::thread::sleep(Duration::from_millis(300));
+    console.type_keys("q");
+    assert_eq!(console.exit_code(Duration::from_secs(5)), 0);
 }
 
 /// Runs `roverline` until it exits; exit code and standard output.

@@ -59,6 +59,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("curl -s http://127.0.0.1:9080/health", Exists(&["docs/relay.md"])),
     ("curl -s http://127.0.0.1:8080/api/v2/robots", Prints("\"robots\"")),
     ("roverline", Exists(&["tests/tests/console.rs"])),
+    ("roverline rover.local", Exists(&["tui/src/cli/reach.rs"])),
     ("roverline --host 127.0.0.1 --token-file token", Exists(&["tests/tests/console.rs"])),
     ("roverline status", Prints("primary")),
     ("roverline status --json", Prints("\"endpoints\"")),

@@ -31,4 +31,9 @@ acts! {
     long_polls long_polls_cost_no_one_else;
     store_locks questions_to_the_store_cost_no_one_else;
     switched reports_cost_no_one_else;
+    drip_peers dripping_connections_make_no_peer_believe_the_primary_down;
+    impostor an_impostor_costs_no_one_else;
+    port_scan registrations_cost_no_one_else;
+    values values_cost_no_one_else;
+    resumes resumes_cost_no_one_else;
 }

@@ -192,6 +192,36 @@ async fn metrics_are_what_prometheus_reads() {
     }
 }
 
+/// What users read about HTTP.
+const PAGE: &str = include_str!("../../docs/http.md");
+
+/// The keys of a JSON object, and of the objects in its lists.
+fn keys(value: &serde_json::Value) -> BTreeSet<String> {
+    match value {
+        serde_json::Value::Object(map) => map.keys().cloned().collect(),
+        serde_json::Value::Array(list) => list.iter().flat_map(keys).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_and_every_key_of_the_status_is_documented() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let port = gateway.first_port();
+    let mut client = PlainClient::connect(port).await;
+    client.next_of("telemetry").await;
+    for name in parse(&http::get(port, "/metrics").body).keys() {
+        assert!(PAGE.contains(&format!("`{name}`")), "docs/http.md does not name the metric {name}");
+    }
+    let (_, section) = PAGE.split_once("## `GET /status`").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let status: serde_json::Value = serde_json::from_str(&http::get(port, "/status").body).unwrap();
+    let nested = ["memory", "topics", "sessions", "counters"].map(|key| keys(&status[key]));
+    for key in keys(&status).iter().chain(nested.iter().flatten()) {
+        assert!(section.contains(&format!("`{key}`")), "docs/http.md, GET /status, does not name {key}");
+    }
+}
+
 /// The names of our metrics in an expression.
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

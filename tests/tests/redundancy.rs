@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
@@ -20,7 +22,23 @@ use serde_json::Value;
 const ENDPOINTS: &str = "/api/v2/endpoints";
 const ALONE: [&str; 4] = ["--source", "sim", "--base-port", "0"];
 
+/// The key of the tests' rover, which its endpoints share although each has its own state directory.
+fn key() -> &'static str {
+    const FILE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/redundancy.key");
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| {
+        std::fs::write(FILE, "a key that the endpoints of these tests share\n").unwrap();
+        std::fs::set_permissions(FILE, std::fs::Permissions::from_mode(0o600)).unwrap();
+    });
+    FILE
+}
+
 fn serve(tier: &str, more: &[&str]) -> Gateway {
+    stranger(tier, &[&["--peers-key", key()], more].concat())
+}
+
+/// An endpoint without the rover's key.
+fn stranger(tier: &str, more: &[&str]) -> Gateway {
     Gateway::serve(&[&ALONE[..], &["--tier", tier], more].concat())
 }
 
@@ -177,7 +195,8 @@ async fn a_tier_that_stays_down_is_covered_until_it_returns() {
     eventually("the primary's topics at the secondary", Duration::from_secs(10), || carries("/imu/data"));
 
     let again = primary.first_port().to_string();
-    let back = Gateway::start(gateway::command(&["serve", "--port", &again]), &ALONE);
+    let back = gateway::command(&["serve", "--port", &again, "--peers-key", key()]);
+    let back = Gateway::start(back, &ALONE);
     let started = Instant::now();
     let message = tokio::time::timeout(Duration::from_secs(40), async {
         loop {

@@ -2,9 +2,9 @@
 
 pub mod coordination;
 mod duration;
+mod reach;
 mod token_file;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use roverline_client::Config;
 
 pub use crate::cli::duration::parse_duration;
+use crate::cli::reach::{ReachArgs, UrlArgs, UrlOption};
 use crate::command::{self, Failure};
 use crate::environment;
 
 const EXAMPLES: &str = "\
 Examples:
   roverline                                    the four endpoints of this computer
-  roverline --host rover.local                 those of another
+  roverline rover.local                        those of another
   roverline ws://10.0.0.5:8080 10.0.0.6:8080   just these
   roverline demo                               a rover that needs no hardware
   roverline demo --headless --for 10s          the same, checked without a screen
@@ -31,7 +32,7 @@ Examples:
   roverline events tail --follow
 
 Endpoints come from the command line, else from ROVERLINE_ENDPOINTS (comma-separated), else they
-are ports 8080 to 8083 of this computer. In the console, ? shows all keys.
+are ports 8080 to 8083 of this computer. Options may stand before or behind a command. In the console, ? shows all keys.
 
 Exit codes: 0 done, 1 nothing reachable, no data or refused, 2 wrong usage.";
 
@@ -45,38 +46,19 @@ Examples:
 
 /// Operator console for a rover's redundant telemetry endpoints.
 #[derive(Debug, Parser)]
-#[command(name = "roverline", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "roverline", version, after_help = EXAMPLES, subcommand_precedence_over_arg = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    reach: EndpointArgs,
+    to: UrlArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     appearance: AppearanceArgs,
     /// Log level (in ~/.local/state/roverline): error, warn, info, debug, trace, or a filter
     #[arg(long, global = true, env = "ROVERLINE_LOG", value_name = "LEVEL")]
     log_level: Option<String>,
-}
-
-/// The endpoints to connect to.
-#[derive(Clone, Debug, Args)]
-pub struct EndpointArgs {
-    /// Endpoints: ws://HOST:PORT or HOST:PORT, the preferred one first
-    #[arg(value_name = "URL", conflicts_with_all = ["host", "base_port"])]
-    urls: Vec<String>,
-    /// Host of all four endpoints
-    #[arg(long, value_name = "HOST")]
-    host: Option<String>,
-    /// Port of the primary; the others follow it
-    #[arg(long, value_name = "PORT")]
-    base_port: Option<u16>,
-    /// Token that proves your role; required to command a rover from another computer. Every user of this
-    /// computer can read a command line: rather use --token-file or the variable
-    #[arg(long, value_name = "TOKEN", env = "ROVERLINE_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// File whose first line is the token, which goes before the variable
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
 }
 
 /// Appearance of the console.
@@ -92,7 +74,7 @@ enum Command {
     /// Print endpoints and rover once
     Status {
         #[command(flatten)]
-        reach: EndpointArgs,
+        to: UrlArgs,
         #[command(flatten)]
         print: OutputArgs,
     },
@@ -100,14 +82,14 @@ enum Command {
     #[command(after_help = STOP_HELP)]
     Stop {
         #[command(flatten)]
-        reach: EndpointArgs,
+        to: UrlArgs,
         #[command(flatten)]
         args: StopArgs,
     },
     /// Print the topics with their rates
     Topics {
         #[command(flatten)]
-        reach: EndpointArgs,
+        to: UrlArgs,
         #[command(flatten)]
         print: OutputArgs,
     },
@@ -116,7 +98,7 @@ enum Command {
         /// Name of the topic
         topic: String,
         #[command(flatten)]
-        reach: EndpointArgs,
+        to: UrlArgs,
         /// Print only this field, such as pose.position.x
         #[arg(long, value_name = "PATH")]
         field: Option<String>,
@@ -129,28 +111,28 @@ enum Command {
     /// Locks: acquire, release, hand over, watch
     Locks {
         #[command(flatten)]
-        reach: CoordinationEndpointArgs,
+        to: UrlOption,
         #[command(subcommand)]
         command: Option<coordination::LocksCommand>,
     },
     /// Work queues: enqueue, dequeue, acknowledge, redrive
     Queues {
         #[command(flatten)]
-        reach: CoordinationEndpointArgs,
+        to: UrlOption,
         #[command(subcommand)]
         command: Option<coordination::QueuesCommand>,
     },
     /// Shared values by key
     Kv {
         #[command(flatten)]
-        reach: CoordinationEndpointArgs,
+        to: UrlOption,
         #[command(subcommand)]
         command: Option<coordination::KvCommand>,
     },
     /// The event log: what happened, in order
     Events {
         #[command(flatten)]
-        reach: CoordinationEndpointArgs,
+        to: UrlOption,
         #[command(flatten)]
         filter: coordination::EventFilter,
         #[command(subcommand)]
@@ -227,64 +209,32 @@ pub struct DemoArgs {
     pub appearance: AppearanceArgs,
 }
 
-/// The endpoints to connect to, for commands with arguments of their own.
-#[derive(Clone, Debug, Args)]
-pub struct CoordinationEndpointArgs {
-    /// An endpoint: ws://HOST:PORT or HOST:PORT; may be repeated
-    #[arg(long = "url", value_name = "URL", global = true, conflicts_with_all = ["host", "base_port"])]
-    urls: Vec<String>,
-    /// Host of all four endpoints
-    #[arg(long, value_name = "HOST", global = true)]
-    host: Option<String>,
-    /// Port of the primary; the others follow it
-    #[arg(long, value_name = "PORT", global = true)]
-    base_port: Option<u16>,
-    /// Token that proves your role; required to change something from another computer. Every user of this
-    /// computer can read a command line: rather use --token-file or the variable
-    #[arg(long, value_name = "TOKEN", global = true, env = "ROVERLINE_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// File whose first line is the token, which goes before the variable
-    #[arg(long, value_name = "FILE", global = true)]
-    token_file: Option<std::path::PathBuf>,
-}
-
-impl CoordinationEndpointArgs {
-    fn config(self) -> Result<Config, Failure> {
-        let CoordinationEndpointArgs { urls, host, base_port, token, token_file } = self;
-        let config = EndpointArgs { urls, host, base_port, token, token_file }.config()?;
+impl Cli {
+    /// The client configuration of the console or of the command.
+    fn config(&self) -> Result<Config, Failure> {
+        let (urls, is_coordination) = match &self.command {
+            Some(
+                Command::Status { to, .. }
+                | Command::Stop { to, .. }
+                | Command::Topics { to, .. }
+                | Command::Echo { to, .. },
+            ) => (&to.urls, false),
+            Some(
+                Command::Locks { to, .. }
+                | Command::Queues { to, .. }
+                | Command::Kv { to, .. }
+                | Command::Events { to, .. },
+            ) => (&to.url, true),
+            _ => (&Vec::new(), false),
+        };
+        let urls: Vec<String> = self.to.urls.iter().chain(urls).cloned().collect();
+        let config = self.reach.config(&urls)?;
+        if !is_coordination {
+            return Ok(config);
+        }
         // Changes are stored with a client name; without a token, this one.
         let who = command::coordination::client(std::env::var("ROVERLINE_CLIENT").ok());
         Ok(config.named(&who))
-    }
-}
-
-impl EndpointArgs {
-    /// The client configuration from the command line, else from the environment.
-    fn config(&self) -> Result<Config, Failure> {
-        let token = match &self.token_file {
-            Some(path) => Some(token_file::read(path)?),
-            None => self.token.clone(),
-        };
-        Ok(Config { token, ..self.endpoints()? })
-    }
-
-    fn endpoints(&self) -> Result<Config, Failure> {
-        let usage = |error: roverline_client::ConfigError| Failure::Usage(error.to_string());
-        if !self.urls.is_empty() {
-            return Config::with_urls(&self.urls).map_err(usage);
-        }
-        let set = std::env::var("ROVERLINE_ENDPOINTS").ok();
-        match (&self.host, self.base_port, set) {
-            (None, None, Some(set)) if !set.trim().is_empty() => {
-                let urls: Vec<&str> = set.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
-                Config::with_urls(&urls).map_err(usage)
-            }
-            (None, None, _) => Ok(Config::local()),
-            (host, port, _) => {
-                let config = Config::at(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080));
-                Config::with_urls(&config.endpoints).map_err(usage)
-            }
-        }
     }
 }
 
@@ -294,7 +244,7 @@ pub fn main() -> ExitCode {
     // Dropped last: it writes the remaining log lines.
     let log = environment::start_log(cli.log_level.as_deref());
     if let Err(why) = &log {
-        eprintln!("roverline: {why}");
+        command::print::complain(why);
     }
     let done = run(cli);
     drop(log);
@@ -303,7 +253,7 @@ pub fn main() -> ExitCode {
         // The reader of our output has closed it.
         Err(Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("roverline: {failure}");
+            command::print::complain(&failure);
             failure.code()
         }
     }
@@ -314,7 +264,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "roverline", &mut script);
-            std::io::stdout().write_all(&script)?;
+            command::print::print_own(&script)?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Themes) => return command::themes::run(),
@@ -322,32 +272,36 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     // Two threads: drawing may wait for a slow terminal, links may not.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let config = cli.config();
     let done = runtime.block_on(async {
         match cli.command {
-            None => command::console::run(cli.reach.config()?, cli.appearance.theme.as_deref()).await,
-            Some(Command::Status { reach, print }) => command::status::run(reach.config()?, print).await,
-            Some(Command::Stop { reach, args }) => command::stop::run(reach.config()?, args).await,
-            Some(Command::Topics { reach, print }) => command::topics::run(reach.config()?, print).await,
-            Some(Command::Echo { topic, reach, field, count, print }) => {
+            None => command::console::run(config?, cli.appearance.theme.as_deref()).await,
+            Some(Command::Status { print, .. }) => command::status::run(config?, print).await,
+            Some(Command::Stop { args, .. }) => command::stop::run(config?, args).await,
+            Some(Command::Topics { print, .. }) => command::topics::run(config?, print).await,
+            Some(Command::Echo { topic, field, count, print, .. }) => {
                 let what = command::echo::What { topic, field, count, print };
-                command::echo::run(reach.config()?, what).await
+                command::echo::run(config?, what).await
             }
-            Some(Command::Locks { reach, command }) => {
+            Some(Command::Locks { command, .. }) => {
                 let command = command.unwrap_or(coordination::LocksCommand::List { json: false });
-                command::coordination::locks::run(reach.config()?, command).await
+                command::coordination::locks::run(config?, command).await
             }
-            Some(Command::Queues { reach, command }) => {
+            Some(Command::Queues { command, .. }) => {
                 let command = command.unwrap_or(coordination::QueuesCommand::List { json: false });
-                command::coordination::queues::run(reach.config()?, command).await
+                command::coordination::queues::run(config?, command).await
             }
-            Some(Command::Kv { reach, command }) => {
+            Some(Command::Kv { command, .. }) => {
                 let list = || coordination::KvCommand::all();
-                command::coordination::kv::run(reach.config()?, command.unwrap_or_else(list)).await
+                command::coordination::kv::run(config?, command.unwrap_or_else(list)).await
             }
-            Some(Command::Events { reach, filter, command }) => {
-                command::coordination::events::run(reach.config()?, filter, command).await
+            Some(Command::Events { filter, command, .. }) => {
+                command::coordination::events::run(config?, filter, command).await
             }
-            Some(Command::Demo(demo)) => command::demo::run(demo).await,
+            Some(Command::Demo(mut demo)) => {
+                demo.appearance.theme = demo.appearance.theme.or(cli.appearance.theme);
+                command::demo::run(demo).await
+            }
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),
         }
     });
@@ -363,23 +317,5 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn endpoints_by_url_by_host_and_by_default() {
-        let urls = |args: &[&str]| {
-            let cli = Cli::try_parse_from(args).unwrap();
-            cli.reach.config().unwrap().endpoints
-        };
-        assert_eq!(urls(&["roverline", "a:1", "ws://b:2"]), ["ws://a:1", "ws://b:2"]);
-        assert_eq!(urls(&["roverline", "--host", "a", "--base-port", "9000"])[3], "ws://a:9003");
-        assert!(Cli::try_parse_from(["roverline", "a:1", "--host", "b"]).is_err());
-    }
-
-    #[test]
-    fn a_mistyped_command_is_explained() {
-        let cli = Cli::try_parse_from(["roverline", "stauts"]).unwrap();
-        let error = cli.reach.config().unwrap_err();
-        assert!(error.to_string().contains("'stauts' is not an endpoint"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod echo;
 mod gateway;
 mod headless;
+pub mod print;
 mod report;
 mod session;
 pub mod status;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use roverline_client::LinkState;
 
 pub use crate::command::session::{Clock, HeadlessSession, perform, without_delay};
+use crate::format;
 use crate::model::Model;
 
 /// Why a command failed; decides the exit code.
@@ -73,9 +75,25 @@ fn on_the_best(model: &Model) -> bool {
 
 /// The error if no endpoint answers.
 fn unreachable(watch: &HeadlessSession) -> Failure {
-    let urls: Vec<&str> = watch.model.network.endpoints.iter().map(|e| e.url.as_str()).collect();
-    let tried = if urls.is_empty() { String::new() } else { format!(" ({})", urls.join(", ")) };
+    let endpoints = watch.model.network.endpoints.iter();
+    let tried: Vec<_> = endpoints.map(|e| (e.url.clone(), e.last_error.clone())).collect();
+    no_answer(&tried)
+}
+
+/// What was tried without an answer, and what to do; each address with its error, if it is known.
+fn no_answer(tried: &[(String, Option<String>)]) -> Failure {
+    let refused =
+        |(_, error): &(String, Option<String>)| error.as_ref().is_some_and(|e| e.contains("refused"));
+    let why = match tried.iter().all(refused) && !tried.is_empty() {
+        true => "the computer answers, and nothing listens there: start a gateway ('roverline-gateway up')",
+        false => "is the gateway running, and the address right? Start one ('roverline-gateway up')",
+    };
+    let one = |(url, error): &(String, Option<String>)| {
+        let error = error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+        format!("\n  {url}{}", format::printable(&error))
+    };
+    let list: String = tried.iter().map(one).collect();
     Failure::Nothing(format!(
-        "no endpoint answers{tried}: start a gateway, name another with --host, or try 'roverline demo'"
+        "no endpoint answers: {why}, name another computer with --host, or try 'roverline demo'. Tried:{list}"
     ))
 }

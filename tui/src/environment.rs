@@ -1,7 +1,9 @@
 //! User directories (XDG Base Directory Specification), and the log.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use roverline_protocol::printable::printable_lines;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
@@ -43,6 +45,20 @@ pub enum LogError {
     },
 }
 
+/// A file that is read on terminals: what strangers wrote into a line steers none.
+struct PrintableLines<W>(W);
+
+impl<W: Write> Write for PrintableLines<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(printable_lines(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Logs to a file, never to the screen. Dropping the guard writes the remaining lines.
 pub fn start_log(level: Option<&str>) -> Result<WorkerGuard, LogError> {
     let dir = log_dir().ok_or(LogError::NoDirectory)?;
@@ -57,8 +73,20 @@ fn log_in(dir: &Path, level: Option<&str>) -> Result<WorkerGuard, Box<dyn std::e
         .filename_suffix("log")
         .max_log_files(LOG_FILES)
         .build(dir)?;
-    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let (writer, guard) = tracing_appender::non_blocking(PrintableLines(appender));
     let filter = EnvFilter::try_new(level.unwrap_or("info"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).try_init()?;
     Ok(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_steers_no_terminal() {
+        let mut log = PrintableLines(Vec::new());
+        log.write_all("client \u{1b}[2Jann\u{202e}\n".as_bytes()).unwrap();
+        assert_eq!(log.0, "client ·[2Jann·\n".as_bytes());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use roverline_protocol::printable::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// An age in at most five columns: `<1s`, `12s`, `3m05s`, `2h05m`, `5d03h`.
@@ -99,11 +100,6 @@ pub fn date(wall_ns: i64) -> String {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     format!("{:04}-{month:02}-{day:02} {}", era * 400 + year + later, clock(wall_ns))
-}
-
-/// Text without terminal control characters: each becomes `·`.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 
 /// At most `width` columns; truncation is marked by `…`.

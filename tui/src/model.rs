@@ -140,6 +140,8 @@ pub struct Model {
     pub theme_names: Vec<String>,
     /// Definitions of message types.
     pub registry: Registry,
+    /// Small topics that are not subscribed because there are too many.
+    pub left_out_topics: usize,
     /// Types whose definition was requested.
     pub asked_schemas: std::collections::BTreeSet<String>,
 }

@@ -127,10 +127,8 @@ impl Console<'_> {
     fn written(&mut self, question: std::io::Result<Option<u64>>) -> std::io::Result<()> {
         // A lost terminal ends the console.
         self.quit |= question.is_err();
-        match question.unwrap_or_default() {
-            Some(number) => self.send(Msg::Drawn(number)),
-            None => Ok(()),
-        }
+        // A terminal that has become too small shows no question: then no key answers it.
+        self.send(Msg::Drawn(question.unwrap_or_default().unwrap_or(0)))
     }
 
     /// Handles pending events up to a limit; returns whether none are left.

@@ -26,7 +26,7 @@ pub enum Msg {
     FastKey(KeyEvent, usize),
     /// A text was pasted.
     Paste(String),
-    /// The terminal has taken a frame with the question of this number.
+    /// The terminal has taken a frame with the question of this number, or without any (0).
     Drawn(u64),
     /// The terminal was resized to this many columns and lines.
     Resize(u16, u16),
@@ -46,15 +46,15 @@ pub enum Msg {
 /// An action for the runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Subscribe to a topic.
+    /// Subscribe to these topics.
     Subscribe {
-        /// Its name.
-        topic: String,
+        /// Their names.
+        topics: Vec<String>,
         /// Maximum rate.
         max_rate_hz: Option<f64>,
     },
-    /// Unsubscribe.
-    Unsubscribe(String),
+    /// Unsubscribe from these topics.
+    Unsubscribe(Vec<String>),
     /// Request the definition of a type.
     Schema(String),
     /// Engage or release the emergency stop.
@@ -200,12 +200,10 @@ fn learn(model: &mut Model, type_name: &str, text: &str) {
     model.fields.decoded = None;
 }
 
-/// From now on keys may answer the question.
+/// From now on keys may answer the question, if it is the one on the screen.
 fn drawn(model: &mut Model, number: u64) {
-    if let Overlay::Question(question) = &mut model.overlay
-        && question.number == number
-    {
-        question.drawn = true;
+    if let Overlay::Question(question) = &mut model.overlay {
+        question.drawn = question.number == number;
     }
 }
 

@@ -46,9 +46,9 @@ pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> 
 
 /// The stop is visible and its key works even here.
 fn too_small(model: &Model, theme: &Theme, area: Rect, buf: &mut ratatui::buffer::Buffer) {
-    let (stop, style) = messages::short_stop(model, theme);
+    let (wordings, style) = messages::short_stop(model, theme);
     let lines = [
-        (stop, style),
+        (messages::fitting(&wordings, area.width).to_owned(), style),
         ("terminal too small".to_owned(), theme.strong),
         (format!("{}×{}, needs {}×{}", area.width, area.height, SMALLEST.0, SMALLEST.1), theme.dim),
     ];

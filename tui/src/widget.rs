@@ -18,7 +18,8 @@ pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Styl
     if y >= area.bottom() || x >= area.right() || width == 0 {
         return x;
     }
-    let fitted = format::fit(text, usize::from(width.min(area.right() - x)));
+    // Whoever wrote it: nothing steers the terminal.
+    let fitted = format::fit(&format::printable(text), usize::from(width.min(area.right() - x)));
     buf.set_stringn(x, y, &fitted, usize::from(width), style).0
 }
 

@@ -105,6 +105,38 @@ fn nobody_there_exits_with_1_and_in_time() {
 }
 
 #[test]
+fn without_a_gateway_every_command_says_what_was_tried_and_what_to_do() {
+    for args in [
+        &["status", "127.0.0.1:9", "--timeout", "300ms"][..],
+        &["--host", "127.0.0.1", "--base-port", "9", "topics", "--timeout", "300ms"],
+        &["echo", "/odom", "127.0.0.1:9", "--timeout", "300ms"],
+        &["--host", "127.0.0.1", "--base-port", "9", "echo", "/odom", "--timeout", "300ms", "--json"],
+        &["locks", "list", "--url", "127.0.0.1:9"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let text = stderr(&output);
+        for needed in ["ws://127.0.0.1:9", "roverline-gateway up", "--host", "roverline demo"] {
+            assert!(text.contains(needed), "{args:?}: {needed} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_command_gets_a_hint() {
+    for (args, hint) in [
+        (&["stauts"][..], "roverline status"),
+        (&["restart"], "roverline-gateway restart"),
+        (&["no-such-computer-anywhere"], "roverline --help"),
+        (&["--base-port", "9000", "a:1"], "--base-port 9000"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_log_that_cannot_be_written_is_no_reason_to_stop() {
     let output = command(&["themes"]).env("XDG_STATE_HOME", "/proc/none").output().unwrap();
     assert!(output.status.success());

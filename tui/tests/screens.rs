@@ -40,6 +40,31 @@ fn other_sizes() {
 }
 
 #[test]
+fn the_stop_at_small_sizes() {
+    let mut unheard = Rig::running();
+    unheard.send(Msg::StopSent { id: "a".into(), engage: true }).wait(Duration::from_secs(5));
+    let mut refused = Rig::running();
+    refused.send(Msg::StopSent { id: "a".into(), engage: true });
+    let message = "you may look, and only an operator may stop the rover";
+    refused.link(Event::Command { id: "a".into(), accepted: false, message: message.into() });
+    let mut unknown = Rig::running();
+    unknown.link(Event::Endpoints(endpoints(None).into()));
+    unknown.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
+    unknown.wait(Duration::from_secs(5));
+    let mut engaged = Rig::running();
+    engaged.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": true}));
+    let rigs = [("unheard", unheard), ("refused", refused), ("unknown", unknown), ("engaged", engaged)];
+    for (name, rig) in &rigs {
+        for (width, height) in [(40, 8), (60, 15), (60, 20)] {
+            insta::assert_snapshot!(
+                format!("stop_{name}_{width}x{height}"),
+                picture(&rig.model, width, height)
+            );
+        }
+    }
+}
+
+#[test]
 fn overview_after_a_failover_keeps_what_the_tier_does_not_serve() {
     let mut rig = Rig::running();
     rig.link(Event::Endpoints(endpoints(Some(1)).into()));

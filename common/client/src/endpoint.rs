@@ -18,14 +18,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::activity::ActivityClock;
 use crate::connection::DisconnectReason;
 use crate::offset::ClockOffset;
+use crate::probes::Probes;
 use crate::resubscribe::SubscribeProgress;
 use crate::{EndpointView, LinkState, Timings};
 
 /// Longest `Retry-After` of a full endpoint that a client honours.
 const FULL_RETRY_MAX_MS: u64 = 60_000;
-
-/// Time exchanges that may be unanswered.
-const UNANSWERED_PROBES: usize = 32;
+/// Messages that may wait for a connection whose own queue is full: with more it is given up.
+const WAITING_MESSAGES: usize = 2_048;
 
 /// A connection or an attempt to connect. Dropping it closes the connection.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Draining {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) sender: Option<mpsc::Sender<ClientMessage>>,
+    /// Messages for which the connection's queue had no room, in order.
+    waiting: VecDeque<ClientMessage>,
     pub(crate) activity: Option<ActivityClock>,
     pub(crate) established: bool,
     /// When it was found silent for too long.
@@ -68,13 +70,7 @@ pub(crate) struct Session {
     pub(crate) last_heard: Duration,
     /// The requested heartbeat interval, and when it was requested.
     pub(crate) heartbeat: (Duration, Duration),
-    /// Our wall clock and the monotonic clock at the start of the pending time exchange.
-    pub(crate) probe: Option<(i64, Duration)>,
-    pub(crate) probed_at: Duration,
-    /// Duration of the last time exchange.
-    pub(crate) last_delay: Duration,
-    /// Unanswered time exchanges, by our wall clock and the monotonic clock.
-    unanswered: VecDeque<(i64, Duration)>,
+    pub(crate) probes: Probes,
     pub(crate) draining: Option<Draining>,
     pub(crate) service: ServiceLevel,
     pub(crate) progress: Option<SubscribeProgress>,
@@ -142,13 +138,42 @@ impl EndpointState {
             && self.full_until.is_none_or(|until| now >= until)
     }
 
-    /// Sends a message, or drops it if the connection is stuck: failure detection will notice.
-    pub(crate) fn send(&self, message: ClientMessage) {
-        if let Some(sender) = &self.session.sender
-            && sender.try_send(message).is_err()
-        {
-            tracing::debug!(url = self.url, "outgoing queue is full");
+    /// Whether it has no place for another client.
+    pub(crate) fn is_full(&self) -> bool {
+        let document = self.document.as_ref().filter(|_| !self.session.subscribed);
+        document.is_some_and(|document| document.clients >= document.max_clients)
+    }
+
+    /// Sends a message, as soon as the connection takes it. A connection that takes none for too long is
+    /// closed ([`EndpointState::is_stuck`]).
+    pub(crate) fn send(&mut self, message: ClientMessage) {
+        if !self.is_stuck() {
+            self.session.waiting.push_back(message);
         }
+        self.send_waiting();
+    }
+
+    /// Sends a message now; returns whether the connection took it.
+    pub(crate) fn send_now(&mut self, message: ClientMessage) -> bool {
+        self.send_waiting();
+        let sender = self.session.sender.as_ref().filter(|_| self.session.waiting.is_empty());
+        sender.is_some_and(|sender| sender.try_send(message).is_ok())
+    }
+
+    /// Sends what waits, as far as the connection takes it.
+    pub(crate) fn send_waiting(&mut self) {
+        let Session { sender, waiting, .. } = &mut self.session;
+        let Some(sender) = sender else { return waiting.clear() };
+        while let Ok(place) = sender.try_reserve()
+            && let Some(message) = waiting.pop_front()
+        {
+            place.send(message);
+        }
+    }
+
+    /// Whether too many messages wait for the connection.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.session.waiting.len() >= WAITING_MESSAGES
     }
 
     pub(crate) fn on_connected(
@@ -192,21 +217,6 @@ impl EndpointState {
         now.saturating_sub(self.session.last_heard.max(self.session.heartbeat.1))
     }
 
-    /// Records the start of a time exchange.
-    pub(crate) fn note_probe_sent(&mut self, t0_ns: i64, now: Duration) {
-        // The oldest entries measure the delay.
-        if self.session.unanswered.len() < UNANSWERED_PROBES {
-            self.session.unanswered.push_back((t0_ns, now));
-        }
-    }
-
-    /// Current response time, as far as it is known.
-    pub(crate) fn delay(&self, now: Duration) -> Duration {
-        let awaited =
-            self.session.unanswered.front().map_or(Duration::ZERO, |(_, at)| now.saturating_sub(*at));
-        self.session.last_delay.max(awaited)
-    }
-
     /// Scales a threshold of the active link to the heartbeat interval of this one.
     pub(crate) fn scaled(&self, time: Duration) -> Duration {
         let usual = Duration::from_millis(limits::HEARTBEAT_MS);
@@ -220,6 +230,15 @@ impl EndpointState {
         self.breaker.ended();
         self.last_error = Some(reason.to_owned());
         self.retry_at = retry_at;
+    }
+
+    /// Forgets what failed during a time in which no endpoint answered: the cause was not this one. It may
+    /// be tried at once, unless it has said that it is full.
+    pub(crate) fn forgive(&mut self, now: Duration) {
+        self.breaker = Breaker::default();
+        self.failback = Failback::default();
+        self.backoff.reset();
+        self.retry_at = self.full_until.filter(|until| *until > now).unwrap_or(now);
     }
 
     /// The connection ended or was never established. `random` is uniform in [0, 1).
@@ -244,6 +263,7 @@ impl EndpointState {
             DisconnectReason::Full(after) => {
                 let after = after.unwrap_or(Duration::from_millis(limits::FULL_RETRY_MS));
                 let until = now + after.min(Duration::from_millis(FULL_RETRY_MAX_MS));
+                self.full_until = Some(until);
                 self.drop_connection("the endpoint is full", until);
             }
             DisconnectReason::Broken(reason) => {
@@ -262,18 +282,16 @@ impl EndpointState {
 
     /// Handles the answer to a time exchange.
     pub(crate) fn on_time_answer(&mut self, now: Duration, t0_ns: i64, t1_ns: i64, t2_ns: i64) {
-        if let Some(index) = self.session.unanswered.iter().position(|(asked_ns, _)| *asked_ns == t0_ns)
-            && let Some((_, at)) = self.session.unanswered.drain(..=index).next_back()
-        {
-            self.session.last_delay = now.saturating_sub(at);
+        if let Some(rtt) = self.session.probes.answered(t0_ns, now) {
+            self.session.estimate.answered(rtt);
+            self.session.clock.record(t0_ns, t1_ns, t2_ns, rtt);
         }
-        let Some((asked_ns, sent)) = self.session.probe.filter(|(asked_ns, _)| *asked_ns == t0_ns) else {
-            return;
-        };
-        let rtt = now.saturating_sub(sent);
-        self.session.estimate.answered(rtt);
-        self.session.clock.record(asked_ns, t1_ns, t2_ns, rtt);
-        self.session.probe = None;
+    }
+
+    /// Counts the probes that are lost.
+    pub(crate) fn count_lost_probes(&mut self, now: Duration) {
+        let lost = self.session.probes.forget_lost(now);
+        (0..lost).for_each(|_| self.session.estimate.lost());
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -298,7 +316,8 @@ impl EndpointState {
             class,
             failback: self.failback.hold(now, timings.failback.0, timings.failback.1),
             scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
-            rtt: self.session.estimate.rtt(),
+            // A link that owes an answer is at least as slow as that.
+            rtt: self.session.estimate.rtt().map(|rtt| rtt.max(self.session.probes.awaited(now))),
             jitter: self.session.estimate.jitter(),
             loss: self.session.estimate.loss(),
             load: document.map_or(0.0, |d| d.clients as f64 / d.max_clients.max(1) as f64),
@@ -336,5 +355,28 @@ impl EndpointState {
             service: session.service,
             draining: session.established && self.is_draining(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_delays_messages_and_keeps_their_order() {
+        let mut slot = EndpointState::new("ws://rover:8080".to_owned(), &Timings::default());
+        let (sender, mut sent) = mpsc::channel(2);
+        let clock = ActivityClock::new(tokio::time::Instant::now());
+        slot.on_connected(sender, clock, Duration::ZERO);
+        let message = |id| ClientMessage::Unwatch { id };
+        (0..5).for_each(|id| slot.send(message(id)));
+        assert!(!slot.send_now(message(9)), "not before those that wait");
+        for id in 0..5 {
+            assert_eq!(sent.try_recv().ok(), Some(message(id)));
+            slot.send_waiting();
+        }
+        assert!(slot.send_now(message(9)) && !slot.is_stuck());
+        (0..3_000).for_each(|id| slot.send(message(id)));
+        assert!(slot.is_stuck());
     }
 }

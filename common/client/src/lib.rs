@@ -62,10 +62,12 @@ mod limits;
 mod link;
 mod manager;
 mod offset;
+mod probes;
 mod ranking;
 mod request;
 mod resubscribe;
 mod stop;
+mod subscriptions;
 mod suspend;
 #[cfg(test)]
 mod tests;

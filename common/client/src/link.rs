@@ -1,7 +1,7 @@
 //! The handle to a running link, and its event stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::native::ClientMessage;
@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
-use crate::request::Request;
+use crate::request::{Request, Wishes};
 use crate::stop::StopRequests;
+use crate::subscriptions::Subscriptions;
 use crate::{Config, Event, StopView};
 
 /// Capacity of the event stream.
@@ -24,6 +25,8 @@ pub struct Link {
     requests: mpsc::Sender<Request>,
     commands: Arc<AtomicU64>,
     stops: StopRequests,
+    subscriptions: Subscriptions,
+    lost: Arc<AtomicUsize>,
 }
 
 /// The event stream. The program must read it, as it is bounded: when it is full, samples are
@@ -53,20 +56,42 @@ impl Link {
     pub(crate) fn with_dialer(config: Config, dial: Dialer) -> (Link, Events) {
         let (requests, inbox) = mpsc::channel(REQUEST_CAPACITY);
         let (events, receiver) = mpsc::channel(EVENT_CAPACITY);
-        let stops = StopRequests::default();
-        tokio::spawn(Manager::new(config, dial, events, stops.clone()).run(inbox));
-        (Link { requests, commands: Arc::default(), stops }, Events(receiver))
+        let link = Link {
+            requests,
+            commands: Arc::default(),
+            stops: StopRequests::default(),
+            subscriptions: Subscriptions::default(),
+            lost: Arc::default(),
+        };
+        let wishes = Wishes {
+            stops: link.stops.clone(),
+            subscriptions: link.subscriptions.clone(),
+            lost: link.lost.clone(),
+        };
+        tokio::spawn(Manager::new(config, dial, events, wishes).run(inbox));
+        (link, Events(receiver))
     }
 
     /// Subscribes to the topics that match the glob (`*` stays within one name, `**` crosses `/`),
     /// at most `max_rate_hz` samples per second and topic. Holds across every switch of endpoints.
     pub fn subscribe(&self, topic: &str, max_rate_hz: Option<f64>) {
-        self.send(Request::Subscribe { topic: topic.to_owned(), max_rate_hz });
+        self.subscribe_all(&[topic], max_rate_hz);
+    }
+
+    /// Subscribes to several globs with one message. What an endpoint would not take (an invalid
+    /// glob, or more than 1024 of them) is an [`Event::Notice`].
+    pub fn subscribe_all<S: AsRef<str>>(&self, topics: &[S], max_rate_hz: Option<f64>) {
+        self.subscriptions.subscribe(topics, max_rate_hz);
     }
 
     /// Removes a subscription.
     pub fn unsubscribe(&self, topic: &str) {
-        self.send(Request::Unsubscribe { topic: topic.to_owned() });
+        self.unsubscribe_all(&[topic]);
+    }
+
+    /// Removes several subscriptions with one message.
+    pub fn unsubscribe_all<S: AsRef<str>>(&self, topics: &[S]) {
+        self.subscriptions.unsubscribe(topics);
     }
 
     /// Requests a type definition. The answer is an [`Event::Schema`], or an [`Event::Notice`] if
@@ -160,6 +185,8 @@ impl Link {
 
     fn send(&self, request: Request) {
         if let Err(error) = self.requests.try_send(request) {
+            // The manager reports it.
+            self.lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "the link does not take requests");
         }
     }

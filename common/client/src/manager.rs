@@ -7,7 +7,7 @@ mod requests;
 mod subscribing;
 mod switch;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::limits;
@@ -24,8 +24,8 @@ use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectRe
 use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
 use crate::manager::switch::Switch;
-use crate::request::Request;
-use crate::stop::StopRequests;
+use crate::request::{Request, Wishes};
+use crate::subscriptions::ByPattern;
 use crate::suspend::SuspendDetector;
 use crate::{Config, Event, FailoverCause};
 
@@ -57,9 +57,10 @@ pub(crate) struct Manager {
     hot: Option<usize>,
     selector: Selector,
     hot_selector: Selector,
-    subscriptions: BTreeMap<String, Option<f64>>,
+    wishes: Wishes,
+    /// What the endpoints have been told.
+    subscriptions: ByPattern,
     pending: requests::PendingRequests,
-    stops: StopRequests,
     cursors: Cursors,
     /// Writers seen since the last change of subscriptions: gaps can be detected for these only.
     known: HashSet<Guid>,
@@ -84,12 +85,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn new(
-        config: Config,
-        dial: Dialer,
-        events: mpsc::Sender<Event>,
-        stops: StopRequests,
-    ) -> Manager {
+    pub(crate) fn new(config: Config, dial: Dialer, events: mpsc::Sender<Event>, wishes: Wishes) -> Manager {
         let slot = |url: &String| EndpointState::new(url.clone(), &config.timings);
         let slots = config.endpoints.iter().chain(&config.endpoints).map(slot).collect();
         let selector = Selector::new(Stickiness { hold: config.timings.hold, ..Stickiness::default() });
@@ -108,9 +104,9 @@ impl Manager {
             hot: None,
             hot_selector: selector.clone(),
             selector,
-            subscriptions: BTreeMap::new(),
+            wishes,
+            subscriptions: ByPattern::new(),
             pending: requests::PendingRequests::default(),
-            stops,
             cursors: Cursors::default(),
             known: HashSet::new(),
             switch: None,
@@ -145,10 +141,12 @@ impl Manager {
                     None => return,
                 },
                 event = self.inbox.recv() => event,
-                () = self.stops.changed() => None,
+                () = self.wishes.stops.changed() => None,
+                () = self.wishes.subscriptions.changed() => None,
                 _ = tick.tick() => None,
             };
             self.handle_suspend();
+            self.apply_subscriptions().await;
             if let Some(event) = event {
                 self.on_connection_event(event).await;
                 // Process everything that has arrived before judging silence.
@@ -165,7 +163,7 @@ impl Manager {
             if self.events.is_closed() {
                 return;
             }
-            for view in self.stops.tick() {
+            for view in self.wishes.stops.tick() {
                 self.emit(Event::Stop(view)).await;
             }
             self.publish_view().await;
@@ -183,18 +181,6 @@ impl Manager {
 
     async fn on_request(&mut self, request: Request) {
         match request {
-            Request::Subscribe { topic, max_rate_hz } => {
-                self.subscriptions.insert(topic.clone(), max_rate_hz);
-                self.known.clear();
-                self.send_subscribe(&topic, max_rate_hz);
-            }
-            Request::Unsubscribe { topic } => {
-                self.subscriptions.remove(&topic);
-                self.known.clear();
-                for slot in self.slots.iter().filter(|slot| slot.session.subscribed || slot.session.hot) {
-                    slot.send(ClientMessage::Unsubscribe { topics: vec![topic.clone()] });
-                }
-            }
             Request::Schema { type_name } => {
                 if let Some(active) = self.active {
                     self.slots[active].send(ClientMessage::Schema { type_name });
@@ -215,7 +201,7 @@ impl Manager {
             ConnectionEventKind::Up(sender, activity) => {
                 self.slots[at].on_connected(sender.clone(), activity, now);
                 self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
-                self.stops.connected(event.connection, &self.slots[at].url, sender);
+                self.wishes.stops.connected(event.connection, &self.slots[at].url, sender);
             }
             ConnectionEventKind::Down(reason) => {
                 let cause = match reason {

@@ -1,5 +1,5 @@
-//! Endpoint ranking: scope coverage first, then link quality, with enough hysteresis that a client
-//! never oscillates between two equal links.
+//! Endpoint ranking: by class, then scope coverage, then link quality, with enough hysteresis that a
+//! client never oscillates between two equal links.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,13 +1,25 @@
 //! Requests from the handle to the manager.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use roverline_protocol::native::ClientMessage;
+
+use crate::stop::StopRequests;
+use crate::subscriptions::Subscriptions;
 
 /// A request from a [`Link`](crate::Link) to its manager.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
-    Subscribe { topic: String, max_rate_hz: Option<f64> },
-    Unsubscribe { topic: String },
     Schema { type_name: String },
     Submit { id: u64, message: ClientMessage },
     Unwatch { id: u64 },
+}
+
+/// What the handles have asked for, as the manager sees it.
+pub(crate) struct Wishes {
+    pub(crate) stops: StopRequests,
+    pub(crate) subscriptions: Subscriptions,
+    /// Requests that the full queue did not take.
+    pub(crate) lost: Arc<AtomicUsize>,
 }

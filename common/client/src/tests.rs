@@ -131,6 +131,91 @@ async fn when_all_endpoints_are_slow_none_is_left_and_nothing_is_subscribed_twic
     fixture.assert_complete();
 }
 
+/// The newest state of the endpoints in these events, best first.
+fn views(events: &[Event]) -> Vec<crate::EndpointView> {
+    let newest = events.iter().rev().find_map(|event| match event {
+        Event::Endpoints(views) => Some(views.to_vec()),
+        _ => None,
+    });
+    newest.unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_slow_link_answers_are_late_and_none_counts_as_lost() {
+    let mut fixture = Fixture::new(2).await;
+    fixture.fakes.iter().for_each(|fake| fake.set_lag(ms(1_200)));
+    let events = fixture.run(ms(40_000)).await;
+    assert!(!events.iter().any(|event| matches!(event, Event::Failover(_))));
+    for view in views(&events) {
+        assert_eq!(view.loss, 0.0, "{view:?}");
+        let rtt = view.rtt.expect("a round-trip time");
+        assert!((ms(1_100)..=ms(1_300)).contains(&rtt), "{rtt:?}");
+    }
+    // What is never answered is lost, later.
+    fixture.fakes.iter().for_each(|fake| fake.set_lag(ms(3_600_000)));
+    let events = fixture.run(ms(9_000)).await;
+    assert!(views(&events).iter().all(|view| view.loss == 0.0));
+    let events = fixture.run(ms(9_000)).await;
+    assert!(views(&events).iter().all(|view| view.loss > 0.2), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_of_all_the_best_one_is_used_at_once() {
+    let mut fixture = Fixture::new(4).await;
+    for outage_ms in [300, 1_000, 2_000, 4_000, 7_000, 11_000, 23_000, 41_000, 90_000] {
+        fixture.fakes.iter().for_each(fake::Fake::kill);
+        while fixture.failover().await.cause != FailoverCause::AllDown {}
+        fixture.run(ms(outage_ms)).await;
+        fixture.fakes.iter().for_each(|fake| fake.set_availability(Availability::Open));
+        assert_eq!(fixture.failover().await.to, url(0), "after {outage_ms} ms");
+        let events = fixture.run(ms(8_000)).await;
+        let left = events.iter().any(|event| matches!(event, Event::Failover(_)));
+        assert!(!left, "after {outage_ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_comes_back_last_is_soon_used_again() {
+    let mut fixture = Fixture::new(4).await;
+    fixture.fakes.iter().for_each(fake::Fake::kill);
+    fixture.run(ms(60_000)).await;
+    fixture.fakes[2].set_availability(Availability::Open);
+    assert_eq!(fixture.failover().await.to, url(2));
+    fixture.run(ms(400)).await;
+    fixture.fakes.iter().for_each(|fake| fake.set_availability(Availability::Open));
+    let since = tokio::time::Instant::now();
+    while fixture.failover().await.to != url(0) {}
+    assert!(since.elapsed() < ms(2_500), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_topics_are_one_message_and_none_is_lost() {
+    let mut fixture = Fixture::new(1).await;
+    fixture.run(ms(500)).await;
+    let names: Vec<String> = (0..900).map(|n| format!("/topic/{n}")).collect();
+    let subscribed = |fixture: &Fixture| -> Vec<Vec<String>> {
+        let topics = |(_, message)| match message {
+            ClientMessage::Subscribe { topics, .. } => Some(topics),
+            _ => None,
+        };
+        fixture.fakes[0].received().into_iter().filter_map(topics).skip(1).collect()
+    };
+    fixture.link.subscribe_all(&names[..600], None);
+    fixture.run(ms(500)).await;
+    assert_eq!(subscribed(&fixture).iter().map(Vec::len).collect::<Vec<_>>(), [600]);
+    // One by one, by a program that does not wait.
+    names[600..].iter().for_each(|name| fixture.link.subscribe(name, None));
+    fixture.link.subscribe("/a[", None);
+    let events = fixture.run(ms(500)).await;
+    let mut all = subscribed(&fixture).concat();
+    all.sort();
+    let mut expected = names.clone();
+    expected.sort();
+    assert_eq!(all, expected);
+    let says = |event: &Event| matches!(event, Event::Notice { text, .. } if text.contains("/a["));
+    assert!(events.iter().any(says), "{events:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn samples_that_cannot_be_replayed_are_counted() {
     let mut fixture = Fixture::new(2).await;

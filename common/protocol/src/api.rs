@@ -33,7 +33,7 @@ pub const ADDRESS_PATTERN: &str = r"^(\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]
 pub struct Registration {
     /// Tier of the endpoint.
     pub tier: Tier,
-    /// Address it listens on: `192.168.1.11:8081`.
+    /// Address it listens on: `rover-2.local:8081`.
     #[schemars(regex(pattern = ADDRESS_PATTERN))]
     pub address: String,
 }
@@ -41,7 +41,7 @@ pub struct Registration {
 impl Registration {
     /// A valid example.
     pub fn example() -> Registration {
-        Registration { tier: Tier::Secondary, address: "192.168.1.11:8081".to_owned() }
+        Registration { tier: Tier::Secondary, address: "rover-2.local:8081".to_owned() }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod lifecycle;
 pub mod limits;
 pub mod native;
+pub mod printable;
 pub mod rate;
 pub mod resume;
 pub mod routing;

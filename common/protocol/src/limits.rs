@@ -1,5 +1,5 @@
-//! Limits that several crates share, each with its unit in the name. A limit that only one crate
-//! needs is next to the code that enforces it.
+//! Limits that several crates share, each with its unit in the name. A limit of one crate
+//! is in the crate's own `limits`, one of a single module next to the code that enforces it.
 
 /// Largest WebSocket message accepted from a client.
 pub const INBOUND_MESSAGE_BYTES: usize = 1 << 20;
@@ -83,6 +83,8 @@ pub const SESSION_REQUESTS: usize = 32;
 /// Watches of one native session; more are rejected.
 pub const SESSION_WATCH_ENTRIES: usize = 32;
 
+/// Bytes of an identity: the name of a token's holder, or an address.
+pub const IDENTITY_BYTES: usize = 64;
 /// Bytes of the name of a queue, of a message's deduplication id, and of a client.
 pub const QUEUE_NAME_BYTES: usize = 200;
 /// Number of queues.
@@ -103,8 +105,8 @@ pub const KV_STALE_MS: u64 = 1_000;
 
 /// Bytes of the name of an event stream, of an event's type and of its identifiers.
 pub const EVENT_NAME_BYTES: usize = 200;
-/// Bytes of an event's id, with the prefix that names the id's owner.
-pub const EVENT_ID_BYTES: usize = EVENT_NAME_BYTES + 16;
+/// Bytes of an event's id, with the prefix that names the id's owner, whose every byte may be escaped.
+pub const EVENT_ID_BYTES: usize = EVENT_NAME_BYTES + 3 * IDENTITY_BYTES + 16;
 /// Bytes of data appended by one transaction, one event at least.
 pub const EVENT_BATCH_BYTES: usize = 256 << 10;
 /// Events read at once.

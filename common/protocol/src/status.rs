@@ -245,6 +245,12 @@ pub struct EndpointEvent {
     /// Samples that no endpoint could replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<u64>,
+    /// Identity of the client that caused it: its token's name or its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What that client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// Last known state of a peer.
@@ -261,6 +267,20 @@ pub struct PeerDocument {
     /// Seconds since the newest sample of each scope, as it reported itself.
     #[serde(default)]
     pub freshness_s: BTreeMap<Scope, f64>,
+    /// How it proves that it belongs to this rover; absent while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<PeerProof>,
+    /// Why it counts for nothing: it has not proven that it belongs to this rover. Absent once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
+}
+
+/// How an endpoint proves that it belongs to a rover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerProof {
+    /// It has the rover's key.
+    Key,
 }
 
 /// How an endpoint got into a directory.

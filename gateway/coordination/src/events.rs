@@ -48,8 +48,10 @@ pub struct NewEvent {
     pub at_ns: i64,
     /// The event's data.
     pub data: Value,
-    /// The client that caused it, if any.
+    /// The identity that caused it, if any.
     pub by: Option<String>,
+    /// What the client of that identity calls itself, if anything.
+    pub client: Option<String>,
     /// The idempotency key: an event whose id is already in the log is not appended again. Without one, an
     /// id is generated.
     pub id: Option<String>,
@@ -209,6 +211,7 @@ fn check(event: NewEvent) -> Result<NewEvent, EventError> {
     entry::check_name("a type", &event.kind)?;
     let names = [
         ("a name", &event.by),
+        ("the name of a client", &event.client),
         ("a correlation id", &event.correlation_id),
         ("a causation id", &event.causation_id),
         ("a trace", &event.trace),

@@ -17,6 +17,7 @@ use bytes::Bytes;
 pub use crate::kv::cache::{Cache, CacheEntry, CacheLimits, CacheMetrics, CacheState, Read};
 pub use crate::kv::record::LastWrite;
 use crate::limits;
+use crate::quota::{Quota, QuotaError, QuotaLimits, QuotaUsage};
 use crate::store::{
     Compare, Entry, LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, Txn, Watch, scan,
 };
@@ -35,11 +36,22 @@ const FIRST_BATCH: usize = 4;
 /// The largest batch.
 const MAX_BATCH: usize = 256;
 
+/// What values may take in the store, names and authors included.
+const QUOTA: QuotaLimits = QuotaLimits {
+    owner_entries: limits::KV_OWNER_ENTRIES,
+    owner_bytes: limits::KV_OWNER_BYTES,
+    entries: limits::KV_ENTRIES,
+    bytes: limits::KV_TOTAL_BYTES,
+    owner_bytes_per_minute: limits::KV_OWNER_BYTES_PER_MINUTE,
+};
+
 /// The author of a write, and the time by the author's clock; for display, never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// The author's name.
+    /// The author's identity.
     pub by: Arc<str>,
+    /// What the author's client calls itself.
+    pub client: Option<Arc<str>>,
     /// Nanoseconds since 1970.
     pub at_ns: i64,
 }
@@ -110,6 +122,9 @@ pub enum KvError {
     /// A value is too long.
     #[error("a value has at most {max} bytes, this one has {0}", max = limits::KV_VALUE_BYTES)]
     Value(usize),
+    /// The author, or all authors, keep or write too much.
+    #[error("values: {0}")]
+    Quota(#[from] QuotaError),
     /// The key does not exist.
     #[error("there is no key {0}")]
     Unknown(String),
@@ -152,12 +167,19 @@ impl KvWatch {
 #[derive(Clone)]
 pub struct Kv {
     store: Arc<dyn Store>,
+    quota: Arc<Quota>,
 }
 
 impl Kv {
     /// Values in this store.
     pub fn new(store: Arc<dyn Store>) -> Kv {
-        Kv { store }
+        let quota = Quota::new(store.clone(), PREFIX, record::counted, QUOTA);
+        Kv { store, quota: Arc::new(quota) }
+    }
+
+    /// What all authors keep, and how often a write was refused for it.
+    pub fn usage(&self) -> QuotaUsage {
+        self.quota.usage()
     }
 
     /// Reads a key, now or at a revision, and returns the revision at which the result is valid.
@@ -179,11 +201,15 @@ impl Kv {
         if value.len() > limits::KV_VALUE_BYTES {
             return Err(KvError::Value(value.len()));
         }
+        let packed = record::pack(&value, author);
+        let needed = (key.len() + packed.len()) as u64;
+        self.quota.pace(author.shown().0, needed)?;
+        let reservation = self.quota.reserve(author.shown().0, &[(&key, needed)])?;
         let lease = match ttl {
             Some(ttl) => Some(self.store.grant(ttl).await?),
             None => None,
         };
-        let put = Op::Put { key: key.clone(), value: record::pack(&value, author), lease };
+        let put = Op::Put { key: key.clone(), value: packed, lease };
         let done = self.write(name, &key, put, expect, LastWrite::new(name, false, author)).await;
         let (before, revision) = match done {
             Ok(done) => done,
@@ -197,6 +223,7 @@ impl Kv {
                 return Err(error);
             }
         };
+        reservation.commit(&[(&key, needed)], revision);
         if let Some(old) = before.as_ref().and_then(|before| before.lease) {
             // No key uses the old lease; frequent writes would leave many.
             let _ = self.store.revoke(old).await;
@@ -230,6 +257,7 @@ impl Kv {
                 Err(KvError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
                 Ok((_, revision)) => {
+                    self.quota.on_delete(&key, revision);
                     if let Some(lease) = found.lease {
                         // No key uses the lease.
                         let _ = self.store.revoke(lease).await;

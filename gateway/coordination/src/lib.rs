@@ -2,6 +2,7 @@
 //! Everything is implemented once, over one narrow store.
 
 mod boot_clock;
+mod client;
 mod event_source;
 pub mod events;
 mod json;
@@ -11,6 +12,7 @@ mod limits;
 pub mod locks;
 mod name;
 pub mod queues;
+pub mod quota;
 pub mod recorder;
 pub mod store;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod test_support;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::client::Client;
 use crate::events::{Events, NodeIdentity};
 use crate::kv::{Cache, Kv};
 use crate::lifecycle::Lifecycle;

@@ -70,8 +70,10 @@ pub enum LifecycleError {
 /// The author of a transition: who, why and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
-    /// The author's name.
+    /// The author's identity.
     pub by: &'a str,
+    /// What the author's client calls itself.
+    pub client: Option<&'a str>,
     /// The reason.
     pub reason: &'a str,
     /// Whether an operator requested it; automatic transitions then leave the state alone.
@@ -141,6 +143,7 @@ impl Lifecycle {
                     failures: life.failures,
                     reason: author.reason.to_owned(),
                     by: author.by.to_owned(),
+                    client: author.client.map(str::to_owned),
                     manual: author.manual,
                     heartbeat_ms: description.heartbeat_ms,
                 };
@@ -225,6 +228,7 @@ impl Lifecycle {
         entity.check()?;
         check_text(author.reason)?;
         check_text(author.by)?;
+        author.client.map_or(Ok(()), check_text)?;
         let shard = BuildHasherDefault::<DefaultHasher>::default().hash_one(entity) as usize % SHARDS;
         let _guard = self.shared.mutexes[shard].lock().await;
         let key = entity.key();
@@ -319,6 +323,7 @@ fn with_transition(known: &Record, transition: Transition, author: Author<'_>) -
         at_ns: author.now_ns.max(known.at_ns),
         reason: author.reason.to_owned(),
         by: author.by.to_owned(),
+        client: author.client.map(str::to_owned),
         ..known.clone()
     }
 }

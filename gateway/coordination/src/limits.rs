@@ -43,6 +43,26 @@ pub(crate) const QUEUE_WAITING_CLIENTS: usize = 1_000;
 pub(crate) const QUEUE_REASON_CHARS: usize = 300;
 /// Characters kept of the author's name.
 pub(crate) const KV_AUTHOR_CHARS: usize = 200;
+/// Values that one author may keep.
+pub(crate) const KV_OWNER_ENTRIES: usize = 4_096;
+/// Bytes of the values that one author may keep.
+pub(crate) const KV_OWNER_BYTES: u64 = 16 << 20;
+/// Values that all authors may keep.
+pub(crate) const KV_ENTRIES: usize = 16_384;
+/// Bytes of the values that all authors may keep.
+pub(crate) const KV_TOTAL_BYTES: u64 = 64 << 20;
+/// Bytes of values that one author may write in a minute: the history keeps them for a while.
+pub(crate) const KV_OWNER_BYTES_PER_MINUTE: u64 = 32 << 20;
+/// Messages of one author in all queues.
+pub(crate) const QUEUE_OWNER_MESSAGES: usize = 20_000;
+/// Bytes of one author's messages in all queues.
+pub(crate) const QUEUE_OWNER_BYTES: u64 = 256 << 20;
+/// Messages of all queues.
+pub(crate) const QUEUE_TOTAL_MESSAGES: usize = 50_000;
+/// Bytes of the messages of all queues.
+pub(crate) const QUEUE_TOTAL_BYTES: u64 = 512 << 20;
+/// Bytes of messages that one author may enqueue in a minute: the history keeps them for a while.
+pub(crate) const QUEUE_OWNER_BYTES_PER_MINUTE: u64 = 256 << 20;
 /// Attempts of a write or read that conflicts with others.
 pub(crate) const KV_ATTEMPTS: usize = 16;
 /// Bytes of the data of an event, as JSON.

@@ -5,6 +5,9 @@
 //! of the first exclusive one. No process has to pass a lock on: when a holder's lease ends, the store
 //! removes its key and the next waiter holds the lock. The creation revision is the fencing token, so a
 //! later holder always has a higher token (Kleppmann, "How to do distributed locking", 2016).
+//!
+//! An entry belongs to the identity of the client that requested it ([`Client`]): under the same name,
+//! another identity has an entry of its own and cannot change this one.
 
 mod acquire;
 mod error;
@@ -24,13 +27,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
+use crate::client::{Client, is_identity};
 use crate::limits;
 pub use crate::locks::error::LockError;
 pub(crate) use crate::locks::event_source::LockEventSource;
 pub use crate::locks::handover::{Handover, HandoverView};
 use crate::locks::lock_table::LockTable;
-use crate::locks::queue::{Waiter, prefix_of, sorted_waiters};
-pub use crate::locks::view::LockView;
+use crate::locks::queue::{Waiter, own_entry, prefix_of, sorted_waiters};
+pub use crate::locks::view::{Holder, LockView, WaitingClient};
 use crate::name;
 use crate::store::scan::{Snapshot, scan};
 use crate::store::{LeaseId, Revision, Store, StoreError};
@@ -99,13 +103,13 @@ impl Locks {
     }
 
     /// Finds the entry of this client in the queue of a resource.
-    async fn own_entry(&self, resource: &str, client: &str) -> Result<Waiter, LockError> {
+    async fn own_entry(&self, resource: &str, client: Client<'_>) -> Result<Waiter, LockError> {
         check_name(resource)?;
-        check_name(client)?;
+        check_client(client)?;
         let queue = self.entries_for(resource).await?;
-        match queue.into_iter().find(|waiter| waiter.client == client) {
-            Some(own) => Ok(own),
-            None => Err(self.rejection_reason(resource, client).await),
+        match own_entry(&queue.iter().collect::<Vec<_>>(), client) {
+            Some(own) => Ok(own.clone()),
+            None => Err(self.rejection_reason(resource, client, &queue).await),
         }
     }
 
@@ -130,14 +134,22 @@ impl Locks {
     }
 }
 
-fn not_held(resource: &str, client: &str) -> LockError {
-    LockError::NotHeld { resource: resource.to_owned(), client: client.to_owned() }
+fn not_held(resource: &str, client: Client<'_>) -> LockError {
+    LockError::NotHeld { resource: resource.to_owned(), client: client.name.to_owned() }
 }
 
 /// Rejects a time to live outside the bounds of a lease.
 fn check_ttl(ttl: Duration) -> Result<(), LockError> {
     let bounds = Duration::from_millis(limits::LEASE_MIN_MS)..=Duration::from_millis(limits::LEASE_MAX_MS);
     if bounds.contains(&ttl) { Ok(()) } else { Err(StoreError::Ttl.into()) }
+}
+
+fn check_client(client: Client<'_>) -> Result<(), LockError> {
+    check_name(client.name)?;
+    match client.identity.is_none_or(is_identity) {
+        true => Ok(()),
+        false => Err(LockError::InvalidIdentity),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), LockError> {

@@ -31,6 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::client::{Client, is_identity};
 use crate::json;
 use crate::limits;
 use crate::name;
@@ -39,6 +40,7 @@ use crate::queues::leases::LeasePool;
 pub use crate::queues::record::Settings;
 pub use crate::queues::stats::QueueView;
 pub use crate::queues::view::{DeadLetter, MessageSummary};
+use crate::quota::{Quota, QuotaLimits, QuotaUsage};
 use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Op, Store};
 
@@ -49,16 +51,33 @@ const SHARDS: usize = 64;
 /// The actor of an operation, recorded for later inspection.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
-    /// The actor's name; truncated after [`limits::QUEUE_NAME_BYTES`].
-    pub name: &'a str,
+    /// Who it is: a message in work belongs to its identity.
+    pub client: Client<'a>,
     /// Wall clock, nanoseconds since the Unix epoch; for display only.
     pub now_ns: fn() -> u64,
 }
 
 impl Actor<'_> {
-    fn truncated_name(&self) -> String {
-        let end = self.name.floor_char_boundary(limits::QUEUE_NAME_BYTES);
-        self.name.get(..end).unwrap_or_default().to_owned()
+    /// The label that records show.
+    fn label(&self) -> String {
+        truncated(self.client.label())
+    }
+
+    /// What the client of a known identity calls itself, if anything.
+    fn own_name(&self) -> Option<String> {
+        let Client { identity, name } = self.client;
+        identity.and(Some(name)).filter(|name| !name.is_empty()).map(truncated)
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.client.identity.map(str::to_owned)
+    }
+
+    fn check(&self) -> Result<(), QueueError> {
+        match self.client.identity.is_none_or(is_identity) {
+            true => Ok(()),
+            false => Err(QueueError::InvalidIdentity),
+        }
     }
 }
 
@@ -71,7 +90,8 @@ pub struct Message {
     pub priority: u8,
     /// The message is not available before.
     pub delay: Option<Duration>,
-    /// Deduplication id: a second message with this id within five minutes is dropped as a duplicate.
+    /// Deduplication id: a second message of the same identity with this id within five minutes is dropped
+    /// as a duplicate.
     pub dedup: Option<String>,
 }
 
@@ -110,8 +130,10 @@ pub struct Delivery {
     pub delivery: u32,
     /// The priority.
     pub priority: u8,
-    /// The producer.
+    /// The producer's identity.
     pub by: String,
+    /// What the producer calls itself.
+    pub client: Option<String>,
     /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
     /// When it was delivered, nanoseconds since the Unix epoch.
@@ -124,8 +146,18 @@ pub struct Delivery {
 #[derive(Clone)]
 pub struct Queues {
     store: Arc<dyn Store>,
+    quota: Arc<Quota>,
     local: Arc<LocalState>,
 }
+
+/// What messages may take in the store.
+const QUOTA: QuotaLimits = QuotaLimits {
+    owner_entries: limits::QUEUE_OWNER_MESSAGES,
+    owner_bytes: limits::QUEUE_OWNER_BYTES,
+    entries: limits::QUEUE_TOTAL_MESSAGES,
+    bytes: limits::QUEUE_TOTAL_BYTES,
+    owner_bytes_per_minute: limits::QUEUE_OWNER_BYTES_PER_MINUTE,
+};
 
 /// State that one process keeps for its own calls.
 struct LocalState {
@@ -151,7 +183,13 @@ impl Queues {
             stats: stats::StatsCache::default(),
             wait_queues: long_poll::WaitQueues::default(),
         };
-        Queues { store, local: Arc::new(local) }
+        let quota = Quota::new(store.clone(), keys::ALL, record::counted, QUOTA);
+        Queues { store, quota: Arc::new(quota), local: Arc::new(local) }
+    }
+
+    /// What all authors keep in queues, and how often a message was refused for it.
+    pub fn usage(&self) -> QuotaUsage {
+        self.quota.usage()
     }
 
     /// Locks a queue within this process, in order of arrival.
@@ -196,6 +234,11 @@ impl Queues {
 /// Compares that a key is unchanged since it was read at this revision.
 fn unmodified_since(key: String, modified: crate::store::Revision) -> Compare {
     Compare::Modified(key, modified)
+}
+
+fn truncated(name: &str) -> String {
+    let end = name.floor_char_boundary(limits::QUEUE_NAME_BYTES);
+    name.get(..end).unwrap_or_default().to_owned()
 }
 
 fn check_name(name: &str) -> Result<(), QueueError> {

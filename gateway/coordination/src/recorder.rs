@@ -123,6 +123,7 @@ impl Coordination {
             // any form, must not keep an event out of the log.
             event.stream = fit_name(&event.stream);
             event.by = event.by.map(|by| fit_name(&by)).filter(|by| !by.is_empty());
+            event.client = event.client.map(|client| fit_name(&client)).filter(|client| !client.is_empty());
             event.id = Some(format!("{}@{}.{n}", source.name(), revision.0));
             if event.at_ns == 0 {
                 event.at_ns = clock();

@@ -1,7 +1,7 @@
 //! Foxglove client messages, text and binary.
 #![no_main]
 
-mod nearly;
+mod structured_json;
 
 use libfuzzer_sys::fuzz_target;
 use roverline_gateway::dialect::foxglove::client_message::{self, ClientMessage};
@@ -42,7 +42,7 @@ const FIELDS: &[&str] = &[
 ];
 
 fuzz_target!(|input: &[u8]| {
-    for text in [nearly::nearly(input, "op", OPS, FIELDS), String::from_utf8(input.to_vec()).ok()]
+    for text in [structured_json::structured_json(input, "op", OPS, FIELDS), String::from_utf8(input.to_vec()).ok()]
         .into_iter()
         .flatten()
     {

@@ -1,7 +1,7 @@
 //! What a native client says, and the binary messages that it reads.
 #![no_main]
 
-mod nearly;
+mod structured_json;
 
 use libfuzzer_sys::fuzz_target;
 use roverline_protocol::native::{Binary, ClientMessage};
@@ -41,7 +41,7 @@ const FIELDS: &[&str] = &[
 ];
 
 fuzz_target!(|input: &[u8]| {
-    if let Some(text) = nearly::nearly(input, "op", OPS, FIELDS)
+    if let Some(text) = structured_json::structured_json(input, "op", OPS, FIELDS)
         && let Ok(message) = serde_json::from_str::<ClientMessage>(&text)
     {
         let again = serde_json::to_string(&message).expect("our own message is not JSON");

@@ -1,7 +1,7 @@
 //! Plain client messages.
 #![no_main]
 
-mod nearly;
+mod structured_json;
 
 use libfuzzer_sys::fuzz_target;
 use roverline_gateway::dialect::plain::Request;
@@ -10,7 +10,7 @@ const TYPES: &[&str] = &["request_telemetry", "subscribe", "unsubscribe", "emerg
 const FIELDS: &[&str] = &["topics", "max_rate_hz", "id", "reason", "token", "op", "type"];
 
 fuzz_target!(|input: &[u8]| {
-    let texts = [nearly::nearly(input, "type", TYPES, FIELDS), String::from_utf8(input.to_vec()).ok()];
+    let texts = [structured_json::structured_json(input, "type", TYPES, FIELDS), String::from_utf8(input.to_vec()).ok()];
     for text in texts.into_iter().flatten() {
         if let Err(why) = Request::decode(&text) {
             assert!(why.contains("not understood"), "{why}");

@@ -1,7 +1,7 @@
 //! rosbridge client messages: a few at a time, whose fragments may belong together.
 #![no_main]
 
-mod nearly;
+mod structured_json;
 
 use libfuzzer_sys::fuzz_target;
 use roverline_gateway::dialect::rosbridge;
@@ -57,7 +57,7 @@ const FIELDS: &[&str] = &[
 fuzz_target!(|input: &[u8]| {
     let mut texts: Vec<String> = input
         .chunks(input.len() / 4 + 1)
-        .filter_map(|part| nearly::nearly(part, "op", OPS, FIELDS))
+        .filter_map(|part| structured_json::structured_json(part, "op", OPS, FIELDS))
         .collect();
     texts.extend(input.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(line.to_vec()).ok()));
     let decoded = rosbridge::decode_all(texts.iter().map(String::as_str));

@@ -59,23 +59,34 @@ impl<C: Command> CommandLog<C> {
     }
 
     /// Appends a command. `make` is called as late as possible, so that a time stamp in it is fresh.
+    /// A vital command that the disk does not take is applied by this process alone.
     pub(crate) fn append(&self, make: impl FnOnce() -> C) -> Result<(), CommandLogError> {
-        let Some(path) = &self.path else {
-            let mut pending = self.pending.lock();
-            if pending.len() >= MAX_PENDING {
-                return Err(CommandLogError::Pending(pending.len()));
-            }
-            pending.push_back(make());
-            return Ok(());
-        };
-        let io = |source| CommandLogError::Io { path: path.clone(), source };
-        let (mut file, size) = open(path).map_err(io)?;
+        let Some(path) = &self.path else { return self.keep(make()) };
+        let opened = open(path);
         let command = make();
         let limit_bytes = if command.is_vital() { 2 * C::MAX_FILE_BYTES } else { C::MAX_FILE_BYTES };
-        if size >= limit_bytes {
-            return Err(CommandLogError::Full { path: path.clone(), limit_bytes });
+        let written = opened.and_then(|(mut file, size)| match size < limit_bytes {
+            true => write_line(&mut file, &command).map(|()| true),
+            false => Ok(false),
+        });
+        match written {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CommandLogError::Full { path: path.clone(), limit_bytes }),
+            Err(error) if command.is_vital() => {
+                tracing::warn!(path = %path.display(), %error, "the other processes do not get this command");
+                self.keep(command)
+            }
+            Err(source) => Err(CommandLogError::Io { path: path.clone(), source }),
         }
-        write_line(&mut file, &command).map_err(io)
+    }
+
+    fn keep(&self, command: C) -> Result<(), CommandLogError> {
+        let mut pending = self.pending.lock();
+        if pending.len() >= MAX_PENDING {
+            return Err(CommandLogError::Pending(pending.len()));
+        }
+        pending.push_back(command);
+        Ok(())
     }
 }
 
@@ -121,10 +132,8 @@ impl<C: Command> CommandLogReader<C> {
 
     /// The commands since the last call. Usually this costs one `stat`.
     pub(crate) fn read(&mut self) -> Vec<C> {
-        let Some(path) = self.log.path.clone() else {
-            return self.log.pending.lock().drain(..).collect();
-        };
-        let mut commands = Vec::new();
+        let mut commands: Vec<C> = self.log.pending.lock().drain(..).collect();
+        let Some(path) = self.log.path.clone() else { return commands };
         while let Ok(size) = path.metadata().map(|data| data.len()) {
             if size < self.offset {
                 let path = path.display();

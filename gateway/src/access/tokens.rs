@@ -20,7 +20,7 @@ const TOKEN_FILE_BYTES: u64 = 1 << 20;
 /// Shortest token that cannot be guessed.
 const TOKEN_CHARS: usize = 16;
 /// Longest name of a holder.
-const HOLDER_NAME_BYTES: usize = 64;
+const HOLDER_NAME_BYTES: usize = roverline_protocol::limits::IDENTITY_BYTES;
 
 /// Why the token file cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -35,7 +35,7 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
     };
     let (role, waiting) = match &request.caller {
         // A session has its own bound.
-        Caller::Session(identity, _) => (identity.role, None),
+        Caller::Session { identity, .. } => (identity.role, None),
         Caller::Peer(peer) => {
             let shown = credentials::token(request.headers, None);
             let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());

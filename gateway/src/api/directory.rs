@@ -7,6 +7,7 @@ use roverline_protocol::status::{EventKind, Origin};
 use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
 use crate::api::response::{HttpResponse, JSON, document, empty};
+use crate::endpoint::Endpoint;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::Peer;
 
@@ -21,6 +22,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     let sent: Registration = request.json().map_err(|error: ApiError| error.with_hint(example))?;
     let unfit = |why: &str| ApiError::unprocessable(why);
     check_address(&sent.address).map_err(unfit)?;
+    check_network(endpoint, &sent.address)?;
     let own = endpoint.directory.borrow().iter().any(|entry| {
         entry.started_ns == endpoint.started_ns && entry.address.as_deref() == Some(&sent.address)
     });
@@ -31,7 +33,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     let peer = Peer { tier, address: address.clone(), expected: true };
     let known = endpoint.peers.add(peer, Origin::Api);
     known.map_err(|why| ApiError::new(StatusCode::CONFLICT, why.to_string()))?;
-    let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
+    let details = EventDetails { to: Some(address.clone()), ..caused_by(request) };
     endpoint.events.record(EventKind::PeerAdded, &format!("{tier} {address} was registered"), details);
     let registered = RegistrationDocument { tier, address, origin: Origin::Api };
     let mut answer = document(StatusCode::CREATED, JSON, &registered);
@@ -51,11 +53,29 @@ pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
         }
         Some(Err(why)) => Err(ApiError::new(StatusCode::CONFLICT, why.to_string())),
         Some(Ok(tier)) => {
-            let details = EventDetails { from: Some(address.to_owned()), ..EventDetails::default() };
+            let details = EventDetails { from: Some(address.to_owned()), ..caused_by(request) };
             endpoint.events.record(EventKind::PeerRemoved, &format!("{tier} {address} was removed"), details);
             Ok(empty(StatusCode::NO_CONTENT))
         }
     }
+}
+
+/// Refuses an address where no peer may be, before anything connects to it. What a name stands for is checked
+/// whenever it is resolved.
+fn check_network(endpoint: &Endpoint, address: &str) -> Result<(), ApiError> {
+    match address.parse() {
+        Ok(socket) if !endpoint.peer_trust.networks.allow(socket) => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "a peer is in the networks of [peers] networks, by default those of this computer and loopback, and \
+             never link-local, multicast or unspecified",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Details of an event that the request's client caused.
+fn caused_by(request: &ApiRequest<'_>) -> EventDetails {
+    EventDetails { by: Some(request.by()), client: request.client(), ..EventDetails::default() }
 }
 
 /// `host:port`, with IPv6 addresses in brackets.

@@ -13,7 +13,7 @@ use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
 use crate::api::response::{HttpResponse, json};
 use crate::api::route::{Content, HttpMethod, Route, get, ok, schema};
-use crate::emergency_stop::StopError;
+use crate::emergency_stop::{StopError, StopRequest};
 
 const PATH: &str = "/api/v2/emergency-stop";
 
@@ -61,8 +61,10 @@ pub(crate) async fn command(request: &ApiRequest<'_>) -> Result<HttpResponse, Ap
     request.authorize(if engage { Permission::EngageStop } else { Permission::ReleaseStop })?;
     // A request over HTTP is not repeated by itself, so one without an id is a command of its own.
     let id = if id.is_empty() { format!("http-{}", unix_ns()) } else { id };
-    let reason = if reason.is_empty() { format!("asked for by {}", request.caller()) } else { reason };
-    let pending = request.endpoint.begin_emergency_stop(&id, engage, &reason);
+    let by = request.by();
+    let reason = if reason.is_empty() { format!("asked for by {by}") } else { reason };
+    let command = StopRequest { by: &by, id: &id, engage, reason: &reason };
+    let pending = request.endpoint.begin_emergency_stop(command, request.client());
     let answer = request.endpoint.finish_emergency_stop(pending).await?;
     Ok(json(&EmergencyStopAnswer { message: answer.message, engaged: answer.engaged }))
 }

@@ -7,6 +7,7 @@ use roverline_coordination::kv::KvError;
 use roverline_coordination::lifecycle::LifecycleError;
 use roverline_coordination::locks::LockError;
 use roverline_coordination::queues::QueueError;
+use roverline_coordination::quota::QuotaError;
 use roverline_coordination::store::StoreError;
 use roverline_protocol::status::Problem;
 
@@ -121,9 +122,19 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// A quota: 429 if time helps, else 507.
+fn quota(error: &QuotaError, detail: String) -> ApiError {
+    match error {
+        QuotaError::Pace { wait, .. } => ApiError::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header(header::RETRY_AFTER, &(wait.as_secs() + 1).to_string()),
+        _ => ApiError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+    }
+}
+
 impl From<KvError> for ApiError {
     fn from(error: KvError) -> ApiError {
         let status = match &error {
+            KvError::Quota(exceeded) => return quota(exceeded, error.to_string()),
             KvError::Key => StatusCode::UNPROCESSABLE_ENTITY,
             KvError::Value(_) => StatusCode::PAYLOAD_TOO_LARGE,
             KvError::Unknown(_) => StatusCode::NOT_FOUND,
@@ -138,13 +149,17 @@ impl From<LockError> for ApiError {
     fn from(error: LockError) -> ApiError {
         let status = match &error {
             LockError::Store(store) => return store.clone().into(),
-            LockError::InvalidName | LockError::InvalidReason => StatusCode::UNPROCESSABLE_ENTITY,
+            LockError::InvalidName | LockError::InvalidIdentity | LockError::InvalidReason => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            LockError::NotOwner { .. } => StatusCode::FORBIDDEN,
             LockError::NotHeld { .. } | LockError::Taken { .. } | LockError::NotRequested { .. } => {
                 StatusCode::NOT_FOUND
             }
             LockError::Upgrade(_)
             | LockError::Deadlock(_)
             | LockError::Stale { .. }
+            | LockError::Ambiguous { .. }
             | LockError::NoHandover { .. } => StatusCode::CONFLICT,
             LockError::TooManyWaiters(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -156,9 +171,13 @@ impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
         let status = match error {
             QueueError::Store(error) => return error.into(),
+            QueueError::Quota(exceeded) => return quota(&exceeded, error.to_string()),
             QueueError::UnknownQueue(_) | QueueError::UnknownMessage(_) => StatusCode::NOT_FOUND,
             QueueError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            QueueError::NotOwner { .. } => StatusCode::FORBIDDEN,
             QueueError::InvalidName
+            | QueueError::InvalidIdentity
+            | QueueError::InvalidReason
             | QueueError::BatchSize(_)
             | QueueError::InvalidPriority(_)
             | QueueError::InvalidDuration(_)

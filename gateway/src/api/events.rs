@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use roverline_coordination::events::{
-    Expected, Finding, NewEvent, Query, Seal, Select, Stored, VerifyReport,
+    Appended, Event, Events, Expected, Finding, NewEvent, Query, Seal, Select, Stored, VerifyReport,
 };
 use roverline_protocol::api::events::{
     AppendedDocument, EventList, FindingDocument, LogEvent, LogHeadDocument, NewEventRequest, SealDocument,
@@ -16,6 +16,7 @@ use crate::api::error::ApiError;
 use crate::api::request::{self, ApiRequest};
 use crate::api::response::{HttpResponse, json};
 use crate::api::route::{Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
+use crate::identity;
 
 /// The largest integer that every JSON reader represents exactly (RFC 8259, section 6).
 const LAST: u64 = (1 << 53) - 1;
@@ -108,8 +109,15 @@ pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<H
             request.respond_with(bytes, make).await?
         }
         Action::Append => {
-            let (new, expected) = new(request).await?;
-            let appended = events.append(new, expected).await?;
+            let (new, expected, sent_id) = new(request).await?;
+            let earlier = match &sent_id {
+                Some(id) => appended_before(request, events, id).await?,
+                None => None,
+            };
+            let appended = match earlier {
+                Some(appended) => appended,
+                None => events.append(new, expected).await?,
+            };
             json(&AppendedDocument { seq: appended.seq, version: appended.version, again: appended.again })
         }
         Action::One => {
@@ -141,9 +149,23 @@ fn query(request: &ApiRequest<'_>) -> Result<Query, ApiError> {
     Ok(Query { select, from: params.number("from"), backward: params.flag("backward"), limit })
 }
 
-async fn new(request: &ApiRequest<'_>) -> Result<(NewEvent, Expected), ApiError> {
+/// The caller's event that an earlier version appended with this id: such ids do not say whose they are.
+async fn appended_before(
+    request: &ApiRequest<'_>,
+    events: &Events,
+    id: &str,
+) -> Result<Option<Appended>, ApiError> {
+    let Some(found) = events.find(&format!("client/{id}")).await? else { return Ok(None) };
+    let Event { seq, version, by, .. } = found.event;
+    let own = by.is_some() && (by == Some(request.by()) || by == request.client());
+    Ok(own.then_some(Appended { seq, version, again: true }))
+}
+
+async fn new(request: &ApiRequest<'_>) -> Result<(NewEvent, Expected, Option<String>), ApiError> {
     let body: NewEventRequest = request.parse_large(request::object).await?;
     check_not_reserved(&body.stream, &body.kind)?;
+    let by = request.by();
+    let id = body.id.as_deref().map(|id| client_event_id(&by, id)).transpose()?;
     let expected = match body.expected_version {
         None => Expected::Any,
         Some(0) => Expected::NoStream,
@@ -154,13 +176,14 @@ async fn new(request: &ApiRequest<'_>) -> Result<(NewEvent, Expected), ApiError>
         kind: body.kind,
         at_ns: roverline_source::clock::unix_ns(),
         data: body.data,
-        by: Some(shown(&request.caller())),
-        id: body.id.as_deref().map(client_event_id).transpose()?,
+        by: Some(by),
+        client: request.client().as_deref().and_then(identity::log_name),
+        id,
         correlation_id: body.correlation_id,
         causation_id: body.causation_id,
         trace: body.trace,
     };
-    Ok((new, expected))
+    Ok((new, expected, body.id))
 }
 
 /// Event types that only the product itself may append.
@@ -181,26 +204,16 @@ fn check_not_reserved(stream: &str, kind: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A client's event id, distinct from all that the product assigns.
-fn client_event_id(id: &str) -> Result<String, ApiError> {
+/// The id of an identity's event, distinct from those of other identities and from all that the product
+/// assigns.
+fn client_event_id(by: &str, id: &str) -> Result<String, ApiError> {
     match (1..=limits::EVENT_NAME_BYTES).contains(&id.len()) {
-        true => Ok(format!("client/{id}")),
+        true => Ok(format!("by/{}", identity::own_id(by, id))),
         false => {
             let why = format!("an id has 1 to {} bytes", limits::EVENT_NAME_BYTES);
             Err(ApiError::unprocessable(why))
         }
     }
-}
-
-/// A label that the log accepts: a client may call itself anything.
-fn shown(name: &str) -> String {
-    let mut bytes = 0;
-    let fits = |c: &char| {
-        bytes += c.len_utf8();
-        bytes <= limits::EVENT_NAME_BYTES
-    };
-    let name: String = name.chars().filter(|c| !c.is_control()).take_while(fits).collect();
-    if name.is_empty() { "somebody".to_owned() } else { name }
 }
 
 fn event(stored: Stored) -> LogEvent {
@@ -213,6 +226,7 @@ fn event(stored: Stored) -> LogEvent {
         at_ns: event.at_ns,
         node: event.node,
         by: event.by,
+        client: event.client,
         id: event.id,
         correlation_id: event.correlation_id,
         causation_id: event.causation_id,
@@ -279,12 +293,12 @@ mod tests {
     #[test]
     fn client_event_ids_are_distinct() {
         for id in ["stop-1", "locks@7.0", "client/x", &"x".repeat(limits::EVENT_NAME_BYTES)] {
-            let stored_bytes = client_event_id(id).unwrap();
-            assert_eq!(stored_bytes.strip_prefix("client/"), Some(id));
-            assert!(stored_bytes.len() <= limits::EVENT_ID_BYTES);
+            let stored = client_event_id("ada", id).unwrap();
+            assert_eq!(stored.strip_prefix("by/ada/"), Some(id));
+            assert_ne!(Ok(stored), client_event_id("bob", id).map_err(|_| ()));
         }
         for id in ["", &"x".repeat(limits::EVENT_NAME_BYTES + 1)] {
-            assert!(client_event_id(id).is_err());
+            assert!(client_event_id("ada", id).is_err());
         }
     }
 }

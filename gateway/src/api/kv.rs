@@ -43,7 +43,7 @@ fn shared<'a>(request: &ApiRequest<'a>) -> &'a Cache {
 }
 
 fn author(request: &ApiRequest<'_>) -> Author {
-    Author { by: request.caller().into(), at_ns: unix_ns() }
+    Author { by: request.by().into(), client: request.client().map(Into::into), at_ns: unix_ns() }
 }
 
 async fn list(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
@@ -120,6 +120,7 @@ fn document(item: &Item) -> KvDocument<Box<RawValue>> {
         revision: item.modified.0,
         created: item.created.0,
         by: item.author.by.to_string(),
+        client: item.author.client.as_deref().map(str::to_owned),
         written_ns: item.author.at_ns,
         expires: item.lease.is_some(),
     }

@@ -137,9 +137,8 @@ async fn change(
         return Err(ApiError::unprocessable("say why: the reason is empty"));
     }
     let lifecycle = &request.endpoint.coordination.lifecycle;
-    let (name, by) = (EntityId::robot(request.name()?), request.caller());
-    let by: String = by.chars().take(limits::LIFECYCLE_TEXT_CHARS).collect();
-    let author = Author { by: &by, reason, manual: true, now_ns: unix_ns() };
+    let (name, by, client) = (EntityId::robot(request.name()?), request.by(), request.client());
+    let author = Author { by: &by, client: client.as_deref(), reason, manual: true, now_ns: unix_ns() };
     let done = match failure {
         true => lifecycle.failure(&name, author).await,
         false => lifecycle.transition(&name, to, author).await,

@@ -35,6 +35,7 @@ pub(crate) fn to_document(view: View, age_s: Option<f64>) -> LifecycleDocument {
         at_ns: record.at_ns,
         reason: record.reason,
         by: record.by,
+        client: record.client,
         manual: record.manual,
         failures: record.failures,
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 pub(crate) use routes::ROUTES;
+use roverline_coordination::Client;
 use roverline_coordination::locks::{
-    FencingToken, Handover, HandoverView, LockError, LockMode, LockStatus, LockView, Locks,
+    FencingToken, Handover, HandoverView, Holder, LockError, LockMode, LockStatus, LockView, Locks,
+    WaitingClient,
 };
 use roverline_coordination::store::Revision;
 use roverline_protocol::api::locks::*;
@@ -26,9 +28,11 @@ const LOCK_DEFAULT_TTL_MS: u64 = 60_000;
 /// Dispatches an operation.
 pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
     let locks = &request.endpoint.coordination.locks;
+    // Whatever name a client says, a lock belongs to its identity.
+    let by = request.by();
     match action {
-        Action::SimpleAcquire => Ok(json(&simple_acquire(locks, &request.json()?).await?)),
-        Action::SimpleRelease => Ok(json(&simple_release(locks, &request.json()?).await?)),
+        Action::SimpleAcquire => Ok(json(&simple_acquire(locks, &by, &request.json()?).await?)),
+        Action::SimpleRelease => Ok(json(&simple_release(locks, &by, &request.json()?).await?)),
         Action::SimpleList => {
             let list = locks.list().await?.0;
             Ok(json(&LockStates { locks: list.into_iter().map(state).collect() }))
@@ -41,21 +45,24 @@ pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<H
             let handovers = locks.handovers(Some(&lock.resource)).await?;
             Ok(json(&shown(lock, &handovers)))
         }
-        Action::Acquire => acquire(locks, &request.name()?, &request.json()?).await,
+        Action::Acquire => acquire(locks, &by, &request.name()?, &request.json()?).await,
         Action::KeepAlive => {
             let (resource, LockClient { client }) = (request.name()?, request.json()?);
-            locks.keep_alive(&resource, &client).await?;
-            Ok(standing_response(locks.status(&resource, &client).await?))
+            let client = Client::of(&by, &client);
+            locks.keep_alive(&resource, client).await?;
+            Ok(standing_response(locks.status(&resource, client).await?))
         }
         Action::Release => {
             let LockClient { client } = request.json()?;
-            let left = locks.release(&request.name()?, &client).await?;
+            let left = locks.release(&request.name()?, Client::of(&by, &client)).await?;
             Ok(done(&released(left)))
         }
         Action::Force => {
             request.authorize(Permission::Overrule("whoever holds a lock"))?;
-            let ForceRelease { client, reason } = request.json()?;
-            locks.force_release(&request.name()?, &client, &request.caller(), &reason).await?;
+            let ForceRelease { client, by: owner, reason } = request.json()?;
+            let from = Client { identity: owner.as_deref(), name: &client };
+            let own_name = request.client().unwrap_or_default();
+            locks.force_release(&request.name()?, from, Client::of(&by, &own_name), &reason).await?;
             Ok(done("it is taken; the client is told at its next call"))
         }
         Action::Check => {
@@ -63,13 +70,15 @@ pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<H
             locks.check(&request.name()?, FencingToken(token)).await?;
             Ok(done("it is the token of a holder"))
         }
-        Action::RequestHandover => request_handover(locks, &request.name()?, &request.json()?).await,
+        Action::RequestHandover => request_handover(locks, &by, &request.name()?, &request.json()?).await,
         Action::AnswerHandover => {
             let (resource, answer): (_, HandoverAnswer) = (request.name()?, request.json()?);
-            let HandoverAnswer { holder, client, grant, reason } = &answer;
+            let HandoverAnswer { holder, client, by: asking, grant, reason } = &answer;
+            let asking = Client { identity: asking.as_deref(), name: client };
+            let holder = Client::of(&by, holder);
             match grant {
-                true => locks.grant_handover(&resource, holder, client).await?,
-                false => locks.refuse_handover(&resource, holder, client, reason).await?,
+                true => locks.grant_handover(&resource, holder, asking).await?,
+                false => locks.refuse_handover(&resource, holder, asking, reason).await?,
             }
             Ok(done("the client is told"))
         }
@@ -88,13 +97,13 @@ fn done(message: &str) -> HttpResponse {
     json(&OutcomeDocument { success: true, message: message.to_owned() })
 }
 
-async fn simple_acquire(locks: &Locks, sent: &AcquireLock) -> Result<AcquiredLock, ApiError> {
+async fn simple_acquire(locks: &Locks, by: &str, sent: &AcquireLock) -> Result<AcquiredLock, ApiError> {
     let AcquireLock { resource, client_id, lock_type, timeout_seconds } = sent;
     let ttl = match timeout_seconds {
         None => Duration::from_millis(LOCK_DEFAULT_TTL_MS),
         Some(seconds) => seconds_of(*seconds)?,
     };
-    let standing = locks.acquire(resource, client_id, mode(*lock_type), ttl).await;
+    let standing = locks.acquire(resource, Client::of(by, client_id), mode(*lock_type), ttl).await;
     Ok(match standing {
         Ok(LockStatus::Held(token)) => AcquiredLock {
             success: true,
@@ -124,9 +133,9 @@ fn seconds_of(seconds: f64) -> Result<Duration, ApiError> {
     }
 }
 
-async fn simple_release(locks: &Locks, sent: &ReleaseLock) -> Result<OutcomeDocument, ApiError> {
+async fn simple_release(locks: &Locks, by: &str, sent: &ReleaseLock) -> Result<OutcomeDocument, ApiError> {
     let ReleaseLock { resource, client_id } = sent;
-    Ok(match locks.release(resource, client_id).await {
+    Ok(match locks.release(resource, Client::of(by, client_id)).await {
         Ok(0) => OutcomeDocument { success: true, message: format!("{client_id} gave {resource} back") },
         Ok(left) => OutcomeDocument { success: true, message: released(left) },
         Err(error) => OutcomeDocument { success: false, message: refusal(error)? },
@@ -174,8 +183,14 @@ async fn list(request: &ApiRequest<'_>, locks: &Locks) -> Result<LockList, ApiEr
     Ok(LockList { revision: revision.0, locks })
 }
 
-async fn acquire(locks: &Locks, resource: &str, body: &AcquireBody) -> Result<HttpResponse, ApiError> {
+async fn acquire(
+    locks: &Locks,
+    by: &str,
+    resource: &str,
+    body: &AcquireBody,
+) -> Result<HttpResponse, ApiError> {
     let AcquireBody { client, mode: sent, ttl_ms, wait_ms } = body;
+    let client = Client::of(by, client);
     let ttl = Duration::from_millis(*ttl_ms);
     Ok(match wait_ms {
         None => standing_response(locks.acquire(resource, client, mode(*sent), ttl).await?),
@@ -193,11 +208,13 @@ async fn acquire(locks: &Locks, resource: &str, body: &AcquireBody) -> Result<Ht
 
 async fn request_handover(
     locks: &Locks,
+    by: &str,
     resource: &str,
     body: &HandoverBody,
 ) -> Result<HttpResponse, ApiError> {
     let (ttl, wait) = (Duration::from_millis(body.ttl_ms), Duration::from_millis(check_wait(body.wait_ms)?));
-    let outcome = locks.request_handover(resource, &body.client, &body.message, ttl, wait).await?;
+    let outcome =
+        locks.request_handover(resource, Client::of(by, &body.client), &body.message, ttl, wait).await?;
     Ok(json(&match outcome {
         Handover::Granted(token) => HandoverOutcome::Granted { token: token.0 },
         Handover::Refused(reason) => HandoverOutcome::Refused { reason },
@@ -241,9 +258,9 @@ fn state(lock: LockView) -> LockState {
     LockState {
         resource: lock.resource,
         lock_type: lock_type(lock.mode),
-        holders: lock.holders.into_iter().map(|(client, _)| client).collect(),
+        holders: lock.holders.into_iter().map(|holder| holder.client).collect(),
         timestamp: unix_ns() as f64 / 1e9,
-        waiting: lock.waiting.into_iter().map(|(client, _)| client).collect(),
+        waiting: lock.waiting.into_iter().map(|waiter| waiter.client).collect(),
     }
 }
 
@@ -251,12 +268,14 @@ fn shown(lock: LockView, handovers: &[HandoverView]) -> LockDocument {
     let asks = handovers.iter().filter(|asks| asks.resource == lock.resource);
     let handovers = asks.map(|asks| HandoverRequest {
         client: asks.requester.clone(),
+        by: asks.identity.clone(),
         message: asks.message.clone(),
         refused: asks.refused.clone(),
     });
     let handovers = handovers.collect();
-    let holder = |(client, token): (String, FencingToken)| LockHolder { client, token: token.0 };
-    let waiter = |(client, mode)| LockWaiter { client, mode: lock_type(mode) };
+    let holder = |Holder { client, identity, token }| LockHolder { client, by: identity, token: token.0 };
+    let waiter =
+        |WaitingClient { client, identity, mode }| LockWaiter { client, by: identity, mode: lock_type(mode) };
     LockDocument {
         resource: lock.resource,
         mode: lock_type(lock.mode),

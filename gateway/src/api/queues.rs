@@ -7,6 +7,7 @@ mod routes;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_coordination::Client;
 use roverline_coordination::queues::{Actor, DequeueOptions, Message, QueueError, Queues, Settings};
 use roverline_protocol::api::queues::{
     Ack, CountDocument, DeadDocument, Dequeue, DequeueDocument, Enqueue, EnqueueDocument, Extend, Nak,
@@ -27,12 +28,12 @@ use crate::api::response::{HttpResponse, json};
 /// Dispatches an operation.
 pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
     let queues = &request.endpoint.coordination.queues;
-    let who = request.caller();
-    let by = Actor { name: &who, now_ns };
+    let (by, name) = (request.by(), request.client().unwrap_or_default());
+    let by = Actor { client: Client::of(&by, &name), now_ns };
     match action {
         Action::SimpleEnqueue => simple_enqueue(request, queues, &by).await,
         Action::SimpleDequeue => simple_dequeue(request, queues, &by).await,
-        Action::SimpleAck => simple_ack(request, queues).await,
+        Action::SimpleAck => simple_ack(request, queues, &by).await,
         Action::SimpleStatus => {
             let view = queues.view(&request.name()?).await?;
             Ok(json(&documents::simple_queue(&documents::queue(view, &documents::nodes(request)))))
@@ -91,9 +92,13 @@ async fn simple_dequeue(
     request.respond_with(bytes, make).await
 }
 
-async fn simple_ack(request: &ApiRequest<'_>, queues: &Queues) -> Result<HttpResponse, ApiError> {
+async fn simple_ack(
+    request: &ApiRequest<'_>,
+    queues: &Queues,
+    by: &Actor<'_>,
+) -> Result<HttpResponse, ApiError> {
     let SimpleAck { message_id } = request.json()?;
-    let (done, message) = expected_refusal(queues.ack(&message_id, None).await)?;
+    let (done, message) = expected_refusal(queues.ack(&message_id, None, by).await)?;
     Ok(json(&SimpleOutcome { success: done.is_some(), message }))
 }
 
@@ -178,19 +183,26 @@ async fn change(
         Action::Ack => {
             let Ack { message_id, delivery } = request.json()?;
             check_belongs(&queue, &message_id)?;
-            queues.ack(&message_id, delivery).await.map(|()| one)?
+            queues.ack(&message_id, delivery, by).await.map(|()| one)?
         }
         Action::Nak => {
-            let Nak { message_id, delivery, delay_ms, reason } = request.json()?;
+            let Nak { message_id, delivery, delay_ms, reason, force } = request.json()?;
+            if force {
+                request.authorize(Permission::Overrule("whoever works on a message"))?;
+            }
             check_belongs(&queue, &message_id)?;
-            let delay = delay_ms.map(Duration::from_millis);
-            queues.nak(&message_id, delivery, delay, reason.as_deref(), by).await.map(|()| one)?
+            let (delay, reason) = (delay_ms.map(Duration::from_millis), reason.as_deref());
+            let returned = match force {
+                true => queues.force_nak(&message_id, delivery, delay, reason.unwrap_or_default(), by).await,
+                false => queues.nak(&message_id, delivery, delay, reason, by).await,
+            };
+            returned.map(|()| one)?
         }
         Action::Extend => {
             let Extend { message_id, delivery, visibility_ms } = request.json()?;
             check_belongs(&queue, &message_id)?;
             let visibility = Duration::from_millis(visibility_ms);
-            queues.extend(&message_id, delivery, visibility).await.map(|()| one)?
+            queues.extend(&message_id, delivery, visibility, by).await.map(|()| one)?
         }
         Action::Redrive => {
             let most = request.json::<Redrive>()?.max.unwrap_or(limits::QUEUE_MESSAGES);

@@ -2,6 +2,7 @@
 //! does not see which.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,10 @@ use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
 use crate::endpoint::Endpoint;
+use crate::identity;
+
+/// The label of a caller whose token is not known. A name has no spaces.
+const UNKNOWN_TOKEN: &str = "unknown token";
 
 /// A request with its route.
 pub(crate) struct ApiRequest<'a> {
@@ -30,6 +35,8 @@ pub(crate) struct ApiRequest<'a> {
     /// Empty over a session.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) caller: Caller,
+    /// The address at which its connection arrived; none over a session.
+    pub(crate) local: Option<SocketAddr>,
     /// Read, and within its limit; empty if the route takes no body.
     pub(crate) body: Bytes,
 }
@@ -39,8 +46,15 @@ pub(crate) struct ApiRequest<'a> {
 pub(crate) enum Caller {
     /// A caller over HTTP; the header fields identify it.
     Peer(Peer),
-    /// The client of a session, and the name it gave itself.
-    Session(Identity, String),
+    /// The client of a session.
+    Session {
+        /// Its identity.
+        identity: Identity,
+        /// Its address.
+        peer: Peer,
+        /// What it calls itself, if anything.
+        client: Option<String>,
+    },
 }
 
 impl ApiRequest<'_> {
@@ -57,21 +71,26 @@ impl ApiRequest<'_> {
         let access = &self.endpoint.access;
         match &self.caller {
             Caller::Peer(peer) => authorize_http(access, self.headers, *peer, permission),
-            Caller::Session(identity, _) => match access.authorize(identity.role, permission) {
+            Caller::Session { identity, .. } => match access.authorize(identity.role, permission) {
                 Ok(()) => Ok(identity.clone()),
                 Err(denied) => Err(ApiError::new(StatusCode::FORBIDDEN, denied.to_string())),
             },
         }
     }
 
-    /// The caller for the log: the holder of a token, the name of a session, or an address.
-    pub(crate) fn caller(&self) -> String {
+    /// The label of the caller's identity, to which belongs what it takes.
+    pub(crate) fn by(&self) -> String {
         match &self.caller {
-            Caller::Session(identity, client) if identity.name.is_empty() => client.clone(),
-            Caller::Session(identity, _) => identity.name.clone(),
-            Caller::Peer(peer) => credentials::token(self.headers, None)
-                .and_then(|token| self.endpoint.access.identify(&token).ok())
-                .map_or_else(|| peer.ip().to_canonical().to_string(), |holder| holder.name),
+            Caller::Session { identity, peer, .. } => identity::label(identity, peer.ip()),
+            Caller::Peer(peer) => label_of(&self.endpoint.access, self.headers, *peer),
+        }
+    }
+
+    /// What the caller calls itself, if anything; never proof of who it is.
+    pub(crate) fn client(&self) -> Option<String> {
+        match &self.caller {
+            Caller::Session { client, .. } => client.clone(),
+            Caller::Peer(_) => None,
         }
     }
 
@@ -104,6 +123,16 @@ impl ApiRequest<'_> {
             }
         }
         Ok(QueryParams(params))
+    }
+}
+
+/// The label of a caller over HTTP. With a token that is not known (any more) it is nobody's, and not that of
+/// a client without one.
+fn label_of(access: &Access, headers: &HeaderMap, peer: Peer) -> String {
+    match credentials::token(headers, None).map(|token| access.identify(&token)) {
+        None => identity::label(&Identity::default(), peer.ip()),
+        Some(Ok(holder)) => identity::label(&holder, peer.ip()),
+        Some(Err(_)) => UNKNOWN_TOKEN.to_owned(),
     }
 }
 
@@ -240,6 +269,18 @@ mod tests {
         let peer = access.peer(peer.parse().unwrap(), &headers, Duration::ZERO);
         let error = authorize_http(&access, &headers, peer, Permission::Share("it")).err();
         error.map_or(0, |error| error.into_response("/").status().as_u16())
+    }
+
+    #[test]
+    fn a_token_that_is_not_known_makes_nobody_of_its_caller() {
+        let access = Access::new(&AccessSettings::default()).unwrap();
+        let mut headers = HeaderMap::new();
+        let label =
+            |headers: &HeaderMap| label_of(&access, headers, Peer::direct("[::1]:5".parse().unwrap()));
+        assert_eq!(label(&headers), "127.0.0.1");
+        headers.insert("authorization", "Bearer revoked-meanwhile".parse().unwrap());
+        assert_eq!(label(&headers), UNKNOWN_TOKEN);
+        assert!(crate::access::check_name(UNKNOWN_TOKEN).is_err());
     }
 
     #[test]

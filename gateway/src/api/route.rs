@@ -148,7 +148,7 @@ pub(crate) const fn named(route: Route, what: &'static str, example: Option<&'st
 }
 
 /// Problem statuses of every change of shared state.
-pub(crate) const WRITES: &[u16] = &[401, 403, 404, 408, 409, 413, 415, 422, 503];
+pub(crate) const WRITES: &[u16] = &[401, 403, 404, 408, 409, 413, 415, 422, 503, 507];
 
 /// A change of shared state with a body.
 pub(crate) const fn post(

@@ -39,7 +39,7 @@ pub(crate) fn at(path: &str) -> Option<(Vec<&'static Route>, &str)> {
     Some((same.map(|(route, _)| route).collect(), name))
 }
 
-/// The methods of these routes, as the `AllowRule` field has them.
+/// The methods of these routes, as the `Allow` header field lists them.
 pub(crate) fn allow(routes: &[&Route]) -> String {
     let mut methods: Vec<&str> = routes.iter().map(|route| route.method.name()).collect();
     if methods.contains(&"GET") {

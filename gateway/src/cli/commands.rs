@@ -26,13 +26,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 /// Reports a source that cannot start before any port is opened.
 fn check_source(settings: &Settings) -> Result<(), CliError> {
     source::sim_options(settings).map_err(usage_error)?;
-    if matches!(settings.gateway.source, SourceKind::Bag | SourceKind::Upstream) {
-        source::open(settings, true).map(drop).map_err(usage_error)?;
+    let kind = settings.gateway.source;
+    if !kind.is_tried_at_start() {
+        return Ok(());
     }
-    if settings.gateway.source == SourceKind::R2r {
-        source::open(settings, true).map(drop).map_err(runtime_error)?;
-    }
-    Ok(())
+    let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
+    source::open(settings, true).map(drop).map_err(fault)
 }
 
 pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {

@@ -1,5 +1,6 @@
 //! The `restart` and `status` commands, sent to a running gateway through its control socket.
 
+use roverline_protocol::printable::{printable_json, printable_lines};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -34,16 +35,19 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
         return Err(runtime_error(message));
     }
     if args.json {
-        print_text(&format!("{}\n", serde_json::to_string(&statuses).map_err(runtime_error)?));
+        print_text(&printable_json(&format!(
+            "{}\n",
+            serde_json::to_string(&statuses).map_err(runtime_error)?
+        )));
     } else {
         print_text(&table(&statuses));
     }
     Ok(())
 }
 
-/// Standard output may be closed, which is not an error.
+/// Prints text of which strangers wrote a part. Standard output may be closed, which is not an error.
 pub(super) fn print_text(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(printable_lines(text).as_bytes());
 }
 
 fn show(progress: Progress) {

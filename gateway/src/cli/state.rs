@@ -8,6 +8,7 @@ use clap::Subcommand;
 use roverline_coordination::events::{self, EntrySource, Seal, TrustedKeys, VerifyReport, verify};
 use roverline_coordination::store::backup as store_backup;
 use roverline_coordination::store::backup::{StoreFile, in_use, store_file};
+use roverline_protocol::printable::printable_lines;
 use serde::Serialize;
 
 use crate::cli::Target;
@@ -278,7 +279,7 @@ fn bar(what: &'static str) -> impl FnMut(u64, u64) {
     }
 }
 
-/// Standard output may be closed, which is not an error.
+/// Prints text of which strangers wrote a part. Standard output may be closed, which is not an error.
 fn print_text(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(printable_lines(text).as_bytes());
 }

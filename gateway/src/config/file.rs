@@ -114,6 +114,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
     settings.process.check()?;
+    settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
     if let Some(proxy) = settings.access.trusted_proxies.iter().find(|text| proxy_network(text).is_none()) {
@@ -170,6 +171,7 @@ mod tests {
             ("[ros]\ndomain_id = 500\n", 2, "domain_id"),
             ("[process]\nmemory_mib = 8\n", 2, "64"),
             ("[access]\ntrusted_proxies = [\"nginx\"]\n", 2, "nginx"),
+            ("[peers]\nnetworks = [\"10.0.0.0/33\"]\n", 2, "192.168.1.0/24"),
             ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
             ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),

@@ -63,6 +63,11 @@ pub struct Flags {
     /// Announce endpoints by mDNS and discover others [default: auto]
     #[arg(long, value_enum, env = "ROVERLINE_MDNS")]
     pub mdns: Option<MdnsMode>,
+    /// File with the key by which the rover's endpoints recognize each other: 32 characters or more, mode
+    /// 600; copy it to each of the rover's computers [default: peers.key in the state directory, made at the
+    /// first start]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_PEERS_KEY")]
+    pub peers_key: Option<PathBuf>,
     /// Directory for state and logs [default: the XDG state directory]
     #[arg(long, value_name = "DIR", env = "ROVERLINE_STATE")]
     pub state: Option<PathBuf>,
@@ -188,6 +193,9 @@ impl Flags {
             settings.access.tokens.clone_from(&self.tokens);
         }
         set(&mut settings.access.loopback, &self.loopback_role);
+        if self.peers_key.is_some() {
+            settings.peers.key.clone_from(&self.peers_key);
+        }
         if self.state.is_some() {
             settings.gateway.state_dir = self.state.clone();
         }

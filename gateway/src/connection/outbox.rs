@@ -47,9 +47,9 @@ pub struct OutboxStats {
     pub sent: u64,
     /// Bytes handed to the socket.
     pub sent_bytes: u64,
-    /// Samples dropped because the client was slow.
+    /// Samples dropped because the client was slow or unresponsive; it gets a report of them.
     pub dropped: u64,
-    /// Samples not sent because of a service level or a budget.
+    /// Samples not sent because of a service level or a budget; the client knows its level.
     pub shed: u64,
     /// Bytes queued.
     pub queued_bytes: usize,

@@ -18,7 +18,7 @@ pub const DIALECT: Dialect = Dialect::new("plain");
 pub(super) const ENTRY: DialectEntry = DialectEntry {
     dialect: DIALECT,
     subprotocols: &[],
-    path: None,
+    path: Some("/telemetry"),
     recognizes: |_| false,
     serve: |context, reader, first| Box::pin(driver::drive(context, reader, Session::open(context), first)),
 };

@@ -13,6 +13,7 @@ use roverline_protocol::budget::ByteRate;
 use crate::access::Permission;
 use crate::connection::budget::Budget;
 pub use crate::dialect::session::keepalive::ServiceReport;
+use crate::emergency_stop::StopRequest;
 use crate::endpoint::Endpoint;
 use crate::endpoint::sessions::SessionInfo;
 
@@ -54,7 +55,9 @@ impl SessionContext {
         }
         let endpoint = self.endpoint.clone();
         // A local engage is in effect now; only its answer waits for the disk.
-        let pending = endpoint.begin_emergency_stop(&id, engage, reason);
+        let by = self.info.label();
+        let request = StopRequest { by: &by, id: &id, engage, reason };
+        let pending = endpoint.begin_emergency_stop(request, self.info.client_name());
         // Bounded: the latch and a relay's source refuse commands beyond their limits.
         tokio::spawn(async move {
             let (accepted, message) = match endpoint.finish_emergency_stop(pending).await {

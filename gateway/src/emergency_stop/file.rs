@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use roverline_protocol::limits::IDENTITY_BYTES;
+
 use crate::emergency_stop::latch::{ID_CHARS, Latch, REASON_CHARS, REMEMBERED_IDS};
 
 /// Larger files are damaged: more than every text and id at its longest, written as escapes.
-const LATCH_BYTES: u64 = ((REMEMBERED_IDS + 1) * (ID_CHARS * 12 + 80) + REASON_CHARS * 12 + 200) as u64;
+const LATCH_BYTES: u64 =
+    ((REMEMBERED_IDS + 1) * (ID_CHARS * 12 + IDENTITY_BYTES * 2 + 96) + REASON_CHARS * 12 + 200) as u64;
 /// Pause between two attempts to lock.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
@@ -215,7 +218,8 @@ mod tests {
         let mut latch =
             Latch { engaged: true, id: text(0, ID_CHARS), reason: text(0, REASON_CHARS), ..Latch::default() };
         for n in 0..REMEMBERED_IDS {
-            latch.remember(&StopCommand::new(&text(n, ID_CHARS), true, "", i64::MIN));
+            let by = format!("{n:04}{}", "\\".repeat(IDENTITY_BYTES - 4));
+            latch.remember(&StopCommand::new(&text(n, ID_CHARS), true, "", i64::MIN).by(&by));
         }
         file.write(&latch).unwrap();
         assert_eq!(file.read(), Content::Latch(latch));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use roverline_protocol::limits::IDENTITY_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::emergency_stop::StopError;
@@ -20,6 +21,9 @@ pub(crate) struct Latch {
     pub(crate) engaged: bool,
     /// The command that set this state.
     pub(crate) id: String,
+    /// The identity that gave it; empty if that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) by: String,
     /// The reason given.
     pub(crate) reason: String,
     /// The time of the command, nanoseconds since the Unix epoch.
@@ -33,6 +37,9 @@ pub(crate) struct Latch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DoneCommand {
     pub(crate) id: String,
+    /// The identity whose id it is; empty if that is not known: then it is everybody's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) by: String,
     pub(crate) engage: bool,
     /// Tells two uses of an id apart.
     #[serde(default)]
@@ -43,6 +50,8 @@ pub(crate) struct DoneCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StopCommand {
     pub(crate) id: String,
+    /// The identity that gives it: an id of another one is another id.
+    pub(crate) by: String,
     pub(crate) engage: bool,
     pub(crate) reason: String,
     pub(crate) at_ns: i64,
@@ -59,7 +68,13 @@ pub(crate) enum Release {
 
 impl StopCommand {
     pub(crate) fn new(id: &str, engage: bool, reason: &str, at_ns: i64) -> StopCommand {
-        StopCommand { id: bounded(id, ID_CHARS), engage, reason: bounded(reason, REASON_CHARS), at_ns }
+        let (id, reason) = (bounded(id, ID_CHARS), bounded(reason, REASON_CHARS));
+        StopCommand { id, by: String::new(), engage, reason, at_ns }
+    }
+
+    /// The command as one of this identity.
+    pub(crate) fn by(self, by: &str) -> StopCommand {
+        StopCommand { by: bounded(by, IDENTITY_BYTES), ..self }
     }
 }
 
@@ -67,29 +82,29 @@ impl Latch {
     /// The latch as a file of an earlier version has it: with the last command's id only.
     pub(crate) fn with_own_id(mut self) -> Latch {
         if self.done.is_empty() && !self.id.is_empty() {
-            let (id, engage, at_ns) = (self.id.clone(), self.engaged, self.at_ns);
-            self.done.push_back(DoneCommand { id, engage, at_ns });
+            let (id, by, engage, at_ns) = (self.id.clone(), self.by.clone(), self.engaged, self.at_ns);
+            self.done.push_back(DoneCommand { id, by, engage, at_ns });
         }
         self
     }
 
     /// Judges a release. An id makes a repeated release harmless; an id that engaged the stop cannot
     /// release it.
-    pub(crate) fn judge_release(&self, id: &str) -> Result<Release, StopError> {
-        if id.is_empty() {
+    pub(crate) fn judge_release(&self, command: &StopCommand) -> Result<Release, StopError> {
+        if command.id.is_empty() {
             return Err(StopError::NoId);
         }
         // The newest use of an id decides.
-        match self.done.iter().rev().find(|done| done.id == id) {
+        match self.done.iter().rev().find(|done| done.has_id_of(command)) {
             None => Ok(Release::Release),
-            Some(done) if done.engage => Err(StopError::IdUsed { id: id.to_owned() }),
+            Some(done) if done.engage => Err(StopError::IdUsed { id: command.id.clone() }),
             Some(_) => Ok(Release::AlreadyDone),
         }
     }
 
-    /// Whether this id has released the stop before.
-    pub(crate) fn was_release(&self, id: &str) -> bool {
-        self.done.iter().any(|done| !done.engage && done.id == id)
+    /// Whether this command's id has released the stop before.
+    pub(crate) fn was_release(&self, command: &StopCommand) -> bool {
+        self.done.iter().any(|done| !done.engage && done.has_id_of(command))
     }
 
     /// Whether this very command is in the latch's history.
@@ -101,18 +116,25 @@ impl Latch {
     /// The latch after this command.
     pub(crate) fn after(mut self, command: &StopCommand) -> Latch {
         self.remember(command);
-        let StopCommand { id, engage, reason, at_ns } = command.clone();
-        Latch { engaged: engage, id, reason, at_ns, done: self.done }
+        let StopCommand { id, by, engage, reason, at_ns } = command.clone();
+        Latch { engaged: engage, id, by, reason, at_ns, done: self.done }
     }
 
     /// Remembers a command as the newest one.
     pub(crate) fn remember(&mut self, command: &StopCommand) {
-        let StopCommand { id, engage, at_ns, .. } = command;
-        self.done.retain(|done| done.id != *id);
-        self.done.push_back(DoneCommand { id: id.clone(), engage: *engage, at_ns: *at_ns });
+        let StopCommand { id, by, engage, at_ns, .. } = command.clone();
+        self.done.retain(|done| (&done.id, &done.by) != (&id, &by));
+        self.done.push_back(DoneCommand { id, by, engage, at_ns });
         while self.done.len() > REMEMBERED_IDS {
             self.done.pop_front();
         }
+    }
+}
+
+impl DoneCommand {
+    /// Whether it has the id of this command, by the same identity.
+    fn has_id_of(&self, command: &StopCommand) -> bool {
+        self.id == command.id && (self.by.is_empty() || self.by == command.by)
     }
 }
 
@@ -131,15 +153,38 @@ mod tests {
     #[test]
     fn a_repeated_release_is_harmless_and_no_release_uses_an_engages_id() {
         let engaged = Latch::default().after(&command("1", true));
-        assert!(matches!(engaged.judge_release("1"), Err(StopError::IdUsed { .. })));
-        assert!(matches!(engaged.judge_release(""), Err(StopError::NoId)));
-        assert_eq!(engaged.judge_release("2").unwrap(), Release::Release);
+        assert!(matches!(engaged.judge_release(&command("1", false)), Err(StopError::IdUsed { .. })));
+        assert!(matches!(engaged.judge_release(&command("", false)), Err(StopError::NoId)));
+        assert_eq!(engaged.judge_release(&command("2", false)).unwrap(), Release::Release);
         let again = engaged.after(&command("2", false)).after(&command("3", true));
-        assert_eq!(again.judge_release("2").unwrap(), Release::AlreadyDone);
-        assert!(again.engaged && again.was_release("2"));
+        assert_eq!(again.judge_release(&command("2", false)).unwrap(), Release::AlreadyDone);
+        assert!(again.engaged && again.was_release(&command("2", true)));
         // The id of a release that engaged the stop later releases nothing.
         let reused = again.after(&command("2", true));
-        assert!(matches!(reused.judge_release("2"), Err(StopError::IdUsed { .. })));
+        assert!(matches!(reused.judge_release(&command("2", false)), Err(StopError::IdUsed { .. })));
+    }
+
+    #[test]
+    fn an_id_is_its_identitys_own() {
+        let command = |id, engage, by| command(id, engage).by(by);
+        let latch = Latch::default().after(&command("1", true, "ada"));
+        assert!(matches!(latch.judge_release(&command("1", false, "ada")), Err(StopError::IdUsed { .. })));
+        let release = command("1", false, "mallory");
+        assert_eq!(latch.judge_release(&release).unwrap(), Release::Release);
+        let latch = latch.after(&release).after(&command("2", true, "ada"));
+        assert_eq!(latch.judge_release(&release).unwrap(), Release::AlreadyDone);
+        // The release of one does not swallow that of the other.
+        assert_eq!(latch.judge_release(&command("1", false, "bob")).unwrap(), Release::Release);
+        assert!(matches!(latch.judge_release(&command("1", false, "ada")), Err(StopError::IdUsed { .. })));
+        assert!(latch.was_release(&command("1", true, "mallory")));
+        assert!(!latch.was_release(&command("1", true, "ada")));
+        // A version before this one wrote ids without an identity: they are everybody's.
+        let old = r#"{"engaged":true,"id":"2","reason":"","at_ns":2,"done":[
+            {"id":"1","engage":false,"at_ns":1},{"id":"2","engage":true,"at_ns":2}]}"#;
+        let old: Latch = serde_json::from_str(old).unwrap();
+        assert_eq!(old.judge_release(&release).unwrap(), Release::AlreadyDone);
+        assert!(matches!(old.judge_release(&command("2", false, "bob")), Err(StopError::IdUsed { .. })));
+        assert!(!serde_json::to_string(&old).unwrap().contains("by"));
     }
 
     proptest::proptest! {
@@ -150,7 +195,7 @@ mod tests {
             let mut latch = Latch::default();
             for (id, engage) in ids {
                 let command = command(&id.to_string(), engage);
-                if engage || latch.judge_release(&command.id).is_ok_and(|r| r == Release::Release) {
+                if engage || latch.judge_release(&command).is_ok_and(|r| r == Release::Release) {
                     latch = latch.after(&command);
                 }
             }
@@ -158,7 +203,7 @@ mod tests {
             let latch = latch.after(&command(&last.to_string(), true));
             assert!(latch.engaged);
             for id in known {
-                assert!(!matches!(latch.judge_release(&id), Ok(Release::Release)), "{id}");
+                assert!(!matches!(latch.judge_release(&command(&id, false)), Ok(Release::Release)), "{id}");
             }
         }
     }
@@ -173,6 +218,9 @@ mod tests {
         }
         assert_eq!(latch.done.len(), REMEMBERED_IDS);
         let old: Latch = serde_json::from_str(r#"{"engaged":true,"id":"a","reason":"","at_ns":1}"#).unwrap();
-        assert!(matches!(old.with_own_id().judge_release("a"), Err(StopError::IdUsed { .. })));
+        assert!(matches!(
+            old.with_own_id().judge_release(&command("a", false).by("ada")),
+            Err(StopError::IdUsed { .. })
+        ));
     }
 }

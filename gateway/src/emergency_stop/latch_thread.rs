@@ -102,9 +102,9 @@ impl LatchThread {
         inbox.releasing == 0 && self.0.state.borrow().engaged == engaged
     }
 
-    /// Whether this id has released the stop before.
-    pub(crate) fn has_released(&self, id: &str) -> bool {
-        matches!(&self.0.knowledge.lock().content, Content::Latch(latch) if latch.was_release(id))
+    /// Whether this command's id has released the stop before.
+    pub(crate) fn has_released(&self, command: &StopCommand) -> bool {
+        matches!(&self.0.knowledge.lock().content, Content::Latch(latch) if latch.was_release(command))
     }
 
     /// Engages the stop in this process, at once, and hands it to the disk. If too many commands wait there,
@@ -287,7 +287,7 @@ impl Worker {
         // Engages that came before are in the file's history from now on, so that their ids release nothing.
         let held = self.held();
         let latch = held.iter().fold(self.latch(), Latch::after);
-        if latch.judge_release(&command.id)? == Release::AlreadyDone {
+        if latch.judge_release(command)? == Release::AlreadyDone {
             return Ok(Done::Repeated);
         }
         let released = latch.after(command);

@@ -1,4 +1,4 @@
-//! What this process knows of the latch at the moment.
+//! This process's current view of the latch.
 
 use crate::emergency_stop::file::Content;
 use crate::emergency_stop::latch::{Latch, StopCommand};
@@ -10,6 +10,8 @@ pub struct StopState {
     pub engaged: bool,
     /// The command that set this state; empty if none did.
     pub id: String,
+    /// The identity that gave it; empty if that is not known.
+    pub by: String,
     /// The reason given, or why it is engaged without a command.
     pub reason: String,
     /// The time of the command, nanoseconds since the Unix epoch; 0 without one.
@@ -54,9 +56,10 @@ impl Knowledge {
         let emptied = self.emptied_by.last().filter(|_| matches!(self.content, Content::Damaged(_)));
         match self.unstored.last().or(emptied) {
             None => stored,
-            Some(StopCommand { id, reason, at_ns, .. }) => StopState {
+            Some(StopCommand { id, by, reason, at_ns, .. }) => StopState {
                 engaged: true,
                 id: id.clone(),
+                by: by.clone(),
                 reason: reason.clone(),
                 at_ns: *at_ns,
                 stored: false,
@@ -70,6 +73,7 @@ fn of_latch(latch: &Latch) -> StopState {
     StopState {
         engaged: latch.engaged,
         id: latch.id.clone(),
+        by: latch.by.clone(),
         reason: latch.reason.clone(),
         at_ns: latch.at_ns,
         stored: true,

@@ -13,6 +13,16 @@ fn stop_in(dir: &Path) -> Arc<EmergencyStop> {
     EmergencyStop::new(dir, "/emergency_stop")
 }
 
+impl EmergencyStop {
+    fn begin_here(&self, id: &str, engage: bool, reason: &str) -> BegunStop {
+        self.begin(StopRequest { by: "127.0.0.1", id, engage, reason })
+    }
+
+    async fn execute(&self, id: &str, engage: bool, reason: &str) -> Result<StopAnswer, StopError> {
+        self.finish(self.begin_here(id, engage, reason)).await
+    }
+}
+
 async fn engage(stop: &EmergencyStop, id: &str) -> StopAnswer {
     stop.execute(id, true, "test").await.unwrap()
 }
@@ -47,6 +57,21 @@ async fn an_engage_always_engages_and_a_repeated_release_is_harmless() {
     assert!(!late.changed && late.engaged == Some(true) && late.message.contains("already done"), "{late:?}");
     assert!(matches!(stop.execute("", false, "").await, Err(StopError::NoId)));
     assert!(engage(&stop, "").await.engaged == Some(true) && !engage(&stop, "").await.changed);
+}
+
+#[tokio::test]
+async fn two_identities_use_the_same_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = stop_in(dir.path());
+    let by = |by, id, engage| stop.finish(stop.begin(StopRequest { by, id, engage, reason: "test" }));
+    assert!(by("ada", "1", true).await.unwrap().changed);
+    let released = by("bob", "1", false).await.unwrap();
+    assert_eq!((released.changed, released.engaged), (true, Some(false)), "{released:?}");
+    by("ada", "2", true).await.unwrap();
+    // Each identity's id is done once.
+    let repeated = by("bob", "1", false).await.unwrap();
+    assert_eq!((repeated.changed, repeated.engaged), (false, Some(true)), "{repeated:?}");
+    assert!(by("cem", "1", false).await.unwrap().changed);
 }
 
 #[tokio::test]
@@ -101,7 +126,7 @@ async fn without_a_disk_an_engage_is_in_effect_and_a_release_is_refused() {
     let below = dir.path().join("file");
     let stop = stop_in(&below);
     std::fs::write(&below, "x").unwrap();
-    let begun = stop.begin("1", true, "test");
+    let begun = stop.begin_here("1", true, "test");
     assert!(stop.read().engaged, "before the disk is asked");
     let answer = stop.finish(begun).await.unwrap();
     assert!(answer.message.contains("not stored") && answer.engaged == Some(true), "{answer:?}");
@@ -120,13 +145,39 @@ async fn an_engage_that_follows_a_release_at_once_is_not_lost() {
     let stop = stop_in(dir.path());
     for n in 0..50 {
         engage(&stop, &format!("a{n}")).await;
-        let release = stop.begin(&format!("b{n}"), false, "");
+        let release = stop.begin_here(&format!("b{n}"), false, "");
         assert!(!stop.is_state(true), "it may change at any moment");
-        let again = stop.begin(&format!("a{n}"), true, "");
+        let again = stop.begin_here(&format!("a{n}"), true, "");
         let _ = stop.finish(release).await;
         stop.finish(again).await.unwrap();
         assert!(stop.read().engaged, "{n}");
     }
+}
+
+/// The gateway that a relay reads from: remembers the ids of commands.
+#[derive(Default)]
+struct Upstream(Mutex<Vec<String>>);
+
+impl SourceControl for Upstream {
+    fn publish(&self, _: Publication) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
+        self.0.lock().push(request.id);
+        Ok(())
+    }
+}
+
+/// To the rover all of them are commands of the relay.
+#[test]
+fn a_relay_keeps_the_ids_of_its_clients_apart() {
+    let upstream = Arc::new(Upstream::default());
+    let stop = EmergencyStop::forwarded(upstream.clone());
+    for (by, id) in [("ada", "1"), ("mallory", "1"), ("127.0.0.1", "1"), ("ada", "")] {
+        let _ = stop.begin(StopRequest { by, id, engage: false, reason: "" });
+    }
+    assert_eq!(*upstream.0.lock(), ["ada/1", "mallory/1", "127.0.0.1/1", ""]);
 }
 
 /// Is busy twice, then accepts publications.
@@ -163,7 +214,7 @@ async fn a_stop_is_published_until_it_is_accepted() {
 async fn many_engages_are_bounded_and_the_stop_is_engaged() {
     let dir = tempfile::tempdir().unwrap();
     let stop = stop_in(dir.path());
-    let begun: Vec<_> = (0..1_000).map(|n| stop.begin(&n.to_string(), true, "")).collect();
+    let begun: Vec<_> = (0..1_000).map(|n| stop.begin_here(&n.to_string(), true, "")).collect();
     assert!(stop.read().engaged);
     let mut given_up = 0;
     for begun in begun {

@@ -10,12 +10,14 @@ use roverline_source::ros::ServedService;
 use crate::connection::outbox::Outbox;
 
 /// The advertised services of an endpoint. A client that reconnects advertises its services while its old
-/// session still exists: the newer session serves them.
+/// session still exists: the newer session serves them. One of another identity cannot take them over.
 #[derive(Default)]
 pub struct AdvertisedServices(Mutex<HashMap<String, Advertisement>>);
 
 struct Advertisement {
     session: u64,
+    /// The label of the session's identity.
+    by: String,
     outbox: Arc<Outbox>,
     _served: Vec<ServedService>,
 }
@@ -25,7 +27,7 @@ impl AdvertisedServices {
     /// replaced and gets the message that `replaced` builds.
     pub fn insert<E>(
         &self,
-        session: u64,
+        (session, by): (u64, String),
         outbox: Arc<Outbox>,
         name: &str,
         replaced: impl FnOnce() -> Bytes,
@@ -36,8 +38,14 @@ impl AdvertisedServices {
         if let Some(old) = all.remove(name).filter(|old| old.session != session) {
             old.outbox.control(replaced());
         }
-        all.insert(name.to_owned(), Advertisement { session, outbox, _served: serve()? });
+        all.insert(name.to_owned(), Advertisement { session, by, outbox, _served: serve()? });
         Ok(())
+    }
+
+    /// The identity that advertises this name, if it is not this one.
+    pub fn other_owner(&self, by: &str, name: &str) -> Option<String> {
+        let all = self.0.lock();
+        all.get(name).map(|advertisement| advertisement.by.clone()).filter(|owner| owner != by)
     }
 
     /// Withdraws what a session advertises under this name; returns whether it did.

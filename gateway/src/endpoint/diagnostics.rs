@@ -123,6 +123,7 @@ impl Status {
         );
         for peer in &peers {
             let state = match peer.rtt_ms {
+                _ if peer.unproven.is_some() => "unproven".to_owned(),
                 Some(rtt) if peer.endpoint.status <= HealthStatus::Unhealthy => {
                     format!("{}, {rtt:.1} ms", peer.endpoint.status.word())
                 }

@@ -20,6 +20,8 @@ impl Endpoint {
             rtt_ms: None,
             last_error: None,
             freshness_s: health.freshness_s,
+            proof: None,
+            unproven: None,
         };
         let mut all = vec![(Origin::Own, own)];
         all.extend(self.peers.entries());

@@ -10,6 +10,7 @@ use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::endpoint::Endpoint;
+use crate::identity;
 
 /// All endpoints that receive one stop command record it within this time. If a window ends in between, the
 /// stop appears twice in the log, which is harmless.
@@ -60,6 +61,8 @@ fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
         at_ns: event.at_ns,
         // Serializing our own document types cannot fail.
         data: serde_json::to_value(event).unwrap_or_default(),
+        by: event.by.as_deref().and_then(identity::log_name),
+        client: event.client.as_deref().and_then(identity::log_name),
         id: Some(format!("{tier}-{}-{}", endpoint.started_ns, event.id)),
         ..NewEvent::default()
     };
@@ -67,7 +70,8 @@ fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
         // Every endpoint that received the command reports it, but it is one event.
         (EventKind::EmergencyStop, Some(command)) => {
             let command: String = command.chars().take(40).collect();
-            let id = Some(stop_id(&command, &event.cause, event.at_ns));
+            let by = event.by.as_deref().unwrap_or_default();
+            let id = Some(stop_id(&identity::own_id(by, &command), &event.cause, event.at_ns));
             let correlation_id = Some(command);
             NewEvent {
                 stream: "command/emergency_stop".to_owned(),
@@ -104,9 +108,11 @@ mod tests {
         let first = stop_id("1", "engaged: a person", at);
         assert_eq!(first, stop_id("1", "engaged: a person", at + 300_000_000), "at another endpoint");
         assert_ne!(first, stop_id("1", "released: gone", at));
-        assert_ne!(first, stop_id("2", "engaged: a person", at));
+        assert_ne!(first, stop_id("2", "engaged: a person", at), "another id, or another identity's");
         assert_ne!(first, stop_id("1", "engaged: a person", at + 60_000_000_000), "a minute later");
-        let longest = stop_id(&"\u{10ffff}".repeat(40), "released", i64::MIN);
+        let by = "/".repeat(limits::IDENTITY_BYTES);
+        let longest = identity::own_id(&by, &"\u{10ffff}".repeat(40));
+        let longest = stop_id(&longest, "released", i64::MIN);
         assert!(longest.len() <= limits::EVENT_ID_BYTES, "{}", longest.len());
     }
 }

@@ -44,6 +44,10 @@ pub struct EventDetails {
     pub replayed: Option<u64>,
     /// Samples that could not be replayed.
     pub missing: Option<u64>,
+    /// The identity of the client that caused it.
+    pub by: Option<String>,
+    /// What that client calls itself.
+    pub client: Option<String>,
 }
 
 impl Events {
@@ -71,6 +75,8 @@ impl Events {
             blackout_ms: details.blackout_ms,
             replayed: details.replayed,
             missing: details.missing,
+            by: details.by.map(bounded),
+            client: details.client.map(bounded),
         };
         state.next += 1;
         *state.counts.entry(kind).or_default() += 1;

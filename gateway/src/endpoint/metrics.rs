@@ -6,6 +6,7 @@ pub mod dialects;
 pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
+mod quotas;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
     endpoint.watchdog.render(&mut page);
+    quotas::render(&mut page, &endpoint.coordination);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";
     page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);
@@ -197,10 +199,17 @@ fn dialects(page: &mut Exposition, endpoint: &Endpoint, sessions: &[SessionDocum
 }
 
 fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
+    let unproven = peers.iter().filter(|(_, peer)| peer.unproven.is_some()).count();
+    let what = "Peers that have not proven that they belong to this rover.";
+    page.one("gauge", "roverline_peers_unproven", what, unproven as f64);
+    // Anybody can announce any address: as labels there would be no end of them.
+    let is_stranger =
+        |(origin, peer): &&(Origin, PeerDocument)| *origin != Origin::Config && peer.age_s.is_none();
+    let peers: Vec<_> = peers.iter().filter(|peer| !is_stranger(peer)).collect();
     let address = |peer: &PeerDocument| peer.endpoint.address.clone().unwrap_or_default();
     let name = "roverline_peer_status";
     page.family("gauge", name, "1 for the status that a peer has, 0 for the others.");
-    for (_, peer) in peers {
+    for (_, peer) in &peers {
         for status in STATUSES {
             let is = f64::from(u8::from(peer.endpoint.status == status));
             let tier = peer.endpoint.tier.name();
@@ -209,7 +218,7 @@ fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
     }
     let name = "roverline_peer_rtt_seconds";
     page.family("gauge", name, "How long a peer's last answer took; absent before the first.");
-    for (_, peer) in peers {
+    for (_, peer) in &peers {
         let Some(rtt) = peer.rtt_ms else { continue };
         page.sample(name, &[("tier", peer.endpoint.tier.name()), ("address", &address(peer))], rtt / 1e3);
     }

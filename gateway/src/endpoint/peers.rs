@@ -1,9 +1,13 @@
 //! Peer monitoring: probes the gateway's other endpoints and covers a tier that stays down.
 
+pub mod key;
 pub mod mdns;
 pub mod monitor;
+pub mod networks;
 pub mod probe;
 mod promotion;
+pub mod proof;
+mod state;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -11,6 +15,9 @@ mod tests;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
+
+use crate::endpoint::peers::networks::PeerNetworks;
+use crate::endpoint::peers::proof::Prover;
 
 /// How an endpoint treats its peers.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +30,15 @@ pub struct PeerPolicy {
     pub rover: String,
     /// The host to announce by mDNS while also browsing for others; `None` disables mDNS.
     pub mdns: Option<String>,
+}
+
+/// By what an endpoint recognizes peers, and proves itself to them.
+#[derive(Debug)]
+pub struct PeerTrust {
+    /// Its own proof, with the rover's key.
+    pub prover: Prover,
+    /// Where peers may be that were announced or registered.
+    pub networks: PeerNetworks,
 }
 
 /// The address of a peer.

@@ -14,6 +14,7 @@ use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::endpoint::Endpoint;
 use crate::endpoint::capacity::SessionSlot;
+use crate::identity;
 
 /// A session is closed for a reason of policy (RFC 6455, section 7.4.1).
 const CLOSE_POLICY: u16 = 1008;
@@ -122,6 +123,16 @@ impl SessionInfo {
     pub fn client(&self) -> String {
         let client = self.client.lock().clone();
         if client.is_empty() { self.peer.to_string() } else { client }
+    }
+
+    /// What the client calls itself, if anything.
+    pub fn client_name(&self) -> Option<String> {
+        Some(self.client.lock().clone()).filter(|client| !client.is_empty())
+    }
+
+    /// The label of the client's identity.
+    pub fn label(&self) -> String {
+        identity::label(&self.identity.lock(), self.peer.ip())
     }
 
     /// The client's identity.

@@ -81,6 +81,8 @@ impl Endpoint {
             blackout_ms: report.blackout_ms,
             replayed: Some(report.replayed),
             missing: Some(report.missing),
+            by: Some(session.label()),
+            client: session.client_name(),
         };
         self.events.record(EventKind::Failover, &cause, details);
     }

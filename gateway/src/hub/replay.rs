@@ -8,7 +8,7 @@ use roverline_protocol::native::{Cursor, FLAG_STORED};
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
 use crate::hub::resume::ResumeState;
-use crate::hub::state::Hub;
+use crate::hub::state::{Hub, HubState};
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{SubscriberId, Topic};
 use crate::limits;
@@ -21,12 +21,18 @@ const VALID: Duration = Duration::from_millis(RESUME_VALID_MS);
 
 impl Hub {
     /// Resumes a session: topics that it subscribes to next are replayed from its cursors, or for writers
-    /// without a cursor from `age` ago.
-    pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) {
+    /// without a cursor from `age` ago. Returns whether a cursor names a writer that was heard here: then
+    /// the client has received telemetry of this rover, here or from another endpoint.
+    pub fn resume(&self, id: SubscriberId, cursors: Vec<Cursor>, age: Duration) -> bool {
         let now = roverline_source::clock::monotonic();
-        if let Some(subscriber) = self.lock().subscribers.get_mut(&id) {
-            subscriber.resumed = Some(ResumeState::new(cursors, age, now));
+        let state = ResumeState::new(cursors, age, now);
+        let mut hub = self.lock();
+        let HubState { topics, subscribers, .. } = &mut *hub;
+        let is_known = topics.values().any(|topic| topic.writers().any(|writer| state.has_cursor_of(writer)));
+        if let Some(subscriber) = subscribers.get_mut(&id) {
+            subscriber.resumed = Some(state);
         }
+        is_known
     }
 
     /// Sends a new subscriber the samples that it missed on a topic.

@@ -53,6 +53,11 @@ impl ResumeState {
         }
     }
 
+    /// Whether the client has a cursor of this writer.
+    pub(super) fn has_cursor_of(&self, writer: Guid) -> bool {
+        self.cursors.contains_key(&writer)
+    }
+
     /// Returns the samples replayed and the gaps found since the last call, and resets the budget.
     pub(super) fn take_report(&mut self) -> (u64, Vec<Gap>) {
         self.budget = ReplayBudget::default();

@@ -120,6 +120,12 @@ impl Topic {
         self.subscriptions.len()
     }
 
+    /// The writers whose newest samples are kept.
+    pub(super) fn writers(&self) -> impl Iterator<Item = Guid> + '_ {
+        let latest = self.latest.iter().map(|latest| latest.sample.id.source);
+        latest.chain(self.latched.keys().copied())
+    }
+
     /// The last sample of one writer of a latched topic.
     pub(super) fn latched(&self, writer: Guid) -> Option<&StampedSample> {
         self.latched.get(&writer)

@@ -25,7 +25,7 @@ use crate::endpoint::watchdog::Work;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
 use crate::process::error::ProcessError;
-use crate::process::policy::peer_list;
+use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
 use crate::process::source::SourceControlHandle;
 
@@ -54,6 +54,7 @@ pub fn build(
         ingress: Ingress::new(routing, scopes),
         source_kind: settings.gateway.source.name(),
         peers: Peers::new(peer_list(settings, tier)),
+        peer_trust: peer_trust(settings, tier)?,
         emergency_stop: emergency_stop.clone(),
         session_budget: settings.session_budget(tier),
         endpoint_budget: settings.endpoint_budget(tier),
@@ -67,7 +68,7 @@ pub fn build(
 }
 
 fn coordination(tier: Tier, settings: &Settings) -> Result<Coordination, ProcessError> {
-    if settings.gateway.source == SourceKind::Upstream {
+    if settings.gateway.source.is_relay() {
         return Ok(Coordination::disabled("a relay shares nothing: ask the rover's own gateway"));
     }
     let state = settings.state_dir();
@@ -113,7 +114,7 @@ pub fn spawn_tasks(
     if source.takes_emergency_stop() {
         let emergency_stop = emergency_stop.clone();
         // The built-in rover remembers the stop; a real graph may gain late subscribers.
-        let repeated = source != SourceKind::Sim;
+        let repeated = source.is_ros_graph();
         tasks.spawn(async move { emergency_stop.publish(outlet, repeated).await });
     }
 }

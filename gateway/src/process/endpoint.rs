@@ -10,7 +10,7 @@ use roverline_source::Sink;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::config::{Settings, SourceKind};
+use crate::config::Settings;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::{Endpoint, event_log};
 use crate::limits;
@@ -23,7 +23,7 @@ use crate::process::source::{self, SourceControlHandle};
 use crate::process::stagger::reopen_delay;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::process::supervisor_link::SupervisorLink;
-use crate::process::{lifecycle_reporter, readiness, ready};
+use crate::process::{lifecycle_reporter, readiness, ready_announcement};
 use crate::server::listener::accept_loop;
 use crate::server::pending::PendingConnections;
 
@@ -60,7 +60,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);
     let accept_gate = watch::Sender::new(!defer_accept);
     // A relay has no coordination store; the rover's own gateway reports the rover's lifecycle.
-    let reports_lifecycle = settings.gateway.source != SourceKind::Upstream;
+    let reports_lifecycle = !settings.gateway.source.is_relay();
     let lifecycle_task = reports_lifecycle
         .then(|| tokio::spawn(lifecycle_reporter::run(endpoint.clone(), accept_gate.subscribe())));
     // Telemetry continues whatever happens to these tasks.
@@ -82,7 +82,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         supervised
     });
     if supervised.is_none() {
-        ready::report_ready(&[(tier, settings.address(tier), address.port())]);
+        ready_announcement::report_ready(&[(tier, settings.address(tier), address.port())]);
     }
     let supervises = supervised.is_some();
     let link = supervised.as_ref().map(|supervised| supervised.link.clone());

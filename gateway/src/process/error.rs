@@ -3,6 +3,7 @@
 use tokio::task::JoinError;
 
 use crate::access::AccessError;
+use crate::endpoint::peers::key::KeyError;
 
 /// Why a process could not start or keep serving.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum ProcessError {
     /// The access rules are invalid.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The configured key of the peers cannot be used.
+    #[error(transparent)]
+    PeerKey(#[from] KeyError),
     /// The coordination store cannot be opened.
     #[error("{0}")]
     Coordination(String),

@@ -1,4 +1,4 @@
-//! What supervisor and endpoint say to each other, over the pipes of a child or the socket of an adopted
+//! The protocol between supervisor and endpoint, over the pipes of a child or the socket of an adopted
 //! process. The endpoint sends its heartbeat: one byte when it serves or is ready, then one every 100 ms,
 //! written by the runtime that serves clients, and one when it stops accepting. The supervisor sends its
 //! commands, one per line.

@@ -1,5 +1,5 @@
 //! Lifecycle reporting: records this endpoint's state and the rover's in the shared store, derived from
-//! what the endpoint already has_snapshot. Telemetry does not wait for it; if the store is unavailable, reporting
+//! what the endpoint already knows. Telemetry does not wait for it; if the store is unavailable, reporting
 //! is retried.
 
 use std::collections::BTreeSet;
@@ -233,7 +233,7 @@ impl LifecycleReporter {
     }
 
     fn author<'a>(&'a self, reason: &'a str) -> Author<'a> {
-        Author { by: &self.me, reason, manual: false, now_ns: unix_ns() }
+        Author { by: &self.me, client: None, reason, manual: false, now_ns: unix_ns() }
     }
 }
 

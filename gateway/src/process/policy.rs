@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use roverline_protocol::Tier;
 
-use crate::config::{MdnsMode, Settings, SourceKind};
-use crate::endpoint::peers::Peer;
-use crate::endpoint::peers::PeerPolicy;
+use crate::config::{MdnsMode, Settings};
+use crate::endpoint::peers::key::PeerKey;
+use crate::endpoint::peers::networks::PeerNetworks;
+use crate::endpoint::peers::proof::Prover;
+use crate::endpoint::peers::{Peer, PeerPolicy, PeerTrust};
+use crate::process::error::ProcessError;
 
 /// The peer policy of a tier's endpoint that listens on `port`.
 pub fn peer_policy(settings: &Settings, tier: Tier, port: u16) -> PeerPolicy {
@@ -21,7 +24,7 @@ pub fn peer_policy(settings: &Settings, tier: Tier, port: u16) -> PeerPolicy {
     };
     PeerPolicy {
         // A relay's four tiers are one process, so none of them is down alone.
-        promotion: (gateway.promotion && gateway.source != SourceKind::Upstream)
+        promotion: (gateway.promotion && !gateway.source.is_relay())
             .then(|| Duration::from_secs_f64(gateway.promotion_grace_s)),
         // An endpoint that listens on all addresses does not know by which one clients reach it.
         address: match &settings.endpoint(tier).address {
@@ -31,6 +34,21 @@ pub fn peer_policy(settings: &Settings, tier: Tier, port: u16) -> PeerPolicy {
         rover: settings.rover(),
         mdns: mdns.then(|| gateway.host.clone()),
     }
+}
+
+/// By what a tier's endpoint recognizes its peers. A key that is configured has to be there; without that of
+/// the state directory, the endpoint serves without peers.
+pub fn peer_trust(settings: &Settings, tier: Tier) -> Result<PeerTrust, ProcessError> {
+    let key = match &settings.peers.key {
+        Some(path) => Some(PeerKey::read(path)?),
+        None => PeerKey::read_or_generate(&settings.state_dir())
+            .inspect_err(|error| tracing::error!(%error, "no peer is recognized, so no tier is covered"))
+            .ok(),
+    };
+    let address = settings.endpoint(tier).address.clone();
+    // Checked when the settings were read.
+    let networks = settings.peers.networks().unwrap_or_default();
+    Ok(PeerTrust { prover: Prover { key, tier, address }, networks: PeerNetworks::new(networks) })
 }
 
 /// The other endpoints of these settings, as peers of `tier`.

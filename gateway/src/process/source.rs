@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use roverline_protocol::backoff::{Backoff, Jitter};
+use roverline_protocol::printable::printable_lines;
 use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
 use roverline_source::dds::{DdsOptions, DdsSource};
 use roverline_source::r2r::{R2rOptions, R2rSource};
@@ -152,7 +153,7 @@ fn run_with_restarts(
         control.set(None);
         if let Err(SourceError(why)) = result {
             // Standard error may be gone with the supervisor or its terminal.
-            let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {why}");
+            let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {}", printable_lines(&why));
             sink.state(SourceState::Failed(why));
         }
         if !kind.reopens() || stop.wait(backoff.fail(jitter.unit()) + stagger) {

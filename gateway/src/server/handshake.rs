@@ -6,13 +6,10 @@ use roverline_protocol::native::STANDBY_QUERY;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::access::credentials::token;
-use crate::connection::dialect::Dialect;
-use crate::dialect::{self, native, negotiate};
+use crate::dialect::{self, Negotiated, native, negotiate};
 
 /// Paths on which a WebSocket may be opened, besides those that select a dialect.
-const PATHS: [&str; 4] = ["/", "/ws", "/websocket", PLAIN_PATH];
-/// On this path, the client is a plain client.
-const PLAIN_PATH: &str = "/telemetry";
+const PATHS: [&str; 3] = ["/", "/ws", "/websocket"];
 
 /// The paths on which a WebSocket may be opened.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
@@ -23,12 +20,9 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     pub(crate) accept: String,
-    pub(crate) dialect: Dialect,
-    pub(crate) subprotocol: Option<&'static str>,
+    pub(crate) negotiated: Negotiated,
     /// The token that authenticates the client.
     pub(crate) token: Option<String>,
-    /// Whether the client chose the plain dialect explicitly, so no further detection is needed.
-    pub(crate) is_plain_path: bool,
     /// Whether the client starts as a standby.
     pub(crate) standby: bool,
 }
@@ -63,14 +57,12 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, Str
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    let (dialect, subprotocol) = negotiate(&offered.join(","), request.uri().path());
+    let negotiated = negotiate(&offered.join(","), request.uri().path());
     Ok(Upgrade {
         accept: derive_accept_key(key.as_bytes()),
-        dialect,
-        subprotocol,
+        negotiated,
         token: token(headers, request.uri().query()),
-        is_plain_path: request.uri().path() == PLAIN_PATH,
-        standby: dialect == native::DIALECT
+        standby: negotiated.dialect == native::DIALECT
             && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
     })
 }
@@ -105,7 +97,7 @@ mod tests {
     fn the_example_of_the_rfc_is_accepted() {
         let upgrade = check(&request(|_| {})).unwrap();
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(upgrade.dialect, crate::dialect::plain::DIALECT);
+        assert_eq!(upgrade.negotiated.dialect, crate::dialect::plain::DIALECT);
     }
 
     #[test]

@@ -139,8 +139,8 @@ async fn serve(
         stream: parts.io.into_inner().into_inner(),
         read_ahead: parts.read_buf,
         peer,
-        dialect: upgrade.dialect,
-        await_first: !upgrade.is_plain_path,
+        dialect: upgrade.negotiated.dialect,
+        await_first: !upgrade.negotiated.is_chosen,
         identity,
         slot,
     };
@@ -156,7 +156,7 @@ fn switching_protocols(upgrade: &Upgrade) -> HttpResponse {
     if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(subprotocol) = upgrade.subprotocol {
+    if let Some(subprotocol) = upgrade.negotiated.subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     answer

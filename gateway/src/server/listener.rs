@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,6 +15,7 @@ use roverline_source::clock::monotonic;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::api::health::LocalAddress;
 use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
@@ -73,7 +76,11 @@ async fn serve_connection(
 ) {
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
-    let service = service_fn(|request| {
+    let local = stream.local_addr().map(LocalAddress);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Ok(local) = local {
+            request.extensions_mut().insert(local);
+        }
         let first = first.swap(false, Ordering::Relaxed);
         let (endpoint, place) = (service_endpoint.clone(), &place);
         async move {

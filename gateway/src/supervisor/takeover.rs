@@ -89,7 +89,7 @@ fn judge(candidates: &[Candidate], wanted: impl Fn(Tier, SocketAddr) -> bool) ->
 /// Adopts what an earlier supervisor left behind in the state directory and ends the rest. Everything that
 /// hangs or is not wanted has ended when this returns.
 pub(super) fn take_over(settings: &Settings, program: &Path) -> Takeover {
-    let is_relay = settings.gateway.source == SourceKind::Upstream;
+    let is_relay = settings.gateway.source.is_relay();
     let hosts = resolve(&settings.gateway.host);
     let wanted = |tier: Tier, address: SocketAddr| {
         let port = settings.port(tier);

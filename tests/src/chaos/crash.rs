@@ -167,8 +167,8 @@ fn apply(
 /// The index of a worker that holds a lock now.
 async fn holder_index(clients: &StoreClients) -> Option<usize> {
     let locks = clients.locks.list().await.ok()?;
-    let (client, _) = locks.0.first()?.holders.first()?;
-    client.strip_prefix('w')?.split('-').next()?.parse().ok()
+    let holder = locks.0.first()?.holders.first()?;
+    holder.client.strip_prefix('w')?.split('-').next()?.parse().ok()
 }
 
 /// Creates the shared queues.

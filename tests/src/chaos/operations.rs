@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use roverline_coordination::Client;
 use roverline_coordination::events::{EventError, Expected, NewEvent, Query};
 use roverline_coordination::kv::{Author, Expect, Item, KvError};
 use roverline_coordination::queues::{Actor, DequeueOptions, Message, QueueError, Settings};
@@ -22,7 +23,7 @@ fn now_ns() -> u64 {
 }
 
 fn by(who: &str) -> Actor<'_> {
-    Actor { name: who, now_ns }
+    Actor { client: Client::of(who, who), now_ns }
 }
 
 /// A refusal without names, so that equal reasons are counted together.
@@ -88,8 +89,9 @@ impl StoreClients {
         }
     }
 
-    pub(crate) async fn ack(&self, id: &str, delivery: u32) -> Result<Outcome, StoreError> {
-        self.queues.ack(id, Some(delivery)).await.map_or_else(from_queue_error, |()| Ok(Outcome::Acked))
+    pub(crate) async fn ack(&self, id: &str, delivery: u32, client: &str) -> Result<Outcome, StoreError> {
+        let result = self.queues.ack(id, Some(delivery), &by(client)).await;
+        result.map_or_else(from_queue_error, |()| Ok(Outcome::Acked))
     }
 
     pub(crate) async fn nak(&self, id: &str, delivery: u32, client: &str) -> Result<Outcome, StoreError> {
@@ -110,7 +112,7 @@ impl StoreClients {
     }
 
     pub(crate) async fn share(&self, key: &str, value: u64, client: &str) -> Result<Outcome, StoreError> {
-        let author = Author { by: Arc::from(client), at_ns: now_ns().cast_signed() };
+        let author = Author { by: Arc::from(client), client: None, at_ns: now_ns().cast_signed() };
         let value = Bytes::from(value.to_string());
         let result = self.cache.put(key, value, &Expect::Any, None, &author).await;
         result.map_or_else(from_kv_error, |item| Ok(shared(Some(&item))))

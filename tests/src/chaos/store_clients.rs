@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_coordination::Client;
 use roverline_coordination::events::{Events, NodeIdentity};
 use roverline_coordination::kv::{Cache, Kv};
 use roverline_coordination::locks::{FencingToken, LockError, LockMode, LockStatus, Locks};
@@ -76,15 +77,17 @@ impl StoreClients {
                 self.write(txn).await
             }
             Operation::Lock { resource } => return self.lock(resource, client, ttl, wait).await,
-            Operation::Unlock { resource, .. } => match self.locks.release(resource, client).await {
-                Ok(_) => Ok(Outcome::Released),
-                Err(LockError::Store(error)) => Err(error),
-                Err(error) => Ok(refused(&error)),
-            },
+            Operation::Unlock { resource, .. } => {
+                match self.locks.release(resource, Client::of(client, client)).await {
+                    Ok(_) => Ok(Outcome::Released),
+                    Err(LockError::Store(error)) => Err(error),
+                    Err(error) => Ok(refused(&error)),
+                }
+            }
             Operation::Guarded { resource, token } => self.guarded(resource, *token).await,
             Operation::Enqueue { queue, body } => self.enqueue(queue, client, *body).await,
             Operation::Dequeue { queue } => self.dequeue(queue, client).await,
-            Operation::Ack { id, delivery } => self.ack(id, *delivery).await,
+            Operation::Ack { id, delivery } => self.ack(id, *delivery, client).await,
             Operation::Nak { id, delivery } => self.nak(id, *delivery, client).await,
             Operation::Append { stream, id } => self.append(stream, id).await,
             Operation::Share { key, value } => self.share(key, *value, client).await,
@@ -126,6 +129,7 @@ impl StoreClients {
     }
 
     async fn lock(&self, resource: &str, client: &str, ttl: Duration, wait: Duration) -> Outcome {
+        let client = Client::of(client, client);
         match self.locks.acquire_within(resource, client, LockMode::Exclusive, ttl, wait).await {
             Ok(LockStatus::Held(FencingToken(token))) => Outcome::Held { token },
             Ok(LockStatus::Waiting(_)) => Outcome::Refused { why: "somebody else held the lock".to_owned() },

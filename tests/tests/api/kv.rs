@@ -102,3 +102,30 @@ fn the_cache_answers_as_scripts_expect() {
         assert_eq!(body(&send(&gateway, "DELETE", "/cache/arm", ""))["success"], success);
     }
 }
+
+#[test]
+fn values_have_a_quota_that_deletion_gives_back() {
+    let gateway = serve(&[]);
+    let value = format!("\"{}\"", "x".repeat((1 << 20) - 100));
+    let put = |n: usize| send(&gateway, "PUT", &format!("/api/v2/kv/large/{n}"), &value);
+    for n in 0..16 {
+        body(&put(n));
+    }
+    let refused = put(16);
+    let why = problem(&refused, 507)["detail"].as_str().unwrap().to_owned();
+    let refused = problem(&put(17), 507);
+    assert!(why.contains("16777216 bytes") && why.contains("delete"), "{why}: {refused}");
+    assert_eq!(send(&gateway, "DELETE", "/api/v2/kv/large/0", "").status, 204);
+    body(&put(16));
+    // Over what is there it is the pace that has a limit.
+    let mut statuses = (0..20).map(|_| put(1)).filter(|answer| answer.status != 200);
+    let slowed = statuses.next().unwrap();
+    assert!(problem(&slowed, 429)["detail"].as_str().unwrap().contains("in a minute"), "{slowed:?}");
+    assert!(slowed.header("retry-after").is_some(), "{slowed:?}");
+    let metrics = get(&gateway, "/metrics").body;
+    for line in
+        ["stored_entries{kind=\"values\"} 16", "quota_refused_total{kind=\"values\",quota=\"stored\"} 2"]
+    {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}

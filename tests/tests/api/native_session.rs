@@ -76,7 +76,11 @@ async fn a_session_sends_requests_with_its_role() {
         let (status, options) = exchange(&mut native, request(3, "POST", FORCE, Some(force.clone()))).await;
         assert_eq!(status, forces, "{options}");
     }
-    assert_eq!(exchange(&mut native, request(4, "GET", "/locks", None)).await.1, json!({"locks": []}));
+    // The commander said the operator's name, and still waited for a lock of its own.
+    let release = json!({"resource": "arm", "client_id": "ada"});
+    let (_, done) = exchange(&mut native, request(4, "POST", "/locks/release", Some(release))).await;
+    assert_eq!(done["success"], true, "{done}");
+    assert_eq!(exchange(&mut native, request(5, "GET", "/locks", None)).await.1, json!({"locks": []}));
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ rules! {
     style::short_files => files_are_short;
     style::no_panics => the_product_does_not_panic_on_purpose;
     style::typed_errors => errors_have_types;
+    style::printed_in_one_place => what_is_printed_is_printable;
     style::no_marks => nothing_is_left_for_later;
     style::clean_whitespace => white_space_is_clean;
     style::no_foreign_words => the_project_speaks_of_itself;

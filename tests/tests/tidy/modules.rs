@@ -13,6 +13,7 @@ use crate::tree::{File, Finding, Tree};
 const LAYERS: &[&str] = &[
     "limits",
     "access",
+    "identity",
     "config",
     "log",
     "emergency_stop",

@@ -140,6 +140,33 @@ fn is_open(code: &str) -> bool {
     open == 1
 }
 
+/// Modules of the console that may write to the terminal: the printing one, which makes everything printable,
+/// and the owner of the screen.
+const PRINTERS: &[&str] = &["tui/src/command/print.rs", "tui/src/runtime/terminal.rs"];
+
+/// Ways to standard output and standard error.
+const OUTPUTS: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"];
+
+/// What strangers wrote reaches a terminal through one module only.
+pub(crate) fn printed_in_one_place(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let is_checked = |file: &&File| {
+        file.path.starts_with("tui/src/") && !file.is_test() && !PRINTERS.contains(&file.path.as_str())
+    };
+    for file in tree.rust().filter(is_checked) {
+        let code = rust::product_code(&file.text);
+        for output in OUTPUTS {
+            for offset in rust::word_offsets(&code, output) {
+                if !code[offset + output.len()..].starts_with(".is_terminal()") {
+                    let what = format!("{output}: print through command::print, which makes it printable");
+                    findings.push(file.finding(file.line_of(offset), what));
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// Nothing is left for later in a comment.
 pub(crate) fn no_marks(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -264,6 +291,28 @@ mod tests {
                 &[("gateway/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {text} }}"))],
             );
         }
+    }
+
+    #[test]
+    fn a_print_past_the_printing_module_is_caught() {
+        for call in
+            ["println!(\"{x}\")", "eprint!(\"\")", "std::io::stdout().write_all(b)", "io::stderr().lock()"]
+        {
+            let text = format!("fn f() {{\n    {call}\n}}\n");
+            assert_catches(
+                printed_in_one_place,
+                &[("tui/src/command/a.rs", &text)],
+                "tui/src/command/a.rs:2: ",
+            );
+            assert_silent(
+                printed_in_one_place,
+                &[("tui/src/command/print.rs", &text), ("tui/tests/a.rs", &text)],
+            );
+        }
+        assert_silent(
+            printed_in_one_place,
+            &[("tui/src/a.rs", "fn f() { std::io::stdout().is_terminal() }")],
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 pub mod events;
 pub mod kv;
 pub mod locks;
-mod print;
 pub mod queues;
 mod value;
 
@@ -15,8 +14,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use crate::command::coordination::print::{inform, print_json, print_line, print_table};
-use crate::command::{Failure, without_delay};
+use crate::command::print::complain;
+pub use crate::command::print::{inform, print_json, print_line, print_table};
+use crate::command::{Failure, no_answer, without_delay};
 use crate::format;
 
 /// Longest time for an answer, in addition to a requested wait.
@@ -210,7 +210,7 @@ impl CoordinationClient {
                 // The store is unavailable or the endpoint is lost: it recovers by itself.
                 _ => {
                     let why = before.get("detail").and_then(Value::as_str).unwrap_or("no answer");
-                    eprintln!("roverline: {}", format::printable(why));
+                    complain(format::printable(why));
                 }
             }
         }
@@ -219,8 +219,8 @@ impl CoordinationClient {
 }
 
 fn unreachable(urls: &[String]) -> Failure {
-    let tried = urls.join(", ");
-    Failure::Nothing(format!("no endpoint answers ({tried}): start a gateway, or name another with --host"))
+    let tried: Vec<_> = urls.iter().map(|url| (url.clone(), None)).collect();
+    no_answer(&tried)
 }
 
 /// Our own types always serialize.

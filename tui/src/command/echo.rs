@@ -1,18 +1,18 @@
 //! `roverline echo`.
 
-mod print;
+mod lines;
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_client::{Config, Event, Events, Link, LinkSample};
+use roverline_client::{Config, EndpointView, Event, Events, Link, LinkSample, LinkState};
 use roverline_schema::{Plan, Registry};
 
 use crate::cli::OutputArgs;
-use crate::command::{Failure, without_delay};
+use crate::command::print::{print, print_line, print_text};
+use crate::command::{Failure, no_answer, without_delay};
 
 /// Arguments of `echo`.
 #[derive(Debug)]
@@ -33,11 +33,12 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
     link.subscribe(&what.topic, None);
     let registry = Registry::bundled();
     let mut pending = HashMap::new();
+    let mut endpoints: Arc<[EndpointView]> = Arc::default();
     let mut printed = 0;
     let patience = tokio::time::Instant::now() + what.print.timeout;
     while what.count.is_none_or(|count| printed < count) {
         let Some(event) = next(&mut events, (printed == 0).then_some(patience)).await else {
-            return Err(nothing(&what, &pending));
+            return Err(nothing(&what, &pending, &endpoints));
         };
         match event {
             Event::Sample(sample) if sample.topic.name == what.topic => {
@@ -55,6 +56,7 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
             Event::Schema { type_name, text } => {
                 registry.add(&type_name, &text).map_err(|error| Failure::Nothing(error.to_string()))?;
             }
+            Event::Endpoints(views) => endpoints = views,
             _ => {}
         }
     }
@@ -68,7 +70,11 @@ async fn next(events: &mut Events, until: Option<tokio::time::Instant>) -> Optio
     }
 }
 
-fn nothing(what: &What, pending: &HashMap<String, ()>) -> Failure {
+fn nothing(what: &What, pending: &HashMap<String, ()>, endpoints: &[EndpointView]) -> Failure {
+    if !endpoints.iter().any(|endpoint| endpoint.state == LinkState::Active) {
+        let tried: Vec<_> = endpoints.iter().map(|e| (e.url.clone(), e.last_error.clone())).collect();
+        return no_answer(&tried);
+    }
     let waited = Duration::from_millis(what.print.timeout.as_millis() as u64);
     Failure::Nothing(match pending.keys().next() {
         Some(type_name) => format!("no endpoint knows the definition of {type_name}"),
@@ -96,14 +102,9 @@ fn show(what: &What, sample: &LinkSample, plan: &Arc<Plan>) -> Result<(), Failur
     };
     // An element beyond the end of an array is absent now and may exist in the next message.
     let Some(value) = value else { return Ok(()) };
-    let text = match (what.print.json, &what.field) {
-        (true, field) => print::json_line(sample, field.as_deref(), &value),
-        (false, Some(_)) => format!("{value}\n"),
-        (false, None) => print::tree(&value),
-    };
-    // One write per message, flushed, so that a reader never waits for half of one.
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    match (what.print.json, &what.field) {
+        (true, field) => print_line(&lines::json_line(sample, field.as_deref(), &value)),
+        (false, Some(_)) => print(&value.to_string()),
+        (false, None) => print_text(&lines::tree(&value)),
+    }
 }

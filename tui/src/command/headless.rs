@@ -1,7 +1,6 @@
 //! The demo without a screen: connects to every endpoint and checks what it sends.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use roverline_protocol::Tier;
 use serde_json::{Value as Json, json};
 
 use crate::command::gateway::Endpoint;
-use crate::command::{Failure, HeadlessSession, report};
+use crate::command::{Failure, HeadlessSession, print, report};
 use crate::format;
 use crate::model::Model;
 
@@ -77,38 +76,31 @@ pub(super) async fn run(endpoints: &[Endpoint], time: Duration, json: bool) -> R
         endpoints.iter().zip(&watches).map(|(e, w)| EndpointReport::of(e, &w.model, time)).collect();
     let good = tallies.len() == Tier::ALL.len() && tallies.iter().all(EndpointReport::good);
     let rover = watches.first().map(|watch| &watch.model);
-    let text = match json {
+    print::show_progress(None);
+    match json {
         true => {
             let list: Vec<Json> = tallies.iter().map(EndpointReport::json).collect();
-            format!("{:#}\n", json!({"ok": good, "endpoints": list, "rover": rover.map(report::rover_json)}))
+            print::print_json(&json!({"ok": good, "endpoints": list, "rover": rover.map(report::rover_json)}))
         }
-        false => summary(&tallies, rover, good),
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
+        false => print::print_text(&summary(&tallies, rover, good)),
+    }?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// A progress line on a terminal; never returns.
 async fn progress(time: Duration) {
-    let shown = std::io::stderr().is_terminal();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut passed = 0;
     loop {
         second.tick().await;
-        if shown && passed < time.as_secs() {
-            eprint!("\r\x1b[Kchecking four endpoints: {passed} of {} s", time.as_secs());
-        } else if shown {
-            eprint!("\r\x1b[K");
-        }
+        let text = format!("checking four endpoints: {passed} of {} s", time.as_secs());
+        print::show_progress((passed < time.as_secs()).then_some(&text));
         passed += 1;
     }
 }
 
 fn summary(tallies: &[EndpointReport], rover: Option<&Model>, good: bool) -> String {
     let mut out = String::new();
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,

@@ -32,8 +32,8 @@ impl Clock {
 /// Executes a model's effects on its connection. A stop comes back as a message with its id.
 pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
     match effect {
-        Effect::Subscribe { topic, max_rate_hz } => link.subscribe(topic, *max_rate_hz),
-        Effect::Unsubscribe(topic) => link.unsubscribe(topic),
+        Effect::Subscribe { topics, max_rate_hz } => link.subscribe_all(topics, *max_rate_hz),
+        Effect::Unsubscribe(topics) => link.unsubscribe_all(topics),
         Effect::Schema(type_name) => link.schema(type_name),
         Effect::EmergencyStop { engage } => {
             let id = link.emergency_stop(*engage, "operator at the console");

@@ -1,24 +1,23 @@
 //! `roverline status`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use roverline_client::Config;
 
 use crate::cli::OutputArgs;
+use crate::command::print::{print_json, print_text};
 use crate::command::{Failure, HeadlessSession, on_the_best, report, unreachable};
 use crate::model::Model;
 
 /// Waits until every available value of the overview has arrived, or for the given time.
-pub async fn run(config: Config, print: OutputArgs) -> Result<ExitCode, Failure> {
+pub async fn run(config: Config, output: OutputArgs) -> Result<ExitCode, Failure> {
     let mut watch = HeadlessSession::open(config);
-    watch.until(print.timeout, complete).await;
+    watch.until(output.timeout, complete).await;
     let model = &watch.model;
-    let text = if print.json { format!("{:#}\n", report::json(model)) } else { report::text(model) };
-    if model.network.active().is_none() && !print.json {
+    if model.network.active().is_none() && !output.json {
         return Err(unreachable(&watch));
     }
-    std::io::stdout().write_all(text.as_bytes())?;
+    if output.json { print_json(&report::json(model)) } else { print_text(&report::text(model)) }?;
     let any = model.topics.rows.values().any(|row| row.at.is_some());
     Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

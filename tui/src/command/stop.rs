@@ -1,7 +1,6 @@
 //! `roverline stop`: engages or releases the emergency stop, and believes only what the rover's gateway says
 //! of its state afterwards.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::cli::StopArgs;
 use crate::command::Failure;
+use crate::command::print::{print, print_line};
 use crate::command::session::without_delay;
 use crate::format;
 
@@ -155,18 +155,14 @@ fn report(outcome: &Outcome, engage: bool, done: bool, args: &StopArgs) -> Resul
         Some((endpoint, message)) if done => format!("{}: {}", endpoint, format::printable(message)),
         _ => outcome.failure(engage, args.timeout),
     };
-    let text = match args.json {
-        false => format!("{message}\n"),
-        true => format!(
-            "{}\n",
-            json!({
-                "asked": if engage { "engage" } else { "release" }, "done": done,
-                "engaged": outcome.engaged(), "endpoint": outcome.accepted.as_ref().map(|(url, _)| url),
-                "message": message, "state": outcome.state,
-            })
-        ),
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
+    match args.json {
+        false => print(&message),
+        true => print_line(&json!({
+            "asked": if engage { "engage" } else { "release" }, "done": done,
+            "engaged": outcome.engaged(), "endpoint": outcome.accepted.as_ref().map(|(url, _)| url),
+            "message": message, "state": outcome.state,
+        })),
+    }?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

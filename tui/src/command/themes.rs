@@ -1,9 +1,8 @@
 //! `roverline themes`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::command::Failure;
+use crate::command::{Failure, print};
 use crate::environment::themes_dir;
 use crate::theme;
 
@@ -11,16 +10,17 @@ use crate::theme;
 pub fn run() -> Result<ExitCode, Failure> {
     let dir = themes_dir();
     let found = theme::load(dir.as_deref());
-    let mut out = std::io::stdout().lock();
+    let mut out = String::new();
     for (theme, origin) in found.themes.iter().zip(&found.origins) {
         let origin = origin.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string());
-        writeln!(out, "{:<24} {origin}", theme.name)?;
+        out += &format!("{:<24} {origin}\n", theme.name);
     }
     if let Some(dir) = dir {
-        writeln!(out, "\nYour own go to {}", dir.display())?;
+        out += &format!("\nYour own go to {}\n", dir.display());
     }
+    print::print_text(&out)?;
     for error in &found.errors {
-        eprintln!("roverline: {error}");
+        print::complain(error);
     }
     Ok(if found.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

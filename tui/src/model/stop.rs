@@ -103,10 +103,12 @@ impl Model {
         })
     }
 
-    /// What is known now of the rover's stop. Nothing is, while no endpoint is connected.
+    /// What is known now of the rover's stop. Nothing is while no endpoint is connected, or while the state's
+    /// topic is stale.
     pub fn stop_state(&self) -> StopState {
         let Some(reading) = &self.rover.emergency_stop else { return StopState::Never };
-        if self.network.is_connected() && reading.quality(&self.topics, self.now) == Quality::Fresh {
+        let quality = reading.quality(&self.topics, self.now);
+        if self.network.is_connected() && matches!(quality, Quality::Fresh | Quality::Ageing) {
             return if reading.value { StopState::Engaged } else { StopState::Released };
         }
         let vouched = self.topics.rows.get(&reading.topic).map(|row| row.vouched(reading.at));
@@ -118,6 +120,11 @@ impl StopCommand {
     /// Whether it is a stop that no endpoint has accepted.
     pub fn is_unheard(&self) -> bool {
         self.engage && !self.answer.as_ref().is_some_and(|answer| answer.accepted)
+    }
+
+    /// Whether an endpoint has accepted this stop.
+    pub fn has_engaged(&self) -> bool {
+        self.engage && !self.is_unheard()
     }
 
     /// Whether an answer is overdue. A release is not said again.

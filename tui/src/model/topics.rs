@@ -119,6 +119,11 @@ impl TopicRow {
         topic_mapping::is_heavy(&self.info.type_name)
     }
 
+    /// Whether the endpoint was not asked for it: nothing is known of its samples then.
+    pub fn is_unasked(&self) -> bool {
+        self.listed && !self.subscribed
+    }
+
     /// Samples received.
     pub fn samples(&self) -> u64 {
         self.meter.totals().0

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use roverline_protocol::printable::is_unprintable;
 
 use crate::keymap::{self, Action, Context};
 use crate::model::{FILTER_CHARS, Focus, Model, Overlay, QuestionKind, SMALLEST, Screen, Topics};
@@ -46,7 +47,7 @@ pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
     match model.contexts().first() {
         Some(Context::Filter) => {
             let room = FILTER_CHARS.saturating_sub(model.topics.filter.chars().count());
-            let text: String = text.chars().filter(|c| !c.is_control()).take(room).collect();
+            let text: String = text.chars().filter(|c| !is_unprintable(*c)).take(room).collect();
             rearrange(model, |topics| topics.filter.push_str(&text))
         }
         _ => {

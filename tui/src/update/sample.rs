@@ -33,9 +33,13 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
-/// once the clock offset is known; all others are new.
+/// once the clock offset is known; all others are new, whatever their stamps say: a recording's are
+/// those of the day it was made.
 fn made_at(model: &Model, sample: &LinkSample) -> Duration {
     let now = model.now;
+    if !sample.stored && !sample.replayed {
+        return now.mono;
+    }
     let offset_s = model.network.active().and_then(|endpoint| endpoint.clock_offset_s);
     let Some(offset_s) = offset_s.filter(|_| sample.receive_time_ns > 0) else { return now.mono };
     let server_now_ns = now.wall_ns.saturating_add((offset_s * 1e9) as i64);

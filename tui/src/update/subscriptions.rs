@@ -3,32 +3,47 @@
 use roverline_protocol::limits;
 
 use crate::model::{Model, Screen};
-use crate::update::Effect;
+use crate::update::{Effect, notify};
 
 /// Maximum rate of a heavy topic: a person watches it, perhaps over a radio.
 const HEAVY_RATE_HZ: f64 = 2.0;
 /// Most patterns: the gateway refuses more in one session; a few are reserved for selected topics.
 const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
 
-/// Subscribes and unsubscribes to reach the desired set.
+/// Subscribes and unsubscribes to reach the desired set. Topics that there is no room for are counted.
 pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
     let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
-    let mut effects = Vec::new();
+    let (mut small, mut heavy, mut ended, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (name, row) in &mut model.topics.rows {
         let is_watched = watched.as_ref() == Some(name);
         let wanted = is_watched || (!row.heavy() && (row.subscribed || (row.listed && subscribed < MOST)));
         if wanted && !row.subscribed {
-            let max_rate_hz = row.heavy().then_some(HEAVY_RATE_HZ);
-            effects.push(Effect::Subscribe { topic: name.clone(), max_rate_hz });
+            if row.heavy() { &mut heavy } else { &mut small }.push(name.clone());
             subscribed += 1;
         } else if !wanted && row.subscribed {
-            effects.push(Effect::Unsubscribe(name.clone()));
+            ended.push(name.clone());
             // Not selected: the payload of a large topic is not kept.
             row.latest = None;
             subscribed = subscribed.saturating_sub(1);
         }
         row.subscribed = wanted;
+        left_out += usize::from(row.listed && !wanted && !row.heavy());
+    }
+    if left_out > std::mem::replace(&mut model.left_out_topics, left_out) {
+        let text = format!(
+            "{left_out} topics are listed without values, {MOST} are subscribed: select one to see it"
+        );
+        notify(model, true, text);
+    }
+    let mut effects = Vec::new();
+    if !ended.is_empty() {
+        effects.push(Effect::Unsubscribe(ended));
+    }
+    for (topics, max_rate_hz) in [(small, None), (heavy, Some(HEAVY_RATE_HZ))] {
+        if !topics.is_empty() {
+            effects.push(Effect::Subscribe { topics, max_rate_hz });
+        }
     }
     effects
 }

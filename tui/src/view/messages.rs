@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use roverline_client::{EndpointView, LinkState};
+use unicode_width::UnicodeWidthStr;
 
 use crate::format;
 use crate::model::{Model, Serving, StopCommand, StopState};
@@ -15,7 +16,12 @@ use crate::widget::{put, rule};
 /// While the endpoint in use is not silent, an answer is expected within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-type Line = (String, Style);
+/// A text in several wordings, the longest first, and its style.
+type Line = (Vec<String>, Style);
+
+fn line(text: String, style: Style) -> Line {
+    (vec![text], style)
+}
 
 /// Draws the messages, or a thin rule if there are none; returns how many lines they take.
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> u16 {
@@ -26,11 +32,17 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
         rule(buf, area.x, area.y, area.right(), theme.faint);
         return 1;
     }
-    for ((text, style), y) in lines.iter().zip(area.y..) {
+    for ((wordings, style), y) in lines.iter().zip(area.y..) {
         buf.set_style(Rect { y, height: 1, ..area }, *style);
-        put(buf, area.x + 1, y, area.width - 2, text, *style);
+        put(buf, area.x + 1, y, area.width - 2, fitting(wordings, area.width - 2), *style);
     }
     lines.len() as u16
+}
+
+/// The longest wording that fits, or the shortest one.
+pub(super) fn fitting(wordings: &[String], width: u16) -> &str {
+    let fits = |text: &&String| text.width() <= usize::from(width);
+    wordings.iter().find(fits).or(wordings.last()).map_or("", String::as_str)
 }
 
 /// The operator's own stop or release: until the rover has heard a stop, and a while after an answer.
@@ -39,24 +51,29 @@ fn command(model: &Model, theme: &Theme) -> Option<Line> {
     let word = if command.engage { "stop" } else { "release" };
     let refused = match &command.answer {
         Some(answer) if answer.accepted => {
-            return Some((format!("✓ {word} accepted: {}", answer.message), theme.strong));
+            return Some(line(format!("✓ {word} accepted: {}", answer.message), theme.strong));
         }
         Some(answer) => Some(&answer.message),
         None => None,
     };
     Some(match refused {
         Some(why) if command.engage => {
-            (format!("✗ stop REFUSED, use the red button: {why}"), theme.alarm_fill)
+            line(format!("✗ stop REFUSED, use the red button: {why}"), theme.alarm_fill)
         }
-        Some(why) => (format!("✗ release REFUSED: {why}"), theme.alarm_fill),
+        Some(why) => line(format!("✗ release REFUSED: {why}"), theme.alarm_fill),
         None if is_expected(model, command) => {
-            (format!("… {word} sent, waiting for an answer"), theme.caution)
+            line(format!("… {word} sent, waiting for an answer"), theme.caution)
         }
         None if command.engage => {
             let at = format::clock(command.asked_ns);
-            (format!("✗ {at} stop asked, not yet heard by the rover: use the red button"), theme.alarm_fill)
+            let wordings = vec![
+                format!("✗ {at} stop asked, not yet heard by the rover: use the red button"),
+                "✗ use the red button: stop not yet heard by the rover".to_owned(),
+                "✗ RED BUTTON: stop not heard".to_owned(),
+            ];
+            (wordings, theme.alarm_fill)
         }
-        None => ("✗ release NOT ANSWERED: it is not sent again".to_owned(), theme.alarm_fill),
+        None => line("✗ release NOT ANSWERED: it is not sent again".to_owned(), theme.alarm_fill),
     })
 }
 
@@ -72,28 +89,38 @@ fn is_expected(model: &Model, command: &StopCommand) -> bool {
 /// A state that was known, and is not any more.
 fn state(model: &Model, theme: &Theme) -> Option<Line> {
     match model.stop_state() {
-        StopState::Unknown { engaged, since } if !model.network.is_connected() => {
+        StopState::Unknown { engaged, since } => {
             let was = if engaged { "engaged" } else { "released" };
             let text = format!("■ emergency stop unknown since {}, it was {was}", clock(model, since));
-            Some((text, if engaged { theme.alarm_fill } else { theme.caution }))
+            Some(line(text, if engaged { theme.alarm_fill } else { theme.caution }))
         }
         _ => None,
     }
 }
 
-/// The stop in a few words, for a terminal that is too small for more.
+/// The stop in a few words, for a terminal that is too small for more. What to do survives at every size.
 pub(super) fn short_stop(model: &Model, theme: &Theme) -> Line {
     if let Some(stop) = model.unheard_stop() {
         let word = if stop.answer.is_some() { "REFUSED" } else { "NOT HEARD" };
-        return (format!("✗ stop {word}: RED BUTTON"), theme.alarm_fill);
+        let wordings = vec![
+            format!("✗ stop {word}: RED BUTTON"),
+            format!("✗ RED BUTTON: {word}"),
+            "✗ RED BUTTON".to_owned(),
+        ];
+        return (wordings, theme.alarm_fill);
     }
     match model.stop_state() {
-        StopState::Engaged => ("■ E-STOP ENGAGED".to_owned(), theme.alarm),
+        StopState::Engaged => line("■ E-STOP ENGAGED".to_owned(), theme.alarm),
+        // The answer may be here before the state is.
+        _ if model.shown_command().is_some_and(StopCommand::has_engaged) => {
+            line("✓ stop accepted".to_owned(), theme.strong)
+        }
         StopState::Unknown { engaged, since } => {
             let was = if engaged { "■ E-STOP, " } else { "stop " };
-            (format!("{was}unknown since {}", clock(model, since)), theme.caution)
+            line(format!("{was}unknown since {}", clock(model, since)), theme.caution)
         }
-        StopState::Never | StopState::Released => ("! stops the rover".to_owned(), theme.dim),
+        StopState::Never => line("stop state unknown, ! stops the rover".to_owned(), theme.dim),
+        StopState::Released => line("stop released, ! stops the rover".to_owned(), theme.dim),
     }
 }
 
@@ -107,12 +134,25 @@ fn links(model: &Model, theme: &Theme) -> Option<Line> {
     let now = model.now;
     match model.network.serving(now) {
         Serving::AllDown(since) => {
-            let (age, why) = (format::age(since), cause(model).unwrap_or("is it the radio?"));
-            Some((format!("✗ all endpoints down for {age}: {why} Values keep their age"), theme.alarm_fill))
+            let (why, short) = cause(model).unwrap_or(("is it the radio?", "is it the radio?"));
+            let down = format!("✗ all endpoints down for {}:", format::age(since));
+            let wordings = vec![
+                format!("{down} {why} Values keep their age"),
+                format!("{down} {why}"),
+                format!("{down} {short}"),
+            ];
+            Some((wordings, theme.alarm_fill))
         }
         Serving::NeverReached => {
-            let why = cause(model).unwrap_or("is the gateway running, and the address right?");
-            Some((format!("✗ no endpoint answers: {why} Trying again"), theme.caution))
+            let asks = "is the gateway running, and the address right?";
+            let (why, short) = cause(model).unwrap_or((asks, asks));
+            let down = "✗ no endpoint answers:";
+            let wordings = vec![
+                format!("{down} {why} Trying again"),
+                format!("{down} {why}"),
+                format!("{down} {short}"),
+            ];
+            Some((wordings, theme.caution))
         }
         Serving::By(_) | Serving::Connecting => {
             let failover = model.network.recent(now)?;
@@ -121,25 +161,24 @@ fn links(model: &Model, theme: &Theme) -> Option<Line> {
             let blackout = failover
                 .blackout
                 .map_or_else(String::new, |time| format!(", {} without data", format::millis(time)));
-            Some((
-                format!("↻ now on {to}; {from} was left: {}{blackout}", failover.cause.word()),
-                theme.caution,
-            ))
+            let text = format!("↻ now on {to}; {from} was left: {}{blackout}", failover.cause.word());
+            Some(line(text, theme.caution))
         }
     }
 }
 
-/// Why no endpoint can be reached, if their errors say so.
-fn cause(model: &Model) -> Option<&'static str> {
+/// Why no endpoint can be reached, if their errors say so; and the same in few words.
+fn cause(model: &Model) -> Option<(&'static str, &'static str)> {
     let says = |words: &str| {
         let errors = model.network.endpoints.iter().map(|endpoint| endpoint.last_error.as_deref());
         errors.map(|error| error.is_some_and(|error| error.contains(words))).collect::<Vec<_>>()
     };
     let (refused, full) = (says("refused"), says("full"));
     if !refused.is_empty() && refused.iter().all(|refused| *refused) {
-        return Some("the computer answers, and nothing listens there: is the gateway running?");
+        let why = "the computer answers, and nothing listens there: is the gateway running?";
+        return Some((why, "is the gateway running?"));
     }
-    full.contains(&true).then_some("an endpoint is full.")
+    full.contains(&true).then_some(("an endpoint is full.", "an endpoint is full."))
 }
 
 /// The endpoints that are down while another one serves, as long as they are.
@@ -157,12 +196,16 @@ fn redundancy(model: &Model, theme: &Theme) -> Option<Line> {
         endpoints.iter().filter(is_down).map(|endpoint| model.network.short_name_of(&endpoint.url)).collect();
     let left = endpoints.len() - down.len();
     let style = if left == 1 { theme.alarm } else { theme.caution };
-    let text = format!("◐ {left} of {} endpoints left, down: {}", endpoints.len(), down.join(", "));
-    (!down.is_empty()).then_some((text, style))
+    let (all, down_names) = (endpoints.len(), down.join(", "));
+    let wordings = vec![
+        format!("◐ {left} of {all} endpoints left, down: {down_names}"),
+        format!("◐ {left} of {all} left, down: {down_names}"),
+    ];
+    (!down.is_empty()).then_some((wordings, style))
 }
 
 fn notification(model: &Model, theme: &Theme) -> Option<Line> {
     let notification = model.notification.as_ref()?;
     let (glyph, style) = if notification.serious { ("▲", theme.caution) } else { ("i", theme.screen) };
-    Some((format!("{glyph} {}", notification.text), style))
+    Some(line(format!("{glyph} {}", notification.text), style))
 }

@@ -89,25 +89,27 @@ fn cells(model: &Model, theme: &Theme, row: &TopicRow, width: u16, whole: Option
     let quality = row.quality(model.now);
     let on = |style: Style| whole.map_or(style, |whole| style.patch(Style { fg: None, ..whole }));
     let value = match quality {
+        _ if row.is_unasked() => theme.faint,
         _ if !row.listed => theme.stale,
         Quality::Stale => theme.stale,
         Quality::Never => theme.faint,
         _ => theme.screen,
     };
     let value = whole.unwrap_or(value);
+    let quality_style = if row.is_unasked() { theme.faint } else { theme.quality(quality) };
     // A heavy topic is throttled while selected: its true rate is unknown here.
     let bound = if row.heavy() && row.subscribed { "≥" } else { "" };
     let received = row.at.is_some();
     let or_dash = |text: String| if received { text } else { "–".to_owned() };
     let type_name = last_part(&row.info.type_name);
-    let quality_text = format!("{} {}", quality_glyph(quality), quality.word());
+    let quality_text = quality_text(row, quality);
     let mut cells = vec![
         (format::printable(&row.info.name), value),
         (format::printable(&type_name), on(theme.dim)),
         (or_dash(format!("{bound}{}", format::rate(row.rate.0))), value),
         (or_dash(format::bandwidth(row.rate.1)), value),
-        (quality_text, on(theme.quality(quality))),
-        (row.age(model.now).map_or_else(|| "–".to_owned(), format::age), on(theme.quality(quality))),
+        (quality_text, on(quality_style)),
+        (row.age(model.now).map_or_else(|| "–".to_owned(), format::age), on(quality_style)),
     ];
     match width {
         WIDE.. => cells.insert(2, (row.info.scopes.to_string(), on(theme.dim))),
@@ -115,6 +117,14 @@ fn cells(model: &Model, theme: &Theme, row: &TopicRow, width: u16, whole: Option
         _ => drop(cells.remove(1)),
     }
     cells
+}
+
+/// The quality in words. What was not asked for is neither missing nor old.
+fn quality_text(row: &TopicRow, quality: Quality) -> String {
+    match row.is_unasked() {
+        true => "not asked".to_owned(),
+        false => format!("{} {}", quality_glyph(quality), quality.word()),
+    }
 }
 
 fn last_part(type_name: &str) -> String {

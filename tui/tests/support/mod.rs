@@ -80,7 +80,17 @@ impl Rig {
         self.raw(topic, payload)
     }
 
+    /// A sample with this stamp of the gateway.
+    pub(crate) fn sample_from(&mut self, topic: &TopicInfo, value: &Json, receive_time_ns: i64) -> &mut Rig {
+        let payload = self.registry.plan(&topic.type_name).unwrap().encode_json(value).unwrap();
+        self.stamped(topic, payload, receive_time_ns)
+    }
+
     pub(crate) fn raw(&mut self, topic: &TopicInfo, payload: Vec<u8>) -> &mut Rig {
+        self.stamped(topic, payload, self.model.now.wall_ns)
+    }
+
+    fn stamped(&mut self, topic: &TopicInfo, payload: Vec<u8>, receive_time_ns: i64) -> &mut Rig {
         self.seq += 1;
         let sample = LinkSample {
             topic: Arc::new(topic.clone()),
@@ -88,7 +98,7 @@ impl Rig {
             stored: false,
             replayed: false,
             source_time_ns: self.model.now.wall_ns,
-            receive_time_ns: self.model.now.wall_ns,
+            receive_time_ns,
             payload: payload.into(),
         };
         self.link(Event::Sample(sample))

@@ -1,12 +1,16 @@
 //! Failure detection: probes, silence, radio outages, and recovery after this process was
 //! suspended.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use roverline_protocol::native::Level;
+
+use crate::connection::DisconnectReason;
 use crate::endpoint::EndpointState;
 use crate::manager::switch::Switch;
 use crate::manager::{FIRST_CHOICE, Manager};
-use crate::{Event, FailoverCause, RadioView, Timings};
+use crate::{Event, FailoverCause, RadioView};
 
 /// If all links are silent for longer than this they are closed, although the radio is the cause:
 /// their buffered data is old.
@@ -32,10 +36,40 @@ impl Manager {
         self.finish_switch(now).await;
         self.maintain_hot_standby(now);
         self.send_pending().await;
+        self.send_waiting(now).await;
         if self.active.is_some() {
             self.unused_since = None;
         } else if now.saturating_sub(*self.unused_since.get_or_insert(now)) > OUTAGE_DELAY {
             self.all_down().await;
+        }
+    }
+
+    /// Handles the first hello after a time in which no endpoint answered. What failed meanwhile had one
+    /// cause, which is over: no endpoint is distrusted for it, and all are tried at once, so that the best of
+    /// them is found now and not after its pause.
+    pub(super) fn end_outage(&mut self, now: Duration) {
+        tracing::info!("an endpoint answers again: all are tried");
+        self.slots.iter_mut().for_each(|slot| slot.forgive(now));
+        self.connect(now);
+    }
+
+    /// Sends what waits for its connection, and gives up a connection that takes nothing. Tells the program
+    /// of requests that were not taken.
+    async fn send_waiting(&mut self, now: Duration) {
+        for at in self.connected() {
+            self.slots[at].send_waiting();
+            if self.slots[at].is_stuck() {
+                let last_heard = self.slots[at].session.last_heard;
+                let reason = DisconnectReason::Broken("it does not take what we send".to_owned());
+                self.slots[at].on_disconnected(reason, now, || self.jitter.unit());
+                self.changed = true;
+                self.on_lost(at, FailoverCause::Closed, last_heard).await;
+            }
+        }
+        let lost = self.wishes.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let text = format!("{lost} requests were not sent: there were too many at once, ask again");
+            self.emit(Event::Notice { level: Level::Error, text }).await;
         }
     }
 
@@ -44,18 +78,14 @@ impl Manager {
     }
 
     fn probe_all(&mut self, now: Duration) {
-        let Timings { probe, dead, .. } = self.config.timings;
+        let probe = self.config.timings.probe;
         for at in self.connected() {
+            self.slots[at].count_lost_probes(now);
             // Standbys are probed half as often, to save the radio.
-            let probe = if self.active == Some(at) { probe } else { probe * 2 };
-            let session = &mut self.slots[at].session;
-            if session.probe.is_some_and(|(_, sent)| now.saturating_sub(sent) >= probe.max(dead)) {
-                session.probe = None;
-                session.estimate.lost();
-            } else if session.probe.is_some() || now.saturating_sub(session.probed_at) < probe {
-                continue;
+            let interval = if self.active == Some(at) { probe } else { probe * 2 };
+            if self.slots[at].session.probes.is_due(now, interval) {
+                self.probe(at, now);
             }
-            self.probe(at, now);
         }
     }
 
@@ -122,7 +152,7 @@ impl Manager {
     /// against an endpoint that is silent for as long.
     fn delay_elsewhere(&self, at: usize, now: Duration) -> Duration {
         let others = self.connected().into_iter().filter(|&other| other != at);
-        let delay = others.map(|other| self.slots[other].delay(now)).min().unwrap_or_default();
+        let delay = others.map(|other| self.slots[other].session.probes.delay(now)).min().unwrap_or_default();
         delay.min(Duration::from_millis(RADIO_TIMEOUT_MS))
     }
 
@@ -146,9 +176,7 @@ impl Manager {
                 // Not the endpoint's fault.
                 slot.drop_connection(&reason, now);
             } else {
-                slot.on_disconnected(crate::connection::DisconnectReason::Broken(reason), now, || {
-                    self.jitter.unit()
-                });
+                slot.on_disconnected(DisconnectReason::Broken(reason), now, || self.jitter.unit());
             }
             self.changed = true;
             if self.active == Some(at) {

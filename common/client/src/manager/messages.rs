@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roverline_protocol::Delivery;
 use roverline_protocol::native::{
-    Binary, FLAG_REPLAYED, FLAG_STORED, Gap, Level, SampleHeader, ServerMessage, TopicInfo,
+    Binary, ClientMessage, FLAG_REPLAYED, FLAG_STORED, Gap, Level, SampleHeader, ServerMessage, TopicInfo,
 };
 use roverline_protocol::resume::Receipt;
 use roverline_protocol::service_level::ServiceLevel;
@@ -14,15 +14,20 @@ use roverline_protocol::status::EndpointDocument;
 use crate::limits;
 use crate::manager::{Manager, unix_ns};
 use crate::resubscribe::SwitchStats;
+use crate::subscriptions::Subscription;
 use crate::{Event, LinkSample};
 
 impl Manager {
     pub(super) async fn on_message(&mut self, at: usize, message: ServerMessage, now: Duration) {
+        let is_first = !self.slots.iter().any(|slot| slot.session.established);
         let slot = &mut self.slots[at];
         match message {
             ServerMessage::Hello { endpoint, .. } => {
                 slot.on_hello(endpoint, now);
                 self.changed = true;
+                if is_first {
+                    self.end_outage(now);
+                }
                 self.select(now).await;
             }
             ServerMessage::Topics { up, down } => {
@@ -67,7 +72,7 @@ impl Manager {
                 self.emit(Event::Notice { level: Level::Warning, text }).await;
             }
             ServerMessage::Command { id, accepted, message } => {
-                self.stops.answered(&slot.url, &id, accepted, &message);
+                self.wishes.stops.answered(&slot.url, &id, accepted, &message);
                 self.emit(Event::Command { id, accepted, message }).await;
             }
             ServerMessage::Response { id, status, body } => self.on_response(id, status, body).await,
@@ -174,8 +179,9 @@ impl Manager {
         }
         let known_before = !self.known.insert(header.id.source);
         let Receipt::Skipped(skipped) = receipt else { return };
-        let full_rate = self.subscriptions.values().all(Option::is_none)
-            || self.subscriptions.get(&topic.name).is_some_and(Option::is_none);
+        let is_full_rate = |subscription: &Subscription| subscription.max_rate_hz.is_none();
+        let full_rate = self.subscriptions.values().all(is_full_rate)
+            || self.subscriptions.get(&topic.name).is_some_and(is_full_rate);
         if topic.delivery != Delivery::Every || !full_rate || !known_before {
             return;
         }
@@ -204,9 +210,8 @@ impl Manager {
     pub(super) fn probe(&mut self, at: usize, now: Duration) {
         let slot = &mut self.slots[at];
         let t0_ns = unix_ns();
-        slot.session.probe.get_or_insert((t0_ns, now));
-        slot.session.probed_at = now;
-        slot.note_probe_sent(t0_ns, now);
-        slot.send(roverline_protocol::native::ClientMessage::Time { t0_ns });
+        if slot.session.probes.has_room() && slot.send_now(ClientMessage::Time { t0_ns }) {
+            slot.session.probes.sent(t0_ns, now);
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Manager {
 
     /// Ends a watch.
     pub(super) fn unwatch(&mut self, id: u64) {
-        if self.pending.all.remove(&id).is_some()
+        if self.pending.all.remove(&id).is_some_and(|watch| watch.sent)
             && let Some(active) = self.active
         {
             self.slots[active].send(ClientMessage::Unwatch { id });
@@ -68,10 +68,10 @@ impl Manager {
         };
         let connection = self.slots[active].connection.as_ref().map(|connection| connection.id);
         if self.pending.connection != connection {
-            let previous = |slot: &&crate::endpoint::EndpointState| {
+            let previous = |slot: &&mut crate::endpoint::EndpointState| {
                 slot.connection.as_ref().map(|c| c.id) == self.pending.connection
             };
-            if let Some(old) = self.slots.iter().find(previous) {
+            if let Some(old) = self.slots.iter_mut().find(previous) {
                 for id in self.pending.all.iter().filter(|(_, r)| r.is_watch()).map(|(id, _)| *id) {
                     old.send(ClientMessage::Unwatch { id });
                 }
@@ -90,8 +90,11 @@ impl Manager {
             self.pending.all.values_mut().for_each(|request| request.sent = false);
         }
         for request in self.pending.all.values_mut().filter(|request| !request.sent) {
-            request.sent = true;
-            self.slots[active].send(request.message.clone());
+            request.sent = self.slots[active].send_now(request.message.clone());
+            if !request.sent {
+                // The connection's queue is full: the next tick goes on here.
+                break;
+            }
         }
     }
 

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use roverline_protocol::native::ClientMessage;
+use roverline_protocol::native::{ClientMessage, Level};
 use roverline_protocol::{Scope, ScopeSet};
 
-use crate::limits;
 use crate::manager::Manager;
 use crate::resubscribe::SubscribeProgress;
+use crate::subscriptions::{by_rate, messages};
+use crate::{Event, limits};
 
 /// Added to the age of possibly missed samples: scheduling on both sides.
 const AGE_MARGIN: Duration = Duration::from_millis(200);
@@ -36,30 +37,48 @@ impl Manager {
         slot.send(ClientMessage::Resume { cursors: self.cursors.snapshot(), age_ms });
     }
 
+    /// Subscribes, and returns the ids of the messages.
     fn subscribe(
         &mut self,
         at: usize,
         topics: Vec<String>,
         rate: Option<f64>,
         scopes: Option<ScopeSet>,
-    ) -> u64 {
-        let id = self.next_subscribe;
-        self.next_subscribe += 1;
-        let slot = &mut self.slots[at];
-        slot.session.resumes += u64::from(slot.session.resuming);
-        slot.send(ClientMessage::Subscribe { id: Some(id), topics, max_rate_hz: rate, scopes });
-        id
+    ) -> Vec<u64> {
+        let send = |topics| {
+            let id = self.next_subscribe;
+            self.next_subscribe += 1;
+            let slot = &mut self.slots[at];
+            slot.session.resumes += u64::from(slot.session.resuming);
+            slot.send(ClientMessage::Subscribe { id: Some(id), topics, max_rate_hz: rate, scopes });
+            id
+        };
+        messages(topics).into_iter().map(send).collect()
     }
 
-    /// Sends a new subscription to every endpoint that has the others.
-    pub(super) fn send_subscribe(&mut self, topic: &str, rate: Option<f64>) {
+    /// Sends what the program has changed to every endpoint that has the other subscriptions.
+    pub(super) async fn apply_subscriptions(&mut self) {
+        let Some(changes) = self.wishes.subscriptions.take_changes(&mut self.subscriptions) else { return };
+        self.known.clear();
         for at in 0..self.slots.len() {
-            let session = &self.slots[at].session;
-            if session.subscribed {
-                self.subscribe(at, vec![topic.to_owned()], rate, None);
-            } else if session.hot {
-                self.subscribe(at, vec![topic.to_owned()], rate, Some(EMERGENCY));
+            let scopes = match &self.slots[at].session {
+                session if session.subscribed => None,
+                session if session.hot => Some(EMERGENCY),
+                _ => continue,
+            };
+            self.unsubscribe(at, changes.removed.clone());
+            for (rate, topics) in &changes.added {
+                self.subscribe(at, topics.clone(), *rate, scopes);
             }
+        }
+        if let Some(text) = changes.refused {
+            self.emit(Event::Notice { level: Level::Warning, text }).await;
+        }
+    }
+
+    fn unsubscribe(&mut self, at: usize, topics: Vec<String>) {
+        for topics in messages(topics) {
+            self.slots[at].send(ClientMessage::Unsubscribe { topics });
         }
     }
 
@@ -69,14 +88,8 @@ impl Manager {
             return HashSet::new();
         }
         self.send_resume(at);
-        let mut by_rate: Vec<(Option<f64>, Vec<String>)> = Vec::new();
-        for (topic, rate) in &self.subscriptions {
-            match by_rate.iter_mut().find(|(other, _)| other == rate) {
-                Some((_, topics)) => topics.push(topic.clone()),
-                None => by_rate.push((*rate, vec![topic.to_owned()])),
-            }
-        }
-        by_rate.into_iter().map(|(rate, topics)| self.subscribe(at, topics, rate, scopes)).collect()
+        let all = by_rate(self.subscriptions.iter());
+        all.into_iter().flat_map(|(rate, topics)| self.subscribe(at, topics, rate, scopes)).collect()
     }
 
     /// Subscribes to everything at an endpoint that was not in use before.
@@ -103,8 +116,8 @@ impl Manager {
         slot.session.subscribed = false;
         slot.session.hot = false;
         slot.session.progress = None;
-        if was_subscribed && !self.subscriptions.is_empty() {
-            slot.send(ClientMessage::Unsubscribe { topics: self.subscriptions.keys().cloned().collect() });
+        if was_subscribed {
+            self.unsubscribe(at, self.subscriptions.keys().cloned().collect());
         }
         self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
     }

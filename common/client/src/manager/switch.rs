@@ -177,6 +177,10 @@ impl Manager {
         if let Some(active) = self.active {
             // A suspect endpoint is not lost: silence decides that, not the ranking.
             candidates[active].usable = self.slots[active].ready(now);
+            // A planned switch takes a free place only: what an endpoint has beyond is for those who lost theirs.
+            for (at, slot) in self.slots.iter().enumerate().filter(|(at, _)| *at != active) {
+                candidates[at].usable &= !slot.is_full();
+            }
         }
         // Prefer the standby that already delivers to one that would have to begin.
         let backup = self.backup.filter(|&b| self.active.is_none() && candidates[b].usable);
@@ -221,7 +225,7 @@ impl Manager {
             (Some(since), None) if self.switch.as_ref().is_none_or(|switch| switch.release.is_none()) => {
                 let mut candidates = self.candidates(now);
                 for (candidate, slot) in candidates.iter_mut().zip(&self.slots) {
-                    let prompt = slot.delay(now) <= self.config.timings.suspect;
+                    let prompt = slot.session.probes.delay(now) <= self.config.timings.suspect;
                     candidate.usable &= prompt && slot.session.last_heard >= since;
                 }
                 if let Some(active) = self.active {

@@ -2,7 +2,7 @@
 //! that every run is the same.
 #![allow(clippy::result_large_err, reason = "the handshake's callback is typed so")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use roverline_protocol::status::{EndpointDocument, HealthStatus};
 use roverline_protocol::{Delivery, Guid, Priority, SampleId, Scope, ScopeSet, Tier};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::Message;
@@ -54,6 +55,8 @@ struct State {
     full: bool,
     /// Delay of the answer to `time`, with silence in the meantime.
     delay: Duration,
+    /// How late the answers to `time` are, while everything else is on time.
+    lag: Duration,
     /// Changes with a restart.
     started_ns: i64,
     /// The oldest sample it can replay.
@@ -153,7 +156,7 @@ impl Fixture {
 
     /// Reads events for this long.
     pub(super) async fn run(&mut self, time: Duration) -> Vec<Event> {
-        let end = tokio::time::Instant::now() + time;
+        let end = Instant::now() + time;
         let mut events = Vec::new();
         while let Ok(event) = tokio::time::timeout_at(end, self.next()).await {
             events.push(event);
@@ -193,6 +196,7 @@ impl Fake {
             suspended: false,
             full: false,
             delay: Duration::ZERO,
+            lag: Duration::ZERO,
             started_ns: 1,
             oldest: 0,
             received: Vec::new(),
@@ -220,6 +224,10 @@ impl Fake {
 
     pub(super) fn set_delay(&self, delay: Duration) {
         self.lock().delay = delay;
+    }
+
+    pub(super) fn set_lag(&self, lag: Duration) {
+        self.lock().lag = lag;
     }
 
     pub(super) fn discard_before(&self, oldest: u64) {
@@ -299,12 +307,18 @@ impl Fake {
         .await?;
         let mut heartbeat = tokio::time::interval(Duration::from_millis(100));
         let (mut subscribed, mut sent, mut resume) = (false, 0, None);
+        let mut answers = VecDeque::<(Instant, ServerMessage)>::new();
         loop {
             while self.lock().suspended {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let due = answers.front().map_or_else(Instant::now, |(due, _)| *due);
             tokio::select! {
                 biased;
+                () = tokio::time::sleep_until(due), if !answers.is_empty() => {
+                    let (_, time) = answers.pop_front()?;
+                    send_message(&mut socket, &time).await?;
+                }
                 command = commands.recv() => match command.ok()? {
                     FakeCommand::Kill => return None,
                     FakeCommand::Close(code) => {
@@ -322,9 +336,10 @@ impl Fake {
                     match message {
                         ClientMessage::Time { t0_ns } => {
                             let delay = self.lock().delay;
+                            let lag = self.lock().lag;
                             tokio::time::sleep(delay).await;
                             let time = ServerMessage::Time { t0_ns, t1_ns: t0_ns, t2_ns: t0_ns };
-                            send_message(&mut socket, &time).await?;
+                            answers.push_back((Instant::now() + lag, time));
                         }
                         ClientMessage::Resume { cursors, .. } => {
                             resume = Some(cursors.first().map_or(0, |cursor| cursor.seq));

@@ -20,9 +20,13 @@ pub struct LogEvent {
     pub at_ns: i64,
     /// Node that wrote it.
     pub node: String,
-    /// Client that caused it; null if there is none.
+    /// Identity that caused it: a token's name, or the address of a client without one; null if there is
+    /// none.
     pub by: Option<String>,
-    /// Idempotency id assigned by the client that appended it.
+    /// What the client of that identity calls itself; null if it says nothing.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// Idempotency id: `by/IDENTITY/ID` with the id that a client gave.
     pub id: String,
     /// Correlation id: related events share it.
     pub correlation_id: Option<String>,
@@ -68,7 +72,8 @@ pub struct NewEventRequest {
     #[serde(default)]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub expected_version: Option<u64>,
-    /// Idempotency id: an event sent twice is appended once. The log shows it as `client/ID`.
+    /// Idempotency id: an event that one identity sends twice is appended once. The log shows it as
+    /// `by/IDENTITY/ID`.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub id: Option<String>,

@@ -22,8 +22,11 @@ pub struct KvDocument<V = Value> {
     pub revision: u64,
     /// Store revision at which the key was created, after its last deletion.
     pub created: u64,
-    /// Author of the value.
+    /// Identity of the author: a token's name or an address.
     pub by: String,
+    /// What the author's client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// When it was written, by the writer's clock, nanoseconds since the Unix epoch.
     pub written_ns: i64,
     /// Whether it expires.

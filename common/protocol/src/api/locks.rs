@@ -129,8 +129,12 @@ pub struct LockDocument {
 /// Holder of a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockHolder {
-    /// The client.
+    /// What the client calls itself.
     pub client: String,
+    /// Identity to which the lock belongs: a token's name, or the address of a client without one; null if
+    /// an earlier version granted it.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Fencing token: later holders of the resource have higher ones.
     pub token: u64,
 }
@@ -138,8 +142,11 @@ pub struct LockHolder {
 /// A waiting client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWaiter {
-    /// The client.
+    /// What the client calls itself.
     pub client: String,
+    /// Its identity; null if an earlier version took the request.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Requested mode.
     pub mode: LockType,
 }
@@ -149,6 +156,9 @@ pub struct LockWaiter {
 pub struct HandoverRequest {
     /// The requesting client.
     pub client: String,
+    /// Its identity; null if an earlier version took the request.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Its message.
     pub message: String,
     /// The holder's refusal, if any.
@@ -214,9 +224,12 @@ pub struct LockClient {
 /// Releases a lock against its holder's will.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForceRelease {
-    /// The holder.
+    /// The holder, or a client that waits.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
+    /// Its identity, if clients of several identities use this name; absent: the first of them in the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Reason, which the holder gets to see.
     #[schemars(length(min = 1, max = 200))]
     pub reason: String,
@@ -269,12 +282,15 @@ pub enum HandoverOutcome {
 /// A holder's answer to a handover request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HandoverAnswer {
-    /// The holder.
+    /// The holder; the lock has to belong to the caller's identity.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub holder: String,
     /// The requesting client.
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub client: String,
+    /// Its identity, if clients of several identities ask under this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Whether the lock is handed over.
     pub grant: bool,
     /// Reason of a refusal.

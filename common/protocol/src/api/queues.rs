@@ -151,7 +151,8 @@ pub struct EnqueuedMessage {
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
-    /// Deduplication id: within five minutes, a second message with it is treated as the first.
+    /// Deduplication id: within five minutes, a second message with it by the same identity is treated as the
+    /// first.
     #[serde(default)]
     #[schemars(regex(pattern = crate::api::NAME_PATTERN))]
     pub dedup_id: Option<String>,
@@ -211,8 +212,11 @@ pub struct DeliveryDocument {
     pub delivery: u32,
     /// Priority.
     pub priority: u8,
-    /// Client that enqueued it.
+    /// Identity that enqueued it: a token's name or an address.
     pub by: String,
+    /// What the client that enqueued it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// Enqueue time, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
     /// Delivery time, nanoseconds since the Unix epoch.
@@ -247,9 +251,12 @@ pub struct Nak {
     #[serde(default)]
     #[schemars(range(min = 500, max = 3_600_000))]
     pub delay_ms: Option<u64>,
-    /// Reason.
+    /// Reason; required with `force`.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Whether it is returned whoever works on it; for commanders.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// Extends the visibility timeout of a message.
@@ -328,8 +335,11 @@ pub struct ListedMessage {
     pub priority: u8,
     /// Number of deliveries.
     pub deliveries: u32,
-    /// Client that enqueued it.
+    /// Identity that enqueued it: a token's name or an address.
     pub by: String,
+    /// What the client that enqueued it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// Enqueue time, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
     /// Whether it is available now.
@@ -356,6 +366,9 @@ pub struct DeadMessage {
     pub reason: Option<String>,
     /// Since when, nanoseconds since the Unix epoch.
     pub dead_ns: u64,
-    /// Client that caused it.
+    /// Identity that caused it.
     pub dead_by: String,
+    /// What the client that caused it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_by_client: Option<String>,
 }

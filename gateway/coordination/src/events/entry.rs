@@ -45,9 +45,12 @@ pub struct Event {
     pub at_ns: i64,
     /// The node that appended it: `primary`.
     pub node: String,
-    /// The client that caused it.
+    /// The identity that caused it; of earlier versions also what a client called itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// What the client of that identity calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The idempotency key.
     pub id: String,
     /// Shared by related events.

@@ -169,6 +169,7 @@ impl AppendBuilder {
             at_ns: new.at_ns,
             node: signer.node.clone(),
             by: new.by.clone(),
+            client: new.client.clone(),
             id,
             correlation_id: new.correlation_id.clone(),
             causation_id: new.causation_id.clone(),

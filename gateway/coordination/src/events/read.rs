@@ -50,6 +50,16 @@ pub struct EventPage {
 const CHUNK: usize = EVENT_PAGE_BYTES / limits::EVENT_DATA_BYTES;
 
 impl Events {
+    /// The event with this id, if the log has one.
+    pub async fn find(&self, id: &str) -> Result<Option<Stored>, EventError> {
+        let Some(found) = get(&*self.0.store, &entry::id_key(id)).await? else { return Ok(None) };
+        let seq =
+            std::str::from_utf8(&found.value).ok().and_then(|text| text.split_once(' ')?.0.parse().ok());
+        let log = get(&*self.0.store, &log_key(seq.ok_or(EventError::Damaged)?)).await?;
+        // Retention may have removed it meanwhile.
+        log.map(|entry| Stored::read(&entry.value)).transpose()
+    }
+
     /// Reads a page of events.
     pub async fn read(&self, query: Query) -> Result<EventPage, EventError> {
         let limit = query.limit.clamp(1, limits::EVENT_PAGE_ENTRIES);

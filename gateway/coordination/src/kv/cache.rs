@@ -16,6 +16,7 @@ use crate::boot_clock;
 use crate::kv::cache::table::{ReadDecision, Table};
 use crate::kv::{Author, Expect, Item, Kv, KvError, KvWatch, Listing, Revision, StoreError};
 use crate::limits;
+use crate::quota::QuotaUsage;
 
 /// Cached keys per process.
 const KV_CACHE_ENTRIES: usize = 4_096;
@@ -214,7 +215,7 @@ impl Cache {
             KvError::Conflict { modified, .. } if modified.0 > 0 => {
                 self.table.lock().invalidate(key, *modified)
             }
-            KvError::Key | KvError::Value(_) => {}
+            KvError::Key | KvError::Value(_) | KvError::Quota(_) => {}
             // The key is gone, or its state is unknown.
             _ => self.table.lock().mark_uncertain(key),
         }
@@ -239,6 +240,11 @@ impl Cache {
     /// Like [`Kv::watch`].
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<KvWatch, KvError> {
         self.kv.watch(prefix, from).await
+    }
+
+    /// Like [`Kv::usage`].
+    pub fn usage(&self) -> QuotaUsage {
+        self.kv.usage()
     }
 
     /// The cached state of a key.

@@ -17,6 +17,9 @@ const HEAD_BYTES: usize = 4_096;
 struct Head<'a> {
     /// The author.
     by: &'a str,
+    /// What the author calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
     /// The author's time, for display.
     at_ns: i64,
 }
@@ -30,13 +33,18 @@ pub struct LastWrite {
     pub deleted: bool,
     /// The author.
     pub by: String,
+    /// What the author calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The author's time, for display: nanoseconds since 1970.
     pub at_ns: i64,
 }
 
 impl LastWrite {
     pub(super) fn new(key: &str, deleted: bool, author: &Author) -> LastWrite {
-        LastWrite { key: key.to_owned(), deleted, by: author.shown().to_owned(), at_ns: author.at_ns }
+        let (by, client) = author.shown();
+        let client = client.map(str::to_owned);
+        LastWrite { key: key.to_owned(), deleted, by: by.to_owned(), client, at_ns: author.at_ns }
     }
 
     pub(super) fn bytes(&self) -> Bytes {
@@ -45,17 +53,28 @@ impl LastWrite {
     }
 }
 
+/// The author of a stored value, and how many bytes it counts.
+pub(super) fn counted(entry: &Entry) -> Option<(Arc<str>, u64)> {
+    let item = item(entry)?;
+    Some((item.author.by, (entry.key.len() + entry.value.len()) as u64))
+}
+
 impl Author {
-    /// The name, truncated to [`limits::KV_AUTHOR_CHARS`].
-    fn shown(&self) -> &str {
-        let end = self.by.char_indices().nth(limits::KV_AUTHOR_CHARS).map_or(self.by.len(), |(at, _)| at);
-        &self.by[..end]
+    /// Both names, truncated to [`limits::KV_AUTHOR_CHARS`].
+    pub(super) fn shown(&self) -> (&str, Option<&str>) {
+        (truncated(&self.by), self.client.as_deref().map(truncated))
     }
+}
+
+fn truncated(name: &str) -> &str {
+    let end = name.char_indices().nth(limits::KV_AUTHOR_CHARS).map_or(name.len(), |(at, _)| at);
+    &name[..end]
 }
 
 /// The stored form.
 pub(super) fn pack(value: &Bytes, author: &Author) -> Bytes {
-    let head = Head { by: author.shown(), at_ns: author.at_ns };
+    let (by, client) = author.shown();
+    let head = Head { by, client, at_ns: author.at_ns };
     // Our own types always serialize, and compact JSON contains no line break.
     let head = serde_json::to_vec(&head).unwrap_or_default();
     let mut packed = BytesMut::with_capacity(head.len() + 1 + value.len());
@@ -73,12 +92,17 @@ fn unpack(stored: &Bytes) -> (Bytes, Author) {
         #[derive(Deserialize)]
         struct Owned {
             by: String,
+            #[serde(default)]
+            client: Option<String>,
             at_ns: i64,
         }
         let head: Owned = serde_json::from_slice(&stored[..end]).ok()?;
-        Some((stored.slice(end + 1..), Author { by: head.by.into(), at_ns: head.at_ns }))
+        Some((
+            stored.slice(end + 1..),
+            Author { by: head.by.into(), client: head.client.map(Into::into), at_ns: head.at_ns },
+        ))
     });
-    head.unwrap_or_else(|| (stored.clone(), Author { by: Arc::from(""), at_ns: 0 }))
+    head.unwrap_or_else(|| (stored.clone(), Author { by: Arc::from(""), client: None, at_ns: 0 }))
 }
 
 /// The item of a store entry, if it is one.
@@ -118,8 +142,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_packed_comes_out_whole(value: Vec<u8>, by in "\\PC{0,40}|[\n\"\\\\]{0,5}", at_ns: i64) {
-            let (value, author) = (Bytes::from(value), Author { by: by.into(), at_ns });
+        fn what_is_packed_comes_out_whole(
+            value: Vec<u8>,
+            by in "\\PC{0,40}|[\n\"\\\\]{0,5}",
+            client in proptest::option::of("\\PC{0,40}"),
+            at_ns: i64,
+        ) {
+            let client = client.map(Into::into);
+            let (value, author) = (Bytes::from(value), Author { by: by.into(), client, at_ns });
             assert_eq!(unpack(&pack(&value, &author)), (value, author));
         }
 
@@ -133,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_and_names_of_keys_are_checked() {
-        let author = Author { by: "é".repeat(limits::KV_AUTHOR_CHARS + 9).into(), at_ns: 1 };
+        let author = Author { by: "é".repeat(limits::KV_AUTHOR_CHARS + 9).into(), client: None, at_ns: 1 };
         let (_, kept) = unpack(&pack(&Bytes::new(), &author));
         assert_eq!(kept.by.chars().count(), limits::KV_AUTHOR_CHARS);
         for good in ["a", "a/b//c", "/", "é", &"x".repeat(limits::KV_KEY_BYTES)] {

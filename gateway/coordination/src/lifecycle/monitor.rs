@@ -94,7 +94,7 @@ impl Lifecycle {
         for (entity, record, input) in inputs.into_iter().flatten() {
             let timeout = Duration::from_millis(record.heartbeat_ms.unwrap_or_default());
             let reason = format!("nothing was heard of it for {} s", timeout.as_secs_f64());
-            let author = Author { by: me, reason: &reason, manual: false, now_ns };
+            let author = Author { by: me, client: None, reason: &reason, manual: false, now_ns };
             if let Err(error) = self.apply_to(&entity, &record, input, author).await {
                 tracing::debug!(%entity, %error, "its missed heartbeat was not recorded");
             }

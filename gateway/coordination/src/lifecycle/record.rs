@@ -171,8 +171,11 @@ pub struct Record {
     pub failures: u32,
     /// The reason of the last transition.
     pub reason: String,
-    /// The author of the last transition.
+    /// The identity of the author of the last transition.
     pub by: String,
+    /// What the author's client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// Whether an operator set the state; automatic transitions then leave it alone.
     pub manual: bool,
     /// Heartbeat timeout; `None`: no heartbeats are expected.

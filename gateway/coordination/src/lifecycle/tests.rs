@@ -26,11 +26,11 @@ impl Folder {
 }
 
 fn at(now_ns: i64) -> Author<'static> {
-    Author { by: "test", reason: "a test", manual: false, now_ns }
+    Author { by: "test", client: None, reason: "a test", manual: false, now_ns }
 }
 
 fn by_hand(now_ns: i64) -> Author<'static> {
-    Author { by: "ann", reason: "she wants it", manual: true, now_ns }
+    Author { by: "ann", client: None, reason: "she wants it", manual: true, now_ns }
 }
 
 fn rover(address: &str, heartbeat_ms: Option<u64>) -> Description {

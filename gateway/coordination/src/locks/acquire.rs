@@ -8,11 +8,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::client::{Client, ClientId};
 use crate::json;
 use crate::limits;
-use crate::locks::queue::{Record, Waiter, key, status};
+use crate::locks::queue::{Record, Waiter, key, own_entry, status};
 use crate::locks::release::forced_key;
-use crate::locks::{LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_name, check_ttl, graph};
+use crate::locks::{
+    LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_client, check_name, check_ttl, graph,
+};
 use crate::store::{Compare, LeaseId, Op, Revision, StoreError, Txn};
 
 /// How long a request waits for other requests of its process.
@@ -25,52 +28,58 @@ const LOCK_CLIENTS: usize = 4_000;
 #[derive(Clone, Copy)]
 pub(super) struct AcquireRequest<'a> {
     pub(super) resource: &'a str,
-    pub(super) client: &'a str,
+    pub(super) client: Client<'a>,
     pub(super) mode: LockMode,
     /// The hold count once the lock is held; 0 until the client has been notified.
     pub(super) held: u32,
 }
 
-/// A lock status and the revision at which it was read.
-pub(super) type TimedStatus = (LockStatus, Revision);
+/// What a request has found or made.
+pub(super) struct Requested {
+    pub(super) status: LockStatus,
+    /// The revision at which the status was read.
+    pub(super) at: Revision,
+    /// The client as its entry has it: an entry of an earlier version has no identity.
+    pub(super) entry: ClientId,
+}
 
 impl Locks {
     /// Requests a lock, or renews a request. Locks are re-entrant: each acquire of a held lock needs
     /// its own release; the first notification after waiting counts as the first acquire. The request
     /// or lock ends `ttl` after the last `acquire` or [`Locks::keep_alive`].
-    pub async fn acquire(
+    pub async fn acquire<'a>(
         &self,
         resource: &str,
-        client: &str,
+        client: impl Into<Client<'a>>,
         mode: LockMode,
         ttl: Duration,
     ) -> Result<LockStatus, LockError> {
-        let request = AcquireRequest { resource, client, mode, held: 0 };
-        self.request(request, ttl).await.map(|(status, _)| status)
+        let request = AcquireRequest { resource, client: client.into(), mode, held: 0 };
+        self.request(request, ttl).await.map(|requested| requested.status)
     }
 
     /// Waits until the lock is held, at most for `wait`. After that the request is withdrawn and the
     /// last queue position is returned.
-    pub async fn acquire_within(
+    pub async fn acquire_within<'a>(
         &self,
         resource: &str,
-        client: &str,
+        client: impl Into<Client<'a>>,
         mode: LockMode,
         ttl: Duration,
         wait: Duration,
     ) -> Result<LockStatus, LockError> {
-        let deadline = Instant::now() + wait;
+        let (client, deadline) = (client.into(), Instant::now() + wait);
         let (known, mut guard) = self.request_detached((resource, client), mode, ttl).await?;
-        let status = match known {
-            (held @ LockStatus::Held(_), _) => Ok(held),
-            _ => self.wait(resource, client, known, ttl, deadline).await,
+        let status = match known.status {
+            held @ LockStatus::Held(_) => Ok(held),
+            LockStatus::Waiting(_) => self.wait(resource, client, known, ttl, deadline).await,
         };
         match status {
             Ok(LockStatus::Held(_)) => guard.mark_reported(),
             Ok(LockStatus::Waiting(_)) if guard.stop_waiting() => {
                 match self.release(resource, client).await {
                     // The request is gone, whatever removed it.
-                    Ok(_) | Err(LockError::NotHeld { .. }) => {}
+                    Ok(_) | Err(LockError::NotHeld { .. } | LockError::NotOwner { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -85,14 +94,14 @@ impl Locks {
     /// caller goes away.
     async fn request_detached(
         &self,
-        (resource, client): (&str, &str),
+        (resource, client): (&str, Client<'_>),
         mode: LockMode,
         ttl: Duration,
-    ) -> Result<(TimedStatus, WaitGuard), LockError> {
-        let (locks, resource, client) = (self.clone(), resource.to_owned(), client.to_owned());
+    ) -> Result<(Requested, WaitGuard), LockError> {
+        let (locks, resource, client) = (self.clone(), resource.to_owned(), ClientId::from(client));
         let task = self.detached.spawn(async move {
             let mut guard = WaitGuard::new(&locks, &resource, &client);
-            let request = AcquireRequest { resource: &resource, client: &client, mode, held: 1 };
+            let request = AcquireRequest { resource: &resource, client: client.as_client(), mode, held: 1 };
             match locks.request(request, ttl).await {
                 Ok(known) => Ok((known, guard)),
                 Err(error) => {
@@ -111,12 +120,12 @@ impl Locks {
     pub(super) async fn wait(
         &self,
         resource: &str,
-        client: &str,
-        (mut status, since): TimedStatus,
+        client: Client<'_>,
+        Requested { mut status, at, entry }: Requested,
         ttl: Duration,
         deadline: Instant,
     ) -> Result<LockStatus, LockError> {
-        let mut own = self.table.subscribe(resource, client);
+        let mut own = self.table.subscribe(resource, &entry);
         // A waiting client stays alive for the duration of this call.
         let mut alive = tokio::time::interval(ttl / 3);
         alive.reset();
@@ -124,8 +133,8 @@ impl Locks {
             tokio::select! {
                 // The known status has priority: a lock that is already held is not given up.
                 biased;
-                next = own.after(since) => match next {
-                    None => return Err(self.rejection_reason(resource, client).await),
+                next = own.after(at) => match next {
+                    None => return Err(self.rejection_reason(resource, client, &[]).await),
                     Some(held @ LockStatus::Held(_)) => return Ok(held),
                     Some(waiting) => status = waiting,
                 },
@@ -146,9 +155,9 @@ impl Locks {
         &self,
         request: AcquireRequest<'_>,
         ttl: Duration,
-    ) -> Result<TimedStatus, LockError> {
+    ) -> Result<Requested, LockError> {
         check_name(request.resource)?;
-        check_name(request.client)?;
+        check_client(request.client)?;
         // A client that already holds the lock grants no new lease, so nothing else would check this.
         check_ttl(ttl)?;
         let timeout = Duration::from_millis(LOCK_SERIALIZE_MS);
@@ -169,14 +178,14 @@ impl Locks {
         request: AcquireRequest<'_>,
         ttl: Duration,
         lease: &mut Option<LeaseId>,
-    ) -> Result<TimedStatus, LockError> {
+    ) -> Result<Requested, LockError> {
         loop {
             let (all, order) = self.all_entries().await?;
             let queue: Vec<&Waiter> =
                 all.iter().filter(|waiter| waiter.resource == request.resource).collect();
-            if let Some(own) = queue.iter().find(|waiter| waiter.client == request.client) {
+            if let Some(own) = own_entry(&queue, request.client) {
                 if let Some(status) = self.reacquire(own, &queue, request.mode).await? {
-                    return Ok((status, own.modified));
+                    return Ok(Requested { status, at: own.modified, entry: own.client.clone() });
                 }
                 continue;
             }
@@ -210,7 +219,7 @@ impl Locks {
         lease: LeaseId,
         order: Revision,
         queue: &[&Waiter],
-    ) -> Result<Option<TimedStatus>, LockError> {
+    ) -> Result<Option<Requested>, LockError> {
         let unchanged = match order.0 {
             0 => Compare::Absent(ORDER_KEY.to_owned()),
             _ => Compare::Modified(ORDER_KEY.to_owned(), order),
@@ -229,7 +238,7 @@ impl Locks {
         let waiter = Waiter {
             key,
             resource: request.resource.to_owned(),
-            client: request.client.to_owned(),
+            client: request.client.into(),
             record,
             created: outcome.revision,
             modified: outcome.revision,
@@ -243,7 +252,7 @@ impl Locks {
             // A shared lock, granted beside others.
             self.replace(&waiter, 1).await?;
         }
-        Ok(Some((status, outcome.revision)))
+        Ok(Some(Requested { status, at: outcome.revision, entry: waiter.client }))
     }
 
     /// Renews an existing entry: acquires a held lock once more, or keeps waiting. `None`: the entry
@@ -296,17 +305,17 @@ pub(super) struct WaiterCount {
     reported: bool,
 }
 
-pub(super) type WaiterCounts = Arc<Mutex<HashMap<(String, String), WaiterCount>>>;
+pub(super) type WaiterCounts = Arc<Mutex<HashMap<(String, ClientId), WaiterCount>>>;
 
 /// A waiting call; withdraws the request when dropped, unless another call needs it.
 struct WaitGuard {
     locks: Locks,
-    names: Option<(String, String)>,
+    names: Option<(String, ClientId)>,
 }
 
 impl WaitGuard {
-    fn new(locks: &Locks, resource: &str, client: &str) -> WaitGuard {
-        let names = (resource.to_owned(), client.to_owned());
+    fn new(locks: &Locks, resource: &str, client: &ClientId) -> WaitGuard {
+        let names = (resource.to_owned(), client.clone());
         locks.waiter_counts.lock().entry(names.clone()).or_default().count += 1;
         WaitGuard { locks: locks.clone(), names: Some(names) }
     }
@@ -345,7 +354,7 @@ impl Drop for WaitGuard {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let withdraw = async move {
                 // Otherwise it ends with its lease, later.
-                let _ = locks.release(&resource, &client).await;
+                let _ = locks.release(&resource, client.as_client()).await;
             };
             self.locks.detached.spawn_on(withdraw, &runtime);
         }
@@ -369,7 +378,7 @@ mod tests {
     async fn a_lock_reported_to_one_call_is_not_withdrawn_by_another() {
         let team = Team::new();
         team.locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap();
-        let guard = || WaitGuard::new(&team.locks, "arm", "ann");
+        let guard = || WaitGuard::new(&team.locks, "arm", &Client::from("ann").into());
         let (mut reported, late) = (guard(), guard());
         reported.mark_reported();
         drop((reported, late));

@@ -9,6 +9,9 @@ pub enum LockError {
     /// A name is empty, too long, or has a slash or a control character.
     #[error("the name of a resource or client has 1 to {max} bytes, no slash and no control character", max = limits::LOCK_NAME_BYTES)]
     InvalidName,
+    /// An identity is empty, too long, or has a control character.
+    #[error("an identity has 1 to {max} bytes and no control character", max = limits::IDENTITY_BYTES)]
+    InvalidIdentity,
     /// A reason is missing or too long.
     #[error("a reason has at most {max} characters, and whoever takes a lock gives one", max = limits::LOCK_REASON_CHARS)]
     InvalidReason,
@@ -27,6 +30,26 @@ pub enum LockError {
         /// The resource.
         resource: String,
         /// The client.
+        client: String,
+    },
+    /// The client's name is that of another identity's client.
+    #[error(
+        "{owner} holds {resource} or waits for it as {client}, and you are somebody else: only {owner} can renew, release or hand it over. A commander can take it away, with a reason (force-release)"
+    )]
+    NotOwner {
+        /// The resource.
+        resource: String,
+        /// The name that both use.
+        client: String,
+        /// The identity to which the lock or the request belongs.
+        owner: String,
+    },
+    /// Several identities ask under one name.
+    #[error("several ask for {resource} under the name {client}: say by whom (`by`)")]
+    Ambiguous {
+        /// The resource.
+        resource: String,
+        /// The name.
         client: String,
     },
     /// The lock was forcibly released.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::client::{Client, ClientId};
 use crate::event_source::EventSource;
 use crate::events::NewEvent;
-use crate::locks::queue::{Waiter, holders, parse_key, prefix_of};
+use crate::locks::queue::{Waiter, holders, parse_key, parse_owner, prefix_of};
 use crate::locks::{FORCED_PREFIX, FencingToken, HANDOVER_PREFIX, LockMode, PREFIX};
 use crate::store::{Change, Entry};
 
@@ -73,8 +74,8 @@ impl EventSource for LockEventSource {
 /// The holders and waiters of one resource.
 #[derive(Default)]
 struct Queue {
-    holding: BTreeMap<String, Held>,
-    waiting: BTreeMap<String, Held>,
+    holding: BTreeMap<ClientId, Held>,
+    waiting: BTreeMap<ClientId, Held>,
 }
 
 type Held = (LockMode, FencingToken);
@@ -93,10 +94,12 @@ impl LockEventSource {
 }
 
 fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>) -> Vec<NewEvent> {
-    let event = |kind: &str, client: &str, (mode, token): Held| NewEvent {
+    let event = |kind: &str, owner: &ClientId, (mode, token): Held| NewEvent {
         stream: format!("lock/{resource}"),
         kind: kind.to_owned(),
-        data: json!({"resource": resource, "client": client, "mode": mode, "token": token}),
+        data: json!({"resource": resource, "client": owner.name, "mode": mode, "token": token}),
+        by: owner.identity.clone(),
+        client: Some(owner.name.clone()),
         ..NewEvent::default()
     };
     let mut events = Vec::new();
@@ -108,6 +111,8 @@ fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>
         if let Some(forced) = forced.filter(|forced| forced["token"] == json!(held.1)) {
             gone.kind = "lock.taken".to_owned();
             gone.by = forced["by"].as_str().map(str::to_owned);
+            gone.client = forced["client"].as_str().map(str::to_owned);
+            gone.data["from"] = json!(client.identity);
             gone.data["reason"] = forced["reason"].clone();
         }
         events.push(gone);
@@ -127,14 +132,27 @@ fn compare(resource: &str, before: &Queue, after: &Queue, forced: Option<&Value>
 
 /// The event of a handover request or its refusal.
 fn handover(entry: &Entry) -> Option<NewEvent> {
-    let (resource, requester) = entry.key.strip_prefix(HANDOVER_PREFIX)?.split_once('/')?;
+    let (resource, requester) = parse_owner(entry.key.strip_prefix(HANDOVER_PREFIX)?)?;
     let record: Value = serde_json::from_slice(&entry.value).ok()?;
     let refused = record["refused"].as_str();
     let kind = if refused.is_some() { "lock.handover_refused" } else { "lock.handover_asked" };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let (by, client) = match refused {
+        Some(_) => (text(&record["refused_by"][0]), text(&record["refused_by"][1])),
+        None => {
+            let Client { identity, name } = requester;
+            (identity.map(str::to_owned), Some(name.to_owned()))
+        }
+    };
     Some(NewEvent {
         stream: format!("lock/{resource}"),
         kind: kind.to_owned(),
-        data: json!({"resource": resource, "client": requester, "message": record["message"], "reason": refused}),
+        data: json!({
+            "resource": resource, "client": requester.name, "from": requester.identity,
+            "message": record["message"], "reason": refused,
+        }),
+        by,
+        client,
         ..NewEvent::default()
     })
 }

@@ -1,15 +1,17 @@
 //! Deadlock detection on the wait-for graph. A client waits for everybody ahead of it in a queue; a
 //! cycle of such waits never ends (Coffman et al., "System Deadlocks", 1971).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::client::Client;
 use crate::locks::LockMode;
 use crate::locks::queue::{Waiter, holders};
 
 /// Deadlocks reported at once.
 const LOCK_DEADLOCK_ENTRIES: usize = 100;
 
-type Waits<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+type Waits<'a> = BTreeMap<Client<'a>, BTreeSet<Client<'a>>>;
 
 /// The wait-for edges by client. Only direct edges are listed; transitive ones follow from them, so a
 /// long queue has as many edges as clients.
@@ -23,7 +25,7 @@ fn waits(all: &[Waiter]) -> Waits<'_> {
         let holding = holders(queue).len();
         for (place, waiter) in queue.iter().enumerate().skip(holding) {
             let ahead = directly_ahead(&queue[..place], waiter.record.mode);
-            waits.entry(&waiter.client).or_default().extend(ahead.iter().map(|other| other.client.as_str()));
+            waits.entry(waiter.client()).or_default().extend(ahead.iter().map(|other| other.client()));
         }
     }
     waits
@@ -46,17 +48,17 @@ fn directly_ahead<'a, 'b>(queue: &'b [&'a Waiter], mode: LockMode) -> &'b [&'a W
 pub(super) fn cycle_through(
     all: &[Waiter],
     resource: &str,
-    client: &str,
+    client: Client<'_>,
     mode: LockMode,
 ) -> Option<Vec<String>> {
     // Nothing waits for a client that has no entry yet.
-    if all.iter().all(|waiter| waiter.client != client) {
+    if all.iter().all(|waiter| waiter.client() != client) {
         return None;
     }
     let queue: Vec<&Waiter> = all.iter().filter(|waiter| waiter.resource == resource).collect();
-    let ahead = directly_ahead(&queue, mode).iter().map(|waiter| waiter.client.as_str());
+    let ahead = directly_ahead(&queue, mode).iter().map(|waiter| waiter.client());
     let path = path(&waits(all), ahead, client)?;
-    Some(std::iter::once(client).chain(path).map(str::to_owned).collect())
+    Some(names(std::iter::once(client).chain(path)))
 }
 
 /// Every client that is part of a cycle, each cycle once.
@@ -64,7 +66,7 @@ pub(super) fn cycles(all: &[Waiter]) -> Vec<Vec<String>> {
     let mut waits = waits(all);
     // A client that waits for nobody is in no cycle; remove such clients until none is left.
     loop {
-        let known: BTreeSet<&str> = waits.keys().copied().collect();
+        let known: BTreeSet<Client<'_>> = waits.keys().copied().collect();
         let before = waits.len();
         waits.retain(|_, ahead| {
             ahead.retain(|other| known.contains(other));
@@ -76,35 +78,45 @@ pub(super) fn cycles(all: &[Waiter]) -> Vec<Vec<String>> {
     }
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for client in waits.keys().copied() {
-        if seen.contains(client) || found.len() >= LOCK_DEADLOCK_ENTRIES {
+        if seen.contains(&client) || found.len() >= LOCK_DEADLOCK_ENTRIES {
             continue;
         }
-        if let Some(circle) = path(&waits, waits[client].iter().copied(), client) {
+        if let Some(circle) = path(&waits, waits[&client].iter().copied(), client) {
             seen.extend(circle.iter().copied());
-            found.push(circle.into_iter().map(str::to_owned).collect());
+            found.push(names(circle));
         }
     }
     found
 }
 
+/// The clients' names, for people.
+fn names<'a>(clients: impl IntoIterator<Item = Client<'a>>) -> Vec<String> {
+    clients.into_iter().map(|client| client.name.to_owned()).collect()
+}
+
 /// A shortest path from one of several clients to another, both included.
-fn path<'a>(waits: &Waits<'a>, from: impl Iterator<Item = &'a str>, to: &str) -> Option<Vec<&'a str>> {
-    let mut next: VecDeque<&str> = from.collect();
-    let mut came_from: BTreeMap<&str, Option<&str>> = next.iter().map(|first| (*first, None)).collect();
+fn path<'a>(
+    waits: &Waits<'a>,
+    from: impl Iterator<Item = Client<'a>>,
+    to: Client<'_>,
+) -> Option<Vec<Client<'a>>> {
+    let mut next: VecDeque<Client<'_>> = from.collect();
+    let mut came_from: BTreeMap<Client<'_>, Option<Client<'_>>> =
+        next.iter().map(|first| (*first, None)).collect();
     while let Some(client) = next.pop_front() {
         if client == to {
             let mut way = vec![client];
             let mut at = client;
-            while let Some(Some(before)) = came_from.get(at).copied() {
+            while let Some(Some(before)) = came_from.get(&at).copied() {
                 way.push(before);
                 at = before;
             }
             way.reverse();
             return Some(way);
         }
-        for &other in waits.get(client).into_iter().flatten() {
-            if !came_from.contains_key(other) {
-                came_from.insert(other, Some(client));
+        for &other in waits.get(&client).into_iter().flatten() {
+            if let Entry::Vacant(vacant) = came_from.entry(other) {
+                vacant.insert(Some(client));
                 next.push_back(other);
             }
         }
@@ -117,12 +129,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::client::ClientId;
     use crate::locks::queue::Record;
     use crate::store::{LeaseId, Revision};
 
     fn waiter(resource: &str, client: String, created: u64) -> Waiter {
         let record = Record { mode: LockMode::Exclusive, held: 1, lease: LeaseId(1), position: 0 };
         let (created, modified) = (Revision(created), Revision(created));
+        let client = ClientId { identity: None, name: client };
         Waiter { key: String::new(), resource: resource.to_owned(), client, record, created, modified }
     }
 
@@ -133,7 +147,7 @@ mod tests {
         let run = || {
             let started = Instant::now();
             assert_eq!(cycles(&all), Vec::<Vec<String>>::new());
-            let path = cycle_through(&all, "drill", "c0", LockMode::Exclusive).unwrap();
+            let path = cycle_through(&all, "drill", "c0".into(), LockMode::Exclusive).unwrap();
             assert_eq!((path.len() as u64, path[0].as_str()), (len + 1, "c0"));
             started.elapsed()
         };

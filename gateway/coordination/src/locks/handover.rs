@@ -6,10 +6,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::client::{Client, key_suffix};
 use crate::json;
 use crate::limits;
 use crate::locks::acquire::AcquireRequest;
-use crate::locks::queue::{Record, Waiter, holders, moved_key};
+use crate::locks::queue::{Record, Waiter, holders, moved_key, own_entry, parse_owner};
 use crate::locks::{
     FencingToken, HANDOVER_PREFIX, LockError, LockMode, LockStatus, Locks, ORDER_KEY, check_name, check_ttl,
     graph,
@@ -38,6 +39,8 @@ pub struct HandoverView {
     pub resource: String,
     /// The requesting client.
     pub requester: String,
+    /// Its identity, if that is known.
+    pub identity: Option<String>,
     /// The client's message to the holder.
     pub message: String,
     /// The reason of the holder's refusal, if it refused.
@@ -50,10 +53,29 @@ struct HandoverRequest {
     lease: LeaseId,
     #[serde(default)]
     refused: Option<String>,
+    /// The identity that refused it, and what it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused_by: Option<(String, String)>,
 }
 
-fn key_of(resource: &str, requester: &str) -> String {
-    format!("{HANDOVER_PREFIX}{resource}/{requester}")
+/// A request in the store.
+struct PendingHandover {
+    entry: Entry,
+    request: HandoverRequest,
+}
+
+impl PendingHandover {
+    fn requester(&self) -> Option<Client<'_>> {
+        requester_of(&self.entry.key)
+    }
+}
+
+fn key_of(resource: &str, requester: Client<'_>) -> String {
+    format!("{HANDOVER_PREFIX}{resource}/{}{}", requester.name, key_suffix(requester.identity))
+}
+
+fn requester_of(key: &str) -> Option<Client<'_>> {
+    Some(parse_owner(key.strip_prefix(HANDOVER_PREFIX)?)?.1)
 }
 
 fn check_reason(reason: &str) -> Result<(), LockError> {
@@ -65,10 +87,10 @@ impl Locks {
     /// Requests that the holder hand its lock over to `requester`, ahead of all waiters, and waits for the
     /// answer. The client also joins the queue and stays in it after a refusal; its entry lives `ttl`
     /// from then on.
-    pub async fn request_handover(
+    pub async fn request_handover<'a>(
         &self,
         resource: &str,
-        requester: &str,
+        requester: impl Into<Client<'a>>,
         message: &str,
         ttl: Duration,
         wait: Duration,
@@ -76,15 +98,14 @@ impl Locks {
         check_reason(message)?;
         // Checked before the client joins the queue.
         check_ttl(wait)?;
-        let waiting = match self
-            .request(AcquireRequest { resource, client: requester, mode: LockMode::Exclusive, held: 0 }, ttl)
-            .await?
-        {
-            (LockStatus::Held(token), _) => return Ok(Handover::Granted(token)),
-            waiting => waiting,
-        };
+        let requester = requester.into();
+        let joining = AcquireRequest { resource, client: requester, mode: LockMode::Exclusive, held: 0 };
+        let waiting = self.request(joining, ttl).await?;
+        if let LockStatus::Held(token) = waiting.status {
+            return Ok(Handover::Granted(token));
+        }
         let lease = self.store.grant(wait).await?;
-        let request = HandoverRequest { message: message.to_owned(), lease, refused: None };
+        let request = HandoverRequest { message: message.to_owned(), lease, refused: None, refused_by: None };
         let key = key_of(resource, requester);
         let put = Op::Put { key: key.clone(), value: json::encode(&request), lease: Some(lease) };
         let requested_at = self.store.txn(Txn { success: vec![put], ..Txn::default() }).await?.revision;
@@ -96,7 +117,8 @@ impl Locks {
             // The lock may also become free.
             _ = self.wait(resource, requester, waiting, ttl, deadline) => {}
         }
-        let refused = self.find_request(resource, requester).await?.and_then(|(_, request)| request.refused);
+        let (found, _) = get(&*self.store, &key, None).await?;
+        let refused = found.and_then(|entry| pending(entry)?.request.refused);
         // Answered or not, the request is over.
         let _ = self.store.revoke(lease).await;
         Ok(match (self.status(resource, requester).await?, refused) {
@@ -111,31 +133,35 @@ impl Locks {
         })
     }
 
-    /// Hands the holder's lock over to the requesting client.
-    pub async fn grant_handover(
+    /// Hands the holder's lock over to the requesting client. If several identities ask under this name,
+    /// `requester` has to say which one is meant.
+    pub async fn grant_handover<'a>(
         &self,
         resource: &str,
-        holder: &str,
-        requester: &str,
+        holder: impl Into<Client<'a>>,
+        requester: impl Into<Client<'a>>,
     ) -> Result<(), LockError> {
+        let (holder, requester) = (holder.into(), requester.into());
         loop {
             let (all, order) = self.all_entries().await?;
             let queue: Vec<&Waiter> = all.iter().filter(|waiter| waiter.resource == resource).collect();
-            let Some(own) = queue.iter().find(|waiter| waiter.client == holder) else {
-                return Err(self.rejection_reason(resource, holder).await);
+            let Some(own) = own_entry(&queue, holder) else {
+                let queue: Vec<Waiter> = queue.into_iter().cloned().collect();
+                return Err(self.rejection_reason(resource, holder, &queue).await);
             };
             let reject = |why| LockError::NoHandover { resource: resource.to_owned(), why };
             match holders(&queue)[..] {
-                [waiter] if waiter.client != holder => return Err(reject("its holder is another")),
+                [waiter] if waiter.key != own.key => return Err(reject("its holder is another")),
                 [waiter] if waiter.record.mode == LockMode::Exclusive => {}
                 _ => return Err(reject("it is shared: whoever holds it can release it")),
             }
-            let (entry, _) = self.pending_request(resource, requester).await?;
-            let Some(next) = queue.iter().find(|waiter| waiter.client == requester) else {
-                return Err(self.rejection_reason(resource, requester).await);
+            let pending = self.pending_request(resource, requester).await?;
+            let asking = pending.requester().unwrap_or(requester);
+            let Some(next) = own_entry(&queue, asking) else {
+                return Err(self.rejection_reason(resource, asking, &[]).await);
             };
             let passed: Vec<&&Waiter> =
-                queue.iter().filter(|waiter| waiter.client != holder && waiter.client != requester).collect();
+                queue.iter().filter(|waiter| waiter.key != own.key && waiter.key != next.key).collect();
             if passed.len() > MAX_PASSED {
                 return Err(reject("too many wait for it"));
             }
@@ -145,14 +171,14 @@ impl Locks {
             let mut txn = Txn {
                 compares: vec![
                     Compare::Modified(ORDER_KEY.to_owned(), order),
-                    Compare::Modified(entry.key.clone(), entry.modified),
+                    Compare::Modified(pending.entry.key.clone(), pending.entry.modified),
                     Compare::Created(own.key.clone(), own.created),
                     Compare::Created(next.key.clone(), next.created),
                 ],
                 success: vec![
                     Op::Put { key: ORDER_KEY.to_owned(), value: Bytes::new(), lease: None },
                     Op::Delete(own.key.clone()),
-                    Op::Delete(entry.key.clone()),
+                    Op::Delete(pending.entry.key.clone()),
                 ],
                 failure: Vec::new(),
             };
@@ -161,7 +187,7 @@ impl Locks {
             for (position, waiter) in passed.iter().enumerate() {
                 let position = u32::try_from(position).unwrap_or(u32::MAX);
                 let value = json::encode(&Record { position, ..waiter.record });
-                let key = moved_key(resource, &waiter.client, order);
+                let key = moved_key(resource, waiter.client(), order);
                 txn.compares.push(Compare::Created(waiter.key.clone(), waiter.created));
                 txn.success.push(Op::Delete(waiter.key.clone()));
                 txn.success.push(Op::Put { key, value, lease: Some(waiter.record.lease) });
@@ -180,14 +206,15 @@ impl Locks {
     }
 
     /// Refuses a handover request; the holder keeps its lock.
-    pub async fn refuse_handover(
+    pub async fn refuse_handover<'a>(
         &self,
         resource: &str,
-        holder: &str,
-        requester: &str,
+        holder: impl Into<Client<'a>>,
+        requester: impl Into<Client<'a>>,
         reason: &str,
     ) -> Result<(), LockError> {
         check_reason(reason)?;
+        let (holder, requester) = (holder.into(), requester.into());
         match self.status(resource, holder).await? {
             LockStatus::Held(_) => {}
             LockStatus::Waiting(_) => {
@@ -195,9 +222,11 @@ impl Locks {
                 return Err(LockError::NoHandover { resource: resource.to_owned(), why });
             }
         }
-        let (entry, request) = self.pending_request(resource, requester).await?;
+        let PendingHandover { entry, request } = self.pending_request(resource, requester).await?;
         let (key, lease) = (entry.key, request.lease);
-        let value = json::encode(&HandoverRequest { refused: Some(reason.to_owned()), ..request });
+        let refused_by = holder.identity.map(|identity| (identity.to_owned(), holder.name.to_owned()));
+        let value =
+            json::encode(&HandoverRequest { refused: Some(reason.to_owned()), refused_by, ..request });
         let txn = Txn {
             compares: vec![Compare::Modified(key.clone(), entry.modified)],
             success: vec![Op::Put { key, value, lease: Some(lease) }],
@@ -205,7 +234,7 @@ impl Locks {
         };
         match self.store.txn(txn).await {
             Ok(outcome) if outcome.succeeded => Ok(()),
-            Ok(_) | Err(StoreError::LeaseEnded) => Err(no_pending_request(resource, requester)),
+            Ok(_) | Err(StoreError::LeaseEnded) => Err(no_pending_request(resource, requester.name)),
             Err(error) => Err(error.into()),
         }
     }
@@ -218,38 +247,52 @@ impl Locks {
         };
         let snapshot = scan(&*self.store, &prefix, None).await?;
         let view = |entry: &Entry| {
-            let (resource, requester) = entry.key.strip_prefix(HANDOVER_PREFIX)?.split_once('/')?;
+            let (resource, Client { identity, name }) =
+                parse_owner(entry.key.strip_prefix(HANDOVER_PREFIX)?)?;
             let HandoverRequest { message, refused, .. } = serde_json::from_slice(&entry.value).ok()?;
-            let (resource, requester) = (resource.to_owned(), requester.to_owned());
-            Some(HandoverView { resource, requester, message, refused })
+            let (resource, requester) = (resource.to_owned(), name.to_owned());
+            Some(HandoverView {
+                resource,
+                requester,
+                identity: identity.map(str::to_owned),
+                message,
+                refused,
+            })
         };
         Ok(snapshot.entries.iter().filter_map(view).collect())
     }
 
+    /// The unanswered request of this client; without an identity, the only one under its name.
     async fn pending_request(
         &self,
         resource: &str,
-        requester: &str,
-    ) -> Result<(Entry, HandoverRequest), LockError> {
+        requester: Client<'_>,
+    ) -> Result<PendingHandover, LockError> {
         check_name(resource)?;
-        check_name(requester)?;
-        let request = self.find_request(resource, requester).await?;
-        request
-            .filter(|(_, request)| request.refused.is_none())
-            .ok_or_else(|| no_pending_request(resource, requester))
+        check_name(requester.name)?;
+        let prefix = key_of(resource, Client { identity: None, ..requester });
+        let found = scan(&*self.store, &prefix, None).await?.entries.into_iter().filter_map(pending);
+        let mut found = found.filter(|pending| {
+            pending.request.refused.is_none()
+                && pending.requester().is_some_and(|asking| {
+                    asking.name == requester.name
+                        && (requester.identity.is_none() || asking.identity == requester.identity)
+                })
+        });
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one),
+            (None, _) => Err(no_pending_request(resource, requester.name)),
+            (Some(_), Some(_)) => {
+                let (resource, client) = (resource.to_owned(), requester.name.to_owned());
+                Err(LockError::Ambiguous { resource, client })
+            }
+        }
     }
+}
 
-    async fn find_request(
-        &self,
-        resource: &str,
-        requester: &str,
-    ) -> Result<Option<(Entry, HandoverRequest)>, LockError> {
-        let (entry, _) = get(&*self.store, &key_of(resource, requester), None).await?;
-        Ok(entry.and_then(|entry| {
-            let request = serde_json::from_slice(&entry.value).ok()?;
-            Some((entry, request))
-        }))
-    }
+fn pending(entry: Entry) -> Option<PendingHandover> {
+    let request = serde_json::from_slice(&entry.value).ok()?;
+    Some(PendingHandover { entry, request })
 }
 
 /// Whether the waits would form a cycle if `next` held the lock, ahead of the passed waiters.

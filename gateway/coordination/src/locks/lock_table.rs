@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::client::{Client, ClientId};
 use crate::limits;
 use crate::locks::queue::{Waiter, parse_key, sorted_waiters};
 use crate::locks::{FencingToken, LockMode, LockStatus, PREFIX};
@@ -34,7 +35,7 @@ struct State {
     queues: HashMap<String, WaitQueue>,
     revision: Revision,
     /// By resource and client.
-    subscriptions: HashMap<(String, String), watch::Sender<ClientState>>,
+    subscriptions: HashMap<(String, ClientId), watch::Sender<ClientState>>,
     task: Option<AbortOnDropHandle<()>>,
 }
 
@@ -42,8 +43,8 @@ struct State {
 #[derive(Default)]
 struct WaitQueue {
     /// In queue order.
-    order: BTreeMap<FencingToken, (String, LockMode)>,
-    tokens: HashMap<String, FencingToken>,
+    order: BTreeMap<FencingToken, (ClientId, LockMode)>,
+    tokens: HashMap<ClientId, FencingToken>,
 }
 
 /// The state of one client in one queue. Its position changes whenever an entry ahead of it goes; that
@@ -70,7 +71,7 @@ pub(super) struct StatusWatch {
     /// Whether the newest state has been returned.
     returned: bool,
     table: LockTable,
-    names: (String, String),
+    names: (String, ClientId),
 }
 
 impl StatusWatch {
@@ -116,14 +117,14 @@ impl Drop for StatusWatch {
 }
 
 impl WaitQueue {
-    fn holders(&self) -> impl Iterator<Item = (&str, FencingToken)> {
+    fn holders(&self) -> impl Iterator<Item = (&ClientId, FencingToken)> {
         let shares = |mode: LockMode| mode == LockMode::Shared;
         let first = self.order.values().next().is_some_and(|(_, mode)| shares(*mode));
-        let holds = move |(position, (_, (_, mode))): &(usize, (&FencingToken, &(String, LockMode)))| {
+        let holds = move |(position, (_, (_, mode))): &(usize, (&FencingToken, &(ClientId, LockMode)))| {
             *position == 0 || (first && shares(*mode))
         };
         let holders = self.order.iter().enumerate().take_while(holds);
-        holders.map(|(_, (token, (client, _)))| (client.as_str(), *token))
+        holders.map(|(_, (token, (client, _)))| (client, *token))
     }
 
     fn insert(&mut self, waiter: &Waiter) {
@@ -150,8 +151,8 @@ impl LockTable {
     }
 
     /// Subscribes to one client's state; the first subscription starts the watch.
-    pub(super) fn subscribe(&self, resource: &str, client: &str) -> StatusWatch {
-        let names = (resource.to_owned(), client.to_owned());
+    pub(super) fn subscribe(&self, resource: &str, client: &ClientId) -> StatusWatch {
+        let names = (resource.to_owned(), client.clone());
         let mut state = self.0.state.lock();
         if state.task.is_none() {
             let run = run(Arc::downgrade(&self.0), self.0.store.clone());
@@ -166,7 +167,7 @@ impl LockTable {
 }
 
 impl State {
-    fn client_state(&self, resource: &str, client: &str) -> ClientState {
+    fn client_state(&self, resource: &str, client: &ClientId) -> ClientState {
         let queue = self.queues.get(resource);
         let held = queue.and_then(|queue| queue.holders().find(|(holder, _)| *holder == client));
         let lock = match held {
@@ -178,8 +179,8 @@ impl State {
     }
 
     /// Publishes the client's state to its subscriptions if it changed, or if the client came and went.
-    fn notify(&self, resource: &str, client: &str) {
-        let Some(sender) = self.subscriptions.get(&(resource.to_owned(), client.to_owned())) else { return };
+    fn notify(&self, resource: &str, client: &ClientId) {
+        let Some(sender) = self.subscriptions.get(&(resource.to_owned(), client.clone())) else { return };
         let state = self.client_state(resource, client);
         sender.send_if_modified(|previous| {
             let is_relevant = previous.lock != state.lock || state.lock != LockState::Waiting;
@@ -210,7 +211,7 @@ impl State {
     }
 
     fn apply(&mut self, changes: &[Change]) {
-        let mut touched: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut touched: BTreeMap<&str, BTreeSet<Client<'_>>> = BTreeMap::new();
         for change in changes {
             let key = match change {
                 Change::Put(entry) => &entry.key,
@@ -226,10 +227,10 @@ impl State {
             self.revision = change.revision();
         }
         for (resource, clients) in touched {
-            clients.iter().for_each(|client| self.notify(resource, client));
+            clients.iter().for_each(|client| self.notify(resource, &ClientId::from(*client)));
             // The new holders may not have changed themselves.
             let holders = self.queues.get(resource).into_iter().flat_map(WaitQueue::holders);
-            holders.filter(|(client, _)| !clients.contains(client)).for_each(|(client, _)| {
+            holders.filter(|(client, _)| !clients.contains(&client.as_client())).for_each(|(client, _)| {
                 self.notify(resource, client);
             });
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::{Client, ClientId, key_suffix};
 use crate::locks::{FencingToken, LeaseId, LockMode, LockStatus, PREFIX, Revision};
 use crate::store::Entry;
 
@@ -26,7 +27,7 @@ pub(super) struct Record {
 pub(super) struct Waiter {
     pub(super) key: String,
     pub(super) resource: String,
-    pub(super) client: String,
+    pub(super) client: ClientId,
     pub(super) record: Record,
     /// When the client joined the queue, or was reordered.
     pub(super) created: Revision,
@@ -38,9 +39,13 @@ impl Waiter {
     pub(super) fn parse(entry: &Entry) -> Option<Waiter> {
         let (resource, client) = parse_key(&entry.key)?;
         let record = serde_json::from_slice(&entry.value).ok()?;
-        let (resource, client) = (resource.to_owned(), client.to_owned());
+        let (resource, client) = (resource.to_owned(), ClientId::from(client));
         let (created, modified) = (entry.created, entry.modified);
         Some(Waiter { key: entry.key.clone(), resource, client, record, created, modified })
+    }
+
+    pub(super) fn client(&self) -> Client<'_> {
+        self.client.as_client()
     }
 
     /// The sort key of the queue, and the fencing token.
@@ -53,19 +58,37 @@ pub(super) fn prefix_of(resource: &str) -> String {
     format!("{PREFIX}{resource}/")
 }
 
-pub(super) fn key(resource: &str, client: &str) -> String {
-    format!("{}{client}", prefix_of(resource))
+pub(super) fn key(resource: &str, client: Client<'_>) -> String {
+    format!("{}{}{}", prefix_of(resource), client.name, key_suffix(client.identity))
 }
 
 /// The key of a reordered client; `revision` is the one before the reordering transaction.
-pub(super) fn moved_key(resource: &str, client: &str, revision: Revision) -> String {
-    format!("{}{client}/{}", prefix_of(resource), revision.0)
+pub(super) fn moved_key(resource: &str, client: Client<'_>, revision: Revision) -> String {
+    let Client { identity, name } = client;
+    format!("{}{name}/{}{}", prefix_of(resource), revision.0, key_suffix(identity))
 }
 
 /// The resource and the client of a key.
-pub(super) fn parse_key(key: &str) -> Option<(&str, &str)> {
-    let (resource, rest) = key.strip_prefix(PREFIX)?.split_once('/')?;
-    Some((resource, rest.split_once('/').map_or(rest, |(client, _)| client)))
+pub(super) fn parse_key(key: &str) -> Option<(&str, Client<'_>)> {
+    key.strip_prefix(PREFIX).and_then(parse_owner)
+}
+
+/// The resource and the client in a key: `RESOURCE/NAME`, with `/REVISION` if it was reordered, and
+/// `/@IDENTITY` unless an earlier version wrote it.
+pub(super) fn parse_owner(key: &str) -> Option<(&str, Client<'_>)> {
+    let (resource, rest) = key.split_once('/')?;
+    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let identity = match rest.strip_prefix('@') {
+        Some(identity) => Some(identity),
+        None => rest.split_once("/@").map(|(_, identity)| identity),
+    };
+    Some((resource, Client { identity, name }))
+}
+
+/// The client's entry in a queue. One without an identity belongs to whoever uses its name.
+pub(super) fn own_entry<'a>(queue: &[&'a Waiter], client: Client<'_>) -> Option<&'a Waiter> {
+    let find = |client: Client<'_>| queue.iter().copied().find(|waiter| waiter.client() == client);
+    find(client).or_else(|| find(Client { identity: None, ..client }))
 }
 
 /// Parses entries and sorts them in queue order.
@@ -87,5 +110,23 @@ pub(super) fn status(queue: &[&Waiter], own: &Waiter) -> LockStatus {
     match (ahead + 1).saturating_sub(holders(queue).len()) {
         0 => LockStatus::Held(own.token()),
         position => LockStatus::Waiting(position),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_its_owner() {
+        let at = Revision(7);
+        for (key, identity) in [
+            (key("arm", Client::of("a/@b/9", "ann")), Some("a/@b/9")),
+            (moved_key("arm", Client::of("@1", "ann"), at), Some("@1")),
+            (key("arm", "ann".into()), None),
+            (moved_key("arm", "ann".into(), at), None),
+        ] {
+            assert_eq!(parse_key(&key), Some(("arm", Client { identity, name: "ann" })), "{key}");
+        }
     }
 }

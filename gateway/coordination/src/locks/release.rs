@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::{Client, key_suffix};
 use crate::json;
 use crate::limits;
-use crate::locks::queue::{Waiter, holders, status};
-use crate::locks::{FORCED_PREFIX, FencingToken, LockError, LockStatus, Locks, not_held};
+use crate::locks::queue::{Waiter, holders, own_entry, status};
+use crate::locks::{FORCED_PREFIX, FencingToken, LockError, LockStatus, Locks, check_name, not_held};
 use crate::store::scan::get;
 use crate::store::{Compare, Op, StoreError, Txn};
 
@@ -17,28 +18,44 @@ const LOCK_FORCED_KEPT_MS: u64 = 600_000;
 /// The stored value of a forced release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ForcedRelease {
+    /// The identity that released it.
     by: String,
+    /// What it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    /// The identity that held or awaited it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
     reason: String,
     token: FencingToken,
 }
 
-pub(super) fn forced_key(resource: &str, client: &str) -> String {
-    format!("{FORCED_PREFIX}{resource}/{client}")
+pub(super) fn forced_key(resource: &str, client: Client<'_>) -> String {
+    format!("{FORCED_PREFIX}{resource}/{}{}", client.name, key_suffix(client.identity))
 }
 
 impl Locks {
     /// Whether the client holds the lock, or its queue position.
-    pub async fn status(&self, resource: &str, client: &str) -> Result<LockStatus, LockError> {
-        let queue = self.entries_for(resource).await?;
-        let queue: Vec<&Waiter> = queue.iter().collect();
-        match queue.iter().find(|waiter| waiter.client == client) {
-            Some(own) => Ok(status(&queue, own)),
-            None => Err(self.rejection_reason(resource, client).await),
+    pub async fn status<'a>(
+        &self,
+        resource: &str,
+        client: impl Into<Client<'a>>,
+    ) -> Result<LockStatus, LockError> {
+        let (client, queue) = (client.into(), self.entries_for(resource).await?);
+        let waiters: Vec<&Waiter> = queue.iter().collect();
+        match own_entry(&waiters, client) {
+            Some(own) => Ok(status(&waiters, own)),
+            None => Err(self.rejection_reason(resource, client, &queue).await),
         }
     }
 
     /// Renews the lease of a lock or a request for its whole time to live.
-    pub async fn keep_alive(&self, resource: &str, client: &str) -> Result<(), LockError> {
+    pub async fn keep_alive<'a>(
+        &self,
+        resource: &str,
+        client: impl Into<Client<'a>>,
+    ) -> Result<(), LockError> {
+        let client = client.into();
         let own = self.own_entry(resource, client).await?;
         match self.store.keep_alive(own.record.lease).await {
             Err(StoreError::LeaseEnded) => Err(not_held(resource, client)),
@@ -47,7 +64,8 @@ impl Locks {
     }
 
     /// Releases a lock once, or withdraws a request. Returns the remaining hold count.
-    pub async fn release(&self, resource: &str, client: &str) -> Result<u32, LockError> {
+    pub async fn release<'a>(&self, resource: &str, client: impl Into<Client<'a>>) -> Result<u32, LockError> {
+        let client = client.into();
         loop {
             let own = self.own_entry(resource, client).await?;
             if own.record.held > 1 {
@@ -65,28 +83,45 @@ impl Locks {
     }
 
     /// Removes a client's lock whatever its hold count, and records by whom and why; the client learns
-    /// it at its next call. Authorization is up to the caller.
-    pub async fn force_release(
+    /// it at its next call. Of several identities' clients with this name, the first in the queue is meant
+    /// unless `client` has an identity. Authorization is up to the caller.
+    pub async fn force_release<'a>(
         &self,
         resource: &str,
-        client: &str,
-        by: &str,
+        client: impl Into<Client<'a>>,
+        by: impl Into<Client<'a>>,
         reason: &str,
     ) -> Result<(), LockError> {
         if !(1..=limits::LOCK_REASON_CHARS).contains(&reason.chars().count()) {
             return Err(LockError::InvalidReason);
         }
-        let by = by.chars().take(limits::LOCK_REASON_CHARS).collect();
+        let (client, by) = (client.into(), by.into());
+        check_name(resource)?;
+        check_name(client.name)?;
+        let queue = self.entries_for(resource).await?;
+        let is_meant = |waiter: &&Waiter| {
+            let Client { identity, name } = waiter.client();
+            name == client.name && (client.identity.is_none() || identity == client.identity)
+        };
+        let Some(own) = queue.iter().find(is_meant) else {
+            return Err(self.rejection_reason(resource, client, &[]).await);
+        };
+        let bounded = |text: &str| text.chars().take(limits::LOCK_REASON_CHARS).collect::<String>();
+        let forced = ForcedRelease {
+            by: bounded(by.label()),
+            client: by.identity.and(Some(by.name)).filter(|name| !name.is_empty()).map(bounded),
+            from: own.client.identity.clone(),
+            reason: reason.to_owned(),
+            token: own.token(),
+        };
         let kept = Duration::from_millis(LOCK_FORCED_KEPT_MS);
-        let own = self.own_entry(resource, client).await?;
-        let forced = ForcedRelease { by, reason: reason.to_owned(), token: own.token() };
         let value = json::encode(&forced);
         let note = self.store.grant(kept).await?;
         let txn = Txn {
             compares: vec![Compare::Created(own.key.clone(), own.created)],
             success: vec![
                 Op::Delete(own.key.clone()),
-                Op::Put { key: forced_key(resource, client), value, lease: Some(note) },
+                Op::Put { key: forced_key(resource, own.client()), value, lease: Some(note) },
             ],
             failure: Vec::new(),
         };
@@ -111,16 +146,36 @@ impl Locks {
         }
     }
 
-    /// The error for a client without an entry: forcibly released, or not held.
-    pub(super) async fn rejection_reason(&self, resource: &str, client: &str) -> LockError {
-        let entry = match get(&*self.store, &forced_key(resource, client), None).await {
-            Ok((entry, _)) => entry,
-            Err(error) => return error.into(),
-        };
-        match entry.and_then(|entry| serde_json::from_slice::<ForcedRelease>(&entry.value).ok()) {
+    /// The error for a client without an entry in this queue: forcibly released, another identity's, or not
+    /// held.
+    pub(super) async fn rejection_reason(
+        &self,
+        resource: &str,
+        client: Client<'_>,
+        queue: &[Waiter],
+    ) -> LockError {
+        // An earlier version recorded it without the identity.
+        let unknown = Client { identity: None, ..client };
+        for owner in [Some(client).filter(|client| *client != unknown), Some(unknown)].into_iter().flatten() {
+            let entry = match get(&*self.store, &forced_key(resource, owner), None).await {
+                Ok((entry, _)) => entry,
+                Err(error) => return error.into(),
+            };
+            let forced = entry.and_then(|entry| serde_json::from_slice::<ForcedRelease>(&entry.value).ok());
+            if let Some(ForcedRelease { by, client: forcer, reason, .. }) = forced {
+                let by = match forcer.filter(|forcer| *forcer != by) {
+                    Some(forcer) => format!("{by} ({forcer})"),
+                    None => by,
+                };
+                let (resource, client) = (resource.to_owned(), client.name.to_owned());
+                return LockError::Taken { resource, client, by, reason };
+            }
+        }
+        let other = queue.iter().find(|waiter| waiter.client.name == client.name);
+        match other.and_then(|other| other.client.identity.clone()) {
             None => not_held(resource, client),
-            Some(ForcedRelease { by, reason, .. }) => {
-                LockError::Taken { resource: resource.to_owned(), client: client.to_owned(), by, reason }
+            Some(owner) => {
+                LockError::NotOwner { resource: resource.to_owned(), client: client.name.to_owned(), owner }
             }
         }
     }

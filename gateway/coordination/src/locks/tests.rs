@@ -2,6 +2,7 @@
 
 mod handover;
 mod model;
+mod ownership;
 mod scenarios;
 
 use std::time::Duration;
@@ -57,6 +58,14 @@ impl Team {
     }
 }
 
+fn holder(client: &str, identity: Option<&str>, token: FencingToken) -> Holder {
+    Holder { client: client.to_owned(), identity: identity.map(str::to_owned), token }
+}
+
+fn waits(client: &str, identity: Option<&str>) -> WaitingClient {
+    WaitingClient { client: client.to_owned(), identity: identity.map(str::to_owned), mode: Exclusive }
+}
+
 fn token(status: LockStatus) -> FencingToken {
     match status {
         LockStatus::Held(token) => token,
@@ -103,4 +112,11 @@ scenarios!(
     handover::a_lock_is_handed_over_ahead_of_all_waiters,
     handover::a_holder_may_refuse_or_not_answer,
     handover::an_impossible_handover_is_rejected,
+    ownership::nobody_else_changes_a_lock_under_its_name,
+    ownership::clients_of_one_identity_are_told_apart_by_name,
+    ownership::a_stranger_of_the_same_name_causes_no_deadlock,
+    ownership::a_handover_is_asked_and_answered_by_identity,
+    ownership::a_forced_release_names_both_identities,
+    ownership::a_lock_of_an_earlier_version_belongs_to_its_name,
+    ownership::the_longest_names_fit_into_keys,
 );

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::ClientId;
 use crate::locks::queue::{Waiter, holders};
 use crate::locks::{FencingToken, LockError, LockMode, Locks, graph};
 use crate::store::Revision;
@@ -13,10 +14,32 @@ pub struct LockView {
     pub resource: String,
     /// The mode in which it is held.
     pub mode: LockMode,
-    /// The holders in queue order, with their fencing tokens.
-    pub holders: Vec<(String, FencingToken)>,
-    /// The waiters in queue order, with the requested modes.
-    pub waiting: Vec<(String, LockMode)>,
+    /// The holders in queue order.
+    pub holders: Vec<Holder>,
+    /// The waiters in queue order.
+    pub waiting: Vec<WaitingClient>,
+}
+
+/// A client that holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What it calls itself.
+    pub client: String,
+    /// Its identity, if that is known.
+    pub identity: Option<String>,
+    /// Its fencing token.
+    pub token: FencingToken,
+}
+
+/// A client that waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingClient {
+    /// What it calls itself.
+    pub client: String,
+    /// Its identity, if that is known.
+    pub identity: Option<String>,
+    /// The requested mode.
+    pub mode: LockMode,
 }
 
 impl LockView {
@@ -24,11 +47,18 @@ impl LockView {
     fn of(all: &[Waiter], resource: &str) -> Option<LockView> {
         let queue: Vec<&Waiter> = all.iter().filter(|waiter| waiter.resource == resource).collect();
         let holding = holders(&queue);
-        let waiting = queue[holding.len()..].iter().map(|waiter| (waiter.client.clone(), waiter.record.mode));
+        let waiting = queue[holding.len()..].iter().map(|waiter| {
+            let ClientId { identity, name } = waiter.client.clone();
+            WaitingClient { client: name, identity, mode: waiter.record.mode }
+        });
+        let holder = |waiter: &&Waiter| {
+            let ClientId { identity, name } = waiter.client.clone();
+            Holder { client: name, identity, token: waiter.token() }
+        };
         Some(LockView {
             resource: resource.to_owned(),
             mode: holding.first()?.record.mode,
-            holders: holding.iter().map(|waiter| (waiter.client.clone(), waiter.token())).collect(),
+            holders: holding.iter().map(holder).collect(),
             waiting: waiting.collect(),
         })
     }

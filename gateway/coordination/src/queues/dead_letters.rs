@@ -83,7 +83,8 @@ impl Queues {
     ) -> Result<usize, QueueError> {
         let end = self.existing_meta(queue).await?.next;
         let why = why.map(|why| why.chars().take(limits::QUEUE_REASON_CHARS).collect());
-        let mut purged = Purged { by: actor.truncated_name(), at_ns: (actor.now_ns)(), why, messages: 0 };
+        let mut purged =
+            Purged { by: actor.label(), client: actor.own_name(), at_ns: (actor.now_ns)(), why, messages: 0 };
         let prefixes = [Some(keys::messages(queue)), dead.then(|| keys::dead_all(queue))];
         let mut lost = 0;
         for prefix in prefixes.into_iter().flatten() {

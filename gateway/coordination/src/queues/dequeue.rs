@@ -60,6 +60,7 @@ impl Queues {
         actor: &Actor<'_>,
     ) -> Result<(Vec<Delivery>, Revision), QueueError> {
         check_name(queue)?;
+        actor.check()?;
         validation::check_batch_size(options.max)?;
         options.visibility.map_or(Ok(()), validation::check_duration)?;
         let _guard = self.lock_queue(queue).await;
@@ -147,11 +148,11 @@ impl Queues {
         let prefix = keys::hidden_all(queue);
         let read = self.for_each::<VisibilityMarker>(&prefix, at, |key, marker| {
             let Some(sequence) = keys::sequence_of(key) else { return };
-            hidden.markers.insert(sequence, marker.value);
             match marker.value.delivery {
                 Some(_) => hidden.in_flight += 1,
                 None => hidden.delayed += 1,
             }
+            hidden.markers.insert(sequence, marker.value);
         });
         let since = read.await?;
         Ok(HiddenMessages { since, ..hidden })
@@ -171,8 +172,11 @@ impl Queues {
         for Available { position, record } in available {
             let (key, marker) = (keys::message(queue, *position), keys::hidden(queue, position.sequence));
             let after = after_delivery(&record.value, &event);
-            let value =
-                json::encode(&VisibilityMarker { delivery: Some(after.deliveries), touch: event.touch });
+            let value = json::encode(&VisibilityMarker {
+                delivery: Some(after.deliveries),
+                by: actor.identity(),
+                touch: event.touch,
+            });
             compares
                 .extend([unmodified_since(key.clone(), record.modified), Compare::Absent(marker.clone())]);
             ops.push(Op::Put { key, value: json::encode(&after), lease: None });
@@ -211,6 +215,7 @@ impl Queues {
                 delivery: record.deliveries,
                 priority: available.position.priority,
                 by: record.by,
+                client: record.client,
                 enqueued_ns: record.at_ns,
                 delivered_ns: event.at_ns,
                 visibility_ms: lease.duration_ms(),

@@ -46,17 +46,23 @@ impl Queues {
         actor: &Actor<'_>,
     ) -> Result<Vec<Accepted>, QueueError> {
         check_name(queue)?;
+        actor.check()?;
         validation::check_batch(messages)?;
+        let owner = actor.label();
+        self.quota.pace(&owner, messages.iter().map(|message| message.body.len() as u64).sum())?;
         let _guard = self.lock_queue(queue).await;
         let mut tries = 0..limits::QUEUE_TXN_ATTEMPTS;
         while tries.next().is_some() {
             let (meta, read) = self.meta(queue, actor).await?;
-            let known = self.known_duplicates(queue, messages).await?;
+            let known = self.known_duplicates(queue, messages, actor.client.identity).await?;
             let plan = EnqueuePlan::new(queue, messages, &known, meta.value.next);
             if plan.new.is_empty() {
                 return Ok(plan.accepted);
             }
             self.check_capacity(queue, &meta.value, &plan).await?;
+            let counted = plan.counted(queue);
+            let counted: Vec<_> = counted.iter().map(|(key, bytes)| (key.as_str(), *bytes)).collect();
+            let reservation = self.quota.reserve(&owner, &counted)?;
             let leases = self.acquire_leases(&plan).await?;
             let touch = record::unique_id();
             let (compares, ops) = plan.transaction(queue, &meta, touch, &leases, actor);
@@ -72,7 +78,10 @@ impl Queues {
                 record::decode::<Meta>(entry).is_ok_and(|meta| meta.value.touch == touch)
             };
             match done {
-                CommitOutcome::Applied(_) => return Ok(plan.accepted),
+                CommitOutcome::Applied(outcome) => {
+                    reservation.commit(&counted, outcome.revision);
+                    return Ok(plan.accepted);
+                }
                 CommitOutcome::Unknown
                     if is_first_change(&*self.store, &keys::meta(queue), read, ours).await? =>
                 {
@@ -99,7 +108,7 @@ impl Queues {
         {
             return Err(QueueError::TooManyQueues);
         }
-        let value = Meta { next: 1, by: actor.truncated_name(), at_ns: (actor.now_ns)(), ..Meta::default() };
+        let value = Meta { next: 1, by: actor.label(), at_ns: (actor.now_ns)(), ..Meta::default() };
         Ok((Versioned { value, modified: Revision(0) }, at))
     }
 
@@ -108,12 +117,16 @@ impl Queues {
         &self,
         queue: &str,
         messages: &[Message],
+        identity: Option<&str>,
     ) -> Result<BTreeMap<String, String>, QueueError> {
         let mut known = BTreeMap::new();
         let ids: BTreeSet<&str> = messages.iter().filter_map(|message| message.dedup.as_deref()).collect();
         for id in ids {
-            let (first, _) = self.read_key::<String>(keys::dedup(queue, id)).await?;
-            known.extend(first.map(|first| (id.to_owned(), first.value)));
+            let own = self.read_key::<String>(keys::dedup(queue, id, identity));
+            // Written by an earlier version, by whomever.
+            let anybodys = self.read_key::<String>(keys::dedup(queue, id, None));
+            let ((own, _), (anybodys, _)) = tokio::try_join!(own, anybodys)?;
+            known.extend(own.or(anybodys).map(|first| (id.to_owned(), first.value)));
         }
         Ok(known)
     }
@@ -243,6 +256,14 @@ impl<'a> EnqueuePlan<'a> {
         self.new.iter().map(|(_, message)| message.body.len() as u64).sum()
     }
 
+    /// The keys of the new messages, and how many bytes each counts.
+    fn counted(&self, queue: &str) -> Vec<(String, u64)> {
+        let counted = |(id, message): &(MessageId, &Message)| {
+            (keys::message(queue, id.position), message.body.len() as u64)
+        };
+        self.new.iter().map(counted).collect()
+    }
+
     fn transaction(
         &self,
         queue: &str,
@@ -268,19 +289,21 @@ impl<'a> EnqueuePlan<'a> {
                 deliveries: 0,
                 tries: 0,
                 bytes: message.body.len(),
-                by: actor.truncated_name(),
+                by: actor.label(),
+                client: actor.own_name(),
                 at_ns: last.at_ns,
                 last,
             };
             ops.push(put(keys::message(queue, id.position), json::encode(&record), None));
             ops.push(put(keys::body(queue, id.position.sequence), message.body.clone(), None));
             if let Some(delay) = message.delay {
-                let marker = json::encode(&VisibilityMarker { delivery: None, touch });
+                let marker = json::encode(&VisibilityMarker { delivery: None, by: None, touch });
                 ops.push(put(keys::hidden(queue, id.position.sequence), marker, lease(delay)));
             }
             if let Some(dedup) = &message.dedup {
                 let time = Duration::from_millis(QUEUE_DEDUP_MS);
-                ops.push(put(keys::dedup(queue, dedup), json::encode(&id.to_string()), lease(time)));
+                let key = keys::dedup(queue, dedup, actor.client.identity);
+                ops.push(put(key, json::encode(&id.to_string()), lease(time)));
             }
         }
         (vec![unchanged(queue, meta.modified)], ops)

@@ -1,6 +1,7 @@
 //! Errors of queue operations.
 
 use crate::limits;
+use crate::quota::QuotaError;
 use crate::store::StoreError;
 
 /// The largest delivery limit of a queue.
@@ -27,6 +28,20 @@ pub enum QueueError {
         /// The newest delivery.
         newest: u32,
     },
+    /// Another identity works on the message.
+    #[error(
+        "{owner} is working on this message: only {owner} can acknowledge, extend or return it. A commander can return it (nak with `force` and a reason)"
+    )]
+    NotOwner {
+        /// The identity that it was delivered to.
+        owner: String,
+    },
+    /// A message was to be taken from its consumer without a reason.
+    #[error("whoever takes a message from its consumer gives a reason of at most {max} characters", max = limits::QUEUE_REASON_CHARS)]
+    InvalidReason,
+    /// An identity is empty, too long, or has a control character.
+    #[error("an identity has 1 to {max} bytes and no control character", max = limits::IDENTITY_BYTES)]
+    InvalidIdentity,
     /// The message is not in flight.
     #[error("the message is not being worked on: its visibility timeout has ended, or it was given back")]
     NotInFlight,
@@ -45,6 +60,9 @@ pub enum QueueError {
     /// The delivery limit is out of bounds.
     #[error("a message is delivered 1 to {max} times, not {0}", max = QUEUE_DELIVERY_MAX_ATTEMPTS)]
     InvalidDeliveryLimit(u32),
+    /// The author, or all authors, keep or enqueue too much.
+    #[error("messages: {0}")]
+    Quota(#[from] QuotaError),
     /// The queue is full.
     #[error("the queue is full: {messages} messages of {bytes} bytes are not done with")]
     Full {

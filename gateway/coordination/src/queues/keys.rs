@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::client::key_suffix;
 use crate::limits;
 use crate::queues::QueueError;
 
@@ -15,6 +16,9 @@ pub(super) const QUEUES: &str = "queue/";
 pub(super) fn meta(queue: &str) -> String {
     format!("{QUEUES}{queue}")
 }
+
+/// Prefix of the messages of all queues.
+pub(super) const ALL: &str = "queues/";
 
 /// Prefix of all keys whose changes can make a message available.
 pub(super) fn all(queue: &str) -> String {
@@ -48,8 +52,9 @@ pub(super) fn dead(queue: &str, sequence: u64) -> String {
     format!("queues/{queue}/dead/{sequence:020}")
 }
 
-pub(super) fn dedup(queue: &str, id: &str) -> String {
-    format!("queue-dedup/{queue}/{id}")
+/// Of an identity: the same id of another one is another id. Earlier versions wrote keys without it.
+pub(super) fn dedup(queue: &str, id: &str, identity: Option<&str>) -> String {
+    format!("queue-dedup/{queue}/{id}{}", key_suffix(identity))
 }
 
 pub(super) fn body(queue: &str, sequence: u64) -> String {

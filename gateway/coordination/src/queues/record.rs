@@ -1,12 +1,13 @@
 //! The stored JSON records of queues and messages.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::queues::{Actor, QueueError};
+use crate::queues::{Actor, QueueError, keys};
 use crate::store::{Entry, Revision};
 
 /// Default delivery limit, after which a message becomes a dead letter.
@@ -57,8 +58,18 @@ pub(super) struct Record {
     pub(super) bytes: usize,
     /// The producer, and when it was enqueued.
     pub(super) by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
     pub(super) at_ns: u64,
     pub(super) last: LastEvent,
+}
+
+/// The author of a message or a dead letter, and how many bytes it counts.
+pub(super) fn counted(entry: &Entry) -> Option<(Arc<str>, u64)> {
+    let mut parts = entry.key.strip_prefix(keys::ALL)?.split('/');
+    let kind = parts.nth(1)?;
+    let record = matches!(kind, "m" | "dead").then(|| decode::<Record>(entry).ok()).flatten()?.value;
+    Some((Arc::from(record.by), record.bytes as u64))
 }
 
 /// The last event of a message.
@@ -67,6 +78,11 @@ pub(super) struct LastEvent {
     #[serde(rename = "what")]
     pub(super) kind: EventKind,
     pub(super) by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
+    /// The identity that was working on it, if another one took it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
     pub(super) at_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
@@ -91,15 +107,27 @@ pub(super) enum EventKind {
 impl LastEvent {
     pub(super) fn new(kind: EventKind, actor: &Actor<'_>, why: Option<&str>) -> LastEvent {
         let why = why.map(|why| why.chars().take(limits::QUEUE_REASON_CHARS).collect());
-        LastEvent { kind, by: actor.truncated_name(), at_ns: (actor.now_ns)(), why, touch: unique_id() }
+        LastEvent {
+            kind,
+            by: actor.label(),
+            client: actor.own_name(),
+            from: None,
+            at_ns: (actor.now_ns)(),
+            why,
+            touch: unique_id(),
+        }
     }
 }
 
 /// The value of the key that hides a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VisibilityMarker {
     /// The delivery in flight; `None`: the message is delayed.
     pub(super) delivery: Option<u32>,
+    /// The identity that works on it. `None` for a delayed message, and if an earlier version wrote this:
+    /// then anybody who knows the message's id may settle it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
     /// Identifies this marker, so that its writer can recognize it.
     pub(super) touch: u64,
 }
@@ -108,6 +136,8 @@ pub(super) struct VisibilityMarker {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Purged {
     pub(super) by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
     pub(super) at_ns: u64,
     pub(super) why: Option<String>,
     pub(super) messages: usize,

@@ -18,8 +18,8 @@ struct Current {
 
 impl Queues {
     /// Acknowledges a message, which deletes it. With a `delivery`, only if it has not been delivered
-    /// again since.
-    pub async fn ack(&self, id: &str, delivery: Option<u32>) -> Result<(), QueueError> {
+    /// again since. A message that is in work belongs to the identity that it was delivered to.
+    pub async fn ack(&self, id: &str, delivery: Option<u32>, actor: &Actor<'_>) -> Result<(), QueueError> {
         let id: MessageId = id.parse()?;
         let mut lost = false;
         for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
@@ -28,10 +28,19 @@ impl Queues {
                 Err(QueueError::UnknownMessage(_)) if lost => return Ok(()),
                 current => current?,
             };
+            check_owner(&current, actor)?;
             let key = keys::message(&id.queue, id.position);
             let sequence = id.position.sequence;
-            let compares = vec![unmodified_since(key.clone(), current.record.modified)];
-            let ops = [key, keys::body(&id.queue, sequence), keys::hidden(&id.queue, sequence)];
+            let hidden = keys::hidden(&id.queue, sequence);
+            let compares = vec![
+                unmodified_since(key.clone(), current.record.modified),
+                // Nobody has taken it since.
+                match &current.marker {
+                    Some(marker) => unmodified_since(hidden.clone(), marker.modified),
+                    None => Compare::Absent(hidden.clone()),
+                },
+            ];
+            let ops = [key, keys::body(&id.queue, sequence), hidden];
             match self.commit(compares, ops.map(Op::Delete).to_vec()).await? {
                 CommitOutcome::Applied(_) => {
                     self.note_removal();
@@ -54,6 +63,33 @@ impl Queues {
         why: Option<&str>,
         actor: &Actor<'_>,
     ) -> Result<(), QueueError> {
+        self.give_back(id, (delivery, delay), why, actor, false).await
+    }
+
+    /// Returns a message to the queue whoever works on it, and records by whom and why. Authorization is up
+    /// to the caller.
+    pub async fn force_nak(
+        &self,
+        id: &str,
+        delivery: Option<u32>,
+        delay: Option<Duration>,
+        why: &str,
+        actor: &Actor<'_>,
+    ) -> Result<(), QueueError> {
+        match (1..=limits::QUEUE_REASON_CHARS).contains(&why.chars().count()) {
+            true => self.give_back(id, (delivery, delay), Some(why), actor, true).await,
+            false => Err(QueueError::InvalidReason),
+        }
+    }
+
+    async fn give_back(
+        &self,
+        id: &str,
+        (delivery, delay): (Option<u32>, Option<Duration>),
+        why: Option<&str>,
+        actor: &Actor<'_>,
+        force: bool,
+    ) -> Result<(), QueueError> {
         delay.map_or(Ok(()), validation::check_duration)?;
         let id: MessageId = id.parse()?;
         let settings = self.settings(&id.queue).await?;
@@ -69,10 +105,15 @@ impl Queues {
             let Some(marker) = in_flight(&current) else {
                 return Err(or_unknown(QueueError::NotInFlight, &touched));
             };
+            let owner = check_owner(&current, actor);
+            if !force {
+                owner.clone().map_err(|error| or_unknown(error, &touched))?;
+            }
             let record = &current.record.value;
             let is_last = record.tries >= settings.max_deliveries;
-            let event =
-                LastEvent::new(if is_last { EventKind::Dead } else { EventKind::Returned }, actor, why);
+            let kind = if is_last { EventKind::Dead } else { EventKind::Returned };
+            let from = owner.err().and_then(|_| marker.value.by.clone());
+            let event = LastEvent { from, ..LastEvent::new(kind, actor, why) };
             let touch = event.touch;
             let value = json::encode(&Record { last: event, ..record.clone() });
             let mut ops = match is_last {
@@ -88,7 +129,7 @@ impl Queues {
                 Some(delay) => {
                     let delayed = self.local.leases.acquire(delay).await?;
                     lease = Some(delayed);
-                    let value = json::encode(&VisibilityMarker { delivery: None, touch });
+                    let value = json::encode(&VisibilityMarker { delivery: None, by: None, touch });
                     Op::Put { key: hidden.clone(), value, lease: Some(delayed.id) }
                 }
             });
@@ -113,16 +154,19 @@ impl Queues {
         id: &str,
         delivery: Option<u32>,
         visibility: Duration,
+        actor: &Actor<'_>,
     ) -> Result<(), QueueError> {
         validation::check_duration(visibility)?;
         let id: MessageId = id.parse()?;
         let hidden = keys::hidden(&id.queue, id.position.sequence);
         for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
             let current = self.current(&id, delivery).await?;
+            check_owner(&current, actor)?;
             let marker = in_flight(&current).ok_or(QueueError::NotInFlight)?;
             let lease = self.local.leases.acquire(visibility).await?;
             let message = keys::message(&id.queue, id.position);
-            let value = json::encode(&VisibilityMarker { touch: record::unique_id(), ..marker.value });
+            let value =
+                json::encode(&VisibilityMarker { touch: record::unique_id(), ..marker.value.clone() });
             let compares: Vec<Compare> = vec![
                 unmodified_since(message, current.record.modified),
                 unmodified_since(hidden.clone(), marker.modified),
@@ -176,6 +220,15 @@ impl Queues {
 /// The marker of the newest delivery, if it is in flight.
 fn in_flight(current: &Current) -> Option<&Versioned<VisibilityMarker>> {
     current.marker.as_ref().filter(|marker| marker.value.delivery == Some(current.record.value.deliveries))
+}
+
+/// Rejects an actor of another identity than the one that works on the message, if one does.
+fn check_owner(current: &Current, actor: &Actor<'_>) -> Result<(), QueueError> {
+    let owner = in_flight(current).and_then(|marker| marker.value.by.as_deref());
+    match owner.filter(|owner| actor.client.identity != Some(*owner)) {
+        None => Ok(()),
+        Some(owner) => Err(QueueError::NotOwner { owner: owner.to_owned() }),
+    }
 }
 
 /// After a lost response, our own change may have caused the rejection.

@@ -1,6 +1,7 @@
 mod conformance;
 mod lost;
 mod model;
+mod ownership;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -34,7 +35,7 @@ fn tick() -> u64 {
     NOW.fetch_add(1, Ordering::Relaxed)
 }
 
-const ANN: Actor<'static> = Actor { name: "ann", now_ns: tick };
+const ANN: Actor<'static> = Actor { client: Client { identity: None, name: "ann" }, now_ns: tick };
 
 fn message(body: &str) -> Message {
     Message { body: Bytes::copy_from_slice(body.as_bytes()), ..Message::default() }
@@ -81,7 +82,7 @@ pub(crate) async fn race(all: &[Queues]) {
                 let taken = queues.dequeue_within("race", options, wait, &ANN).await.unwrap();
                 for one in &taken {
                     assert_eq!(one.delivery, 1);
-                    queues.ack(&one.id, Some(1)).await.unwrap();
+                    queues.ack(&one.id, Some(1), &ANN).await.unwrap();
                     acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
                 got.extend(bodies(&taken).into_iter().map(str::to_owned));
@@ -138,7 +139,7 @@ async fn messages_in_flight_are_skipped_up_to_the_limit() {
         first.clone_from(&taken[0].id);
     }
     assert_eq!(queues.dequeue("much", options, &ANN).await, Err(QueueError::TooManyInFlight));
-    queues.ack(&first, None).await.unwrap();
+    queues.ack(&first, None, &ANN).await.unwrap();
     assert_eq!(bodies(&queues.dequeue("much", options, &ANN).await.unwrap()), ["last"]);
     // A purge includes messages in flight.
     assert_eq!(queues.purge("much", false, None, &ANN).await.unwrap(), limits::QUEUE_FLIGHT_MESSAGES);
@@ -160,7 +161,7 @@ async fn statistics_of_a_large_queue_are_shared_and_converge() {
     }
     // Changes by another process become visible a little later.
     let taken = other.dequeue("much", DequeueOptions::default(), &ANN).await.unwrap().remove(0);
-    other.ack(&taken.id, None).await.unwrap();
+    other.ack(&taken.id, None, &ANN).await.unwrap();
     let is_counted = async || queues.view("much").await.unwrap().ready == all - 1;
     eventually("the change is counted", async || is_counted().await.then_some(())).await;
     // A purge by this process is visible at once.

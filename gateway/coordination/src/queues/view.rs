@@ -31,8 +31,10 @@ pub struct MessageSummary {
     pub priority: u8,
     /// The number of deliveries.
     pub deliveries: u32,
-    /// The producer.
+    /// The producer's identity.
     pub by: String,
+    /// What the producer calls itself.
+    pub client: Option<String>,
     /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
     /// Whether it is available now.
@@ -50,8 +52,10 @@ pub struct DeadLetter {
     pub why: Option<String>,
     /// When it became a dead letter, nanoseconds since the Unix epoch.
     pub dead_ns: u64,
-    /// The actor that made it a dead letter.
+    /// The identity that made it a dead letter.
     pub dead_by: String,
+    /// What its client calls itself.
+    pub dead_by_client: Option<String>,
 }
 
 impl Queues {
@@ -144,8 +148,15 @@ impl Queues {
             }
             let position = MessagePosition { priority: record.priority, sequence };
             if let Some(message) = self.summarize(queue, position, &record, false).await? {
-                let (why, dead_ns, dead_by) = (record.last.why, record.last.at_ns, record.last.by);
-                letters.push(DeadLetter { sequence, message, why, dead_ns, dead_by });
+                let last = record.last;
+                letters.push(DeadLetter {
+                    sequence,
+                    message,
+                    why: last.why,
+                    dead_ns: last.at_ns,
+                    dead_by: last.by,
+                    dead_by_client: last.client,
+                });
             }
         }
         Ok(letters)
@@ -167,6 +178,7 @@ impl Queues {
             priority: record.priority,
             deliveries: record.deliveries,
             by: record.by.clone(),
+            client: record.client.clone(),
             enqueued_ns: record.at_ns,
             ready,
         }))

@@ -6,7 +6,7 @@ use crate::event_source::EventSource;
 use crate::events::NewEvent;
 use crate::store::{Change, Entry};
 
-/// Events of dead letters and purged queues.
+/// Events of dead letters, messages taken from their consumers, and purged queues.
 pub(super) struct DeadLetterEvents;
 
 impl EventSource for DeadLetterEvents {
@@ -40,25 +40,42 @@ fn dead_or_purged(entry: &Entry) -> Option<NewEvent> {
             stream: format!("queue/{queue}"),
             kind: "queue.purged".to_owned(),
             by: text(&record, "by"),
+            client: text(&record, "client"),
             at_ns: time(&record),
             data: json!({"queue": queue, "messages": record["messages"], "reason": record["why"]}),
             ..NewEvent::default()
         });
     }
-    let sequence: u64 = rest.strip_prefix("dead/")?.parse().ok()?;
+    let (kind, sequence) = match rest.strip_prefix("dead/") {
+        Some(sequence) => ("queue.dead_letter", sequence),
+        // Most changes of messages are no events, and are not parsed.
+        None if contains(&entry.value, b"\"from\":") => {
+            ("queue.taken", rest.strip_prefix("m/")?.split_once('/')?.1)
+        }
+        None => return None,
+    };
+    let sequence: u64 = sequence.parse().ok()?;
     let record = record()?;
     let last = &record["last"];
+    if kind == "queue.taken" && !last["from"].is_string() {
+        return None;
+    }
     Some(NewEvent {
         stream: format!("queue/{queue}"),
-        kind: "queue.dead_letter".to_owned(),
+        kind: kind.to_owned(),
         by: text(last, "by"),
+        client: text(last, "client"),
         at_ns: time(last),
         data: json!({
             "queue": queue, "sequence": sequence, "priority": record["priority"],
-            "deliveries": record["deliveries"], "reason": last["why"],
+            "deliveries": record["deliveries"], "from": last["from"], "reason": last["why"],
         }),
         ..NewEvent::default()
     })
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Events of lifecycle transitions.
@@ -86,6 +103,7 @@ fn transition(entry: &Entry) -> Option<NewEvent> {
         stream: format!("lifecycle/{entity}"),
         kind: format!("lifecycle.{fact}"),
         by: text(&record, "by"),
+        client: text(&record, "client"),
         at_ns: time(&record),
         data: record,
         ..NewEvent::default()

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::client::Client;
 use crate::events::{Event, NodeIdentity, Query};
 use crate::lifecycle::{Author, Description, EntityId};
 use crate::limits;
@@ -104,6 +105,44 @@ async fn lock_events(make: Make<'_>) {
     recording.abort();
 }
 
+async fn events_of_identities(make: Make<'_>) {
+    let team = member(make("identities"), "primary");
+    let recording = recording(&team);
+    wait_for_checkpoints(&team).await;
+    let (ada, chief) = (Client::of("ada", "console"), Client::of("chief", "desk"));
+    let locks = &team.locks;
+    locks.acquire("arm", ada, Exclusive, LONG).await.unwrap();
+    let asked = Duration::from_secs(30);
+    let (asking, refused) = tokio::join!(
+        locks.request_handover("arm", chief, "please", LONG, asked),
+        eventually("a refusal", async || locks.refuse_handover("arm", ada, "desk", "no").await.ok()),
+    );
+    assert!(asking.is_ok(), "{asking:?} {refused:?}");
+    locks.force_release("arm", "console", chief, "tea").await.unwrap();
+    let by = |client| Actor { client, now_ns: || 9 };
+    let message = Message { body: Bytes::from_static(b"1"), ..Message::default() };
+    team.queues.enqueue("jobs", &[message], &by(ada)).await.unwrap();
+    let got = team.queues.dequeue("jobs", DequeueOptions::default(), &by(ada)).await.unwrap().remove(0);
+    team.queues.force_nak(&got.id, None, None, "she left", &by(chief)).await.unwrap();
+    let events = events(&team, 7).await;
+    let found = |kind: &str, by: &str, client: &str, from: serde_json::Value| {
+        let is_it = |event: &&Event| {
+            event.kind == kind
+                && (event.by.as_deref(), event.client.as_deref()) == (Some(by), Some(client))
+                && event.data["from"] == from
+        };
+        assert_eq!(events.iter().filter(is_it).count(), 1, "{kind} by {by}: {events:?}");
+    };
+    found("lock.acquired", "ada", "console", json!(null));
+    found("lock.waiting", "chief", "desk", json!(null));
+    found("lock.handover_asked", "chief", "desk", json!("chief"));
+    found("lock.handover_refused", "ada", "console", json!("chief"));
+    found("lock.taken", "chief", "desk", json!("ada"));
+    found("lock.acquired", "chief", "desk", json!(null));
+    found("queue.taken", "chief", "desk", json!("ada"));
+    recording.abort();
+}
+
 async fn events_before_the_first_recorder(make: Make<'_>) {
     let team = member(make("early"), "primary");
     team.locks.acquire("arm", "ann", Exclusive, LONG).await.unwrap();
@@ -118,7 +157,7 @@ async fn dead_letter_and_lifecycle_events(make: Make<'_>) {
     let team = member(make("others"), "primary");
     let recording = recording(&team);
     wait_for_checkpoints(&team).await;
-    let actor = Actor { name: "ann", now_ns: || 9 };
+    let actor = Actor { client: "ann".into(), now_ns: || 9 };
     let settings = Settings { max_deliveries: 1, ..Settings::default() };
     team.queues.configure("points", settings, &actor).await.unwrap();
     let message = Message { body: Bytes::from_static(b"1"), ..Message::default() };
@@ -128,7 +167,7 @@ async fn dead_letter_and_lifecycle_events(make: Make<'_>) {
     team.queues.purge("points", true, Some("over"), &actor).await.unwrap();
     let name = EntityId::robot("rover");
     let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
-    let author = Author { by: "primary", reason: "seen", now_ns: 11, manual: false };
+    let author = Author { by: "primary", client: None, reason: "seen", now_ns: 11, manual: false };
     team.lifecycle.register(&name, &described, author).await.unwrap();
     let events = events(&team, 3).await;
     let find = |kind: &str| {
@@ -172,6 +211,7 @@ async fn recorder_failover(make: Make<'_>) {
 #[cfg(feature = "etcd")]
 pub(crate) async fn suite(make: Make<'_>) {
     lock_events(make).await;
+    events_of_identities(make).await;
     events_before_the_first_recorder(make).await;
     dead_letter_and_lifecycle_events(make).await;
     recorder_failover(make).await;
@@ -181,6 +221,12 @@ pub(crate) async fn suite(make: Make<'_>) {
 async fn lock_events_are_recorded_in_order() {
     let folder = Folder::new();
     lock_events(&|name| folder.store(name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_name_identities_and_what_clients_call_themselves() {
+    let folder = Folder::new();
+    events_of_identities(&|name| folder.store(name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,9 @@ use crate::api::route::{Content, Name, Parameter, ParameterKind, Reply, Route, g
 
 const RESOURCE: &str = "What is locked.";
 const EXAMPLE: Option<&str> = Some("arm");
-const DONE: &[Reply] = &[ok("It was done", Content::Json(schema::<OutcomeDocument>))];
+const DONE: &[Reply] = &[ok("Done", Content::Json(schema::<OutcomeDocument>))];
 const STANDING: &[Reply] = &[
-    ok("It holds it, or gave up", Content::Json(schema::<LockClientStatus>)),
+    ok("The lock is held, or the wait has ended", Content::Json(schema::<LockClientStatus>)),
     Reply { status: 202, what: "It waits", content: Content::Json(schema::<LockClientStatus>) },
 ];
 const READS: &[u16] = &[404, 422, 503];
@@ -26,14 +26,14 @@ pub(crate) static ROUTES: [Route; 14] = [
     post(
         "/locks/acquire",
         Any::Locks(Action::SimpleAcquire),
-        "Asks for a lock, or for the client's place among those who wait",
+        "Acquires a lock, or joins those who wait for it",
         schema::<AcquireLock>,
         &[ok("Whether it is held, and if not, why", Content::Json(schema::<AcquiredLock>))],
     ),
     post(
         "/locks/release",
         Any::Locks(Action::SimpleRelease),
-        "Gives a lock back, or gives up waiting for it",
+        "Releases a lock, or stops waiting for it",
         schema::<ReleaseLock>,
         &[ok("Whether it was held", Content::Json(schema::<OutcomeDocument>))],
     ),
@@ -98,14 +98,14 @@ pub(crate) static ROUTES: [Route; 14] = [
     of_resource(post(
         "/api/v2/locks/{resource}/acquire",
         Any::Locks(Action::Acquire),
-        "Asks for a lock, and waits for it if so wished",
+        "Acquires a lock, and waits for it if `wait_ms` says so",
         schema::<AcquireBody>,
         STANDING,
     )),
     of_resource(post(
         "/api/v2/locks/{resource}/keep-alive",
         Any::Locks(Action::KeepAlive),
-        "The client is there: its lock or place does not end yet",
+        "Renews a lock, or the client's position among those who wait",
         schema::<LockClient>,
         STANDING,
     )),

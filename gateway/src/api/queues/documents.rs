@@ -68,6 +68,7 @@ pub(crate) fn delivery(taken: Delivery) -> DeliveryDocument {
         delivery: taken.delivery,
         priority: taken.priority,
         by: taken.by,
+        client: taken.client,
         enqueued_ns: taken.enqueued_ns,
         delivered_ns: taken.delivered_ns,
         visibility_ms: taken.visibility_ms,
@@ -81,6 +82,7 @@ pub(crate) fn listed(listed: MessageSummary) -> ListedMessage {
         priority: listed.priority,
         deliveries: listed.deliveries,
         by: listed.by,
+        client: listed.client,
         enqueued_ns: listed.enqueued_ns,
         ready: listed.ready,
     }
@@ -93,5 +95,6 @@ pub(crate) fn dead(letter: DeadLetter) -> DeadMessage {
         reason: letter.why,
         dead_ns: letter.dead_ns,
         dead_by: letter.dead_by,
+        dead_by_client: letter.dead_by_client,
     }
 }

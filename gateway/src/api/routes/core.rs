@@ -84,7 +84,7 @@ pub(crate) static ROUTES: [Route; 18] = [
                 &[Reply { status: 204, what: "It is asked no more", content: Content::Empty }],
             ),
             "Where it listens: `host:port`.",
-            Some("192.168.1.11:8081"),
+            Some("rover-2.local:8081"),
         )
     },
     list(

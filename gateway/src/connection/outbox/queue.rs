@@ -36,7 +36,8 @@ pub(crate) struct Queue {
     pub(crate) dropped: HashMap<u32, u64>,
     /// Samples dropped in total.
     pub(crate) dropped_total: u64,
-    /// Samples that expired or did not fit because the link is too slow.
+    /// Those of the dropped samples that expired or did not fit although the client was responsive: the link is
+    /// too slow, and the service level falls.
     pub(crate) lost: u64,
     /// Samples not sent because of the budget.
     pub(crate) shed: u64,

@@ -135,7 +135,8 @@ fn send_response(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
 }
 
 async fn respond(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str, path: &str, body: Bytes) {
-    let caller = Caller::Session(info.identity(), info.client());
+    let (identity, peer, client) = (info.identity(), info.peer(), info.client_name());
+    let caller = Caller::Session { identity, peer, client };
     let (status, body) = api::request(endpoint, caller, method, path, body).await;
     if info.outbox().control_bytes() + body.len() > BACKLOG_BYTES {
         return refuse(info, id, &overloaded("too much waits to be read: read it first"));

@@ -90,8 +90,10 @@ impl<'a> Session<'a> {
                 if cursors.len() > limits::CURSORS_PER_RESUME {
                     return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
                 }
-                context.resumed();
-                endpoint.hub.resume(id, cursors, Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS)));
+                let age = Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS));
+                if endpoint.hub.resume(id, cursors, age) {
+                    context.resumed();
+                }
             }
             ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
                 let options =

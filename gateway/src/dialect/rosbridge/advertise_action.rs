@@ -19,7 +19,7 @@ impl Session<'_> {
         endpoint.hub.registry().plan(&format!("{type_name}_GetResult_Response"))?;
         let key = format!("{name}/_action");
         endpoint.advertised.remove(self.context.info.id, &key);
-        self.authorize_advertise(&name, &type_name)?;
+        self.authorize_advertise(&name, &key, &type_name)?;
         let action = Arc::new(ClientAction {
             outbox: self.context.info.outbox().clone(),
             goals: self.served_goals.clone(),

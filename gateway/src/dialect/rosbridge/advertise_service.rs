@@ -13,10 +13,14 @@ use crate::dialect::rosbridge::service_server::{
 use crate::dialect::rosbridge::session::Session;
 
 impl Session<'_> {
-    /// Checks whether this client may advertise one more service or action of this name.
-    pub(super) fn authorize_advertise(&self, name: &str, type_name: &str) -> OpResult {
+    /// Checks whether this client may advertise one more service or action of this name, which is advertised
+    /// as `key`.
+    pub(super) fn authorize_advertise(&self, name: &str, key: &str, type_name: &str) -> OpResult {
         let endpoint = &self.context.endpoint;
         self.context.authorize_call(name, type_name)?;
+        if let Some(owner) = endpoint.advertised.other_owner(&self.context.info.label(), key) {
+            return rejected(format!("{name} is offered by {owner}: only {owner} can replace it"));
+        }
         if endpoint.is_gateway_service(name) {
             return rejected(format!("the gateway serves {name} itself"));
         }
@@ -35,7 +39,7 @@ impl Session<'_> {
         endpoint.hub.registry().plan(&format!("{type_name}_Request"))?;
         // Advertising a service again replaces it.
         endpoint.advertised.remove(self.context.info.id, &name);
-        self.authorize_advertise(&name, &type_name)?;
+        self.authorize_advertise(&name, &name, &type_name)?;
         let (ros, outbox) = (endpoint.ros.clone(), self.context.info.outbox().clone());
         let pending = self.servers.pending.clone();
         let to = AdvertisedService {

@@ -132,7 +132,8 @@ impl SessionContext {
     ) -> Result<(), E> {
         let replaced = || status(Level::Warning, &None, format!("another client offers {name} now"));
         let outbox = self.info.outbox().clone();
-        self.endpoint.advertised.insert(self.info.id, outbox, name, replaced, serve)
+        let owner = (self.info.id, self.info.label());
+        self.endpoint.advertised.insert(owner, outbox, name, replaced, serve)
     }
 }
 

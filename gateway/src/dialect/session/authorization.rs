@@ -9,6 +9,7 @@ use roverline_source::ros::RosError;
 
 use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
 use crate::dialect::session::SessionContext;
+use crate::emergency_stop::StopRequest;
 
 const BOOL: &str = "std_msgs/msg/Bool";
 
@@ -107,7 +108,9 @@ impl SessionContext {
         if !engage && endpoint.emergency_stop_is(false) {
             return Ok(());
         }
-        let pending = endpoint.begin_emergency_stop(&id, engage, &reason);
+        let by = self.info.label();
+        let request = StopRequest { by: &by, id: &id, engage, reason: &reason };
+        let pending = endpoint.begin_emergency_stop(request, self.info.client_name());
         tokio::spawn(async move {
             if let Err(error) = endpoint.finish_emergency_stop(pending).await {
                 tracing::warn!(%error, "a published emergency stop was not carried out");

@@ -14,8 +14,8 @@ impl SessionContext {
         self.info.slot().is_standby()
     }
 
-    /// Registers the session as a client because it reports samples from elsewhere: it has lost its
-    /// endpoint.
+    /// Lets the session use the reserve for clients that have lost their endpoint: it has received samples
+    /// of this rover elsewhere.
     pub fn resumed(&self) {
         self.info.slot().mark_resumed();
     }

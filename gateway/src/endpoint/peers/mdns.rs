@@ -1,17 +1,17 @@
 //! Peer discovery by multicast DNS (RFC 6762) and DNS-SD (RFC 6763): each endpoint announces itself and
-//! adds endpoints of the same rover as peers.
+//! adds endpoints of the same rover as peers. An announcement is a claim: a peer counts once it has proven the
+//! rover's key, and a withdrawal removes only a peer that does not answer.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
-use roverline_protocol::limits;
-use roverline_protocol::status::{EventKind, Origin};
+use roverline_protocol::status::Origin;
 
 use crate::endpoint::Endpoint;
-use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::Peer;
+use crate::endpoint::peers::networks::PeerNetworks;
 
 /// The DNS-SD service type of endpoints.
 const SERVICE: &str = "_roverline._tcp.local.";
@@ -122,49 +122,42 @@ impl DiscoveredPeers<'_> {
             return;
         }
         let here = property("network") == network();
-        let Some(address) = address(service, here) else { return };
-        if self.addresses.get(&service.fullname) == Some(&address) {
+        let networks = &self.endpoint.peer_trust.networks;
+        let Some(address) = address(service, here, networks) else { return };
+        if self.addresses.get(&service.fullname) == Some(&address)
+            && self.endpoint.peers.is_discovered(&address)
+        {
             return;
         }
         self.remove(&service.fullname);
+        let peers = &self.endpoint.peers;
+        // Others may have taken the entries of those that prove nothing.
+        self.addresses.retain(|_, address| peers.is_discovered(address));
         let peer = Peer { tier, address: address.clone(), expected: false };
         // Endpoints of one computer already know each other by configuration, at another address.
         let port = format!(":{}", service.port);
         let known = |peer: &Peer| here && peer.address.ends_with(&port);
-        if self.addresses.len() >= limits::PEERS
-            || self.endpoint.peers.list().iter().any(|(peer, _)| known(peer))
-            || self.endpoint.peers.add(peer, Origin::Mdns).is_err()
-        {
+        if peers.list().iter().any(|(peer, ..)| known(peer)) || peers.add(peer, Origin::Mdns).is_err() {
             return;
         }
-        let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
-        self.endpoint.events.record(
-            EventKind::PeerAdded,
-            &format!("{tier} {address} announces itself"),
-            details,
-        );
+        // Anybody can announce anything: it is an event once it has proven itself.
+        tracing::debug!(%tier, address, "announces itself");
         self.addresses.insert(service.fullname.clone(), address);
     }
 
     fn remove(&mut self, name: &str) {
-        let Some(address) = self.addresses.remove(name) else { return };
-        if let Some(tier) = self.endpoint.peers.remove_discovered(&address, Origin::Mdns) {
-            let details = EventDetails { from: Some(address.clone()), ..EventDetails::default() };
-            let cause = format!("{tier} {address} is announced no longer");
-            self.endpoint.events.record(EventKind::PeerRemoved, &cause, details);
+        if let Some(address) = self.addresses.remove(name) {
+            self.endpoint.peers.withdraw(&address);
         }
     }
 }
 
 /// The address to connect to: IPv4 first, since an IPv6 address may need a zone. Loopback only within this
 /// computer.
-fn address(service: &ResolvedService, here: bool) -> Option<String> {
+fn address(service: &ResolvedService, here: bool, networks: &PeerNetworks) -> Option<String> {
     let mut all: Vec<_> = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect();
     all.retain(|ip| here || !ip.is_loopback());
-    all.retain(|ip| match ip {
-        IpAddr::V4(_) => true,
-        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
-    });
+    all.retain(|ip| networks.allow(SocketAddr::new(*ip, service.port)));
     all.sort_by_key(|ip| (ip.is_ipv6(), *ip));
     all.first().map(|ip| SocketAddr::new(*ip, service.port).to_string())
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roverline_protocol::ScopeSet;
-use roverline_protocol::status::{EndpointDocument, EventKind, HealthDocument, HealthStatus};
+use roverline_protocol::status::{EndpointDocument, EventKind, HealthStatus};
 use roverline_source::clock::monotonic;
 use tokio::sync::watch;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::events::EventDetails;
-use crate::endpoint::peers::probe::{ProbeError, probe};
+use crate::endpoint::peers::probe::{ProbeError, ProvenAnswer, probe};
 use crate::endpoint::peers::promotion::{Promotion, PromotionTimeouts, Step};
-use crate::endpoint::peers::table::StatusChange;
+use crate::endpoint::peers::state::StatusChange;
 use crate::endpoint::peers::{Peer, PeerPolicy};
 use crate::limits;
 
@@ -48,9 +48,9 @@ pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: w
     loop {
         let now = monotonic();
         let peers = endpoint.peers.list();
-        probed_at.retain(|address, _| peers.iter().any(|(peer, _)| peer.address == *address));
+        probed_at.retain(|address, _| peers.iter().any(|(peer, ..)| peer.address == *address));
         let mut pause = Duration::from_millis(PEER_POLL_SUSPICIOUS_MS);
-        for (peer, suspicious) in peers {
+        for (peer, origin, suspicious) in peers {
             // In flight: never due until the answer is recorded.
             let due =
                 probed_at.get(&peer.address).map_or(now, |at| at.saturating_add(interval(&peer, suspicious)));
@@ -59,7 +59,7 @@ pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: w
                 continue;
             }
             probed_at.insert(peer.address.clone(), Duration::MAX);
-            probes.push(async move { (probe(&peer).await, peer) });
+            probes.push(async move { (probe(&peer, origin, &endpoint.peer_trust).await, peer) });
         }
         tokio::select! {
             Some((answer, peer)) = probes.next(), if !probes.is_empty() => {
@@ -98,15 +98,30 @@ struct PeerMonitor<'a> {
 }
 
 impl PeerMonitor<'_> {
-    fn on_answer(&self, peer: &Peer, answer: Result<(HealthDocument, Duration), ProbeError>) {
-        let answer = answer.and_then(|(health, rtt)| match health.endpoint.started_ns {
-            started if started == self.endpoint.started_ns && health.endpoint.port == self.endpoint.port => {
+    fn on_answer(&self, peer: &Peer, answer: Result<ProvenAnswer, ProbeError>) {
+        let answer = answer.and_then(|answer| match answer.health.endpoint.started_ns {
+            started
+                if started == self.endpoint.started_ns
+                    && answer.health.endpoint.port == self.endpoint.port =>
+            {
                 Err(ProbeError::Itself)
             }
-            _ => Ok((health, rtt)),
+            _ => Ok(answer),
         });
-        if let Some(change) = self.endpoint.peers.record(&peer.address, answer) {
+        let events = &self.endpoint.events;
+        let (tier, address) = (peer.tier, &peer.address);
+        if let Some(change) = self.endpoint.peers.record(address, answer) {
+            if change.joined {
+                let cause = format!("{tier} {address} announces itself and has proven the rover's key");
+                let details = EventDetails { to: Some(address.clone()), ..EventDetails::default() };
+                events.record(EventKind::PeerAdded, &cause, details);
+            }
             self.record_change(&change);
+        }
+        if self.endpoint.peers.remove_withdrawn(address) {
+            let details = EventDetails { from: Some(address.clone()), ..EventDetails::default() };
+            let cause = format!("{tier} {address} is announced no longer");
+            events.record(EventKind::PeerRemoved, &cause, details);
         }
     }
 
@@ -130,7 +145,13 @@ impl PeerMonitor<'_> {
         if own.status != self.status {
             let cause = if own.reasons.is_empty() { "it serves".to_owned() } else { own.reasons.join(", ") };
             let peer = format!("{} (this endpoint)", own.tier);
-            self.record_change(&StatusChange { peer, before: Some(self.status), now: own.status, cause });
+            self.record_change(&StatusChange {
+                peer,
+                before: Some(self.status),
+                now: own.status,
+                cause,
+                joined: false,
+            });
             self.status = own.status;
         }
         let views = self.endpoint.peers.views(now);
@@ -184,7 +205,7 @@ impl PeerMonitor<'_> {
         let mut own = self.endpoint.document();
         own.address.clone_from(&self.address);
         let mut directory = vec![own];
-        directory.extend(self.endpoint.peers.entries().into_iter().map(|(_, peer)| peer.endpoint));
+        directory.extend(self.endpoint.peers.known_documents());
         directory.sort_by(|a: &EndpointDocument, b| (a.tier, &a.address).cmp(&(b.tier, &b.address)));
         let directory = Arc::new(directory);
         self.endpoint.directory.send_if_modified(|current| {

@@ -1,40 +1,22 @@
 //! The peer table: the other endpoints of this gateway by address, bounded in size.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use roverline_protocol::status::{EndpointDocument, HealthDocument, HealthStatus, Origin, PeerDocument};
-use roverline_protocol::{Scope, ScopeSet, Tier};
+use roverline_protocol::status::{EndpointDocument, HealthStatus, Origin, PeerDocument};
+use roverline_protocol::{ScopeSet, Tier};
 use roverline_source::clock::monotonic;
 use tokio::sync::Notify;
 
 use crate::endpoint::peers::Peer;
-use crate::endpoint::peers::probe::ProbeError;
+use crate::endpoint::peers::probe::{ProbeError, ProvenAnswer};
 use crate::endpoint::peers::promotion::TierView;
+use crate::endpoint::peers::state::{PeerState, StatusChange};
 use crate::limits;
 
-/// The state of one peer.
-pub(crate) struct PeerState {
-    peer: Peer,
-    origin: Origin,
-    known_since: Duration,
-    last: Option<EndpointDocument>,
-    answered_at: Option<Duration>,
-    rtt: Option<Duration>,
-    error: Option<String>,
-    freshness: BTreeMap<Scope, f64>,
-}
-
-/// A change of a peer's status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StatusChange {
-    pub(crate) peer: String,
-    pub(crate) before: Option<HealthStatus>,
-    pub(crate) now: HealthStatus,
-    pub(crate) cause: String,
-}
+/// How long a peer that was announced has to prove itself before another may take its entry.
+const UNPROVEN_MS: u64 = 3_000;
 
 /// Why a peer was not added or removed; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +49,22 @@ impl Peers {
         read(&mut self.0.known.lock())
     }
 
-    /// Adds a peer, to be probed from now on.
+    /// Adds a peer, to be probed from now on. In a full table it takes the entry of one that was announced
+    /// and proves nothing.
     pub fn add(&self, peer: Peer, origin: Origin) -> Result<(), PeerError> {
         self.with(|known| {
-            if let Some(same) = known.iter().find(|known| known.peer.address == peer.address) {
+            if let Some(same) = known.iter_mut().find(|known| known.peer.address == peer.address) {
+                if (same.origin, origin) == (Origin::Mdns, Origin::Mdns) && same.peer.tier == peer.tier {
+                    same.withdrawn = false;
+                    return Ok(());
+                }
                 let (tier, origin) = (same.peer.tier, same.origin.word());
                 return Err(PeerError(format!("{} is known already: {tier}, by {origin}", peer.address)));
+            }
+            if known.len() >= limits::PEERS
+                && let Some(at) = replaceable(known, monotonic())
+            {
+                known.remove(at);
             }
             if known.len() >= limits::PEERS {
                 return Err(PeerError(format!(
@@ -103,14 +95,35 @@ impl Peers {
         removed
     }
 
-    /// Removes a peer of this origin; returns its tier if there was one.
-    pub(crate) fn remove_discovered(&self, address: &str, origin: Origin) -> Option<Tier> {
-        let removed = self.with(|known| {
-            let at = known.iter().position(|k| k.peer.address == address && k.origin == origin)?;
-            Some(known.remove(at).peer.tier)
+    /// Whether a peer at this address is known by mDNS.
+    pub(crate) fn is_discovered(&self, address: &str) -> bool {
+        self.with(|known| {
+            known.iter().any(|known| known.origin == Origin::Mdns && known.peer.address == address)
+        })
+    }
+
+    /// A peer is announced no longer. Anybody can say so, so one that has proven itself stays until it does
+    /// not answer.
+    pub(crate) fn withdraw(&self, address: &str) {
+        self.with(|known| {
+            known.retain_mut(|known| {
+                let withdrawn = known.origin == Origin::Mdns && known.peer.address == address;
+                known.withdrawn |= withdrawn;
+                !withdrawn || known.has_proven()
+            });
         });
         self.0.changed.notify_one();
-        removed
+    }
+
+    /// Removes the peer at this address if it is announced no longer and does not answer.
+    pub(crate) fn remove_withdrawn(&self, address: &str) -> bool {
+        self.with(|known| {
+            let before = known.len();
+            known.retain(|known| {
+                !(known.withdrawn && known.peer.address == address && known.status() == HealthStatus::Down)
+            });
+            known.len() < before
+        })
     }
 
     /// Resolves when a peer has been added or removed.
@@ -138,7 +151,15 @@ impl Peers {
         self.with(|known| known.iter().map(|peer| (peer.origin, peer.entry(now))).collect())
     }
 
-    /// Peers with free capacity.
+    /// The peers whose addresses can be given to clients: they were configured, or have proven themselves.
+    pub(crate) fn known_documents(&self) -> Vec<EndpointDocument> {
+        self.with(|known| {
+            let known = known.iter().filter(|peer| peer.origin == Origin::Config || peer.has_proven());
+            known.map(PeerState::document).collect()
+        })
+    }
+
+    /// Peers with free capacity, which have proven themselves.
     pub fn with_capacity(&self) -> Vec<EndpointDocument> {
         self.with(|known| {
             let documents = known.iter().map(PeerState::document);
@@ -148,10 +169,11 @@ impl Peers {
         })
     }
 
-    /// The peers, and whether each is suspicious.
-    pub(crate) fn list(&self) -> Vec<(Peer, bool)> {
+    /// The peers, how each became known, and whether it is suspicious: what never was a peer is not.
+    pub(crate) fn list(&self) -> Vec<(Peer, Origin, bool)> {
         self.with(|known| {
-            known.iter().map(|peer| (peer.peer.clone(), peer.status() > HealthStatus::Degraded)).collect()
+            let suspicious = |peer: &PeerState| !peer.is_stranger() && peer.status() > HealthStatus::Degraded;
+            known.iter().map(|peer| (peer.peer.clone(), peer.origin, suspicious(peer))).collect()
         })
     }
 
@@ -185,7 +207,7 @@ impl Peers {
     pub(crate) fn record(
         &self,
         address: &str,
-        answer: Result<(HealthDocument, Duration), ProbeError>,
+        answer: Result<ProvenAnswer, ProbeError>,
     ) -> Option<StatusChange> {
         self.with(|known| {
             // The peer may have been removed during the probe.
@@ -195,100 +217,12 @@ impl Peers {
     }
 }
 
-impl PeerState {
-    fn new(peer: Peer, origin: Origin) -> PeerState {
-        PeerState {
-            peer,
-            origin,
-            known_since: monotonic(),
-            last: None,
-            answered_at: None,
-            rtt: None,
-            error: None,
-            freshness: BTreeMap::new(),
-        }
-    }
-
-    fn update(&mut self, answer: Result<(HealthDocument, Duration), ProbeError>) -> Option<StatusChange> {
-        let before = self.last.is_some().then(|| self.status());
-        let started = self.last.as_ref().map(|last| last.started_ns);
-        match answer {
-            Ok((health, rtt)) => {
-                self.last = Some(health.endpoint);
-                self.freshness = health.freshness_s;
-                self.answered_at = Some(monotonic());
-                self.rtt = Some(rtt);
-                self.error = None;
-            }
-            Err(error) => self.error = Some(error.to_string()),
-        }
-        let last = self.last.as_ref()?;
-        let restarted = started.is_some_and(|started| started != last.started_ns);
-        let now = self.status();
-        if before == Some(now) && !restarted {
-            return None;
-        }
-        let why = match &self.error {
-            Some(error) => error.clone(),
-            None if restarted => "it was started anew".to_owned(),
-            None if last.reasons.is_empty() => "it answers".to_owned(),
-            None => last.reasons.join(", "),
-        };
-        let peer = format!("{} {}", self.peer.tier, self.peer.address);
-        // A restarted process was down in between, whether or not that was observed.
-        let before = if restarted { Some(HealthStatus::Down) } else { before };
-        Some(StatusChange { peer, before, now, cause: why })
-    }
-
-    fn status(&self) -> HealthStatus {
-        match &self.last {
-            Some(last) if self.error.is_none() => last.status,
-            _ => HealthStatus::Down,
-        }
-    }
-
-    fn view(&self, now: Duration) -> TierView {
-        let start_timeout = Duration::from_millis(limits::CHILD_START_MS);
-        let due = self.peer.expected && now.saturating_sub(self.known_since) >= start_timeout;
-        match self.status() {
-            HealthStatus::Healthy | HealthStatus::Degraded => TierView::Living,
-            _ if self.last.is_some() || due => TierView::Missing,
-            _ => TierView::Unknown,
-        }
-    }
-
-    fn entry(&self, now: Duration) -> PeerDocument {
-        PeerDocument {
-            endpoint: self.document(),
-            age_s: self.answered_at.map(|at| now.saturating_sub(at).as_secs_f64()),
-            rtt_ms: self.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
-            last_error: self.error.clone(),
-            freshness_s: self.freshness.clone(),
-        }
-    }
-
-    /// The peer's last document, or defaults derived from its tier; status `down` while it does not answer.
-    pub(crate) fn document(&self) -> EndpointDocument {
-        let port = self.peer.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
-        let mut document = self.last.clone().unwrap_or(EndpointDocument {
-            tier: self.peer.tier,
-            port,
-            scopes: self.peer.tier.scopes(),
-            status: HealthStatus::Down,
-            reasons: vec!["it has not answered yet".to_owned()],
-            covers: Vec::new(),
-            draining: false,
-            address: None,
-            clients: 0,
-            max_clients: 0,
-            started_ns: 0,
-            version: String::new(),
-        });
-        document.address = Some(self.peer.address.clone());
-        if let Some(error) = &self.error {
-            document.status = HealthStatus::Down;
-            document.reasons = vec![error.clone()];
-        }
-        document
-    }
+/// The entry that a new peer may take: of those that were announced and had the time to prove themselves, the
+/// oldest that has not.
+fn replaceable(known: &[PeerState], now: Duration) -> Option<usize> {
+    let patience = Duration::from_millis(UNPROVEN_MS);
+    let had_time = |peer: &PeerState| now.saturating_sub(peer.known_since) >= patience;
+    let mut candidates: Vec<_> = known.iter().enumerate().collect();
+    candidates.retain(|(_, peer)| peer.origin == Origin::Mdns && !peer.has_proven() && had_time(peer));
+    candidates.into_iter().min_by_key(|(_, peer)| peer.known_since).map(|(at, _)| at)
 }

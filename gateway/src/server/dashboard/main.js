@@ -48,7 +48,8 @@ function render() {
 async function directory() {
   const answer = await fetch("/api/v2/endpoints", { signal: AbortSignal.timeout(3000) });
   const { endpoints } = await answer.json();
-  const known = endpoints.filter(({ endpoint }) => endpoint?.tier && endpoint.port);
+  // Those that others named and that have not proven themselves are no endpoints of this rover.
+  const known = endpoints.filter(({ endpoint, origin, unproven }) => endpoint?.tier && endpoint.port && (origin === "config" || !unproven));
   return known.map(({ origin, endpoint }) => {
     const host = (endpoint.address ?? "").replace(/:\d+$/, "");
     const near = origin === "own" || !host || isLoopback(host);

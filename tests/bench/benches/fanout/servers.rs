@@ -10,6 +10,9 @@ use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings};
 use roverline_gateway::emergency_stop::EmergencyStop;
 use roverline_gateway::endpoint::EndpointBuilder;
+use roverline_gateway::endpoint::peers::PeerTrust;
+use roverline_gateway::endpoint::peers::networks::PeerNetworks;
+use roverline_gateway::endpoint::peers::proof::Prover;
 use roverline_gateway::endpoint::peers::table::Peers;
 use roverline_gateway::hub::{Hub, Ingress};
 use roverline_gateway::process::source::SourceControlHandle;
@@ -110,6 +113,10 @@ fn roverline() -> Running {
             ingress,
             source_kind: "bench",
             peers: Peers::new(Vec::new()),
+            peer_trust: PeerTrust {
+                prover: Prover { key: None, tier: Tier::Primary, address: None },
+                networks: PeerNetworks::default(),
+            },
             emergency_stop: EmergencyStop::new(&std::env::temp_dir(), "/emergency_stop"),
             access: Arc::new(Access::new(&AccessSettings::default()).expect("the default")),
             publisher: Arc::new(SourceControlHandle::default()),

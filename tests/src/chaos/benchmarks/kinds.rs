@@ -64,7 +64,7 @@ pub(super) struct Bench {
 
 fn author() -> Author<'static> {
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |wall| wall.as_nanos() as i64);
-    Author { by: "figures", reason: "measured", manual: true, now_ns }
+    Author { by: "figures", client: None, reason: "measured", manual: true, now_ns }
 }
 
 impl Bench {

@@ -9,11 +9,11 @@ use roverline_protocol::limits;
 
 use crate::cli::coordination::{EventFilter, EventsCommand, NewEvent};
 use crate::command::Failure;
-use crate::command::coordination::print::{print, short};
 use crate::command::coordination::value::value;
 use crate::command::coordination::{
     ApiError, CoordinationClient, escape, print_json, print_line, print_table, random_id,
 };
+use crate::command::print::{complain, print, short};
 use crate::format;
 
 /// Default number of events printed.
@@ -134,8 +134,8 @@ async fn follow_from(
         // After a lost connection it continues behind the last printed event.
         match new_events(team, filter, &mut from).await {
             Ok(Ok(())) => {}
-            Ok(Err(refusal)) => eprintln!("roverline: {}", format::printable(&refusal.why)),
-            Err(Failure::Nothing(why)) => eprintln!("roverline: {why}"),
+            Ok(Err(refusal)) => complain(format::printable(&refusal.why)),
+            Err(Failure::Nothing(why)) => complain(why),
             Err(failure) => return Err(failure),
         }
         team.next_change().await?;
@@ -155,7 +155,10 @@ async fn new_events(
                 let head: LogHeadDocument = team.get("/api/v2/events/head").await?;
                 let first = head.floor.map_or(0, |floor| floor.seq) + 1;
                 if first > *from {
-                    eprintln!("roverline: events {from} to {} were removed before they were read", first - 1);
+                    complain(format_args!(
+                        "events {from} to {} were removed before they were read",
+                        first - 1
+                    ));
                     *from = first;
                     continue;
                 }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::cli::coordination::KvCommand;
 use crate::command::Failure;
-use crate::command::coordination::print::{ago, escaped, print, short};
 use crate::command::coordination::value::value;
 use crate::command::coordination::{
     ApiError, CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table,
 };
+use crate::command::print::{ago, complain, print, short};
 use crate::format;
 
 /// Runs the subcommand.
@@ -34,7 +34,7 @@ pub async fn run(config: Config, command: KvCommand) -> Result<ExitCode, Failure
             let mut path = format!("/api/v2/kv/{}?linearizable={linearizable}", escape(&key));
             path += &at.map(|at| format!("&at={at}")).unwrap_or_default();
             let found: KvDocument = team.get(&path).await?;
-            if json { print_json(&found) } else { print(&escaped(&format!("{:#}", found.value))) }?;
+            if json { print_json(&found) } else { print_json(&found.value) }?;
         }
         KvCommand::Put { key, if_version, ttl, json, .. } => {
             let ttl = ttl.map(|ttl| format!("ttl_ms={}", ttl.as_millis()));
@@ -166,13 +166,13 @@ async fn watch(team: &mut CoordinationClient, prefix: &str, json: bool) -> Resul
                     }
                 }
                 if now.next.is_some() && !cut {
-                    eprintln!("roverline: there are more keys than are watched: give a longer prefix");
+                    complain("there are more keys than are watched: give a longer prefix");
                 }
                 cut = now.next.is_some();
                 known = now.keys.into_iter().map(|found| (found.key, found.revision)).collect();
             }
-            Ok(Err(refusal)) => eprintln!("roverline: {}", format::printable(&refusal.why)),
-            Err(Failure::Nothing(why)) => eprintln!("roverline: {why}"),
+            Ok(Err(refusal)) => complain(format::printable(&refusal.why)),
+            Err(Failure::Nothing(why)) => complain(why),
             Err(failure) => return Err(failure),
         }
         team.next_change().await?;
@@ -198,6 +198,7 @@ mod tests {
             revision,
             created: 1,
             by: String::new(),
+            client: None,
             written_ns: 0,
             expires: false,
         };

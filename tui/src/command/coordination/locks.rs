@@ -44,7 +44,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
         }
         LocksCommand::Force { resource, client, reason } => {
             let path = format!("/api/v2/locks/{}/force-release", escape(&resource));
-            let done: OutcomeDocument = team.post(&path, &ForceRelease { client, reason }).await?;
+            let done: OutcomeDocument = team.post(&path, &ForceRelease { client, by: None, reason }).await?;
             inform(&done.message);
         }
         LocksCommand::Handover { resource, client: given, message, ttl, wait } => {
@@ -68,6 +68,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
             let answer = HandoverAnswer {
                 holder: client(holder),
                 client: asker,
+                by: None,
                 grant: refuse.is_none(),
                 reason: refuse.unwrap_or_default(),
             };

@@ -6,14 +6,15 @@ use std::time::Duration;
 use roverline_client::Config;
 use roverline_protocol::api::queues::*;
 use roverline_protocol::limits;
+use roverline_protocol::printable::printable_json;
 
 use crate::cli::coordination::{DequeueArgs, EnqueueArgs, QueuesCommand};
 use crate::command::Failure;
-use crate::command::coordination::print::{ago, escaped, print, short};
 use crate::command::coordination::value::value;
 use crate::command::coordination::{
     CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table, random_id,
 };
+use crate::command::print::{ago, print, short};
 use crate::format;
 
 /// Exit code if the queue was empty.
@@ -175,7 +176,7 @@ async fn dequeue(team: &mut CoordinationClient, request: DequeueArgs) -> Result<
                 "{}\t{}\t{}",
                 format::printable(&message.message_id),
                 message.delivery,
-                escaped(&message.message.to_string())
+                printable_json(&message.message.to_string())
             ))?,
         }
         if request.ack {
@@ -219,7 +220,8 @@ async fn change(team: &mut CoordinationClient, command: QueuesCommand) -> Result
     let (done, json): (CountDocument, bool) = match command {
         QueuesCommand::Nak { id, delay, reason, delivery, json } => {
             let path = of_message(&id, "nak")?;
-            let nak = Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason };
+            let nak =
+                Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason, force: false };
             (team.post(&path, &nak).await?, json)
         }
         QueuesCommand::Extend { id, visibility, delivery, json } => {

@@ -20,7 +20,7 @@ fn get(value: &Value, path: &str) -> Extracted<f64> {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).map(|c| if c.is_control() { '·' } else { c }).collect()
+    format::printable(&text.chars().take(TEXT_CHARS).collect::<String>())
 }
 
 pub(super) fn text(value: &Value) -> Extracted<String> {

@@ -93,6 +93,7 @@ proptest! {
             let record = Record {
                 state, previous: state, transition: Transition::Moved, since_ns: 0, at_ns: 0, type_name: "rover".to_owned(), address,
                 failures: 0, reason: String::new(), by: String::new(), manual: false, heartbeat_ms: None,
+                client: None,
             };
             let key = if what < 2 { entity.key() } else { entity.heartbeat_key(&format!("s{sender}")) };
             let change = if what % 2 == 0 {

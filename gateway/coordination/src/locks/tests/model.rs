@@ -132,9 +132,9 @@ async fn compare(locks: &Locks, model: &Model, newest: &mut BTreeMap<String, Fen
         let names = |list: &[(&'static str, LockMode, u32)]| {
             list.iter().map(|one| one.0.to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(view.holders.iter().map(|one| one.0.clone()).collect::<Vec<_>>(), names(holders));
-        assert_eq!(view.waiting.iter().map(|one| one.0.clone()).collect::<Vec<_>>(), names(waiting));
-        for (client, token) in view.holders {
+        assert_eq!(view.holders.iter().map(|one| one.client.clone()).collect::<Vec<_>>(), names(holders));
+        assert_eq!(view.waiting.iter().map(|one| one.client.clone()).collect::<Vec<_>>(), names(waiting));
+        for Holder { client, token, .. } in view.holders {
             let holds_since = newest.get(&format!("{resource} {client}")).copied();
             let before = newest.get(*resource).copied().unwrap_or(FencingToken(0));
             assert!(token > before || holds_since == Some(token), "{client} {token:?} after {before:?}");

@@ -18,10 +18,7 @@ pub(super) async fn waiters_are_served_in_request_order_with_rising_tokens(team:
     let view = team.locks.list().await.unwrap().0.remove(0);
     assert_eq!(
         (view.holders, view.waiting),
-        (
-            vec![("ann".to_owned(), newest)],
-            vec![("zoe".to_owned(), Exclusive), ("bob".to_owned(), Exclusive)]
-        )
+        (vec![holder("ann", None, newest)], vec![waits("zoe", None), waits("bob", None)])
     );
     for pair in clients.windows(2) {
         team.locks.check("arm", newest).await.unwrap();

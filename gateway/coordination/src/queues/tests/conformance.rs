@@ -3,11 +3,12 @@
 use std::task::Poll;
 
 use crate::limits;
+use crate::queues::tests::ownership::{ids_of_identities, messages_of_an_earlier_version, ownership};
 use crate::queues::tests::*;
 
 /// Longer than a busy machine pauses.
 const SHORT: Duration = Duration::from_secs(2);
-const LONG: Duration = Duration::from_secs(600);
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// Runs all scenarios over two services that share a store.
 pub(crate) async fn suite(one: &Queues, other: &Queues) {
@@ -18,23 +19,26 @@ pub(crate) async fn suite(one: &Queues, other: &Queues) {
     dedup_and_delay(one, other).await;
     waiting(one, other).await;
     purge(one, other).await;
+    ownership(one, other).await;
+    ids_of_identities(one, other).await;
+    messages_of_an_earlier_version(one).await;
     rejections(one).await;
 }
 
-fn hidden_for(visibility: Duration) -> DequeueOptions {
+pub(super) fn hidden_for(visibility: Duration) -> DequeueOptions {
     DequeueOptions { max: 1, visibility: Some(visibility) }
 }
 
-async fn put(queues: &Queues, queue: &str, body: &str) -> String {
+pub(super) async fn put(queues: &Queues, queue: &str, body: &str) -> String {
     queues.enqueue(queue, &[message(body)], &ANN).await.unwrap().remove(0).id
 }
 
-async fn dequeue_one(queues: &Queues, queue: &str, visibility: Duration) -> Delivery {
+pub(super) async fn dequeue_one(queues: &Queues, queue: &str, visibility: Duration) -> Delivery {
     let taken = queues.dequeue_within(queue, hidden_for(visibility), DEADLINE, &ANN).await.unwrap();
     taken.into_iter().next().expect("nothing came")
 }
 
-async fn assert_empty(queues: &Queues, queue: &str) {
+pub(super) async fn assert_empty(queues: &Queues, queue: &str) {
     assert_eq!(queues.dequeue(queue, hidden_for(LONG), &ANN).await.unwrap(), [], "{queue}");
 }
 
@@ -56,8 +60,8 @@ async fn order_and_priority(one: &Queues, other: &Queues) {
     let view = one.view("order").await.unwrap();
     assert_eq!((view.ready, view.in_flight, view.delayed, view.dead), (0, 6, 0, 0));
     for delivery in &first {
-        other.ack(&delivery.id, None).await.unwrap();
-        assert!(matches!(one.ack(&delivery.id, None).await, Err(QueueError::UnknownMessage(_))));
+        other.ack(&delivery.id, None, &ANN).await.unwrap();
+        assert!(matches!(one.ack(&delivery.id, None, &ANN).await, Err(QueueError::UnknownMessage(_))));
     }
     assert_eq!(one.view("order").await.unwrap().in_flight, 2);
     assert!(one.names().await.unwrap().contains(&"order".to_owned()));
@@ -73,11 +77,11 @@ async fn hidden_until_the_visibility_timeout(one: &Queues, other: &Queues) {
     assert_eq!((&second.id, first.delivery, second.delivery), (&id, 1, 2));
     // The first consumer is too late.
     let stale = QueueError::Stale { given: 1, newest: 2 };
-    assert_eq!(one.ack(&id, Some(1)).await, Err(stale.clone()));
+    assert_eq!(one.ack(&id, Some(1), &ANN).await, Err(stale.clone()));
     assert_eq!(one.nak(&id, Some(1), None, None, &ANN).await, Err(stale.clone()));
-    assert_eq!(one.extend(&id, Some(1), LONG).await, Err(stale));
+    assert_eq!(one.extend(&id, Some(1), LONG, &ANN).await, Err(stale));
     assert_empty(one, "time").await;
-    one.ack(&id, Some(2)).await.unwrap();
+    one.ack(&id, Some(2), &ANN).await.unwrap();
     assert_empty(one, "time").await;
 }
 
@@ -90,19 +94,19 @@ async fn returned_and_extended(one: &Queues, other: &Queues) {
     assert_eq!(again.delivery, 2);
     // An extended message does not return at its original time.
     let begin = std::time::Instant::now();
-    other.extend(&id, Some(2), 2 * SHORT).await.unwrap();
+    other.extend(&id, Some(2), 2 * SHORT, &ANN).await.unwrap();
     let third = dequeue_one(other, "back", LONG).await;
     assert!(begin.elapsed() >= 2 * SHORT, "{:?}", begin.elapsed());
     assert_eq!(third.delivery, 3);
     // Returned with a delay.
     let begin = std::time::Instant::now();
     one.nak(&id, Some(3), Some(SHORT), None, &ANN).await.unwrap();
-    assert_eq!(one.extend(&id, Some(3), LONG).await, Err(QueueError::NotInFlight));
+    assert_eq!(one.extend(&id, Some(3), LONG, &ANN).await, Err(QueueError::NotInFlight));
     let view = other.view("back").await.unwrap();
     assert_eq!((view.ready, view.in_flight, view.delayed), (0, 0, 1));
     assert_eq!(dequeue_one(one, "back", LONG).await.delivery, 4);
     assert!(begin.elapsed() >= SHORT);
-    one.ack(&id, Some(4)).await.unwrap();
+    one.ack(&id, Some(4), &ANN).await.unwrap();
 }
 
 async fn dead_letters(one: &Queues, other: &Queues) {
@@ -132,7 +136,7 @@ async fn dead_letters(one: &Queues, other: &Queues) {
     assert_eq!(one.dead_letters("dead", letters[0].sequence, 20).await.unwrap(), letters[1..]);
     let view = other.view("dead").await.unwrap();
     assert_eq!((view.ready, view.in_flight, view.dead), (0, 0, 2));
-    assert!(matches!(one.ack(&given, None).await, Err(QueueError::UnknownMessage(_))));
+    assert!(matches!(one.ack(&given, None, &ANN).await, Err(QueueError::UnknownMessage(_))));
     // Redriven messages keep their order and get a fresh delivery limit.
     assert_eq!(other.redrive("dead", 10, &ANN).await.unwrap(), 2);
     assert_eq!(other.redrive("dead", 10, &ANN).await.unwrap(), 0);
@@ -150,7 +154,7 @@ async fn dedup_and_delay(one: &Queues, other: &Queues) {
     assert_eq!(first.iter().map(|one| one.duplicate).collect::<Vec<_>>(), [false, true, false]);
     assert_eq!(first[0].id, first[1].id);
     dequeue_one(one, "once", LONG).await;
-    one.ack(&first[0].id, None).await.unwrap();
+    one.ack(&first[0].id, None, &ANN).await.unwrap();
     let again = other.enqueue("once", &[once("d")], &ANN).await.unwrap();
     assert_eq!(again, [Accepted { id: first[0].id.clone(), duplicate: true }], "also when it is done with");
     assert_eq!(&dequeue_one(other, "once", LONG).await.body[..], b"c");
@@ -196,7 +200,7 @@ async fn purge(one: &Queues, other: &Queues) {
     let had = dequeue_one(one, "purge", LONG).await;
     assert_eq!(other.purge("purge", true, Some("mission over"), &ANN).await.unwrap(), 50);
     assert_empty(one, "purge").await;
-    assert!(matches!(one.ack(&had.id, None).await, Err(QueueError::UnknownMessage(_))));
+    assert!(matches!(one.ack(&had.id, None, &ANN).await, Err(QueueError::UnknownMessage(_))));
     let view = other.view("purge").await.unwrap();
     assert_eq!((view.ready, view.in_flight, view.dead, view.enqueued), (0, 0, 0, 50));
     let left = one.page("queue-body/purge/", None, None, 10).await.unwrap();
@@ -227,13 +231,13 @@ async fn rejections(queues: &Queues) {
         let late = Message { delay: Some(time), ..message("a") };
         assert_eq!(queues.enqueue("bad", &[late], &ANN).await, Err(error.clone()));
         assert_eq!(queues.dequeue("bad", hidden_for(time), &ANN).await, Err(error.clone()));
-        assert_eq!(queues.extend("bad:0:1:0000000000000000", None, time).await, Err(error));
+        assert_eq!(queues.extend("bad:0:1:0000000000000000", None, time, &ANN).await, Err(error));
     }
     let unknown = QueueError::UnknownQueue("bad".to_owned());
     assert_eq!(queues.view("bad").await, Err(unknown.clone()));
     assert_eq!(queues.purge("bad", true, None, &ANN).await, Err(unknown));
     for id in ["", "bad", "bad:0:1:0000000000000000"] {
-        assert_eq!(queues.ack(id, None).await, Err(QueueError::UnknownMessage(id.to_owned())));
+        assert_eq!(queues.ack(id, None, &ANN).await, Err(QueueError::UnknownMessage(id.to_owned())));
     }
     let never = Settings { max_deliveries: 0, ..Settings::default() };
     assert_eq!(queues.configure("bad", never, &ANN).await, Err(QueueError::InvalidDeliveryLimit(0)));

@@ -60,11 +60,11 @@ async fn lost_responses_neither_repeat_nor_lose_operations() {
             let options = DequeueOptions { max: 1, visibility: Some(Duration::from_secs(600)) };
             let taken = queues.dequeue(&queue, options, &ANN).await.unwrap();
             assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 1));
-            queues.extend(&taken[0].id, Some(1), Duration::from_secs(600)).await.unwrap();
+            queues.extend(&taken[0].id, Some(1), Duration::from_secs(600), &ANN).await.unwrap();
             queues.nak(&taken[0].id, Some(1), None, None, &ANN).await.unwrap();
             let taken = queues.dequeue(&queue, options, &ANN).await.unwrap();
             assert_eq!((bodies(&taken), taken[0].delivery), (vec![n.to_string().as_str()], 2));
-            queues.ack(&taken[0].id, Some(2)).await.unwrap();
+            queues.ack(&taken[0].id, Some(2), &ANN).await.unwrap();
         }
         let view = queues.view(&queue).await.unwrap();
         assert_eq!((view.ready, view.in_flight, view.delayed, view.dead), (0, 0, 0, 0));
@@ -84,7 +84,7 @@ async fn lost_responses_are_harmless_with_concurrent_consumers() {
                 put.push(body);
                 let options = DequeueOptions { max: 1, visibility: Some(Duration::from_secs(600)) };
                 for one in queues.dequeue("all", options, &ANN).await.unwrap() {
-                    queues.ack(&one.id, Some(one.delivery)).await.unwrap();
+                    queues.ack(&one.id, Some(one.delivery), &ANN).await.unwrap();
                     done.push(String::from_utf8(one.body.to_vec()).unwrap());
                 }
             }

@@ -60,7 +60,7 @@ impl Model {
             Step::Dequeue(max) => self.dequeue(queues, max).await,
             Step::Ack(n) if !self.in_flight.is_empty() => {
                 let one = self.in_flight.remove(n % self.in_flight.len());
-                queues.ack(&one.id, Some(one.deliveries)).await.unwrap();
+                queues.ack(&one.id, Some(one.deliveries), &ANN).await.unwrap();
             }
             Step::Nak(n) if !self.in_flight.is_empty() => {
                 let one = self.in_flight.remove(n % self.in_flight.len());

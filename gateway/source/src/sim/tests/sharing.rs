@@ -135,6 +135,19 @@ fn an_emergency_stop_reaches_all_processes() {
 }
 
 #[test]
+fn without_a_disk_an_emergency_stop_is_applied_by_its_own_process() {
+    let (dir, _) = log_file();
+    fs::write(dir.path().join("file"), "").unwrap();
+    // No directory can be made where a file is.
+    let mut process = Process::start(0.0, Some(dir.path().join("file/inputs.jsonl")), &["/emergency_stop"]);
+    process.poll(1.0);
+    process.source.control().publish(stop_message(true)).unwrap();
+    (100..200).for_each(|i| process.poll(f64::from(i) / 100.0));
+    let samples = process.sink.received().samples;
+    assert_eq!(samples.last().map(|(_, sample)| sample.payload[4]), Some(1));
+}
+
+#[test]
 fn a_late_input_replays_the_sortie() {
     let (_dir, path) = log_file();
     let mut a = Process::start(0.0, Some(path.clone()), &[]);

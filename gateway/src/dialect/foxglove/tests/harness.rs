@@ -21,6 +21,9 @@ use tungstenite::protocol::Message;
 
 use crate::access::{Access, AccessSettings, Role};
 use crate::emergency_stop::EmergencyStop;
+use crate::endpoint::peers::PeerTrust;
+use crate::endpoint::peers::networks::PeerNetworks;
+use crate::endpoint::peers::proof::Prover;
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
@@ -80,6 +83,10 @@ impl Harness {
             ingress: Ingress::new(Arc::new(Routing::default()), tier.scopes()),
             source_kind,
             peers: Peers::new(Vec::new()),
+            peer_trust: PeerTrust {
+                prover: Prover { key: None, tier, address: None },
+                networks: PeerNetworks::default(),
+            },
             emergency_stop: stop.clone(),
             session_budget: None,
             endpoint_budget: None,

@@ -86,7 +86,7 @@ impl<'a> Holding<'a> {
             Ok(Ok(Err(refusal))) if refusal.status >= 500 && pending < self.until => return None,
             Ok(Err(_)) if pending < self.until => return None,
             Ok(Ok(Ok(_))) => "somebody else has it".to_owned(),
-            Ok(Ok(Err(refusal))) => refusal.why,
+            Ok(Ok(Err(refusal))) => crate::format::printable(&refusal.why),
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => "nobody answered until it ended".to_owned(),
         };

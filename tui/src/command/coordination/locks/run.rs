@@ -96,7 +96,8 @@ async fn give_back(team: &mut CoordinationClient, request: &LockArgs, who: &str)
         Ok(Ok((Ok(_), _))) => Ok(()),
         Ok(Ok((Err(refusal), false))) if refusal.status == 404 => Err(Failure::Lock(format!(
             "{} was lost while the command ran: {}",
-            request.resource, refusal.why
+            request.resource,
+            crate::format::printable(&refusal.why)
         ))),
         // The request was repeated; the first one released it.
         Ok(Ok((Err(refusal), true))) if refusal.status == 404 => Ok(()),

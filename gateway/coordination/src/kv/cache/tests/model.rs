@@ -131,7 +131,7 @@ impl World {
             created: modified,
             modified,
             lease: (kind == Kind::Leased).then_some(LeaseId(1)),
-            author: Author { by: "".into(), at_ns: 0 },
+            author: Author { by: "".into(), client: None, at_ns: 0 },
         });
         self.facts.push(Fact { key, item, kind, at_ns: self.now_ns });
     }
@@ -288,7 +288,7 @@ fn item(key: &str, modified: u64) -> Item {
         created: Revision(modified),
         modified: Revision(modified),
         lease: None,
-        author: Author { by: "".into(), at_ns: 0 },
+        author: Author { by: "".into(), client: None, at_ns: 0 },
     }
 }
 

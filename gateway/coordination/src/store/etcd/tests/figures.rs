@@ -68,7 +68,7 @@ async fn figures(name: &str, store: Arc<dyn Store>) {
 }
 
 async fn locks_and_values(name: &str, team: &Coordination) {
-    let (locks, author) = (&team.locks, Author { by: "ann".into(), at_ns: 1 });
+    let (locks, author) = (&team.locks, Author { by: "ann".into(), client: None, at_ns: 1 });
     let lock = measure(async |_| {
         let took =
             timed(async { locks.acquire("arm", "ann", LockMode::Exclusive, LONG).await.unwrap() }).await;
@@ -90,14 +90,14 @@ async fn locks_and_values(name: &str, team: &Coordination) {
 }
 
 async fn queues_and_events(name: &str, team: &Coordination) {
-    let (queues, by) = (&team.queues, Actor { name: "ann", now_ns: || 1 });
+    let (queues, by) = (&team.queues, Actor { client: "ann".into(), now_ns: || 1 });
     let cycle = measure(async |_| {
         timed(async {
             let message = Message { body: Bytes::from_static(b"pick it up"), ..Message::default() };
             queues.enqueue("work", &[message], &by).await.unwrap();
             let taken =
                 queues.dequeue("work", DequeueOptions { max: 1, visibility: Some(LONG) }, &by).await.unwrap();
-            queues.ack(&taken[0].id, None).await.unwrap();
+            queues.ack(&taken[0].id, None, &by).await.unwrap();
         })
         .await
     });
@@ -127,7 +127,8 @@ async fn queues_and_events(name: &str, team: &Coordination) {
 async fn lifecycle_figures(name: &str, team: &Coordination) {
     let robot = EntityId::robot("rover");
     let described = Description { type_name: "rover".to_owned(), address: None, heartbeat_ms: None };
-    let author = || lifecycle::Author { by: "ann", reason: "measured", manual: true, now_ns: 1 };
+    let author =
+        || lifecycle::Author { by: "ann", client: None, reason: "measured", manual: true, now_ns: 1 };
     team.lifecycle.register(&robot, &described, author()).await.unwrap();
     for to in [State::Provisioning, State::Ready] {
         team.lifecycle.transition(&robot, to, author()).await.unwrap();

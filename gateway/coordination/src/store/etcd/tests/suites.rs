@@ -93,12 +93,12 @@ async fn the_largest_of_everything_fits_into_a_cluster_as_it_comes() {
     let thirds = Txn { compares: absent(n / 3), success: puts(n / 3), failure: puts(n / 3) };
     store.txn(thirds).await.unwrap();
     // Values, also with a comparison of the previous value.
-    let (kv, author) = (Kv::new(store.clone()), Author { by: "ann".into(), at_ns: 1 });
+    let (kv, author) = (Kv::new(store.clone()), Author { by: "ann".into(), client: None, at_ns: 1 });
     let value = filled(limits::KV_VALUE_BYTES);
     kv.put("large", value.clone(), &Expect::Any, None, &author).await.unwrap();
     kv.put("large", value.clone(), &Expect::Value(value), None, &author).await.unwrap();
     // Messages, one large and many.
-    let (queues, by) = (Queues::new(store.clone()), Actor { name: "ann", now_ns: || 1 });
+    let (queues, by) = (Queues::new(store.clone()), Actor { client: "ann".into(), now_ns: || 1 });
     let each = limits::QUEUE_BATCH_BYTES / limits::QUEUE_BATCH_MESSAGES;
     let message = |bytes| Message { body: filled(bytes), dedup: Some("d".repeat(200)), ..Message::default() };
     queues.enqueue("large", &[message(limits::QUEUE_BATCH_BYTES)], &by).await.unwrap();

@@ -1,12 +1,14 @@
-//! Prints coordination documents for people and programs, without terminal control sequences.
+//! Everything that the program prints, except the console's screen: no other module writes to standard output
+//! or standard error. What is printed here steers no terminal, whoever wrote it.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
+use roverline_protocol::printable::{printable_json, printable_lines};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::command::Failure;
-use crate::command::coordination::to_value;
 use crate::format;
 
 /// Widest column of a table, except the last.
@@ -16,37 +18,51 @@ const VALUE: usize = 120;
 
 /// Prints a document as JSON.
 pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
-    print(&escaped(&format!("{:#}", to_value(document))))
+    print(&printable_json(&format!("{:#}", to_value(document))))
 }
 
 /// Prints one line of JSON, for followers.
 pub fn print_line(document: &impl Serialize) -> Result<(), Failure> {
-    print(&escaped(&to_value(document).to_string()))
+    print(&printable_json(&to_value(document).to_string()))
+}
+
+/// Our own types always serialize.
+fn to_value(document: &impl Serialize) -> Value {
+    serde_json::to_value(document).unwrap_or_default()
 }
 
 /// Prints a line and flushes it.
-pub(super) fn print(line: &str) -> Result<(), Failure> {
+pub fn print(line: &str) -> Result<(), Failure> {
+    print_text(&format!("{line}\n"))
+}
+
+/// Prints lines with one write, flushed, so that a reader never waits for half of them.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    print_own(printable_lines(text).as_bytes())
+}
+
+/// Prints bytes that this program made alone: a completion script.
+pub fn print_own(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 
-/// Makes JSON safe for a terminal: JSON already escapes everything below a space.
-pub(super) fn escaped(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '\n' => out.push(c),
-            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
+/// Prints why something does not work, to standard error.
+pub fn complain(why: impl Display) {
+    eprintln!("roverline: {}", printable_lines(&why.to_string()));
+}
+
+/// Replaces the line of progress, or removes it, if somebody watches.
+pub fn show_progress(text: Option<&str>) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{}", format::printable(text.unwrap_or_default()));
     }
-    out
 }
 
 /// A value on one line, cut to a table's width.
-pub(super) fn short(value: &Value) -> String {
-    format::fit(&escaped(&value.to_string()), VALUE)
+pub(crate) fn short(value: &Value) -> String {
+    format::fit(&printable_json(&value.to_string()), VALUE)
 }
 
 /// Prints a table; columns are as wide as needed, the last one is unlimited.
@@ -57,17 +73,18 @@ pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.max().unwrap_or(0).max(head.get(column).map_or(0, |name| name.len())).min(COLUMN)
     };
-    let mut out = std::io::stdout().lock();
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let mut out = String::new();
     for row in std::iter::once(&head).chain(&rows) {
         let last = row.len().saturating_sub(1);
         let cells = row.iter().enumerate().map(|(column, cell)| match column == last {
             true => cell.clone(),
             false => format::left(cell, wide(column)),
         });
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
     }
-    Ok(out.flush()?)
+    print_text(&out)
 }
 
 /// Prints a message for a person while standard output is for programs.
@@ -78,7 +95,7 @@ pub fn inform(text: &str) {
 }
 
 /// Age of a time stamp, by the clocks of two computers.
-pub(super) fn ago(then_ns: i64) -> String {
+pub(crate) fn ago(then_ns: i64) -> String {
     let now = crate::command::Clock::start().now().wall_ns;
     let age = u64::try_from(now.saturating_sub(then_ns)).unwrap_or(0);
     format::age(std::time::Duration::from_nanos(age))
@@ -86,22 +103,11 @@ pub(super) fn ago(then_ns: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
-    fn nothing_steers_a_terminal() {
-        let value = Value::from("a\u{1b}[2Jb\u{9b}c\u{7f}\n");
-        assert_eq!(short(&value), r#""a\u001b[2Jb\u009bc\u007f\n""#);
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_escaped_reads_the_same(text: String) {
-            let json = escaped(&Value::from(text.clone()).to_string());
-            prop_assert!(!json.chars().any(char::is_control));
-            prop_assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), Value::from(text));
-        }
+    fn a_value_in_a_table_steers_nothing() {
+        let value = Value::from("a\u{1b}[2Jb\u{9b}c\u{7f}\n\u{202e}");
+        assert_eq!(short(&value), r#""a\u001b[2Jb\u009bc\u007f\n\u202e""#);
     }
 }

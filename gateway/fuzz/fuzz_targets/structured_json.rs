@@ -24,7 +24,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// A message of one of `ops` under `key`, with some of `fields`.
-pub fn nearly(input: &[u8], key: &str, ops: &[&str], fields: &[&str]) -> Option<String> {
+pub fn structured_json(input: &[u8], key: &str, ops: &[&str], fields: &[&str]) -> Option<String> {
     let mut noise = Unstructured::new(input);
     let mut object = serde_json::Map::new();
     let op = noise.choose(ops).ok()?;

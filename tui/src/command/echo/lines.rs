@@ -4,8 +4,10 @@ use roverline_client::LinkSample;
 use roverline_schema::Value;
 use serde_json::{Value as Json, json};
 
+use crate::format;
+
 /// A line of JSON with topic and time.
-pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value) -> String {
+pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value) -> Json {
     let mut line = json!({
         "topic": sample.topic.name,
         "type": sample.topic.type_name,
@@ -15,7 +17,7 @@ pub(super) fn json_line(sample: &LinkSample, field: Option<&str>, value: &Value)
     if let (Some(field), Some(map)) = (field, line.as_object_mut()) {
         map.insert("field".to_owned(), json!(field));
     }
-    format!("{line}\n")
+    line
 }
 
 /// NaN and infinities become null; bytes are numbers.
@@ -47,7 +49,10 @@ fn branch(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Struct(fields) => fields.iter().for_each(|(name, child)| leaf(name, child, depth, out)),
         Value::Array(items) => items.iter().for_each(|child| leaf("-", child, depth, out)),
-        other => out.push_str(&format!("{:indent$}{other}\n", "", indent = depth * 2)),
+        other => {
+            let other = format::printable(&other.to_string());
+            out.push_str(&format!("{:indent$}{other}\n", "", indent = depth * 2));
+        }
     }
 }
 
@@ -63,6 +68,8 @@ fn leaf(name: &str, value: &Value, depth: usize, out: &mut String) {
         out.push_str(&format!("{:indent$}{name}{colon}\n", ""));
         branch(value, depth + 1, out);
     } else {
+        // A line break in a text would look like a field.
+        let value = format::printable(&value.to_string());
         out.push_str(&format!("{:indent$}{name}{colon} {value}\n", ""));
     }
 }
@@ -87,5 +94,17 @@ mod tests {
         assert_eq!(tree(&value), "p:\n  x: 1.5\nlist:\n  -\n    x: 1.5\nn: [1, 2]\n---\n");
         assert_eq!(to_json(&value).to_string(), r#"{"list":[{"x":1.5}],"n":[1,2],"p":{"x":1.5}}"#);
         assert_eq!(to_json(&Value::F64(f64::NAN)), Json::Null);
+    }
+
+    #[test]
+    fn a_text_of_a_stranger_stays_on_its_line() {
+        let evil = "a\u{1b}[2J\n---\nstop: released\u{202e}";
+        let value: Struct = [("data", Value::String(evil.into()))].into_iter().collect();
+        let text = tree(&Value::Struct(value));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            !text.contains(|c| c != '\n' && roverline_protocol::printable::is_unprintable(c)),
+            "{text:?}"
+        );
     }
 }

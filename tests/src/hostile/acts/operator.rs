@@ -1,0 +1,73 @@
+//! Those who have some rights, or claim to have them, and use them against the others.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::wait;
+use crate::gateway::Gateway;
+use crate::hostile::target::Target;
+use crate::http::{self, Response};
+use crate::temp;
+
+fn send(target: &Target, method: &str, path: &str, body: &str) -> Response {
+    let fields = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", target.token);
+    target.did(1);
+    http::request(target.port(), method, path, &fields, body)
+}
+
+/// It has the rover's name, says that it is healthy, and answers to everything but the challenge.
+pub(super) fn impostor(target: &Target) {
+    let scratch = temp::dir();
+    let config = format!("[gateway]\nrover = \"{}\"\n", target.rover);
+    let config = temp::write(&scratch, "roverline.toml", &config);
+    let config = config.to_str().unwrap();
+    let args = ["--tier", "primary", "--source", "sim", "--mdns", "on", "--config", config];
+    let _impostor = Gateway::serve(&args);
+    wait(target);
+}
+
+/// What the directory says of open, closed and silent ports is all the same; the bound of peers is met soon.
+pub(super) fn port_scan(target: &Target) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = silent.local_addr().unwrap().port();
+    for port in (1..u16::MAX).cycle() {
+        if !target.runs() {
+            return;
+        }
+        let address = format!("127.0.0.1:{}", if port % 2 == 0 { open } else { port });
+        let body = serde_json::json!({"tier": "primary", "address": address}).to_string();
+        if send(target, "POST", "/api/v2/endpoints", &body).status == 201 {
+            http::get(target.port(), "/api/v2/endpoints");
+            send(target, "DELETE", &format!("/api/v2/endpoints/{address}"), "");
+        }
+    }
+}
+
+pub(super) fn values(target: &Target) {
+    let value = format!("\"{}\"", "x".repeat(900_000));
+    for key in (0..u32::MAX).take_while(|_| target.runs()) {
+        send(target, "PUT", &format!("/api/v2/kv/flood/{key}"), &value);
+    }
+}
+
+pub(super) fn messages(target: &Target) {
+    let body = serde_json::json!({"messages": [{"message": "x".repeat(100_000)}]}).to_string();
+    for queue in (0..u32::MAX).take_while(|_| target.runs()) {
+        send(target, "POST", &format!("/api/v2/queues/flood-{}/enqueue", queue % 50), &body);
+    }
+}
+
+pub(super) fn lock_theft(target: &Target) {
+    while target.runs() {
+        let lock = "/api/v2/locks/arm";
+        send(target, "POST", &format!("{lock}/release"), r#"{"client":"ada"}"#);
+        send(target, "POST", &format!("{lock}/force-release"), r#"{"client":"ada","reason":"mine"}"#);
+        send(
+            target,
+            "POST",
+            &format!("{lock}/acquire"),
+            r#"{"client":"ada","mode":"exclusive","ttl_ms":500}"#,
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

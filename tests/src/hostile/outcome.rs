@@ -1,0 +1,139 @@
+//! What an act did to the others, and whether that is too much.
+
+use crate::hostile::good::Measured;
+
+/// The columns of the table.
+pub(super) const HEAD: [&str; 11] = [
+    "act",
+    "acts/s",
+    "native ms",
+    "plain ms",
+    "lock ms",
+    "stop ms",
+    "lost",
+    "refused",
+    "RSS MiB",
+    "restarts",
+    "verdict",
+];
+
+/// The longest that one stop in a hundred may take, milliseconds.
+const STOP_P99_MS: f64 = 50.0;
+/// A good client's p99 may double; below this much more it is noise, milliseconds.
+const NOISE_MS: f64 = 20.0;
+/// Memory is back within a fifth; below this much more it is noise, MiB.
+const NOISE_MIB: u64 = 8;
+
+/// Whether memory that was `before` is given back with `after`.
+pub(super) fn is_back(before: u64, after: u64) -> bool {
+    after <= (before + before / 5).max(before + NOISE_MIB)
+}
+
+/// What an act did to the others.
+#[derive(Debug)]
+pub struct Outcome {
+    pub(super) act: &'static str,
+    pub(super) measured: Measured,
+    /// Of the primary: before, at the end of the act, and once it may have been given back.
+    pub(super) rss_mib: [u64; 3],
+    /// Endpoints whose process was replaced.
+    pub(super) restarts: usize,
+    /// Whether another endpoint believed that one is down.
+    pub(super) covered: bool,
+    /// What the attackers did, per second.
+    pub(super) rate: f64,
+}
+
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let index = (sorted.len() as f64 * part) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+impl Outcome {
+    /// What is wrong with it, on a machine however busy.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let measured = &self.measured;
+        if self.restarts > 0 {
+            failures.push(format!("{} endpoints were restarted", self.restarts));
+        }
+        if self.covered {
+            failures.push("an endpoint was believed to be down".to_owned());
+        }
+        if measured.lost > 0 || measured.ended > 0 {
+            failures.push(format!("{} samples lost, {} clients ended", measured.lost, measured.ended));
+        }
+        if measured.refused > 0 {
+            failures.push(format!("{} requests of the operator refused", measured.refused));
+        }
+        failures
+    }
+
+    /// What is too slow or too large, beside what the same clients noticed while nobody attacked.
+    pub(super) fn excesses(&self, quiet: &Measured) -> Vec<String> {
+        let mut excesses = Vec::new();
+        let measured = &self.measured;
+        let clients = [("native", &measured.native, &quiet.native), ("plain", &measured.plain, &quiet.plain)];
+        for (name, values, quiet) in clients {
+            let (now, then) = (quantile(values, 0.99), quantile(quiet, 0.99));
+            let most = (2.0 * then).max(then + NOISE_MS);
+            // A client that received nothing has no p99, which is no better.
+            if now.is_nan() || now > most {
+                excesses.push(format!("{name} client: p99 {now:.0} ms, at most {most:.0}"));
+            }
+        }
+        let stop = quantile(&measured.stop, 0.99);
+        if stop.is_nan() || stop > STOP_P99_MS {
+            excesses.push(format!("stop: p99 {stop:.0} ms, at most {STOP_P99_MS:.0}"));
+        }
+        let [before, _, after] = self.rss_mib;
+        if !is_back(before, after) {
+            excesses.push(format!("memory: {before} MiB before, {after} after"));
+        }
+        excesses
+    }
+
+    /// Its row in the table.
+    pub(super) fn row(&self, quiet: &Measured) -> Vec<String> {
+        let three = |values: &[f64]| {
+            let at = |part: f64| quantile(values, part);
+            format!("{:.0}/{:.0}/{:.0}", at(0.5), at(0.99), at(1.0))
+        };
+        let measured = &self.measured;
+        let mut row = vec![self.act.to_owned(), format!("{:.0}", self.rate)];
+        row.extend([&measured.native, &measured.plain, &measured.lock, &measured.stop].map(|all| three(all)));
+        row.extend([measured.lost, measured.refused].map(|count| count.to_string()));
+        row.push(self.rss_mib.map(|mib| mib.to_string()).join("/"));
+        row.push(self.restarts.to_string());
+        let passed = self.failures().is_empty() && self.excesses(quiet).is_empty();
+        row.push(if passed { "passed" } else { "failed" }.to_owned());
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(native: f64, stop: f64, after: u64) -> Outcome {
+        let measured =
+            Measured { native: vec![native], plain: vec![200.0], stop: vec![stop], ..Measured::default() };
+        let rss_mib = [20, 300, after];
+        Outcome { act: "x", measured, rss_mib, restarts: 0, covered: false, rate: 0.0 }
+    }
+
+    #[test]
+    fn an_act_is_judged_beside_what_is_usual() {
+        let quiet = outcome(20.0, 5.0, 20).measured;
+        let judge = |outcome: &Outcome| outcome.excesses(&quiet);
+        assert!(judge(&outcome(40.0, 50.0, 28)).is_empty());
+        assert!(judge(&outcome(41.0, 5.0, 20))[0].contains("native client: p99 41 ms, at most 40"));
+        assert!(judge(&outcome(20.0, 51.0, 20))[0].contains("stop"));
+        assert!(judge(&outcome(20.0, 5.0, 29))[0].contains("29 after"));
+        assert!(is_back(100, 120) && !is_back(100, 121));
+        let silent = Outcome { measured: Measured::default(), ..outcome(1.0, 1.0, 20) };
+        assert_eq!(judge(&silent).len(), 3);
+        let bad = Outcome { restarts: 1, covered: true, ..outcome(1.0, 1.0, 20) };
+        assert_eq!(bad.failures().len(), 2);
+    }
+}
