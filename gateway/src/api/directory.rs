@@ -70,7 +70,8 @@ pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
 /// whenever it is resolved.
 fn check_network(endpoint: &Endpoint, address: &str) -> Result<(), ApiError> {
     match address.parse() {
-        Ok(socket) if !endpoint.peer_trust.networks.allow(socket) => Err(ApiError::unprocessable(
+        Ok(socket) if !endpoint.peer_trust.networks.allow(socket) => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
             "a peer is in the networks of [peers] networks, by default those of this computer and loopback, and \
              never link-local, multicast or unspecified",
         )),
