@@ -126,7 +126,7 @@ impl Rover {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
             "[gateway]\nhost = \"0.0.0.0\"\nmdns = \"off\"\n[access]\ntokens = {file:?}\n\
-             release_stop = \"commander\"\norigins = [\"http://team.example\"]\n\
+             insecure = true\nrelease_stop = \"commander\"\norigins = [\"http://team.example\"]\n\
              [access.jwt]\nissuer = \"https://id.example\"\naudience = \"rover\"\nkey = {key:?}\n"
         );
         let config = temp::write(&scratch, "roverline.toml", &config);
