@@ -65,6 +65,10 @@ def build(participant, args):
     if args.text_rate:
         streams.append(Stream(
             participant, "/text", ros.String, lambda n: ros.String(f"{n} {text}"), args.text_rate, args.count))
+    if args.stop is not None:
+        engaged = args.stop == "true"
+        streams.append(Stream(
+            participant, "/emergency_stop", ros.Bool, lambda _: ros.Bool(engaged), 5, latched=True, depth=1))
     return streams
 
 
@@ -97,6 +101,7 @@ def main():
     parser.add_argument("--image-reliable", action="store_true")
     parser.add_argument("--text-rate", type=float, default=0.0)
     parser.add_argument("--text-bytes", type=int, default=1000)
+    parser.add_argument("--stop", choices=["true", "false"], help="publish this on /emergency_stop as well")
     parser.add_argument("--count", type=int, default=0, help="stop the IMU and the text after so many")
     parser.add_argument("--wait", type=float, default=0.0, help="wait so long for subscribers of everything")
     parser.add_argument("--readers", type=int, default=1, help="how many of them to wait for")

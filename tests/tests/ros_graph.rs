@@ -15,11 +15,16 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 use roverline_tests::clients::python;
 use roverline_tests::gateway::{self, Gateway};
+use roverline_tests::http;
 use roverline_tests::process::Guard;
 use roverline_tests::require;
 use roverline_tests::script::Script;
 use roverline_tests::temp;
-use roverline_tests::wait::observe_for;
+use roverline_tests::wait::{eventually, observe_for};
+use serde_json::Value;
+
+/// Deadline for what takes a moment on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A ROS domain that probably no other run uses. Tests of this process get different ones, or each would
 /// receive the other's robot.
@@ -140,4 +145,34 @@ fn the_built_in_rover_is_a_robot_in_the_graph() {
     for (topic, entry) in received.as_object().unwrap() {
         assert!(entry["count"].as_u64() >= Some(3), "{topic}: {received}");
     }
+}
+
+#[test]
+fn another_node_neither_engages_nor_releases_the_stop() {
+    let python = require!(python());
+    let domain = domain();
+    let gateway = Gateway::serve(&["--source", "dds", "--domain-id", &domain]);
+    let port = gateway.first_port();
+    let get = |path: &str| -> Value { serde_json::from_str(&http::get(port, path).body).unwrap_or_default() };
+    let is_engaged = || get("/api/v2/emergency-stop")["engaged"] == true;
+    let published = || get("/api/v2/topics/emergency_stop/latest")["message"]["data"].as_bool();
+    let node = |says: &str| {
+        Script::start(&python, "dds_publisher.py", &["--domain", &domain, "--seconds", "4", "--stop", says])
+    };
+    // What it says is telemetry, and is shown.
+    let stopping = node("true");
+    eventually("its message is here", PATIENCE, || published() == Some(true));
+    assert!(!is_engaged());
+    stopping.finish(PATIENCE);
+    let body = r#"{"engage": true, "reason": "test"}"#;
+    let engaged =
+        http::request(port, "POST", "/api/v2/emergency-stop", "Content-Type: application/json\r\n", body);
+    assert_eq!(engaged.status, 200, "{engaged:?}");
+    let releasing = node("false");
+    eventually("its message is here", PATIENCE, || published() == Some(false));
+    assert!(is_engaged());
+    // The gateway's next message follows within a second.
+    eventually("the gateway's message is here", PATIENCE, || published() == Some(true));
+    releasing.finish(PATIENCE);
+    assert!(is_engaged());
 }

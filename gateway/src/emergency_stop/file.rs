@@ -238,4 +238,22 @@ mod tests {
         drop(held);
         assert!(file.lock(Duration::ZERO).is_some());
     }
+
+    proptest::proptest! {
+        /// A file that was engaged and is damaged in any way does not read as released.
+        #[test]
+        fn no_damage_releases(at in 0_usize..120, length in 0_usize..120, with: Vec<u8>) {
+            let (_dir, file) = file();
+            let latch = Latch { engaged: true, id: "ada/1".to_owned(), reason: "a person".to_owned(), ..Latch::default() };
+            file.write(&latch).unwrap();
+            let mut bytes = fs::read(file.path()).unwrap();
+            let at = at.min(bytes.len());
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, with);
+            fs::write(file.path(), bytes).unwrap();
+            if let Content::Latch(read) = file.read() {
+                proptest::prop_assert!(read.engaged, "{read:?}");
+            }
+        }
+    }
 }

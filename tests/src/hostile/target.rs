@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+/// Priority of the attackers' threads (nice value).
+const ATTACKERS_NICE: i32 = 15;
+
 /// What an attacker needs.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -73,7 +76,12 @@ impl Act {
         let attack = self.attack;
         let start = |_| {
             let target = target.clone();
-            std::thread::spawn(move || attack(&target))
+            std::thread::spawn(move || {
+                // Attackers have computers of their own: here they do not take the processor from the gateway
+                // and from the clients that measure it.
+                let _ = rustix::process::setpriority_process(None, ATTACKERS_NICE);
+                attack(&target);
+            })
         };
         (0..self.attackers).map(start).collect()
     }

@@ -1,8 +1,8 @@
 //! How a peer proves that it is an endpoint of this rover: it answers a challenge with the rover's key.
 //!
-//! The request for `/health` carries [`CHALLENGE`]: a fresh nonce, the address that was connected to, and a
+//! The request for `/health` carries `Roverline-Challenge`: a fresh nonce, the address that was connected to, and a
 //! tag that only a holder of the key can make, so that strangers get no tags to guess the key from. The
-//! response carries [`PROOF`]: another fresh nonce, and a tag of both nonces, the endpoint's tier, the address
+//! response carries `Roverline-Proof`: another fresh nonce, and a tag of both nonces, the endpoint's tier, the address
 //! and the body. An endpoint proves itself at its own addresses only: where the connection arrived, or the
 //! address that is configured for it. A proof that is recorded or passed on for another endpoint is worth
 //! nothing.
