@@ -138,7 +138,7 @@ impl EndpointState {
             && self.full_until.is_none_or(|until| now >= until)
     }
 
-    /// Whether it has no place for another client.
+    /// Full: no place is left for another client.
     pub(crate) fn is_full(&self) -> bool {
         let document = self.document.as_ref().filter(|_| !self.session.subscribed);
         document.is_some_and(|document| document.clients >= document.max_clients)
@@ -171,7 +171,7 @@ impl EndpointState {
         }
     }
 
-    /// Whether too many messages wait for the connection.
+    /// Stuck: too many messages wait for the connection.
     pub(crate) fn is_stuck(&self) -> bool {
         self.session.waiting.len() >= WAITING_MESSAGES
     }

@@ -80,7 +80,7 @@ pub enum Event {
     Certificate {
         /// [`Level::Warning`], or [`Level::Error`] if the endpoint is refused.
         level: Level,
-        /// What to compare, and what to do.
+        /// The instruction for the user: fingerprints to compare, and what to do.
         text: String,
     },
     /// An endpoint's circuit breaker changed state: it failed too often, or it is trusted again.

@@ -62,7 +62,7 @@ pub(crate) struct Manager {
     selector: Selector,
     hot_selector: Selector,
     wishes: Wishes,
-    /// What the endpoints have been told.
+    /// The subscriptions that were sent to the endpoints.
     subscriptions: ByPattern,
     pending: requests::PendingRequests,
     cursors: Cursors,

@@ -17,7 +17,7 @@ pub(crate) struct Probes {
     sent_at: Option<Duration>,
     /// When the newest answered probe was sent.
     answered_to: Option<Duration>,
-    /// How long the last answer took.
+    /// Round-trip time of the last answer.
     last_delay: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Probes {
         self.sent_at.is_none_or(|at| now.saturating_sub(at) >= interval)
     }
 
-    /// Whether one more may wait.
+    /// Room for one more unanswered probe.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < WAITING_PROBES
     }

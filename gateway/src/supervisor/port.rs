@@ -4,6 +4,10 @@ use std::net::{TcpListener, ToSocketAddrs};
 
 use roverline_protocol::Tier;
 
+/// Connections that wait until the endpoint accepts them. Beyond it TCP tries again after a second, and an
+/// operator's stop would wait with it. The kernel's `net.core.somaxconn` bounds it as well.
+const LISTEN_BACKLOG: i32 = 1_024;
+
 /// Why a port could not be bound; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -21,7 +25,13 @@ pub fn bind(host: &str, port: u16, tier: Tier) -> Result<TcpListener, BindError>
         (host.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs().map_err(|error| {
             BindError(format!("'{host}' is not an address to listen on: {error}; see --host"))
         })?;
-    TcpListener::bind(&addresses.collect::<Vec<_>>()[..]).map_err(|error| match error.kind() {
+    let bound = TcpListener::bind(&addresses.collect::<Vec<_>>()[..]);
+    // The standard library asks for a backlog of 128.
+    let bound = bound.and_then(|listener| {
+        rustix::net::listen(&listener, LISTEN_BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             let owner = owner(port).unwrap_or_else(|| "another program".to_owned());
             BindError(format!(
@@ -84,5 +94,16 @@ mod tests {
         assert!(error.contains(&port.to_string()) && error.contains("--base-port"), "{error}");
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         assert!(bind("no such host", 1, Tier::Primary).unwrap_err().to_string().contains("--host"));
+    }
+
+    #[test]
+    fn a_burst_of_connections_waits_for_the_endpoint_and_not_for_a_second_attempt() {
+        let listener = bind("127.0.0.1", 0, Tier::Primary).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody accepts. A connection that finds no room is tried again by TCP after one second.
+        let patience = std::time::Duration::from_millis(800);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
+        let all: Vec<_> = (0..300).map(connect).take_while(Result::is_ok).collect();
+        assert_eq!(all.len(), 300);
     }
 }

@@ -7,7 +7,7 @@ use crate::connection::DisconnectReason;
 use crate::manager::Manager;
 use crate::tls::FirstUse;
 
-/// What was reported last of a certificate. All endpoints of a computer have the same one, which is one report.
+/// The last report about a certificate. All endpoints of a computer have the same one, so it is reported once.
 pub(super) type ReportedCertificate = Option<(String, Level)>;
 
 const UNKNOWN_TOKEN: &str =
