@@ -24,8 +24,8 @@ pub(super) struct Measured {
     pub(super) stop: Vec<f64>,
     /// Samples that the native client missed.
     pub(super) lost: u64,
-    /// Calls of the operator that failed.
-    pub(super) refused: u64,
+    /// Calls of the operator that failed: what was asked and what the answer was.
+    pub(super) refused: Vec<String>,
     /// Clients whose connection ended.
     pub(super) ended: u64,
 }
@@ -71,7 +71,7 @@ impl Good {
                     all.lock.extend(measured.lock);
                     all.stop.extend(measured.stop);
                     all.lost += measured.lost;
-                    all.refused += measured.refused;
+                    all.refused.extend(measured.refused);
                     all.ended += measured.ended;
                 }
                 Err(_) => all.ended += 1,
@@ -128,7 +128,9 @@ fn locks(port: u16, token: &str, stop: &AtomicBool) -> Measured {
             let begun = Instant::now();
             let answer = http::request(port, "POST", &format!("/api/v2/locks/arm/{what}"), &fields, body);
             measured.lock.push(ms_since(begun));
-            measured.refused += u64::from(!(200..300).contains(&answer.status));
+            if !(200..300).contains(&answer.status) {
+                measured.refused.push(format!("lock {what}: {} {}", answer.status, answer.body.trim()));
+            }
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -143,11 +145,13 @@ async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measured {
         match PlainClient::try_connect_at(port, &format!("/telemetry?token={token}")).await {
             Ok(mut client) => {
                 client.send(r#"{"type":"emergency_stop","reason":"test"}"#).await;
-                let accepted = client.next_of("emergency_stop").await["accepted"] == true;
-                measured.refused += u64::from(!accepted);
+                let answer = client.next_of("emergency_stop").await;
                 measured.stop.push(ms_since(begun));
+                if answer["accepted"] != true {
+                    measured.refused.push(format!("stop: {answer}"));
+                }
             }
-            Err(_) => measured.refused += 1,
+            Err(error) => measured.refused.push(format!("stop, connecting: {error}")),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -63,8 +63,9 @@ impl Outcome {
         if measured.lost > 0 || measured.ended > 0 {
             failures.push(format!("{} samples lost, {} clients ended", measured.lost, measured.ended));
         }
-        if measured.refused > 0 {
-            failures.push(format!("{} requests of the operator refused", measured.refused));
+        if let Some(first) = measured.refused.first() {
+            let count = measured.refused.len();
+            failures.push(format!("{count} requests of the operator refused, the first: {first}"));
         }
         failures
     }
@@ -102,7 +103,7 @@ impl Outcome {
         let measured = &self.measured;
         let mut row = vec![self.act.to_owned(), format!("{:.0}", self.rate)];
         row.extend([&measured.native, &measured.plain, &measured.lock, &measured.stop].map(|all| three(all)));
-        row.extend([measured.lost, measured.refused].map(|count| count.to_string()));
+        row.extend([measured.lost, measured.refused.len() as u64].map(|count| count.to_string()));
         row.push(self.rss_mib.map(|mib| mib.to_string()).join("/"));
         row.push(self.restarts.to_string());
         let passed = self.failures().is_empty() && self.excesses(quiet).is_empty();
