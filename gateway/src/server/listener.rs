@@ -58,7 +58,8 @@ pub async fn accept_loop(
         };
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
-        let place = pending.admit(peer.ip(), &endpoint.counters.fairness.evicted_connections);
+        let evicted = &endpoint.counters.fairness.evicted_connections;
+        let place = pending.admit(peer.ip(), monotonic(), evicted);
         tokio::spawn(serve_connection(endpoint.clone(), stream, tls.clone(), peer, place));
     }
     pending
@@ -85,8 +86,9 @@ async fn serve_connection(
     // A TLS handshake and the first request have the time of one request.
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
+        biased;
         opened = open(&endpoint, stream, tls.as_deref(), deadline) => opened,
-        () = place.evicted() => None,
+        _ = place.evicted() => None,
     };
     let Some(Opened { stream, transport, needs_tls }) = opened else { return };
     let transport = Arc::new(transport);
@@ -121,9 +123,17 @@ async fn serve_connection(
             .with_upgrades()
     );
     let ended = tokio::select! {
+        // In this order: a request that has arrived is answered, even if a newcomer needs the place.
+        biased;
         ended = connection.as_mut() => ended,
-        // An idle keep-alive connection can be reopened.
-        () = place.evicted() => Ok(()),
+        was_busy = place.evicted() => {
+            if was_busy {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(stall_timeout, connection).await.unwrap_or(Ok(()))
+            } else {
+                Ok(())
+            }
+        }
         () = first_request_is_late(deadline, &first), if transport.encrypted => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             return;
