@@ -277,6 +277,15 @@ fn check_key(key: &str) -> Result<(), StoreError> {
     }
 }
 
+/// A lease's time to live in milliseconds, unless no store grants it.
+pub(crate) fn lease_ttl_ms(ttl: Duration) -> Result<u64, StoreError> {
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    match (limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
+        true => Ok(ttl_ms),
+        false => Err(StoreError::Ttl),
+    }
+}
+
 impl Txn {
     /// Rejects a transaction that no store accepts.
     fn check(&self) -> Result<(), StoreError> {

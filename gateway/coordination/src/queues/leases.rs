@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::boot_clock;
 use crate::limits;
-use crate::store::{LeaseId, Store, StoreError};
+use crate::store::{LeaseId, Store, StoreError, lease_ttl_ms};
 
 /// How far a visibility timeout may exceed the requested one: several messages share a lease.
 const QUEUE_SLACK_MS: (u64, u64) = (100, 5_000);
@@ -38,10 +38,7 @@ impl LeasePool {
 
     /// A lease that lives for at least this duration, if it is used at once.
     pub(super) async fn acquire(&self, time: Duration) -> Result<SharedLease, StoreError> {
-        let duration_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&duration_ms) {
-            return Err(StoreError::Ttl);
-        }
+        let duration_ms = lease_ttl_ms(time)?;
         let now_ms = now_ms();
         let known = self.reusable.lock().get(&duration_ms).copied();
         if let Some(known) = known

@@ -33,6 +33,7 @@ use crate::store::etcd::proto::{
 use crate::store::etcd::retry::{CallError, Idempotency};
 use crate::store::{
     LeaseId, Op, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch, check_key,
+    lease_ttl_ms,
 };
 
 /// Batches of changes that are buffered for one watcher.
@@ -190,10 +191,7 @@ impl Store for EtcdStore {
 
     fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
         async move {
-            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-            if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
-                return Err(StoreError::Ttl);
-            }
+            let ttl_ms = lease_ttl_ms(ttl)?;
             let request = LeaseGrantRequest { ttl_s: number(ttl_ms.div_ceil(1_000)) };
             // A lease whose grant was lost has no keys, and ends by itself.
             let granted: LeaseGrantResponse =

@@ -29,6 +29,7 @@ use crate::store::sqlite::inline_reader::{InlineRead, InlineReader};
 use crate::store::sqlite::worker::Worker;
 use crate::store::{
     Change, LeaseId, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch, check_key,
+    lease_ttl_ms,
 };
 
 /// Batches of changes that are buffered for one watcher; each has up to [`limits::STORE_PAGE_BYTES`] and the
@@ -142,10 +143,7 @@ impl Store for SqliteStore {
 
     fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
         async move {
-            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-            if !(limits::LEASE_MIN_MS..=limits::LEASE_MAX_MS).contains(&ttl_ms) {
-                return Err(StoreError::Ttl);
-            }
+            let ttl_ms = lease_ttl_ms(ttl)?;
             self.writer.submit(move |db| db.grant(ttl_ms)).await
         }
         .boxed()

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::events::tests::*;
+use crate::test_support::leave_to_store;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_four_that_append_each_event_is_there_once_and_none_starves() {
@@ -69,53 +70,30 @@ async fn of_many_that_expect_the_same_version_one_appends() {
 }
 
 /// Answers two of three transactions with `Unknown`; one of these two takes effect.
-struct UncertainStore(Arc<dyn Store>, AtomicU32);
+struct UncertainStore {
+    store: Arc<dyn Store>,
+    calls: AtomicU32,
+}
 
 impl Store for UncertainStore {
     fn txn(&self, txn: crate::store::Txn) -> crate::store::StoreFuture<'_, crate::store::Outcome> {
         Box::pin(async move {
             let unknown = Err(StoreError::Unknown("the line was cut".to_owned()));
-            match self.1.fetch_add(1, Ordering::Relaxed) % 3 {
-                0 => self.0.txn(txn).await.and(unknown),
+            match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
+                0 => self.store.txn(txn).await.and(unknown),
                 1 => unknown,
-                _ => self.0.txn(txn).await,
+                _ => self.store.txn(txn).await,
             }
         })
     }
 
-    fn range(&self, range: crate::store::Range) -> crate::store::StoreFuture<'_, crate::store::Page> {
-        self.0.range(range)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        from: crate::store::Revision,
-    ) -> crate::store::StoreFuture<'_, crate::store::Watch> {
-        self.0.watch(prefix, from)
-    }
-
-    fn grant(&self, ttl: Duration) -> crate::store::StoreFuture<'_, crate::store::LeaseId> {
-        self.0.grant(ttl)
-    }
-
-    fn keep_alive(&self, lease: crate::store::LeaseId) -> crate::store::StoreFuture<'_, ()> {
-        self.0.keep_alive(lease)
-    }
-
-    fn revoke(&self, lease: crate::store::LeaseId) -> crate::store::StoreFuture<'_, ()> {
-        self.0.revoke(lease)
-    }
-
-    fn compact(&self, before: crate::store::Revision) -> crate::store::StoreFuture<'_, ()> {
-        self.0.compact(before)
-    }
+    leave_to_store!(range, watch, leases, compact);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_happened_is_looked_up_and_not_done_twice() {
     let folder = Folder::new();
-    let store = Arc::new(UncertainStore(folder.store(), AtomicU32::new(0)));
+    let store = Arc::new(UncertainStore { store: folder.store(), calls: AtomicU32::new(0) });
     let (events, other) = (Events::new(store, NodeIdentity::ephemeral("one")), folder.events("other"));
     for n in 0..12 {
         let event = new("s", "x", n);

@@ -1,7 +1,8 @@
 //! Lost responses: for some transactions the outcome is unknown.
 
 use crate::queues::tests::*;
-use crate::store::{LeaseId, Outcome, Page, Range, Revision, Store, StoreError, StoreFuture, Txn, Watch};
+use crate::store::{Outcome, Store, StoreError, StoreFuture, Txn};
+use crate::test_support::leave_to_store;
 
 /// A store that loses every third transaction response, half of them before the transaction is applied.
 struct Lossy {
@@ -20,24 +21,8 @@ impl Store for Lossy {
             }
         })
     }
-    fn range(&self, range: Range) -> StoreFuture<'_, Page> {
-        self.store.range(range)
-    }
-    fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch> {
-        self.store.watch(prefix, from)
-    }
-    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
-        self.store.grant(ttl)
-    }
-    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
-        self.store.keep_alive(lease)
-    }
-    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
-        self.store.revoke(lease)
-    }
-    fn compact(&self, before: Revision) -> StoreFuture<'_, ()> {
-        self.store.compact(before)
-    }
+
+    leave_to_store!(range, watch, leases, compact);
 }
 
 fn lossy(folder: &Folder, calls: u32) -> Queues {

@@ -7,9 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::kv::cache::*;
 use crate::kv::tests::{Folder, author, bytes};
-use crate::store::{LeaseId, Outcome, Page, Range, Store, StoreFuture, Txn, Watch};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::store::{Store, StoreFuture, Watch};
+use crate::test_support::{eventually, leave_to_store};
 
 fn test_limits() -> CacheLimits {
     CacheLimits { confirm: Duration::from_millis(20), ..CacheLimits::default() }
@@ -31,11 +30,7 @@ async fn text(cache: &Cache, key: &str) -> (String, bool) {
 
 /// Waits until the condition holds.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    eventually(what, async || holds().await.then_some(())).await;
 }
 
 /// A store whose watches can be made to hang and to end.
@@ -55,13 +50,7 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn txn(&self, txn: Txn) -> StoreFuture<'_, Outcome> {
-        self.store.txn(txn)
-    }
-
-    fn range(&self, range: Range) -> StoreFuture<'_, Page> {
-        self.store.range(range)
-    }
+    leave_to_store!(txn, range, leases, compact);
 
     fn watch(&self, prefix: String, from: Revision) -> StoreFuture<'_, Watch> {
         Box::pin(async move {
@@ -88,22 +77,6 @@ impl Store for FaultyStore {
             });
             Ok(Watch::from_channel(told))
         })
-    }
-
-    fn grant(&self, ttl: Duration) -> StoreFuture<'_, LeaseId> {
-        self.store.grant(ttl)
-    }
-
-    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
-        self.store.keep_alive(lease)
-    }
-
-    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
-        self.store.revoke(lease)
-    }
-
-    fn compact(&self, before: Revision) -> StoreFuture<'_, ()> {
-        self.store.compact(before)
     }
 }
 
@@ -136,15 +109,21 @@ async fn states_follow_who_writes_and_reads() {
     assert!(metrics.hits >= 1 && metrics.misses >= 2 && metrics.coherent, "{metrics:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_write_shows_what_is_there() {
-    let folder = Folder::new();
+/// A cache whose watch hangs since `a` was 1, and its store; another cache has written 2.
+async fn behind_by_a_write(folder: &Folder) -> (Arc<Cache>, Arc<FaultyStore>) {
     let faulty = FaultyStore::new(folder.store());
     let (one, other) = (cache(faulty.clone()), cache(folder.store()));
     put(&one, "a", "1").await;
     until("served from here", async || text(&one, "a").await.1).await;
     faulty.hang.send_replace(true);
     put(&other, "a", "2").await;
+    (one, faulty)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_write_shows_what_is_there() {
+    let folder = Folder::new();
+    let (one, _) = behind_by_a_write(&folder).await;
     let refused = one.put("a", bytes("x"), &Expect::Version(1), None, &author("ann")).await;
     assert!(matches!(refused, Err(KvError::Conflict { version: 2, .. })), "{refused:?}");
     assert_eq!(text(&one, "a").await.0, "2", "or it would be tried with the old version for ever");
@@ -153,12 +132,7 @@ async fn a_refused_write_shows_what_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_hangs_costs_freshness_only_up_to_the_bound() {
     let folder = Folder::new();
-    let faulty = FaultyStore::new(folder.store());
-    let (one, other) = (cache(faulty.clone()), cache(folder.store()));
-    put(&one, "a", "1").await;
-    until("served from here", async || text(&one, "a").await.1).await;
-    faulty.hang.send_replace(true);
-    put(&other, "a", "2").await;
+    let (one, faulty) = behind_by_a_write(&folder).await;
     let over = Instant::now();
     let mut stale = 0;
     while over.elapsed() < test_limits().stale * 2 {
@@ -166,6 +140,7 @@ async fn a_watch_that_hangs_costs_freshness_only_up_to_the_bound() {
         let (value, cached) = text(&one, "a").await;
         assert!(value == "2" || (cached && asked < test_limits().stale), "{value} {asked:?} later");
         stale += u32::from(value == "1");
+        // Reads at the pace of a busy client.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     println!("{stale} reads within the bound were old");
@@ -269,6 +244,7 @@ async fn racing_processes_see_nothing_stale_and_nothing_backward() {
                     assert!(modified >= before[old].1[key], "k{key} is too old");
                     before.drain(..old);
                 }
+                // Reads at the pace of a busy client.
                 tokio::time::sleep(Duration::from_micros(200)).await;
             }
         });
@@ -276,6 +252,7 @@ async fn racing_processes_see_nothing_stale_and_nothing_backward() {
     let (one, end) = (faulty[0].clone(), done.clone());
     tasks.spawn(async move {
         while !end.load(Ordering::SeqCst) {
+            // The rhythm of the faults.
             tokio::time::sleep(Duration::from_millis(40)).await;
             one.hang.send_modify(|hang| *hang = !*hang);
             tokio::time::sleep(Duration::from_millis(15)).await;

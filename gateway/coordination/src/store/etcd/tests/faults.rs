@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use roverline_test_support::require;
+use roverline_test_support::wait::poll_async;
 use rustix::process::Signal;
 
 use crate::store::etcd::EtcdStore;
@@ -55,11 +56,9 @@ async fn write(
 
 /// Waits until this many more writes are acknowledged.
 async fn more_writes(count: &AtomicUsize, more: usize) {
-    let (started, enough) = (Instant::now(), count.load(Ordering::Relaxed) + more);
-    while count.load(Ordering::Relaxed) < enough {
-        assert!(started.elapsed() < PATIENCE, "no more writes");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let enough = count.load(Ordering::Relaxed) + more;
+    let written = poll_async(PATIENCE, async || (count.load(Ordering::Relaxed) >= enough).then_some(()));
+    assert!(written.await.is_some(), "no more writes");
 }
 
 /// All keys under a prefix, read in pages.
