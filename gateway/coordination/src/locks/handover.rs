@@ -16,7 +16,7 @@ use crate::locks::{
     graph,
 };
 use crate::store::scan::{get, scan};
-use crate::store::{Compare, Entry, LeaseId, Op, StoreError, Txn};
+use crate::store::{Compare, Entry, LeaseId, Op, Revision, StoreError, Txn};
 
 /// The most waiters that a handover can pass; one transaction reorders all of them.
 const MAX_PASSED: usize = (limits::STORE_TXN_ELEMENTS - 8) / 3;
@@ -168,30 +168,7 @@ impl Locks {
             if would_deadlock(&all, resource, next, &passed) {
                 return Err(reject("those who are passed would wait for each other"));
             }
-            let mut txn = Txn {
-                compares: vec![
-                    Compare::Modified(ORDER_KEY.to_owned(), order),
-                    Compare::Modified(pending.entry.key.clone(), pending.entry.modified),
-                    Compare::Created(own.key.clone(), own.created),
-                    Compare::Created(next.key.clone(), next.created),
-                ],
-                success: vec![
-                    Op::Put { key: ORDER_KEY.to_owned(), value: Bytes::new(), lease: None },
-                    Op::Delete(own.key.clone()),
-                    Op::Delete(pending.entry.key.clone()),
-                ],
-                failure: Vec::new(),
-            };
-            // The passed waiters are re-created behind the next holder, in their order, so all later
-            // tokens are higher.
-            for (position, waiter) in passed.iter().enumerate() {
-                let position = u32::try_from(position).unwrap_or(u32::MAX);
-                let value = json::encode(&Record { position, ..waiter.record });
-                let key = moved_key(resource, waiter.client(), order);
-                txn.compares.push(Compare::Created(waiter.key.clone(), waiter.created));
-                txn.success.push(Op::Delete(waiter.key.clone()));
-                txn.success.push(Op::Put { key, value, lease: Some(waiter.record.lease) });
-            }
+            let txn = handover_txn(resource, order, own, next, &passed, &pending.entry);
             match self.store.txn(txn).await {
                 // The queue or the request changed meanwhile: try again.
                 Err(StoreError::LeaseEnded) => {}
@@ -293,6 +270,41 @@ impl Locks {
 fn pending(entry: Entry) -> Option<PendingHandover> {
     let request = serde_json::from_slice(&entry.value).ok()?;
     Some(PendingHandover { entry, request })
+}
+
+/// The transaction that hands a lock from its holder to the next one. The passed waiters are re-created behind
+/// the next holder, in their order, so all later tokens are higher.
+fn handover_txn(
+    resource: &str,
+    order: Revision,
+    own: &Waiter,
+    next: &Waiter,
+    passed: &[&&Waiter],
+    request: &Entry,
+) -> Txn {
+    let mut txn = Txn {
+        compares: vec![
+            Compare::Modified(ORDER_KEY.to_owned(), order),
+            Compare::Modified(request.key.clone(), request.modified),
+            Compare::Created(own.key.clone(), own.created),
+            Compare::Created(next.key.clone(), next.created),
+        ],
+        success: vec![
+            Op::Put { key: ORDER_KEY.to_owned(), value: Bytes::new(), lease: None },
+            Op::Delete(own.key.clone()),
+            Op::Delete(request.key.clone()),
+        ],
+        failure: Vec::new(),
+    };
+    for (position, waiter) in passed.iter().enumerate() {
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        let value = json::encode(&Record { position, ..waiter.record });
+        let key = moved_key(resource, waiter.client(), order);
+        txn.compares.push(Compare::Created(waiter.key.clone(), waiter.created));
+        txn.success.push(Op::Delete(waiter.key.clone()));
+        txn.success.push(Op::Put { key, value, lease: Some(waiter.record.lease) });
+    }
+    txn
 }
 
 /// Whether the waits would form a cycle if `next` held the lock, ahead of the passed waiters.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::json;
 use crate::limits;
 use crate::queues::keys::{self, MessageId, MessagePosition};
+use crate::queues::leases::SharedLease;
 use crate::queues::record::{self, EventKind, LastEvent, Meta, Record, Versioned, VisibilityMarker};
 use crate::queues::{
     Actor, Delivery, DequeueOptions, QueueError, Queues, Settings, check_name, unmodified_since, validation,
@@ -198,30 +199,10 @@ impl Queues {
             Err(StoreError::LeaseEnded) => return Ok(Vec::new()),
             confirmed => confirmed?,
         }
-        let delivery = |(available, body): (&Available, Option<Entry>)| {
-            let record = after_delivery(&available.record.value, &event);
-            let Some(body) = body else {
-                tracing::error!(
-                    queue,
-                    sequence = available.position.sequence,
-                    "the store has lost a message's payload"
-                );
-                return None;
-            };
-            let id = MessageId { queue: queue.to_owned(), position: available.position, nonce: record.nonce };
-            Some(Delivery {
-                id: id.to_string(),
-                body: body.value,
-                delivery: record.deliveries,
-                priority: available.position.priority,
-                by: record.by,
-                client: record.client,
-                enqueued_ns: record.at_ns,
-                delivered_ns: event.at_ns,
-                visibility_ms: lease.duration_ms(),
-            })
-        };
-        Ok(delivered.into_iter().filter_map(delivery).collect())
+        let deliveries = delivered.into_iter();
+        Ok(deliveries
+            .filter_map(|(available, body)| delivery(queue, available, body, &event, &lease))
+            .collect())
     }
 
     /// The messages that the commit identified by `touch` delivered although its response was lost,
@@ -264,4 +245,32 @@ fn fit_limits(mut available: Vec<Available>, room: usize) -> Vec<Available> {
     let count = available.iter().take(room).take_while(fits).count();
     available.truncate(count.max(1));
     available
+}
+
+/// A delivered message; `None` if its payload is lost.
+fn delivery(
+    queue: &str,
+    available: &Available,
+    body: Option<Entry>,
+    event: &LastEvent,
+    lease: &SharedLease,
+) -> Option<Delivery> {
+    let position = available.position;
+    let Some(body) = body else {
+        tracing::error!(queue, sequence = position.sequence, "the store has lost a message's payload");
+        return None;
+    };
+    let record = after_delivery(&available.record.value, event);
+    let id = MessageId { queue: queue.to_owned(), position, nonce: record.nonce };
+    Some(Delivery {
+        id: id.to_string(),
+        body: body.value,
+        delivery: record.deliveries,
+        priority: position.priority,
+        by: record.by,
+        client: record.client,
+        enqueued_ns: record.at_ns,
+        delivered_ns: event.at_ns,
+        visibility_ms: lease.duration_ms(),
+    })
 }

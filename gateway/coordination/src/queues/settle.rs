@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::json;
 use crate::limits;
 use crate::queues::keys::{self, MessageId};
+use crate::queues::leases::SharedLease;
 use crate::queues::record::{self, EventKind, LastEvent, Record, Versioned, VisibilityMarker};
 use crate::queues::{Actor, QueueError, Queues, unmodified_since, validation};
 use crate::store::commit::CommitOutcome;
@@ -123,16 +124,8 @@ impl Queues {
                 }
                 false => vec![Op::Put { key: key.clone(), value, lease: None }],
             };
-            let mut lease = None;
-            ops.push(match delay.filter(|_| !is_last) {
-                None => Op::Delete(hidden.clone()),
-                Some(delay) => {
-                    let delayed = self.local.leases.acquire(delay).await?;
-                    lease = Some(delayed);
-                    let value = json::encode(&VisibilityMarker { delivery: None, by: None, touch });
-                    Op::Put { key: hidden.clone(), value, lease: Some(delayed.id) }
-                }
-            });
+            let (marked, lease) = self.mark_returned(&hidden, delay.filter(|_| !is_last), touch).await?;
+            ops.push(marked);
             let compares = vec![
                 unmodified_since(key.clone(), current.record.modified),
                 unmodified_since(hidden.clone(), marker.modified),
@@ -146,6 +139,19 @@ impl Queues {
             }
         }
         Err(QueueError::Contended)
+    }
+
+    /// The operation on the marker of a returned message: it is visible at once, or hidden for a delay by a lease.
+    async fn mark_returned(
+        &self,
+        hidden: &str,
+        delay: Option<Duration>,
+        touch: u64,
+    ) -> Result<(Op, Option<SharedLease>), StoreError> {
+        let Some(delay) = delay else { return Ok((Op::Delete(hidden.to_owned()), None)) };
+        let lease = self.local.leases.acquire(delay).await?;
+        let value = json::encode(&VisibilityMarker { delivery: None, by: None, touch });
+        Ok((Op::Put { key: hidden.to_owned(), value, lease: Some(lease.id) }, Some(lease)))
     }
 
     /// Extends the visibility timeout of a message from now on.
