@@ -12,90 +12,32 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// Bytes of one client that are encrypted and that its socket has not accepted yet. They cannot be overtaken.
 const TLS_BUFFER_BYTES: usize = 64 << 10;
 /// Frames of one write.
 const SLICES: usize = 64;
 
-/// A connection to a client.
-#[derive(Debug)]
-pub enum ClientStream {
-    /// Not encrypted.
-    Plain(TcpStream),
-    /// After a TLS handshake.
-    Tls(Box<TlsStream<TcpStream>>),
+/// A connection to a client: not encrypted, or after a TLS handshake.
+pub type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// A connection after its TLS handshake.
+pub(crate) fn tls(mut stream: TlsStream<TcpStream>) -> ClientStream {
+    stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+    Either::Right(Box::new(stream))
 }
 
-impl ClientStream {
-    /// A connection after its TLS handshake.
-    pub(crate) fn tls(mut stream: TlsStream<TcpStream>) -> ClientStream {
-        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-        ClientStream::Tls(Box::new(stream))
-    }
-
-    /// Halves that two tasks use.
-    pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
-        match self {
-            ClientStream::Plain(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Plain(read), WriteHalf::Plain(write))
-            }
-            ClientStream::Tls(stream) => {
-                let shared = Arc::new(Mutex::new(*stream));
-                (ReadHalf::Tls(shared.clone()), WriteHalf::Tls(shared))
-            }
+/// Halves that two tasks use.
+pub(crate) fn split(stream: ClientStream) -> (ReadHalf, WriteHalf) {
+    match stream {
+        Either::Left(stream) => {
+            let (read, write) = stream.into_split();
+            (ReadHalf::Plain(read), WriteHalf::Plain(write))
         }
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        Either::Right(stream) => {
+            let shared = Arc::new(Mutex::new(*stream));
+            (ReadHalf::Tls(shared.clone()), WriteHalf::Tls(shared))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One client's session from the WebSocket handshake to its end: starts the writer, dispatches to the dialect, and removes
-//! its state afterwards.
+//! One client's session from the WebSocket handshake to its end: starts the writer, dispatches to the dialect, and
+//! removes its state afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
 use crate::connection::reader::MessageReader;
-use crate::connection::stream::ClientStream;
+use crate::connection::stream::{self, ClientStream};
 use crate::connection::writer;
 use crate::dialect;
 use crate::dialect::session::SessionContext;
@@ -23,9 +23,9 @@ use crate::endpoint::events::EventDetails;
 use crate::endpoint::sessions::SessionInfo;
 use crate::endpoint::watchdog::Work;
 
-/// What a client reads whose place another one needs.
+/// The reason that a client reads when another one needs its slot.
 const MAKES_ROOM: &str =
-    "an operator needs this place, and your address holds most of them; try another endpoint";
+    "an operator needs this slot, and your address holds most of them; try another endpoint";
 
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {
@@ -70,7 +70,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     tracing::info!(
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
-    let (read, write) = stream.split();
+    let (read, write) = stream::split(stream);
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
     let inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
     let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };
@@ -85,13 +85,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
         why = info.wait_revoked() => why,
     };
     endpoint.hub.detach(info.id);
-    if matches!(why.code, 1002 | 1007 | 1009) {
-        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-    }
-    if why == CloseReason::reader_stalled() {
-        let cause = format!("{}: {}", info.client(), why.reason);
-        endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
-    }
+    record_failure(&endpoint, &info, &why);
     outbox.close(why.code, &why.reason);
     // The writer ends when the close frame is sent, or at its own timeout.
     let _ = writing.await;
@@ -104,4 +98,15 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
         session = info.id, %peer, code = why.code, reason = why.reason,
         sent = stats.sent, dropped = stats.dropped, "client gone"
     );
+}
+
+/// Counts a malformed message, and records a client that has stopped reading.
+fn record_failure(endpoint: &Endpoint, info: &SessionInfo, why: &CloseReason) {
+    if matches!(why.code, 1002 | 1007 | 1009) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+    }
+    if *why == CloseReason::reader_stalled() {
+        let cause = format!("{}: {}", info.client(), why.reason);
+        endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
+    }
 }

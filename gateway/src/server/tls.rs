@@ -19,7 +19,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::access::Role;
 use crate::access::transport::Transport;
 use crate::config::TlsSettings;
-use crate::connection::stream::ClientStream;
+use crate::connection::stream::{self, ClientStream};
 
 pub use certificates::TlsFileError;
 
@@ -63,7 +63,7 @@ struct TlsFiles {
     client_ca: Option<PathBuf>,
 }
 
-/// What shows that a file has changed.
+/// The files' metadata, which shows that one has changed.
 type FileState = Vec<Option<(SystemTime, u64, u64)>>;
 
 impl TlsFiles {
@@ -164,7 +164,7 @@ pub(super) async fn open(tls: Option<&Tls>, stream: TcpStream) -> Result<Opened,
     let local = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
     let plain = |stream, needs_tls| {
         let transport = Transport { encrypted: false, local, certificate: None };
-        Ok(Opened { stream: ClientStream::Plain(stream), transport, needs_tls })
+        Ok(Opened { stream: ClientStream::Left(stream), transport, needs_tls })
     };
     let Some(tls) = tls else { return plain(stream, false) };
     let mut first = [0];
@@ -175,7 +175,7 @@ pub(super) async fn open(tls: Option<&Tls>, stream: TcpStream) -> Result<Opened,
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
     let transport = Transport { encrypted: true, local, certificate };
-    Ok(Opened { stream: ClientStream::tls(stream), transport, needs_tls: false })
+    Ok(Opened { stream: stream::tls(stream), transport, needs_tls: false })
 }
 
 /// The text of a path in a message.

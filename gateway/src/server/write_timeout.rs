@@ -99,7 +99,7 @@ mod tests {
     async fn a_write_without_progress_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let accepted = ClientStream::Plain(listener.accept().await.unwrap().0);
+        let accepted = ClientStream::Left(listener.accept().await.unwrap().0);
         let mut stream = WriteTimeoutStream::new(accepted, Duration::from_millis(100));
         stream.write_all(b"hello").await.unwrap();
         let mut hello = [0; 5];
