@@ -138,7 +138,7 @@ impl EndpointState {
             && self.full_until.is_none_or(|until| now >= until)
     }
 
-    /// Full: no place is left for another client.
+    /// Full: no slot is left for another client.
     pub(crate) fn is_full(&self) -> bool {
         let document = self.document.as_ref().filter(|_| !self.session.subscribed);
         document.is_some_and(|document| document.clients >= document.max_clients)

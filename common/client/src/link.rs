@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
-use crate::request::{Request, Wishes};
+use crate::request::{Request, SharedRequests};
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
 use crate::{Config, Event, StopView};
@@ -63,12 +63,12 @@ impl Link {
             subscriptions: Subscriptions::default(),
             lost: Arc::default(),
         };
-        let wishes = Wishes {
+        let shared = SharedRequests {
             stops: link.stops.clone(),
             subscriptions: link.subscriptions.clone(),
             lost: link.lost.clone(),
         };
-        tokio::spawn(Manager::new(config, dial, events, wishes).run(inbox));
+        tokio::spawn(Manager::new(config, dial, events, shared).run(inbox));
         (link, Events(receiver))
     }
 

@@ -26,7 +26,7 @@ use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
 use crate::manager::certificates::ReportedCertificate;
 use crate::manager::switch::Switch;
-use crate::request::{Request, Wishes};
+use crate::request::{Request, SharedRequests};
 use crate::subscriptions::ByPattern;
 use crate::suspend::SuspendDetector;
 use crate::tls::{Connector, TlsError};
@@ -61,7 +61,7 @@ pub(crate) struct Manager {
     hot: Option<usize>,
     selector: Selector,
     hot_selector: Selector,
-    wishes: Wishes,
+    shared: SharedRequests,
     /// The subscriptions that were sent to the endpoints.
     subscriptions: ByPattern,
     pending: requests::PendingRequests,
@@ -90,7 +90,12 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn new(config: Config, dial: Dialer, events: mpsc::Sender<Event>, wishes: Wishes) -> Manager {
+    pub(crate) fn new(
+        config: Config,
+        dial: Dialer,
+        events: mpsc::Sender<Event>,
+        shared: SharedRequests,
+    ) -> Manager {
         let slot = |url: &String| EndpointState::new(url.clone(), &config.timings);
         let slots = config.endpoints.iter().chain(&config.endpoints).map(slot).collect();
         let selector = Selector::new(Stickiness { hold: config.timings.hold, ..Stickiness::default() });
@@ -110,7 +115,7 @@ impl Manager {
             hot: None,
             hot_selector: selector.clone(),
             selector,
-            wishes,
+            shared,
             subscriptions: ByPattern::new(),
             pending: requests::PendingRequests::default(),
             cursors: Cursors::default(),
@@ -148,8 +153,8 @@ impl Manager {
                     None => return,
                 },
                 event = self.inbox.recv() => event,
-                () = self.wishes.stops.changed() => None,
-                () = self.wishes.subscriptions.changed() => None,
+                () = self.shared.stops.changed() => None,
+                () = self.shared.subscriptions.changed() => None,
                 _ = tick.tick() => None,
             };
             self.handle_suspend();
@@ -170,7 +175,7 @@ impl Manager {
             if self.events.is_closed() {
                 return;
             }
-            for view in self.wishes.stops.tick() {
+            for view in self.shared.stops.tick() {
                 self.emit(Event::Stop(view)).await;
             }
             self.publish_view().await;
@@ -208,7 +213,7 @@ impl Manager {
             ConnectionEventKind::Up(sender, activity) => {
                 self.slots[at].on_connected(sender.clone(), activity, now);
                 self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
-                self.wishes.stops.connected(event.connection, &self.slots[at].url, sender);
+                self.shared.stops.connected(event.connection, &self.slots[at].url, sender);
             }
             ConnectionEventKind::Down(reason) => {
                 let cause = match reason {

@@ -1,5 +1,5 @@
-//! Time exchanges with one endpoint that are on their way. Over a slow link answers are late, and late is
-//! not lost.
+//! Pending time exchanges with one endpoint. Over a slow link answers are late, which does not mean that they
+//! are lost.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -16,8 +16,8 @@ pub(crate) enum Request {
     Unwatch { id: u64 },
 }
 
-/// What the handles have asked for, as the manager sees it.
-pub(crate) struct Wishes {
+/// Requests that the handles share with the manager instead of sending them.
+pub(crate) struct SharedRequests {
     pub(crate) stops: StopRequests,
     pub(crate) subscriptions: Subscriptions,
     /// Requests that the full queue did not take.

@@ -1,5 +1,5 @@
-//! Emergency stops that this link was asked for: an engage is sent on every connection again and again, until
-//! an endpoint has accepted it or it is taken back. A release is sent once, where a connection is up.
+//! Emergency stops requested of this link. An engage is repeated on every connection until an endpoint accepts it
+//! or it is taken back. A release is sent once, where a connection is up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl StopView {
     }
 }
 
-/// What has come of an emergency stop.
+/// The outcome of an emergency stop so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopState {
     /// Asked for, and not yet heard by the rover. An engage is sent again on every connection.
@@ -78,7 +78,7 @@ struct Entry {
     reported_at: Option<Instant>,
 }
 
-/// Where a stop is sent: the connections that are up.
+/// The connections that are up: a stop is sent to each.
 #[derive(Debug)]
 struct Connection {
     url: String,

@@ -1,5 +1,5 @@
-//! What the program is subscribed to. A handle says what is wanted, and the manager sends the difference: so
-//! thousands of topics are one message, and no full queue loses one of them.
+//! The program's subscriptions. Handles change them, and the manager sends the difference: thousands of topics are
+//! one message, and no full queue loses one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ struct Wanted {
     refused: Option<(String, String, usize)>,
 }
 
-/// What the program wants, shared by the link's handles and its manager.
+/// The subscriptions that the program wants, shared by the link's handles and its manager.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subscriptions {
     shared: Arc<Mutex<Wanted>>,
     changed: Arc<Notify>,
 }
 
-/// What has changed.
+/// The changes since the manager last looked.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Changes {
     pub(crate) removed: Vec<String>,

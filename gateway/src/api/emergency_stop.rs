@@ -1,5 +1,5 @@
 //! The emergency stop over HTTP: its state, and the commands that engage and release it. A plain request
-//! needs no session, so a client is heard when all places of sessions are taken.
+//! needs no session, so a client is heard when all session slots are taken.
 
 use http::StatusCode;
 use roverline_protocol::api::emergency_stop::{

@@ -1,8 +1,8 @@
-//! The endpoint's session capacity: places for clients, and places for standbys. A standby belongs to a
+//! The endpoint's session capacity: slots for clients, and slots for standbys. A standby belongs to a
 //! client of another endpoint, costs little, and becomes a client when that endpoint is lost.
 //!
-//! Operators and commanders that showed a token have a reserve beyond the places of all, and when that is
-//! full, too, an observer makes room for them.
+//! Operators and commanders that showed a token have a reserve beyond these, and when that is full,
+//! too, an observer makes room for them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ const STANDBYS_PER_CLIENT: usize = 4;
 /// Overload factor for standbys that take over: rejecting clients that lost their endpoint would be
 /// worse than exceeding the configured number of clients.
 const FAILOVER_RESERVE_MULTIPLE: usize = 2;
-/// Places beyond those of all, for operators and commanders with a token.
-const TOKEN_RESERVE_PLACES: usize = 8;
-/// The share of the places that one address may hold, in percent.
+/// Slots in reserve for operators and commanders with a token.
+const TOKEN_RESERVE_SLOTS: usize = 8;
+/// The share of the slots that one address may hold, in percent.
 const ADDRESS_SHARE_PERCENT: usize = 80;
 /// Interval at which an endpoint records that it rejects clients.
 const FULL_EVENT_MS: u64 = 5_000;
 
-/// The client that a place is for.
+/// The client that a slot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its address.
@@ -35,18 +35,18 @@ pub struct Holder {
     pub has_reserve: bool,
 }
 
-/// Why there is no place.
+/// Reasons why there is no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
     /// All are taken.
-    #[error("all places are taken")]
+    #[error("all slots are taken")]
     Full,
     /// The client's address holds its share.
-    #[error("your address holds {0} of the endpoint's places, and one address may have no more: close some")]
+    #[error("your address holds {0} of the endpoint's slots, and one address may have no more: close some")]
     Address(usize),
 }
 
-/// The kind of a place.
+/// The kind of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Client,
@@ -54,13 +54,13 @@ enum Kind {
 }
 
 #[derive(Default)]
-struct Places {
+struct SlotCounts {
     clients: usize,
     standbys: usize,
     by_address: HashMap<ClientAddress, (usize, usize)>,
 }
 
-impl Places {
+impl SlotCounts {
     fn count(&mut self, kind: Kind) -> &mut usize {
         match kind {
             Kind::Client => &mut self.clients,
@@ -90,21 +90,21 @@ impl Places {
     }
 }
 
-/// The places of an endpoint and how many of them are in use.
+/// The slots of an endpoint and how many of them are in use.
 pub struct Capacity {
     max_clients: usize,
-    places: Mutex<Places>,
+    counts: Mutex<SlotCounts>,
     released: Notify,
     /// When the endpoint was last reported as full, in milliseconds (monotonic) plus one.
     reported_full_ms: AtomicU64,
 }
 
 impl Capacity {
-    /// Places for this many clients.
+    /// Slots for this many clients.
     pub fn new(max_clients: usize) -> Arc<Capacity> {
         Arc::new(Capacity {
             max_clients,
-            places: Mutex::default(),
+            counts: Mutex::default(),
             released: Notify::new(),
             reported_full_ms: AtomicU64::new(0),
         })
@@ -117,21 +117,21 @@ impl Capacity {
 
     /// The current number of clients, including connections in their handshake, without standbys.
     pub fn clients(&self) -> usize {
-        self.places.lock().clients
+        self.counts.lock().clients
     }
 
     /// The current number of standbys.
     pub fn standbys(&self) -> usize {
-        self.places.lock().standbys
+        self.counts.lock().standbys
     }
 
-    /// Reserves a client's place, which is released on drop.
+    /// Reserves a client's slot, which is released on drop.
     pub fn reserve(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
         self.take(Kind::Client, holder, 1)?;
         Ok(self.slot(Kind::Client, holder))
     }
 
-    /// Reserves a standby's place.
+    /// Reserves a standby's slot.
     pub fn reserve_standby(self: &Arc<Self>, holder: Holder) -> Result<SessionSlot, CapacityError> {
         self.take(Kind::Standby, holder, 1)?;
         Ok(self.slot(Kind::Standby, holder))
@@ -142,23 +142,23 @@ impl Capacity {
         SessionSlot { capacity: self.clone(), may_stand_by: kind == Kind::Standby, state }
     }
 
-    /// Takes a place; `multiple` is an overload factor.
+    /// Takes a slot; `multiple` is an overload factor.
     fn take(&self, kind: Kind, holder: Holder, multiple: usize) -> Result<(), CapacityError> {
         let all = match kind {
             Kind::Client => self.max_clients.saturating_mul(multiple),
             Kind::Standby => self.max_clients.saturating_mul(STANDBYS_PER_CLIENT),
         };
-        let reserve = if holder.has_reserve { TOKEN_RESERVE_PLACES } else { 0 };
-        let mut places = self.places.lock();
-        if *places.count(kind) >= all + reserve {
+        let reserve = if holder.has_reserve { TOKEN_RESERVE_SLOTS } else { 0 };
+        let mut counts = self.counts.lock();
+        if *counts.count(kind) >= all + reserve {
             return Err(CapacityError::Full);
         }
         let share = (all * ADDRESS_SHARE_PERCENT / 100).max(1);
         let is_bounded = !holder.has_reserve && !holder.address.is_loopback();
-        if is_bounded && *places.of_address(kind, holder.address) >= share {
+        if is_bounded && *counts.of_address(kind, holder.address) >= share {
             return Err(CapacityError::Address(share));
         }
-        places.take(kind, holder.address);
+        counts.take(kind, holder.address);
         Ok(())
     }
 
@@ -196,13 +196,13 @@ impl Capacity {
 }
 
 struct SlotState {
-    /// `None`: the place was given up, and the session is about to end.
+    /// `None`: the slot was given up, and the session is about to end.
     kind: Option<Kind>,
     resumed: bool,
     holder: Holder,
 }
 
-/// A session's place among the clients or the standbys, released on drop.
+/// A session's slot among the clients or the standbys, released on drop.
 pub struct SessionSlot {
     capacity: Arc<Capacity>,
     may_stand_by: bool,
@@ -222,11 +222,11 @@ impl SessionSlot {
         (state.kind == Some(kind) && !state.holder.has_reserve).then_some(state.holder.address)
     }
 
-    /// Gives the place up before the session has ended.
+    /// Gives the slot up before the session has ended.
     pub(super) fn give_up(&self) {
         let mut state = self.state.lock();
         if let Some(kind) = state.kind.take() {
-            self.capacity.places.lock().give_back(kind, state.holder.address);
+            self.capacity.counts.lock().give_back(kind, state.holder.address);
             self.capacity.released.notify_waiters();
         }
     }
@@ -255,7 +255,7 @@ impl SessionSlot {
         let multiple = if state.resumed { FAILOVER_RESERVE_MULTIPLE } else { 1 };
         self.capacity.take(Kind::Client, state.holder, multiple)?;
         state.kind = Some(Kind::Client);
-        self.capacity.places.lock().give_back(Kind::Standby, state.holder.address);
+        self.capacity.counts.lock().give_back(Kind::Standby, state.holder.address);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl SessionSlot {
         }
         if self.capacity.take(Kind::Standby, state.holder, 1).is_ok() {
             state.kind = Some(Kind::Standby);
-            self.capacity.places.lock().give_back(Kind::Client, state.holder.address);
+            self.capacity.counts.lock().give_back(Kind::Client, state.holder.address);
             self.capacity.released.notify_waiters();
         }
     }
@@ -311,12 +311,12 @@ mod tests {
         all.extend((0..2).map(|_| capacity.reserve(holder("10.0.0.2", false)).ok().unwrap()));
         assert_eq!(capacity.reserve(holder("10.0.0.3", false)).err(), Some(CapacityError::Full));
         let token = holder("10.0.0.1", true);
-        all.extend((0..TOKEN_RESERVE_PLACES).map(|_| capacity.reserve(token).ok().unwrap()));
+        all.extend((0..TOKEN_RESERVE_SLOTS).map(|_| capacity.reserve(token).ok().unwrap()));
         assert_eq!(capacity.reserve(token).err(), Some(CapacityError::Full));
         all[0].give_up();
         all.push(capacity.reserve(token).ok().unwrap());
         drop(all);
-        assert_eq!((capacity.clients(), capacity.places.lock().by_address.len()), (0, 0));
+        assert_eq!((capacity.clients(), capacity.counts.lock().by_address.len()), (0, 0));
     }
 
     #[test]

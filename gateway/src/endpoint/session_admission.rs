@@ -1,4 +1,4 @@
-//! Admission of sessions to an endpoint's places: an observer makes room for an operator or a commander.
+//! Admission of sessions to an endpoint's slots: an observer makes room for an operator or a commander.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn newest_of_fullest(sessions: &[(u64, ClientAddress)]) -> Option<u64> {
 }
 
 impl Endpoint {
-    /// Reserves a client's place, or a standby's.
+    /// Reserves a client's slot, or a standby's.
     pub fn reserve_slot(&self, standby: bool, holder: Holder) -> Result<SessionSlot, CapacityError> {
         let take = || match standby {
             true => self.capacity().reserve_standby(holder),
@@ -45,7 +45,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends a session without rights, of the address that has most of them. Its place is free at once.
+    /// Ends a session without rights, of the address that has most of them. Its slot is free at once.
     fn make_room(&self, standby: bool) -> bool {
         let sessions = self.sessions();
         let candidates: Vec<_> = sessions
@@ -76,7 +76,7 @@ impl Endpoint {
         }
     }
 
-    /// A message that there is no place, naming endpoints with free capacity.
+    /// A message that there is no slot, naming endpoints with free capacity.
     pub fn full_message(&self, why: CapacityError) -> String {
         let (clients, most) = (self.capacity().clients(), self.capacity().max_clients());
         let mut message = match why {

@@ -79,7 +79,7 @@ impl SessionInfo {
         &self.slot
     }
 
-    /// Ends the session to make room; its place is free at once.
+    /// Ends the session to make room; its slot is free at once.
     pub(super) fn evict(&self) {
         self.slot.give_up();
         self.evicted.cancel();

@@ -28,7 +28,7 @@ pub(crate) struct Upgrade {
 }
 
 /// Whether the request asks for an upgrade to WebSocket.
-pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+pub(crate) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, header::UPGRADE, "websocket")
 }
 

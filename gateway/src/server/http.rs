@@ -45,7 +45,7 @@ pub(crate) async fn handle(
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
         return Ok(malformed.into_response(request.uri().path()));
     }
-    if handshake::asks_for_websocket(request.headers()) {
+    if handshake::is_websocket_upgrade(request.headers()) {
         // A client that was just accepted is served, however briefly: it will be asked to leave in its
         // turn. On an existing connection the client has to reconnect instead.
         if leaving && !first {
@@ -90,10 +90,10 @@ pub(super) fn needs_tls<B>(endpoint: &Endpoint, request: &Request<B>) -> HttpRes
 /// Whether a request has to come again over TLS. Health is for everybody: other endpoints, and probes that
 /// know no certificates, read it.
 pub(super) fn is_refused_without_tls<B>(request: &Request<B>) -> bool {
-    request.uri().path() != "/health" || handshake::asks_for_websocket(request.headers())
+    request.uri().path() != "/health" || handshake::is_websocket_upgrade(request.headers())
 }
 
-/// What the connection of a request proves.
+/// The transport of a request's connection.
 fn transport<B>(request: &Request<B>) -> Transport {
     request.extensions().get::<Arc<Transport>>().map(|transport| (**transport).clone()).unwrap_or_default()
 }

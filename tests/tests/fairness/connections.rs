@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use roverline_protocol::limits;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http::{self, Response};
-use roverline_tests::wait::eventually;
+use roverline_tests::wait::{eventually, observe_for};
 
 use crate::{counter, guarded};
 
@@ -29,7 +29,7 @@ fn drip(port: u16, count: usize, stop: &AtomicBool) {
                 *stream = open();
             }
         }
-        std::thread::sleep(Duration::from_millis(200));
+        observe_for(Duration::from_millis(200), "the pace of the bytes");
     }
 }
 

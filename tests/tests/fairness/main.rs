@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
 mod connections;
-mod places;
+mod slots;
 mod store;
 
 use std::time::Duration;

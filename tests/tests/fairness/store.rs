@@ -6,7 +6,7 @@ use roverline_protocol::native::{ClientMessage, SwitchReport};
 use roverline_protocol::status::EventKind;
 use roverline_tests::http;
 use roverline_tests::native::NativeClient;
-use roverline_tests::wait::eventually;
+use roverline_tests::wait::{eventually, observe_for_async};
 
 use crate::{counter, guarded};
 
@@ -38,7 +38,7 @@ async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
             }
         });
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    observe_for_async(Duration::from_millis(500), "the observers' requests pile up").await;
     let slowest = tokio::task::spawn_blocking(move || {
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {

@@ -9,8 +9,8 @@ use crate::tree::{File, Finding, Tree, root};
 /// instead: `report`, `send`, `request`, `poll`, `slot`, `permission`, `status`, …
 const REFUSED: &[&str] = &[
     "tell", "told", "say", "said", "ask", "asked", "heard", "hear", "look", "tidy", "greet", "obey", "place",
-    "desk", "care", "deed", "deeds", "errand", "errands", "notice", "notices", "bell", "turn", "near",
-    "nowhere", "wish", "teller", "keeper", "facts", "lives",
+    "desk", "care", "deed", "errand", "notice", "bell", "turn", "near", "nowhere", "wish", "teller",
+    "keeper", "facts", "lives",
 ];
 const REFUSED_PHRASES: &[&str] = &["carry_out"];
 
@@ -28,11 +28,12 @@ pub(crate) fn field_words(tree: &Tree) -> Vec<Finding> {
     let own = |file: &&File| !file.path.starts_with("tests/tests/tidy/");
     for file in tree.rust().filter(own) {
         let stem = file.name().trim_end_matches(".rs");
-        if let Some(word) = refused(stem) {
+        let is_product = !file.is_test();
+        if let Some(word) = refused(stem, is_product) {
             findings.push(file.finding(1, format!("{stem}.rs: {word} {WHY}")));
         }
         for (name, offset) in item_names(file) {
-            if let Some(word) = refused(&name) {
+            if let Some(word) = refused(&name, is_product) {
                 findings.push(file.finding(file.line_of(offset), format!("{name}: {word} {WHY}")));
             }
         }
@@ -91,15 +92,21 @@ fn is_test_function(before: &str) -> bool {
     head.contains("#[test]") || head.contains("::test")
 }
 
-/// The refused word of a name, in `snake_case`, `CamelCase` or `SCREAMING_CASE`.
-fn refused(name: &str) -> Option<&'static str> {
+/// The refused word of a name, in `snake_case`, `CamelCase` or `SCREAMING_CASE`; also its plural, unless it
+/// is a test's.
+fn refused(name: &str, is_product: bool) -> Option<&'static str> {
     let words = words(name);
     let phrase = format!("_{}_", words.join("_"));
     REFUSED
         .iter()
-        .find(|word| words.iter().any(|own| own == *word))
+        .find(|word| words.iter().any(|own| own == *word || (is_product && is_inflected(own, word))))
         .or_else(|| REFUSED_PHRASES.iter().find(|refused| phrase.contains(&format!("_{refused}_"))))
         .copied()
+}
+
+/// Whether a word is the plural of another, or its third person.
+fn is_inflected(word: &str, stem: &str) -> bool {
+    word.strip_prefix(stem).is_some_and(|ending| ending == "s" || ending == "es")
 }
 
 fn words(name: &str) -> Vec<String> {
@@ -136,6 +143,10 @@ mod tests {
             ("mod near;", "near"),
             ("const LOOK: u8 = 1;", "LOOK"),
             ("async fn carry_out() {}", "carry_out"),
+            ("struct Places;", "Places"),
+            ("struct Wishes;", "Wishes"),
+            ("const RESERVE_PLACES: u8 = 1;", "RESERVE_PLACES"),
+            ("fn asks_for() {}", "asks_for"),
         ] {
             assert_catches(
                 field_words,
@@ -150,6 +161,7 @@ mod tests {
         let test = "#[test]\nfn nobody_is_told() {}\n#[tokio::test]\nasync fn who_may_look() {}";
         assert_silent(field_words, &[("tests/tests/a.rs", test), ("tests/src/a.rs", test)]);
         assert_catches(field_words, &[("tests/src/a.rs", "fn tell() {}")], "tests/src/a.rs:1: tell");
+        assert_silent(field_words, &[("tests/src/a.rs", "fn all_places() {}")]);
     }
 
     #[test]

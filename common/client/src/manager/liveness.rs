@@ -66,7 +66,7 @@ impl Manager {
                 self.on_lost(at, FailoverCause::Closed, last_heard).await;
             }
         }
-        let lost = self.wishes.lost.swap(0, Ordering::Relaxed);
+        let lost = self.shared.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let text = format!("{lost} requests were not sent: there were too many at once, ask again");
             self.emit(Event::Notice { level: Level::Error, text }).await;

@@ -72,7 +72,7 @@ impl Manager {
                 self.emit(Event::Notice { level: Level::Warning, text }).await;
             }
             ServerMessage::Command { id, accepted, message } => {
-                self.wishes.stops.answered(&slot.url, &id, accepted, &message);
+                self.shared.stops.answered(&slot.url, &id, accepted, &message);
                 self.emit(Event::Command { id, accepted, message }).await;
             }
             ServerMessage::Response { id, status, body } => self.on_response(id, status, body).await,

@@ -58,7 +58,7 @@ impl Manager {
 
     /// Sends what the program has changed to every endpoint that has the other subscriptions.
     pub(super) async fn apply_subscriptions(&mut self) {
-        let Some(changes) = self.wishes.subscriptions.take_changes(&mut self.subscriptions) else { return };
+        let Some(changes) = self.shared.subscriptions.take_changes(&mut self.subscriptions) else { return };
         self.known.clear();
         for at in 0..self.slots.len() {
             let scopes = match &self.slots[at].session {

@@ -177,7 +177,7 @@ impl Manager {
         if let Some(active) = self.active {
             // A suspect endpoint is not lost: silence decides that, not the ranking.
             candidates[active].usable = self.slots[active].ready(now);
-            // A planned switch takes a free place only: what an endpoint has beyond is for those who lost theirs.
+            // A planned switch takes a free slot only: the reserve is for clients that lost their endpoint.
             for (at, slot) in self.slots.iter().enumerate().filter(|(at, _)| *at != active) {
                 candidates[at].usable &= !slot.is_full();
             }

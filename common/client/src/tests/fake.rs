@@ -112,6 +112,7 @@ impl Fixture {
             Tier::ALL.into_iter().take(endpoints).map(|tier| Fake::new(tier, publisher.clone())).collect();
         tokio::spawn(async move {
             loop {
+                // The period of the samples.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 let mut newest = publisher.newest.lock();
                 *newest += 1;

@@ -1,4 +1,4 @@
-//! Why there is no TLS connection, in words that say what to do.
+//! Errors of TLS connections; their messages say what to do.
 
 use std::io;
 use std::path::PathBuf;

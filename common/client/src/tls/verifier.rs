@@ -1,4 +1,4 @@
-//! Takes any certificate: whether it is the right one is decided by its fingerprint, before anything is sent.
+//! A verifier that accepts every certificate: its fingerprint is checked afterwards, before anything is sent.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::endpoint::metrics::exposition::Exposition;
 /// Refusals and closes that protect other clients, since the process started serving.
 #[derive(Default)]
 pub struct FairnessCounters {
-    /// Sessions refused because their address holds its share of the places.
+    /// Sessions refused because their address holds its share of the slots.
     pub refused_address: AtomicU64,
     /// Sessions closed to make room for an operator or a commander.
     pub evicted_sessions: AtomicU64,
@@ -27,7 +27,7 @@ impl FairnessCounters {
         for (name, help, counter) in [
             (
                 "roverline_refused_address_total",
-                "Clients turned away because their address held its share of the places.",
+                "Clients turned away because their address held its share of the slots.",
                 &self.refused_address,
             ),
             (

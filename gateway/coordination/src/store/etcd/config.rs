@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read() {
+    fn addresses_are_read() {
         let config = EtcdConfig::parse("etcd://a:1,b,[::1]:3").unwrap();
         let members = [("a", 1), ("b", 2_379), ("::1", 3)].map(|(host, port)| (host.to_owned(), port));
         assert_eq!(

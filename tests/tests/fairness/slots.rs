@@ -1,4 +1,4 @@
-//! Places: observers cannot take those of operators.
+//! Session slots: observers cannot take those of operators.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn close_code(client: &mut PlainClient) -> u16 {
 }
 
 #[tokio::test]
-async fn an_operator_gets_a_place_though_observers_took_all() {
+async fn an_operator_gets_a_slot_though_observers_took_all() {
     let (gateway, token, _scratch) = guarded(&["--max-clients", "5"]);
     let port = gateway.first_port();
     let mut observers = Vec::new();
@@ -29,7 +29,7 @@ async fn an_operator_gets_a_place_though_observers_took_all() {
         observers.push(PlainClient::connect(port).await);
     }
     assert_eq!(exchange(port, raw::handshake("/").as_bytes()).status, 503);
-    // A reserve of eight, and then each one needs an observer's place.
+    // A reserve of eight, and then each one needs an observer's slot.
     let mut operators = Vec::new();
     for _ in 0..10 {
         operators.push(PlainClient::try_connect_at(port, &format!("/?token={token}")).await.unwrap());
