@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::connection::budget::SharedBudget;
+use crate::connection::budget::{Budget, SharedBudget};
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
 use crate::endpoint::capacity::Capacity;
@@ -71,11 +71,9 @@ pub struct Endpoint {
     pub source_kind: &'static str,
     /// The flat telemetry object of the plain dialect.
     pub telemetry: Telemetry,
-    /// The directory of this gateway's endpoints, including this one.
-    pub directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     /// The other endpoints.
     pub peers: Peers,
-    /// By what it recognizes peers, and proves itself to them.
+    /// The means by which it recognizes peers and proves itself to them.
     pub peer_trust: PeerTrust,
     /// The counters.
     pub counters: Counters,
@@ -83,18 +81,12 @@ pub struct Endpoint {
     pub events: Events,
     /// Whether a supervisor watches this process.
     pub supervision: Supervision,
-    /// The bandwidth budget of each session.
-    pub session_budget: Option<ByteRate>,
-    /// The bandwidth budget shared by all sessions.
-    pub shared_budget: Option<SharedBudget>,
     /// The access rules.
     pub access: Arc<Access>,
     /// Access to the ROS graph on behalf of clients.
     pub ros: Ros,
     /// The services that rosbridge clients advertise.
     pub advertised: AdvertisedServices,
-    /// The topic of the emergency stop.
-    pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
     /// The shared coordination store.
@@ -103,14 +95,18 @@ pub struct Endpoint {
     pub started_ns: i64,
     /// Bounds the bytes of HTTP responses that wait to be read.
     pub pending_responses: Arc<Semaphore>,
-    /// Says what held the runtime's thread.
+    /// Measures what holds the runtime's thread.
     pub watchdog: Watchdog,
-    /// The HTTP requests that wait for their answers.
+    /// Pending HTTP requests.
     pub waiting_requests: WaitingRequests,
-    /// Observers' requests that may ask the store at a time, first come, first served.
+    /// Permits for observers' requests to the store, first come, first served.
     pub observer_permits: Semaphore,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
+    directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
+    session_budget: Option<ByteRate>,
+    shared_budget: Option<SharedBudget>,
+    stop_topic: String,
     scoped_graph: ScopedGraph,
     switch_reports: SwitchReports,
     drain: watch::Sender<Option<Drain>>,
@@ -137,7 +133,7 @@ pub struct EndpointBuilder {
     pub source_kind: &'static str,
     /// The other endpoints.
     pub peers: Peers,
-    /// By what it recognizes peers, and proves itself to them.
+    /// The means by which it recognizes peers and proves itself to them.
     pub peer_trust: PeerTrust,
     /// The emergency stop.
     pub emergency_stop: Arc<EmergencyStop>,
@@ -235,6 +231,18 @@ impl Endpoint {
     /// Whether the gateway itself provides the service of this name.
     pub fn is_gateway_service(&self, service: &str) -> bool {
         service == diagnostics::STATUS_SERVICE
+    }
+
+    /// Whether this is the topic of the emergency stop.
+    pub fn is_stop_topic(&self, topic: &str) -> bool {
+        topic == self.stop_topic
+    }
+
+    /// The bandwidth budget of a session, if there is one: the smaller of its own and the client's request, and
+    /// the shared one.
+    pub(crate) fn budget(&self, session: u64, requested: Option<ByteRate>) -> Option<Budget> {
+        let own = self.session_budget.into_iter().chain(requested).min();
+        Budget::new(session, own, self.shared_budget.clone(), roverline_source::clock::monotonic())
     }
 
     /// The part of the ROS graph that this endpoint serves: all nodes, and the topics and services in

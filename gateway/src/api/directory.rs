@@ -24,7 +24,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
     let unfit = |why: &str| ApiError::unprocessable(why);
     check_address(&sent.address).map_err(unfit)?;
     check_network(endpoint, &sent.address)?;
-    let own = endpoint.directory.borrow().iter().any(|entry| {
+    let own = endpoint.known_endpoints().iter().any(|entry| {
         entry.started_ns == endpoint.started_ns && entry.address.as_deref() == Some(&sent.address)
     });
     if own {

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use roverline_protocol::budget::ByteRate;
 
 use crate::access::Permission;
-use crate::connection::budget::Budget;
 pub use crate::dialect::session::keepalive::ServiceReport;
 use crate::emergency_stop::StopRequest;
 use crate::endpoint::Endpoint;
@@ -19,9 +18,7 @@ use crate::endpoint::sessions::SessionInfo;
 
 /// Applies the smallest of the session's budgets.
 fn set_budget(endpoint: &Endpoint, info: &SessionInfo, requested: Option<ByteRate>) {
-    let own = endpoint.session_budget.into_iter().chain(requested).min();
-    let shared = endpoint.shared_budget.clone();
-    info.outbox().set_budget(Budget::new(info.id, own, shared, roverline_source::clock::monotonic()));
+    info.outbox().set_budget(endpoint.budget(info.id, requested));
 }
 
 /// The services that a dialect uses during a session.

@@ -49,7 +49,7 @@ pub(crate) async fn publish_diagnostics(
     if let Err(error) = publisher.offer(service) {
         tracing::debug!(%error, "the status service is not offered");
     }
-    let mut changes = endpoint.directory.subscribe();
+    let mut changes = endpoint.directory_changes();
     loop {
         let status = Status::of(&endpoint);
         if let Err(error) = publisher.publish(status.publication(&rover)) {

@@ -1,15 +1,28 @@
 //! The directory of endpoints: this endpoint and its peers with their load.
 
-use roverline_protocol::status::{DirectoryDocument, DirectoryEntry, Origin, PeerDocument};
+use std::sync::Arc;
+
+use roverline_protocol::status::{DirectoryDocument, DirectoryEntry, EndpointDocument, Origin, PeerDocument};
+use tokio::sync::watch;
 
 use crate::endpoint::Endpoint;
 
 impl Endpoint {
+    /// The known endpoints, including this one.
+    pub fn known_endpoints(&self) -> Arc<Vec<EndpointDocument>> {
+        self.directory.borrow().clone()
+    }
+
+    /// Changes of the known endpoints.
+    pub fn directory_changes(&self) -> watch::Receiver<Arc<Vec<EndpointDocument>>> {
+        self.directory.subscribe()
+    }
+
     /// The directory as the API and the ROS service show it.
     pub fn directory_document(&self) -> DirectoryDocument {
         let health = self.health();
         let mut own = health.endpoint;
-        let known = self.directory.borrow().clone();
+        let known = self.known_endpoints();
         own.address = known
             .iter()
             .find(|entry| entry.started_ns == own.started_ns && entry.port == own.port)

@@ -52,7 +52,7 @@ impl DirectorySync {
     }
 
     fn send_update(&mut self, context: &SessionContext, standby: bool) {
-        let known = context.endpoint.directory.borrow().clone();
+        let known = context.endpoint.known_endpoints();
         let own = (context.endpoint.tier, context.endpoint.port);
         if let Some(update) = self.diff(&known, own, standby) {
             context.info.outbox().control(frame::json(&update));

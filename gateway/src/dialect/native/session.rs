@@ -39,7 +39,7 @@ impl<'a> Session<'a> {
     pub(super) fn open(context: &'a SessionContext) -> Session<'a> {
         send_hello(context);
         let endpoint = &context.endpoint;
-        let directory_changes = endpoint.directory.subscribe();
+        let directory_changes = endpoint.directory_changes();
         let mut directory = DirectorySync::default();
         directory.send_initial(context);
         Session {

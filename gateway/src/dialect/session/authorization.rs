@@ -46,11 +46,11 @@ impl SessionContext {
 
     /// Checks whether this client may publish this topic on this endpoint.
     pub fn authorize_publish(&self, topic: &str, type_name: &str) -> Result<(), PermissionDenied> {
-        if topic == self.endpoint.stop_topic && type_name == BOOL {
+        if self.endpoint.is_stop_topic(topic) && type_name == BOOL {
             return self.authorize(Permission::EngageStop);
         }
         self.authorize(Permission::Publish(topic))?;
-        if topic == self.endpoint.stop_topic && type_name != BOOL {
+        if self.endpoint.is_stop_topic(topic) && type_name != BOOL {
             // A topic has one type: with another one, the stop itself could not be published.
             return Err(PermissionDenied(format!("{topic} is the emergency stop, a {BOOL}")));
         }
@@ -80,7 +80,7 @@ impl SessionContext {
     /// the stop itself, which every endpoint then publishes; that needs the permission to stop and no
     /// rule about topics.
     pub fn publish(&self, publication: Publication) -> Result<(), PublishRejected> {
-        if publication.topic == self.endpoint.stop_topic && publication.type_name == BOOL {
+        if self.endpoint.is_stop_topic(&publication.topic) && publication.type_name == BOOL {
             let engage = publication.payload.get(4).is_some_and(|byte| *byte != 0);
             return Ok(self.publish_stop(engage)?);
         }
