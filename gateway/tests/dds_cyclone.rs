@@ -20,6 +20,7 @@ use dds_common::{Recorder, RunningSource, domain, eventually, no_gap, now_ns, op
 use roverline_protocol::SampleId;
 use roverline_source::dds::{DdsOptions, DdsSink};
 use roverline_source::{Graph, NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
+use roverline_test_support::wait::observe_for;
 
 /// How long a foreign client may take.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
@@ -158,8 +159,7 @@ fn a_hung_subscriber_does_not_block_publishing() {
     };
     eventually("both subscribers", CLIENT_DEADLINE, || subscribed("/cmd") && subscribed("/stop"));
     publish("/cmd").unwrap();
-    // The match of our writer with the subscriber cannot be observed from here.
-    std::thread::sleep(Duration::from_millis(500));
+    observe_for(Duration::from_millis(500), "the match of our writer with the subscriber");
     let signal = |name: &str| {
         assert!(Command::new("kill").args([name, &hung.id().to_string()]).status().unwrap().success());
     };
@@ -321,7 +321,7 @@ fn idle_and_start() {
     println!("joined a running graph: first sample after {:?}", start.elapsed());
     finish(robot);
     let (before_idle, clock) = (thread_times(), Instant::now());
-    std::thread::sleep(Duration::from_secs(5));
+    observe_for(Duration::from_secs(5), "the measured time of the idle threads");
     println!(
         "resident {before} → {} KiB; processor time of the threads while idle for {:?}:",
         resident_kib(),

@@ -46,6 +46,7 @@ impl Console {
             move || {
                 let mut bytes = [0; 4096];
                 while let Ok(n @ 1..) = output.read(&mut bytes) {
+                    // A terminal that takes no output.
                     while is_stalled.load(Ordering::Relaxed) {
                         std::thread::sleep(Duration::from_millis(10));
                     }

@@ -10,7 +10,7 @@ use roverline_tests::console::Console;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::process::{self, Guard, Signal};
 use roverline_tests::temp;
-use roverline_tests::wait::eventually;
+use roverline_tests::wait::{eventually, observe_for};
 use roverline_tests::{binary, http};
 use serde_json::Value;
 
@@ -90,8 +90,7 @@ fn the_stop_works_while_the_terminal_takes_no_output() {
     console.until_shows("▶ primary");
     console.until("a speed", PATIENCE, |screen| number_after(screen, "Speed"));
     console.set_stalled(true);
-    // Longer than the terminal's buffer lasts: a frame comes ten times a second.
-    std::thread::sleep(Duration::from_secs(6));
+    observe_for(Duration::from_secs(6), "the terminal's buffer fills: a frame comes ten times a second");
     let pressed = Instant::now();
     console.type_keys("!");
     eventually("the stop to be engaged", Duration::from_secs(2), || {
@@ -101,15 +100,18 @@ fn the_stop_works_while_the_terminal_takes_no_output() {
     println!("engaged {} ms after the key", pressed.elapsed().as_millis());
     // No question was seen: no key answers one.
     console.type_keys("R");
-    std::thread::sleep(Duration::from_millis(300));
+    observe_for(Duration::from_millis(300), "the time in which a person would have read the question");
     console.type_keys("release\r");
-    std::thread::sleep(Duration::from_secs(1));
+    observe_for(Duration::from_secs(1), "nothing is released");
     let answer = http::get(gateway.port(Tier::Emergency), "/api/v2/emergency-stop");
     assert!(answer.body.contains("true"), "{answer:?}");
     console.set_stalled(false);
     console.until_shows("EMERGENCY STOP ENGAGED");
     console.type_keys("\u{1b}");
-    std::thread::sleep(Duration::from_millis(300));
+    observe_for(
+        Duration::from_millis(300),
+        "Escape is told from the beginning of a sequence by what follows it",
+    );
     console.type_keys("q");
     assert_eq!(console.exit_code(Duration::from_secs(5)), 0);
 }

@@ -10,6 +10,7 @@ use roverline_tests::certs::Certs;
 use roverline_tests::clients::{browser, python};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::script::Script;
+use roverline_tests::wait::observe_for;
 use roverline_tests::{http, require};
 use serde_json::json;
 
@@ -54,7 +55,7 @@ fn a_certificate_is_renewed_without_dropping_sessions() {
     let first = script.line();
     // A certificate that does not fit its key yet changes nothing.
     std::fs::copy(certs.path("renewed.crt"), certs.path("rover.local.crt")).unwrap();
-    std::thread::sleep(Duration::from_millis(1_500));
+    observe_for(Duration::from_millis(1_500), "the files are checked every second");
     certs.replace("rover.local", "renewed");
     let last = script.finish(PATIENCE);
     assert!(last["second"].is_string() && last["second"] != first["first"], "{first} {last}");

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roverline_source::Publication;
+use roverline_test_support::wait::poll_async;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -28,12 +29,8 @@ async fn engage(stop: &EmergencyStop, id: &str) -> StopAnswer {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "{what}");
+    let waited = poll_async(PATIENCE, async || condition().then_some(())).await;
+    assert!(waited.is_some(), "{what}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const HELD_MS: u64 = 20;
 /// Interval at which it is logged.
 const LOG_MS: u64 = 1_000;
 
-/// What held the thread.
+/// The kind of work that held the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// A session: a client's messages.
@@ -115,6 +115,7 @@ mod tests {
     async fn a_step_that_holds_the_thread_is_seen_and_waiting_is_not() {
         let watchdog = Watchdog::default();
         let held = async {
+            // A wait, which holds nothing.
             tokio::time::sleep(Duration::from_millis(HELD_MS * 2)).await;
             let begun = monotonic();
             while monotonic().saturating_sub(begun) <= Duration::from_millis(HELD_MS) {}

@@ -127,15 +127,12 @@ pub(super) fn has_space(outbox: &Outbox) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use roverline_test_support::wait::poll_async;
+
     use super::*;
 
     async fn until(is_so: impl Fn() -> bool) {
-        let wait = async {
-            while !is_so() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
+        poll_async(Duration::from_secs(20), async || is_so().then_some(())).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -71,9 +71,11 @@ async fn misbehave(stream: &mut TcpStream, head: &[u8], drip: &[u8]) {
     let mut request = [0; 1024];
     let _ = stream.read(&mut request).await;
     if stream.write_all(head).await.is_err() || drip.is_empty() {
+        // Says nothing more, for longer than any probe waits.
         tokio::time::sleep(Duration::from_secs(60)).await;
         return;
     }
+    // The pace of a drip: whole blocks at once, single bytes slowly.
     while stream.write_all(drip).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(if drip.len() > 16 { 0 } else { 5 })).await;
     }

@@ -6,6 +6,7 @@ use roverline_protocol::{Guid, Routing, SampleId, Scope, ScopeSet, Tier};
 use roverline_schema::Registry;
 use roverline_source::sim::{SimOptions, SimSource};
 use roverline_source::{Qos, RawSample, Sink, Source, StopFlag, TopicDecl, TopicKey};
+use roverline_test_support::wait::poll_async;
 
 use crate::connection::outbox::Outbox;
 use crate::hub::encoding::test_encoding::FORMAT;
@@ -177,16 +178,12 @@ async fn scopes_widen_and_narrow_at_run_time() {
     let becomes = |name: &'static str, expected: bool| {
         let hub = hub.clone();
         async move {
-            for _ in 0..2_000 {
-                let is_it = |topic: &mut Topic| topic.info.name == name && topic.latest.is_some();
-                let is_present =
-                    hub.with_topics(|topics| topics.filter_map(|t| is_it(t).then_some(())).count() > 0);
-                if is_present == expected {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            panic!("{name}: not {expected} in time");
+            let is_it = |topic: &mut Topic| topic.info.name == name && topic.latest.is_some();
+            let is_present =
+                || hub.with_topics(|topics| topics.filter_map(|t| is_it(t).then_some(())).count() > 0);
+            let found =
+                poll_async(Duration::from_secs(10), async || (is_present() == expected).then_some(()));
+            assert!(found.await.is_some(), "{name}: not {expected} in time");
         }
     };
     becomes("/gps/fix", true).await;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcap::WriteOptions;
 use mcap::records::MessageHeader;
+use roverline_test_support::wait;
 
 use crate::bag::clock::Clock;
 use crate::bag::control_log::{ControlLog, ControlLogReader};
@@ -45,11 +46,7 @@ impl TestDir {
 
 /// Waits until a condition holds, for at most 10 s.
 pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not happen within 10 s");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait::eventually(what, Duration::from_secs(10), condition);
 }
 
 /// Topic, sequence number, log time and payload.

@@ -2,22 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use roverline_test_support::wait::eventually;
+
 use crate::clock::unix_ns;
 use crate::sim::tests::*;
 
 fn run(options: SimOptions, until: impl Fn(&Received) -> bool) -> (Arc<Recorder>, Duration) {
     let (sink, stop) = (Recorder::only(&[]), StopFlag::default());
     let source = Box::new(SimSource::new(options));
-    let start = Instant::now();
     let thread = {
         let (sink, stop) = (sink.clone(), stop.clone());
         std::thread::spawn(move || source.run(sink, stop))
     };
-    while !until(&sink.received()) {
-        assert!(start.elapsed() < Duration::from_secs(20), "not reached within 20 s");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let took = start.elapsed();
+    let took = eventually("the samples", Duration::from_secs(20), || until(&sink.received()));
     stop.set();
     thread.join().unwrap().unwrap();
     (sink, took)

@@ -13,6 +13,7 @@ use roverline_source::{
     Call, Graph, GraphService, Publication, PublishError, Qos, RawSample, Sink, SourceControl, TopicDecl,
     TopicKey,
 };
+use roverline_test_support::wait::poll_async;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -233,11 +234,6 @@ impl Client {
 }
 
 pub(crate) async fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..20_000 {
-        if let Some(found) = find() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("not in time: {what}")
+    let found = poll_async(Duration::from_secs(20), async || find()).await;
+    found.unwrap_or_else(|| panic!("not in time: {what}"))
 }
