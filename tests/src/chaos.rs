@@ -90,13 +90,7 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
-    };
+    let cli = Cli::parse();
     let report = match &cli.command {
         Command::Worker(options) => return worker::run(options),
         Command::Kills(options) => crash::run(options),

@@ -73,13 +73,7 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
-    };
+    let cli = Cli::parse();
     match &cli.command {
         Some(Command::Listen(options)) => listener::run(options),
         Some(Command::Benchmark(figure)) => figure.run(),

@@ -179,6 +179,15 @@ impl Gateway {
         http::status(self.port(tier)).pid
     }
 
+    /// Suspends every process: the supervisor first, or it would replace the others. Returns their pids for
+    /// [`process::resume`].
+    pub fn suspend(&self) -> Vec<u32> {
+        let endpoints = Tier::ALL.map(|tier| self.endpoint_pid(tier));
+        let all: Vec<u32> = [self.pid()].into_iter().chain(endpoints).collect();
+        all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+        all
+    }
+
     /// The URL `ws://127.0.0.1:PORT` of every endpoint, best tier first.
     pub fn urls(&self) -> Vec<String> {
         self.endpoints.iter().map(|(_, port)| format!("ws://127.0.0.1:{port}")).collect()

@@ -180,12 +180,9 @@ fn the_page_keeps_stale_values_when_all_endpoints_are_silent() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut script = require!(script("lost", &gateway, &[]));
     assert_eq!(script.line()["ready"], true);
-    let endpoints = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
-    // The supervisor first, or it would replace them.
-    let all: Vec<u32> = [gateway.pid()].into_iter().chain(endpoints).collect();
-    all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+    let suspended = gateway.suspend();
     let output = script.line();
-    all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
+    process::resume(&suspended);
     let (before, after) = (&output["before"], &output["after"]);
     assert_empty("before", &before["old"]);
     assert_eq!(after["link"], "lost");
@@ -227,12 +224,9 @@ fn a_stop_that_nobody_hears_is_repeated_until_it_is_accepted() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut script = require!(script("unheard", &gateway, &[]));
     assert_eq!(script.line()["ready"], true);
-    let endpoints = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
-    // The supervisor first, or it would replace them.
-    let all: Vec<u32> = [gateway.pid()].into_iter().chain(endpoints).collect();
-    all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+    let suspended = gateway.suspend();
     let output = script.line();
-    all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
+    process::resume(&suspended);
     let unheard = "asked, not yet heard by the rover: use the red button";
     for said in ["first", "later"] {
         assert!(output[said].as_str().unwrap().contains(unheard), "{output}");

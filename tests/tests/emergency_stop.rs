@@ -144,15 +144,12 @@ fn the_command_line_believes_only_the_rovers_state() {
 #[test]
 fn a_stop_while_all_endpoints_hang_is_heard_when_they_are_back() {
     let gateway = up();
-    let endpoints = Tier::ALL.map(|tier| gateway.endpoint_pid(tier));
-    // The supervisor first, or it would replace them.
-    let all: Vec<u32> = [gateway.pid()].into_iter().chain(endpoints).collect();
-    all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+    let suspended = gateway.suspend();
     let urls = gateway.urls();
     let stopping = std::thread::spawn(move || stop(&urls, &["--timeout", "60s"]));
     observe_for(Duration::from_secs(2), "the command tries meanwhile");
     assert!(!stopping.is_finished());
-    all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
+    process::resume(&suspended);
     let (code, stdout, stderr) = stopping.join().unwrap();
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(is_engaged(gateway.first_port()));

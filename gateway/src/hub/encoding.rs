@@ -134,6 +134,16 @@ pub(crate) mod test_encoding {
     use super::*;
     use crate::connection::frame;
 
+    /// A sample of so many zero bytes, by the writer of all of them.
+    pub(crate) fn sample(seq: u64, bytes: usize) -> RawSample {
+        RawSample {
+            id: roverline_protocol::SampleId { source: Default::default(), seq },
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: Bytes::from(vec![0; bytes]),
+        }
+    }
+
     pub(crate) struct TestEncoding;
 
     impl SampleEncoding for TestEncoding {

@@ -42,7 +42,7 @@ fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[Top
     }
 }
 
-/// Where a sample of a subscription goes.
+/// The recipient of a subscription's samples.
 fn recipient(subscription: &TopicSubscription, subscriber: &Subscriber) -> Recipient {
     let (format, queue_length) = (subscription.format, subscription.queue_length);
     Recipient { outbox: subscriber.outbox.clone(), format, queue_length }
@@ -241,23 +241,14 @@ impl Hub {
 mod tests {
     use std::sync::Arc;
 
-    use roverline_protocol::{Routing, SampleId, ScopeSet, Tier};
+    use roverline_protocol::{Routing, ScopeSet, Tier};
     use roverline_schema::Registry;
     use roverline_source::{Qos, Sink};
 
     use super::*;
     use crate::connection::outbox::Outbox;
-    use crate::hub::encoding::test_encoding::{FORMAT, UNMARKED};
+    use crate::hub::encoding::test_encoding::{FORMAT, UNMARKED, sample};
     use crate::hub::subscribe_request::SubscribeOptions;
-
-    fn sample(seq: u64, bytes: usize) -> RawSample {
-        RawSample {
-            id: SampleId { source: Default::default(), seq },
-            source_time_ns: 0,
-            receive_time_ns: 0,
-            payload: Bytes::from(vec![0; bytes]),
-        }
-    }
 
     fn decl(name: &str, transient_local: bool) -> TopicDecl {
         let qos = Qos { reliable: true, transient_local };

@@ -265,11 +265,11 @@ impl Sink for Ingress {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use roverline_protocol::{SampleId, Tier};
+    use roverline_protocol::Tier;
     use roverline_source::Qos;
 
     use super::*;
+    use crate::hub::encoding::test_encoding::sample;
 
     fn decl(name: &str, type_name: &str) -> TopicDecl {
         TopicDecl {
@@ -278,15 +278,6 @@ mod tests {
             qos: Qos::default(),
             schema: None,
             route: None,
-        }
-    }
-
-    fn sample(seq: u64, bytes: usize) -> RawSample {
-        RawSample {
-            id: SampleId { source: Default::default(), seq },
-            source_time_ns: 0,
-            receive_time_ns: 0,
-            payload: Bytes::from(vec![0; bytes]),
         }
     }
 

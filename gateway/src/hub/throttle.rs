@@ -80,19 +80,14 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use roverline_protocol::ScopeSet;
 
     use super::*;
+    use crate::hub::encoding::test_encoding::sample;
 
     #[test]
     fn a_throttle_keeps_the_trailing_value() {
-        let sample = |seq| RawSample {
-            id: roverline_protocol::SampleId { source: Default::default(), seq },
-            source_time_ns: 0,
-            receive_time_ns: 0,
-            payload: Bytes::new(),
-        };
+        let sample = |seq| sample(seq, 0);
         let at = Duration::from_millis;
         let mut throttle = Throttle::new(Some(at(100)));
         assert!(throttle.pass(&sample(1), at(0)));
@@ -116,12 +111,7 @@ mod tests {
             delivery: roverline_protocol::Delivery::Every,
             latched: false,
         };
-        let sample = |seq| RawSample {
-            id: roverline_protocol::SampleId { source: Default::default(), seq },
-            source_time_ns: 0,
-            receive_time_ns: 0,
-            payload: Bytes::new(),
-        };
+        let sample = |seq| sample(seq, 0);
         let at = Duration::from_millis;
         let mut throttle = Throttle::default();
         let sensors = info(roverline_protocol::Scope::Sensors);

@@ -14,6 +14,11 @@ pub fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
 }
 
+/// Resumes suspended processes, the first one last.
+pub fn resume(pids: &[u32]) {
+    pids.iter().rev().for_each(|pid| signal(*pid, Signal::CONT));
+}
+
 /// Limits the memory for data of a process that the test started, directly or indirectly.
 pub fn limit_data(pid: u32, bytes: u64) {
     let limit = Rlimit { current: Some(bytes), maximum: None };
