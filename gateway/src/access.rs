@@ -109,7 +109,7 @@ impl Default for AccessSettings {
     }
 }
 
-/// What a role and the roles above it may do, as globs of names.
+/// Permissions of a role and the roles above it, as globs of names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AllowRule {

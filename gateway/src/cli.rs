@@ -118,7 +118,7 @@ struct UpArgs {
     supervision: SupervisionFlags,
 }
 
-/// What becomes of the endpoints without their supervisor.
+/// Options for endpoints that lose their supervisor.
 #[derive(Debug, Args)]
 struct SupervisionFlags {
     /// End the endpoints when the supervisor dies, for demos and tests

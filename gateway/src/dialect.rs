@@ -53,7 +53,7 @@ struct DialectEntry {
 type Serve = for<'a> fn(&'a SessionContext, &'a mut MessageReader, Option<Message>) -> ServeFuture<'a>;
 type ServeFuture<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
 
-/// What a handshake decides about the dialect.
+/// The outcome of a handshake for the choice of the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The dialect, so far.

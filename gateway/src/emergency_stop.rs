@@ -43,12 +43,12 @@ const FORWARD: Duration = Duration::from_millis(limits::STOP_CONFIRM_MS + 500);
 /// The emergency stop latch and its publisher.
 pub struct EmergencyStop {
     topic: String,
-    way: Way,
+    way: Destination,
     published: Mutex<Published>,
 }
 
-/// Where commands go.
-enum Way {
+/// The destination of commands.
+enum Destination {
     /// To the latch of this computer.
     Local(LatchThread),
     /// To the gateway that a relay reads from.
@@ -100,14 +100,14 @@ impl EmergencyStop {
         let latch = LatchThread::start(LatchFile::new(state_dir), FIRST_READ);
         Arc::new(EmergencyStop {
             topic: topic.to_owned(),
-            way: Way::Local(latch),
+            way: Destination::Local(latch),
             published: Mutex::default(),
         })
     }
 
     /// Forwards every command to the gateway that this source reads from.
     pub fn forwarded(source: Arc<dyn SourceControl>) -> Arc<EmergencyStop> {
-        let (topic, way) = (String::new(), Way::Forwarded(source));
+        let (topic, way) = (String::new(), Destination::Forwarded(source));
         Arc::new(EmergencyStop { topic, way, published: Mutex::default() })
     }
 
@@ -115,9 +115,9 @@ impl EmergencyStop {
     pub fn begin(&self, request: StopRequest<'_>) -> BegunStop {
         let StopRequest { by, id, engage, reason } = request;
         match &self.way {
-            Way::Forwarded(source) => forward(source.as_ref(), request),
-            Way::Local(latch) if engage => begin_engage(latch, request),
-            Way::Local(latch) => {
+            Destination::Forwarded(source) => forward(source.as_ref(), request),
+            Destination::Local(latch) if engage => begin_engage(latch, request),
+            Destination::Local(latch) => {
                 let command = StopCommand::new(id, false, reason, unix_ns()).by(by);
                 let outcome = match latch.release(command) {
                     Ok(answer) => Outcome::Disk(answer),
@@ -164,7 +164,7 @@ impl EmergencyStop {
 
     /// Whether the stop is known to be in this state already, and no release is on its way.
     pub fn is_state(&self, engaged: bool) -> bool {
-        matches!(&self.way, Way::Local(latch) if latch.is_settled(engaged))
+        matches!(&self.way, Destination::Local(latch) if latch.is_settled(engaged))
     }
 
     /// The state of the latch; a relay has none, and reads as not engaged.
@@ -175,8 +175,8 @@ impl EmergencyStop {
     /// The state of the latch; `None` at a relay, which does not know it.
     pub fn local_state(&self) -> Option<StopState> {
         match &self.way {
-            Way::Local(latch) => Some(latch.state()),
-            Way::Forwarded(_) => None,
+            Destination::Local(latch) => Some(latch.state()),
+            Destination::Forwarded(_) => None,
         }
     }
 
@@ -193,7 +193,7 @@ impl EmergencyStop {
     /// Publishes the latch forever: at each change until the publisher accepts it, and if `repeated` once a
     /// second while engaged.
     pub async fn publish(&self, publisher: Arc<dyn SourceControl>, repeated: bool) {
-        if let Way::Local(latch) = &self.way {
+        if let Destination::Local(latch) = &self.way {
             publisher::run(latch.changes(), publisher, &self.topic, repeated, &self.published).await;
         }
     }

@@ -1,5 +1,5 @@
-//! Who a client is to others: the label of its identity, to which locks and messages in work belong and which
-//! is the `by` of events; and ids that each identity has for itself.
+//! Labels of clients' identities: the owner of locks and of messages in work, and the `by` of events; and ids that
+//! each identity has for itself.
 
 use roverline_protocol::limits;
 

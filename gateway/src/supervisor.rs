@@ -190,7 +190,7 @@ async fn terminal_hangup() -> std::io::Result<()> {
     std::future::pending().await
 }
 
-/// What the workers have in common, and what is known of those that were started.
+/// The workers: their common settings, and those that were started.
 struct Workers {
     settings: Settings,
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! What a client takes belongs to its identity, not to a name that it says: two operators with tokens, and
+//! Ownership by identity, not by the name that a client gives itself: two operators with tokens, and
 //! each operation of each object on the other's object, at every endpoint.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]

@@ -1,4 +1,4 @@
-//! Who is a peer: an endpoint that proves the rover's key, and nobody who merely says so.
+//! Proof of peers: an endpoint that proves the rover's key is a peer, and one that only claims it is not.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 

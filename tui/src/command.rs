@@ -80,7 +80,7 @@ fn unreachable(watch: &HeadlessSession) -> Failure {
     no_answer(&tried)
 }
 
-/// What was tried without an answer, and what to do; each address with its error, if it is known.
+/// The failure when no endpoint answers: the addresses that were tried, with their errors, and what to do.
 fn no_answer(tried: &[(String, Option<String>)]) -> Failure {
     let refused =
         |(_, error): &(String, Option<String>)| error.as_ref().is_some_and(|e| e.contains("refused"));

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// Where a key is bound. Several contexts can be active: the innermost comes first.
+/// A context in which keys are bound. Several contexts can be active: the innermost comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
     /// Everywhere, also in dialogs and text input.

@@ -1,5 +1,5 @@
-//! Text that strangers wrote, on its way to a terminal: names, reasons, messages, values. Controls would steer
-//! the terminal, and marks of direction (Unicode TR 36, section 3.7) would show something else than is meant.
+//! Makes text from strangers safe for a terminal: names, reasons, messages, values. Control characters would steer
+//! the terminal, and direction marks (Unicode TR 36, section 3.7) would disguise the text.
 
 /// Shown instead of a character that must not reach a terminal.
 const INSTEAD: char = '·';

@@ -1,4 +1,4 @@
-//! Who asks: the identity that the caller of this crate has established, and the name that the client says.
+//! The client of an operation: its identity, established by the caller of this crate, and the name it gives itself.
 
 use crate::limits;
 

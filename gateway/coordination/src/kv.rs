@@ -36,7 +36,7 @@ const FIRST_BATCH: usize = 4;
 /// The largest batch.
 const MAX_BATCH: usize = 256;
 
-/// What values may take in the store, names and authors included.
+/// Limits of values in the store, names and authors included.
 const QUOTA: QuotaLimits = QuotaLimits {
     owner_entries: limits::KV_OWNER_ENTRIES,
     owner_bytes: limits::KV_OWNER_BYTES,

@@ -150,7 +150,7 @@ pub struct Queues {
     local: Arc<LocalState>,
 }
 
-/// What messages may take in the store.
+/// Limits of messages in the store.
 const QUOTA: QuotaLimits = QuotaLimits {
     owner_entries: limits::QUEUE_OWNER_MESSAGES,
     owner_bytes: limits::QUEUE_OWNER_BYTES,

@@ -19,7 +19,7 @@ use crate::quota::pace::Pace;
 use crate::quota::usage::{Table, follow};
 use crate::store::{Entry, Revision, Store};
 
-/// What may be kept and written.
+/// Limits on the entries kept and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaLimits {
     /// Entries of one author.
@@ -59,7 +59,7 @@ pub enum QuotaError {
     },
 }
 
-/// What is kept, and how often a write was refused, as one process knows it.
+/// Entries kept and writes refused, as one process knows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaUsage {
     /// Entries; `None` before the first write of this process, which begins to count.

@@ -47,7 +47,7 @@ pub use crate::service::{Call, CallError, Handler, Reply, Service, TopicListener
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicKey(pub u32);
 
-/// What a source knows about a topic when it appears.
+/// The declaration of a topic by its source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicDecl {
     /// The ROS name: `/imu/data`.

@@ -16,7 +16,7 @@ pub struct PlaybackControl {
     pub request: String,
 }
 
-/// What the playback is doing.
+/// The state of the playback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaybackStatus {
     /// Playing.

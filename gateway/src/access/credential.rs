@@ -1,5 +1,4 @@
-//! What a client proved its identity with, so that the end of it can be noticed while the client is
-//! connected.
+//! The credential that a client proved its identity with: its end is noticed while the client is connected.
 
 /// A client's credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ const JWT_KEY_ENTRIES: usize = 16;
 const JWT_KEY_FILE_BYTES: u64 = 64 << 10;
 /// Shortest secret of HS256 (RFC 7518, section 3.2).
 const JWT_SECRET_BYTES: usize = 32;
-/// What precedes the 32 bytes of an Ed25519 public key in DER (RFC 8410).
+/// The prefix of the 32 bytes of an Ed25519 public key in DER (RFC 8410).
 const ED25519_DER: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why the keys cannot be used.

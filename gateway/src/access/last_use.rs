@@ -1,5 +1,5 @@
-//! When tokens were used last, in a small file beside the token file. All endpoints write to it, each what it
-//! knows that is newer.
+//! The times of the tokens' last uses, in a small file beside the token file. Every endpoint adds those that it
+//! knows and that are newer.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,8 @@
-//! What a client's connection proves about it, and whether it may carry a token.
+//! The transport of a client's connection: what it proves, and whether it may carry a token.
 
 use crate::access::{Access, AuthenticationError, Identity};
 
-/// What a client's connection proves.
+/// Facts that a client's connection proves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Whether it uses TLS.

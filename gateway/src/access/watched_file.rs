@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 /// tick of the file system's clock.
 const UNSETTLED_MS: u64 = 2_000;
 
-/// What distinguishes two versions of a file.
+/// The metadata that distinguishes two versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,

@@ -4,7 +4,7 @@
 use crate::access::Permission;
 use crate::api::action::{Action, EventsAction, KvAction, LifecycleAction, LocksAction, QueuesAction};
 
-/// What a caller needs for every request of a route. Some requests need more, by their bodies.
+/// The permission that every request of a route needs. Some requests need more, by their bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoutePermission {
     /// Nothing: reading is open.

@@ -1,4 +1,4 @@
-//! Why a session is closed.
+//! The reasons for which a session is closed.
 
 /// The reason why a session is closed: a close code (RFC 6455, section 7.4.1) and a text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Why an emergency stop or its release was not carried out as asked.
+//! Errors of the emergency stop and its release.
 
 use std::path::PathBuf;
 use std::time::Duration;

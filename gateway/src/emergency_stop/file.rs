@@ -25,7 +25,7 @@ pub(crate) struct LatchFile {
     path: PathBuf,
 }
 
-/// What is at the latch's path.
+/// The content of the latch file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// No file: the stop was never used.

@@ -57,7 +57,7 @@ pub(crate) struct StopCommand {
     pub(crate) at_ns: i64,
 }
 
-/// What a release does.
+/// The effect of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     /// It releases the stop.

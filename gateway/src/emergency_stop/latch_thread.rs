@@ -52,7 +52,7 @@ struct Inbox {
     ended: bool,
 }
 
-/// What the thread shares with the process.
+/// State that the thread shares with the process.
 #[derive(Debug)]
 struct Shared {
     inbox: Mutex<Inbox>,

@@ -1,4 +1,4 @@
-//! The publisher of the emergency stop: what the latch says, into ROS.
+//! The publisher of the emergency stop: it publishes the latch's state into ROS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Interval at which an engaged stop is published again: a graph may gain late subscribers.
 const REPEAT: Duration = Duration::from_secs(1);
 
-/// What the source has taken.
+/// The newest state that the source has accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     engaged: Option<bool>,

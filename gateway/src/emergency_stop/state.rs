@@ -22,7 +22,7 @@ pub struct StopState {
     pub problem: Option<String>,
 }
 
-/// What decides about the state: the file, and the engages that are not safely in it.
+/// The inputs of the state: the file, and the engages that are not safely in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Knowledge {
     /// What the file says; a damaged one counts as engaged.

@@ -1,4 +1,4 @@
-//! Whether a supervisor watches this process. An endpoint serves on without one, but it is not restarted
+//! The supervision of this process: whether a supervisor watches it. An endpoint serves on without one, but it is not restarted
 //! when it fails, so its health says since when.
 
 use parking_lot::Mutex;

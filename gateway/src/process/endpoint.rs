@@ -19,7 +19,7 @@ use crate::process::error::ProcessError;
 use crate::process::heartbeat::SupervisorCommand;
 use crate::process::policy::peer_policy;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
-use crate::process::source::{self, SourceControlHandle};
+use crate::process::source::{self, SourceControlHandle, SourceHandle};
 use crate::process::stagger::reopen_delay;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::process::supervisor_link::SupervisorLink;
@@ -101,18 +101,29 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         result = drain_and_exit(&endpoint, &mut accepting, link) => result,
     };
     tracing::info!(%tier, ?result, "stopping");
+    shut_down(&endpoint, accepting, source, lifecycle_task).await;
+    logging.shutdown().await;
+    tasks.shutdown().await;
+    result
+}
+
+/// Stops accepting, and waits until the sessions have ended, the source has left the graph, and the end of the
+/// endpoint is reported.
+async fn shut_down(
+    endpoint: &Arc<Endpoint>,
+    accepting: JoinHandle<Arc<PendingConnections>>,
+    source: SourceHandle,
+    lifecycle_task: Option<JoinHandle<()>>,
+) {
     endpoint.stop();
     if !accepting.is_finished() {
         let _ = tokio::time::timeout(Duration::from_millis(200), accepting).await;
     }
     tokio::join!(
-        wait_for_sessions(std::slice::from_ref(&endpoint)),
+        wait_for_sessions(std::slice::from_ref(endpoint)),
         source.shutdown(Duration::from_millis(limits::STOP_MS / 4)),
         lifecycle_reporter::wait_reported(lifecycle_task)
     );
-    logging.shutdown().await;
-    tasks.shutdown().await;
-    result
 }
 
 /// Accepts connections once the gate opens.

@@ -1,4 +1,4 @@
-//! Why a gateway process ends with an error.
+//! Errors that end a gateway process.
 
 use tokio::task::JoinError;
 

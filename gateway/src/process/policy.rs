@@ -1,4 +1,4 @@
-//! How an endpoint treats its peers, derived from the settings.
+//! The policy by which an endpoint treats its peers, derived from the settings.
 
 use std::time::Duration;
 

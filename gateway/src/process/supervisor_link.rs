@@ -19,7 +19,7 @@ const COMMAND_LINE_BYTES: u64 = 256;
 /// Events that wait for the endpoint.
 const LINK_EVENTS: usize = 8;
 
-/// What happens on the link.
+/// An event on the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {
     /// A command.

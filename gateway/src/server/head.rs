@@ -1,4 +1,4 @@
-//! What every request's head has to have: one `Host` (RFC 9112, section 3.2), and at most one `Origin`
+//! Requirements of a request's head: one `Host` (RFC 9112, section 3.2), and at most one `Origin`
 //! (RFC 6454, section 7.3). A proxy and this server could otherwise see two different requests in it.
 
 use http::header::{self, HeaderMap};

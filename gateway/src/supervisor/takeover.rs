@@ -27,7 +27,7 @@ pub(super) struct Adopted {
     settings: Option<Settings>,
 }
 
-/// What is left behind by an earlier supervisor.
+/// Processes left behind by an earlier supervisor.
 #[derive(Default)]
 pub(super) struct Takeover {
     /// One for each group of tiers at most.
@@ -36,7 +36,7 @@ pub(super) struct Takeover {
     pub(super) surplus: Vec<Process>,
 }
 
-/// What a decision about a process depends on.
+/// The facts on which the decision about a process depends.
 #[derive(Clone, Debug)]
 struct Candidate {
     tiers: Vec<Tier>,

@@ -1,4 +1,4 @@
-//! The documents say what is there.
+//! Documents: they agree with the code.
 
 use std::collections::BTreeSet;
 

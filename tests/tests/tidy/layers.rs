@@ -1,4 +1,4 @@
-//! Who may know whom.
+//! The layers: which crate and module may use which.
 
 use crate::manifest::Manifest;
 use crate::rust;

@@ -1,4 +1,4 @@
-//! What `deny.toml` asks of dependencies, checked without a network or another program.
+//! The rules of `deny.toml` about dependencies, checked without a network or another program.
 
 use std::process::Command;
 

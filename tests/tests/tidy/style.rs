@@ -1,4 +1,4 @@
-//! What every file keeps to.
+//! Style: rules for every file.
 
 use crate::rust;
 use crate::tree::{File, Finding, Tree};

@@ -1,4 +1,4 @@
-//! Which endpoints to connect to: from the command line, else from the environment.
+//! The endpoints to connect to: from the command line, else from the environment.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
 

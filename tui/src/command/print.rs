@@ -1,4 +1,4 @@
-//! Everything that the program prints, except the console's screen: no other module writes to standard output
+//! Printing: all output of the program, except the console's screen: no other module writes to standard output
 //! or standard error. What is printed here steers no terminal, whoever wrote it.
 
 use std::fmt::Display;

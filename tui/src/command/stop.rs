@@ -18,7 +18,7 @@ const PATH: &str = "/api/v2/emergency-stop";
 /// Interval at which the state is read while it is not what was asked for.
 const READ_MS: u64 = 200;
 
-/// What is known at the end.
+/// The outcome of a stop command.
 #[derive(Debug, Default)]
 struct Outcome {
     /// What an endpoint said of the command.

@@ -10,7 +10,7 @@ pub const RELEASE_WORD: &str = "release";
 /// Most characters of a typed answer.
 const TYPED_CHARS: usize = 16;
 
-/// What is asked.
+/// The subject of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuestionKind {
     /// Whether to release the emergency stop; answered by typing [`RELEASE_WORD`].
@@ -22,7 +22,7 @@ pub enum QuestionKind {
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// What is asked.
+    /// The subject of a question.
     pub asked: QuestionKind,
     /// Its number: each question has its own.
     pub number: u64,

@@ -39,7 +39,7 @@ pub struct StopAnswer {
     pub at: Duration,
 }
 
-/// What is known now of the rover's stop.
+/// The known state of the rover's stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopState {
     /// Its state was never received.
@@ -103,7 +103,7 @@ impl Model {
         })
     }
 
-    /// What is known now of the rover's stop. Nothing is while no endpoint is connected, or while the state's
+    /// The known state of the rover's stop. Nothing is while no endpoint is connected, or while the state's
     /// topic is stale.
     pub fn stop_state(&self) -> StopState {
         let Some(reading) = &self.rover.emergency_stop else { return StopState::Never };

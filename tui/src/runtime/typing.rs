@@ -15,7 +15,7 @@ const PASTE_PAUSE: Duration = Duration::from_millis(60);
 /// Most inputs taken together.
 const MOST_TOGETHER: usize = 1_024;
 
-/// What arrived together.
+/// Keys that arrived together.
 #[derive(Debug, Default)]
 pub(super) struct Arrived {
     /// In order.

@@ -45,7 +45,7 @@ impl Head {
     }
 }
 
-/// What is known of the log as long as no other process appends.
+/// The log as known, until another process appends.
 pub(super) struct LogHead {
     pub(super) head: Head,
     /// The newest version of each stream read so far; 0 if it has no events.
@@ -63,7 +63,7 @@ pub(super) struct Plan {
     pub(super) then: Option<(Seal, HashMap<String, u64>)>,
 }
 
-/// What else the transaction writes.
+/// Further writes of the same transaction.
 pub(super) struct SideWrites {
     /// Whether to store the head as a checkpoint as well.
     pub(super) checkpoint: bool,

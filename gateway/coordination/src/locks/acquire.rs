@@ -34,7 +34,7 @@ pub(super) struct AcquireRequest<'a> {
     pub(super) held: u32,
 }
 
-/// What a request has found or made.
+/// The waiter that a request has found or made.
 pub(super) struct Requested {
     pub(super) status: LockStatus,
     /// The revision at which the status was read.

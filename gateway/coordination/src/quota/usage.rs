@@ -22,7 +22,7 @@ struct Counted {
     revision: Revision,
 }
 
-/// What is kept, and what is set aside for writes in progress.
+/// Entries that are kept, and room set aside for writes in progress.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: HashMap<String, Counted>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::store::scan::{Snapshot, newest_revision, scan};
 use crate::store::{Change, Store, StoreError, Watch};
 
-/// What a list-watch begins with.
+/// The snapshot that a list-watch begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     /// Every entry under the prefix.

@@ -56,7 +56,7 @@ enum DeliveryOwner {
     NoReader,
 }
 
-/// What to do with a sample.
+/// The decision about a sample.
 enum SampleDecision {
     Deliver(RawSample),
     Drop,

@@ -46,7 +46,7 @@ pub(super) fn run(
     }
 }
 
-/// What a token belongs to.
+/// The owner of a poll token.
 #[derive(Clone, PartialEq)]
 enum PollTarget {
     Server(u64),

@@ -41,7 +41,7 @@ struct DeclaredTopic {
     unlisted: Option<Duration>,
 }
 
-/// What is known of a type's definition.
+/// A type's definition, as far as it is known.
 enum Definition {
     /// Included in this build.
     Bundled,

@@ -14,6 +14,11 @@ use crate::endpoint::metrics;
 const TOPIC: &str = "The topic's name, with slashes as they are or percent-encoded; the first may be left out. \
                      A name that ends in `/latest` has to be percent-encoded.";
 
+const HEALTH: [Reply; 2] = [
+    ok("It serves", Content::Json(schema::<HealthDocument>)),
+    Reply { status: 503, what: "It cannot serve", content: Content::Json(schema::<HealthDocument>) },
+];
+
 /// The routes.
 pub(crate) static ROUTES: [Route; 18] = [
     get(
@@ -22,15 +27,7 @@ pub(crate) static ROUTES: [Route; 18] = [
         "What this is, for people",
         &[Reply { status: 200, what: "A page, or a few lines", content: Content::Text("text/*") }],
     ),
-    get(
-        "/health",
-        Action::Health,
-        "What the endpoint is, and how it is",
-        &[
-            ok("It serves", Content::Json(schema::<HealthDocument>)),
-            Reply { status: 503, what: "It cannot serve", content: Content::Json(schema::<HealthDocument>) },
-        ],
-    ),
+    get("/health", Action::Health, "What the endpoint is, and how it is", &HEALTH),
     get(
         "/status",
         Action::Status,
@@ -43,15 +40,7 @@ pub(crate) static ROUTES: [Route; 18] = [
         "What the endpoint counts, for Prometheus",
         &[ok("Text format 0.0.4", Content::Text(metrics::CONTENT_TYPE))],
     ),
-    get(
-        "/api/v2/health",
-        Action::Health,
-        "The same as /health",
-        &[
-            ok("It serves", Content::Json(schema::<HealthDocument>)),
-            Reply { status: 503, what: "It cannot serve", content: Content::Json(schema::<HealthDocument>) },
-        ],
-    ),
+    get("/api/v2/health", Action::Health, "The same as /health", &HEALTH),
     get(
         "/api/v2/endpoints",
         Action::Directory,

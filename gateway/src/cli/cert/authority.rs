@@ -45,7 +45,7 @@ pub(super) enum CertError {
     Make(#[from] rcgen::Error),
 }
 
-/// What a certificate is for.
+/// The purpose of a certificate.
 pub(super) enum Purpose<'a> {
     /// A computer that runs a gateway, by names and addresses.
     Node { hosts: &'a [String] },

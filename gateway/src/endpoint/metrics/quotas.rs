@@ -1,4 +1,4 @@
-//! What authors keep in the store, and how often a quota refused a write.
+//! Metrics of quotas: entries that authors keep in the store, and refused writes.
 
 use roverline_coordination::Coordination;
 

@@ -1,4 +1,4 @@
-//! Where peers may be: an endpoint connects to addresses that others give it (announced by mDNS, or
+//! The networks that peers may be in: an endpoint connects to addresses that others give it (announced by mDNS, or
 //! registered over HTTP) only in its rover's networks.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

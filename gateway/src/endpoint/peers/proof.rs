@@ -1,4 +1,4 @@
-//! How a peer proves that it is an endpoint of this rover: it answers a challenge with the rover's key.
+//! The proof that a peer is an endpoint of this rover: it answers a challenge with the rover's key.
 //!
 //! The request for `/health` carries `Roverline-Challenge`: a fresh nonce, the address that was connected to, and a
 //! tag that only a holder of the key can make, so that strangers get no tags to guess the key from. The
@@ -96,7 +96,7 @@ impl Challenge {
     }
 }
 
-/// What an endpoint needs to prove itself.
+/// The key and identity with which an endpoint proves itself.
 #[derive(Debug)]
 pub struct Prover {
     /// The rover's key; without one it proves nothing.

@@ -12,8 +12,8 @@ use crate::endpoint::peers::probe::{ProbeError, ProvenAnswer};
 use crate::endpoint::peers::promotion::TierView;
 use crate::limits;
 
-/// What is said of a peer that others named and that has proven nothing, whatever is at its address: whoever
-/// names addresses must not learn from it which ports are open.
+/// The error of a peer that others named and that has proven nothing, whatever is at its address: otherwise
+/// naming addresses would reveal which ports are open.
 const STRANGER: &str = "it has not proven the rover's key: no endpoint of this rover answers there, or it has \
                         another key (peers.key), does not know this address as its own ([endpoints.TIER] \
                         address), or is in another network ([peers] networks); the log says which, at level debug";

@@ -42,7 +42,7 @@ pub(super) struct Counts {
     pub(super) invalidations: u64,
 }
 
-/// What to do with a value that was read.
+/// The decision about a value that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadDecision {
     /// It may be served.

@@ -39,7 +39,7 @@ pub(super) struct Cluster {
 #[error("{0}")]
 pub(super) struct NoMember(String);
 
-/// What it takes to connect and authenticate.
+/// The means to connect and authenticate.
 struct Credentials {
     tls: Option<TlsConnector>,
     /// User and password.

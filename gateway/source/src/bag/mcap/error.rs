@@ -1,4 +1,4 @@
-//! Why a record or chunk of an MCAP file cannot be used.
+//! Errors of the records and chunks of an MCAP file.
 
 use mcap::McapError;
 
