@@ -31,7 +31,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// Whether it asks the store, and so may wait.
-    pub(crate) const fn asks_store(self) -> bool {
+    pub(crate) const fn needs_store(self) -> bool {
         matches!(
             self,
             Action::Locks(_) | Action::Queues(_) | Action::Kv(_) | Action::Events(_) | Action::Lifecycle(_)

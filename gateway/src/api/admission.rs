@@ -26,7 +26,7 @@ pub(crate) struct Admitted<'a> {
 /// Waits for the request's turn, if it asks the store.
 pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, ApiError> {
     let endpoint = request.endpoint;
-    if !request.route.action.asks_store() {
+    if !request.route.action.needs_store() {
         return Ok(Admitted { _waiting: None, _permit: None });
     }
     let refused = |why: String| {
