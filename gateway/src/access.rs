@@ -27,7 +27,7 @@ use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
-pub use crate::access::credential::Credential;
+pub use crate::access::credential::{CertificateSerial, Credential};
 use crate::access::forwarded::{TRUSTED_PROXY_ENTRIES, TrustedProxies, Via, proxy_network};
 use crate::access::jwt::{JwtError, JwtSettings};
 use crate::access::jwt_keys::JwtKeyError;
@@ -180,6 +180,9 @@ pub enum AuthenticationError {
     /// The token was shown before, and has been taken out since.
     #[error("this token was revoked; ask whoever runs the gateway for a new one")]
     Revoked,
+    /// The client's certificate is in the list of revoked ones.
+    #[error("this certificate was revoked; ask whoever runs the gateway for a new one")]
+    CertificateRevoked,
     /// It is a JWT, and not a valid one.
     #[error(transparent)]
     Jwt(#[from] JwtError),

@@ -9,7 +9,9 @@ const args = [
 
 export const say = (object) => console.log(JSON.stringify(object));
 
-export const launch = () => chromium.launch({ executablePath: "/usr/bin/chromium", args });
+/** `more` are further arguments of the browser. */
+export const launch = (more = [], env = process.env) =>
+  chromium.launch({ executablePath: "/usr/bin/chromium", args: [...args, ...more], env });
 
 /** Opens the page of a port. `options` are Playwright's options of a browser context. */
 export async function openPage(port, options = {}, prepare = async () => {}) {

@@ -1,7 +1,11 @@
 //! An authority and certificates for TLS tests, made by the gateway's own command.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
 
 use crate::gateway;
 use crate::temp::{self, TempDir};
@@ -38,6 +42,21 @@ impl Certs {
         let (code, stdout, stderr) = gateway::run(&args, PATIENCE);
         assert_eq!(code, 0, "{stderr}");
         stdout
+    }
+
+    /// Makes FILE.crt and FILE.key, valid for `name` until this year: what the command does not make.
+    pub fn node_until(&self, file: &str, name: &str, year: i32) {
+        let read = |name: &str| fs::read_to_string(self.path(name)).unwrap();
+        let key = KeyPair::from_pem(&read("ca.key")).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), key).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let made = params.signed_by(&key, &issuer).unwrap();
+        let path = |kind: &str| self.path(&format!("{file}.{kind}"));
+        fs::write(path("crt"), made.pem()).unwrap();
+        fs::write(path("key"), key.serialize_pem()).unwrap();
+        fs::set_permissions(path("key"), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// A file in the folder.

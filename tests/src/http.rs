@@ -42,8 +42,18 @@ pub fn exchange(port: u16, request: &[u8]) -> Response {
 
 /// The same with any address.
 pub fn exchange_with(server: SocketAddr, request: &[u8]) -> Response {
-    let mut stream = TcpStream::connect(server).unwrap();
+    exchange_over(connect(server), request)
+}
+
+/// Connects, with the time limit of an answer.
+pub fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    stream
+}
+
+/// The same as [`exchange`] over a connection, encrypted or not.
+pub fn exchange_over(mut stream: impl Read + Write, request: &[u8]) -> Response {
     let mut bytes = Vec::new();
     // The server may close the connection before it has read everything.
     let _ = stream.write_all(request);

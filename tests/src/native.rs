@@ -1,6 +1,7 @@
 //! A client for the native protocol as documented, without the client library's logic.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use roverline_protocol::native::{
     Binary, ClientMessage, STANDBY_QUERY, SUBPROTOCOL, SampleHeader, ServerMessage, TopicInfo,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -31,10 +33,15 @@ pub enum Received {
     Closed(u16),
 }
 
+/// A connection, encrypted or not.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug> ByteStream for S {}
+
 /// A session and the topics announced to it.
 #[derive(Debug)]
 pub struct NativeClient {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn ByteStream>>,
     /// Every topic announced so far, by its id.
     pub topics: BTreeMap<u32, TopicInfo>,
 }
@@ -56,12 +63,25 @@ impl NativeClient {
     }
 
     async fn open(port: u16, query: &str, fields: &[(&'static str, &str)]) -> NativeClient {
-        let mut request = format!("ws://127.0.0.1:{port}/?{query}").into_client_request().unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        NativeClient::start(Box::new(stream), query, fields).await
+    }
+
+    /// Begins a session over a connection.
+    pub async fn over(stream: impl ByteStream + 'static, fields: &[(&'static str, &str)]) -> NativeClient {
+        NativeClient::start(Box::new(stream), "", fields).await
+    }
+
+    async fn start(
+        stream: Box<dyn ByteStream>,
+        query: &str,
+        fields: &[(&'static str, &str)],
+    ) -> NativeClient {
+        let mut request = format!("ws://127.0.0.1/?{query}").into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
         for (name, value) in fields {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, answer) = within("the handshake", PATIENCE, handshake).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], SUBPROTOCOL);

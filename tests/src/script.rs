@@ -1,8 +1,8 @@
 //! Runs the foreign clients, which are scripts in `tests/clients`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::{clients, process};
 pub struct Script {
     name: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -23,12 +24,20 @@ impl Script {
         let mut child = Command::new(python)
             .arg(clients::root().join("tests/clients").join(name))
             .args(args.iter().map(AsRef::as_ref))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Script { name: name.to_owned(), child, stdout }
+        let stdin = child.stdin.take();
+        Script { name: name.to_owned(), child, stdin, stdout }
+    }
+
+    /// Writes a command to its standard input; the line that it answers with.
+    pub fn request(&mut self, command: &str) -> Value {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
+        self.line()
     }
 
     /// The next line that it prints, as JSON.
@@ -40,6 +49,7 @@ impl Script {
 
     /// Waits up to `patience` for the script to exit; the last line that it printed, as JSON.
     pub fn finish(mut self, patience: Duration) -> Value {
+        self.stdin = None;
         // The scripts print little, so the pipe does not fill up.
         let Some(status) = process::wait(&mut self.child, patience) else {
             panic!("{} still runs after {patience:?}", self.name);

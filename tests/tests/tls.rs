@@ -7,12 +7,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use roverline_tests::certs::Certs;
-use roverline_tests::clients::{browser, python};
+use roverline_tests::clients::{browser, certutil, python};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::script::Script;
 use roverline_tests::wait::observe_for;
 use roverline_tests::{http, require};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const CLIENT: &str = "tls_client.py";
@@ -62,16 +62,39 @@ fn a_certificate_is_renewed_without_dropping_sessions() {
     assert_eq!(last["received"].as_array().unwrap().len(), 5, "{last}");
 }
 
+/// In a browser whose user has imported the authority, and in one that does not know it.
 #[test]
-fn the_page_connects_over_tls() {
-    let node = require!(browser());
+fn a_browser_that_trusts_the_authority_opens_the_page() {
+    let (node, certutil) = (require!(browser()), require!(certutil()));
     let certs = Certs::with_node("rover.local");
+    certs.cert(&["node", "renewed"]);
+    certs.node_until("expired", "localhost", 2020);
     let gateway = Gateway::up(&["--source", "sim", "--config", &certs.config("rover.local", "")]);
-    let found = Script::start(&node, "tls_page.mjs", &[gateway.first_port().to_string()]).finish(PATIENCE);
-    assert!(found["refused"].as_str().unwrap().contains("ERR_CERT_AUTHORITY_INVALID"), "{found}");
+    let expired = serve(&certs.config("expired", ""));
+    let (port, expired_port) = (gateway.first_port().to_string(), expired.first_port().to_string());
+    let args = [certutil.to_str().unwrap(), &certs.file("ca.crt"), &port, &expired_port];
+    let mut script = Script::start(&node, "tls_page.mjs", &args);
+    let found = script.line();
+    for (refused, error) in [
+        ("unknown", "ERR_CERT_AUTHORITY_INVALID"),
+        ("wrongName", "ERR_CERT_COMMON_NAME_INVALID"),
+        ("expired", "ERR_CERT_DATE_INVALID"),
+    ] {
+        assert!(found[refused].as_str().is_some_and(|why| why.contains(error)), "{refused}: {found}");
+    }
+    let shown = &found["shown"];
+    assert_eq!((&shown["securityState"], &shown["protocol"]), (&json!("secure"), &json!("TLS 1.3")));
+    let modern = ["AES_128_GCM", "AES_256_GCM", "CHACHA20_POLY1305"];
+    assert!(modern.iter().any(|cipher| shown["cipher"] == *cipher), "{found}");
+    assert_eq!((&shown["subjectName"], &shown["issuer"]), (&json!("rover.local"), &json!("Roverline team")));
     let sockets = found["sockets"].as_array().unwrap();
-    let is_secure = |socket: &serde_json::Value| socket.as_str().unwrap().starts_with("wss://localhost:");
+    let is_secure = |socket: &Value| socket["url"].as_str().unwrap().starts_with("wss://localhost:");
     assert!(!sockets.is_empty() && sockets.iter().all(is_secure), "{found}");
+
+    certs.replace("rover.local", "renewed");
+    observe_for(Duration::from_millis(2_500), "the files are checked every second");
+    let found = script.request("renewed");
+    assert_eq!(found, json!({"went_on": true, "secure": true, "renewed": "renewed"}));
 }
 
 #[test]

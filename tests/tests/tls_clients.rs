@@ -7,7 +7,6 @@ use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
 use roverline_client::{Config, Event, Link, TlsOptions};
 use roverline_protocol::Tier;
 use roverline_tests::certs::Certs;
@@ -17,7 +16,7 @@ use roverline_tests::http::{self, Response, outside_address};
 use roverline_tests::process::{self, Guard};
 use roverline_tests::script::Script;
 use roverline_tests::temp::{self, TempDir};
-use roverline_tests::wait::{eventually, within};
+use roverline_tests::wait::{eventually, poll_async, within};
 use roverline_tests::{binary, require};
 use serde_json::json;
 
@@ -76,22 +75,8 @@ fn the_first_certificate_is_remembered_and_a_changed_one_is_refused() {
 #[test]
 fn expired_certificates_and_wrong_names_are_refused() {
     let (certs, home) = (Certs::default(), temp::dir());
-    let read = |name: &str| std::fs::read_to_string(certs.path(name)).unwrap();
-    let issuer =
-        Issuer::from_ca_cert_pem(&read("ca.crt"), KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
-    let make = |file: &str, name: &str, year: i32| {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_after = date_time_ymd(year, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let made = params.signed_by(&key, &issuer).unwrap();
-        let path = |kind: &str| certs.path(&format!("{file}.{kind}"));
-        std::fs::write(path("crt"), made.pem()).unwrap();
-        std::fs::write(path("key"), key.serialize_pem()).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    make("expired", "localhost", 2020);
-    make("elsewhere", "elsewhere.example", 2090);
+    certs.node_until("expired", "localhost", 2020);
+    certs.node_until("elsewhere", "elsewhere.example", 2090);
     for (file, text) in [("expired", "has expired"), ("elsewhere", "is not for the name localhost")] {
         let gateway = serve(&certs.config(file, ""), &[]);
         let url = format!("wss://localhost:{}", gateway.first_port());
@@ -138,6 +123,43 @@ fn a_client_certificate_is_an_identity() {
     let (cert, key) = (other.file("ada.crt"), other.file("ada.key"));
     let (code, said) = roverline(&home, &["status", &url, "--ca", &ca, "--cert", &cert, "--key", &key]);
     assert!(code == 1 && said.contains("refuses the certificate of this client"), "{said}");
+}
+
+/// A renewed certificate is shown on the next connection, and a revoked one ends its session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_clients_are_renewed_and_revoked_while_they_are_connected() {
+    let certs = Certs::with_node("rover.local");
+    for name in ["ada", "bob"] {
+        certs.cert(&["client", name]);
+    }
+    certs.cert(&["revoke"]);
+    let more = format!("client_ca = {:?}\nrevoked = {:?}\n", certs.file("ca.crt"), certs.file("ca.crl"));
+    let gateway = serve(&certs.config("rover.local", &more), &["--loopback-role", "observer"]);
+    let port = gateway.first_port();
+    certs.replace("own", "ada");
+    let path = |name: &str| Some(certs.path(name));
+    let tls =
+        TlsOptions { ca: path("ca.crt"), cert: path("own.crt"), key: path("own.key"), known_hosts: None };
+    let config = Config::with_urls(&[format!("wss://localhost:{port}")]).unwrap().with_tls(tls).unwrap();
+    let (link, mut events) = Link::open(config);
+    tokio::spawn(async move { while events.next().await.is_some() {} });
+    let operators = || {
+        let sessions = http::status(port).sessions;
+        sessions.iter().filter(|session| session.role == "operator").count()
+    };
+    let operates = || tokio::task::block_in_place(|| operators() == 1);
+    let soon = async |what: &str, condition: &dyn Fn() -> bool| {
+        let found = poll_async(PATIENCE, async || condition().then_some(())).await;
+        assert!(found.is_some(), "not within {PATIENCE:?}: {what}");
+    };
+    soon("ada is an operator", &operates).await;
+    // Revoked in the middle of her session.
+    certs.cert(&["revoke", "ada"]);
+    soon("ada's session has ended", &|| !operates()).await;
+    // Bob's certificate takes the place of hers in the files, and the program that runs shows it.
+    certs.replace("own", "bob");
+    soon("bob is an operator", &operates).await;
+    drop(link);
 }
 
 /// A gateway with TLS that listens on all addresses, a token, and the address beyond loopback.

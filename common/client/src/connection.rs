@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketCon
 
 use crate::activity::{ActivityClock, MonitoredStream};
 use crate::dial::{Dialer, Stream};
-use crate::tls::{Connector, FirstUse, TlsError, Trust, explain};
+use crate::tls::{Connectors, FirstUse, TlsError, Trust, explain};
 
 /// Capacity of the queue of messages to one endpoint.
 const OUTGOING_MESSAGES: usize = 256;
@@ -64,7 +64,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) token: Option<String>,
     /// For `wss://`.
-    pub(crate) tls: Result<Connector, TlsError>,
+    pub(crate) tls: Connectors,
     pub(crate) activity: ActivityClock,
 }
 
@@ -123,7 +123,7 @@ async fn connect(
     // Below TLS: any byte is a sign of life.
     let mut stream: Box<dyn Stream> = Box::new(MonitoredStream { stream, activity: target.activity.clone() });
     if is_tls {
-        let connector = target.tls.as_ref().map_err(|error| broken(error))?;
+        let connector = target.tls.current().await.map_err(|error| broken(&error))?;
         let (secured, trust) =
             connector.connect(&authority, stream).await.map_err(|error| untrusted(&error))?;
         if let Trust::First(first) = trust {

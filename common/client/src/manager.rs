@@ -29,7 +29,7 @@ use crate::manager::switch::Switch;
 use crate::request::{Request, SharedRequests};
 use crate::subscriptions::ByPattern;
 use crate::suspend::SuspendDetector;
-use crate::tls::{Connector, TlsError};
+use crate::tls::Connectors;
 use crate::{Config, Event, FailoverCause};
 
 /// Capacity of the queue from all connections; when it is full, TCP flow control takes over.
@@ -46,7 +46,7 @@ const FIRST_CHOICE: Duration = Duration::from_millis(250);
 pub(crate) struct Manager {
     config: Config,
     dial: Dialer,
-    tls: Result<Connector, TlsError>,
+    tls: Connectors,
     events: mpsc::Sender<Event>,
     connection_events: mpsc::Sender<ConnectionEvent>,
     inbox: mpsc::Receiver<ConnectionEvent>,
@@ -103,7 +103,7 @@ impl Manager {
         Manager {
             jitter: Jitter::new(config.seed),
             dial,
-            tls: Connector::new(&config.tls),
+            tls: Connectors::new(&config.tls),
             events,
             connection_events,
             inbox,

@@ -4,6 +4,7 @@
 mod error;
 mod fingerprint;
 mod known_hosts;
+mod renewal;
 mod verifier;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use error::TlsError;
 pub(crate) use error::explain;
 pub use fingerprint::Fingerprint;
 pub(crate) use known_hosts::{FirstUse, Trust};
+pub(crate) use renewal::Connectors;
 
 use crate::tls::known_hosts::KnownHosts;
 use crate::tls::verifier::AnyCertificate;
@@ -116,6 +118,11 @@ impl Connector {
         // sessions.
         config.resumption = Resumption::disabled();
         Ok(Connector { config: Arc::new(config), known_hosts })
+    }
+
+    /// The same with what another one has seen of the endpoints' certificates.
+    fn with_known_hosts_of(self, other: &Connector) -> Connector {
+        Connector { known_hosts: other.known_hosts.clone(), ..self }
     }
 
     /// Connects over a stream to `authority`, `host:port`. Nothing of the program's is sent before the

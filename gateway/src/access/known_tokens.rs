@@ -1,11 +1,14 @@
-//! All tokens that are known at a moment: those of the token file, and JWTs by their keys.
+//! All tokens that are known at a moment: those of the token file, and JWTs by their keys; and the certificates that
+//! are revoked.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use roverline_source::clock::unix_ns;
 
-use crate::access::credential::Credential;
+use crate::access::credential::{CertificateSerial, Credential};
 use crate::access::jwt::{self, JwtError, JwtSettings};
 use crate::access::jwt_keys::{JwtKeyError, JwtKeys};
 use crate::access::last_use::LastUseFile;
@@ -24,10 +27,11 @@ struct JwtIssuer {
     keys: WatchedFile<JwtKeys, JwtKeyError>,
 }
 
-/// The tokens that are known now.
+/// The tokens that are known now, and the certificates that are none any more.
 pub struct KnownTokens {
     file: Option<TokenFile>,
     issuer: Option<JwtIssuer>,
+    revoked_certificates: RwLock<BTreeSet<CertificateSerial>>,
 }
 
 impl KnownTokens {
@@ -48,6 +52,7 @@ impl KnownTokens {
         Ok(KnownTokens {
             file: settings.tokens.as_deref().map(file).transpose()?,
             issuer: settings.jwt.as_ref().map(issuer).transpose()?.flatten(),
+            revoked_certificates: RwLock::default(),
         })
     }
 
@@ -69,7 +74,12 @@ impl KnownTokens {
         }
     }
 
-    /// Whether an identity that was shown before still has its token. It counts as a use of it.
+    /// Replaces the certificates that are revoked.
+    pub fn set_revoked_certificates(&self, revoked: BTreeSet<CertificateSerial>) {
+        *self.revoked_certificates.write() = revoked;
+    }
+
+    /// Whether an identity that was shown before still has its token or certificate. It counts as a use of it.
     pub fn check(&self, identity: &Identity) -> Result<(), AuthenticationError> {
         self.check_at(identity, unix_s())
     }
@@ -77,6 +87,12 @@ impl KnownTokens {
     fn check_at(&self, identity: &Identity, now_s: i64) -> Result<(), AuthenticationError> {
         match (&identity.credential, &self.file, &self.issuer) {
             (Credential::None, ..) => Ok(()),
+            (Credential::Certificate(serial), ..) => {
+                match self.revoked_certificates.read().contains(serial) {
+                    true => Err(AuthenticationError::CertificateRevoked),
+                    false => Ok(()),
+                }
+            }
             (Credential::Token(hash), Some(file), _) => {
                 file.tokens.current().check(hash, identity, now_s)?;
                 file.last_use.note(&identity.name, now_s);

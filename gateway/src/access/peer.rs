@@ -55,6 +55,12 @@ impl Peer {
     pub fn is_local(&self) -> bool {
         self.via == Via::Direct && self.ip().to_canonical().is_loopback()
     }
+
+    /// Whether the certificate of its connection is its own. A browser shows its user's on behalf of every page,
+    /// and a proxy its own on behalf of every client.
+    pub fn shows_own_certificate(&self) -> bool {
+        self.via == Via::Direct && self.page == Page::Own
+    }
 }
 
 impl fmt::Display for Peer {

@@ -92,6 +92,7 @@ impl From<AuthenticationError> for ApiError {
             AuthenticationError::UnknownToken
             | AuthenticationError::Expired(_)
             | AuthenticationError::Revoked
+            | AuthenticationError::CertificateRevoked
             | AuthenticationError::Jwt(_) => {
                 let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
                 unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")

@@ -73,6 +73,8 @@ impl ApiRequest<'_> {
         let access = &self.endpoint.access;
         match &self.caller {
             Caller::Peer(_) if let Some(holder) = self.certificate_holder() => {
+                // The connection may be older than the end of its certificate.
+                access.tokens().check(holder)?;
                 let may = access.authorize(holder.role, permission);
                 let denied =
                     |denied: PermissionDenied| ApiError::new(StatusCode::FORBIDDEN, denied.to_string());
@@ -86,10 +88,9 @@ impl ApiRequest<'_> {
         }
     }
 
-    /// Who the connection's certificate proves the caller to be, unless it shows a token. A browser shows its
-    /// user's certificate on behalf of every page, so those of other sites are not its holder.
+    /// Who the connection's certificate proves the caller to be, unless it shows a token.
     pub(crate) fn certificate_holder(&self) -> Option<&Identity> {
-        let is_own = matches!(&self.caller, Caller::Peer(peer) if peer.page() == Page::Own);
+        let is_own = matches!(&self.caller, Caller::Peer(peer) if peer.shows_own_certificate());
         self.certificate.filter(|_| is_own && credentials::token(self.headers, None).is_none())
     }
 

@@ -2,6 +2,7 @@
 
 mod authority;
 mod describe;
+mod revoke;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use clap::{Args, Subcommand};
 use crate::access::Role;
 use crate::cli::cert::authority::{Made, Purpose};
 use crate::cli::cert::describe::Description;
+use crate::cli::cert::revoke::Revoked;
 use crate::cli::error::{CliError, runtime_error};
 
 /// Validity of the authority: about ten years.
@@ -61,6 +63,17 @@ pub(super) enum CertCommand {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Revoke certificates of people, programs and computers: ca.crl
+    ///
+    /// The list names every certificate that was revoked so far. Copy it to the gateway, where it is `[tls]
+    /// revoked`: a running gateway refuses the certificates and ends their sessions within two seconds.
+    Revoke {
+        /// Whose certificates: NAME.crt in the folder. Without a name an empty list is made
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Show whose a certificate is, how long it is valid, and its fingerprint
     ///
     /// A client without `--ca` shows the same fingerprint when it first connects.
@@ -104,6 +117,10 @@ pub(super) fn cert(command: &CertCommand) -> Result<(), CliError> {
                 .map_err(runtime_error)?;
             client_text(&made, &folder.dir)?
         }
+        CertCommand::Revoke { names, folder } => {
+            let made = revoke::revoke(&folder.dir, names).map_err(runtime_error)?;
+            revoke_text(&made)
+        }
         CertCommand::Show { file } => describe(file)?,
     };
     // Standard output may be closed; the files are written.
@@ -136,6 +153,16 @@ fn node_text(made: &Made) -> Result<String, CliError> {
          A running gateway loads them again when they change.\n",
         describe(&made.cert)?
     ))
+}
+
+fn revoke_text(made: &Revoked) -> String {
+    let list = made.list.display();
+    format!(
+        "{list}: {} revoked. Copy it to the gateway, and into its roverline.toml:\n\n\
+         [tls]\nrevoked = \"{list}\"\n\n\
+         A running gateway that has this line loads the list again when it changes.\n",
+        made.count
+    )
 }
 
 fn client_text(made: &Made, dir: &Path) -> Result<String, CliError> {

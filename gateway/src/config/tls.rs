@@ -20,6 +20,9 @@ pub struct TlsSettings {
     /// The authority of the clients' certificates (PEM); absent: no client is asked for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// The certificates of clients that are not taken any more: the authority's revocation list (CRL, PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<PathBuf>,
     /// Whether clients of other computers have to use TLS.
     pub only: bool,
     /// The role of a client certificate by its name, before the role in the certificate.
@@ -35,6 +38,9 @@ impl TlsSettings {
             (None, Some(_)) => fail("key", "it belongs to a certificate: add cert = \"FILE\""),
             (None, None) if self.client_ca.is_some() => {
                 fail("client_ca", "clients can show certificates over TLS only: add cert and key")
+            }
+            _ if self.revoked.is_some() && self.client_ca.is_none() => {
+                fail("revoked", "it lists certificates of clients: add client_ca = \"FILE\"")
             }
             (None, None) if self.only => fail("only", "there is no TLS yet: add cert and key"),
             _ => Ok(()),

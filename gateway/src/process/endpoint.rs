@@ -72,7 +72,10 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     }
     let tls = Tls::new(&settings.tls);
     if let Some(tls) = tls.clone() {
-        tasks.spawn(tls.follow_files());
+        let access = endpoint.access.clone();
+        tasks.spawn(tls.follow_files(move |revoked| {
+            access.tokens().set_revoked_certificates(revoked.clone());
+        }));
     }
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, tls, accept_gate.subscribe()));
     let mut supervised = supervised.map(|(supervised, adoption)| {

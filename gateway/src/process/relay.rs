@@ -39,9 +39,6 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let copies = || listeners.iter().map(|(_, listener)| listener.try_clone()).collect();
     let (mut supervised, adoption) = Supervised::start(&settings, copies);
     let tls = Tls::new(&settings.tls);
-    if let Some(tls) = tls.clone() {
-        tasks.spawn(tls.follow_files());
-    }
     for (tier, listener) in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
@@ -52,6 +49,12 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener, tls.clone())));
         tracing::info!(%tier, port, scopes = %endpoint.scopes(), "serving");
         endpoints.push(endpoint);
+    }
+    if let Some(tls) = tls {
+        let all: Vec<_> = endpoints.iter().map(|endpoint| endpoint.access.clone()).collect();
+        tasks.spawn(tls.follow_files(move |revoked| {
+            all.iter().for_each(|access| access.tokens().set_revoked_certificates(revoked.clone()));
+        }));
     }
     let ingresses = endpoints.iter().map(|endpoint| endpoint.ingress.clone() as Arc<dyn Sink>);
     let sink: Arc<dyn Sink> = FanoutSink::new(ingresses.collect());

@@ -19,6 +19,7 @@ const SCRIPT: &str = concat!(
     include_str!("dashboard/model.js"),
     include_str!("dashboard/map.js"),
     include_str!("dashboard/view.js"),
+    include_str!("dashboard/requests.js"),
     include_str!("dashboard/stop.js"),
     include_str!("dashboard/main.js"),
 );

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
 use crate::access::transport::Transport;
-use crate::access::{AuthenticationError, Identity, Page, Peer, Role, credentials};
+use crate::access::{AuthenticationError, Identity, Peer, Role, credentials};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -120,7 +120,7 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer)
     };
     let transport = transport(&request);
     let is_confidential = transport.is_confidential();
-    let certificate = transport.certificate.filter(|_| peer.page() == Page::Own);
+    let certificate = transport.certificate.filter(|_| peer.shows_own_certificate());
     let is_proven = upgrade.token.is_some() || certificate.is_some();
     let identity = match identify(endpoint, &upgrade, certificate, peer) {
         Ok(identity) => identity,
@@ -159,7 +159,10 @@ fn identify(
 ) -> Result<Identity, AuthenticationError> {
     match &upgrade.token {
         Some(token) => endpoint.access.authenticate(token, peer.ip(), monotonic()),
-        None => Ok(certificate.unwrap_or_else(|| endpoint.access.anonymous_identity(peer))),
+        None => match certificate {
+            Some(holder) => endpoint.access.tokens().check(&holder).map(|()| holder),
+            None => Ok(endpoint.access.anonymous_identity(peer)),
+        },
     }
 }
 

@@ -4,8 +4,9 @@
 mod certificates;
 mod client_certificate;
 mod handshake;
+mod revocation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::access::Role;
 use crate::access::transport::Transport;
+use crate::access::{CertificateSerial, Role};
 use crate::config::TlsSettings;
 use crate::connection::stream::{self, ClientStream};
 
@@ -61,6 +62,13 @@ struct TlsFiles {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    revoked: Option<PathBuf>,
+}
+
+/// What the files make up.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    revoked: BTreeSet<CertificateSerial>,
 }
 
 /// The files' metadata, which shows that one has changed.
@@ -69,7 +77,7 @@ type FileState = Vec<Option<(SystemTime, u64, u64)>>;
 impl TlsFiles {
     fn state(&self) -> FileState {
         use std::os::unix::fs::MetadataExt;
-        let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
+        let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref(), self.revoked.as_ref()];
         let state = |file: &PathBuf| {
             let metadata = std::fs::metadata(file).ok()?;
             Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
@@ -77,8 +85,11 @@ impl TlsFiles {
         files.into_iter().flatten().map(state).collect()
     }
 
-    fn load(&self) -> Result<Arc<ServerConfig>, TlsFileError> {
-        certificates::load(&self.cert, &self.key, self.client_ca.as_deref()).map(Arc::new)
+    fn load(&self) -> Result<Loaded, TlsFileError> {
+        let lists = revocation::read(self.revoked.as_deref())?;
+        let revoked = revocation::serials(&lists);
+        let config = certificates::load(&self.cert, &self.key, self.client_ca.as_deref(), lists)?;
+        Ok(Loaded { config: Arc::new(config), revoked })
     }
 }
 
@@ -90,7 +101,7 @@ pub fn check(settings: &TlsSettings) -> Result<(), TlsFileError> {
 impl TlsFiles {
     fn of(settings: &TlsSettings) -> Option<TlsFiles> {
         let (cert, key) = (settings.cert.clone()?, settings.key.clone()?);
-        Some(TlsFiles { cert, key, client_ca: settings.client_ca.clone() })
+        Some(TlsFiles { cert, key, client_ca: settings.client_ca.clone(), revoked: settings.revoked.clone() })
     }
 }
 
@@ -99,20 +110,24 @@ impl Tls {
     /// soon as it can be: an endpoint that restarts must not stay away because of it.
     pub fn new(settings: &TlsSettings) -> Option<Arc<Tls>> {
         let files = TlsFiles::of(settings)?;
-        let config = files.load().map_err(|error| {
+        let loaded = files.load().map_err(|error| {
             tracing::error!(%error, "no TLS: the certificate cannot be used");
         });
         Some(Arc::new(Tls {
             files,
             only: settings.only,
             roles: settings.roles.clone(),
-            config: RwLock::new(config.ok()),
+            config: RwLock::new(loaded.ok().map(|loaded| loaded.config)),
             handshakes: Semaphore::new(HANDSHAKES_AT_A_TIME),
         }))
     }
 
-    /// Follows the files. Connections that exist keep the certificate that they were opened with.
-    pub async fn follow_files(self: Arc<Tls>) {
+    /// Follows the files. Connections that exist keep the certificate that they were opened with; `on_revoked` gets
+    /// those of clients that have ended.
+    pub async fn follow_files(
+        self: Arc<Tls>,
+        on_revoked: impl Fn(&BTreeSet<CertificateSerial>) + Send + 'static,
+    ) {
         let mut tick = tokio::time::interval(Duration::from_millis(RELOAD_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut loaded = self.config.read().is_some().then(|| self.files.state());
@@ -126,9 +141,10 @@ impl Tls {
                 (before.as_ref() != Some(&state)).then(|| (files.load(), state))
             });
             match reload.await {
-                Ok(Some((Ok(config), state))) => {
+                Ok(Some((Ok(Loaded { config, revoked }), state))) => {
                     tracing::info!(cert = %self.files.cert.display(), "the certificate was loaded again");
                     *self.config.write() = Some(config);
+                    on_revoked(&revoked);
                     loaded = Some(state);
                     reported.clear();
                 }

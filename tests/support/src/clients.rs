@@ -34,3 +34,12 @@ pub fn browser() -> Result<PathBuf, Missing> {
         false => Err(Missing::client("run scripts/setup-clients: there is no chromium")),
     }
 }
+
+/// NSS' tool that makes the database in which a browser keeps its user's certificates.
+pub fn certutil() -> Result<PathBuf, Missing> {
+    let tool = root().join(".clients/nss/usr/bin/certutil");
+    match tool.exists() {
+        true => Ok(tool),
+        false => Err(Missing::client("run scripts/setup-clients: there is no certutil")),
+    }
+}

@@ -1,17 +1,27 @@
 //! Operators who press stop, each in their own way, and what each of them sees.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use roverline_protocol::native::SUBPROTOCOL;
+use roverline_tests::clients::browser;
 use roverline_tests::console::Console;
 use roverline_tests::gateway;
+use roverline_tests::script::Script;
+use roverline_tests::wait::eventually;
 use roverline_tests::{binary, http, temp};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::press::is_answered;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Words with all keys of the stop in them.
+const WORDS: &str = "Stop! R y release q";
 
 /// How an operator presses stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +30,8 @@ pub(crate) enum Way {
     Console,
     /// The console on 40×8.
     SmallConsole,
+    /// The dashboard in a browser.
+    Page,
     /// `roverline stop`.
     Command,
     /// A native client that sends one message and does not repeat it.
@@ -33,12 +45,30 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Way; 7] =
-        [Way::Console, Way::SmallConsole, Way::Command, Way::Native, Way::Plain, Way::Rosbridge, Way::Http];
+    pub(crate) const ALL: [Way; 8] = [
+        Way::Console,
+        Way::SmallConsole,
+        Way::Page,
+        Way::Command,
+        Way::Native,
+        Way::Plain,
+        Way::Rosbridge,
+        Way::Http,
+    ];
 
-    /// Whether it says an unanswered engage again.
+    /// Whether it sends an unanswered engage again.
     pub(crate) fn repeats(self) -> bool {
-        matches!(self, Way::Console | Way::SmallConsole | Way::Command)
+        matches!(self, Way::Console | Way::SmallConsole | Way::Page | Way::Command)
+    }
+
+    /// Whether who presses chooses the id.
+    pub(crate) fn has_ids(self) -> bool {
+        matches!(self, Way::Native | Way::Plain | Way::Http)
+    }
+
+    /// Whether it shows the answer some time after the rover has stopped.
+    pub(crate) fn waits_for_an_answer(self) -> bool {
+        matches!(self, Way::Page | Way::Command)
     }
 
     fn path(self) -> &'static str {
@@ -49,26 +79,45 @@ impl Way {
         }
     }
 
-    fn message(self) -> Value {
+    fn message(self, id: &str) -> Value {
         match self {
             Way::Rosbridge => json!({"op": "publish", "topic": "/emergency_stop",
                 "type": "std_msgs/msg/Bool", "msg": {"data": true}}),
-            Way::Native => json!({"op": "emergency_stop", "id": "1", "engage": true, "reason": "matrix"}),
-            _ => json!({"type": "emergency_stop", "id": "1", "reason": "matrix"}),
+            Way::Native => json!({"op": "emergency_stop", "id": id, "engage": true, "reason": "matrix"}),
+            _ => json!({"type": "emergency_stop", "id": id, "reason": "matrix"}),
         }
     }
 }
 
 enum Tool {
     Console(Console),
-    Socket(mpsc::Sender<()>),
+    Page {
+        script: Mutex<Script>,
+        _alone: MutexGuard<'static, ()>,
+    },
+    /// Takes the id of a press.
+    Socket(mpsc::Sender<String>),
     /// Needs no connection before it is used.
     Nothing,
 }
 
+/// One browser at a time: on a small computer they would slow each other down.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_page(port: u16) -> Tool {
+    let alone = alone();
+    let node = browser().unwrap_or_else(|missing| panic!("{missing}"));
+    let mut script = Script::start(&node, "dashboard_stop.mjs", &[port.to_string()]);
+    assert_eq!(script.line(), json!({"ready": true}));
+    Tool::Page { script: Mutex::new(script), _alone: alone }
+}
+
 /// An operator, with what is seen so far.
 pub(crate) struct Operator {
-    way: Way,
+    pub(crate) way: Way,
     tool: Tool,
     ports: Vec<u16>,
     seen: Arc<Mutex<String>>,
@@ -82,6 +131,7 @@ impl Operator {
         let tool = match way {
             Way::Console => Tool::Console(Console::open(&urls, 80, 24)),
             Way::SmallConsole => Tool::Console(Console::open(&urls, 40, 8)),
+            Way::Page => open_page(ports[0]),
             Way::Native | Way::Plain | Way::Rosbridge => {
                 let (press, pressed) = mpsc::channel(1);
                 runtime.spawn(socket(way, ports[0], pressed, seen.clone()));
@@ -97,7 +147,7 @@ impl Operator {
         match &self.tool {
             Tool::Console(console) => console.has_terminal() && console.screen().contains('!'),
             Tool::Socket(_) => *self.seen.lock().unwrap() != "nothing",
-            Tool::Nothing => true,
+            Tool::Page { .. } | Tool::Nothing => true,
         }
     }
 
@@ -114,29 +164,80 @@ impl Operator {
 
     /// Presses stop.
     pub(crate) fn press(&mut self) {
+        self.press_as("1");
+    }
+
+    /// Presses stop, with this id if the way has ids.
+    pub(crate) fn press_as(&mut self, id: &str) {
         match &mut self.tool {
             Tool::Console(console) => console.type_keys("!"),
-            Tool::Socket(press) => drop(press.try_send(())),
+            Tool::Page { script, .. } => drop(script.get_mut().unwrap().request("press")),
+            Tool::Socket(press) => drop(press.try_send(id.to_owned())),
             Tool::Nothing => {
-                let (way, ports, seen) = (self.way, self.ports.clone(), self.seen.clone());
+                let (way, ports, seen, id) = (self.way, self.ports.clone(), self.seen.clone(), id.to_owned());
+                *seen.lock().unwrap() = "sent".to_owned();
                 std::thread::spawn(move || {
-                    let answer = if way == Way::Http { request(ports[0]) } else { command(&ports) };
+                    let answer = if way == Way::Http { request(ports[0], &id) } else { command(&ports) };
                     *seen.lock().unwrap() = answer;
                 });
             }
         }
     }
 
-    /// What the operator sees now: for a console the lines about the stop.
+    /// Whether what is seen says that the last press was accepted.
+    pub(crate) fn is_answered(&self) -> bool {
+        is_answered(self.way, &self.sees())
+    }
+
+    /// Waits until the last press is answered.
+    pub(crate) fn wait_for_answer(&self) {
+        eventually("the press is answered", PATIENCE, || self.is_answered());
+    }
+
+    /// Pastes words into the terminal or the page.
+    pub(crate) fn paste(&mut self) {
+        match &mut self.tool {
+            // As terminals do since bracketed paste.
+            Tool::Console(console) => console.type_keys(&format!("\u{1b}[200~{WORDS}\n\u{1b}[201~")),
+            Tool::Page { script, .. } => drop(script.get_mut().unwrap().request("paste")),
+            _ => panic!("{:?} takes no text", self.way),
+        }
+    }
+
+    /// The terminal stops reading what the console writes, or goes on.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        if let Tool::Console(console) = &self.tool {
+            console.set_stalled(is_stalled);
+        }
+    }
+
+    /// The script of the page.
+    pub(crate) fn page(&mut self) -> Option<&mut Script> {
+        match &mut self.tool {
+            Tool::Page { script, .. } => Some(script.get_mut().unwrap()),
+            _ => None,
+        }
+    }
+
+    /// What the operator sees now: of a console and the page what is about the stop.
     pub(crate) fn sees(&self) -> String {
-        let Tool::Console(console) = &self.tool else { return self.seen.lock().unwrap().clone() };
-        let screen = console.screen();
+        let screen = match &self.tool {
+            Tool::Console(console) => console.screen(),
+            Tool::Page { script, .. } => return on_page(&script.lock().unwrap().request("look")),
+            Tool::Socket(_) | Tool::Nothing => return self.seen.lock().unwrap().clone(),
+        };
         let about = |line: &&str| {
             let line = line.to_lowercase();
             ["stop", "red button", "endpoint"].iter().any(|word| line.contains(word))
         };
         screen.lines().filter(about).take(3).map(str::trim).collect::<Vec<_>>().join(" / ")
     }
+}
+
+fn on_page(look: &Value) -> String {
+    let part = |name: &str| look[name].as_str().unwrap_or_default();
+    let [answer, state, link, alarm] = ["answer", "state", "link", "alarm"].map(part);
+    format!("{answer} / emergency stop: {state} / {link} / {alarm}")
 }
 
 fn command(ports: &[u16]) -> String {
@@ -150,8 +251,8 @@ fn command(ports: &[u16]) -> String {
     format!("exit {}: {}", output.status.code().unwrap_or(-1), text.lines().last().unwrap_or_default())
 }
 
-fn request(port: u16) -> String {
-    let body = json!({"engage": true, "reason": "matrix"}).to_string();
+fn request(port: u16, id: &str) -> String {
+    let body = json!({"engage": true, "id": id, "reason": "matrix"}).to_string();
     let answer = std::panic::catch_unwind(|| {
         http::request(port, "POST", "/api/v2/emergency-stop", "Content-Type: application/json\r\n", &body)
     });
@@ -159,7 +260,7 @@ fn request(port: u16) -> String {
 }
 
 /// A WebSocket client: says its one message when it is told to, and keeps the newest answer.
-async fn socket(way: Way, port: u16, mut pressed: mpsc::Receiver<()>, seen: Arc<Mutex<String>>) {
+async fn socket(way: Way, port: u16, mut pressed: mpsc::Receiver<String>, seen: Arc<Mutex<String>>) {
     let see = |text: String| *seen.lock().unwrap() = text;
     let mut request = format!("ws://127.0.0.1:{port}{}", way.path()).into_client_request().unwrap();
     if way == Way::Native {
@@ -174,8 +275,8 @@ async fn socket(way: Way, port: u16, mut pressed: mpsc::Receiver<()>, seen: Arc<
         tokio::select! {
             press = pressed.recv() => {
                 // The operator has left.
-                let Some(()) = press else { return };
-                let sent = socket.send(Message::text(way.message().to_string())).await;
+                let Some(id) = press else { return };
+                let sent = socket.send(Message::text(way.message(&id).to_string())).await;
                 see(sent.map_or_else(|error| format!("not sent: {error}"), |()| "sent".to_owned()));
             }
             message = socket.next() => match message {

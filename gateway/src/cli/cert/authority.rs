@@ -41,6 +41,8 @@ pub(super) enum CertError {
     Host(String),
     #[error("the authority cannot be used: {0}")]
     Authority(rcgen::Error),
+    #[error("{} is no {what} in PEM format", file.display())]
+    Malformed { file: PathBuf, what: &'static str },
     #[error("the certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
 }
@@ -138,13 +140,13 @@ fn is_host_name(host: &str) -> bool {
 }
 
 /// Names become names of files.
-fn check_file_name(name: &str) -> Result<(), CertError> {
+pub(super) fn check_file_name(name: &str) -> Result<(), CertError> {
     let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
     let ok = usable && !name.is_empty() && name.len() <= NAME_CHARS && !name.starts_with(['.', '-']);
     if ok && name != AUTHORITY { Ok(()) } else { Err(CertError::Name(name.to_owned())) }
 }
 
-fn read_authority(dir: &Path) -> Result<Issuer<'static, KeyPair>, CertError> {
+pub(super) fn read_authority(dir: &Path) -> Result<Issuer<'static, KeyPair>, CertError> {
     let read = |name: &str| {
         let file = dir.join(name);
         fs::read_to_string(&file).map_err(|source| match source.kind() {

@@ -8,7 +8,11 @@ const [values, track, lamp, alarms] = [new Values(), new Track(), new Lamp(), ne
 const map = new MapView($("map"), $("map-text"));
 const view = new View(map);
 const link = new Link(hear, () => render());
-const stop = new StopControl(link);
+const requests = new Requests(link);
+const stop = new StopControl(link, requests, {
+  accepted: () => takeStop(true, clock()),
+  change: () => render(),
+});
 let heard = 0;
 
 function hear(end, message, t) {
@@ -31,10 +35,16 @@ function hear(end, message, t) {
   }
 }
 
+/** The stop's state from an answer, which comes before the telemetry. */
+function takeStop(engaged, t) {
+  values.take({ emergency_stop: engaged }, t);
+  render();
+}
+
 function render() {
   const t = clock();
-  alarms.update(findings(values, link, t));
-  view.draw({ values, track, lamp, link, alarms, t });
+  alarms.update(findings(values, { link, requests, stop }, t));
+  view.draw({ values, track, lamp, link, requests, stop, alarms, t });
   const told = values.get("heading");
   // Where nobody says the heading any more but the position goes on, the way it went tells it.
   const fresh = !values.isOld("heading", t) || values.isOld("gps_position", t);
@@ -138,5 +148,8 @@ link.start([{ url: urlOf(location.host), tier: "" }]);
 learnEndpoints();
 setTimeout(learnEndpoints, 1500);
 setInterval(learnEndpoints, 15_000);
-// Ages go on when nothing comes.
-setInterval(render, 500);
+// Ages go on when nothing comes, and without a link the stop is looked at by requests.
+setInterval(() => {
+  render();
+  requests.look(clock(), takeStop);
+}, 500);

@@ -121,12 +121,17 @@ class Lamp {
   }
 }
 
+/** The alarm before all others. */
+const ASKED = "asked";
+
 /** What is alarming in a state: id, sentence, and whether it is severe. */
-function findings(values, link, t) {
+function findings(values, { link, requests, stop }, t) {
   const list = [];
   const add = (id, text, severe = false) => list.push({ id, text, severe });
   const lost = link.isLost(t);
-  if (lost) add("link", "Link lost: no endpoint of the rover answers", true);
+  if (stop.isUnheard) add(ASKED, `Emergency stop asked at ${stop.pending.at}, not yet heard by the rover: use the red button`, true);
+  if (lost && requests.answers(t)) add("link", "No link: the gateway answers requests only (all places may be taken). The stop works", true);
+  else if (lost) add("link", "Link lost: no endpoint of the rover answers", true);
   if (values.get("emergency_stop") === true) add("stop", "Emergency stop engaged", true);
   if (values.get("boundary_violation") === true) add("boundary", "Outside the boundary", true);
   const battery = values.get("battery_level");
@@ -160,6 +165,7 @@ class Alarms {
   /** Those to show: the severe ones first, so that no crowd of small ones hides them. */
   get shown() {
     const severe = this.list.filter((one) => one.severe);
+    severe.sort((a, b) => (b.id === ASKED) - (a.id === ASKED));
     return [...severe, ...this.list.filter((one) => !one.severe)].slice(0, ALARMS_SHOWN);
   }
 }

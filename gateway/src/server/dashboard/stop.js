@@ -10,14 +10,17 @@ const UNHEARD_MS = 900;
 const UNHEARD = "asked, not yet heard by the rover: use the red button";
 
 class StopControl {
-  constructor(link) {
-    Object.assign(this, { link, armed: 0, pending: null });
+  /** `accepted()` is called when the rover is stopped, `change()` when it is known or not that it heard. */
+  constructor(link, requests, { accepted, change }) {
+    Object.assign(this, { link, requests, accepted, change, armed: 0, pending: null });
     $("stop").onclick = () => this.press();
     $("stop-cancel").onclick = () => {
       if (this.pending) this.end("Taken back. If the rover has heard it, it stays stopped.");
       this.disarm();
       $("stop").focus();
     };
+    // Who closes or reloads the page takes the stop back without meaning to: the browser asks first.
+    addEventListener("beforeunload", (event) => this.pending && event.preventDefault());
   }
 
   press() {
@@ -43,18 +46,33 @@ class StopControl {
     const id = `page-${Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("")}`;
     const at = new Date().toLocaleTimeString([], { hour12: false });
     const message = { type: "emergency_stop", id, reason: "pressed on the web page" };
-    this.pending = { id, message, at, since: clock(), refused: "", timer: setInterval(() => this.repeat(), REPEAT_MS) };
+    this.pending = { id, message, at, since: clock(), refused: "", waits: true, timer: setInterval(() => this.repeat(), REPEAT_MS) };
     this.disarm();
     this.repeat();
   }
 
-  /** First to the serving endpoint, then to all: the rover does an id once. */
+  /** First to the serving endpoint, then to all and over HTTP: the rover does an id once. */
   repeat() {
-    const { message, at, since, refused } = this.pending;
-    const waited = clock() - since;
-    const sent = this.link.send(message, waited > 0.5 * REPEAT_MS);
-    const waits = sent && waited < UNHEARD_MS && !refused;
-    write($("stop-answer"), waits ? "Sent; waiting for the rover's answer." : `${at} ${UNHEARD}. ${refused}`.trim());
+    const { link, pending } = this;
+    const waited = clock() - pending.since;
+    const late = waited > 0.5 * REPEAT_MS;
+    const sent = link.send(pending.message, late);
+    pending.waits = sent && waited < UNHEARD_MS && link.active !== null && !link.suspect;
+    if (late || !sent) this.request();
+    this.show();
+  }
+
+  async request() {
+    const answer = await this.requests.engage(this.pending.message);
+    if (answer) this.answered({ tier: "page's own" }, answer);
+  }
+
+  get isUnheard() { return this.pending !== null && (!this.pending.waits || this.pending.refused !== ""); }
+
+  show() {
+    const { at, refused } = this.pending;
+    write($("stop-answer"), this.isUnheard ? `${at} ${UNHEARD}. ${refused}`.trim() : "Sent; waiting for the rover's answer.");
+    this.change();
   }
 
   /** An endpoint that has just connected gets an unanswered stop at once. */
@@ -64,10 +82,13 @@ class StopControl {
 
   answered(end, { id, accepted, message }) {
     if (this.pending?.id !== id) return;
-    if (accepted) return this.end(`Accepted by the ${end.tier} endpoint: ${message}`);
+    if (accepted) {
+      this.end(`Accepted by the ${end.tier} endpoint: ${message}`);
+      return this.accepted();
+    }
     // Another endpoint may accept it.
     this.pending.refused = `Refused by the ${end.tier} endpoint: ${message}`;
-    write($("stop-answer"), `${this.pending.at} ${UNHEARD}. ${this.pending.refused}`);
+    this.show();
   }
 
   end(words) {
@@ -75,5 +96,6 @@ class StopControl {
     this.pending = null;
     this.disarm();
     write($("stop-answer"), words);
+    this.change();
   }
 }

@@ -64,11 +64,14 @@ class View {
     return { box, keys, format, number, unit, bar, note, age };
   }
 
-  draw({ values, track, lamp, link, alarms, t }) {
+  draw({ values, track, lamp, link, requests, stop, alarms, t }) {
     for (const tile of this.tiles) this.drawTile(tile, { values, track, t });
-    this.headlines(values, lamp, link, t);
+    // While nothing answers, the rover may have been stopped or released.
+    const silent = stop.isUnheard || (link.isLost(t) && !requests.answers(t));
+    this.headlines(values, lamp, silent, t);
     this.drawAlarms(alarms);
     this.drawLink(link, t);
+    this.drawControl(link, requests, t);
   }
 
   /** The age below a value, and the look of an old one. */
@@ -98,7 +101,7 @@ class View {
     this.drawAge(box, age, keys[0], values, t);
   }
 
-  headlines(values, lamp, link, t) {
+  headlines(values, lamp, silent, t) {
     const text = (key, none) => (values.get(key) === undefined ? none : String(values.get(key)).slice(0, 120));
     write($("mission-text"), text("current_mission", "No mission heard yet"));
     write($("mission-age"), values.isOld("current_mission", t) ? ageText(values.age("current_mission", t)) : "");
@@ -106,8 +109,7 @@ class View {
     this.drawAge($("now"), $("status-age"), "mission_status", values, t);
 
     const stop = values.get("emergency_stop");
-    // Without a link the rover may have been stopped or released since.
-    const unsure = stop === undefined || link.isLost(t);
+    const unsure = stop === undefined || silent;
     write($("stop-text"), unsure ? "Not known" : stop ? "STOPPED" : "Not engaged");
     $("stop-state").classList.toggle("engaged", stop === true);
     this.drawAge($("stop-state"), $("stop-age"), "emergency_stop", values, t);
@@ -177,7 +179,12 @@ class View {
     write($("served"), active
       ? `Served by ${active.url.replace("/telemetry", "")} (${names}). You are ${active.role ?? "a guest"} here.`
       : `Looking for ${link.ends.map(({ tier }) => tier).join(", ")}.`);
-    $("control").hidden = !link.ends.some((end) => end.mayStop);
     $("sign-in").hidden = Boolean(active?.mayStop);
+  }
+
+  /** Who was told nothing of its rights, for want of a link, may try. */
+  drawControl(link, requests, t) {
+    const untold = link.ends.every((end) => end.role === null) && requests.answers(t);
+    $("control").hidden = !untold && !link.ends.some((end) => end.mayStop);
   }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
@@ -58,7 +58,12 @@ pub enum TlsFileError {
 }
 
 /// Reads the files.
-pub(super) fn load(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerConfig, TlsFileError> {
+pub(super) fn load(
+    cert: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<ServerConfig, TlsFileError> {
     let wrong = |file: &Path| {
         let file = file.to_owned();
         move |source| TlsFileError::Certificate { file, source }
@@ -74,9 +79,11 @@ pub(super) fn load(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<
             for root in read_certificates(file)? {
                 roots.add(root).map_err(wrong(file))?;
             }
-            // A client without a certificate is welcome; one with a wrong certificate is not.
+            // A client without a certificate is welcome; one with a wrong certificate is not. Neither is one of an
+            // authority whose list is not among those that are given.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
+                .with_crls(revoked)
                 .build()
                 .map_err(|source| TlsFileError::ClientAuthority { file: file.to_owned(), source })?;
             builder.with_client_cert_verifier(verifier)

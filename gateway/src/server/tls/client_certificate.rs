@@ -7,7 +7,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::X509Certificate;
 
-use crate::access::{Identity, Role, check_name};
+use crate::access::{CertificateSerial, Credential, Identity, Role, check_name};
 
 /// The identity of a certificate that was verified: its common name, or the first name in it, with the role
 /// that `roles` gives to that name, or the one that its organizational unit names; otherwise an observer's.
@@ -17,7 +17,8 @@ pub(super) fn identity(shown: &CertificateDer<'_>, roles: &BTreeMap<String, Role
     let units = certificate.subject().iter_organizational_unit();
     let unit = || units.filter_map(|unit| unit.as_str().ok()).find_map(role);
     let role = roles.get(&name).copied().or_else(unit).unwrap_or(Role::Observer);
-    Some(Identity { role, name, ..Identity::default() })
+    let credential = Credential::Certificate(CertificateSerial::new(certificate.raw_serial()));
+    Some(Identity { role, name, credential })
 }
 
 fn name(certificate: &X509Certificate<'_>) -> Option<String> {

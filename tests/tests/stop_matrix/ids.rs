@@ -1,0 +1,47 @@
+//! Each order of ids over each way: the last engage always engages.
+
+use roverline_tests::wait::eventually;
+use serde_json::json;
+
+use crate::operators::Operator;
+use crate::press::{PATIENCE, command, is_engaged, release};
+use crate::stage::{Stage, ways};
+
+/// Engage, release, and engage again, with each combination of two ids where the way has ids of its own, and
+/// once where each press has a new one.
+pub(crate) fn each_order() {
+    let stage = Stage::up(&[]);
+    for way in ways() {
+        let mut operator = stage.operator(way);
+        let two: &[&str] = if way.has_ids() { &["1", "2"] } else { &["1"] };
+        for first in two {
+            for second in ["1", "2"] {
+                for third in two {
+                    let ids = [*first, second, *third];
+                    one_order(&stage, &mut operator, ids);
+                }
+            }
+        }
+        drop(operator);
+        stage.clear();
+    }
+}
+
+fn one_order(stage: &Stage, operator: &mut Operator, [first, second, third]: [&str; 3]) {
+    let way = operator.way;
+    let what = format!("{way:?}-{first}{second}{third}");
+    let id = |id: &str| format!("{what}-{id}");
+    let is_stopped = || is_engaged(&stage.ports);
+    operator.press_as(&id(first));
+    eventually(&format!("{what}: the first engage"), PATIENCE, is_stopped);
+    operator.wait_for_answer();
+    // The id of an engage releases nothing.
+    let expected = if way.has_ids() && first == second { 409 } else { 200 };
+    assert_eq!(command(stage.ports[0], &json!({"engage": false, "id": id(second)})), expected, "{what}");
+    assert_eq!(is_stopped(), expected == 409, "{what}: after the release");
+    operator.press_as(&id(third));
+    eventually(&format!("{what}: the last engage"), PATIENCE, is_stopped);
+    operator.wait_for_answer();
+    assert!(is_stopped(), "{what}: the last engage");
+    release(&stage.ports);
+}

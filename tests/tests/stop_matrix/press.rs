@@ -1,0 +1,130 @@
+//! A press of the stop, what is seen of it, and what must hold.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use roverline_tests::http;
+use roverline_tests::wait::{eventually, observe_for, poll};
+use serde_json::{Value, json};
+
+use crate::Pace;
+use crate::operators::{Operator, Way};
+
+pub(crate) const PATH: &str = "/api/v2/emergency-stop";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One row of the matrix.
+pub(crate) struct Row {
+    pub(crate) way: Way,
+    /// What was seen at each look before the moment ended.
+    pub(crate) looks: Vec<String>,
+    pub(crate) last: String,
+    pub(crate) engaged: Option<Duration>,
+}
+
+/// What an endpoint says of the stop, if it answers soon.
+fn state(port: u16) -> Option<Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// Whether the rover is stopped, according to the best endpoint that answers.
+pub(crate) fn is_engaged(ports: &[u16]) -> bool {
+    ports.iter().find_map(|port| state(*port)).is_some_and(|state| state["engaged"] == true)
+}
+
+/// Sends a command over HTTP; the status.
+pub(crate) fn command(port: u16, body: &Value) -> u16 {
+    http::request(port, "POST", PATH, "Content-Type: application/json\r\n", &body.to_string()).status
+}
+
+/// Releases the stop, again if an engage that was sent before arrives late: an engage always engages.
+pub(crate) fn release(ports: &[u16]) {
+    eventually("it is released", PATIENCE, || {
+        command(ports[0], &json!({"engage": false, "reason": "matrix"}));
+        !is_engaged(ports)
+    });
+}
+
+/// Presses stop between the beginning and the end of a moment, and looks. `end` ends it after the last look.
+pub(crate) fn press(
+    name: &str,
+    pace: Pace,
+    operator: &mut Operator,
+    ports: &[u16],
+    end: impl FnOnce(&Operator),
+) -> Row {
+    let pressed = Instant::now();
+    operator.press();
+    let watched = ports.to_owned();
+    let patience = PATIENCE + pace.looks[pace.looks.len() - 1];
+    let rover =
+        std::thread::spawn(move || poll(patience, || is_engaged(&watched).then(|| pressed.elapsed())));
+    let mut looks = Vec::new();
+    for at in pace.looks {
+        observe_for(at.saturating_sub(pressed.elapsed()), "the operator looks at set times");
+        looks.push(operator.sees());
+    }
+    end(operator);
+    let engaged = rover.join().unwrap();
+    if operator.way.waits_for_an_answer() {
+        let _ = poll(PATIENCE, || is_answered(operator.way, &operator.sees()).then_some(()));
+    }
+    observe_for(Duration::from_millis(300), "the answer reaches the screen");
+    let row = Row { way: operator.way, looks, last: operator.sees(), engaged };
+    print_row(name, pace, &row);
+    row
+}
+
+fn print_row(name: &str, pace: Pace, row: &Row) {
+    let mut text = format!("{name}, {:?}:\n", row.way);
+    for (when, what) in pace.looks.iter().zip(&row.looks) {
+        text += &format!("    {:>6}  {what}\n", format!("{} s", when.as_secs_f64()));
+    }
+    text += &format!("    {:>6}  {}\n", "end", row.last);
+    match row.engaged {
+        Some(after) => println!("{text}    rover   engaged, known {} ms after the press", after.as_millis()),
+        None => println!("{text}    rover   NOT engaged"),
+    }
+}
+
+/// Whether what the operator sees says that the rover has accepted it.
+pub(crate) fn is_answered(way: Way, seen: &str) -> bool {
+    let said = seen.to_lowercase();
+    match way {
+        Way::Console | Way::SmallConsole => said.contains("e-stop") || said.contains("stop accepted"),
+        Way::Page => said.contains("accepted by") && said.contains("stopped"),
+        Way::Command => said.starts_with("exit"),
+        Way::Http => said.starts_with("200"),
+        Way::Native | Way::Plain => said.contains("\"accepted\":true"),
+        // ROS has no answer to a publication.
+        Way::Rosbridge => true,
+    }
+}
+
+/// What must hold wherever an endpoint can hear.
+pub(crate) fn assert_heard(name: &str, row: &Row) {
+    let Row { way, last, .. } = row;
+    assert!(row.engaged.is_some(), "{name}, {way:?}: the rover was not stopped: {last}");
+    let is_refused = *way == Way::Command && !last.starts_with("exit 0");
+    assert!(is_answered(*way, last) && !is_refused, "{name}, {way:?} sees: {last}");
+}
+
+/// What must be on the screen of somebody whose stop nobody has heard.
+pub(crate) fn assert_warned(name: &str, row: &Row) {
+    // A second after the press, and later.
+    for screen in &row.looks[1..] {
+        let screen = screen.to_lowercase();
+        let is_honest = match row.way {
+            Way::Console | Way::SmallConsole | Way::Page => screen.contains("red button"),
+            _ => !screen.contains("accepted\":true") && !screen.contains("exit 0"),
+        };
+        assert!(is_honest, "{name}, {:?} sees: {screen}", row.way);
+    }
+}

@@ -1,0 +1,79 @@
+//! A gateway, and operators who press stop one after the other.
+
+use roverline_tests::clients::browser;
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::skip::skip;
+use roverline_tests::wait::{eventually, observe_for};
+use std::time::Duration;
+
+use crate::Pace;
+use crate::operators::{Operator, Way};
+use crate::press::{PATIENCE, Row, press, release};
+
+pub(crate) struct Stage {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) gateway: Gateway,
+    pub(crate) ports: Vec<u16>,
+}
+
+impl Stage {
+    pub(crate) fn of(gateway: Gateway) -> Stage {
+        let ports = gateway.endpoints.iter().map(|(_, port)| *port).collect();
+        Stage { runtime: runtime(), gateway, ports }
+    }
+
+    pub(crate) fn up(args: &[&str]) -> Stage {
+        Stage::of(Gateway::up(&[&["--source", "sim"], args].concat()))
+    }
+
+    pub(crate) fn operator(&self, way: Way) -> Operator {
+        let operator = Operator::open(way, &self.ports, self.runtime.handle());
+        eventually("the operator is ready", PATIENCE, || operator.is_connected());
+        observe_for(Duration::from_millis(300), "standbys connect");
+        operator
+    }
+
+    /// These ways, while the moment lasts. It begins before the press and ends after the last look.
+    pub(crate) fn each(
+        &self,
+        name: &str,
+        pace: Pace,
+        ways: &[Way],
+        begin: impl Fn(&mut Operator),
+        end: impl Fn(&Operator),
+    ) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for way in ways {
+            let mut operator = self.operator(*way);
+            begin(&mut operator);
+            rows.push(press(name, pace, &mut operator, &self.ports, &end));
+            drop(operator);
+            self.clear();
+        }
+        rows
+    }
+
+    /// Releases the stop, and waits until all clients have left.
+    pub(crate) fn clear(&self) {
+        release(&self.ports);
+        eventually("all clients have left", PATIENCE, || {
+            self.ports.iter().all(|port| http::health(*port).endpoint.clients == 0)
+        });
+    }
+}
+
+/// Every way that this computer can go: without a browser there is no page.
+pub(crate) fn ways() -> Vec<Way> {
+    let page = browser().map_err(|missing| skip(&missing)).is_ok();
+    Way::ALL.into_iter().filter(|way| page || *way != Way::Page).collect()
+}
+
+/// Those of them that have an operator with eyes and hands.
+pub(crate) fn screens() -> Vec<Way> {
+    ways().into_iter().filter(|way| matches!(way, Way::Console | Way::SmallConsole | Way::Page)).collect()
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
