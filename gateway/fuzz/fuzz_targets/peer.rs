@@ -92,7 +92,7 @@ fn health(noise: &[u8]) {
         assert!(is_proof, "{proof}");
         let endpoint = health.endpoint;
         assert!(endpoint.tier == Tier::Primary && endpoint.reasons.len() <= 8 && endpoint.covers.len() <= 4);
-        assert!(endpoint.reasons.iter().all(|reason| reason.chars().count() <= limits::EVENT_CHARS));
+        assert!(endpoint.reasons.iter().all(|reason| reason.chars().count() <= 256));
         assert!(endpoint.version.chars().count() <= 32);
     }
     assert!(judge(&challenge, Tier::Primary, None, &body).is_err());

@@ -167,7 +167,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((kind, rest)) = input.split_first() else { return };
     let bytes = match kind % 6 {
         0 => rest.to_vec(),
-        1 => [&[0x16, 3, 1], rest].concat(),
+        1 => [&[0x16, 3, 1][..], rest].concat(),
         2 => request(rest),
         3 => [head("GET", "/health", &String::from_utf8_lossy(rest)).as_bytes(), b"\r\n"].concat(),
         4 => session(rest, |rest| rest.to_vec()),
@@ -231,8 +231,8 @@ impl Port {
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             let mut answer = Vec::new();
-            let reading = (&mut stream).take(ANSWER_BYTES).read_to_end(&mut answer);
-            let ended = tokio::time::timeout(END, reading).await;
+            let mut bounded = stream.take(ANSWER_BYTES);
+            let ended = tokio::time::timeout(END, bounded.read_to_end(&mut answer)).await;
             assert!(ended.is_ok(), "the connection stays open: {}", bytes.escape_ascii());
             answer
         })
