@@ -75,8 +75,12 @@ impl LatchFile {
 
     /// Reads the file.
     pub(crate) fn read(&self) -> Content {
+        self.judge(self.read_bytes())
+    }
+
+    fn judge(&self, read: io::Result<Vec<u8>>) -> Content {
         let damaged = |why: String| Content::Damaged(format!("{} {why}", self.path.display()));
-        match self.read_bytes() {
+        match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
             Err(error) if is_passing(&error) => Content::Unknown(error.to_string()),
             Err(error) => damaged(format!("cannot be read: {error}")),
@@ -202,6 +206,19 @@ mod tests {
         let below = LatchFile::new(&dir.path().join("file"));
         fs::write(dir.path().join("file"), "x").unwrap();
         assert!(matches!(below.read(), Content::Damaged(_)), "below a file");
+    }
+
+    #[test]
+    fn only_a_file_that_is_not_there_reads_as_never_used() {
+        let (_dir, file) = file();
+        let judge = |errno: Errno| file.judge(Err(errno.into()));
+        assert_eq!(judge(Errno::NOENT), Content::Missing);
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN] {
+            assert!(matches!(judge(passing), Content::Unknown(_)), "{passing}");
+        }
+        for fault in [Errno::IO, Errno::ACCESS, Errno::PERM, Errno::STALE, Errno::NODEV, Errno::NOTDIR] {
+            assert!(matches!(judge(fault), Content::Damaged(_)), "{fault}");
+        }
     }
 
     #[test]
