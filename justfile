@@ -39,7 +39,7 @@ chaos *args:
 bench *args:
     cargo bench --locked -p roverline-bench {{args}}
 
-# fuzz the decoders
+# fuzz the decoders, ports, tokens, peers and the latch file
 fuzz *args:
     scripts/fuzz {{args}}
 

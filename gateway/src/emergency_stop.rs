@@ -28,6 +28,7 @@ use crate::emergency_stop::file::LatchFile;
 use crate::emergency_stop::latch::StopCommand;
 use crate::emergency_stop::latch_thread::{Done, LatchThread};
 use crate::emergency_stop::publisher::Published;
+use crate::emergency_stop::state::Knowledge;
 pub use crate::emergency_stop::state::StopState;
 use crate::identity;
 
@@ -53,6 +54,12 @@ enum Destination {
     Local(LatchThread),
     /// To the gateway that a relay reads from.
     Forwarded(Arc<dyn SourceControl>),
+}
+
+/// What the latch file of this state directory says, as a process reads it that starts there. For the fuzz
+/// target: no damage reads as released.
+pub fn stored_state(state_dir: &Path) -> StopState {
+    Knowledge::of(LatchFile::new(state_dir).read()).state()
 }
 
 /// A command as a client gives it.

@@ -2,7 +2,7 @@
 
 pub mod dashboard;
 pub mod handshake;
-mod head;
+pub mod head;
 pub mod http;
 pub mod listener;
 pub mod pending;

@@ -2,6 +2,7 @@
 
     tls_client.py checks PORT CA        one connection per case
     tls_client.py reload PORT CA        holds a session until the certificate changes
+    tls_client.py late PORT CA          a slow handshake, then no request: seconds until the end
     tls_client.py try HOST PORT CA [CERT KEY]   one request: the status, or why there is none
 """
 
@@ -126,6 +127,19 @@ def reload(port, ca):
     return {"second": changed, "received": received}
 
 
+def late(port, ca):
+    start = time.monotonic()
+    plain = socket.create_connection(("127.0.0.1", port), timeout=4 * TIMEOUT_S)
+    time.sleep(3.5)
+    with context(ca).wrap_socket(plain, server_hostname="localhost") as sock:
+        try:
+            sock.recv(1)
+        except OSError:
+            # Closed without a word.
+            pass
+    return {"after": time.monotonic() - start}
+
+
 def attempt(host, port, ca, *cert):
     try:
         with connect(port, ca, name=host, host=host, cert=cert) as sock:
@@ -146,7 +160,7 @@ def main():
         result = attempt(host, int(port), *rest)
     else:
         port, ca = args
-        result = {"checks": checks, "reload": reload}[kind](int(port), ca)
+        result = {"checks": checks, "reload": reload, "late": late}[kind](int(port), ca)
     print(json.dumps(result), flush=True)
 
 

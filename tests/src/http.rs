@@ -34,8 +34,8 @@ impl Response {
     }
 }
 
-/// Sends `request` to a port and reads one response, until it is complete, the server closes the connection,
-/// or nothing arrives for 40 s.
+/// Sends `request` to a port and reads one response, until it is complete (of an upgrade: its head), the
+/// server closes the connection, or nothing arrives for 40 s.
 pub fn exchange(port: u16, request: &[u8]) -> Response {
     exchange_with((IpAddr::from([127, 0, 0, 1]), port).into(), request)
 }
@@ -62,7 +62,9 @@ pub fn exchange_over(mut stream: impl Read + Write, request: &[u8]) -> Response 
         bytes.extend_from_slice(&buffer[..n]);
         let answer = Response::parse(&bytes);
         let length = answer.header("content-length").and_then(|length| length.parse().ok());
-        if length.is_some_and(|length: usize| answer.body.len() >= length) {
+        // What follows the head of an upgrade is a WebSocket, which has no end.
+        let is_upgrade = answer.status == 101 && bytes.windows(4).any(|end| end == b"\r\n\r\n");
+        if is_upgrade || length.is_some_and(|length: usize| answer.body.len() >= length) {
             return answer;
         }
     }

@@ -11,7 +11,7 @@ use roverline_tests::http::{self, Response};
 use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::plain::PlainClient;
 use roverline_tests::temp::{self, TempDir};
-use roverline_tests::wait::eventually;
+use roverline_tests::wait::{eventually, within};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -261,12 +261,15 @@ async fn a_session_acts_as_its_token_at_every_endpoint() {
 }
 
 async fn next_status(client: &mut PlainClient) -> Value {
-    loop {
-        let message = client.next().await.unwrap();
-        if message["op"] == "status" {
-            return message;
+    let waited = async {
+        loop {
+            let message = client.next().await.unwrap();
+            if message["op"] == "status" {
+                return message;
+            }
         }
-    }
+    };
+    within("a status", PATIENCE, waited).await
 }
 
 /// A service that a client offers is its identity's as well.

@@ -164,6 +164,7 @@ fn another_node_neither_engages_nor_releases_the_stop() {
     eventually("its message is here", PATIENCE, || published() == Some(true));
     assert!(!is_engaged());
     stopping.finish(PATIENCE);
+    assert!(!is_engaged(), "nor after several of them");
     let body = r#"{"engage": true, "reason": "test"}"#;
     let engaged =
         http::request(port, "POST", "/api/v2/emergency-stop", "Content-Type: application/json\r\n", body);

@@ -77,9 +77,13 @@ async fn a_trusted_proxy_says_who_the_client_is() {
     let (gateway, token, _scratch) =
         with_access("trusted_proxies = [\"127.0.0.0/8\"]\nremote = \"operator\"");
     let port = gateway.first_port();
-    for field in
-        [("x-forwarded-for", "127.0.0.1, 192.0.2.7"), ("forwarded", "for=127.0.0.1,for=\"192.0.2.7\"")]
-    {
+    // What is at the left of the proxy's word, the client wrote itself.
+    for field in [
+        ("x-forwarded-for", "127.0.0.1, 192.0.2.7"),
+        ("x-forwarded-for", "192.0.2.66, 192.0.2.7, 127.0.0.1"),
+        ("forwarded", "for=127.0.0.1,for=\"192.0.2.7\""),
+        ("forwarded", "for=192.0.2.66, for=192.0.2.7, for=127.0.0.1"),
+    ] {
         assert_eq!(session_with(port, &[field]).await, ("operator".to_owned(), "192.0.2.7".to_owned()));
     }
     // A tunnel before the proxy, and a field that was passed on as the client wrote it.

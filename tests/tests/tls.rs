@@ -119,6 +119,19 @@ fn a_stalled_handshake_is_closed_in_time() {
     assert_eq!(http::get(port, "/health").status, 200);
 }
 
+/// A slow handshake takes of the time that the first request has.
+#[test]
+fn a_handshake_and_the_first_request_share_their_time() {
+    let python = require!(python());
+    let certs = Certs::with_node("rover.local");
+    let gateway = serve(&certs.config("rover.local", ""));
+    let port = gateway.first_port();
+    let args = ["late", &port.to_string(), &certs.file("ca.crt")];
+    let after = Script::start(&python, CLIENT, &args).finish(PATIENCE)["after"].as_f64().unwrap();
+    assert!((4.5..7.5).contains(&after), "{after} s");
+    assert_eq!(metric(port, r#"roverline_tls_handshakes_total{result="completed"}"#), 1.0);
+}
+
 #[test]
 fn certificates_are_explained_and_mistakes_are_reported() {
     let certs = Certs::with_node("rover.local");

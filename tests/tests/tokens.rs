@@ -62,6 +62,7 @@ async fn closed(native: &mut NativeClient) -> (u16, Duration) {
         if let Received::Closed(code) = native.next().await {
             return (code, begun.elapsed());
         }
+        assert!(begun.elapsed() < PATIENCE, "the session goes on");
     }
 }
 
@@ -93,10 +94,12 @@ async fn a_revoked_token_ends_its_sessions_at_every_endpoint() {
         let (code, after) = closed(session).await;
         assert!(code == 1008 && after < SOON, "{code} after {after:?}");
     }
+    let begun = Instant::now();
     let code = loop {
         if let Err(code) = plain.next().await {
             break code;
         }
+        assert!(begun.elapsed() < PATIENCE, "the session goes on");
     };
     assert_eq!(code, 1008);
     let refused = write(primary, &ada);

@@ -223,11 +223,13 @@ mod tests {
         put(&quota, "ada", "q/ada/2", 40).await.unwrap();
         assert_eq!(put(&quota, "ada", "q/ada/3", 0).await, Err(QuotaError::OwnerEntries(2)));
         put(&quota, "ada", "q/ada/1", 60).await.unwrap();
+        let taken_over = quota.reserve("bob", &[("q/ada/1", 60), ("q/ada/2", 41)]).err();
+        assert_eq!(taken_over, Some(QuotaError::OwnerBytes(100)), "what was another's counts as a whole");
         assert_eq!(put(&quota, "bob", "q/bob/1", 51).await, Err(QuotaError::Bytes(150)));
         put(&quota, "bob", "q/bob/1", 50).await.unwrap();
         assert_eq!(put(&quota, "bob", "q/bob/2", 0).await, Err(QuotaError::Entries(3)));
         assert_eq!((quota.usage().entries, quota.usage().bytes, quota.usage().owners), (Some(3), 150, 2));
-        assert_eq!(quota.usage().refused_stored, 4);
+        assert_eq!(quota.usage().refused_stored, 5);
 
         // Another process learns what is there, and what somebody deletes, by its watch.
         let other = open();
@@ -240,6 +242,18 @@ mod tests {
         quota.on_delete("q/ada/1", gone.revision);
         until(|| other.usage().bytes < 100).await;
         put(&other, "ada", "q/ada/4", 10).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_this_process_deletes_is_given_back_at_once() {
+        let store = Arc::new(crate::store::DisabledStore("nothing is watched".to_owned()));
+        let quota = Quota::new(store, "q/", describe, LIMITS);
+        let written = [("q/ada/1", 60)];
+        quota.reserve("ada", &written).unwrap().commit(&written, Revision(5));
+        quota.on_delete("q/ada/1", Revision(4));
+        assert_eq!((quota.usage().entries, quota.usage().bytes), (Some(1), 60), "written after that");
+        quota.on_delete("q/ada/1", Revision(6));
+        assert_eq!((quota.usage().entries, quota.usage().bytes), (Some(0), 0));
     }
 
     #[tokio::test]

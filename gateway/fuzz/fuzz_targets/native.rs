@@ -1,10 +1,10 @@
-//! What a native client says, and the binary messages that it reads.
+//! What a native client says, and what it reads, as a relay does: text and binary messages.
 #![no_main]
 
 mod structured_json;
 
 use libfuzzer_sys::fuzz_target;
-use roverline_protocol::native::{Binary, ClientMessage};
+use roverline_protocol::native::{Binary, ClientMessage, ServerMessage};
 
 const OPS: &[&str] = &[
     "hello",
@@ -17,6 +17,22 @@ const OPS: &[&str] = &[
     "emergency_stop",
     "budget",
     "switched",
+];
+const ANSWERS: &[&str] = &[
+    "hello",
+    "topics",
+    "subscribed",
+    "resumed",
+    "schema",
+    "time",
+    "status",
+    "command",
+    "drain",
+    "dropped",
+    "service",
+    "event",
+    "directory",
+    "response",
 ];
 const FIELDS: &[&str] = &[
     "client",
@@ -38,6 +54,23 @@ const FIELDS: &[&str] = &[
     "from",
     "to",
     "cause",
+    "level",
+    "code",
+    "message",
+    "accepted",
+    "deadline_ms",
+    "body",
+    "status",
+    "path",
+    "method",
+    "up",
+    "down",
+    "endpoint",
+    "t1_ns",
+    "t2_ns",
+    "matching",
+    "replayed",
+    "gaps",
 ];
 
 fuzz_target!(|input: &[u8]| {
@@ -49,6 +82,12 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(text) = std::str::from_utf8(input) {
         let _ = serde_json::from_str::<ClientMessage>(text);
+    }
+    if let Some(text) = structured_json::structured_json(input, "op", ANSWERS, FIELDS)
+        && let Ok(message) = serde_json::from_str::<ServerMessage>(&text)
+    {
+        let again = serde_json::to_string(&message).expect("an endpoint's message is not JSON");
+        serde_json::from_str::<ServerMessage>(&again).expect("an endpoint's message is refused");
     }
     let _ = Binary::parse(&input.to_vec().into());
 });

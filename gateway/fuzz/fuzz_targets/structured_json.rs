@@ -19,6 +19,9 @@ const WORDS: &[&str] = &[
     "cbor-raw",
     "package://a/../b",
     "AAEC",
+    "10.0.0.7:8081",
+    "/api/v2/locks",
+    "/api/v2/kv/a?linearizable=true",
     "\u{0}",
     "",
 ];

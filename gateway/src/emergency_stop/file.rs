@@ -75,8 +75,12 @@ impl LatchFile {
 
     /// Reads the file.
     pub(crate) fn read(&self) -> Content {
+        self.judge(self.read_bytes())
+    }
+
+    fn judge(&self, read: io::Result<Vec<u8>>) -> Content {
         let damaged = |why: String| Content::Damaged(format!("{} {why}", self.path.display()));
-        match self.read_bytes() {
+        match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
             Err(error) if is_passing(&error) => Content::Unknown(error.to_string()),
             Err(error) => damaged(format!("cannot be read: {error}")),
@@ -175,6 +179,7 @@ fn is_passing(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::emergency_stop::latch::StopCommand;
+    use crate::emergency_stop::state::Knowledge;
 
     fn file() -> (tempfile::TempDir, LatchFile) {
         let dir = tempfile::tempdir().unwrap();
@@ -201,6 +206,19 @@ mod tests {
         let below = LatchFile::new(&dir.path().join("file"));
         fs::write(dir.path().join("file"), "x").unwrap();
         assert!(matches!(below.read(), Content::Damaged(_)), "below a file");
+    }
+
+    #[test]
+    fn only_a_file_that_is_not_there_reads_as_never_used() {
+        let (_dir, file) = file();
+        let judge = |errno: Errno| file.judge(Err(errno.into()));
+        assert_eq!(judge(Errno::NOENT), Content::Missing);
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN] {
+            assert!(matches!(judge(passing), Content::Unknown(_)), "{passing}");
+        }
+        for fault in [Errno::IO, Errno::ACCESS, Errno::PERM, Errno::STALE, Errno::NODEV, Errno::NOTDIR] {
+            assert!(matches!(judge(fault), Content::Damaged(_)), "{fault}");
+        }
     }
 
     #[test]
@@ -251,9 +269,8 @@ mod tests {
             let end = (at + length).min(bytes.len());
             bytes.splice(at..end, with);
             fs::write(file.path(), bytes).unwrap();
-            if let Content::Latch(read) = file.read() {
-                proptest::prop_assert!(read.engaged, "{read:?}");
-            }
+            let state = Knowledge::of(file.read()).state();
+            proptest::prop_assert!(state.engaged, "{state:?}");
         }
     }
 }

@@ -18,22 +18,24 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 
 /// A validated upgrade request.
 #[derive(Debug)]
-pub(crate) struct Upgrade {
-    pub(crate) accept: String,
-    pub(crate) negotiated: Negotiated,
+pub struct Upgrade {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// The dialect, so far.
+    pub negotiated: Negotiated,
     /// The token that authenticates the client.
-    pub(crate) token: Option<String>,
+    pub token: Option<String>,
     /// Whether the client starts as a standby.
-    pub(crate) standby: bool,
+    pub standby: bool,
 }
 
 /// Whether the request asks for an upgrade to WebSocket.
-pub(crate) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+pub fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, header::UPGRADE, "websocket")
 }
 
 /// Validates the request; an error is a status and what to do about it.
-pub(crate) fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
+pub fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
     let headers = request.headers();
     let bad = |why: &str| Err((StatusCode::BAD_REQUEST, why.to_owned()));
     if request.method() != Method::GET || request.version() < Version::HTTP_11 {

@@ -13,7 +13,7 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
 }
 
 /// The error says what is wrong with the fields.
-pub(crate) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+pub fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if version >= Version::HTTP_11 => return Err("a request of HTTP/1.1 has a Host field"),

@@ -2,6 +2,7 @@ mod conformance;
 mod lost;
 mod model;
 mod ownership;
+mod quota;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 

@@ -182,3 +182,30 @@ async fn follow_once(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_write_of_an_entry_counts() {
+        let (mut table, ada, bob) = (Table::default(), Arc::from("ada"), Arc::from("bob"));
+        table.put("a", &ada, 10, Revision(5));
+        table.put("a", &ada, 99, Revision(4));
+        assert_eq!(table.totals(), (1, 10, 1), "a late report changes nothing");
+        table.put("a", &bob, 20, Revision(6));
+        assert_eq!(table.totals(), (1, 20, 1));
+    }
+
+    #[test]
+    fn a_list_tells_what_is_gone_and_nothing_of_what_came_later() {
+        let (mut table, ada) = (Table::default(), Arc::from("ada"));
+        table.put("gone", &ada, 1, Revision(1));
+        table.put("listed", &ada, 2, Revision(2));
+        table.put("later", &ada, 4, Revision(9));
+        table.retain(&HashSet::from(["listed".to_owned()]), Revision(8));
+        assert_eq!(table.totals(), (2, 6, 1));
+    }
+}

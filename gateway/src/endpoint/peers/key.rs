@@ -62,7 +62,7 @@ pub enum KeyError {
 
 impl PeerKey {
     /// The key with these characters.
-    pub(crate) fn new(secret: &[u8]) -> PeerKey {
+    pub fn new(secret: &[u8]) -> PeerKey {
         PeerKey(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 

@@ -152,6 +152,12 @@ impl DiscoveredPeers<'_> {
     }
 }
 
+/// Adds an announced endpoint as a browser of this rover does. For the fuzz target.
+pub fn add_announced(endpoint: &Endpoint, rover: &str, service: &ResolvedService) {
+    let (own, addresses) = (String::new(), HashMap::new());
+    DiscoveredPeers { endpoint, rover, own, addresses }.add(service);
+}
+
 /// The address to connect to: IPv4 first, since an IPv6 address may need a zone. Loopback only within this
 /// computer.
 fn address(service: &ResolvedService, here: bool, networks: &PeerNetworks) -> Option<String> {

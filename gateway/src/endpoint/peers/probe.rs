@@ -89,14 +89,25 @@ pub(crate) async fn probe(
     let (challenge, proof, body) =
         tokio::time::timeout(limit, asking).await.map_err(|_| ProbeError::Timeout)??;
     let rtt = monotonic().saturating_sub(started);
-    let mut health: HealthDocument = serde_json::from_slice(&body)?;
+    let health = judge(&challenge, peer.tier, proof.as_deref(), &body)?;
+    Ok(ProvenAnswer { health, rtt, proof: PeerProof::Key })
+}
+
+/// Judges an answer: a health document with a proof that an endpoint of this tier made it.
+pub fn judge(
+    challenge: &Challenge,
+    tier: Tier,
+    proof: Option<&str>,
+    body: &[u8],
+) -> Result<HealthDocument, ProbeError> {
+    let mut health: HealthDocument = serde_json::from_slice(body)?;
     // The tier is the one that is expected: an endpoint of another one proves nothing here.
-    if health.endpoint.tier != peer.tier {
+    if health.endpoint.tier != tier {
         return Err(ProbeError::WrongTier(health.endpoint.tier));
     }
-    challenge.verify(proof.as_deref(), peer.tier, &body)?;
+    challenge.verify(proof, tier, body)?;
     truncate_fields(&mut health);
-    Ok(ProvenAnswer { health, rtt, proof: PeerProof::Key })
+    Ok(health)
 }
 
 /// Connects to a peer. A configured one may be anywhere; others only in the rover's networks, whatever

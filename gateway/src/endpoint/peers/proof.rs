@@ -53,7 +53,7 @@ pub enum Unproven {
 }
 
 /// A challenge to one peer, good for one answer.
-pub(crate) struct Challenge {
+pub struct Challenge {
     key: PeerKey,
     nonce: String,
     connected: String,
@@ -62,13 +62,13 @@ pub(crate) struct Challenge {
 
 impl Challenge {
     /// A challenge to the peer that is known as `name` and was connected to at `connected`.
-    pub(crate) fn new(key: &PeerKey, connected: SocketAddr, name: &str) -> Option<Challenge> {
+    pub fn new(key: &PeerKey, connected: SocketAddr, name: &str) -> Option<Challenge> {
         let nonce = hex(&random::<16>()?);
         Some(Challenge { key: key.clone(), nonce, connected: canonical(connected), name: name.to_owned() })
     }
 
     /// The header field's value.
-    pub(crate) fn header(&self) -> String {
+    pub fn header(&self) -> String {
         let Challenge { nonce, connected, name, .. } = self;
         let tag =
             self.key.sign(&[CHALLENGE_CONTEXT, nonce.as_bytes(), connected.as_bytes(), name.as_bytes()]);
@@ -76,7 +76,7 @@ impl Challenge {
     }
 
     /// Whether this answer, with this body, proves that an endpoint of this tier has the key.
-    pub(crate) fn verify(&self, answer: Option<&str>, tier: Tier, body: &[u8]) -> Result<(), Unproven> {
+    pub fn verify(&self, answer: Option<&str>, tier: Tier, body: &[u8]) -> Result<(), Unproven> {
         let words: Vec<&str> = answer.unwrap_or_default().split(' ').collect();
         let (nonce, tag) = match words[..] {
             [VERSION, nonce, tag] => (nonce, unhex(tag).ok_or(Unproven::Wrong)?),
@@ -127,7 +127,7 @@ impl fmt::Display for Refusal {
 
 impl Prover {
     /// The answer to a challenge that arrived at the address `local`, sent with this body.
-    pub(crate) fn answer(&self, challenge: &str, local: Option<SocketAddr>, body: &[u8]) -> String {
+    pub fn answer(&self, challenge: &str, local: Option<SocketAddr>, body: &[u8]) -> String {
         self.proof(challenge, local, body).unwrap_or_else(|refusal| refusal.to_string())
     }
 
