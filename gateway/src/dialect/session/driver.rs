@@ -13,11 +13,14 @@ use roverline_source::clock::{monotonic, unix_ns};
 use tokio::time::{Interval, MissedTickBehavior};
 use tungstenite::protocol::Message;
 
+use crate::access::Role;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::reader::MessageReader;
 use crate::dialect::session::SessionContext;
 use crate::dialect::session::keepalive::{ServiceReport, SessionMonitor};
+use crate::endpoint::Endpoint;
+use crate::endpoint::large_messages::{LARGE_MESSAGE_BYTES, OBSERVER_MESSAGE_KEYS, Turn, has_too_many_keys};
 
 /// One session in a dialect: what the driver calls.
 pub(crate) trait DialectSession: Send {
@@ -125,6 +128,30 @@ pub(crate) async fn drive<S: DialectSession>(
     }
 }
 
+/// Waits for the turn of an observer's large message.
+async fn large_message_turn<'a>(
+    context: &'a SessionContext,
+    message: &Message,
+) -> Result<Option<Turn<'a>>, CloseReason> {
+    if message.len() <= LARGE_MESSAGE_BYTES || context.info.identity().role >= Role::Operator {
+        return Ok(None);
+    }
+    let endpoint = &context.endpoint;
+    let turn = endpoint.large_messages.turn().await.ok_or_else(|| too_many_large(endpoint))?;
+    if message.to_text().is_ok_and(has_too_many_keys) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+        let why = format!("a message of an observer may have {OBSERVER_MESSAGE_KEYS} keys");
+        return Err(CloseReason::new(1009, why));
+    }
+    Ok(Some(turn))
+}
+
+fn too_many_large(endpoint: &Endpoint) -> CloseReason {
+    endpoint.counters.fairness.refused_large_messages.fetch_add(1, Ordering::Relaxed);
+    let why = format!("too many messages of more than {LARGE_MESSAGE_BYTES} bytes wait: come back later");
+    CloseReason::new(1013, why)
+}
+
 struct Driver<'a, S> {
     context: &'a SessionContext,
     session: S,
@@ -134,6 +161,7 @@ struct Driver<'a, S> {
 
 impl<S: DialectSession> Driver<'_, S> {
     async fn handle(&mut self, message: Message) -> Result<(), End> {
+        let _turn = large_message_turn(self.context, &message).await?;
         let malformed = match self.session.on_message(&message).await {
             Ok(()) => return Ok(()),
             Err(MessageError::OtherDialect(dialect)) => return Err(End::OtherDialect(dialect, message)),
