@@ -11,6 +11,8 @@ use tokio::time::Instant;
 pub const LARGE_MESSAGE_BYTES: usize = 16 << 10;
 /// The pause after a message, in multiples of the time that it took: a fifth of the thread is for them.
 const PAUSE_FACTOR: u32 = 4;
+/// The longest pause: a message may have waited for something else while it was handled.
+const LARGE_MESSAGE_PAUSE_MS: u64 = 1_000;
 /// How long a message waits for its turn.
 const LARGE_MESSAGE_WAIT_MS: u64 = 5_000;
 
@@ -63,7 +65,8 @@ pub struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
-        *self.next = now + (now - self.begun) * PAUSE_FACTOR;
+        let pause = (now - self.begun) * PAUSE_FACTOR;
+        *self.next = now + pause.min(Duration::from_millis(LARGE_MESSAGE_PAUSE_MS));
     }
 }
 
