@@ -46,23 +46,23 @@ impl Default for LargeMessages {
 
 impl LargeMessages {
     /// Waits for the turn of a message, which lasts until the guard is dropped; `None` if it would wait for long.
-    pub async fn turn(&self) -> Option<Turn<'_>> {
+    pub async fn acquire(&self) -> Option<LargeMessagePermit<'_>> {
         let wait = async {
             let next = self.0.lock().await;
             tokio::time::sleep_until(*next).await;
-            Turn { next, begun: Instant::now() }
+            LargeMessagePermit { next, begun: Instant::now() }
         };
         tokio::time::timeout(Duration::from_millis(LARGE_MESSAGE_WAIT_MS), wait).await.ok()
     }
 }
 
 /// The turn of a message.
-pub struct Turn<'a> {
+pub struct LargeMessagePermit<'a> {
     next: MutexGuard<'a, Instant>,
     begun: Instant,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for LargeMessagePermit<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
         let pause = (now - self.begun) * PAUSE_FACTOR;
@@ -87,14 +87,14 @@ mod tests {
         let all = LargeMessages::default();
         let begun = Instant::now();
         for n in 0..4 {
-            let turn = all.turn().await.unwrap();
+            let permit = all.acquire().await.unwrap();
             assert_eq!(begun.elapsed(), Duration::from_millis(50 * n));
             tokio::time::advance(Duration::from_millis(10)).await;
-            drop(turn);
+            drop(permit);
         }
-        let turn = all.turn().await.unwrap();
-        assert!(all.turn().await.is_none(), "nobody waits for long");
-        drop(turn);
-        assert!(all.turn().await.is_some());
+        let permit = all.acquire().await.unwrap();
+        assert!(all.acquire().await.is_none(), "nobody waits for long");
+        drop(permit);
+        assert!(all.acquire().await.is_some());
     }
 }

@@ -4,7 +4,7 @@
 mod certificates;
 mod client_certificate;
 mod handshake;
-mod turns;
+mod handshake_queue;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::config::TlsSettings;
 use crate::connection::client_address::ClientAddress;
 use crate::connection::stream::{self, ClientStream};
 use crate::server::pending::PendingConnection;
-use crate::server::tls::turns::Turns;
+use crate::server::tls::handshake_queue::HandshakeQueue;
 
 pub use certificates::TlsFileError;
 
@@ -57,7 +57,7 @@ pub struct Tls {
     only: bool,
     roles: BTreeMap<String, Role>,
     config: RwLock<Option<Arc<ServerConfig>>>,
-    turns: Turns,
+    queue: HandshakeQueue,
 }
 
 /// The files that make up the server's configuration.
@@ -112,7 +112,7 @@ impl Tls {
             only: settings.only,
             roles: settings.roles.clone(),
             config: RwLock::new(config.ok()),
-            turns: Turns::default(),
+            queue: HandshakeQueue::default(),
         }))
     }
 
@@ -182,7 +182,7 @@ pub(super) async fn open(
         return plain(stream, tls.only && !local);
     }
     let stream =
-        handshake::accept(stream, tls.config()?, &tls.turns, ClientAddress::of(peer.ip()), place).await?;
+        handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), place).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
     let transport = Transport { encrypted: true, local, certificate };

@@ -20,7 +20,9 @@ use crate::connection::reader::MessageReader;
 use crate::dialect::session::SessionContext;
 use crate::dialect::session::keepalive::{ServiceReport, SessionMonitor};
 use crate::endpoint::Endpoint;
-use crate::endpoint::large_messages::{LARGE_MESSAGE_BYTES, OBSERVER_MESSAGE_KEYS, Turn, has_too_many_keys};
+use crate::endpoint::large_messages::{
+    LARGE_MESSAGE_BYTES, LargeMessagePermit, OBSERVER_MESSAGE_KEYS, has_too_many_keys,
+};
 
 /// One session in a dialect: what the driver calls.
 pub(crate) trait DialectSession: Send {
@@ -129,21 +131,21 @@ pub(crate) async fn drive<S: DialectSession>(
 }
 
 /// Waits for the turn of an observer's large message.
-async fn large_message_turn<'a>(
+async fn acquire_large_message<'a>(
     context: &'a SessionContext,
     message: &Message,
-) -> Result<Option<Turn<'a>>, CloseReason> {
+) -> Result<Option<LargeMessagePermit<'a>>, CloseReason> {
     if message.len() <= LARGE_MESSAGE_BYTES || context.info.identity().role >= Role::Operator {
         return Ok(None);
     }
     let endpoint = &context.endpoint;
-    let turn = endpoint.large_messages.turn().await.ok_or_else(|| too_many_large(endpoint))?;
+    let permit = endpoint.large_messages.acquire().await.ok_or_else(|| too_many_large(endpoint))?;
     if message.to_text().is_ok_and(has_too_many_keys) {
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
         let why = format!("a message of an observer may have {OBSERVER_MESSAGE_KEYS} keys");
         return Err(CloseReason::new(1009, why));
     }
-    Ok(Some(turn))
+    Ok(Some(permit))
 }
 
 fn too_many_large(endpoint: &Endpoint) -> CloseReason {
@@ -161,7 +163,7 @@ struct Driver<'a, S> {
 
 impl<S: DialectSession> Driver<'_, S> {
     async fn handle(&mut self, message: Message) -> Result<(), End> {
-        let _turn = large_message_turn(self.context, &message).await?;
+        let _permit = acquire_large_message(self.context, &message).await?;
         let malformed = match self.session.on_message(&message).await {
             Ok(()) => return Ok(()),
             Err(MessageError::OtherDialect(dialect)) => return Err(End::OtherDialect(dialect, message)),

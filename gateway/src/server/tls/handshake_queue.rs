@@ -1,5 +1,5 @@
-//! Turns of TLS handshakes: few are computed at a time, and few wait for that. One more is refused, and not one
-//! that waits: if newcomers took the places of those who wait, a flood of them would leave nobody's turn.
+//! The queue of TLS handshakes: few are computed at a time, and few wait for that. One more is refused, and not one
+//! that waits: if newcomers replaced those who wait, none of a flood would be computed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const HANDSHAKES_PER_ADDRESS: usize = 8;
 
 /// The handshakes of one process.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct HandshakeQueue {
     permits: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
 }
@@ -30,21 +30,21 @@ struct Waiting {
     by_address: HashMap<ClientAddress, usize>,
 }
 
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns { permits: Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)), waiting: Mutex::default() }
+impl Default for HandshakeQueue {
+    fn default() -> HandshakeQueue {
+        HandshakeQueue { permits: Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)), waiting: Mutex::default() }
     }
 }
 
-impl Turns {
-    /// Waits for a turn, unless too many wait already.
-    pub(super) async fn take(&self, address: ClientAddress) -> Result<Turn<'_>, OpenError> {
-        let place = self.enter(address).ok_or(OpenError::Busy)?;
+impl HandshakeQueue {
+    /// Waits for the computation, unless too many wait already.
+    pub(super) async fn acquire(&self, address: ClientAddress) -> Result<HandshakePermit<'_>, OpenError> {
+        let entry = self.enter(address).ok_or(OpenError::Busy)?;
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| OpenError::Ended)?;
-        Ok(Turn { _permit: permit, _place: place })
+        Ok(HandshakePermit { _permit: permit, _entry: entry })
     }
 
-    fn enter(&self, address: ClientAddress) -> Option<Place<'_>> {
+    fn enter(&self, address: ClientAddress) -> Option<QueueEntry<'_>> {
         let mut waiting = self.waiting.lock();
         let own = waiting.by_address.get(&address).copied().unwrap_or_default();
         if waiting.all >= HANDSHAKES || (own >= HANDSHAKES_PER_ADDRESS && !address.is_loopback()) {
@@ -52,22 +52,22 @@ impl Turns {
         }
         waiting.all += 1;
         waiting.by_address.insert(address, own + 1);
-        Some(Place { all: self, address })
+        Some(QueueEntry { all: self, address })
     }
 }
 
-/// A handshake's turn, until it is dropped.
-pub(super) struct Turn<'a> {
+/// A handshake that may be computed, until it is dropped.
+pub(super) struct HandshakePermit<'a> {
     _permit: OwnedSemaphorePermit,
-    _place: Place<'a>,
+    _entry: QueueEntry<'a>,
 }
 
-struct Place<'a> {
-    all: &'a Turns,
+struct QueueEntry<'a> {
+    all: &'a HandshakeQueue,
     address: ClientAddress,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         let mut waiting = self.all.waiting.lock();
         waiting.all -= 1;
@@ -86,20 +86,21 @@ mod tests {
 
     #[tokio::test]
     async fn few_of_an_address_and_of_all_wait() {
-        let turns = Turns::default();
+        let queue = HandshakeQueue::default();
         let address = |n: u8| ClientAddress::of([10, 0, 0, n].into());
-        let greedy: Vec<_> = (0..20).filter_map(|_| turns.enter(address(1))).collect();
+        let greedy: Vec<_> = (0..20).filter_map(|_| queue.enter(address(1))).collect();
         assert_eq!(greedy.len(), HANDSHAKES_PER_ADDRESS);
         let own = ClientAddress::of([127, 0, 0, 1].into());
-        let local: Vec<_> = (0..100).filter_map(|_| turns.enter(own)).collect();
+        let local: Vec<_> = (0..100).filter_map(|_| queue.enter(own)).collect();
         assert_eq!(local.len(), HANDSHAKES - HANDSHAKES_PER_ADDRESS);
-        assert!(matches!(turns.take(address(2)).await, Err(OpenError::Busy)));
+        assert!(matches!(queue.acquire(address(2)).await, Err(OpenError::Busy)));
         drop((greedy, local));
-        let (first, _second) = (turns.take(address(2)).await.unwrap(), turns.take(address(2)).await.unwrap());
-        let mut third = Box::pin(turns.take(address(2)));
+        let (first, _second) =
+            (queue.acquire(address(2)).await.unwrap(), queue.acquire(address(2)).await.unwrap());
+        let mut third = Box::pin(queue.acquire(address(2)));
         assert!(futures_util::poll!(&mut third).is_pending(), "two at a time");
         drop(first);
         third.await.unwrap();
-        assert_eq!(turns.waiting.lock().by_address.len(), 1);
+        assert_eq!(queue.waiting.lock().by_address.len(), 1);
     }
 }
