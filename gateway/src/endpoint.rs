@@ -9,6 +9,7 @@ pub mod drain;
 pub mod event_log;
 pub mod events;
 pub mod health;
+pub mod large_messages;
 pub(crate) mod memory;
 pub mod metrics;
 pub mod peers;
@@ -43,6 +44,7 @@ use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
+use crate::endpoint::large_messages::LargeMessages;
 use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
@@ -101,6 +103,8 @@ pub struct Endpoint {
     pub waiting_requests: WaitingRequests,
     /// Permits for observers' requests to the store, first come, first served.
     pub observer_permits: Semaphore,
+    /// The turns of observers' large messages.
+    pub large_messages: LargeMessages,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
@@ -183,6 +187,7 @@ impl EndpointBuilder {
             watchdog: Watchdog::default(),
             waiting_requests: WaitingRequests::default(),
             observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
+            large_messages: LargeMessages::default(),
             offloaded_calls: Arc::new(Semaphore::new(API_OFFLOAD_CALLS)),
             scoped_graph: ScopedGraph::default(),
             switch_reports: SwitchReports::default(),

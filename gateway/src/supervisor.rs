@@ -3,6 +3,7 @@
 //! so there is little that can crash it; if it ends all the same, its endpoints serve on, and the next
 //! supervisor adopts them with their sockets.
 
+mod allocator;
 pub mod control;
 pub mod down;
 mod orphans;

@@ -5,6 +5,7 @@ mod acts;
 mod good;
 mod outcome;
 mod target;
+mod tls;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use clap::Parser;
 use roverline_protocol::Tier;
 use roverline_protocol::status::EventKind;
 
+use crate::certs::Certs;
 use crate::faults::table::table;
 use crate::gateway::{self, Gateway};
 use crate::hostile::acts::ACTS;
@@ -63,12 +65,22 @@ fn pids(gateway: &Gateway) -> Vec<u32> {
     gateway.endpoints.iter().map(|(tier, _)| gateway.endpoint_pid(*tier)).collect()
 }
 
+/// The part of a configuration file about these certificates.
+fn tls_table(certs: &Certs) -> String {
+    let (cert, key) = (certs.file("rover.local.crt"), certs.file("rover.local.key"));
+    format!("[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n")
+}
+
 /// Plays one act for this long.
 fn play(act: &Act, duration: Duration) -> Outcome {
     let scratch = temp::dir();
     let (ada, eve) = (operator(&scratch, "ada"), operator(&scratch, "eve"));
     let rover = format!("hostile-{}-{}", std::process::id(), act.name.replace('_', "-"));
-    let config = temp::write(&scratch, "roverline.toml", &format!("[gateway]\nrover = \"{rover}\"\n"));
+    let certs = act.tls.then(|| Certs::with_node("rover.local"));
+    let tls = certs.as_ref().map(|certs| tls::config(&certs.path("ca.crt")));
+    let config =
+        format!("[gateway]\nrover = \"{rover}\"\n{}", certs.as_ref().map(tls_table).unwrap_or_default());
+    let config = temp::write(&scratch, "roverline.toml", &config);
     let (config, tokens) = (config.to_str().unwrap(), scratch.path().join("tokens"));
     let mdns = if act.mdns { "on" } else { "off" };
     let access = ["--loopback-role", "observer", "--tokens", tokens.to_str().unwrap()];
@@ -76,10 +88,10 @@ fn play(act: &Act, duration: Duration) -> Outcome {
         Gateway::up(&[&["--source", "sim", "--config", config, "--mdns", mdns][..], &access].concat());
     let port = gateway.port(Tier::Primary);
     let before_pids = pids(&gateway);
-    let good = Good::start(port, &ada);
+    let good = Good::start(port, &ada, tls.clone());
     std::thread::sleep(Duration::from_secs(1));
     let before = rss_mib(before_pids[0]);
-    let target = Target::new(Tier::ALL.map(|tier| gateway.port(tier)), &eve, &rover);
+    let target = Target::new(Tier::ALL.map(|tier| gateway.port(tier)), &eve, &rover, tls);
     let attacking = act.start(&target);
     std::thread::sleep(duration);
     let during = rss_mib(before_pids[0]);

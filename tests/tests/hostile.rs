@@ -36,4 +36,7 @@ acts! {
     port_scan registrations_cost_no_one_else;
     values values_cost_no_one_else;
     resumes resumes_cost_no_one_else;
+    events events_cost_no_one_else;
+    long_heads long_heads_cost_no_one_else;
+    tls_half_open tls_handshakes_cost_no_one_else;
 }

@@ -6,6 +6,7 @@
 //! each knows its sequence number before it is written. A process batches the appends of its tasks into one
 //! transaction, so that many cost one signature and one commit.
 
+mod append_pace;
 mod appender;
 mod entry;
 mod node_key;
@@ -20,10 +21,13 @@ pub(crate) mod tests;
 mod verify;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::boot_clock;
+use crate::events::append_pace::AppendPace;
 use crate::events::appender::PendingAppend;
 pub use crate::events::entry::{Event, HEAD as HEAD_KEY, Hash, Stored};
 pub use crate::events::node_key::{NodeIdentity, archive_witnesses, trust, witnesses};
@@ -122,6 +126,16 @@ pub enum EventError {
     /// An entry of the log is not an event.
     #[error("the log is damaged: let `roverline-gateway state verify` say where")]
     Damaged,
+    /// The author appends too much in too short a time.
+    #[error("you have appended {most} {what} in a minute, all that one author may; try again in {} s", wait.as_secs() + 1)]
+    Pace {
+        /// The limit.
+        most: u64,
+        /// What it limits.
+        what: &'static str,
+        /// When the next minute begins.
+        wait: Duration,
+    },
     /// The node's signing key cannot be used.
     #[error("the key that signs events cannot be used: {0}")]
     Key(String),
@@ -141,6 +155,7 @@ struct Shared {
     append: OnceLock<mpsc::Sender<PendingAppend>>,
     follower: Follower,
     retention: Retention,
+    pace: AppendPace,
     /// Held during a verification.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -155,12 +170,24 @@ impl Events {
     pub fn with_retention(store: Arc<dyn Store>, identity: NodeIdentity, retention: Retention) -> Events {
         let follower = Follower::default();
         let (append, verifying) = (OnceLock::new(), tokio::sync::Mutex::new(()));
-        Events(Arc::new(Shared { store, identity, append, follower, retention, verifying }))
+        let pace = AppendPace::default();
+        Events(Arc::new(Shared { store, identity, append, follower, retention, pace, verifying }))
     }
 
     /// The name of this node.
     pub fn node(&self) -> &str {
         self.0.identity.node()
+    }
+
+    /// Counts an event of so many bytes that a client is about to append, unless it is beyond its author's
+    /// pace. What the product itself records has none.
+    pub fn pace(&self, author: &str, bytes: usize) -> Result<(), EventError> {
+        self.0.pace.take(author, bytes as u64, boot_clock::now())
+    }
+
+    /// How many events were refused for their author's pace.
+    pub fn refused_pace(&self) -> u64 {
+        self.0.pace.refused()
     }
 
     /// Appends an event. After `Ok` it is in the log exactly once. After an error it is not, except possibly

@@ -65,6 +65,10 @@ pub(crate) const QUEUE_TOTAL_BYTES: u64 = 512 << 20;
 pub(crate) const QUEUE_OWNER_BYTES_PER_MINUTE: u64 = 256 << 20;
 /// Attempts of a write or read that conflicts with others.
 pub(crate) const KV_ATTEMPTS: usize = 16;
+/// Events that one author may append in a minute: the log is shared, and each costs a signature and a commit.
+pub(crate) const EVENT_OWNER_ENTRIES_PER_MINUTE: u64 = 3_000;
+/// Bytes of the events that one author may append in a minute.
+pub(crate) const EVENT_OWNER_BYTES_PER_MINUTE: u64 = 16 << 20;
 /// Bytes of the data of an event, as JSON.
 pub(crate) const EVENT_DATA_BYTES: usize = 64 << 10;
 /// New events queued for a subscriber of the log; slower subscribers read from the store.

@@ -4,7 +4,7 @@
 //! whoever did it. A write counts in its own process before it is sent, and elsewhere as soon as the watch
 //! reports it: several processes that write at the same moment may exceed a quota by what they wrote then.
 
-mod pace;
+pub(crate) mod pace;
 mod usage;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! Errors of the HTTP API: the mapping from the store's errors to statuses, and problem documents (RFC 9457).
 
+use std::time::Duration;
+
 use http::header::{self, HeaderName};
 use http::{HeaderValue, StatusCode};
 use roverline_coordination::events::EventError;
@@ -127,11 +129,16 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// 429; the client may retry after this time.
+fn later(wait: Duration, detail: String) -> ApiError {
+    let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, detail);
+    error.with_header(header::RETRY_AFTER, &(wait.as_secs() + 1).to_string())
+}
+
 /// A quota: 429 if time helps, else 507.
 fn quota(error: &QuotaError, detail: String) -> ApiError {
     match error {
-        QuotaError::Pace { wait, .. } => ApiError::new(StatusCode::TOO_MANY_REQUESTS, detail)
-            .with_header(header::RETRY_AFTER, &(wait.as_secs() + 1).to_string()),
+        QuotaError::Pace { wait, .. } => later(*wait, detail),
         _ => ApiError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
     }
 }
@@ -211,6 +218,7 @@ impl From<EventError> for ApiError {
             EventError::Removed(_) => StatusCode::GONE,
             EventError::None(_) => StatusCode::NOT_FOUND,
             EventError::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
+            EventError::Pace { wait, .. } => return later(wait, error.to_string()),
             EventError::Key(_) => {
                 return ApiError::unavailable(error.to_string());
             }

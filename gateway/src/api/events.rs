@@ -109,6 +109,7 @@ pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<H
             request.respond_with(bytes, make).await?
         }
         Action::Append => {
+            events.pace(&request.by(), request.body.len())?;
             let (new, expected, sent_id) = new(request).await?;
             let earlier = match &sent_id {
                 Some(id) => appended_before(request, events, id).await?,

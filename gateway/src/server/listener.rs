@@ -21,13 +21,16 @@ use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::http;
 use crate::server::pending::{PendingConnection, PendingConnections};
-use crate::server::tls::{self, Opened, Tls};
+use crate::server::tls::{self, OpenError, Opened, Tls};
 use crate::server::write_timeout::WriteTimeoutStream;
 
 /// Kernel send buffer of a client's socket: small, so that data read after a stall is fresh.
 const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Unsent bytes in the kernel's socket buffer above which no more are written.
 const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
+/// Connections accepted in a row. Then those that are there have their turn: of more at once, each would lose its
+/// place to a newcomer before its request had been looked for.
+const ACCEPTED_IN_A_ROW: u32 = 32;
 /// How long an HTTP connection may be reused.
 const HTTP_CONNECTION_MS: u64 = 60_000;
 
@@ -40,6 +43,7 @@ pub async fn accept_loop(
     let pending: Arc<PendingConnections> = Arc::default();
     endpoint.counters.dialects.declare(dialect::all());
     let mut drain = endpoint.draining();
+    let mut in_a_row = 0;
     loop {
         let (stream, peer) = tokio::select! {
             biased;
@@ -61,6 +65,12 @@ pub async fn accept_loop(
         let evicted = &endpoint.counters.fairness.evicted_connections;
         let place = pending.admit(peer.ip(), monotonic(), evicted);
         tokio::spawn(serve_connection(endpoint.clone(), stream, tls.clone(), peer, place));
+        in_a_row += 1;
+        if in_a_row == ACCEPTED_IN_A_ROW {
+            in_a_row = 0;
+            // Until what the sockets have received is known.
+            tokio::task::yield_now().await;
+        }
     }
     pending
 }
@@ -87,7 +97,7 @@ async fn serve_connection(
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
         biased;
-        opened = open(&endpoint, stream, tls.as_deref(), deadline) => opened,
+        opened = open(&endpoint, stream, tls.as_deref(), (peer, &place), deadline) => opened,
         _ = place.evicted() => None,
     };
     let Some(Opened { stream, transport, needs_tls }) = opened else { return };
@@ -156,13 +166,18 @@ async fn open(
     endpoint: &Endpoint,
     stream: TcpStream,
     tls: Option<&Tls>,
+    (peer, place): (std::net::SocketAddr, &PendingConnection),
     deadline: Instant,
 ) -> Option<Opened> {
     let counters = &endpoint.counters;
-    match tokio::time::timeout_at(deadline, tls::open(tls, stream)).await {
+    match tokio::time::timeout_at(deadline, tls::open(tls, stream, peer, place)).await {
         Ok(Ok(opened)) => {
             counters.tls.completed.fetch_add(u64::from(opened.transport.encrypted), Ordering::Relaxed);
             return Some(opened);
+        }
+        Ok(Err(OpenError::Busy)) => {
+            counters.tls.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
         Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),

@@ -4,30 +4,32 @@
 mod certificates;
 mod client_certificate;
 mod handshake;
+mod handshake_queue;
 mod revocation;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::access::transport::Transport;
 use crate::access::{CertificateSerial, Role};
 use crate::config::TlsSettings;
+use crate::connection::client_address::ClientAddress;
 use crate::connection::stream::{self, ClientStream};
+use crate::server::pending::PendingConnection;
+use crate::server::tls::handshake_queue::HandshakeQueue;
 
 pub use certificates::TlsFileError;
 
 /// Interval at which the files are looked at.
 const RELOAD_MS: u64 = 1_000;
-/// Handshakes computed at a time, each on a thread of its own.
-const HANDSHAKES_AT_A_TIME: usize = 2;
 /// The first byte of a TLS connection: a handshake record. No HTTP request begins with it.
 const TLS_HANDSHAKE_BYTE: u8 = 0x16;
 
@@ -40,6 +42,9 @@ pub(super) enum OpenError {
     /// The certificate could not be loaded.
     #[error("there is no usable certificate")]
     NoCertificate,
+    /// Too many others wait for the computation of theirs.
+    #[error("too many TLS handshakes wait")]
+    Busy,
     /// This side ends.
     #[error("the endpoint ends")]
     Ended,
@@ -53,7 +58,7 @@ pub struct Tls {
     only: bool,
     roles: BTreeMap<String, Role>,
     config: RwLock<Option<Arc<ServerConfig>>>,
-    handshakes: Semaphore,
+    queue: HandshakeQueue,
 }
 
 /// The files that make up the server's configuration.
@@ -118,7 +123,7 @@ impl Tls {
             only: settings.only,
             roles: settings.roles.clone(),
             config: RwLock::new(loaded.ok().map(|loaded| loaded.config)),
-            handshakes: Semaphore::new(HANDSHAKES_AT_A_TIME),
+            queue: HandshakeQueue::default(),
         }))
     }
 
@@ -176,8 +181,13 @@ pub(super) struct Opened {
 }
 
 /// Opens a client's stream: after a TLS handshake if it begins one. The caller bounds the time.
-pub(super) async fn open(tls: Option<&Tls>, stream: TcpStream) -> Result<Opened, OpenError> {
-    let local = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+pub(super) async fn open(
+    tls: Option<&Tls>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: &PendingConnection,
+) -> Result<Opened, OpenError> {
+    let local = peer.ip().to_canonical().is_loopback();
     let plain = |stream, needs_tls| {
         let transport = Transport { encrypted: false, local, certificate: None };
         Ok(Opened { stream: ClientStream::Left(stream), transport, needs_tls })
@@ -187,7 +197,8 @@ pub(super) async fn open(tls: Option<&Tls>, stream: TcpStream) -> Result<Opened,
     if stream.peek(&mut first).await? == 0 || first != [TLS_HANDSHAKE_BYTE] {
         return plain(stream, tls.only && !local);
     }
-    let stream = handshake::accept(stream, tls.config()?, &tls.handshakes).await?;
+    let stream =
+        handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), place).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
     let transport = Transport { encrypted: true, local, certificate };

@@ -19,6 +19,7 @@ use crate::process::adoption::socket_name;
 use crate::process::heartbeat::{
     DIE_WITH_SUPERVISOR, EXIT_WITH_PARENT, FAILURE, NOT_ACCEPTING, READY, SETTINGS, SupervisorCommand,
 };
+use crate::supervisor::allocator;
 use crate::supervisor::process_handle::{AdoptedProcess, ProcessHandle};
 use crate::supervisor::socket_peer::SocketPeer;
 
@@ -94,8 +95,7 @@ impl Launch {
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
-            // glibc uses an arena per thread and core; two arenas suffice and save megabytes.
-            .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "2".into()))
+            .envs(allocator::settings(|name| std::env::var_os(name).is_some()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;

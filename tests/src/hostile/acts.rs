@@ -3,7 +3,9 @@
 mod connections;
 mod messages;
 mod operator;
+mod png;
 mod store;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -29,6 +31,9 @@ pub(super) const ACTS: &[Act] = &[
         4,
         messages::compressed,
     ),
+    Act::new("nested", "messages nested 200,000 deep, in each dialect", 6, messages::nested),
+    Act::new("many_keys", "messages with 70,000 keys, in each dialect", 6, messages::many_keys),
+    Act::new("png_bombs", "messages as images that hold more than they look", 4, messages::png_bombs),
     Act::new("fragments", "sessions send messages in pieces of one byte", 4, messages::fragments),
     Act::new("reassembly", "rosbridge sessions begin messages and never end them", 4, messages::reassembly),
     Act::new("pings", "sessions send pings as fast as they can", 4, messages::pings),
@@ -60,6 +65,11 @@ pub(super) const ACTS: &[Act] = &[
         connections::requests,
     ),
     Act::new("wrong_tokens", "tokens are guessed", 4, connections::wrong_tokens),
+    Act::new("tls_half_open", "TLS handshakes begin and are not continued", 4, tls::half_open).with_tls(),
+    Act::new("tls_handshakes", "TLS handshakes, one after the other", 8, tls::handshakes).with_tls(),
+    Act::new("tls_pieces", "TLS handshakes in pieces of one byte", 8, tls::pieces).with_tls(),
+    Act::new("tls_promises", "TLS handshakes promise messages of 16 MiB", 4, tls::promises).with_tls(),
+    Act::new("tls_key_updates", "TLS sessions change their keys without end", 4, tls::key_updates).with_tls(),
     Act::new("foreign_pages", "pages of another site ask the store over WebSocket", 8, store::foreign_pages),
     Act::new("store_values", "sessions read the store", 20, store::values),
     Act::new("store_events", "sessions read the event log", 20, store::events),
@@ -80,6 +90,7 @@ pub(super) const ACTS: &[Act] = &[
     Act::new("port_scan", "an operator registers one port after another", 1, operator::port_scan),
     Act::new("values", "an operator writes values as fast as the store takes them", 2, operator::values),
     Act::new("messages", "an operator fills queues", 2, operator::messages),
+    Act::new("events", "an operator appends events as fast as the log takes them", 4, operator::events),
     Act::new(
         "lock_theft",
         "an operator releases and takes another's lock in the other's name",

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::hostile::tls;
 use crate::http;
 use crate::native::{NativeClient, Received};
 use crate::plain::PlainClient;
@@ -45,8 +48,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl Good {
-    /// Starts them; the operator shows this token.
-    pub(super) fn start(port: u16, token: &str) -> Good {
+    /// Starts them; the operator shows this token. With `tls` the stop is pressed over TLS as well.
+    pub(super) fn start(port: u16, token: &str, tls: Option<Arc<ClientConfig>>) -> Good {
         let stop: Arc<AtomicBool> = Arc::default();
         let (flag, token) = (stop.clone(), token.to_owned());
         let mut clients = vec![std::thread::spawn(move || runtime().block_on(native(port, &flag)))];
@@ -54,8 +57,12 @@ impl Good {
         clients.push(std::thread::spawn(move || runtime().block_on(plain(port, &flag))));
         let (flag, shown) = (stop.clone(), token.clone());
         clients.push(std::thread::spawn(move || locks(port, &shown, &flag)));
-        let flag = stop.clone();
-        clients.push(std::thread::spawn(move || runtime().block_on(stops(port, &token, &flag))));
+        let (flag, shown) = (stop.clone(), token.clone());
+        clients.push(std::thread::spawn(move || runtime().block_on(stops(port, &shown, &flag))));
+        if let Some(tls) = tls {
+            let flag = stop.clone();
+            clients.push(std::thread::spawn(move || tls_stops(port, &token, &tls, &flag)));
+        }
         Good { stop, clients }
     }
 
@@ -154,6 +161,29 @@ async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measured {
             Err(error) => measured.refused.push(format!("stop, connecting: {error}")),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    measured
+}
+
+/// The same over TLS and HTTP: a new connection, with its handshake, for each stop.
+fn tls_stops(port: u16, token: &str, config: &Arc<ClientConfig>, stop: &AtomicBool) -> Measured {
+    let body = r#"{"engage":true,"reason":"test"}"#;
+    let request = format!(
+        "POST /api/v2/emergency-stop HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\
+         Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut measured = Measured::default();
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match tls::request(port, config, request.as_bytes()) {
+            Ok(answer) if answer.status == 200 => measured.stop.push(ms_since(begun)),
+            Ok(answer) => {
+                measured.refused.push(format!("TLS stop: {} {}", answer.status, answer.body.trim()))
+            }
+            Err(error) => measured.refused.push(format!("TLS stop: {error}")),
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
     measured
 }

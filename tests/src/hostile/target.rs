@@ -1,8 +1,10 @@
 //! What an act is played against, and who plays it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+
+use tokio_rustls::rustls::ClientConfig;
 
 /// Priority of the attackers' threads (nice value).
 const ATTACKERS_NICE: i32 = 15;
@@ -16,20 +18,35 @@ pub(super) struct Target {
     pub(super) token: String,
     /// The name of the rover, for endpoints that claim to be part of it.
     pub(super) rover: String,
+    /// How to connect over TLS, if the endpoints have a certificate.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     /// What was done so far: requests, messages, connections.
     pub(super) count: AtomicU64,
+    /// Attackers that have a number so far.
+    numbered: AtomicUsize,
     stop: AtomicBool,
 }
 
 impl Target {
-    pub(super) fn new(ports: [u16; 4], token: &str, rover: &str) -> Arc<Target> {
+    pub(super) fn new(
+        ports: [u16; 4],
+        token: &str,
+        rover: &str,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Arc<Target> {
         let (token, rover) = (token.to_owned(), rover.to_owned());
-        Arc::new(Target { ports, token, rover, count: AtomicU64::new(0), stop: AtomicBool::new(false) })
+        let (count, numbered, stop) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Target { ports, token, rover, tls, count, numbered, stop })
     }
 
     /// The primary's port.
     pub(super) fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    /// A number for the attacker that asks for it, another one each time.
+    pub(super) fn number(&self) -> usize {
+        self.numbered.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether the act goes on.
@@ -57,18 +74,25 @@ pub(super) struct Act {
     pub(super) what: &'static str,
     /// Whether the endpoints look for others by mDNS.
     pub(super) mdns: bool,
+    /// Whether the endpoints have a certificate, and an operator stops the rover over TLS as well.
+    pub(super) tls: bool,
     attackers: usize,
     attack: Attack,
 }
 
 impl Act {
     pub(super) const fn new(name: &'static str, what: &'static str, attackers: usize, attack: Attack) -> Act {
-        Act { name, what, mdns: false, attackers, attack }
+        Act { name, what, mdns: false, tls: false, attackers, attack }
     }
 
     /// The same, with endpoints that look for others by mDNS.
     pub(super) const fn with_mdns(self) -> Act {
         Act { mdns: true, ..self }
+    }
+
+    /// The same, with endpoints that have a certificate.
+    pub(super) const fn with_tls(self) -> Act {
+        Act { tls: true, ..self }
     }
 
     /// Starts the attackers.

@@ -147,3 +147,25 @@ fn bad_requests_are_explained_and_change_nothing() {
     }
     assert_eq!(read(port, "?stream=s").0, Vec::<Value>::new());
 }
+
+#[test]
+fn an_author_appends_at_a_bounded_pace() {
+    let gateway = serve(&[]);
+    let port = gateway.first_port();
+    let event = json!({"stream": "flood", "type": "flood.noted", "data": "x".repeat(250_000)}).to_string();
+    // What is too long counts as well: it was read.
+    let refused = (0..200).map(|_| post(port, EVENTS, &event)).find(|answer| answer.status != 413).unwrap();
+    let what = problem(&refused, 429);
+    assert!(what["detail"].as_str().unwrap().contains("16777216 bytes of events in a minute"), "{what}");
+    assert!(
+        (1..=60).contains(&refused.header("retry-after").unwrap().parse::<u64>().unwrap()),
+        "{refused:?}"
+    );
+    let metrics = http::get(port, "/metrics").body;
+    assert!(metrics.contains(r#"roverline_quota_refused_total{kind="events",quota="pace"} 1"#), "{metrics}");
+    // A lock is recorded all the same.
+    post_ok(port, "/api/v2/locks/arm/acquire", &json!({"client": "a", "mode": "exclusive", "ttl_ms": 5_000}));
+    eventually("the lock is recorded", Duration::from_secs(20), || {
+        !read(port, "?stream=lock/arm").0.is_empty()
+    });
+}

@@ -20,8 +20,9 @@ use crate::quota::QuotaUsage;
 
 /// Cached keys per process.
 const KV_CACHE_ENTRIES: usize = 4_096;
-/// Bytes of the cached values.
-const KV_CACHE_BYTES: usize = 32 << 20;
+/// Bytes of the cached values. What a mission shares is small; a writer of large values must not fill the
+/// memory of four processes with them.
+const KV_CACHE_BYTES: usize = 4 << 20;
 /// Interval at which cached values are confirmed.
 const KV_CONFIRM_MS: u64 = 250;
 

@@ -1,4 +1,4 @@
-//! How much each author has written in the current minute.
+//! How much each author has written in the current minute: bytes, or entries.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use std::time::Duration;
 const PACED_ENTRIES: usize = 4_096;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Bytes written since the beginning of each author's minute.
+/// What was written since the beginning of each author's minute.
 #[derive(Debug, Default)]
-pub(super) struct Pace(HashMap<Arc<str>, (Duration, u64)>);
+pub(crate) struct Pace(HashMap<Arc<str>, (Duration, u64)>);
 
 impl Pace {
-    /// Counts bytes, unless they are too many; then returns when the next minute begins.
-    pub(super) fn take(
+    /// Counts what is about to be written, unless it is too much; then returns when the next minute begins.
+    pub(crate) fn take(
         &mut self,
         owner: &Arc<str>,
-        bytes: u64,
+        amount: u64,
         most: u64,
         now: Duration,
     ) -> Result<(), Duration> {
@@ -31,10 +31,10 @@ impl Pace {
         let age = now.saturating_sub(*begun);
         if age >= MINUTE {
             (*begun, *written) = (now, 0);
-        } else if written.saturating_add(bytes) > most {
+        } else if written.saturating_add(amount) > most {
             return Err(MINUTE - age);
         }
-        *written = written.saturating_add(bytes);
+        *written = written.saturating_add(amount);
         Ok(())
     }
 }

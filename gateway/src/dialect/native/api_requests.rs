@@ -162,7 +162,8 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
         let shared = admission::acquire(endpoint, info.identity().role).await;
         let changed = changes(&*endpoint.coordination.store, &target.prefixes).await;
         drop(shared);
-        respond(endpoint, info, id, "GET", &target.target, Bytes::new()).await;
+        // Boxed: while a watch waits, which is nearly always, it takes no memory for a request.
+        Box::pin(respond(endpoint, info, id, "GET", &target.target, Bytes::new())).await;
         drop(own);
         tokio::time::sleep(pause).await;
         match changed {

@@ -13,11 +13,16 @@ use roverline_source::clock::{monotonic, unix_ns};
 use tokio::time::{Interval, MissedTickBehavior};
 use tungstenite::protocol::Message;
 
+use crate::access::Role;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::reader::MessageReader;
 use crate::dialect::session::SessionContext;
 use crate::dialect::session::keepalive::{ServiceReport, SessionMonitor};
+use crate::endpoint::Endpoint;
+use crate::endpoint::large_messages::{
+    LARGE_MESSAGE_BYTES, LargeMessagePermit, OBSERVER_MESSAGE_KEYS, has_too_many_keys,
+};
 
 /// One session in a dialect: what the driver calls.
 pub(crate) trait DialectSession: Send {
@@ -125,6 +130,30 @@ pub(crate) async fn drive<S: DialectSession>(
     }
 }
 
+/// Waits for the turn of an observer's large message.
+async fn acquire_large_message<'a>(
+    context: &'a SessionContext,
+    message: &Message,
+) -> Result<Option<LargeMessagePermit<'a>>, CloseReason> {
+    if message.len() <= LARGE_MESSAGE_BYTES || context.info.identity().role >= Role::Operator {
+        return Ok(None);
+    }
+    let endpoint = &context.endpoint;
+    let permit = endpoint.large_messages.acquire().await.ok_or_else(|| too_many_large(endpoint))?;
+    if message.to_text().is_ok_and(has_too_many_keys) {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+        let why = format!("a message of an observer may have {OBSERVER_MESSAGE_KEYS} keys");
+        return Err(CloseReason::new(1009, why));
+    }
+    Ok(Some(permit))
+}
+
+fn too_many_large(endpoint: &Endpoint) -> CloseReason {
+    endpoint.counters.fairness.refused_large_messages.fetch_add(1, Ordering::Relaxed);
+    let why = format!("too many messages of more than {LARGE_MESSAGE_BYTES} bytes wait: come back later");
+    CloseReason::new(1013, why)
+}
+
 struct Driver<'a, S> {
     context: &'a SessionContext,
     session: S,
@@ -134,6 +163,7 @@ struct Driver<'a, S> {
 
 impl<S: DialectSession> Driver<'_, S> {
     async fn handle(&mut self, message: Message) -> Result<(), End> {
+        let _permit = acquire_large_message(self.context, &message).await?;
         let malformed = match self.session.on_message(&message).await {
             Ok(()) => return Ok(()),
             Err(MessageError::OtherDialect(dialect)) => return Err(End::OtherDialect(dialect, message)),

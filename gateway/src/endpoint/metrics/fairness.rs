@@ -19,6 +19,8 @@ pub struct FairnessCounters {
     pub observers_switched: AtomicU64,
     /// Reports of switches beyond the bounds of their session or address.
     pub refused_switch_reports: AtomicU64,
+    /// Sessions closed because their large message would have waited for long.
+    pub refused_large_messages: AtomicU64,
 }
 
 impl FairnessCounters {
@@ -54,6 +56,11 @@ impl FairnessCounters {
                 "roverline_refused_switch_reports_total",
                 "Reports of switches beyond the bounds of their session or address.",
                 &self.refused_switch_reports,
+            ),
+            (
+                "roverline_refused_large_messages_total",
+                "Sessions closed because their large message would have waited for long.",
+                &self.refused_large_messages,
             ),
         ] {
             page.one("counter", name, help, counter.load(Ordering::Relaxed) as f64);

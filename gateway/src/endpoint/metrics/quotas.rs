@@ -23,4 +23,6 @@ pub(super) fn render(page: &mut Exposition, coordination: &Coordination) {
         page.sample(name, &[("kind", kind), ("quota", "stored")], usage.refused_stored as f64);
         page.sample(name, &[("kind", kind), ("quota", "pace")], usage.refused_pace as f64);
     }
+    let refused = coordination.events.refused_pace();
+    page.sample(name, &[("kind", "events"), ("quota", "pace")], refused as f64);
 }

@@ -85,18 +85,25 @@ impl Fixture {
                 client.post("/cache", &json!({ "key": client.name, "value": "x" }))?;
                 let (start, mut times) = (Instant::now(), Vec::new());
                 while start.elapsed() < time {
-                    times.push(kind.run(&mut client)?.as_nanos() as u64);
+                    match kind.run(&mut client) {
+                        Ok(took) => times.push(took.as_nanos() as u64),
+                        // All that one author may append in a minute is enough for a figure.
+                        Err(why) if !times.is_empty() && why.contains(": 429 ") => break,
+                        Err(why) => return Err(why),
+                    }
                 }
-                Ok::<Vec<u64>, String>(times)
+                Ok::<_, String>((times, start.elapsed()))
             })
         };
         let ports = self.0.endpoints.iter().map(|(_, port)| *port).cycle().take(clients);
         let running: Vec<_> = ports.enumerate().map(|(n, port)| run(n, port)).collect();
-        let mut all = Vec::new();
+        let (mut all, mut longest) = (Vec::new(), Duration::ZERO);
         for one in running {
-            all.extend(one.join().map_err(|_| "a client ended".to_owned())??);
+            let (times, took) = one.join().map_err(|_| "a client ended".to_owned())??;
+            all.extend(times);
+            longest = longest.max(took);
         }
-        Ok(Times::of(all, time))
+        Ok(Times::of(all, longest))
     }
 }
 

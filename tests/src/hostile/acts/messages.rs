@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use super::{NATIVE, frame, repeat, session, text};
+use base64::Engine as _;
+
+use super::{NATIVE, frame, png, repeat, session, text};
 use crate::hostile::target::Target;
 
 fn subscribe(pattern: impl Fn(usize) -> String) -> Vec<u8> {
@@ -109,4 +111,37 @@ pub(super) fn images(target: &Target) {
             return;
         }
     }
+}
+
+/// Nested, and with many keys, in each dialect that reads JSON.
+fn repeat_in_all(target: &Target, message: &str) {
+    let message = frame(1, message.as_bytes());
+    let dialects = [("/telemetry", ""), ("/", NATIVE), ("/rosbridge", "")];
+    let (path, fields) = dialects[target.number() % dialects.len()];
+    repeat(target, path, fields, &message);
+}
+
+pub(super) fn nested(target: &Target) {
+    let depth = 100_000;
+    repeat_in_all(
+        target,
+        &format!(r#"{{"op":"subscribe","topic":{}{}}}"#, r#"{"a":["#.repeat(depth), "]}".repeat(depth)),
+    );
+}
+
+pub(super) fn many_keys(target: &Target) {
+    let keys: Vec<_> = (0..70_000).map(|n| format!(r#""key{n:06}":0"#)).collect();
+    repeat_in_all(target, &format!(r#"{{"op":"publish","topic":"/a","msg":{{{}}}}}"#, keys.join(",")));
+}
+
+/// An image of 750 kB, as one message, that is as much text as the endpoint takes; and one that says that it is
+/// larger than any memory.
+pub(super) fn png_bombs(target: &Target) {
+    let message = |image: &[u8]| {
+        let data = base64::engine::general_purpose::STANDARD.encode(image);
+        text(&serde_json::json!({"op": "png", "data": data}))
+    };
+    let bombs =
+        [message(&png::image(2_000, 2_000, 700_000)), message(&png::image(u32::MAX >> 1, u32::MAX >> 1, 0))];
+    repeat(target, "/rosbridge", "", &bombs.concat());
 }

@@ -62,6 +62,14 @@ pub(super) fn messages(target: &Target) {
     }
 }
 
+pub(super) fn events(target: &Target) {
+    let body = serde_json::json!({"stream": "flood", "type": "flood.noted", "data": "x".repeat(10_000)});
+    let body = body.to_string();
+    while target.runs() {
+        send(target, "POST", "/api/v2/events", &body);
+    }
+}
+
 pub(super) fn lock_theft(target: &Target) {
     while target.runs() {
         let lock = "/api/v2/locks/arm";

@@ -17,6 +17,9 @@ const MIN_SQLITE_VERSION: i32 = 3_051_003;
 const SCHEMA_VERSION: i64 = 1;
 /// For waits that the write lock does not cover: a reader that resets the WAL.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of the file that each connection keeps in memory, KiB. SQLite's default is 2 MiB, and a process has
+/// four connections; the kernel keeps the file's pages as well, once for all processes.
+const PAGE_CACHE_KIB: i64 = 512;
 
 const TABLES: &str = "
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL,
@@ -82,6 +85,7 @@ fn open_unwritable(path: &Path) -> Result<Db, StoreError> {
         let connection = Connection::open_with_flags(name, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(64);
+        bound_page_cache(&connection)?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         check_schema_version(version)?;
         // A read-only connection ends no leases.
@@ -101,6 +105,11 @@ fn open_unwritable(path: &Path) -> Result<Db, StoreError> {
     try_open(Path::new(&name), flags | OpenFlags::SQLITE_OPEN_URI)
 }
 
+fn bound_page_cache(connection: &Connection) -> rusqlite::Result<()> {
+    // A negative number is in KiB.
+    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)
+}
+
 fn check_schema_version(version: i64) -> Result<(), StoreError> {
     if version > SCHEMA_VERSION {
         let why = format!("the store's layout {version} is newer than this program: update it");
@@ -113,6 +122,7 @@ impl Db {
     /// Creates the tables if there are none, and returns the schema version.
     fn prepare(&mut self) -> rusqlite::Result<i64> {
         self.connection.set_prepared_statement_cache_capacity(64);
+        bound_page_cache(&self.connection)?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         if let Some(version) = self.usable_version()? {
             return Ok(version);

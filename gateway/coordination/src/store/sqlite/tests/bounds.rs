@@ -245,3 +245,12 @@ fn a_socket_that_cannot_be_is_tried_under_one_name() {
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
     drop(taken);
 }
+
+#[test]
+fn a_connection_keeps_few_pages_in_memory() {
+    let folder = Folder::new();
+    for db in [db::open(&folder.file()).unwrap(), db::open_to_read(&folder.file()).unwrap()] {
+        let kib: i64 = db.connection.pragma_query_value(None, "cache_size", |row| row.get(0)).unwrap();
+        assert_eq!(kib, -512);
+    }
+}
