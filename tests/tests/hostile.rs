@@ -38,5 +38,5 @@ acts! {
     resumes resumes_cost_no_one_else;
     events events_cost_no_one_else;
     long_heads long_heads_cost_no_one_else;
-    tls_half_open tls_handshakes_cost_no_one_else;
+    tls_handshakes tls_handshakes_cost_no_one_else;
 }
