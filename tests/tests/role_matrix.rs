@@ -72,14 +72,19 @@ enum From {
     Loopback,
     OtherAddress,
     ForeignPage,
+    /// A page under a name that its owner has pointed at the rover.
+    UnknownName,
     UnknownProxy,
 }
 
-const FROM: [From; 4] = [From::Loopback, From::OtherAddress, From::ForeignPage, From::UnknownProxy];
+const FROM: [From; 5] =
+    [From::Loopback, From::OtherAddress, From::ForeignPage, From::UnknownName, From::UnknownProxy];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     Nothing,
+    /// Nothing, unless it is a page that may be anybody's.
+    KnownName,
     Operator,
     Commander,
 }
@@ -161,6 +166,7 @@ impl Rover {
         match from {
             From::ForeignPage => fields += "Origin: http://evil.example\r\n",
             From::UnknownProxy => fields += "X-Forwarded-For: 127.0.0.1\r\n",
+            From::UnknownName => fields += "User-Agent: Mozilla/5.0\r\n",
             From::Loopback | From::OtherAddress => {}
         }
         fields
@@ -173,7 +179,8 @@ impl Rover {
             if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let body = if method == "GET" { "" } else { body };
         let fields = self.fields(shown, from);
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        let host = if from == From::UnknownName { "evil.example".to_owned() } else { address.to_string() };
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         let request = format!("{head}{fields}{length}\r\n{body}");
         http::exchange_with(SocketAddr::new(address, self.port()), request.as_bytes())
     }
@@ -190,7 +197,8 @@ impl Rover {
             };
             for (method, operation) in methods.as_object().unwrap() {
                 let needs = match operation["x-roverline-permission"].as_str() {
-                    Some("read") => Needs::Nothing,
+                    Some("telemetry") => Needs::Nothing,
+                    Some("read") => Needs::KnownName,
                     Some("share" | "engage-stop") => Needs::Operator,
                     Some("overrule") => Needs::Commander,
                     other => panic!("{method} {path} declares no known permission: {other:?}"),
@@ -205,7 +213,7 @@ impl Rover {
 
 /// What the rule says: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
 fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
-    if needs == Needs::Nothing {
+    if needs == Needs::Nothing || (needs == Needs::KnownName && from != From::UnknownName) {
         return &[];
     }
     if from == From::ForeignPage {
@@ -213,9 +221,11 @@ fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
     }
     match shown {
         Shown::Nothing if from == From::Loopback => &[],
+        Shown::Nothing if from == From::UnknownName => &[421],
         Shown::Nothing | Shown::Expired | Shown::ExpiredJwt | Shown::OtherJwt => &[401],
         // It looks like a guess, and an address that guesses has to wait.
         Shown::Revoked => &[401, 429],
+        Shown::Observer | Shown::Operator | Shown::Jwt if needs == Needs::KnownName => &[],
         Shown::Observer => &[403],
         Shown::Operator | Shown::Jwt if needs == Needs::Operator => &[],
         Shown::Operator | Shown::Jwt => &[403],
@@ -225,7 +235,7 @@ fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
 
 fn judge(what: &str, status: u16, expected: &[u16]) -> Option<String> {
     let is_right = match expected {
-        [] => status >= 200 && !matches!(status, 401 | 403 | 429),
+        [] => status >= 200 && !matches!(status, 401 | 403 | 421 | 429),
         refusals => refusals.contains(&status),
     };
     (!is_right).then(|| format!("{what}: {status}, expected {expected:?}"))
@@ -309,7 +319,7 @@ async fn a_session_asks_for_the_same_permissions() {
                 for (id, operation) in (1..).zip(&operations) {
                     let refused: &[u16] = match (operation.needs, shown) {
                         _ if is_confined => &[403],
-                        (Needs::Nothing, _) | (_, Shown::Commander) => &[],
+                        (Needs::Nothing | Needs::KnownName, _) | (_, Shown::Commander) => &[],
                         (Needs::Operator, Shown::Operator | Shown::Jwt) => &[],
                         (_, Shown::Nothing) if page.is_none() && !proxy => &[],
                         _ => &[403],

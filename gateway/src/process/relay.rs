@@ -15,6 +15,7 @@ use crate::limits;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
 use crate::process::policy::peer_policy;
+use crate::process::reload::reload_certificates;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
@@ -40,7 +41,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let (mut supervised, adoption) = Supervised::start(&settings, copies);
     let tls = Tls::new(&settings.tls);
     if let Some(tls) = tls.clone() {
-        tasks.spawn(tls.follow_files());
+        tasks.spawn(reload_certificates(tls));
     }
     for (tier, listener) in listeners {
         let port = listener.local_addr()?.port();

@@ -1,6 +1,7 @@
 //! TLS of the listening ports: its certificate, which is loaded again when its files change, and the way from
 //! an accepted socket to a client's byte stream.
 
+mod certificate_names;
 mod certificates;
 mod client_certificate;
 mod handshake;
@@ -12,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -51,8 +52,18 @@ pub struct Tls {
     /// Whether clients of other computers have to use TLS.
     only: bool,
     roles: BTreeMap<String, Role>,
-    config: RwLock<Option<Arc<ServerConfig>>>,
+    loaded: RwLock<Option<Loaded>>,
     handshakes: Semaphore,
+    /// Somebody asks for the files to be read again.
+    asked: Notify,
+}
+
+/// What was read from the files.
+#[derive(Clone, Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// The names in the certificate.
+    names: Arc<[String]>,
 }
 
 /// The files that make up the server's configuration.
@@ -77,8 +88,9 @@ impl TlsFiles {
         files.into_iter().flatten().map(state).collect()
     }
 
-    fn load(&self) -> Result<Arc<ServerConfig>, TlsFileError> {
-        certificates::load(&self.cert, &self.key, self.client_ca.as_deref()).map(Arc::new)
+    fn load(&self) -> Result<Loaded, TlsFileError> {
+        let (config, names) = certificates::load(&self.cert, &self.key, self.client_ca.as_deref())?;
+        Ok(Loaded { config: Arc::new(config), names: names.into() })
     }
 }
 
@@ -99,26 +111,35 @@ impl Tls {
     /// soon as it can be: an endpoint that restarts must not stay away because of it.
     pub fn new(settings: &TlsSettings) -> Option<Arc<Tls>> {
         let files = TlsFiles::of(settings)?;
-        let config = files.load().map_err(|error| {
+        let loaded = files.load().map_err(|error| {
             tracing::error!(%error, "no TLS: the certificate cannot be used");
         });
         Some(Arc::new(Tls {
             files,
             only: settings.only,
             roles: settings.roles.clone(),
-            config: RwLock::new(config.ok()),
+            loaded: RwLock::new(loaded.ok()),
             handshakes: Semaphore::new(HANDSHAKES_AT_A_TIME),
+            asked: Notify::new(),
         }))
+    }
+
+    /// Reads the files again, also if they look unchanged.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 
     /// Follows the files. Connections that exist keep the certificate that they were opened with.
     pub async fn follow_files(self: Arc<Tls>) {
         let mut tick = tokio::time::interval(Duration::from_millis(RELOAD_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut loaded = self.config.read().is_some().then(|| self.files.state());
+        let mut loaded = self.loaded.read().is_some().then(|| self.files.state());
         let mut reported = String::new();
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.asked.notified() => loaded = None,
+            }
             // A disk can be slow, and clients must not wait for it.
             let (files, before) = (self.files.clone(), loaded.clone());
             let reload = tokio::task::spawn_blocking(move || {
@@ -126,9 +147,9 @@ impl Tls {
                 (before.as_ref() != Some(&state)).then(|| (files.load(), state))
             });
             match reload.await {
-                Ok(Some((Ok(config), state))) => {
+                Ok(Some((Ok(now), state))) => {
                     tracing::info!(cert = %self.files.cert.display(), "the certificate was loaded again");
-                    *self.config.write() = Some(config);
+                    *self.loaded.write() = Some(now);
                     loaded = Some(state);
                     reported.clear();
                 }
@@ -147,7 +168,13 @@ impl Tls {
     }
 
     fn config(&self) -> Result<Arc<ServerConfig>, OpenError> {
-        self.config.read().clone().ok_or(OpenError::NoCertificate)
+        let loaded = self.loaded.read();
+        loaded.as_ref().map(|loaded| loaded.config.clone()).ok_or(OpenError::NoCertificate)
+    }
+
+    /// The names in the certificate.
+    pub(super) fn names(&self) -> Arc<[String]> {
+        self.loaded.read().as_ref().map(|loaded| loaded.names.clone()).unwrap_or_default()
     }
 }
 
