@@ -6,12 +6,17 @@
 mod attempts;
 mod credential;
 pub mod credentials;
+mod error;
 pub mod forwarded;
+mod holder_name;
 pub mod jwt;
 pub mod jwt_keys;
 pub mod known_tokens;
 mod last_use;
+mod own_names;
+mod page;
 mod peer;
+mod settings_error;
 mod token_file;
 pub mod tokens;
 pub mod transport;
@@ -21,21 +26,26 @@ mod watched_file;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::header::{self, HeaderMap};
+use http::header::HeaderMap;
 use roverline_protocol::routing::topic_glob;
 use roverline_protocol::topic_pattern::TopicPattern;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::attempts::Attempts;
 pub use crate::access::credential::{CertificateSerial, Credential};
+pub use crate::access::error::{AuthenticationError, PermissionDenied};
 use crate::access::forwarded::{TRUSTED_PROXY_ENTRIES, TrustedProxies, Via, proxy_network};
-use crate::access::jwt::{JwtError, JwtSettings};
-use crate::access::jwt_keys::JwtKeyError;
+pub use crate::access::holder_name::{NameError, check_name};
+use crate::access::jwt::JwtSettings;
 use crate::access::known_tokens::KnownTokens;
 pub use crate::access::last_use::{LastUses, read_last_uses};
-pub use crate::access::peer::{Page, Peer};
+pub use crate::access::own_names::HostError;
+use crate::access::own_names::{HOST_ENTRIES, OwnNames};
+pub use crate::access::page::Page;
+pub use crate::access::peer::Peer;
+pub use crate::access::settings_error::AccessError;
 pub use crate::access::token_file::{TokenHolder, add_token, revoke_token, rotate_token, token_holders};
-pub use crate::access::tokens::{NameError, TokenError, check_name};
+pub use crate::access::tokens::TokenError;
 pub use crate::access::utc::{format_utc, parse_utc};
 
 /// A client's level of trust; each role includes the permissions of those before it.
@@ -83,6 +93,8 @@ pub struct AccessSettings {
     /// Origins whose pages may use the API from a browser (CORS, and over a WebSocket):
     /// `http://192.168.1.5:3000`.
     pub origins: Vec<String>,
+    /// Names in the public DNS under which pages of this gateway are opened: `rover.lab.example`.
+    pub hosts: Vec<String>,
     /// Addresses and networks of proxies whose word on a client's address is taken.
     pub trusted_proxies: Vec<String>,
     /// JSON Web Tokens as a second kind of token.
@@ -102,6 +114,7 @@ impl Default for AccessSettings {
             release_stop: Role::Operator,
             insecure: false,
             origins: Vec::new(),
+            hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             jwt: None,
             allow: Vec::new(),
@@ -153,66 +166,6 @@ pub struct Identity {
     pub credential: Credential,
 }
 
-/// A denied permission; the text says what would help.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PermissionDenied(pub String);
-
-/// Why a token identifies no client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthenticationError {
-    /// No such token.
-    #[error("this token is not known; ask whoever runs the gateway for one")]
-    UnknownToken,
-    /// No such token, and too many wrong ones came from this address.
-    #[error("this token is not known, and too many wrong ones came from your address: wait {} s", .0.as_secs().max(1))]
-    TooManyAttempts(Duration),
-    /// Others on the network could read it.
-    #[error(
-        "a token over ws:// or http:// can be read by everybody on the network, so it is not taken from another \
-         computer: use wss:// or https:// (`roverline-gateway cert` makes certificates), or set insecure = true \
-         under [access]"
-    )]
-    Unencrypted,
-    /// The token's end has come.
-    #[error("this token expired at {0}; ask whoever runs the gateway for a new one")]
-    Expired(String),
-    /// The token was shown before, and has been taken out since.
-    #[error("this token was revoked; ask whoever runs the gateway for a new one")]
-    Revoked,
-    /// The client's certificate is in the list of revoked ones.
-    #[error("this certificate was revoked; ask whoever runs the gateway for a new one")]
-    CertificateRevoked,
-    /// It is a JWT, and not a valid one.
-    #[error(transparent)]
-    Jwt(#[from] JwtError),
-}
-
-/// Why the access rules cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// A glob is malformed.
-    #[error("'{glob}': {reason}")]
-    Glob {
-        /// The glob.
-        glob: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A proxy is neither an address nor a network.
-    #[error("trusted_proxies: '{0}' is no address (10.0.0.1) and no network (10.0.0.0/8)")]
-    Proxy(String),
-    /// Too many proxies.
-    #[error("trusted_proxies: at most {TRUSTED_PROXY_ENTRIES} addresses and networks")]
-    Proxies,
-    /// The token file cannot be used.
-    #[error(transparent)]
-    Tokens(#[from] TokenError),
-    /// The keys of JWTs cannot be used.
-    #[error(transparent)]
-    JwtKeys(#[from] JwtKeyError),
-}
-
 struct Rule {
     role: Role,
     publish: Vec<TopicPattern>,
@@ -228,6 +181,7 @@ pub struct Access {
     release_stop: Role,
     insecure: bool,
     origins: Vec<String>,
+    names: OwnNames,
     rules: Option<Vec<Rule>>,
     tokens: KnownTokens,
     attempts: Attempts,
@@ -256,6 +210,7 @@ impl Access {
             release_stop: settings.release_stop,
             insecure: settings.insecure,
             origins: settings.origins.clone(),
+            names: own_names(&settings.hosts)?,
             rules: (!rules.is_empty()).then_some(rules),
             tokens: KnownTokens::open(settings)?,
             attempts: Attempts::default(),
@@ -263,15 +218,18 @@ impl Access {
         })
     }
 
-    /// The client of a request with these header fields from this socket, at `now` (monotonic).
-    pub fn peer(&self, socket: SocketAddr, headers: &HeaderMap, now: Duration) -> Peer {
+    /// The client of a request with these header fields from this socket, at `now` (monotonic). The names of the
+    /// gateway's certificate are names of this rover.
+    pub fn peer(
+        &self,
+        socket: SocketAddr,
+        headers: &HeaderMap,
+        certificate_names: &[String],
+        now: Duration,
+    ) -> Peer {
         let (address, via) = self.proxies.resolve(socket, headers, now);
-        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        let page = match credentials::is_foreign_page(headers) {
-            false => Page::Own,
-            true if origin.is_some_and(|origin| self.allows_origin(origin)) => Page::Listed,
-            true => Page::Foreign,
-        };
+        let is_own = |host: &str| self.names.has(host, certificate_names);
+        let page = page::page(headers, is_own, |origin| self.allows_origin(origin));
         Peer::new(address, via, page)
     }
 
@@ -364,6 +322,15 @@ impl Access {
     }
 }
 
+/// The configured names of this rover, and its computer's.
+fn own_names(hosts: &[String]) -> Result<OwnNames, AccessError> {
+    if hosts.len() > HOST_ENTRIES {
+        return Err(AccessError::Hosts);
+    }
+    let computer = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(OwnNames::new(hosts, &computer)?)
+}
+
 /// The configured proxies.
 fn trusted_proxies(texts: &[String]) -> Result<TrustedProxies, AccessError> {
     if texts.len() > TRUSTED_PROXY_ENTRIES {
@@ -392,7 +359,7 @@ mod tests {
                 headers.insert(*name, value.parse().unwrap());
             }
             let socket = SocketAddr::new(socket.parse().unwrap(), 5);
-            access.anonymous_identity(access.peer(socket, &headers, Duration::ZERO)).role
+            access.anonymous_identity(access.peer(socket, &headers, &[], Duration::ZERO)).role
         };
         assert_eq!(role(&access, "127.0.0.1", &[]), Role::Commander);
         assert_eq!(role(&access, "::ffff:127.0.0.1", &[]), Role::Commander);

@@ -7,6 +7,7 @@ mod flags;
 mod inherited_settings;
 mod peers;
 mod process;
+mod secrets;
 mod source_kind;
 mod tls;
 mod upstream;

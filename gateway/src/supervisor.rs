@@ -27,7 +27,7 @@ use std::time::Duration;
 use roverline_protocol::Tier;
 use roverline_protocol::printable::printable_lines;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -118,18 +118,19 @@ pub async fn run(options: SupervisorOptions) -> Result<(), SupervisorError> {
         events,
         stop,
         ends: Arc::default(),
+        reload: watch::Sender::new(0),
         tiers: Vec::new(),
         outdated: Vec::new(),
     };
     for group in groups {
         workers.spawn(group).await?;
     }
-    let Workers { settings, stop, tiers, outdated, events, .. } = workers;
+    let Workers { settings, stop, tiers, outdated, events, reload, .. } = workers;
     drop(events);
     let restart = Arc::new(RollingRestart::new(tiers));
     let _control = serve_control(&settings, restart.clone());
     let _replacing = AbortOnDropHandle::new(tokio::spawn(replace_outdated(restart, outdated)));
-    supervise(&settings, stop, inbox).await?;
+    supervise(&settings, stop, inbox, &reload).await?;
     drop(lock);
     Ok(())
 }
@@ -139,9 +140,10 @@ async fn supervise(
     settings: &Settings,
     stop: CancellationToken,
     mut inbox: mpsc::Receiver<WorkerEvent>,
+    reload: &watch::Sender<u64>,
 ) -> Result<(), SupervisorError> {
     let mut signalled = pin!(shutdown_signal());
-    let mut hung_up = pin!(terminal_hangup());
+    let mut hung_up = pin!(terminal_hangup(reload));
     let mut orphaned = pin!(heartbeat::wait_parent_exit());
     let mut ready: Vec<Tier> = Vec::new();
     let mut announced = false;
@@ -179,14 +181,15 @@ async fn supervise(
 }
 
 /// Resolves when the terminal in which the supervisor runs is closed: nobody would see the endpoints that
-/// it left behind. Without a terminal the signal asks for a reload, which the endpoints do by themselves.
-async fn terminal_hangup() -> std::io::Result<()> {
+/// it left behind. Without a terminal the signal asks for a reload, which each endpoint does.
+async fn terminal_hangup(reload: &watch::Sender<u64>) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         if std::io::stdin().is_terminal() {
             return Ok(());
         }
-        tracing::info!("endpoints read changed token files within a second by themselves");
+        tracing::info!("SIGHUP: the endpoints read tokens, keys and certificates again");
+        reload.send_modify(|count| *count += 1);
     }
     std::future::pending().await
 }
@@ -199,6 +202,8 @@ struct Workers {
     events: mpsc::Sender<WorkerEvent>,
     stop: CancellationToken,
     ends: Arc<RecentEnds>,
+    /// Counts the requests to read files again.
+    reload: watch::Sender<u64>,
     tiers: Vec<TierHandle>,
     /// Tiers whose adopted process has to be replaced, and why.
     outdated: Vec<(Tier, &'static str)>,
@@ -226,7 +231,8 @@ impl Workers {
             path: self.path.clone(),
             fall_back: false,
         };
-        let worker = WorkerSupervisor::new(launch, process, self.events.clone(), inbox, self.ends.clone());
+        let (events, ends, reloads) = (self.events.clone(), self.ends.clone(), self.reload.subscribe());
+        let worker = WorkerSupervisor::new(launch, process, events, inbox, ends, reloads);
         if !is_relay {
             let port = self.settings.port(tier);
             self.tiers.push(TierHandle { tier, port, requests, view: worker.view() });

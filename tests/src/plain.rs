@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::wait::within;
@@ -30,8 +31,21 @@ impl PlainClient {
 
     /// Connects to a path (with query) of a port, or returns the error.
     pub async fn try_connect_at(port: u16, path: &str) -> Result<PlainClient, Error> {
+        PlainClient::try_connect_with(port, path, &[]).await
+    }
+
+    /// The same with extra header fields, as a browser adds them.
+    pub async fn try_connect_with(
+        port: u16,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<PlainClient, Error> {
+        let mut request = format!("ws://127.0.0.1:{port}{path}").into_client_request()?;
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let handshake = tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}{path}"), stream);
+        let handshake = tokio_tungstenite::client_async(request, stream);
         Ok(PlainClient(within("the handshake", PATIENCE, handshake).await?.0))
     }
 

@@ -9,6 +9,7 @@ use roverline_protocol::native::{ClientMessage, ServerMessage};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http::{self, Response};
 use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::plain::PlainClient;
 use roverline_tests::raw;
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::eventually;
@@ -167,6 +168,158 @@ async fn a_page_of_another_site_gets_telemetry_only() {
     let own = format!("http://127.0.0.1:{port}");
     let mut own = NativeClient::connect_with(port, &[("origin", &own)]).await;
     assert_eq!(response(&mut own, &request("/api/v2/kv")).await.0, 200);
+}
+
+/// What a page's script gets from its own host: no `Origin`, and over plain HTTP no `Sec-Fetch` fields.
+fn read_as_page(port: u16, host: &str, path: &str, more: &str) -> Response {
+    let fields =
+        format!("Host: {host}:{port}\r\nUser-Agent: Mozilla/5.0 (X11)\r\nAccept-Language: en\r\n{more}");
+    http::request(port, "GET", path, &fields, "")
+}
+
+#[tokio::test]
+async fn a_page_whose_name_was_pointed_at_the_rover_gets_telemetry_only() {
+    let (gateway, token, _scratch) = with_access("hosts = [\"rover.lab.example\"]");
+    let port = gateway.first_port();
+    for path in ["/api/v2/kv", "/api/v2/events", "/api/v2/queues", "/locks", "/status", "/metrics"] {
+        let refused = read_as_page(port, "evil.example", path, "");
+        assert!(refused.status == 421 && refused.body.contains("hosts under [access]"), "{path} {refused:?}");
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        assert_eq!(read_as_page(port, "evil.example", path, &bearer).status, 200, "{path}");
+        for own in ["127.0.0.1", "localhost", "rover", "rover.local", "rover.lab.example"] {
+            assert_eq!(read_as_page(port, own, path, "").status, 200, "{own} {path}");
+        }
+        // A plain tool that has the name from /etc/hosts.
+        let tool = "Host: crawler.lab.example\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n";
+        assert_eq!(http::request(port, "GET", path, tool, "").status, 200, "{path}");
+    }
+    for path in ["/", "/health", "/api/v2/topics", "/api/v2/endpoints"] {
+        assert_eq!(read_as_page(port, "evil.example", path, "").status, 200, "{path}");
+    }
+    let wrong = "Authorization: Bearer 0123456789abcdef\r\n";
+    assert_eq!(read_as_page(port, "evil.example", "/api/v2/kv", wrong).status, 401);
+
+    let page = |host: &'static str, origin: &'static str| [("host", host), ("origin", origin)];
+    let mut bent = NativeClient::connect_with(port, &page("evil.example:80", "http://evil.example:80")).await;
+    let (status, body) = response(&mut bent, &request("/api/v2/kv")).await;
+    assert!(status == 403 && body.contains("[access] hosts"), "{status} {body}");
+    let own = page("rover.lab.example:80", "http://rover.lab.example:80");
+    let mut named = NativeClient::connect_with(port, &own).await;
+    assert_eq!(response(&mut named, &request("/api/v2/kv")).await.0, 200);
+    assert_eq!(session_with(port, &own).await.0, "commander");
+    // A library for WebSockets is no browser.
+    let tool = [("host", "crawler.lab.example"), ("user-agent", "Mozilla/5.0"), ("accept-language", "*")];
+    let mut tool = NativeClient::connect_with(port, &tool).await;
+    assert_eq!(response(&mut tool, &request("/api/v2/kv")).await.0, 200);
+}
+
+/// What a page can send without asking first (CORS): a form, or a script with a simple content type.
+#[test]
+fn no_page_of_another_site_changes_anything() {
+    let (gateway, token, _scratch) = with_access("origins = [\"http://team.example\"]");
+    let port = gateway.first_port();
+    let shown = format!("Authorization: Bearer {token}\r\n");
+    let kinds =
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json"];
+    let pages = [
+        "Origin: http://evil.example\r\n",
+        "Origin: null\r\n",
+        "Origin: http://team.example\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+    ];
+    let acts = [
+        ("POST", "/api/v2/emergency-stop", r#"{"engage":true}"#),
+        ("POST", "/queue/enqueue", r#"{"queue_name":"q","message":1}"#),
+        ("POST", "/locks/acquire", r#"{"resource":"arm","client_id":"x"}"#),
+        ("POST", "/detect-deadlock", ""),
+        ("PUT", "/api/v2/kv/a", "1"),
+        ("DELETE", "/api/v2/kv/a", ""),
+    ];
+    for (method, path, body) in acts {
+        for page in pages {
+            for kind in kinds {
+                for token in ["", &shown] {
+                    let fields = format!("Content-Type: {kind}\r\n{page}{token}");
+                    let status = http::request(port, method, path, &fields, body).status;
+                    assert_eq!(status, 403, "{method} {path} {fields}");
+                }
+            }
+        }
+        // A page whose name was pointed here, and the rover's own with what no form can have.
+        let bent = "Host: evil.example\r\nOrigin: http://evil.example\r\nContent-Type: text/plain\r\n";
+        assert_eq!(http::request(port, method, path, bent, body).status, 421, "{method} {path}");
+    }
+    let document = http::get(port, "/api/v2/emergency-stop").body;
+    assert!(document.contains("\"engaged\":false"), "{document}");
+    let own = format!("Origin: http://127.0.0.1:{port}\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(write(port, &own).status, 200);
+    assert_eq!(http::request(port, "POST", "/queue/enqueue", &own, r#"{"queue_name":"q"}"#).status, 415);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_reads_no_parameters() {
+    let (gateway, token, _scratch) = with_access(
+        "[[access.allow]]\nrole = \"observer\"\ncall = [\"/**\"]\nset = [\"/**\"]\npublish = [\"/**\"]",
+    );
+    let port = gateway.first_port();
+    let evil = [("origin", "http://evil.example")];
+    let mut page = PlainClient::try_connect_with(port, "/rosbridge", &evil).await.unwrap();
+    let mut own = PlainClient::try_connect_at(port, "/rosbridge").await.unwrap();
+    let calls = [
+        ("/rosapi/get_param", json!({"name": "/navigation:max_speed"})),
+        ("/rosapi/has_param", json!({"name": "/navigation:max_speed"})),
+        ("/rosapi/set_param", json!({"name": "/navigation:max_speed", "value": "0.5"})),
+        ("/rosapi/delete_param", json!({"name": "/navigation:max_speed"})),
+        ("/rosapi/get_param_names", json!({})),
+        ("/navigation/get_parameters", json!({"names": ["max_speed"]})),
+        ("/navigation/list_parameters", json!({})),
+        ("/rosapi/topics", json!({})),
+    ];
+    for (service, args) in calls {
+        let call = json!({"op": "call_service", "id": "1", "service": service, "args": args}).to_string();
+        for (client, may) in [(&mut own, true), (&mut page, service == "/rosapi/topics")] {
+            client.send(&call).await;
+            let answer = next_with(client, "op", "service_response").await;
+            assert_eq!(answer["result"], may, "{service} {answer}");
+            let text = answer["values"].to_string();
+            assert_eq!(text.contains("telemetry only"), !may, "{service} {answer}");
+        }
+    }
+    page.send(&json!({"op": "auth", "token": token}).to_string()).await;
+    page.send(r#"{"op":"call_service","id":"2","service":"/rosapi/get_param_names"}"#).await;
+    let answer = next_with(&mut page, "id", "2").await;
+    assert_eq!(answer["result"], true, "{answer}");
+
+    let foxglove = [("sec-websocket-protocol", "foxglove.websocket.v1")];
+    let requests = [
+        json!({"op": "getParameters", "parameterNames": [], "id": "1"}),
+        json!({"op": "getParameters", "parameterNames": ["/navigation.max_speed"], "id": "1"}),
+        json!({"op": "setParameters", "parameters": [{"name": "/navigation.max_speed", "value": 0.5}], "id": "1"}),
+        json!({"op": "subscribeParameterUpdates", "parameterNames": ["/navigation.max_speed"]}),
+    ];
+    for request in requests {
+        let mut page =
+            PlainClient::try_connect_with(port, "/", &[&foxglove[..], &evil].concat()).await.unwrap();
+        page.send(&request.to_string()).await;
+        let answer = next_with(&mut page, "op", "status").await;
+        assert!(answer["message"].as_str().unwrap().contains("telemetry only"), "{request} {answer}");
+    }
+    let mut own = PlainClient::try_connect_with(port, "/", &foxglove).await.unwrap();
+    own.send(r#"{"op":"getParameters","parameterNames":["/navigation.max_speed"],"id":"1"}"#).await;
+    let answer = next_with(&mut own, "op", "parameterValues").await;
+    assert!(answer["parameters"][0]["value"].is_number(), "{answer}");
+}
+
+/// The next message with this value in this field.
+async fn next_with(client: &mut PlainClient, field: &str, value: &str) -> serde_json::Value {
+    loop {
+        let message = client.next().await.unwrap();
+        if message[field] == value {
+            return message;
+        }
+    }
 }
 
 #[test]

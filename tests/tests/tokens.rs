@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
+use roverline_tests::certs::Certs;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;
 use roverline_tests::native::{NativeClient, Received};
@@ -135,6 +136,27 @@ fn a_malformed_file_keeps_the_tokens_before_and_says_so() {
     process::signal(gateway.pid(), Signal::HUP);
     eventually("health says it", PATIENCE, || health().contains("chmod 600"));
     assert_eq!(write(port, &ada).status, 200);
+}
+
+#[test]
+fn a_supervisor_makes_all_endpoints_read_their_files_again() {
+    let file = TokenFile::new();
+    let ada = file.run("add", &["ada"]).unwrap();
+    let certs = Certs::with_node("127.0.0.1");
+    let config = certs.config("127.0.0.1", "");
+    let tokens = file.path.to_str().unwrap();
+    let gateway = Gateway::up(&["--source", "sim", "--tokens", tokens, "--config", &config]);
+    let unusable = "the changed certificate cannot be used";
+    let complaints = || log_of(&gateway).matches(unusable).count();
+    // Neither its time nor its size changes, so only who reads it sees it.
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(certs.path("127.0.0.1.key"), open).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(complaints(), 0, "nobody was asked yet");
+    process::signal(gateway.pid(), Signal::HUP);
+    eventually("every endpoint has read it", PATIENCE, || complaints() == gateway.endpoints.len());
+    let http = |port: u16| write(port, &ada).status;
+    assert!(gateway.endpoints.iter().all(|(_, port)| http(*port) == 200), "what was read before stays");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod network;
 pub mod quality;
 mod question;
 mod rover;
+mod stamps;
 mod stop;
 mod topics;
 
@@ -19,6 +20,7 @@ pub use crate::model::question::{Question, QuestionKind, RELEASE_WORD, SMALLEST}
 pub use crate::model::rover::{
     Battery, Fix, Led, MAX_DIAGNOSTICS, MAX_TEMPERATURES, Odometry, Reading, Rover, Severity, Status,
 };
+pub use crate::model::stamps::Stamps;
 pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
 
@@ -124,6 +126,8 @@ pub struct Model {
     pub network: Network,
     /// The topics.
     pub topics: Topics,
+    /// The stamps of live samples.
+    pub stamps: Stamps,
     /// Fields of the selected topic.
     pub fields: Fields,
     /// Values of the overview.

@@ -126,6 +126,32 @@ fn a_recording_is_as_fresh_as_it_is_played() {
     assert_eq!(rig.model.topics.rows["/battery_state"].quality(rig.model.now), Quality::Fresh);
 }
 
+/// What is on the screen after attaching: the values that the gateway kept come first, live samples follow.
+#[test]
+fn a_kept_value_of_a_recording_is_as_old_as_in_the_recording() {
+    let mut rig = Rig::new();
+    let mut views = endpoints(Some(0));
+    views[0].clock_offset_s = Some(0.0);
+    rig.link(Event::Endpoints(views.into()));
+    rig.link(Event::Failover(failover(None, Some(0), FailoverCause::First, None)));
+    let battery = topic("/battery_state", "sensor_msgs/msg/BatteryState");
+    let temperature = topic("/motor/temperature", "sensor_msgs/msg/Temperature");
+    let imu = topic("/imu/data", "sensor_msgs/msg/Imu");
+    let second_ns = 1_000_000_000;
+    let recorded_ns = rig.model.now.wall_ns - 365 * 86_400 * second_ns;
+    rig.stored_from(&battery, &json!({"percentage": 0.5}), recorded_ns - second_ns);
+    rig.stored_from(&temperature, &json!({"temperature": 40.0}), recorded_ns - 600 * second_ns);
+    rig.sample_from(&imu, &json!({}), recorded_ns);
+    let quality = |rig: &Rig, topic: &str| rig.model.topics.rows[topic].quality(rig.model.now);
+    assert_eq!(quality(&rig, "/battery_state"), Quality::Fresh, "its age in the recording is a second");
+    let reading = rig.model.rover.battery.as_ref().unwrap();
+    assert_eq!(reading.quality(&rig.model.topics, rig.model.now), Quality::Fresh);
+    assert_eq!(quality(&rig, "/motor/temperature"), Quality::Stale, "ten minutes old");
+    // One that comes later, as after a failover.
+    rig.stored_from(&battery, &json!({"percentage": 0.4}), recorded_ns - second_ns);
+    assert_eq!(quality(&rig, "/battery_state"), Quality::Fresh);
+}
+
 #[test]
 fn a_topic_that_was_not_asked_for_is_not_missing() {
     let mut rig = Rig::running();

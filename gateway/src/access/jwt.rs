@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::access::credential::Credential;
+use crate::access::holder_name::check_name;
 use crate::access::jwt_keys::JwtKeys;
-use crate::access::tokens::check_name;
 use crate::access::utc::format_utc;
 use crate::access::{Identity, Role};
 

@@ -3,18 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::access::Page;
 use crate::access::forwarded::Via;
-
-/// The page that made a request, if a browser did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
-    /// None, or one of this host.
-    Own,
-    /// Another site's that `[access] origins` lists.
-    Listed,
-    /// Another site's.
-    Foreign,
-}
 
 /// A client's address, how its request came, and which page made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

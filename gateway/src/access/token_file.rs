@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::access::Role;
-use crate::access::tokens::{TokenEntry, TokenError, Tokens, check_name, parse_line, read_text};
+use crate::access::holder_name::check_name;
+use crate::access::tokens::{TokenEntry, TokenError, Tokens, parse_line, read_text};
 use crate::access::utc::format_utc;
 
 /// Length of a new token in bytes, before hexadecimal encoding.

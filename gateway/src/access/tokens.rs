@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::access::credential::Credential;
+use crate::access::holder_name::{NameError, check_name};
 use crate::access::utc::{format_utc, parse_utc};
 use crate::access::{AuthenticationError, Identity, Role};
 
@@ -19,8 +19,6 @@ const TOKENS_ENTRIES: usize = 1_000;
 const TOKEN_FILE_BYTES: u64 = 1 << 20;
 /// Shortest token that cannot be guessed.
 const TOKEN_CHARS: usize = 16;
-/// Longest name of a holder.
-const HOLDER_NAME_BYTES: usize = roverline_protocol::limits::IDENTITY_BYTES;
 
 /// Why the token file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -112,29 +110,6 @@ impl TokenEntry<'_> {
         let TokenEntry { role, name, token, expires_s } = self;
         let expires = expires_s.map(|at| format!(" expires={}", format_utc(at))).unwrap_or_default();
         format!("{} {name} {token}{expires}", role.name())
-    }
-}
-
-/// Why a name cannot be a holder's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// It is empty or too long, or contains a space or a control character.
-    #[error("a name is 1 to {HOLDER_NAME_BYTES} bytes without spaces")]
-    Form,
-    /// It is an address.
-    #[error("{0} is an address, and clients without a token are known by theirs: choose another name")]
-    Address(String),
-}
-
-/// Checks a holder's name.
-pub fn check_name(name: &str) -> Result<(), NameError> {
-    let is_wrong = |c: char| c.is_whitespace() || c.is_control();
-    if name.is_empty() || name.len() > HOLDER_NAME_BYTES || name.contains(is_wrong) {
-        return Err(NameError::Form);
-    }
-    match name.parse::<IpAddr>() {
-        Ok(_) => Err(NameError::Address(name.to_owned())),
-        Err(_) => Ok(()),
     }
 }
 
@@ -306,12 +281,6 @@ mod tests {
         for address in ["127.0.0.1", "10.0.0.5", "::1", "::ffff:10.0.0.5", "2001:DB8::1"] {
             let error = Tokens::parse(&format!("operator {address} 0123456789abcdef")).unwrap_err();
             assert!(error.to_string().starts_with(&format!("1: {address} is an address")), "{error}");
-        }
-        for name in ["ada", "10.0.0", "ada@team", "Ärger", "x".repeat(HOLDER_NAME_BYTES).as_str()] {
-            assert_eq!(check_name(name), Ok(()), "{name}");
-        }
-        for name in ["", "a b", "a\u{1b}", "x".repeat(HOLDER_NAME_BYTES + 1).as_str()] {
-            assert_eq!(check_name(name), Err(NameError::Form), "{name}");
         }
     }
 

@@ -196,6 +196,7 @@ impl From<QueueError> for ApiError {
             | QueueError::InvalidDeliveryLimit(_) => StatusCode::UNPROCESSABLE_ENTITY,
             QueueError::Stale { .. }
             | QueueError::NotInFlight
+            | QueueError::NotTaken
             | QueueError::Full { .. }
             | QueueError::TooManyInFlight
             | QueueError::TooManyDelayed

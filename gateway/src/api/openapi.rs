@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::api::error::PROBLEM;
 use crate::api::response::JSON;
 use crate::api::route::{Content, HttpMethod, Name, Parameter, ParameterKind, Reply, Route};
+use crate::api::route_permission::RoutePermission;
 use crate::api::routes;
 use crate::limits;
 
@@ -108,6 +109,10 @@ fn problems(route: &Route) -> Vec<u16> {
     }
     if route.name.is_some() || route.paged || route.body.is_some() || !route.parameters.is_empty() {
         all.push(400);
+    }
+    // A page under a name that may be anybody's.
+    if route.action.permission() != RoutePermission::Telemetry {
+        all.push(421);
     }
     // The memory for responses is limited; for /health, 503 has its own meaning.
     if !route.replies.iter().any(|reply| reply.status == 503) && route.method == HttpMethod::Get {

@@ -181,9 +181,20 @@ async fn change(
     let one = CountDocument { messages: 1 };
     let count = match action {
         Action::Ack => {
-            let Ack { message_id, delivery } = request.json()?;
+            let Ack { message_id, delivery, force, reason } = request.json()?;
+            if force {
+                request.authorize(Permission::Overrule("whoever works on a message"))?;
+            }
             check_belongs(&queue, &message_id)?;
-            queues.ack(&message_id, delivery, by).await.map(|()| one)?
+            let done = match (force, reason) {
+                (true, reason) => {
+                    let why = reason.unwrap_or_default();
+                    queues.force_ack(&message_id, delivery, &why, by).await
+                }
+                (false, None) => queues.ack(&message_id, delivery, by).await,
+                (false, Some(_)) => return Err(ApiError::unprocessable("a `reason` is for `force`")),
+            };
+            done.map(|()| one)?
         }
         Action::Nak => {
             let Nak { message_id, delivery, delay_ms, reason, force } = request.json()?;

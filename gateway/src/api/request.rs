@@ -19,6 +19,7 @@ use crate::access::{Access, Identity, Page, Peer, Permission, PermissionDenied};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
+use crate::api::route_permission::RoutePermission;
 use crate::endpoint::Endpoint;
 use crate::identity;
 
@@ -62,6 +63,11 @@ pub(crate) enum Caller {
 impl ApiRequest<'_> {
     /// Checks the permission that the route declares.
     pub(crate) fn authorize_route(&self) -> Result<(), ApiError> {
+        if let Caller::Peer(peer) = &self.caller
+            && self.route.action.permission() != RoutePermission::Telemetry
+        {
+            check_name(&self.endpoint.access, self.headers, *peer)?;
+        }
         match self.route.action.permission().required() {
             Some(permission) => self.authorize(permission).map(drop),
             None => Ok(()),
@@ -174,6 +180,19 @@ pub(crate) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
+/// Refuses a page under a name that may be anybody's, unless it shows a token that is known.
+fn check_name(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<(), ApiError> {
+    if peer.page() != Page::UnknownName {
+        return Ok(());
+    }
+    if let Some(token) = credentials::token(headers, None) {
+        return access.authenticate(&token, peer.ip(), monotonic()).map(drop).map_err(ApiError::from);
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let denied = PermissionDenied::unknown_name(host);
+    Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, denied.to_string()))
+}
+
 /// Authorizes a caller over HTTP: with a token that allows it, or from this computer, unless configured
 /// otherwise. A browser's page of another site is refused: neither a page that says so in `Origin`, nor
 /// one whose name was rebound to this computer's address. Whoever may engage the emergency stop over a
@@ -188,7 +207,8 @@ fn authorize_http(
     let unauthorized = |why: String| {
         ApiError::new(StatusCode::UNAUTHORIZED, why).with_header(header::WWW_AUTHENTICATE, "Bearer")
     };
-    if peer.page() != Page::Own {
+    check_name(access, headers, peer)?;
+    if matches!(peer.page(), Page::Listed | Page::Foreign) {
         return Err(forbidden("a page of another site may only look; use curl, for example".to_owned()));
     }
     if let Some(token) = credentials::token(headers, None) {
@@ -284,7 +304,7 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         let access = Access::new(settings).unwrap();
-        let peer = access.peer(peer.parse().unwrap(), &headers, Duration::ZERO);
+        let peer = access.peer(peer.parse().unwrap(), &headers, &[], Duration::ZERO);
         let error = authorize_http(&access, &headers, peer, Permission::Share("it")).err();
         error.map_or(0, |error| error.into_response("/").status().as_u16())
     }
@@ -317,10 +337,19 @@ mod tests {
             request("127.0.0.1:5", &[("origin", "http://evil.example"), ("host", "localhost:8081")]),
             403
         );
+        for site in ["cross-site", "same-site"] {
+            let form = [("host", "localhost:8081"), ("sec-fetch-site", site), ("content-type", "text/plain")];
+            assert_eq!(request("127.0.0.1:5", &form), 403, "{site}");
+        }
         assert_eq!(
             request("127.0.0.1:5", &[("origin", "http://evil.example:80"), ("host", "evil.example:80")]),
-            403
+            421
         );
+        assert_eq!(
+            request("127.0.0.1:5", &[("user-agent", "Mozilla/5.0"), ("host", "evil.example:80")]),
+            421
+        );
+        assert_eq!(request("127.0.0.1:5", &[("user-agent", "curl/8"), ("host", "rover.lab.example:80")]), 0);
         // Through a proxy or a tunnel on this computer.
         for field in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 x")] {
             assert_eq!(request("127.0.0.1:5", &[field]), 401, "{field:?}");

@@ -7,7 +7,9 @@ use crate::api::action::{Action, EventsAction, KvAction, LifecycleAction, LocksA
 /// The permission that every request of a route needs. Some requests need more, by their bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoutePermission {
-    /// Nothing: reading is open.
+    /// Nothing: telemetry, and what it consists of, is for every page in a browser.
+    Telemetry,
+    /// Nothing: reading is open, except to a page under a name that may be anybody's.
     Read,
     /// To engage the emergency stop: whoever may release it may engage it, not the other way round.
     EngageStop,
@@ -21,6 +23,7 @@ impl RoutePermission {
     /// The name in the OpenAPI document.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            RoutePermission::Telemetry => "telemetry",
             RoutePermission::Read => "read",
             RoutePermission::EngageStop => "engage-stop",
             RoutePermission::Share => "share",
@@ -31,7 +34,7 @@ impl RoutePermission {
     /// The permission to check, if any.
     pub(crate) const fn required(self) -> Option<Permission<'static>> {
         match self {
-            RoutePermission::Read => None,
+            RoutePermission::Telemetry | RoutePermission::Read => None,
             RoutePermission::EngageStop => Some(Permission::EngageStop),
             RoutePermission::Share => Some(Permission::Share("what the team shares")),
             RoutePermission::Overrule(whom) => Some(Permission::Overrule(whom)),
@@ -45,8 +48,6 @@ impl Action {
         match self {
             Action::Page
             | Action::Health
-            | Action::Status
-            | Action::Metrics
             | Action::Directory
             | Action::Topics
             | Action::Topic
@@ -54,11 +55,11 @@ impl Action {
             | Action::Definition
             | Action::Nodes
             | Action::Services
-            | Action::Summary
-            | Action::Robots
-            | Action::Robot
             | Action::StopState
-            | Action::OpenApi => RoutePermission::Read,
+            | Action::OpenApi => RoutePermission::Telemetry,
+            Action::Status | Action::Metrics | Action::Summary | Action::Robots | Action::Robot => {
+                RoutePermission::Read
+            }
             Action::Stop => RoutePermission::EngageStop,
             Action::Register | Action::Remove => RoutePermission::Share,
             Action::Locks(action) => locks(action),
@@ -145,6 +146,7 @@ const fn lifecycle(action: LifecycleAction) -> RoutePermission {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::api::route::HttpMethod;
     use crate::api::routes;
 
@@ -154,5 +156,13 @@ mod tests {
             let reads = route.action.permission().required().is_none();
             assert_eq!(reads, route.method == HttpMethod::Get, "{} {}", route.method.name(), route.path);
         }
+    }
+    #[test]
+    fn what_the_team_shares_is_no_telemetry() {
+        let telemetry = routes::all().filter(|route| route.action.permission() == RoutePermission::Telemetry);
+        let paths: Vec<_> = telemetry.map(|route| route.path).collect();
+        let shared = ["/locks", "/queue", "/kv", "/cache", "/events", "/lifecycle", "/status", "/metrics"];
+        let wrong = paths.iter().find(|path| shared.iter().any(|part| path.contains(part)));
+        assert!(wrong.is_none() && paths.contains(&"/health"), "{paths:?}");
     }
 }

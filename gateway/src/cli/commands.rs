@@ -177,7 +177,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), CliError> {
 }
 
 pub(super) fn config(flags: &Flags) -> Result<(), CliError> {
-    let settings = flags.resolve().map_err(usage_error)?;
+    let settings = flags.resolve().map_err(usage_error)?.without_secrets();
     print!("{}", toml::to_string(&settings).map_err(runtime_error)?);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The configuration file `roverline.toml`: lookup, parsing and validation.
 
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,11 @@ use roverline_protocol::routing::topic_glob;
 use crate::access::forwarded::proxy_network;
 use crate::config::Settings;
 
+/// The administrator, whose files are right.
+const ROOT: u32 = 0;
+/// Everybody may write the file.
+const WRITABLE_FOR_ALL: u32 = 0o002;
+
 /// An invalid configuration; the text names file, line and key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -17,32 +23,51 @@ pub struct ConfigError(pub String);
 /// Reads `explicit`, or the first file that exists of `./roverline.toml`, the XDG configuration directory
 /// and `/etc/roverline`; otherwise returns the defaults.
 pub fn load(explicit: Option<&Path>) -> Result<(Settings, Option<PathBuf>), ConfigError> {
-    let path = match explicit {
-        Some(path) => Some(path.to_owned()),
-        None => candidates().into_iter().find(|path| path.is_file() && is_ours(path)),
+    let found = match explicit {
+        Some(path) => Some((path.to_owned(), File::open(path))),
+        None => candidates().into_iter().find_map(|path| open_ours(&path).map(|file| (path, file))),
     };
-    let Some(path) = path else { return Ok((Settings::default(), None)) };
-    let text = std::fs::read_to_string(&path)
+    let Some((path, file)) = found else { return Ok((Settings::default(), None)) };
+    let text = file
+        .and_then(std::io::read_to_string)
         .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
     let settings = parse(&text, &path.display().to_string())?;
     Ok((settings, Some(path)))
 }
 
-/// Whether a file that was found and not named may be used: anybody may have put one into this directory. Says
-/// so if not.
-fn is_ours(path: &Path) -> bool {
-    let Ok(about) = std::fs::metadata(path) else { return false };
-    let why = match about.uid() {
-        _ if about.mode() & 0o002 != 0 => "anybody may write it",
-        0 => return true,
-        owner if owner == rustix::process::geteuid().as_raw() => return true,
-        _ => "it is another user's",
+/// Opens a file that was found and not named, if it may be used: anybody may have put one into this directory.
+/// Says so if not. What is checked is the file that is read, so nobody can put another one in its place.
+fn open_ours(path: &Path) -> Option<std::io::Result<File>> {
+    let link = std::fs::symlink_metadata(path).ok()?;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // A link to nowhere is no file.
+        Err(error) => return path.is_file().then_some(Err(error)),
     };
+    let about = file.metadata().ok().filter(Metadata::is_file)?;
+    let me = rustix::process::geteuid().as_raw();
+    // Whoever may write a directory can put a link to a file of ours there.
+    let link = link.is_symlink().then(|| distrust_link(link.uid(), me)).flatten();
+    let Some(why) = link.or_else(|| distrust(about.uid(), about.mode(), me)) else { return Some(Ok(file)) };
     eprintln!(
         "roverline-gateway: {} is not used, because {why}; name it with --config if it is right",
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display()
     );
-    false
+    None
+}
+
+/// Why user `me` does not take a file of this owner and mode, if it is so. Who may write the directories above it
+/// does not matter: a file that somebody else puts there is somebody else's.
+fn distrust(owner: u32, mode: u32, me: u32) -> Option<&'static str> {
+    match owner {
+        _ if mode & WRITABLE_FOR_ALL != 0 => Some("anybody may write it"),
+        owner if owner == ROOT || owner == me => None,
+        _ => Some("it is another user's"),
+    }
+}
+
+fn distrust_link(owner: u32, me: u32) -> Option<&'static str> {
+    (owner != ROOT && owner != me).then_some("it is another user's link")
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -144,6 +169,46 @@ fn line_of(text: &str, key: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_taken() {
+        let (me, mallory) = (1000, 1001);
+        for (owner, mode, is_taken) in [
+            (me, 0o100_644, true),
+            (me, 0o100_664, true),
+            (ROOT, 0o100_644, true),
+            (mallory, 0o100_644, false),
+            (mallory, 0o100_600, false),
+            (mallory, 0o100_666, false),
+            (me, 0o100_666, false),
+            (ROOT, 0o100_646, false),
+        ] {
+            assert_eq!(distrust(owner, mode, me).is_none(), is_taken, "{owner} {mode:o}");
+        }
+        assert!(distrust(mallory, 0o100_644, ROOT).is_some(), "root takes no user's file");
+        assert!(distrust_link(mallory, me).is_some() && distrust_link(ROOT, me).is_none());
+        assert!(distrust_link(me, me).is_none());
+    }
+
+    #[test]
+    fn the_file_that_is_read_is_the_one_that_was_checked() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("roverline.toml");
+        assert!(open_ours(&path).is_none());
+        std::fs::write(&path, "x = 1").unwrap();
+        let read = |path: &Path| open_ours(path).map(|file| std::io::read_to_string(file.unwrap()).unwrap());
+        assert_eq!(read(&path).as_deref(), Some("x = 1"));
+        let link = scratch.path().join("link.toml");
+        symlink(&path, &link).unwrap();
+        assert_eq!(read(&link).as_deref(), Some("x = 1"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!((read(&path), read(&link)), (None, None));
+        // A directory, and a link to nowhere.
+        let nowhere = scratch.path().join("nowhere.toml");
+        symlink("missing", &nowhere).unwrap();
+        assert!(open_ours(scratch.path()).is_none() && open_ours(&nowhere).is_none());
+    }
 
     #[test]
     fn the_example_contains_the_defaults() {

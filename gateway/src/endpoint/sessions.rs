@@ -8,7 +8,7 @@ use roverline_protocol::status::SessionDocument;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{AuthenticationError, Identity, Page, Peer};
+use crate::access::{AuthenticationError, Identity, Peer, PermissionDenied};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
@@ -123,7 +123,15 @@ impl SessionInfo {
 
     /// Whether a page of a site that is not listed opened it, and showed no token: it gets telemetry only.
     pub fn is_confined(&self) -> bool {
-        self.peer.page() == Page::Foreign && self.identity.lock().name.is_empty()
+        self.peer.page().is_stranger() && self.identity.lock().name.is_empty()
+    }
+
+    /// Refuses what is not telemetry to such a page.
+    pub fn check_not_confined(&self) -> Result<(), PermissionDenied> {
+        match self.is_confined() {
+            false => Ok(()),
+            true => Err(PermissionDenied::telemetry_only()),
+        }
     }
 
     /// Sets the client's name, truncated to 64 characters.

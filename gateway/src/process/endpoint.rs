@@ -18,6 +18,7 @@ use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
 use crate::process::heartbeat::SupervisorCommand;
 use crate::process::policy::peer_policy;
+use crate::process::reload::reload_certificates;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle, SourceHandle};
 use crate::process::stagger::reopen_delay;
@@ -72,10 +73,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     }
     let tls = Tls::new(&settings.tls);
     if let Some(tls) = tls.clone() {
-        let access = endpoint.access.clone();
-        tasks.spawn(tls.follow_files(move |revoked| {
-            access.tokens().set_revoked_certificates(revoked.clone());
-        }));
+        tasks.spawn(reload_certificates(tls, vec![endpoint.access.clone()]));
     }
     let mut accepting = tokio::spawn(accept(endpoint.clone(), listener, tls, accept_gate.subscribe()));
     let mut supervised = supervised.map(|(supervised, adoption)| {

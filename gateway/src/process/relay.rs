@@ -15,6 +15,7 @@ use crate::limits;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
 use crate::process::policy::peer_policy;
+use crate::process::reload::reload_certificates;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source::{self, SourceControlHandle};
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
@@ -51,10 +52,8 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         endpoints.push(endpoint);
     }
     if let Some(tls) = tls {
-        let all: Vec<_> = endpoints.iter().map(|endpoint| endpoint.access.clone()).collect();
-        tasks.spawn(tls.follow_files(move |revoked| {
-            all.iter().for_each(|access| access.tokens().set_revoked_certificates(revoked.clone()));
-        }));
+        let accesses = endpoints.iter().map(|endpoint| endpoint.access.clone()).collect();
+        tasks.spawn(reload_certificates(tls, accesses));
     }
     let ingresses = endpoints.iter().map(|endpoint| endpoint.ingress.clone() as Arc<dyn Sink>);
     let sink: Arc<dyn Sink> = FanoutSink::new(ingresses.collect());

@@ -104,6 +104,7 @@ async fn serve_connection(
     let transport = Arc::new(transport);
     let service_endpoint = endpoint.clone();
     let first = AtomicBool::new(true);
+    let tls = tls.as_deref();
     let service = service_fn(|mut request: Request<Incoming>| {
         if let Ok(local) = local {
             request.extensions_mut().insert(local);
@@ -116,7 +117,8 @@ async fn serve_connection(
             if needs_tls && http::is_refused_without_tls(&request) {
                 return Ok(http::needs_tls(&endpoint, &request));
             }
-            let client = endpoint.access.peer(peer, request.headers(), monotonic());
+            let names = tls.map(Tls::names).unwrap_or_default();
+            let client = endpoint.access.peer(peer, request.headers(), &names, monotonic());
             place.belongs_to(client.ip());
             http::handle(endpoint, request, client, first).await
         }

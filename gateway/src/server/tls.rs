@@ -1,6 +1,7 @@
 //! TLS of the listening ports: its certificate, which is loaded again when its files change, and the way from
 //! an accepted socket to a client's byte stream.
 
+mod certificate_names;
 mod certificates;
 mod client_certificate;
 mod handshake;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -57,8 +59,20 @@ pub struct Tls {
     /// Whether clients of other computers have to use TLS.
     only: bool,
     roles: BTreeMap<String, Role>,
-    config: RwLock<Option<Arc<ServerConfig>>>,
+    loaded: RwLock<Option<Loaded>>,
     queue: HandshakeQueue,
+    /// Somebody asks for the files to be read again.
+    asked: Notify,
+}
+
+/// What was read from the files.
+#[derive(Clone, Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// The names in the certificate.
+    names: Arc<[String]>,
+    /// Clients' certificates that have been revoked.
+    revoked: BTreeSet<CertificateSerial>,
 }
 
 /// The files that make up the server's configuration.
@@ -68,12 +82,6 @@ struct TlsFiles {
     key: PathBuf,
     client_ca: Option<PathBuf>,
     revoked: Option<PathBuf>,
-}
-
-/// What the files make up.
-struct Loaded {
-    config: Arc<ServerConfig>,
-    revoked: BTreeSet<CertificateSerial>,
 }
 
 /// The files' metadata, which shows that one has changed.
@@ -93,8 +101,8 @@ impl TlsFiles {
     fn load(&self) -> Result<Loaded, TlsFileError> {
         let lists = revocation::read(self.revoked.as_deref())?;
         let revoked = revocation::serials(&lists);
-        let config = certificates::load(&self.cert, &self.key, self.client_ca.as_deref(), lists)?;
-        Ok(Loaded { config: Arc::new(config), revoked })
+        let (config, names) = certificates::load(&self.cert, &self.key, self.client_ca.as_deref(), lists)?;
+        Ok(Loaded { config: Arc::new(config), names: names.into(), revoked })
     }
 }
 
@@ -122,9 +130,15 @@ impl Tls {
             files,
             only: settings.only,
             roles: settings.roles.clone(),
-            config: RwLock::new(loaded.ok().map(|loaded| loaded.config)),
+            loaded: RwLock::new(loaded.ok()),
             queue: HandshakeQueue::default(),
+            asked: Notify::new(),
         }))
+    }
+
+    /// Reads the files again, also if they look unchanged.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 
     /// Follows the files. Connections that exist keep the certificate that they were opened with; `on_revoked` gets
@@ -135,10 +149,13 @@ impl Tls {
     ) {
         let mut tick = tokio::time::interval(Duration::from_millis(RELOAD_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut loaded = self.config.read().is_some().then(|| self.files.state());
+        let mut loaded = self.loaded.read().is_some().then(|| self.files.state());
         let mut reported = String::new();
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.asked.notified() => loaded = None,
+            }
             // A disk can be slow, and clients must not wait for it.
             let (files, before) = (self.files.clone(), loaded.clone());
             let reload = tokio::task::spawn_blocking(move || {
@@ -146,10 +163,10 @@ impl Tls {
                 (before.as_ref() != Some(&state)).then(|| (files.load(), state))
             });
             match reload.await {
-                Ok(Some((Ok(Loaded { config, revoked }), state))) => {
+                Ok(Some((Ok(now), state))) => {
                     tracing::info!(cert = %self.files.cert.display(), "the certificate was loaded again");
-                    *self.config.write() = Some(config);
-                    on_revoked(&revoked);
+                    on_revoked(&now.revoked);
+                    *self.loaded.write() = Some(now);
                     loaded = Some(state);
                     reported.clear();
                 }
@@ -168,7 +185,13 @@ impl Tls {
     }
 
     fn config(&self) -> Result<Arc<ServerConfig>, OpenError> {
-        self.config.read().clone().ok_or(OpenError::NoCertificate)
+        let loaded = self.loaded.read();
+        loaded.as_ref().map(|loaded| loaded.config.clone()).ok_or(OpenError::NoCertificate)
+    }
+
+    /// The names in the certificate.
+    pub(super) fn names(&self) -> Arc<[String]> {
+        self.loaded.read().as_ref().map(|loaded| loaded.names.clone()).unwrap_or_default()
     }
 }
 

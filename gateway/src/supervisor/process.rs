@@ -251,6 +251,13 @@ impl Process {
         self.handle.kill().await;
     }
 
+    /// Asks it to read its files again. One that is not ready has just read them, and does not listen yet.
+    pub(super) fn reload(&self) {
+        if self.ready {
+            self.handle.reload();
+        }
+    }
+
     /// Stops it, gracefully if possible.
     pub(super) async fn stop(&mut self) {
         self.handle.terminate();

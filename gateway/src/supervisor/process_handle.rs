@@ -51,13 +51,22 @@ impl ProcessHandle {
 
     /// Asks it to end.
     pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to read its files again.
+    pub(super) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         match self {
             ProcessHandle::Child(child) => {
                 if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
-                    let _ = kill_process(pid, Signal::TERM);
+                    let _ = kill_process(pid, signal);
                 }
             }
-            ProcessHandle::Adopted(process) => process.0.signal(Signal::TERM),
+            ProcessHandle::Adopted(process) => process.0.signal(signal),
         }
     }
 

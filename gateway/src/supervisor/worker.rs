@@ -33,6 +33,8 @@ pub(super) struct WorkerSupervisor {
     adopted: Option<Process>,
     /// When the processes of all tiers ended.
     ends: Arc<RecentEnds>,
+    /// How often all processes were asked to read their files again.
+    reloads: watch::Receiver<u64>,
 }
 
 /// Waits before a restart: for the backoff, in which the ends of other processes are noticed as well, and
@@ -61,6 +63,7 @@ impl WorkerSupervisor {
         events: mpsc::Sender<WorkerEvent>,
         requests: mpsc::Receiver<ReplaceRequest>,
         ends: Arc<RecentEnds>,
+        reloads: watch::Receiver<u64>,
     ) -> WorkerSupervisor {
         let view = watch::Sender::new(ProcessView::default());
         WorkerSupervisor {
@@ -72,6 +75,7 @@ impl WorkerSupervisor {
             view,
             adopted,
             ends,
+            reloads,
         }
     }
 
@@ -154,6 +158,7 @@ impl WorkerSupervisor {
                         None => return ExitReason::Stopping,
                     }
                 }
+                Ok(()) = self.reloads.changed() => current.reload(),
                 Some(how) = self.draining.join_next(), if !self.draining.is_empty() => self.on_predecessor_exit(how),
                 () = stopping.cancelled() => {
                     current.stop().await;

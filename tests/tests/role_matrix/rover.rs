@@ -79,18 +79,22 @@ pub(crate) enum From {
     Loopback,
     OtherAddress,
     ForeignPage,
+    /// A page under a name that its owner has pointed at the rover.
+    UnknownName,
     UnknownProxy,
     /// Behind a proxy that `[access] trusted_proxies` lists.
     KnownProxy,
 }
 
 /// Where clients of a gateway that knows no proxy are.
-pub(crate) const FROM: [From; 4] =
-    [From::Loopback, From::OtherAddress, From::ForeignPage, From::UnknownProxy];
+pub(crate) const FROM: [From; 5] =
+    [From::Loopback, From::OtherAddress, From::ForeignPage, From::UnknownName, From::UnknownProxy];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     Nothing,
+    /// Nothing, unless it is a page that may be anybody's.
+    KnownName,
     Operator,
     Commander,
 }
@@ -179,6 +183,7 @@ impl Rover {
         }
         match from {
             From::ForeignPage => fields += "Origin: http://evil.example\r\n",
+            From::UnknownName => fields += "User-Agent: Mozilla/5.0\r\n",
             From::UnknownProxy => fields += "X-Forwarded-For: 127.0.0.1\r\n",
             From::KnownProxy => fields += "X-Forwarded-For: 192.0.2.7\r\n",
             From::Loopback | From::OtherAddress => {}
@@ -206,7 +211,8 @@ impl Rover {
             if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let body = if method == "GET" { "" } else { body };
         let fields = self.fields(shown, from);
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        let host = if from == From::UnknownName { "evil.example".to_owned() } else { address.to_string() };
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         let request = format!("{head}{fields}{length}\r\n{body}");
         let server = SocketAddr::new(address, self.port());
         let stream = http::connect(server);
@@ -228,7 +234,8 @@ impl Rover {
             };
             for (method, operation) in methods.as_object().unwrap() {
                 let needs = match operation["x-roverline-permission"].as_str() {
-                    Some("read") => Needs::Nothing,
+                    Some("telemetry") => Needs::Nothing,
+                    Some("read") => Needs::KnownName,
                     Some("share" | "engage-stop") => Needs::Operator,
                     Some("overrule") => Needs::Commander,
                     other => panic!("{method} {path} declares no known permission: {other:?}"),

@@ -61,13 +61,28 @@ pub fn show_progress(text: Option<&str>) {
     }
 }
 
+/// Who did something: the identity that was proven, and what the client calls itself. The latter may be
+/// anything, so it never stands alone where there is an identity.
+pub(crate) fn identity(by: Option<&str>, client: Option<&str>) -> String {
+    match (by, client.filter(|client| !client.is_empty())) {
+        (Some(by), Some(client)) if by != client => format!("{by} as {client}"),
+        (Some(by), _) => by.to_owned(),
+        (None, client) => client.unwrap_or_default().to_owned(),
+    }
+}
+
 /// A value on one line, cut to a table's width.
 pub(crate) fn short(value: &Value) -> String {
     format::fit(&printable_json(&value.to_string()), VALUE)
 }
 
-/// Prints a table; columns are as wide as needed, the last one is unlimited.
+/// Prints a table.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    print_text(&table(head, rows))
+}
+
+/// The lines of a table; columns are as wide as needed, the last one is unlimited.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| format::printable(cell)).collect()).collect();
     let wide = |column: usize| {
@@ -85,7 +100,7 @@ pub fn print_table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         out += cells.collect::<Vec<_>>().join("  ").trim_end();
         out.push('\n');
     }
-    print_text(&out)
+    out
 }
 
 /// Prints a message for a person while standard output is for programs.
@@ -106,6 +121,20 @@ pub(crate) fn ago(then_ns: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_calls_itself_stands_beside_its_identity() {
+        assert_eq!(identity(Some("ada"), Some("console")), "ada as console");
+        assert_eq!(identity(Some("ada"), Some("ada")), "ada");
+        assert_eq!(
+            (identity(Some("ada"), None), identity(Some("ada"), Some(""))),
+            ("ada".into(), "ada".into())
+        );
+        assert_eq!(
+            (identity(None, Some("console")), identity(None, None)),
+            ("console".into(), String::new())
+        );
+    }
 
     #[test]
     fn a_value_in_a_table_steers_nothing() {

@@ -185,6 +185,28 @@ pub struct Rover {
 }
 
 impl Rover {
+    /// Sets when the values of this topic were created.
+    pub fn set_time(&mut self, topic: &str, at: Duration) {
+        fn set<'a, T: 'a>(readings: impl IntoIterator<Item = &'a mut Reading<T>>, topic: &str, at: Duration) {
+            let of_topic = readings.into_iter().filter(|reading| reading.topic == topic);
+            of_topic.for_each(|reading| reading.at = at);
+        }
+        set(&mut self.fix, topic, at);
+        set(&mut self.odometry, topic, at);
+        set(&mut self.imu_heading, topic, at);
+        set(&mut self.battery, topic, at);
+        set(&mut self.mission_name, topic, at);
+        set(&mut self.mission_status, topic, at);
+        set(&mut self.samples, topic, at);
+        set(&mut self.mode, topic, at);
+        set(&mut self.autonomous, topic, at);
+        set(&mut self.led, topic, at);
+        set(&mut self.emergency_stop, topic, at);
+        set(&mut self.boundary, topic, at);
+        set(self.temperatures.values_mut(), topic, at);
+        set(self.diagnostics.values_mut(), topic, at);
+    }
+
     /// Whether the stop is known to be engaged.
     pub fn stopped(&self) -> bool {
         self.emergency_stop.as_ref().is_some_and(|reading| reading.value)

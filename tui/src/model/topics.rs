@@ -91,6 +91,8 @@ pub struct TopicRow {
     unserved_since: Option<Duration>,
     period: Option<Duration>,
     receive_time_ns: i64,
+    /// Whether its value is one that the gateway kept.
+    is_stored: bool,
     meter: RateMeter,
 }
 
@@ -110,6 +112,7 @@ impl TopicRow {
             unserved_since: None,
             period: None,
             receive_time_ns: 0,
+            is_stored: false,
             meter: RateMeter::default(),
         }
     }
@@ -122,6 +125,11 @@ impl TopicRow {
     /// Whether the endpoint was not asked for it: nothing is known of its samples then.
     pub fn is_unasked(&self) -> bool {
         self.listed && !self.subscribed
+    }
+
+    /// The stamp of its value, if that is a stored one still.
+    pub fn stored_stamp_ns(&self) -> Option<i64> {
+        (self.is_stored && self.receive_time_ns > 0).then_some(self.receive_time_ns)
     }
 
     /// Samples received.
@@ -170,6 +178,7 @@ impl TopicRow {
     pub fn take(&mut self, sample: &LinkSample, at: Duration, selected: bool, now: Now) {
         self.observe_period(sample);
         self.meter.count(now.mono, sample.payload.len());
+        self.is_stored = sample.stored;
         self.at = Some(self.at.map_or(at, |old| old.max(at)));
         self.fault = None;
         self.latest_bytes = sample.payload.len();

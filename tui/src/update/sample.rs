@@ -19,6 +19,12 @@ const MAX_PENDING_TYPES: usize = 256;
 
 pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     let now = model.now;
+    if !sample.stored && !sample.replayed {
+        let is_first = model.stamps.observe(sample.receive_time_ns, gateway_now_ns(model), now.mono);
+        if is_first {
+            restamp(model);
+        }
+    }
     let at = made_at(model, sample);
     let watched =
         model.screen == Screen::Topics && model.topics.selected.as_ref() == Some(&sample.topic.name);
@@ -33,18 +39,38 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
-/// once the clock offset is known; all others are new, whatever their stamps say: a recording's are
-/// those of the day it was made.
+/// once the clock offset is known; all others are new, whatever their stamps say.
 fn made_at(model: &Model, sample: &LinkSample) -> Duration {
     let now = model.now;
     if !sample.stored && !sample.replayed {
         return now.mono;
     }
-    let offset_s = model.network.active().and_then(|endpoint| endpoint.clock_offset_s);
-    let Some(offset_s) = offset_s.filter(|_| sample.receive_time_ns > 0) else { return now.mono };
-    let server_now_ns = now.wall_ns.saturating_add((offset_s * 1e9) as i64);
-    let age_ns = server_now_ns.saturating_sub(sample.receive_time_ns).max(0);
-    now.mono.saturating_sub(Duration::from_nanos(age_ns.unsigned_abs()))
+    if sample.receive_time_ns <= 0 || clock_offset_s(model).is_none() {
+        return now.mono;
+    }
+    now.mono.saturating_sub(model.stamps.age(sample.receive_time_ns, gateway_now_ns(model), now.mono))
+}
+
+fn clock_offset_s(model: &Model) -> Option<f64> {
+    model.network.active().and_then(|endpoint| endpoint.clock_offset_s)
+}
+
+/// The gateway's clock; ours until the difference is known.
+fn gateway_now_ns(model: &Model) -> i64 {
+    let offset_s = clock_offset_s(model).unwrap_or(0.0);
+    model.now.wall_ns.saturating_add((offset_s * 1e9) as i64)
+}
+
+/// Corrects the ages of stored values that came before it was known that a recording is played: by its old
+/// stamps they looked stale.
+fn restamp(model: &mut Model) {
+    let (now, gateway_now_ns) = (model.now.mono, gateway_now_ns(model));
+    for (topic, row) in &mut model.topics.rows {
+        let Some(stamp_ns) = row.stored_stamp_ns() else { continue };
+        let at = now.saturating_sub(model.stamps.age(stamp_ns, gateway_now_ns, now));
+        row.at = Some(at);
+        model.rover.set_time(topic, at);
+    }
 }
 
 fn fill(model: &mut Model, sample: &LinkSample, slot: Slot, rank: usize, at: Duration) {

@@ -86,16 +86,32 @@ impl Rig {
         self.stamped(topic, payload, receive_time_ns)
     }
 
+    /// A value that the gateway kept, with its stamp.
+    pub(crate) fn stored_from(&mut self, topic: &TopicInfo, value: &Json, receive_time_ns: i64) -> &mut Rig {
+        let payload = self.registry.plan(&topic.type_name).unwrap().encode_json(value).unwrap();
+        self.sample_with(topic, payload, receive_time_ns, true)
+    }
+
     pub(crate) fn raw(&mut self, topic: &TopicInfo, payload: Vec<u8>) -> &mut Rig {
         self.stamped(topic, payload, self.model.now.wall_ns)
     }
 
     fn stamped(&mut self, topic: &TopicInfo, payload: Vec<u8>, receive_time_ns: i64) -> &mut Rig {
+        self.sample_with(topic, payload, receive_time_ns, false)
+    }
+
+    fn sample_with(
+        &mut self,
+        topic: &TopicInfo,
+        payload: Vec<u8>,
+        receive_time_ns: i64,
+        stored: bool,
+    ) -> &mut Rig {
         self.seq += 1;
         let sample = LinkSample {
             topic: Arc::new(topic.clone()),
             id: SampleId { source: Guid::from_name(&topic.name), seq: self.seq },
-            stored: false,
+            stored,
             replayed: false,
             source_time_ns: self.model.now.wall_ns,
             receive_time_ns,

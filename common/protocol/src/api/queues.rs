@@ -235,6 +235,12 @@ pub struct Ack {
     #[serde(default)]
     #[schemars(range(max = 4_294_967_295_u32))]
     pub delivery: Option<u32>,
+    /// Also if another one works on it, or nobody does; for commanders, with a reason.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Why it is discarded; for `force`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Returns a message to its queue.

@@ -82,9 +82,7 @@ impl Queues {
         actor: &Actor<'_>,
     ) -> Result<usize, QueueError> {
         let end = self.existing_meta(queue).await?.next;
-        let why = why.map(|why| why.chars().take(limits::QUEUE_REASON_CHARS).collect());
-        let mut purged =
-            Purged { by: actor.label(), client: actor.own_name(), at_ns: (actor.now_ns)(), why, messages: 0 };
+        let mut purged = Purged::new(why, actor);
         let prefixes = [Some(keys::messages(queue)), dead.then(|| keys::dead_all(queue))];
         let mut lost = 0;
         for prefix in prefixes.into_iter().flatten() {

@@ -30,12 +30,17 @@ pub enum QueueError {
     },
     /// Another identity works on the message.
     #[error(
-        "{owner} is working on this message: only {owner} can acknowledge, extend or return it. A commander can return it (nak with `force` and a reason)"
+        "{owner} is working on this message: only {owner} can acknowledge, extend or return it. A commander can do it, too (ack or nak with `force` and a reason)"
     )]
     NotOwner {
         /// The identity that it was delivered to.
         owner: String,
     },
+    /// Nobody works on the message, and it was not this identity that did last.
+    #[error(
+        "you have not taken this message, or not last: take it (dequeue), and acknowledge it then. A commander can discard it (ack with `force` and a reason)"
+    )]
+    NotTaken,
     /// A message was to be taken from its consumer without a reason.
     #[error("whoever takes a message from its consumer gives a reason of at most {max} characters", max = limits::QUEUE_REASON_CHARS)]
     InvalidReason,

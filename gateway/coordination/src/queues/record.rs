@@ -132,7 +132,7 @@ pub(super) struct VisibilityMarker {
     pub(super) touch: u64,
 }
 
-/// The record of a purge.
+/// The record of a purge, or of one message that was discarded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Purged {
     pub(super) by: String,
@@ -141,6 +141,27 @@ pub(super) struct Purged {
     pub(super) at_ns: u64,
     pub(super) why: Option<String>,
     pub(super) messages: usize,
+    /// The sequence number of the discarded message; `None` for a purge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sequence: Option<u64>,
+    /// Who was working on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
+}
+
+impl Purged {
+    /// A message that somebody else than its consumer discards.
+    pub(super) fn of_message(sequence: u64, from: Option<&str>, why: &str, actor: &Actor<'_>) -> Purged {
+        let (sequence, from) = (Some(sequence), from.map(str::to_owned));
+        Purged { messages: 1, sequence, from, ..Purged::new(Some(why), actor) }
+    }
+
+    /// A purge that has not yet deleted anything.
+    pub(super) fn new(why: Option<&str>, actor: &Actor<'_>) -> Purged {
+        let why = why.map(|why| why.chars().take(limits::QUEUE_REASON_CHARS).collect());
+        let (by, client, at_ns) = (actor.label(), actor.own_name(), (actor.now_ns)());
+        Purged { by, client, at_ns, why, messages: 0, sequence: None, from: None }
+    }
 }
 
 /// A parsed value with the revision at which it was last modified.

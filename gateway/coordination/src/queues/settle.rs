@@ -6,7 +6,7 @@ use crate::json;
 use crate::limits;
 use crate::queues::keys::{self, MessageId};
 use crate::queues::leases::SharedLease;
-use crate::queues::record::{self, EventKind, LastEvent, Record, Versioned, VisibilityMarker};
+use crate::queues::record::{self, EventKind, LastEvent, Purged, Record, Versioned, VisibilityMarker};
 use crate::queues::{Actor, QueueError, Queues, unmodified_since, validation};
 use crate::store::commit::CommitOutcome;
 use crate::store::{Compare, Op, StoreError};
@@ -19,8 +19,33 @@ struct Current {
 
 impl Queues {
     /// Acknowledges a message, which deletes it. With a `delivery`, only if it has not been delivered
-    /// again since. A message that is in work belongs to the identity that it was delivered to.
+    /// again since. Only the identity that it was delivered to last can, also when its time is over and
+    /// nobody else has taken the message since.
     pub async fn ack(&self, id: &str, delivery: Option<u32>, actor: &Actor<'_>) -> Result<(), QueueError> {
+        self.finish(id, delivery, actor, None).await
+    }
+
+    /// Acknowledges a message whoever works on it, or if nobody does, and records by whom and why.
+    /// Authorization is up to the caller.
+    pub async fn force_ack(
+        &self,
+        id: &str,
+        delivery: Option<u32>,
+        why: &str,
+        actor: &Actor<'_>,
+    ) -> Result<(), QueueError> {
+        check_reason(why)?;
+        self.finish(id, delivery, actor, Some(why)).await
+    }
+
+    /// Deletes a message; with a reason also one that another consumer has taken, or none.
+    async fn finish(
+        &self,
+        id: &str,
+        delivery: Option<u32>,
+        actor: &Actor<'_>,
+        forced: Option<&str>,
+    ) -> Result<(), QueueError> {
         let id: MessageId = id.parse()?;
         let mut lost = false;
         for _ in 0..limits::QUEUE_TXN_ATTEMPTS {
@@ -29,7 +54,10 @@ impl Queues {
                 Err(QueueError::UnknownMessage(_)) if lost => return Ok(()),
                 current => current?,
             };
-            check_owner(&current, actor)?;
+            let taker = check_taker(&current, actor);
+            if forced.is_none() {
+                taker.clone()?;
+            }
             let key = keys::message(&id.queue, id.position);
             let sequence = id.position.sequence;
             let hidden = keys::hidden(&id.queue, sequence);
@@ -41,8 +69,13 @@ impl Queues {
                     None => Compare::Absent(hidden.clone()),
                 },
             ];
-            let ops = [key, keys::body(&id.queue, sequence), hidden];
-            match self.commit(compares, ops.map(Op::Delete).to_vec()).await? {
+            let mut ops = [key, keys::body(&id.queue, sequence), hidden].map(Op::Delete).to_vec();
+            if let (Some(why), Err(_)) = (forced, &taker) {
+                let discarded = Purged::of_message(sequence, worker(&current), why, actor);
+                let value = json::encode(&discarded);
+                ops.push(Op::Put { key: keys::purged(&id.queue), value, lease: None });
+            }
+            match self.commit(compares, ops).await? {
                 CommitOutcome::Applied(_) => {
                     self.note_removal();
                     return Ok(());
@@ -77,10 +110,8 @@ impl Queues {
         why: &str,
         actor: &Actor<'_>,
     ) -> Result<(), QueueError> {
-        match (1..=limits::QUEUE_REASON_CHARS).contains(&why.chars().count()) {
-            true => self.give_back(id, (delivery, delay), Some(why), actor, true).await,
-            false => Err(QueueError::InvalidReason),
-        }
+        check_reason(why)?;
+        self.give_back(id, (delivery, delay), Some(why), actor, true).await
     }
 
     async fn give_back(
@@ -228,12 +259,36 @@ fn in_flight(current: &Current) -> Option<&Versioned<VisibilityMarker>> {
     current.marker.as_ref().filter(|marker| marker.value.delivery == Some(current.record.value.deliveries))
 }
 
+/// The identity that works on the message, if one does.
+fn worker(current: &Current) -> Option<&str> {
+    in_flight(current).and_then(|marker| marker.value.by.as_deref())
+}
+
 /// Rejects an actor of another identity than the one that works on the message, if one does.
 fn check_owner(current: &Current, actor: &Actor<'_>) -> Result<(), QueueError> {
-    let owner = in_flight(current).and_then(|marker| marker.value.by.as_deref());
-    match owner.filter(|owner| actor.client.identity != Some(*owner)) {
+    match worker(current).filter(|owner| actor.client.identity != Some(*owner)) {
         None => Ok(()),
         Some(owner) => Err(QueueError::NotOwner { owner: owner.to_owned() }),
+    }
+}
+
+/// Rejects an actor that is not the last one to whom the message was delivered. Its time may be over: what it
+/// did is done all the same.
+fn check_taker(current: &Current, actor: &Actor<'_>) -> Result<(), QueueError> {
+    if in_flight(current).is_some() {
+        return check_owner(current, actor);
+    }
+    let last = &current.record.value.last;
+    match last.kind == EventKind::Delivered && last.by == actor.label() {
+        true => Ok(()),
+        false => Err(QueueError::NotTaken),
+    }
+}
+
+fn check_reason(why: &str) -> Result<(), QueueError> {
+    match (1..=limits::QUEUE_REASON_CHARS).contains(&why.chars().count()) {
+        true => Ok(()),
+        false => Err(QueueError::InvalidReason),
     }
 }
 

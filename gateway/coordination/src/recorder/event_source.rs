@@ -6,7 +6,7 @@ use crate::event_source::EventSource;
 use crate::events::NewEvent;
 use crate::store::{Change, Entry};
 
-/// Events of dead letters, messages taken from their consumers, and purged queues.
+/// Events of dead letters, messages taken from their consumers or discarded, and purged queues.
 pub(super) struct DeadLetterEvents;
 
 impl EventSource for DeadLetterEvents {
@@ -36,13 +36,25 @@ fn dead_or_purged(entry: &Entry) -> Option<NewEvent> {
     let (queue, rest) = entry.key.strip_prefix("queues/")?.split_once('/')?;
     if rest == "purged" {
         let record = record()?;
+        let (kind, data) = match record["sequence"].as_u64() {
+            Some(sequence) => (
+                "queue.discarded",
+                json!({
+                    "queue": queue, "sequence": sequence, "from": record["from"], "reason": record["why"],
+                }),
+            ),
+            None => (
+                "queue.purged",
+                json!({"queue": queue, "messages": record["messages"], "reason": record["why"]}),
+            ),
+        };
         return Some(NewEvent {
             stream: format!("queue/{queue}"),
-            kind: "queue.purged".to_owned(),
+            kind: kind.to_owned(),
             by: text(&record, "by"),
             client: text(&record, "client"),
             at_ns: time(&record),
-            data: json!({"queue": queue, "messages": record["messages"], "reason": record["why"]}),
+            data,
             ..NewEvent::default()
         });
     }

@@ -124,7 +124,9 @@ async fn events_of_identities(make: Make<'_>) {
     team.queues.enqueue("jobs", &[message], &by(ada)).await.unwrap();
     let got = team.queues.dequeue("jobs", DequeueOptions::default(), &by(ada)).await.unwrap().remove(0);
     team.queues.force_nak(&got.id, None, None, "she left", &by(chief)).await.unwrap();
-    let events = events(&team, 7).await;
+    let got = team.queues.dequeue("jobs", DequeueOptions::default(), &by(ada)).await.unwrap().remove(0);
+    team.queues.force_ack(&got.id, None, "done by hand", &by(chief)).await.unwrap();
+    let events = events(&team, 8).await;
     let found = |kind: &str, by: &str, client: &str, from: serde_json::Value| {
         let is_it = |event: &&Event| {
             event.kind == kind
@@ -140,6 +142,7 @@ async fn events_of_identities(make: Make<'_>) {
     found("lock.taken", "chief", "desk", json!("ada"));
     found("lock.acquired", "chief", "desk", json!(null));
     found("queue.taken", "chief", "desk", json!("ada"));
+    found("queue.discarded", "chief", "desk", json!("ada"));
     recording.abort();
 }
 

@@ -216,6 +216,7 @@ impl<'a> Session<'a> {
 
     async fn request(&mut self, request: Request, bytes: usize) -> Result<(), String> {
         let Session { context, reporter, channels, publications, parameters, tasks, .. } = self;
+        let confined = || context.info.check_not_confined().map_err(|denied| denied.to_string());
         match request {
             Request::Subscribe { subscriptions } => {
                 channels.subscribe(&subscriptions, reporter).await?;
@@ -225,12 +226,15 @@ impl<'a> Session<'a> {
             Request::Advertise { channels } => publications.advertise(context, channels, reporter)?,
             Request::Unadvertise { channel_ids } => publications.unadvertise(&channel_ids, reporter)?,
             Request::GetParameters { parameter_names, id } => {
+                confined()?;
                 parameters::get(context, tasks, &parameter_names, id, reporter)?;
             }
             Request::SetParameters { parameters, id } => {
+                confined()?;
                 parameters::set(context, tasks, (parameters, bytes), id, reporter)?;
             }
             Request::SubscribeParameterUpdates { parameter_names } => {
+                confined()?;
                 parameters.subscribe(context, parameter_names)?;
             }
             Request::UnsubscribeParameterUpdates { parameter_names } => {
@@ -251,6 +255,7 @@ impl<'a> Session<'a> {
     }
 
     fn fetch(&mut self, uri: String, request: u32) -> Result<(), String> {
+        self.context.info.check_not_confined().map_err(|denied| denied.to_string())?;
         if uri.len() > limits::FOXGLOVE_URI_BYTES {
             return Err(format!("a URI may have {} bytes", limits::FOXGLOVE_URI_BYTES));
         }

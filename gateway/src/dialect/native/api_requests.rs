@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::access::Role;
+use crate::access::{PermissionDenied, Role};
 use crate::api::admission;
 use crate::api::error::ApiError;
 use crate::api::{self, Caller, WatchTarget};
@@ -62,8 +62,8 @@ impl PendingRequests {
         path: String,
         body: Bytes,
     ) {
-        if context.info.is_confined() {
-            return refuse(&context.info, id, &confined());
+        if let Err(denied) = context.info.check_not_confined() {
+            return refuse(&context.info, id, &confined(&denied));
         }
         self.reap_finished();
         if self.tasks.len() >= self.watches.len() + limits::SESSION_REQUESTS {
@@ -80,8 +80,8 @@ impl PendingRequests {
 
     /// Sends the current response of a path now, and again whenever it may have changed.
     pub(super) fn watch(&mut self, context: &SessionContext, id: u64, path: &str) {
-        if context.info.is_confined() {
-            return refuse(&context.info, id, &confined());
+        if let Err(denied) = context.info.check_not_confined() {
+            return refuse(&context.info, id, &confined(&denied));
         }
         self.unwatch(id);
         self.reap_finished();
@@ -117,11 +117,8 @@ fn refuse(info: &SessionInfo, id: u64, error: &ApiError) {
     send_response(info, id, error.status().as_u16(), &problem);
 }
 
-/// A page of another site gets telemetry only.
-fn confined() -> ApiError {
-    let why =
-        "a page of another site gets telemetry only: list its origin in [access] origins, or show a token";
-    ApiError::new(StatusCode::FORBIDDEN, why)
+fn confined(denied: &PermissionDenied) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, denied.to_string())
 }
 
 fn overloaded(why: &str) -> ApiError {

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListD
 use tokio_rustls::rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
-use crate::server::tls::shown;
+use crate::server::tls::{certificate_names, shown};
 
 /// The protocol over TLS: both HTTP and the handshake of a WebSocket.
 const ALPN: &[u8] = b"http/1.1";
@@ -57,13 +57,13 @@ pub enum TlsFileError {
     },
 }
 
-/// Reads the files.
+/// Reads the files: the configuration, and the names in the certificate.
 pub(super) fn load(
     cert: &Path,
     key: &Path,
     client_ca: Option<&Path>,
     revoked: Vec<CertificateRevocationListDer<'static>>,
-) -> Result<ServerConfig, TlsFileError> {
+) -> Result<(ServerConfig, Vec<String>), TlsFileError> {
     let wrong = |file: &Path| {
         let file = file.to_owned();
         move |source| TlsFileError::Certificate { file, source }
@@ -89,13 +89,14 @@ pub(super) fn load(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config =
-        builder.with_single_cert(read_certificates(cert)?, read_key(key)?).map_err(wrong(cert))?;
+    let chain = read_certificates(cert)?;
+    let names = chain.first().map(certificate_names::dns_names).unwrap_or_default();
+    let mut config = builder.with_single_cert(chain, read_key(key)?).map_err(wrong(cert))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Every connection proves its certificate, and four endpoints share no sessions anyway.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(config)
+    Ok((config, names))
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {

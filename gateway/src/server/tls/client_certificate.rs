@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::X509Certificate;
 
 use crate::access::{CertificateSerial, Credential, Identity, Role, check_name};
+use crate::server::tls::certificate_names;
 
 /// The identity of a certificate that was verified: its common name, or the first name in it, with the role
 /// that `roles` gives to that name, or the one that its organizational unit names; otherwise an observer's.
@@ -23,13 +23,7 @@ pub(super) fn identity(shown: &CertificateDer<'_>, roles: &BTreeMap<String, Role
 
 fn name(certificate: &X509Certificate<'_>) -> Option<String> {
     let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
-    let alternative = || {
-        let names = certificate.subject_alternative_name().ok()??;
-        names.value.general_names.iter().find_map(|name| match name {
-            GeneralName::DNSName(name) => Some(*name),
-            _ => None,
-        })
-    };
+    let alternative = || certificate_names::of(certificate).next();
     let name = common.or_else(alternative)?;
     // An address stands for those without a name.
     check_name(name).is_ok().then(|| name.to_owned())

@@ -52,7 +52,12 @@ pub enum QueuesCommand {
                             ./drive_to \"$message\" && roverline queues ack \"$id\"\n  done")]
     Dequeue(DequeueArgs),
     /// Acknowledge messages: they are never delivered again
-    #[command(after_help = "Example:\n  roverline queues ack waypoints:0:7:00000000000000ab")]
+    ///
+    /// A message belongs to the identity (the token) that took it. Its own worker acknowledges it, also
+    /// when its time is over, unless another one has taken it since. A commander may discard any message
+    /// with --force and a reason; the event log keeps both.
+    #[command(after_help = "Examples:\n  roverline queues ack waypoints:0:7:00000000000000ab\n  \
+                            roverline queues ack waypoints:0:7:00000000000000ab --force --reason 'done by hand'")]
     Ack {
         /// The ids printed by `dequeue`
         #[arg(required = true, value_name = "ID")]
@@ -60,13 +65,23 @@ pub enum QueuesCommand {
         /// Only if this is the newest delivery
         #[arg(long, value_name = "N")]
         delivery: Option<u32>,
+        /// Discard it, whoever has taken it or if nobody has; for commanders
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why it is discarded; it is recorded in the event log
+        #[arg(long, requires = "force")]
+        reason: Option<String>,
         /// Print JSON, one line each
         #[arg(long)]
         json: bool,
     },
     /// Return a message, now or after a delay
+    ///
+    /// Only the identity (the token) that took a message can return it. A commander may take it from its
+    /// worker with --force and a reason, and others can take it then; the event log keeps both.
     #[command(
-        after_help = "Example:\n  roverline queues nak waypoints:0:7:00000000000000ab --delay 10s --reason 'wheel stuck'"
+        after_help = "Examples:\n  roverline queues nak waypoints:0:7:00000000000000ab --delay 10s --reason 'wheel stuck'\n  \
+                            roverline queues nak waypoints:0:7:00000000000000ab --force --reason 'her link is down'"
     )]
     Nak {
         /// The id printed by `dequeue`
@@ -77,6 +92,9 @@ pub enum QueuesCommand {
         /// The reason; a dead letter keeps it
         #[arg(long)]
         reason: Option<String>,
+        /// Take it from whoever works on it; for commanders
+        #[arg(long, requires = "reason")]
+        force: bool,
         /// Only if this is the newest delivery
         #[arg(long, value_name = "N")]
         delivery: Option<u32>,

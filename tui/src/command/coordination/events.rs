@@ -13,7 +13,7 @@ use crate::command::coordination::value::value;
 use crate::command::coordination::{
     ApiError, CoordinationClient, escape, print_json, print_line, print_table, random_id,
 };
-use crate::command::print::{complain, print, short};
+use crate::command::print::{complain, identity, print, short};
 use crate::format;
 
 /// Default number of events printed.
@@ -180,7 +180,12 @@ fn show(event: &LogEvent, json: bool) -> Result<(), Failure> {
     if json {
         return print_line(event);
     }
-    let who = event.by.as_deref().unwrap_or(&event.node);
+    print(&line(event))
+}
+
+/// An event in one line.
+fn line(event: &LogEvent) -> String {
+    let who = identity(Some(event.by.as_deref().unwrap_or(&event.node)), event.client.as_deref());
     let line = format!(
         "{:>6}  {}  {}  {}  {who}  {}",
         event.seq,
@@ -189,7 +194,7 @@ fn show(event: &LogEvent, json: bool) -> Result<(), Failure> {
         format::left(&format::printable(&event.stream), 22),
         short(&event.data),
     );
-    print(&format::printable(&line))
+    format::printable(&line)
 }
 
 #[cfg(test)]
@@ -203,5 +208,29 @@ mod tests {
         assert_eq!(path(&stream), "/api/v2/events?stream=lock%2Farm&");
         let kind = EventFilter { kind: Some("a b".to_owned()), ..EventFilter::default() };
         assert_eq!(path(&kind), "/api/v2/events?type=a%20b&");
+    }
+
+    #[test]
+    fn an_event_shows_its_identity_and_what_its_client_says() {
+        let event = |by: Option<&str>, client: Option<&str>| LogEvent {
+            seq: 7,
+            stream: "lock/arm".to_owned(),
+            version: 1,
+            kind: "lock.acquired".to_owned(),
+            at_ns: 0,
+            node: "primary".to_owned(),
+            by: by.map(str::to_owned),
+            client: client.map(str::to_owned),
+            id: String::new(),
+            correlation_id: None,
+            causation_id: None,
+            trace: None,
+            data: serde_json::json!({"token": 7}),
+            prev: String::new(),
+            hash: String::new(),
+        };
+        let events =
+            [event(Some("ada"), Some("\u{1b}[2Jchief")), event(Some("ada"), Some("ada")), event(None, None)];
+        insta::assert_snapshot!(events.map(|event| line(&event)).join("\n"));
     }
 }

@@ -15,7 +15,7 @@ use crate::command::coordination::value::value;
 use crate::command::coordination::{
     ApiError, CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table,
 };
-use crate::command::print::{ago, complain, print, short};
+use crate::command::print::{ago, complain, identity, print, short};
 use crate::format;
 
 /// Runs the subcommand.
@@ -130,7 +130,7 @@ fn row(found: &KvDocument) -> Vec<String> {
         found.key.clone(),
         found.version.to_string(),
         ago(found.written_ns),
-        found.by.clone(),
+        identity(Some(&found.by), found.client.as_deref()),
         expires.to_owned(),
         short(&found.value),
     ]

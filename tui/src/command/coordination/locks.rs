@@ -16,6 +16,7 @@ use crate::command::coordination::{
     ApiError, CoordinationClient, client, escape, inform, is_indeterminate, print_json, print_line,
     print_table,
 };
+use crate::command::print::identity;
 use crate::format;
 
 /// Exit code if the lock was not acquired.
@@ -81,17 +82,24 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
+/// Columns of the list. Who has a lock is an identity, with the name of its client where that is another one.
+const COLUMNS: [&str; 5] = ["RESOURCE", "MODE", "HELD BY (TOKEN)", "WAITING", "ASKED FOR BY"];
+
 fn table(list: &LockList) -> Result<(), Failure> {
+    print_table(&COLUMNS, &rows(list))
+}
+
+fn rows(list: &LockList) -> Vec<Vec<String>> {
+    let who = |by: &Option<String>, client: &str| identity(by.as_deref(), Some(client));
     let row = |lock: &LockDocument| {
-        let holders: Vec<String> =
-            lock.holders.iter().map(|holder| format!("{} ({})", holder.client, holder.token)).collect();
-        let waiting: Vec<&str> = lock.waiting.iter().map(|waiter| waiter.client.as_str()).collect();
-        let asks: Vec<&str> = lock.handovers.iter().map(|asks| asks.client.as_str()).collect();
+        let held = |one: &LockHolder| format!("{} ({})", who(&one.by, &one.client), one.token);
+        let held: Vec<_> = lock.holders.iter().map(held).collect();
+        let waiting: Vec<_> = lock.waiting.iter().map(|one| who(&one.by, &one.client)).collect();
+        let asks: Vec<_> = lock.handovers.iter().map(|one| who(&one.by, &one.client)).collect();
         let mode = if lock.mode == LockType::Shared { "shared" } else { "exclusive" };
-        vec![lock.resource.clone(), mode.to_owned(), holders.join(", "), waiting.join(", "), asks.join(", ")]
+        vec![lock.resource.clone(), mode.to_owned(), held.join(", "), waiting.join(", "), asks.join(", ")]
     };
-    let rows: Vec<_> = list.locks.iter().map(row).collect();
-    print_table(&["RESOURCE", "MODE", "HELD BY (TOKEN)", "WAITING", "ASKED FOR BY"], &rows)
+    list.locks.iter().map(row).collect()
 }
 
 async fn acquire_once(team: &mut CoordinationClient, request: LockArgs) -> Result<ExitCode, Failure> {
@@ -167,4 +175,29 @@ async fn describe(
     resource: &str,
 ) -> Result<Result<LockDocument, ApiError>, Failure> {
     team.try_request("GET", &format!("/api/v2/locks/{}", escape(resource)), None, Duration::ZERO).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::print;
+
+    #[test]
+    fn a_lock_shows_identities_and_what_their_clients_say() {
+        let list = serde_json::json!({"locks": [
+            {
+                "resource": "arm", "mode": "exclusive",
+                "holders": [{"client": "bob@base", "by": "ada", "token": 7}],
+                "waiting": [{"client": "\u{1b}[2Jada", "by": "mallory", "mode": "exclusive"}],
+                "handovers": [{"client": "mallory", "by": "mallory", "message": ""}],
+            },
+            {
+                "resource": "map", "mode": "shared",
+                "holders": [{"client": "old", "token": 3}, {"client": "127.0.0.1", "by": "127.0.0.1", "token": 4}],
+                "waiting": [], "handovers": [],
+            },
+        ], "revision": 1});
+        let list: LockList = serde_json::from_value(list).unwrap();
+        insta::assert_snapshot!(print::table(&COLUMNS, &rows(&list)));
+    }
 }

@@ -14,9 +14,13 @@ use crate::command::coordination::value::value;
 use crate::command::coordination::{
     CoordinationClient, escape, inform, is_indeterminate, print_json, print_line, print_table, random_id,
 };
-use crate::command::print::{ago, print, short};
+use crate::command::print::{ago, identity, print, short};
 use crate::format;
 
+/// Columns of waiting messages.
+const LISTED: [&str; 7] = ["PRIORITY", "TRIES", "READY", "AGE", "BY", "ID", "MESSAGE"];
+/// Columns of dead letters.
+const DEAD: [&str; 5] = ["AGE", "TRIES", "BY", "WHY", "MESSAGE"];
 /// Exit code if the queue was empty.
 const NONE: u8 = 1;
 
@@ -29,7 +33,9 @@ pub async fn run(config: Config, command: QueuesCommand) -> Result<ExitCode, Fai
     let mut team = CoordinationClient::open(config).await?;
     match command {
         QueuesCommand::Dequeue(request) => return dequeue(&mut team, request).await,
-        QueuesCommand::Ack { ids, delivery, json } => ack_all(&mut team, &ids, delivery, json).await?,
+        QueuesCommand::Ack { ids, delivery, force, reason, json } => {
+            ack_all(&mut team, &ids, (delivery, force, reason), json).await?;
+        }
         QueuesCommand::Nak { .. }
         | QueuesCommand::Extend { .. }
         | QueuesCommand::Redrive { .. }
@@ -57,7 +63,7 @@ async fn inspect(team: &mut CoordinationClient, command: QueuesCommand) -> Resul
                 return print_json(&found);
             }
             let rows: Vec<_> = found.messages.iter().map(listed).collect();
-            print_table(&["PRIORITY", "TRIES", "READY", "AGE", "BY", "ID", "MESSAGE"], &rows)
+            print_table(&LISTED, &rows)
         }
         QueuesCommand::Dead { queue, count, after, json } => {
             let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
@@ -66,13 +72,8 @@ async fn inspect(team: &mut CoordinationClient, command: QueuesCommand) -> Resul
             if json {
                 return print_json(&found);
             }
-            let row = |dead: &DeadMessage| {
-                let reason = dead.reason.clone().unwrap_or_default();
-                let tries = dead.message.deliveries.to_string();
-                vec![since(dead.dead_ns), tries, dead.dead_by.clone(), reason, short(&dead.message.message)]
-            };
-            let rows: Vec<_> = found.messages.iter().map(row).collect();
-            print_table(&["AGE", "TRIES", "BY", "WHY", "MESSAGE"], &rows)
+            let rows: Vec<_> = found.messages.iter().map(dead_letter).collect();
+            print_table(&DEAD, &rows)
         }
         command => {
             let list: QueueList = team.get(&all).await?;
@@ -101,13 +102,20 @@ fn table(queues: &[QueueDocument]) -> Result<(), Failure> {
     print_table(&["QUEUE", "READY", "TAKEN", "LATER", "DEAD", "OLDEST", "TRIES", "HIDDEN", "NODE"], &rows)
 }
 
+fn dead_letter(dead: &DeadMessage) -> Vec<String> {
+    let reason = dead.reason.clone().unwrap_or_default();
+    let tries = dead.message.deliveries.to_string();
+    let by = identity(Some(&dead.dead_by), dead.dead_by_client.as_deref());
+    vec![since(dead.dead_ns), tries, by, reason, short(&dead.message.message)]
+}
+
 fn listed(one: &ListedMessage) -> Vec<String> {
     vec![
         one.priority.to_string(),
         one.deliveries.to_string(),
         if one.ready { "yes" } else { "no" }.to_owned(),
         since(one.enqueued_ns),
-        one.by.clone(),
+        identity(Some(&one.by), one.client.as_deref()),
         one.message_id.clone(),
         short(&one.message),
     ]
@@ -180,7 +188,13 @@ async fn dequeue(team: &mut CoordinationClient, request: DequeueArgs) -> Result<
             ))?,
         }
         if request.ack {
-            ack(team, &message.message_id, Some(message.delivery)).await?;
+            let body = Ack {
+                message_id: message.message_id.clone(),
+                delivery: Some(message.delivery),
+                force: false,
+                reason: None,
+            };
+            ack(team, &body).await?;
         }
     }
     Ok(if taken.is_empty() { ExitCode::from(NONE) } else { ExitCode::SUCCESS })
@@ -189,11 +203,12 @@ async fn dequeue(team: &mut CoordinationClient, request: DequeueArgs) -> Result<
 async fn ack_all(
     team: &mut CoordinationClient,
     ids: &[String],
-    delivery: Option<u32>,
+    (delivery, force, reason): (Option<u32>, bool, Option<String>),
     json: bool,
 ) -> Result<(), Failure> {
     for id in ids {
-        let done = ack(team, id, delivery).await?;
+        let body = Ack { message_id: id.clone(), delivery, force, reason: reason.clone() };
+        let done = ack(team, &body).await?;
         if json {
             print_line(&done)?;
         }
@@ -202,13 +217,8 @@ async fn ack_all(
 }
 
 /// Acknowledges a message; a repeated acknowledgement is harmless.
-async fn ack(
-    team: &mut CoordinationClient,
-    id: &str,
-    delivery: Option<u32>,
-) -> Result<CountDocument, Failure> {
-    let body = Ack { message_id: id.to_owned(), delivery };
-    match team.retry_idempotent(&of_message(id, "ack")?, &body).await? {
+async fn ack(team: &mut CoordinationClient, body: &Ack) -> Result<CountDocument, Failure> {
+    match team.retry_idempotent(&of_message(&body.message_id, "ack")?, body).await? {
         (Ok(done), _) => Ok(done),
         // Done by the request whose answer was lost, or by a later consumer.
         (Err(refusal), true) if refusal.status == 404 => Ok(CountDocument { messages: 0 }),
@@ -218,10 +228,9 @@ async fn ack(
 
 async fn change(team: &mut CoordinationClient, command: QueuesCommand) -> Result<(), Failure> {
     let (done, json): (CountDocument, bool) = match command {
-        QueuesCommand::Nak { id, delay, reason, delivery, json } => {
+        QueuesCommand::Nak { id, delay, reason, force, delivery, json } => {
             let path = of_message(&id, "nak")?;
-            let nak =
-                Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason, force: false };
+            let nak = Nak { message_id: id, delivery, delay_ms: delay.map(milliseconds), reason, force };
             (team.post(&path, &nak).await?, json)
         }
         QueuesCommand::Extend { id, visibility, delivery, json } => {
@@ -273,6 +282,32 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::print;
+
+    #[test]
+    fn a_message_shows_its_identity_and_what_its_client_says() {
+        let message = |by: &str, client: Option<&str>| ListedMessage {
+            message: serde_json::json!({"x": 1}),
+            message_id: "way:0:1:ab".to_owned(),
+            priority: 0,
+            deliveries: 1,
+            by: by.to_owned(),
+            client: client.map(str::to_owned),
+            enqueued_ns: u64::MAX,
+            ready: true,
+        };
+        let rows = [message("ada", Some("\u{1b}[2Jchief")), message("ada", None)];
+        let waiting = print::table(&LISTED, &rows.each_ref().map(listed));
+        let dead = DeadMessage {
+            sequence: 1,
+            message: message("ada", None),
+            reason: Some("no wheel".to_owned()),
+            dead_ns: u64::MAX,
+            dead_by: "mallory".to_owned(),
+            dead_by_client: Some("ada".to_owned()),
+        };
+        insta::assert_snapshot!(format!("{waiting}\n{}", print::table(&DEAD, &[dead_letter(&dead)])));
+    }
 
     #[test]
     fn an_id_leads_to_its_queue() {

@@ -3,11 +3,13 @@
 use std::task::Poll;
 
 use crate::limits;
-use crate::queues::tests::ownership::{ids_of_identities, messages_of_an_earlier_version, ownership};
+use crate::queues::tests::ownership::{
+    ids_of_identities, messages_of_an_earlier_version, out_of_work, ownership,
+};
 use crate::queues::tests::*;
 
 /// Longer than a busy machine pauses.
-const SHORT: Duration = Duration::from_secs(2);
+pub(super) const SHORT: Duration = Duration::from_secs(2);
 pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// Runs all scenarios over two services that share a store.
@@ -20,6 +22,7 @@ pub(crate) async fn suite(one: &Queues, other: &Queues) {
     waiting(one, other).await;
     purge(one, other).await;
     ownership(one, other).await;
+    out_of_work(one, other).await;
     ids_of_identities(one, other).await;
     messages_of_an_earlier_version(one).await;
     rejections(one).await;

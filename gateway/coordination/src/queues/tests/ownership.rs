@@ -1,7 +1,7 @@
 //! A message in work belongs to the identity that it was delivered to; dedup ids are per identity.
 
 use crate::queues::record::{Record, VisibilityMarker};
-use crate::queues::tests::conformance::{LONG, assert_empty, dequeue_one, hidden_for, put};
+use crate::queues::tests::conformance::{LONG, SHORT, assert_empty, dequeue_one, hidden_for, put};
 use crate::queues::tests::*;
 
 const ADA: Actor<'static> = Actor { client: Client { identity: Some("ada"), name: "console" }, now_ns: tick };
@@ -31,10 +31,37 @@ pub(super) async fn ownership(one: &Queues, other: &Queues) {
     let again = taken_by(one, "owned", &MALLORY).await;
     assert!(matches!(one.ack(&id, None, &ADA).await, Err(QueueError::NotOwner { .. })));
     other.nak(&id, Some(again.delivery), None, None, &MALLORY).await.unwrap();
-    other.ack(&id, None, &ADA).await.unwrap();
+    // Given back: whoever wants it takes it first.
+    for anybody in [&ADA, &MALLORY, &ANN] {
+        assert_eq!(other.ack(&id, None, anybody).await, Err(QueueError::NotTaken));
+    }
+    assert_eq!(one.force_ack(&id, None, "", &MALLORY).await, Err(QueueError::InvalidReason));
+    one.force_ack(&id, None, "not needed", &MALLORY).await.unwrap();
     assert_empty(one, "owned").await;
     let nobody = Actor { client: Client::of("", "x"), ..ADA };
     assert_eq!(one.dequeue("owned", hidden_for(LONG), &nobody).await, Err(QueueError::InvalidIdentity));
+}
+
+/// Nobody works on a message that is new, that was given back, or whose time is over.
+pub(super) async fn out_of_work(one: &Queues, other: &Queues) {
+    let id = put(one, "idle", "a").await;
+    for anybody in [&ADA, &MALLORY, &ANN] {
+        assert_eq!(other.ack(&id, None, anybody).await, Err(QueueError::NotTaken), "nobody has taken it");
+    }
+    let taken = one.dequeue("idle", hidden_for(SHORT), &ADA).await.unwrap().remove(0);
+    let is_over = async || one.view("idle").await.unwrap().ready == 1;
+    eventually("its time is over", async || is_over().await.then_some(())).await;
+    for stranger in [&MALLORY, &ANN] {
+        assert_eq!(other.ack(&id, None, stranger).await, Err(QueueError::NotTaken));
+        assert_eq!(other.ack(&id, Some(taken.delivery), stranger).await, Err(QueueError::NotTaken));
+    }
+    // She was late, but nobody has begun it again.
+    other.ack(&id, Some(taken.delivery), &ADA).await.unwrap();
+    assert_empty(one, "idle").await;
+    let id = put(one, "idle", "b").await;
+    taken_by(one, "idle", &ADA).await;
+    other.force_ack(&id, None, "done by hand", &MALLORY).await.unwrap();
+    assert_empty(one, "idle").await;
 }
 
 pub(super) async fn ids_of_identities(one: &Queues, other: &Queues) {

@@ -20,6 +20,7 @@ pub(crate) enum NodeQuery {
 
 /// Parses a parameter query and checks whether this client may make it here.
 pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Result<NodeQuery, String> {
+    context.info.check_not_confined().map_err(|denied| denied.to_string())?;
     if query == "get_param_names" {
         return Ok(NodeQuery::Names(context.endpoint.clone()));
     }
