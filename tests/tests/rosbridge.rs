@@ -78,8 +78,10 @@ fn roslib_works_in_a_page_and_with_a_token() {
     let (gateway, token) = guarded(scratch.path());
     let seen = Script::start(&node, "roslib_page.mjs", &["rover", &url(&gateway), &token]).finish(PATIENCE);
     check_rover(&seen);
-    let refused = "you may not publish /cmd_vel: an observer may not; show a token";
-    assert_eq!((&seen["refused"], &seen["role"]), (&json!(refused), &json!("you are operator")));
+    // The page is of another site.
+    let refused = seen["refused"].as_str().unwrap();
+    assert!(refused.starts_with("a page of another site gets telemetry only: show a token"), "{refused}");
+    assert_eq!(seen["role"], "you are operator");
 }
 
 #[test]

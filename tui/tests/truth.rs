@@ -65,6 +65,32 @@ fn the_radio_is_not_blamed_when_every_address_refuses() {
 }
 
 #[test]
+fn the_radio_is_not_blamed_when_all_slots_are_taken() {
+    for opened in [None, Some(FailoverCause::Full), Some(FailoverCause::AllDown)] {
+        let mut rig = Rig::running();
+        let mut views = endpoints(None);
+        for view in &mut views {
+            (view.full, view.last_error) = (true, Some("all slots are taken".to_owned()));
+        }
+        rig.link(Event::Endpoints(views.clone().into()));
+        if let Some(cause) = opened {
+            rig.link(Event::Failover(failover(Some(0), None, cause, None)));
+        }
+        for size in [(60, 20), (80, 24), (160, 50)] {
+            let screen = support::text(&support::draw(&rig.model, size.0, size.1));
+            assert!(
+                screen.contains("✗ all endpoints are full") && !screen.contains("the radio?"),
+                "{screen}"
+            );
+        }
+        views[3].full = false;
+        rig.link(Event::Endpoints(views.into()));
+        let screen = support::text(&support::draw(&rig.model, 60, 20));
+        assert!(screen.contains("✗ 3 of 4 endpoints are full, the others down"), "{screen}");
+    }
+}
+
+#[test]
 fn dead_endpoints_are_shown_as_long_as_they_are_dead() {
     let mut rig = Rig::running();
     rig.link(Event::Failover(failover(Some(0), Some(3), FailoverCause::Closed, Some(36))));

@@ -144,6 +144,12 @@ impl EndpointState {
         document.is_some_and(|document| document.clients >= document.max_clients)
     }
 
+    /// Whether it refused us lately because it is full, and is not known to have a slot since.
+    fn refused_as_full(&self, now: Duration) -> bool {
+        let retry = Duration::from_millis(limits::FULL_RETRY_MS);
+        !self.session.subscribed && self.full_until.is_some_and(|until| now < until + retry)
+    }
+
     /// Sends a message, as soon as the connection takes it. A connection that takes none for too long is
     /// closed ([`EndpointState::is_stuck`]).
     pub(crate) fn send(&mut self, message: ClientMessage) {
@@ -358,6 +364,7 @@ impl EndpointState {
             breaker: self.shown_breaker,
             service: session.service,
             draining: session.established && self.is_draining(),
+            full: self.refused_as_full(now),
         }
     }
 }

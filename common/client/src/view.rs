@@ -76,4 +76,6 @@ pub struct EndpointView {
     pub service: ServiceLevel,
     /// Whether it will shut down soon.
     pub draining: bool,
+    /// Whether it has no slot for us.
+    pub full: bool,
 }

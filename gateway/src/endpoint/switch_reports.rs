@@ -59,6 +59,22 @@ impl SwitchReports {
 }
 
 impl Endpoint {
+    /// Records what happened to a session. An observer's is counted only: whoever connects, and under whatever
+    /// name, writes nothing into the team's log and sends nothing to the other clients.
+    pub fn record_of_session(
+        &self,
+        session: &SessionInfo,
+        kind: EventKind,
+        cause: &str,
+        details: EventDetails,
+    ) {
+        if session.identity().role < Role::Operator {
+            self.counters.fairness.observers_events.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.events.record(kind, cause, details);
+    }
+
     /// Records a failover reported by a client.
     pub fn record_failover(&self, session: &SessionInfo, report: SwitchReport) {
         let fairness = &self.counters.fairness;

@@ -107,6 +107,6 @@ fn record_failure(endpoint: &Endpoint, info: &SessionInfo, why: &CloseReason) {
     }
     if *why == CloseReason::reader_stalled() {
         let cause = format!("{}: {}", info.client(), why.reason);
-        endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
+        endpoint.record_of_session(info, EventKind::Stalled, &cause, EventDetails::default());
     }
 }

@@ -94,3 +94,21 @@ async fn an_observers_report_is_counted_and_no_event() {
     });
     assert_eq!(failovers(), 12);
 }
+
+#[tokio::test]
+async fn what_happens_to_an_observers_session_is_counted_and_no_event() {
+    let (gateway, token, _scratch) = guarded(&["--session-budget", "40kbit"]);
+    let port = gateway.first_port();
+    let degraded = || {
+        let events = http::status(port).events;
+        events.iter().filter(|event| matches!(event.kind, EventKind::Degraded | EventKind::Stalled)).count()
+    };
+    let _observer = NativeClient::subscribed(port, &["/**"]).await;
+    eventually("an observer's service to be reduced", Duration::from_secs(30), || {
+        counter(port, "roverline_observers_events_total") > 0
+    });
+    assert_eq!(degraded(), 0);
+    let mut operator = NativeClient::subscribed(port, &["/**"]).await;
+    operator.send(&ClientMessage::Auth { token }).await;
+    eventually("an operator's service to be reduced", Duration::from_secs(30), || degraded() > 0);
+}

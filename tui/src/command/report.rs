@@ -73,7 +73,7 @@ fn endpoint(e: &roverline_client::EndpointView) -> Json {
         "clients": e.clients.map(|(now, _)| now), "max_clients": e.clients.map(|(_, most)| most),
         "connected_s": e.connected_for.map(|time| time.as_secs_f64()), "failures": e.failures,
         "last_error": e.last_error, "received": e.received, "missed": e.missed,
-        "breaker": e.breaker.word(), "service": e.service, "draining": e.draining,
+        "breaker": e.breaker.word(), "service": e.service, "draining": e.draining, "full": e.full,
     })
 }
 

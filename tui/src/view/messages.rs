@@ -132,6 +132,9 @@ fn clock(model: &Model, at: Duration) -> String {
 
 fn links(model: &Model, theme: &Theme) -> Option<Line> {
     let now = model.now;
+    if let Some(full) = full(model, theme) {
+        return Some(full);
+    }
     match model.network.serving(now) {
         Serving::AllDown(since) => {
             let (why, short) = cause(model).unwrap_or(("is it the radio?", "is it the radio?"));
@@ -167,18 +170,32 @@ fn links(model: &Model, theme: &Theme) -> Option<Line> {
     }
 }
 
-/// Why no endpoint can be reached, if their errors say so; and the same in few words.
-fn cause(model: &Model) -> Option<(&'static str, &'static str)> {
-    let says = |words: &str| {
-        let errors = model.network.endpoints.iter().map(|endpoint| endpoint.last_error.as_deref());
-        errors.map(|error| error.is_some_and(|error| error.contains(words))).collect::<Vec<_>>()
-    };
-    let (refused, full) = (says("refused"), says("full"));
-    if !refused.is_empty() && refused.iter().all(|refused| *refused) {
-        let why = "the computer answers, and nothing listens there: is the gateway running?";
-        return Some((why, "is the gateway running?"));
+/// The endpoints that answer and have no slot for this console, while no other one serves it.
+fn full(model: &Model, theme: &Theme) -> Option<Line> {
+    let endpoints = &model.network.endpoints;
+    let full = endpoints.iter().filter(|endpoint| endpoint.full).count();
+    if full == 0 || model.network.active().is_some() {
+        return None;
     }
-    full.contains(&true).then_some(("an endpoint is full.", "an endpoint is full."))
+    let head = match endpoints.len() {
+        all if all == full => "✗ all endpoints are full".to_owned(),
+        all => format!("✗ {full} of {all} endpoints are full, the others down"),
+    };
+    let wordings = vec![
+        format!("{head}: no telemetry until another client leaves; ! still stops the rover"),
+        format!("{head}: another client has to leave"),
+        head,
+    ];
+    Some((wordings, theme.alarm_fill))
+}
+
+/// Why no endpoint can be reached, if all their errors say so; and the same in few words.
+fn cause(model: &Model) -> Option<(&'static str, &'static str)> {
+    let endpoints = &model.network.endpoints;
+    let refuses = |error: &Option<String>| error.as_deref().is_some_and(|error| error.contains("refused"));
+    let all_refuse = !endpoints.is_empty() && endpoints.iter().all(|endpoint| refuses(&endpoint.last_error));
+    let why = "the computer answers, and nothing listens there: is the gateway running?";
+    all_refuse.then_some((why, "is the gateway running?"))
 }
 
 /// The endpoints that are down while another one serves, as long as they are.

@@ -189,6 +189,7 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         breaker: BreakerState::Closed,
         service: ServiceLevel::Full,
         draining: false,
+        full: false,
     };
     Tier::ALL.into_iter().enumerate().map(view).collect()
 }

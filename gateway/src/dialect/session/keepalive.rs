@@ -61,7 +61,8 @@ impl SessionMonitor {
             Liveness::Gone(silence) => {
                 let reason = format!("no sign of life for {} s", silence.as_secs());
                 let cause = format!("{}: {reason}", context.info.client());
-                context.endpoint.events.record(EventKind::Stalled, &cause, EventDetails::default());
+                let details = EventDetails::default();
+                context.endpoint.record_of_session(&context.info, EventKind::Stalled, &cause, details);
                 return Err(CloseReason::new(native::CLOSE_SILENT, reason));
             }
             Liveness::Silent => return Ok(None),
@@ -140,7 +141,8 @@ fn note(context: &SessionContext, step: &Step) {
         to: Some(step.to.word().to_owned()),
         ..EventDetails::default()
     };
-    context.endpoint.events.record(kind, &format!("{}: {}", context.info.client(), step.reason), details);
+    let cause = format!("{}: {}", context.info.client(), step.reason);
+    context.endpoint.record_of_session(&context.info, kind, &cause, details);
 }
 
 #[cfg(test)]

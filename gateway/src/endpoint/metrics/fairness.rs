@@ -17,6 +17,8 @@ pub struct FairnessCounters {
     pub refused_requests: AtomicU64,
     /// Switches between endpoints that observers reported.
     pub observers_switched: AtomicU64,
+    /// Stalls and changes of the service level of observers' sessions.
+    pub observers_events: AtomicU64,
     /// Reports of switches beyond the bounds of their session or address.
     pub refused_switch_reports: AtomicU64,
     /// Sessions closed because their large message would have waited for long.
@@ -51,6 +53,11 @@ impl FairnessCounters {
                 "roverline_observers_switched_total",
                 "Switches between endpoints that observers reported: counted, but no events.",
                 &self.observers_switched,
+            ),
+            (
+                "roverline_observers_events_total",
+                "Stalls and changes of service of observers' sessions: counted, but no events.",
+                &self.observers_events,
             ),
             (
                 "roverline_refused_switch_reports_total",

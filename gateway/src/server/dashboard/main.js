@@ -10,14 +10,29 @@ const view = new View(map);
 const link = new Link(hear, () => render());
 const requests = new Requests(link);
 const stop = new StopControl(link, requests, {
-  accepted: () => takeStop(true, clock()),
+  accepted: () => {
+    [engagedAt, confirmed] = [clock(), new Set()];
+    takeStop(true, engagedAt);
+  },
   change: () => render(),
 });
 let heard = 0;
 
+/** So long after an accepted stop, what an endpoint sent before it may still come. */
+const LATE_MS = 3000;
+/** When a stop of this page was accepted, and the endpoints that have said since that the rover is stopped. */
+let [engagedAt, confirmed] = [-Infinity, new Set()];
+
+/** Leaves out that the rover is not stopped, if it was said before the stop was accepted. */
+function withoutLateRelease(end, data, t) {
+  const { emergency_stop: engaged, ...rest } = data;
+  if (engaged === true) confirmed.add(end);
+  return engaged === false && t - engagedAt < LATE_MS && !confirmed.has(end) ? rest : data;
+}
+
 function hear(end, message, t) {
   if (message.type === "initial" || message.type === "telemetry") {
-    const data = message.data ?? {};
+    const data = withoutLateRelease(end, message.data ?? {}, t);
     const before = values.known.get("gps_position")?.born ?? -Infinity;
     values.take(data, t);
     const fix = values.known.get("gps_position");
