@@ -147,6 +147,54 @@ async fn a_second_console_gets_no_place_of_the_reserve() {
     drained.abort();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_beyond_all_slots_waits_for_a_free_one() {
+    let gateway = Gateway::up(&["--source", "sim", "--max-clients", "1"]);
+    let urls = gateway.urls();
+    let open = |name: String| {
+        let (link, events) = Link::open(Config::with_urls(&urls).unwrap().named(&name));
+        link.subscribe("**", None);
+        (link, events)
+    };
+    let mut served = Vec::new();
+    for at in [0, 2, 1, 3] {
+        let (link, mut events) = open(format!("console {at}"));
+        until_in_use(&mut events, &urls[at]).await;
+        let drained = tokio::spawn(async move { while events.next().await.is_some() {} });
+        served.push((link, drained));
+    }
+    let (_last, mut events) = open("last".to_owned());
+    let end = tokio::time::Instant::now() + Duration::from_secs(8);
+    let mut is_told = false;
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event.unwrap(),
+            () = tokio::time::sleep_until(end) => break,
+        };
+        match event {
+            Event::Endpoints(views) => is_told |= views.iter().all(|view| view.full),
+            Event::Failover(failover) => assert_eq!(failover.to, None, "{failover:?}"),
+            _ => {}
+        }
+    }
+    assert!(is_told, "all of them are full");
+    for tier in Tier::ALL {
+        assert_eq!(http::health(gateway.port(tier)).endpoint.clients, 1, "{tier}");
+    }
+    let (link, drained) = served.remove(1);
+    drained.abort();
+    drop(link);
+    // Others may move to the free slot first, and leave theirs.
+    let served = async {
+        while let Some(event) = events.next().await {
+            if matches!(event, Event::Failover(failover) if failover.to.is_some()) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), served).await.unwrap();
+}
+
 async fn until_in_use(events: &mut Events, url: &str) {
     let in_use = async {
         while let Some(event) = events.next().await {

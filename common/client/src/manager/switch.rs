@@ -177,8 +177,12 @@ impl Manager {
         if let Some(active) = self.active {
             // A suspect endpoint is not lost: silence decides that, not the ranking.
             candidates[active].usable = self.slots[active].ready(now);
-            // A planned switch takes a free slot only: the reserve is for clients that lost their endpoint.
-            for (at, slot) in self.slots.iter().enumerate().filter(|(at, _)| *at != active) {
+        }
+        // Only a client that lost its endpoint takes a slot of the reserve: one that changes by choice, or that was
+        // refused, takes a free one. Whether there is one for a token's holder, only the endpoint knows.
+        let was_refused = self.switch.as_ref().is_some_and(|switch| switch.cause == FailoverCause::Full);
+        if self.active.is_some() || (was_refused && self.config.token.is_none()) {
+            for (at, slot) in self.slots.iter().enumerate().filter(|(at, _)| self.active != Some(*at)) {
                 candidates[at].usable &= !slot.is_full();
             }
         }
