@@ -144,7 +144,7 @@ impl EndpointState {
         document.is_some_and(|document| document.clients >= document.max_clients)
     }
 
-    /// Whether it refused us lately because it is full, and is not known to have a slot since.
+    /// A recent refusal because it is full, with no slot since.
     fn refused_as_full(&self, now: Duration) -> bool {
         let retry = Duration::from_millis(limits::FULL_RETRY_MS);
         !self.session.subscribed && self.full_until.is_some_and(|until| now < until + retry)

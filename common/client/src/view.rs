@@ -76,6 +76,6 @@ pub struct EndpointView {
     pub service: ServiceLevel,
     /// Whether it will shut down soon.
     pub draining: bool,
-    /// Whether it has no slot for us.
+    /// True if it has no slot for this client.
     pub full: bool,
 }

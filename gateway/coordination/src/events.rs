@@ -131,7 +131,7 @@ pub enum EventError {
     Pace {
         /// The limit.
         most: u64,
-        /// What it limits.
+        /// The unit: events, or bytes of events.
         what: &'static str,
         /// When the next minute begins.
         wait: Duration,
@@ -185,7 +185,7 @@ impl Events {
         self.0.pace.take(author, bytes as u64, boot_clock::now())
     }
 
-    /// How many events were refused for their author's pace.
+    /// The number of events refused because of their author's pace.
     pub fn refused_pace(&self) -> u64 {
         self.0.pace.refused()
     }

@@ -1,6 +1,5 @@
 //! An endpoint without a rover and without a store, for targets that need one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use roverline_coordination::Coordination;
@@ -66,11 +65,4 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         coordination: Arc::new(Coordination::disabled("there is no store")),
     }
     .build()
-}
-
-/// A directory of this process for files.
-pub fn scratch() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("roverline-fuzz-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("no directory for temporary files");
-    dir
 }

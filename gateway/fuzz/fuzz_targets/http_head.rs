@@ -128,7 +128,7 @@ fn check_rules(request: &Request<()>) {
 /// Who a client is, and where, decides what it may do.
 fn check_client(request: &Request<()>, socket: SocketAddr) {
     let headers = request.headers();
-    let peer = ACCESS.peer(socket, headers, Duration::ZERO);
+    let peer = ACCESS.peer(socket, headers, &[], Duration::ZERO);
     let shows_proxy = headers.keys().any(|name| {
         matches!(name.as_str(), "forwarded" | "via" | "x-real-ip")
             || name.as_str().starts_with("x-forwarded-")
@@ -155,7 +155,7 @@ fn check_forged(headers: &HeaderMap, socket: SocketAddr) {
     let is_only = count(headers, HeaderName::from_static("x-forwarded-for")) == 1
         && !headers.contains_key(header::FORWARDED);
     let Some(field) = headers.get("x-forwarded-for").filter(|_| is_only) else { return };
-    let real = ACCESS.peer(socket, headers, Duration::ZERO);
+    let real = ACCESS.peer(socket, headers, &[], Duration::ZERO);
     if real.via() != Via::TrustedProxy || real.ip().to_string() == "127.0.0.2" {
         return;
     }
@@ -163,7 +163,7 @@ fn check_forged(headers: &HeaderMap, socket: SocketAddr) {
         let mut headers = headers.clone();
         let text = format!("{forged}, {}", field.to_str().expect("it was read as text"));
         headers.insert("x-forwarded-for", text.parse().expect("it is a field"));
-        let seen = ACCESS.peer(socket, &headers, Duration::ZERO);
+        let seen = ACCESS.peer(socket, &headers, &[], Duration::ZERO);
         assert_eq!((seen.ip(), seen.via()), (real.ip(), real.via()), "{text}");
     }
 }

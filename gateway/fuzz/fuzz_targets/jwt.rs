@@ -10,10 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use ring::hmac;
-use roverline_gateway::access::Role;
 use roverline_gateway::access::jwt::{JwtSettings, verify};
 use roverline_gateway::access::jwt_keys::JwtKeys;
-use roverline_gateway::access::tokens::check_name;
+use roverline_gateway::access::{Role, check_name};
 use serde_json::{Map, Value, json};
 
 const SECRET: [u8; 32] = [b'k'; 32];

@@ -8,6 +8,7 @@ mod structured_json;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -144,7 +145,7 @@ static PORT: LazyLock<Port> = LazyLock::new(|| {
 });
 
 fn own_certificate() -> Arc<Tls> {
-    let dir = fuzz_endpoint::scratch();
+    let dir = scratch();
     let made = rcgen::generate_simple_self_signed(vec!["rover".to_owned()]).expect("no certificate");
     let (cert, key) = (dir.join("rover.crt"), dir.join("rover.key"));
     std::fs::write(&cert, made.cert.pem()).expect("the certificate is not written");
@@ -237,4 +238,11 @@ impl Port {
             answer
         })
     }
+}
+
+/// A directory of this process for files.
+fn scratch() -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("roverline-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("no directory for temporary files");
+    dir
 }

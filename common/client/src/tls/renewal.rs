@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::tls::{Connector, TlsError, TlsOptions};
 
-/// What shows that a file has changed; none if there is no such file.
+/// The files' metadata, which shows that one has changed; none for a missing file.
 type FileState = Vec<Option<(SystemTime, u64, u64)>>;
 
 /// Makes connectors from the files as they are.
@@ -52,7 +52,7 @@ impl Shared {
         }
         match (Connector::new(&self.options), &made.connector) {
             (Ok(connector), Ok(before)) => {
-                // What was seen on first use stays known.
+                // Certificates that were pinned on first use stay pinned.
                 let connector = connector.with_known_hosts_of(before);
                 *made = Made { files, connector: Ok(connector) };
             }

@@ -1,4 +1,4 @@
-//! How fast one author may append: the log is everybody's, and the queue of those who append is one.
+//! The pace at which one author may append, because all authors share the log and its queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::events::EventError;
 use crate::limits;
 use crate::quota::pace::Pace;
 
-/// What each author has appended through this process in the current minute.
+/// The events and bytes that each author has appended through this process in the current minute.
 #[derive(Default)]
 pub(super) struct AppendPace {
     events: Mutex<Pace>,
@@ -33,7 +33,7 @@ impl AppendPace {
         limited(&self.bytes, bytes, limits::EVENT_OWNER_BYTES_PER_MINUTE, "bytes of events")
     }
 
-    /// How many events were refused.
+    /// The number of refused events.
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
