@@ -351,8 +351,10 @@ impl Settings {
     /// The directory for the rover's state, such as the emergency stop: the state directory, except for the
     /// built-in rover, which starts anew with every run and must not inherit an emergency stop.
     pub fn rover_dir(&self) -> PathBuf {
-        match (self.gateway.source, self.sim.epoch_ns) {
-            (SourceKind::Sim, Some(epoch)) => self.state_dir().join("sim").join(epoch.to_string()),
+        match self.sim.epoch_ns {
+            Some(epoch) if self.gateway.source.is_new_rover_each_run() => {
+                self.state_dir().join("sim").join(epoch.to_string())
+            }
             _ => self.state_dir(),
         }
     }

@@ -37,6 +37,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::config::SourceKind;
 use crate::connection::budget::{Budget, SharedBudget};
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
@@ -70,7 +71,7 @@ pub struct Endpoint {
     /// The queue that its source feeds.
     pub ingress: Arc<Ingress>,
     /// The source's name: `dds`, `sim`, ...
-    pub source_kind: &'static str,
+    pub source_kind: SourceKind,
     /// The flat telemetry object of the plain dialect.
     pub telemetry: Telemetry,
     /// The other endpoints.
@@ -134,7 +135,7 @@ pub struct EndpointBuilder {
     /// The source's ingress queue.
     pub ingress: Arc<Ingress>,
     /// The source's name.
-    pub source_kind: &'static str,
+    pub source_kind: SourceKind,
     /// The other endpoints.
     pub peers: Peers,
     /// The means by which it recognizes peers and proves itself to them.

@@ -3,6 +3,7 @@
 pub mod dashboard;
 pub mod handshake;
 pub mod head;
+mod head_arrival;
 pub mod http;
 pub mod listener;
 pub mod pending;

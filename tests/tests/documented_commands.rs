@@ -67,7 +67,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline", Exists(&["tests/tests/console.rs"])),
     ("roverline rover.local", Exists(&["tui/src/cli/reach.rs"])),
     (
-        "roverline --host 127.0.0.1 --ca tls/ca.crt --token-file token",
+        "roverline --host rover.local --ca tls/ca.crt --token-file token",
         Exists(&["tests/tests/tls_clients.rs"]),
     ),
     ("roverline status", Prints("primary")),
@@ -81,6 +81,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline events tail --follow", Follows("")),
 ];
 
+/// The end of a line whose command goes on in the next one.
+const LINE_CONTINUES: &str = " \\\n    ";
+
 /// The lines of every `sh` block, and the commands in the text that name a program of ours.
 fn documented() -> BTreeSet<String> {
     let mut commands = BTreeSet::new();
@@ -88,7 +91,8 @@ fn documented() -> BTreeSet<String> {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
         for (at, part) in text.split("```").enumerate() {
             if at % 2 == 1 {
-                let lines = part.strip_prefix("sh\n").unwrap_or_default().lines();
+                let block = part.strip_prefix("sh\n").unwrap_or_default().replace(LINE_CONTINUES, " ");
+                let lines = block.lines();
                 commands.extend(lines.map(without_comment).filter(|line| !line.is_empty()));
             } else {
                 let spans = part.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " "));

@@ -7,6 +7,7 @@ use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use roverline_client::{Config, Event, Link, TlsOptions};
 use roverline_protocol::Tier;
 use roverline_tests::certs::Certs;
@@ -18,7 +19,10 @@ use roverline_tests::script::Script;
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::{eventually, poll_async, within};
 use roverline_tests::{binary, require};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -185,6 +189,26 @@ fn get(address: IpAddr, port: u16, path: &str, fields: &str) -> Response {
     Response::parse(&bytes)
 }
 
+/// What an endpoint says about a token that is shown in a message over a plain connection.
+async fn answer_to_message(url: &str, subprotocol: Option<&'static str>, message: &Value) -> String {
+    let mut request = url.into_client_request().unwrap();
+    if let Some(name) = subprotocol {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(name));
+    }
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    socket.send(Message::text(message.to_string())).await.unwrap();
+    let answer = async {
+        while let Some(Ok(message)) = socket.next().await {
+            let text = message.to_text().unwrap_or_default();
+            if text.contains("auth") || text.contains("insecure") || text.contains("role\":\"operator") {
+                return text.to_owned();
+            }
+        }
+        "the connection ended".to_owned()
+    };
+    within("an answer about the token", PATIENCE, answer).await
+}
+
 /// The texts of a link until it has a sample.
 async fn texts_until_sample(config: Config) -> Vec<String> {
     let (link, mut events) = Link::open(config);
@@ -219,6 +243,12 @@ async fn beyond_loopback_a_token_needs_tls() {
     let tls = TlsOptions { ca: Some(certs.path("ca.crt")), ..TlsOptions::default() };
     let texts = texts_until_sample(config("wss").with_tls(tls).unwrap()).await;
     assert!(texts.is_empty(), "{texts:?}");
+    let native = Some("roverline.v1");
+    for (subprotocol, key) in [(None, "type"), (None, "op"), (native, "op")] {
+        let message = json!({key: "auth", "token": token});
+        let answer = answer_to_message(&format!("ws://{address}:{port}/"), subprotocol, &message).await;
+        assert!(answer.contains("insecure = true"), "{subprotocol:?}: {answer}");
+    }
     let home = temp::dir();
     let url = format!("wss://{address}:{port}");
     let ca = certs.file("ca.crt");

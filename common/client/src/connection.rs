@@ -35,6 +35,8 @@ pub(crate) enum ConnectionEventKind {
     Up(mpsc::Sender<ClientMessage>, ActivityClock),
     /// Its certificate is trusted because it is the first one.
     FirstUse(FirstUse),
+    /// Its own TLS files have changed and cannot be used: the last ones that could are.
+    UnusableFiles(TlsError),
     Text(Box<ServerMessage>),
     Binary(Binary),
     /// Not connected, or not any more.
@@ -123,7 +125,11 @@ async fn connect(
     // Below TLS: any byte is a sign of life.
     let mut stream: Box<dyn Stream> = Box::new(MonitoredStream { stream, activity: target.activity.clone() });
     if is_tls {
-        let connector = target.tls.current().await.map_err(|error| broken(&error))?;
+        let (connector, unusable) = target.tls.current().await.map_err(|error| broken(&error))?;
+        if let Some(error) = unusable {
+            // An error means that the manager is gone.
+            let _ = report(events, connection, ConnectionEventKind::UnusableFiles(error)).await;
+        }
         let (secured, trust) =
             connector.connect(&authority, stream).await.map_err(|error| untrusted(&error))?;
         if let Trust::First(first) = trust {

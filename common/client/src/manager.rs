@@ -227,6 +227,7 @@ impl Manager {
                 self.on_lost(at, cause, last_heard).await;
             }
             ConnectionEventKind::FirstUse(first) => self.on_first_use(first).await,
+            ConnectionEventKind::UnusableFiles(error) => self.on_unusable_files(&error).await,
             ConnectionEventKind::Binary(binary) => {
                 self.on_activity(at, now);
                 self.on_binary(at, binary, now).await;

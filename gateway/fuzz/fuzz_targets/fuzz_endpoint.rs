@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings, Role};
+use roverline_gateway::config::SourceKind;
 use roverline_gateway::emergency_stop::EmergencyStop;
 use roverline_gateway::endpoint::peers::PeerTrust;
 use roverline_gateway::endpoint::peers::key::PeerKey;
@@ -47,7 +48,7 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         max_clients: 50,
         hub: Hub::new(tier.scopes(), Registry::bundled()),
         ingress: Ingress::new(Arc::new(Routing::default()), tier.scopes()),
-        source_kind: "sim",
+        source_kind: SourceKind::Sim,
         peers: Peers::new(Vec::new()),
         peer_trust: PeerTrust {
             prover: Prover { key, tier, address: None },

@@ -64,6 +64,22 @@ impl SourceKind {
         }
     }
 
+    /// Whether it plays a recording, whose time and length clients can follow.
+    pub const fn is_recording(self) -> bool {
+        match self {
+            SourceKind::Bag => true,
+            SourceKind::Dds | SourceKind::R2r | SourceKind::Sim | SourceKind::Upstream => false,
+        }
+    }
+
+    /// Whether each run of the gateway starts a rover of its own, with a latched stop and log of its own.
+    pub const fn is_new_rover_each_run(self) -> bool {
+        match self {
+            SourceKind::Sim => true,
+            SourceKind::Dds | SourceKind::R2r | SourceKind::Bag | SourceKind::Upstream => false,
+        }
+    }
+
     /// Whether it is opened once for a check before any port is: it may not be able to start.
     pub const fn is_tried_at_start(self) -> bool {
         match self {

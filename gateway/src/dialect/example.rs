@@ -1,6 +1,7 @@
 //! An example dialect for tests: it returns every text in capitals, and has no samples.
 //!
-//! It shows what a dialect needs: this file and one row in the table of `dialect.rs`.
+//! It shows what the code of a dialect needs: this file and one row in the table of `dialect.rs`. The steps in
+//! ARCHITECTURE.md name tests and documents as well.
 
 use std::time::Duration;
 
@@ -63,11 +64,12 @@ mod tests {
     use serde_json::json;
 
     use crate::access::Role;
+    use crate::config::SourceKind;
     use crate::dialect::foxglove::tests::harness::{Harness, Received};
 
     #[tokio::test]
     async fn a_dialect_is_a_folder_and_a_row_of_the_table() {
-        let harness = Harness::new(Tier::Primary, Role::Operator, "dds").await;
+        let harness = Harness::new(Tier::Primary, Role::Operator, SourceKind::Dds).await;
         let mut client = harness.connect_with("example.v1").await;
         client.send_json(json!({"a": "b"})).await;
         let Received::Json(answer) = client.next().await else { panic!("no text came back") };

@@ -10,6 +10,7 @@ use roverline_protocol::status::{
 use roverline_source::SourceState;
 use roverline_source::clock::{monotonic, unix_ns};
 
+use crate::config::SourceKind;
 use crate::endpoint::Endpoint;
 use crate::endpoint::diagnostics::DIAGNOSTICS;
 use crate::endpoint::memory;
@@ -22,10 +23,10 @@ fn assess(
     state: &SourceState,
     topics: usize,
     age: Option<Duration>,
-    source: &str,
+    source: SourceKind,
 ) -> (HealthStatus, Vec<String>) {
     // For a relay, the message names the silent side.
-    let from = if source == "upstream" { " from the rover" } else { "" };
+    let from = if source.is_relay() { " from the rover" } else { "" };
     let degraded = |why: String| (HealthStatus::Degraded, vec![why]);
     match state {
         SourceState::Failed(why) => (HealthStatus::Unhealthy, vec![format!("the source failed: {why}")]),
@@ -98,7 +99,7 @@ impl Endpoint {
             endpoint: self.document(),
             uptime_s: (unix_ns() - self.started_ns).max(0) as f64 / 1e9,
             source: SourceDocument {
-                kind: self.source_kind.to_owned(),
+                kind: self.source_kind.name().to_owned(),
                 state: state_word(&state).to_owned(),
                 topics,
                 samples,
@@ -185,17 +186,26 @@ mod tests {
     #[test]
     fn an_assessment_names_its_reason() {
         let running = SourceState::Running;
-        assert_eq!(assess(&running, 3, Some(Duration::ZERO), "dds"), (HealthStatus::Healthy, vec![]));
-        assert_eq!(assess(&running, 0, None, "dds").0, HealthStatus::Degraded);
-        assert_eq!(assess(&running, 3, Some(Duration::from_secs(9)), "dds").1, ["no sample for 9 s"]);
         assert_eq!(
-            assess(&running, 3, Some(Duration::from_secs(9)), "upstream").1,
+            assess(&running, 3, Some(Duration::ZERO), SourceKind::Dds),
+            (HealthStatus::Healthy, vec![])
+        );
+        assert_eq!(assess(&running, 0, None, SourceKind::Dds).0, HealthStatus::Degraded);
+        assert_eq!(
+            assess(&running, 3, Some(Duration::from_secs(9)), SourceKind::Dds).1,
+            ["no sample for 9 s"]
+        );
+        assert_eq!(
+            assess(&running, 3, Some(Duration::from_secs(9)), SourceKind::Upstream).1,
             ["no sample from the rover for 9 s"]
         );
         let cut = SourceState::Disconnected("x".into());
-        assert_eq!(assess(&cut, 3, None, "upstream"), (HealthStatus::Degraded, vec!["x".to_owned()]));
+        assert_eq!(
+            assess(&cut, 3, None, SourceKind::Upstream),
+            (HealthStatus::Degraded, vec!["x".to_owned()])
+        );
         let failed = SourceState::Failed("x".into());
-        assert_eq!(assess(&failed, 3, None, "dds").0, HealthStatus::Unhealthy);
+        assert_eq!(assess(&failed, 3, None, SourceKind::Dds).0, HealthStatus::Unhealthy);
     }
 
     #[test]

@@ -95,8 +95,11 @@ fn status(page: &mut Exposition, endpoint: &Endpoint) {
     let own = &health.endpoint;
     let name = "roverline_build_info";
     page.family("gauge", name, "Always 1; the labels say what runs.");
-    let labels =
-        [("version", own.version.as_str()), ("tier", own.tier.name()), ("source", endpoint.source_kind)];
+    let labels = [
+        ("version", own.version.as_str()),
+        ("tier", own.tier.name()),
+        ("source", endpoint.source_kind.name()),
+    ];
     page.sample(name, &labels, 1.0);
     let name = "roverline_endpoint_status";
     page.family("gauge", name, "1 for the status that the endpoint has, 0 for the others.");

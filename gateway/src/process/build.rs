@@ -42,9 +42,10 @@ pub fn build(
         Some(path) => Registry::with_ament(&path),
         None => Registry::bundled(),
     };
-    let emergency_stop = match settings.gateway.source {
-        SourceKind::Upstream => EmergencyStop::forwarded(outlet.clone()),
-        _ => EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic),
+    let emergency_stop = if settings.gateway.source.is_relay() {
+        EmergencyStop::forwarded(outlet.clone())
+    } else {
+        EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic)
     };
     let builder = EndpointBuilder {
         tier,
@@ -52,7 +53,7 @@ pub fn build(
         max_clients: settings.gateway.max_clients,
         hub: Hub::new(scopes, registry),
         ingress: Ingress::new(routing, scopes),
-        source_kind: settings.gateway.source.name(),
+        source_kind: settings.gateway.source,
         peers: Peers::new(peer_list(settings, tier)),
         peer_trust: peer_trust(settings, tier)?,
         emergency_stop: emergency_stop.clone(),

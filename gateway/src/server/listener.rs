@@ -17,8 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::api::health::LocalAddress;
+use crate::connection::stream::ClientStream;
 use crate::dialect;
 use crate::endpoint::Endpoint;
+use crate::server::head_arrival::wait_for_head;
 use crate::server::http;
 use crate::server::pending::{PendingConnection, PendingConnections};
 use crate::server::tls::{self, OpenError, Opened, Tls};
@@ -97,7 +99,7 @@ async fn serve_connection(
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
         biased;
-        opened = open(&endpoint, stream, tls.as_deref(), (peer, &place), deadline) => opened,
+        opened = first_request(&endpoint, stream, tls.as_deref(), (peer, &place), deadline) => opened,
         _ = place.evicted() => None,
     };
     let Some(Opened { stream, transport, needs_tls }) = opened else { return };
@@ -161,6 +163,25 @@ async fn serve_connection(
         endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%peer, %error, "not HTTP");
     }
+}
+
+/// The client's stream, when its first request can be read; `None` if there is none in time.
+async fn first_request(
+    endpoint: &Endpoint,
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    client: (std::net::SocketAddr, &PendingConnection),
+    deadline: Instant,
+) -> Option<Opened> {
+    let opened = open(endpoint, stream, tls, client, deadline).await?;
+    if let ClientStream::Left(stream) = &opened.stream
+        && !matches!(tokio::time::timeout_at(deadline, wait_for_head(stream)).await, Ok(Ok(())))
+    {
+        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(peer = %client.0, "no request in time");
+        return None;
+    }
+    Some(opened)
 }
 
 /// The client's stream, after a TLS handshake if it begins one; `None` if it does not succeed in time.

@@ -8,11 +8,16 @@ mod store;
 mod tls;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::hostile::target::{Act, Target};
 use crate::raw::{frame, handshake};
+
+/// An address of attackers for acts whose bounds are by address; the operator is at 127.0.0.1.
+const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
 
 /// All acts. The last one is of an operator who has rights, and takes what belongs to another.
 pub(super) const ACTS: &[Act] = &[
@@ -41,9 +46,9 @@ pub(super) const ACTS: &[Act] = &[
     Act::new("images", "an image as PNG, each client with other fragments", 12, messages::images),
     Act::new("images_5", "the same, by five clients", 5, messages::images),
     Act::new("images_40", "the same, by forty clients", 40, messages::images),
-    Act::new("places", "observers take all places", 1, connections::all_places),
-    Act::new("standbys", "observers take all places of standbys at all endpoints", 1, connections::standbys),
-    Act::new("unread", "observers take all places and never read", 1, connections::unread),
+    Act::new("places", "observers take all slots", 1, connections::all_places),
+    Act::new("standbys", "observers take all slots of standbys at all endpoints", 1, connections::standbys),
+    Act::new("unread", "observers take all slots and never read", 1, connections::unread),
     Act::new("upgrade_silence", "sessions come and are never seen again", 1, connections::upgrade_silence),
     Act::new("slow_heads", "170 connections send a byte now and then", 1, connections::slow_heads),
     Act::new(
@@ -100,7 +105,18 @@ pub(super) const ACTS: &[Act] = &[
 ];
 
 fn connect(port: u16) -> Option<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    with_timeouts(TcpStream::connect(("127.0.0.1", port)).ok()?)
+}
+
+/// The same from another address than the operator's.
+fn connect_from_elsewhere(port: u16) -> Option<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    socket.bind(&SocketAddr::from((ELSEWHERE, 0)).into()).ok()?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).ok()?;
+    with_timeouts(socket.into())
+}
+
+fn with_timeouts(stream: TcpStream) -> Option<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_millis(50))).ok()?;
     stream.set_write_timeout(Some(Duration::from_millis(500))).ok()?;
     Some(stream)

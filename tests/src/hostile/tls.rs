@@ -37,6 +37,7 @@ pub(super) fn hello(config: &Arc<ClientConfig>) -> Vec<u8> {
 /// Sends one request over a connection of its own, and reads the answer.
 pub(super) fn request(port: u16, config: &Arc<ClientConfig>, request: &[u8]) -> std::io::Result<Response> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(40)))?;
     let mut stream = StreamOwned::new(connection(config), stream);
     stream.write_all(request)?;

@@ -69,7 +69,7 @@ pub(crate) fn primary_hangs(pace: Pace) {
     }
 }
 
-/// Takes all places of a gateway that has two at each endpoint.
+/// Takes all slots of a gateway that has two at each endpoint.
 fn take_places(ports: &[u16]) -> Vec<TcpStream> {
     let connect = |port: &u16| {
         let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();

@@ -5,7 +5,7 @@ use roverline_protocol::native::Level;
 use crate::Event;
 use crate::connection::DisconnectReason;
 use crate::manager::Manager;
-use crate::tls::FirstUse;
+use crate::tls::{FirstUse, TlsError};
 
 /// The last report about a certificate. All endpoints of a computer have the same one, so it is reported once.
 pub(super) type ReportedCertificate = Option<(String, Level)>;
@@ -20,6 +20,12 @@ impl Manager {
     /// Reports a certificate that is trusted because it is the first one.
     pub(super) async fn on_first_use(&mut self, first: FirstUse) {
         self.report_certificate(first.fingerprint.to_string(), Level::Warning, first.text).await;
+    }
+
+    /// Reports that the TLS files have changed and cannot be used.
+    pub(super) async fn on_unusable_files(&mut self, error: &TlsError) {
+        let text = format!("the changed TLS files cannot be used: {error}; the ones before stay in use");
+        self.report_certificate(text.clone(), Level::Warning, text).await;
     }
 
     /// Reports a reason that the operator has to know.

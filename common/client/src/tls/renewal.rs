@@ -33,35 +33,38 @@ impl Connectors {
         Connectors(Arc::new(Shared { options: options.clone(), made: Mutex::new(made) }))
     }
 
-    /// The connector of the files as they are now; if they cannot be used, as in the middle of a renewal, that of
-    /// the last ones that could.
-    pub(crate) async fn current(&self) -> Result<Connector, TlsError> {
+    /// The connector of the files as they are now. If they cannot be used, as in the middle of a renewal, it is that
+    /// of the last ones that could, and the error is beside it.
+    pub(crate) async fn current(&self) -> Result<(Connector, Option<TlsError>), TlsError> {
         let shared = self.0.clone();
         // A disk can be slow.
         let refreshed = tokio::task::spawn_blocking(move || shared.refresh()).await;
-        refreshed.unwrap_or_else(|_| self.0.made.lock().connector.clone())
+        refreshed.unwrap_or_else(|_| self.0.made.lock().connector.clone().map(|connector| (connector, None)))
     }
 }
 
 impl Shared {
-    fn refresh(&self) -> Result<Connector, TlsError> {
+    fn refresh(&self) -> Result<(Connector, Option<TlsError>), TlsError> {
         let mut made = self.made.lock();
         let files = state(&self.options);
-        if files == made.files && made.connector.is_ok() {
-            return made.connector.clone();
+        if files == made.files
+            && let Ok(connector) = &made.connector
+        {
+            return Ok((connector.clone(), None));
         }
-        match (Connector::new(&self.options), &made.connector) {
-            (Ok(connector), Ok(before)) => {
-                // Certificates that were pinned on first use stay pinned.
-                let connector = connector.with_known_hosts_of(before);
-                *made = Made { files, connector: Ok(connector) };
-            }
-            (Ok(connector), Err(_)) => *made = Made { files, connector: Ok(connector) },
-            (Err(error), Err(_)) => made.connector = Err(error),
+        let connector = match (Connector::new(&self.options), &made.connector) {
+            // Certificates that were pinned on first use stay pinned.
+            (Ok(connector), Ok(before)) => connector.with_known_hosts_of(before),
+            (Ok(connector), Err(_)) => connector,
             // They are looked at again for the next connection.
-            (Err(_), Ok(_)) => {}
-        }
-        made.connector.clone()
+            (Err(error), Ok(before)) => return Ok((before.clone(), Some(error))),
+            (Err(error), Err(_)) => {
+                made.connector = Err(error.clone());
+                return Err(error);
+            }
+        };
+        *made = Made { files, connector: Ok(connector.clone()) };
+        Ok((connector, None))
     }
 }
 
@@ -72,4 +75,33 @@ fn state(options: &TlsOptions) -> FileState {
         Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
     };
     files.into_iter().flatten().map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_ca(path: &std::path::Path) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = rcgen::CertificateParams::new(["rover".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(path, cert.pem()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_that_cannot_be_used_are_reported_until_they_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.crt");
+        let options = TlsOptions { ca: Some(ca.clone()), ..TlsOptions::default() };
+        let connectors = Connectors::new(&options);
+        assert!(connectors.current().await.is_err(), "there is none yet");
+        write_ca(&ca);
+        assert!(connectors.current().await.is_ok_and(|(_, error)| error.is_none()));
+        std::fs::write(&ca, "half a certificate").unwrap();
+        for _ in 0..2 {
+            let (_, error) = connectors.current().await.ok().unwrap();
+            assert!(error.unwrap().to_string().contains("ca.crt"));
+        }
+        write_ca(&ca);
+        assert!(connectors.current().await.is_ok_and(|(_, error)| error.is_none()));
+    }
 }

@@ -67,7 +67,7 @@ pub(super) struct Session<'a> {
 }
 
 fn is_recording(context: &SessionContext) -> bool {
-    context.endpoint.source_kind == "bag"
+    context.endpoint.source_kind.is_recording()
 }
 
 fn server_info(context: &SessionContext, range: Option<(i64, i64)>) -> bytes::Bytes {
@@ -75,7 +75,7 @@ fn server_info(context: &SessionContext, range: Option<(i64, i64)>) -> bytes::By
     let document = endpoint.document();
     let mut metadata = BTreeMap::from([
         ("tier", endpoint.tier.to_string()),
-        ("source", endpoint.source_kind.to_owned()),
+        ("source", endpoint.source_kind.name().to_owned()),
         ("version", document.version),
     ]);
     if let Ok(distribution) = std::env::var("ROS_DISTRO") {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -17,8 +18,17 @@ use crate::server::pending::PendingConnection;
 use crate::server::tls::OpenError;
 use crate::server::tls::handshake_queue::HandshakeQueue;
 
+/// Messages of a client that are looked at as soon as they arrive: a handshake has two.
+const PROMPT_MESSAGES: u32 = 2;
+/// The pause before the bytes after them are looked at. It doubles each time, so that a handshake in small pieces
+/// costs little.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Pauses after which it no longer doubles.
+const MAX_DOUBLINGS: u32 = 10;
+
 /// Performs the server's side of the handshake. `queue` bounds what is computed at a time; nobody has a permit
 /// while the client's bytes are awaited. While it waits for a permit, the endpoint is slow and not the client.
+/// The caller bounds the time.
 pub(super) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
@@ -28,6 +38,7 @@ pub(super) async fn accept(
 ) -> Result<TlsStream<TcpStream>, OpenError> {
     let woken = Arc::new(Woken::default());
     let mut handshake = TlsAcceptor::from(config).accept(stream);
+    let mut messages = 0;
     loop {
         let answering = place.answering();
         let permit = queue.acquire(address).await?;
@@ -43,6 +54,11 @@ pub(super) async fn accept(
             Poll::Pending => handshake = unfinished,
         }
         woken.0.notified().await;
+        messages += 1;
+        if messages >= PROMPT_MESSAGES {
+            let doublings = (messages - PROMPT_MESSAGES).min(MAX_DOUBLINGS);
+            tokio::time::sleep(FIRST_PAUSE * (1 << doublings)).await;
+        }
     }
 }
 

@@ -1,106 +1,173 @@
-//! The queue of TLS handshakes: few are computed at a time, and few wait for that. One more is refused, and not one
-//! that waits: if newcomers replaced those who wait, none of a flood would be computed.
+//! The queue of TLS handshakes: few are computed at a time, and few wait for that. Addresses take turns, so that a
+//! flood from one of them does not delay the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 use crate::connection::client_address::ClientAddress;
 use crate::server::tls::OpenError;
 
 /// Handshakes computed at a time, each on a thread of its own.
 const HANDSHAKES_AT_A_TIME: usize = 2;
-/// Handshakes that wait for that, or are computed.
-const HANDSHAKES: usize = 64;
-/// Those of one address, other than loopback.
-const HANDSHAKES_PER_ADDRESS: usize = 8;
+/// Handshakes that wait for that.
+const HANDSHAKES_WAITING: usize = 64;
 
 /// The handshakes of one process.
-#[derive(Debug)]
-pub(super) struct HandshakeQueue {
-    permits: Arc<Semaphore>,
-    waiting: Mutex<Waiting>,
-}
+#[derive(Clone, Debug, Default)]
+pub(super) struct HandshakeQueue(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    all: usize,
-    by_address: HashMap<ClientAddress, usize>,
+struct State {
+    computed: usize,
+    waiting: usize,
+    by_address: HashMap<ClientAddress, VecDeque<oneshot::Sender<HandshakePermit>>>,
+    /// The addresses of those who wait, in the order of their turns.
+    turns: VecDeque<ClientAddress>,
 }
 
-impl Default for HandshakeQueue {
-    fn default() -> HandshakeQueue {
-        HandshakeQueue { permits: Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)), waiting: Mutex::default() }
+impl State {
+    /// Adds one that waits. If too many do, the youngest of the address that has most of them is refused: this
+    /// one, or another one if this address has fewer.
+    fn enter(&mut self, address: ClientAddress) -> Result<oneshot::Receiver<HandshakePermit>, OpenError> {
+        if self.waiting >= HANDSHAKES_WAITING {
+            let own = self.by_address.get(&address).map_or(0, VecDeque::len);
+            let most = self.by_address.values_mut().max_by_key(|waiting| waiting.len());
+            let most = most.filter(|waiting| waiting.len() > own + 1).ok_or(OpenError::Busy)?;
+            most.pop_back();
+            self.waiting -= 1;
+        }
+        let (turn, permit) = oneshot::channel();
+        let own = self.by_address.entry(address).or_default();
+        if own.is_empty() {
+            self.turns.push_back(address);
+        }
+        own.push_back(turn);
+        self.waiting += 1;
+        Ok(permit)
+    }
+
+    /// The oldest one of the address whose turn it is, if its client has not left.
+    fn next(&mut self) -> Option<oneshot::Sender<HandshakePermit>> {
+        while let Some(address) = self.turns.pop_front() {
+            let own = self.by_address.get_mut(&address)?;
+            let oldest = own.pop_front()?;
+            self.waiting -= 1;
+            if own.is_empty() {
+                self.by_address.remove(&address);
+            } else {
+                self.turns.push_back(address);
+            }
+            if !oldest.is_closed() {
+                return Some(oldest);
+            }
+        }
+        None
     }
 }
 
 impl HandshakeQueue {
     /// Waits for the computation, unless too many wait already.
-    pub(super) async fn acquire(&self, address: ClientAddress) -> Result<HandshakePermit<'_>, OpenError> {
-        let entry = self.enter(address).ok_or(OpenError::Busy)?;
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| OpenError::Ended)?;
-        Ok(HandshakePermit { _permit: permit, _entry: entry })
-    }
-
-    fn enter(&self, address: ClientAddress) -> Option<QueueEntry<'_>> {
-        let mut waiting = self.waiting.lock();
-        let own = waiting.by_address.get(&address).copied().unwrap_or_default();
-        if waiting.all >= HANDSHAKES || (own >= HANDSHAKES_PER_ADDRESS && !address.is_loopback()) {
-            return None;
-        }
-        waiting.all += 1;
-        waiting.by_address.insert(address, own + 1);
-        Some(QueueEntry { all: self, address })
-    }
-}
-
-/// A handshake that may be computed, until it is dropped.
-pub(super) struct HandshakePermit<'a> {
-    _permit: OwnedSemaphorePermit,
-    _entry: QueueEntry<'a>,
-}
-
-struct QueueEntry<'a> {
-    all: &'a HandshakeQueue,
-    address: ClientAddress,
-}
-
-impl Drop for QueueEntry<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.all.waiting.lock();
-        waiting.all -= 1;
-        if let Some(own) = waiting.by_address.get_mut(&self.address) {
-            *own -= 1;
-            if *own == 0 {
-                waiting.by_address.remove(&self.address);
+    pub(super) async fn acquire(&self, address: ClientAddress) -> Result<HandshakePermit, OpenError> {
+        let permit = {
+            let mut state = self.0.lock();
+            if state.computed < HANDSHAKES_AT_A_TIME {
+                state.computed += 1;
+                return Ok(HandshakePermit(self.clone()));
             }
+            state.enter(address)?
+        };
+        permit.await.map_err(|_| OpenError::Busy)
+    }
+}
+
+/// A handshake that may be computed, until it is dropped: then the next one may.
+#[derive(Debug)]
+pub(super) struct HandshakePermit(HandshakeQueue);
+
+impl Drop for HandshakePermit {
+    fn drop(&mut self) {
+        let next = {
+            let mut state = self.0.0.lock();
+            let next = state.next();
+            state.computed -= usize::from(next.is_none());
+            next
+        };
+        if let Some(next) = next {
+            // If its client leaves at this moment, the permit comes back and goes to the one after it.
+            let _ = next.send(HandshakePermit(self.0.clone()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
+
     use super::*;
 
-    #[tokio::test]
-    async fn few_of_an_address_and_of_all_wait() {
+    fn address(n: u8) -> ClientAddress {
+        ClientAddress::of([10, 0, 0, n].into())
+    }
+
+    /// A queue whose permits are all given, and these permits.
+    async fn busy() -> (HandshakeQueue, Vec<HandshakePermit>) {
         let queue = HandshakeQueue::default();
-        let address = |n: u8| ClientAddress::of([10, 0, 0, n].into());
-        let greedy: Vec<_> = (0..20).filter_map(|_| queue.enter(address(1))).collect();
-        assert_eq!(greedy.len(), HANDSHAKES_PER_ADDRESS);
-        let own = ClientAddress::of([127, 0, 0, 1].into());
-        let local: Vec<_> = (0..100).filter_map(|_| queue.enter(own)).collect();
-        assert_eq!(local.len(), HANDSHAKES - HANDSHAKES_PER_ADDRESS);
-        assert!(matches!(queue.acquire(address(2)).await, Err(OpenError::Busy)));
-        drop((greedy, local));
-        let (first, _second) =
-            (queue.acquire(address(2)).await.unwrap(), queue.acquire(address(2)).await.unwrap());
-        let mut third = Box::pin(queue.acquire(address(2)));
-        assert!(futures_util::poll!(&mut third).is_pending(), "two at a time");
+        let mut permits = Vec::new();
+        for _ in 0..HANDSHAKES_AT_A_TIME {
+            permits.push(queue.acquire(address(1)).await.unwrap());
+        }
+        (queue, permits)
+    }
+
+    #[tokio::test]
+    async fn addresses_take_turns() {
+        let (queue, mut permits) = busy().await;
+        let mut flood: Vec<_> = (0..10).map(|_| Box::pin(queue.acquire(address(1)))).collect();
+        for waits in &mut flood {
+            assert!(poll!(waits).is_pending());
+        }
+        let mut other = Box::pin(queue.acquire(address(2)));
+        assert!(poll!(&mut other).is_pending(), "{HANDSHAKES_AT_A_TIME} at a time");
+        drop(permits.pop());
+        let first = poll!(&mut flood[0]);
+        assert!(first.is_ready());
         drop(first);
-        third.await.unwrap();
-        assert_eq!(queue.waiting.lock().by_address.len(), 1);
+        assert!(poll!(&mut other).is_ready(), "after one of the flood, not after ten");
+    }
+
+    #[tokio::test]
+    async fn the_address_that_has_most_makes_room() {
+        let (queue, permits) = busy().await;
+        let mut flood: Vec<_> =
+            (0..HANDSHAKES_WAITING).map(|_| Box::pin(queue.acquire(address(1)))).collect();
+        for waits in &mut flood {
+            assert!(poll!(waits).is_pending());
+        }
+        assert!(matches!(queue.acquire(address(1)).await, Err(OpenError::Busy)));
+        let mut other = Box::pin(queue.acquire(address(2)));
+        assert!(poll!(&mut other).is_pending());
+        let youngest = flood.pop().unwrap();
+        assert!(matches!(youngest.await, Err(OpenError::Busy)));
+        assert_eq!(queue.0.lock().waiting, HANDSHAKES_WAITING);
+        drop((flood, permits));
+        other.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_keeps_no_permit() {
+        let (queue, permits) = busy().await;
+        let mut leaves: Vec<_> = (0..5).map(|_| Box::pin(queue.acquire(address(3)))).collect();
+        for waits in &mut leaves {
+            assert!(poll!(waits).is_pending());
+        }
+        drop(leaves.pop());
+        // Two of them are given a permit, and leave before they look.
+        drop(permits);
+        drop(leaves);
+        let state = queue.0.lock();
+        assert_eq!((state.computed, state.waiting, state.by_address.len(), state.turns.len()), (0, 0, 0, 0));
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use roverline_coordination::Coordination;
 use roverline_gateway::access::{Access, AccessSettings};
+use roverline_gateway::config::SourceKind;
 use roverline_gateway::emergency_stop::EmergencyStop;
 use roverline_gateway::endpoint::EndpointBuilder;
 use roverline_gateway::endpoint::peers::PeerTrust;
@@ -111,7 +112,7 @@ fn roverline() -> Running {
             max_clients: 50,
             hub: Hub::new(scopes, Registry::bundled()),
             ingress,
-            source_kind: "bench",
+            source_kind: SourceKind::Sim,
             peers: Peers::new(Vec::new()),
             peer_trust: PeerTrust {
                 prover: Prover { key: None, tier: Tier::Primary, address: None },

