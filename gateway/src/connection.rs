@@ -6,6 +6,7 @@ pub mod close_reason;
 pub mod dialect;
 pub mod frame;
 pub mod outbox;
+pub mod paced_socket;
 pub mod reader;
 pub mod stream;
 pub mod writer;

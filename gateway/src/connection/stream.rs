@@ -14,16 +14,18 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+use crate::connection::paced_socket::PacedSocket;
+
 /// Bytes of one client that are encrypted and that its socket has not accepted yet. They cannot be overtaken.
 const TLS_BUFFER_BYTES: usize = 64 << 10;
 /// Frames of one write.
 const SLICES: usize = 64;
 
 /// A connection to a client: not encrypted, or after a TLS handshake.
-pub type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type ClientStream = Either<TcpStream, Box<TlsStream<PacedSocket>>>;
 
 /// A connection after its TLS handshake.
-pub(crate) fn tls(mut stream: TlsStream<TcpStream>) -> ClientStream {
+pub(crate) fn tls(mut stream: TlsStream<PacedSocket>) -> ClientStream {
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     Either::Right(Box::new(stream))
 }
@@ -48,7 +50,7 @@ pub enum ReadHalf {
     /// Not encrypted.
     Plain(OwnedReadHalf),
     /// Over TLS.
-    Tls(Arc<Mutex<TlsStream<TcpStream>>>),
+    Tls(Arc<Mutex<TlsStream<PacedSocket>>>),
 }
 
 impl AsyncRead for ReadHalf {
@@ -70,7 +72,7 @@ pub(crate) enum WriteHalf {
     /// Not encrypted.
     Plain(OwnedWriteHalf),
     /// Over TLS.
-    Tls(Arc<Mutex<TlsStream<TcpStream>>>),
+    Tls(Arc<Mutex<TlsStream<PacedSocket>>>),
 }
 
 impl WriteHalf {
@@ -93,7 +95,7 @@ impl WriteHalf {
                 // What is encrypted already goes first, and nothing is added to it.
                 send_records(&mut stream)?;
                 if slow {
-                    check_room(stream.get_ref().0)?;
+                    check_room(stream.get_ref().0.socket())?;
                 }
                 let mut session = stream.get_mut().1.writer();
                 let written = with_slices(frames, |slices| session.write_vectored(slices))?;
@@ -118,7 +120,8 @@ impl WriteHalf {
         match self {
             WriteHalf::Plain(socket) => socket.writable().await,
             WriteHalf::Tls(stream) => {
-                std::future::poll_fn(|context| stream.lock().get_ref().0.poll_write_ready(context)).await
+                std::future::poll_fn(|context| stream.lock().get_ref().0.socket().poll_write_ready(context))
+                    .await
             }
         }
     }
@@ -158,10 +161,10 @@ fn check_room(socket: &TcpStream) -> io::Result<()> {
 }
 
 /// Sends encrypted records until none is left or the socket accepts no more.
-fn send_records(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+fn send_records(stream: &mut TlsStream<PacedSocket>) -> io::Result<()> {
     let (socket, session) = stream.get_mut();
     while session.wants_write() {
-        if session.write_tls(&mut SocketWriter(socket))? == 0 {
+        if session.write_tls(&mut SocketWriter(socket.socket()))? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
     }

@@ -43,9 +43,9 @@ fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[Top
 }
 
 /// The recipient of a subscription's samples.
-fn recipient(subscription: &TopicSubscription, subscriber: &Subscriber) -> Recipient {
+fn recipient(subscription: &TopicSubscription) -> Recipient {
     let (format, queue_length) = (subscription.format, subscription.queue_length);
-    Recipient { outbox: subscriber.outbox.clone(), format, queue_length }
+    Recipient { outbox: subscription.outbox.clone(), format, queue_length }
 }
 
 /// Yields to the end of the run queue, behind the writers that were just woken. `yield_now` would poll the
@@ -152,7 +152,7 @@ impl Hub {
         let mut state = self.lock();
         state.samples += 1;
         state.newest_at = Some(now);
-        let HubState { topics, subscribers, replay_bytes, .. } = &mut *state;
+        let HubState { topics, replay_bytes, .. } = &mut *state;
         let Some(topic) = topics.get_mut(&key.0) else { return };
         let kept = topic.ring.bytes();
         topic.remember(sample, now);
@@ -160,16 +160,15 @@ impl Hub {
         let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
         let mut costly = Vec::new();
         for subscription in &mut topic.subscriptions {
-            if let Some(subscriber) = subscribers.get(&subscription.id)
-                && subscription.throttle.serve(&topic.info, &subscriber.outbox, sample, now)
-            {
-                if topic.is_large && subscription.format.is_costly() {
-                    costly.push(recipient(subscription, subscriber));
-                    continue;
-                }
-                let frame = encoder.frame(subscription.format);
-                deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
+            if !subscription.throttle.serve(&topic.info, &subscription.outbox, sample, now) {
+                continue;
             }
+            if topic.is_large && subscription.format.is_costly() {
+                costly.push(recipient(subscription));
+                continue;
+            }
+            let frame = encoder.frame(subscription.format);
+            deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);
         }
         if !costly.is_empty() {
             self.offload.submit(topic.encode_job(sample, 0, costly, now));
@@ -205,20 +204,17 @@ impl Hub {
     /// Sends the samples held back by a throttle whose interval has passed.
     pub fn flush_throttled(&self, now: Duration) {
         let mut state = self.lock();
-        let HubState { topics, subscribers, .. } = &mut *state;
-        for topic in topics.values_mut() {
+        for topic in state.topics.values_mut() {
             let mut costly = Vec::new();
             for subscription in &mut topic.subscriptions {
-                let due = subscription.throttle.due(now);
-                if let (Some(sample), Some(subscriber)) = (due, subscribers.get(&subscription.id)) {
-                    if topic.is_large && subscription.format.is_costly() {
-                        costly.push((sample, recipient(subscription, subscriber)));
-                        continue;
-                    }
-                    let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
-                    let frame = encoder.frame(subscription.format);
-                    deliver(&topic.info, subscription.queue_length, &subscriber.outbox, frame, now);
+                let Some(sample) = subscription.throttle.due(now) else { continue };
+                if topic.is_large && subscription.format.is_costly() {
+                    costly.push((sample, recipient(subscription)));
+                    continue;
                 }
+                let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
+                let frame = encoder.frame(subscription.format);
+                deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);
             }
             self.offload_due(topic, costly, now);
         }

@@ -231,7 +231,8 @@ impl Hub {
             return;
         }
         let throttle = Throttle::new(interval);
-        topic.subscriptions.push(TopicSubscription { id, format, queue_length, throttle });
+        let outbox = subscriber.outbox.clone();
+        topic.subscriptions.push(TopicSubscription { id, outbox, format, queue_length, throttle });
         self.catch_up(topic, (format, queue_length), subscriber, interval.is_some());
     }
 }

@@ -11,6 +11,7 @@ use roverline_protocol::{Delivery, Guid, Priority, Route};
 use roverline_schema::Plan;
 use roverline_source::{Qos, RawSample, TopicDecl};
 
+use crate::connection::outbox::Outbox;
 use crate::hub::encoding::FrameFormat;
 use crate::hub::offload::{EncodeJob, LARGE_SAMPLE_BYTES, Recipient};
 use crate::hub::throttle::Throttle;
@@ -35,9 +36,10 @@ pub struct StampedSample {
 }
 
 /// One session's subscription to a topic.
-#[derive(Debug)]
 pub(super) struct TopicSubscription {
     pub(super) id: SubscriberId,
+    /// The session's, here as well: looking the session up for each sample would cost more than the rest.
+    pub(super) outbox: Arc<Outbox>,
     pub(super) format: FrameFormat,
     /// Maximum queued messages; `None` for no limit besides the outbox's.
     pub(super) queue_length: Option<u32>,

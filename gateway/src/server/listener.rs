@@ -31,7 +31,7 @@ const SOCKET_SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Unsent bytes in the kernel's socket buffer above which no more are written.
 const SOCKET_UNSENT_BYTES: u32 = 16 << 10;
 /// Connections accepted in a row. Then those that are there have their turn: of more at once, each would lose its
-/// place to a newcomer before its request had been looked for.
+/// connection to a newcomer before its request had been looked for.
 const ACCEPTED_IN_A_ROW: u32 = 32;
 /// How long an HTTP connection may be reused.
 const HTTP_CONNECTION_MS: u64 = 60_000;
@@ -65,8 +65,8 @@ pub async fn accept_loop(
         endpoint.counters.connections.fetch_add(1, Ordering::Relaxed);
         tune(&stream);
         let evicted = &endpoint.counters.fairness.evicted_connections;
-        let place = pending.admit(peer.ip(), monotonic(), evicted);
-        tokio::spawn(serve_connection(endpoint.clone(), stream, tls.clone(), peer, place));
+        let entry = pending.admit(peer.ip(), monotonic(), evicted);
+        tokio::spawn(serve_connection(endpoint.clone(), stream, tls.clone(), peer, entry));
         in_a_row += 1;
         if in_a_row == ACCEPTED_IN_A_ROW {
             in_a_row = 0;
@@ -92,15 +92,15 @@ async fn serve_connection(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
     peer: std::net::SocketAddr,
-    place: PendingConnection,
+    pending: PendingConnection,
 ) {
     let local = stream.local_addr().map(LocalAddress);
     // A TLS handshake and the first request have the time of one request.
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
         biased;
-        opened = first_request(&endpoint, stream, tls.as_deref(), (peer, &place), deadline) => opened,
-        _ = place.evicted() => None,
+        opened = first_request(&endpoint, stream, tls.as_deref(), (peer, &pending), deadline) => opened,
+        _ = pending.evicted() => None,
     };
     let Some(Opened { stream, transport, needs_tls }) = opened else { return };
     let transport = Arc::new(transport);
@@ -112,16 +112,16 @@ async fn serve_connection(
             request.extensions_mut().insert(local);
         }
         let first = first.swap(false, Ordering::Relaxed);
-        let (endpoint, place) = (service_endpoint.clone(), &place);
+        let (endpoint, pending) = (service_endpoint.clone(), &pending);
         request.extensions_mut().insert(transport.clone());
         async move {
-            let _answering = place.answering();
+            let _answering = pending.answering();
             if needs_tls && http::is_refused_without_tls(&request) {
                 return Ok(http::needs_tls(&endpoint, &request));
             }
             let names = tls.map(Tls::names).unwrap_or_default();
             let client = endpoint.access.peer(peer, request.headers(), &names, monotonic());
-            place.belongs_to(client.ip());
+            pending.belongs_to(client.ip());
             http::handle(endpoint, request, client, first).await
         }
     });
@@ -137,10 +137,10 @@ async fn serve_connection(
             .with_upgrades()
     );
     let ended = tokio::select! {
-        // In this order: a request that has arrived is answered, even if a newcomer needs the place.
+        // In this order: a request that has arrived is answered, even if a newcomer needs its slot.
         biased;
         ended = connection.as_mut() => ended,
-        was_busy = place.evicted() => {
+        was_busy = pending.evicted() => {
             if was_busy {
                 connection.as_mut().graceful_shutdown();
                 tokio::time::timeout(stall_timeout, connection).await.unwrap_or(Ok(()))
@@ -189,11 +189,11 @@ async fn open(
     endpoint: &Endpoint,
     stream: TcpStream,
     tls: Option<&Tls>,
-    (peer, place): (std::net::SocketAddr, &PendingConnection),
+    (peer, pending): (std::net::SocketAddr, &PendingConnection),
     deadline: Instant,
 ) -> Option<Opened> {
     let counters = &endpoint.counters;
-    match tokio::time::timeout_at(deadline, tls::open(tls, stream, peer, place)).await {
+    match tokio::time::timeout_at(deadline, tls::open(tls, stream, peer, pending)).await {
         Ok(Ok(opened)) => {
             counters.tls.completed.fetch_add(u64::from(opened.transport.encrypted), Ordering::Relaxed);
             return Some(opened);

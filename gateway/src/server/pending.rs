@@ -1,4 +1,4 @@
-//! Accepted connections that are not sessions yet. A newcomer never waits for a place among them: the
+//! Accepted connections that are not sessions yet. A newcomer never waits for a slot among them: the
 //! connection that has been slowest, of the address that has most of them, is closed instead. A request that
 //! has arrived is answered all the same.
 
@@ -139,7 +139,7 @@ pub(super) struct PendingConnection {
 }
 
 impl PendingConnection {
-    /// Returns when a newcomer needs its place, but not while a request is being answered. True if there was
+    /// Returns when a newcomer needs its slot, but not while a request is being answered. True if there was
     /// one: its response may still be on the way. For the task that answers.
     pub(super) async fn evicted(&self) -> bool {
         self.closed.cancelled().await;

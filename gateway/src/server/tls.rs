@@ -208,7 +208,7 @@ pub(super) async fn open(
     tls: Option<&Tls>,
     stream: TcpStream,
     peer: SocketAddr,
-    place: &PendingConnection,
+    pending: &PendingConnection,
 ) -> Result<Opened, OpenError> {
     let local = peer.ip().to_canonical().is_loopback();
     let plain = |stream, needs_tls| {
@@ -221,7 +221,7 @@ pub(super) async fn open(
         return plain(stream, tls.only && !local);
     }
     let stream =
-        handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), place).await?;
+        handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), pending).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
     let transport = Transport { encrypted: true, local, certificate };

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::client_address::ClientAddress;
+use crate::connection::paced_socket::PacedSocket;
 use crate::server::pending::PendingConnection;
 use crate::server::tls::OpenError;
 use crate::server::tls::handshake_queue::HandshakeQueue;
@@ -34,13 +35,13 @@ pub(super) async fn accept(
     config: Arc<ServerConfig>,
     queue: &HandshakeQueue,
     address: ClientAddress,
-    place: &PendingConnection,
-) -> Result<TlsStream<TcpStream>, OpenError> {
+    pending: &PendingConnection,
+) -> Result<TlsStream<PacedSocket>, OpenError> {
     let woken = Arc::new(Woken::default());
-    let mut handshake = TlsAcceptor::from(config).accept(stream);
+    let mut handshake = TlsAcceptor::from(config).accept(PacedSocket::new(stream));
     let mut messages = 0;
     loop {
-        let answering = place.answering();
+        let answering = pending.answering();
         let permit = queue.acquire(address).await?;
         let waker = Waker::from(woken.clone());
         let polled = tokio::task::spawn_blocking(move || {
