@@ -104,6 +104,8 @@ impl Drop for HandshakePermit {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use futures_util::poll;
 
     use super::*;
@@ -149,8 +151,8 @@ mod tests {
         assert!(matches!(queue.acquire(address(1)).await, Err(OpenError::Busy)));
         let mut other = Box::pin(queue.acquire(address(2)));
         assert!(poll!(&mut other).is_pending());
-        let youngest = flood.pop().unwrap();
-        assert!(matches!(youngest.await, Err(OpenError::Busy)));
+        let mut youngest = flood.pop().unwrap();
+        assert!(matches!(poll!(&mut youngest), Poll::Ready(Err(OpenError::Busy))));
         assert_eq!(queue.0.lock().waiting, HANDSHAKES_WAITING);
         drop((flood, permits));
         other.await.unwrap();
