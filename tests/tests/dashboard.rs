@@ -137,6 +137,18 @@ fn the_link_of_the_page_survives_random_failures() {
 }
 
 /// Sends a signal to the serving process; the page switches to another endpoint and returns later.
+#[test]
+fn late_telemetry_does_not_take_back_an_accepted_stop() {
+    let node = require!(node());
+    let output = Script::start::<&str>(&node, "dashboard_model.mjs", &[]).finish(PATIENCE);
+    let expected = json!({
+        "before": false, "late": "left out", "of another endpoint": "left out", "engaged": true,
+        "released since": false, "of another endpoint, still": "left out", "long after": false,
+        "other values": 1, "after a second stop": "left out",
+    });
+    assert_eq!(output, expected);
+}
+
 fn fails_over_after(signal: Signal, what: &str) {
     let _alone = alone();
     let gateway = Gateway::up(&["--source", "sim"]);

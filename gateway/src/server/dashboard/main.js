@@ -5,34 +5,24 @@ const urlOf = (host) => `${secure}://${host}/telemetry`;
 const isLoopback = (host) => /^(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0|\[::\])$/.test(host);
 
 const [values, track, lamp, alarms] = [new Values(), new Track(), new Lamp(), new Alarms()];
+const late = new LateTelemetry();
 const map = new MapView($("map"), $("map-text"));
 const view = new View(map);
 const link = new Link(hear, () => render());
 const requests = new Requests(link);
 const stop = new StopControl(link, requests, {
   accepted: () => {
-    [engagedAt, confirmed] = [clock(), new Set()];
-    takeStop(true, engagedAt);
+    const t = clock();
+    late.accepted(t);
+    takeStop(true, t);
   },
   change: () => render(),
 });
 let heard = 0;
 
-/** So long after an accepted stop, what an endpoint sent before it may still come. */
-const LATE_MS = 3000;
-/** When a stop of this page was accepted, and the endpoints that have said since that the rover is stopped. */
-let [engagedAt, confirmed] = [-Infinity, new Set()];
-
-/** Leaves out that the rover is not stopped, if it was said before the stop was accepted. */
-function withoutLateRelease(end, data, t) {
-  const { emergency_stop: engaged, ...rest } = data;
-  if (engaged === true) confirmed.add(end);
-  return engaged === false && t - engagedAt < LATE_MS && !confirmed.has(end) ? rest : data;
-}
-
 function hear(end, message, t) {
   if (message.type === "initial" || message.type === "telemetry") {
-    const data = withoutLateRelease(end, message.data ?? {}, t);
+    const data = late.filter(end, message.data ?? {}, t);
     const before = values.known.get("gps_position")?.born ?? -Infinity;
     values.take(data, t);
     const fix = values.known.get("gps_position");

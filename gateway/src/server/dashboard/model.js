@@ -4,6 +4,8 @@
 const OLD_MS = 3000;
 /** A pause longer than this is no topic's usual period. */
 const SLOW_MS = 8000;
+/** So long after an accepted stop, what an endpoint sent before it may still come. */
+const LATE_MS = 3000;
 const TRACK_POINTS = 4000;
 /** Nearer than this to the last point of the track, a position adds none: receivers wander. */
 const TRACK_STEP_M = 0.75;
@@ -167,5 +169,26 @@ class Alarms {
     const severe = this.list.filter((one) => one.severe);
     severe.sort((a, b) => (b.id === ASKED) - (a.id === ASKED));
     return [...severe, ...this.list.filter((one) => !one.severe)].slice(0, ALARMS_SHOWN);
+  }
+}
+
+/** Telemetry that an endpoint sent before it heard of a stop that was accepted meanwhile. */
+class LateTelemetry {
+  constructor() {
+    this.acceptedAt = -Infinity;
+    /** The endpoints that have said since that the rover is stopped. */
+    this.confirmed = new Set();
+  }
+
+  accepted(t) {
+    [this.acceptedAt, this.confirmed] = [t, new Set()];
+  }
+
+  /** Leaves out that the rover is not stopped, if it was said before the stop was accepted. */
+  filter(end, data, t) {
+    const { emergency_stop: engaged, ...rest } = data;
+    if (engaged === true) this.confirmed.add(end);
+    const isLate = t - this.acceptedAt < LATE_MS && !this.confirmed.has(end);
+    return engaged === false && isLate ? rest : data;
   }
 }
