@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use roverline_client::{Event, FailoverCause, LinkSample};
+use roverline_client::{Event, FailoverCause, LinkSample, LinkState};
 use roverline_protocol::{Guid, SampleId};
 use roverline_tui::model::quality::Quality;
 use roverline_tui::update::Msg;
@@ -88,6 +88,41 @@ fn the_radio_is_not_blamed_when_all_slots_are_taken() {
         let screen = support::text(&support::draw(&rig.model, 60, 20));
         assert!(screen.contains("✗ 3 of 4 endpoints are full, the others down"), "{screen}");
     }
+}
+
+#[test]
+fn an_accepted_stop_stays_on_the_screen_without_telemetry() {
+    let mut rig = Rig::new();
+    rig.link(Event::Endpoints(endpoints(None).into()));
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    let message = "emergency stop engaged".to_owned();
+    rig.link(Event::Command { id: "a".into(), accepted: true, message });
+    for minutes in [0, 1, 60] {
+        rig.wait(Duration::from_secs(60 * minutes));
+        for size in [(60, 20), (80, 24), (40, 8)] {
+            let screen = support::text(&support::draw(&rig.model, size.0, size.1));
+            assert!(screen.contains("stop accepted"), "{minutes} min\n{screen}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_that_may_still_answer_is_not_called_down() {
+    let mut rig = Rig::new();
+    let mut views = endpoints(None);
+    for view in &mut views {
+        (view.state, view.failures) = (LinkState::Connecting, 0);
+    }
+    views[0].full = true;
+    rig.link(Event::Endpoints(views.clone().into()));
+    let screen = support::text(&support::draw(&rig.model, 80, 24));
+    assert!(!screen.contains("full"), "{screen}");
+    for view in &mut views {
+        view.failures = 2;
+    }
+    rig.link(Event::Endpoints(views.into()));
+    let screen = support::text(&support::draw(&rig.model, 80, 24));
+    assert!(screen.contains("✗ 1 of 4 endpoints are full, the others down"), "{screen}");
 }
 
 #[test]
@@ -227,7 +262,9 @@ fn what_became_of_a_stop_is_shown() {
     rig.link(answer("a", true, "already done"));
     says(&rig, "stop accepted: engaged");
     rig.wait(Duration::from_secs(9));
-    assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("accepted"));
+    assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("accepted: engaged"));
+    // The telemetry has stopped as well.
+    says(&rig, "the rover's state has not been received since");
 }
 
 #[test]

@@ -364,7 +364,7 @@ impl EndpointState {
             breaker: self.shown_breaker,
             service: session.service,
             draining: session.established && self.is_draining(),
-            full: self.refused_as_full(now),
+            full: self.refused_as_full(now) || (session.established && self.is_full()),
         }
     }
 }

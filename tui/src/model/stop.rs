@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::quality::Quality;
+use crate::model::rover::Reading;
 use crate::model::{Model, NOTIFICATION_DURATION};
 
 /// A release without an answer for this long counts as failed.
@@ -101,6 +102,15 @@ impl Model {
             Some(answer) if answer.accepted => now.since(answer.at) <= NOTIFICATION_DURATION,
             _ => now.since(stop.asked) < RELEASE_SHOWN,
         })
+    }
+
+    /// The answer that accepted the last stop, while no state has been received that would say more.
+    pub fn accepted_without_state(&self) -> Option<&StopAnswer> {
+        let answer = self.stop.as_ref().filter(|stop| stop.has_engaged())?.answer.as_ref()?;
+        let is_before = |reading: &Reading<bool>| !reading.value && reading.at < answer.at;
+        let says_nothing = self.rover.emergency_stop.as_ref().is_none_or(is_before);
+        let is_unknown = matches!(self.stop_state(), StopState::Never | StopState::Unknown { .. });
+        (says_nothing && is_unknown).then_some(answer)
     }
 
     /// The known state of the rover's stop. Nothing is while no endpoint is connected, or while the state's

@@ -88,6 +88,14 @@ fn is_expected(model: &Model, command: &StopCommand) -> bool {
 
 /// A state that was known, and is not any more.
 fn state(model: &Model, theme: &Theme) -> Option<Line> {
+    if let Some(answer) = model.accepted_without_state() {
+        let at = clock(model, answer.at);
+        let wordings = vec![
+            format!("✓ stop accepted at {at}; the rover's state has not been received since"),
+            format!("✓ stop accepted at {at}, no state received since"),
+        ];
+        return Some((wordings, theme.strong));
+    }
     match model.stop_state() {
         StopState::Unknown { engaged, since } => {
             let was = if engaged { "engaged" } else { "released" };
@@ -112,7 +120,9 @@ pub(super) fn short_stop(model: &Model, theme: &Theme) -> Line {
     match model.stop_state() {
         StopState::Engaged => line("■ E-STOP ENGAGED".to_owned(), theme.alarm),
         // The answer may be here before the state is.
-        _ if model.shown_command().is_some_and(StopCommand::has_engaged) => {
+        _ if model.shown_command().is_some_and(StopCommand::has_engaged)
+            || model.accepted_without_state().is_some() =>
+        {
             line("✓ stop accepted".to_owned(), theme.strong)
         }
         StopState::Unknown { engaged, since } => {
@@ -174,7 +184,10 @@ fn links(model: &Model, theme: &Theme) -> Option<Line> {
 fn full(model: &Model, theme: &Theme) -> Option<Line> {
     let endpoints = &model.network.endpoints;
     let full = endpoints.iter().filter(|endpoint| endpoint.full).count();
-    if full == 0 || model.network.active().is_some() {
+    let is_down = |endpoint: &EndpointView| endpoint.state == LinkState::Down || endpoint.failures > 0;
+    // Another one may still answer.
+    let is_decided = endpoints.iter().all(|endpoint| endpoint.full || is_down(endpoint));
+    if full == 0 || !is_decided || model.network.active().is_some() {
         return None;
     }
     let head = match endpoints.len() {
