@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -27,8 +28,11 @@ pub(super) async fn wait_for_head(stream: &TcpStream) -> io::Result<()> {
             Ok(recv(stream, &mut bytes[..], RecvFlags::PEEK).map(|(n, _)| n)?)
         });
         match peeked {
-            Ok(count) if !is_incomplete(&bytes[..count]) => return Ok(()),
-            Ok(_) => {}
+            Ok(count) => match Arrived::from(&bytes[..count]) {
+                Arrived::Part => {}
+                Arrived::Upgrade => return check_open(stream),
+                Arrived::Other => return Ok(()),
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
@@ -37,11 +41,42 @@ pub(super) async fn wait_for_head(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Whether these first bytes of a connection are a part of a head.
-fn is_incomplete(bytes: &[u8]) -> bool {
-    let mut fields = [httparse::EMPTY_HEADER; PEEKED_FIELDS];
-    let parsed = httparse::Request::new(&mut fields).parse(bytes);
-    !bytes.is_empty() && bytes.len() < PEEKED_BYTES && parsed.is_ok_and(|parsed| parsed.is_partial())
+/// Refuses a connection that its client has closed for sending: neither a session nor a TLS handshake can follow,
+/// and work for it would delay the others. A plain request is answered all the same.
+pub(super) fn check_open(stream: &TcpStream) -> io::Result<()> {
+    let mut descriptors = [PollFd::new(stream, PollFlags::RDHUP)];
+    match poll(&mut descriptors, Some(&Timespec::default()))? {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Debug, PartialEq, Eq)]
+enum Arrived {
+    /// The beginning of a head.
+    Part,
+    /// The head of a WebSocket handshake.
+    Upgrade,
+    /// Another head, one too long to be looked at, or none at all.
+    Other,
+}
+
+impl Arrived {
+    fn from(bytes: &[u8]) -> Arrived {
+        let mut fields = [httparse::EMPTY_HEADER; PEEKED_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        if bytes.is_empty() || bytes.len() >= PEEKED_BYTES {
+            return Arrived::Other;
+        }
+        match request.parse(bytes) {
+            Ok(parsed) if parsed.is_partial() => Arrived::Part,
+            Ok(_) if request.headers.iter().any(|field| field.name.eq_ignore_ascii_case("upgrade")) => {
+                Arrived::Upgrade
+            }
+            _ => Arrived::Other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -51,19 +86,22 @@ mod tests {
 
     use super::*;
 
+    const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nupgrade: websocket\r\n\r\n";
+
     #[test]
     fn only_the_beginning_of_a_head_is_waited_for() {
         let head = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for end in 1..head.len() {
-            assert!(is_incomplete(&head.as_bytes()[..end]), "{end}");
+            assert_eq!(Arrived::from(&head.as_bytes()[..end]), Arrived::Part, "{end}");
         }
+        assert_eq!(Arrived::from(UPGRADE.as_bytes()), Arrived::Upgrade);
         for whole in [head, "", "\x00", "GET / FTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\nbody"] {
-            assert!(!is_incomplete(whole.as_bytes()), "{whole:?}");
+            assert_eq!(Arrived::from(whole.as_bytes()), Arrived::Other, "{whole:?}");
         }
         let long = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(PEEKED_BYTES));
-        assert!(!is_incomplete(&long.as_bytes()[..PEEKED_BYTES]));
+        assert_eq!(Arrived::from(&long.as_bytes()[..PEEKED_BYTES]), Arrived::Other);
         let fields = format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(PEEKED_FIELDS + 1));
-        assert!(!is_incomplete(fields.as_bytes()));
+        assert_eq!(Arrived::from(fields.as_bytes()), Arrived::Other);
     }
 
     #[tokio::test]
@@ -86,11 +124,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_ends_the_wait() {
+    async fn a_client_that_has_left_gets_no_session_but_an_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (server, _) = listener.accept().await.unwrap();
-        drop(client);
-        wait_for_head(&server).await.unwrap();
+        let plain = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (sent, is_served) in [("", true), (plain, true), (UPGRADE, false)] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            client.write_all(sent.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            assert_eq!(wait_for_head(&server).await.is_ok(), is_served, "{sent:?}");
+        }
     }
 }

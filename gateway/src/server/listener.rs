@@ -174,14 +174,16 @@ async fn first_request(
     deadline: Instant,
 ) -> Option<Opened> {
     let opened = open(endpoint, stream, tls, client, deadline).await?;
-    if let ClientStream::Left(stream) = &opened.stream
-        && !matches!(tokio::time::timeout_at(deadline, wait_for_head(stream)).await, Ok(Ok(())))
-    {
-        endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(peer = %client.0, "no request in time");
-        return None;
+    let ClientStream::Left(stream) = &opened.stream else { return Some(opened) };
+    match tokio::time::timeout_at(deadline, wait_for_head(stream)).await {
+        Ok(Ok(())) => return Some(opened),
+        Ok(Err(error)) => tracing::debug!(peer = %client.0, %error, "closed before its request was read"),
+        Err(_) => {
+            endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(peer = %client.0, "no request in time");
+        }
     }
-    Some(opened)
+    None
 }
 
 /// The client's stream, after a TLS handshake if it begins one; `None` if it does not succeed in time.

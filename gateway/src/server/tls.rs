@@ -25,6 +25,7 @@ use crate::access::{CertificateSerial, Role};
 use crate::config::TlsSettings;
 use crate::connection::client_address::ClientAddress;
 use crate::connection::stream::{self, ClientStream};
+use crate::server::head_arrival::check_open;
 use crate::server::pending::PendingConnection;
 use crate::server::tls::handshake_queue::HandshakeQueue;
 
@@ -220,6 +221,7 @@ pub(super) async fn open(
     if stream.peek(&mut first).await? == 0 || first != [TLS_HANDSHAKE_BYTE] {
         return plain(stream, tls.only && !local);
     }
+    check_open(&stream)?;
     let stream =
         handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), pending).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());

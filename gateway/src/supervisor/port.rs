@@ -6,7 +6,7 @@ use roverline_protocol::Tier;
 
 /// Connections that wait until the endpoint accepts them. Beyond it TCP tries again after a second, and an
 /// operator's stop would wait with it. The kernel's `net.core.somaxconn` bounds it as well.
-const LISTEN_BACKLOG: i32 = 4_096;
+const LISTEN_BACKLOG: i32 = 1_024;
 
 /// Why a port could not be bound; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
