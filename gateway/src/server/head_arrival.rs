@@ -41,6 +41,12 @@ pub(super) async fn wait_for_head(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
+/// Takes what has arrived from a connection that is closed without an answer: with unread bytes it would be reset.
+pub(super) fn discard(stream: &TcpStream) {
+    // The bytes of an incomplete head; the connection is closed in any case.
+    let _ = stream.try_read(&mut [0; PEEKED_BYTES]);
+}
+
 /// Refuses a connection that its client has closed for sending: neither a session nor a TLS handshake can follow,
 /// and work for it would delay the others. A plain request is answered all the same.
 pub(super) fn check_open(stream: &TcpStream) -> io::Result<()> {

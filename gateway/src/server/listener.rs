@@ -20,7 +20,7 @@ use crate::api::health::LocalAddress;
 use crate::connection::stream::ClientStream;
 use crate::dialect;
 use crate::endpoint::Endpoint;
-use crate::server::head_arrival::wait_for_head;
+use crate::server::head_arrival::{discard, wait_for_head};
 use crate::server::http;
 use crate::server::pending::{PendingConnection, PendingConnections};
 use crate::server::tls::{self, OpenError, Opened, Tls};
@@ -179,6 +179,7 @@ async fn first_request(
         Ok(Ok(())) => return Some(opened),
         Ok(Err(error)) => tracing::debug!(peer = %client.0, %error, "closed before its request was read"),
         Err(_) => {
+            discard(stream);
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(peer = %client.0, "no request in time");
         }
