@@ -7,6 +7,10 @@ use crate::SourceState;
 use crate::bag::BagSource;
 use crate::bag::tests::support::*;
 
+/// The opcodes of two records, which differ in one bit.
+const MESSAGE: u8 = 0x05;
+const MESSAGE_INDEX: u8 = 0x07;
+
 fn compressions() -> [WriteOptions; 6] {
     let new = WriteOptions::new;
     [
@@ -65,7 +69,10 @@ proptest! {
         let mut bytes = mcap_bytes(&plan, compressions()[make].clone());
         for (part, bit) in flips {
             let at = (bytes.len() as f64 * part) as usize;
+            let before = bytes[at];
             bytes[at] ^= 1 << bit;
+            // An index that becomes a message outside the chunks cannot be told from one: only chunks have checksums.
+            prop_assume!((before, bytes[at]) != (MESSAGE_INDEX, MESSAGE));
         }
         let (received, _) = attempt(&dir.file("flip.mcap", &bytes));
         prop_assert!(received.len() <= plan.len());
