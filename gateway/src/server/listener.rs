@@ -1,5 +1,7 @@
 //! The accept loop: bounded connections, strict timeouts.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +18,9 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::access::transport::Transport;
 use crate::api::health::LocalAddress;
+use crate::api::response::HttpResponse;
 use crate::connection::stream::ClientStream;
 use crate::dialect;
 use crate::endpoint::Endpoint;
@@ -91,10 +95,10 @@ async fn serve_connection(
     endpoint: Arc<Endpoint>,
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
     pending: PendingConnection,
 ) {
-    let local = stream.local_addr().map(LocalAddress);
+    let local = stream.local_addr().map(LocalAddress).ok();
     // A TLS handshake and the first request have the time of one request.
     let deadline = Instant::now() + Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
     let opened = tokio::select! {
@@ -103,39 +107,21 @@ async fn serve_connection(
         _ = pending.evicted() => None,
     };
     let Some(Opened { stream, transport, needs_tls }) = opened else { return };
-    let transport = Arc::new(transport);
-    let service_endpoint = endpoint.clone();
-    let first = AtomicBool::new(true);
-    let tls = tls.as_deref();
-    let service = service_fn(|mut request: Request<Incoming>| {
-        if let Ok(local) = local {
-            request.extensions_mut().insert(local);
-        }
-        let first = first.swap(false, Ordering::Relaxed);
-        let (endpoint, pending) = (service_endpoint.clone(), &pending);
-        request.extensions_mut().insert(transport.clone());
-        async move {
-            let _answering = pending.answering();
-            if needs_tls && http::is_refused_without_tls(&request) {
-                return Ok(http::needs_tls(&endpoint, &request));
-            }
-            let names = tls.map(Tls::names).unwrap_or_default();
-            let client = endpoint.access.peer(peer, request.headers(), &names, monotonic());
-            pending.belongs_to(client.ip());
-            http::handle(endpoint, request, client, first).await
-        }
-    });
+    let encrypted = transport.encrypted;
+    let requests = Requests {
+        endpoint: &endpoint,
+        tls: tls.as_deref(),
+        peer,
+        local,
+        transport: Arc::new(transport),
+        needs_tls,
+        pending: &pending,
+        any: AtomicBool::new(false),
+    };
     let stall_timeout = Duration::from_millis(limits::HTTP_STALL_MS);
-    let stream = WriteTimeoutStream::new(stream, stall_timeout);
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))
-            .max_headers(limits::HTTP_HEADERS)
-            .max_buf_size(limits::HTTP_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
+    let stream = TokioIo::new(WriteTimeoutStream::new(stream, stall_timeout));
+    let service = service_fn(|request| requests.answer(request));
+    let mut connection = pin!(http1_builder().serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
         // In this order: a request that has arrived is answered, even if a newcomer needs its slot.
         biased;
@@ -148,7 +134,7 @@ async fn serve_connection(
                 Ok(())
             }
         }
-        () = first_request_is_late(deadline, &first), if transport.encrypted => {
+        () = requests.none_by(deadline), if encrypted => {
             endpoint.counters.bad_input.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -165,12 +151,64 @@ async fn serve_connection(
     }
 }
 
+/// HTTP/1.1 with the limits of this server.
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS))
+        .max_headers(limits::HTTP_HEADERS)
+        .max_buf_size(limits::HTTP_HEAD_BYTES);
+    builder
+}
+
+/// The requests of one connection, and what is known about their client.
+struct Requests<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    tls: Option<&'a Tls>,
+    /// The socket's other end: the client, or a proxy.
+    peer: SocketAddr,
+    local: Option<LocalAddress>,
+    transport: Arc<Transport>,
+    /// Whether this client has to use TLS, and does not.
+    needs_tls: bool,
+    pending: &'a PendingConnection,
+    /// Whether there has been a request.
+    any: AtomicBool,
+}
+
+impl Requests<'_> {
+    async fn answer(&self, mut request: Request<Incoming>) -> Result<HttpResponse, Infallible> {
+        let first = !self.any.swap(true, Ordering::Relaxed);
+        if let Some(local) = self.local {
+            request.extensions_mut().insert(local);
+        }
+        request.extensions_mut().insert(self.transport.clone());
+        let _answering = self.pending.answering();
+        if self.needs_tls && http::is_refused_without_tls(&request) {
+            return Ok(http::needs_tls(self.endpoint, &request));
+        }
+        let names = self.tls.map(Tls::names).unwrap_or_default();
+        let client = self.endpoint.access.peer(self.peer, request.headers(), &names, monotonic());
+        self.pending.belongs_to(client.ip());
+        http::handle(self.endpoint.clone(), request, client, first).await
+    }
+
+    /// Returns at the deadline if no request has come by then.
+    async fn none_by(&self, deadline: Instant) {
+        tokio::time::sleep_until(deadline).await;
+        if self.any.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// The client's stream, when its first request can be read; `None` if there is none in time.
 async fn first_request(
     endpoint: &Endpoint,
     stream: TcpStream,
     tls: Option<&Tls>,
-    client: (std::net::SocketAddr, &PendingConnection),
+    client: (SocketAddr, &PendingConnection),
     deadline: Instant,
 ) -> Option<Opened> {
     let opened = open(endpoint, stream, tls, client, deadline).await?;
@@ -192,7 +230,7 @@ async fn open(
     endpoint: &Endpoint,
     stream: TcpStream,
     tls: Option<&Tls>,
-    (peer, pending): (std::net::SocketAddr, &PendingConnection),
+    (peer, pending): (SocketAddr, &PendingConnection),
     deadline: Instant,
 ) -> Option<Opened> {
     let counters = &endpoint.counters;
@@ -211,12 +249,4 @@ async fn open(
     counters.tls.failed.fetch_add(1, Ordering::Relaxed);
     counters.bad_input.fetch_add(1, Ordering::Relaxed);
     None
-}
-
-/// Returns at the deadline if no request has come.
-async fn first_request_is_late(deadline: Instant, first: &AtomicBool) {
-    tokio::time::sleep_until(deadline).await;
-    if !first.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
 }
