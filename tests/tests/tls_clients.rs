@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -129,11 +130,12 @@ fn a_client_certificate_is_an_identity() {
     assert!(code == 1 && said.contains("refuses the certificate of this client"), "{said}");
 }
 
-/// A renewed certificate is shown on the next connection, and a revoked one ends its session.
+/// A renewed certificate is shown on the next connection, and a revoked one ends its session. Files that cannot be
+/// used are reported.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_of_clients_are_renewed_and_revoked_while_they_are_connected() {
     let certs = Certs::with_node("rover.local");
-    for name in ["ada", "bob"] {
+    for name in ["ada", "bob", "eve"] {
         certs.cert(&["client", name]);
     }
     certs.cert(&["revoke"]);
@@ -146,7 +148,16 @@ async fn certificates_of_clients_are_renewed_and_revoked_while_they_are_connecte
         TlsOptions { ca: path("ca.crt"), cert: path("own.crt"), key: path("own.key"), known_hosts: None };
     let config = Config::with_urls(&[format!("wss://localhost:{port}")]).unwrap().with_tls(tls).unwrap();
     let (link, mut events) = Link::open(config);
-    tokio::spawn(async move { while events.next().await.is_some() {} });
+    let reports: Arc<Mutex<Vec<String>>> = Arc::default();
+    let reported = reports.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if let Event::Certificate { text, .. } = event {
+                reported.lock().unwrap().push(text);
+            }
+        }
+    });
+    let is_reported = |part: &str| reports.lock().unwrap().iter().any(|text| text.contains(part));
     let operators = || {
         let sessions = http::status(port).sessions;
         sessions.iter().filter(|session| session.role == "operator").count()
@@ -163,6 +174,13 @@ async fn certificates_of_clients_are_renewed_and_revoked_while_they_are_connecte
     // Bob's certificate takes the place of hers in the files, and the program that runs shows it.
     certs.replace("own", "bob");
     soon("bob is an operator", &operates).await;
+    assert!(!is_reported("cannot be used"), "{reports:?}");
+    // Files that cannot be used do not end a session. They are reported with the next connection.
+    std::fs::write(certs.path("own.crt"), "damaged").unwrap();
+    certs.cert(&["revoke", "bob"]);
+    soon("the damaged files are reported", &|| is_reported("cannot be used")).await;
+    certs.replace("own", "eve");
+    soon("eve is an operator", &operates).await;
     drop(link);
 }
 
