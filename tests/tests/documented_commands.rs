@@ -41,6 +41,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("websocat ws://127.0.0.1:8080", Follows("\"type\":\"initial\"")),
     ("roverline-gateway up", Serves("ready")),
     ("roverline-gateway up --help", Prints("ROVERLINE_BASE_PORT")),
+    ("roverline-gateway up --source sim", Serves("ready")),
     ("roverline-gateway up --session-budget 250kbit", Serves("ready")),
     (
         "roverline-gateway up --host 0.0.0.0 --tokens tokens \

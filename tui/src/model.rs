@@ -53,7 +53,7 @@ impl Default for Now {
     }
 }
 
-/// The three screens.
+/// The screens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Screen {
     /// The rover at a glance.
