@@ -73,7 +73,7 @@ pub(crate) fn press(
     }
     end(operator);
     let engaged = rover.join().unwrap();
-    if operator.way.waits_for_an_answer() {
+    if engaged.is_some() || operator.way.waits_for_an_answer() {
         let _ = poll(PATIENCE, || is_answered(operator.way, &operator.sees()).then_some(()));
     }
     observe_for(Duration::from_millis(300), "the answer reaches the screen");
