@@ -15,6 +15,7 @@ use crate::cdr::Reader;
 use crate::error::DecodeErrorKind;
 use crate::layout::Layout;
 use crate::limits::MAX_TRAILING_PAD_BYTES;
+use crate::plan::input::JsonInput;
 use crate::plan::program::Program;
 use crate::{DecodeError, EncodeError, SchemaError, Value};
 
@@ -47,7 +48,7 @@ impl Plan {
     /// # Errors
     /// When the payload does not match the type.
     pub fn decode(&self, cdr: &[u8]) -> Result<Value, DecodeError> {
-        let mut reader = Reader::new(cdr)?;
+        let mut reader = Reader::new(self.with_placeholder(cdr))?;
         let value = decode::message(&self.layout, &mut reader)?;
         check_end(&reader)?;
         Ok(value)
@@ -60,7 +61,7 @@ impl Plan {
     /// When the payload does not match the type; `out` is unchanged then.
     pub fn write_json(&self, cdr: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let before = out.len();
-        let written = json::write(&self.program, cdr, out);
+        let written = json::write(&self.program, self.with_placeholder(cdr), out);
         if written.is_err() {
             out.truncate(before);
         }
@@ -82,7 +83,15 @@ impl Plan {
     /// # Errors
     /// When the payload does not match the type.
     pub fn field(&self, cdr: &[u8], path: &str) -> Result<Option<Value>, DecodeError> {
-        field::read(&self.layout, cdr, path)
+        field::read(&self.layout, self.with_placeholder(cdr), path)
+    }
+
+    /// The payload. A type without fields has a byte in their place, which some senders leave out.
+    fn with_placeholder<'a>(&self, cdr: &'a [u8]) -> &'a [u8] {
+        match cdr {
+            [_, _, _, _] if self.layout.fields.is_empty() => &[0, 1, 0, 0, 0],
+            whole => whole,
+        }
     }
 
     /// Whether messages of the type can have a value at this path.
@@ -101,12 +110,32 @@ impl Plan {
     }
 
     /// Encodes a message from JSON, by the same rules. Octet arrays may be base64 or arrays of
-    /// numbers; null is NaN in a float field.
+    /// numbers; null is NaN in a float field, and so are the strings `NaN`, `Infinity` and `-Infinity` these
+    /// values. Times and durations may have the names of ROS 1 (`secs`, `nsecs`) or Foxglove's (`nsec`).
     ///
     /// # Errors
     /// When a value does not match its field or there is no such field.
     pub fn encode_json(&self, json: &serde_json::Value) -> Result<Vec<u8>, EncodeError> {
-        encode::message(&self.layout, json)
+        encode::message(&self.layout, JsonInput { json, now: None })
+    }
+
+    /// The same, at a time in nanoseconds since the Unix epoch: the string `now` stands for it in place of a
+    /// time, as in rosbridge.
+    ///
+    /// ```
+    /// let plan = roverline_schema::Registry::bundled().plan("std_msgs/msg/Header")?;
+    /// let cdr = plan.encode_json_at(&serde_json::json!({"stamp": "now"}), 5_000_000_007)?;
+    /// assert_eq!(plan.field(&cdr, "stamp.sec")?.and_then(|v| v.as_f64()), Some(5.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a value does not match its field or there is no such field.
+    pub fn encode_json_at(&self, json: &serde_json::Value, now_ns: i64) -> Result<Vec<u8>, EncodeError> {
+        const SECOND_NS: i64 = 1_000_000_000;
+        let (sec, nanosec) = (now_ns.div_euclid(SECOND_NS), now_ns.rem_euclid(SECOND_NS));
+        let now = serde_json::json!({"sec": sec, "nanosec": nanosec});
+        encode::message(&self.layout, JsonInput { json, now: Some(&now) })
     }
 }
 

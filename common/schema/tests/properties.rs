@@ -85,7 +85,9 @@ fn truncation_anywhere_is_an_error() {
     for (i, (plan, definitions)) in ALL.iter().enumerate() {
         let value = definitions.random(i as u64 + 7);
         let cdr = definitions.encode(&value, false);
-        for len in 0..cdr.len() {
+        // The placeholder of a message without fields may be missing.
+        let whole = if plan.field_names().next().is_none() { 4 } else { cdr.len() };
+        for len in 0..whole {
             let cut = &cdr[..len];
             let error = plan.decode(cut).expect_err(plan.type_name());
             assert!(json_of(plan, cut).is_err());

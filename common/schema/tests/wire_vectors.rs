@@ -141,6 +141,64 @@ fn missing_fields_get_their_defaults() {
 }
 
 #[test]
+fn stamps_have_the_names_of_ros_1_and_of_foxglove_as_well() {
+    let plan = plan(
+        "builtin_interfaces/Time t\nbuiltin_interfaces/Duration d\nbuiltin_interfaces/Time[] all\nstring s\n",
+    );
+    let encode = |json: serde_json::Value| plan.encode_json_at(&json, 1_500_000_000_000_000_007);
+    let usual = serde_json::json!({"t": {"sec": 1, "nanosec": 2}, "d": {"sec": -1, "nanosec": 3}});
+    for other in [
+        serde_json::json!({"t": {"secs": 1, "nsecs": 2}, "d": {"secs": -1, "nsecs": 3}}),
+        serde_json::json!({"t": {"sec": 1, "nsec": 2}, "d": {"secs": -1, "nanosec": 3}}),
+    ] {
+        assert_eq!(encode(other.clone()), encode(usual.clone()), "{other}");
+    }
+    let now = serde_json::json!({"sec": 1_500_000_000, "nanosec": 7});
+    let said = encode(serde_json::json!({"t": "now", "all": ["now"], "s": "now"}));
+    assert_eq!(said, encode(serde_json::json!({"t": now, "all": [now], "s": "now"})));
+    // A field of another type with such a name has no other names, and only "now" stands for a time.
+    for (json, what) in [
+        (serde_json::json!({"t": "later"}), "t: needs a message, got a string"),
+        (serde_json::json!({"d": "now"}), "d: needs a message, got a string"),
+        (serde_json::json!({"t": {"msecs": 1}}), "t.msecs: builtin_interfaces/msg/Time has no such field"),
+        (serde_json::json!({"secs": 1}), "secs: pkg/msg/Test has no such field"),
+    ] {
+        assert_eq!(encode(json).unwrap_err().to_string(), what);
+    }
+    let error = plan.encode_json(&serde_json::json!({"t": "now"})).unwrap_err();
+    assert_eq!(error.to_string(), "t: needs a message, got a string");
+}
+
+#[test]
+fn a_message_without_fields_may_lack_its_placeholder() {
+    let empty = plan("");
+    for cdr in [&[0, 1, 0, 0][..], &[0, 0, 0, 0], &[0, 1, 0, 0, 0], &[0, 1, 0, 0, 0, 0, 0, 0]] {
+        let mut json = Vec::new();
+        empty.write_json(cdr, &mut json).unwrap();
+        assert_eq!(json, b"{}", "{cdr:?}");
+        assert_eq!(empty.decode(cdr).unwrap().to_string(), "{}");
+    }
+    for cdr in [&[0, 1, 0][..], &[], &[0, 1, 0, 0, 0, 0, 0, 0, 0]] {
+        assert!(empty.decode(cdr).is_err(), "{cdr:?}");
+    }
+    assert!(plan("int32 x\n").decode(&[0, 1, 0, 0]).is_err());
+    // Inside of a message it is always there.
+    assert!(plan("std_msgs/Empty a\n").decode(&[0, 1, 0, 0]).is_err());
+}
+
+#[test]
+fn numbers_that_json_lacks_are_strings() {
+    let plan = plan("float64 a\nfloat32[] b\n");
+    let json = serde_json::json!({"a": "-Infinity", "b": ["NaN", "Infinity", null, 1]});
+    let cdr = plan.encode_json(&json).unwrap();
+    let float = |path: &str| plan.field(&cdr, path).unwrap().unwrap().as_f64().unwrap();
+    assert_eq!((float("a"), float("b[1]"), float("b[3]")), (f64::NEG_INFINITY, f64::INFINITY, 1.0));
+    assert!(float("b[0]").is_nan() && float("b[2]").is_nan());
+    let error = plan.encode_json(&serde_json::json!({"a": "nan"})).unwrap_err();
+    assert_eq!(error.to_string(), "a: needs a number, got a string");
+}
+
+#[test]
 fn mismatches_are_rejected_with_their_path() {
     let plan = plan(
         "uint8 n\nstring<=3 s\nint32[<=2] list\nuint8[2] raw\nfloat32 f\ngeometry_msgs/Point[] points\nbool b\nwstring<=1 w\n",

@@ -15,6 +15,7 @@ use roverline_schema::Registry;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
+use crate::clock::unix_ns;
 pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
 pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
 use crate::{
@@ -75,10 +76,11 @@ impl Ros {
         Ok(self.publisher.control_playback(control)?)
     }
 
-    /// Encodes a JSON message as CDR of this type.
+    /// Encodes a JSON message as CDR of this type. The string `now` stands for the current time.
     pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
-        let cdr = plan.encode_json(message).map_err(|error| RosError::Message(error.to_string()))?;
+        let cdr =
+            plan.encode_json_at(message, unix_ns()).map_err(|error| RosError::Message(error.to_string()))?;
         Ok(Bytes::from(cdr))
     }
 

@@ -15,6 +15,7 @@ mod goals;
 mod operation;
 mod publications;
 mod publish;
+mod python_json;
 mod reassembly;
 mod request;
 mod rosapi;
@@ -67,7 +68,7 @@ pub fn is_rosbridge(message: &Message) -> bool {
         #[serde(rename = "op")]
         _op: serde::de::IgnoredAny,
     }
-    matches!(message, Message::Text(text) if serde_json::from_str::<Op>(text.as_str()).is_ok())
+    matches!(message, Message::Text(text) if python_json::parse::<Op>(text.as_str()).is_ok())
 }
 
 /// Decodes messages as a session does, including fragments and images, without any effect; returns how
@@ -111,6 +112,7 @@ mod tests {
     #[test]
     fn an_op_identifies_a_rosbridge_client() {
         assert!(is_rosbridge(&Message::text(r#"{"op":"subscribe","topic":"/a"}"#)));
+        assert!(is_rosbridge(&Message::text(r#"{"op":"publish","topic":"/a","msg":{"data":NaN}}"#)));
         assert!(!is_rosbridge(&Message::text(r#"{"type":"subscribe","topics":["/a"]}"#)));
         assert!(
             !is_rosbridge(&Message::text("op")) && !is_rosbridge(&Message::binary(b"{\"op\":1}".to_vec()))

@@ -41,7 +41,8 @@ pub fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
     if request.method() != Method::GET || request.version() < Version::HTTP_11 {
         return bad("a WebSocket is opened by an HTTP/1.1 GET");
     }
-    if !paths().any(|path| path == request.uri().path()) {
+    let asked = without_trailing_slash(request.uri().path());
+    if !paths().any(|path| path == asked) {
         let all = paths().collect::<Vec<_>>().join(" ");
         return Err((StatusCode::NOT_FOUND, format!("open the WebSocket at one of {all}")));
     }
@@ -59,7 +60,7 @@ pub fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    let negotiated = negotiate(&offered.join(","), request.uri().path());
+    let negotiated = negotiate(&offered.join(","), asked);
     Ok(Upgrade {
         accept: derive_accept_key(key.as_bytes()),
         negotiated,
@@ -67,6 +68,11 @@ pub fn check<B>(request: &Request<B>) -> Result<Upgrade, (StatusCode, String)> {
         standby: negotiated.dialect == native::DIALECT
             && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == STANDBY_QUERY)),
     })
+}
+
+/// Proxies and clients that join a base and a path add one.
+fn without_trailing_slash(path: &str) -> &str {
+    path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path)
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
@@ -114,6 +120,21 @@ mod tests {
         assert!(standby("/ws?x=1&session=standby", "roverline.v1"));
         assert!(!standby("/", "roverline.v1"));
         assert!(!standby("/?session=standby", "chat"));
+    }
+
+    #[test]
+    fn a_path_may_end_with_a_slash() {
+        let dialect = |uri: &str| {
+            let mut request = request(|_| {});
+            *request.uri_mut() = uri.parse().unwrap();
+            check(&request).map(|upgrade| upgrade.negotiated.dialect).ok()
+        };
+        for uri in ["/rosbridge", "/rosbridge/", "/rosbridge/?token=x"] {
+            assert_eq!(dialect(uri), Some(crate::dialect::rosbridge::DIALECT), "{uri}");
+        }
+        assert_eq!(dialect("/telemetry/"), dialect("/telemetry"));
+        assert!(dialect("/ws/").is_some() && dialect("/").is_some());
+        assert!(dialect("/rosbridge//").is_none() && dialect("/nothing/").is_none());
     }
 
     #[test]

@@ -15,16 +15,21 @@ pub(super) fn message<'a, I: Input<'a>>(layout: &Layout, input: I) -> Result<Vec
 }
 
 fn put_layout<'a, I: Input<'a>>(layout: &Layout, input: I, out: &mut Writer) -> Result<(), EncodeError> {
+    let stamp = Stamp::of(layout);
+    let input = if stamp == Some(Stamp::Time) { input.now().unwrap_or(input) } else { input };
     if !input.is_message() {
         return Err(mismatch("a message", input));
     }
-    let known = |name: &str| layout.names.iter().any(|n| &**n == name);
+    let aliases = |name: &str| if stamp.is_some() { stamp_aliases(name) } else { &[] };
+    let known = |name: &str| layout.names.iter().any(|n| &**n == name || aliases(n).contains(&name));
     if let Some(name) = input.unknown_field(&known) {
         let name: String = name.chars().take(64).collect();
         return Err(EncodeError::new(format!("{} has no such field", layout.name)).within(&name));
     }
     for (name, node) in layout.named() {
-        match (input.field(name), &node.default) {
+        let given = input.field(name);
+        let given = given.or_else(|| aliases(name).iter().find_map(|alias| input.field(alias)));
+        match (given, &node.default) {
             (Some(value), _) => put_node(node, value, out),
             (None, Some(default)) => put_node(node, default, out),
             (None, None) => put_zero(node, out),
@@ -35,6 +40,32 @@ fn put_layout<'a, I: Input<'a>>(layout: &Layout, input: I, out: &mut Writer) -> 
         out.u8(0);
     }
     check_size(out)
+}
+
+/// The types whose fields had other names in ROS 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stamp {
+    Time,
+    Duration,
+}
+
+impl Stamp {
+    fn of(layout: &Layout) -> Option<Stamp> {
+        match layout.name.as_str() {
+            "builtin_interfaces/msg/Time" => Some(Stamp::Time),
+            "builtin_interfaces/msg/Duration" => Some(Stamp::Duration),
+            _ => None,
+        }
+    }
+}
+
+/// Other names of a stamp's field: those of ROS 1, which rosbridge takes as well, and Foxglove's.
+fn stamp_aliases(field: &str) -> &'static [&'static str] {
+    match field {
+        "sec" => &["secs"],
+        "nanosec" => &["nsecs", "nsec"],
+        _ => &[],
+    }
 }
 
 fn put_node<'a, I: Input<'a>>(node: &Node, input: I, out: &mut Writer) -> Result<(), EncodeError> {

@@ -29,9 +29,14 @@ pub(super) trait Input<'a>: Copy + 'a {
     fn field(self, name: &str) -> Option<Self>;
     /// A field of a message that is not in `known`.
     fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str>;
+    /// The current time as a message, if the value stands for it and it is known.
+    fn now(self) -> Option<Self>;
     /// The kind of value, for error messages.
     fn kind(self) -> &'static str;
 }
+
+/// What stands for the current time in place of a `builtin_interfaces/msg/Time`, as in rosbridge.
+const NOW: &str = "now";
 
 /// Floats from here on may not be exactly the integer that was meant.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -89,18 +94,29 @@ impl<'a> Input<'a> for &'a Value {
         self.as_struct()?.iter().map(|(n, _)| n).find(|n| !known(n))
     }
 
+    fn now(self) -> Option<Self> {
+        None
+    }
+
     fn kind(self) -> &'static str {
         self.kind()
     }
 }
 
-impl<'a> Input<'a> for &'a Json {
+/// JSON, and the current time, if `"now"` may stand for it.
+#[derive(Clone, Copy)]
+pub(super) struct JsonInput<'a> {
+    pub(super) json: &'a Json,
+    pub(super) now: Option<&'a Json>,
+}
+
+impl<'a> Input<'a> for JsonInput<'a> {
     fn boolean(self) -> Option<bool> {
-        self.as_bool()
+        self.json.as_bool()
     }
 
     fn integer(self) -> Option<i128> {
-        let Json::Number(n) = self else { return None };
+        let Json::Number(n) = self.json else { return None };
         n.as_i64()
             .map(i128::from)
             .or_else(|| n.as_u64().map(i128::from))
@@ -108,39 +124,54 @@ impl<'a> Input<'a> for &'a Json {
     }
 
     fn float(self) -> Option<f64> {
-        if self.is_null() { Some(f64::NAN) } else { self.as_f64() }
+        match self.json {
+            Json::Null => Some(f64::NAN),
+            // As in the JSON of protocol buffers.
+            Json::String(name) => match name.as_str() {
+                "NaN" => Some(f64::NAN),
+                "Infinity" => Some(f64::INFINITY),
+                "-Infinity" => Some(f64::NEG_INFINITY),
+                _ => None,
+            },
+            number => number.as_f64(),
+        }
     }
 
     fn text(self) -> Option<&'a str> {
-        self.as_str()
+        self.json.as_str()
     }
 
     fn octets(self) -> Option<Cow<'a, [u8]>> {
-        decode_base64(self.as_str()?).map(Cow::Owned)
+        decode_base64(self.json.as_str()?).map(Cow::Owned)
     }
 
     fn len(self) -> Option<usize> {
-        self.as_array().map(Vec::len)
+        self.json.as_array().map(Vec::len)
     }
 
     fn item(self, index: usize) -> Option<Self> {
-        self.as_array()?.get(index)
+        Some(JsonInput { json: self.json.as_array()?.get(index)?, ..self })
     }
 
     fn is_message(self) -> bool {
-        self.is_object()
+        self.json.is_object()
     }
 
     fn field(self, name: &str) -> Option<Self> {
-        self.as_object()?.get(name)
+        Some(JsonInput { json: self.json.as_object()?.get(name)?, ..self })
     }
 
     fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str> {
-        self.as_object()?.keys().map(String::as_str).find(|n| !known(n))
+        self.json.as_object()?.keys().map(String::as_str).find(|n| !known(n))
+    }
+
+    fn now(self) -> Option<Self> {
+        let now = self.now.filter(|_| self.json == NOW)?;
+        Some(JsonInput { json: now, ..self })
     }
 
     fn kind(self) -> &'static str {
-        match self {
+        match self.json {
             Json::Null => "null",
             Json::Bool(_) => "a bool",
             Json::Number(n) if n.is_f64() => "a float",

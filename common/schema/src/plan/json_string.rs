@@ -12,7 +12,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Decodes base64. Line breaks, as in MIME (RFC 2045, 6.8), are left out.
 pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let is_line_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if text.bytes().any(|byte| is_line_break(&byte)) {
+        let joined: Vec<u8> = text.bytes().filter(|byte| !is_line_break(byte)).collect();
+        return BASE64.decode(joined).ok();
+    }
     BASE64.decode(text).ok()
 }
 
@@ -149,6 +155,9 @@ mod tests {
             let text: String = serde_json::from_slice(&written(|out| write_base64(&bytes, out))).unwrap();
             assert_eq!(decode_base64(&text), Some(bytes.clone()));
             assert_eq!(decode_base64(text.trim_end_matches('=')), Some(bytes));
+        }
+        for lines in ["AQID\nBAUG\n", "AQI\r\nDBAUG", "\nAQIDBAUG"] {
+            assert_eq!(decode_base64(lines), Some(vec![1, 2, 3, 4, 5, 6]), "{lines:?}");
         }
         assert_eq!(decode_base64("not base64!"), None);
     }

@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::dialect::rosbridge::python_json;
+
 /// Longest id of a rosbridge client's message.
 const ROSBRIDGE_ID_BYTES: usize = 1_024;
 
@@ -164,7 +166,7 @@ const fn yes() -> bool {
 /// Parses a message.
 pub(super) fn parse(text: &str) -> Result<(Id, Request), Malformed> {
     let unread = |why: String| Malformed { id: None, why };
-    let value: Value = serde_json::from_str(text).map_err(|error| unread(format!("not JSON: {error}")))?;
+    let value: Value = python_json::parse(text).map_err(|error| unread(format!("not JSON: {error}")))?;
     let Value::Object(mut fields) = value else {
         return Err(unread("a message is a JSON object with an op".to_owned()));
     };
