@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use crate::limits::MAX_RECORDED_TYPES;
 use crate::parse::{Bundle, parse_bundle, too_large};
 use crate::registry::ament::Ament;
-use crate::registry::resolve::{Scope, concatenated};
+use crate::registry::resolve::{Scope, completed, concatenated};
 use crate::{Plan, SchemaError, TypeName};
 
 /// All known definitions. Clones share their contents.
@@ -80,12 +80,13 @@ impl Registry {
             return Ok(());
         }
         let bundle = Arc::new(parse_bundle(&name, ros2msg_text)?);
-        let plan = self.scope(Some(&bundle)).plan(&name)?;
+        let scope = self.scope(Some(&bundle));
+        let (plan, text) = (scope.plan(&name)?, completed(&scope, &name, &bundle)?);
         self.write(|state| {
             if !state.recorded.contains_key(&name) && state.recorded.len() >= MAX_RECORDED_TYPES {
                 return Err(too_large(&name, "recorded types", MAX_RECORDED_TYPES as u64));
             }
-            state.texts.remove(&name);
+            state.texts.insert(name.clone(), text);
             state.plans.insert(name.clone(), Arc::new(plan));
             state.recorded.insert(name, bundle);
             Ok(())
@@ -121,25 +122,18 @@ impl Registry {
     }
 
     /// The definition of a type with all its dependencies, in the format of recordings and viewers.
-    /// A recording's own text is returned unchanged.
+    /// A recording's own text is returned unchanged; dependencies that it lacks are appended.
     ///
     /// # Errors
     /// When the type or one of its dependencies is unknown or unusable.
     pub fn text(&self, type_name: &str) -> Result<Arc<str>, SchemaError> {
         let name = TypeName::parse(type_name)?;
-        let known = self.read(|s| match s.recorded.get(&name) {
-            Some(bundle) => Some(bundle.text.clone()),
-            None => s.texts.get(&name).cloned(),
-        });
-        if let Some(text) = known {
+        if let Some(text) = self.read(|s| s.texts.get(&name).cloned()) {
             return Ok(text);
         }
         let text: Arc<str> = concatenated(&self.scope(None), &name)?.into();
-        Ok(self.write(|s| match s.recorded.get(&name) {
-            // It was added in the meantime.
-            Some(bundle) => bundle.text.clone(),
-            None => s.texts.entry(name).or_insert(text).clone(),
-        }))
+        // If it was added in the meantime, the recording's text is there.
+        Ok(self.write(|s| s.texts.entry(name).or_insert(text).clone()))
     }
 
     /// Every available type, sorted, in the long form. Scans the installed packages; broken types

@@ -126,6 +126,34 @@ fn a_recording_wins_for_its_own_type_only() {
 }
 
 #[test]
+fn dependencies_that_a_recording_lacks_are_appended() {
+    let registry = Registry::bundled();
+    let own = format!("a/Own own\n{RULE}\nMSG: a/Own\nbool x");
+    for (text, missing) in [
+        ("geometry_msgs/TransformStamped[] transforms", 6),
+        ("int32 alone # as it was written", 0),
+        (own.as_str(), 0),
+        (&format!("{own}\nstd_msgs/Header header"), 2),
+        (&format!("geometry_msgs/Pose pose\n{RULE}\nMSG: geometry_msgs/Pose\nPoint position\n"), 1),
+        ("", 0),
+    ] {
+        registry.add("pkg/Test", text).unwrap();
+        let complete = registry.text("pkg/Test").unwrap();
+        assert!(complete.starts_with(text), "{complete}");
+        let titles = |text: &str| text.matches("MSG: ").count();
+        assert_eq!(titles(&complete) - titles(text), missing, "{complete}");
+        assert!(missing > 0 || &*complete == text);
+        // It is enough for somebody who knows no other definition, and adding it again changes nothing.
+        registry.add("pkg/Other", &complete).unwrap();
+        assert_eq!(registry.text("pkg/Other").unwrap(), complete);
+        assert_eq!(
+            registry.plan("pkg/Other").unwrap().field_names().count(),
+            registry.plan("pkg/Test").unwrap().field_names().count()
+        );
+    }
+}
+
+#[test]
 fn an_unusable_definition_changes_nothing() {
     let registry = Registry::bundled();
     let missing = registry.add("pkg/Test", "far_msgs/Thing thing\n").unwrap_err();
@@ -143,8 +171,8 @@ fn an_unusable_definition_changes_nothing() {
 fn a_lone_header_is_the_one_of_std_msgs() {
     let registry = Registry::bundled();
     registry.add("pkg/Test", "Header header\n").unwrap();
-    let text = "Header header\n";
-    assert_eq!(&*registry.text("pkg/Test").unwrap(), text);
+    let text = registry.text("pkg/Test").unwrap();
+    assert!(text.starts_with(&format!("Header header\n{RULE}\nMSG: std_msgs/Header\n")), "{text}");
     let plan = registry.plan("pkg/Test").unwrap();
     assert!(plan.has_field("header.stamp.sec") && !plan.has_field("header.seq"));
     // Unless the package has its own.

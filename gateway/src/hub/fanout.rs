@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use roverline_protocol::ScopeSet;
 use roverline_protocol::native::TopicInfo;
-use roverline_source::{RawSample, SourceState, TopicDecl, TopicKey};
+use roverline_source::{RawSample, SchemaText, SourceState, TopicDecl, TopicKey};
 
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::SampleEncoder;
@@ -120,6 +120,17 @@ impl Hub {
         }
     }
 
+    /// The definition that came with a topic, with what it depends on. Another topic may have brought another one of
+    /// the same type.
+    fn definition(&self, decl: &TopicDecl) -> Option<SchemaText> {
+        let own = decl.schema.as_ref().filter(|schema| schema.text.len() <= limits::SCHEMA_TEXT_BYTES)?;
+        if own.encoding != "ros2msg" {
+            return Some(own.clone());
+        }
+        let text = self.registry().text(&decl.type_name).ok()?;
+        Some(SchemaText { encoding: own.encoding.clone(), text })
+    }
+
     fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
         let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
         if !route.scopes.intersects(self.scopes()) {
@@ -138,6 +149,7 @@ impl Hub {
             tracing::info!(topic = decl.name, r#type = decl.type_name, %error, "type unknown: forwarded raw");
         }
         let mut topic = Topic::new(key.0, decl, route, plan.ok());
+        topic.definition = self.definition(decl);
         let mut state = self.lock();
         if let Some(old) = state.topics.remove(&key.0) {
             topic.inherit(old);
@@ -271,6 +283,34 @@ mod tests {
         hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/mission/status", false)), Duration::ZERO);
         hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
         assert!(hub.topic_infos().is_empty());
+    }
+
+    #[test]
+    fn each_topic_keeps_the_definition_that_came_with_it() {
+        let (hub, ingress) = hub(ScopeSet::ALL);
+        let up = |name: &str, encoding: &str, text: &str| {
+            let schema = SchemaText { encoding: encoding.into(), text: Arc::from(text) };
+            let decl =
+                TopicDecl { schema: Some(schema), type_name: "own/msg/Power".into(), ..decl(name, false) };
+            let key = ingress.topic_up(decl.clone()).unwrap();
+            hub.handle(&ingress, SourceEvent::TopicUp(key, decl), Duration::ZERO);
+        };
+        up("/old", "ros2msg", "float32 voltage\n");
+        up("/new", "ros2msg", "uint32 id\nfloat32 voltage\nHeader h\n");
+        up("/idl", "ros2idl", "module own {};");
+        let key = ingress.topic_up(decl("/bundled", false)).unwrap();
+        hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/bundled", false)), Duration::ZERO);
+        let definition = |name: &str| {
+            hub.with_topics(|topics| {
+                let mut named = topics.filter(|topic| topic.info.name == name);
+                named.next().unwrap().definition.clone()
+            })
+        };
+        assert_eq!(&*definition("/old").unwrap().text, "float32 voltage\n");
+        assert!(definition("/new").unwrap().text.contains("MSG: std_msgs/Header"));
+        let idl = definition("/idl").unwrap();
+        assert_eq!((idl.encoding.as_str(), &*idl.text), ("ros2idl", "module own {};"));
+        assert!(definition("/bundled").is_none());
     }
 
     #[test]

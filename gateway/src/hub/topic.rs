@@ -9,7 +9,7 @@ use roverline_protocol::rate::RateMeter;
 use roverline_protocol::resume::{Ring, RingLimits};
 use roverline_protocol::{Delivery, Guid, Priority, Route};
 use roverline_schema::Plan;
-use roverline_source::{Qos, RawSample, TopicDecl};
+use roverline_source::{Qos, RawSample, SchemaText, TopicDecl};
 
 use crate::connection::outbox::Outbox;
 use crate::hub::encoding::FrameFormat;
@@ -56,6 +56,8 @@ pub struct Topic {
     pub qos: Qos,
     /// The decoding plan; `None` if the type is unknown.
     pub plan: Option<Arc<Plan>>,
+    /// The source's definition of the type, which may differ from that of another topic.
+    pub definition: Option<SchemaText>,
     /// Sample and byte counts, and the rate.
     pub meter: RateMeter,
     /// The newest sample.
@@ -83,6 +85,7 @@ impl Topic {
             route,
             qos: decl.qos,
             plan,
+            definition: None,
             meter: RateMeter::default(),
             latest: None,
             latched: HashMap::new(),

@@ -64,17 +64,40 @@ impl Source for Scope<'_> {
 /// The text of a type followed by those of its dependencies, breadth first in the order of first
 /// use.
 pub(super) fn concatenated(scope: &Scope<'_>, root: &TypeName) -> Result<String, SchemaError> {
-    let mut out = String::new();
+    with_dependencies(scope, root, String::new(), &|_| false)
+}
+
+/// A recording's text, with those dependencies appended that it lacks.
+pub(super) fn completed(
+    scope: &Scope<'_>,
+    root: &TypeName,
+    bundle: &Bundle,
+) -> Result<Arc<str>, SchemaError> {
+    let text = with_dependencies(scope, root, bundle.text.to_string(), &|name| {
+        bundle.definitions.contains_key(name)
+    })?;
+    // Most are complete, and stay as they are.
+    Ok(if text.len() == bundle.text.len() { bundle.text.clone() } else { text.into() })
+}
+
+/// Appends the texts of a type and of its dependencies to `out`, except those that it contains.
+fn with_dependencies(
+    scope: &Scope<'_>,
+    root: &TypeName,
+    mut out: String,
+    contains: &dyn Fn(&TypeName) -> bool,
+) -> Result<String, SchemaError> {
     let mut seen: HashSet<TypeName> = HashSet::from([root.clone()]);
     let mut queue = VecDeque::from([root.clone()]);
     while let Some(name) = queue.pop_front() {
         let definition = scope.definition(&name)?.ok_or_else(|| SchemaError::Unknown(name.to_string()))?;
-        if name != *root {
-            out.push_str(&separator(&name));
-        }
-        out.push_str(&definition.text);
-        if !out.is_empty() && !out.ends_with('\n') {
-            out.push('\n');
+        if !contains(&name) {
+            end_line(&mut out);
+            if name != *root {
+                out.push_str(&separator(&name));
+            }
+            out.push_str(&definition.text);
+            end_line(&mut out);
         }
         for field in &definition.fields {
             if let Element::Message(wanted) = &field.element {
@@ -89,4 +112,10 @@ pub(super) fn concatenated(scope: &Scope<'_>, root: &TypeName) -> Result<String,
         }
     }
     Ok(out)
+}
+
+fn end_line(text: &mut String) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
 }

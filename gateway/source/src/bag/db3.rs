@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::bag::db3::pages::{Pages, Row, RowOrder};
 use crate::bag::recording::{
-    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add,
+    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add, keep_last,
 };
 use crate::{SourceError, StopFlag};
 
@@ -161,12 +161,14 @@ impl Recording for Db3Recording {
                 break;
             }
             add(&mut counts, channel, 1);
-            if self.channels[channel].qos.transient_local {
-                last.retain(|(held, _)| *held != channel);
-                last.push((channel, row));
+            let most = self.channels[channel].latching_publishers;
+            if most > 0 {
+                keep_last(&mut last, channel, (counts[channel], row), most);
             }
         }
-        let latched = last.iter().map(|(channel, row)| Ok((counts[*channel], self.message(*channel, row)?)));
+        let message =
+            |(channel, (ordinal, row)): &(usize, (u64, Row))| Ok((*ordinal, self.message(*channel, row)?));
+        let latched = last.iter().map(message);
         Ok(Skipped { latched: latched.collect::<Result<_, CorruptRecording>>()?, counts })
     }
 

@@ -76,7 +76,7 @@ impl McapRecording {
         let chunks =
             found.as_ref().filter(|summary| summary.is_index()).map(|summary| summary.chunks.clone());
         let (definitions, statistics) =
-            found.map(|summary| (summary.definitions, Some(summary.statistics))).unwrap_or_default();
+            found.map(|summary| (summary.definitions, summary.statistics)).unwrap_or_default();
         if statistics.as_ref().is_some_and(|statistics| statistics.message_count == 0) {
             return Err(SourceError(format!("{name} is a recording without messages: nothing to play")));
         }
@@ -235,6 +235,16 @@ impl Recording for McapRecording {
             None => (time(statistics.message_start_time), time(statistics.message_end_time)),
         };
         (first <= last && last > 0).then_some(Span { first, last })
+    }
+
+    fn knows_all_channels(&self) -> bool {
+        let count = |statistics: &Statistics| u64::from(statistics.channel_count);
+        self.statistics.as_ref().is_some_and(|known| count(known) <= self.definitions.channels.len() as u64)
+    }
+
+    fn part_read(&self) -> Option<f64> {
+        let frames = self.frames.as_ref()?;
+        Some(frames.pos() as f64 / frames.size().max(1) as f64)
     }
 
     fn rewind(&mut self) -> Result<(), CorruptRecording> {

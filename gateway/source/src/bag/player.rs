@@ -2,21 +2,21 @@
 
 mod control;
 mod start;
+mod tracks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::{Guid, SampleId};
-
 use crate::bag::BagOptions;
 use crate::bag::clock::Clock;
 use crate::bag::control_log::ControlLogReader;
 use crate::bag::player::control::{CommandEffect, CommandQueue};
+use crate::bag::player::tracks::{Declared, Track};
 use crate::bag::progress::Progress;
-use crate::bag::recording::{CorruptRecording, Event, Message, Recording, Span};
+use crate::bag::recording::{CorruptRecording, Event, Message, Recording, Span, keep_last};
 use crate::bag::timeline::Timeline;
-use crate::{Qos, RawSample, Sink, SourceError, SourceState, StopFlag, TopicDecl, TopicKey};
+use crate::{RawSample, Sink, SourceError, SourceState, StopFlag};
 
 /// Longest single wait, so the progress line keeps moving in quiet stretches.
 const WAIT_SLICE: Duration = Duration::from_millis(250);
@@ -36,18 +36,6 @@ impl From<CorruptRecording> for StopReason {
     }
 }
 
-/// The player's state of a channel.
-struct Track {
-    source: Guid,
-    /// Its topic at the sink; `None` if no client wants it or it cannot be forwarded.
-    key: Option<TopicKey>,
-    latched: bool,
-    /// Messages so far, over all passes: the sequence number of the last one.
-    ordinal: u64,
-    /// The last sequence number delivered.
-    delivered: u64,
-}
-
 /// The state of one run.
 pub(super) struct Player<'a> {
     options: &'a BagOptions,
@@ -56,7 +44,8 @@ pub(super) struct Player<'a> {
     sink: Arc<dyn Sink>,
     stop: StopFlag,
     tracks: Vec<Track>,
-    offers: HashMap<(String, String), Qos>,
+    /// What was declared of each topic.
+    declared: HashMap<String, Declared>,
     progress: Progress,
     played: u64,
     passed_over: u64,
@@ -98,7 +87,7 @@ impl<'a> Player<'a> {
             sink,
             stop,
             tracks: Vec::new(),
-            offers: HashMap::new(),
+            declared: HashMap::new(),
             played: 0,
             passed_over: 0,
             timeline: None,
@@ -169,44 +158,13 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Declares new channels to the sink.
-    fn declare(&mut self) {
-        for index in self.tracks.len()..self.recording.channels().len() {
-            let channel = self.recording.channels()[index].clone();
-            let wanted = channel.unusable.is_none() && self.sink.wants(&channel.topic, &channel.type_name);
-            if let Some(why) = &channel.unusable {
-                tracing::warn!("{} is not played: {why}", channel.topic);
-            }
-            // Several publishers of a topic become one topic; its QoS is the strongest that any of them
-            // offered.
-            let offer = self.offers.entry((channel.topic.clone(), channel.type_name.clone())).or_default();
-            offer.reliable |= channel.qos.reliable;
-            offer.transient_local |= channel.qos.transient_local;
-            let source =
-                Guid::from_name(&format!("bag:{} {} {}", channel.topic, channel.type_name, channel.id));
-            let latched = channel.qos.transient_local;
-            let decl = TopicDecl {
-                name: channel.topic,
-                type_name: channel.type_name,
-                qos: *offer,
-                schema: channel.schema,
-                route: None,
-            };
-            let key = if wanted { self.sink.topic_up(decl) } else { None };
-            if key.is_none() {
-                self.recording.ignore(index);
-            }
-            self.tracks.push(Track { source, key, latched, ordinal: 0, delivered: 0 });
-        }
-    }
-
     /// Plays one pass, to its end or to the next seek.
     fn play_pass(&mut self, pass: &mut Option<Pass>) -> Result<PassEnd, StopReason> {
         if let Some(pass) = pass.as_ref().filter(|pass| !pass.has_ordinals) {
             self.set_ordinals(pass.index)?;
         }
         self.recording.rewind()?;
-        let (mut held, mut reached) = (Vec::new(), false);
+        let (mut held, mut reached) = (HeldMessages::new(), false);
         let mut span = match pass {
             Some(pass) => self.skip(pass.from.saturating_sub(pass.backfill), &mut held)?,
             None => None,
@@ -238,7 +196,8 @@ impl<'a> Player<'a> {
                 }
                 self.deliver(message, ordinal);
             } else if track.latched || (pass.backfill > 0 && near) {
-                hold_latest(&mut held, message, ordinal);
+                let most = track.sources.len();
+                keep_last(&mut held, message.channel, (ordinal, message), most);
             }
         };
         self.deliver_held(&mut held);
@@ -248,7 +207,7 @@ impl<'a> Player<'a> {
     }
 
     /// Called before a message is played: fixes the start time and plays the held messages.
-    fn before_delivery(&mut self, held: &mut Vec<(usize, u64, Message)>) {
+    fn before_delivery(&mut self, held: &mut HeldMessages) {
         let now = self.clock.now();
         if let Some(timeline) = self.timeline.as_mut().filter(|_| !self.anchored) {
             timeline.segment.at = now;
@@ -259,14 +218,14 @@ impl<'a> Player<'a> {
     }
 
     /// Lets the recording skip messages that need not be read. `None` if it skipped nothing.
-    fn skip(&mut self, from: i64, held: &mut Vec<(usize, u64, Message)>) -> Result<Option<Span>, StopReason> {
+    fn skip(&mut self, from: i64, held: &mut HeldMessages) -> Result<Option<Span>, StopReason> {
         let skipped = self.recording.skip_to(from, &self.stop)?;
         if self.stop.is_set() {
             return Err(StopReason::Stopped);
         }
         for (among, message) in skipped.latched {
-            let ordinal = self.tracks[message.channel].ordinal + among;
-            hold_latest(held, message, ordinal);
+            let track = &self.tracks[message.channel];
+            keep_last(held, message.channel, (track.ordinal + among, message), track.sources.len());
         }
         for (track, count) in self.tracks.iter_mut().zip(&skipped.counts) {
             track.ordinal += count;
@@ -275,9 +234,9 @@ impl<'a> Player<'a> {
     }
 
     /// Delivers the messages that a late subscriber would have received from the time before.
-    fn deliver_held(&mut self, held: &mut Vec<(usize, u64, Message)>) {
-        held.sort_by_key(|(_, _, message)| message.log_time);
-        for (_, ordinal, message) in held.drain(..) {
+    fn deliver_held(&mut self, held: &mut HeldMessages) {
+        held.sort_by_key(|(_, (_, message))| message.log_time);
+        for (_, (ordinal, message)) in held.drain(..) {
             self.deliver(message, ordinal);
         }
     }
@@ -337,7 +296,7 @@ impl<'a> Player<'a> {
             return;
         }
         track.delivered = ordinal;
-        let id = SampleId { source: track.source, seq: ordinal };
+        let id = track.identity(ordinal);
         self.sink.sample(
             key,
             RawSample {
@@ -372,8 +331,5 @@ fn nanoseconds(ns: i64) -> Duration {
     Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
 }
 
-/// Stores the last message of each latched channel.
-fn hold_latest(held: &mut Vec<(usize, u64, Message)>, message: Message, ordinal: u64) {
-    held.retain(|(channel, _, _)| *channel != message.channel);
-    held.push((message.channel, ordinal, message));
-}
+/// By channel index, the messages that a late subscriber would have received, with their ordinals.
+type HeldMessages = Vec<(usize, (u64, Message))>;

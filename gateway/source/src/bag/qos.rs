@@ -6,18 +6,33 @@
 
 use crate::Qos;
 
+/// Publishers of a channel whose last messages are kept.
+const MAX_LATCHING: usize = 64;
+
 /// The QoS offered by the publishers of `topic`. A channel may list several publishers; the strongest
 /// offer counts, because a late subscriber benefits from it.
 pub(super) fn offered(topic: &str, profiles: &str) -> Qos {
-    let offers =
-        |key: &str, word: &str| values(profiles, key).any(|v| v == "1" || v.eq_ignore_ascii_case(word));
+    let is_reliable = |value: &str| value == "1" || value.eq_ignore_ascii_case("reliable");
     let silent = values(profiles, "durability").next().is_none();
     Qos {
-        reliable: offers("reliability", "reliable"),
+        reliable: values(profiles, "reliability").any(is_reliable),
         // Old recorders wrote no profiles. One topic's durability is known regardless: tf2 always
         // publishes static transforms as transient local.
-        transient_local: offers("durability", "transient_local") || (silent && topic.ends_with("/tf_static")),
+        transient_local: values(profiles, "durability").any(is_transient_local)
+            || (silent && topic.rsplit('/').next() == Some("tf_static")),
     }
+}
+
+/// How many publishers of the channel keep their last message for late subscribers.
+pub(super) fn latching_publishers(topic: &str, profiles: &str) -> usize {
+    if !offered(topic, profiles).transient_local {
+        return 0;
+    }
+    values(profiles, "durability").filter(|value| is_transient_local(value)).count().clamp(1, MAX_LATCHING)
+}
+
+fn is_transient_local(durability: &str) -> bool {
+    durability == "1" || durability.eq_ignore_ascii_case("transient_local")
 }
 
 /// All values that follow `key:`.
@@ -73,9 +88,21 @@ mod tests {
     }
 
     #[test]
+    fn publishers_that_latch_are_counted() {
+        let three = "- durability: 1\n- durability: transient_local\n- durability: 2\n- durability: 1\n";
+        assert_eq!(latching_publishers("/map", three), 3);
+        assert_eq!(latching_publishers("/map", "durability: volatile"), 0);
+        assert_eq!(latching_publishers("/map", ""), 0);
+        assert_eq!(latching_publishers("/tf_static", ""), 1);
+        assert_eq!(latching_publishers("/tf_static", &"durability: 1\n".repeat(1_000)), MAX_LATCHING);
+    }
+
+    #[test]
     fn static_transforms_are_latched_unless_recorded_otherwise() {
         assert!(offered("/tf_static", "").transient_local);
         assert!(offered("/rover/tf_static", "").transient_local);
+        assert!(offered("tf_static", "").transient_local, "a relative name");
         assert!(!offered("/tf_static", "durability: volatile").transient_local);
+        assert!(!offered("/not_tf_static", "").transient_local);
     }
 }

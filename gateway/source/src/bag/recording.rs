@@ -18,6 +18,9 @@ pub(super) struct Channel {
     pub(super) type_name: String,
     /// QoS offered during recording.
     pub(super) qos: Qos,
+    /// How many publishers offered to keep their last message for late subscribers. Nothing says which of them
+    /// published a message, so this many of the last ones are kept.
+    pub(super) latching_publishers: usize,
     /// The message definition, if the recording has a usable one.
     pub(super) schema: Option<SchemaText>,
     /// Why its messages cannot be forwarded (not CDR, no type), or `None`.
@@ -96,12 +99,24 @@ pub(super) fn add(counts: &mut Vec<u64>, channel: usize, n: u64) {
     counts[channel] += n;
 }
 
+/// Adds a message of a channel to the last ones of all channels, of which each keeps at most `most`.
+pub(super) fn keep_last<T>(all: &mut Vec<(usize, T)>, channel: usize, message: T, most: usize) {
+    all.push((channel, message));
+    let own = all.iter().filter(|(other, _)| *other == channel).count();
+    if own > most
+        && let Some(oldest) = all.iter().position(|(other, _)| *other == channel)
+    {
+        all.remove(oldest);
+    }
+}
+
 /// The messages skipped without being read one by one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Skipped {
     /// Skipped messages by channel index.
     pub(super) counts: Vec<u64>,
-    /// For each latched channel the last skipped message, with its 1-based ordinal among them.
+    /// For each channel the last skipped messages, as many as it has latching publishers, each with its 1-based
+    /// ordinal among them.
     pub(super) latched: Vec<(u64, Message)>,
 }
 
@@ -112,6 +127,16 @@ pub(super) trait Recording: Send {
 
     /// First and last log time, if known without reading the whole recording.
     fn span(&self) -> Option<Span>;
+
+    /// Whether all channels are known without reading the recording.
+    fn knows_all_channels(&self) -> bool {
+        true
+    }
+
+    /// How much of the recording this pass has read, 0 to 1, if that is known.
+    fn part_read(&self) -> Option<f64> {
+        None
+    }
 
     /// Marks a channel as unused, so its payloads can be left out.
     fn ignore(&mut self, _channel: usize) {}
@@ -150,4 +175,33 @@ pub(super) fn stats_by_reading(
         }
     }
     Ok(Some(stats))
+}
+
+/// Expands `pkg/Type`, as some converters write it, to `pkg/msg/Type`.
+pub(super) fn full_type_name(name: String) -> String {
+    match name.split_once('/') {
+        Some((package, rest)) if !rest.contains('/') => format!("{package}/msg/{rest}"),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_messages_of_each_channel_are_kept() {
+        let mut all = Vec::new();
+        for (channel, message) in [(0, 1), (1, 2), (0, 3), (0, 4), (1, 5)] {
+            keep_last(&mut all, channel, message, 2 - channel);
+        }
+        assert_eq!(all, [(0, 3), (0, 4), (1, 5)]);
+    }
+
+    #[test]
+    fn short_type_names_are_completed() {
+        assert_eq!(full_type_name("std_msgs/Bool".into()), "std_msgs/msg/Bool");
+        assert_eq!(full_type_name("std_msgs/msg/Bool".into()), "std_msgs/msg/Bool");
+        assert_eq!(full_type_name("Bool".into()), "Bool");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::StopFlag;
 use crate::bag::recording::{
-    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add,
+    Channel, CorruptRecording, Event, Message, Recording, RecordingStats, Skipped, Span, add, keep_last,
 };
 
 /// The parts of a recording, in order. Channels of different parts are the same channel if topic, type
@@ -63,11 +63,8 @@ impl SplitRecording {
                 Event::Message(message) => {
                     let message = self.message(part, message);
                     add(&mut into.counts, message.channel, 1);
-                    if self.channels[message.channel].qos.transient_local {
-                        let ordinal = into.counts[message.channel];
-                        into.latched.retain(|(_, held)| held.channel != message.channel);
-                        into.latched.push((ordinal, message));
-                    }
+                    let ordinal = into.counts[message.channel];
+                    self.keep_latched(&mut into.latched, ordinal, message);
                 }
             }
             if stop.is_set() {
@@ -75,6 +72,17 @@ impl SplitRecording {
             }
         }
         Ok(())
+    }
+
+    /// Adds a message to the last ones of its channel.
+    fn keep_latched(&self, latched: &mut Vec<(u64, Message)>, ordinal: u64, message: Message) {
+        let (channel, most) = (message.channel, self.channels[message.channel].latching_publishers);
+        if most == 0 {
+            return;
+        }
+        let mut last: Vec<_> = latched.drain(..).map(|held| (held.1.channel, held)).collect();
+        keep_last(&mut last, channel, (ordinal, message), most);
+        latched.extend(last.into_iter().map(|(_, held)| held));
     }
 
     /// Translates a part's message to our channel index.
@@ -101,6 +109,15 @@ impl Recording for SplitRecording {
         spans.into_iter().reduce(|a, b| Span { first: a.first.min(b.first), last: a.last.max(b.last) })
     }
 
+    fn knows_all_channels(&self) -> bool {
+        self.parts.iter().all(|part| part.knows_all_channels())
+    }
+
+    fn part_read(&self) -> Option<f64> {
+        let current = self.parts.get(self.current)?;
+        Some((self.current as f64 + current.part_read().unwrap_or(0.0)) / self.parts.len() as f64)
+    }
+
     fn ignore(&mut self, channel: usize) {
         self.ignored.push(channel);
         for (part, map) in self.parts.iter_mut().zip(&self.maps) {
@@ -122,8 +139,7 @@ impl Recording for SplitRecording {
             for (ordinal, message) in skipped.latched {
                 let message = self.message(part, message);
                 let before = all.counts.get(message.channel).copied().unwrap_or(0);
-                all.latched.retain(|(_, held)| held.channel != message.channel);
-                all.latched.push((before + ordinal, message));
+                self.keep_latched(&mut all.latched, before + ordinal, message);
             }
             self.add(part, &mut all.counts, &skipped.counts);
             // The part that contains the target is read on from its current position.

@@ -4,6 +4,7 @@ mod control;
 mod control_log;
 mod corruption;
 mod db3;
+mod declarations;
 mod mcap;
 mod playing;
 mod real_robots;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use roverline_protocol::topic_pattern::TopicPattern;
+use roverline_source::SchemaText;
 
 use crate::connection::outbox::Outbox;
 use crate::dialect::foxglove::background_tasks::has_space;
@@ -39,6 +40,8 @@ struct Advertised {
     type_name: String,
     /// Whether the type's definition is known.
     known: bool,
+    /// The definition that came with the topic.
+    definition: Option<SchemaText>,
 }
 
 /// The pattern that matches exactly this topic.
@@ -60,6 +63,7 @@ impl Channels {
             topic: topic.info.name.clone(),
             type_name: topic.info.type_name.clone(),
             known: topic.plan.is_some(),
+            definition: topic.definition.clone(),
         };
         let mut now: HashMap<u32, Advertised> =
             self.hub.with_topics(|topics| topics.map(|topic| (topic.info.id, advertised(topic))).collect());
@@ -127,8 +131,10 @@ impl Channels {
     }
 
     fn channel(&mut self, id: u32, advertised: &Advertised, reporter: &mut StatusReporter) -> Channel {
-        let Advertised { topic, type_name, known } = advertised;
-        let schema = known.then(|| self.hub.registry().text(type_name).ok()).flatten();
+        let Advertised { topic, type_name, known, definition } = advertised;
+        let of_type = || known.then(|| self.hub.registry().text(type_name).ok()).flatten();
+        let schema = definition.as_ref().map(|own| own.text.clone()).or_else(of_type);
+        let is_idl = definition.as_ref().is_some_and(|own| own.encoding == "ros2idl");
         if schema.is_none() && self.unknown.len() < limits::TOPICS && self.unknown.insert(type_name.clone()) {
             let what =
                 format!("{topic}: the definition of {type_name} is not known; its messages come as they are");
@@ -139,7 +145,7 @@ impl Channels {
             topic: topic.clone(),
             encoding: "cdr",
             schema_name: type_name.clone(),
-            schema_encoding: "ros2msg",
+            schema_encoding: if is_idl { "ros2idl" } else { "ros2msg" },
             schema: schema.unwrap_or_else(|| Arc::from("")),
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 
 use crate::SchemaText;
 use crate::bag::qos;
-use crate::bag::recording::Channel;
+use crate::bag::recording::{Channel, full_type_name};
 
 /// Maximum number of topics in one file.
 const TOPICS: i64 = 65_536;
@@ -40,12 +40,14 @@ pub(super) fn channels(connection: &Connection) -> rusqlite::Result<Vec<Channel>
     );
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
-        let (topic, type_name, format) = (text(row, 1), text(row, 2), text(row, 3));
+        let (topic, recorded, format) = (text(row, 1), text(row, 2), text(row, 3));
+        let type_name = full_type_name(recorded.clone());
         let unusable = (format != "cdr").then(|| format!("its messages are `{format}`, not cdr"));
         Ok(Channel {
             id: row.get(0)?,
             qos: qos::offered(&topic, &text(row, 4)),
-            schema: definitions.get(&type_name).cloned(),
+            latching_publishers: qos::latching_publishers(&topic, &text(row, 4)),
+            schema: definitions.get(&recorded).cloned(),
             topic,
             type_name,
             unusable,

@@ -7,7 +7,7 @@ use mcap::records::{Channel as ChannelRecord, Record};
 
 use crate::SchemaText;
 use crate::bag::qos;
-use crate::bag::recording::Channel;
+use crate::bag::recording::{Channel, full_type_name};
 
 /// A schema record; its text is shared by all channels of the type.
 #[derive(Clone)]
@@ -65,30 +65,11 @@ impl Definitions {
         Channel {
             id: u32::from(record.id),
             qos: qos::offered(&record.topic, profiles),
+            latching_publishers: qos::latching_publishers(&record.topic, profiles),
             type_name: schema.map_or_else(String::new, |schema| schema.name.clone()),
             schema: schema.and_then(|schema| schema.text.clone()),
             topic: record.topic,
             unusable,
         }
-    }
-}
-
-/// Expands `pkg/Type`, as some converters write it, to `pkg/msg/Type`.
-fn full_type_name(name: String) -> String {
-    match name.split_once('/') {
-        Some((package, rest)) if !rest.contains('/') => format!("{package}/msg/{rest}"),
-        _ => name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_type_names_are_completed() {
-        assert_eq!(full_type_name("std_msgs/Bool".into()), "std_msgs/msg/Bool");
-        assert_eq!(full_type_name("std_msgs/msg/Bool".into()), "std_msgs/msg/Bool");
-        assert_eq!(full_type_name("Bool".into()), "Bool");
     }
 }

@@ -10,8 +10,8 @@ use crate::bag::mcap::summary::ChunkLocation;
 use crate::bag::mcap::{McapRecording, Reading, time};
 use crate::bag::recording::{CorruptRecording, Message, Skipped, add};
 
-/// Per latched channel, the last message before the seek target: its log time and its chunk.
-type LastMessages = HashMap<usize, (i64, ChunkLocation)>;
+/// Per latched channel, the last messages before the seek target: their log times and chunks.
+type LastMessages = HashMap<usize, Vec<(i64, ChunkLocation)>>;
 
 /// Removes the chunks that end before `from` from the pass and returns what they contained. All of their
 /// messages come before `from`, so they can be counted in any order.
@@ -37,18 +37,21 @@ pub(super) fn skip_to(
         for (id, times) in indexes {
             let Some(channel) = recording.definitions.index(id) else { continue };
             add(&mut counts, channel, times.len() as u64);
-            let latest = times.into_iter().max();
-            let latched = recording.definitions.channels.get(channel).is_some_and(|c| c.qos.transient_local);
-            if let Some(latest) = latest.filter(|_| latched) {
-                let held = last.entry(channel).or_insert((latest, location));
-                if latest >= held.0 {
-                    *held = (latest, location);
-                }
+            let most = latching_publishers(recording, channel);
+            if most > 0 {
+                let held = last.entry(channel).or_default();
+                held.extend(times.into_iter().map(|time| (time, location)));
+                held.sort_by_key(|(time, _)| *time);
+                held.drain(..held.len().saturating_sub(most));
             }
         }
     }
     let latched = latched(recording, &last, &counts)?;
     Ok(Skipped { counts, latched })
+}
+
+fn latching_publishers(recording: &McapRecording, channel: usize) -> usize {
+    recording.definitions.channels.get(channel).map_or(0, |channel| channel.latching_publishers)
 }
 
 /// Log times per channel from the message indexes after a chunk; `None` if they are missing.
@@ -85,25 +88,36 @@ fn indexes_by_reading(
     Ok(found.into_iter().collect())
 }
 
-/// Reads the last message of each latched channel; a chunk with several of them is read once.
+/// Reads the last messages of each latched channel; a chunk with several of them is read once.
 fn latched(
     recording: &mut McapRecording,
     last: &LastMessages,
     counts: &[u64],
 ) -> Result<Vec<(u64, Message)>, CorruptRecording> {
-    let mut locations: Vec<ChunkLocation> = last.values().map(|(_, location)| *location).collect();
+    let mut locations: Vec<ChunkLocation> = last.values().flatten().map(|(_, location)| *location).collect();
     locations.sort_by_key(|location| location.offset);
     locations.dedup();
-    let mut found: HashMap<usize, Message> = HashMap::new();
+    let mut found: HashMap<usize, Vec<Message>> = HashMap::new();
     for location in locations {
         for entry in recording.read_chunk(location)? {
             let Some(channel) = recording.definitions.index(entry.header.channel_id) else { continue };
-            if last.get(&channel).is_some_and(|(_, chosen)| *chosen == location)
+            let is_chosen = |all: &Vec<_>| all.iter().any(|(_, chosen)| *chosen == location);
+            if last.get(&channel).is_some_and(is_chosen)
                 && let Some(message) = recording.message(entry)
             {
-                found.insert(channel, message);
+                let held = found.entry(channel).or_default();
+                held.push(message);
+                held.sort_by_key(|message| message.log_time);
+                held.drain(..held.len().saturating_sub(latching_publishers(recording, channel)));
             }
         }
     }
-    Ok(found.into_values().map(|m| (counts.get(m.channel).copied().unwrap_or(0), m)).collect())
+    let mut latched = Vec::new();
+    for (channel, messages) in found {
+        let count = counts.get(channel).copied().unwrap_or(0);
+        // The newest is the last of them all.
+        let first = (count + 1).saturating_sub(messages.len() as u64);
+        latched.extend((first..).zip(messages));
+    }
+    Ok(latched)
 }

@@ -28,15 +28,19 @@ pub(super) struct Summary {
     pub(super) definitions: Definitions,
     /// In playing order: by first time, then by offset.
     pub(super) chunks: Vec<ChunkLocation>,
-    pub(super) statistics: Statistics,
+    /// They are optional (MCAP specification, "Statistics").
+    pub(super) statistics: Option<Statistics>,
 }
 
 impl Summary {
-    /// Whether the chunk index covers every message and the summary defines every channel.
+    /// Whether the chunk index covers every message and the summary defines every channel. Without statistics
+    /// nothing says so.
     pub(super) fn is_index(&self) -> bool {
-        !self.chunks.is_empty()
-            && self.chunks.len() as u64 == u64::from(self.statistics.chunk_count)
-            && self.definitions.channels.len() as u64 == u64::from(self.statistics.channel_count)
+        self.statistics.as_ref().is_some_and(|statistics| {
+            !self.chunks.is_empty()
+                && self.chunks.len() as u64 == u64::from(statistics.chunk_count)
+                && self.definitions.channels.len() as u64 == u64::from(statistics.channel_count)
+        })
     }
 }
 
@@ -63,7 +67,7 @@ pub(super) fn read(frames: &mut Frames, name: &str) -> Option<Summary> {
         return None;
     }
     match parse(frames, start) {
-        Ok(summary) => summary,
+        Ok(summary) => Some(summary),
         Err(error) => {
             tracing::warn!("{name}: its summary is not used ({error}); reading from front to back");
             None
@@ -71,7 +75,7 @@ pub(super) fn read(frames: &mut Frames, name: &str) -> Option<Summary> {
     }
 }
 
-fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, SummaryError> {
+fn parse(frames: &mut Frames, start: u64) -> Result<Summary, SummaryError> {
     let mut reader = LinearReader::new_with_options(
         LinearReaderOptions::default()
             .with_skip_start_magic(true)
@@ -103,7 +107,7 @@ fn parse(frames: &mut Frames, start: u64) -> Result<Option<Summary>, SummaryErro
         }
     }
     chunks.sort_by_key(|chunk: &ChunkLocation| (chunk.first, chunk.offset));
-    Ok(statistics.map(|statistics| Summary { definitions, chunks, statistics }))
+    Ok(Summary { definitions, chunks, statistics })
 }
 
 fn ingest(

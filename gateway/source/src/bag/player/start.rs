@@ -17,9 +17,33 @@ impl Player<'_> {
             return Ok(());
         }
         self.sink.state(SourceState::Waiting);
+        self.list_channels()?;
         while !self.sink.has_listener() {
             if self.clock.wait(LISTENER_POLL, &self.stop) {
                 return Err(StopReason::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares the channels of a recording that does not list them, because nobody subscribes to what is not
+    /// declared. A corrupt recording is reported when playback reaches the place.
+    fn list_channels(&mut self) -> Result<(), StopReason> {
+        if self.recording.knows_all_channels() || self.recording.rewind().is_err() {
+            return Ok(());
+        }
+        tracing::info!("the recording has no complete index: it is read once to list its topics");
+        while !self.sink.has_listener() {
+            match self.recording.next() {
+                Ok(Some(Event::Channels)) => self.declare(),
+                Ok(Some(Event::Message(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+            if self.stop.is_set() {
+                return Err(StopReason::Stopped);
+            }
+            if let Some(part) = self.recording.part_read() {
+                self.progress.update_listing(self.clock.now(), part);
             }
         }
         Ok(())

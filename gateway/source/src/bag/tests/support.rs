@@ -236,11 +236,17 @@ pub(super) fn expected(plan: &Plan) -> Vec<ReceivedSample> {
 
 /// Writes a plan as MCAP.
 pub(super) fn mcap_bytes(plan: &Plan, options: WriteOptions) -> Vec<u8> {
+    let channels = TOPICS.map(|(topic, type_name, qos)| (topic, type_name, "int32 x", qos));
+    mcap_of(&channels, plan, options)
+}
+
+/// Writes MCAP with channels of these topics, types, definitions and QoS.
+pub(super) fn mcap_of(channels: &[(&str, &str, &str, &str)], plan: &Plan, options: WriteOptions) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let mut writer = options.chunk_size(Some(2000)).create(&mut bytes).unwrap();
     let mut ids = Vec::new();
-    for (topic, type_name, qos) in TOPICS {
-        let schema = writer.add_schema(type_name, "ros2msg", b"int32 x").unwrap();
+    for (topic, type_name, definition, qos) in channels.iter().copied() {
+        let schema = writer.add_schema(type_name, "ros2msg", definition.as_bytes()).unwrap();
         let metadata = BTreeMap::from([("offered_qos_profiles".to_owned(), qos.to_owned())]);
         ids.push(writer.add_channel(schema, topic, "cdr", &metadata).unwrap());
     }
@@ -265,6 +271,11 @@ pub(super) fn bare(options: WriteOptions) -> WriteOptions {
 
 /// Writes a plan as rosbag2 (Humble) does.
 pub(super) fn write_db3(path: &Path, plan: &Plan) {
+    write_db3_of(path, &TOPICS.map(|(topic, type_name, qos)| (topic, type_name, "", qos)), plan);
+}
+
+/// The same, with these topics, types and QoS; definitions are not recorded.
+pub(super) fn write_db3_of(path: &Path, topics: &[(&str, &str, &str, &str)], plan: &Plan) {
     let mut db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch(
         "CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
@@ -276,7 +287,7 @@ pub(super) fn write_db3(path: &Path, plan: &Plan) {
     )
     .unwrap();
     let all = db.transaction().unwrap();
-    for (i, (topic, type_name, qos)) in TOPICS.iter().enumerate() {
+    for (i, (topic, type_name, _, qos)) in topics.iter().enumerate() {
         let row = rusqlite::params![i as i64 + 1, topic, type_name, "cdr", qos];
         all.execute("INSERT INTO topics VALUES(?1, ?2, ?3, ?4, ?5)", row).unwrap();
     }
