@@ -156,6 +156,52 @@ fn signals_to_locks_run_end_its_command() {
     }
 }
 
+/// Whether there is a process, or what is left of it until somebody has waited for it.
+fn exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+fn what_a_command_has_started_ends_with_it() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let worker = "sh -c 'echo $$; exec sleep 600' & wait";
+    let session = "setsid sh -c 'echo $$; exec sleep 600' & wait";
+    let orphan = "sh -c 'sh -c \"echo \\$\\$; exec sleep 600\" &'; exec sleep 600";
+    let stubborn = "sh -c 'trap \"\" TERM INT HUP; echo $$; while :; do sleep 0.05; done' & wait";
+    let ends = "sh -c 'echo $$; exec sleep 600' & sleep 0.2";
+    for (how, script) in [
+        ("force", worker),
+        ("force", session),
+        ("force", stubborn),
+        ("TERM", worker),
+        ("TERM", orphan),
+        ("INT", session),
+        ("KILL", worker),
+        ("KILL", orphan),
+        ("KILL", stubborn),
+        ("its end", ends),
+        ("its end", "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' & sleep 0.2"),
+    ] {
+        let args = ["locks", "run", "arm", "--client", "cat", "--ttl", "10s", "--", "sh", "-c", script];
+        let running = Running::start(&gateway, &args);
+        let pid: u32 = running.line().parse().unwrap();
+        let id = running.child.0.id();
+        match how {
+            "force" => drop(run_ok(&gateway, &["locks", "force", "arm", "cat", "--reason", "dinner"])),
+            "TERM" => process::signal(id, Signal::TERM),
+            "INT" => process::signal(id, Signal::INT),
+            "KILL" => process::signal(id, Signal::KILL),
+            _ => {}
+        }
+        drop(running.end());
+        eventually(&format!("{how}: the end of {script}"), PATIENCE, || !exists(pid));
+        if how == "KILL" {
+            // Nobody gave the lock back.
+            run_ok(&gateway, &["locks", "force", "arm", "cat", "--reason", "killed"]);
+        }
+    }
+}
+
 #[test]
 fn two_commands_under_one_lock_are_two_clients_with_their_exit_codes() {
     let gateway = Gateway::up(&["--source", "sim"]);

@@ -269,6 +269,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Themes) => return command::themes::run(),
+        Some(Command::Locks { command: Some(coordination::LocksCommand::Guard(guard)), .. }) => {
+            return command::coordination::locks::guard::run(&guard);
+        }
         _ => {}
     }
     // Two threads: drawing may wait for a slow terminal, links may not.

@@ -51,7 +51,10 @@ pub enum LocksCommand {
     /// The lock is kept alive while the command runs and released afterwards. If the lock is lost
     /// or taken, the command is ended at once. Signals are passed to the command. Its environment
     /// has ROVERLINE_LOCK and the fencing token ROVERLINE_LOCK_TOKEN; the protected resource should
-    /// check the token, because nothing ends the command if this program itself is killed (-9).
+    /// check the token, because the command has two seconds to end.
+    ///
+    /// What the command has started ends with it, also if it runs in the background, and if this
+    /// program itself is killed (-9).
     ///
     /// Without --client each run is a client of its own.
     ///
@@ -59,6 +62,9 @@ pub enum LocksCommand {
     /// if it cannot be started; 75 if the lock could not be acquired or was lost.
     #[command(after_help = "Example:\n  roverline locks run arm --wait 30s -- ./pick_up_sample")]
     Run(RunWithLock),
+    /// The process between `locks run` and its command, started by it
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Take a lock away from its holder; for commanders
     #[command(after_help = "Example:\n  roverline locks force arm ann@base --reason 'her link is down'")]
     Force {
@@ -135,6 +141,17 @@ pub struct RunWithLock {
     /// The lock to acquire.
     #[command(flatten)]
     pub args: LockArgs,
+    /// The command and its arguments, after --
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `locks guard`.
+#[derive(Clone, Debug, Args)]
+pub struct GuardArgs {
+    /// The process that holds the lock
+    #[arg(long)]
+    pub parent: i32,
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,

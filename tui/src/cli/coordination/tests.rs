@@ -80,7 +80,8 @@ fn every_command_teaches_by_an_example() {
     for area in ["locks", "queues", "kv", "events"] {
         let mut cli = Cli::command();
         let area = cli.find_subcommand_mut(area).unwrap();
-        for command in area.get_subcommands().filter(|command| command.get_name() != "help") {
+        let is_shown = |command: &&clap::Command| command.get_name() != "help" && !command.is_hide_set();
+        for command in area.get_subcommands().filter(is_shown) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let line = format!("roverline {} {}", area.get_name(), command.get_name());
             assert!(help.starts_with("Example") && help.contains(&line), "{line}: {help}");

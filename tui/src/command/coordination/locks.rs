@@ -1,7 +1,10 @@
 //! `roverline locks`.
 
+mod descendants;
+pub mod guard;
 mod hold;
 mod run;
+mod signals;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,7 +80,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
             let done: OutcomeDocument = team.post(&path, &answer).await?;
             inform(&done.message);
         }
-        LocksCommand::Run(_) => {}
+        LocksCommand::Run(_) | LocksCommand::Guard(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

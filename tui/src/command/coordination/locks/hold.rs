@@ -4,17 +4,15 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use roverline_protocol::api::locks::{LockClient, LockClientStatus};
-use rustix::process::{Pid, kill_process};
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::coordination::LockArgs;
 use crate::command::Failure;
+use crate::command::coordination::locks::descendants::GRACE;
+use crate::command::coordination::locks::guard::END;
+use crate::command::coordination::locks::signals::{Signals, pass, send};
 use crate::command::coordination::{CoordinationClient, escape, to_value};
-
-/// How long a child may take to exit after its lock is lost.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// How it ended.
 pub(super) enum Ended {
@@ -94,60 +92,11 @@ impl<'a> Holding<'a> {
     }
 }
 
-/// The signals that end programs.
-struct Signals([Signal; 4]);
-
-const KINDS: [fn() -> SignalKind; 4] =
-    [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup, SignalKind::quit];
-
-impl Signals {
-    fn new() -> Result<Signals, Failure> {
-        let [interrupt, terminate, hangup, quit] = KINDS.map(|kind| signal(kind()));
-        Ok(Signals([interrupt?, terminate?, hangup?, quit?]))
-    }
-
-    /// Waits for the next signal; returns its number.
-    async fn next(&mut self) -> i32 {
-        let [interrupt, terminate, hangup, quit] = &mut self.0;
-        let kind = tokio::select! {
-            _ = interrupt.recv() => 0,
-            _ = terminate.recv() => 1,
-            _ = hangup.recv() => 2,
-            _ = quit.recv() => 3,
-        };
-        KINDS[kind]().as_raw_value()
-    }
-}
-
-/// Forwards a signal to the child, unless the terminal already did.
-fn pass(child: &Child, number: i32) {
-    let by_keys =
-        [SignalKind::interrupt(), SignalKind::quit()].iter().any(|key| key.as_raw_value() == number);
-    if !(by_keys && is_in_foreground()) {
-        inform(child, number);
-    }
-}
-
-/// Whether Ctrl-C and Ctrl-\ reach this process and its child from the terminal.
-fn is_in_foreground() -> bool {
-    let terminal = std::fs::File::open("/dev/tty");
-    terminal.is_ok_and(|terminal| {
-        rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
-    })
-}
-
-fn inform(child: &Child, number: i32) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let (Some(pid), Some(signal)) = (pid, rustix::process::Signal::from_named_raw(number)) {
-        // It may have exited by itself.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Asks the child to exit, then kills it.
-async fn end(child: &mut Child) {
-    inform(child, SignalKind::terminate().as_raw_value());
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        let _ = child.kill().await;
+/// Has the guard end its command.
+async fn end(guard: &mut Child) {
+    send(guard, END);
+    // It needs as long for each of its two signals.
+    if tokio::time::timeout(3 * GRACE, guard.wait()).await.is_err() {
+        let _ = guard.kill().await;
     }
 }

@@ -9,23 +9,18 @@ use roverline_protocol::api::locks::{LockClient, LockClientStatus, OutcomeDocume
 use crate::cli::coordination::{LockArgs, RunWithLock};
 use crate::command::Failure;
 use crate::command::coordination::locks::hold::{Ended, Holding};
-use crate::command::coordination::locks::{acquire, describe, not_given};
+use crate::command::coordination::locks::{acquire, describe, guard, not_given};
 use crate::command::coordination::{CoordinationClient, client, escape, inform};
 
-/// Exit codes for a command that is missing or not executable (POSIX shell, 2.8.2).
-const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
-/// Exit code base for a command ended by a signal; the signal's number is added.
-const SIGNALLED: i32 = 128;
 /// Longest time for the release; the lock expires by itself.
 const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// Holds a lock while a command runs.
 pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Failure> {
     let RunWithLock { args: request, command } = run;
-    let Some((program, arguments)) = command.split_first() else {
+    if command.is_empty() {
         return Err(Failure::Usage("say what to run".to_owned()));
-    };
+    }
     let not_had = |failure| match failure {
         Failure::Nothing(why) => Failure::Lock(why),
         other => other,
@@ -34,19 +29,18 @@ pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Fa
     let (who, token) = obtain(&mut team, &request).await.map_err(not_had)?;
     // Signals to this program end the command, even before it has started.
     let holding = Holding::new(&mut team, &request, &who)?;
-    let child = tokio::process::Command::new(program)
-        .args(arguments)
+    // This program's own file, even if another version has taken its place.
+    let guard = tokio::process::Command::new("/proc/self/exe")
+        .args(guard::command_line(std::process::id()))
+        .args(&command)
         .env("ROVERLINE_LOCK", &request.resource)
         .env("ROVERLINE_LOCK_TOKEN", token.to_string())
-        .kill_on_drop(true)
         .spawn();
-    let ended = match child {
-        Ok(child) => holding.until_end_of(child).await?,
+    let ended = match guard {
+        Ok(guard) => holding.until_end_of(guard).await?,
         Err(error) => {
-            inform(&format!("{program} does not start: {error}"));
-            let code = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
             give_back(&mut team, &request, &who).await?;
-            return Ok(ExitCode::from(code));
+            return Err(error.into());
         }
     };
     match ended {
@@ -112,22 +106,7 @@ async fn give_back(team: &mut CoordinationClient, request: &LockArgs, who: &str)
     }
 }
 
-fn code_of(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt as _;
-    let code = status.code().or_else(|| status.signal().map(|signal| SIGNALLED + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_code_is_the_commands() {
-        let of = |raw| code_of(ExitStatus::from_raw(raw));
-        assert_eq!((of(0), of(7 << 8), of(255 << 8)), (0, 7, 255));
-        assert_eq!((of(9), of(15)), (137, 143), "killed by a signal");
-    }
+/// The guard's exit code is the command's. Killed itself, it has none.
+fn code_of(guard: ExitStatus) -> u8 {
+    guard.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
