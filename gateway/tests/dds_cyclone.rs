@@ -93,6 +93,67 @@ fn everything_that_cyclone_publishes_arrives_once() {
 }
 
 #[test]
+fn a_writer_with_the_default_reliability_is_reliable() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let early = RunningSource::start(domain, Recorder::default());
+    let args = "--seconds 600 --image-rate 0 --slow-rate 0 --imu-rate 1 --description <robot/>";
+    let mut robot = client(&python, "dds_publisher.py", domain, args);
+    eventually("the description", CLIENT_DEADLINE, || early.sink.count("/robot_description") == 1);
+    let late = RunningSource::start(domain, Recorder::default());
+    eventually("the latched value", CLIENT_DEADLINE, || late.sink.count("/robot_description") == 1);
+    for running in [&early, &late] {
+        let qos = running.sink.with("/robot_description", |received| received.decl.clone().unwrap().qos);
+        assert_eq!(qos, Some(Qos { reliable: true, transient_local: true }));
+    }
+    robot.kill().unwrap();
+    robot.wait().unwrap();
+    early.shutdown();
+    late.shutdown();
+}
+
+#[test]
+fn messages_of_every_size_arrive() {
+    let Some(python) = python() else { return };
+    let domain = domain();
+    let running = RunningSource::start(domain, Recorder::default());
+    let publish = |topic: &str, text: &str| {
+        let mut payload = vec![0, 1, 0, 0];
+        payload.extend((text.len() as u32 + 1).to_le_bytes());
+        payload.extend(text.as_bytes());
+        payload.push(0);
+        let (topic, type_name) = (topic.to_owned(), "std_msgs/msg/String".to_owned());
+        running
+            .control
+            .publish(Publication { topic, type_name, payload: payload.into(), latched: false })
+            .unwrap();
+    };
+    // Around the size of a fragment, and larger, with each remainder by four.
+    let sizes = [0, 1_400, 20_000, 65_000, 200_000].into_iter().flat_map(|size| size..size + 5);
+    let texts: Vec<String> = sizes.enumerate().map(|(n, size)| format!("{n} {}", "x".repeat(size))).collect();
+    let last = texts.len() - 1;
+    let args = format!("--seconds 30 --until-number {last} /text=std_msgs/msg/String");
+    let subscriber = client(&python, "dds_subscriber.py", domain, &args);
+    eventually("the subscriber", CLIENT_DEADLINE, || {
+        let graph = running.sink.graph.borrow().clone();
+        graph.topic("/text").is_some_and(|topic| !topic.subscribers.is_empty())
+    });
+    // What the subscriber gets before it knows the writer is lost; a text without a number is not counted.
+    for _ in 0..10 {
+        publish("/text", "warming up");
+        observe_for(Duration::from_millis(50), "the match of our writer with the subscriber");
+    }
+    for text in &texts {
+        publish("/text", text);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let received = finish(subscriber);
+    let text = &received["received"]["/text"];
+    assert_eq!((&text["gaps"], &text["numbered"]), (&0.into(), &texts.len().into()), "{received}");
+    running.shutdown();
+}
+
+#[test]
 fn cyclone_receives_what_is_published() {
     let Some(python) = python() else { return };
     let domain = domain();

@@ -13,15 +13,16 @@ from cyclonedds.core import Policy, Qos
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.pub import DataWriter
 from cyclonedds.topic import Topic
+from cyclonedds.util import duration
 import ros_types as ros
 
 
 class Stream:
     """One topic at a fixed rate; a rate of 0 publishes once."""
 
-    def __init__(self, participant, name, type_, make, rate, limit=0, **offer):
+    def __init__(self, participant, name, type_, make, rate, limit=0, policies=None, **offer):
         self.name, self.make, self.rate, self.limit, self.count = name, make, rate, limit, 0
-        self.writer = DataWriter(participant, Topic(participant, "rt" + name, type_), qos=qos(**offer))
+        self.writer = DataWriter(participant, Topic(participant, "rt" + name, type_), qos=policies or qos(**offer))
         self.next = 0.0
 
     def due(self, now):
@@ -65,6 +66,11 @@ def build(participant, args):
     if args.text_rate:
         streams.append(Stream(
             participant, "/text", ros.String, lambda n: ros.String(f"{n} {text}"), args.text_rate, args.count))
+    if args.description:
+        # CycloneDDS does not announce a policy that has its default value.
+        default = Qos(Policy.Reliability.Reliable(duration(milliseconds=100)), Policy.Durability.TransientLocal)
+        streams.append(Stream(
+            participant, "/robot_description", ros.String, lambda _: ros.String(args.description), 0, policies=default))
     if args.stop is not None:
         engaged = args.stop == "true"
         streams.append(Stream(
@@ -101,6 +107,7 @@ def main():
     parser.add_argument("--image-reliable", action="store_true")
     parser.add_argument("--text-rate", type=float, default=0.0)
     parser.add_argument("--text-bytes", type=int, default=1000)
+    parser.add_argument("--description", help="publish this once, with the default reliability")
     parser.add_argument("--stop", choices=["true", "false"], help="publish this on /emergency_stop as well")
     parser.add_argument("--count", type=int, default=0, help="stop the IMU and the text after so many")
     parser.add_argument("--wait", type=float, default=0.0, help="wait so long for subscribers of everything")

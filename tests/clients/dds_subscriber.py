@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--domain", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--until", type=int, default=0, help="end once every topic has so many")
+    parser.add_argument("--until-number", type=int, help="end once every topic's counter has reached this")
     parser.add_argument("topics", nargs="+", metavar="TOPIC=TYPE[:latched|:besteffort]")
     args = parser.parse_args()
 
@@ -50,7 +51,7 @@ def main():
     waitset = WaitSet(participant)
     for _, reader in readers:
         waitset.attach(ReadCondition(reader, SampleState.Any | ViewState.Any | InstanceState.Any))
-    seen = {name: {"count": 0, "last": None, "gaps": 0, "nodes": []} for name, _ in readers}
+    seen = {name: {"count": 0, "numbered": 0, "last": None, "gaps": 0, "nodes": []} for name, _ in readers}
     report(ready=True)
     end = time.monotonic() + args.seconds
     while time.monotonic() < end:
@@ -64,9 +65,12 @@ def main():
                 entry["nodes"] = nodes(sample) or entry["nodes"]
                 number = counter(sample)
                 if number is not None:
+                    entry["numbered"] += 1
                     entry["gaps"] += entry["last"] is not None and number != entry["last"] + 1
                     entry["last"] = number
         if args.until and all(entry["count"] >= args.until for entry in seen.values()):
+            break
+        if args.until_number is not None and all(entry["last"] == args.until_number for entry in seen.values()):
             break
     report(received=seen)
 

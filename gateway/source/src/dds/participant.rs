@@ -97,10 +97,11 @@ fn history(builder: QosPolicyBuilder, depth: i32, limit: i32) -> QosPolicyBuilde
     })
 }
 
-/// The part of a discovered writer's QoS that determines how to read from it.
+/// The part of a discovered writer's QoS that determines how to read from it. A writer that does not announce its
+/// reliability has the default of writers, which is reliable (DDS 1.4, 2.2.3; CycloneDDS leaves it out).
 pub(super) fn offered(qos: &QosPolicies) -> Qos {
     Qos {
-        reliable: qos.is_reliable(),
+        reliable: !matches!(qos.reliability(), Some(Reliability::BestEffort)),
         transient_local: qos.durability().is_some_and(|durability| durability >= Durability::TransientLocal),
     }
 }
@@ -108,6 +109,16 @@ pub(super) fn offered(qos: &QosPolicies) -> Qos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_writer_that_announces_no_reliability_is_reliable() {
+        let reliable = |policies: QosPolicyBuilder| offered(&policies.build()).reliable;
+        assert!(reliable(QosPolicyBuilder::new()));
+        assert!(reliable(QosPolicyBuilder::new().durability(Durability::TransientLocal)));
+        let max_blocking_time = Duration::from_millis(100);
+        assert!(reliable(QosPolicyBuilder::new().reliability(Reliability::Reliable { max_blocking_time })));
+        assert!(!reliable(QosPolicyBuilder::new().reliability(Reliability::BestEffort)));
+    }
 
     #[test]
     fn an_address_of_another_computer_is_refused_by_name() {

@@ -7,6 +7,8 @@ use rustdds::{RepresentationIdentifier, Timestamp, no_key};
 
 /// The encapsulation header ahead of every serialized message: representation identifier and options.
 pub(super) const HEADER: usize = 4;
+/// The length of a body is a multiple of this many bytes.
+const PAD: usize = 4;
 
 /// A message with its encapsulation header.
 #[derive(Clone, Debug)]
@@ -73,8 +75,22 @@ impl no_key::SerializerAdapter<Raw> for RawAdapter {
     }
 
     fn to_bytes(message: &Raw) -> Result<Bytes, Infallible> {
-        Ok(message.0.slice(HEADER.min(message.0.len())..))
+        let body = message.0.slice(HEADER.min(message.0.len())..);
+        Ok(pad(body))
     }
+}
+
+/// Pads a body to a multiple of four bytes, as RTPS submessages are (RTPS 2.5, 9.4.1). CycloneDDS 0.10 drops fragments
+/// of any other length, and then blocks the topic.
+fn pad(body: Bytes) -> Bytes {
+    let missing = body.len().next_multiple_of(PAD) - body.len();
+    if missing == 0 {
+        return body;
+    }
+    let mut padded = BytesMut::with_capacity(body.len() + missing);
+    padded.put_slice(&body);
+    padded.put_bytes(0, missing);
+    padded.freeze()
 }
 
 /// The required encoding of a message, for the error message.
@@ -113,7 +129,9 @@ mod tests {
         assert_eq!(raw.0.as_ref(), &[0, 0, 0, 0, 1, 2, 3]);
         let raw = RawAdapter::from_bytes(&[7], RepresentationIdentifier::CDR_LE).unwrap();
         assert_eq!(raw.0.as_ref(), &[0, 1, 0, 0, 7]);
-        assert_eq!(RawAdapter::to_bytes(&raw).unwrap().as_ref(), &[7]);
+        assert_eq!(RawAdapter::to_bytes(&raw).unwrap().as_ref(), &[7, 0, 0, 0]);
+        let whole = Raw(Bytes::from_static(&[0, 1, 0, 0, 1, 2, 3, 4]));
+        assert_eq!(RawAdapter::to_bytes(&whole).unwrap().as_ref(), &[1, 2, 3, 4]);
         assert!(RawAdapter::to_bytes(&Raw(Bytes::from_static(&[0]))).unwrap().is_empty());
         assert!(!is_plain_little_endian(&[0, 1, 0]));
         assert!(!is_plain_little_endian(&[0, 0, 0, 0]));
