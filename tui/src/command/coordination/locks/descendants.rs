@@ -22,7 +22,7 @@ pub(super) async fn end_all() {
         let deadline = Instant::now() + GRACE;
         let mut told = HashSet::new();
         loop {
-            let left = living();
+            let left = living(rustix::process::getpid());
             if left.is_empty() {
                 return;
             }
@@ -53,8 +53,8 @@ pub(super) fn reap_orphans(child: Option<u32>) {
     }
 }
 
-/// The descendants of this process that have not ended.
-fn living() -> Vec<Pid> {
+/// The descendants of a process that have not ended.
+fn living(root: Pid) -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for (process, state) in processes() {
         if !state.has_ended {
@@ -62,7 +62,7 @@ fn living() -> Vec<Pid> {
         }
     }
     let mut found = Vec::new();
-    let mut parents = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    let mut parents = vec![root.as_raw_nonzero().get()];
     while let Some(parent) = parents.pop() {
         let children = children.remove(&parent).unwrap_or_default();
         found.extend(children.iter().copied().filter_map(Pid::from_raw));
@@ -117,14 +117,13 @@ mod tests {
         let out = child.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
         let root = Pid::from_child(&child);
-        let mine = |all: &[Pid]| all.contains(&root).then_some(all.len());
-        let found = living();
-        assert!(mine(&found).is_some_and(|count| count >= 3), "{found:?}");
+        assert!(living(rustix::process::getpid()).contains(&root));
+        let found = living(root);
+        assert_eq!(found.len(), 2, "{found:?}");
         for process in found {
-            // Other tests have no children.
-            let _ = kill_process(process, Signal::KILL);
+            kill_process(process, Signal::KILL).unwrap();
         }
         child.wait().unwrap();
-        assert!(mine(&living()).is_none());
+        assert!(living(root).is_empty());
     }
 }
