@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::ClientConfig;
 
+/// What all attackers send together at most, bytes per second: 1 Gbit/s, the network of a rover's computer. Over
+/// loopback they would send twenty times as much, and its interrupts would delay those of the disk, which no attacker
+/// on a network can.
+const LINK_BYTES_PER_SECOND: f64 = 125e6;
 /// Priority of the attackers' threads (nice value).
 const ATTACKERS_NICE: i32 = 15;
 
@@ -22,6 +27,9 @@ pub(super) struct Target {
     pub(super) tls: Option<Arc<ClientConfig>>,
     /// What was done so far: requests, messages, connections.
     pub(super) count: AtomicU64,
+    /// When the act began, and the bytes that it has sent since then, as far as they are counted.
+    begun: Instant,
+    sent: AtomicU64,
     /// Attackers that have a number so far.
     numbered: AtomicUsize,
     stop: AtomicBool,
@@ -36,7 +44,8 @@ impl Target {
     ) -> Arc<Target> {
         let (token, rover) = (token.to_owned(), rover.to_owned());
         let (count, numbered, stop) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Target { ports, token, rover, tls, count, numbered, stop })
+        let (begun, sent) = (Instant::now(), AtomicU64::new(0));
+        Arc::new(Target { ports, token, rover, tls, count, begun, sent, numbered, stop })
     }
 
     /// The primary's port.
@@ -57,6 +66,13 @@ impl Target {
     /// Counts what was done.
     pub(super) fn did(&self, count: u64) {
         self.count.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were sent, and waits as long as the link of all attackers needs for them.
+    pub(super) fn sent(&self, bytes: usize) {
+        let all = self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let needs = Duration::from_secs_f64(all as f64 / LINK_BYTES_PER_SECOND);
+        std::thread::sleep(needs.saturating_sub(self.begun.elapsed()));
     }
 
     /// Ends the act.

@@ -77,6 +77,7 @@ pub(super) fn promises(target: &Target) {
         let mut sent = stream.write_all(&record);
         while sent.is_ok() && target.runs() {
             target.did(1);
+            target.sent(more.len());
             sent = stream.write_all(&more);
         }
     }
@@ -87,10 +88,9 @@ pub(super) fn key_updates(target: &Target) {
     while target.runs() {
         let Some((mut tls, mut stream)) = handshake(target) else { continue };
         while target.runs() && tls.refresh_traffic_keys().is_ok() {
-            if tls.write_tls(&mut stream).is_err() {
-                break;
-            }
+            let Ok(bytes) = tls.write_tls(&mut stream) else { break };
             target.did(1);
+            target.sent(bytes);
         }
     }
 }
