@@ -38,21 +38,21 @@ const LONG: Pace = Pace {
     stall: Duration::from_secs(30),
 };
 
-static TURNS: RwLock<()> = RwLock::new(());
+static PROCESSORS: RwLock<()> = RwLock::new(());
 
 /// The hostile load has the processors for itself, so that the others do not measure it as well.
-enum Turn {
-    Alone { _guard: RwLockWriteGuard<'static, ()> },
-    Together { _guard: RwLockReadGuard<'static, ()> },
+enum ProcessorLock {
+    Exclusive { _guard: RwLockWriteGuard<'static, ()> },
+    Shared { _guard: RwLockReadGuard<'static, ()> },
 }
 
-impl Turn {
-    /// Waits for the turn of a test. A test that failed in its turn does not hold up the others.
-    fn of(test: &str) -> Turn {
+impl ProcessorLock {
+    /// Acquires the lock for a test. A test that failed while it held it does not hold up the others.
+    fn acquire(test: &str) -> ProcessorLock {
         if test == "under_hostile_load" {
-            Turn::Alone { _guard: TURNS.write().unwrap_or_else(PoisonError::into_inner) }
+            ProcessorLock::Exclusive { _guard: PROCESSORS.write().unwrap_or_else(PoisonError::into_inner) }
         } else {
-            Turn::Together { _guard: TURNS.read().unwrap_or_else(PoisonError::into_inner) }
+            ProcessorLock::Shared { _guard: PROCESSORS.read().unwrap_or_else(PoisonError::into_inner) }
         }
     }
 }
@@ -62,7 +62,7 @@ macro_rules! matrix {
     ($($moment:path => $name:ident;)*) => {
         $(#[test]
         fn $name() {
-            let _turn = Turn::of(stringify!($name));
+            let _lock = ProcessorLock::acquire(stringify!($name));
             $moment(SHORT);
         })*
 
@@ -72,7 +72,7 @@ macro_rules! matrix {
             $(#[test]
             #[ignore = "takes minutes"]
             fn $name() {
-                let _turn = Turn::of(stringify!($name));
+                let _lock = ProcessorLock::acquire(stringify!($name));
                 $moment(LONG);
             })*
         }
