@@ -161,6 +161,12 @@ fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// The only child of a process.
+fn child_of(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap()
+}
+
 #[test]
 fn what_a_command_has_started_ends_with_it() {
     let gateway = Gateway::up(&["--source", "sim"]);
@@ -179,6 +185,8 @@ fn what_a_command_has_started_ends_with_it() {
         ("KILL", worker),
         ("KILL", orphan),
         ("KILL", stubborn),
+        ("its guard's KILL", worker),
+        ("its guard's KILL", stubborn),
         ("its end", ends),
         ("its end", "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' & sleep 0.2"),
     ] {
@@ -191,6 +199,7 @@ fn what_a_command_has_started_ends_with_it() {
             "TERM" => process::signal(id, Signal::TERM),
             "INT" => process::signal(id, Signal::INT),
             "KILL" => process::signal(id, Signal::KILL),
+            "its guard's KILL" => process::signal(child_of(id), Signal::KILL),
             _ => {}
         }
         drop(running.end());

@@ -9,7 +9,7 @@ use roverline_protocol::api::locks::{LockClient, LockClientStatus, OutcomeDocume
 use crate::cli::coordination::{LockArgs, RunWithLock};
 use crate::command::Failure;
 use crate::command::coordination::locks::hold::{Ended, Holding};
-use crate::command::coordination::locks::{acquire, describe, guard, not_given};
+use crate::command::coordination::locks::{acquire, descendants, describe, guard, not_given};
 use crate::command::coordination::{CoordinationClient, client, escape, inform};
 
 /// Longest time for the release; the lock expires by itself.
@@ -29,6 +29,8 @@ pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Fa
     let (who, token) = obtain(&mut team, &request).await.map_err(not_had)?;
     // Signals to this program end the command, even before it has started.
     let holding = Holding::new(&mut team, &request, &who)?;
+    // If the guard itself is killed, what it guarded becomes this program's.
+    descendants::adopt_orphans().map_err(std::io::Error::from)?;
     // This program's own file, even if another version has taken its place.
     let guard = tokio::process::Command::new("/proc/self/exe")
         .args(guard::command_line(std::process::id()))
@@ -37,7 +39,11 @@ pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Fa
         .env("ROVERLINE_LOCK_TOKEN", token.to_string())
         .spawn();
     let ended = match guard {
-        Ok(guard) => holding.until_end_of(guard).await?,
+        Ok(guard) => {
+            let ended = holding.until_end_of(guard).await;
+            descendants::end_all().await;
+            ended?
+        }
         Err(error) => {
             give_back(&mut team, &request, &who).await?;
             return Err(error.into());
