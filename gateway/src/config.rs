@@ -7,6 +7,7 @@ mod flags;
 mod inherited_settings;
 mod peers;
 mod process;
+mod ros_discovery;
 mod secrets;
 mod source_kind;
 mod tls;
@@ -20,7 +21,7 @@ use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
-pub use crate::config::dds::DdsSettings;
+pub use crate::config::dds::{DdsSettings, EngineChoice, Interface};
 pub use crate::config::file::{ConfigError, load};
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
@@ -180,15 +181,25 @@ pub struct EndpointSettings {
 pub struct RosSettings {
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,
-    /// The gateway's name in the ROS graph.
+    /// The name of the gateway's nodes in the ROS graph; each adds its tier: `roverline_primary`.
     pub node_name: String,
     /// Whether to communicate on this computer only (`ROS_LOCALHOST_ONLY`).
     pub localhost_only: bool,
+    /// Whether to find others by multicast; off: only `static_peers` (`ROS_AUTOMATIC_DISCOVERY_RANGE=OFF`).
+    pub multicast: bool,
+    /// Addresses or names of computers that multicast does not reach (`ROS_STATIC_PEERS`).
+    pub static_peers: Vec<String>,
 }
 
 impl Default for RosSettings {
     fn default() -> Self {
-        RosSettings { domain_id: 0, node_name: "roverline_gateway".to_owned(), localhost_only: false }
+        RosSettings {
+            domain_id: 0,
+            node_name: "roverline".to_owned(),
+            localhost_only: false,
+            multicast: true,
+            static_peers: Vec::new(),
+        }
     }
 }
 

@@ -1,42 +1,38 @@
 //! Live ROS 2 over DDS, without a ROS installation: topics are discovered at run time, and samples
 //! cross as raw CDR.
 //!
-//! A participant has two threads of the DDS library (receiving, discovery) and three of ours: one waits
+//! A participant has the threads of its DDS engine (receiving, discovery) and three of ours: one waits
 //! for samples and discovery events and forwards them, one publishes, since a reliable write may block,
 //! and one serves and calls services. A sample's identity is its writer's GUID and sequence number,
 //! equal in every process.
 //!
 //! The thread that waits for samples gives signs of life, which the library's receiving thread and locks can
 //! prevent: a packet can occupy them for long.
-//!
-//! The library logs through `log` under the target `rustdds` and its children.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use rustdds::DomainParticipant;
-
+use crate::dds::engine::Participant;
 use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::publisher::{PublishQueue, QueueEntry, publish_loop};
 use crate::dds::reader_thread::ReaderThread;
 use crate::dds::service_broker::{ServiceBroker, ServiceCommand};
 use crate::dds::writers::{LocalWriters, Writers};
-pub use crate::dds_options::DdsOptions;
+pub use crate::dds_options::{DdsEngine, DdsOptions};
 use crate::{NodeInfo, Sink, Source, SourceControl, SourceError, SourceState, StopFlag};
 
 mod catalog;
 mod discovery_info;
+mod engine;
 mod graph_builder;
 mod graph_reporter;
 mod history_depth;
 mod library_watch;
 mod names;
 mod node_announcer;
-mod participant;
 mod publisher;
-mod raw;
 mod reader;
 mod reader_thread;
 mod request_correlation;
@@ -68,7 +64,7 @@ impl DdsOptions {
 
 /// Subscribes to every wanted topic of a DDS domain.
 pub struct DdsSource {
-    participant: DomainParticipant,
+    participant: Arc<dyn Participant>,
     announcer: NodeAnnouncer,
     own: Arc<LocalWriters>,
     queue: Arc<PublishQueue>,
@@ -81,7 +77,7 @@ pub struct DdsSource {
 impl DdsSource {
     /// Joins the domain.
     pub fn new(options: &DdsOptions) -> Result<DdsSource, SourceError> {
-        let participant = participant::join(options)?;
+        let participant = engine::join(options)?;
         let announcer = NodeAnnouncer::new(participant.clone(), options.node(), &options.ros_distro);
         let (broker, commands) = ServiceBroker::new();
         let broker = Arc::new(broker);
@@ -126,7 +122,7 @@ impl Source for DdsSource {
             let stopping = &stop;
             let serving =
                 std::thread::Builder::new().name("dds-services".into()).spawn_scoped(scope, move || {
-                    span.in_scope(|| service_thread::run(&broker, commands, &serving, &our_own, stopping));
+                    span.in_scope(|| service_thread::run(&broker, commands, serving.as_ref(), &our_own, stopping));
                 });
             if let Err(error) = serving {
                 tracing::warn!("no thread for services: {error}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-pub use crate::dds_options::DdsOptions;
+pub use crate::dds_options::{DdsEngine, DdsOptions};
 use crate::{
     Graph, Publication, PublishError, RawSample, Sink, Source, SourceControl, SourceError, SourceState,
     StopFlag, TopicDecl, TopicKey,

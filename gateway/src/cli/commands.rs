@@ -33,7 +33,11 @@ fn check_source(settings: &Settings) -> Result<(), CliError> {
         return Ok(());
     }
     let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
-    source::open(settings, true).map(drop).map_err(fault)
+    // Both DDS engines are tried.
+    [Tier::Primary, Tier::Secondary]
+        .into_iter()
+        .try_for_each(|tier| source::open(settings, tier, true).map(drop))
+        .map_err(fault)
 }
 
 pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {
@@ -147,7 +151,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), CliError> {
     source::prepare_sim_run(&mut settings);
     let options = source::sim_options(&settings).map_err(usage_error)?;
     let _log = crate::log::start(&settings, "sim");
-    let mut dds = source::dds_options(&settings);
+    let mut dds = source::dds_options(&settings, Tier::Primary).map_err(runtime_error)?;
     dds.node_name = "roverline_sim".to_owned();
     let sink = Arc::new(DdsSink::new(&dds).map_err(runtime_error)?);
     println!("publishing the built-in rover into ROS domain {}; ^C ends it", settings.ros.domain_id);

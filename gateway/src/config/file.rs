@@ -8,7 +8,7 @@ use roverline_protocol::Routing;
 use roverline_protocol::routing::topic_glob;
 
 use crate::access::forwarded::proxy_network;
-use crate::config::Settings;
+use crate::config::{Settings, ros_discovery};
 
 /// The administrator, whose files are right.
 const ROOT: u32 = 0;
@@ -116,6 +116,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if settings.ros.domain_id > 232 {
         return Err(("domain_id", "write a number from 0 to 232".to_owned()));
     }
+    ros_discovery::check(&settings.ros)?;
     if !(settings.bag.rate > 0.0 && settings.bag.rate.is_finite()) {
         return Err(("rate", "write a number greater than 0".to_owned()));
     }

@@ -7,6 +7,7 @@ use roverline_protocol::budget::ByteRate;
 
 use crate::access::Role;
 use crate::config::file::{ConfigError, check};
+use crate::config::ros_discovery;
 use crate::config::{LogFormat, MdnsMode, Settings, SourceKind};
 
 /// Flags common to `up` and `serve`. An absent flag leaves the file's value or the default.
@@ -43,7 +44,7 @@ pub struct Flags {
     #[arg(long = "fault", value_name = "FAULT", env = "ROVERLINE_SIM_FAULTS", value_delimiter = ',')]
     pub faults: Vec<String>,
     /// ROS 2 domain [default: 0]
-    #[arg(long, value_name = "ID", env = "ROS_DOMAIN_ID")]
+    #[arg(long, value_name = "ID", value_parser = ros_discovery::parse_domain_id, env = "ROS_DOMAIN_ID")]
     pub domain_id: Option<u16>,
     /// Maximum number of clients per endpoint [default: 50]
     #[arg(long, value_name = "N", env = "ROVERLINE_MAX_CLIENTS")]
@@ -163,12 +164,7 @@ impl Flags {
     pub fn resolve(&self) -> Result<Settings, ConfigError> {
         let (mut settings, _) = crate::config::load(self.config.as_deref())?;
         self.apply(&mut settings);
-        let set = |name: &str| std::env::var(name).ok();
-        let localhost_only = localhost_only(
-            set("ROS_LOCALHOST_ONLY").as_deref(),
-            set("ROS_AUTOMATIC_DISCOVERY_RANGE").as_deref(),
-        );
-        settings.ros.localhost_only = localhost_only.unwrap_or(settings.ros.localhost_only);
+        ros_discovery::apply(&mut settings.ros, |name| std::env::var(name).ok());
         check(&settings).map_err(|(key, why)| ConfigError(format!("{key}: {why}")))?;
         if settings.gateway.source == SourceKind::Bag && settings.bag.file.is_none() {
             return Err(ConfigError("--source bag needs a recording: add --file FILE".to_owned()));
@@ -231,16 +227,6 @@ impl Flags {
     }
 }
 
-/// Whether `ROS_LOCALHOST_ONLY` and the variable that replaced it restrict ROS 2 to this computer; `None` if
-/// they say nothing about it.
-fn localhost_only(older: Option<&str>, newer: Option<&str>) -> Option<bool> {
-    match (older, newer) {
-        (Some("1"), _) | (_, Some("LOCALHOST")) => Some(true),
-        (Some(_), _) => Some(false),
-        (None, _) => None,
-    }
-}
-
 /// Parses `90s`, `2m`, `1500ms`, `1.5h` or plain seconds into seconds.
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -268,16 +254,6 @@ mod tests {
         assert_eq!(parse_seconds("2m"), Ok(120.0));
         assert!(parse_seconds("soon").is_err());
         assert!(parse_seconds("-1s").is_err());
-    }
-
-    #[test]
-    fn both_variables_of_ros_restrict_it_to_this_computer() {
-        assert_eq!(localhost_only(None, None), None);
-        assert_eq!(localhost_only(Some("1"), None), Some(true));
-        assert_eq!(localhost_only(Some("0"), None), Some(false));
-        assert_eq!(localhost_only(None, Some("LOCALHOST")), Some(true));
-        assert_eq!(localhost_only(Some("0"), Some("LOCALHOST")), Some(true));
-        assert_eq!(localhost_only(None, Some("SUBNET")), None);
     }
 
     #[test]

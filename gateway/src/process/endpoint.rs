@@ -56,7 +56,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
     let source =
-        source::start(settings.clone(), supervised.is_some(), &sink, outlet.clone(), reopen_delay(tier));
+        source::start(settings.clone(), tier, supervised.is_some(), &sink, outlet.clone(), reopen_delay(tier));
     let mut tasks = JoinSet::new();
     let policy = peer_policy(&settings, tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);

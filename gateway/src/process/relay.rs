@@ -61,7 +61,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     if let Some(socket) = adoption {
         tasks.spawn(serve_adoption(socket, link.clone(), endpoints.clone(), settings.clone(), || true));
     }
-    let source = source::start(settings, true, &sink, control, Duration::ZERO);
+    let source = source::start(settings, Tier::Primary, true, &sink, control, Duration::ZERO);
     link.report_ready();
     tasks.spawn(async move { link.beat().await });
 

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use roverline_client::TlsOptions;
+use roverline_protocol::Tier;
 use roverline_protocol::backoff::{Backoff, Jitter};
 use roverline_protocol::printable::printable_lines;
 use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
@@ -22,7 +22,7 @@ use roverline_source::{
 };
 use tokio::sync::oneshot;
 
-use crate::config::{Settings, SourceKind};
+use crate::config::{Interface, Settings, SourceKind};
 
 /// A running source.
 pub struct SourceHandle {
@@ -110,9 +110,10 @@ impl SourceControl for SourceControlHandle {
 }
 
 /// Starts the source's thread and publishes its control through `control`. A live source that fails is
-/// recreated with backoff, and `stagger` later than a single one would be.
+/// recreated with backoff, and `stagger` later than a single one would be. `tier` is the process's own.
 pub fn start(
     settings: Settings,
+    tier: Tier,
     supervised: bool,
     sink: &Arc<dyn Sink>,
     control: Arc<SourceControlHandle>,
@@ -125,7 +126,7 @@ pub fn start(
         move || {
             // Dropped when the thread ends, however it ends.
             let _running = running;
-            run_with_restarts(&settings, supervised, &sink, &stop, &control, stagger);
+            run_with_restarts((&settings, tier), supervised, &sink, &stop, &control, stagger);
         }
     });
     if let Err(error) = spawned {
@@ -135,7 +136,7 @@ pub fn start(
 }
 
 fn run_with_restarts(
-    settings: &Settings,
+    (settings, tier): (&Settings, Tier),
     supervised: bool,
     sink: &Arc<dyn Sink>,
     stop: &StopFlag,
@@ -147,7 +148,7 @@ fn run_with_restarts(
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
-        let result = open(settings, supervised).and_then(|source| {
+        let result = open(settings, tier, supervised).and_then(|source| {
             control.set(Some(source.control()));
             source.run(sink.clone(), stop.clone())
         });
@@ -163,12 +164,12 @@ fn run_with_restarts(
     }
 }
 
-/// Creates the configured source.
-pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, SourceError> {
+/// Creates the configured source for the endpoint of a tier.
+pub fn open(settings: &Settings, tier: Tier, supervised: bool) -> Result<Box<dyn Source>, SourceError> {
     Ok(match settings.gateway.source {
-        SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings))?),
+        SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings, tier)?)?),
         SourceKind::R2r => Box::new(R2rSource::new(&R2rOptions {
-            node_name: settings.ros.node_name.clone(),
+            node_name: node_name(settings, tier),
             ..R2rOptions::default()
         })?),
         SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),
@@ -189,17 +190,30 @@ pub fn open(settings: &Settings, supervised: bool) -> Result<Box<dyn Source>, So
     })
 }
 
-/// The configuration of a DDS participant.
-pub fn dds_options(settings: &Settings) -> DdsOptions {
-    DdsOptions {
+/// The name of a tier's node: nodes of one name disturb each other in ROS.
+fn node_name(settings: &Settings, tier: Tier) -> String {
+    match settings.ros.node_name.as_str() {
+        "" => String::new(),
+        name => format!("{name}_{tier}"),
+    }
+}
+
+/// The configuration of the DDS participant of a tier's endpoint.
+pub fn dds_options(settings: &Settings, tier: Tier) -> Result<DdsOptions, SourceError> {
+    let known = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let known: Vec<_> = known.map(|one| Interface { address: one.ip(), name: one.name }).collect();
+    Ok(DdsOptions {
+        engine: settings.dds.engine.of(tier),
         domain_id: settings.ros.domain_id,
-        node_name: settings.ros.node_name.clone(),
+        node_name: node_name(settings, tier),
         ros_distro: std::env::var("ROS_DISTRO").unwrap_or_default(),
         localhost_only: settings.ros.localhost_only,
-        networks: settings.dds.interfaces.iter().copied().map(IpAddr::V4).collect(),
+        networks: settings.dds.addresses(&known).map_err(SourceError)?,
+        multicast: settings.ros.multicast,
+        peers: settings.ros.static_peers.clone(),
         reserved_topic: settings.gateway.emergency_stop_topic.clone(),
         ..DdsOptions::default()
-    }
+    })
 }
 
 fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {

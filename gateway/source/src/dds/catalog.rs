@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustdds::GUID;
+use roverline_protocol::Guid;
 
 use crate::Qos;
+use crate::dds::engine::prefix;
 
 /// The maximum number of topics. Names cost memory here and in the DDS library, which never frees one.
 pub(super) const MAX_TOPICS: usize = 1024;
@@ -13,7 +14,7 @@ pub(super) const MAX_TOPICS: usize = 1024;
 /// One writer of a ROS topic, with ROS names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
-    pub(super) writer: GUID,
+    pub(super) writer: Guid,
     pub(super) topic: String,
     pub(super) type_name: String,
     pub(super) qos: Qos,
@@ -44,10 +45,10 @@ impl Class {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicState {
     pub(super) type_name: String,
-    pub(super) writers: BTreeMap<GUID, Qos>,
+    pub(super) writers: BTreeMap<Guid, Qos>,
     /// Writers of the same topic name but another type. The library matches by name alone, so their
     /// samples arrive too.
-    pub(super) foreign: BTreeSet<GUID>,
+    pub(super) foreign: BTreeSet<Guid>,
     /// Conflicting types that have been logged already.
     disputed: BTreeSet<String>,
 }
@@ -63,8 +64,8 @@ impl TopicState {
 
     /// The reader classes needed to receive from every writer at its best QoS, except writers of our
     /// own participant.
-    pub(super) fn classes(&self, own: GUID) -> BTreeSet<Class> {
-        let others = self.writers.iter().filter(|(writer, _)| writer.prefix != own.prefix);
+    pub(super) fn classes(&self, own: Guid) -> BTreeSet<Class> {
+        let others = self.writers.iter().filter(|(writer, _)| prefix(**writer) != prefix(own));
         others.map(|(_, qos)| Class::of(*qos)).collect()
     }
 }
@@ -135,7 +136,7 @@ mod tests {
     const LATCHED: Qos = Qos { reliable: true, transient_local: true };
 
     fn offer(n: u8, topic: &str, type_name: &str, qos: Qos) -> Offer {
-        Offer { writer: GUID::from_bytes([n; 16]), topic: topic.into(), type_name: type_name.into(), qos }
+        Offer { writer: Guid([n; 16]), topic: topic.into(), type_name: type_name.into(), qos }
     }
 
     #[test]
@@ -159,7 +160,7 @@ mod tests {
         ]);
         let topic = &catalog.topics["/a"];
         assert_eq!(topic.qos(), LATCHED);
-        let classes = |own| Vec::from_iter(topic.classes(GUID::from_bytes([own; 16])));
+        let classes = |own| Vec::from_iter(topic.classes(Guid([own; 16])));
         assert_eq!(classes(9), [Class::BestEffort, Class::Reliable, Class::Latched]);
         assert_eq!(classes(3), [Class::BestEffort, Class::Latched]);
         assert_eq!(Class::of(Qos { reliable: false, transient_local: true }), Class::BestEffort);

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use rustdds::GUID;
+use roverline_protocol::Guid;
 
 use crate::NodeInfo;
-use crate::dds::raw::HEADER;
+use crate::dds::engine::cdr::HEADER;
 
 /// The maximum number of contexts. Anyone can write to the graph topic.
 const MAX_CONTEXTS: usize = 512;
@@ -48,8 +48,8 @@ impl GidSize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeEntry {
     pub(super) node: NodeInfo,
-    pub(super) readers: Vec<GUID>,
-    pub(super) writers: Vec<GUID>,
+    pub(super) readers: Vec<Guid>,
+    pub(super) writers: Vec<Guid>,
 }
 
 /// Parses an announcement with either size of ids. A parse must consume the whole message, so the sizes
@@ -71,10 +71,10 @@ pub(super) fn parse(message: &[u8]) -> Option<(GidSize, Vec<NodeEntry>)> {
 /// to, so the first node gets all of them.
 pub(super) fn serialize(
     size: GidSize,
-    participant: GUID,
+    participant: Guid,
     nodes: &[NodeInfo],
-    readers: &[GUID],
-    writers: &[GUID],
+    readers: &[Guid],
+    writers: &[Guid],
 ) -> Vec<u8> {
     let mut out = Writer(vec![0, 1, 0, 0]);
     out.gid(size, participant);
@@ -95,14 +95,14 @@ pub(super) fn serialize(
 /// disappears.
 #[derive(Default)]
 pub(super) struct Nodes {
-    contexts: BTreeMap<GUID, Vec<NodeEntry>>,
+    contexts: BTreeMap<Guid, Vec<NodeEntry>>,
     /// The id size received last.
     pub(super) last_size: Option<GidSize>,
 }
 
 impl Nodes {
     /// Stores an announcement; returns whether the list changed.
-    pub(super) fn update(&mut self, writer: GUID, message: &[u8]) -> bool {
+    pub(super) fn update(&mut self, writer: Guid, message: &[u8]) -> bool {
         let Some((size, nodes)) = parse(message) else {
             tracing::debug!(writer = ?writer, "a node announcement could not be read");
             return false;
@@ -115,14 +115,14 @@ impl Nodes {
     }
 
     /// Removes the contexts whose writer is gone; returns whether the list changed.
-    pub(super) fn retain_writers(&mut self, alive: impl Fn(&GUID) -> bool) -> bool {
+    pub(super) fn retain_writers(&mut self, alive: impl Fn(&Guid) -> bool) -> bool {
         let before = self.contexts.len();
         self.contexts.retain(|writer, _| alive(writer));
         self.contexts.len() != before
     }
 
     /// All contexts, by announcing writer.
-    pub(super) fn contexts(&self) -> impl Iterator<Item = (GUID, &[NodeEntry])> {
+    pub(super) fn contexts(&self) -> impl Iterator<Item = (Guid, &[NodeEntry])> {
         self.contexts.iter().map(|(writer, nodes)| (*writer, nodes.as_slice()))
     }
 }
@@ -153,10 +153,10 @@ impl Reader<'_> {
     }
 
     /// The length of the message bounds the count.
-    fn gids(&mut self, gid: usize) -> Option<Vec<GUID>> {
+    fn gids(&mut self, gid: usize) -> Option<Vec<Guid>> {
         let count = self.length()?;
         let bytes = self.skip(count.checked_mul(gid)?)?;
-        bytes.chunks_exact(gid).map(|id| Some(GUID::from_bytes(*id.first_chunk()?))).collect()
+        bytes.chunks_exact(gid).map(|id| Some(Guid(*id.first_chunk()?))).collect()
     }
 
     fn skip(&mut self, count: usize) -> Option<&[u8]> {
@@ -187,8 +187,8 @@ impl Reader<'_> {
 struct Writer(Vec<u8>);
 
 impl Writer {
-    fn gid(&mut self, size: GidSize, guid: GUID) {
-        self.0.extend_from_slice(&guid.to_bytes());
+    fn gid(&mut self, size: GidSize, guid: Guid) {
+        self.0.extend_from_slice(&guid.0);
         self.0.resize(self.0.len() + size.bytes() - 16, 0);
     }
 
@@ -217,8 +217,8 @@ mod tests {
         nodes.contexts().flat_map(|(_, entries)| entries).map(|entry| entry.node.name.as_str()).collect()
     }
 
-    fn guid(n: u8) -> GUID {
-        GUID::from_bytes([n; 16])
+    fn guid(n: u8) -> Guid {
+        Guid([n; 16])
     }
 
     #[test]

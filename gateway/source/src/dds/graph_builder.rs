@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use roverline_protocol::limits;
-use rustdds::GUID;
+use roverline_protocol::{Guid, limits};
 
 use crate::dds::discovery_info::NodeEntry;
+use crate::dds::engine::prefix;
 use crate::dds::names::{GRAPH_TOPIC, ros_service, ros_service_type, ros_topic, ros_type};
 use crate::{Graph, GraphService, GraphTopic, NodeInfo};
 
 /// A reader or writer, with DDS names of its topic and type.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
-    pub(super) id: GUID,
+    pub(super) id: Guid,
     pub(super) topic: String,
     pub(super) type_name: String,
 }
@@ -21,14 +21,14 @@ pub(super) struct Endpoint {
 /// Maps endpoints to the names of their nodes.
 pub(super) struct NodeIndex {
     nodes: Vec<NodeInfo>,
-    endpoints: HashMap<GUID, String>,
+    endpoints: HashMap<Guid, String>,
     /// By participant: its node, if it has exactly one.
-    only_node: HashMap<Vec<u8>, Option<String>>,
+    only_node: HashMap<[u8; 12], Option<String>>,
 }
 
 impl NodeIndex {
     /// Indexes the announcements of all contexts, each with its announcing writer.
-    pub(super) fn new<'a>(contexts: impl Iterator<Item = (GUID, &'a [NodeEntry])>) -> NodeIndex {
+    pub(super) fn new<'a>(contexts: impl Iterator<Item = (Guid, &'a [NodeEntry])>) -> NodeIndex {
         let mut index = NodeIndex { nodes: Vec::new(), endpoints: HashMap::new(), only_node: HashMap::new() };
         for (writer, entries) in contexts {
             for entry in entries {
@@ -48,7 +48,7 @@ impl NodeIndex {
         index
     }
 
-    fn node_of(&self, id: GUID) -> String {
+    fn node_of(&self, id: Guid) -> String {
         let known = self.endpoints.get(&id);
         let known = known.or_else(|| self.only_node.get(&prefix(id)).and_then(Option::as_ref));
         known.cloned().unwrap_or_else(|| {
@@ -56,10 +56,6 @@ impl NodeIndex {
             format!("dds:{hex}")
         })
     }
-}
-
-fn prefix(id: GUID) -> Vec<u8> {
-    id.prefix.as_ref().to_vec()
 }
 
 /// The ROS graph of these endpoints.
@@ -101,18 +97,18 @@ pub(super) fn graph(index: &NodeIndex, writers: &[Endpoint], readers: &[Endpoint
 mod tests {
     use super::*;
 
-    fn id(participant: u8, entity: u8) -> GUID {
+    fn id(participant: u8, entity: u8) -> Guid {
         let mut bytes = [participant; 16];
         bytes[15] = entity;
-        GUID::from_bytes(bytes)
+        Guid(bytes)
     }
 
-    fn entry(name: &str, readers: &[GUID], writers: &[GUID]) -> NodeEntry {
+    fn entry(name: &str, readers: &[Guid], writers: &[Guid]) -> NodeEntry {
         let node = NodeInfo { namespace: "/a".into(), name: name.into() };
         NodeEntry { node, readers: readers.to_vec(), writers: writers.to_vec() }
     }
 
-    fn endpoint(id: GUID, topic: &str, type_name: &str) -> Endpoint {
+    fn endpoint(id: Guid, topic: &str, type_name: &str) -> Endpoint {
         Endpoint { id, topic: topic.into(), type_name: type_name.into() }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustdds::{DomainParticipant, GUID, RTPSEntity};
+use roverline_protocol::Guid;
 
 use crate::dds::discovery_info::{NodeEntry, Nodes};
+use crate::dds::engine::{Discovered, Participant, prefix};
 use crate::dds::graph_builder::{Endpoint, NodeIndex, graph};
 use crate::dds::names::{dds_topic, dds_type, service};
 use crate::dds::node_announcer::NodeAnnouncer;
@@ -49,7 +50,7 @@ impl GraphReporter {
     /// they are added here.
     pub(super) fn report(
         &mut self,
-        participant: &DomainParticipant,
+        participant: &dyn Participant,
         nodes: &Nodes,
         announcer: &NodeAnnouncer,
         own: &LocalWriters,
@@ -57,11 +58,7 @@ impl GraphReporter {
     ) {
         self.due = false;
         self.at = Some(Instant::now());
-        readers.extend(participant.discovered_readers().into_iter().map(|reader| Endpoint {
-            id: reader.subscription_topic_data.key(),
-            type_name: reader.subscription_topic_data.type_name().clone(),
-            topic: reader.subscription_topic_data.topic_name,
-        }));
+        readers.extend(participant.readers().into_iter().map(endpoint));
         // Our open services, listed as other participants see them; local callers need them as well.
         let ours = participant.guid();
         readers.extend(self.broker.open_services().into_iter().filter_map(|open| {
@@ -76,11 +73,7 @@ impl GraphReporter {
                 Some(Endpoint { id: offer.writer, topic, type_name })
             })
             .collect();
-        writers.extend(participant.discovered_writers().into_iter().map(|writer| Endpoint {
-            id: writer.publication_topic_data.key,
-            topic: writer.publication_topic_data.topic_name,
-            type_name: writer.publication_topic_data.type_name,
-        }));
+        writers.extend(participant.writers().into_iter().map(endpoint));
         let own_nodes = own_entries(announcer, ours, &readers, &writers);
         let contexts = nodes.contexts().chain(std::iter::once((ours, own_nodes.as_slice())));
         let now = graph(&NodeIndex::new(contexts), &writers, &readers);
@@ -92,15 +85,19 @@ impl GraphReporter {
     }
 }
 
+fn endpoint(Discovered { id, topic, type_name, .. }: Discovered) -> Endpoint {
+    Endpoint { id, topic, type_name }
+}
+
 /// Our own announcement, whether or not it is published. The first node gets all endpoints.
 fn own_entries(
     announcer: &NodeAnnouncer,
-    ours: GUID,
+    ours: Guid,
     readers: &[Endpoint],
     writers: &[Endpoint],
 ) -> Vec<NodeEntry> {
     let of_us = |endpoints: &[Endpoint]| {
-        endpoints.iter().map(|one| one.id).filter(|id| id.prefix == ours.prefix).collect::<Vec<GUID>>()
+        endpoints.iter().map(|one| one.id).filter(|id| prefix(*id) == prefix(ours)).collect::<Vec<Guid>>()
     };
     let (readers, writers) = (of_us(readers), of_us(writers));
     let entries = announcer.nodes().iter().enumerate().map(|(at, node)| NodeEntry {

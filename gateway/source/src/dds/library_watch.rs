@@ -4,8 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The name of a receiving thread, as far as the kernel keeps it.
-const THREAD_NAME: &str = "RustDDS Partici";
 /// The time over which processor use is measured.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -18,9 +16,9 @@ pub(super) struct LibraryWatch {
 }
 
 impl LibraryWatch {
-    /// Watches the threads that exist now.
-    pub(super) fn new(now: Instant) -> LibraryWatch {
-        let threads = receiving_threads().into_iter().map(|path| (path.clone(), processor_time(&path)));
+    /// Watches the threads of these names that exist now.
+    pub(super) fn new(names: &[&str], now: Instant) -> LibraryWatch {
+        let threads = receiving_threads(names).into_iter().map(|path| (path.clone(), processor_time(&path)));
         LibraryWatch { threads: threads.collect(), window_start: now, delivered: false, stuck: false }
     }
 
@@ -55,10 +53,10 @@ fn is_busy(before: Option<Duration>, used: Option<Duration>, elapsed: Duration) 
     before.zip(used).is_some_and(|(before, used)| used.saturating_sub(before) >= elapsed * 9 / 10)
 }
 
-fn receiving_threads() -> Vec<PathBuf> {
+fn receiving_threads(names: &[&str]) -> Vec<PathBuf> {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let named = |path: &PathBuf| {
-        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == THREAD_NAME)
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| names.contains(&name.trim_end()))
     };
     tasks.map(|task| task.path()).filter(named).collect()
 }

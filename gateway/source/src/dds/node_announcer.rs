@@ -1,14 +1,13 @@
 //! Announces our own nodes in the ROS graph, so that `ros2 node list` shows the gateway.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustdds::no_key::DataWriter;
-use rustdds::{DomainParticipant, GUID, RTPSEntity, TopicKind};
+use roverline_protocol::Guid;
 
 use crate::dds::discovery_info::{GidSize, serialize};
+use crate::dds::engine::{Participant, Writer};
 use crate::dds::names::{GRAPH_TOPIC, GRAPH_TYPE};
-use crate::dds::participant::writer_qos;
-use crate::dds::raw::{Raw, RawAdapter};
 use crate::{NodeInfo, Qos, SourceError};
 
 /// Endpoints change in bursts; announcements are limited to one per interval.
@@ -17,17 +16,17 @@ const GAP: Duration = Duration::from_millis(500);
 /// Publishes our list of nodes. Nothing is published before the size of ids is known: an entry of the
 /// wrong size makes the tools of other contexts fail for every node.
 pub(super) struct NodeAnnouncer {
-    participant: DomainParticipant,
+    participant: Arc<dyn Participant>,
     nodes: Vec<NodeInfo>,
     size: Option<GidSize>,
-    writer: Option<DataWriter<Raw, RawAdapter>>,
+    writer: Option<Box<dyn Writer>>,
     last_published: Vec<u8>,
     at: Option<Instant>,
 }
 
 impl NodeAnnouncer {
     /// `distro` is `ROS_DISTRO`, empty if unset.
-    pub(super) fn new(participant: DomainParticipant, nodes: Vec<NodeInfo>, distro: &str) -> NodeAnnouncer {
+    pub(super) fn new(participant: Arc<dyn Participant>, nodes: Vec<NodeInfo>, distro: &str) -> NodeAnnouncer {
         let size = GidSize::of_distro(distro);
         NodeAnnouncer { participant, nodes, size, writer: None, last_published: Vec::new(), at: None }
     }
@@ -50,7 +49,7 @@ impl NodeAnnouncer {
     }
 
     /// Publishes the entry if it changed.
-    pub(super) fn announce(&mut self, mut readers: Vec<GUID>, writers: &[GUID]) {
+    pub(super) fn announce(&mut self, mut readers: Vec<Guid>, writers: &[Guid]) {
         let Some(size) = self.size.filter(|_| !self.nodes.is_empty()) else { return };
         if self.at.is_some_and(|at| at.elapsed() < GAP) {
             return;
@@ -68,12 +67,13 @@ impl NodeAnnouncer {
     }
 
     fn write(&mut self, message: Vec<u8>) -> Result<(), SourceError> {
-        let writer = match self.writer.take() {
+        let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => open(&self.participant, (GRAPH_TOPIC, GRAPH_TYPE), LATCHED)?,
+            None => self.participant.open_writer(&(GRAPH_TOPIC.to_owned(), GRAPH_TYPE.to_owned()), LATCHED)?,
         };
         let result = writer
-            .write(Raw(message.into()), None)
+            .write(&message.into(), 0, None)
+            .map(drop)
             .map_err(|error| SourceError(format!("the node list was not published: {error}")));
         self.writer = Some(writer);
         result
@@ -82,19 +82,3 @@ impl NodeAnnouncer {
 
 /// The QoS of the graph topic.
 const LATCHED: Qos = Qos { reliable: true, transient_local: true };
-
-/// Opens a writer of raw messages; `names` are the DDS names of the topic and the type.
-pub(super) fn open(
-    participant: &DomainParticipant,
-    names: (&str, &str),
-    offer: Qos,
-) -> Result<DataWriter<Raw, RawAdapter>, SourceError> {
-    let qos = writer_qos(offer);
-    participant
-        .create_topic(names.0.to_owned(), names.1.to_owned(), &qos, TopicKind::NoKey)
-        .and_then(|topic| {
-            let publisher = participant.create_publisher(&qos)?;
-            publisher.create_datawriter_no_key::<Raw, RawAdapter>(&topic, Some(qos))
-        })
-        .map_err(|error| SourceError(format!("cannot publish {}: {error}", names.0)))
-}

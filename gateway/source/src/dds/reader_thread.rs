@@ -1,35 +1,32 @@
 //! The reader thread: waits for samples and discovery events together, and passes both to the sink.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustdds::mio1::event::Source as _;
-use rustdds::mio1::{Events, Interest, Poll, Token};
-use rustdds::{
-    DomainParticipant, DomainParticipantStatusEvent, DomainParticipantStatusListener, GUID, RTPSEntity,
-    StatusEvented, Subscriber,
-};
+use roverline_protocol::Guid;
 
 use crate::dds::catalog::{Catalog, Class, Offer, TopicState};
 use crate::dds::discovery_info::Nodes;
+use crate::dds::engine::wait_set::WaitSet;
+use crate::dds::engine::{DiscoveryWatch, Participant, Reader, prefix};
 use crate::dds::graph_reporter::GraphReporter;
 use crate::dds::library_watch::LibraryWatch;
 use crate::dds::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_type};
 use crate::dds::node_announcer::NodeAnnouncer;
-use crate::dds::participant::{offered, reader_qos};
-use crate::dds::reader::{RawReader, Subscription, create, take};
+use crate::dds::reader::Subscription;
 use crate::dds::service_broker::ServiceBroker;
 use crate::dds::writers::LocalWriters;
 use crate::{Sink, SourceError, StopFlag, TopicDecl};
 
-const STATUS: Token = Token(0);
-const GRAPH: Token = Token(1);
-const OWN: Token = Token(2);
+const DISCOVERY: usize = 0;
+const GRAPH: usize = 1;
+const OWN: usize = 2;
 /// The first token of topics; each topic has four.
 const FIRST_TOPIC: usize = 4;
 
+/// Announcements of nodes kept until they are taken.
+const GRAPH_DEPTH: i32 = 16;
 /// The longest wait; bounds how late a stop is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// Discovery events come in bursts; the list of writers is read at most this often.
@@ -39,11 +36,10 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// The state of the thread.
 pub(super) struct ReaderThread {
-    participant: DomainParticipant,
-    subscriber: Subscriber,
-    poll: Poll,
-    status: DomainParticipantStatusListener,
-    graph: RawReader,
+    participant: Arc<dyn Participant>,
+    waits: WaitSet,
+    discovery: Box<dyn DiscoveryWatch>,
+    graph: Box<dyn Reader>,
     sink: Arc<dyn Sink>,
     own: Arc<LocalWriters>,
     announcer: NodeAnnouncer,
@@ -61,29 +57,23 @@ pub(super) struct ReaderThread {
 
 impl ReaderThread {
     pub(super) fn new(
-        participant: DomainParticipant,
+        participant: Arc<dyn Participant>,
         own: Arc<LocalWriters>,
         announcer: NodeAnnouncer,
         broker: Arc<ServiceBroker>,
         sink: Arc<dyn Sink>,
     ) -> Result<ReaderThread, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for DDS events: {error}"));
-        let qos = reader_qos(Class::Latched, 16);
-        let subscriber = participant
-            .create_subscriber(&qos)
-            .map_err(|error| SourceError(format!("cannot subscribe in DDS: {error}")))?;
+        let waits = WaitSet::new().map_err(broken)?;
         let names = (GRAPH_TOPIC.to_owned(), GRAPH_TYPE.to_owned());
-        let mut graph = create(&participant, &subscriber, &names, Class::Latched, 16)?;
-        let poll = Poll::new().map_err(broken)?;
-        let mut status = participant.status_listener();
-        status.register(poll.registry(), STATUS, Interest::READABLE).map_err(broken)?;
-        graph.register(poll.registry(), GRAPH, Interest::READABLE).map_err(broken)?;
-        own.wake_with(rustdds::mio1::Waker::new(poll.registry(), OWN).map_err(broken)?);
+        let mut graph = participant.open_reader(&names, Class::Latched, GRAPH_DEPTH)?;
+        let discovery = participant.watch(&waits, DISCOVERY)?;
+        graph.attach(&waits, GRAPH).map_err(broken)?;
+        own.wake_with(waits.trigger(OWN));
         Ok(ReaderThread {
             participant,
-            subscriber,
-            poll,
-            status,
+            waits,
+            discovery,
             graph,
             reporter: GraphReporter::new(sink.clone(), broker.clone()),
             sink,
@@ -102,24 +92,21 @@ impl ReaderThread {
 
     /// Runs until `stop` is set.
     pub(super) fn run(mut self, stop: &StopFlag) -> Result<(), SourceError> {
-        let mut events = Events::with_capacity(256);
-        let mut watch = LibraryWatch::new(Instant::now());
+        let mut ready = Vec::new();
+        let mut watch = LibraryWatch::new(self.participant.receiving_threads(), Instant::now());
         while !stop.is_set() {
             if !watch.is_stuck(Instant::now()) {
                 self.sink.alive();
             }
-            match self.poll.poll(&mut events, Some(self.timeout())) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => {
-                    return Err(SourceError(format!("waiting for DDS events failed: {error}")));
-                }
-                _ => {}
-            }
-            for event in events.iter() {
-                // Discovery has a thread of its own, so its events say nothing about the receiving one.
-                if ![OWN, STATUS].contains(&event.token()) {
+            self.waits
+                .wait(self.timeout(), &mut ready)
+                .map_err(|error| SourceError(format!("waiting for DDS events failed: {error}")))?;
+            for token in &ready {
+                // Discovery can have a thread of its own, so its events say nothing about the receiving one.
+                if ![OWN, DISCOVERY].contains(token) {
                     watch.delivered();
                 }
-                self.on_event(event.token());
+                self.on_event(*token);
             }
             self.drain_ready();
             self.scan_if_due();
@@ -138,12 +125,12 @@ impl ReaderThread {
         }
     }
 
-    fn on_event(&mut self, token: Token) {
+    fn on_event(&mut self, token: usize) {
         match token {
-            STATUS => self.on_status(),
+            DISCOVERY => self.on_discovery(),
             GRAPH => self.on_graph(),
-            Token(index) if index < FIRST_TOPIC => self.on_own_writers(),
-            Token(index) => {
+            index if index < FIRST_TOPIC => self.on_own_writers(),
+            index => {
                 let class = match index % 4 {
                     0 => Class::BestEffort,
                     1 => Class::Reliable,
@@ -158,35 +145,19 @@ impl ReaderThread {
     }
 
     /// Discovery events only say that something changed; the list of writers has the details.
-    fn on_status(&mut self) {
-        while let Some(event) = self.status.try_recv_status() {
-            if let DomainParticipantStatusEvent::RemoteWriterQosIncompatible {
-                remote_writer,
-                requested_qos,
-                offered_qos,
-                ..
-            } = &event
-            {
-                tracing::warn!(
-                    ?remote_writer,
-                    ?requested_qos,
-                    ?offered_qos,
-                    "a publisher cannot be received from: its QoS is incompatible"
-                );
-            }
-            self.scan_due = true;
-        }
+    fn on_discovery(&mut self) {
+        self.scan_due |= self.discovery.drain();
         self.reporter.mark_due();
     }
 
     fn on_graph(&mut self) {
         let mut changed = false;
-        let own = self.participant.guid().prefix;
+        let own = prefix(self.participant.guid());
         let nodes = &mut self.nodes;
-        while take(&self.graph, |change| {
+        while self.graph.take(&mut |sample| {
             // Our own announcement comes back; the graph reporter adds its contents itself.
-            if change.writer_guid.prefix != own {
-                changed |= nodes.update(change.writer_guid, &change.sample.0);
+            if prefix(sample.identity.writer) != own {
+                changed |= nodes.update(sample.identity.writer, &sample.payload);
             }
         }) {}
         if changed {
@@ -215,14 +186,14 @@ impl ReaderThread {
         if self.reporter.is_due() {
             let readers = self.slots.iter().flatten();
             let readers = readers.flat_map(|topic| topic.reader_endpoints()).collect();
-            self.reporter.report(&self.participant, &self.nodes, &self.announcer, &self.own, readers);
+            self.reporter.report(self.participant.as_ref(), &self.nodes, &self.announcer, &self.own, readers);
         }
     }
 
     fn drain_ready(&mut self) {
         for (slot, class) in std::mem::take(&mut self.ready) {
             let Some(Some(subscription)) = self.slots.get_mut(slot) else { continue };
-            if subscription.drain(class, &self.participant, self.sink.as_ref()) {
+            if subscription.drain(class, self.sink.as_ref()) {
                 self.ready.push((slot, class));
             }
             if subscription.needs_rescan() {
@@ -251,23 +222,22 @@ impl ReaderThread {
         self.scanned = Instant::now();
         let mut graph_writers = Vec::new();
         let mut offers = self.own.offers();
-        for writer in self.participant.discovered_writers() {
-            let data = &writer.publication_topic_data;
-            if data.topic_name == GRAPH_TOPIC {
-                graph_writers.push(data.key);
+        for writer in self.participant.writers() {
+            if writer.topic == GRAPH_TOPIC {
+                graph_writers.push(writer.id);
             } else if let (Some(topic), Some(type_name)) =
-                (ros_topic(&data.topic_name), ros_type(&data.type_name))
+                (ros_topic(&writer.topic), ros_type(&writer.type_name))
             {
-                offers.push(Offer { writer: data.key, topic, type_name, qos: offered(&data.qos()) });
+                offers.push(Offer { writer: writer.id, topic, type_name, qos: writer.qos });
             }
         }
         self.catalog.update(offers);
         self.reconcile();
-        if self.nodes.retain_writers(|writer: &GUID| graph_writers.contains(writer)) {
+        if self.nodes.retain_writers(|writer: &Guid| graph_writers.contains(writer)) {
             self.reporter.mark_due();
         }
         let (served_readers, served_writers) = self.broker.served();
-        let mut readers: Vec<GUID> = self.slots.iter().flatten().flat_map(Subscription::reader_ids).collect();
+        let mut readers: Vec<Guid> = self.slots.iter().flatten().flat_map(Subscription::reader_ids).collect();
         readers.extend(served_readers);
         let mut writers = self.own.ids();
         writers.extend(served_writers);
@@ -297,7 +267,7 @@ impl ReaderThread {
     fn close_subscription(&mut self, slot: usize) {
         let Some(mut subscription) = self.slots[slot].take() else { return };
         for class in subscription.classes() {
-            while subscription.drain(class, &self.participant, self.sink.as_ref()) {}
+            while subscription.drain(class, self.sink.as_ref()) {}
             subscription.release(class, self.sink.as_ref());
         }
         self.sink.topic_down(subscription.key);
@@ -317,9 +287,8 @@ impl ReaderThread {
             subscription.qos = topic.qos();
             self.sink.topic_up(declaration(name, topic));
         }
-        let registry = (self.poll.registry(), FIRST_TOPIC + 4 * slot);
-        if let Err(error) = subscription.update_readers(topic, &self.participant, &self.subscriber, registry)
-        {
+        let waits = (&self.waits, FIRST_TOPIC + 4 * slot);
+        if let Err(error) = subscription.update_readers(topic, self.participant.as_ref(), waits) {
             tracing::warn!("{error}");
         }
     }

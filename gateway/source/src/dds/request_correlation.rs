@@ -3,20 +3,20 @@
 //! identity of its request.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rustdds::rpc::SampleIdentity;
-use rustdds::{GUID, SequenceNumber};
+use roverline_protocol::Guid;
 
-use crate::dds::raw::HEADER;
+use crate::dds::engine::SampleIdentity;
+use crate::dds::engine::cdr::HEADER;
 
-/// The first two bytes of a CycloneDDS participant's GUID (RTPS 2.5, section 8.3.3.1.3).
+/// The first two bytes of a CycloneDDS participant's Guid (RTPS 2.5, section 8.3.3.1.3).
 const CYCLONE: [u8; 2] = [1, 16];
 /// The prefix that CycloneDDS's RMW puts ahead of every request and reply: client id and sequence
 /// number.
 const CYCLONE_HEADER: usize = 16;
 
 /// Whether this participant correlates replies by the header.
-pub(super) fn correlates_by_header(id: GUID) -> bool {
-    id.to_bytes()[..2] == CYCLONE
+pub(super) fn correlates_by_header(id: Guid) -> bool {
+    id.0[..2] == CYCLONE
 }
 
 /// Why a message could not be correlated.
@@ -35,7 +35,7 @@ pub(super) enum RequestId {
     Header([u8; CYCLONE_HEADER]),
     /// The identity of the request's sample; the client may name the reader that waits for the reply
     /// instead of its writer.
-    Identity { client: GUID, sequence_number: SequenceNumber },
+    Identity { client: Guid, sequence_number: i64 },
 }
 
 impl RequestId {
@@ -45,9 +45,9 @@ impl RequestId {
         related: Option<SampleIdentity>,
         message: &Bytes,
     ) -> Result<(RequestId, Bytes), CorrelationError> {
-        let writer = sample.writer_guid;
+        let writer = sample.writer;
         if !correlates_by_header(writer) || related.is_some() {
-            let client = related.map_or(writer, |related| related.writer_guid);
+            let client = related.map_or(writer, |related| related.writer);
             let request_id = RequestId::Identity { client, sequence_number: sample.sequence_number };
             return Ok((request_id, message.clone()));
         }
@@ -61,7 +61,7 @@ impl RequestId {
         match self {
             RequestId::Header(header) => (join(header, answer), None),
             RequestId::Identity { client, sequence_number } => {
-                let identity = SampleIdentity { writer_guid: *client, sequence_number: *sequence_number };
+                let identity = SampleIdentity { writer: *client, sequence_number: *sequence_number };
                 (answer.clone(), Some(identity))
             }
         }
@@ -85,16 +85,16 @@ pub(super) fn cyclone_request(client: [u8; 8], number: i64, body: &Bytes) -> Byt
     join(&header, body)
 }
 
-/// Parses a reply; `None` if it is for another client. `ours` are the GUIDs of our reader and writer.
+/// Parses a reply; `None` if it is for another client. `ours` are the Guids of our reader and writer.
 pub(super) fn read_reply(
-    writer: GUID,
+    writer: Guid,
     related: Option<SampleIdentity>,
     message: &Bytes,
-    (client, ours): ([u8; 8], [GUID; 2]),
+    (client, ours): ([u8; 8], [Guid; 2]),
 ) -> Result<Option<(ReplyId, Bytes)>, CorrelationError> {
     if let Some(related) = related {
-        let mine = ours.contains(&related.writer_guid);
-        let number = ReplyId::Sequence(i64::from(related.sequence_number));
+        let mine = ours.contains(&related.writer);
+        let number = ReplyId::Sequence(related.sequence_number);
         return Ok(mine.then(|| (number, message.clone())));
     }
     if !correlates_by_header(writer) {
@@ -141,15 +141,15 @@ mod tests {
 
     use super::*;
 
-    fn id(vendor: [u8; 2], entity: u8) -> GUID {
+    fn id(vendor: [u8; 2], entity: u8) -> Guid {
         let mut guid = [9; 16];
         guid[..2].copy_from_slice(&vendor);
         guid[15] = entity;
-        GUID::from_bytes(guid)
+        Guid(guid)
     }
 
-    fn sample(writer_guid: GUID, number: i64) -> SampleIdentity {
-        SampleIdentity { writer_guid, sequence_number: SequenceNumber::new(number) }
+    fn sample(writer: Guid, sequence_number: i64) -> SampleIdentity {
+        SampleIdentity { writer, sequence_number }
     }
 
     const FAST: [u8; 2] = [1, 15];
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(body, message);
             let (reply, to) = request_id.reply(&Bytes::from_static(&[0, 1, 0, 0, 7]));
             assert_eq!(reply.as_ref(), &[0, 1, 0, 0, 7]);
-            let client = related.map_or(id(vendor, 3), |related| related.writer_guid);
+            let client = related.map_or(id(vendor, 3), |related| related.writer);
             assert_eq!(to, Some(sample(client, 5)));
         }
     }

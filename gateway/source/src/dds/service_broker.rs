@@ -8,13 +8,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rustdds::GUID;
-use rustdds::mio1::Waker;
+use roverline_protocol::Guid;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError as TrySample;
 
+use crate::dds::engine::cdr::{REQUIRED_ENCODING, is_plain_little_endian};
+use crate::dds::engine::wait_set::Trigger;
 use crate::dds::names;
-use crate::dds::raw::{REQUIRED_ENCODING, is_plain_little_endian};
 use crate::dds::request_correlation::RequestId;
 use crate::limits;
 use crate::{Call, Graph, MAX_SERVICES, PublishError, RawSample, Service, TopicListener};
@@ -39,7 +39,7 @@ pub(super) enum ServiceCommand {
 /// The recipient of a response.
 pub(super) enum ResponseTarget {
     /// A remote client, over DDS, through the service with this number.
-    Remote { service: u64, from: GUID, request_id: RequestId },
+    Remote { service: u64, from: Guid, request_id: RequestId },
     /// Our own call with this number.
     Local(u64),
 }
@@ -65,7 +65,7 @@ impl Drop for Permit {
 /// The shared state.
 pub(super) struct ServiceBroker {
     commands: SyncSender<ServiceCommand>,
-    waker: OnceLock<Waker>,
+    waker: OnceLock<Trigger>,
     offered: Mutex<Vec<(u64, Service)>>,
     /// Every service name ever offered.
     names: Mutex<HashSet<String>>,
@@ -75,7 +75,7 @@ pub(super) struct ServiceBroker {
     /// The services of the graph with their types; `None` before the graph was first read.
     graph_services: Mutex<Option<Arc<BTreeMap<String, String>>>>,
     /// Readers and writers of our open services.
-    served: Mutex<(Vec<GUID>, Vec<GUID>)>,
+    served: Mutex<(Vec<Guid>, Vec<Guid>)>,
     /// Local listeners of what we write ourselves.
     local_listeners: Mutex<Vec<(String, mpsc::Sender<RawSample>)>>,
 }
@@ -100,13 +100,13 @@ impl ServiceBroker {
     }
 
     /// Sets the waker of the service thread.
-    pub(super) fn wake_with(&self, waker: Waker) {
+    pub(super) fn wake_with(&self, waker: Trigger) {
         let _ = self.waker.set(waker);
     }
 
     pub(super) fn wake(&self) {
-        if let Some(Err(error)) = self.waker.get().map(Waker::wake) {
-            tracing::debug!("the thread of services was not woken: {error}");
+        if let Some(waker) = self.waker.get() {
+            waker.fire();
         }
     }
 
@@ -200,11 +200,11 @@ impl ServiceBroker {
     }
 
     /// The readers and writers of our open services.
-    pub(super) fn served(&self) -> (Vec<GUID>, Vec<GUID>) {
+    pub(super) fn served(&self) -> (Vec<Guid>, Vec<Guid>) {
         self.served.lock().clone()
     }
 
-    pub(super) fn set_served(&self, readers: Vec<GUID>, writers: Vec<GUID>) {
+    pub(super) fn set_served(&self, readers: Vec<Guid>, writers: Vec<Guid>) {
         *self.served.lock() = (readers, writers);
     }
 

@@ -6,22 +6,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustdds::dds::WriteError;
-use rustdds::mio1::event::Source as _;
-use rustdds::mio1::{Interest, Registry, Token};
-use rustdds::no_key::{DataWriter, DeserializedCacheChange};
-use rustdds::rpc::SampleIdentity;
-use rustdds::{
-    DataReaderStatus, DataWriterStatus, DomainParticipant, GUID, RTPSEntity, SequenceNumber, StatusEvented,
-    Subscriber, Timestamp, WriteOptionsBuilder,
-};
+use roverline_protocol::Guid;
 use tokio::sync::oneshot;
 
+use crate::clock::unix_ns;
 use crate::dds::catalog::Class;
+use crate::dds::engine::wait_set::WaitSet;
+use crate::dds::engine::{Participant, Reader, Sample, SampleIdentity, WriteError, Writer, prefix};
 use crate::dds::names;
-use crate::dds::node_announcer::open;
-use crate::dds::raw::{Raw, RawAdapter};
-use crate::dds::reader::{RawReader, create, take};
 use crate::dds::request_correlation::{ReplyId, correlates_by_header, cyclone_request, read_reply};
 use crate::dds::service_broker::Permit;
 use crate::limits;
@@ -35,6 +27,8 @@ const DEPTH: i32 = 64;
 /// We discover a server before it discovers us, and our writer before our reader. A request sent in
 /// between would be lost.
 const SETTLE: Duration = Duration::from_millis(100);
+/// The sequence number of a request that is not written yet (DDSI-RTPS 2.5, 9.4.5.9: SEQUENCENUMBER_UNKNOWN).
+const UNKNOWN: i64 = -1 << 32;
 
 /// A pending call.
 pub(super) struct PendingCall {
@@ -87,34 +81,33 @@ impl PendingCall {
 /// The client of one service.
 pub(super) struct ServiceClient {
     type_name: String,
-    requests: DataWriter<Raw, RawAdapter>,
-    replies: RawReader,
+    requests: Box<dyn Writer>,
+    replies: Box<dyn Reader>,
     id: [u8; 8],
     number: i64,
     /// Readers and writers of servers that matched ours.
-    readers: BTreeSet<GUID>,
-    writers: BTreeSet<GUID>,
+    readers: BTreeSet<Guid>,
+    writers: BTreeSet<Guid>,
     /// When requests may be sent.
     ready_at: Option<Instant>,
     queued: Vec<PendingCall>,
     sent: BTreeMap<ReplyId, PendingCall>,
     used: Instant,
-    since: Timestamp,
+    since: i64,
 }
 
 impl ServiceClient {
     pub(super) fn open(
         call: &PendingCall,
-        participant: &DomainParticipant,
-        subscriber: &Subscriber,
+        participant: &dyn Participant,
     ) -> Result<ServiceClient, SourceError> {
         let [request, reply] = names::service(&call.service, &call.type_name)
             .ok_or_else(|| SourceError(format!("{} is not a ROS service", call.service)))?;
-        let since = Timestamp::now();
+        let since = unix_ns();
         // Opened first, so that the server knows the reader before the first request arrives.
-        let replies = create(participant, subscriber, &reply, Class::Reliable, DEPTH)?;
+        let replies = participant.open_reader(&reply, Class::Reliable, DEPTH)?;
         let qos = Qos { reliable: true, transient_local: false };
-        let requests = open(participant, (&request.0, &request.1), qos)?;
+        let requests = participant.open_writer(&request, qos)?;
         Ok(ServiceClient {
             type_name: call.type_name.clone(),
             requests,
@@ -132,17 +125,12 @@ impl ServiceClient {
         })
     }
 
-    /// `token` is the first of three.
-    pub(super) fn register(&mut self, registry: &Registry, token: usize) -> Result<(), SourceError> {
-        let readable = Interest::READABLE;
+    /// Replies and matches wake the set with this token.
+    pub(super) fn attach(&mut self, waits: &WaitSet, token: usize) -> Result<(), SourceError> {
         self.replies
-            .register(registry, Token(token), readable)
-            .and_then(|()| {
-                self.replies.as_status_source_mio1().register(registry, Token(token + 1), readable)
-            })
-            .and_then(|()| {
-                self.requests.as_status_source_mio1().register(registry, Token(token + 2), readable)
-            })
+            .attach(waits, token)
+            .and_then(|()| self.replies.attach_matches(waits, token))
+            .and_then(|()| self.requests.attach_matches(waits, token))
             .map_err(|error| SourceError(format!("cannot wait for replies: {error}")))
     }
 
@@ -179,25 +167,17 @@ impl ServiceClient {
     pub(super) fn drive(&mut self, now: Instant) {
         self.on_matches(now);
         let mut replies = Vec::new();
-        while take(&self.replies, |change| replies.push(change)) {}
-        for change in replies {
-            self.on_reply(&change);
+        while self.replies.take(&mut |reply| replies.push(reply)) {}
+        for reply in replies {
+            self.on_reply(&reply);
         }
         self.send(now);
     }
 
     fn on_matches(&mut self, now: Instant) {
         let had_server = self.server().is_some();
-        while let Some(status) = self.requests.try_recv_status() {
-            if let DataWriterStatus::PublicationMatched { current, reader, .. } = status {
-                track_match(&mut self.readers, reader, current.count_change());
-            }
-        }
-        while let Some(status) = self.replies.try_recv_status() {
-            if let DataReaderStatus::SubscriptionMatched { current, writer, .. } = status {
-                track_match(&mut self.writers, writer, current.count_change());
-            }
-        }
+        self.readers = self.requests.matched();
+        self.writers = self.replies.matched();
         match (had_server, self.server().is_some()) {
             (false, true) => self.ready_at = Some(now + SETTLE),
             (true, false) => {
@@ -212,8 +192,8 @@ impl ServiceClient {
     }
 
     /// The request reader of a server that also has a reply writer.
-    fn server(&self) -> Option<GUID> {
-        let serves = |reader: &&GUID| self.writers.iter().any(|writer| writer.prefix == reader.prefix);
+    fn server(&self) -> Option<Guid> {
+        let serves = |reader: &&Guid| self.writers.iter().any(|writer| prefix(*writer) == prefix(**reader));
         self.readers.iter().find(serves).copied()
     }
 
@@ -236,31 +216,25 @@ impl ServiceClient {
         }
     }
 
-    fn write(&mut self, server: GUID, request: Bytes) -> Result<ReplyId, WriteError<Raw>> {
+    fn write(&mut self, server: Guid, request: Bytes) -> Result<ReplyId, WriteError> {
         self.number += 1;
         let cyclone = correlates_by_header(server);
-        let (request, options) = if cyclone {
-            (cyclone_request(self.id, self.number, &request), WriteOptionsBuilder::new())
-        } else {
-            // Names the reader that waits for the reply, without a number yet.
-            let writer_guid = self.replies.guid();
-            let waits = SampleIdentity { writer_guid, sequence_number: SequenceNumber::UNKNOWN };
-            (request, WriteOptionsBuilder::new().related_sample_identity(waits))
-        };
-        let written = self.requests.write_with_options(Raw(request), options.build())?;
-        Ok(match cyclone {
-            true => ReplyId::Header(self.number),
-            false => ReplyId::Sequence(i64::from(written.sequence_number)),
-        })
+        if cyclone {
+            self.requests.write(&cyclone_request(self.id, self.number, &request), 0, None)?;
+            return Ok(ReplyId::Header(self.number));
+        }
+        // Names the reader that waits for the reply, without a number yet.
+        let waits = SampleIdentity { writer: self.replies.guid(), sequence_number: UNKNOWN };
+        let written = self.requests.write(&request, 0, Some(waits))?;
+        Ok(ReplyId::Sequence(written.identity.sequence_number))
     }
 
-    fn on_reply(&mut self, change: &DeserializedCacheChange<Raw>) {
-        if change.receive_instant < self.since {
+    fn on_reply(&mut self, reply: &Sample) {
+        if reply.receive_time_ns < self.since {
             return;
         }
-        let related = change.write_options.related_sample_identity();
         let ours = (self.id, [self.replies.guid(), self.requests.guid()]);
-        match read_reply(change.writer_guid, related, &change.sample.0, ours) {
+        match read_reply(reply.identity.writer, reply.related, &reply.payload, ours) {
             // A late reply has no pending call and is discarded.
             Ok(Some((number, body))) => {
                 if let Some(call) = self.sent.remove(&number) {
@@ -292,14 +266,5 @@ impl ServiceClient {
         if !self.is_idle() {
             self.used = now;
         }
-    }
-}
-
-/// Adds or removes a matched endpoint; the sign of the change says which.
-pub(super) fn track_match(known: &mut BTreeSet<GUID>, id: GUID, change: i32) {
-    if change > 0 {
-        known.insert(id);
-    } else {
-        known.remove(&id);
     }
 }

@@ -6,23 +6,15 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustdds::mio1::event::Source as _;
-use rustdds::mio1::{Interest, Registry, Token};
-use rustdds::no_key::{DataWriter, DeserializedCacheChange};
-use rustdds::rpc::SampleIdentity;
-use rustdds::{
-    DataWriterStatus, DomainParticipant, GUID, RTPSEntity, StatusEvented, Subscriber, Timestamp,
-    WriteOptionsBuilder,
-};
+use roverline_protocol::Guid;
 
+use crate::clock::unix_ns;
 use crate::dds::catalog::Class;
+use crate::dds::engine::wait_set::WaitSet;
+use crate::dds::engine::{Participant, Reader, Sample, Writer, prefix};
 use crate::dds::names;
-use crate::dds::node_announcer::open;
-use crate::dds::raw::{Raw, RawAdapter};
-use crate::dds::reader::{RawReader, create, take};
 use crate::dds::request_correlation::{CorrelationError, RequestId};
 use crate::dds::service_broker::{Permit, ResponseTarget, ServiceBroker, ServiceCommand};
-use crate::dds::service_client::track_match;
 use crate::limits;
 use crate::{Qos, Reply, Service, SourceError};
 
@@ -50,20 +42,20 @@ enum RequestError {
 pub(super) struct ServiceServer {
     number: u64,
     service: Service,
-    requests: RawReader,
-    replies: DataWriter<Raw, RawAdapter>,
+    requests: Box<dyn Reader>,
+    replies: Box<dyn Writer>,
     /// Client readers that matched our writer.
-    readers: BTreeSet<GUID>,
+    readers: BTreeSet<Guid>,
     parked: Vec<ParkedReply>,
     /// Counts of pending requests: of all services, and of this one.
     waiting: [Arc<AtomicUsize>; 2],
-    since: Timestamp,
+    since: i64,
 }
 
 /// A reply that waits for its client's reader to be matched.
 struct ParkedReply {
     until: Instant,
-    from: GUID,
+    from: Guid,
     request_id: RequestId,
     body: Bytes,
     _permits: Option<[Permit; 2]>,
@@ -74,34 +66,30 @@ impl ServiceServer {
     pub(super) fn open(
         number: u64,
         service: Service,
-        participant: &DomainParticipant,
-        subscriber: &Subscriber,
+        participant: &dyn Participant,
         waiting: Arc<AtomicUsize>,
     ) -> Result<ServiceServer, SourceError> {
         let [request, reply] = names::service(&service.name, &service.type_name)
             .ok_or_else(|| SourceError(format!("{} is not a ROS service", service.name)))?;
-        let since = Timestamp::now();
+        let since = unix_ns();
         let qos = Qos { reliable: true, transient_local: false };
-        let replies = open(participant, (&reply.0, &reply.1), qos)?;
-        let requests = create(participant, subscriber, &request, Class::Reliable, DEPTH)?;
+        let replies = participant.open_writer(&reply, qos)?;
+        let requests = participant.open_reader(&request, Class::Reliable, DEPTH)?;
         let waiting = [waiting, Arc::default()];
         let (readers, parked) = (BTreeSet::new(), Vec::new());
         Ok(ServiceServer { number, service, requests, replies, readers, parked, waiting, since })
     }
 
-    /// `token` is the first of two.
-    pub(super) fn register(&mut self, registry: &Registry, token: usize) -> Result<(), SourceError> {
-        let readable = Interest::READABLE;
+    /// Requests and matches wake the set with this token.
+    pub(super) fn attach(&mut self, waits: &WaitSet, token: usize) -> Result<(), SourceError> {
         self.requests
-            .register(registry, Token(token), readable)
-            .and_then(|()| {
-                self.replies.as_status_source_mio1().register(registry, Token(token + 1), readable)
-            })
+            .attach(waits, token)
+            .and_then(|()| self.replies.attach_matches(waits, token))
             .map_err(|error| SourceError(format!("cannot wait for requests: {error}")))
     }
 
     /// The GUIDs of the reader and the writer.
-    pub(super) fn ids(&self) -> (GUID, GUID) {
+    pub(super) fn ids(&self) -> (Guid, Guid) {
         (self.requests.guid(), self.replies.guid())
     }
 
@@ -112,33 +100,23 @@ impl ServiceServer {
 
     /// Processes matches with clients and takes requests.
     pub(super) fn drive(&mut self, broker: &Arc<ServiceBroker>) {
-        while let Some(status) = self.replies.try_recv_status() {
-            if let DataWriterStatus::PublicationMatched { current, reader, .. } = status {
-                track_match(&mut self.readers, reader, current.count_change());
-            }
-        }
+        self.readers = self.replies.matched();
         let mut requests = Vec::new();
-        while take(&self.requests, |change| requests.push(change)) {}
-        for change in requests {
-            if let Err(why) = self.on_request(&change, broker) {
+        while self.requests.take(&mut |request| requests.push(request)) {}
+        for request in requests {
+            if let Err(why) = self.on_request(&request, broker) {
                 tracing::debug!(service = self.service.name, "a request was not taken: {why}");
             }
         }
         self.poll_timeouts(Instant::now());
     }
 
-    fn on_request(
-        &self,
-        change: &DeserializedCacheChange<Raw>,
-        broker: &Arc<ServiceBroker>,
-    ) -> Result<(), RequestError> {
-        if change.receive_instant < self.since {
+    fn on_request(&self, request: &Sample, broker: &Arc<ServiceBroker>) -> Result<(), RequestError> {
+        if request.receive_time_ns < self.since {
             return Err(RequestError::Stale);
         }
-        let from = change.writer_guid;
-        let sample = SampleIdentity { writer_guid: from, sequence_number: change.sequence_number };
-        let related = change.write_options.related_sample_identity();
-        let (request_id, body) = RequestId::read(sample, related, &change.sample.0)?;
+        let from = request.identity.writer;
+        let (request_id, body) = RequestId::read(request.identity, request.related, &request.payload)?;
         let [all, own] = &self.waiting;
         let permits = Permit::try_acquire(all, limits::WAITING_REQUESTS)
             .zip(Permit::try_acquire(own, REQUESTS_PER_SERVICE))
@@ -157,7 +135,7 @@ impl ServiceServer {
     /// Sends a response as soon as the client's reader is matched.
     pub(super) fn respond(
         &mut self,
-        from: GUID,
+        from: Guid,
         request_id: RequestId,
         body: Bytes,
         permits: Option<[Permit; 2]>,
@@ -176,7 +154,7 @@ impl ServiceServer {
     /// Sends the replies that are ready.
     pub(super) fn poll_timeouts(&mut self, now: Instant) {
         for parked in std::mem::take(&mut self.parked) {
-            let matched = self.readers.iter().any(|reader| reader.prefix == parked.from.prefix);
+            let matched = self.readers.iter().any(|reader| prefix(*reader) == prefix(parked.from));
             if matched || parked.until <= now {
                 self.write(&parked);
             } else {
@@ -185,13 +163,9 @@ impl ServiceServer {
         }
     }
 
-    fn write(&self, parked: &ParkedReply) {
+    fn write(&mut self, parked: &ParkedReply) {
         let (reply, related) = parked.request_id.reply(&parked.body);
-        let mut options = WriteOptionsBuilder::new();
-        if let Some(related) = related {
-            options = options.related_sample_identity(related);
-        }
-        if let Err(error) = self.replies.write_with_options(Raw(reply), options.build()) {
+        if let Err(error) = self.replies.write(&reply, 0, related) {
             tracing::debug!(service = self.service.name, "a request was not answered: {error}");
         }
     }

@@ -8,11 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use rustdds::mio1::{Events, Poll, Token, Waker};
-use rustdds::{DomainParticipant, Subscriber};
-
-use crate::dds::catalog::Class;
-use crate::dds::participant::reader_qos;
+use crate::dds::engine::Participant;
+use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::service_broker::{ResponseTarget, ServiceBroker, ServiceCommand};
 use crate::dds::service_client::{PendingCall, ServiceClient};
 use crate::dds::service_server::ServiceServer;
@@ -23,7 +20,7 @@ use crate::{CallError, Reply, Service, SourceError, StopFlag};
 /// Bounds how late an opened or closed service, or a stop, is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// The broker's waker.
-const BROKER: Token = Token(0);
+const BROKER: usize = 0;
 /// The maximum number of service clients; the least recently used idle one is evicted.
 const MAX_CLIENTS: usize = 256;
 
@@ -31,7 +28,7 @@ const MAX_CLIENTS: usize = 256;
 pub(super) fn run(
     broker: &Arc<ServiceBroker>,
     commands: Receiver<ServiceCommand>,
-    participant: &DomainParticipant,
+    participant: &dyn Participant,
     own: &LocalWriters,
     stop: &StopFlag,
 ) {
@@ -57,10 +54,9 @@ enum PollTarget {
 struct ServiceThread<'a> {
     broker: Arc<ServiceBroker>,
     commands: Receiver<ServiceCommand>,
-    participant: &'a DomainParticipant,
+    participant: &'a dyn Participant,
     own: &'a LocalWriters,
-    subscriber: Subscriber,
-    poll: Poll,
+    waits: WaitSet,
     tokens: HashMap<usize, PollTarget>,
     next: u64,
     /// By number; `None` if it could not be opened.
@@ -79,22 +75,18 @@ impl<'a> ServiceThread<'a> {
     fn new(
         broker: Arc<ServiceBroker>,
         commands: Receiver<ServiceCommand>,
-        participant: &'a DomainParticipant,
+        participant: &'a dyn Participant,
         own: &'a LocalWriters,
     ) -> Result<ServiceThread<'a>, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for requests: {error}"));
-        let poll = Poll::new().map_err(broken)?;
-        broker.wake_with(Waker::new(poll.registry(), BROKER).map_err(broken)?);
-        let subscriber = participant
-            .create_subscriber(&reader_qos(Class::Reliable, 1))
-            .map_err(|error| SourceError(format!("cannot subscribe in DDS: {error}")))?;
+        let waits = WaitSet::new().map_err(broken)?;
+        broker.wake_with(waits.trigger(BROKER));
         Ok(ServiceThread {
             broker,
             commands,
             participant,
             own,
-            subscriber,
-            poll,
+            waits,
             tokens: HashMap::new(),
             next: 1,
             servers: BTreeMap::new(),
@@ -107,17 +99,14 @@ impl<'a> ServiceThread<'a> {
     }
 
     fn run(&mut self, stop: &StopFlag) -> Result<(), SourceError> {
-        let mut events = Events::with_capacity(64);
+        let mut ready = Vec::new();
         while !stop.is_set() {
             self.reconcile_servers();
-            match self.poll.poll(&mut events, Some(self.next_timeout())) {
-                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                    return Err(SourceError(format!("cannot wait for requests: {error}")));
-                }
-                _ => {}
-            }
-            for event in events.iter() {
-                self.on_event(event.token());
+            self.waits
+                .wait(self.next_timeout(), &mut ready)
+                .map_err(|error| SourceError(format!("cannot wait for requests: {error}")))?;
+            for token in &ready {
+                self.on_event(*token);
             }
             while let Ok(command) = self.commands.try_recv() {
                 self.execute(command);
@@ -165,23 +154,23 @@ impl<'a> ServiceThread<'a> {
     }
 
     fn open_server(&mut self, number: u64, service: Service) -> Option<ServiceServer> {
-        let token = self.tokens(&PollTarget::Server(number), 2);
+        let token = self.token(PollTarget::Server(number));
         let waiting = self.requests.clone();
-        let opened = ServiceServer::open(number, service, self.participant, &self.subscriber, waiting)
-            .and_then(|mut server| server.register(self.poll.registry(), token).map(|()| server));
+        let opened = ServiceServer::open(number, service, self.participant, waiting)
+            .and_then(|mut server| server.attach(&self.waits, token).map(|()| server));
         opened.map_err(|error| tracing::warn!("{error}")).ok()
     }
 
-    /// Allocates `count` consecutive tokens; returns the first.
-    fn tokens(&mut self, target: &PollTarget, count: usize) -> usize {
-        let first = self.next as usize * 4;
+    /// Allocates a token.
+    fn token(&mut self, target: PollTarget) -> usize {
+        let token = self.next as usize;
         self.next += 1;
-        self.tokens.extend((first..first + count).map(|token| (token, target.clone())));
-        first
+        self.tokens.insert(token, target);
+        token
     }
 
-    fn on_event(&mut self, token: Token) {
-        match self.tokens.get(&token.0) {
+    fn on_event(&mut self, token: usize) {
+        match self.tokens.get(&token) {
             Some(PollTarget::Server(number)) => {
                 if let Some(Some(server)) = self.servers.get_mut(number) {
                     server.drive(&self.broker);
@@ -193,7 +182,7 @@ impl<'a> ServiceThread<'a> {
                 }
             }
             // Closed listeners are removed in `poll_timeouts`.
-            Some(PollTarget::Listener(number)) => drop(self.listeners.get(number).map(Listener::drain)),
+            Some(PollTarget::Listener(number)) => drop(self.listeners.get_mut(number).map(Listener::drain)),
             None => {}
         }
     }
@@ -203,11 +192,9 @@ impl<'a> ServiceThread<'a> {
             ServiceCommand::Call(call, permit) => self.dispatch(PendingCall::new(call, permit)),
             ServiceCommand::Listen(listen, permit) => {
                 let number = self.next;
-                let token = self.tokens(&PollTarget::Listener(number), 1);
-                let opened = Listener::open(listen, permit, self.participant, &self.subscriber, &self.broker)
-                    .and_then(|mut listener| {
-                        listener.register(self.poll.registry(), Token(token)).map(|()| listener)
-                    });
+                let token = self.token(PollTarget::Listener(number));
+                let opened = Listener::open(listen, permit, self.participant, &self.broker)
+                    .and_then(|mut listener| listener.attach(&self.waits, token).map(|()| listener));
                 match opened {
                     Ok(listener) => drop(self.listeners.insert(number, listener)),
                     Err(error) => tracing::warn!("{error}"),
@@ -283,9 +270,9 @@ impl<'a> ServiceThread<'a> {
             let oldest = oldest.ok_or_else(full)?;
             self.close_client(&oldest);
         }
-        let token = self.tokens(&PollTarget::Client(call.service.clone()), 3);
-        let mut client = ServiceClient::open(call, self.participant, &self.subscriber)?;
-        client.register(self.poll.registry(), token)?;
+        let token = self.token(PollTarget::Client(call.service.clone()));
+        let mut client = ServiceClient::open(call, self.participant)?;
+        client.attach(&self.waits, token)?;
         self.clients.insert(call.service.clone(), client);
         Ok(())
     }

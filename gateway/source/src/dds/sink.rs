@@ -11,7 +11,7 @@ use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::publisher::{PublishQueue, publish_loop};
 use crate::dds::service_broker::ServiceBroker;
 use crate::dds::writers::{LocalWriters, Outgoing, Writers};
-use crate::dds::{DdsOptions, participant};
+use crate::dds::{DdsOptions, engine};
 use crate::{Graph, NodeInfo, Qos, RawSample, Sink, SourceError, SourceState, TopicDecl, TopicKey};
 
 /// The maximum number of published topics.
@@ -31,7 +31,7 @@ impl DdsSink {
     /// Joins the domain. Nodes are announced only if `options.ros_distro` names the distribution, since
     /// this side reads nothing from the graph that could tell.
     pub fn new(options: &DdsOptions) -> Result<DdsSink, SourceError> {
-        let participant = participant::join(options)?;
+        let participant = engine::join(options)?;
         let own = Arc::new(LocalWriters::default());
         let writers = Writers::new(participant.clone(), own.clone());
         let mut announcer = NodeAnnouncer::new(participant, options.node(), &options.ros_distro);

@@ -1,13 +1,13 @@
 //! A topic subscription that bypasses the hub, for a goal's feedback or parameter events.
 
-use rustdds::mio1::event::Source as _;
-use rustdds::mio1::{Interest, Registry, Token};
-use rustdds::{DomainParticipant, Subscriber, Timestamp};
 use tokio::sync::mpsc;
 
+use crate::clock::unix_ns;
 use crate::dds::catalog::Class;
+use crate::dds::engine::wait_set::WaitSet;
+use crate::dds::engine::{Participant, Reader, prefix};
 use crate::dds::names::{dds_topic, dds_type};
-use crate::dds::reader::{RawReader, create, raw_sample, take};
+use crate::dds::reader::raw_sample;
 use crate::dds::service_broker::{Permit, ServiceBroker};
 use crate::{RawSample, SourceError, TopicListener};
 
@@ -16,10 +16,10 @@ const DEPTH: i32 = 64;
 
 /// One subscription.
 pub(super) struct Listener {
-    reader: RawReader,
+    reader: Box<dyn Reader>,
     samples: mpsc::Sender<RawSample>,
     /// A volatile reader ignores older samples, which are left over in the topic's cache.
-    since: Option<Timestamp>,
+    since: Option<i64>,
     _permit: Permit,
 }
 
@@ -27,22 +27,21 @@ impl Listener {
     pub(super) fn open(
         listen: TopicListener,
         permit: Permit,
-        participant: &DomainParticipant,
-        subscriber: &Subscriber,
+        participant: &dyn Participant,
         broker: &ServiceBroker,
     ) -> Result<Listener, SourceError> {
         let names = dds_topic(&listen.topic).zip(dds_type(&listen.type_name));
         let names = names.ok_or_else(|| SourceError(format!("{} is not a ROS topic", listen.topic)))?;
         let class = if listen.latched { Class::Latched } else { Class::Reliable };
-        let since = (!listen.latched).then(Timestamp::now);
-        let reader = create(participant, subscriber, &names, class, DEPTH)?;
+        let since = (!listen.latched).then(unix_ns);
+        let reader = participant.open_reader(&names, class, DEPTH)?;
         broker.add_local_listener(listen.topic, listen.samples.clone());
         Ok(Listener { reader, samples: listen.samples, since, _permit: permit })
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), SourceError> {
+    pub(super) fn attach(&mut self, waits: &WaitSet, token: usize) -> Result<(), SourceError> {
         self.reader
-            .register(registry, token, Interest::READABLE)
+            .attach(waits, token)
             .map_err(|error| SourceError(format!("cannot wait for a topic: {error}")))
     }
 
@@ -52,14 +51,16 @@ impl Listener {
     }
 
     /// Delivers what has arrived.
-    pub(super) fn drain(&self) {
-        let own = self.reader.guid().prefix;
-        while take(&self.reader, |change| {
-            let stale = self.since.is_some_and(|since| change.receive_instant < since);
+    pub(super) fn drain(&mut self) {
+        let own = prefix(self.reader.guid());
+        let (since, samples) = (self.since, &self.samples);
+        while self.reader.take(&mut |sample| {
+            let stale = since.is_some_and(|since| sample.receive_time_ns < since);
             // The publishing side delivers what we write ourselves.
-            if let Some(sample) = raw_sample(change).filter(|(of, _)| !stale && of.prefix != own) {
+            let wanted = !stale && prefix(sample.identity.writer) != own;
+            if let Some(sample) = raw_sample(sample).filter(|_| wanted) {
                 // A full channel drops the sample.
-                drop(self.samples.try_send(sample.1));
+                drop(samples.try_send(sample));
             }
         }) {}
     }

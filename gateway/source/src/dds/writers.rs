@@ -7,16 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use roverline_protocol::{Guid, SampleId};
-use rustdds::dds::WriteError;
-use rustdds::mio1::Waker;
-use rustdds::no_key::DataWriter;
-use rustdds::rpc::SampleIdentity;
-use rustdds::{DomainParticipant, GUID, RTPSEntity, Timestamp, WriteOptionsBuilder};
 
+use crate::clock::unix_ns;
 use crate::dds::catalog::Offer;
+use crate::dds::engine::cdr::{REQUIRED_ENCODING, is_plain_little_endian};
+use crate::dds::engine::wait_set::Trigger;
+use crate::dds::engine::{Participant, WriteError, Writer, Written};
 use crate::dds::names::{dds_topic, dds_type};
-use crate::dds::node_announcer::open;
-use crate::dds::raw::{REQUIRED_ENCODING, Raw, RawAdapter, is_plain_little_endian, nanoseconds, timestamp};
 use crate::{PublishError, Qos, RawSample, SourceError};
 
 /// The maximum number of open writers; otherwise a client could open one per message.
@@ -35,7 +32,7 @@ const MAX_ECHO: usize = 256;
 #[derive(Default)]
 pub(super) struct LocalWriters {
     state: Mutex<LocalWritersState>,
-    waker: OnceLock<Waker>,
+    waker: OnceLock<Trigger>,
 }
 
 #[derive(Default)]
@@ -47,7 +44,7 @@ struct LocalWritersState {
 
 impl LocalWriters {
     /// Sets the waker of the reader thread. Without one, nothing is recorded.
-    pub(super) fn wake_with(&self, waker: Waker) {
+    pub(super) fn wake_with(&self, waker: Trigger) {
         let _ = self.waker.set(waker);
     }
 
@@ -56,8 +53,8 @@ impl LocalWriters {
         self.state.lock().offers.clone()
     }
 
-    /// The GUIDs of our writers.
-    pub(super) fn ids(&self) -> Vec<GUID> {
+    /// The Guids of our writers.
+    pub(super) fn ids(&self) -> Vec<Guid> {
         self.state.lock().offers.iter().map(|offer| offer.writer).collect()
     }
 
@@ -73,7 +70,7 @@ impl LocalWriters {
         self.wake();
     }
 
-    fn replace_offer(&self, replaced: Option<GUID>, offer: Option<Offer>) {
+    fn replace_offer(&self, replaced: Option<Guid>, offer: Option<Offer>) {
         let mut state = self.state.lock();
         state.offers.retain(|known| Some(known.writer) != replaced);
         state.offers.extend(offer);
@@ -82,14 +79,14 @@ impl LocalWriters {
         self.wake();
     }
 
-    fn record_write(&self, topic: String, id: SampleIdentity, payload: Bytes, source_time_ns: i64) {
+    fn record_write(&self, topic: String, written: Written, payload: Bytes) {
         if self.waker.get().is_none() {
             return;
         }
-        let source = Guid(id.writer_guid.to_bytes());
-        let seq = u64::try_from(i64::from(id.sequence_number)).unwrap_or(0);
-        let id = SampleId { source, seq };
-        let receive_time_ns = nanoseconds(Timestamp::now());
+        let Written { identity, source_time_ns } = written;
+        let seq = u64::try_from(identity.sequence_number).unwrap_or(0);
+        let id = SampleId { source: identity.writer, seq };
+        let receive_time_ns = unix_ns();
         let mut state = self.state.lock();
         if state.echo.len() == MAX_ECHO {
             state.echo.pop_front();
@@ -100,8 +97,8 @@ impl LocalWriters {
     }
 
     fn wake(&self) {
-        if let Some(Err(error)) = self.waker.get().map(Waker::wake) {
-            tracing::debug!("the reading thread was not woken: {error}");
+        if let Some(waker) = self.waker.get() {
+            waker.fire();
         }
     }
 }
@@ -136,10 +133,8 @@ impl Outgoing {
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
 enum WriterError {
-    #[error("a subscriber has stopped acknowledging")]
-    NotAcknowledged,
     #[error(transparent)]
-    Write(#[from] WriteError<Raw>),
+    Write(#[from] WriteError),
     #[error("it is already published as {0}")]
     OtherType(String),
     #[error("{MAX_WRITERS} topics are published already")]
@@ -158,13 +153,13 @@ enum WriterError {
 struct OpenWriter {
     type_name: String,
     qos: Qos,
-    writer: DataWriter<Raw, RawAdapter>,
+    writer: Box<dyn Writer>,
     used: Instant,
 }
 
 /// The cache of writers. Owned by the publishing thread, since a reliable write may block.
 pub(super) struct Writers {
-    participant: DomainParticipant,
+    participant: Arc<dyn Participant>,
     own: Arc<LocalWriters>,
     open: HashMap<String, OpenWriter>,
     /// Every topic that ever had a writer; the library never frees one.
@@ -178,7 +173,7 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn new(participant: DomainParticipant, own: Arc<LocalWriters>) -> Writers {
+    pub(super) fn new(participant: Arc<dyn Participant>, own: Arc<LocalWriters>) -> Writers {
         let (open, names) = (HashMap::new(), HashSet::new());
         let reserved_topic = String::new();
         Writers { participant, own, open, names, idle: None, reserved_topic, failures: 0, warned: None }
@@ -225,16 +220,9 @@ impl Writers {
         let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
         let writer = self.writer(&topic, &type_name, qos)?;
         let Some(payload) = payload else { return Ok(()) };
-        let stamp = timestamp(source_time_ns).unwrap_or_else(Timestamp::now);
-        let options = WriteOptionsBuilder::new().source_timestamp(stamp).build();
-        match writer.write_with_options(Raw(payload.clone()), options) {
-            Ok(id) => {
-                self.own.record_write(topic, id, payload, nanoseconds(stamp));
-                Ok(())
-            }
-            Err(WriteError::WouldBlock { .. }) => Err(WriterError::NotAcknowledged),
-            Err(error) => Err(error.into()),
-        }
+        let written = writer.write(&payload, source_time_ns, None)?;
+        self.own.record_write(topic, written, payload);
+        Ok(())
     }
 
     /// The writer of a topic. One whose QoS is weaker than requested is replaced.
@@ -243,7 +231,7 @@ impl Writers {
         topic: &str,
         type_name: &str,
         qos: Qos,
-    ) -> Result<&DataWriter<Raw, RawAdapter>, WriterError> {
+    ) -> Result<&mut Box<dyn Writer>, WriterError> {
         let known = self.open.get(topic);
         if let Some(other) = known.filter(|open| open.type_name != type_name) {
             return Err(WriterError::OtherType(other.type_name.clone()));
@@ -256,7 +244,7 @@ impl Writers {
         }
         let open = self.open.get_mut(topic).ok_or(WriterError::NoWriter)?;
         open.used = Instant::now();
-        Ok(&open.writer)
+        Ok(&mut open.writer)
     }
 
     fn open(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), WriterError> {
@@ -270,7 +258,7 @@ impl Writers {
         self.names.insert(topic.to_owned());
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or(WriterError::NoDdsName)?;
         let replaced = self.open.remove(topic).map(|open| open.writer.guid());
-        let writer = open(&self.participant, (&names.0, &names.1), qos)?;
+        let writer = self.participant.open_writer(&names, qos)?;
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
         self.own.replace_offer(replaced, Some(offer));
@@ -283,7 +271,7 @@ impl Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dds::{DdsOptions, participant};
+    use crate::dds::{DdsOptions, engine};
 
     fn message(topic: &str, transient_local: bool) -> Outgoing {
         let (topic, type_name) = (topic.to_owned(), "std_msgs/msg/Bool".to_owned());
@@ -297,7 +285,7 @@ mod tests {
         let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
         let own = Arc::new(LocalWriters::default());
         let idle = Duration::from_secs(60);
-        let mut writers = Writers::new(participant::join(&options).unwrap(), own.clone()).close_after(idle);
+        let mut writers = Writers::new(engine::join(&options).unwrap(), own.clone()).close_after(idle);
         writers.send(message("/now", false));
         writers.send(message("/latched", true));
         writers.close_idle(Instant::now());
@@ -313,7 +301,7 @@ mod tests {
     fn the_emergency_stop_finds_room_where_clients_left_none() {
         let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
         let own = Arc::new(LocalWriters::default());
-        let writers = Writers::new(participant::join(&options).unwrap(), own.clone());
+        let writers = Writers::new(engine::join(&options).unwrap(), own.clone());
         let mut writers = writers.with_reserved_topic("/emergency_stop".to_owned());
         writers.names = (0..MAX_NAMES).map(|at| format!("/t{at}")).collect();
         writers.send(message("/one/more", true));

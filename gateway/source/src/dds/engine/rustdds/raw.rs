@@ -3,10 +3,14 @@
 use std::convert::Infallible;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rustdds::{RepresentationIdentifier, Timestamp, no_key};
+use roverline_protocol::Guid;
+use rustdds::rpc::SampleIdentity as LibraryIdentity;
+use rustdds::{GUID, RepresentationIdentifier, SequenceNumber, Timestamp, no_key};
 
-/// The encapsulation header ahead of every serialized message: representation identifier and options.
-pub(super) const HEADER: usize = 4;
+use crate::dds::engine::SampleIdentity;
+use crate::dds::engine::cdr::HEADER;
+use crate::dds::engine::rustdds::guid;
+
 /// The length of a body is a multiple of this many bytes.
 const PAD: usize = 4;
 
@@ -93,13 +97,18 @@ fn pad(body: Bytes) -> Bytes {
     padded.freeze()
 }
 
-/// The required encoding of a message, for the error message.
-pub(super) const REQUIRED_ENCODING: &str =
-    "the message is not plain little-endian CDR (XCDR version 1, header 00 01 00 00): encode it as that";
+/// An identity as the library has it.
+pub(super) fn identity(id: LibraryIdentity) -> SampleIdentity {
+    SampleIdentity { writer: guid(id.writer_guid), sequence_number: i64::from(id.sequence_number) }
+}
 
-/// Whether a message can be written: it must have the one encapsulation that [`RawAdapter`] announces.
-pub(super) fn is_plain_little_endian(payload: &[u8]) -> bool {
-    payload.len() >= HEADER && payload[..2] == [0, 1]
+/// An identity for the library.
+pub(super) fn library_identity(id: SampleIdentity) -> LibraryIdentity {
+    let Guid(writer) = id.writer;
+    LibraryIdentity {
+        writer_guid: GUID::from_bytes(writer),
+        sequence_number: SequenceNumber::new(id.sequence_number),
+    }
 }
 
 /// A DDS time as nanoseconds since the Unix epoch, rounded so that conversions round-trip.
@@ -133,9 +142,14 @@ mod tests {
         let whole = Raw(Bytes::from_static(&[0, 1, 0, 0, 1, 2, 3, 4]));
         assert_eq!(RawAdapter::to_bytes(&whole).unwrap().as_ref(), &[1, 2, 3, 4]);
         assert!(RawAdapter::to_bytes(&Raw(Bytes::from_static(&[0]))).unwrap().is_empty());
-        assert!(!is_plain_little_endian(&[0, 1, 0]));
-        assert!(!is_plain_little_endian(&[0, 0, 0, 0]));
-        assert!(is_plain_little_endian(&[0, 1, 0, 0]));
+    }
+
+    #[test]
+    fn identities_survive_the_round_trip() {
+        for sequence_number in [-1, 0, 1, i64::from(u32::MAX) + 1] {
+            let id = SampleIdentity { writer: Guid([7; 16]), sequence_number };
+            assert_eq!(identity(library_identity(id)), id);
+        }
     }
 
     #[test]
