@@ -116,6 +116,22 @@ fn the_stop_works_while_the_terminal_takes_no_output() {
     assert_eq!(console.exit_code(Duration::from_secs(5)), 0);
 }
 
+#[test]
+fn a_terminal_that_answers_no_query_does_not_end_the_console() {
+    let gateway = Gateway::up(&["--source", "sim"]);
+    let mut console = Console::open(&gateway.urls(), 100, 30);
+    console.until_shows("▶ primary");
+    // ^Z: the console gives the terminal back and takes it again. This terminal is not a shell's, so nothing is
+    // suspended in between.
+    console.type_keys("\u{1a}");
+    console.type_keys("2");
+    console.until_shows("ENDPOINTS");
+    console.type_keys("1");
+    console.until("the whole screen", PATIENCE, |screen| number_after(screen, "Speed"));
+    console.type_keys("q");
+    assert_eq!(console.exit_code(Duration::from_secs(5)), 0);
+}
+
 /// Runs `roverline` until it exits; exit code and standard output.
 fn roverline(args: &[&str], patience: Duration) -> (i32, String) {
     let home = temp::dir();

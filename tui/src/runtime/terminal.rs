@@ -16,6 +16,7 @@ use crossterm::terminal::{
 };
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
 
 use crate::model::Model;
 use crate::runtime::output::{Finished, Output};
@@ -97,8 +98,15 @@ impl TerminalGuard {
             self.writing = Some(question);
             return Ok(());
         }
-        // The terminal has not taken what restored it for a suspend: the next frame is whole.
-        self.terminal.clear()
+        // The terminal has not taken what restored it for a suspend.
+        self.draw_whole_frame_next()
+    }
+
+    /// The next frame is whole. `Terminal::clear` would ask the terminal for its cursor first, and fail where no answer
+    /// comes (serial lines, recorders).
+    fn draw_whole_frame_next(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
     /// Waits until the terminal has taken a frame; returns the number of the question on it. Cancel
@@ -115,7 +123,7 @@ impl TerminalGuard {
         self.hold.give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
         self.hold.take()?;
-        self.terminal.clear()
+        self.draw_whole_frame_next()
     }
 }
 
