@@ -16,6 +16,7 @@ use roverline_protocol::Tier;
 use roverline_protocol::status::EventKind;
 
 use crate::certs::Certs;
+use crate::disk_stall::DiskWatch;
 use crate::faults::table::table;
 use crate::gateway::{self, Gateway};
 use crate::hostile::acts::ACTS;
@@ -71,6 +72,9 @@ fn tls_table(certs: &Certs) -> String {
     format!("[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n")
 }
 
+/// The acts whose requests write to the disk.
+const WRITING: &[&str] = &["values", "messages", "events", "lock_theft", "store_locks", "stop_attempts"];
+
 /// Plays one act for this long.
 fn play(act: &Act, duration: Duration) -> Outcome {
     let scratch = temp::dir();
@@ -88,6 +92,7 @@ fn play(act: &Act, duration: Duration) -> Outcome {
         Gateway::up(&[&["--source", "sim", "--config", config, "--mdns", mdns][..], &access].concat());
     let port = gateway.port(Tier::Primary);
     let before_pids = pids(&gateway);
+    let disk = DiskWatch::start(scratch.path());
     let good = Good::start(port, &ada, tls.clone());
     std::thread::sleep(Duration::from_secs(1));
     let before = rss_mib(before_pids[0]);
@@ -104,13 +109,24 @@ fn play(act: &Act, duration: Duration) -> Outcome {
     // The good clients go on for a moment: what comes late counts as well.
     std::thread::sleep(Duration::from_secs(1));
     let measured = good.finish();
+    let disk_ms = disk.finish();
     let given_back = || Some(rss_mib(before_pids[0])).filter(|after| is_back(before, *after));
     let after = poll(MEMORY_PATIENCE, given_back).unwrap_or_else(|| rss_mib(before_pids[0]));
     let restarts = pids(&gateway).iter().zip(&before_pids).filter(|(now, before)| now != before).count();
     let events = http::status(gateway.port(Tier::Secondary)).events;
     let covered = events.iter().any(|event| event.kind == EventKind::Promotion);
     let rate = count as f64 / duration.as_secs_f64();
-    Outcome { act: act.name, measured, rss_mib: [before, during, after], restarts, covered, rate }
+    let writes = WRITING.contains(&act.name);
+    Outcome {
+        act: act.name,
+        measured,
+        rss_mib: [before, during, after],
+        restarts,
+        covered,
+        rate,
+        disk_ms,
+        writes,
+    }
 }
 
 /// Plays the act of this name for two seconds.

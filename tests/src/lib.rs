@@ -12,6 +12,7 @@ pub mod certs;
 pub mod chaos;
 pub mod console;
 pub mod control_client;
+pub mod disk_stall;
 pub mod faults;
 pub mod gateway;
 pub mod hostile;
