@@ -5,6 +5,7 @@ mod benchmarks;
 mod environment;
 mod listener;
 mod listener_process;
+mod live_rover;
 mod lying_peer;
 mod matrix;
 mod measure;
@@ -28,6 +29,7 @@ Examples:
   scripts/faults                        every scenario, one table; half an hour
   scripts/faults kill hang --trials 50  two scenarios, fifty times each
   scripts/faults --quick                all scenarios, a few minutes
+  scripts/faults --live --trials 1      every scenario once, with a rover in a live ROS graph
   scripts/faults --list                 the scenarios' names
   scripts/faults rolling                a rolling restart under load
   scripts/faults soak --minutes 30      random kills for half an hour
@@ -52,6 +54,9 @@ struct Cli {
     /// Use the bounds for busy machines and unoptimized binaries
     #[arg(long)]
     wide: bool,
+    /// Read the rover from a live ROS graph, over DDS, instead of simulating it in each endpoint
+    #[arg(long)]
+    live: bool,
     /// List the scenarios and exit
     #[arg(long)]
     list: bool,
@@ -95,7 +100,7 @@ fn run(cli: &Cli) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let mode = Mode { trials: cli.trials, quick: cli.quick, wide: cli.wide };
+    let mode = Mode { trials: cli.trials, quick: cli.quick, wide: cli.wide, live: cli.live };
     let outcomes: Vec<Outcome> =
         chosen.iter().map(|scenario| play(scenario, mode, &|line| eprintln!("{line}"))).collect();
     println!("{}", summary(&outcomes));
@@ -122,7 +127,7 @@ fn choose(names: &[String]) -> Result<Vec<Scenario>, String> {
 /// reason if it cannot run here.
 pub fn check(name: &str, trials: usize) -> Result<Vec<String>, String> {
     let chosen = choose(&[name.to_owned()]).unwrap_or_else(|why| panic!("{why}"));
-    let mode = Mode { trials: Some(trials), quick: true, wide: true };
+    let mode = Mode { trials: Some(trials), quick: true, wide: true, live: false };
     let outcome = play(&chosen[0], mode, &|line| println!("{line}"));
     match outcome.skipped {
         Some(why) => Err(why),

@@ -9,6 +9,7 @@ use roverline_protocol::Tier;
 
 use super::listener::Options;
 use super::listener_process::Listener;
+use super::live_rover::{self, LiveRover};
 use super::lying_peer::LyingPeer;
 use super::net::Net;
 use super::proxy::Proxy;
@@ -78,13 +79,15 @@ pub(crate) struct ScenarioEnv {
     environment: Vec<(String, String)>,
     /// The rover's state directory, if its endpoints survive.
     state: Option<SharedState>,
+    /// The rover in a live ROS graph, and its state directory.
+    _rover: (Option<LiveRover>, Option<TempDir>),
     /// The network.
     pub(crate) net: Net,
 }
 
 impl ScenarioEnv {
     /// Starts everything and waits for the first samples; or the reason why that is impossible here.
-    pub(crate) fn start(scenario: &Scenario) -> Result<ScenarioEnv, String> {
+    pub(crate) fn start(scenario: &Scenario, live: bool) -> Result<ScenarioEnv, String> {
         let net = match scenario.radio {
             Some(radio) => Net::radio(radio, 7)?,
             None => Net::loopback(),
@@ -95,13 +98,21 @@ impl ScenarioEnv {
                 Some(clock) if scenario.stepped_clock == Some(side) => clock.environment(),
                 _ => Vec::new(),
             };
+            if side == Side::Gateway && live {
+                environment.extend(live_rover::environment());
+            }
             if side == Side::Gateway && scenario.survivors {
                 environment.push((DIE_WITH_SUPERVISOR.to_owned(), "false".to_owned()));
             }
             environment
         };
         let base_port = if net.is_radio() { 8080 } else { free_base_port() };
-        let mut arguments = scenario.gateway.clone();
+        let rover_state = live.then(temp::dir);
+        let rover = rover_state.as_ref().map(|state| LiveRover::start(&net, state.path()));
+        let mut arguments = match &rover {
+            Some(rover) => rover.arguments(&scenario.gateway),
+            None => scenario.gateway.clone(),
+        };
         let certs = scenario.tls.then(|| Certs::with_node("rover"));
         if let Some(certs) = &certs {
             arguments.extend(["--config".to_owned(), certs.config("rover", "")]);
@@ -158,6 +169,7 @@ impl ScenarioEnv {
             base_port,
             environment,
             state,
+            _rover: (rover, rover_state),
             net,
         })
     }

@@ -30,6 +30,8 @@ pub(crate) struct Mode {
     pub(crate) quick: bool,
     /// Use the bounds for busy machines.
     pub(crate) wide: bool,
+    /// A rover in a live ROS graph.
+    pub(crate) live: bool,
 }
 
 /// The result of one trial.
@@ -69,7 +71,7 @@ pub(crate) struct Outcome {
 
 /// Runs one scenario; reports every trial through `log` as it ends.
 pub(crate) fn play(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) -> Outcome {
-    let mut env = match ScenarioEnv::start(scenario) {
+    let mut env = match ScenarioEnv::start(scenario, mode.live) {
         Ok(env) => env,
         Err(why) => {
             log(&format!("{}: SKIPPED: {why}", scenario.name));
