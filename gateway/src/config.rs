@@ -5,6 +5,7 @@ mod dds;
 mod file;
 mod flags;
 mod inherited_settings;
+mod path_prefix;
 mod peers;
 mod process;
 mod ros_discovery;
@@ -97,6 +98,8 @@ pub struct GatewaySettings {
     pub rover: Option<String>,
     /// Whether to announce endpoints by mDNS and discover others.
     pub mdns: MdnsMode,
+    /// The path under which a proxy publishes the endpoints and that it leaves in requests: `/rover`.
+    pub path_prefix: String,
 }
 
 /// Whether endpoints announce themselves and find each other by mDNS.
@@ -127,6 +130,7 @@ impl Default for GatewaySettings {
             promotion_grace_s: limits::PROMOTION_GRACE_MS as f64 / 1e3,
             rover: None,
             mdns: MdnsMode::Auto,
+            path_prefix: String::new(),
         }
     }
 }

@@ -102,7 +102,7 @@ fn recognize(message: &Message) -> Option<Dialect> {
 /// With `await_first`, a plain client gets nothing until it has sent a message or the decision time is over.
 pub(crate) async fn serve(
     context: &SessionContext,
-    mut reader: MessageReader,
+    reader: &mut MessageReader,
     negotiated: Dialect,
     await_first: bool,
 ) -> CloseReason {
@@ -124,7 +124,7 @@ pub(crate) async fn serve(
         let Some(entry) = DIALECTS.iter().find(|entry| entry.dialect == dialect) else {
             return CloseReason::new(1011, "there is no such dialect");
         };
-        match (entry.serve)(context, &mut reader, first.take()).await {
+        match (entry.serve)(context, reader, first.take()).await {
             End::Closed(reason) => return reason,
             End::OtherDialect(actual, message) => {
                 context.info.set_dialect(actual);

@@ -20,6 +20,7 @@ mod source_watch;
 pub mod supervision;
 pub mod switch_reports;
 pub mod waiting_requests;
+mod warm_up;
 pub mod watchdog;
 
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ use crate::endpoint::sessions::SessionInfo;
 use crate::endpoint::supervision::Supervision;
 use crate::endpoint::switch_reports::SwitchReports;
 use crate::endpoint::waiting_requests::WaitingRequests;
+use crate::endpoint::warm_up::WarmUp;
 use crate::endpoint::watchdog::Watchdog;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
@@ -92,6 +94,8 @@ pub struct Endpoint {
     pub advertised: AdvertisedServices,
     /// The rover's name.
     pub rover: String,
+    /// The path under which a proxy publishes the endpoint; empty: none.
+    pub path_prefix: String,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
     /// When the endpoint was created, nanoseconds since the Unix epoch.
@@ -108,6 +112,7 @@ pub struct Endpoint {
     pub large_messages: LargeMessages,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
+    pub(crate) warm_up: WarmUp,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     session_budget: Option<ByteRate>,
     shared_budget: Option<SharedBudget>,
@@ -154,6 +159,8 @@ pub struct EndpointBuilder {
     pub stop_topic: String,
     /// The rover's name.
     pub rover: String,
+    /// The path under which a proxy publishes the endpoint; empty: none.
+    pub path_prefix: String,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
 }
@@ -169,6 +176,7 @@ impl EndpointBuilder {
             ingress: self.ingress,
             source_kind: self.source_kind,
             telemetry: Telemetry::default(),
+            warm_up: WarmUp::new(self.source_kind, roverline_source::clock::monotonic()),
             directory: watch::Sender::new(Arc::new(Vec::new())),
             peers: self.peers,
             peer_trust: self.peer_trust,
@@ -182,6 +190,7 @@ impl EndpointBuilder {
             advertised: AdvertisedServices::default(),
             stop_topic: self.stop_topic,
             rover: self.rover,
+            path_prefix: self.path_prefix,
             coordination: self.coordination,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),

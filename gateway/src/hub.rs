@@ -19,6 +19,7 @@ mod subscriber;
 mod subscription;
 mod throttle;
 mod topic;
+pub(crate) mod writer_progress;
 
 pub use crate::hub::encoding::{FrameFormat, SampleEncoding, SampleToEncode};
 pub use crate::hub::ingress::{Ingress, SourceEvent};

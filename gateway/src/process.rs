@@ -15,6 +15,8 @@ pub mod relay;
 mod reload;
 pub mod shutdown;
 pub mod source;
+pub mod source_control;
+pub mod source_runs;
 pub(crate) mod stagger;
 mod supervised;
 mod supervisor_link;

@@ -6,6 +6,7 @@ pub mod head;
 mod head_arrival;
 pub mod http;
 pub mod listener;
+mod path_prefix;
 pub mod pending;
 pub mod session;
 pub mod tls;

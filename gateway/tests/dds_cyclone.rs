@@ -5,49 +5,26 @@
 //! The figures (latency, loss, memory) come from the ignored tests: `cargo test --release -p
 //! roverline-gateway --test dds_cyclone -- --ignored --nocapture --test-threads 1`
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
 mod dds_common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dds_common::peer::python;
-use dds_common::{Recorder, RunningSource, domain, eventually, no_gap, now_ns, options, repeat_until};
+use dds_common::program::{CLIENT_DEADLINE, client, finish};
+use dds_common::{
+    Recorder, RunningSource, domain, each_engine, eventually, no_gap, now_ns, options, repeat_until,
+};
 use roverline_protocol::SampleId;
 use roverline_source::dds::{DdsOptions, DdsSink};
 use roverline_source::{Graph, NodeInfo, Publication, PublishError, Qos, RawSample, Sink, TopicDecl};
 use roverline_test_support::wait::observe_for;
 
-/// How long a foreign client may take.
-const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn client(python: &Path, script: &str, domain: u16, args: &str) -> Child {
-    Command::new(python)
-        .arg(root().join("tests/clients").join(script))
-        .args(["--domain", &domain.to_string()])
-        .args(args.split_whitespace())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits for a client to exit and returns the last line it printed.
-fn finish(child: Child) -> serde_json::Value {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{:?}", output.status);
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
-}
-
-#[test]
 fn everything_that_cyclone_publishes_arrives_once() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -92,7 +69,6 @@ fn everything_that_cyclone_publishes_arrives_once() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-#[test]
 fn a_writer_with_the_default_reliability_is_reliable() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -112,7 +88,6 @@ fn a_writer_with_the_default_reliability_is_reliable() {
     late.shutdown();
 }
 
-#[test]
 fn messages_of_every_size_arrive() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -153,7 +128,6 @@ fn messages_of_every_size_arrive() {
     running.shutdown();
 }
 
-#[test]
 fn cyclone_receives_what_is_published() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -192,7 +166,6 @@ fn cyclone_receives_what_is_published() {
     running.shutdown();
 }
 
-#[test]
 fn a_hung_subscriber_does_not_block_publishing() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -251,7 +224,6 @@ fn a_hung_subscriber_does_not_block_publishing() {
     running.shutdown();
 }
 
-#[test]
 fn a_source_can_be_published_as_a_robot() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -345,30 +317,22 @@ fn measure(what: &str, topic: &str, args: &str) {
     assert_eq!(delays.len(), published);
 }
 
-#[test]
-#[ignore = "takes half a minute and wants a quiet machine"]
 fn imu_at_200_hz_is_complete() {
     measure("Imu 200 Hz × 30 s", "/imu/data", "--seconds 30.5 --count 6000 --wait 3 --slow-rate 5");
 }
 
-#[test]
-#[ignore = "wants a quiet machine"]
 fn one_kilobyte_at_1_khz_is_complete() {
     let args =
         "--seconds 11 --wait 3 --text-rate 1000 --count 10000 --image-rate 0 --imu-rate 1 --slow-rate 0";
     measure("String 1 KiB 1 kHz × 10 s", "/text", args);
 }
 
-#[test]
-#[ignore = "wants a quiet machine"]
 fn images_are_complete() {
     let args = "--seconds 10 --wait 3 --imu-rate 1 --slow-rate 0";
     measure("Image 100 KB best effort 10 Hz × 10 s", "/camera/image", args);
     measure("Image 100 KB reliable 10 Hz × 10 s", "/camera/image", &format!("{args} --image-reliable"));
 }
 
-#[test]
-#[ignore = "wants a quiet machine"]
 fn idle_and_start() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -408,8 +372,6 @@ fn thread_times() -> BTreeMap<(String, String), u64> {
         .collect()
 }
 
-#[test]
-#[ignore = "wants a quiet machine"]
 fn four_endpoints_receive_the_same() {
     let Some(python) = python() else { return };
     let domain = domain();
@@ -429,4 +391,23 @@ fn four_endpoints_receive_the_same() {
     for endpoint in endpoints {
         println!("stopped in {:?}", endpoint.shutdown());
     }
+}
+
+each_engine! {
+    everything_that_cyclone_publishes_arrives_once,
+    a_writer_with_the_default_reliability_is_reliable,
+    messages_of_every_size_arrive,
+    cyclone_receives_what_is_published,
+    a_hung_subscriber_does_not_block_publishing,
+    a_source_can_be_published_as_a_robot,
+    #[ignore = "takes half a minute and wants a quiet machine"]
+    imu_at_200_hz_is_complete,
+    #[ignore = "wants a quiet machine"]
+    one_kilobyte_at_1_khz_is_complete,
+    #[ignore = "wants a quiet machine"]
+    images_are_complete,
+    #[ignore = "wants a quiet machine"]
+    idle_and_start,
+    #[ignore = "wants a quiet machine"]
+    four_endpoints_receive_the_same,
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dds_common::{Recorder, RunningSource, domain, eventually, now_ns, options, repeat_until};
+use dds_common::{Recorder, RunningSource, domain, each_engine, eventually, now_ns, options, repeat_until};
 use roverline_protocol::SampleId;
 use roverline_source::dds::DdsSink;
 use roverline_source::{Qos, RawSample, Sink, TopicDecl, TopicKey};
@@ -51,7 +51,6 @@ fn distinct(running: &RunningSource, topic: &str) -> bool {
     ids.iter().collect::<HashSet<_>>().len() == ids.len()
 }
 
-#[test]
 fn publishers_of_every_qos_are_received_once_on_one_topic() {
     let domain = domain();
     let robots: Vec<Robot> = [LATCHED, RELIABLE, BEST_EFFORT]
@@ -83,7 +82,6 @@ fn publishers_of_every_qos_are_received_once_on_one_topic() {
     running.shutdown();
 }
 
-#[test]
 fn a_returning_publisher_delivers_nothing_stale() {
     for qos in [BEST_EFFORT, RELIABLE, LATCHED] {
         let domain = domain();
@@ -105,7 +103,6 @@ fn a_returning_publisher_delivers_nothing_stale() {
     }
 }
 
-#[test]
 fn a_topic_wanted_again_starts_with_new_samples() {
     let domain = domain();
     let running = RunningSource::start(domain, Recorder::default());
@@ -123,7 +120,6 @@ fn a_topic_wanted_again_starts_with_new_samples() {
     running.shutdown();
 }
 
-#[test]
 fn the_first_type_of_a_topic_wins() {
     let domain = domain();
     let running = RunningSource::start(domain, Recorder::default());
@@ -147,4 +143,11 @@ fn the_first_type_of_a_topic_wins() {
     assert_eq!(decl.type_name, "std_msgs/msg/Int8");
     assert!(values(&running, "/x")[count..].iter().all(|value| *value == 3));
     running.shutdown();
+}
+
+each_engine! {
+    publishers_of_every_qos_are_received_once_on_one_topic,
+    a_returning_publisher_delivers_nothing_stale,
+    a_topic_wanted_again_starts_with_new_samples,
+    the_first_type_of_a_topic_wins,
 }

@@ -324,6 +324,7 @@ impl EndpointState {
         Candidate {
             usable: self.usable(now),
             class,
+            warming_up: document.is_some_and(|document| document.warming_up),
             failback: self.failback.hold(now, timings.failback.0, timings.failback.1),
             scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
             // A link that owes an answer is at least as slow as that.

@@ -90,6 +90,8 @@ pub(crate) struct Candidate {
     pub(crate) usable: bool,
     /// Its class.
     pub(crate) class: EndpointClass,
+    /// Whether it lacks writers that other endpoints hear.
+    pub(crate) warming_up: bool,
     /// How long it must have been usable before the client returns to it for its coverage.
     pub(crate) failback: Duration,
     /// Scopes it serves.
@@ -190,7 +192,7 @@ impl Selector {
     /// The endpoint to use at `now` (monotonic), given the current one. An unusable endpoint is
     /// left at once; a usable one only for a challenger that has been clearly better for the hold
     /// time: the challenger's failback time if it has better coverage or class, the selector's if
-    /// it is only cheaper. `None` when no endpoint is usable.
+    /// it is only cheaper. One that warms up is no challenger. `None` when no endpoint is usable.
     pub(crate) fn select(
         &mut self,
         candidates: &[Candidate],
@@ -198,11 +200,16 @@ impl Selector {
         current: Option<usize>,
         now: Duration,
     ) -> Option<usize> {
-        let best = rank(candidates, wanted).into_iter().find(|&i| candidates[i].usable)?;
+        let usable: Vec<usize> =
+            rank(candidates, wanted).into_iter().filter(|&i| candidates[i].usable).collect();
+        let best = *usable.first()?;
         let Some(current) = current.filter(|&i| candidates.get(i).is_some_and(|c| c.usable)) else {
             self.challenger = None;
             return Some(best);
         };
+        // Nobody returns to an endpoint before it hears what the others hear.
+        let settled = |i: &usize| *i == current || !candidates[*i].warming_up;
+        let best = usable.into_iter().find(settled).unwrap_or(current);
         if best == current || !self.clearly_better(&candidates[best], &candidates[current], wanted) {
             self.challenger = None;
             return Some(current);
@@ -242,6 +249,7 @@ mod tests {
 
     fn candidate(tier: Tier, rtt_ms: u64) -> Candidate {
         Candidate {
+            warming_up: false,
             usable: true,
             class: EndpointClass::Good,
             failback: Duration::from_secs(1),
@@ -251,6 +259,25 @@ mod tests {
             loss: 0.0,
             load: 0.0,
         }
+    }
+
+    #[test]
+    fn nobody_returns_to_an_endpoint_that_warms_up() {
+        let mut selector = Selector::new(Stickiness { hold: Duration::ZERO, ..Stickiness::default() });
+        let mut all = [candidate(Tier::Primary, 1), candidate(Tier::Secondary, 1)];
+        all.iter_mut().for_each(|one| one.failback = Duration::ZERO);
+        all[0].warming_up = true;
+        let mut select = |all: &[Candidate], current| {
+            selector.select(all, Tier::Primary.scopes(), current, Duration::ZERO)
+        };
+        assert_eq!(select(&all, Some(1)), Some(1), "not yet");
+        assert_eq!(select(&all, None), Some(0), "better than none");
+        assert_eq!(select(&all, Some(0)), Some(0), "and it is not left for that");
+        all[0].warming_up = false;
+        assert_eq!(select(&all, Some(1)), Some(0));
+        all[0].warming_up = true;
+        all[1].usable = false;
+        assert_eq!(select(&all, Some(1)), Some(0), "the only one");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod scope;
 pub mod service_level;
 pub mod status;
 pub mod topic_pattern;
+pub mod writer_progress;
 
 pub use crate::identity::{Guid, SampleId};
 pub use crate::routing::{Delivery, Priority, Route, Routing};

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service_level::ServiceLevel;
+use crate::writer_progress::WriterProgress;
 use crate::{Scope, ScopeSet, Tier};
 
 /// Health of an endpoint.
@@ -52,6 +53,9 @@ pub struct HealthDocument {
     /// Seconds since the newest sample of each scope that had one.
     #[serde(default)]
     pub freshness_s: BTreeMap<Scope, f64>,
+    /// In the answer to another endpoint: the newest sample of each writer, most recent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writers: Vec<WriterProgress>,
 }
 
 /// A source in `/health`.
@@ -112,6 +116,10 @@ pub struct EndpointDocument {
     /// Whether it is about to shut down and accepts no new clients.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
+    /// Whether it has just begun to read the ROS graph, and lacks writers that other endpoints hear: clients that
+    /// are served elsewhere do not return yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warming_up: bool,
     /// `host:port` it listens on, as far as the reporting endpoint knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -193,6 +201,8 @@ pub enum EventKind {
     Stalled,
     /// The emergency stop was engaged or released.
     EmergencyStop,
+    /// An endpoint heard nothing of a writer that another endpoint hears, and joins the ROS graph anew.
+    Rejoin,
 }
 
 impl EventKind {
@@ -213,6 +223,7 @@ impl EventKind {
             EventKind::Recovered => "recovered",
             EventKind::Stalled => "stalled",
             EventKind::EmergencyStop => "emergency_stop",
+            EventKind::Rejoin => "rejoin",
         }
     }
 }

@@ -62,6 +62,7 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         access: Arc::new(Access::new(&access).expect("the settings are right")),
         publisher: Arc::new(NoRover),
         stop_topic: "/emergency_stop".to_owned(),
+        path_prefix: String::new(),
         rover: ROVER.to_owned(),
         coordination: Arc::new(Coordination::disabled("there is no store")),
     }

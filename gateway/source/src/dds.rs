@@ -15,23 +15,28 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::dds::engine::Participant;
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::publisher::{PublishQueue, QueueEntry, publish_loop};
 use crate::dds::reader_thread::ReaderThread;
 use crate::dds::service_broker::{ServiceBroker, ServiceCommand};
-use crate::dds::writers::{LocalWriters, Writers};
+use crate::dds::writers::Writers;
 pub use crate::dds_options::{DdsEngine, DdsOptions};
 use crate::{NodeInfo, Sink, Source, SourceControl, SourceError, SourceState, StopFlag};
 
 mod catalog;
 mod discovery_info;
 mod engine;
+mod first_messages;
 mod graph_builder;
 mod graph_reporter;
 mod history_depth;
+mod latched_only;
 mod library_watch;
+mod local_writers;
 mod names;
 mod node_announcer;
+mod outgoing;
 mod publisher;
 mod reader;
 mod reader_thread;
@@ -107,7 +112,13 @@ impl Source for DdsSource {
             writers.close_after(idle).with_reserved_topic(reserved_topic.clone())
         };
         let (serving, our_own) = (participant.clone(), own.clone());
-        let reader = ReaderThread::new(participant, own, announcer, broker.clone(), sink.clone())?;
+        let reader = ReaderThread::new(
+            participant,
+            own,
+            announcer,
+            (broker.clone(), queue.latched_only()),
+            sink.clone(),
+        )?;
         sink.state(SourceState::Running);
         let their_queue = &queue;
         let span = tracing::Span::current();
@@ -122,7 +133,9 @@ impl Source for DdsSource {
             let stopping = &stop;
             let serving =
                 std::thread::Builder::new().name("dds-services".into()).spawn_scoped(scope, move || {
-                    span.in_scope(|| service_thread::run(&broker, commands, serving.as_ref(), &our_own, stopping));
+                    span.in_scope(|| {
+                        service_thread::run(&broker, commands, serving.as_ref(), &our_own, stopping)
+                    });
                 });
             if let Err(error) = serving {
                 tracing::warn!("no thread for services: {error}");

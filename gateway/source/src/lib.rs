@@ -41,7 +41,7 @@ pub mod upstream;
 
 pub use crate::graph::{Graph, GraphService, GraphTopic, NodeInfo};
 pub use crate::playback::{Playback, PlaybackControl, PlaybackStatus};
-pub use crate::service::{Call, CallError, Handler, Reply, Service, TopicListener};
+pub use crate::service::{Call, CallError, Handler, Reply, RequestFailure, Service, TopicListener};
 
 /// The hub's short id of a topic, valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,6 +136,8 @@ pub trait Sink: Send + Sync {
         let _ = age;
         self.sample(key, sample);
     }
+    /// Another run of the source has joined the graph beside the present one: what was delivered comes again.
+    fn rejoined(&self) {}
     /// A sign of life, several times a second, of a source that may get stuck in its library.
     fn alive(&self) {}
     /// The whole ROS graph as currently known.
@@ -191,6 +193,12 @@ pub trait SourceControl: Send + Sync {
     /// `Call::answer` within the call's timeout.
     fn call(&self, call: Call) -> Result<(), PublishError> {
         Err(PublishError::Failed(format!("{}: this source calls no services", call.service)))
+    }
+
+    /// Has the source opened again beside the running one, which then ends: a new participant of the graph. `false`
+    /// if the source is not in one.
+    fn rejoin(&self) -> bool {
+        false
     }
 
     /// Subscribes to a topic independently of the hub, until the receiver is dropped.

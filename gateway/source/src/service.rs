@@ -62,18 +62,53 @@ pub struct Service {
 /// Handles a request; see [`Service::handler`].
 pub type Handler = dyn Fn(Bytes, Reply) + Send + Sync;
 
-/// Sends the response to one request. If it is dropped unused, the client receives no response.
-pub struct Reply(Box<dyn FnOnce(Bytes) + Send>);
+/// Sends the response to one request. If it is dropped unused, the request has failed.
+pub struct Reply(Option<Box<ResponseSender>>);
+
+type ResponseSender = dyn FnOnce(Result<Bytes, RequestFailure>) + Send;
+
+/// Why a request failed, for its caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RequestFailure(pub String);
+
+/// Why a request failed whose reply was dropped.
+const DROPPED: &str = "whoever serves it has gone, or takes no more requests";
 
 impl Reply {
-    /// A reply that passes the response to `send`, which may be called on any thread.
+    /// A reply that passes the response to `send`, which may be called on any thread. A failure is not passed on:
+    /// ROS 2 has no error response, so a remote caller waits for its own timeout.
     pub fn new(send: impl FnOnce(Bytes) + Send + 'static) -> Reply {
-        Reply(Box::new(send))
+        Reply::fallible(|response| response.map_or((), send))
+    }
+
+    /// A reply to a caller that learns of a failure as well.
+    pub fn fallible(send: impl FnOnce(Result<Bytes, RequestFailure>) + Send + 'static) -> Reply {
+        Reply(Some(Box::new(send)))
     }
 
     /// Sends the response.
     pub fn send(self, response: Bytes) {
-        (self.0)(response);
+        self.end(Ok(response));
+    }
+
+    /// Fails the request; `why` is for the caller.
+    pub fn fail(self, why: String) {
+        self.end(Err(RequestFailure(why)));
+    }
+
+    fn end(mut self, response: Result<Bytes, RequestFailure>) {
+        if let Some(send) = self.0.take() {
+            send(response);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(send) = self.0.take() {
+            send(Err(RequestFailure(DROPPED.to_owned())));
+        }
     }
 }
 
@@ -89,4 +124,29 @@ pub struct TopicListener {
     /// Receives the samples. Samples are dropped while it is full; the subscription ends when it is
     /// closed.
     pub samples: mpsc::Sender<RawSample>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_answered_once_however_its_reply_ends() {
+        let (sender, received) = sync_channel(4);
+        let reply = || {
+            let sender = sender.clone();
+            Reply::fallible(move |response| sender.send(response).unwrap())
+        };
+        reply().send(Bytes::from_static(b"x"));
+        reply().fail("no".to_owned());
+        drop(reply());
+        let failed = |why: &str| Err(RequestFailure(why.to_owned()));
+        let all: Vec<_> = received.try_iter().collect();
+        assert_eq!(all, [Ok(Bytes::from_static(b"x")), failed("no"), failed(DROPPED)]);
+        let (sender, received) = sync_channel(4);
+        Reply::new(move |response| sender.send(response).unwrap()).fail("no".to_owned());
+        assert!(received.recv().is_err(), "a remote caller gets nothing");
+    }
 }

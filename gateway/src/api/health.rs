@@ -15,10 +15,10 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 /// The endpoint's health; 503 if it cannot serve.
 pub(crate) fn health(request: &ApiRequest<'_>) -> HttpResponse {
     let endpoint = request.endpoint;
-    let health = endpoint.health();
+    let challenge = request.headers.get(CHALLENGE).and_then(|challenge| challenge.to_str().ok());
+    let health = if challenge.is_some() { endpoint.health_for_peer() } else { endpoint.health() };
     // Serializing our own document types cannot fail.
     let bytes = serde_json::to_vec(&health).unwrap_or_default();
-    let challenge = request.headers.get(CHALLENGE).and_then(|challenge| challenge.to_str().ok());
     let proof =
         challenge.map(|challenge| endpoint.peer_trust.prover.answer(challenge, request.local, &bytes));
     let mut answer = body(JSON, bytes);

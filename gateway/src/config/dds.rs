@@ -54,10 +54,18 @@ pub struct Interface {
     pub address: IpAddr,
 }
 
+/// A configured interface that this computer does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("[dds] interfaces: this computer has no {entry:?}; it has {}", known.join(", "))]
+pub struct UnknownInterface {
+    entry: String,
+    known: Vec<String>,
+}
+
 impl DdsSettings {
     /// The addresses that the configured interfaces have among `known`. An entry that none of them has is an error
     /// that lists them: DDS would reach nobody.
-    pub fn addresses(&self, known: &[Interface]) -> Result<Vec<IpAddr>, String> {
+    pub fn addresses(&self, known: &[Interface]) -> Result<Vec<IpAddr>, UnknownInterface> {
         let mut addresses = Vec::new();
         for entry in &self.interfaces {
             let before = addresses.len();
@@ -65,11 +73,8 @@ impl DdsSettings {
             let v4 = known.iter().filter(|interface| interface.address.is_ipv4());
             addresses.extend(v4.filter(|one| is_named(one, entry)).map(|one| one.address));
             if addresses.len() == before {
-                let known: Vec<String> = known.iter().map(|one| format!("{} {}", one.name, one.address)).collect();
-                return Err(format!(
-                    "[dds] interfaces: this computer has no {entry:?}; it has {}",
-                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-                ));
+                let known = known.iter().map(|one| format!("{} {}", one.name, one.address)).collect();
+                return Err(UnknownInterface { entry: entry.clone(), known });
             }
         }
         addresses.sort();
@@ -89,7 +94,8 @@ mod tests {
     use super::*;
 
     fn interfaces() -> Vec<Interface> {
-        let of = |name: &str, address: &str| Interface { name: name.into(), address: address.parse().unwrap() };
+        let of =
+            |name: &str, address: &str| Interface { name: name.into(), address: address.parse().unwrap() };
         vec![
             of("lo", "127.0.0.1"),
             of("eth0", "192.168.1.10"),
@@ -111,7 +117,7 @@ mod tests {
         assert_eq!(addresses(&["eth0", "10.0.0.7"]).unwrap(), ["10.0.0.7", "192.168.1.10"]);
         assert_eq!(addresses(&["192.168.0.0/16", "eth1"]).unwrap(), ["192.168.1.10", "192.168.1.11"]);
         for unknown in ["eth7", "192.0.2.1", "172.16.0.0/12", "", "fe80::1", "192.168.1.10/33"] {
-            let error = addresses(&["lo", unknown]).unwrap_err();
+            let error = addresses(&["lo", unknown]).unwrap_err().to_string();
             assert!(error.contains(&format!("{unknown:?}")) && error.contains("wlan0 10.0.0.7"), "{error}");
         }
     }

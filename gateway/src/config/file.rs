@@ -8,7 +8,7 @@ use roverline_protocol::Routing;
 use roverline_protocol::routing::topic_glob;
 
 use crate::access::forwarded::proxy_network;
-use crate::config::{Settings, ros_discovery};
+use crate::config::{Settings, path_prefix, ros_discovery};
 
 /// The administrator, whose files are right.
 const ROOT: u32 = 0;
@@ -136,6 +136,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if !(0.5..=3_600.0).contains(&settings.gateway.promotion_grace_s) {
         return Err(("promotion_grace_s", "write seconds from 0.5 to 3600".to_owned()));
     }
+    path_prefix::check(&settings.gateway.path_prefix).map_err(|error| ("path_prefix", error.to_string()))?;
     if settings.gateway.rover.as_ref().is_some_and(|rover| rover.is_empty() || rover.len() > 63) {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }

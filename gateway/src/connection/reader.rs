@@ -5,11 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use roverline_protocol::limits;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -18,6 +20,13 @@ use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::outbox::Outbox;
 use crate::connection::stream::ReadHalf;
+
+/// How long a client may take to close after the close frame.
+const DRAIN_MS: u64 = 1_000;
+/// Bytes that are discarded meanwhile.
+const DRAIN_BYTES: usize = 1 << 20;
+/// Clients that are waited for at a time; more are cut off.
+static DRAINS: Semaphore = Semaphore::const_new(64);
 
 /// The stream of the client's messages.
 pub struct MessageReader {
@@ -69,6 +78,11 @@ impl MessageReader {
         }
     }
 
+    /// The half that is still open after the session: see [`drain`].
+    pub(crate) fn into_read_half(self) -> ReadHalf {
+        self.socket.into_inner().read
+    }
+
     async fn throttle(&mut self) {
         // A burst from one client must not delay the other clients of this thread.
         tokio::task::yield_now().await;
@@ -82,6 +96,24 @@ impl MessageReader {
             self.window.1 += 1;
         }
     }
+}
+
+/// Reads and discards what a client still sends after the close frame, until it closes too. A socket that is closed
+/// with unread bytes resets the connection, and the client's system then discards the close frame (RFC 6455,
+/// section 7.1.1).
+pub(crate) async fn drain(mut read: ReadHalf) {
+    let Ok(_permit) = DRAINS.try_acquire() else { return };
+    let mut scratch = [0; 4 << 10];
+    let draining = async {
+        let mut left = DRAIN_BYTES;
+        while left > 0 {
+            match read.read(&mut scratch).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(DRAIN_MS), draining).await;
 }
 
 /// The end of a session that its client closed. tungstenite turns codes that never go over the wire (RFC 6455,

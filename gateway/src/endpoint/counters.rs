@@ -33,6 +33,8 @@ pub struct Counters {
     pub fairness: FairnessCounters,
     /// TLS handshakes.
     pub tls: TlsCounters,
+    /// How often the source joined the ROS graph anew for a writer that another endpoint hears.
+    pub rejoins: AtomicU64,
 }
 
 impl Endpoint {

@@ -83,6 +83,7 @@ impl Endpoint {
             reasons,
             covers: self.peers.covers(),
             draining: self.is_draining(),
+            warming_up: self.warm_up.is_active(monotonic()),
             address: None,
             clients: self.capacity.clients(),
             max_clients: self.capacity.max_clients(),
@@ -107,7 +108,13 @@ impl Endpoint {
                 upstream: self.hub.upstream(),
             },
             freshness_s: self.freshness(),
+            writers: Vec::new(),
         }
+    }
+
+    /// The body of `/health` for another endpoint.
+    pub fn health_for_peer(&self) -> HealthDocument {
+        HealthDocument { writers: self.ingress.writer_progress(), ..self.health() }
     }
 
     /// The body of `/status`.

@@ -11,6 +11,7 @@ pub mod tls;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use roverline_protocol::api::DialectDocument;
 use roverline_protocol::status::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
@@ -150,6 +151,11 @@ fn counters(page: &mut Exposition, endpoint: &Endpoint) {
         ("roverline_shed_total", "Samples not sent because a link does not carry them.", counters.shed),
         ("roverline_replayed_total", "Samples replayed to clients that resumed.", counters.replayed),
         ("roverline_replay_missing_total", "Samples that could not be replayed.", counters.replay_missing),
+        (
+            "roverline_rejoins_total",
+            "Times that the source joined the ROS graph anew for a writer that another endpoint hears.",
+            endpoint.counters.rejoins.load(Ordering::Relaxed),
+        ),
     ] {
         page.one("counter", name, help, value as f64);
     }

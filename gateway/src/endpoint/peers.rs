@@ -7,6 +7,7 @@ pub mod networks;
 pub mod probe;
 mod promotion;
 pub mod proof;
+mod silent_writers;
 mod state;
 pub mod table;
 #[cfg(test)]

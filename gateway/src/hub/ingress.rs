@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::status::UpstreamDocument;
-use roverline_protocol::{Routing, ScopeSet};
+use roverline_protocol::writer_progress::WriterProgress;
+use roverline_protocol::{Guid, Routing, ScopeSet};
 use roverline_source::clock::monotonic;
 use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 use tokio::sync::{Notify, watch};
 
+use crate::hub::writer_progress::{FellSilent, WriterTable};
 use crate::limits;
 
 /// Samples queued between a source and the hub.
@@ -49,6 +51,7 @@ pub struct Ingress {
     /// When the source gave its last sign of life (monotonic, milliseconds); 0: it gives none.
     alive_ms: AtomicU64,
     playback: watch::Sender<Option<Playback>>,
+    writers: Mutex<WriterTable>,
 }
 
 #[derive(Default)]
@@ -73,6 +76,7 @@ impl Ingress {
             dropped: AtomicU64::new(0),
             alive_ms: AtomicU64::new(0),
             playback: watch::Sender::new(None),
+            writers: Mutex::default(),
         })
     }
 
@@ -148,6 +152,35 @@ impl Ingress {
         }
     }
 
+    /// The newest sample of each writer, most recent first.
+    pub fn writer_progress(&self) -> Vec<WriterProgress> {
+        let newest = self.writers.lock().newest();
+        let queue = self.lock();
+        let topics: HashMap<TopicKey, &TopicDecl> =
+            queue.known.values().map(|(key, decl)| (*key, decl)).collect();
+        let listed = newest.into_iter().filter_map(|(writer, sample)| {
+            let decl = topics.get(&sample.topic)?;
+            let (topic, type_name) = (decl.name.clone(), decl.type_name.clone());
+            Some(WriterProgress { topic, type_name, writer, seq: sample.seq })
+        });
+        listed.collect()
+    }
+
+    /// A writer of a topic that came steadily and has fallen silent, once for each silence. `watched` says for a topic
+    /// and its type whether it matters.
+    pub(crate) fn fell_silent(&self, watched: impl Fn(&TopicDecl) -> bool) -> Option<(String, FellSilent)> {
+        let mut writers = self.writers.lock();
+        let queue = self.lock();
+        let of = |key: TopicKey| queue.known.values().find(|(known, _)| *known == key).map(|(_, decl)| decl);
+        let found = writers.fell_silent(monotonic(), |key| of(key).is_some_and(&watched))?;
+        Some((of(found.topic)?.name.clone(), found))
+    }
+
+    /// The sequence number of a writer's newest sample.
+    pub fn newest_seq(&self, writer: Guid) -> Option<u64> {
+        self.writers.lock().seq(writer)
+    }
+
     fn push(&self, item: SourceEvent) {
         let mut queue = self.lock();
         if let SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _) = &item {
@@ -187,6 +220,10 @@ impl Queue {
 }
 
 impl Sink for Ingress {
+    fn rejoined(&self) {
+        self.writers.lock().rejoined(monotonic());
+    }
+
     fn alive(&self) {
         let now = u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX);
         self.alive_ms.store(now, Ordering::Relaxed);
@@ -231,7 +268,9 @@ impl Sink for Ingress {
     }
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        self.push(SourceEvent::Sample(key, sample));
+        if self.writers.lock().record(key, &sample, monotonic()) {
+            self.push(SourceEvent::Sample(key, sample));
+        }
     }
 
     fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {

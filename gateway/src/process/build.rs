@@ -27,7 +27,7 @@ use crate::hub::{Hub, Ingress};
 use crate::process::error::ProcessError;
 use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
-use crate::process::source::SourceControlHandle;
+use crate::process::source_control::SourceControlHandle;
 
 /// Builds the endpoint of a tier, which listens on `port`.
 pub fn build(
@@ -63,6 +63,7 @@ pub fn build(
         publisher: outlet.clone(),
         stop_topic: settings.gateway.emergency_stop_topic.clone(),
         rover: settings.rover(),
+        path_prefix: settings.gateway.path_prefix.clone(),
         coordination: Arc::new(coordination(tier, settings)?),
     };
     Ok((builder.build(), emergency_stop))

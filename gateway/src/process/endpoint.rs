@@ -20,7 +20,8 @@ use crate::process::heartbeat::SupervisorCommand;
 use crate::process::policy::peer_policy;
 use crate::process::reload::reload_certificates;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
-use crate::process::source::{self, SourceControlHandle, SourceHandle};
+use crate::process::source_control::SourceControlHandle;
+use crate::process::source_runs::{self, SourceHandle};
 use crate::process::stagger::reopen_delay;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::process::supervisor_link::SupervisorLink;
@@ -55,8 +56,14 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let outlet: Arc<SourceControlHandle> = Arc::default();
     let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
-    let source =
-        source::start(settings.clone(), tier, supervised.is_some(), &sink, outlet.clone(), reopen_delay(tier));
+    let source = source_runs::start(
+        settings.clone(),
+        tier,
+        supervised.is_some(),
+        &sink,
+        outlet.clone(),
+        reopen_delay(tier),
+    );
     let mut tasks = JoinSet::new();
     let policy = peer_policy(&settings, tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);

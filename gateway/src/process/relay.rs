@@ -17,7 +17,8 @@ use crate::process::error::ProcessError;
 use crate::process::policy::peer_policy;
 use crate::process::reload::reload_certificates;
 use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
-use crate::process::source::{self, SourceControlHandle};
+use crate::process::source_control::SourceControlHandle;
+use crate::process::source_runs;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::server::listener::accept_loop;
 use crate::server::tls::Tls;
@@ -61,7 +62,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     if let Some(socket) = adoption {
         tasks.spawn(serve_adoption(socket, link.clone(), endpoints.clone(), settings.clone(), || true));
     }
-    let source = source::start(settings, Tier::Primary, true, &sink, control, Duration::ZERO);
+    let source = source_runs::start(settings, Tier::Primary, true, &sink, control, Duration::ZERO);
     link.report_ready();
     tasks.spawn(async move { link.beat().await });
 

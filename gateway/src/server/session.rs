@@ -12,7 +12,7 @@ use crate::access::{Identity, Peer};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::dialect::Dialect;
 use crate::connection::outbox::Outbox;
-use crate::connection::reader::MessageReader;
+use crate::connection::reader::{MessageReader, drain};
 use crate::connection::stream::{self, ClientStream};
 use crate::connection::writer;
 use crate::dialect;
@@ -72,12 +72,12 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     );
     let (read, write) = stream::split(stream);
     let writing = tokio::spawn(writer::run(write, outbox.clone()));
-    let inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
+    let mut inbound = MessageReader::new(read, read_ahead, outbox.clone()).await;
     let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };
     context.request_budget(None);
     // The writer, which runs for every sample, is not part of the span.
     let span = tracing::info_span!("session", id, dialect = dialect.name());
-    let serving = dialect::serve(&context, inbound, dialect, await_first).instrument(span);
+    let serving = dialect::serve(&context, &mut inbound, dialect, await_first).instrument(span);
     let name = format!("session {id} of {peer}, {}", dialect.name());
     let why = tokio::select! {
         why = endpoint.watchdog.watch(Work::Session, name, serving) => why,
@@ -89,6 +89,8 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     outbox.close(why.code, &why.reason);
     // The writer ends when the close frame is sent, or at its own timeout.
     let _ = writing.await;
+    // The client's slot is free meanwhile.
+    tokio::spawn(drain(inbound.into_read_half()));
     let stats = outbox.stats();
     endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
     endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);

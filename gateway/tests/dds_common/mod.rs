@@ -3,13 +3,14 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "in a test's helper a panic is the report too")]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::SampleId;
-use roverline_source::dds::{DdsOptions, DdsSource};
+use roverline_source::dds::{DdsEngine, DdsOptions, DdsSource};
 use roverline_source::{
     Graph, NodeInfo, RawSample, Sink, Source, SourceControl, SourceError, SourceState, StopFlag, TopicDecl,
     TopicKey,
@@ -17,6 +18,7 @@ use roverline_source::{
 use tokio::sync::watch;
 
 pub(crate) mod peer;
+pub(crate) mod program;
 
 /// What a sink received of one topic.
 #[derive(Default)]
@@ -124,9 +126,56 @@ impl RunningSource {
     }
 }
 
+thread_local! {
+    /// The engine of the participants that this thread opens.
+    static ENGINE: Cell<DdsEngine> = const { Cell::new(DdsEngine::RustDds) };
+}
+
+/// Has the participants that this thread opens from now on use this engine.
+pub(crate) fn use_engine(engine: DdsEngine) {
+    ENGINE.set(engine);
+}
+
+/// Runs each test with each engine of this build.
+#[allow(unused_macros, reason = "every test uses its own part")]
+macro_rules! each_engine {
+    ($($(#[$attribute:meta])* $test:ident),* $(,)?) => {
+        mod rustdds {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $test() {
+                    crate::dds_common::use_engine(roverline_source::dds::DdsEngine::RustDds);
+                    crate::$test();
+                }
+            )*
+        }
+
+        #[cfg(feature = "cyclone")]
+        mod cyclone {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $test() {
+                    crate::dds_common::use_engine(roverline_source::dds::DdsEngine::Cyclone);
+                    crate::$test();
+                }
+            )*
+        }
+    };
+}
+#[allow(unused_imports, reason = "every test uses its own part")]
+pub(crate) use each_engine;
+
+/// Runs an asynchronous test on this thread, with two more.
+pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(test)
+}
+
 pub(crate) fn options(domain_id: u16) -> DdsOptions {
     let node_name = "gateway_under_test".to_owned();
-    DdsOptions { domain_id, node_name, localhost_only: true, ..DdsOptions::default() }
+    DdsOptions { engine: ENGINE.get(), domain_id, node_name, localhost_only: true, ..DdsOptions::default() }
 }
 
 /// A domain id that tests in other processes are unlikely to use at the same time.

@@ -23,8 +23,16 @@ const CRATES: &[(&str, &[&str])] = &[
     // A relay is a gateway whose source is another gateway, which it reads as any client does.
     (
         "roverline-source",
-        &["roverline-protocol", "roverline-schema", "roverline-client", "roverline-test-support"],
+        &[
+            "roverline-protocol",
+            "roverline-schema",
+            "roverline-client",
+            "roverline-cyclone",
+            "roverline-test-support",
+        ],
     ),
+    // A binding; the only crate with `unsafe`.
+    ("roverline-cyclone", &["roverline-test-support"]),
     ("roverline-coordination", &["roverline-protocol", "roverline-test-support"]),
     ("roverline-tui", &["roverline-protocol", "roverline-schema", "roverline-client"]),
     // Tests of every crate may use it; it knows none of them.
@@ -54,7 +62,8 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Crates that only some folders may name, and why. Tests, benches and fuzz targets are free.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    ("rustdds", &["gateway/source/src/dds"], "only a source knows ROS"),
+    ("rustdds", &["gateway/source/src/dds/engine"], "the rest knows the engine contract"),
+    ("roverline_cyclone", &["gateway/source/src/dds/engine"], "the rest knows the engine contract"),
     ("r2r", &["gateway/source/src/r2r"], "only a source knows ROS"),
     ("mcap", &["gateway/source/src/bag"], "only a source knows recordings"),
     (
@@ -234,9 +243,12 @@ mod tests {
     #[test]
     fn a_library_outside_its_folder_is_caught() {
         let text = "//! x\nuse rustdds::DomainParticipant;\n";
-        let hit = "gateway/src/hub/mod.rs:2: rustdds belongs in gateway/source/src/dds";
+        let hit = "gateway/src/hub/mod.rs:2: rustdds belongs in gateway/source/src/dds/engine";
         assert_catches(confined_crates, &[("gateway/src/hub/mod.rs", text)], hit);
-        assert_silent(confined_crates, &[("gateway/source/src/dds/mod.rs", text)]);
+        assert_silent(confined_crates, &[("gateway/source/src/dds/engine/rustdds/reader.rs", text)]);
+        assert_silent(confined_crates, &[("gateway/source/src/dds/engine/rustdds.rs", text)]);
+        let hit = "gateway/source/src/dds/reader.rs:2: rustdds belongs";
+        assert_catches(confined_crates, &[("gateway/source/src/dds/reader.rs", text)], hit);
         assert_silent(confined_crates, &[("gateway/tests/dds.rs", text)]);
         let text = "fn f() { tungstenite::accept(x) }";
         let hit = "gateway/source/src/sim/mod.rs:1: tungstenite belongs";

@@ -267,6 +267,7 @@ impl Fake {
             reasons: Vec::new(),
             covers: Vec::new(),
             draining: false,
+            warming_up: false,
             address: None,
             clients: 1,
             max_clients: 50,

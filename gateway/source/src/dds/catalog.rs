@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roverline_protocol::Guid;
 
 use crate::Qos;
-use crate::dds::engine::prefix;
+use crate::dds::engine::{Class, prefix};
 
 /// The maximum number of topics. Names cost memory here and in the DDS library, which never frees one.
 pub(super) const MAX_TOPICS: usize = 1024;
@@ -18,27 +18,6 @@ pub(super) struct Offer {
     pub(super) topic: String,
     pub(super) type_name: String,
     pub(super) qos: Qos,
-}
-
-/// The QoS class that a reader requests. A writer's samples are delivered only by the reader of its own
-/// class: a weaker reader also matches the writer and would deliver them a second time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
-    BestEffort,
-    Reliable,
-    /// Reliable, with the writer's history.
-    Latched,
-}
-
-impl Class {
-    /// The strongest class that a writer supports. Requesting history requires reliability.
-    pub(super) fn of(qos: Qos) -> Class {
-        match (qos.reliable, qos.transient_local) {
-            (false, _) => Class::BestEffort,
-            (true, false) => Class::Reliable,
-            (true, true) => Class::Latched,
-        }
-    }
 }
 
 /// A topic and its writers.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use roverline_protocol::Guid;
 
-use crate::dds::catalog::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds_options::{DdsEngine, DdsOptions};
 use crate::{Qos, SourceError};
 
+pub(super) mod cdr;
 #[cfg(feature = "cyclone")]
 mod cyclone;
-pub(super) mod cdr;
 mod network;
 mod rustdds;
 pub(super) mod wait_set;
@@ -66,6 +65,27 @@ pub(super) struct Discovered {
 
 /// The DDS names of a topic and its type.
 pub(super) type Names = (String, String);
+
+/// The QoS class that a reader requests. A writer's samples are delivered only by the reader of its own
+/// class: a weaker reader also matches the writer and would deliver them a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    BestEffort,
+    Reliable,
+    /// Reliable, with the writer's history.
+    Latched,
+}
+
+impl Class {
+    /// The strongest class that a writer supports. Requesting history requires reliability.
+    pub(super) fn of(qos: Qos) -> Class {
+        match (qos.reliable, qos.transient_local) {
+            (false, _) => Class::BestEffort,
+            (true, false) => Class::Reliable,
+            (true, true) => Class::Latched,
+        }
+    }
+}
 
 /// A participant of a domain.
 pub(super) trait Participant: Send + Sync {
@@ -147,7 +167,7 @@ pub(super) fn join(options: &DdsOptions) -> Result<Arc<dyn Participant>, SourceE
         DdsEngine::Cyclone => cyclone::join(options),
         #[cfg(not(feature = "cyclone"))]
         DdsEngine::Cyclone => Err(SourceError(
-            "this build has no CycloneDDS: build it with `--features cyclone`, or set [dds] engine = \"rustdds\""
+            "this build has no CycloneDDS: build it with the default features, or set [dds] engine = \"rustdds\""
                 .to_owned(),
         )),
     }

@@ -8,10 +8,11 @@ use roverline_protocol::Guid;
 use crate::dds::discovery_info::{NodeEntry, Nodes};
 use crate::dds::engine::{Discovered, Participant, prefix};
 use crate::dds::graph_builder::{Endpoint, NodeIndex, graph};
+use crate::dds::latched_only::LatchedOnly;
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::names::{dds_topic, dds_type, service};
 use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::service_broker::ServiceBroker;
-use crate::dds::writers::LocalWriters;
 use crate::{Graph, Sink};
 
 /// Nodes appear and disappear in bursts, and each has about a dozen endpoints.
@@ -21,14 +22,19 @@ const GAP: Duration = Duration::from_millis(200);
 pub(super) struct GraphReporter {
     sink: Arc<dyn Sink>,
     broker: Arc<ServiceBroker>,
+    latched_only: Arc<LatchedOnly>,
     last_reported: Graph,
     due: bool,
     at: Option<Instant>,
 }
 
 impl GraphReporter {
-    pub(super) fn new(sink: Arc<dyn Sink>, broker: Arc<ServiceBroker>) -> GraphReporter {
-        GraphReporter { sink, broker, last_reported: Graph::default(), due: true, at: None }
+    pub(super) fn new(
+        sink: Arc<dyn Sink>,
+        broker: Arc<ServiceBroker>,
+        latched_only: Arc<LatchedOnly>,
+    ) -> GraphReporter {
+        GraphReporter { sink, broker, latched_only, last_reported: Graph::default(), due: true, at: None }
     }
 
     /// Marks the graph as possibly changed.
@@ -58,7 +64,9 @@ impl GraphReporter {
     ) {
         self.due = false;
         self.at = Some(Instant::now());
-        readers.extend(participant.readers().into_iter().map(endpoint));
+        let discovered = participant.readers();
+        self.latched_only.update(&discovered, &own.offers());
+        readers.extend(discovered.into_iter().map(endpoint));
         // Our open services, listed as other participants see them; local callers need them as well.
         let ours = participant.guid();
         readers.extend(self.broker.open_services().into_iter().filter_map(|open| {

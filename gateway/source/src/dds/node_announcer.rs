@@ -26,7 +26,11 @@ pub(super) struct NodeAnnouncer {
 
 impl NodeAnnouncer {
     /// `distro` is `ROS_DISTRO`, empty if unset.
-    pub(super) fn new(participant: Arc<dyn Participant>, nodes: Vec<NodeInfo>, distro: &str) -> NodeAnnouncer {
+    pub(super) fn new(
+        participant: Arc<dyn Participant>,
+        nodes: Vec<NodeInfo>,
+        distro: &str,
+    ) -> NodeAnnouncer {
         let size = GidSize::of_distro(distro);
         NodeAnnouncer { participant, nodes, size, writer: None, last_published: Vec::new(), at: None }
     }
@@ -69,7 +73,9 @@ impl NodeAnnouncer {
     fn write(&mut self, message: Vec<u8>) -> Result<(), SourceError> {
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => self.participant.open_writer(&(GRAPH_TOPIC.to_owned(), GRAPH_TYPE.to_owned()), LATCHED)?,
+            None => {
+                self.participant.open_writer(&(GRAPH_TOPIC.to_owned(), GRAPH_TYPE.to_owned()), LATCHED)?
+            }
         };
         let result = writer
             .write(&message.into(), 0, None)

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::dds::first_messages::POLL_MS;
+use crate::dds::latched_only::LatchedOnly;
+use crate::dds::outgoing::Outgoing;
 use crate::dds::service_broker::ServiceBroker;
-use crate::dds::writers::{Outgoing, Writers};
+use crate::dds::writers::Writers;
 use crate::{Call, Publication, PublishError, Qos, Service, SourceControl, TopicListener};
 
 /// Messages that may wait for the publishing thread.
@@ -22,6 +25,7 @@ pub(super) struct PublishQueue {
     sender: SyncSender<QueueEntry>,
     closed: AtomicBool,
     broker: Arc<ServiceBroker>,
+    latched_only: Arc<LatchedOnly>,
 }
 
 impl PublishQueue {
@@ -29,7 +33,8 @@ impl PublishQueue {
     /// `broker`.
     pub(super) fn new(broker: Arc<ServiceBroker>) -> (PublishQueue, Receiver<QueueEntry>) {
         let (sender, receiver) = sync_channel(QUEUE);
-        (PublishQueue { sender, closed: AtomicBool::new(false), broker }, receiver)
+        let (closed, latched_only) = (AtomicBool::new(false), Arc::default());
+        (PublishQueue { sender, closed, broker, latched_only }, receiver)
     }
 
     /// Queues a message for the thread.
@@ -50,6 +55,11 @@ impl PublishQueue {
         let _ = self.sender.try_send(None);
     }
 
+    /// The topics to which only latched messages can be published.
+    pub(super) fn latched_only(&self) -> Arc<LatchedOnly> {
+        self.latched_only.clone()
+    }
+
     /// Ends the thread. Messages still queued are dropped.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
@@ -66,14 +76,17 @@ pub(super) fn publish_loop(
     mut tick: impl FnMut(),
 ) {
     let mut ticked = Instant::now();
+    let mut holding = false;
     while !queue.closed.load(Ordering::Relaxed) {
-        let message = match receiver.recv_timeout(TICK) {
-            Ok(message) => message,
+        let timeout = if holding { Duration::from_millis(POLL_MS) } else { TICK };
+        let message = match receiver.recv_timeout(timeout) {
+            Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let woken = message.is_none();
-        message.into_iter().for_each(|message| writers.send(message));
+        let woken = matches!(message, Some(None));
+        message.flatten().into_iter().for_each(|message| writers.send(message));
+        holding = writers.send_held(Instant::now());
         if woken || ticked.elapsed() >= TICK {
             tick();
             writers.close_idle(Instant::now());
@@ -85,6 +98,7 @@ pub(super) fn publish_loop(
 impl SourceControl for PublishQueue {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let Publication { topic, type_name, payload, latched } = publication;
+        self.latched_only.check(&topic, latched)?;
         let qos = Qos { reliable: true, transient_local: latched };
         self.push(Outgoing { topic, type_name, qos, payload: Some(payload), source_time_ns: 0 })
     }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use roverline_protocol::{Guid, SampleId};
 
 use crate::clock::unix_ns;
-use crate::dds::catalog::{Class, TopicState};
+use crate::dds::catalog::TopicState;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::engine::{Participant, Reader, Sample, prefix};
 use crate::dds::graph_builder::Endpoint;

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use roverline_protocol::Guid;
 
-use crate::dds::catalog::{Catalog, Class, Offer, TopicState};
+use crate::dds::catalog::{Catalog, Offer, TopicState};
 use crate::dds::discovery_info::Nodes;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::engine::{DiscoveryWatch, Participant, Reader, prefix};
 use crate::dds::graph_reporter::GraphReporter;
+use crate::dds::latched_only::LatchedOnly;
 use crate::dds::library_watch::LibraryWatch;
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::names::{GRAPH_TOPIC, GRAPH_TYPE, dds_topic, dds_type, ros_topic, ros_type};
 use crate::dds::node_announcer::NodeAnnouncer;
 use crate::dds::reader::Subscription;
 use crate::dds::service_broker::ServiceBroker;
-use crate::dds::writers::LocalWriters;
 use crate::{Sink, SourceError, StopFlag, TopicDecl};
 
 const DISCOVERY: usize = 0;
@@ -60,7 +62,7 @@ impl ReaderThread {
         participant: Arc<dyn Participant>,
         own: Arc<LocalWriters>,
         announcer: NodeAnnouncer,
-        broker: Arc<ServiceBroker>,
+        (broker, latched_only): (Arc<ServiceBroker>, Arc<LatchedOnly>),
         sink: Arc<dyn Sink>,
     ) -> Result<ReaderThread, SourceError> {
         let broken = |error: std::io::Error| SourceError(format!("cannot wait for DDS events: {error}"));
@@ -75,7 +77,7 @@ impl ReaderThread {
             waits,
             discovery,
             graph,
-            reporter: GraphReporter::new(sink.clone(), broker.clone()),
+            reporter: GraphReporter::new(sink.clone(), broker.clone(), latched_only),
             sink,
             own,
             announcer,

@@ -17,7 +17,7 @@ use crate::dds::engine::wait_set::Trigger;
 use crate::dds::names;
 use crate::dds::request_correlation::RequestId;
 use crate::limits;
-use crate::{Call, Graph, MAX_SERVICES, PublishError, RawSample, Service, TopicListener};
+use crate::{Call, Graph, MAX_SERVICES, PublishError, RawSample, RequestFailure, Service, TopicListener};
 
 /// Pending service calls of one endpoint.
 const CALLS: usize = 512;
@@ -32,16 +32,17 @@ const MAX_NAMES: usize = 4_096;
 pub(super) enum ServiceCommand {
     Call(Call, Permit),
     Listen(TopicListener, Permit),
-    /// The response to a request, with its permits, which are held until it is sent.
+    /// The response to a remote request, with its permits, which are held until it is sent.
     Respond(ResponseTarget, Bytes, Option<[Permit; 2]>),
+    /// The response to our own call with this number, or the reason of its failure.
+    CompleteLocal(u64, Result<Bytes, RequestFailure>),
 }
 
-/// The recipient of a response.
-pub(super) enum ResponseTarget {
-    /// A remote client, over DDS, through the service with this number.
-    Remote { service: u64, from: Guid, request_id: RequestId },
-    /// Our own call with this number.
-    Local(u64),
+/// The recipient of a response: a remote client, over DDS, through the service with this number.
+pub(super) struct ResponseTarget {
+    pub(super) service: u64,
+    pub(super) from: Guid,
+    pub(super) request_id: RequestId,
 }
 
 /// A permit of a bounded count, released on drop.
@@ -257,7 +258,7 @@ mod tests {
         }
         assert_eq!(broker.call(call("/a").0), Err(PublishError::Busy(super::CALLS)));
         // A response still fits.
-        broker.submit(ServiceCommand::Respond(ResponseTarget::Local(1), Bytes::new(), None)).unwrap();
+        broker.submit(ServiceCommand::CompleteLocal(1, Ok(Bytes::new()))).unwrap();
         drop(commands.try_recv());
         broker.call(call("/a").0).unwrap();
         drop(commands);

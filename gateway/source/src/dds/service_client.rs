@@ -10,7 +10,7 @@ use roverline_protocol::Guid;
 use tokio::sync::oneshot;
 
 use crate::clock::unix_ns;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::engine::{Participant, Reader, Sample, SampleIdentity, WriteError, Writer, prefix};
 use crate::dds::names;
@@ -206,7 +206,7 @@ impl ServiceClient {
                 call.time_out();
                 continue;
             }
-            match self.write(server, std::mem::take(&mut call.request)) {
+            match self.write(server, &std::mem::take(&mut call.request)) {
                 Ok(number) => drop(self.sent.insert(number, call)),
                 Err(error) => {
                     let why = format!("{} was not asked: {error}", call.service);
@@ -216,16 +216,16 @@ impl ServiceClient {
         }
     }
 
-    fn write(&mut self, server: Guid, request: Bytes) -> Result<ReplyId, WriteError> {
+    fn write(&mut self, server: Guid, request: &Bytes) -> Result<ReplyId, WriteError> {
         self.number += 1;
         let cyclone = correlates_by_header(server);
         if cyclone {
-            self.requests.write(&cyclone_request(self.id, self.number, &request), 0, None)?;
+            self.requests.write(&cyclone_request(self.id, self.number, request), 0, None)?;
             return Ok(ReplyId::Header(self.number));
         }
         // Names the reader that waits for the reply, without a number yet.
         let waits = SampleIdentity { writer: self.replies.guid(), sequence_number: UNKNOWN };
-        let written = self.requests.write(&request, 0, Some(waits))?;
+        let written = self.requests.write(request, 0, Some(waits))?;
         Ok(ReplyId::Sequence(written.identity.sequence_number))
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use roverline_protocol::Guid;
 
 use crate::clock::unix_ns;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::engine::{Participant, Reader, Sample, Writer, prefix};
 use crate::dds::names;
@@ -123,7 +123,7 @@ impl ServiceServer {
             .ok_or(RequestError::TooManyPending)?;
         let (broker, service, permits) = (broker.clone(), self.number, [permits.0, permits.1]);
         let reply = Reply::new(move |body| {
-            let to = ResponseTarget::Remote { service, from, request_id };
+            let to = ResponseTarget { service, from, request_id };
             if let Err(error) = broker.submit(ServiceCommand::Respond(to, body, Some(permits))) {
                 tracing::debug!("a request was not answered: {error}");
             }

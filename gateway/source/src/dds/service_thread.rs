@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::dds::engine::Participant;
 use crate::dds::engine::wait_set::WaitSet;
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::service_broker::{ResponseTarget, ServiceBroker, ServiceCommand};
 use crate::dds::service_client::{PendingCall, ServiceClient};
 use crate::dds::service_server::ServiceServer;
 use crate::dds::topic_listener::Listener;
-use crate::dds::writers::LocalWriters;
 use crate::{CallError, Reply, Service, SourceError, StopFlag};
 
 /// Bounds how late an opened or closed service, or a stop, is noticed.
@@ -200,12 +200,13 @@ impl<'a> ServiceThread<'a> {
                     Err(error) => tracing::warn!("{error}"),
                 }
             }
-            ServiceCommand::Respond(ResponseTarget::Local(number), body, _) => {
+            ServiceCommand::CompleteLocal(number, response) => {
                 if let Some(call) = self.local.remove(&number) {
-                    call.complete(Ok(body));
+                    let service = call.service.clone();
+                    call.complete(response.map_err(|why| CallError::Failed(format!("{service}: {why}"))));
                 }
             }
-            ServiceCommand::Respond(ResponseTarget::Remote { service, from, request_id }, body, permits) => {
+            ServiceCommand::Respond(ResponseTarget { service, from, request_id }, body, permits) => {
                 if let Some(Some(server)) = self.servers.get_mut(&service) {
                     server.respond(from, request_id, body, permits);
                 }
@@ -239,10 +240,8 @@ impl<'a> ServiceThread<'a> {
         let request = std::mem::take(&mut call.request);
         self.local.insert(number, call);
         let broker = self.broker.clone();
-        let reply = Reply::new(move |body| {
-            if let Err(error) =
-                broker.submit(ServiceCommand::Respond(ResponseTarget::Local(number), body, None))
-            {
+        let reply = Reply::fallible(move |response| {
+            if let Err(error) = broker.submit(ServiceCommand::CompleteLocal(number, response)) {
                 tracing::debug!("a call was not answered: {error}");
             }
         });

@@ -7,10 +7,12 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::node_announcer::NodeAnnouncer;
+use crate::dds::outgoing::Outgoing;
 use crate::dds::publisher::{PublishQueue, publish_loop};
 use crate::dds::service_broker::ServiceBroker;
-use crate::dds::writers::{LocalWriters, Outgoing, Writers};
+use crate::dds::writers::Writers;
 use crate::dds::{DdsOptions, engine};
 use crate::{Graph, NodeInfo, Qos, RawSample, Sink, SourceError, SourceState, TopicDecl, TopicKey};
 

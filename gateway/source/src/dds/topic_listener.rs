@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use crate::clock::unix_ns;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::WaitSet;
 use crate::dds::engine::{Participant, Reader, prefix};
 use crate::dds::names::{dds_topic, dds_type};

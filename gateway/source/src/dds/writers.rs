@@ -1,20 +1,16 @@
 //! The writers of a participant, created on demand and cached.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use parking_lot::Mutex;
-use roverline_protocol::{Guid, SampleId};
-
-use crate::clock::unix_ns;
 use crate::dds::catalog::Offer;
-use crate::dds::engine::cdr::{REQUIRED_ENCODING, is_plain_little_endian};
-use crate::dds::engine::wait_set::Trigger;
-use crate::dds::engine::{Participant, WriteError, Writer, Written};
+use crate::dds::engine::{Participant, WriteError, Writer};
+use crate::dds::first_messages::{FirstMessages, readers_of};
+use crate::dds::local_writers::LocalWriters;
 use crate::dds::names::{dds_topic, dds_type};
-use crate::{PublishError, Qos, RawSample, SourceError};
+use crate::dds::outgoing::Outgoing;
+use crate::{Qos, SourceError};
 
 /// The maximum number of open writers; otherwise a client could open one per message.
 const MAX_WRITERS: usize = 256;
@@ -22,113 +18,6 @@ const MAX_WRITERS: usize = 256;
 const MAX_NAMES: usize = 4_096;
 /// The shortest interval between two warnings about unpublished messages.
 const WARN_GAP: Duration = Duration::from_secs(5);
-
-/// Our own messages that may wait for the reader thread.
-const MAX_ECHO: usize = 256;
-
-/// Our own writers, as the reader thread sees them. Discovery does not list them, and whether a
-/// participant receives its own samples depends on the network. So the publishing side records what it
-/// wrote, and this endpoint's clients see it under the same identity as clients of the other endpoints.
-#[derive(Default)]
-pub(super) struct LocalWriters {
-    state: Mutex<LocalWritersState>,
-    waker: OnceLock<Trigger>,
-}
-
-#[derive(Default)]
-struct LocalWritersState {
-    offers: Vec<Offer>,
-    offers_changed: bool,
-    echo: VecDeque<(String, RawSample)>,
-}
-
-impl LocalWriters {
-    /// Sets the waker of the reader thread. Without one, nothing is recorded.
-    pub(super) fn wake_with(&self, waker: Trigger) {
-        let _ = self.waker.set(waker);
-    }
-
-    /// Our writers, as other participants see them.
-    pub(super) fn offers(&self) -> Vec<Offer> {
-        self.state.lock().offers.clone()
-    }
-
-    /// The Guids of our writers.
-    pub(super) fn ids(&self) -> Vec<Guid> {
-        self.state.lock().offers.iter().map(|offer| offer.writer).collect()
-    }
-
-    /// Takes whether the set of writers changed, and what was written since the last call.
-    pub(super) fn take_changes(&self) -> (bool, VecDeque<(String, RawSample)>) {
-        let mut state = self.state.lock();
-        (std::mem::take(&mut state.offers_changed), std::mem::take(&mut state.echo))
-    }
-
-    /// Records that the set of served services changed.
-    pub(super) fn notify_changed(&self) {
-        self.state.lock().offers_changed = true;
-        self.wake();
-    }
-
-    fn replace_offer(&self, replaced: Option<Guid>, offer: Option<Offer>) {
-        let mut state = self.state.lock();
-        state.offers.retain(|known| Some(known.writer) != replaced);
-        state.offers.extend(offer);
-        state.offers_changed = true;
-        drop(state);
-        self.wake();
-    }
-
-    fn record_write(&self, topic: String, written: Written, payload: Bytes) {
-        if self.waker.get().is_none() {
-            return;
-        }
-        let Written { identity, source_time_ns } = written;
-        let seq = u64::try_from(identity.sequence_number).unwrap_or(0);
-        let id = SampleId { source: identity.writer, seq };
-        let receive_time_ns = unix_ns();
-        let mut state = self.state.lock();
-        if state.echo.len() == MAX_ECHO {
-            state.echo.pop_front();
-        }
-        state.echo.push_back((topic, RawSample { id, source_time_ns, receive_time_ns, payload }));
-        drop(state);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.fire();
-        }
-    }
-}
-
-/// A message to be published.
-pub(super) struct Outgoing {
-    pub(super) topic: String,
-    pub(super) type_name: String,
-    pub(super) qos: Qos,
-    /// `None` only opens the writer, so that subscribers match it before the first message.
-    pub(super) payload: Option<Bytes>,
-    /// 0 means now.
-    pub(super) source_time_ns: i64,
-}
-
-impl Outgoing {
-    /// Rejects a message that could not be published, with the reason.
-    pub(super) fn check(&self) -> Result<(), PublishError> {
-        let problem = if dds_topic(&self.topic).is_none() {
-            format!("{:?} is not a ROS topic name", self.topic)
-        } else if dds_type(&self.type_name).is_none() {
-            format!("{:?} is not a ROS type: it reads package/msg/Name", self.type_name)
-        } else if self.payload.as_ref().is_some_and(|payload| !is_plain_little_endian(payload)) {
-            REQUIRED_ENCODING.to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(PublishError::Failed(problem))
-    }
-}
 
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +57,7 @@ pub(super) struct Writers {
     idle: Option<Duration>,
     /// The topic exempt from the limits.
     reserved_topic: String,
+    first: FirstMessages,
     failures: u64,
     warned: Option<Instant>,
 }
@@ -176,7 +66,18 @@ impl Writers {
     pub(super) fn new(participant: Arc<dyn Participant>, own: Arc<LocalWriters>) -> Writers {
         let (open, names) = (HashMap::new(), HashSet::new());
         let reserved_topic = String::new();
-        Writers { participant, own, open, names, idle: None, reserved_topic, failures: 0, warned: None }
+        let first = FirstMessages::default();
+        Writers {
+            participant,
+            own,
+            open,
+            names,
+            idle: None,
+            reserved_topic,
+            first,
+            failures: 0,
+            warned: None,
+        }
     }
 
     /// Closes writers that were unused for `idle`, except those that retain a message for late
@@ -204,10 +105,37 @@ impl Writers {
         });
     }
 
-    /// Publishes a message; failures are logged, rate-limited.
+    /// Publishes a message, at once or when the known readers match its new writer.
     pub(super) fn send(&mut self, message: Outgoing) {
+        let (topic, type_name, qos) = (message.topic.clone(), message.type_name.clone(), message.qos);
+        if let Err(problem) = self.writer(&topic, &type_name, qos).map(drop) {
+            return self.report(&topic, &problem);
+        }
+        for message in self.first.hold(message) {
+            self.write(message);
+        }
+    }
+
+    /// Publishes what has waited for its readers; returns whether something still waits.
+    pub(super) fn send_held(&mut self, now: Instant) -> bool {
+        let open = &mut self.open;
+        let matched = |topic: &str| open.get_mut(topic).map(|open| open.writer.matched()).unwrap_or_default();
+        for message in self.first.ready(now, matched) {
+            self.write(message);
+        }
+        !self.first.is_empty()
+    }
+
+    /// Writes a message; failures are logged.
+    fn write(&mut self, message: Outgoing) {
         let topic = message.topic.clone();
-        let Err(problem) = self.try_send(message) else { return };
+        if let Err(problem) = self.try_write(message) {
+            self.report(&topic, &problem);
+        }
+    }
+
+    /// Logs a failure, rate-limited.
+    fn report(&mut self, topic: &str, problem: &WriterError) {
         self.failures += 1;
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_GAP) {
             tracing::warn!(failures = self.failures, "a message to {topic} was not published: {problem}");
@@ -216,7 +144,7 @@ impl Writers {
         }
     }
 
-    fn try_send(&mut self, message: Outgoing) -> Result<(), WriterError> {
+    fn try_write(&mut self, message: Outgoing) -> Result<(), WriterError> {
         let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
         let writer = self.writer(&topic, &type_name, qos)?;
         let Some(payload) = payload else { return Ok(()) };
@@ -259,6 +187,11 @@ impl Writers {
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or(WriterError::NoDdsName)?;
         let replaced = self.open.remove(topic).map(|open| open.writer.guid());
         let writer = self.participant.open_writer(&names, qos)?;
+        // A latched message reaches those that match later as well.
+        if !qos.transient_local {
+            let readers = readers_of(self.participant.readers(), &names, qos);
+            self.first.opened(topic, readers, Instant::now());
+        }
         let offer =
             Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
         self.own.replace_offer(replaced, Some(offer));
@@ -270,6 +203,8 @@ impl Writers {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::dds::{DdsOptions, engine};
 

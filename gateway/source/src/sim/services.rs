@@ -191,7 +191,10 @@ impl SourceControl for SimControl {
         }
         match offered.filter(|_| own.is_none()) {
             Some(offered) => {
-                let reply = Reply::new(move |response| drop(answer.send(Ok(response))));
+                let reply = Reply::fallible(move |response| {
+                    let failed = |why| CallError::Failed(format!("{service}: {why}"));
+                    drop(answer.send(response.map_err(failed)));
+                });
                 (offered.handler)(request, reply);
             }
             None => {

@@ -97,6 +97,7 @@ mod tests {
             reasons: Vec::new(),
             covers: Vec::new(),
             draining: false,
+            warming_up: false,
             address: None,
             clients,
             max_clients: 50,

@@ -11,6 +11,7 @@ use crate::dialect::rosbridge::service_server::{
     AdvertisedService, PendingRequest, SERVICES_PER_SESSION, forward,
 };
 use crate::dialect::rosbridge::session::Session;
+use crate::limits;
 
 impl Session<'_> {
     /// Checks whether this client may advertise one more service or action of this name, which is advertised
@@ -79,8 +80,10 @@ impl Session<'_> {
         let Some(PendingRequest { type_name, reply, .. }) = pending.remove(number) else { return Ok(()) };
         drop(pending);
         if !result {
-            // ROS 2 has no error response for services: the caller runs into its own timeout.
-            tracing::debug!(service = name, "a client failed to serve a request");
+            // ROS 2 has no error response for services: a caller in the graph runs into its own timeout.
+            let why = values.as_str().filter(|why| !why.is_empty()).unwrap_or("no reason given");
+            let why: String = why.chars().take(limits::EVENT_CHARS).collect();
+            reply.fail(format!("the client that serves it reports a failure: {why}"));
             return Ok(());
         }
         let empty = json!({});

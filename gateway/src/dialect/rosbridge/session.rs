@@ -13,7 +13,7 @@ use tungstenite::protocol::Message;
 use crate::connection::close_reason::CloseReason;
 use crate::dialect::rosbridge::SampleFormat;
 use crate::dialect::rosbridge::action_server::SessionGoals;
-use crate::dialect::rosbridge::goals::Goals;
+use crate::dialect::rosbridge::goals::{CancelOnDrop, Goals};
 use crate::dialect::rosbridge::operation::{OpError, OpResult, rejected};
 use crate::dialect::rosbridge::publications::Publications;
 use crate::dialect::rosbridge::reassembly::{Reassembler, decode_png};
@@ -34,6 +34,7 @@ pub(super) struct Session<'a> {
     pub(super) served_goals: SessionGoals,
     pub(super) servers: ServiceServers,
     pub(super) goals: Goals,
+    _cancel: CancelOnDrop,
     /// Calls and goals that wait for their results.
     pub(super) calls: JoinSet<()>,
     /// Queries of all nodes run one at a time.
@@ -54,12 +55,15 @@ impl<'a> Session<'a> {
     pub(super) fn open(context: &'a SessionContext) -> Session<'a> {
         let (endpoint, format) = (&context.endpoint, SampleFormat::default().frame_format());
         endpoint.hub.attach(context.info.id, context.info.outbox().clone(), format);
+        let goals = Goals::default();
+        let cancel = CancelOnDrop { goals: goals.clone(), ros: endpoint.ros.clone() };
         Session {
             context,
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
             servers: ServiceServers::new(context),
-            goals: Goals::default(),
+            goals,
+            _cancel: cancel,
             served_goals: SessionGoals::default(),
             calls: JoinSet::new(),
             all_nodes: Arc::new(Semaphore::new(1)),

@@ -2,19 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use roverline_protocol::ScopeSet;
 use roverline_protocol::status::{EndpointDocument, EventKind, HealthStatus};
+use roverline_protocol::writer_progress::WriterProgress;
+use roverline_protocol::{ScopeSet, Tier};
+use roverline_source::TopicDecl;
 use roverline_source::clock::monotonic;
 use tokio::sync::watch;
 
+use crate::config::SourceKind;
 use crate::endpoint::Endpoint;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::probe::{ProbeError, ProvenAnswer, probe};
 use crate::endpoint::peers::promotion::{Promotion, PromotionTimeouts, Step};
+use crate::endpoint::peers::silent_writers::SilentWriters;
 use crate::endpoint::peers::state::StatusChange;
 use crate::endpoint::peers::{Peer, PeerPolicy};
 use crate::limits;
@@ -43,6 +48,7 @@ pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: w
         own: endpoint.scopes(),
         promotion: Promotion::new(endpoint.tier, timeouts, monotonic()),
         promotes: policy.promotion.is_some(),
+        silent: SilentWriters::new(endpoint.tier),
         status: endpoint.document().status,
         address: policy.address,
         is_leader,
@@ -79,14 +85,17 @@ pub async fn monitor_peers(endpoint: &Endpoint, policy: PeerPolicy, is_leader: w
 
 /// Local peers are probed more often: it costs little and detects a failure sooner.
 fn interval(peer: &Peer, suspicious: bool) -> Duration {
-    let host = peer.address.rsplit_once(':').map_or("", |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    Duration::from_millis(match (suspicious, local) {
+    Duration::from_millis(match (suspicious, is_on_this_computer(peer)) {
         (true, _) => PEER_POLL_SUSPICIOUS_MS,
         (false, true) => PEER_POLL_LOCAL_MS,
         (false, false) => PEER_POLL_MS,
     })
+}
+
+fn is_on_this_computer(peer: &Peer) -> bool {
+    let host = peer.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Evaluates probe results.
@@ -96,13 +105,14 @@ struct PeerMonitor<'a> {
     own: ScopeSet,
     promotion: Promotion,
     promotes: bool,
+    silent: SilentWriters,
     status: HealthStatus,
     address: Option<String>,
     is_leader: watch::Sender<bool>,
 }
 
 impl PeerMonitor<'_> {
-    fn on_answer(&self, peer: &Peer, answer: Result<ProvenAnswer, ProbeError>) {
+    fn on_answer(&mut self, peer: &Peer, answer: Result<ProvenAnswer, ProbeError>) {
         let answer = answer.and_then(|answer| match answer.health.endpoint.started_ns {
             started
                 if started == self.endpoint.started_ns
@@ -112,6 +122,9 @@ impl PeerMonitor<'_> {
             }
             _ => Ok(answer),
         });
+        if let Ok(answer) = &answer {
+            self.compare_writers(peer, &answer.health.writers);
+        }
         let events = &self.endpoint.events;
         let (tier, address) = (peer.tier, &peer.address);
         if let Some(change) = self.endpoint.peers.record(address, answer) {
@@ -127,6 +140,57 @@ impl PeerMonitor<'_> {
             let cause = format!("{tier} {address} is announced no longer");
             events.record(EventKind::PeerRemoved, &cause, details);
         }
+    }
+
+    /// Compares what a peer on this computer hears of the ROS graph with what this endpoint hears.
+    fn compare_writers(&mut self, peer: &Peer, theirs: &[WriterProgress]) {
+        let endpoint = self.endpoint;
+        if endpoint.source_kind == SourceKind::Dds && is_on_this_computer(peer) {
+            let in_scope = || theirs.iter().filter(|one| endpoint.is_in_scope(&one.topic, &one.type_name));
+            let newest = |writer| endpoint.ingress.newest_seq(writer);
+            if in_scope().all(|one| newest(one.writer).is_some()) {
+                endpoint.warm_up.finish();
+            }
+            self.silent.observe(monotonic(), peer.tier, in_scope(), newest);
+        }
+    }
+
+    /// Joins the ROS graph anew if a writer has been silent here only, or a reliable one that no other endpoint hears
+    /// has fallen silent.
+    fn rejoin_if_due(&mut self, now: Duration) {
+        let cause = match self.silent.due(now) {
+            Some(found) => Some(format!(
+                "nothing of {} for {:.1} s, which {} hears",
+                found.topic,
+                found.silent.as_secs_f64(),
+                found.by
+            )),
+            None => self.fell_silent(now),
+        };
+        let Some(cause) = cause.filter(|_| self.endpoint.ros.rejoin()) else { return };
+        self.silent.attempt(now);
+        self.endpoint.counters.rejoins.fetch_add(1, Ordering::Relaxed);
+        let cause = format!("{cause}: this endpoint joins the ROS graph anew");
+        tracing::warn!("{cause}");
+        self.endpoint.events.record(EventKind::Rejoin, &cause, EventDetails::default());
+    }
+
+    /// A topic that only this endpoint's tier serves, and that has fallen silent.
+    fn fell_silent(&self, now: Duration) -> Option<String> {
+        let endpoint = self.endpoint;
+        if endpoint.source_kind != SourceKind::Dds || !self.silent.may_attempt(now) {
+            return None;
+        }
+        let others = Tier::ALL.into_iter().filter(|tier| *tier != endpoint.tier);
+        let others = others.fold(ScopeSet::EMPTY, |all, tier| all.union(tier.scopes()));
+        let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
+        let only_here = |decl: &TopicDecl| decl.qos.reliable && !route(decl).scopes.intersects(others);
+        let (topic, found) = endpoint.ingress.fell_silent(only_here)?;
+        Some(format!(
+            "nothing of {topic} for {:.1} s, which came {:.1} times a second",
+            found.silent.as_secs_f64(),
+            found.rate_hz
+        ))
     }
 
     fn record_change(&self, change: &StatusChange) {
@@ -158,6 +222,7 @@ impl PeerMonitor<'_> {
             });
             self.status = own.status;
         }
+        self.rejoin_if_due(now);
         let views = self.endpoint.peers.views(now);
         let fit = self.promotes && own.status <= HealthStatus::Degraded && !own.draining;
         let steps = self.promotion.observe(now, fit, views);

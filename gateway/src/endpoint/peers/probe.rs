@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::endpoint::peers::networks::PeerNetworks;
 use crate::endpoint::peers::proof::{CHALLENGE, Challenge, PROOF, Unproven};
 use crate::endpoint::peers::{Peer, PeerTrust};
+use crate::hub::writer_progress;
 use crate::limits;
 
 /// Longest `/health` body read from a peer.
@@ -135,6 +136,7 @@ fn truncate_fields(health: &mut HealthDocument) {
     endpoint.version = endpoint.version.chars().take(VERSION_CHARS).collect();
     endpoint.covers.sort();
     endpoint.covers.dedup();
+    health.writers.truncate(writer_progress::LISTED_WRITERS);
 }
 
 /// A GET request with bounded header and body; the caller bounds the time.

@@ -163,6 +163,7 @@ impl PeerState {
             reasons: vec![UNANSWERED.to_owned()],
             covers: Vec::new(),
             draining: false,
+            warming_up: false,
             address: None,
             clients: 0,
             max_clients: 0,

@@ -29,6 +29,7 @@ fn document(tier: Tier) -> HealthDocument {
             reasons: Vec::new(),
             covers: Vec::new(),
             draining: false,
+            warming_up: false,
             address: None,
             clients: 0,
             max_clients: 50,
@@ -45,6 +46,7 @@ fn document(tier: Tier) -> HealthDocument {
             upstream: Vec::new(),
         },
         freshness_s: Default::default(),
+        writers: Vec::new(),
     }
 }
 

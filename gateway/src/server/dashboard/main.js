@@ -1,7 +1,10 @@
 // Puts it together: where the endpoints are, what comes from them, what the buttons do.
 
 const secure = location.protocol === "https:" ? "wss" : "ws";
+// The path under which a proxy publishes the page.
+const prefix = location.pathname.replace(/\/$/, "");
 const urlOf = (host) => `${secure}://${host}/telemetry`;
+const ownUrl = `${secure}://${location.host}${prefix}/telemetry`;
 const isLoopback = (host) => /^(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0|\[::\])$/.test(host);
 
 const [values, track, lamp, alarms] = [new Values(), new Track(), new Lamp(), new Alarms()];
@@ -61,7 +64,7 @@ function render() {
 
 /** The directory's list. An endpoint on this page's computer is reached by the name this page was. */
 async function directory() {
-  const answer = await fetch("/api/v2/endpoints", { signal: AbortSignal.timeout(3000) });
+  const answer = await fetch(`${prefix}/api/v2/endpoints`, { signal: AbortSignal.timeout(3000) });
   const { endpoints } = await answer.json();
   // Those that others named and that have not proven themselves are no endpoints of this rover.
   const known = endpoints.filter(({ endpoint, origin, unproven }) => endpoint?.tier && endpoint.port && (origin === "config" || !unproven));
@@ -79,7 +82,7 @@ async function learnEndpoints() {
     if (list.length > 1 || link.ends.length === 1) link.know(list);
   } catch {
     // Its endpoint may be the one that is down: what is known is kept, or guessed from this port.
-    const own = link.ends.find(({ url }) => url === urlOf(location.host));
+    const own = link.ends.find(({ url }) => url === ownUrl);
     if (link.ends.length > 1 || !own?.tier) return;
     const base = Number(location.port) - TIERS.indexOf(own.tier);
     link.know(TIERS.map((tier, at) => ({ tier, url: urlOf(`${location.hostname}:${base + at}`) })));
@@ -149,7 +152,7 @@ $("map-tools").onkeydown = (event) => {
   act(deed);
 };
 
-link.start([{ url: urlOf(location.host), tier: "" }]);
+link.start([{ url: ownUrl, tier: "" }]);
 learnEndpoints();
 setTimeout(learnEndpoints, 1500);
 setInterval(learnEndpoints, 15_000);

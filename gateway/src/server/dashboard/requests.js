@@ -4,7 +4,7 @@
 const REQUEST_MS = { patience: 1500, period: 1000 };
 /** So long an answer says how things are. */
 const ANSWERED_MS = 3500;
-const STOP_PATH = "/api/v2/emergency-stop";
+const STOP_PATH = `${location.pathname.replace(/\/$/, "")}/api/v2/emergency-stop`;
 
 class Requests {
   constructor(link) {

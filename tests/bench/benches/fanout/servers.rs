@@ -16,7 +16,7 @@ use roverline_gateway::endpoint::peers::networks::PeerNetworks;
 use roverline_gateway::endpoint::peers::proof::Prover;
 use roverline_gateway::endpoint::peers::table::Peers;
 use roverline_gateway::hub::{Hub, Ingress};
-use roverline_gateway::process::source::SourceControlHandle;
+use roverline_gateway::process::source_control::SourceControlHandle;
 use roverline_gateway::server::listener::accept_loop;
 use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
 use roverline_schema::Registry;
@@ -122,6 +122,7 @@ fn roverline() -> Running {
             access: Arc::new(Access::new(&AccessSettings::default()).expect("the default")),
             publisher: Arc::new(SourceControlHandle::default()),
             stop_topic: "/emergency_stop".to_owned(),
+            path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
         }

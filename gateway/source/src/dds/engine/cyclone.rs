@@ -9,7 +9,7 @@ use roverline_cyclone as cyclone;
 use roverline_protocol::Guid;
 
 use crate::clock::unix_ns;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::wait_set::{Trigger, WaitSet};
 use crate::dds::engine::{
     BATCH, Discovered, DiscoveryWatch, MAX_BLOCKING_MS, Names, Participant, Reader, SOCKET_BUFFER_BYTES,
@@ -20,8 +20,6 @@ use crate::{Qos, SourceError};
 
 /// The largest message that is received, bytes. CycloneDDS drops what is larger.
 const MAX_SAMPLE_BYTES: u32 = 64 * 1024 * 1024;
-/// Samples that a reader keeps until they are taken.
-const READER_DEPTH: u32 = 1024;
 /// The names of the receiving threads, as far as the kernel keeps them.
 const RECEIVING_THREADS: &[&str] = &["recv", "recvMC", "recvUC"];
 
@@ -81,8 +79,7 @@ impl Participant for CycloneParticipant {
         let qos = cyclone::ReaderQos {
             reliable: class != Class::BestEffort,
             transient_local: class == Class::Latched,
-            // The depth cannot change later. Memory is used only while samples wait.
-            depth: depth.unsigned_abs().max(READER_DEPTH),
+            depth: depth.unsigned_abs(),
         };
         let fire = move || on_data.get().map_or((), Trigger::fire);
         let reader = self
@@ -153,8 +150,11 @@ impl Reader for CycloneReader {
         }
     }
 
-    /// A reader keeps [`READER_DEPTH`] from the start.
-    fn deepen(&mut self, _depth: i32) {}
+    fn deepen(&mut self, depth: i32) {
+        if let Err(error) = self.reader.deepen(depth.unsigned_abs()) {
+            tracing::debug!("the history stays as it is: {error}");
+        }
+    }
 
     fn matched(&mut self) -> BTreeSet<Guid> {
         self.reader.matched_writers().into_iter().map(Guid).collect()
@@ -211,6 +211,6 @@ fn sample(received: cyclone::Sample) -> Sample {
         related: received.related.map(identity),
         source_time_ns: received.source_time_ns,
         receive_time_ns: received.receive_time_ns,
-        payload: Bytes::from(received.payload),
+        payload: received.payload,
     }
 }

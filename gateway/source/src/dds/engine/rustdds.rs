@@ -11,7 +11,7 @@ use rustdds::{
     DomainParticipantStatusListener, GUID, RTPSEntity, StatusEvented, Subscriber, TopicKind,
 };
 
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::rustdds::qos::{offered, reader_qos, requested, writer_qos};
 use crate::dds::engine::rustdds::reader::RustDdsReader;
 use crate::dds::engine::rustdds::writer::RustDdsWriter;

@@ -95,6 +95,7 @@ impl Harness {
             access: Arc::new(Access::new(&settings).unwrap()),
             publisher: fake.clone(),
             stop_topic: "/emergency_stop".to_owned(),
+            path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
         }

@@ -7,7 +7,7 @@ use rustdds::policy::{
 use rustdds::{Duration, QosPolicies, QosPolicyBuilder};
 
 use crate::Qos;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::{MAX_BLOCKING_MS, WRITER_DEPTH, WRITER_WINDOW};
 
 /// The QoS requested by a reader that keeps the last `depth` samples until they are read. Both versions
@@ -32,8 +32,11 @@ pub(super) fn writer_qos(qos: Qos) -> QosPolicies {
     } else {
         Reliability::BestEffort
     };
-    let (durability, depth) =
-        if qos.transient_local { (Durability::TransientLocal, 1) } else { (Durability::Volatile, WRITER_DEPTH) };
+    let (durability, depth) = if qos.transient_local {
+        (Durability::TransientLocal, 1)
+    } else {
+        (Durability::Volatile, WRITER_DEPTH)
+    };
     history(QosPolicyBuilder::new().reliability(reliability).durability(durability), depth, WRITER_WINDOW)
         .build()
 }

@@ -7,7 +7,7 @@ use rustdds::no_key::{DeserializedCacheChange, SimpleDataReader};
 use rustdds::{DataReaderStatus, DomainParticipant, StatusEvented, Subscriber, TopicKind};
 
 use crate::SourceError;
-use crate::dds::catalog::Class;
+use crate::dds::engine::Class;
 use crate::dds::engine::rustdds::guid;
 use crate::dds::engine::rustdds::qos::reader_qos;
 use crate::dds::engine::rustdds::raw::{Raw, RawAdapter, identity, nanoseconds};

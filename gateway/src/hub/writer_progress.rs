@@ -1,0 +1,204 @@
+//! The newest sample of each writer, by which endpoints compare what they hear.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use roverline_protocol::Guid;
+use roverline_source::{RawSample, TopicKey};
+
+/// Writers that are remembered; the one that has been silent longest makes room.
+const MAX_WRITERS: usize = 1024;
+/// Writers that are listed for another endpoint: about 15 kB of its answer.
+pub(crate) const LISTED_WRITERS: usize = 128;
+
+/// A writer's newest sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NewestSample {
+    pub(crate) topic: TopicKey,
+    pub(crate) seq: u64,
+    /// When it arrived (monotonic).
+    at: Duration,
+    /// When the first one arrived, and how many have.
+    first: Duration,
+    count: u64,
+    /// Whether its silence has been reported.
+    reported: bool,
+}
+
+/// A writer that came steadily and does not come any more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FellSilent {
+    pub(crate) writer: Guid,
+    pub(crate) topic: TopicKey,
+    pub(crate) silent: Duration,
+    /// The rate before, samples per second.
+    pub(crate) rate_hz: f64,
+}
+
+/// A writer comes steadily that has sent so many samples in at least this time.
+const STEADY_SAMPLES: u64 = 20;
+const STEADY_TIME: Duration = Duration::from_secs(5);
+/// It has fallen silent if nothing has come for this time and for so many of its intervals.
+const FELL_SILENT: Duration = Duration::from_secs(5);
+const SILENT_INTERVALS: u32 = 20;
+/// How long samples come again after a source has joined the graph anew.
+const REPEATS_MS: u64 = 10_000;
+
+/// The newest sample of each writer.
+#[derive(Debug, Default)]
+pub(crate) struct WriterTable {
+    newest: HashMap<Guid, NewestSample>,
+    /// Until when samples come again, after another run of the source has joined the graph.
+    repeats_until: Option<Duration>,
+}
+
+impl WriterTable {
+    /// Records a sample; returns whether it is new.
+    pub(crate) fn record(&mut self, topic: TopicKey, sample: &RawSample, now: Duration) -> bool {
+        self.repeats_until.take_if(|until| *until <= now);
+        let repeats = self.repeats_until.is_some();
+        if repeats && self.seq(sample.id.source).is_some_and(|newest| sample.id.seq <= newest) {
+            return false;
+        }
+        let seq = sample.id.seq;
+        match self.newest.get_mut(&sample.id.source) {
+            Some(known) => {
+                // After a silence the rate is measured anew.
+                let (first, count) = if known.reported { (now, 0) } else { (known.first, known.count) };
+                *known = NewestSample { topic, seq, at: now, first, count: count + 1, reported: false };
+            }
+            None => {
+                let newest = NewestSample { topic, seq, at: now, first: now, count: 1, reported: false };
+                self.insert(sample.id.source, newest);
+            }
+        }
+        true
+    }
+
+    /// Another run of the source has joined the graph: both deliver for a while, and histories come again.
+    pub(crate) fn rejoined(&mut self, now: Duration) {
+        self.repeats_until = Some(now + Duration::from_millis(REPEATS_MS));
+    }
+
+    fn insert(&mut self, writer: Guid, newest: NewestSample) {
+        if self.newest.len() >= MAX_WRITERS
+            && let Some(oldest) =
+                self.newest.iter().min_by_key(|(_, known)| known.at).map(|(writer, _)| *writer)
+        {
+            self.newest.remove(&oldest);
+        }
+        self.newest.insert(writer, newest);
+    }
+
+    pub(crate) fn seq(&self, writer: Guid) -> Option<u64> {
+        self.newest.get(&writer).map(|newest| newest.seq)
+    }
+
+    /// A writer of one of these topics that came steadily and has fallen silent; each silence is reported once.
+    pub(crate) fn fell_silent(
+        &mut self,
+        now: Duration,
+        watched: impl Fn(TopicKey) -> bool,
+    ) -> Option<FellSilent> {
+        let is_silent = |known: &NewestSample| {
+            let steady = known.count >= STEADY_SAMPLES && known.at - known.first >= STEADY_TIME;
+            let interval = (known.at - known.first) / u32::try_from(known.count).unwrap_or(u32::MAX).max(1);
+            let silent = now.saturating_sub(known.at);
+            steady && silent >= FELL_SILENT && silent >= SILENT_INTERVALS * interval
+        };
+        let mut all = self.newest.iter_mut();
+        let (writer, known) =
+            all.find(|(_, known)| !known.reported && is_silent(known) && watched(known.topic))?;
+        known.reported = true;
+        let rate_hz = known.count as f64 / (known.at - known.first).as_secs_f64().max(1e-3);
+        Some(FellSilent {
+            writer: *writer,
+            topic: known.topic,
+            silent: now.saturating_sub(known.at),
+            rate_hz,
+        })
+    }
+
+    /// The writers that were heard most recently, [`LISTED_WRITERS`] at most.
+    pub(crate) fn newest(&self) -> Vec<(Guid, NewestSample)> {
+        let mut newest: Vec<_> = self.newest.iter().map(|(writer, sample)| (*writer, *sample)).collect();
+        newest.sort_by_key(|(writer, sample)| (Reverse(sample.at), *writer));
+        newest.truncate(LISTED_WRITERS);
+        newest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::encoding::test_encoding::sample;
+
+    fn of(writer: u16, seq: u64) -> RawSample {
+        let mut sample = sample(seq, 1);
+        sample.id.source = Guid([0; 16]);
+        sample.id.source.0[..2].copy_from_slice(&writer.to_be_bytes());
+        sample
+    }
+
+    #[test]
+    fn writers_are_listed_by_their_newest_sample() {
+        let mut table = WriterTable::default();
+        for (writer, seq, at) in [(1, 5, 1), (2, 9, 2), (1, 6, 3)] {
+            assert!(table.record(TopicKey(7), &of(writer, seq), Duration::from_secs(at)));
+        }
+        let listed: Vec<u64> = table.newest().iter().map(|(_, sample)| sample.seq).collect();
+        assert_eq!(listed, [6, 9]);
+        assert_eq!(table.seq(of(2, 0).id.source), Some(9));
+        assert_eq!(table.seq(of(3, 0).id.source), None);
+    }
+
+    #[test]
+    fn writers_are_bounded_and_the_longest_silent_makes_room() {
+        let mut table = WriterTable::default();
+        for writer in 0..=MAX_WRITERS as u16 {
+            table.record(TopicKey(1), &of(writer, 1), Duration::from_secs(u64::from(writer)));
+        }
+        assert_eq!(table.newest.len(), MAX_WRITERS);
+        assert_eq!(table.seq(of(0, 0).id.source), None, "the oldest is gone");
+        assert_eq!(table.newest().len(), LISTED_WRITERS);
+    }
+
+    #[test]
+    fn a_writer_that_came_steadily_falls_silent_once() {
+        let mut table = WriterTable::default();
+        let (key, ms) = (TopicKey(1), Duration::from_millis);
+        let run = |table: &mut WriterTable, writer: u16, interval: u64, from: u64, to: u64| {
+            for at in (from..to).step_by(interval as usize) {
+                table.record(key, &of(writer, at), ms(at));
+            }
+        };
+        run(&mut table, 1, 100, 0, 6_000);
+        run(&mut table, 2, 100, 0, 3_000);
+        run(&mut table, 3, 1_000, 0, 30_000);
+        assert_eq!(table.fell_silent(ms(10_899), |_| true), None, "not for long enough");
+        assert_eq!(table.fell_silent(ms(11_000), |_| false), None, "not watched");
+        let found = table.fell_silent(ms(11_000), |_| true).unwrap();
+        assert_eq!((found.writer, found.silent), (of(1, 0).id.source, ms(5_100)));
+        assert!((9.0..11.0).contains(&found.rate_hz), "{}", found.rate_hz);
+        assert_eq!(
+            table.fell_silent(ms(40_000), |_| true),
+            None,
+            "once; the second was not steady, the third is slow"
+        );
+        run(&mut table, 1, 100, 50_000, 56_000);
+        assert!(table.fell_silent(ms(62_000), |_| true).is_some(), "again");
+    }
+
+    #[test]
+    fn samples_that_come_again_are_dropped_for_a_while() {
+        let mut table = WriterTable::default();
+        let (key, s) = (TopicKey(1), Duration::from_secs);
+        assert!(table.record(key, &of(1, 5), s(1)));
+        table.rejoined(s(2));
+        assert!(!table.record(key, &of(1, 4), s(3)) && !table.record(key, &of(1, 5), s(3)));
+        assert!(table.record(key, &of(1, 6), s(3)) && table.record(key, &of(2, 1), s(3)));
+        assert!(!table.record(key, &of(1, 6), s(4)), "both runs deliver");
+        assert!(table.record(key, &of(1, 1), s(12)), "a writer of the same GUID that began again");
+    }
+}

@@ -1,0 +1,176 @@
+//! Keeps the source running: opens it again after a failure, and beside the running one if it is to join the graph
+//! anew, so that nothing is missed in between.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use roverline_protocol::Tier;
+use roverline_protocol::backoff::{Backoff, Jitter};
+use roverline_protocol::printable::printable_lines;
+use roverline_source::{Sink, SourceControl, SourceError, SourceState, StopFlag};
+use tokio::sync::oneshot;
+
+use crate::config::{Settings, SourceKind};
+use crate::process::source::open;
+use crate::process::source_control::{RunEvent, SourceControlHandle};
+
+/// How long both runs of a source that joins anew read the graph: the new one discovers it meanwhile.
+const OVERLAP_MS: u64 = 2_000;
+/// How often a stop is looked for.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+/// Events that wait for the thread.
+const EVENTS: usize = 4;
+
+/// The thread that keeps the source running.
+pub struct SourceHandle {
+    /// Set to stop the source.
+    pub stop: StopFlag,
+    /// Closed when the thread has ended.
+    ended: oneshot::Receiver<Infallible>,
+}
+
+impl SourceHandle {
+    /// Stops the source and waits until it has left the graph, at most `timeout`.
+    pub async fn shutdown(self, timeout: Duration) {
+        self.stop.set();
+        let _ = tokio::time::timeout(timeout, self.ended).await;
+    }
+}
+
+/// Starts the thread and publishes the source's control through `control`. A live source that fails is recreated
+/// with backoff, and `stagger` later than a single one would be. `tier` is the process's own.
+pub fn start(
+    settings: Settings,
+    tier: Tier,
+    supervised: bool,
+    sink: &Arc<dyn Sink>,
+    control: Arc<SourceControlHandle>,
+    stagger: Duration,
+) -> SourceHandle {
+    let (running, ended) = oneshot::channel();
+    let stop = StopFlag::default();
+    let spawned = std::thread::Builder::new().name("source".to_owned()).spawn({
+        let (sink, stop) = (sink.clone(), stop.clone());
+        move || {
+            // Dropped when the thread ends, however it ends.
+            let _running = running;
+            let (sender, events) = sync_channel(EVENTS);
+            let runs = Runs { settings, tier, supervised, sink, stop, control, sender, events, next: 0 };
+            runs.keep_running(stagger);
+        }
+    });
+    if let Err(error) = spawned {
+        sink.state(SourceState::Failed(format!("no thread for the source: {error}")));
+    }
+    SourceHandle { stop, ended }
+}
+
+struct Runs {
+    settings: Settings,
+    tier: Tier,
+    supervised: bool,
+    sink: Arc<dyn Sink>,
+    stop: StopFlag,
+    control: Arc<SourceControlHandle>,
+    sender: SyncSender<RunEvent>,
+    events: Receiver<RunEvent>,
+    next: u64,
+}
+
+/// One run of the source, on a thread of its own.
+struct Run {
+    number: u64,
+    stop: StopFlag,
+    control: Arc<dyn SourceControl>,
+}
+
+impl Runs {
+    fn keep_running(mut self, stagger: Duration) {
+        let kind = self.settings.gateway.source;
+        let _span = tracing::info_span!("source", kind = kind.name()).entered();
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+        let mut jitter = Jitter::new(u64::from(std::process::id()));
+        loop {
+            let result = self.open_run().and_then(|run| self.follow(run));
+            self.control.set_events(None);
+            self.control.set(None);
+            if let Err(SourceError(why)) = result {
+                // Standard error may be gone with the supervisor or its terminal.
+                let _ = writeln!(std::io::stderr(), "roverline-gateway: source: {}", printable_lines(&why));
+                self.sink.state(SourceState::Failed(why));
+            }
+            if !kind.reopens() || self.stop.wait(backoff.fail(jitter.unit()) + stagger) {
+                return;
+            }
+        }
+    }
+
+    /// Opens the source and starts a run of it.
+    fn open_run(&mut self) -> Result<Run, SourceError> {
+        let source = open(&self.settings, self.tier, self.supervised)?;
+        let run = Run { number: self.next, stop: StopFlag::default(), control: source.control() };
+        self.next += 1;
+        let (number, stop) = (run.number, run.stop.clone());
+        let (sink, sender, span) = (self.sink.clone(), self.sender.clone(), tracing::Span::current());
+        std::thread::Builder::new()
+            .name("source-run".to_owned())
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| span.in_scope(|| source.run(sink, stop)));
+                let panicked = |_| Err(SourceError("the source panicked; the log has the reason".to_owned()));
+                let result = catch_unwind(run).unwrap_or_else(panicked);
+                // Without a receiver the process is ending.
+                let _ = sender.send(RunEvent::Ended(number, result));
+            })
+            .map_err(|error| SourceError(format!("no thread for the source: {error}")))?;
+        Ok(run)
+    }
+
+    /// Follows a run, and those that take its place, to the end.
+    fn follow(&mut self, mut run: Run) -> Result<(), SourceError> {
+        self.control.set(Some(run.control.clone()));
+        if self.settings.gateway.source == SourceKind::Dds {
+            self.control.set_events(Some(self.sender.clone()));
+        }
+        loop {
+            match self.next_event(&run) {
+                RunEvent::Ended(number, result) if number == run.number => return result,
+                // An earlier run, which has been told to end.
+                RunEvent::Ended(..) => {}
+                RunEvent::Rejoin => match self.open_run() {
+                    Ok(next) => run = self.take_over(&run, next),
+                    Err(error) => tracing::warn!("the source does not join anew: {error}"),
+                },
+            }
+        }
+    }
+
+    /// The next event; the run is told to stop when the source is.
+    fn next_event(&self, run: &Run) -> RunEvent {
+        loop {
+            if self.stop.is_set() {
+                run.stop.set();
+            }
+            match self.events.recv_timeout(STOP_INTERVAL) {
+                Ok(event) => return event,
+                Err(RecvTimeoutError::Timeout) => {}
+                // Not possible: this has a sender itself.
+                Err(RecvTimeoutError::Disconnected) => return RunEvent::Ended(run.number, Ok(())),
+            }
+        }
+    }
+
+    /// Lets a new run discover the graph beside the old one, and ends the old one. Services move last, so that no
+    /// request is served twice.
+    fn take_over(&self, old: &Run, new: Run) -> Run {
+        self.sink.rejoined();
+        let until = Instant::now() + Duration::from_millis(OVERLAP_MS);
+        while Instant::now() < until && !self.stop.wait(STOP_INTERVAL) {}
+        old.stop.set();
+        self.control.set(Some(new.control.clone()));
+        new
+    }
+}

@@ -1,0 +1,146 @@
+//! A forged packet silences one writer at one endpoint: it joins the ROS graph anew, and nothing comes twice. Needs
+//! `scripts/setup-clients`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use roverline_protocol::status::EventKind;
+use roverline_protocol::{Guid, Tier};
+use roverline_tests::clients::python;
+use roverline_tests::gateway::Gateway;
+use roverline_tests::http;
+use roverline_tests::native::{NativeClient, Received};
+use roverline_tests::require;
+use roverline_tests::script::Script;
+
+/// How long a phase may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// How long telemetry comes before the attack.
+const STEADY: Duration = Duration::from_secs(7);
+/// The first sequence number that the forged heartbeat claims the writer to have.
+const FORGED_FIRST: i64 = 1 << 40;
+
+/// A heartbeat in another writer's name: it has only samples from `FORGED_FIRST` on (DDSI-RTPS 2.5, 9.4.5.7).
+fn forged_heartbeat(writer: Guid, count: u32) -> Vec<u8> {
+    let mut packet = b"RTPS\x02\x01\x01\x10".to_vec();
+    packet.extend(&writer.0[..12]);
+    // HEARTBEAT, little-endian, 28 bytes, to all readers.
+    packet.extend([0x07, 0x01, 28, 0, 0, 0, 0, 0]);
+    packet.extend(&writer.0[12..]);
+    for number in [FORGED_FIRST, FORGED_FIRST] {
+        packet.extend(((number >> 32) as i32).to_le_bytes());
+        packet.extend((number as u32).to_le_bytes());
+    }
+    packet.extend(count.to_le_bytes());
+    packet
+}
+
+/// The UDP ports that a process has bound.
+fn udp_ports(pid: u32) -> Vec<u16> {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .filter_map(|target| Some(inode(&target)?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let bound = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = fields.get(1)?.rsplit_once(':')?.1;
+        sockets.iter().any(|inode| Some(&inode.as_str()) == fields.get(9)).then_some(port)
+    });
+    bound.map(|port| u16::from_str_radix(port, 16).unwrap()).collect()
+}
+
+fn inode(target: &Path) -> Option<&str> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')
+}
+
+/// The next sample's writer and number.
+async fn sample(client: &mut NativeClient) -> Option<(Guid, u64)> {
+    let next = async {
+        loop {
+            if let Received::Sample(_, header, _) = client.next().await {
+                return (header.id.source, header.id.seq);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), next).await.ok()
+}
+
+fn rejoins(port: u16) -> usize {
+    http::status(port).events.iter().filter(|event| event.kind == EventKind::Rejoin).count()
+}
+
+/// Silences the writer of a topic at the primary; it joins anew, and nothing comes twice.
+async fn silence(python: &Path, domain: &str, topic: &str) {
+    let gateway = Gateway::up(&["--source", "dds", "--domain-id", domain, "--mdns", "off"]);
+    let args = ["--domain", domain, "--seconds", "120", "--image-rate", "0", "--slow-rate", "50"];
+    let _robot = Script::start(python, "dds_publisher.py", &args);
+    let port = gateway.port(Tier::Primary);
+    let mut client = NativeClient::subscribed(port, &[topic]).await;
+    let begun = Instant::now();
+    let (writer, mut newest) = loop {
+        assert!(begun.elapsed() < DEADLINE, "nothing comes");
+        if let Some(first) = sample(&mut client).await {
+            break first;
+        }
+    };
+    // A writer that only the primary hears has to come steadily before its silence says anything.
+    let steady = Instant::now();
+    while steady.elapsed() < STEADY {
+        let Some((_, seq)) = sample(&mut client).await else { continue };
+        newest = seq;
+    }
+    let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Ports of multicast are everybody's.
+    let others: Vec<u16> =
+        Tier::ALL[1..].iter().flat_map(|tier| udp_ports(gateway.endpoint_pid(*tier))).collect();
+    let mut ports = udp_ports(gateway.endpoint_pid(Tier::Primary));
+    ports.retain(|port| !others.contains(port));
+    assert!(!ports.is_empty(), "no sockets of DDS");
+    let (attacked, mut silent, mut count) = (Instant::now(), false, 1 << 20);
+    while rejoins(port) == 0 {
+        assert!(attacked.elapsed() < DEADLINE, "it does not join anew; silent: {silent}");
+        // Until it works: a packet that arrives before the writer is matched has no effect.
+        for port in ports.iter().filter(|_| !silent) {
+            forge.send_to(&forged_heartbeat(writer, count), ("127.0.0.1", *port)).unwrap();
+            count += 1;
+        }
+        match sample(&mut client).await {
+            Some((_, seq)) => {
+                assert!(seq > newest, "{seq} comes after {newest}");
+                newest = seq;
+            }
+            None => silent = true,
+        }
+    }
+    assert!(silent, "it joined anew without need");
+    let rejoined = Instant::now();
+    let mut resumed = 0;
+    while resumed < 100 {
+        assert!(rejoined.elapsed() < DEADLINE, "telemetry does not resume");
+        if let Some((_, seq)) = sample(&mut client).await {
+            assert!(seq > newest, "{seq} comes again after {newest}");
+            (newest, resumed) = (seq, resumed + 1);
+        }
+    }
+    for tier in [Tier::Secondary, Tier::Tertiary, Tier::Emergency] {
+        assert_eq!(rejoins(gateway.port(tier)), 0, "{tier} hears everything");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_others_hear() {
+    let python = require!(python());
+    silence(&python, "174", "/gps/fix").await;
+}
+
+#[tokio::test]
+async fn a_writer_that_only_the_primary_hears() {
+    let python = require!(python());
+    silence(&python, "175", "/imu/data").await;
+}
