@@ -13,6 +13,7 @@ pub mod readiness;
 pub mod ready_announcement;
 pub mod relay;
 mod reload;
+mod run_sink;
 pub mod shutdown;
 pub mod source;
 pub mod source_control;

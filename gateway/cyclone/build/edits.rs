@@ -1,5 +1,5 @@
-//! The edits of CycloneDDS's sources: three mended defects and hooks for the binding. Each is applied to a
-//! copy; the build fails if the text to replace is not found exactly once, so that no edit is lost unseen.
+//! The edits of CycloneDDS's sources: mended defects, and hooks for the binding. Each is applied to a copy; the build
+//! fails if the text to replace is not found exactly once, so that no edit is lost unseen.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

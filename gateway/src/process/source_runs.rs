@@ -15,6 +15,7 @@ use roverline_source::{Sink, SourceControl, SourceError, SourceState, StopFlag};
 use tokio::sync::oneshot;
 
 use crate::config::{Settings, SourceKind};
+use crate::process::run_sink::RunSink;
 use crate::process::source::open;
 use crate::process::source_control::{RunEvent, SourceControlHandle};
 
@@ -86,6 +87,7 @@ struct Run {
     number: u64,
     stop: StopFlag,
     control: Arc<dyn SourceControl>,
+    sink: Arc<RunSink>,
 }
 
 impl Runs {
@@ -95,7 +97,7 @@ impl Runs {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
         let mut jitter = Jitter::new(u64::from(std::process::id()));
         loop {
-            let result = self.open_run().and_then(|run| self.follow(run));
+            let result = self.open_run(false).and_then(|run| self.follow(run));
             self.control.set_events(None);
             self.control.set(None);
             if let Err(SourceError(why)) = result {
@@ -110,12 +112,13 @@ impl Runs {
     }
 
     /// Opens the source and starts a run of it.
-    fn open_run(&mut self) -> Result<Run, SourceError> {
+    fn open_run(&mut self, joins: bool) -> Result<Run, SourceError> {
         let source = open(&self.settings, self.tier, self.supervised)?;
-        let run = Run { number: self.next, stop: StopFlag::default(), control: source.control() };
+        let sink = RunSink::new(self.sink.clone(), joins);
+        let run = Run { number: self.next, stop: StopFlag::default(), control: source.control(), sink };
         self.next += 1;
         let (number, stop) = (run.number, run.stop.clone());
-        let (sink, sender, span) = (self.sink.clone(), self.sender.clone(), tracing::Span::current());
+        let (sink, sender, span) = (run.sink.clone(), self.sender.clone(), tracing::Span::current());
         std::thread::Builder::new()
             .name("source-run".to_owned())
             .spawn(move || {
@@ -129,6 +132,15 @@ impl Runs {
         Ok(run)
     }
 
+    /// Opens the source beside the present run.
+    fn join_beside(&mut self, run: &Run) -> Result<Run, SourceError> {
+        // First, so that nothing of the new run counts twice.
+        self.sink.rejoined();
+        let next = self.open_run(true)?;
+        run.sink.leave();
+        Ok(next)
+    }
+
     /// Follows a run, and those that take its place, to the end.
     fn follow(&mut self, mut run: Run) -> Result<(), SourceError> {
         self.control.set(Some(run.control.clone()));
@@ -140,7 +152,7 @@ impl Runs {
                 RunEvent::Ended(number, result) if number == run.number => return result,
                 // An earlier run, which has been told to end.
                 RunEvent::Ended(..) => {}
-                RunEvent::Rejoin => match self.open_run() {
+                RunEvent::Rejoin => match self.join_beside(&run) {
                     Ok(next) => run = self.take_over(&run, next),
                     Err(error) => tracing::warn!("the source does not join anew: {error}"),
                 },
@@ -166,9 +178,9 @@ impl Runs {
     /// Lets a new run discover the graph beside the old one, and ends the old one. Services move last, so that no
     /// request is served twice.
     fn take_over(&self, old: &Run, new: Run) -> Run {
-        self.sink.rejoined();
         let until = Instant::now() + Duration::from_millis(OVERLAP_MS);
         while Instant::now() < until && !self.stop.wait(STOP_INTERVAL) {}
+        old.sink.hand_over(&new.sink);
         old.stop.set();
         self.control.set(Some(new.control.clone()));
         new
