@@ -18,4 +18,7 @@ pub struct WriterProgress {
     pub writer: Guid,
     /// The sequence number.
     pub seq: u64,
+    /// Whether its topic is latched: a late reader gets this sample, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latched: bool,
 }

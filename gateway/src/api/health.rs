@@ -16,7 +16,8 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 pub(crate) fn health(request: &ApiRequest<'_>) -> HttpResponse {
     let endpoint = request.endpoint;
     let challenge = request.headers.get(CHALLENGE).and_then(|challenge| challenge.to_str().ok());
-    let health = if challenge.is_some() { endpoint.health_for_peer() } else { endpoint.health() };
+    let is_peer = challenge.is_some_and(|challenge| endpoint.peer_trust.prover.recognizes(challenge));
+    let health = if is_peer { endpoint.health_for_peer() } else { endpoint.health() };
     // Serializing our own document types cannot fail.
     let bytes = serde_json::to_vec(&health).unwrap_or_default();
     let proof =

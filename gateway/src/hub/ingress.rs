@@ -18,6 +18,10 @@ use crate::limits;
 
 /// Samples queued between a source and the hub.
 const INGRESS_SAMPLES: usize = 8_192;
+/// Bytes of the list of writers for another endpoint; its answer may have 64 KiB.
+const LISTED_BYTES: usize = 24 << 10;
+/// Bytes of an entry beside its names.
+const PROGRESS_BYTES: usize = 96;
 /// Bytes queued between a source and the hub.
 const INGRESS_BYTES: usize = 64 << 20;
 
@@ -161,9 +165,15 @@ impl Ingress {
         let listed = newest.into_iter().filter_map(|(writer, sample)| {
             let decl = topics.get(&sample.topic)?;
             let (topic, type_name) = (decl.name.clone(), decl.type_name.clone());
-            Some(WriterProgress { topic, type_name, writer, seq: sample.seq })
+            let latched = decl.qos.transient_local;
+            Some(WriterProgress { topic, type_name, writer, seq: sample.seq, latched })
         });
-        listed.collect()
+        let mut bytes = 0;
+        let fits = |progress: &WriterProgress| {
+            bytes += progress.topic.len() + progress.type_name.len() + PROGRESS_BYTES;
+            bytes <= LISTED_BYTES
+        };
+        listed.take_while(fits).collect()
     }
 
     /// A writer of a topic that came steadily and has fallen silent, once for each silence. `watched` says for a topic
@@ -245,19 +255,18 @@ impl Sink for Ingress {
         if decl.name.len() > limits::TOPIC_NAME_CHARS || !wanted {
             return None;
         }
-        let key = {
-            let mut queue = self.lock();
-            match queue.known.get(&decl.name) {
-                Some((key, known)) if *known == decl => return Some(*key),
-                Some((key, _)) => *key,
-                None if queue.known.len() >= limits::TOPICS => return None,
-                None => {
-                    queue.next_key += 1;
-                    TopicKey(queue.next_key)
-                }
+        let mut queue = self.lock();
+        let key = match queue.known.get(&decl.name) {
+            Some((key, known)) if *known == decl => return Some(*key),
+            Some((key, _)) => *key,
+            None if queue.known.len() >= limits::TOPICS => return None,
+            None => {
+                queue.next_key += 1;
+                TopicKey(queue.next_key)
             }
         };
-        self.lock().known.insert(decl.name.clone(), (key, decl.clone()));
+        queue.known.insert(decl.name.clone(), (key, decl.clone()));
+        drop(queue);
         self.push(SourceEvent::TopicUp(key, decl));
         Some(key)
     }

@@ -1,7 +1,7 @@
 //! The newest sample of each writer, by which endpoints compare what they hear.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use roverline_protocol::Guid;
@@ -24,6 +24,8 @@ pub(crate) struct NewestSample {
     count: u64,
     /// Whether its silence has been reported.
     reported: bool,
+    /// Which of the last 64 numbers have come; the lowest bit is `seq`.
+    recent: u64,
 }
 
 /// A writer that came steadily and does not come any more.
@@ -42,6 +44,8 @@ const STEADY_TIME: Duration = Duration::from_secs(5);
 /// It has fallen silent if nothing has come for this time and for so many of its intervals.
 const FELL_SILENT: Duration = Duration::from_secs(5);
 const SILENT_INTERVALS: u32 = 20;
+/// A writer that is silent for longer than this, although its silence was reported, is never reported again.
+const REPORTED_ONCE: Duration = Duration::from_secs(15);
 /// How long samples come again after a source has joined the graph anew.
 const REPEATS_MS: u64 = 10_000;
 
@@ -57,19 +61,30 @@ impl WriterTable {
     /// Records a sample; returns whether it is new.
     pub(crate) fn record(&mut self, topic: TopicKey, sample: &RawSample, now: Duration) -> bool {
         self.repeats_until.take_if(|until| *until <= now);
-        let repeats = self.repeats_until.is_some();
-        if repeats && self.seq(sample.id.source).is_some_and(|newest| sample.id.seq <= newest) {
-            return false;
-        }
         let seq = sample.id.seq;
+        if self.repeats_until.is_some()
+            && let Some(known) = self.newest.get_mut(&sample.id.source)
+            && seq <= known.seq
+        {
+            // Of two runs one can be ahead: what has not come yet is new.
+            let bit = u32::try_from(known.seq - seq).ok().and_then(|behind| 1_u64.checked_shl(behind));
+            let is_new = bit.is_some_and(|bit| known.recent & bit == 0);
+            known.recent |= bit.unwrap_or_default();
+            return is_new;
+        }
         match self.newest.get_mut(&sample.id.source) {
             Some(known) => {
-                // After a silence the rate is measured anew.
+                // A silence that a new participant did not end is the writer's own: it is not reported again.
+                let helped = now.saturating_sub(known.at) < REPORTED_ONCE;
                 let (first, count) = if known.reported { (now, 0) } else { (known.first, known.count) };
-                *known = NewestSample { topic, seq, at: now, first, count: count + 1, reported: false };
+                let reported = known.reported && !helped;
+                let ahead = seq.checked_sub(known.seq).and_then(|ahead| u32::try_from(ahead).ok());
+                let recent = ahead.and_then(|ahead| known.recent.checked_shl(ahead)).unwrap_or(0) | 1;
+                *known = NewestSample { topic, seq, at: now, first, count: count + 1, reported, recent };
             }
             None => {
-                let newest = NewestSample { topic, seq, at: now, first: now, count: 1, reported: false };
+                let (reported, recent) = (false, 1);
+                let newest = NewestSample { topic, seq, at: now, first: now, count: 1, reported, recent };
                 self.insert(sample.id.source, newest);
             }
         }
@@ -107,9 +122,17 @@ impl WriterTable {
             let silent = now.saturating_sub(known.at);
             steady && silent >= FELL_SILENT && silent >= SILENT_INTERVALS * interval
         };
+        // Another writer of the topic that goes on stands for one that has left.
+        let going_on: HashSet<TopicKey> = self
+            .newest
+            .values()
+            .filter(|known| now.saturating_sub(known.at) < FELL_SILENT)
+            .map(|known| known.topic)
+            .collect();
         let mut all = self.newest.iter_mut();
-        let (writer, known) =
-            all.find(|(_, known)| !known.reported && is_silent(known) && watched(known.topic))?;
+        let (writer, known) = all.find(|(_, known)| {
+            !known.reported && is_silent(known) && !going_on.contains(&known.topic) && watched(known.topic)
+        })?;
         known.reported = true;
         let rate_hz = known.count as f64 / (known.at - known.first).as_secs_f64().max(1e-3);
         Some(FellSilent {
@@ -167,10 +190,10 @@ mod tests {
     #[test]
     fn a_writer_that_came_steadily_falls_silent_once() {
         let mut table = WriterTable::default();
-        let (key, ms) = (TopicKey(1), Duration::from_millis);
+        let ms = Duration::from_millis;
         let run = |table: &mut WriterTable, writer: u16, interval: u64, from: u64, to: u64| {
             for at in (from..to).step_by(interval as usize) {
-                table.record(key, &of(writer, at), ms(at));
+                table.record(TopicKey(u32::from(writer)), &of(writer, at), ms(at));
             }
         };
         run(&mut table, 1, 100, 0, 6_000);
@@ -187,7 +210,10 @@ mod tests {
             "once; the second was not steady, the third is slow"
         );
         run(&mut table, 1, 100, 50_000, 56_000);
-        assert!(table.fell_silent(ms(62_000), |_| true).is_some(), "again");
+        assert_eq!(table.fell_silent(ms(62_000), |_| true), None, "joining anew did not help then");
+        run(&mut table, 4, 100, 0, 6_000);
+        table.record(TopicKey(4), &of(5, 1), ms(10_000));
+        assert_eq!(table.fell_silent(ms(11_500), |_| true), None, "its successor goes on");
     }
 
     #[test]
@@ -199,6 +225,8 @@ mod tests {
         assert!(!table.record(key, &of(1, 4), s(3)) && !table.record(key, &of(1, 5), s(3)));
         assert!(table.record(key, &of(1, 6), s(3)) && table.record(key, &of(2, 1), s(3)));
         assert!(!table.record(key, &of(1, 6), s(4)), "both runs deliver");
+        assert!(table.record(key, &of(1, 9), s(4)) && table.record(key, &of(1, 7), s(4)), "one run is ahead");
+        assert!(!table.record(key, &of(1, 7), s(4)) && !table.record(key, &of(1, 9), s(4)));
         assert!(table.record(key, &of(1, 1), s(12)), "a writer of the same GUID that began again");
     }
 }

@@ -48,6 +48,11 @@ impl RunSink {
         self.state.lock().phase = Phase::Leaving;
     }
 
+    /// The next run has ended early: this one goes on.
+    pub(super) fn stay(&self) {
+        self.state.lock().phase = Phase::Current;
+    }
+
     /// The next run takes over: the topics that only this one had are removed.
     pub(super) fn hand_over(&self, next: &RunSink) {
         let own = {
@@ -55,13 +60,11 @@ impl RunSink {
             state.phase = Phase::Replaced;
             std::mem::take(&mut state.topics)
         };
-        let (graph, theirs) = {
-            let mut state = next.state.lock();
-            state.phase = Phase::Current;
-            (state.graph.take(), state.topics.clone())
-        };
-        own.difference(&theirs).for_each(|key| self.inner.topic_down(*key));
-        graph.into_iter().for_each(|graph| self.inner.graph(graph));
+        // Locked until the topics are removed: one of them may just be found.
+        let mut state = next.state.lock();
+        state.phase = Phase::Current;
+        own.difference(&state.topics).for_each(|key| self.inner.topic_down(*key));
+        state.graph.take().into_iter().for_each(|graph| self.inner.graph(graph));
     }
 
     fn phase(&self) -> Phase {

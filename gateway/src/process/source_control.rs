@@ -38,6 +38,11 @@ impl SourceControlHandle {
         *self.events.lock() = events;
     }
 
+    /// Sends publications and calls to another run; services stay where they are.
+    pub(super) fn redirect(&self, source: Arc<dyn SourceControl>) {
+        *self.source.lock() = Some(source);
+    }
+
     /// Sets or clears the running source. Services offered earlier are offered to the new one as well.
     pub(super) fn set(&self, source: Option<Arc<dyn SourceControl>>) {
         let services = self.services.lock();

@@ -21,6 +21,10 @@ use crate::process::source_control::{RunEvent, SourceControlHandle};
 
 /// How long both runs of a source that joins anew read the graph: the new one discovers it meanwhile.
 const OVERLAP_MS: u64 = 2_000;
+/// How long a run that is being replaced may send what it has accepted.
+const FLUSH_MS: u64 = 600;
+/// How long it may take to end.
+const END_MS: u64 = 500;
 /// How often a stop is looked for.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 /// Events that wait for the thread.
@@ -153,7 +157,7 @@ impl Runs {
                 // An earlier run, which has been told to end.
                 RunEvent::Ended(..) => {}
                 RunEvent::Rejoin => match self.join_beside(&run) {
-                    Ok(next) => run = self.take_over(&run, next),
+                    Ok(next) => run = self.take_over(run, next),
                     Err(error) => tracing::warn!("the source does not join anew: {error}"),
                 },
             }
@@ -175,14 +179,40 @@ impl Runs {
         }
     }
 
-    /// Lets a new run discover the graph beside the old one, and ends the old one. Services move last, so that no
-    /// request is served twice.
-    fn take_over(&self, old: &Run, new: Run) -> Run {
-        let until = Instant::now() + Duration::from_millis(OVERLAP_MS);
-        while Instant::now() < until && !self.stop.wait(STOP_INTERVAL) {}
+    /// Lets a new run discover the graph beside the old one, and ends the old one. Publications move first, and what
+    /// waits in the old run is still sent; services move when the old run has ended, so that no request is served
+    /// twice. If the new run ends early, the old one goes on.
+    fn take_over(&self, old: Run, new: Run) -> Run {
+        if self.has_ended(&new, Duration::from_millis(OVERLAP_MS)) {
+            tracing::warn!("the source joined anew and ended: the run before goes on");
+            old.sink.stay();
+            return old;
+        }
+        self.control.redirect(new.control.clone());
         old.sink.hand_over(&new.sink);
+        let ended = self.has_ended(&new, Duration::from_millis(FLUSH_MS));
         old.stop.set();
+        if !ended && !self.has_ended(&old, Duration::from_millis(END_MS)) {
+            tracing::warn!("the run before does not end");
+        }
         self.control.set(Some(new.control.clone()));
         new
+    }
+
+    /// Waits until a run has ended, at most for this long, or until the source is to stop.
+    fn has_ended(&self, run: &Run, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).min(STOP_INTERVAL);
+            match self.events.recv_timeout(left) {
+                Ok(RunEvent::Ended(number, result)) if number == run.number => {
+                    // Read again by whoever follows the run.
+                    let _ = self.sender.try_send(RunEvent::Ended(number, result));
+                    return true;
+                }
+                _ if Instant::now() >= until || self.stop.is_set() => return false,
+                _ => {}
+            }
+        }
     }
 }

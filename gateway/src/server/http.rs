@@ -24,7 +24,6 @@ use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
 use crate::server::head;
-use crate::server::path_prefix;
 use crate::server::session::{self, AcceptedConnection};
 use crate::server::write_timeout::WriteTimeoutStream;
 
@@ -34,11 +33,10 @@ const NAME_CHARS: usize = 80;
 /// Handles one request of `peer`; `first` is true for the connection's first request.
 pub(crate) async fn handle(
     endpoint: Arc<Endpoint>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     peer: Peer,
     first: bool,
 ) -> Result<HttpResponse, Infallible> {
-    path_prefix::strip(&endpoint.path_prefix, request.uri_mut());
     if let Some(refused) = refuse_plain_token(&endpoint, &request) {
         return Ok(refused);
     }

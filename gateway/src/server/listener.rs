@@ -26,6 +26,7 @@ use crate::dialect;
 use crate::endpoint::Endpoint;
 use crate::server::head_arrival::{discard, wait_for_head};
 use crate::server::http;
+use crate::server::path_prefix;
 use crate::server::pending::{PendingConnection, PendingConnections};
 use crate::server::tls::{self, OpenError, Opened, Tls};
 use crate::server::write_timeout::WriteTimeoutStream;
@@ -185,6 +186,7 @@ impl Requests<'_> {
         }
         request.extensions_mut().insert(self.transport.clone());
         let _answering = self.pending.answering();
+        path_prefix::strip(&self.endpoint.path_prefix, request.uri_mut());
         if self.needs_tls && http::is_refused_without_tls(&request) {
             return Ok(http::needs_tls(self.endpoint, &request));
         }

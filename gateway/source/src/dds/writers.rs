@@ -187,7 +187,8 @@ impl Writers {
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or(WriterError::NoDdsName)?;
         let replaced = self.open.remove(topic).map(|open| open.writer.guid());
         let writer = self.participant.open_writer(&names, qos)?;
-        // A latched message reaches those that match later as well.
+        // Of latched messages, only readers that ask for them get what was written before they matched; the stop is
+        // repeated, and is not to wait.
         if !qos.transient_local {
             let readers = readers_of(self.participant.readers(), &names, qos);
             self.first.opened(topic, readers, Instant::now());

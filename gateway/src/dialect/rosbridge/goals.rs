@@ -34,7 +34,7 @@ impl Drop for CancelOnDrop {
             return;
         }
         let ros = self.ros.clone();
-        // Without a runtime the process is ending, and its goals with the source.
+        // Without a runtime the process has ended. One that ends within the grace time cancels nothing.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(ABANDONED_GOAL_GRACE_MS)).await;

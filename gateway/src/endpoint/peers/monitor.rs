@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roverline_protocol::status::{EndpointDocument, EventKind, HealthStatus};
 use roverline_protocol::writer_progress::WriterProgress;
-use roverline_protocol::{ScopeSet, Tier};
+use roverline_protocol::{Scope, ScopeSet, Tier};
 use roverline_source::TopicDecl;
 use roverline_source::clock::monotonic;
 use tokio::sync::watch;
@@ -148,7 +148,8 @@ impl PeerMonitor<'_> {
         if endpoint.source_kind == SourceKind::Dds && is_on_this_computer(peer) {
             let in_scope = || theirs.iter().filter(|one| endpoint.is_in_scope(&one.topic, &one.type_name));
             let newest = |writer| endpoint.ingress.newest_seq(writer);
-            if in_scope().all(|one| newest(one.writer).is_some()) {
+            // A peer that has nothing in common with this endpoint says nothing.
+            if in_scope().next().is_some() && in_scope().all(|one| newest(one.writer).is_some()) {
                 endpoint.warm_up.finish();
             }
             self.silent.observe(monotonic(), peer.tier, in_scope(), newest);
@@ -158,6 +159,9 @@ impl PeerMonitor<'_> {
     /// Joins the ROS graph anew if a writer has been silent here only, or a reliable one that no other endpoint hears
     /// has fallen silent.
     fn rejoin_if_due(&mut self, now: Duration) {
+        if self.endpoint.is_draining() || self.endpoint.warm_up.is_active(now) {
+            return;
+        }
         let cause = match self.silent.due(now) {
             Some(found) => Some(format!(
                 "nothing of {} for {:.1} s, which {} hears",
@@ -184,6 +188,8 @@ impl PeerMonitor<'_> {
         let others = Tier::ALL.into_iter().filter(|tier| *tier != endpoint.tier);
         let others = others.fold(ScopeSet::EMPTY, |all, tier| all.union(tier.scopes()));
         let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
+        // Commands come when somebody drives, and stop when nobody does.
+        let others = others.union(ScopeSet::of(&[Scope::Commands]));
         let only_here = |decl: &TopicDecl| decl.qos.reliable && !route(decl).scopes.intersects(others);
         let (topic, found) = endpoint.ingress.fell_silent(only_here)?;
         Some(format!(

@@ -131,15 +131,24 @@ impl Prover {
         self.proof(challenge, local, body).unwrap_or_else(|refusal| refusal.to_string())
     }
 
-    fn proof(&self, challenge: &str, local: Option<SocketAddr>, body: &[u8]) -> Result<String, Refusal> {
+    /// Whether a challenge was made with the rover's key.
+    pub fn recognizes(&self, challenge: &str) -> bool {
+        self.verified(challenge).is_ok()
+    }
+
+    /// The nonce, the address and the name of a challenge that was made with the rover's key.
+    fn verified<'a>(&self, challenge: &'a str) -> Result<[&'a str; 3], Refusal> {
         let words: Vec<&str> = challenge.split(' ').collect();
         let [VERSION, nonce, connected, name, tag] = words[..] else { return Err(Refusal::Form) };
         let tag = unhex(tag).ok_or(Refusal::Form)?;
         let key = self.key.as_ref().ok_or(Refusal::Key)?;
         let fields = [CHALLENGE_CONTEXT, nonce.as_bytes(), connected.as_bytes(), name.as_bytes()];
-        if !key.verify(&fields, &tag) {
-            return Err(Refusal::Key);
-        }
+        if key.verify(&fields, &tag) { Ok([nonce, connected, name]) } else { Err(Refusal::Key) }
+    }
+
+    fn proof(&self, challenge: &str, local: Option<SocketAddr>, body: &[u8]) -> Result<String, Refusal> {
+        let [nonce, connected, name] = self.verified(challenge)?;
+        let key = self.key.as_ref().ok_or(Refusal::Key)?;
         let address = if local.map(canonical).as_deref() == Some(connected) {
             connected
         } else if self.address.as_deref() == Some(name) {

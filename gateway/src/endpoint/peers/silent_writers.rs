@@ -10,6 +10,8 @@ use roverline_protocol::{Guid, Tier};
 
 /// A writer of which this endpoint has nothing while a peer has is silent after this time.
 const SILENT_AFTER_MS: u64 = 2_000;
+/// Samples that a peer must get while this endpoint gets none: a single one may be lost.
+const ADVANCE_SAMPLES: u64 = 3;
 /// Between two endpoints that find the same, so that they do not join anew together.
 const STAGGER_MS: u64 = 1_500;
 /// The shortest time between two attempts.
@@ -23,19 +25,22 @@ const MAX_FOLLOWED: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct SilentWriters {
     stagger: Duration,
-    followed: HashMap<Guid, PeerSample>,
+    followed: HashMap<Guid, Comparison>,
     retry: Duration,
     attempted: Option<Duration>,
 }
 
-/// A sample that a peer has.
+/// What a peer and this endpoint had of a writer when it was first compared.
 #[derive(Clone, Debug)]
-struct PeerSample {
-    seq: u64,
+struct Comparison {
+    theirs: u64,
+    own: Option<u64>,
     since: Duration,
     seen: Duration,
     topic: String,
     by: Tier,
+    /// Whether only the peer has what this endpoint should have.
+    lacking: bool,
 }
 
 /// A writer that is heard by another endpoint only.
@@ -69,22 +74,36 @@ impl SilentWriters {
         own: impl Fn(Guid) -> Option<u64>,
     ) {
         for progress in theirs {
-            let lacking = own(progress.writer).is_none_or(|seq| seq < progress.seq);
-            if !lacking {
+            let newest = own(progress.writer);
+            // This endpoint goes on hearing it: the comparison begins anew.
+            if self.followed.get(&progress.writer).is_some_and(|known| known.own != newest) {
                 self.followed.remove(&progress.writer);
-            } else if let Some(heard) = self.followed.get_mut(&progress.writer) {
-                heard.seen = now;
-            } else if self.followed.len() < MAX_FOLLOWED {
-                let topic = progress.topic.clone();
-                let heard = PeerSample { seq: progress.seq, since: now, seen: now, topic, by };
-                self.followed.insert(progress.writer, heard);
+            }
+            let has_room = self.followed.len() < MAX_FOLLOWED;
+            match self.followed.get_mut(&progress.writer) {
+                Some(known) => {
+                    known.seen = now;
+                    known.lacking |= progress.seq >= known.theirs.saturating_add(ADVANCE_SAMPLES);
+                }
+                None if has_room => {
+                    let comparison = Comparison {
+                        theirs: progress.seq,
+                        own: newest,
+                        since: now,
+                        seen: now,
+                        topic: progress.topic.clone(),
+                        by,
+                        // A latched sample comes whenever it was written.
+                        lacking: progress.latched && newest.is_none(),
+                    };
+                    self.followed.insert(progress.writer, comparison);
+                }
+                None => {}
             }
         }
-        // Heard since then, or no longer listed by anybody.
+        // No longer listed by anybody.
         let stale = Duration::from_millis(2 * SILENT_AFTER_MS);
-        self.followed.retain(|writer, heard| {
-            own(*writer).is_none_or(|seq| seq < heard.seq) && now.saturating_sub(heard.seen) < stale
-        });
+        self.followed.retain(|_, known| now.saturating_sub(known.seen) < stale);
     }
 
     /// Whether the last attempt is long enough ago for another.
@@ -101,12 +120,13 @@ impl SilentWriters {
 
     /// The writer that has been silent longest, and for long enough to be told.
     pub(crate) fn silent(&self, now: Duration) -> Option<SilentWriter> {
-        let (writer, heard) = self.followed.iter().min_by_key(|(writer, heard)| (heard.since, **writer))?;
-        let silent = now.saturating_sub(heard.since);
+        let lacking = self.followed.iter().filter(|(_, known)| known.lacking);
+        let (writer, known) = lacking.min_by_key(|(writer, known)| (known.since, **writer))?;
+        let silent = now.saturating_sub(known.since);
         (silent >= Duration::from_millis(SILENT_AFTER_MS)).then(|| SilentWriter {
-            topic: heard.topic.clone(),
+            topic: known.topic.clone(),
             writer: *writer,
-            by: heard.by,
+            by: known.by,
             silent,
         })
     }
@@ -141,6 +161,7 @@ mod tests {
                 type_name: "sensor_msgs/msg/Imu".into(),
                 writer: WRITER,
                 seq: 100 * second,
+                latched: false,
             }];
             let now = ms(1_000 * second);
             silent.observe(now, Tier::Secondary, progress.iter(), |_| own(second));
@@ -165,8 +186,10 @@ mod tests {
 
     #[test]
     fn a_silenced_writer_is_found_after_two_seconds_and_attempts_become_rarer() {
-        assert_eq!(run(Tier::Primary, |_| Some(0)), [3, 13, 33, 73]);
+        assert_eq!(run(Tier::Primary, |_| Some(0)), [2, 12, 32, 72]);
         assert_eq!(run(Tier::Primary, |_| None), [2, 12, 32, 72]);
+        // A forged sample far ahead is no sign of life.
+        assert_eq!(run(Tier::Primary, |_| Some(1 << 40)), [2, 12, 32, 72]);
         let later = run(Tier::Emergency, |_| None);
         assert_eq!(later[0], 7, "staggered by 4.5 s");
     }
@@ -174,14 +197,38 @@ mod tests {
     #[test]
     fn one_attempt_that_helps_is_the_last() {
         let attempts = run(Tier::Primary, |second| if second < 12 { Some(0) } else { Some(100 * second) });
-        assert_eq!(attempts, [3]);
+        assert_eq!(attempts, [2]);
+    }
+
+    #[test]
+    fn a_sample_of_long_ago_and_a_forged_number_are_nothing_to_join_for() {
+        let mut silent = SilentWriters::new(Tier::Primary);
+        let listed = |seq| {
+            let (topic, type_name) = ("/a".to_owned(), "x/msg/Y".to_owned());
+            [WriterProgress { topic, type_name, writer: WRITER, seq, latched: false }]
+        };
+        for second in 0..20 {
+            // Volatile and written before this endpoint was there.
+            silent.observe(ms(1_000 * second), Tier::Tertiary, listed(7).iter(), |_| None);
+            assert_eq!(silent.due(ms(1_000 * second)), None);
+        }
+        for second in 20..40 {
+            // The peer believes a forged number; this endpoint goes on.
+            silent.observe(ms(1_000 * second), Tier::Tertiary, listed(1 << 40).iter(), |_| Some(second));
+            assert_eq!(silent.due(ms(1_000 * second)), None);
+        }
     }
 
     #[test]
     fn a_latched_sample_that_only_a_peer_has_counts() {
         let mut silent = SilentWriters::new(Tier::Primary);
-        let progress =
-            [WriterProgress { topic: "/map".into(), type_name: "x/msg/Y".into(), writer: WRITER, seq: 1 }];
+        let progress = [WriterProgress {
+            topic: "/map".into(),
+            type_name: "x/msg/Y".into(),
+            writer: WRITER,
+            seq: 1,
+            latched: true,
+        }];
         for second in 0..3 {
             silent.observe(ms(1_000 * second), Tier::Tertiary, progress.iter(), |_| None);
         }
@@ -194,8 +241,13 @@ mod tests {
     #[test]
     fn a_writer_that_no_peer_lists_is_forgotten() {
         let mut silent = SilentWriters::new(Tier::Primary);
-        let progress =
-            [WriterProgress { topic: "/a".into(), type_name: "x/msg/Y".into(), writer: WRITER, seq: 1 }];
+        let progress = [WriterProgress {
+            topic: "/a".into(),
+            type_name: "x/msg/Y".into(),
+            writer: WRITER,
+            seq: 1,
+            latched: true,
+        }];
         silent.observe(ms(0), Tier::Tertiary, progress.iter(), |_| None);
         silent.observe(ms(3_999), Tier::Tertiary, std::iter::empty(), |_| None);
         assert!(silent.due(ms(3_999)).is_some());

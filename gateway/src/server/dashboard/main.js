@@ -72,6 +72,7 @@ async function directory() {
     const host = (endpoint.address ?? "").replace(/:\d+$/, "");
     const near = origin === "own" || !host || isLoopback(host);
     const announced = origin === "mdns" && !near;
+    if (origin === "own") return { tier: endpoint.tier, scopes: endpoint.scopes, announced, url: ownUrl };
     return { tier: endpoint.tier, scopes: endpoint.scopes, announced, url: urlOf(`${near ? location.hostname : host}:${endpoint.port}`) };
   });
 }

@@ -13,6 +13,10 @@ use crate::ros::action::{Goal, GoalEvent, GoalId, GoalStatus, last_field};
 use crate::ros::{Ros, RosError};
 use crate::{Call, CallError, RawSample, TopicListener};
 
+/// How often the result of a goal is requested again after the source has ended the call.
+const MAX_LOST_RESULTS: u32 = 5;
+/// The pause before that, milliseconds: another run of the source takes over.
+const LOST_RESULT_PAUSE_MS: u64 = 1_000;
 /// Events of one goal queued for its client; further feedback is dropped.
 const GOAL_EVENTS: usize = 64;
 /// First and longest interval for requesting a goal's result again: the request may have been lost.
@@ -130,6 +134,7 @@ impl GoalTask {
         let (first, longest) = GOAL_RETRY_MS;
         let mut timeout_ms = first;
         let mut result = self.request_result(timeout_ms)?;
+        let mut lost = 0;
         loop {
             tokio::select! {
                 // Feedback first, if both are ready.
@@ -142,6 +147,15 @@ impl GoalTask {
                         result = self.request_result(timeout_ms)?;
                     }
                     Ok(Err(error)) => return Err(error.into()),
+                    // The source has ended this call, for example because it joins the graph anew.
+                    Err(_) if lost < MAX_LOST_RESULTS => {
+                        lost += 1;
+                        tokio::time::sleep(Duration::from_millis(LOST_RESULT_PAUSE_MS)).await;
+                        result = self.request_result(timeout_ms)?;
+                        if feedback {
+                            feedback_samples = Some(self.listen()?);
+                        }
+                    }
                     Err(_) => return Ok(GoalEvent::Failed(format!("{} gave no result", self.action))),
                 }
             }
