@@ -24,6 +24,8 @@ pub(crate) struct NewestSample {
     count: u64,
     /// Whether its silence has been reported.
     reported: bool,
+    /// Whether a silence that was reported went on: it is the writer's own, and is not reported again.
+    own_silence: bool,
     /// Which of the last 64 numbers have come; the lowest bit is `seq`.
     recent: u64,
 }
@@ -74,17 +76,27 @@ impl WriterTable {
         }
         match self.newest.get_mut(&sample.id.source) {
             Some(known) => {
-                // A silence that a new participant did not end is the writer's own: it is not reported again.
-                let helped = now.saturating_sub(known.at) < REPORTED_ONCE;
+                let own_silence =
+                    known.own_silence || known.reported && now.saturating_sub(known.at) >= REPORTED_ONCE;
                 let (first, count) = if known.reported { (now, 0) } else { (known.first, known.count) };
-                let reported = known.reported && !helped;
                 let ahead = seq.checked_sub(known.seq).and_then(|ahead| u32::try_from(ahead).ok());
                 let recent = ahead.and_then(|ahead| known.recent.checked_shl(ahead)).unwrap_or(0) | 1;
-                *known = NewestSample { topic, seq, at: now, first, count: count + 1, reported, recent };
+                *known = NewestSample {
+                    topic,
+                    seq,
+                    at: now,
+                    first,
+                    count: count + 1,
+                    reported: false,
+                    own_silence,
+                    recent,
+                };
             }
             None => {
-                let (reported, recent) = (false, 1);
-                let newest = NewestSample { topic, seq, at: now, first: now, count: 1, reported, recent };
+                // What was before counts as delivered: it is history.
+                let (reported, own_silence, recent) = (false, false, u64::MAX);
+                let newest =
+                    NewestSample { topic, seq, at: now, first: now, count: 1, reported, own_silence, recent };
                 self.insert(sample.id.source, newest);
             }
         }
@@ -131,7 +143,11 @@ impl WriterTable {
             .collect();
         let mut all = self.newest.iter_mut();
         let (writer, known) = all.find(|(_, known)| {
-            !known.reported && is_silent(known) && !going_on.contains(&known.topic) && watched(known.topic)
+            !known.reported
+                && !known.own_silence
+                && is_silent(known)
+                && !going_on.contains(&known.topic)
+                && watched(known.topic)
         })?;
         known.reported = true;
         let rate_hz = known.count as f64 / (known.at - known.first).as_secs_f64().max(1e-3);
@@ -210,10 +226,13 @@ mod tests {
             "once; the second was not steady, the third is slow"
         );
         run(&mut table, 1, 100, 50_000, 56_000);
-        assert_eq!(table.fell_silent(ms(62_000), |_| true), None, "joining anew did not help then");
+        let first = |key| key == TopicKey(1);
+        assert_eq!(table.fell_silent(ms(62_000), first), None, "joining anew did not help then");
         run(&mut table, 4, 100, 0, 6_000);
         table.record(TopicKey(4), &of(5, 1), ms(10_000));
-        assert_eq!(table.fell_silent(ms(11_500), |_| true), None, "its successor goes on");
+        let fourth = |key| key == TopicKey(4);
+        assert_eq!(table.fell_silent(ms(11_500), fourth), None, "its successor goes on");
+        assert!(table.fell_silent(ms(15_500), fourth).is_some(), "and then it does not");
     }
 
     #[test]
