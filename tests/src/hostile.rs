@@ -73,7 +73,7 @@ fn tls_table(certs: &Certs) -> String {
 }
 
 /// The acts whose requests write to the disk.
-const WRITING: &[&str] = &["values", "messages", "events", "lock_theft", "store_locks", "stop_attempts"];
+const WRITING: &[&str] = &["values", "messages", "events", "lock_theft", "stop_attempts"];
 
 /// Plays one act for this long.
 fn play(act: &Act, duration: Duration) -> Outcome {
