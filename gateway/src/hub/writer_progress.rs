@@ -22,8 +22,8 @@ pub(crate) struct NewestSample {
     /// When the first one arrived, and how many have.
     first: Duration,
     count: u64,
-    /// Whether its silence has been reported.
-    reported: bool,
+    /// How often its present silence has been reported.
+    reported: u8,
     /// Whether a silence that was reported went on: it is the writer's own, and is not reported again.
     own_silence: bool,
     /// Which of the last 64 numbers have come; the lowest bit is `seq`.
@@ -46,6 +46,8 @@ const STEADY_TIME: Duration = Duration::from_secs(5);
 /// It has fallen silent if nothing has come for this time and for so many of its intervals.
 const FELL_SILENT: Duration = Duration::from_secs(5);
 const SILENT_INTERVALS: u32 = 20;
+/// How often one silence is reported: what silenced the writer may go on for a while.
+const MAX_REPORTS: u8 = 4;
 /// A writer that is silent for longer than this, although its silence was reported, is never reported again.
 const REPORTED_ONCE: Duration = Duration::from_secs(15);
 /// How long samples come again after a source has joined the graph anew.
@@ -77,8 +79,8 @@ impl WriterTable {
         match self.newest.get_mut(&sample.id.source) {
             Some(known) => {
                 let own_silence =
-                    known.own_silence || known.reported && now.saturating_sub(known.at) >= REPORTED_ONCE;
-                let (first, count) = if known.reported { (now, 0) } else { (known.first, known.count) };
+                    known.own_silence || known.reported > 0 && now.saturating_sub(known.at) >= REPORTED_ONCE;
+                let (first, count) = if known.reported > 0 { (now, 0) } else { (known.first, known.count) };
                 let ahead = seq.checked_sub(known.seq).and_then(|ahead| u32::try_from(ahead).ok());
                 let recent = ahead.and_then(|ahead| known.recent.checked_shl(ahead)).unwrap_or(0) | 1;
                 *known = NewestSample {
@@ -87,14 +89,14 @@ impl WriterTable {
                     at: now,
                     first,
                     count: count + 1,
-                    reported: false,
+                    reported: 0,
                     own_silence,
                     recent,
                 };
             }
             None => {
                 // What was before counts as delivered: it is history.
-                let (reported, own_silence, recent) = (false, false, u64::MAX);
+                let (reported, own_silence, recent) = (0, false, u64::MAX);
                 let newest =
                     NewestSample { topic, seq, at: now, first: now, count: 1, reported, own_silence, recent };
                 self.insert(sample.id.source, newest);
@@ -122,7 +124,7 @@ impl WriterTable {
         self.newest.get(&writer).map(|newest| newest.seq)
     }
 
-    /// A writer of one of these topics that came steadily and has fallen silent; each silence is reported once.
+    /// A writer of one of these topics that came steadily and has fallen silent; each silence is reported a few times.
     pub(crate) fn fell_silent(
         &mut self,
         now: Duration,
@@ -143,13 +145,13 @@ impl WriterTable {
             .collect();
         let mut all = self.newest.iter_mut();
         let (writer, known) = all.find(|(_, known)| {
-            !known.reported
+            known.reported < MAX_REPORTS
                 && !known.own_silence
                 && is_silent(known)
                 && !going_on.contains(&known.topic)
                 && watched(known.topic)
         })?;
-        known.reported = true;
+        known.reported += 1;
         let rate_hz = known.count as f64 / (known.at - known.first).as_secs_f64().max(1e-3);
         Some(FellSilent {
             writer: *writer,
@@ -220,10 +222,13 @@ mod tests {
         let found = table.fell_silent(ms(11_000), |_| true).unwrap();
         assert_eq!((found.writer, found.silent), (of(1, 0).id.source, ms(5_100)));
         assert!((9.0..11.0).contains(&found.rate_hz), "{}", found.rate_hz);
+        for _ in 1..MAX_REPORTS {
+            assert!(table.fell_silent(ms(12_000), |_| true).is_some(), "it may not have helped yet");
+        }
         assert_eq!(
             table.fell_silent(ms(40_000), |_| true),
             None,
-            "once; the second was not steady, the third is slow"
+            "the second was not steady, the third is slow"
         );
         run(&mut table, 1, 100, 50_000, 56_000);
         let first = |key| key == TopicKey(1);

@@ -156,8 +156,7 @@ impl PeerMonitor<'_> {
         }
     }
 
-    /// Joins the ROS graph anew if a writer has been silent here only, or a reliable one that no other endpoint hears
-    /// has fallen silent.
+    /// Joins the ROS graph anew if a writer has been silent here only, or a reliable one has fallen silent.
     fn rejoin_if_due(&mut self, now: Duration) {
         if self.endpoint.is_draining() || self.endpoint.warm_up.is_active(now) {
             return;
@@ -179,19 +178,19 @@ impl PeerMonitor<'_> {
         self.endpoint.events.record(EventKind::Rejoin, &cause, EventDetails::default());
     }
 
-    /// A topic that only this endpoint's tier serves, and that has fallen silent.
+    /// A topic that has fallen silent. The primary, which serves everything, tries for all: if it hears the topic
+    /// again, the others find out that they do not.
     fn fell_silent(&self, now: Duration) -> Option<String> {
         let endpoint = self.endpoint;
-        if endpoint.source_kind != SourceKind::Dds || !self.silent.may_attempt(now) {
+        let watches = endpoint.source_kind == SourceKind::Dds && endpoint.tier == Tier::Primary;
+        if !watches || !self.silent.may_attempt(now) {
             return None;
         }
-        let others = Tier::ALL.into_iter().filter(|tier| *tier != endpoint.tier);
-        let others = others.fold(ScopeSet::EMPTY, |all, tier| all.union(tier.scopes()));
-        let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
         // Commands come when somebody drives, and stop when nobody does.
-        let others = others.union(ScopeSet::of(&[Scope::Commands]));
-        let only_here = |decl: &TopicDecl| decl.qos.reliable && !route(decl).scopes.intersects(others);
-        let (topic, found) = endpoint.ingress.fell_silent(only_here)?;
+        let commands = ScopeSet::of(&[Scope::Commands]);
+        let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
+        let watched = |decl: &TopicDecl| decl.qos.reliable && !route(decl).scopes.intersects(commands);
+        let (topic, found) = endpoint.ingress.fell_silent(watched)?;
         Some(format!(
             "nothing of {topic} for {:.1} s, which came {:.1} times a second",
             found.silent.as_secs_f64(),
