@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compile_library(&root, &generated, &out)
 }
 
-/// What both parts are compiled with. Always optimized and without assertions: some of the library's assertions
+/// The compiler of both parts. Always optimized and without assertions: some of the library's assertions
 /// can be reached from the network.
 fn compiler(root: &Path, generated: &Path) -> cc::Build {
     let mut build = cc::Build::new();
@@ -61,7 +61,7 @@ fn compiler(root: &Path, generated: &Path) -> cc::Build {
     build
 }
 
-/// Whether memory errors are to be found: `ROVERLINE_CYCLONE_SANITIZE=address cargo test -p roverline-cyclone`. Then
+/// The search for memory errors: `ROVERLINE_CYCLONE_SANITIZE=address cargo test -p roverline-cyclone`. Then
 /// the C parts are compiled with AddressSanitizer, and its library is linked.
 fn sanitized() -> bool {
     std::env::var("ROVERLINE_CYCLONE_SANITIZE").is_ok_and(|sanitizer| sanitizer == "address")

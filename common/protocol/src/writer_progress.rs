@@ -1,4 +1,4 @@
-//! What endpoints tell each other about the writers that they hear.
+//! The progress of a writer, by which endpoints compare what they hear.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

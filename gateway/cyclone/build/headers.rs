@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// What Linux has. IPv6 and source-specific multicast are off: ROS 2 uses neither.
+/// The features of Linux. IPv6 and source-specific multicast are off: ROS 2 uses neither.
 const CONFIG: &str = "\
 #ifndef DDS_CONFIG_H
 #define DDS_CONFIG_H

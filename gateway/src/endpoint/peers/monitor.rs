@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::config::SourceKind;
 use crate::endpoint::Endpoint;
+use crate::endpoint::diagnostics::DIAGNOSTICS;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::peers::probe::{ProbeError, ProvenAnswer, probe};
 use crate::endpoint::peers::promotion::{Promotion, PromotionTimeouts, Step};
@@ -189,7 +190,11 @@ impl PeerMonitor<'_> {
         // Commands come when somebody drives, and stop when nobody does.
         let commands = ScopeSet::of(&[Scope::Commands]);
         let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
-        let watched = |decl: &TopicDecl| decl.qos.reliable && !route(decl).scopes.intersects(commands);
+        // The gateway itself repeats a stop until it is released, and publishes diagnostics.
+        let ours = |name: &str| endpoint.is_stop_topic(name) || name == DIAGNOSTICS;
+        let watched = |decl: &TopicDecl| {
+            decl.qos.reliable && !ours(&decl.name) && !route(decl).scopes.intersects(commands)
+        };
         let (topic, found) = endpoint.ingress.fell_silent(watched)?;
         Some(format!(
             "nothing of {topic} for {:.1} s, which came {:.1} times a second",
