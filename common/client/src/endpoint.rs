@@ -19,6 +19,7 @@ use crate::activity::ActivityClock;
 use crate::connection::DisconnectReason;
 use crate::offset::ClockOffset;
 use crate::probes::Probes;
+use crate::repair::GapRepair;
 use crate::resubscribe::SubscribeProgress;
 use crate::{EndpointView, LinkState, Timings};
 
@@ -74,6 +75,7 @@ pub(crate) struct Session {
     pub(crate) draining: Option<Draining>,
     pub(crate) service: ServiceLevel,
     pub(crate) progress: Option<SubscribeProgress>,
+    pub(crate) repair: GapRepair,
     /// Whether we sent `resume`: every later `subscribe` is answered with `resumed`.
     pub(crate) resuming: bool,
     pub(crate) resumes: u64,

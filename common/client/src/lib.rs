@@ -64,6 +64,7 @@ mod manager;
 mod offset;
 mod probes;
 mod ranking;
+mod repair;
 mod request;
 mod resubscribe;
 mod stop;

@@ -237,6 +237,31 @@ async fn samples_that_cannot_be_replayed_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn samples_that_expired_in_an_outbox_are_asked_for_again() {
+    let mut fixture = Fixture::new(1).await;
+    fixture.run(ms(1_000)).await;
+    fixture.fakes[0].set_expiring(true);
+    fixture.run(ms(400)).await;
+    fixture.fakes[0].set_expiring(false);
+    fixture.run(ms(1_000)).await;
+    let asks = |fixture: &Fixture| {
+        let resumes = |(_, m): &(u64, ClientMessage)| matches!(m, ClientMessage::Resume { .. });
+        fixture.fakes[0].received().iter().filter(|message| resumes(message)).count()
+    };
+    assert_eq!(asks(&fixture), 1);
+    fixture.seen.sort_unstable();
+    fixture.assert_complete();
+    // What the endpoint has no more is not asked for again and again.
+    fixture.run(ms(10_000)).await;
+    fixture.fakes[0].set_expiring(true);
+    fixture.run(ms(400)).await;
+    fixture.fakes[0].discard_before(u64::MAX);
+    fixture.fakes[0].set_expiring(false);
+    fixture.run(ms(20_000)).await;
+    assert_eq!(asks(&fixture), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn standbys_are_muted_and_slow_and_one_is_hot() {
     let mut fixture = Fixture::new(3).await;
     fixture.run(ms(2_000)).await;

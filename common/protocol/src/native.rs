@@ -46,7 +46,9 @@ pub enum ClientMessage {
         token: String,
     },
     /// Cursors of this client, from whichever endpoint. Later subscriptions of the session are
-    /// replayed from there; each `subscribe` is then answered with `resumed`.
+    /// replayed from there; each `subscribe` is then answered with `resumed`. Topics of `every` delivery that the
+    /// session is subscribed to already are replayed as well, if a `subscribe` names them again and its link carries
+    /// everything: so a client gets what expired in its outbox.
     Resume {
         /// The newest sample of every writer.
         cursors: Vec<Cursor>,

@@ -1,5 +1,7 @@
 //! JSON documents of `/health` and `/status`: what endpoints report about themselves.
 
+mod event_kind;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::service_level::ServiceLevel;
 use crate::writer_progress::WriterProgress;
 use crate::{Scope, ScopeSet, Tier};
+
+pub use crate::status::event_kind::EventKind;
 
 /// Health of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -167,65 +171,6 @@ pub struct MemoryDocument {
     pub data_bytes: u64,
     /// The limit, bytes; null: none.
     pub limit_bytes: Option<u64>,
-}
-
-/// Kind of an endpoint event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// An endpoint serves.
-    EndpointUp,
-    /// An endpoint does not answer, or reports that it cannot serve.
-    EndpointDown,
-    /// An endpoint's health changed.
-    EndpointHealth,
-    /// A peer was added at run time.
-    PeerAdded,
-    /// A peer was removed at run time.
-    PeerRemoved,
-    /// A client switched from one endpoint to another.
-    Failover,
-    /// An endpoint covers a tier that stays down.
-    Promotion,
-    /// It gives the tier back.
-    GiveBack,
-    /// An endpoint asks its clients to leave.
-    Drain,
-    /// A client was rejected because the endpoint is full.
-    Full,
-    /// A session's service level was lowered because of its link.
-    Degraded,
-    /// A session's service level was raised again.
-    Recovered,
-    /// A client was disconnected because it did not read.
-    Stalled,
-    /// The emergency stop was engaged or released.
-    EmergencyStop,
-    /// An endpoint heard nothing of a writer that another endpoint hears, and joins the ROS graph anew.
-    Rejoin,
-}
-
-impl EventKind {
-    /// The word used on the wire and in metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            EventKind::EndpointUp => "endpoint_up",
-            EventKind::EndpointDown => "endpoint_down",
-            EventKind::EndpointHealth => "endpoint_health",
-            EventKind::PeerAdded => "peer_added",
-            EventKind::PeerRemoved => "peer_removed",
-            EventKind::Failover => "failover",
-            EventKind::Promotion => "promotion",
-            EventKind::GiveBack => "give_back",
-            EventKind::Drain => "drain",
-            EventKind::Full => "full",
-            EventKind::Degraded => "degraded",
-            EventKind::Recovered => "recovered",
-            EventKind::Stalled => "stalled",
-            EventKind::EmergencyStop => "emergency_stop",
-            EventKind::Rejoin => "rejoin",
-        }
-    }
 }
 
 /// An event at an endpoint, with its cause and cost.

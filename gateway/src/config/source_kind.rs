@@ -47,6 +47,15 @@ impl SourceKind {
         }
     }
 
+    /// Whether each endpoint finds the writers of its graph itself, one after the other. Such an endpoint warms up
+    /// until it hears what the others hear, and joins the graph anew if it hears less than they do.
+    pub const fn discovers_writers(self) -> bool {
+        match self {
+            SourceKind::Dds => true,
+            SourceKind::R2r | SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
+        }
+    }
+
     /// Whether the gateway publishes the emergency stop into it. A recording accepts no publications;
     /// for a relay, the rover's own gateway latches and publishes the stop.
     pub const fn takes_emergency_stop(self) -> bool {

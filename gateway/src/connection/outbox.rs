@@ -121,6 +121,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Whether the session has a budget.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.lock().budget.is_some()
+    }
+
     /// Records activity of the client at `now` (monotonic).
     pub(crate) fn note_activity(&self, now: Duration) {
         self.last_activity_ms.store(now.as_millis() as u64, Ordering::Relaxed);

@@ -60,7 +60,8 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     peers(&mut page, &endpoint.peers.entries());
     page.family("counter", "roverline_events_total", "What happened, by kind.");
     let counts = endpoint.events.counts();
-    for kind in EVENT_KINDS {
+    // All of them, so that one that has not happened yet reads as zero.
+    for kind in EventKind::ALL {
         let count = counts.get(&kind).copied().unwrap_or(0);
         page.sample("roverline_events_total", &[("kind", kind.word())], count as f64);
     }
@@ -72,24 +73,6 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     process(&mut page);
     page.finish()
 }
-
-/// All kinds, so that one that has not happened yet reads as zero.
-const EVENT_KINDS: [EventKind; 14] = [
-    EventKind::EndpointUp,
-    EventKind::EndpointDown,
-    EventKind::EndpointHealth,
-    EventKind::PeerAdded,
-    EventKind::PeerRemoved,
-    EventKind::Failover,
-    EventKind::Promotion,
-    EventKind::GiveBack,
-    EventKind::Drain,
-    EventKind::Full,
-    EventKind::Degraded,
-    EventKind::Recovered,
-    EventKind::Stalled,
-    EventKind::EmergencyStop,
-];
 
 fn status(page: &mut Exposition, endpoint: &Endpoint) {
     let health = endpoint.health();

@@ -16,10 +16,10 @@ pub(crate) struct WarmUp {
 }
 
 impl WarmUp {
-    /// Of an endpoint that starts `now` (monotonic). Only live DDS discovers writers; other sources hear everything
+    /// Of an endpoint that starts `now` (monotonic). Other sources than live DDS hear everything
     /// from the start.
     pub(crate) fn new(source: SourceKind, now: Duration) -> WarmUp {
-        WarmUp { active: AtomicBool::new(source == SourceKind::Dds), since: now }
+        WarmUp { active: AtomicBool::new(source.discovers_writers()), since: now }
     }
 
     /// It hears what another endpoint hears.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use roverline_protocol::native::{Cursor, FLAG_STORED};
+use roverline_protocol::service_level::Allowance;
 
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
@@ -33,6 +34,24 @@ impl Hub {
             subscriber.resumed = Some(state);
         }
         is_known
+    }
+
+    /// Sends a session that is subscribed already, and resumed since, the samples that it missed on a topic: they
+    /// expired in its outbox, or a lower service level left them out. A budget has no room for that.
+    pub(super) fn repair(
+        &self,
+        topic: &Topic,
+        how: (FrameFormat, Option<u32>),
+        subscriber: &mut Subscriber,
+        throttled: bool,
+    ) {
+        let level = subscriber.outbox.level();
+        let is_full = level.allowance(topic.info.scopes, topic.info.priority) == Allowance::All
+            && !subscriber.outbox.has_budget();
+        let resumed = subscriber.resumed.as_ref();
+        if is_full && resumed.is_some_and(|resumed| resumed.may_repair(topic, throttled)) {
+            self.catch_up(topic, how, subscriber, throttled);
+        }
     }
 
     /// Sends a new subscriber the samples that it missed on a topic.

@@ -1,6 +1,6 @@
 //! The resume state of a session: which samples it missed, and how many may be replayed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use roverline_protocol::native::{Cursor, FLAG_REPLAYED, FLAG_STORED, Gap};
@@ -27,6 +27,8 @@ pub(super) struct ResumeState {
     budget: ReplayBudget,
     pub(super) replayed: u64,
     gaps: Vec<Gap>,
+    /// The topics whose missed samples were looked for: several patterns may match one.
+    visited: HashSet<u32>,
 }
 
 /// The replay budget left to a session, which bounds its queued data.
@@ -58,6 +60,15 @@ impl ResumeState {
         self.cursors.contains_key(&writer)
     }
 
+    /// Whether missed samples of a topic that the session is subscribed to already are still to be replayed: every
+    /// sample of the topic counts, the client sent a cursor of one of its writers, and no earlier `subscribe` after
+    /// this `resume` matched it.
+    pub(super) fn may_repair(&self, topic: &Topic, throttled: bool) -> bool {
+        let counts = !throttled && topic.route.delivery == Delivery::Every;
+        let is_new = !self.visited.contains(&topic.info.id);
+        counts && is_new && topic.ring.newest().any(|(writer, _)| self.has_cursor_of(writer))
+    }
+
     /// Returns the samples replayed and the gaps found since the last call, and resets the budget.
     pub(super) fn take_report(&mut self) -> (u64, Vec<Gap>) {
         self.budget = ReplayBudget::default();
@@ -66,6 +77,7 @@ impl ResumeState {
 
     /// The samples of a topic that the session missed, each with its replayed or stored flag.
     pub(super) fn missing_samples(&mut self, topic: &Topic, throttled: bool) -> Vec<(RawSample, u8)> {
+        self.visited.insert(topic.info.id);
         let stored = topic.retained().into_iter().map(|sample| (sample.id, sample)).collect();
         let cursor = |writer: &Guid| self.cursors.get(writer).copied();
         let Replay { samples, gaps } = topic.ring.replay(cursor, self.since, stored);

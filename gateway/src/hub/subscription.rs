@@ -228,6 +228,7 @@ impl Hub {
         {
             subscription.throttle.interval = interval;
             (subscription.format, subscription.queue_length) = (format, queue_length);
+            self.repair(topic, (format, queue_length), subscriber, interval.is_some());
             return;
         }
         let throttle = Throttle::new(interval);

@@ -21,7 +21,7 @@ const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
 /// Age beyond which the history of an emergency, safety, state or mission topic is not replayed.
 const REPLAY_HISTORY_AGE_MS: u64 = 60_000;
 /// Number of samples in the history of such a topic.
-const REPLAY_HISTORY_SAMPLES: usize = 64;
+const REPLAY_HISTORY_SAMPLES: usize = 1_024;
 
 /// A session's number in this process.
 pub type SubscriberId = u64;

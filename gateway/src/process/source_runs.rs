@@ -14,7 +14,7 @@ use roverline_protocol::printable::printable_lines;
 use roverline_source::{Sink, SourceControl, SourceError, SourceState, StopFlag};
 use tokio::sync::oneshot;
 
-use crate::config::{Settings, SourceKind};
+use crate::config::Settings;
 use crate::process::run_sink::RunSink;
 use crate::process::source::open;
 use crate::process::source_control::{RunEvent, SourceControlHandle};
@@ -148,7 +148,7 @@ impl Runs {
     /// Follows a run, and those that take its place, to the end.
     fn follow(&mut self, mut run: Run) -> Result<(), SourceError> {
         self.control.set(Some(run.control.clone()));
-        if self.settings.gateway.source == SourceKind::Dds {
+        if self.settings.gateway.source.discovers_writers() {
             self.control.set_events(Some(self.sender.clone()));
         }
         loop {

@@ -20,7 +20,7 @@ use crate::certs::Certs;
 use crate::gateway::{self, DIE_WITH_SUPERVISOR, Gateway, SharedState};
 use crate::process::{self, Signal};
 use crate::temp::{self, TempDir};
-use crate::wait::{eventually, poll};
+use crate::wait::{eventually, observe_for, poll};
 
 /// Debian's path.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -230,7 +230,7 @@ impl ScenarioEnv {
     }
 
     /// Waits until the primary is in use, and old enough that its next exit does not count as a repeated
-    /// crash.
+    /// crash; and, if it delivered less for a while, until it delivers everything and has sent what it left out.
     pub(crate) fn settle(&self) {
         let primary = || self.with_lying_peer.is_some() || self.tier(Target::Active) == Some(Tier::Primary);
         poll(Duration::from_secs(40), || primary().then_some(()));
@@ -238,6 +238,10 @@ impl ScenarioEnv {
             self.pid(Tier::Primary).and_then(usage::age).is_some_and(|age| age < Duration::from_millis(2_500))
         };
         poll(Duration::from_secs(5), || (!is_young()).then_some(()));
+        if !self.client.is_full_service() {
+            poll(Duration::from_secs(30), || self.client.is_full_service().then_some(()));
+            observe_for(Duration::from_secs(2), "what was left out is sent");
+        }
     }
 
     /// Whether the processes of a side use the stepped clock.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use roverline_client::{Config, Event, Events, Link, LinkSample, TlsOptions};
+use roverline_protocol::service_level::ServiceLevel;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -60,6 +61,13 @@ pub(crate) struct Options {
 pub(crate) enum Line {
     /// The only link has switched to another endpoint.
     Switch(Switch),
+    /// The service level of a session of the only link.
+    Service {
+        /// The endpoint.
+        url: String,
+        /// Whether everything is delivered.
+        full: bool,
+    },
     /// The response to `report`.
     Report(Box<Report>),
 }
@@ -209,6 +217,9 @@ async fn receive(mut events: Events, stats: Shared<LinkStats>, start: Instant, o
                     let cause = view.cause.word().to_owned();
                     print(&Line::Switch(Switch { from: view.from, to: view.to, cause, blackout_ms }));
                 }
+            }
+            Event::Service { url, level, .. } if only => {
+                print(&Line::Service { url, full: level == ServiceLevel::Full });
             }
             _ => {}
         }

@@ -23,6 +23,8 @@ pub(crate) struct Listener {
     stdin: ChildStdin,
     reports: Receiver<Report>,
     switches: Arc<Mutex<Vec<Switch>>>,
+    /// The endpoint that last told the only link of a lower service level.
+    lowered: Arc<Mutex<Option<String>>>,
 }
 
 impl Listener {
@@ -44,17 +46,19 @@ impl Listener {
         let stdout = BufReader::new(child.0.stdout.take().unwrap());
         let (sender, reports) = sync_channel(REPORTS);
         let switches = Arc::<Mutex<Vec<Switch>>>::default();
-        let recorded = switches.clone();
+        let lowered = Arc::<Mutex<Option<String>>>::default();
+        let (recorded, level) = (switches.clone(), lowered.clone());
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 match serde_json::from_str(&line) {
                     Ok(Line::Switch(switch)) => recorded.lock().unwrap().push(switch),
+                    Ok(Line::Service { url, full }) => *level.lock().unwrap() = (!full).then_some(url),
                     Ok(Line::Report(report)) => drop(sender.try_send(*report)),
                     Err(error) => eprintln!("unexpected output of a listener: {line:?}: {error}"),
                 }
             }
         });
-        Listener { child, stdin, reports, switches }
+        Listener { child, stdin, reports, switches, lowered }
     }
 
     /// Its process id.
@@ -75,6 +79,11 @@ impl Listener {
     /// The endpoint in use; `None` if there is none.
     pub(crate) fn active(&self) -> Option<String> {
         self.switches.lock().unwrap().last().and_then(|switch| switch.to.clone())
+    }
+
+    /// Whether the endpoint in use delivers everything, as far as it has told.
+    pub(crate) fn is_full_service(&self) -> bool {
+        self.lowered.lock().unwrap().is_none() || *self.lowered.lock().unwrap() != self.active()
     }
 
     /// The switches since the previous call.

@@ -34,6 +34,7 @@ impl Manager {
         self.leave_draining(now).await;
         self.select(now).await;
         self.finish_switch(now).await;
+        self.repair_gaps(now);
         self.maintain_hot_standby(now);
         self.send_pending().await;
         self.send_waiting(now).await;

@@ -13,6 +13,7 @@ use roverline_protocol::status::EndpointDocument;
 
 use crate::limits;
 use crate::manager::{Manager, unix_ns};
+use crate::repair;
 use crate::resubscribe::SwitchStats;
 use crate::subscriptions::Subscription;
 use crate::{Event, LinkSample};
@@ -48,8 +49,8 @@ impl Manager {
                 }
                 self.finish_switch(now).await;
             }
-            ServerMessage::Resumed { gaps, .. } => {
-                self.on_resumed(at, &gaps);
+            ServerMessage::Resumed { replayed, gaps } => {
+                self.on_resumed(at, replayed, &gaps);
                 self.finish_switch(now).await;
             }
             ServerMessage::Drain { deadline_ms, .. } => {
@@ -57,6 +58,7 @@ impl Manager {
             }
             ServerMessage::Service { level, reason, shed } => {
                 slot.session.service = level;
+                slot.session.repair.on_level(level, &self.known, now);
                 self.changed = true;
                 let url = slot.url.clone();
                 self.emit(Event::Service { url, level, reason, shed }).await;
@@ -110,10 +112,17 @@ impl Manager {
 
     /// Replayed samples follow; samples that cannot be replayed are counted, unless they arrived
     /// another way.
-    fn on_resumed(&mut self, at: usize, gaps: &[Gap]) {
+    fn on_resumed(&mut self, at: usize, replayed: u64, gaps: &[Gap]) {
         let slot = &mut self.slots[at];
         slot.session.resumed += 1;
-        let Some(progress) = &mut slot.session.progress else { return };
+        let Some(progress) = &mut slot.session.progress else {
+            // The answer to a repair.
+            slot.session.repair.on_answer(replayed.saturating_add(gaps.iter().map(Gap::count).sum()));
+            for gap in gaps.iter().take(limits::CURSORS_PER_RESUME).filter(|_| self.active == Some(at)) {
+                self.cursors.give_up(gap.source, gap.after, gap.before);
+            }
+            return;
+        };
         if slot.session.resumed <= progress.before {
             return;
         }
@@ -154,7 +163,7 @@ impl Manager {
                 if replayed {
                     self.count_in_switch(|stats| stats.replayed += 1);
                 }
-                self.detect_gap(at, &topic, &header, receipt);
+                self.detect_gap(at, &topic, &header, receipt, now);
             }
         }
         let sample = LinkSample {
@@ -173,11 +182,19 @@ impl Manager {
 
     /// Counts samples that should have preceded this one and did not arrive, unless the reason is
     /// known: only the newest was requested, or the endpoint reported a drop.
-    fn detect_gap(&mut self, at: usize, topic: &TopicInfo, header: &SampleHeader, receipt: Receipt) {
+    fn detect_gap(
+        &mut self,
+        at: usize,
+        topic: &TopicInfo,
+        header: &SampleHeader,
+        receipt: Receipt,
+        now: Duration,
+    ) {
         if self.known.len() >= limits::CURSORS_PER_RESUME {
             self.known.clear();
         }
         let known_before = !self.known.insert(header.id.source);
+        let gap = self.slots[at].session.repair.on_sample(header.id.source, topic);
         let Receipt::Skipped(skipped) = receipt else { return };
         let is_full_rate = |subscription: &Subscription| subscription.max_rate_hz.is_none();
         let full_rate = self.subscriptions.values().all(is_full_rate)
@@ -186,6 +203,11 @@ impl Manager {
             return;
         }
         let session = &mut self.slots[at].session;
+        session.repair.on_gap(header.id.source, gap, now);
+        if gap == repair::Gap::Shed {
+            let after = header.id.seq.saturating_sub(skipped + 1);
+            self.cursors.give_up(header.id.source, after, header.id.seq);
+        }
         let reported = skipped.min(session.dropped);
         session.dropped -= reported;
         let announced =

@@ -88,6 +88,11 @@ impl Manager {
             return HashSet::new();
         }
         self.send_resume(at);
+        self.subscribe_again(at, scopes)
+    }
+
+    /// Sends all subscriptions; returns their ids.
+    fn subscribe_again(&mut self, at: usize, scopes: Option<ScopeSet>) -> HashSet<u64> {
         let all = by_rate(self.subscriptions.iter());
         all.into_iter().flat_map(|(rate, topics)| self.subscribe(at, topics, rate, scopes)).collect()
     }
@@ -103,10 +108,33 @@ impl Manager {
         let session = &mut self.slots[at].session;
         session.subscribed = true;
         session.hot = false;
+        session.repair.forget();
         session.progress = Some(SubscribeProgress::new(pending, before, session.resumes, since));
         if self.hot == Some(at) {
             self.hot = None;
         }
+    }
+
+    /// Asks the endpoint in use for samples that should have arrived.
+    pub(super) fn repair_gaps(&mut self, now: Duration) {
+        let steady = self.switch.is_none() && self.radio.is_none();
+        let Some(active) = self.active.filter(|_| steady) else { return };
+        let session = &mut self.slots[active].session;
+        if session.suspect.is_some() || session.progress.is_some() || self.subscriptions.is_empty() {
+            return;
+        }
+        let cursors = session.repair.due(&self.cursors, now);
+        if cursors.is_empty() {
+            return;
+        }
+        tracing::info!(
+            url = self.slots[active].url,
+            writers = cursors.len(),
+            "missing samples are asked for"
+        );
+        self.slots[active].session.resuming = true;
+        self.slots[active].send(ClientMessage::Resume { cursors, age_ms: 0 });
+        self.subscribe_again(active, None);
     }
 
     /// Mutes an endpoint, which becomes a standby.

@@ -59,6 +59,8 @@ struct State {
     lag: Duration,
     /// Changes with a restart.
     started_ns: i64,
+    /// Whether samples expire in its outbox.
+    expiring: bool,
     /// The oldest sample it can replay.
     oldest: u64,
     /// Messages from clients, with their session.
@@ -199,6 +201,7 @@ impl Fake {
             delay: Duration::ZERO,
             lag: Duration::ZERO,
             started_ns: 1,
+            expiring: false,
             oldest: 0,
             received: Vec::new(),
             queries: Vec::new(),
@@ -229,6 +232,10 @@ impl Fake {
 
     pub(super) fn set_lag(&self, lag: Duration) {
         self.lock().lag = lag;
+    }
+
+    pub(super) fn set_expiring(&self, expiring: bool) {
+        self.lock().expiring = expiring;
     }
 
     pub(super) fn discard_before(&self, oldest: u64) {
@@ -366,7 +373,7 @@ impl Fake {
                         _ => {}
                     }
                 }
-                seq = live.recv() => if let Ok(seq) = seq && subscribed && seq > sent {
+                seq = live.recv() => if let Ok(seq) = seq && subscribed && seq > sent && !self.lock().expiring {
                     sample(&mut socket, seq, 0).await?;
                 },
                 _ = heartbeat.tick() => {

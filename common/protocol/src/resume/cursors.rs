@@ -111,6 +111,13 @@ impl Cursors {
         self.0.iter().map(|(&source, position)| Cursor { source, seq: position.contiguous() }).collect()
     }
 
+    /// The cursor of a writer of which samples are missing before the newest one.
+    pub fn before_hole(&self, source: Guid) -> Option<Cursor> {
+        let position = self.0.get(&source)?;
+        let seq = position.contiguous();
+        (seq < position.newest).then_some(Cursor { source, seq })
+    }
+
     /// Records samples that no endpoint has any more, after the first number and before the second:
     /// they are not requested again.
     pub fn give_up(&mut self, source: Guid, after: u64, before: u64) {
@@ -149,8 +156,10 @@ mod tests {
         assert_eq!(cursors.record(id(10_002), at(1)), Receipt::Duplicate);
         let cursor = |cursors: &Cursors| cursors.snapshot()[0].seq;
         assert_eq!(cursor(&cursors), 10_000, "10001 is asked for again");
+        assert_eq!(cursors.before_hole(id(0).source), Some(Cursor { source: id(0).source, seq: 10_000 }));
         cursors.give_up(id(0).source, 10_000, 10_002);
         assert_eq!(cursor(&cursors), 10_003);
+        assert_eq!(cursors.before_hole(id(0).source), None);
         assert_eq!(cursors.record(id(10_500), at(1)), Receipt::Skipped(496));
         assert_eq!(cursor(&cursors), 10_003);
         assert!(cursors.record(id(1), at(2)).is_new(), "far back: began anew");

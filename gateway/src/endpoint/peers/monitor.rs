@@ -14,7 +14,6 @@ use roverline_source::TopicDecl;
 use roverline_source::clock::monotonic;
 use tokio::sync::watch;
 
-use crate::config::SourceKind;
 use crate::endpoint::Endpoint;
 use crate::endpoint::diagnostics::DIAGNOSTICS;
 use crate::endpoint::events::EventDetails;
@@ -146,7 +145,7 @@ impl PeerMonitor<'_> {
     /// Compares what a peer on this computer hears of the ROS graph with what this endpoint hears.
     fn compare_writers(&mut self, peer: &Peer, theirs: &[WriterProgress]) {
         let endpoint = self.endpoint;
-        if endpoint.source_kind == SourceKind::Dds && is_on_this_computer(peer) {
+        if endpoint.source_kind.discovers_writers() && is_on_this_computer(peer) {
             let in_scope = || theirs.iter().filter(|one| endpoint.is_in_scope(&one.topic, &one.type_name));
             let newest = |writer| endpoint.ingress.newest_seq(writer);
             // A peer that has nothing in common with this endpoint says nothing.
@@ -183,17 +182,13 @@ impl PeerMonitor<'_> {
     /// again, the others find out that they do not.
     fn fell_silent(&self, now: Duration) -> Option<String> {
         let endpoint = self.endpoint;
-        let watches = endpoint.source_kind == SourceKind::Dds && endpoint.tier == Tier::Primary;
+        let watches = endpoint.source_kind.discovers_writers() && endpoint.tier == Tier::Primary;
         if !watches || !self.silent.may_attempt(now) {
             return None;
         }
-        // Commands come when somebody drives, and stop when nobody does.
-        let commands = ScopeSet::of(&[Scope::Commands]);
-        let route = |decl: &TopicDecl| endpoint.ingress.routing().route(&decl.name, &decl.type_name);
-        // The gateway itself repeats a stop until it is released, and publishes diagnostics.
-        let ours = |name: &str| endpoint.is_stop_topic(name) || name == DIAGNOSTICS;
         let watched = |decl: &TopicDecl| {
-            decl.qos.reliable && !ours(&decl.name) && !route(decl).scopes.intersects(commands)
+            let scopes = endpoint.ingress.routing().route(&decl.name, &decl.type_name).scopes;
+            may_not_stop(decl, scopes, endpoint.is_stop_topic(&decl.name))
         };
         let (topic, found) = endpoint.ingress.fell_silent(watched)?;
         Some(format!(
@@ -292,5 +287,36 @@ impl PeerMonitor<'_> {
             *current = directory;
             changed
         });
+    }
+}
+
+/// Whether silence on a topic is suspicious. Commands come when somebody drives, and stop when nobody does; the
+/// gateway itself repeats a stop until it is released, and publishes diagnostics.
+fn may_not_stop(decl: &TopicDecl, scopes: ScopeSet, is_stop_topic: bool) -> bool {
+    let commands = ScopeSet::of(&[Scope::Commands]);
+    decl.qos.reliable && !is_stop_topic && decl.name != DIAGNOSTICS && !scopes.intersects(commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use roverline_source::Qos;
+
+    use super::*;
+
+    #[test]
+    fn what_stops_by_itself_is_not_missed() {
+        let decl = |name: &str, reliable| TopicDecl {
+            name: name.to_owned(),
+            type_name: "a/msg/A".to_owned(),
+            qos: Qos { reliable, transient_local: false },
+            schema: None,
+            route: None,
+        };
+        let state = ScopeSet::of(&[Scope::State]);
+        assert!(may_not_stop(&decl("/odom", true), state, false));
+        assert!(!may_not_stop(&decl("/odom", false), state, false), "best effort: it may be the network");
+        assert!(!may_not_stop(&decl("/emergency_stop", true), state, true));
+        assert!(!may_not_stop(&decl(DIAGNOSTICS, true), state, false));
+        assert!(!may_not_stop(&decl("/cmd_vel", true), ScopeSet::of(&[Scope::Commands]), false));
     }
 }

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use roverline_protocol::budget::ByteRate;
 use roverline_protocol::native::{Binary, Cursor, FLAG_REPLAYED};
+use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::{Guid, Routing, SampleId, Scope, ScopeSet, Tier};
 use roverline_schema::Registry;
 use roverline_source::sim::{SimOptions, SimSource};
 use roverline_source::{Qos, RawSample, Sink, Source, StopFlag, TopicDecl, TopicKey};
 use roverline_test_support::wait::poll_async;
 
+use crate::connection::budget::Budget;
 use crate::connection::outbox::Outbox;
 use crate::hub::encoding::test_encoding::FORMAT;
 use crate::hub::ingress::{Ingress, SourceEvent};
@@ -92,6 +95,40 @@ fn missed_samples_come_before_live_ones() {
     let (outbox, granted) = fixture.resume(2, 6, None);
     assert_eq!((granted.resumed, waiting(&outbox)), (Some((0, vec![])), vec![]), "nothing was missed");
     assert_eq!(fixture.hub.replays(), (2, 0));
+}
+
+#[test]
+fn a_subscribed_session_gets_what_expired_in_its_outbox() {
+    let fixture = fixture("/odom", "nav_msgs/msg/Odometry", false, 2);
+    let (outbox, _) = fixture.resume(1, 2, None);
+    (3..=6).for_each(|seq| fixture.write(seq, 8));
+    assert_eq!(waiting(&outbox).len(), 4);
+    let again = |seq, max_rate_hz| {
+        fixture.hub.resume(1, vec![Cursor { source: WRITER, seq }], Duration::ZERO);
+        let patterns = vec!["**".to_owned(), "/odom".to_owned()];
+        let options = SubscribeOptions { patterns, max_rate_hz, ..SubscribeOptions::default() };
+        // A client with many patterns sends several messages.
+        for _ in 0..2 {
+            fixture.hub.subscribe_now(1, &options).unwrap();
+        }
+        waiting(&outbox)
+    };
+    assert_eq!(again(4, None), [(5, FLAG_REPLAYED), (6, FLAG_REPLAYED)], "once");
+    assert_eq!(again(6, None), [], "nothing was missed");
+    assert_eq!(again(4, Some(1.0)), [], "it asked for some samples only");
+    assert_eq!(again(4, None).len(), 2);
+    outbox.set_level(ServiceLevel::Mission);
+    assert_eq!(again(4, None), [], "the level leaves samples of this topic out");
+    outbox.set_level(ServiceLevel::Full);
+    outbox.set_budget(Budget::new(1, Some(ByteRate::new(1_000_000)), None, Duration::ZERO));
+    assert_eq!(again(4, None), [], "a budget has no room for old samples");
+    outbox.set_budget(None);
+    assert_eq!(again(4, None).len(), 2);
+    fixture
+        .hub
+        .subscribe_now(1, &SubscribeOptions { patterns: vec!["/odom".to_owned()], ..Default::default() })
+        .unwrap();
+    assert_eq!(waiting(&outbox), [], "nothing new was asked for");
 }
 
 #[test]
