@@ -241,7 +241,7 @@ async fn open(
             counters.tls.completed.fetch_add(u64::from(opened.transport.encrypted), Ordering::Relaxed);
             return Some(opened);
         }
-        Ok(Err(OpenError::Busy)) => {
+        Ok(Err(OpenError::Busy | OpenError::TooMany)) => {
             counters.tls.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }

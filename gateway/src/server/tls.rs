@@ -6,6 +6,7 @@ mod certificates;
 mod client_certificate;
 mod handshake;
 mod handshake_queue;
+mod handshake_rate;
 mod revocation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::connection::stream::{self, ClientStream};
 use crate::server::head_arrival::check_open;
 use crate::server::pending::PendingConnection;
 use crate::server::tls::handshake_queue::HandshakeQueue;
+use crate::server::tls::handshake_rate::HandshakeRate;
 
 pub use certificates::TlsFileError;
 
@@ -48,6 +50,9 @@ pub(super) enum OpenError {
     /// Too many others wait for the computation of theirs.
     #[error("too many TLS handshakes wait")]
     Busy,
+    /// Its address has begun too many.
+    #[error("the address has begun too many TLS handshakes")]
+    TooMany,
     /// This side ends.
     #[error("the endpoint ends")]
     Ended,
@@ -62,6 +67,7 @@ pub struct Tls {
     roles: BTreeMap<String, Role>,
     loaded: RwLock<Option<Loaded>>,
     queue: HandshakeQueue,
+    rate: HandshakeRate,
     /// Somebody asks for the files to be read again.
     asked: Notify,
 }
@@ -133,6 +139,7 @@ impl Tls {
             roles: settings.roles.clone(),
             loaded: RwLock::new(loaded.ok()),
             queue: HandshakeQueue::default(),
+            rate: HandshakeRate::default(),
             asked: Notify::new(),
         }))
     }
@@ -222,8 +229,11 @@ pub(super) async fn open(
         return plain(stream, tls.only && !local);
     }
     check_open(&stream)?;
-    let stream =
-        handshake::accept(stream, tls.config()?, &tls.queue, ClientAddress::of(peer.ip()), pending).await?;
+    let address = ClientAddress::of(peer.ip());
+    if !tls.rate.may_begin(address, roverline_source::clock::monotonic()) {
+        return Err(OpenError::TooMany);
+    }
+    let stream = handshake::accept(stream, tls.config()?, &tls.queue, address, pending).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| client_certificate::identity(shown, &tls.roles));
     let transport = Transport { encrypted: true, local, certificate };
