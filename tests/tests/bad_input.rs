@@ -109,6 +109,11 @@ fn broken_frames_end_their_session_with_the_right_code() {
         let unmasked = [0x81, 2, b'h', b'i'];
         let mut fragmented_ping = frame(PING, b"x");
         fragmented_ping[0] &= 0x7f;
+        let reserved = |bit: u8| {
+            let mut frame = frame(TEXT, b"x");
+            frame[0] |= bit;
+            frame
+        };
         let mut huge = vec![0x82, 0xff];
         huge.extend_from_slice(&u64::MAX.to_be_bytes());
         huge.extend_from_slice(&[0; 4]);
@@ -126,6 +131,15 @@ fn broken_frames_end_their_session_with_the_right_code() {
             ("the code of a lost connection", frame(CLOSE, &1006_u16.to_be_bytes()), 1002),
             ("the code of a TLS failure", frame(CLOSE, &1015_u16.to_be_bytes()), 1002),
             ("the largest close code", frame(CLOSE, &u16::MAX.to_be_bytes()), 1002),
+            ("no close code", frame(CLOSE, &0_u16.to_be_bytes()), 1002),
+            ("a close code of later versions", frame(CLOSE, &1016_u16.to_be_bytes()), 1002),
+            ("the last reserved close code", frame(CLOSE, &2999_u16.to_be_bytes()), 1002),
+            ("a close code beyond all ranges", frame(CLOSE, &5000_u16.to_be_bytes()), 1002),
+            ("half a close code", frame(CLOSE, &[3]), 1002),
+            ("a reason that is not UTF-8", frame(CLOSE, b"\x03\xe8\xff"), 1007),
+            ("the first reserved bit", reserved(0x40), 1002),
+            ("the second reserved bit", reserved(0x20), 1002),
+            ("the third reserved bit", reserved(0x10), 1002),
             ("a normal close", frame(CLOSE, &1000_u16.to_be_bytes()), 1000),
         ] {
             let mut client = RawClient::open(port);

@@ -136,6 +136,8 @@ pub struct Model {
     pub stop: Option<StopCommand>,
     /// When Ctrl-C was last pressed.
     pub quit_asked: Option<Duration>,
+    /// When suspending was last asked for, monotonic.
+    pub suspend_asked: Option<Duration>,
     /// The newest notification.
     pub notification: Option<Notification>,
     /// Index of the current theme.

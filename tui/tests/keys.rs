@@ -144,6 +144,19 @@ fn quitting_asks_while_a_stop_is_unheard() {
 }
 
 #[test]
+fn suspending_needs_its_key_twice_while_a_stop_is_unheard() {
+    let mut rig = Rig::running();
+    let ctrl_z = || Msg::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL));
+    rig.send(Msg::StopSent { id: "a".into(), engage: true });
+    rig.effects.clear();
+    assert_eq!(rig.send(ctrl_z()).effects, []);
+    rig.wait(Duration::from_secs(10));
+    rig.effects.clear();
+    assert_eq!(rig.send(ctrl_z()).effects, [], "that was long ago");
+    assert_eq!(rig.send(ctrl_z()).effects, [Effect::Suspend]);
+}
+
+#[test]
 fn quitting() {
     assert_eq!(effects_of(&mut Rig::new(), "q"), [Effect::Quit]);
     let mut rig = Rig::new();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use roverline_protocol::limits;
@@ -20,6 +21,8 @@ use crate::tls::{Connectors, FirstUse, TlsError, Trust, explain};
 
 /// Capacity of the queue of messages to one endpoint.
 const OUTGOING_MESSAGES: usize = 256;
+/// Capacity of the queue of emergency stops to one endpoint.
+const OUTGOING_STOPS: usize = 16;
 
 /// An event of one connection, for the manager.
 #[derive(Debug)]
@@ -31,8 +34,8 @@ pub(crate) struct ConnectionEvent {
 
 #[derive(Debug)]
 pub(crate) enum ConnectionEventKind {
-    /// Connected: the sender for messages to the endpoint, and the clock of its last received byte.
-    Up(mpsc::Sender<ClientMessage>, ActivityClock),
+    /// Connected: the senders for messages to the endpoint, and the clock of its last received byte.
+    Up(Senders, ActivityClock),
     /// Its certificate is trusted because it is the first one.
     FirstUse(FirstUse),
     /// Its own TLS files have changed and cannot be used: the last ones that could are.
@@ -41,6 +44,14 @@ pub(crate) enum ConnectionEventKind {
     Binary(Binary),
     /// Not connected, or not any more.
     Down(DisconnectReason),
+}
+
+/// The queues of a connection for what is sent to the endpoint.
+#[derive(Debug)]
+pub(crate) struct Senders {
+    pub(crate) messages: mpsc::Sender<ClientMessage>,
+    /// Emergency stops, which overtake everything else.
+    pub(crate) stops: mpsc::Sender<ClientMessage>,
 }
 
 /// Reason why there is no connection.
@@ -197,48 +208,76 @@ fn close_reason(frame: Option<CloseFrame>) -> DisconnectReason {
     }
 }
 
-/// Runs until the connection ends and returns the reason.
+/// Runs until the connection ends and returns the reason. Writing goes on while the manager is too busy to take what
+/// was read: a stop must not wait for telemetry that the program has not read.
 async fn run_session(
     connection: u64,
     socket: Socket,
     activity: ActivityClock,
     events: &mpsc::Sender<ConnectionEvent>,
 ) -> Result<DisconnectReason, ManagerGone> {
-    let (mut write, mut read) = socket.split();
-    let (sender, mut outgoing) = mpsc::channel::<ClientMessage>(OUTGOING_MESSAGES);
-    report(events, connection, ConnectionEventKind::Up(sender, activity)).await?;
-    let broken = |reason: String| Ok(DisconnectReason::Broken(reason));
+    let (write, read) = socket.split();
+    let (messages, outgoing) = mpsc::channel::<ClientMessage>(OUTGOING_MESSAGES);
+    let (stops, outgoing_stops) = mpsc::channel::<ClientMessage>(OUTGOING_STOPS);
+    let senders = Senders { messages, stops };
+    report(events, connection, ConnectionEventKind::Up(senders, activity)).await?;
+    tokio::select! {
+        reason = read_all(connection, read, events) => reason,
+        reason = write_all(write, outgoing, outgoing_stops) => reason,
+    }
+}
+
+/// Reports everything that the endpoint sends, until it closes the connection.
+async fn read_all(
+    connection: u64,
+    mut read: SplitStream<Socket>,
+    events: &mpsc::Sender<ConnectionEvent>,
+) -> Result<DisconnectReason, ManagerGone> {
     loop {
-        tokio::select! {
-            message = read.next() => match message {
-                None => return broken("closed".to_owned()),
-                Some(Err(error)) => return broken(error.to_string()),
-                Some(Ok(Message::Close(frame))) => return Ok(close_reason(frame)),
-                Some(Ok(Message::Text(text))) => match serde_json::from_str(text.as_str()) {
-                    Ok(message) => report(events, connection, ConnectionEventKind::Text(Box::new(message))).await?,
-                    // A newer endpoint may send messages this version does not know.
-                    Err(error) => tracing::debug!(%error, "message not understood"),
-                },
-                Some(Ok(Message::Binary(bytes))) => match Binary::parse(&bytes) {
-                    Ok(message) => report(events, connection, ConnectionEventKind::Binary(message)).await?,
-                    Err(error) => tracing::debug!(%error, "message not understood"),
-                },
-                Some(Ok(_)) => {}
-            },
-            message = outgoing.recv() => match message {
-                // The manager dropped this connection and considers it dead. No close handshake:
-                // the peer may hang.
-                None => return Err(ManagerGone),
-                Some(message) => {
-                    // Our own types always serialize.
-                    let text = serde_json::to_string(&message).unwrap_or_default();
-                    match timeout(Duration::from_secs(2), write.send(Message::text(text))).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return broken(error.to_string()),
-                        Err(_) => return broken("it does not take what we send".to_owned()),
-                    }
-                }
-            },
+        let kind = match read.next().await {
+            None => return broken("closed".to_owned()),
+            Some(Err(error)) => return broken(error.to_string()),
+            Some(Ok(Message::Close(frame))) => return Ok(close_reason(frame)),
+            Some(Ok(Message::Text(text))) => serde_json::from_str(text.as_str())
+                .map(ConnectionEventKind::Text)
+                .map_err(|error| error.to_string()),
+            Some(Ok(Message::Binary(bytes))) => {
+                Binary::parse(&bytes).map(ConnectionEventKind::Binary).map_err(|error| error.to_string())
+            }
+            Some(Ok(_)) => continue,
+        };
+        match kind {
+            Ok(kind) => report(events, connection, kind).await?,
+            // A newer endpoint may send messages this version does not know.
+            Err(error) => tracing::debug!(%error, "message not understood"),
         }
     }
+}
+
+/// Sends what is queued, stops first.
+async fn write_all(
+    mut write: SplitSink<Socket, Message>,
+    mut outgoing: mpsc::Receiver<ClientMessage>,
+    mut stops: mpsc::Receiver<ClientMessage>,
+) -> Result<DisconnectReason, ManagerGone> {
+    loop {
+        let message = tokio::select! {
+            biased;
+            Some(stop) = stops.recv() => Some(stop),
+            message = outgoing.recv() => message,
+        };
+        // The manager dropped this connection and considers it dead. No close handshake: the peer may hang.
+        let Some(message) = message else { return Err(ManagerGone) };
+        // Our own types always serialize.
+        let text = serde_json::to_string(&message).unwrap_or_default();
+        match timeout(Duration::from_secs(2), write.send(Message::text(text))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return broken(error.to_string()),
+            Err(_) => return broken("it does not take what we send".to_owned()),
+        }
+    }
+}
+
+fn broken(reason: String) -> Result<DisconnectReason, ManagerGone> {
+    Ok(DisconnectReason::Broken(reason))
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::activity::ActivityClock;
-use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectReason, Target};
+use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectReason, Senders, Target};
 use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
 use crate::manager::certificates::ReportedCertificate;
@@ -210,10 +210,10 @@ impl Manager {
             |slot: &EndpointState| slot.connection.as_ref().is_some_and(|c| c.id == event.connection);
         let Some(at) = self.slots.iter().position(current) else { return };
         match event.kind {
-            ConnectionEventKind::Up(sender, activity) => {
-                self.slots[at].on_connected(sender.clone(), activity, now);
+            ConnectionEventKind::Up(Senders { messages, stops }, activity) => {
+                self.slots[at].on_connected(messages, activity, now);
                 self.send_hello(at, limits::STANDBY_HEARTBEAT_MS);
-                self.shared.stops.connected(event.connection, &self.slots[at].url, sender);
+                self.shared.stops.connected(event.connection, &self.slots[at].url, stops);
             }
             ConnectionEventKind::Down(reason) => {
                 let cause = match reason {

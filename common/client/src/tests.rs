@@ -262,6 +262,26 @@ async fn samples_that_expired_in_an_outbox_are_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_events_that_nobody_reads() {
+    let mut fixture = Fixture::new(2).await;
+    fixture.run(ms(1_000)).await;
+    // More messages than all queues of the link hold.
+    let topics = ServerMessage::Topics { up: vec![fake::info()], down: Vec::new() };
+    for _ in 0..14_000 {
+        fixture.fakes[0].command(FakeCommand::Send(topics.clone()));
+        tokio::time::sleep(ms(1)).await;
+    }
+    let heard = fixture.fakes[0].received().len();
+    tokio::time::sleep(ms(3_000)).await;
+    assert_eq!(fixture.fakes[0].received().len(), heard, "the link waits for the program");
+    let id = fixture.link.emergency_stop(true, "test");
+    tokio::time::sleep(ms(50)).await;
+    // The other endpoint: this one waits for its link as well, and reads nothing.
+    let is_stop = |(_, m): &(u64, ClientMessage)| matches!(m, ClientMessage::EmergencyStop { id: sent, engage: true, .. } if *sent == id);
+    assert!(fixture.fakes[1].received().iter().any(is_stop));
+}
+
+#[tokio::test(start_paused = true)]
 async fn standbys_are_muted_and_slow_and_one_is_hot() {
     let mut fixture = Fixture::new(3).await;
     fixture.run(ms(2_000)).await;

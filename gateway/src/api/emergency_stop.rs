@@ -73,7 +73,7 @@ impl From<StopError> for ApiError {
     fn from(error: StopError) -> ApiError {
         match &error {
             StopError::IdUsed { .. } => ApiError::new(StatusCode::CONFLICT, error.to_string()),
-            StopError::NoId => ApiError::unprocessable(error.to_string()),
+            StopError::NoId | StopError::LongId(_) => ApiError::unprocessable(error.to_string()),
             StopError::Write { .. }
             | StopError::Locked { .. }
             | StopError::Busy(_)

@@ -17,6 +17,9 @@ pub enum StopError {
     /// A release without an id cannot be told from its repetition.
     #[error("a release needs an id of its own")]
     NoId,
+    /// The id of a release is too long to be remembered.
+    #[error("the id of a release may have {0} characters")]
+    LongId(usize),
     /// The file could not be written.
     #[error("cannot write {}: {reason}; make room or correct the permissions", path.display())]
     Write {

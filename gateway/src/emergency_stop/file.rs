@@ -7,9 +7,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use roverline_protocol::limits::IDENTITY_BYTES;
+use roverline_source::clock::unix_ns;
 
 use crate::emergency_stop::latch::{ID_CHARS, Latch, REASON_CHARS, REMEMBERED_IDS};
 
@@ -68,7 +70,9 @@ impl LatchFile {
                 modified: (data.mtime(), data.mtime_nsec()),
                 changed: (data.ctime(), data.ctime_nsec()),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Signature::Missing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_dangling() => {
+                Signature::Missing
+            }
             Err(error) => Signature::Unreadable(error.raw_os_error().unwrap_or_default()),
         }
     }
@@ -81,6 +85,9 @@ impl LatchFile {
     fn judge(&self, read: io::Result<Vec<u8>>) -> Content {
         let damaged = |why: String| Content::Damaged(format!("{} {why}", self.path.display()));
         match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_dangling() => {
+                damaged("is a link to a file that does not exist".to_owned())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
             Err(error) if is_passing(&error) => Content::Unknown(error.to_string()),
             Err(error) => damaged(format!("cannot be read: {error}")),
@@ -90,6 +97,11 @@ impl LatchFile {
                 Err(error) => damaged(format!("is damaged: {error}")),
             },
         }
+    }
+
+    /// Whether the path is a symbolic link without a target.
+    fn is_dangling(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
     }
 
     fn read_bytes(&self) -> io::Result<Vec<u8>> {
@@ -111,13 +123,28 @@ impl LatchFile {
         fs::create_dir_all(directory)?;
         let aside = self.path.with_extension(format!("{}.tmp", std::process::id()));
         let written = write_synced(&aside, &serde_json::to_vec(latch)?)
-            .and_then(|()| fs::rename(&aside, &self.path))
+            .and_then(|()| self.replace_with(&aside))
             .and_then(|()| File::open(directory)?.sync_all());
         if written.is_err() {
             // What is left of it would only take room.
             let _ = fs::remove_file(&aside);
         }
         written
+    }
+
+    /// Puts a file in the place of the latch in one step. A directory there is exchanged for it, because nothing can be
+    /// renamed onto a directory, and is kept beside it.
+    fn replace_with(&self, aside: &Path) -> io::Result<()> {
+        if !fs::symlink_metadata(&self.path).is_ok_and(|there| there.is_dir()) {
+            return fs::rename(aside, &self.path);
+        }
+        renameat_with(CWD, aside, CWD, &self.path, RenameFlags::EXCHANGE)?;
+        let kept = self.path.with_extension("damaged");
+        if fs::rename(aside, &kept).is_err() {
+            // Something of an earlier fault is there.
+            fs::rename(aside, self.path.with_extension(format!("{}.damaged", unix_ns())))?;
+        }
+        Ok(())
     }
 
     /// Empties the file, which needs no room on the disk: every process reads an empty latch as engaged.
@@ -203,6 +230,11 @@ mod tests {
         fs::remove_dir(file.path()).unwrap();
         std::os::unix::fs::symlink(file.path(), file.path()).unwrap();
         assert!(matches!(file.read(), Content::Damaged(_)), "a link to itself");
+        fs::remove_file(file.path()).unwrap();
+        let missing = file.signature();
+        std::os::unix::fs::symlink("nowhere", file.path()).unwrap();
+        assert!(matches!(file.read(), Content::Damaged(_)), "a link to nothing");
+        assert_ne!(file.signature(), missing);
         let below = LatchFile::new(&dir.path().join("file"));
         fs::write(dir.path().join("file"), "x").unwrap();
         assert!(matches!(below.read(), Content::Damaged(_)), "below a file");
@@ -241,6 +273,27 @@ mod tests {
         }
         file.write(&latch).unwrap();
         assert_eq!(file.read(), Content::Latch(latch));
+    }
+
+    #[test]
+    fn what_is_in_its_place_is_replaced_and_kept() {
+        let (dir, file) = file();
+        let latch = Latch { engaged: true, ..Latch::default() };
+        for round in 0..3 {
+            fs::remove_file(file.path()).ok();
+            fs::create_dir(file.path()).unwrap();
+            fs::write(file.path().join("content"), "x").unwrap();
+            file.write(&latch).unwrap();
+            assert_eq!(file.read(), Content::Latch(latch.clone()));
+            let kept = fs::read_dir(dir.path()).unwrap().flatten();
+            let kept = kept.filter(|entry| entry.path().join("content").exists()).count();
+            assert_eq!(kept, round + 1);
+        }
+        fs::remove_file(file.path()).unwrap();
+        std::os::unix::fs::symlink("nowhere", file.path()).unwrap();
+        file.write(&latch).unwrap();
+        assert_eq!(file.read(), Content::Latch(latch));
+        assert!(!dir.path().join("nowhere").exists());
     }
 
     #[test]

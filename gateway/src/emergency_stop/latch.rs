@@ -1,15 +1,19 @@
 //! The latch as it is stored, and what a command does to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use roverline_protocol::limits::IDENTITY_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::emergency_stop::StopError;
 
+/// Ids of engages that the latch remembers.
+const REMEMBERED_ENGAGES: usize = 64;
+/// Ids of releases that the latch remembers: no engage pushes one out.
+const REMEMBERED_RELEASES: usize = 192;
 /// Command ids that the latch remembers.
-pub(crate) const REMEMBERED_IDS: usize = 256;
-/// Longest command id that is remembered.
+pub(crate) const REMEMBERED_IDS: usize = REMEMBERED_ENGAGES + REMEMBERED_RELEASES;
+/// Longest command id. A longer one is cut for an engage, which always engages, and refused for a release.
 pub(crate) const ID_CHARS: usize = 128;
 /// Longest reason that is stored.
 pub(crate) const REASON_CHARS: usize = 256;
@@ -55,6 +59,8 @@ pub(crate) struct StopCommand {
     pub(crate) engage: bool,
     pub(crate) reason: String,
     pub(crate) at_ns: i64,
+    /// Whether its id was too long, and is no longer the client's.
+    is_cut: bool,
 }
 
 /// The effect of a release.
@@ -68,8 +74,9 @@ pub(crate) enum Release {
 
 impl StopCommand {
     pub(crate) fn new(id: &str, engage: bool, reason: &str, at_ns: i64) -> StopCommand {
+        let is_cut = id.chars().nth(ID_CHARS).is_some();
         let (id, reason) = (bounded(id, ID_CHARS), bounded(reason, REASON_CHARS));
-        StopCommand { id, by: String::new(), engage, reason, at_ns }
+        StopCommand { id, by: String::new(), engage, reason, at_ns, is_cut }
     }
 
     /// The command as one of this identity.
@@ -94,6 +101,9 @@ impl Latch {
         if command.id.is_empty() {
             return Err(StopError::NoId);
         }
+        if command.is_cut {
+            return Err(StopError::LongId(ID_CHARS));
+        }
         // The newest use of an id decides.
         match self.done.iter().rev().find(|done| done.has_id_of(command)) {
             None => Ok(Release::Release),
@@ -116,18 +126,31 @@ impl Latch {
     /// The latch after this command.
     pub(crate) fn after(mut self, command: &StopCommand) -> Latch {
         self.remember(command);
-        let StopCommand { id, by, engage, reason, at_ns } = command.clone();
+        let StopCommand { id, by, engage, reason, at_ns, .. } = command.clone();
         Latch { engaged: engage, id, by, reason, at_ns, done: self.done }
     }
 
-    /// Remembers a command as the newest one.
+    /// Remembers a command as the newest one. With too many of its kind, the oldest one of the identity that has most
+    /// is forgotten.
     pub(crate) fn remember(&mut self, command: &StopCommand) {
         let StopCommand { id, by, engage, at_ns, .. } = command.clone();
         self.done.retain(|done| (&done.id, &done.by) != (&id, &by));
         self.done.push_back(DoneCommand { id, by, engage, at_ns });
-        while self.done.len() > REMEMBERED_IDS {
-            self.done.pop_front();
+        let most = if engage { REMEMBERED_ENGAGES } else { REMEMBERED_RELEASES };
+        while let Some(at) = self.surplus(engage, most) {
+            self.done.remove(at);
         }
+    }
+
+    /// The command to forget, if there are more than `most` of this kind.
+    fn surplus(&self, engage: bool, most: usize) -> Option<usize> {
+        let mut by_identity: BTreeMap<&str, usize> = BTreeMap::new();
+        for done in self.done.iter().filter(|done| done.engage == engage) {
+            *by_identity.entry(&done.by).or_default() += 1;
+        }
+        let all: usize = by_identity.values().sum();
+        let (by, _) = by_identity.into_iter().max_by_key(|(_, count)| *count).filter(|_| all > most)?;
+        self.done.iter().position(|done| done.engage == engage && done.by == by)
     }
 }
 
@@ -213,10 +236,15 @@ mod tests {
         let long = "x".repeat(10_000);
         let mut latch = Latch::default().after(&StopCommand::new(&long, true, &long, 1));
         assert_eq!((latch.id.len(), latch.reason.len()), (ID_CHARS, REASON_CHARS));
+        let is_cut = StopCommand::new(&long, false, "", 1);
+        assert!(matches!(latch.judge_release(&is_cut), Err(StopError::LongId(ID_CHARS))));
+        latch.remember(&command("first", false).by("ada"));
         for n in 0..2 * REMEMBERED_IDS {
             latch.remember(&command(&n.to_string(), false));
+            latch.remember(&command(&format!("e{n}"), true).by("eve"));
         }
         assert_eq!(latch.done.len(), REMEMBERED_IDS);
+        assert!(latch.was_release(&command("first", false).by("ada")), "others push nothing of hers out");
         let old: Latch = serde_json::from_str(r#"{"engaged":true,"id":"a","reason":"","at_ns":1}"#).unwrap();
         assert!(matches!(
             old.with_own_id().judge_release(&command("a", false).by("ada")),

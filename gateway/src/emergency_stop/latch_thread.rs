@@ -239,6 +239,7 @@ impl Worker {
                 ) => known.clone(),
                 // Somebody removed it: that releases nothing.
                 (Content::Missing, Content::Latch(latch)) if latch.engaged => Content::Latch(latch.clone()),
+                (Content::Missing, known @ Content::Damaged(_)) => known.clone(),
                 (content, _) => content,
             };
         });

@@ -117,6 +117,34 @@ async fn a_latch_that_is_damaged_or_removed_while_it_is_used_releases_nothing() 
 }
 
 #[tokio::test]
+async fn something_else_in_the_latchs_place_is_engaged_until_a_person_releases_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("emergency_stop.json");
+    let puts: [(&str, &dyn Fn()); 4] = [
+        ("a directory", &|| std::fs::create_dir(&path).unwrap()),
+        ("a directory with content", &|| std::fs::create_dir_all(path.join("a")).unwrap()),
+        ("a link to nothing", &|| std::os::unix::fs::symlink("nowhere", &path).unwrap()),
+        ("an empty file", &|| std::fs::write(&path, "").unwrap()),
+    ];
+    for (n, (what, put)) in puts.iter().enumerate() {
+        let _ = std::fs::remove_file(&path);
+        put();
+        let stop = stop_in(dir.path());
+        assert!(stop.read().engaged, "{what}");
+        // It is removed before the latch is mended.
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        until("it is stored anew", || path.is_file()).await;
+        assert!(stop.read().engaged && stop_in(dir.path()).read().engaged, "{what}");
+        let _ = std::fs::remove_file(&path);
+        put();
+        let stop = stop_in(dir.path());
+        let released = stop.execute(&n.to_string(), false, "looked at it").await.unwrap();
+        assert_eq!(released.engaged, Some(false), "{what}");
+        assert!(stop_in(dir.path()).is_state(false), "{what}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_disk_an_engage_is_in_effect_and_a_release_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     // Nothing can be written below a file.

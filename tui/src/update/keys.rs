@@ -38,7 +38,10 @@ pub(super) fn press(model: &mut Model, event: KeyEvent, together: usize) -> Vec<
 /// holds keys back, and a stop that nobody meant harms nobody. Two keys may have been typed fast,
 /// but not what ends the program or a stop.
 fn acts(action: Action, together: usize) -> bool {
-    let is_grave = matches!(action, Action::Quit | Action::QuitNow | Action::AskRelease | Action::Confirm);
+    let is_grave = matches!(
+        action,
+        Action::Quit | Action::QuitNow | Action::Suspend | Action::AskRelease | Action::Confirm
+    );
     action == Action::Stop || together <= 1 || (together == 2 && !is_grave)
 }
 
@@ -100,6 +103,20 @@ fn quit(model: &mut Model, sure: bool) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Gives the terminal back to the shell. A suspended console sends nothing: while the rover has not heard a stop, the
+/// key is needed twice.
+fn suspend(model: &mut Model) -> Vec<Effect> {
+    let twice = model.suspend_asked.replace(model.now.mono);
+    let is_sure = twice.is_some_and(|at| model.now.since(at) < QUIT_TWICE);
+    if model.unheard_stop().is_none() || is_sure {
+        return vec![Effect::Suspend];
+    }
+    let text =
+        "the rover has not heard the stop, and a suspended console does not repeat it: Ctrl-Z again suspends";
+    notify(model, true, text.to_owned());
+    Vec::new()
+}
+
 fn open_release_question(model: &mut Model) {
     if !model.open_question(QuestionKind::Release) {
         let (columns, lines) = SMALLEST;
@@ -115,7 +132,7 @@ fn dispatch(model: &mut Model, action: Action) -> Vec<Effect> {
             let twice = model.quit_asked.replace(model.now.mono);
             return quit(model, twice.is_some_and(|at| model.now.since(at) < QUIT_TWICE));
         }
-        Action::Suspend => return vec![Effect::Suspend],
+        Action::Suspend => return suspend(model),
         Action::Help => model.overlay = Overlay::Help { scroll: 0 },
         Action::AskRelease => open_release_question(model),
         Action::Close => model.overlay = Overlay::None,
