@@ -8,6 +8,7 @@ pub mod directory;
 pub mod drain;
 pub mod event_log;
 pub mod events;
+mod eviction;
 pub mod health;
 pub mod large_messages;
 pub(crate) mod memory;

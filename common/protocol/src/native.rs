@@ -40,7 +40,7 @@ pub enum ClientMessage {
         heartbeat_ms: Option<u64>,
     },
     /// Authenticates a client that could not do so in its handshake (a browser); answered with
-    /// `status`, code `role` or `denied`.
+    /// `status`, code `role` or `denied`, which counts as a malformed message.
     Auth {
         /// The token.
         token: String,

@@ -27,6 +27,11 @@ pub enum Credential {
         /// Its end, seconds since the Unix epoch.
         expires_s: i64,
     },
-    /// A certificate, by its serial number.
-    Certificate(CertificateSerial),
+    /// A certificate.
+    Certificate {
+        /// Its serial number.
+        serial: CertificateSerial,
+        /// The last second in which it is valid (`notAfter`), since the Unix epoch.
+        not_after_s: i64,
+    },
 }

@@ -57,6 +57,9 @@ pub enum AuthenticationError {
     /// The client's certificate is in the list of revoked ones.
     #[error("this certificate was revoked; ask whoever runs the gateway for a new one")]
     CertificateRevoked,
+    /// The end of the client's certificate has come.
+    #[error("this certificate expired at {0}; ask whoever runs the gateway for a new one")]
+    CertificateExpired(String),
     /// It is a JWT, and not a valid one.
     #[error(transparent)]
     Jwt(#[from] JwtError),

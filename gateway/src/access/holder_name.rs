@@ -2,14 +2,18 @@
 
 use std::net::IpAddr;
 
+use roverline_protocol::printable::is_unprintable;
+
 /// Longest name, bytes.
 const HOLDER_NAME_BYTES: usize = roverline_protocol::limits::IDENTITY_BYTES;
 
 /// Why a name cannot be a holder's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// It is empty or too long, or contains a space or a control character.
-    #[error("a name is 1 to {HOLDER_NAME_BYTES} bytes without spaces")]
+    /// It is empty or too long, or contains a space or what a terminal must not get.
+    #[error(
+        "a name is 1 to {HOLDER_NAME_BYTES} bytes without spaces, control characters and marks of direction"
+    )]
     Form,
     /// It is an address.
     #[error("{0} is an address, and clients without a token are known by theirs: choose another name")]
@@ -18,7 +22,7 @@ pub enum NameError {
 
 /// Checks a holder's name.
 pub fn check_name(name: &str) -> Result<(), NameError> {
-    let is_wrong = |c: char| c.is_whitespace() || c.is_control();
+    let is_wrong = |c: char| c.is_whitespace() || is_unprintable(c);
     if name.is_empty() || name.len() > HOLDER_NAME_BYTES || name.contains(is_wrong) {
         return Err(NameError::Form);
     }
@@ -37,8 +41,9 @@ mod tests {
         for name in ["ada", "10.0.0", "ada@team", "Ärger", "x".repeat(HOLDER_NAME_BYTES).as_str()] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
-        for name in ["", "a b", "a\u{1b}", "x".repeat(HOLDER_NAME_BYTES + 1).as_str()] {
-            assert_eq!(check_name(name), Err(NameError::Form), "{name}");
+        let long = "x".repeat(HOLDER_NAME_BYTES + 1);
+        for name in ["", "a b", "a\u{1b}", "ada\u{202e}", "\u{2066}ada", "a\u{200f}da", &long] {
+            assert_eq!(check_name(name), Err(NameError::Form), "{name:?}");
         }
     }
 }

@@ -87,12 +87,16 @@ impl KnownTokens {
     fn check_at(&self, identity: &Identity, now_s: i64) -> Result<(), AuthenticationError> {
         match (&identity.credential, &self.file, &self.issuer) {
             (Credential::None, ..) => Ok(()),
-            (Credential::Certificate(serial), ..) => {
-                match self.revoked_certificates.read().contains(serial) {
-                    true => Err(AuthenticationError::CertificateRevoked),
-                    false => Ok(()),
-                }
+            (Credential::Certificate { serial, .. }, ..)
+                if self.revoked_certificates.read().contains(serial) =>
+            {
+                Err(AuthenticationError::CertificateRevoked)
             }
+            // A handshake takes it in its last second as well (RFC 5280, section 4.1.2.5).
+            (Credential::Certificate { not_after_s, .. }, ..) if *not_after_s < now_s => {
+                Err(AuthenticationError::CertificateExpired(format_utc(*not_after_s)))
+            }
+            (Credential::Certificate { .. }, ..) => Ok(()),
             (Credential::Token(hash), Some(file), _) => {
                 file.tokens.current().check(hash, identity, now_s)?;
                 file.last_use.note(&identity.name, now_s);
@@ -172,6 +176,22 @@ mod tests {
         known.refresh(false, Duration::from_secs(1));
         assert_eq!(known.check(&eve), Err(AuthenticationError::Revoked));
         assert_eq!(known.identify(JWT), Err(AuthenticationError::Jwt(JwtError::Signature)));
+    }
+
+    #[test]
+    fn a_certificate_is_known_until_its_end_or_its_revocation() {
+        let known = KnownTokens::open(&AccessSettings::default()).unwrap();
+        let end = 4_070_908_800;
+        let serial = CertificateSerial::new(&[0, 7]);
+        let credential = Credential::Certificate { serial: serial.clone(), not_after_s: end };
+        let ada = Identity { role: Role::Operator, name: "ada".to_owned(), credential };
+        assert_eq!(known.check_at(&ada, end), Ok(()), "its last second");
+        let expired = known.check_at(&ada, end + 1).unwrap_err().to_string();
+        assert!(expired.starts_with("this certificate expired at 2099-01-01T00:00:00Z;"), "{expired}");
+        known.set_revoked_certificates(BTreeSet::from([CertificateSerial::new(&[8])]));
+        assert_eq!(known.check(&ada), Ok(()), "another one is revoked");
+        known.set_revoked_certificates(BTreeSet::from([serial]));
+        assert_eq!(known.check(&ada), Err(AuthenticationError::CertificateRevoked));
     }
 
     #[test]

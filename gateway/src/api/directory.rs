@@ -36,7 +36,7 @@ pub(crate) fn register(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErro
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, why).with_header(header::RETRY_AFTER, &seconds)
     })?;
     let Registration { tier, address } = sent;
-    let peer = Peer { tier, address: address.clone(), expected: true };
+    let peer = Peer { tier, address: address.clone(), expected: false };
     let known = endpoint.peers.add(peer, Origin::Api);
     known.map_err(|why| ApiError::new(StatusCode::CONFLICT, why.to_string()))?;
     let details = EventDetails { to: Some(address.clone()), ..caused_by(request) };

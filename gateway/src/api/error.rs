@@ -95,6 +95,7 @@ impl From<AuthenticationError> for ApiError {
             | AuthenticationError::Expired(_)
             | AuthenticationError::Revoked
             | AuthenticationError::CertificateRevoked
+            | AuthenticationError::CertificateExpired(_)
             | AuthenticationError::Jwt(_) => {
                 let unauthorized = ApiError::new(StatusCode::UNAUTHORIZED, error.to_string());
                 unauthorized.with_header(header::WWW_AUTHENTICATE, "Bearer")

@@ -1,12 +1,13 @@
 //! `token`: the tokens of the team, in the token file. A running gateway follows the file.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use roverline_protocol::printable::{printable, printable_json, printable_lines};
 use roverline_source::clock::unix_ns;
 
-use crate::access::{self, Role, format_utc, parse_utc};
+use crate::access::{self, LastUses, Role, TokenHolder, format_utc, parse_utc};
 use crate::cli::error::{CliError, runtime_error};
 
 /// Longest time from now to the end of a token.
@@ -122,13 +123,17 @@ pub(super) fn token(command: &TokenCommand) -> Result<(), CliError> {
         }
     };
     // Standard output may be closed; the token is in the file.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(printable_lines(&text).as_bytes());
     Ok(())
 }
 
-fn list(tokens: &std::path::Path, as_json: bool, now_s: i64) -> Result<String, CliError> {
+fn list(tokens: &Path, as_json: bool, now_s: i64) -> Result<String, CliError> {
     let holders = access::token_holders(tokens).map_err(runtime_error)?;
-    let used = access::read_last_uses(tokens);
+    Ok(listing(&holders, &access::read_last_uses(tokens), as_json, now_s))
+}
+
+/// The holders for a terminal, or as JSON that is safe for one.
+fn listing(holders: &[TokenHolder], used: &LastUses, as_json: bool, now_s: i64) -> String {
     let last_use = |name: &str| used.get(name).map(|at| format_utc(*at));
     if as_json {
         let entries = holders.iter().map(|holder| {
@@ -140,17 +145,18 @@ fn list(tokens: &std::path::Path, as_json: bool, now_s: i64) -> Result<String, C
                 "last_use": last_use(&holder.name),
             })
         });
-        return Ok(serde_json::json!({"tokens": entries.collect::<Vec<_>>()}).to_string() + "\n");
+        let json = serde_json::json!({"tokens": entries.collect::<Vec<_>>()}).to_string();
+        return printable_json(&json) + "\n";
     }
     let mut rows = vec![["NAME", "ROLE", "EXPIRES", "LAST USE"].map(str::to_owned)];
-    for holder in &holders {
+    for holder in holders {
         let expires = match holder.expires_s {
             None => "never".to_owned(),
             Some(end) if end <= now_s => format!("{} (expired)", format_utc(end)),
             Some(end) => format_utc(end),
         };
         let used = last_use(&holder.name).unwrap_or_else(|| "never".to_owned());
-        rows.push([holder.name.clone(), holder.role.name().to_owned(), expires, used]);
+        rows.push([printable(&holder.name), holder.role.name().to_owned(), expires, used]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (name, role, expires) = (width(0), width(1), width(2));
@@ -158,12 +164,24 @@ fn list(tokens: &std::path::Path, as_json: bool, now_s: i64) -> Result<String, C
         let [a, b, c, d] = row;
         format!("{a:name$}  {b:role$}  {c:expires$}  {d}\n")
     };
-    Ok(rows.iter().map(line).collect())
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_in_a_list_steers_the_terminal() {
+        let name = "ada\u{202e}\u{9b}31m".to_owned();
+        let holders = [TokenHolder { name: name.clone(), role: Role::Operator, expires_s: None }];
+        let text = listing(&holders, &LastUses::default(), false, 0);
+        assert!(text.contains("ada··31m  operator  never"), "{text:?}");
+        let json = listing(&holders, &LastUses::default(), true, 0);
+        assert!(json.contains(r"ada\u202e\u009b31m"), "{json:?}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["tokens"][0]["name"], name);
+    }
 
     #[test]
     fn ends_are_read_as_times_from_now_and_as_dates() {

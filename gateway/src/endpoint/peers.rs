@@ -49,7 +49,7 @@ pub struct Peer {
     pub tier: Tier,
     /// `host:port`.
     pub address: String,
-    /// Whether it counts as missing even if it never answered. An address derived from defaults may not
-    /// exist.
+    /// Whether it counts as missing even if it never answered, as a configured peer may. An address derived from
+    /// defaults may not exist, and one that others named proves nothing.
     pub expected: bool,
 }

@@ -1,38 +1,28 @@
-//! Admission of sessions to an endpoint's slots: an observer makes room for an operator or a commander.
+//! Admission of sessions to an endpoint's slots: on a full endpoint, another session makes room for an operator or a
+//! commander.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use roverline_protocol::status::EventKind;
 
-use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
-use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
+use crate::endpoint::capacity::{CapacityError, Holder, ProvenHolder, SessionSlot};
 use crate::endpoint::events::EventDetails;
+use crate::endpoint::eviction;
 use crate::endpoint::sessions::SessionInfo;
-
-/// The newest session of the address that has most of them; each session comes with its address if it may
-/// make room. The newest has lost least.
-fn newest_of_fullest(sessions: &[(u64, ClientAddress)]) -> Option<u64> {
-    let mut counts: HashMap<ClientAddress, (usize, u64)> = HashMap::new();
-    for (id, address) in sessions {
-        let (count, newest) = counts.entry(*address).or_default();
-        *count += 1;
-        *newest = (*newest).max(*id);
-    }
-    counts.into_values().max().map(|(_, newest)| newest)
-}
 
 impl Endpoint {
     /// Reserves a client's slot, or a standby's.
-    pub fn reserve_slot(&self, standby: bool, holder: Holder) -> Result<SessionSlot, CapacityError> {
-        let take = || match standby {
+    pub fn reserve_slot(&self, standby: bool, holder: &Holder) -> Result<SessionSlot, CapacityError> {
+        let taken = match standby {
             true => self.capacity().reserve_standby(holder),
             false => self.capacity().reserve(holder),
         };
-        match take() {
-            Err(CapacityError::Full) if holder.has_reserve && self.make_room(standby) => take(),
+        match taken {
+            Err(CapacityError::Full) if self.make_room(standby, holder.proven.as_ref()) => {
+                Ok(self.capacity().reserve_freed(standby, holder))
+            }
             taken => taken,
         }
     }
@@ -40,26 +30,33 @@ impl Endpoint {
     /// Turns a standby into a client.
     pub fn become_client(&self, slot: &SessionSlot) -> Result<(), CapacityError> {
         match slot.become_client() {
-            Err(CapacityError::Full) if slot.has_reserve() && self.make_room(false) => slot.become_client(),
+            Err(CapacityError::Full) if self.make_room(false, slot.proven().as_ref()) => {
+                slot.become_client_in_freed();
+                Ok(())
+            }
             done => done,
         }
     }
 
-    /// Ends a session without rights, of the address that has most of them. Its slot is free at once.
-    fn make_room(&self, standby: bool) -> bool {
+    /// Ends a session for one of this identity, if it may take the slot of any. The slot is free at once.
+    fn make_room(&self, standby: bool, entrant: Option<&ProvenHolder>) -> bool {
+        let Some(entrant) = entrant else { return false };
         let sessions = self.sessions();
-        let candidates: Vec<_> = sessions
-            .iter()
-            .filter_map(|session| Some((session.id, session.slot().makes_room(standby)?)))
-            .collect();
-        let Some(id) = newest_of_fullest(&candidates) else { return false };
-        let chosen: Option<&Arc<SessionInfo>> = sessions.iter().find(|session| session.id == id);
-        if let Some(session) = chosen {
-            session.evict();
-            self.counters.fairness.evicted_sessions.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(session = id, client = session.client(), "closed to make room for an operator");
-        }
-        chosen.is_some()
+        let holder_of = |session: &Arc<SessionInfo>| session.slot().counted_holder(standby);
+        let holders: Vec<_> =
+            sessions.iter().filter_map(|session| Some((session.id, holder_of(session)?))).collect();
+        let chosen = eviction::choose(&holders, entrant, self.capacity().held_by(standby, entrant));
+        let Some(session) = sessions.iter().find(|session| Some(session.id) == chosen) else { return false };
+        session.evict();
+        self.counters.fairness.evicted_sessions.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            session = session.id,
+            client = session.client(),
+            holder = session.identity().name,
+            entrant = &*entrant.name,
+            "closed to make room"
+        );
+        true
     }
 
     /// Counts a rejected connection, and records an event at a limited rate.
@@ -97,17 +94,61 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use roverline_protocol::Tier;
 
-    #[test]
-    fn the_greediest_address_makes_room() {
-        let at = |text: &str| ClientAddress::of(text.parse().unwrap());
-        let (one, other) = (at("10.0.0.1"), at("10.0.0.2"));
-        assert_eq!(
-            newest_of_fullest(&[(1, one), (2, other), (3, one), (4, other), (5, one), (6, other), (7, one)]),
-            Some(7)
-        );
-        assert_eq!(newest_of_fullest(&[(1, one), (2, one), (9, other)]), Some(2));
-        assert_eq!(newest_of_fullest(&[]), None);
+    use super::*;
+    use crate::access::{Identity, Peer, Role};
+    use crate::config::SourceKind;
+    use crate::connection::client_address::ClientAddress;
+    use crate::connection::outbox::Outbox;
+    use crate::dialect::foxglove::tests::harness::Harness;
+    use crate::dialect::native;
+    use crate::endpoint::sessions::SessionRegistration;
+
+    /// Opens a session of this identity.
+    fn open(endpoint: &Arc<Endpoint>, role: Role, name: &str) -> Result<SessionRegistration, CapacityError> {
+        let identity = Identity { role, name: name.to_owned(), ..Identity::default() };
+        let peer = Peer::direct("127.0.0.1:1".parse().unwrap());
+        let holder = Holder { address: ClientAddress::of(peer.ip()), proven: ProvenHolder::of(&identity) };
+        let slot = endpoint.reserve_slot(false, &holder)?;
+        let (id, outbox) = (endpoint.next_session_id(), Outbox::new());
+        let session = SessionInfo::new(id, peer, native::DIALECT, identity, outbox, slot);
+        Ok(endpoint.register(Arc::new(session)))
+    }
+
+    /// The slots that a name holds.
+    fn held(endpoint: &Endpoint, role: Role, name: &str) -> usize {
+        endpoint.capacity().held_by(false, &ProvenHolder { role, name: name.into() })
+    }
+
+    #[tokio::test]
+    async fn no_token_keeps_others_out() {
+        use Role::{Commander, Observer, Operator};
+        let harness = Harness::new(Tier::Primary, Observer, SourceKind::Dds).await;
+        let endpoint = &harness.endpoint;
+        let mut open_sessions = vec![open(endpoint, Observer, "").ok().unwrap()];
+        // The slots of everybody, the reserve, and that of the observer.
+        while let Ok(session) = open(endpoint, Operator, "eve") {
+            open_sessions.push(session);
+        }
+        let all = endpoint.capacity().clients();
+        assert_eq!(held(endpoint, Operator, "eve"), all);
+        let evicted = || endpoint.counters.fairness.evicted_sessions.load(Ordering::Relaxed);
+        assert_eq!(evicted(), 1, "the observer");
+        while let Ok(session) = open(endpoint, Operator, "ada") {
+            open_sessions.push(session);
+        }
+        assert_eq!(held(endpoint, Operator, "ada"), all / 2, "a fair share");
+        assert_eq!(open(endpoint, Operator, "eve").err(), Some(CapacityError::Full));
+        while let Ok(session) = open(endpoint, Commander, "bob") {
+            open_sessions.push(session);
+        }
+        let most = endpoint.capacity().clients();
+        assert!(most > all, "a commander has a reserve of its own");
+        assert_eq!(held(endpoint, Commander, "bob"), most);
+        assert_eq!(open(endpoint, Operator, "ada").err(), Some(CapacityError::Full));
+        open_sessions.push(open(endpoint, Commander, "joe").ok().unwrap());
+        assert_eq!((held(endpoint, Commander, "joe"), endpoint.capacity().clients()), (1, most));
+        assert_eq!(evicted(), 1 + all as u64 / 2 + all as u64 + 1);
     }
 }

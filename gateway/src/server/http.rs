@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use roverline_source::clock::monotonic;
 
 use crate::access::transport::Transport;
-use crate::access::{AuthenticationError, Identity, Peer, Role, credentials};
+use crate::access::{AuthenticationError, Identity, Peer, credentials};
 use crate::api;
 use crate::api::cors;
 use crate::api::error::{ApiError, PROBLEM};
@@ -19,7 +19,7 @@ use crate::api::pending_limit::limit_pending;
 use crate::api::response::{HttpResponse, document};
 use crate::connection::client_address::ClientAddress;
 use crate::endpoint::Endpoint;
-use crate::endpoint::capacity::{CapacityError, Holder, SessionSlot};
+use crate::endpoint::capacity::{CapacityError, Holder, ProvenHolder, SessionSlot};
 use crate::endpoint::watchdog::Work;
 use crate::server::dashboard;
 use crate::server::handshake::{self, Upgrade};
@@ -121,7 +121,6 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer)
     let transport = transport(&request);
     let is_confidential = transport.is_confidential();
     let certificate = transport.certificate.filter(|_| peer.shows_own_certificate());
-    let is_proven = upgrade.token.is_some() || certificate.is_some();
     let identity = match identify(endpoint, &upgrade, certificate, peer) {
         Ok(identity) => identity,
         Err(denied) => {
@@ -129,9 +128,8 @@ fn upgrade(endpoint: &Arc<Endpoint>, mut request: Request<Incoming>, peer: Peer)
             return ApiError::from(denied).into_response(request.uri().path());
         }
     };
-    let has_reserve = is_proven && identity.role >= Role::Operator;
-    let holder = Holder { address: ClientAddress::of(peer.ip()), has_reserve };
-    let slot = match endpoint.reserve_slot(upgrade.standby, holder) {
+    let holder = Holder { address: ClientAddress::of(peer.ip()), proven: ProvenHolder::of(&identity) };
+    let slot = match endpoint.reserve_slot(upgrade.standby, &holder) {
         Ok(slot) => slot,
         Err(why) => {
             endpoint.record_rejection(&peer.to_string(), why);

@@ -25,7 +25,7 @@ use crate::endpoint::watchdog::Work;
 
 /// The reason that a client reads when another one needs its slot.
 const MAKES_ROOM: &str =
-    "an operator needs this slot, and your address holds most of them; try another endpoint";
+    "an operator or commander needs this slot, and your address or token holds most; try another endpoint";
 
 /// A client's connection after the WebSocket handshake.
 pub struct AcceptedConnection {

@@ -121,8 +121,9 @@ fn every_claim_is_checked() {
     }
     assert_eq!(error(&with("nbf", json!(NOW + JWT_AHEAD_S))), None);
     assert!(matches!(error(&with("nbf", json!(NOW + 31))), Some(JwtError::NotYet(_))));
-    for claims in [with("nbf", json!("now")), with("sub", json!("10.0.0.1")), with("sub", json!("a b"))] {
-        assert!(matches!(error(&claims), Some(JwtError::Claim(..))), "{claims}");
+    assert!(matches!(error(&with("nbf", json!("now"))), Some(JwtError::Claim(..))));
+    for name in ["10.0.0.1", "a b", "ada\u{202e}bob"] {
+        assert!(matches!(error(&with("sub", json!(name))), Some(JwtError::Claim(..))), "{name:?}");
     }
     for role in [json!("admin"), json!("Commander"), json!(["commander"]), json!(null)] {
         assert!(matches!(error(&with("role", role)), Some(JwtError::Claim(..))));

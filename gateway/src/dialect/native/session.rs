@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tungstenite::protocol::Message;
 
+use crate::access::AuthenticationError;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::frame;
 use crate::dialect::native::api_requests::{self, PendingRequests, Request};
@@ -22,6 +23,18 @@ use crate::dialect::session::driver::{DialectSession, MessageError, stopping};
 use crate::dialect::session::{ServiceReport, SessionContext};
 use crate::endpoint::drain::Drain;
 use crate::hub::SubscribeOptions;
+
+/// A message that counts as malformed: the code and the text for the client.
+pub(super) struct Malformed {
+    code: &'static str,
+    why: String,
+}
+
+impl From<String> for Malformed {
+    fn from(why: String) -> Malformed {
+        Malformed { code: "bad_message", why }
+    }
+}
 
 /// The state of one session.
 pub(super) struct Session<'a> {
@@ -65,11 +78,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles one message. The error is a text for the client.
-    async fn handle(&mut self, message: &Message) -> Result<(), String> {
+    /// Handles one message.
+    async fn handle(&mut self, message: &Message) -> Result<(), Malformed> {
         let received_ns = unix_ns();
         let Message::Text(text) = message else {
-            return Err("the native dialect takes JSON text messages".to_owned());
+            return Err("the native dialect takes JSON text messages".to_owned().into());
         };
         if let Some(Request { id, method, path, body }) = api_requests::parse_large_request(text.as_str()) {
             self.requests.spawn_request(self.context, id, method, path, body);
@@ -85,10 +98,10 @@ impl<'a> Session<'a> {
                     self.heartbeat.set_interval(heartbeat_ms);
                 }
             }
-            ClientMessage::Auth { token } => self.authenticate(&token),
+            ClientMessage::Auth { token } => self.authenticate(&token)?,
             ClientMessage::Resume { cursors, age_ms } => {
                 if cursors.len() > limits::CURSORS_PER_RESUME {
-                    return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME));
+                    return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME).into());
                 }
                 let age = Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS));
                 if endpoint.hub.resume(id, cursors, age) {
@@ -131,11 +144,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn authenticate(&self, token: &str) {
-        self.send(&match self.context.authenticate(token) {
-            Ok(role) => status(Level::Info, "role", role.name()),
-            Err(denied) => status(Level::Error, "denied", denied.to_string()),
-        });
+    /// Changes the session's identity. A denied token counts as malformed, so that guessing ends the session.
+    fn authenticate(&self, token: &str) -> Result<(), Malformed> {
+        let denied = |denied: AuthenticationError| Malformed { code: "denied", why: denied.to_string() };
+        let role = self.context.authenticate(token).map_err(denied)?;
+        self.send(&status(Level::Info, "role", role.name()));
+        Ok(())
     }
 
     async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), String> {
@@ -166,19 +180,19 @@ impl<'a> Session<'a> {
 }
 
 impl DialectSession for Session<'_> {
-    type Malformed = String;
+    type Malformed = Malformed;
 
     fn drain_fraction(_: f64) -> f64 {
         // The client is asked to leave first, and closed only if it is still there at the end.
         1.0
     }
 
-    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<Malformed>> {
         self.handle(message).await.map_err(MessageError::Malformed)
     }
 
-    fn report_malformed(&mut self, why: String) {
-        self.send(&status(Level::Error, "bad_message", why));
+    fn report_malformed(&mut self, Malformed { code, why }: Malformed) {
+        self.send(&status(Level::Error, code, why));
     }
 
     fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {
@@ -236,4 +250,34 @@ fn send_hello(context: &SessionContext) {
 
 fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
     ServerMessage::Status { level, code: code.to_owned(), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use roverline_protocol::Tier;
+    use roverline_protocol::native::SUBPROTOCOL;
+    use serde_json::json;
+
+    use super::*;
+    use crate::access::Role;
+    use crate::config::SourceKind;
+    use crate::dialect::foxglove::tests::harness::{Harness, Received};
+
+    #[tokio::test]
+    async fn guessing_tokens_ends_the_session() {
+        let harness = Harness::new(Tier::Primary, Role::Observer, SourceKind::Dds).await;
+        let mut client = harness.connect_with(SUBPROTOCOL).await;
+        for _ in 0..=limits::BAD_MESSAGES_PER_SESSION {
+            client.send_json(json!({"op": "auth", "token": "guess"})).await;
+        }
+        let mut denied = 0;
+        let code = loop {
+            match client.next().await {
+                Received::Json(json) if json["code"] == "denied" => denied += 1,
+                Received::Closed(code) => break code,
+                _ => {}
+            }
+        };
+        assert_eq!((code, denied), (1008, limits::BAD_MESSAGES_PER_SESSION + 1));
+    }
 }

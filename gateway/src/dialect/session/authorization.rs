@@ -10,6 +10,7 @@ use roverline_source::ros::RosError;
 use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
 use crate::dialect::session::SessionContext;
 use crate::emergency_stop::StopRequest;
+use crate::endpoint::capacity::ProvenHolder;
 
 const BOOL: &str = "std_msgs/msg/Bool";
 
@@ -39,9 +40,7 @@ impl SessionContext {
         let identity = self.endpoint.access.authenticate(token, self.info.peer().ip(), monotonic())?;
         let role = identity.role;
         tracing::info!(session = self.info.id, role = role.name(), holder = identity.name, "token shown");
-        if role >= Role::Operator {
-            self.info.slot().grant_reserve();
-        }
+        self.info.slot().set_proven(ProvenHolder::of(&identity));
         self.info.set_identity(identity);
         Ok(role)
     }

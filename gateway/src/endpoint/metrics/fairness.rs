@@ -36,7 +36,7 @@ impl FairnessCounters {
             ),
             (
                 "roverline_evicted_sessions_total",
-                "Sessions without rights closed to make room for an operator.",
+                "Sessions closed to make room for an operator or a commander.",
                 &self.evicted_sessions,
             ),
             (

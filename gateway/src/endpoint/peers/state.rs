@@ -124,9 +124,12 @@ impl PeerState {
         }
     }
 
+    /// What it shows of its tier. One that others named shows nothing until it has proven itself: its tier is not
+    /// covered because somebody registered an address.
     pub(super) fn view(&self, now: Duration) -> TierView {
         let start_timeout = Duration::from_millis(limits::CHILD_START_MS);
-        let due = self.peer.expected && now.saturating_sub(self.known_since) >= start_timeout;
+        let expected = self.peer.expected && !self.is_stranger();
+        let due = expected && now.saturating_sub(self.known_since) >= start_timeout;
         match self.status() {
             HealthStatus::Healthy | HealthStatus::Degraded => TierView::Living,
             _ if self.last.is_some() || due => TierView::Missing,

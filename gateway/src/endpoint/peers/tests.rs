@@ -292,9 +292,9 @@ fn a_tier_is_missing_if_it_was_seen_or_is_expected() {
 #[test]
 fn what_only_claims_counts_for_nothing_and_says_nothing_of_its_address() {
     let now = monotonic() + Duration::from_millis(limits::CHILD_START_MS + 1);
-    for origin in [Origin::Api, Origin::Mdns] {
+    for (origin, expected) in [(Origin::Api, false), (Origin::Api, true), (Origin::Mdns, false)] {
         let peers = Peers::default();
-        peers.add(peer("a:1"), origin).unwrap();
+        peers.add(Peer { expected, ..peer("a:1") }, origin).unwrap();
         let shown = || serde_json::to_string(&peers.documents()).unwrap();
         let before = shown();
         for error in [
@@ -311,6 +311,10 @@ fn what_only_claims_counts_for_nothing_and_says_nothing_of_its_address() {
         assert!(before.contains("\"unproven\":\"it has not proven the rover's key"), "{before}");
         assert_eq!(peers.views(now)[0], TierView::Unknown);
         assert!(peers.known_documents().is_empty() && peers.with_capacity().is_empty());
+        // What has proven itself once is missed.
+        peers.record("a:1", Ok(proven(document(Tier::Primary))));
+        peers.record("a:1", Err(refused()));
+        assert_eq!(peers.views(now)[0], TierView::Missing);
     }
     let configured = Peers::new(vec![peer("a:1")]);
     configured.record("a:1", Err(Unproven::OtherKey.into()));
