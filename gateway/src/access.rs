@@ -162,7 +162,7 @@ pub struct Identity {
     pub role: Role,
     /// The name that belongs to its token; empty without a token.
     pub name: String,
-    /// What proved it.
+    /// The credential that proved it.
     pub credential: Credential,
 }
 

@@ -155,11 +155,11 @@ impl Default for CoordinationSettings {
 pub struct EndpointsSettings {
     /// Full telemetry and commands.
     pub primary: EndpointSettings,
-    /// What is needed to continue the mission.
+    /// Telemetry that is needed to continue the mission.
     pub secondary: EndpointSettings,
-    /// What is needed to keep people and the rover safe.
+    /// Telemetry that is needed to keep people and the rover safe.
     pub tertiary: EndpointSettings,
-    /// What is needed to find the rover and stop it.
+    /// Telemetry that is needed to find the rover and stop it.
     pub emergency: EndpointSettings,
 }
 

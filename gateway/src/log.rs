@@ -38,7 +38,7 @@ fn make_private(dir: &Path) {
     }
 }
 
-/// A file that is read on terminals: what strangers wrote into a line steers none.
+/// A log file with control characters escaped, safe to show in a terminal.
 struct PrintableLines<W> {
     target: W,
     format: LogFormat,

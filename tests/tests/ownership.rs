@@ -235,7 +235,7 @@ async fn session(port: u16, token: &str, client: &str) -> NativeClient {
     native
 }
 
-/// What a session calls itself is beside who it is, and says nothing about it.
+/// A session's declared name is shown beside its identity and does not change it.
 #[tokio::test]
 async fn a_session_acts_as_its_token_at_every_endpoint() {
     let team = Team::start();

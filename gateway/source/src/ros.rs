@@ -81,7 +81,7 @@ impl Ros {
         self.publisher.rejoin()
     }
 
-    /// Encodes a JSON message as CDR of this type. The string `now` stands for the current time.
+    /// Encodes a JSON message as CDR of this type. The string `now` is replaced by the current time.
     pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
         let cdr =

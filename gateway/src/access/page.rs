@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use crate::access::own_names::host_of;
 
-/// What a browser says of a request; to addresses without TLS it says nothing.
+/// A header field that browsers add; they omit it without TLS.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Fields that browsers write into every request, or into most. Plain tools write none of them.
 const BROWSER_FIELDS: [HeaderName; 5] = [

@@ -85,7 +85,7 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
     }
 }
 
-/// The stamp of a file that is not too young to be told from a later version; `None` if it has to be read.
+/// The file's metadata; `None` if the file is too recent to detect a later change.
 fn settled_stamp(path: &Path) -> Option<Stamp> {
     let about = fs::metadata(path).ok()?;
     let age = SystemTime::now().duration_since(about.modified().ok()?).ok()?;

@@ -11,7 +11,7 @@ pub(crate) enum RoutePermission {
     Telemetry,
     /// Nothing: reading is open, except to a page under a name that may be anybody's.
     Read,
-    /// To engage the emergency stop: whoever may release it may engage it, not the other way round.
+    /// To engage the emergency stop. The permission to release it includes this one, not the other way round.
     EngageStop,
     /// To change what the team shares.
     Share,

@@ -1,4 +1,4 @@
-//! The control of whichever source runs now.
+//! The control handle of the running source.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use roverline_source::{
     SourceControl, SourceError, TopicListener,
 };
 
-/// What concerns the thread that keeps the source running.
+/// An event for the thread that keeps the source running.
 pub(super) enum RunEvent {
     /// The source is to join the graph anew.
     Rejoin,
@@ -18,7 +18,7 @@ pub(super) enum RunEvent {
     Ended(u64, Result<(), SourceError>),
 }
 
-/// The control handle of whichever source currently runs; remembers offered services across restarts.
+/// The control handle of the running source. It remembers offered services across restarts.
 #[derive(Default)]
 pub struct SourceControlHandle {
     source: Mutex<Option<Arc<dyn SourceControl>>>,

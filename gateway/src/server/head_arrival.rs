@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_millis(64);
 
-/// Returns when a head has arrived, or anything that is none. The caller bounds the time.
+/// Returns when a complete request head, or anything else, has arrived. The caller bounds the time.
 pub(super) async fn wait_for_head(stream: &TcpStream) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -59,7 +59,7 @@ pub(super) fn check_open(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// What the first bytes of a connection are.
+/// Classification of a connection's first bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Arrived {
     /// The beginning of a head.

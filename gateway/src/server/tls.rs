@@ -72,7 +72,7 @@ pub struct Tls {
     asked: Notify,
 }
 
-/// What was read from the files.
+/// The contents of the files.
 #[derive(Clone, Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,

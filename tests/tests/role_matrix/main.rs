@@ -27,7 +27,7 @@ const LASTING: [Shown; 8] = [
     Shown::CommanderCertificate,
 ];
 
-/// What the rule says: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
+/// The expected result: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
 fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
     // Its handshake is refused, whatever follows.
     if shown == Shown::ForeignCertificate {

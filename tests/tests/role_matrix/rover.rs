@@ -36,7 +36,7 @@ const OTHER_JWT: &str = concat!(
     "TKeOd7ASNL3RjlOHaovf8sAML-GIk-wDduz34QLvK1c"
 );
 
-/// What a client shows.
+/// The credential that a client shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     Nothing,

@@ -12,7 +12,7 @@ use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::topic_mapping::{self, Slot};
 use crate::update::Effect;
 
-/// Update interval of the selected topic's fields: nobody reads faster.
+/// Update interval of the selected topic's fields: people cannot read faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
 /// Most types whose definition is pending.
 const MAX_PENDING_TYPES: usize = 256;

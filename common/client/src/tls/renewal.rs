@@ -1,5 +1,5 @@
-//! The TLS files of a program that runs for days: they are looked at for each connection, and read again when
-//! they have changed, so that a renewed certificate is shown.
+//! Renewal of TLS files in a program that runs for days. Each connection checks whether they have changed and
+//! reads them again if so, so a renewed certificate is used.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;

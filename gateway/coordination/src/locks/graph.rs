@@ -64,7 +64,7 @@ pub(super) fn cycle_through(
 /// Every client that is part of a cycle, each cycle once.
 pub(super) fn cycles(all: &[Waiter]) -> Vec<Vec<String>> {
     let mut waits = waits(all);
-    // A client that waits for nobody is in no cycle; remove such clients until none is left.
+    // A client that waits for no other is in no cycle. Remove such clients until every remaining one waits.
     loop {
         let known: BTreeSet<Client<'_>> = waits.keys().copied().collect();
         let before = waits.len();

@@ -47,8 +47,8 @@ struct WaitQueue {
     tokens: HashMap<ClientId, FencingToken>,
 }
 
-/// The state of one client in one queue. Its position changes whenever an entry ahead of it goes; that
-/// wakes nobody, so a long queue costs no more than a short one.
+/// The state of one client in one queue. Its position changes whenever an entry ahead of it goes. No
+/// waiter is woken for that, so a long queue costs no more than a short one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ClientState {
     /// The table's revision when this state was computed.

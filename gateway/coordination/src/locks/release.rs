@@ -20,7 +20,7 @@ const LOCK_FORCED_KEPT_MS: u64 = 600_000;
 struct ForcedRelease {
     /// The identity that released it.
     by: String,
-    /// What it calls itself.
+    /// The unverified name that the client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client: Option<String>,
     /// The identity that held or awaited it.

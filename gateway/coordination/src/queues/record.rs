@@ -144,7 +144,7 @@ pub(super) struct Purged {
     /// The sequence number of the discarded message; `None` for a purge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sequence: Option<u64>,
-    /// Who was working on it.
+    /// The consumer that was working on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Messages of writers that have just been opened, held until the readers that are known match them. A volatile
-//! message that is written before a reader matches never reaches it.
+//! The first messages of new writers, held until the known readers match. A volatile message never reaches a reader
+//! that matches after it was written.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};

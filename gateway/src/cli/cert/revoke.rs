@@ -83,7 +83,7 @@ fn read_serial(file: &Path) -> Result<SerialNumber, CertError> {
     Ok(SerialNumber::from_slice(certificate.raw_serial()))
 }
 
-/// What was revoked before.
+/// The certificates that were revoked before.
 fn read_list(file: &Path) -> Result<Vec<RevokedCertParams>, CertError> {
     let what = "revocation list (X509 CRL)";
     let Some(der) = read_pem(file, what)? else { return Ok(Vec::new()) };

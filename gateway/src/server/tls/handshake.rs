@@ -27,9 +27,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Pauses after which it no longer doubles.
 const MAX_DOUBLINGS: u32 = 10;
 
-/// Performs the server's side of the handshake. `queue` bounds what is computed at a time; nobody has a permit
-/// while the client's bytes are awaited. While it waits for a permit, the endpoint is slow and not the client.
-/// The caller bounds the time.
+/// Performs the server's side of the handshake. `queue` bounds the concurrent computations; no handshake holds a
+/// permit while it waits for the client's bytes. While it waits for a permit, the endpoint is slow and not the
+/// client. The caller bounds the time.
 pub(super) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,

@@ -1,4 +1,4 @@
-//! Those who have some rights, or claim to have them, and use them against the others.
+//! Attacks by clients that have some rights, or claim to have them.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -31,7 +31,8 @@ pub(super) fn impostor(target: &Target) {
     wait(target);
 }
 
-/// What the directory says of open, closed and silent ports is all the same; the bound of peers is met soon.
+/// Registers peers at open, closed and silent ports. The directory answers the same for all of them, and the bound
+/// of peers is reached soon.
 pub(super) fn port_scan(target: &Target) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let open = silent.local_addr().unwrap().port();

@@ -29,7 +29,7 @@ impl Track {
     }
 }
 
-/// What was declared of a topic. All its channels have the same type and definition, because a client decodes all of
+/// The declaration of a topic. All its channels have the same type and definition, because a client decodes all of
 /// its messages in the same way.
 pub(super) struct Declared {
     type_name: String,
