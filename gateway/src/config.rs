@@ -364,7 +364,7 @@ impl Settings {
     }
 
     /// The directory for the rover's state, such as the emergency stop: the state directory, except for the
-    /// built-in rover, which starts anew with every run and must not inherit an emergency stop.
+    /// built-in rover, which is new in every run and must not inherit an emergency stop.
     pub fn rover_dir(&self) -> PathBuf {
         match self.sim.epoch_ns {
             Some(epoch) if self.gateway.source.is_new_rover_each_run() => {

@@ -298,7 +298,7 @@ async fn an_offered_service_is_replaced_by_its_identity_only() {
     assert!(replaced["msg"].as_str().unwrap().contains("another client offers"), "{replaced}");
 }
 
-/// Without tokens, all clients of this computer are one identity, whatever loopback address they come from.
+/// Without tokens, all clients of this computer are one identity, from every loopback address.
 #[tokio::test]
 async fn clients_of_this_computer_are_one_identity() {
     let gateway = Gateway::up(&["--source", "sim"]);

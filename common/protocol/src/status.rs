@@ -226,7 +226,7 @@ pub struct PeerDocument {
     /// How it proves that it belongs to this rover; absent while it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<PeerProof>,
-    /// Why it counts for nothing: it has not proven that it belongs to this rover. Absent once it has.
+    /// The reason why it is ignored: it has not proven that it belongs to this rover. Absent once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
 }

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((quota.usage().entries, quota.usage().bytes, quota.usage().owners), (Some(3), 150, 2));
         assert_eq!(quota.usage().refused_stored, 5);
 
-        // Another process learns what is there, and what somebody deletes, by its watch.
+        // Another process learns of entries and deletions by its watch.
         let other = open();
         assert!(other.usage().entries.is_none());
         // The first write begins to count.

@@ -1,5 +1,5 @@
-//! Request heads: Host, Origin, proxies' fields, tokens, the WebSocket handshake, the page's policy. What is
-//! accepted keeps the rules, whatever is written.
+//! Request heads: Host, Origin, proxies' fields, tokens, the WebSocket handshake, the page's policy. Every
+//! accepted head satisfies the rules.
 #![no_main]
 
 use std::net::SocketAddr;

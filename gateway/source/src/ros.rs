@@ -76,7 +76,7 @@ impl Ros {
         Ok(self.publisher.control_playback(control)?)
     }
 
-    /// Has the source join the graph anew, with a participant of its own; `false` if it cannot.
+    /// Requests that the source rejoins the graph with a new participant; `false` if it cannot.
     pub fn rejoin(&self) -> bool {
         self.publisher.rejoin()
     }

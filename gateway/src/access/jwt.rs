@@ -65,7 +65,7 @@ pub enum JwtError {
     /// The signature is wrong.
     #[error("this JWT's signature is wrong")]
     Signature,
-    /// It is for somebody else.
+    /// It has another issuer or audience.
     #[error("this JWT is not for this rover: its {0} is another one")]
     NotForUs(&'static str),
     /// It has expired.

@@ -1,6 +1,6 @@
-//! The names under which a browser may know this rover: those that nobody else can own, those of this computer
-//! and of its certificate, and those that are configured. Any other name in the public DNS belongs to somebody
-//! who can point it at this address and so make pages of the same origin (DNS rebinding).
+//! The names under which a browser may know this rover: those that no one else can own, those of this computer
+//! and of its certificate, and those that are configured. The owner of any other name in the
+//! public DNS can point it at this address and so serve pages of the same origin (DNS rebinding).
 
 use std::net::IpAddr;
 

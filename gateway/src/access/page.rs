@@ -24,8 +24,8 @@ pub enum Page {
     Listed,
     /// Another site's.
     Foreign,
-    /// One that says it is of this host, under a name that may be anybody's: its owner can have pointed it
-    /// here after the page was loaded.
+    /// A page that claims to be of this host, under a name that others may own: its owner can have pointed
+    /// the name here after the page was loaded.
     UnknownName,
 }
 

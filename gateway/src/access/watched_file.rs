@@ -51,7 +51,7 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
         self.state.lock().content.clone()
     }
 
-    /// Why the content is not that of the file as it is now.
+    /// The error that keeps the current file from being used.
     pub(super) fn problem(&self) -> Option<String> {
         self.state.lock().problem.clone()
     }

@@ -180,7 +180,7 @@ pub(crate) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// Refuses a page under a name that may be anybody's, unless it shows a token that is known.
+/// Refuses a page under a name that others may own, unless it shows a valid token.
 fn check_name(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<(), ApiError> {
     if peer.page() != Page::UnknownName {
         return Ok(());

@@ -12,7 +12,7 @@ use crate::config::{Settings, path_prefix, ros_discovery};
 
 /// The administrator, whose files are right.
 const ROOT: u32 = 0;
-/// Everybody may write the file.
+/// Every user may write the file.
 const WRITABLE_FOR_ALL: u32 = 0o002;
 
 /// An invalid configuration; the text names file, line and key.

@@ -1,5 +1,5 @@
 //! Requests that wait for their answers, long polls above all: bounded by class and by address, so that
-//! those of strangers leave room for those of operators.
+//! observers leave room for operators.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub enum TooManyRequests {
     Observers,
     /// The address has reached its limit.
     #[error(
-        "limit reached ({OBSERVER_REQUESTS_PER_ADDRESS}): requests of your address wait for their answers; end some, or show a token"
+        "limit reached ({OBSERVER_REQUESTS_PER_ADDRESS}): requests of your address wait; end some, or show a token"
     )]
     Address,
     /// Operators have reached their limit.

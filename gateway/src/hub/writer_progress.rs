@@ -50,7 +50,7 @@ const SILENT_INTERVALS: u32 = 20;
 const MAX_REPORTS: u8 = 4;
 /// A writer that is silent for longer than this, although its silence was reported, is never reported again.
 const REPORTED_ONCE: Duration = Duration::from_secs(15);
-/// How long samples come again after a source has joined the graph anew.
+/// How long samples may arrive again after a source has rejoined the graph.
 const REPEATS_MS: u64 = 10_000;
 
 /// The newest sample of each writer.

@@ -12,7 +12,7 @@ use roverline_source::{
 
 /// An event for the thread that keeps the source running.
 pub(super) enum RunEvent {
-    /// The source is to join the graph anew.
+    /// The source should rejoin the graph.
     Rejoin,
     /// The run of this number has ended.
     Ended(u64, Result<(), SourceError>),
@@ -33,7 +33,7 @@ impl SourceControlHandle {
         source.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
     }
 
-    /// Sets or clears where requests to join anew go.
+    /// Sets or clears the receiver of requests to rejoin.
     pub(super) fn set_events(&self, events: Option<SyncSender<RunEvent>>) {
         *self.events.lock() = events;
     }

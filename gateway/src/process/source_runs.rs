@@ -1,5 +1,5 @@
-//! Keeps the source running: opens it again after a failure, and beside the running one if it is to join the graph
-//! anew, so that nothing is missed in between.
+//! Keeps the source running: opens it again after a failure, and beside the running one to rejoin the graph,
+//! so that nothing is missed in between.
 
 use std::convert::Infallible;
 use std::io::Write;

@@ -29,7 +29,7 @@ const LASTING: [Shown; 8] = [
 
 /// The expected result: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
 fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
-    // Its handshake is refused, whatever follows.
+    // Its handshake is refused before any request.
     if shown == Shown::ForeignCertificate {
         return &[0];
     }

@@ -93,7 +93,7 @@ pub(crate) const FROM: [From; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     Nothing,
-    /// Nothing, unless it is a page that may be anybody's.
+    /// Nothing, unless it is a page under a name that others may own.
     KnownName,
     Operator,
     Commander,

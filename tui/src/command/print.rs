@@ -54,7 +54,7 @@ pub fn complain(why: impl Display) {
     eprintln!("roverline: {}", printable_lines(&why.to_string()));
 }
 
-/// Replaces the line of progress, or removes it, if somebody watches.
+/// Replaces or removes the progress line, if standard error is a terminal.
 pub fn show_progress(text: Option<&str>) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{}", format::printable(text.unwrap_or_default()));

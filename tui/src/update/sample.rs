@@ -39,7 +39,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
-/// once the clock offset is known; all others are new, whatever their stamps say.
+/// once the clock offset is known; all others count as new, regardless of their stamps.
 fn made_at(model: &Model, sample: &LinkSample) -> Duration {
     let now = model.now;
     if !sample.stored && !sample.replayed {

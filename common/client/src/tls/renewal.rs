@@ -56,7 +56,7 @@ impl Shared {
             // Certificates that were pinned on first use stay pinned.
             (Ok(connector), Ok(before)) => connector.with_known_hosts_of(before),
             (Ok(connector), Err(_)) => connector,
-            // They are looked at again for the next connection.
+            // The files are checked again for the next connection.
             (Err(error), Ok(before)) => return Ok((before.clone(), Some(error))),
             (Err(error), Err(_)) => {
                 made.connector = Err(error.clone());

@@ -1,4 +1,4 @@
-//! Deadlock detection on the wait-for graph. A client waits for everybody ahead of it in a queue; a
+//! Deadlock detection on the wait-for graph. A client waits for every client ahead of it in a queue; a
 //! cycle of such waits never ends (Coffman et al., "System Deadlocks", 1971).
 
 use std::collections::btree_map::Entry;

@@ -238,7 +238,7 @@ impl State {
 }
 
 /// Keeps the table up to date for as long as it exists. Waiting calls have deadlines of their own,
-/// whatever happens to the store.
+/// which hold even if the store fails.
 async fn run(table: Weak<Inner>, store: Arc<dyn Store>) {
     let retry = Duration::from_millis(limits::STORE_POLL_MS);
     let apply = |update| {

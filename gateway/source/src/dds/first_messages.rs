@@ -12,7 +12,7 @@ use crate::dds::outgoing::Outgoing;
 
 /// How long a message waits for its readers.
 const MATCH_TIMEOUT_MS: u64 = 500;
-/// How often matches are looked at meanwhile.
+/// Interval at which the matches are checked meanwhile.
 pub(super) const POLL_MS: u64 = 5;
 /// Messages of one topic that wait; with one more, all are sent.
 const MAX_HELD: usize = 64;

@@ -36,7 +36,7 @@ pub enum TlsFileError {
         /// The missing part.
         what: &'static str,
     },
-    /// Everybody on this computer may read the key.
+    /// Every user of this computer may read the key.
     #[error("everybody on this computer may read the key {file}: chmod 600 {file}", file = shown(.0))]
     KeyIsPublic(PathBuf),
     /// A certificate is malformed, or does not belong to its key.

@@ -19,9 +19,9 @@ use crate::server::pending::PendingConnection;
 use crate::server::tls::OpenError;
 use crate::server::tls::handshake_queue::HandshakeQueue;
 
-/// Messages of a client that are looked at as soon as they arrive: a handshake has two.
+/// Messages of a client that are processed as soon as they arrive: a handshake has two.
 const PROMPT_MESSAGES: u32 = 2;
-/// The pause before the bytes after them are looked at. It doubles each time, so that a handshake in small pieces
+/// The pause before later bytes are processed. It doubles each time, so that a handshake in small pieces
 /// costs little.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Pauses after which it no longer doubles.

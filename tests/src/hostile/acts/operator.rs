@@ -24,7 +24,7 @@ pub(super) fn impostor(target: &Target) {
     let config = temp::write(&scratch, "roverline.toml", &config);
     let config = config.to_str().unwrap();
     let args = ["--tier", "primary", "--source", "sim", "--mdns", "on", "--config", config];
-    // It may be somebody else's computer: its start does not count.
+    // Another computer might run it, so its start must not disturb the measurement.
     let mut command = gateway::command_of(Path::new("nice"), &["-n", "19"]);
     command.arg(binary::bin("roverline-gateway")).args(["serve", "--port", "0"]);
     let _impostor = Gateway::start(command, &args);

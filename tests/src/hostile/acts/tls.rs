@@ -1,4 +1,4 @@
-//! Handshakes of TLS: the endpoint signs and computes keys for everybody who begins one.
+//! Attacks by TLS handshakes: the endpoint signs and computes keys for every client that begins one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -76,8 +76,8 @@ pub(super) async fn ids_of_identities(one: &Queues, other: &Queues) {
     assert_eq!(by, [("ada", Some("console")), ("mallory", Some("console"))]);
 }
 
-/// A marker without an identity: anybody who knows the message's id settles it. A dedup id without one is
-/// everybody's.
+/// With a marker without an identity, any client that knows the message's id may settle it. A dedup id without
+/// an identity applies to every client.
 pub(super) async fn messages_of_an_earlier_version(queues: &Queues) {
     put(queues, "old", "x").await;
     let taken = dequeue_one(queues, "old", LONG).await;

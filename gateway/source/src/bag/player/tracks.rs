@@ -39,7 +39,7 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// Why messages of this channel are not those of the topic.
+    /// The reason why messages of this channel do not fit the topic.
     fn conflict(&self, channel: &Channel) -> Option<String> {
         let first = &self.type_name;
         if *first != channel.type_name {
