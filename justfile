@@ -26,10 +26,9 @@ ci:
 faults *args:
     scripts/faults {{args}}
 
-# malformed and hostile input from clients, against real endpoints
-hostile:
-    cargo test --locked -p roverline-tests --test bad_input --test capacity --test slow_clients --test fairness --test hostile
-    cargo test --locked -p roverline-tests --test api malformed
+# let clients without rights attack a gateway
+hostile *args:
+    scripts/hostile {{args}}
 
 # crash, pause and starve processes that share a store
 chaos *args:

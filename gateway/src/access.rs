@@ -88,7 +88,7 @@ pub struct AccessSettings {
     pub engage_stop: Role,
     /// The minimum role to release it.
     pub release_stop: Role,
-    /// Whether tokens may come from other computers without TLS, readable for everybody on the network.
+    /// Whether tokens may come from other computers without TLS, where others on the network can read them.
     pub insecure: bool,
     /// Origins whose pages may use the API from a browser (CORS, and over a WebSocket):
     /// `http://192.168.1.5:3000`.
@@ -162,7 +162,7 @@ pub struct Identity {
     pub role: Role,
     /// The name that belongs to its token; empty without a token.
     pub name: String,
-    /// What proved it.
+    /// The credential that proved it.
     pub credential: Credential,
 }
 
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(role(&access, "::ffff:127.0.0.1", &[]), Role::Commander);
         assert_eq!(role(&access, "127.0.0.1", &[("origin", "http://evil.example")]), Role::Observer);
         assert_eq!(role(&access, "10.0.0.2", &[]), Role::Observer);
-        // A proxy or a tunnel on this computer carries strangers.
+        // A proxy or a tunnel on this computer forwards unknown clients.
         assert_eq!(role(&access, "127.0.0.1", &[("via", "1.1 x")]), Role::Observer);
         let (remote, proxy) = (Role::Operator, vec!["127.0.0.1".to_owned()]);
         let trusting = AccessSettings { remote, trusted_proxies: proxy, ..AccessSettings::default() };

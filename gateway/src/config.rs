@@ -155,11 +155,11 @@ impl Default for CoordinationSettings {
 pub struct EndpointsSettings {
     /// Full telemetry and commands.
     pub primary: EndpointSettings,
-    /// What is needed to continue the mission.
+    /// Telemetry that is needed to continue the mission.
     pub secondary: EndpointSettings,
-    /// What is needed to keep people and the rover safe.
+    /// Telemetry that is needed to keep people and the rover safe.
     pub tertiary: EndpointSettings,
-    /// What is needed to find the rover and stop it.
+    /// Telemetry that is needed to find the rover and stop it.
     pub emergency: EndpointSettings,
 }
 
@@ -364,7 +364,7 @@ impl Settings {
     }
 
     /// The directory for the rover's state, such as the emergency stop: the state directory, except for the
-    /// built-in rover, which starts anew with every run and must not inherit an emergency stop.
+    /// built-in rover, which is new in every run and must not inherit an emergency stop.
     pub fn rover_dir(&self) -> PathBuf {
         match self.sim.epoch_ns {
             Some(epoch) if self.gateway.source.is_new_rover_each_run() => {

@@ -283,7 +283,7 @@ impl Endpoint {
     }
 
     /// Begins to engage or release the emergency stop. A local engage is in effect when this returns.
-    /// `client` is what the client calls itself.
+    /// `client` is the unverified name that the client declares.
     pub fn begin_emergency_stop(&self, request: StopRequest<'_>, client: Option<String>) -> PendingStop {
         let begun = self.emergency_stop.begin(request);
         let StopRequest { by, id, engage, reason } = request;

@@ -5,7 +5,7 @@ use roverline_protocol::limits;
 
 use crate::access::{Identity, Peer};
 
-/// The label of every client on this computer without a token, by whatever address it comes.
+/// The label of every client on this computer without a token, for all of its addresses.
 const THIS_COMPUTER: &str = "127.0.0.1";
 
 /// The label of a client at this address: the name that belongs to its token; without one, its address. It is

@@ -24,7 +24,7 @@ const LOG_FILES: usize = 7;
 const NETWORK_LIBRARIES: [&str; 6] =
     ["hyper", "hyper_util", "h2", "tungstenite", "tokio_tungstenite", "rustls"];
 
-/// Whether a line cannot contain a secret, whatever the user's own filter says.
+/// Whether a line cannot contain a secret. This holds in addition to the user's own filter.
 fn is_free_of_secrets(line: &Metadata<'_>) -> bool {
     let library = line.target().split("::").next().unwrap_or_default();
     *line.level() <= Level::INFO || !NETWORK_LIBRARIES.contains(&library)
@@ -38,7 +38,7 @@ fn make_private(dir: &Path) {
     }
 }
 
-/// A file that is read on terminals: what strangers wrote into a line steers none.
+/// A log file with control characters escaped, safe to show in a terminal.
 struct PrintableLines<W> {
     target: W,
     format: LogFormat,

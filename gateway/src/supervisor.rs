@@ -180,8 +180,8 @@ async fn supervise(
     Ok(())
 }
 
-/// Resolves when the terminal in which the supervisor runs is closed: nobody would see the endpoints that
-/// it left behind. Without a terminal the signal asks for a reload, which each endpoint does.
+/// Resolves when the supervisor's terminal is closed. Endpoints that it left behind would go unnoticed. Without a
+/// terminal the signal requests a reload, which each endpoint performs.
 async fn terminal_hangup(reload: &watch::Sender<u64>) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {

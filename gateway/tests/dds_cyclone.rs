@@ -113,7 +113,7 @@ fn messages_of_every_size_arrive() {
         let graph = running.sink.graph.borrow().clone();
         graph.topic("/text").is_some_and(|topic| !topic.subscribers.is_empty())
     });
-    // What the subscriber gets before it knows the writer is lost; a text without a number is not counted.
+    // Messages are lost until the subscriber has matched the writer; a text without a number is not counted.
     for _ in 0..10 {
         publish("/text", "warming up");
         observe_for(Duration::from_millis(50), "the match of our writer with the subscriber");

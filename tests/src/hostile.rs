@@ -27,14 +27,14 @@ use crate::http;
 use crate::temp::{self, TempDir};
 use crate::wait::poll;
 
-/// How long memory may take to be given back: responses that nobody reads are dropped after five seconds.
+/// How long memory may take to be released: unread responses are dropped after five seconds.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Attacks a gateway as a client without rights, and measures what clients with rights notice.
 #[derive(Debug, Parser)]
 #[command(name = "hostile", max_term_width = 100)]
 struct Cli {
-    /// Acts by name; all if none is given. What happens while nobody attacks is measured first in any case
+    /// Acts by name; all if none is given. A measurement without an attack always comes first
     acts: Vec<String>,
     /// How long each act takes, in seconds
     #[arg(long, value_name = "N", default_value_t = 8)]

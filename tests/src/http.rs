@@ -62,7 +62,7 @@ pub fn exchange_over(mut stream: impl Read + Write, request: &[u8]) -> Response 
         bytes.extend_from_slice(&buffer[..n]);
         let answer = Response::parse(&bytes);
         let length = answer.header("content-length").and_then(|length| length.parse().ok());
-        // What follows the head of an upgrade is a WebSocket, which has no end.
+        // After the head of an upgrade a WebSocket follows, which has no end.
         let is_upgrade = answer.status == 101 && bytes.windows(4).any(|end| end == b"\r\n\r\n");
         if is_upgrade || length.is_some_and(|length: usize| answer.body.len() >= length) {
             return answer;

@@ -221,7 +221,7 @@ fn a_relay_is_adopted_as_one_process() {
     assert!(!process::is_running(before[0]));
 }
 
-/// What clients notice while the supervisor is killed and started again.
+/// Effects on clients while the supervisor is killed and started again.
 #[derive(Debug, Default)]
 struct Noticed {
     /// Connections that were refused, of a client that connects again and again.

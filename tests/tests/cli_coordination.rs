@@ -156,7 +156,7 @@ fn signals_to_locks_run_end_its_command() {
     }
 }
 
-/// Whether there is a process, or what is left of it until somebody has waited for it.
+/// Whether there is a process, or a zombie whose parent has not waited for it.
 fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }

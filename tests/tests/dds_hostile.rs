@@ -53,7 +53,7 @@ fn rss_mib(pid: u32) -> u64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
-/// What the processes did.
+/// Memory use and restarts of the processes.
 #[derive(Debug, Default)]
 struct Processes {
     /// The most memory of one endpoint, MiB.

@@ -1,4 +1,4 @@
-//! A forged packet silences one writer at one endpoint: it joins the ROS graph anew, and nothing comes twice. Needs
+//! Recovery from a forged packet that silences one writer at one endpoint: it rejoins, and no sample comes twice. Needs
 //! `scripts/setup-clients`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
@@ -75,7 +75,7 @@ fn rejoins(port: u16) -> usize {
     http::status(port).events.iter().filter(|event| event.kind == EventKind::Rejoin).count()
 }
 
-/// Silences the writer of a topic at the primary; it joins anew, and nothing comes twice.
+/// Silences the writer of a topic at the primary, which rejoins; no sample comes twice.
 async fn silence(python: &Path, domain: &str, topic: &str) {
     let gateway = Gateway::up(&["--source", "dds", "--domain-id", domain, "--mdns", "off"]);
     let args = ["--domain", domain, "--seconds", "120", "--image-rate", "0", "--slow-rate", "50"];
@@ -96,7 +96,7 @@ async fn silence(python: &Path, domain: &str, topic: &str) {
         newest = seq;
     }
     let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // Ports of multicast are everybody's.
+    // All endpoints share the multicast ports.
     let others: Vec<u16> =
         Tier::ALL[1..].iter().flat_map(|tier| udp_ports(gateway.endpoint_pid(*tier))).collect();
     let mut ports = udp_ports(gateway.endpoint_pid(Tier::Primary));

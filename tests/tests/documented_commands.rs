@@ -1,7 +1,19 @@
-//! Every command of the README and the tutorial has a check here, and each check is run.
+//! Checks of every command in the README and the tutorial. A command without a check fails the test.
 //!
-//! Commands run in network namespaces of their own, so that default ports are free and nothing
-//! leaves the computer.
+//! Most commands run as they are written, in network namespaces of their own, so that default ports are free and
+//! nothing leaves the computer.
+//!
+//! Commands with [`Exists`] do not run here. The test only checks that the files named beside them exist, and that
+//! scripts parse (`bash -n`). They are:
+//!
+//! - programs that build or run for minutes: `scripts/demo`, `scripts/test`, `scripts/faults`, `scripts/package`,
+//!   `cargo install` and `cargo bench`;
+//! - the console, which needs a terminal or another computer: `roverline`, `roverline rover.local` and
+//!   `roverline --host …`;
+//! - `roverline-gateway down`, which would end the gateway that the other commands need;
+//! - `curl` to port 9080, which needs the relay of the command before it.
+//!
+//! For the console and `down`, the file is where another test covers the command, or where it is implemented.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -22,7 +34,7 @@ enum Check {
     Serves(&'static str),
     /// It goes on until it is ended, beside a gateway, and prints this before.
     Follows(&'static str),
-    /// It takes minutes. The files that it needs are there; what it does is run elsewhere.
+    /// It does not run here. These files exist: the program itself, or the place that tests or implements it.
     Exists(&'static [&'static str]),
 }
 use Check::{Exists, Follows, Prints, Serves};
@@ -129,7 +141,7 @@ fn every_documented_command_has_a_check() {
 }
 
 #[test]
-fn what_takes_minutes_names_what_is_there() {
+fn commands_that_do_not_run_here_name_existing_files() {
     for (command, check) in CHECKS {
         if let Exists(paths) = check {
             for path in *paths {

@@ -127,7 +127,7 @@ fn the_command_line_believes_only_the_rovers_state() {
     let (code, stdout, stderr) = stop(&urls, &["--release"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(!is_engaged(gateway.first_port()));
-    // Who may not stop it is told so, and what to do.
+    // A client without the permission gets a refusal that says what to do.
     let observed = Gateway::serve(&["--source", "sim", "--loopback-role", "observer"]);
     let (code, _, stderr) = stop(&observed.urls(), &["--timeout", "1s"]);
     assert_eq!(code, 1);

@@ -192,7 +192,7 @@ async fn metrics_are_what_prometheus_reads() {
     }
 }
 
-/// What users read about HTTP.
+/// The documentation of the HTTP API.
 const PAGE: &str = include_str!("../../docs/http.md");
 
 /// The keys of a JSON object, and of the objects in its lists.

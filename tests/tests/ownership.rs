@@ -235,7 +235,7 @@ async fn session(port: u16, token: &str, client: &str) -> NativeClient {
     native
 }
 
-/// What a session calls itself is beside who it is, and says nothing about it.
+/// A session's declared name is shown beside its identity and does not change it.
 #[tokio::test]
 async fn a_session_acts_as_its_token_at_every_endpoint() {
     let team = Team::start();
@@ -298,7 +298,7 @@ async fn an_offered_service_is_replaced_by_its_identity_only() {
     assert!(replaced["msg"].as_str().unwrap().contains("another client offers"), "{replaced}");
 }
 
-/// Without tokens, all clients of this computer are one identity, whatever loopback address they come from.
+/// Without tokens, all clients of this computer are one identity, from every loopback address.
 #[tokio::test]
 async fn clients_of_this_computer_are_one_identity() {
     let gateway = Gateway::up(&["--source", "sim"]);

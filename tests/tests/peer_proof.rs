@@ -64,7 +64,7 @@ fn an_announced_impostor_keeps_no_dead_primary_from_being_covered() {
     let address = entry.peer.endpoint.address.unwrap();
     assert!(address.ends_with(&format!(":{}", impostor.first_port())), "{address}");
 
-    // The primary hangs, and whatever its supervisor starts instead hangs as well.
+    // The primary hangs, and so does every process that its supervisor starts instead.
     process::signal(rover.endpoint_pid(Tier::Primary), Signal::STOP);
     eventually("the primary is covered", PATIENCE, || {
         let primary = rover.port(Tier::Primary);

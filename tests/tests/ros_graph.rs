@@ -159,7 +159,7 @@ fn another_node_neither_engages_nor_releases_the_stop() {
     let node = |says: &str| {
         Script::start(&python, "dds_publisher.py", &["--domain", &domain, "--seconds", "4", "--stop", says])
     };
-    // What it says is telemetry, and is shown.
+    // Its message is telemetry, and is shown.
     let stopping = node("true");
     eventually("its message is here", PATIENCE, || published() == Some(true));
     assert!(!is_engaged());

@@ -78,7 +78,7 @@ async fn a_trusted_proxy_says_who_the_client_is() {
     let (gateway, token, _scratch) =
         with_access("trusted_proxies = [\"127.0.0.0/8\"]\nremote = \"operator\"");
     let port = gateway.first_port();
-    // What is at the left of the proxy's word, the client wrote itself.
+    // The entries left of the proxy's own are written by the client.
     for field in [
         ("x-forwarded-for", "127.0.0.1, 192.0.2.7"),
         ("x-forwarded-for", "192.0.2.66, 192.0.2.7, 127.0.0.1"),
@@ -170,7 +170,7 @@ async fn a_page_of_another_site_gets_telemetry_only() {
     assert_eq!(response(&mut own, &request("/api/v2/kv")).await.0, 200);
 }
 
-/// What a page's script gets from its own host: no `Origin`, and over plain HTTP no `Sec-Fetch` fields.
+/// Reads a document as a page's script does from its own host: no `Origin`, and over plain HTTP no `Sec-Fetch` fields.
 fn read_as_page(port: u16, host: &str, path: &str, more: &str) -> Response {
     let fields =
         format!("Host: {host}:{port}\r\nUser-Agent: Mozilla/5.0 (X11)\r\nAccept-Language: en\r\n{more}");
@@ -213,7 +213,7 @@ async fn a_page_whose_name_was_pointed_at_the_rover_gets_telemetry_only() {
     assert_eq!(response(&mut tool, &request("/api/v2/kv")).await.0, 200);
 }
 
-/// What a page can send without asking first (CORS): a form, or a script with a simple content type.
+/// Tries the requests that a page can send without a CORS preflight: a form, or a script with a simple content type.
 #[test]
 fn no_page_of_another_site_changes_anything() {
     let (gateway, token, _scratch) = with_access("origins = [\"http://team.example\"]");

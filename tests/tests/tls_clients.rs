@@ -207,7 +207,7 @@ fn get(address: IpAddr, port: u16, path: &str, fields: &str) -> Response {
     Response::parse(&bytes)
 }
 
-/// What an endpoint says about a token that is shown in a message over a plain connection.
+/// An endpoint's answer to a token in a message over a plain connection.
 async fn answer_to_message(url: &str, subprotocol: Option<&'static str>, message: &Value) -> String {
     let mut request = url.into_client_request().unwrap();
     if let Some(name) = subprotocol {

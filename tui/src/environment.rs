@@ -45,7 +45,7 @@ pub enum LogError {
     },
 }
 
-/// A file that is read on terminals: what strangers wrote into a line steers none.
+/// A log file with control characters escaped, safe to show in a terminal.
 struct PrintableLines<W>(W);
 
 impl<W: Write> Write for PrintableLines<W> {

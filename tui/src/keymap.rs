@@ -39,7 +39,7 @@ impl Context {
     }
 }
 
-/// What a key does.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is described in the table, for the operator")]
 pub enum Action {

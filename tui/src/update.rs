@@ -85,7 +85,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Resize(columns, lines) => {
             model.size = (columns, lines);
             if model.question().is_some() && !model.has_room_for_question() {
-                // What is not on the screen cannot be answered.
+                // A question that does not fit on the screen cannot be answered.
                 model.overlay = Overlay::None;
             }
             Vec::new()

@@ -18,7 +18,7 @@ pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Styl
     if y >= area.bottom() || x >= area.right() || width == 0 {
         return x;
     }
-    // Whoever wrote it: nothing steers the terminal.
+    // Control characters are escaped: no text may control the terminal.
     let fitted = format::fit(&format::printable(text), usize::from(width.min(area.right() - x)));
     buf.set_stringn(x, y, &fitted, usize::from(width), style).0
 }

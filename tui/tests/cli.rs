@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// With its own directories, so that nobody's files are touched or read.
+/// The console's command with its own directories, so that it neither reads nor changes the user's files.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roverline"));
     command.args(args).stdin(Stdio::null());

@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-/// What this thread has computed: what others do on the machine does not count.
+/// CPU time of this thread, which the load of other programs does not change.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! What the operator sees, as text, in every state that matters, at both sizes.
+//! Snapshots of the screens as text, in every important state, at both sizes.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What the screen says is true: of the stop, the links, and the age of values, at every size.
+//! Truth of the screen at every size: the stop, the links, and the age of values.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod support;
@@ -187,7 +187,7 @@ fn a_recording_is_as_fresh_as_it_is_played() {
     assert_eq!(rig.model.topics.rows["/battery_state"].quality(rig.model.now), Quality::Fresh);
 }
 
-/// What is on the screen after attaching: the values that the gateway kept come first, live samples follow.
+/// After attaching, the screen shows retained values first and live samples later.
 #[test]
 fn a_kept_value_of_a_recording_is_as_old_as_in_the_recording() {
     let mut rig = Rig::new();

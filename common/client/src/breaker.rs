@@ -178,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, it admits a trial again within its longest pause.
+        /// After any sequence of events, it admits a trial again within its longest pause.
         #[test]
         fn is_never_open_for_longer_than_its_bound(steps in prop::collection::vec((0u8..4, 0u64..4_000, 0.0..1.0), 1..200)) {
             let mut breaker = Breaker::default();

@@ -103,7 +103,7 @@ impl Link {
     /// Engages (or releases) the emergency stop through every connected endpoint and returns the
     /// command id. An engage is sent again, also on connections that come later, until an endpoint has
     /// accepted it or it is taken back; a release is sent once. Each endpoint answers with an
-    /// [`Event::Command`], and [`Event::Stop`] says what has come of it.
+    /// [`Event::Command`], and [`Event::Stop`] reports its state.
     ///
     /// ```no_run
     /// # async fn example(link: roverline_client::Link, mut events: roverline_client::Events) {

@@ -207,7 +207,7 @@ impl Selector {
             self.challenger = None;
             return Some(best);
         };
-        // Nobody returns to an endpoint before it hears what the others hear.
+        // A client does not return to an endpoint that has not discovered all writers yet.
         let settled = |i: &usize| *i == current || !candidates[*i].warming_up;
         let best = usable.into_iter().find(settled).unwrap_or(current);
         if best == current || !self.clearly_better(&candidates[best], &candidates[current], wanted) {

@@ -28,9 +28,9 @@ pub struct StopView {
     pub engage: bool,
     /// The reason given.
     pub reason: String,
-    /// How long ago it was asked for; stands still once it is settled.
+    /// Time since the request; it no longer grows once the request is settled.
     pub pending_for: Duration,
-    /// What has come of it.
+    /// The current state of the request.
     pub state: StopState,
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Subscriptions {
 pub(crate) struct Changes {
     pub(crate) removed: Vec<String>,
     pub(crate) added: Vec<(Option<f64>, Vec<String>)>,
-    /// What to tell the program about patterns that were not taken.
+    /// The message for the program about patterns that were not accepted.
     pub(crate) refused: Option<String>,
 }
 

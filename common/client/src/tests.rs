@@ -151,7 +151,7 @@ async fn on_a_slow_link_answers_are_late_and_none_counts_as_lost() {
         let rtt = view.rtt.expect("a round-trip time");
         assert!((ms(1_100)..=ms(1_300)).contains(&rtt), "{rtt:?}");
     }
-    // What is never answered is lost, later.
+    // A probe without an answer counts as lost, but only later.
     fixture.fakes.iter().for_each(|fake| fake.set_lag(ms(3_600_000)));
     let events = fixture.run(ms(9_000)).await;
     assert!(views(&events).iter().all(|view| view.loss == 0.0));
@@ -251,7 +251,7 @@ async fn samples_that_expired_in_an_outbox_are_asked_for_again() {
     assert_eq!(asks(&fixture), 1);
     fixture.seen.sort_unstable();
     fixture.assert_complete();
-    // What the endpoint has no more is not asked for again and again.
+    // Samples that the endpoint no longer has are not requested repeatedly.
     fixture.run(ms(10_000)).await;
     fixture.fakes[0].set_expiring(true);
     fixture.run(ms(400)).await;

@@ -1,4 +1,4 @@
-//! Makes text from strangers safe for a terminal: names, reasons, messages, values. Control characters would steer
+//! Escapes text from clients for a terminal: names, reasons, messages, values. Control characters would control
 //! the terminal, and direction marks (Unicode TR 36, section 3.7) would disguise the text.
 
 /// Shown instead of a character that must not reach a terminal.

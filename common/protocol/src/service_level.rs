@@ -29,13 +29,13 @@ pub enum ServiceLevel {
     Reduced,
     /// State and mission, and everything more urgent.
     Mission,
-    /// What keeps people and rover safe.
+    /// Topics that keep people and rover safe.
     Safety,
-    /// What is needed to find the rover and stop it.
+    /// Topics that are needed to find the rover and stop it.
     Critical,
 }
 
-/// What a level lets through of one topic.
+/// The share of one topic's samples that a level admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
     /// Every sample.
@@ -73,7 +73,7 @@ impl ServiceLevel {
         }
     }
 
-    /// What this level lets through of a topic. The emergency stop is never held back.
+    /// The share of a topic's samples that this level admits. The emergency stop is always admitted.
     pub fn allowance(self, scopes: ScopeSet, priority: Priority) -> Allowance {
         let hz = |rate: f64| Allowance::Every(Duration::from_secs_f64(1.0 / rate));
         let about = |set: ScopeSet| scopes.intersects(set);

@@ -204,7 +204,7 @@ pub struct EndpointEvent {
     /// Identity of the client that caused it: its token's name or its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What that client calls itself.
+    /// The unverified name that the client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
 }
@@ -212,7 +212,7 @@ pub struct EndpointEvent {
 /// Last known state of a peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerDocument {
-    /// What it reports about itself, or the last known state with status `down`.
+    /// The peer's own report, or its last known state with status `down`.
     pub endpoint: EndpointDocument,
     /// Seconds since it last answered; null if it never did.
     pub age_s: Option<f64>,
@@ -226,7 +226,7 @@ pub struct PeerDocument {
     /// How it proves that it belongs to this rover; absent while it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<PeerProof>,
-    /// Why it counts for nothing: it has not proven that it belongs to this rover. Absent once it has.
+    /// The reason why it is ignored: it has not proven that it belongs to this rover. Absent once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
 }

@@ -95,7 +95,7 @@ enum Step {
 pub struct TopicPattern {
     /// The plain text that every match begins with.
     prefix: String,
-    /// What follows it; without a step the pattern is one name.
+    /// The steps after the prefix; without a step the pattern is one name.
     steps: Vec<Step>,
     cost: usize,
 }

@@ -39,7 +39,7 @@ pub enum SchemaError {
     TooLarge {
         /// The type being read.
         type_name: String,
-        /// What exceeds it.
+        /// The quantity that exceeds the bound.
         what: &'static str,
         /// The bound.
         limit: u64,

@@ -119,8 +119,8 @@ impl Plan {
         encode::message(&self.layout, JsonInput { json, now: None })
     }
 
-    /// The same, at a time in nanoseconds since the Unix epoch: the string `now` stands for it in place of a
-    /// time, as in rosbridge.
+    /// The same, at a time in nanoseconds since the Unix epoch: the string `now` in a time field is replaced
+    /// by it, as in rosbridge.
     ///
     /// ```
     /// let plan = roverline_schema::Registry::bundled().plan("std_msgs/msg/Header")?;

@@ -143,7 +143,7 @@ fn dependencies_that_a_recording_lacks_are_appended() {
         let titles = |text: &str| text.matches("MSG: ").count();
         assert_eq!(titles(&complete) - titles(text), missing, "{complete}");
         assert!(missing > 0 || &*complete == text);
-        // It is enough for somebody who knows no other definition, and adding it again changes nothing.
+        // It is complete without other definitions, and adding it again changes nothing.
         registry.add("pkg/Other", &complete).unwrap();
         assert_eq!(registry.text("pkg/Other").unwrap(), complete);
         assert_eq!(

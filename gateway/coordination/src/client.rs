@@ -8,7 +8,7 @@ pub struct Client<'a> {
     /// The label of its identity: who it proved to be. `None` if that is not known, as in records of
     /// earlier versions: there the name alone decides.
     pub identity: Option<&'a str>,
-    /// What it calls itself.
+    /// The unverified name that the client declares.
     pub name: &'a str,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Client<'a> {
         Client { identity: Some(identity), name }
     }
 
-    /// Who it is for people: the identity, else the name.
+    /// The label shown to people: the identity, else the name.
     pub fn label(self) -> &'a str {
         self.identity.unwrap_or(self.name)
     }

@@ -54,7 +54,7 @@ pub struct NewEvent {
     pub data: Value,
     /// The identity that caused it, if any.
     pub by: Option<String>,
-    /// What the client of that identity calls itself, if anything.
+    /// The unverified name that the client of that identity declares, if any.
     pub client: Option<String>,
     /// The idempotency key: an event whose id is already in the log is not appended again. Without one, an
     /// id is generated.

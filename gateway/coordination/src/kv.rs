@@ -50,7 +50,7 @@ const QUOTA: QuotaLimits = QuotaLimits {
 pub struct Author {
     /// The author's identity.
     pub by: Arc<str>,
-    /// What the author's client calls itself.
+    /// The unverified name that the author's client declares.
     pub client: Option<Arc<str>>,
     /// Nanoseconds since 1970.
     pub at_ns: i64,
@@ -177,7 +177,7 @@ impl Kv {
         Kv { store, quota: Arc::new(quota) }
     }
 
-    /// What all authors keep, and how often a write was refused for it.
+    /// Entries and bytes of all authors, and the number of writes refused by a quota.
     pub fn usage(&self) -> QuotaUsage {
         self.quota.usage()
     }

@@ -72,7 +72,7 @@ pub enum LifecycleError {
 pub struct Author<'a> {
     /// The author's identity.
     pub by: &'a str,
-    /// What the author's client calls itself.
+    /// The unverified name that the author's client declares.
     pub client: Option<&'a str>,
     /// The reason.
     pub reason: &'a str,

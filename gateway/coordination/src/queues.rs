@@ -51,7 +51,7 @@ const SHARDS: usize = 64;
 /// The actor of an operation, recorded for later inspection.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
-    /// Who it is: a message in work belongs to its identity.
+    /// The client. A message in work belongs to its identity.
     pub client: Client<'a>,
     /// Wall clock, nanoseconds since the Unix epoch; for display only.
     pub now_ns: fn() -> u64,
@@ -63,7 +63,7 @@ impl Actor<'_> {
         truncated(self.client.label())
     }
 
-    /// What the client of a known identity calls itself, if anything.
+    /// The unverified name that the client of a known identity declares, if any.
     fn own_name(&self) -> Option<String> {
         let Client { identity, name } = self.client;
         identity.and(Some(name)).filter(|name| !name.is_empty()).map(truncated)
@@ -132,7 +132,7 @@ pub struct Delivery {
     pub priority: u8,
     /// The producer's identity.
     pub by: String,
-    /// What the producer calls itself.
+    /// The unverified name that the producer declares.
     pub client: Option<String>,
     /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
@@ -187,7 +187,7 @@ impl Queues {
         Queues { store, quota: Arc::new(quota), local: Arc::new(local) }
     }
 
-    /// What all authors keep in queues, and how often a message was refused for it.
+    /// Messages and bytes of all authors, and the number of messages refused by a quota.
     pub fn usage(&self) -> QuotaUsage {
         self.quota.usage()
     }

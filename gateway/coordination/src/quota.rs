@@ -1,8 +1,8 @@
 //! Quotas: how much each author, and all together, may keep in the store and write to it.
 //!
-//! Every process counts what is in the store by watching it, so what is deleted or expires is given back
-//! whoever did it. A write counts in its own process before it is sent, and elsewhere as soon as the watch
-//! reports it: several processes that write at the same moment may exceed a quota by what they wrote then.
+//! Every process counts the store's entries by watching it, so a deleted or expired entry frees its quota, no
+//! matter which process deleted it. A write counts in its own process before it is sent, and elsewhere as soon
+//! as the watch reports it: several processes that write at the same moment may exceed a quota by what they wrote then.
 
 pub(crate) mod pace;
 mod usage;
@@ -38,16 +38,16 @@ pub struct QuotaLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaError {
     /// The author has too many entries.
-    #[error("you keep {0} entries here, and that is all that one author may; delete some")]
+    #[error("limit reached ({0}): you have too many entries here; delete some")]
     OwnerEntries(usize),
     /// The author's entries are too large.
-    #[error("what you keep here would exceed {0} bytes, all that one author may have; delete some")]
+    #[error("limit reached ({0} bytes): your entries would be too large; delete some")]
     OwnerBytes(u64),
     /// There are too many entries.
-    #[error("all authors together keep {0} entries here, and that is all there may be; delete some")]
+    #[error("limit reached ({0}): all authors together have too many entries here; delete some")]
     Entries(usize),
     /// All entries together are too large.
-    #[error("what all authors keep here would exceed {0} bytes, all there may be; delete some")]
+    #[error("limit reached ({0} bytes): the entries of all authors would be too large; delete some")]
     Bytes(u64),
     /// The author writes too much in too short a time.
     #[error("you have written {bytes} bytes in a minute, all that one author may; try again in {} s", wait.as_secs() + 1)]
@@ -137,7 +137,7 @@ impl Quota {
         self.table.lock().remove(key, revision);
     }
 
-    /// What is kept now.
+    /// The current usage.
     pub(crate) fn usage(&self) -> QuotaUsage {
         let table = self.table.lock();
         let (entries, bytes, owners) = table.totals();
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((quota.usage().entries, quota.usage().bytes, quota.usage().owners), (Some(3), 150, 2));
         assert_eq!(quota.usage().refused_stored, 5);
 
-        // Another process learns what is there, and what somebody deletes, by its watch.
+        // Another process learns of entries and deletions by its watch.
         let other = open();
         assert!(other.usage().entries.is_none());
         // The first write begins to count.

@@ -1,5 +1,5 @@
 //! Records domain events in the event log: locks acquired and lost, dead letters, lifecycle
-//! transitions. Events are derived from changes of the store, whatever caused them, so an expired lease
+//! transitions. Events are derived from changes of the store, regardless of their cause, so an expired lease
 //! is recorded as well and no process can forget to record anything.
 //!
 //! One process records at a time. Its checkpoint is in the store, and an event id contains the revision

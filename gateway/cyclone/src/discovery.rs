@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use crate::entity::Entity;
 use crate::ffi;
 
-/// Endpoints of one kind that are remembered, so that strangers cannot fill the memory. Further ones are ignored.
+/// Endpoints of one kind that are remembered. Further ones are ignored, so that foreign participants cannot fill
+/// the memory.
 const MAX_ENDPOINTS: usize = 8_192;
 
 /// A reader or writer of another participant.

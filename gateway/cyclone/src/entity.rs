@@ -43,7 +43,7 @@ impl Drop for Entity {
         // First the entity: this waits for listeners that run, and afterwards none runs.
         // SAFETY: the handle is an entity that this owns; deleting it twice would only return an error.
         unsafe { ffi::roverline_delete(self.handle) };
-        // Then the closures, which nobody calls any more.
+        // Then the closures, which are not called any more.
         drop(self.wake.take());
     }
 }

@@ -19,7 +19,7 @@ pub enum Error {
     Peer {
         /// As it was given.
         peer: String,
-        /// What the resolver says.
+        /// The resolver's error.
         reason: String,
     },
     /// The library refused the configuration, or has no sockets.
@@ -60,7 +60,7 @@ pub enum Error {
     /// Anything else that the library reports.
     #[error("{what} failed in CycloneDDS: {reason}")]
     Library {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The library's text.
         reason: String,

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 /// Samples that one call of [`roverline_take`] takes at most.
 pub(crate) const TAKE_SAMPLES: usize = 64;
-/// What a listener reports: new data. Everything else is a change of the discovered or matched endpoints.
+/// A listener reports new data. Everything else is a change of the discovered or matched endpoints.
 pub(crate) const EVENT_DATA: i32 = 0;
 /// Levels of a line in the log. Everything else is information.
 pub(crate) const LEVEL_ERROR: i32 = 0;

@@ -4,7 +4,7 @@
 //! CycloneDDS is compiled from the sources of the crate `cyclonedds-src`, with the edits in `build/edits.rs`.
 //! The shim in `shim/` knows the library's internals; Rust knows the shim, through `ffi.rs`.
 //!
-//! Closures are called on threads of the library, which receive and hold locks: a closure should wake somebody and
+//! Closures are called on threads of the library, which receive and hold locks: a closure should wake a thread and
 //! return. It must not block, must not call this crate, and must not own what it is given to, which would then never
 //! be dropped.
 

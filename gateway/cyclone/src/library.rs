@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ffi;
 use crate::log::{Log, LogLevel};
 
-/// What all participants of the process share.
+/// The state that all participants of the process share.
 pub(crate) struct Library {
     log: Log,
     /// CycloneDDS wants an id per domain object. Every participant has its own domain object, so the ids are

@@ -1,4 +1,4 @@
-//! The log of the library: rate-limited, because a stranger can make it warn of every packet.
+//! The log of the library: rate-limited, because a foreign participant can cause a warning with every packet.
 
 use std::sync::OnceLock;
 use std::thread::ThreadId;

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// Longest name, bytes. ROS 2 allows topics of 255 characters.
 const MAX_NAME_BYTES: usize = 255;
-/// What CycloneDDS refuses in the name of a topic, besides spaces and control characters.
+/// Characters that CycloneDDS refuses in the name of a topic, besides spaces and control characters.
 const REFUSED: &[u8] = b"*?[]\"'#$";
 /// Topics of the DDS implementation itself.
 const RESERVED: &str = "DCPS";

@@ -14,7 +14,7 @@ use crate::{ffi, library, names};
 /// Deepest history that is kept.
 const MAX_DEPTH: u32 = 1_000_000;
 
-/// What a reader requests.
+/// The QoS that a reader requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderQos {
     /// Lost samples are sent again; only reliable writers match.

@@ -18,7 +18,7 @@ pub struct SampleIdentity {
 /// A received sample.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Who wrote it.
+    /// The writer and its sequence number.
     pub identity: SampleIdentity,
     /// The sample that it belongs to: the request of a reply, or what the writer gave.
     pub related: Option<SampleIdentity>,

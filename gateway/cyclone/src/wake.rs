@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::{ffi, library};
 
-/// What is called when data arrive.
+/// The callback for arriving data.
 pub(crate) type OnData = Box<dyn Fn() + Send + Sync>;
 
 /// The closures of one entity. The entity's listeners have its address, so it lives until the entity is deleted.
@@ -27,7 +27,7 @@ impl Wake {
         self.on_change.write().push(Arc::new(closure));
     }
 
-    /// What the shim keeps with a listener and passes to [`roverline_on_wake`].
+    /// The pointer that the shim keeps with a listener and passes to [`roverline_on_wake`].
     pub(crate) fn context(self: &Arc<Self>) -> *const c_void {
         Arc::as_ptr(self).cast()
     }

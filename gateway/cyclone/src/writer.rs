@@ -22,7 +22,7 @@ const MAX_TIME_NS: i64 = 4_294_967_295_999_999_999;
 /// The longest time that makes sense to wait.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// What a writer offers.
+/// The QoS that a writer offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterQos {
     /// Lost samples are sent again.

@@ -1,4 +1,4 @@
-//! What cannot be done is refused with a text that helps.
+//! Errors of invalid requests have a helpful text.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

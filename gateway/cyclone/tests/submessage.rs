@@ -1,4 +1,4 @@
-//! The parser of submessages reads within its bounds, whatever the bytes.
+//! The parser of submessages reads within its bounds for any input.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

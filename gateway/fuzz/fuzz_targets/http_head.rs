@@ -1,5 +1,5 @@
-//! Request heads: Host, Origin, proxies' fields, tokens, the WebSocket handshake, the page's policy. What is
-//! accepted keeps the rules, whatever is written.
+//! Request heads: Host, Origin, proxies' fields, tokens, the WebSocket handshake, the page's policy. Every
+//! accepted head satisfies the rules.
 #![no_main]
 
 use std::net::SocketAddr;
@@ -125,7 +125,7 @@ fn check_rules(request: &Request<()>) {
     }
 }
 
-/// Who a client is, and where, decides what it may do.
+/// Checks the role of a client, by its identity and its address.
 fn check_client(request: &Request<()>, socket: SocketAddr) {
     let headers = request.headers();
     let peer = ACCESS.peer(socket, headers, &[], Duration::ZERO);
@@ -150,7 +150,7 @@ fn check_client(request: &Request<()>, socket: SocketAddr) {
     }
 }
 
-/// What a client writes itself is at the left of what its proxy adds, and changes nothing.
+/// Checks that forged addresses have no effect: a client's own entries are left of those that its proxy adds.
 fn check_forged(headers: &HeaderMap, socket: SocketAddr) {
     let is_only = count(headers, HeaderName::from_static("x-forwarded-for")) == 1
         && !headers.contains_key(header::FORWARDED);

@@ -17,7 +17,7 @@ static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
     dir
 });
 
-/// What disks and power cuts do.
+/// Damage that disks and power cuts cause.
 #[derive(Debug, Arbitrary)]
 enum Damage {
     Cut { at: u16 },

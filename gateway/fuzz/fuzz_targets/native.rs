@@ -1,4 +1,4 @@
-//! What a native client says, and what it reads, as a relay does: text and binary messages.
+//! Text and binary messages of the native dialect, in both directions.
 #![no_main]
 
 mod structured_json;

@@ -1,4 +1,4 @@
-//! What other endpoints send: health documents with and without a proof, challenges, announcements by mDNS.
+//! Input from other endpoints: health documents with and without a proof, challenges, announcements by mDNS.
 //! Nothing is proven without the key, and what is kept is bounded.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What a client may send to a port over TCP: its first bytes (TLS or not), request heads and bodies, opening
+//! Input from clients to a port over TCP: its first bytes (TLS or not), request heads and bodies, opening
 //! handshakes, WebSocket frames in every dialect. Each connection is answered with HTTP, TLS or nothing, and
 //! ends soon after the client has ended it.
 #![no_main]

@@ -2,7 +2,7 @@
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
-/// What strings are made of, besides noise.
+/// Words that strings consist of, besides noise.
 const WORDS: &[&str] = &[
     "/odom",
     "/cmd_vel",

@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     let _ = JwtKeys::parse_key(text);
     parse_nodes(text);
     if let Some(keys) = &*KEYS {
-        // Nobody has signed it.
+        // It has no valid signature.
         assert!(verify(&SETTINGS, keys, text, 0).is_err());
     }
 });

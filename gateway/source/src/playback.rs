@@ -34,7 +34,7 @@ pub enum PlaybackStatus {
 pub struct Playback {
     /// The first and the last time that can be sought, nanoseconds since the Unix epoch.
     pub range_ns: (i64, i64),
-    /// What the playback is doing.
+    /// The status of the playback.
     pub status: PlaybackStatus,
     /// Playback rate while playing: recorded seconds per second.
     pub speed: f64,

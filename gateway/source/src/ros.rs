@@ -76,12 +76,12 @@ impl Ros {
         Ok(self.publisher.control_playback(control)?)
     }
 
-    /// Has the source join the graph anew, with a participant of its own; `false` if it cannot.
+    /// Requests that the source rejoins the graph with a new participant; `false` if it cannot.
     pub fn rejoin(&self) -> bool {
         self.publisher.rejoin()
     }
 
-    /// Encodes a JSON message as CDR of this type. The string `now` stands for the current time.
+    /// Encodes a JSON message as CDR of this type. The string `now` is replaced by the current time.
     pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;
         let cdr =

@@ -1,5 +1,5 @@
 //! Wrong tokens by address: counted, logged at a bounded rate, and answered with a wait when there are too many.
-//! A right token always gets in, so nobody behind the same address can be locked out.
+//! A valid token is always accepted, so a client cannot lock out others behind its address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -71,7 +71,7 @@ impl Table {
         (excess > 0.0).then(|| refill.mul_f64(excess).max(Duration::from_secs(1)))
     }
 
-    /// How many attempts a log line at `now` stands for, if one is due.
+    /// The number of attempts that a log line at `now` covers, if one is due.
     fn log_due(&mut self, now: Duration) -> Option<u64> {
         self.unlogged += 1;
         let interval = Duration::from_millis(WRONG_TOKEN_LOG_MS);

@@ -13,7 +13,7 @@ const HOST_CHARS: usize = 100;
 pub struct PermissionDenied(pub String);
 
 impl PermissionDenied {
-    /// For pages of other sites, and of names that may be anybody's.
+    /// For pages of other sites, and of names that others may own.
     pub fn telemetry_only() -> PermissionDenied {
         PermissionDenied(
             "a page of another site gets telemetry only: show a token, or list its origin in [access] origins; \

@@ -218,7 +218,7 @@ fn node(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// The nodes of both fields, for the fuzz target: whatever they contain, the parsers return.
+/// The nodes of both fields, for the fuzz target: the parsers return for any input.
 pub fn parse_nodes(text: &str) -> usize {
     let forwarded = forwarded_nodes(text).unwrap_or_default();
     let older = older_nodes(text).iter().filter_map(|text| node(text.trim())).count();

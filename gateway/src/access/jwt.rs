@@ -65,10 +65,10 @@ pub enum JwtError {
     /// The signature is wrong.
     #[error("this JWT's signature is wrong")]
     Signature,
-    /// It is for somebody else.
+    /// It has another issuer or audience.
     #[error("this JWT is not for this rover: its {0} is another one")]
     NotForUs(&'static str),
-    /// It is over.
+    /// It has expired.
     #[error("this JWT expired at {0}; get a new one")]
     Expired(String),
     /// It is not valid yet.
@@ -80,7 +80,7 @@ pub enum JwtError {
 }
 
 impl JwtError {
-    /// Whether it may be a guess: a token that its issuer signed is none.
+    /// Whether this may be a guessing attempt; a correctly signed token is not.
     pub fn is_attempt(&self) -> bool {
         matches!(self, JwtError::Malformed(_) | JwtError::UnknownKey | JwtError::Signature)
     }

@@ -40,7 +40,7 @@ pub enum JwtKeyError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
-        /// What they may do.
+        /// The excessive permission.
         what: &'static str,
         /// The right permission bits.
         right: &'static str,
@@ -50,7 +50,7 @@ pub enum JwtKeyError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         reason: KeyFormatError,
     },
 }
@@ -109,7 +109,7 @@ impl JwtKey {
         }
     }
 
-    /// Identifies the key; nothing can be told of it from this.
+    /// Identifies the key without revealing it.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let (Material::Ed25519(bytes) | Material::Secret(bytes)) = &self.material;
         Sha256::new_with_prefix(b"roverline jwt key").chain_update(bytes).finalize().into()

@@ -27,7 +27,7 @@ struct JwtIssuer {
     keys: WatchedFile<JwtKeys, JwtKeyError>,
 }
 
-/// The tokens that are known now, and the certificates that are none any more.
+/// The valid tokens and the revoked certificates.
 pub struct KnownTokens {
     file: Option<TokenFile>,
     issuer: Option<JwtIssuer>,
@@ -122,7 +122,7 @@ impl KnownTokens {
         }
     }
 
-    /// Why tokens or keys are not those of their files as they are now.
+    /// The error that keeps the current files from being used.
     pub fn problem(&self) -> Option<String> {
         let tokens = self.file.as_ref().and_then(|file| file.tokens.problem());
         let problem = tokens.or_else(|| self.issuer.as_ref().and_then(|issuer| issuer.keys.problem()));

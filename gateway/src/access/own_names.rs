@@ -1,6 +1,6 @@
-//! The names under which a browser may know this rover: those that nobody else can own, those of this computer
-//! and of its certificate, and those that are configured. Any other name in the public DNS belongs to somebody
-//! who can point it at this address and so make pages of the same origin (DNS rebinding).
+//! The names under which a browser may know this rover: those that no one else can own, those of this computer
+//! and of its certificate, and those that are configured. The owner of any other name in the
+//! public DNS can point it at this address and so serve pages of the same origin (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ pub(super) const HOST_ENTRIES: usize = 64;
 /// Domains for local use: RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`.
 const LOCAL_DOMAINS: [&str; 4] = [".localhost", ".local", ".home.arpa", ".internal"];
 
-/// A configured name that is none.
+/// An invalid configured host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no name of a host; write it without a port (rover.lab.example)")]
 pub struct HostError(String);
@@ -31,7 +31,7 @@ impl OwnNames {
         Ok(OwnNames { names })
     }
 
-    /// Whether a host of a URL is this rover, whoever says so; `certificate` are the names of its certificate.
+    /// Whether a host of a URL is this rover; `certificate` are the names of its certificate.
     pub(super) fn has(&self, host: &str, certificate: &[String]) -> bool {
         let host = canonical(host);
         is_local(&host)
@@ -55,13 +55,13 @@ fn canonical(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Whether it is an address, or a name that nobody can own in the public DNS.
+/// Whether it is an address, or a name that cannot be registered in the public DNS.
 fn is_local(host: &str) -> bool {
     let in_local_domain = || LOCAL_DOMAINS.iter().any(|domain| host.ends_with(domain));
     host.parse::<IpAddr>().is_ok() || !host.contains('.') || in_local_domain()
 }
 
-/// Whether a name of a certificate covers the host (RFC 9525, section 6.3): `*` stands for one label.
+/// Whether a name of a certificate covers the host (RFC 9525, section 6.3): `*` matches one label.
 fn is_covered(host: &str, name: &str) -> bool {
     let wildcard = || Some(name.strip_prefix("*.")? == host.split_once('.')?.1);
     host == name || wildcard().unwrap_or(false)

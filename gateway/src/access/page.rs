@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use crate::access::own_names::host_of;
 
-/// What a browser says of a request; to addresses without TLS it says nothing.
+/// A header field that browsers add; they omit it without TLS.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Fields that browsers write into every request, or into most. Plain tools write none of them.
 const BROWSER_FIELDS: [HeaderName; 5] = [
@@ -24,8 +24,8 @@ pub enum Page {
     Listed,
     /// Another site's.
     Foreign,
-    /// One that says it is of this host, under a name that may be anybody's: its owner can have pointed it
-    /// here after the page was loaded.
+    /// A page that claims to be of this host, under a name that others may own: its owner can have pointed
+    /// the name here after the page was loaded.
     UnknownName,
 }
 

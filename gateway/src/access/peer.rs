@@ -40,8 +40,8 @@ impl Peer {
         self.page
     }
 
-    /// Whether it runs on this computer. A client behind a proxy does not count, whatever the proxy says: a
-    /// tunnel in front of the proxy would look the same.
+    /// Whether it runs on this computer. A client behind a proxy never counts as local: a tunnel
+    /// in front of the proxy would look the same.
     pub fn is_local(&self) -> bool {
         self.via == Via::Direct && self.ip().to_canonical().is_loopback()
     }

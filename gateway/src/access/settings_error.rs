@@ -13,7 +13,7 @@ pub enum AccessError {
     Glob {
         /// The glob.
         glob: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
     /// A host is no name.

@@ -67,7 +67,7 @@ pub enum TokenError {
         /// The holder.
         name: String,
     },
-    /// Nobody of this name has a token.
+    /// The file has no token with this name.
     #[error("{name} has no token in {}", path.display())]
     Unknown {
         /// The holder.
@@ -79,7 +79,7 @@ pub enum TokenError {
     #[error("{0} has passed: say a later end with --expires")]
     Past(String),
     /// There is no room for another one.
-    #[error("{} has {TOKENS_ENTRIES} tokens, and that is all: revoke some", .0.display())]
+    #[error("limit reached ({TOKENS_ENTRIES}): {} has no room for another token; revoke some", .0.display())]
     Full(PathBuf),
 }
 
@@ -122,7 +122,7 @@ pub enum LineError {
     /// An unknown role.
     #[error("the role is observer, operator or commander")]
     Role,
-    /// A name that nobody can have.
+    /// An invalid name.
     #[error(transparent)]
     Name(#[from] NameError),
     /// A token that could be guessed.

@@ -14,7 +14,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Whether nobody on the network can read it.
+    /// Whether it cannot be read on the network.
     pub fn is_confidential(&self) -> bool {
         self.encrypted || self.local
     }

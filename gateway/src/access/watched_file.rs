@@ -51,7 +51,7 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
         self.state.lock().content.clone()
     }
 
-    /// Why the content is not that of the file as it is now.
+    /// The error that keeps the current file from being used.
     pub(super) fn problem(&self) -> Option<String> {
         self.state.lock().problem.clone()
     }
@@ -85,7 +85,7 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
     }
 }
 
-/// The stamp of a file that is not too young to be told from a later version; `None` if it has to be read.
+/// The file's metadata; `None` if the file is too recent to detect a later change.
 fn settled_stamp(path: &Path) -> Option<Stamp> {
     let about = fs::metadata(path).ok()?;
     let age = SystemTime::now().duration_since(about.modified().ok()?).ok()?;

@@ -66,7 +66,7 @@ pub(crate) fn remove(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
     }
 }
 
-/// Refuses an address where no peer may be, before anything connects to it. What a name stands for is checked
+/// Refuses an address where no peer may be, before anything connects to it. The addresses of a name are checked
 /// whenever it is resolved.
 fn check_network(endpoint: &Endpoint, address: &str) -> Result<(), ApiError> {
     match address.parse() {

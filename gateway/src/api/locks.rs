@@ -28,7 +28,7 @@ const LOCK_DEFAULT_TTL_MS: u64 = 60_000;
 /// Dispatches an operation.
 pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiError> {
     let locks = &request.endpoint.coordination.locks;
-    // Whatever name a client says, a lock belongs to its identity.
+    // A lock belongs to the identity of its client, not to the declared name.
     let by = request.by();
     match action {
         Action::SimpleAcquire => Ok(json(&simple_acquire(locks, &by, &request.json()?).await?)),

@@ -53,7 +53,7 @@ impl ApiRequest<'_> {
     ) -> Result<T, ApiError> {
         let body = self.body.clone();
         let read = move || {
-            // What surrounds a value in a body counts as well.
+            // The objects around a value in a body count as well.
             request::any::<Depth>(&body)?.check(API_BODY_DEPTH)?;
             read(&body)
         };

@@ -110,7 +110,7 @@ fn problems(route: &Route) -> Vec<u16> {
     if route.name.is_some() || route.paged || route.body.is_some() || !route.parameters.is_empty() {
         all.push(400);
     }
-    // A page under a name that may be anybody's.
+    // A page under a name that others may own.
     if route.action.permission() != RoutePermission::Telemetry {
         all.push(421);
     }

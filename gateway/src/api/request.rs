@@ -55,7 +55,7 @@ pub(crate) enum Caller {
         identity: Identity,
         /// Its address.
         peer: Peer,
-        /// What it calls itself, if anything.
+        /// The unverified name that the client declares, if any.
         client: Option<String>,
     },
 }
@@ -94,7 +94,7 @@ impl ApiRequest<'_> {
         }
     }
 
-    /// Who the connection's certificate proves the caller to be, unless it shows a token.
+    /// The identity in the connection's certificate, unless the caller shows a token.
     pub(crate) fn certificate_holder(&self) -> Option<&Identity> {
         let is_own = matches!(&self.caller, Caller::Peer(peer) if peer.shows_own_certificate());
         self.certificate.filter(|_| is_own && credentials::token(self.headers, None).is_none())
@@ -110,7 +110,7 @@ impl ApiRequest<'_> {
         }
     }
 
-    /// What the caller calls itself, if anything; never proof of who it is.
+    /// The name that the caller declares, if any; it proves nothing.
     pub(crate) fn client(&self) -> Option<String> {
         match &self.caller {
             Caller::Session { client, .. } => client.clone(),
@@ -150,8 +150,8 @@ impl ApiRequest<'_> {
     }
 }
 
-/// The label of a caller over HTTP. With a token that is not known (any more) it is nobody's, and not that of
-/// a client without one.
+/// The label of a caller over HTTP. An unknown or revoked token has a label of its own, which differs from
+/// that of a client without a token.
 fn label_of(access: &Access, headers: &HeaderMap, peer: Peer, certificate: Option<&Identity>) -> String {
     match credentials::token(headers, None).map(|token| access.identify(&token)) {
         None => identity::label(certificate.unwrap_or(&Identity::default()), peer),
@@ -180,7 +180,7 @@ pub(crate) fn any<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// Refuses a page under a name that may be anybody's, unless it shows a token that is known.
+/// Refuses a page under a name that others may own, unless it shows a valid token.
 fn check_name(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<(), ApiError> {
     if peer.page() != Page::UnknownName {
         return Ok(());
@@ -195,7 +195,7 @@ fn check_name(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<(), Ap
 
 /// Authorizes a caller over HTTP: with a token that allows it, or from this computer, unless configured
 /// otherwise. A browser's page of another site is refused: neither a page that says so in `Origin`, nor
-/// one whose name was rebound to this computer's address. Whoever may engage the emergency stop over a
+/// one whose name was rebound to this computer's address. A client that may engage the emergency stop over a
 /// WebSocket may do so here.
 fn authorize_http(
     access: &Access,

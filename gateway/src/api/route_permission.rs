@@ -9,9 +9,9 @@ use crate::api::action::{Action, EventsAction, KvAction, LifecycleAction, LocksA
 pub(crate) enum RoutePermission {
     /// Nothing: telemetry, and what it consists of, is for every page in a browser.
     Telemetry,
-    /// Nothing: reading is open, except to a page under a name that may be anybody's.
+    /// Nothing: reading is open, except to a page under a name that others may own.
     Read,
-    /// To engage the emergency stop: whoever may release it may engage it, not the other way round.
+    /// To engage the emergency stop. The permission to release it includes this one, not the other way round.
     EngageStop,
     /// To change what the team shares.
     Share,

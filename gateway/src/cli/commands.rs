@@ -55,7 +55,7 @@ fn supervise(
     let settings = settings()?;
     check_source(&settings)?;
     let _log = crate::log::start(&settings, "supervisor");
-    // What must not outlive its parent must not leave endpoints behind either.
+    // A supervisor that must not outlive its parent must not leave endpoints behind either.
     let die_with_supervisor = with_parent || flags.die_with_supervisor;
     let options = SupervisorOptions { settings, die_with_supervisor };
     runtime()?.block_on(supervisor::run(options)).map_err(runtime_error)

@@ -45,7 +45,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints text of which strangers wrote a part. Standard output may be closed, which is not an error.
+/// Prints text that contains input from clients. A closed standard output is not an error.
 pub(super) fn print_text(text: &str) {
     let _ = std::io::stdout().write_all(printable_lines(text).as_bytes());
 }

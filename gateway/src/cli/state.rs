@@ -279,7 +279,7 @@ fn bar(what: &'static str) -> impl FnMut(u64, u64) {
     }
 }
 
-/// Prints text of which strangers wrote a part. Standard output may be closed, which is not an error.
+/// Prints text that contains input from clients. A closed standard output is not an error.
 fn print_text(text: &str) {
     let _ = std::io::stdout().write_all(printable_lines(text).as_bytes());
 }

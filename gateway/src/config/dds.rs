@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct DdsSettings {
     /// Which implementation the endpoints use.
     pub engine: EngineChoice,
-    /// What of this computer DDS uses: interfaces by name (`lo`, `eth0`), addresses (`192.168.1.10`) and networks
+    /// Network interfaces that DDS uses: by name (`lo`, `eth0`), addresses (`192.168.1.10`) and networks
     /// (`192.168.1.0/24`); empty: all of them.
     pub interfaces: Vec<String>,
 }
@@ -63,8 +63,8 @@ pub struct UnknownInterface {
 }
 
 impl DdsSettings {
-    /// The addresses that the configured interfaces have among `known`. An entry that none of them has is an error
-    /// that lists them: DDS would reach nobody.
+    /// The addresses that the configured interfaces have among `known`. An entry that matches none of them is an error
+    /// that lists them: DDS would reach no peer.
     pub fn addresses(&self, known: &[Interface]) -> Result<Vec<IpAddr>, UnknownInterface> {
         let mut addresses = Vec::new();
         for entry in &self.interfaces {

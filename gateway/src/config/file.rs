@@ -12,7 +12,7 @@ use crate::config::{Settings, path_prefix, ros_discovery};
 
 /// The administrator, whose files are right.
 const ROOT: u32 = 0;
-/// Everybody may write the file.
+/// Every user may write the file.
 const WRITABLE_FOR_ALL: u32 = 0o002;
 
 /// An invalid configuration; the text names file, line and key.
@@ -35,8 +35,8 @@ pub fn load(explicit: Option<&Path>) -> Result<(Settings, Option<PathBuf>), Conf
     Ok((settings, Some(path)))
 }
 
-/// Opens a file that was found and not named, if it may be used: anybody may have put one into this directory.
-/// Says so if not. What is checked is the file that is read, so nobody can put another one in its place.
+/// Opens a discovered configuration file if its owner and mode are safe; otherwise warns. The checks use the open
+/// file, so it cannot be replaced between the check and the read.
 fn open_ours(path: &Path) -> Option<std::io::Result<File>> {
     let link = std::fs::symlink_metadata(path).ok()?;
     let file = match File::open(path) {
@@ -46,7 +46,7 @@ fn open_ours(path: &Path) -> Option<std::io::Result<File>> {
     };
     let about = file.metadata().ok().filter(Metadata::is_file)?;
     let me = rustix::process::geteuid().as_raw();
-    // Whoever may write a directory can put a link to a file of ours there.
+    // A user who may write to a directory can put a link to our own file there.
     let link = link.is_symlink().then(|| distrust_link(link.uid(), me)).flatten();
     let Some(why) = link.or_else(|| distrust(about.uid(), about.mode(), me)) else { return Some(Ok(file)) };
     eprintln!(
@@ -56,8 +56,8 @@ fn open_ours(path: &Path) -> Option<std::io::Result<File>> {
     None
 }
 
-/// Why user `me` does not take a file of this owner and mode, if it is so. Who may write the directories above it
-/// does not matter: a file that somebody else puts there is somebody else's.
+/// The reason why user `me` does not trust a file of this owner and mode. Parent directories need no check: a file
+/// planted there has another owner.
 fn distrust(owner: u32, mode: u32, me: u32) -> Option<&'static str> {
     match owner {
         _ if mode & WRITABLE_FOR_ALL != 0 => Some("anybody may write it"),

@@ -42,7 +42,7 @@ pub(super) fn apply(ros: &mut RosSettings, set: impl Fn(&str) -> Option<String>)
         // `SYSTEM_DEFAULT` leaves it to the configuration of the middleware, which is ours.
         _ => {}
     }
-    // The older variable wins where it restricts, so that nobody is heard beyond this computer by mistake.
+    // The older variable wins where it restricts, so that discovery does not leave this computer by mistake.
     match set("ROS_LOCALHOST_ONLY").as_deref().map(str::trim) {
         Some("1") => ros.localhost_only = true,
         Some("0") if range.trim().is_empty() => ros.localhost_only = false,

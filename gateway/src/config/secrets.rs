@@ -1,8 +1,8 @@
-//! Settings as they may be shown: without what lets somebody in.
+//! Settings for display, with credentials removed.
 
 use crate::config::Settings;
 
-/// Stands for a secret that is set.
+/// Replaces a secret that is set.
 const HIDDEN: &str = "***";
 
 impl Settings {

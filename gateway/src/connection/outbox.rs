@@ -1,5 +1,5 @@
-//! The outbox of one session: a bounded queue ordered by priority, which keeps the newest samples where
-//! that is allowed.
+//! The outbox of one session: a bounded queue ordered by priority, which keeps only the newest sample of
+//! `latest` topics.
 //!
 //! A `latest` topic has one slot: a newer sample replaces the queued one and keeps its position. An `every`
 //! topic queues; when the queue is full, the oldest sample of the least urgent topic is dropped, counted
@@ -302,7 +302,7 @@ impl Outbox {
     }
 }
 
-/// What the writer does after a batch.
+/// The writer's next step after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextStep {
     /// Take the next batch.

@@ -92,7 +92,7 @@ impl WriteHalf {
             }
             WriteHalf::Tls(stream) => {
                 let mut stream = stream.lock();
-                // What is encrypted already goes first, and nothing is added to it.
+                // Encrypted records are sent first, and nothing is added to them.
                 send_records(&mut stream)?;
                 if slow {
                     check_room(stream.get_ref().0.socket())?;

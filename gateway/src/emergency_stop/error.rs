@@ -14,7 +14,7 @@ pub enum StopError {
         /// The id.
         id: String,
     },
-    /// A release without an id cannot be told from its repetition.
+    /// The release has no id, so its repetition could not be recognised.
     #[error("a release needs an id of its own")]
     NoId,
     /// The id of a release is too long to be remembered.

@@ -33,7 +33,7 @@ pub struct Counters {
     pub fairness: FairnessCounters,
     /// TLS handshakes.
     pub tls: TlsCounters,
-    /// How often the source joined the ROS graph anew for a writer that another endpoint hears.
+    /// How often the source rejoined the ROS graph because of a writer that another endpoint hears.
     pub rejoins: AtomicU64,
 }
 

@@ -46,7 +46,7 @@ pub struct EventDetails {
     pub missing: Option<u64>,
     /// The identity of the client that caused it.
     pub by: Option<String>,
-    /// What that client calls itself.
+    /// The unverified name that the client declares.
     pub client: Option<String>,
 }
 

@@ -196,7 +196,7 @@ fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
     let unproven = peers.iter().filter(|(_, peer)| peer.unproven.is_some()).count();
     let what = "Peers that have not proven that they belong to this rover.";
     page.one("gauge", "roverline_peers_unproven", what, unproven as f64);
-    // Anybody can announce any address: as labels there would be no end of them.
+    // Any computer can announce any address, so as labels the addresses would be unbounded.
     let is_stranger =
         |(origin, peer): &&(Origin, PeerDocument)| *origin != Origin::Config && peer.age_s.is_none();
     let peers: Vec<_> = peers.iter().filter(|peer| !is_stranger(peer)).collect();

@@ -90,12 +90,12 @@ impl SessionInfo {
         self.evicted.cancelled().await;
     }
 
-    /// Records that nobody on the network can read its connection.
+    /// Records that its connection cannot be read on the network.
     pub fn set_confidential(&self) {
         self.confidential.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nobody on the network can read its connection.
+    /// Whether its connection cannot be read on the network.
     pub fn is_confidential(&self) -> bool {
         self.confidential.load(Ordering::Relaxed)
     }
@@ -145,7 +145,7 @@ impl SessionInfo {
         if client.is_empty() { self.peer.to_string() } else { client }
     }
 
-    /// What the client calls itself, if anything.
+    /// The unverified name that the client declares, if any.
     pub fn client_name(&self) -> Option<String> {
         Some(self.client.lock().clone()).filter(|client| !client.is_empty())
     }

@@ -59,8 +59,8 @@ impl SwitchReports {
 }
 
 impl Endpoint {
-    /// Records what happened to a session. An observer's is counted only: whoever connects, and under whatever
-    /// name, writes nothing into the team's log and sends nothing to the other clients.
+    /// Records an event of a session. Events of observers are only counted: a client without rights must not write
+    /// into the team's log or cause messages to other clients.
     pub fn record_of_session(
         &self,
         session: &SessionInfo,

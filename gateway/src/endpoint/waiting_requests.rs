@@ -1,5 +1,5 @@
 //! Requests that wait for their answers, long polls above all: bounded by class and by address, so that
-//! those of strangers leave room for those of operators.
+//! observers leave room for operators.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ const OPERATOR_REQUESTS: usize = 256;
 /// Why a request is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooManyRequests {
-    /// Observers have theirs.
+    /// Observers have reached their limit.
     #[error(
-        "{OBSERVER_REQUESTS} requests of observers wait for their answers, and that is all: ask again, or show a token"
+        "limit reached ({OBSERVER_REQUESTS}): requests of observers wait for their answers; retry, or show a token"
     )]
     Observers,
-    /// The address has its share.
+    /// The address has reached its limit.
     #[error(
-        "{OBSERVER_REQUESTS_PER_ADDRESS} requests of your address wait for their answers: end some, or show a token"
+        "limit reached ({OBSERVER_REQUESTS_PER_ADDRESS}): requests of your address wait; end some, or show a token"
     )]
     Address,
-    /// Operators have theirs.
-    #[error("{OPERATOR_REQUESTS} requests of operators wait for their answers, and that is all: end some")]
+    /// Operators have reached their limit.
+    #[error("limit reached ({OPERATOR_REQUESTS}): requests of operators wait for their answers; end some")]
     Operators,
 }
 

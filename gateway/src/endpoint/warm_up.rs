@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::SourceKind;
 
-/// An endpoint has warmed up after this time, whatever others hear.
+/// An endpoint counts as warmed up after this time in any case.
 const WARM_UP_MAX_MS: u64 = 5_000;
 
 /// Whether an endpoint still discovers what others hear.

@@ -40,7 +40,7 @@ pub(crate) struct FellSilent {
     pub(crate) rate_hz: f64,
 }
 
-/// A writer comes steadily that has sent so many samples in at least this time.
+/// A writer is steady if it has sent this many samples in at least this time.
 const STEADY_SAMPLES: u64 = 20;
 const STEADY_TIME: Duration = Duration::from_secs(5);
 /// It has fallen silent if nothing has come for this time and for so many of its intervals.
@@ -50,7 +50,7 @@ const SILENT_INTERVALS: u32 = 20;
 const MAX_REPORTS: u8 = 4;
 /// A writer that is silent for longer than this, although its silence was reported, is never reported again.
 const REPORTED_ONCE: Duration = Duration::from_secs(15);
-/// How long samples come again after a source has joined the graph anew.
+/// How long samples may arrive again after a source has rejoined the graph.
 const REPEATS_MS: u64 = 10_000;
 
 /// The newest sample of each writer.
@@ -95,7 +95,7 @@ impl WriterTable {
                 };
             }
             None => {
-                // What was before counts as delivered: it is history.
+                // Earlier samples are history and count as delivered.
                 let (reported, own_silence, recent) = (0, false, u64::MAX);
                 let newest =
                     NewestSample { topic, seq, at: now, first: now, count: 1, reported, own_silence, recent };
@@ -136,7 +136,7 @@ impl WriterTable {
             let silent = now.saturating_sub(known.at);
             steady && silent >= FELL_SILENT && silent >= SILENT_INTERVALS * interval
         };
-        // Another writer of the topic that goes on stands for one that has left.
+        // Topics with another active writer are skipped: the silent writer has probably been replaced.
         let going_on: HashSet<TopicKey> = self
             .newest
             .values()

@@ -72,7 +72,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let reports_lifecycle = !settings.gateway.source.is_relay();
     let lifecycle_task = reports_lifecycle
         .then(|| tokio::spawn(lifecycle_reporter::run(endpoint.clone(), accept_gate.subscribe())));
-    // Telemetry continues whatever happens to these tasks.
+    // Telemetry continues even if these tasks fail.
     let mut logging = JoinSet::new();
     if reports_lifecycle {
         logging.spawn(event_log::forward_events(endpoint.clone()));

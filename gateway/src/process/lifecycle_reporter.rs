@@ -208,7 +208,7 @@ impl LifecycleReporter {
         self.lifecycle.advance(name, target, self.author(why)).await.map(drop)
     }
 
-    /// Reports that this process leaves: entities without another reporter accept_gate offline.
+    /// Reports that this process leaves. Entities without another reporter go offline.
     async fn report_leaving(&mut self) -> Result<(), LifecycleError> {
         let own = self.lifecycle.with(|model| model.get(&self.own)).flatten();
         if let Some(own) = own.filter(|own| own.senders.iter().all(|speaker| *speaker == self.me)) {

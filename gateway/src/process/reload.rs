@@ -13,7 +13,7 @@ use crate::access::Access;
 use crate::endpoint::Endpoint;
 use crate::server::tls::Tls;
 
-/// Interval between two looks at the files.
+/// Interval at which the files are checked.
 const TOKEN_POLL_MS: u64 = 500;
 
 /// SIGHUP, which asks for all files to be read again, unless a terminal sends it, where it means the end.

@@ -1,5 +1,5 @@
-//! The sink of one run of the source: what a run that is being replaced says about topics, graph and state does not
-//! count any more, while its samples still do.
+//! The sink of one run of the source. Samples of a run that is being replaced still count; its topics, graph and
+//! state are ignored.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use roverline_protocol::status::UpstreamDocument;
 use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 
-/// What a run says counts according to its phase.
+/// The phase of a run decides which of its reports count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// It joins the graph beside another run: its topics and samples count.

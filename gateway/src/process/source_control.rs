@@ -1,4 +1,4 @@
-//! The control of whichever source runs now.
+//! The control handle of the running source.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,15 +10,15 @@ use roverline_source::{
     SourceControl, SourceError, TopicListener,
 };
 
-/// What concerns the thread that keeps the source running.
+/// An event for the thread that keeps the source running.
 pub(super) enum RunEvent {
-    /// The source is to join the graph anew.
+    /// The source should rejoin the graph.
     Rejoin,
     /// The run of this number has ended.
     Ended(u64, Result<(), SourceError>),
 }
 
-/// The control handle of whichever source currently runs; remembers offered services across restarts.
+/// The control handle of the running source. It remembers offered services across restarts.
 #[derive(Default)]
 pub struct SourceControlHandle {
     source: Mutex<Option<Arc<dyn SourceControl>>>,
@@ -33,7 +33,7 @@ impl SourceControlHandle {
         source.ok_or_else(|| PublishError::Failed("the source is not running".to_owned()))
     }
 
-    /// Sets or clears where requests to join anew go.
+    /// Sets or clears the receiver of requests to rejoin.
     pub(super) fn set_events(&self, events: Option<SyncSender<RunEvent>>) {
         *self.events.lock() = events;
     }

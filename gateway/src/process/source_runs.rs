@@ -1,5 +1,5 @@
-//! Keeps the source running: opens it again after a failure, and beside the running one if it is to join the graph
-//! anew, so that nothing is missed in between.
+//! Keeps the source running: opens it again after a failure, and beside the running one to rejoin the graph,
+//! so that nothing is missed in between.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -19,13 +19,13 @@ use crate::process::run_sink::RunSink;
 use crate::process::source::open;
 use crate::process::source_control::{RunEvent, SourceControlHandle};
 
-/// How long both runs of a source that joins anew read the graph: the new one discovers it meanwhile.
+/// How long both runs read the graph when a source rejoins. The new run discovers it meanwhile.
 const OVERLAP_MS: u64 = 2_000;
 /// How long a run that is being replaced may send what it has accepted.
 const FLUSH_MS: u64 = 600;
-/// How long it may take to end.
+/// How long a replaced run may take to end.
 const END_MS: u64 = 500;
-/// How often a stop is looked for.
+/// Interval at which the thread checks for a stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 /// Events that wait for the thread.
 const EVENTS: usize = 4;
@@ -206,7 +206,7 @@ impl Runs {
             let left = until.saturating_duration_since(Instant::now()).min(STOP_INTERVAL);
             match self.events.recv_timeout(left) {
                 Ok(RunEvent::Ended(number, result)) if number == run.number => {
-                    // Read again by whoever follows the run.
+                    // The caller that follows the run reads it again.
                     let _ = self.sender.try_send(RunEvent::Ended(number, result));
                     return true;
                 }

@@ -9,21 +9,21 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Bytes of a head that are looked at. A longer one is read at once.
+/// Bytes of a head that are peeked at. A longer head is read at once.
 const PEEKED_BYTES: usize = 4 << 10;
-/// Fields of a head that are looked at. One with more is read at once.
+/// Fields of a head that are peeked at. A head with more fields is read at once.
 const PEEKED_FIELDS: usize = 64;
-/// The pause before an incomplete head is looked at again. It doubles each time.
+/// The pause before an incomplete head is checked again. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_millis(64);
 
-/// Returns when a head has arrived, or anything that is none. The caller bounds the time.
+/// Returns when a complete request head, or anything else, has arrived. The caller bounds the time.
 pub(super) async fn wait_for_head(stream: &TcpStream) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         stream.readable().await?;
-        // Before the bytes are looked at: whatever a client sends before it closes is there when its end is seen.
+        // This is checked before the peek: when the close is seen, all bytes sent before it have arrived.
         let open = check_open(stream);
         let mut bytes = [0; PEEKED_BYTES];
         let peeked = stream.try_io(Interest::READABLE, || {
@@ -59,14 +59,14 @@ pub(super) fn check_open(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// What the first bytes of a connection are.
+/// Classification of a connection's first bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Arrived {
     /// The beginning of a head.
     Part,
     /// The head of a WebSocket handshake.
     Upgrade,
-    /// Another head, one too long to be looked at, or none at all.
+    /// Another head, one too long to be peeked at, or anything else.
     Other,
 }
 

@@ -87,8 +87,8 @@ pub(super) fn needs_tls<B>(endpoint: &Endpoint, request: &Request<B>) -> HttpRes
     failure.into_response(request.uri().path())
 }
 
-/// Whether a request has to come again over TLS. Health is for everybody: other endpoints, and probes that
-/// know no certificates, read it.
+/// Whether a request must be repeated over TLS. Health is open: other endpoints, and probes without certificates,
+/// read it.
 pub(super) fn is_refused_without_tls<B>(request: &Request<B>) -> bool {
     request.uri().path() != "/health" || handshake::is_websocket_upgrade(request.headers())
 }
@@ -98,7 +98,7 @@ fn transport<B>(request: &Request<B>) -> Transport {
     request.extensions().get::<Arc<Transport>>().map(|transport| (**transport).clone()).unwrap_or_default()
 }
 
-/// The answer to a request that shows a token to everybody on the network.
+/// The answer to a request that shows a token in plain text on the network.
 fn refuse_plain_token<B>(endpoint: &Endpoint, request: &Request<B>) -> Option<HttpResponse> {
     credentials::token(request.headers(), request.uri().query())?;
     let refused = endpoint.access.check_token_transport(transport(request).is_confidential()).err()?;

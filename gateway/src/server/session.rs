@@ -37,7 +37,7 @@ pub struct AcceptedConnection {
     pub peer: Peer,
     /// The negotiated dialect.
     pub dialect: Dialect,
-    /// Whether nobody on the network can read it.
+    /// Whether it cannot be read on the network.
     pub is_confidential: bool,
     /// The client's identity.
     pub identity: Identity,

@@ -33,7 +33,7 @@ use crate::server::tls::handshake_rate::HandshakeRate;
 
 pub use certificates::TlsFileError;
 
-/// Interval at which the files are looked at.
+/// Interval at which the files are checked.
 const RELOAD_MS: u64 = 1_000;
 /// The first byte of a TLS connection: a handshake record. No HTTP request begins with it.
 const TLS_HANDSHAKE_BYTE: u8 = 0x16;
@@ -68,11 +68,11 @@ pub struct Tls {
     loaded: RwLock<Option<Loaded>>,
     queue: HandshakeQueue,
     rate: HandshakeRate,
-    /// Somebody asks for the files to be read again.
+    /// Notified to request that the files are read again.
     asked: Notify,
 }
 
-/// What was read from the files.
+/// The contents of the files.
 #[derive(Clone, Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,

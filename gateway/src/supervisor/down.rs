@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 3;
 /// A process that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What it was: `supervisor` or `endpoint`.
+    /// The role of the process: `supervisor` or `endpoint`.
     pub role: &'static str,
     /// Its process id.
     pub pid: u32,

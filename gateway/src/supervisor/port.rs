@@ -100,7 +100,7 @@ mod tests {
     fn a_burst_of_connections_waits_for_the_endpoint_and_not_for_a_second_attempt() {
         let listener = bind("127.0.0.1", 0, Tier::Primary).unwrap();
         let address = listener.local_addr().unwrap();
-        // Nobody accepts. A connection that finds no room is tried again by TCP after one second.
+        // No program accepts. TCP retries a connection that finds no room after one second.
         let patience = std::time::Duration::from_millis(800);
         let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
         let all: Vec<_> = (0..300).map(connect).take_while(Result::is_ok).collect();

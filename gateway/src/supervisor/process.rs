@@ -124,7 +124,7 @@ impl Launch {
 
     /// Adds to the description of an exit what is known of its cause.
     pub(super) fn explain(&self, why: String) -> String {
-        // What the standard library does when an allocation fails.
+        // The standard library aborts the process when an allocation fails.
         match self.memory_mib > 0 && why.contains("SIGABRT") {
             true => format!(
                 "{why}; a process aborts if it needs more memory than its limit, {} MiB ([process] memory_mib)",

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub(crate) mod peer;
 pub(crate) mod program;
 
-/// What a sink received of one topic.
+/// The samples and declarations that a sink received of one topic.
 #[derive(Default)]
 pub(crate) struct Received {
     pub(crate) decl: Option<TopicDecl>,

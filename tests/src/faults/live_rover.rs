@@ -44,7 +44,7 @@ impl Drop for LiveRover {
     }
 }
 
-/// What keeps its DDS on the rover's computer.
+/// The environment that keeps its DDS on the rover's computer.
 pub(crate) fn environment() -> [(String, String); 1] {
     [("ROS_LOCALHOST_ONLY".to_owned(), "1".to_owned())]
 }

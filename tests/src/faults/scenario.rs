@@ -59,7 +59,7 @@ pub(crate) enum Side {
     Client,
 }
 
-/// What is wrong with a response to `GET /health`.
+/// A defect in a response to `GET /health`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum HealthFault {

@@ -129,7 +129,7 @@ fn session(port: u16, path: &str, fields: &str) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// What a native session's handshake has besides.
+/// The additional header field of a native session's handshake.
 const NATIVE: &str = "Sec-WebSocket-Protocol: roverline.v1\r\n";
 
 /// Sends a message again and again and reads what comes, in sessions that are opened anew when they end.

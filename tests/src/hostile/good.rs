@@ -14,7 +14,7 @@ use crate::http;
 use crate::native::{NativeClient, Received};
 use crate::plain::PlainClient;
 
-/// What they noticed, in milliseconds, sorted.
+/// Measurements of these clients; times in milliseconds, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     /// Gaps between samples of the native client.

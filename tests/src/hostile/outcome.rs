@@ -1,4 +1,4 @@
-//! What an act did to the others, and whether that is too much.
+//! The effect of an act on other clients, and its limits.
 
 use crate::hostile::good::Measured;
 
@@ -32,7 +32,7 @@ pub(super) fn is_back(before: u64, after: u64) -> bool {
     after <= (before + before / 5).max(before + NOISE_MIB)
 }
 
-/// What an act did to the others.
+/// The effect of an act on other clients.
 #[derive(Debug)]
 pub struct Outcome {
     pub(super) act: &'static str,
@@ -43,7 +43,7 @@ pub struct Outcome {
     pub(super) restarts: usize,
     /// Whether another endpoint believed that one is down.
     pub(super) covered: bool,
-    /// What the attackers did, per second.
+    /// The attackers' requests, messages and connections per second.
     pub(super) rate: f64,
     /// The longest write to the disk meanwhile, milliseconds.
     pub(super) disk_ms: f64,
@@ -57,7 +57,7 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 }
 
 impl Outcome {
-    /// What is wrong with it, on a machine however busy.
+    /// Failures that a busy machine does not explain.
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let measured = &self.measured;
@@ -77,7 +77,7 @@ impl Outcome {
         failures
     }
 
-    /// What is too slow or too large, beside what the same clients noticed while nobody attacked.
+    /// Values that exceed the limits, relative to the measurements without an attack.
     pub(super) fn excesses(&self, quiet: &Measured) -> Vec<String> {
         let mut excesses = Vec::new();
         let measured = &self.measured;

@@ -1,4 +1,4 @@
-//! What an act is played against, and who plays it.
+//! The attacked gateway, and the threads of the attackers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::ClientConfig;
 
-/// What all attackers send together at most, bytes per second: 1 Gbit/s, the network of a rover's computer. Over
+/// Limit of all attackers together, bytes per second: 1 Gbit/s, the network of a rover's computer. Over
 /// loopback they would send twenty times as much, and its interrupts would delay those of the disk, which no attacker
 /// on a network can.
 const LINK_BYTES_PER_SECOND: f64 = 125e6;
 /// Priority of the attackers' threads (nice value).
 const ATTACKERS_NICE: i32 = 15;
 
-/// What an attacker needs.
+/// The parameters of an attacker.
 #[derive(Debug)]
 pub(super) struct Target {
     /// The primary endpoint's port; the other tiers' follow.
@@ -25,7 +25,7 @@ pub(super) struct Target {
     pub(super) rover: String,
     /// How to connect over TLS, if the endpoints have a certificate.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    /// What was done so far: requests, messages, connections.
+    /// Requests, messages and connections so far.
     pub(super) count: AtomicU64,
     /// When the act began, and the bytes that it has sent since then, as far as they are counted.
     begun: Instant,

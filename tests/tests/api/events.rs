@@ -153,7 +153,7 @@ fn an_author_appends_at_a_bounded_pace() {
     let gateway = serve(&[]);
     let port = gateway.first_port();
     let event = json!({"stream": "flood", "type": "flood.noted", "data": "x".repeat(250_000)}).to_string();
-    // What is too long counts as well: it was read.
+    // A body that is too long counts as well, because it was read.
     let refused = (0..200).map(|_| post(port, EVENTS, &event)).find(|answer| answer.status != 413).unwrap();
     let what = problem(&refused, 429);
     assert!(what["detail"].as_str().unwrap().contains("16777216 bytes of events in a minute"), "{what}");

@@ -27,9 +27,9 @@ const LASTING: [Shown; 8] = [
     Shown::CommanderCertificate,
 ];
 
-/// What the rule says: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
+/// The expected result: allowed, or the statuses of a refusal. Allowed requests may fail for other reasons.
 fn expected(needs: Needs, shown: Shown, from: From) -> &'static [u16] {
-    // Its handshake is refused, whatever follows.
+    // Its handshake is refused before any request.
     if shown == Shown::ForeignCertificate {
         return &[0];
     }

@@ -36,7 +36,7 @@ const OTHER_JWT: &str = concat!(
     "TKeOd7ASNL3RjlOHaovf8sAML-GIk-wDduz34QLvK1c"
 );
 
-/// What a client shows.
+/// The credential that a client shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     Nothing,
@@ -93,7 +93,7 @@ pub(crate) const FROM: [From; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     Nothing,
-    /// Nothing, unless it is a page that may be anybody's.
+    /// Nothing, unless it is a page under a name that others may own.
     KnownName,
     Operator,
     Commander,

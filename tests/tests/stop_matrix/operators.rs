@@ -219,7 +219,7 @@ impl Operator {
         }
     }
 
-    /// What the operator sees now: of a console and the page what is about the stop.
+    /// The operator's current view: for a console and the page, the part about the stop.
     pub(crate) fn sees(&self) -> String {
         let screen = match &self.tool {
             Tool::Console(console) => console.screen(),

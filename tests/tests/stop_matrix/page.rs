@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::operators::Way;
 use crate::stage::Stage;
 
-/// A stop that nobody has heard would end with the page.
+/// A stop that no endpoint has received would be lost with the page.
 pub(crate) fn asks_before_it_closes() {
     require!(browser());
     let stage = Stage::up(&[]);

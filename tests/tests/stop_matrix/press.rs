@@ -17,13 +17,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// One row of the matrix.
 pub(crate) struct Row {
     pub(crate) way: Way,
-    /// What was seen at each look before the moment ended.
+    /// The operator's view at each look before the moment ended.
     pub(crate) looks: Vec<String>,
     pub(crate) last: String,
     pub(crate) engaged: Option<Duration>,
 }
 
-/// What an endpoint says of the stop, if it answers soon.
+/// An endpoint's state of the stop, if it answers soon.
 fn state(port: u16) -> Option<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
@@ -108,7 +108,7 @@ pub(crate) fn is_answered(way: Way, seen: &str) -> bool {
     }
 }
 
-/// What must hold wherever an endpoint can hear.
+/// Asserts that the stop took effect, for rows in which an endpoint is reachable.
 pub(crate) fn assert_heard(name: &str, row: &Row) {
     let Row { way, last, .. } = row;
     assert!(row.engaged.is_some(), "{name}, {way:?}: the rover was not stopped: {last}");
@@ -116,7 +116,7 @@ pub(crate) fn assert_heard(name: &str, row: &Row) {
     assert!(is_answered(*way, last) && !is_refused, "{name}, {way:?} sees: {last}");
 }
 
-/// What must be on the screen of somebody whose stop nobody has heard.
+/// Asserts that the screen warns the operator, for rows in which no endpoint is reachable.
 pub(crate) fn assert_warned(name: &str, row: &Row) {
     // A second after the press, and later.
     for screen in &row.looks[1..] {

@@ -69,7 +69,7 @@ pub(crate) fn ways() -> Vec<Way> {
     Way::ALL.into_iter().filter(|way| page || *way != Way::Page).collect()
 }
 
-/// Those of them that have an operator with eyes and hands.
+/// The ways that have a screen and a human operator.
 pub(crate) fn screens() -> Vec<Way> {
     ways().into_iter().filter(|way| matches!(way, Way::Console | Way::SmallConsole | Way::Page)).collect()
 }

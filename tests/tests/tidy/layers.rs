@@ -161,7 +161,7 @@ pub(crate) fn confined_crates(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// What is pure has no way to the outside: neither files nor sockets, clocks, threads, a runtime.
+/// Pure code does no I/O: it uses neither files nor sockets, clocks, threads or a runtime.
 pub(crate) fn pure_code(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in product_files(tree) {
@@ -182,7 +182,7 @@ pub(crate) fn pure_code(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// What changes is passed, not reached for: a `static` is data that nobody changes.
+/// Mutable state is passed as an argument: a `static` is constant.
 pub(crate) fn no_global_state(tree: &Tree) -> Vec<Finding> {
     let changeable = ["Mutex", "RwLock", "Atomic", "Cell<", "RefCell", "static mut"];
     let mut findings = Vec::new();

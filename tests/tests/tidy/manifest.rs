@@ -54,7 +54,7 @@ pub(crate) fn workspace_dependencies(tree: &Tree) -> Vec<(String, usize)> {
     dependencies.into_iter().flatten().map(|(name, _)| (name.clone(), line_of_key(file, name))).collect()
 }
 
-/// Every version is named once, for all, and nothing is named that nobody uses.
+/// Every version is declared once, in the workspace, and every declared crate is used.
 pub(crate) fn versions_once(tree: &Tree) -> Vec<Finding> {
     let members = Manifest::members(tree);
     let mut findings = Vec::new();

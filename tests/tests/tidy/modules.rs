@@ -163,7 +163,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// What `pub use` gives another name: module and name → where it comes from.
+/// Items that `pub use` gives another name: module and name → the original.
 struct Reexports(BTreeMap<ModulePath, ModulePath>);
 
 impl Reexports {

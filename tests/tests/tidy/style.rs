@@ -147,7 +147,7 @@ const PRINTERS: &[&str] = &["tui/src/command/print.rs", "tui/src/runtime/termina
 /// Ways to standard output and standard error.
 const OUTPUTS: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"];
 
-/// What strangers wrote reaches a terminal through one module only.
+/// Text from clients reaches a terminal through one module only.
 pub(crate) fn printed_in_one_place(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_checked = |file: &&File| {
@@ -215,7 +215,7 @@ pub(crate) fn no_foreign_words(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// What programs leave behind is not committed.
+/// Files that programs leave behind are not committed.
 pub(crate) fn no_litter(tree: &Tree) -> Vec<Finding> {
     let litter = ["log", "orig", "rej", "bak", "swp", "profraw", "pyc"];
     let is_litter = |file: &&File| file.extension().is_some_and(|extension| litter.contains(&extension));

@@ -1,5 +1,5 @@
 //! Printing: all output of the program, except the console's screen: no other module writes to standard output
-//! or standard error. What is printed here steers no terminal, whoever wrote it.
+//! or standard error. Control characters are escaped, so no printed text can control the terminal.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -54,14 +54,14 @@ pub fn complain(why: impl Display) {
     eprintln!("roverline: {}", printable_lines(&why.to_string()));
 }
 
-/// Replaces the line of progress, or removes it, if somebody watches.
+/// Replaces or removes the progress line, if standard error is a terminal.
 pub fn show_progress(text: Option<&str>) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{}", format::printable(text.unwrap_or_default()));
     }
 }
 
-/// Who did something: the identity that was proven, and what the client calls itself. The latter may be
+/// The author of an action: the proven identity, and the name that the client declares. The latter may be
 /// anything, so it never stands alone where there is an identity.
 pub(crate) fn identity(by: Option<&str>, client: Option<&str>) -> String {
     match (by, client.filter(|client| !client.is_empty())) {

@@ -21,7 +21,7 @@ const READ_MS: u64 = 200;
 /// The outcome of a stop command.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// What an endpoint said of the command.
+    /// An endpoint's answer to the command.
     accepted: Option<(String, String)>,
     refused: Option<String>,
     /// The state that an endpoint read back: engaged or not; a relay cannot tell.

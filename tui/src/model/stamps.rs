@@ -1,5 +1,5 @@
-//! When samples were made, by the gateway's stamps. A recording's stamps are those of the day it was made: there
-//! only their distance from the newest live one says how old a sample is.
+//! The age of samples by the gateway's stamps. A recording has the stamps of the day it was made, so there the age
+//! is the distance from the newest live stamp.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 /// Writes that may wait for the thread: a frame, or the bytes that give the terminal back.
 const WAITING_WRITES: usize = 1;
-/// Finished frames that nobody has looked at: one is written at a time.
+/// Finished frames that have not been taken yet. One frame is written at a time.
 const FINISHED_FRAMES: usize = 1;
 
 /// Hands bytes to the writer's thread and never waits for the terminal. Cheap to clone.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Interval of frames that the operator waits for.
 const QUICK: Duration = Duration::from_millis(33);
-/// Interval of frames with only newer numbers: nobody reads faster.
+/// Interval of frames that only update numbers: people cannot read faster.
 const EASY: Duration = Duration::from_millis(100);
 
 /// Urgency of a change.

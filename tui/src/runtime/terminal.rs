@@ -145,7 +145,7 @@ impl TerminalOwnership {
         Ok(())
     }
 
-    /// Errors are ignored: nobody is left to report them to.
+    /// Errors are ignored, because they can no longer be shown.
     fn give_back(&self) {
         if !self.held.swap(false, Ordering::SeqCst) {
             return;

@@ -34,9 +34,9 @@ pub(super) fn press(model: &mut Model, event: KeyEvent, together: usize) -> Vec<
     }
 }
 
-/// Whether an action is done for a key that arrived with others. The stop always is: a stuck link
-/// holds keys back, and a stop that nobody meant harms nobody. Two keys may have been typed fast,
-/// but not what ends the program or a stop.
+/// Whether an action is performed for a key that arrived together with others. The stop always is: a stuck
+/// link delays keys, and an unintended stop is harmless. Two keys may have been typed quickly, but actions that
+/// end the program or release a stop need a key of their own.
 fn acts(action: Action, together: usize) -> bool {
     let is_grave = matches!(
         action,

@@ -12,7 +12,7 @@ use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::topic_mapping::{self, Slot};
 use crate::update::Effect;
 
-/// Update interval of the selected topic's fields: nobody reads faster.
+/// Update interval of the selected topic's fields: people cannot read faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
 /// Most types whose definition is pending.
 const MAX_PENDING_TYPES: usize = 256;
@@ -39,7 +39,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
-/// once the clock offset is known; all others are new, whatever their stamps say.
+/// once the clock offset is known; all others count as new, regardless of their stamps.
 fn made_at(model: &Model, sample: &LinkSample) -> Duration {
     let now = model.now;
     if !sample.stored && !sample.replayed {

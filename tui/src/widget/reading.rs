@@ -47,7 +47,7 @@ fn draw(buf: &mut Buffer, area: Rect, row: &Row, label: u16, theme: &Theme) {
     put_right(buf, area.right(), area.y, area.width, &quality, theme.quality(row.quality));
 }
 
-/// Stale values are grey, whatever they contain: they are no reason to act now.
+/// Stale values are grey in every case, because they are no reason to act now.
 fn value_style(row: &Row, theme: &Theme) -> Style {
     match (row.quality, row.tone) {
         (Quality::Never, _) => theme.faint,

@@ -45,9 +45,9 @@ impl Manager {
         }
     }
 
-    /// Handles the first hello after a time in which no endpoint answered. What failed meanwhile had one
-    /// cause, which is over: no endpoint is distrusted for it, and all are tried at once, so that the best of
-    /// them is found now and not after its pause.
+    /// Handles the first hello after an outage of all endpoints. The failures during the outage had one common
+    /// cause, so no endpoint is penalised for them. All are tried at once, so that the best endpoint is found
+    /// without waiting for its backoff.
     pub(super) fn end_outage(&mut self, now: Duration) {
         tracing::info!("an endpoint answers again: all are tried");
         self.slots.iter_mut().for_each(|slot| slot.forgive(now));

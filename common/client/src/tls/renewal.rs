@@ -1,5 +1,5 @@
-//! The TLS files of a program that runs for days: they are looked at for each connection, and read again when
-//! they have changed, so that a renewed certificate is shown.
+//! Renewal of TLS files in a program that runs for days. Each connection checks whether they have changed and
+//! reads them again if so, so a renewed certificate is used.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Shared {
             // Certificates that were pinned on first use stay pinned.
             (Ok(connector), Ok(before)) => connector.with_known_hosts_of(before),
             (Ok(connector), Err(_)) => connector,
-            // They are looked at again for the next connection.
+            // The files are checked again for the next connection.
             (Err(error), Ok(before)) => return Ok((before.clone(), Some(error))),
             (Err(error), Err(_)) => {
                 made.connector = Err(error.clone());

@@ -23,7 +23,7 @@ pub struct LogEvent {
     /// Identity that caused it: a token's name, or the address of a client without one; null if there is
     /// none.
     pub by: Option<String>,
-    /// What the client of that identity calls itself; null if it says nothing.
+    /// The unverified name that the client of that identity declares; null if it declares none.
     #[serde(default)]
     pub client: Option<String>,
     /// Idempotency id: `by/IDENTITY/ID` with the id that a client gave.

@@ -24,7 +24,7 @@ pub struct KvDocument<V = Value> {
     pub created: u64,
     /// Identity of the author: a token's name or an address.
     pub by: String,
-    /// What the author's client calls itself.
+    /// The unverified name that the author's client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// When it was written, by the writer's clock, nanoseconds since the Unix epoch.

@@ -44,9 +44,9 @@ pub struct LifecycleDocument {
     pub at_ns: i64,
     /// Its reason.
     pub reason: String,
-    /// Who caused it: a token's name, an address, or an endpoint.
+    /// The identity that caused it: a token's name, an address, or an endpoint.
     pub by: String,
-    /// What the client that caused it calls itself.
+    /// The unverified name that the client that caused it declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Whether a person set the state: it is then left alone, unless it is being provisioned or in

@@ -129,7 +129,7 @@ pub struct LockDocument {
 /// Holder of a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockHolder {
-    /// What the client calls itself.
+    /// The unverified name that the client declares.
     pub client: String,
     /// Identity to which the lock belongs: a token's name, or the address of a client without one; null if
     /// an earlier version granted it.
@@ -142,7 +142,7 @@ pub struct LockHolder {
 /// A waiting client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWaiter {
-    /// What the client calls itself.
+    /// The unverified name that the client declares.
     pub client: String,
     /// Its identity; null if an earlier version took the request.
     #[serde(default)]

@@ -214,7 +214,7 @@ pub struct DeliveryDocument {
     pub priority: u8,
     /// Identity that enqueued it: a token's name or an address.
     pub by: String,
-    /// What the client that enqueued it calls itself.
+    /// The unverified name that the producer's client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Enqueue time, nanoseconds since the Unix epoch.
@@ -343,7 +343,7 @@ pub struct ListedMessage {
     pub deliveries: u32,
     /// Identity that enqueued it: a token's name or an address.
     pub by: String,
-    /// What the client that enqueued it calls itself.
+    /// The unverified name that the producer's client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Enqueue time, nanoseconds since the Unix epoch.
@@ -374,7 +374,7 @@ pub struct DeadMessage {
     pub dead_ns: u64,
     /// Identity that caused it.
     pub dead_by: String,
-    /// What the client that caused it calls itself.
+    /// The unverified name that the client that caused it declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_by_client: Option<String>,
 }

@@ -66,7 +66,7 @@ struct WriterState {
     gone: Option<(u64, Duration)>,
 }
 
-/// What a client misses of one topic.
+/// The samples of one topic that a client lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay<T> {
     /// Samples that can be replayed, in order of arrival.
@@ -182,8 +182,8 @@ impl<T> Ring<T> {
 }
 
 impl<T: Clone> Ring<T> {
-    /// What a client misses whose cursors give the newest sample received from each writer. Of
-    /// writers without a cursor it misses samples that arrived at or after `since`. `kept` are
+    /// The samples that a client lacks, by its cursors: the newest sample received from each writer. Of
+    /// writers without a cursor it lacks the samples that arrived at or after `since`. `kept` are
     /// values stored beside the ring (the newest, the latched), replayed if the client lacks them.
     pub fn replay(
         &self,

@@ -1,3 +1,5 @@
+//! Tests of the parser of message definitions: fields, constants, errors with their line, bounds, and bundles.
+
 use crate::Value;
 use crate::model::{Arity, Element, Primitive};
 use crate::parse::*;

@@ -29,13 +29,13 @@ pub(super) trait Input<'a>: Copy + 'a {
     fn field(self, name: &str) -> Option<Self>;
     /// A field of a message that is not in `known`.
     fn unknown_field(self, known: &dyn Fn(&str) -> bool) -> Option<&'a str>;
-    /// The current time as a message, if the value stands for it and it is known.
+    /// The current time as a message, if the value requests it and it is known.
     fn now(self) -> Option<Self>;
     /// The kind of value, for error messages.
     fn kind(self) -> &'static str;
 }
 
-/// What stands for the current time in place of a `builtin_interfaces/msg/Time`, as in rosbridge.
+/// Requests the current time in place of a `builtin_interfaces/msg/Time`, as in rosbridge.
 const NOW: &str = "now";
 
 /// Floats from here on may not be exactly the integer that was meant.
@@ -103,7 +103,7 @@ impl<'a> Input<'a> for &'a Value {
     }
 }
 
-/// JSON, and the current time, if `"now"` may stand for it.
+/// JSON, and the current time, if `"now"` may request it.
 #[derive(Clone, Copy)]
 pub(super) struct JsonInput<'a> {
     pub(super) json: &'a Json,

@@ -48,7 +48,7 @@ pub struct Event {
     /// The identity that caused it; of earlier versions also what a client called itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What the client of that identity calls itself.
+    /// The unverified name that the client of that identity declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The idempotency key.

@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 4_096;
 struct Head<'a> {
     /// The author.
     by: &'a str,
-    /// What the author calls itself.
+    /// The unverified name that the author declares.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
     /// The author's time, for display.
@@ -33,7 +33,7 @@ pub struct LastWrite {
     pub deleted: bool,
     /// The author.
     pub by: String,
-    /// What the author calls itself.
+    /// The unverified name that the author declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The author's time, for display: nanoseconds since 1970.

@@ -173,7 +173,7 @@ pub struct Record {
     pub reason: String,
     /// The identity of the author of the last transition.
     pub by: String,
-    /// What the author's client calls itself.
+    /// The unverified name that the author's client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Whether an operator set the state; automatic transitions then leave it alone.

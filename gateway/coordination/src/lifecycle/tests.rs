@@ -1,3 +1,5 @@
+//! Tests of lifecycle records: conformance of one and of two processes on a store, a team, and memory bounds.
+
 mod memory;
 mod team;
 

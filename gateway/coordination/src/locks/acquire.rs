@@ -78,7 +78,7 @@ impl Locks {
             Ok(LockStatus::Held(_)) => guard.mark_reported(),
             Ok(LockStatus::Waiting(_)) if guard.stop_waiting() => {
                 match self.release(resource, client).await {
-                    // The request is gone, whatever removed it.
+                    // The request no longer exists.
                     Ok(_) | Err(LockError::NotHeld { .. } | LockError::NotOwner { .. }) => {}
                     Err(error) => return Err(error),
                 }

@@ -1,4 +1,4 @@
-//! Deadlock detection on the wait-for graph. A client waits for everybody ahead of it in a queue; a
+//! Deadlock detection on the wait-for graph. A client waits for every client ahead of it in a queue; a
 //! cycle of such waits never ends (Coffman et al., "System Deadlocks", 1971).
 
 use std::collections::btree_map::Entry;
@@ -64,7 +64,7 @@ pub(super) fn cycle_through(
 /// Every client that is part of a cycle, each cycle once.
 pub(super) fn cycles(all: &[Waiter]) -> Vec<Vec<String>> {
     let mut waits = waits(all);
-    // A client that waits for nobody is in no cycle; remove such clients until none is left.
+    // A client that waits for no other is in no cycle. Remove such clients until every remaining one waits.
     loop {
         let known: BTreeSet<Client<'_>> = waits.keys().copied().collect();
         let before = waits.len();

@@ -53,7 +53,7 @@ struct HandoverRequest {
     lease: LeaseId,
     #[serde(default)]
     refused: Option<String>,
-    /// The identity that refused it, and what it calls itself.
+    /// The identity that refused it, and the unverified name that its client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused_by: Option<(String, String)>,
 }

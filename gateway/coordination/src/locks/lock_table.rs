@@ -47,8 +47,8 @@ struct WaitQueue {
     tokens: HashMap<ClientId, FencingToken>,
 }
 
-/// The state of one client in one queue. Its position changes whenever an entry ahead of it goes; that
-/// wakes nobody, so a long queue costs no more than a short one.
+/// The state of one client in one queue. Its position changes whenever an entry ahead of it goes. No
+/// waiter is woken for that, so a long queue costs no more than a short one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ClientState {
     /// The table's revision when this state was computed.
@@ -238,7 +238,7 @@ impl State {
 }
 
 /// Keeps the table up to date for as long as it exists. Waiting calls have deadlines of their own,
-/// whatever happens to the store.
+/// which hold even if the store fails.
 async fn run(table: Weak<Inner>, store: Arc<dyn Store>) {
     let retry = Duration::from_millis(limits::STORE_POLL_MS);
     let apply = |update| {

@@ -85,7 +85,7 @@ pub(super) fn parse_owner(key: &str) -> Option<(&str, Client<'_>)> {
     Some((resource, Client { identity, name }))
 }
 
-/// The client's entry in a queue. One without an identity belongs to whoever uses its name.
+/// The client's entry in a queue. An entry without an identity belongs to any client that uses its name.
 pub(super) fn own_entry<'a>(queue: &[&'a Waiter], client: Client<'_>) -> Option<&'a Waiter> {
     let find = |client: Client<'_>| queue.iter().copied().find(|waiter| waiter.client() == client);
     find(client).or_else(|| find(Client { identity: None, ..client }))

@@ -20,7 +20,7 @@ const LOCK_FORCED_KEPT_MS: u64 = 600_000;
 struct ForcedRelease {
     /// The identity that released it.
     by: String,
-    /// What it calls itself.
+    /// The unverified name that the client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client: Option<String>,
     /// The identity that held or awaited it.
@@ -82,8 +82,8 @@ impl Locks {
         }
     }
 
-    /// Removes a client's lock whatever its hold count, and records by whom and why; the client learns
-    /// it at its next call. Of several identities' clients with this name, the first in the queue is meant
+    /// Removes a client's lock regardless of its hold count, and records the actor and the reason. The client
+    /// learns it at its next call. Of several identities' clients with this name, the first in the queue is meant
     /// unless `client` has an identity. Authorization is up to the caller.
     pub async fn force_release<'a>(
         &self,

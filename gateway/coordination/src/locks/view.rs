@@ -23,7 +23,7 @@ pub struct LockView {
 /// A client that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// What it calls itself.
+    /// The unverified name that the client declares.
     pub client: String,
     /// Its identity, if that is known.
     pub identity: Option<String>,
@@ -34,7 +34,7 @@ pub struct Holder {
 /// A client that waits for a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingClient {
-    /// What it calls itself.
+    /// The unverified name that the client declares.
     pub client: String,
     /// Its identity, if that is known.
     pub identity: Option<String>,

@@ -125,7 +125,7 @@ pub(super) struct VisibilityMarker {
     /// The delivery in flight; `None`: the message is delayed.
     pub(super) delivery: Option<u32>,
     /// The identity that works on it. `None` for a delayed message, and if an earlier version wrote this:
-    /// then anybody who knows the message's id may settle it.
+    /// then any client that knows the message's id may settle it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<String>,
     /// Identifies this marker, so that its writer can recognize it.
@@ -144,13 +144,13 @@ pub(super) struct Purged {
     /// The sequence number of the discarded message; `None` for a purge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sequence: Option<u64>,
-    /// Who was working on it.
+    /// The consumer that was working on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<String>,
 }
 
 impl Purged {
-    /// A message that somebody else than its consumer discards.
+    /// A message that another client than its consumer discards.
     pub(super) fn of_message(sequence: u64, from: Option<&str>, why: &str, actor: &Actor<'_>) -> Purged {
         let (sequence, from) = (Some(sequence), from.map(str::to_owned));
         Purged { messages: 1, sequence, from, ..Purged::new(Some(why), actor) }

@@ -25,8 +25,8 @@ impl Queues {
         self.finish(id, delivery, actor, None).await
     }
 
-    /// Acknowledges a message whoever works on it, or if nobody does, and records by whom and why.
-    /// Authorization is up to the caller.
+    /// Acknowledges a message regardless of its consumer, and records the actor and the reason.
+    /// The caller authorizes it.
     pub async fn force_ack(
         &self,
         id: &str,
@@ -63,7 +63,7 @@ impl Queues {
             let hidden = keys::hidden(&id.queue, sequence);
             let compares = vec![
                 unmodified_since(key.clone(), current.record.modified),
-                // Nobody has taken it since.
+                // No consumer has taken it since.
                 match &current.marker {
                     Some(marker) => unmodified_since(hidden.clone(), marker.modified),
                     None => Compare::Absent(hidden.clone()),
@@ -100,8 +100,8 @@ impl Queues {
         self.give_back(id, (delivery, delay), why, actor, false).await
     }
 
-    /// Returns a message to the queue whoever works on it, and records by whom and why. Authorization is up
-    /// to the caller.
+    /// Returns a message to the queue regardless of its consumer, and records the actor and the reason.
+    /// The caller authorizes it.
     pub async fn force_nak(
         &self,
         id: &str,

@@ -1,3 +1,5 @@
+//! Tests of work queues: conformance of one and of two processes on a store, concurrent consumers, and limits.
+
 mod conformance;
 mod lost;
 mod model;

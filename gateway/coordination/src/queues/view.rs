@@ -33,7 +33,7 @@ pub struct MessageSummary {
     pub deliveries: u32,
     /// The producer's identity.
     pub by: String,
-    /// What the producer calls itself.
+    /// The unverified name that the producer declares.
     pub client: Option<String>,
     /// When it was enqueued, nanoseconds since the Unix epoch.
     pub enqueued_ns: u64,
@@ -54,7 +54,7 @@ pub struct DeadLetter {
     pub dead_ns: u64,
     /// The identity that made it a dead letter.
     pub dead_by: String,
-    /// What its client calls itself.
+    /// The unverified name that its client declares.
     pub dead_by_client: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 const PACED_ENTRIES: usize = 4_096;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What was written since the beginning of each author's minute.
+/// Bytes written since the beginning of each author's minute.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(HashMap<Arc<str>, (Duration, u64)>);
 

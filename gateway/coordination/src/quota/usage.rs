@@ -51,7 +51,7 @@ impl Table {
             all.1 += bytes.saturating_sub(before);
             match known {
                 Some(known) if known.owner == *owner => own.1 += bytes.saturating_sub(before),
-                // What somebody else kept is the new author's from now on.
+                // The new author takes over an entry of another author.
                 _ => own = (own.0 + 1, own.1 + bytes),
             }
         }

@@ -1,3 +1,5 @@
+//! Tests of the recorder: events of every kind, failover without repeats or losses, and compaction.
+
 use std::sync::Arc;
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Fuzz target: submessages of anybody, as packets to a participant with a reader. Another participant in this
+//! Fuzz target: arbitrary submessages, as packets to a participant with a reader. Another participant in this
 //! process makes sure that there is a genuine writer to speak for.
 #![no_main]
 

@@ -44,7 +44,7 @@ pub(super) struct Player<'a> {
     sink: Arc<dyn Sink>,
     stop: StopFlag,
     tracks: Vec<Track>,
-    /// What was declared of each topic.
+    /// The declaration of each topic.
     declared: HashMap<String, Declared>,
     progress: Progress,
     played: u64,

@@ -141,7 +141,7 @@ pub(super) trait Writer: Send {
     fn matched(&mut self) -> BTreeSet<Guid>;
 }
 
-/// What a written message got.
+/// The identity and the time of a written message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) identity: SampleIdentity,

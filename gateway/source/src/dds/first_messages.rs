@@ -1,5 +1,5 @@
-//! Messages of writers that have just been opened, held until the readers that are known match them. A volatile
-//! message that is written before a reader matches never reaches it.
+//! The first messages of new writers, held until the known readers match. A volatile message never reaches a reader
+//! that matches after it was written.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::dds::outgoing::Outgoing;
 
 /// How long a message waits for its readers.
 const MATCH_TIMEOUT_MS: u64 = 500;
-/// How often matches are looked at meanwhile.
+/// Interval at which the matches are checked meanwhile.
 pub(super) const POLL_MS: u64 = 5;
 /// Messages of one topic that wait; with one more, all are sent.
 const MAX_HELD: usize = 64;

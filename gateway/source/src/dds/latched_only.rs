@@ -10,7 +10,7 @@ use crate::dds::catalog::Offer;
 use crate::dds::engine::Discovered;
 use crate::dds::names::ros_topic;
 
-/// Those topics, by ROS name.
+/// The topics whose subscribers all request latched values, by ROS name.
 #[derive(Default)]
 pub(super) struct LatchedOnly(RwLock<BTreeSet<String>>);
 
@@ -29,7 +29,7 @@ impl LatchedOnly {
         *self.0.write() = topics.filter(|topic| !served(topic)).collect();
     }
 
-    /// Rejects a message that would reach nobody.
+    /// Rejects a message that would reach no subscriber.
     pub(super) fn check(&self, topic: &str, latched: bool) -> Result<(), PublishError> {
         if latched || !self.0.read().contains(topic) {
             return Ok(());

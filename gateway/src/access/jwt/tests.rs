@@ -1,3 +1,5 @@
+//! Tests of JWT verification: signatures, algorithms, claims, and malformed tokens.
+
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
 

@@ -67,7 +67,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     alternative.value.general_names.iter().filter_map(name).collect()
 }
 
-/// A certificate may come from a stranger, and this goes to a terminal.
+/// Removes other characters: a certificate is untrusted input, and this is shown on a terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
 }

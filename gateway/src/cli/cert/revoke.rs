@@ -13,7 +13,7 @@ use crate::cli::cert::authority::{CertError, check_file_name, read_authority};
 
 /// The list's file, beside the authority.
 const LIST: &str = "ca.crl";
-/// Until when the list counts. A newer one replaces it at any time; an end would close the door to everybody.
+/// Validity of the list. A newer list replaces it at any time; an expired one would lock out every client.
 const LIST_YEARS: u32 = 10;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -83,7 +83,7 @@ fn read_serial(file: &Path) -> Result<SerialNumber, CertError> {
     Ok(SerialNumber::from_slice(certificate.raw_serial()))
 }
 
-/// What was revoked before.
+/// The certificates that were revoked before.
 fn read_list(file: &Path) -> Result<Vec<RevokedCertParams>, CertError> {
     let what = "revocation list (X509 CRL)";
     let Some(der) = read_pem(file, what)? else { return Ok(Vec::new()) };

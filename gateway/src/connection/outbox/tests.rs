@@ -1,3 +1,5 @@
+//! Tests of the outbox: priorities, drops, expiry, accounting of bytes, and budgets.
+
 use proptest::prelude::*;
 
 use crate::connection::outbox::*;

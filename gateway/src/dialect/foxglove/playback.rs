@@ -43,7 +43,7 @@ impl PlaybackView {
         self.playback.borrow().as_ref().map(|playback| playback.range_ns)
     }
 
-    /// Returns when the playback state changes; never returns if there is none any more.
+    /// Returns when the playback state changes; never returns after the playback has ended.
     pub(super) async fn changed(&mut self) {
         if self.playback.changed().await.is_err() {
             std::future::pending::<()>().await;

@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
         let playback_view = PlaybackView::new(context);
         let range = playback_view.range();
         outbox.control(server_info(context, range));
-        // Subscriptions have ids of their own; there is none without a subscription.
+        // Each subscription has its own id, so a session without a subscription has no id yet.
         endpoint.hub.attach(id, outbox.clone(), encoding::format(0));
         let mut session = Session {
             context,

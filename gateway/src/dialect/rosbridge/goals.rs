@@ -1,5 +1,5 @@
 //! The goals that a client has sent to action servers of the graph. Those that are active when their client leaves
-//! are cancelled after a grace time: nobody is left who could stop them.
+//! are cancelled after a grace time, because their client can no longer cancel them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -66,7 +66,7 @@ mod tests {
         {
             assert!(parse::<Value>(wrong).is_err(), "{wrong}");
         }
-        // What is wrong is said about the text itself, if it has no literals.
+        // Without literals, the error refers to the original text.
         assert!(parse::<Value>("[1,").unwrap_err().to_string().contains("column 3"));
     }
 

@@ -1,5 +1,5 @@
 //! The rosapi services that accompany a rosbridge server: queries about the graph with the types of
-//! `rosapi_msgs`. They cover the graph in the endpoint's scope, whoever asks.
+//! `rosapi_msgs`. They cover the graph in the endpoint's scope, for every client.
 
 mod names;
 mod parameters;

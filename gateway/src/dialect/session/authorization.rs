@@ -26,8 +26,8 @@ pub enum PublishRejected {
 }
 
 impl SessionContext {
-    /// Checks whether the client's role has this permission. A page of another site has none, whatever an
-    /// observer may do here.
+    /// Checks whether the client's role has this permission. A page of another site has none, regardless
+    /// of the permissions of an observer.
     pub fn authorize(&self, permission: Permission<'_>) -> Result<(), PermissionDenied> {
         self.info.check_not_confined()?;
         self.endpoint.access.authorize(self.info.identity().role, permission)

@@ -26,7 +26,7 @@ use crate::endpoint::large_messages::{
 
 /// One session in a dialect: what the driver calls.
 pub(crate) trait DialectSession: Send {
-    /// What the dialect reports to the client about a malformed message.
+    /// The dialect's report to the client about a malformed message.
     type Malformed: Send;
 
     /// The session's ticks.

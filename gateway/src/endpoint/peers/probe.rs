@@ -1,5 +1,5 @@
 //! A health probe of one peer, with limits on time, header and body that hold whatever the peer sends. An
-//! answer without a proof of the rover's key is none.
+//! answer without a proof of the rover's key is ignored.
 
 use std::time::Duration;
 

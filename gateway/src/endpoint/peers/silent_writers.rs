@@ -8,11 +8,11 @@ use std::time::Duration;
 use roverline_protocol::writer_progress::WriterProgress;
 use roverline_protocol::{Guid, Tier};
 
-/// A writer of which this endpoint has nothing while a peer has is silent after this time.
+/// Time after which a writer counts as silent if a peer receives its samples and this endpoint does not.
 const SILENT_AFTER_MS: u64 = 2_000;
 /// Samples that a peer must get while this endpoint gets none: a single one may be lost.
 const ADVANCE_SAMPLES: u64 = 3;
-/// Between two endpoints that find the same, so that they do not join anew together.
+/// Delay between two endpoints that detect the same silence, so that they do not rejoin at the same time.
 const STAGGER_MS: u64 = 1_500;
 /// The shortest time between two attempts.
 const FIRST_RETRY_MS: u64 = 10_000;
@@ -30,7 +30,7 @@ pub(crate) struct SilentWriters {
     attempted: Option<Duration>,
 }
 
-/// What a peer and this endpoint had of a writer when it was first compared.
+/// Samples of a writer that a peer and this endpoint had received at their first comparison.
 #[derive(Clone, Debug)]
 struct Comparison {
     theirs: u64,

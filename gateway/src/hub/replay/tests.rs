@@ -1,3 +1,5 @@
+//! Tests of replay after `resume`: order, latched and latest topics, gaps, and the bound of all rings together.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

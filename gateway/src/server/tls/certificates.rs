@@ -25,7 +25,7 @@ pub enum TlsFileError {
     Pem {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: PemError,
     },
     /// A file without what it should have.
@@ -33,10 +33,10 @@ pub enum TlsFileError {
     Empty {
         /// The file.
         file: PathBuf,
-        /// What it should have.
+        /// The missing part.
         what: &'static str,
     },
-    /// Everybody on this computer may read the key.
+    /// Every user of this computer may read the key.
     #[error("everybody on this computer may read the key {file}: chmod 600 {file}", file = shown(.0))]
     KeyIsPublic(PathBuf),
     /// A certificate is malformed, or does not belong to its key.
@@ -44,7 +44,7 @@ pub enum TlsFileError {
     Certificate {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: RustlsError,
     },
     /// The authority of clients cannot be used.
@@ -52,7 +52,7 @@ pub enum TlsFileError {
     ClientAuthority {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: VerifierBuilderError,
     },
 }

@@ -28,7 +28,7 @@ fn name(certificate: &X509Certificate<'_>) -> Option<String> {
     let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
     let alternative = || certificate_names::of(certificate).next();
     let name = common.or_else(alternative)?;
-    // An address stands for those without a name.
+    // Clients without a name are identified by their address.
     check_name(name).is_ok().then(|| name.to_owned())
 }
 

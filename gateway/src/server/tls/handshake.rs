@@ -19,17 +19,17 @@ use crate::server::pending::PendingConnection;
 use crate::server::tls::OpenError;
 use crate::server::tls::handshake_queue::HandshakeQueue;
 
-/// Messages of a client that are looked at as soon as they arrive: a handshake has two.
+/// Messages of a client that are processed as soon as they arrive: a handshake has two.
 const PROMPT_MESSAGES: u32 = 2;
-/// The pause before the bytes after them are looked at. It doubles each time, so that a handshake in small pieces
+/// The pause before later bytes are processed. It doubles each time, so that a handshake in small pieces
 /// costs little.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Pauses after which it no longer doubles.
 const MAX_DOUBLINGS: u32 = 10;
 
-/// Performs the server's side of the handshake. `queue` bounds what is computed at a time; nobody has a permit
-/// while the client's bytes are awaited. While it waits for a permit, the endpoint is slow and not the client.
-/// The caller bounds the time.
+/// Performs the server's side of the handshake. `queue` bounds the concurrent computations; no handshake holds a
+/// permit while it waits for the client's bytes. While it waits for a permit, the endpoint is slow and not the
+/// client. The caller bounds the time.
 pub(super) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,

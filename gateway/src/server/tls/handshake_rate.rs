@@ -1,5 +1,5 @@
-//! The rate of TLS handshakes per address: each costs this computer's processor half a millisecond or more, which a
-//! stranger must not spend without end.
+//! The rate of TLS handshakes per address: each costs half a millisecond of processor time or more, so the
+//! rate of each address is limited.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl HandshakeRate {
                 allowance.handshakes < HANDSHAKE_BURST
             });
             if addresses.len() >= ADDRESSES {
-                // So many addresses take turns in the queue; none of them has much of it.
+                // With so many addresses, the queue gives each a small share.
                 return true;
             }
         }

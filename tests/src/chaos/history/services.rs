@@ -182,7 +182,7 @@ pub(super) fn events(records: &[Record], state: &FinalState, result: &mut CheckR
     result.counts.insert("events in the log", state.log.len());
 }
 
-/// What a process's cache returns for a key never goes back, and is never older than the staleness bound.
+/// Checks a process's cache: its value of a key never goes back, and is never older than the staleness bound.
 pub(super) fn cache(records: &[Record], _state: &FinalState, result: &mut CheckResult) {
     let stale_ns = limits::KV_STALE_MS * 1_000_000;
     let mut by_key: BTreeMap<&str, Vec<(u64, &Record)>> = BTreeMap::new();

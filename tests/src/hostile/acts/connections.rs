@@ -44,7 +44,7 @@ pub(super) fn unread(target: &Target) {
     wait(target);
 }
 
-/// They stay connected; what they are sent is read by nobody, and no ping is answered.
+/// Clients that stay connected, read nothing and answer no ping.
 pub(super) fn upgrade_silence(target: &Target) {
     let mut held = Vec::new();
     while target.runs() {

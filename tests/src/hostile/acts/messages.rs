@@ -1,4 +1,4 @@
-//! Sessions that send what costs more than it looks.
+//! Sessions that send small messages with a high processing cost.
 
 use std::io::{Read, Write};
 

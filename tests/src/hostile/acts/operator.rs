@@ -1,4 +1,4 @@
-//! Those who have some rights, or claim to have them, and use them against the others.
+//! Attacks by clients that have some rights, or claim to have them.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,14 +24,15 @@ pub(super) fn impostor(target: &Target) {
     let config = temp::write(&scratch, "roverline.toml", &config);
     let config = config.to_str().unwrap();
     let args = ["--tier", "primary", "--source", "sim", "--mdns", "on", "--config", config];
-    // It may be somebody else's computer: its start does not count.
+    // Another computer might run it, so its start must not disturb the measurement.
     let mut command = gateway::command_of(Path::new("nice"), &["-n", "19"]);
     command.arg(binary::bin("roverline-gateway")).args(["serve", "--port", "0"]);
     let _impostor = Gateway::start(command, &args);
     wait(target);
 }
 
-/// What the directory says of open, closed and silent ports is all the same; the bound of peers is met soon.
+/// Registers peers at open, closed and silent ports. The directory answers the same for all of them, and the bound
+/// of peers is reached soon.
 pub(super) fn port_scan(target: &Target) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let open = silent.local_addr().unwrap().port();

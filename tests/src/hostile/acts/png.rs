@@ -1,4 +1,4 @@
-//! Images that hold much more than they look.
+//! Decompression bombs: small PNG images that expand to a lot of data.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Handshakes of TLS: the endpoint signs and computes keys for everybody who begins one.
+//! Attacks by TLS handshakes: the endpoint signs and computes keys for every client that begins one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::hostile::tls::{connection, hello};
 
 /// Handshakes of one attacker that are not continued.
 const HALF_OPEN: usize = 100;
-/// What a record of a handshake may promise: its greatest length, of a message of 16 MiB.
+/// A handshake record with the greatest allowed length, of a message of 16 MiB.
 const PROMISE: &[u8] = &[0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
 
 fn config(target: &Target) -> &Arc<ClientConfig> {

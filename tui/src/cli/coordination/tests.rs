@@ -1,3 +1,5 @@
+//! Tests of the command lines of locks, queues, values and events: parsing, examples in help, and completion.
+
 use clap::Parser as _;
 
 use crate::cli::coordination::*;

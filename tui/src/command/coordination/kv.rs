@@ -63,7 +63,7 @@ fn path(key: &str, if_version: Option<u64>, ttl: Option<String>) -> String {
     format!("/api/v2/kv/{}{mark}{}", escape(key), query.join("&"))
 }
 
-/// A write is not repeated: it could overwrite a newer value of somebody else.
+/// A write is not repeated: it could overwrite a newer value of another author.
 fn in_doubt(refusal: ApiError, key: &str) -> Failure {
     match is_indeterminate(&refusal) {
         true => Failure::Nothing(format::printable(&format!(

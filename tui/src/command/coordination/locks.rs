@@ -85,7 +85,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-/// Columns of the list. Who has a lock is an identity, with the name of its client where that is another one.
+/// Columns of the list. A holder is an identity, with the declared name of its client if that differs.
 const COLUMNS: [&str; 5] = ["RESOURCE", "MODE", "HELD BY (TOKEN)", "WAITING", "ASKED FOR BY"];
 
 fn table(list: &LockList) -> Result<(), Failure> {

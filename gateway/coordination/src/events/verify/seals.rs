@@ -78,7 +78,7 @@ impl Seals {
     }
 }
 
-/// The keys in the log itself. Keys that are not trusted are a violation: they prove nothing, and somebody
+/// The keys in the log itself. Untrusted keys are a violation: they prove nothing, and an unknown party
 /// has added them.
 fn own_keys(
     source: &impl EntrySource,

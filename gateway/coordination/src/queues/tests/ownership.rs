@@ -27,11 +27,11 @@ pub(super) async fn ownership(one: &Queues, other: &Queues) {
     assert!(matches!(other.ack(&id, None, &MALLORY).await, Err(QueueError::NotOwner { .. })), "extended");
     assert_eq!(one.force_nak(&id, None, None, "", &MALLORY).await, Err(QueueError::InvalidReason));
     one.force_nak(&id, None, None, "she left", &MALLORY).await.unwrap();
-    // It is nobody's now, and whoever takes it has it.
+    // It has no owner now, so the next consumer may take it.
     let again = taken_by(one, "owned", &MALLORY).await;
     assert!(matches!(one.ack(&id, None, &ADA).await, Err(QueueError::NotOwner { .. })));
     other.nak(&id, Some(again.delivery), None, None, &MALLORY).await.unwrap();
-    // Given back: whoever wants it takes it first.
+    // It was given back, so any consumer may take it.
     for anybody in [&ADA, &MALLORY, &ANN] {
         assert_eq!(other.ack(&id, None, anybody).await, Err(QueueError::NotTaken));
     }
@@ -42,7 +42,7 @@ pub(super) async fn ownership(one: &Queues, other: &Queues) {
     assert_eq!(one.dequeue("owned", hidden_for(LONG), &nobody).await, Err(QueueError::InvalidIdentity));
 }
 
-/// Nobody works on a message that is new, that was given back, or whose time is over.
+/// A message is not in work if it is new, was given back, or has timed out.
 pub(super) async fn out_of_work(one: &Queues, other: &Queues) {
     let id = put(one, "idle", "a").await;
     for anybody in [&ADA, &MALLORY, &ANN] {
@@ -55,7 +55,7 @@ pub(super) async fn out_of_work(one: &Queues, other: &Queues) {
         assert_eq!(other.ack(&id, None, stranger).await, Err(QueueError::NotTaken));
         assert_eq!(other.ack(&id, Some(taken.delivery), stranger).await, Err(QueueError::NotTaken));
     }
-    // She was late, but nobody has begun it again.
+    // She was late, but no other consumer has taken it since.
     other.ack(&id, Some(taken.delivery), &ADA).await.unwrap();
     assert_empty(one, "idle").await;
     let id = put(one, "idle", "b").await;
@@ -76,8 +76,8 @@ pub(super) async fn ids_of_identities(one: &Queues, other: &Queues) {
     assert_eq!(by, [("ada", Some("console")), ("mallory", Some("console"))]);
 }
 
-/// A marker without an identity: anybody who knows the message's id settles it. A dedup id without one is
-/// everybody's.
+/// With a marker without an identity, any client that knows the message's id may settle it. A dedup id without
+/// an identity applies to every client.
 pub(super) async fn messages_of_an_earlier_version(queues: &Queues) {
     put(queues, "old", "x").await;
     let taken = dequeue_one(queues, "old", LONG).await;

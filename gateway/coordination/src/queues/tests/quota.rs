@@ -1,4 +1,4 @@
-//! What one author may keep in all queues, and write to them in a minute.
+//! Quotas of one author: messages and bytes in all queues, and bytes written per minute.
 
 use crate::queues::tests::conformance::dequeue_one;
 use crate::queues::tests::*;

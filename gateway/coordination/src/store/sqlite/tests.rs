@@ -119,7 +119,7 @@ async fn a_wal_cut_in_the_middle_of_a_frame_costs_only_what_was_not_acknowledged
     for n in 0..20 {
         store.txn(put(&format!("k{n:02}"), "x")).await.unwrap();
     }
-    // What a crash leaves: the file, and a WAL whose last frame is incomplete.
+    // The state after a crash: the file, and a WAL whose last frame is incomplete.
     let wal = |file: PathBuf| file.with_extension("db-wal");
     let crashed = |change: &dyn Fn(std::fs::File, u64)| {
         let copy = Folder::new();

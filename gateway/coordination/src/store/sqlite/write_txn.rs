@@ -90,7 +90,7 @@ impl Db {
         }
         let committed = write.commit();
         self.changed |= *committed.as_ref().unwrap_or(&false);
-        // A refused operation did not take effect, whatever happened to the leases.
+        // A refused operation had no effect, even if leases have changed.
         answer.and_then(|answer| committed.map(|_| answer))
     }
 

@@ -26,8 +26,8 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// Declares the channels of a recording that does not list them, because nobody subscribes to what is not
-    /// declared. A corrupt recording is reported when playback reaches the place.
+    /// Declares the channels of a recording that does not list them, because clients cannot subscribe to an
+    /// undeclared topic. A corrupt recording is reported when playback reaches the place.
     fn list_channels(&mut self) -> Result<(), StopReason> {
         if self.recording.knows_all_channels() || self.recording.rewind().is_err() {
             return Ok(());

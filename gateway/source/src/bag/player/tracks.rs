@@ -29,7 +29,7 @@ impl Track {
     }
 }
 
-/// What was declared of a topic. All its channels have the same type and definition, because a client decodes all of
+/// The declaration of a topic. All its channels have the same type and definition, because a client decodes all of
 /// its messages in the same way.
 pub(super) struct Declared {
     type_name: String,
@@ -39,7 +39,7 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// Why messages of this channel are not those of the topic.
+    /// The reason why messages of this channel do not fit the topic.
     fn conflict(&self, channel: &Channel) -> Option<String> {
         let first = &self.type_name;
         if *first != channel.type_name {

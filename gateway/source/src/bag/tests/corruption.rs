@@ -71,7 +71,8 @@ proptest! {
             let at = (bytes.len() as f64 * part) as usize;
             let before = bytes[at];
             bytes[at] ^= 1 << bit;
-            // An index that becomes a message outside the chunks cannot be told from one: only chunks have checksums.
+            // An index record that turns into a message outside the chunks is undetectable: only chunks have
+            // checksums.
             prop_assume!((before, bytes[at]) != (MESSAGE_INDEX, MESSAGE));
         }
         let (received, _) = attempt(&dir.file("flip.mcap", &bytes));

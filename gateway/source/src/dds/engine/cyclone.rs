@@ -125,7 +125,7 @@ impl Reader for CycloneReader {
         Guid(self.reader.guid())
     }
 
-    /// What arrived before is reported too.
+    /// Samples that arrived before are reported too.
     fn attach(&mut self, waits: &WaitSet, token: usize) -> std::io::Result<()> {
         let trigger = waits.trigger(token);
         trigger.fire();

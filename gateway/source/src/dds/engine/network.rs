@@ -8,8 +8,8 @@ use crate::dds_options::DdsOptions;
 /// RTPS computes ports from the domain id; higher ids would not fit into 16 bits.
 const LAST_DOMAIN: u16 = 232;
 
-/// Rejects what no engine could use. Engines ignore an address that this computer does not have, and then reach
-/// nobody.
+/// Rejects options that no engine can use. Engines ignore an address that this computer does not have, and then
+/// reach no peer.
 pub(super) fn check(options: &DdsOptions) -> Result<(), SourceError> {
     if options.domain_id > LAST_DOMAIN {
         return Err(SourceError(format!(

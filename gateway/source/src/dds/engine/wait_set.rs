@@ -12,7 +12,7 @@ const TRIGGERED: Token = Token(usize::MAX);
 /// Events that one wait returns.
 const EVENTS: usize = 256;
 
-/// What one thread waits for.
+/// The events that one thread waits for.
 pub(in crate::dds) struct WaitSet {
     poll: Poll,
     events: Events,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// How long they may take to end after each signal.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// Interval at which is looked whether they have ended.
+/// Interval at which their end is checked.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Makes processes whose parent ends children of this one, so that they stay its descendants.
@@ -40,8 +40,7 @@ pub(super) async fn end_all() {
     }
 }
 
-/// Takes note of orphans that have ended; until then the system keeps an entry of each. `child` is somebody else's to
-/// wait for.
+/// Reaps orphans that have ended; until then the system keeps a zombie of each. Another function waits for `child`.
 pub(super) fn reap_orphans(child: Option<u32>) {
     let this = rustix::process::getpid().as_raw_nonzero().get();
     let is_child = |process: i32| child.is_some_and(|child| u32::try_from(process) == Ok(child));

@@ -19,7 +19,7 @@ const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 /// Exit code base for a command ended by a signal; the signal's number is added.
 const SIGNALLED: i32 = 128;
-/// Interval at which is looked for orphans that have ended.
+/// Interval at which orphans that have ended are reaped.
 const REAP: Duration = Duration::from_secs(10);
 /// Tells a guard to end the command and all that it has started.
 pub(super) const END: Signal = Signal::USR1;
