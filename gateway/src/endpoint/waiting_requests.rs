@@ -113,7 +113,7 @@ mod tests {
         }
         assert_eq!(held.len(), OBSERVER_REQUESTS);
         let refused = all.enter(Role::Observer, here).err().unwrap();
-        assert!(refused.to_string().contains("96 requests of observers"), "{refused}");
+        assert!(refused.to_string().contains("(96): requests of observers"), "{refused}");
         held.push(all.enter(Role::Operator, here).ok().unwrap());
         held.clear();
         let counts = all.0.lock();

@@ -159,7 +159,8 @@ impl<'a> Session<'a> {
                 self.send(status(Level::Info, id, format!("you are {}", role.name())));
                 Ok(())
             }
-            Err(denied) => rejected(denied.to_string()),
+            // Guessing ends the session.
+            Err(denied) => Err(OpError::Malformed(denied.to_string())),
         }
     }
 
