@@ -11,6 +11,7 @@ use roverline_tests::process::{self, Signal};
 use roverline_tests::wait::eventually;
 
 /// A topic on the primary only, at 50 Hz.
+const IMU: &str = "/imu/data";
 const ODOM: &str = "/odom";
 /// A topic on primary and tertiary, at 10 Hz.
 const GPS: &str = "/gps/fix";
@@ -79,11 +80,11 @@ async fn the_same_endpoint_replays_and_reports_gaps() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let port = gateway.port(Tier::Primary);
     switch(port, port, ODOM).await;
-    // Older than the resume ring.
-    let mut first = NativeClient::subscribed(port, &[ODOM]).await;
-    let id = read(&mut first, ODOM, 350).await[0].id;
-    let (mut client, replayed, gaps) = resume(port, ODOM, cursor(id.source, id.seq)).await;
-    let headers = read(&mut client, ODOM, replayed as usize + 1).await;
+    // Older than the ring of a sensor, of which five seconds are kept.
+    let mut first = NativeClient::subscribed(port, &[IMU]).await;
+    let id = read(&mut first, IMU, 700).await[0].id;
+    let (mut client, replayed, gaps) = resume(port, IMU, cursor(id.source, id.seq)).await;
+    let headers = read(&mut client, IMU, replayed as usize + 1).await;
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!((gaps[0].after, gaps[0].before), (id.seq, headers[0].id.seq));
     assert!(headers.is_sorted_by(|a, b| a.id.seq + 1 == b.id.seq));
