@@ -279,6 +279,7 @@ fn stored_values_are_as_old_as_the_gateway_says() {
         id: SampleId { source: Guid::default(), seq: 1 },
         stored: true,
         replayed: false,
+        late: false,
         source_time_ns: 0,
         receive_time_ns: rig.model.now.wall_ns + 100_000_000_000 - 42_000_000_000,
         payload: vec![0, 1, 0, 0, 2, 0, 0, 0, b'a', 0].into(),
@@ -287,6 +288,30 @@ fn stored_values_are_as_old_as_the_gateway_says() {
     let reading = rig.model.rover.mission_status.as_ref().unwrap();
     assert_eq!(rig.model.now.since(reading.at), Duration::from_secs(42));
     assert_eq!(reading.quality(&rig.model.topics, rig.model.now), Quality::Stale);
+}
+
+#[test]
+fn a_late_sample_does_not_replace_a_newer_value() {
+    let mut rig = Rig::new();
+    let status = topic("/mission/status", "std_msgs/msg/String");
+    let sample = |text: u8, late| {
+        Event::Sample(LinkSample {
+            topic: std::sync::Arc::new(status.clone()),
+            id: SampleId { source: Guid::default(), seq: if late { 6 } else { 7 } },
+            stored: false,
+            replayed: late,
+            late,
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            payload: vec![0, 1, 0, 0, 2, 0, 0, 0, text, 0].into(),
+        })
+    };
+    rig.link(sample(b'm', false)).link(sample(b'a', true));
+    assert_eq!(rig.model.rover.mission_status.as_ref().unwrap().value, "m");
+    assert_eq!(
+        rig.model.topics.rows["/mission/status"].latest.as_ref().map(|payload| payload[8]),
+        Some(b'm')
+    );
 }
 
 #[test]

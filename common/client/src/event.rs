@@ -113,9 +113,11 @@ pub struct LinkSample {
     pub id: SampleId,
     /// A stored value, sent because this client subscribed late.
     pub stored: bool,
-    /// Replayed because this client came from another endpoint: it may be older than a live sample,
-    /// by up to [`roverline_protocol::limits::REPLAY_AGE_MS`].
+    /// Replayed because this client came from another endpoint, or missed it at this one: it may be a minute older than
+    /// a live sample.
     pub replayed: bool,
+    /// Older than one of the same writer that arrived before: it completes the history, and is not the current value.
+    pub late: bool,
     /// Publisher's timestamp, nanoseconds since the Unix epoch; 0 if unknown.
     pub source_time_ns: i64,
     /// When the gateway received it, nanoseconds since the Unix epoch.

@@ -1,11 +1,12 @@
 //! Gap repair on the endpoint in use. Samples that should have arrived and did not, because they expired in its outbox,
 //! are asked for again; so is the history that a lower service level left out, once the level is full again. The
-//! client sends the cursors of the writers concerned and subscribes again, and the endpoint replays what is missing.
+//! client sends the cursors of the writers concerned and subscribes again, and the endpoint replays a part of what is
+//! missing, oldest first; the client then asks for the rest.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use roverline_protocol::native::{Cursor, TopicInfo};
+use roverline_protocol::native::{Cursor, Gap as MissingSamples, TopicInfo};
 use roverline_protocol::resume::Cursors;
 use roverline_protocol::service_level::{Allowance, ServiceLevel};
 use roverline_protocol::{Guid, Priority};
@@ -14,14 +15,16 @@ use crate::limits;
 
 /// Wait this long after a gap: what is missing may still arrive by itself.
 const DELAY: Duration = Duration::from_millis(200);
-/// Least time between two repairs, first and after repeated ones: on a bad link, replays must not crowd out what
-/// is current.
+/// Least time between two repairs while they bring something: together with what an endpoint replays at a time, this
+/// bounds their share of the link.
+const NEXT_PART: Duration = Duration::from_millis(500);
+/// Least time between two repairs, first and after repeated ones without an answer.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
-/// A gap this long after the last repair has another cause.
-const CALM: Duration = Duration::from_secs(10);
-/// An endpoint that replays nothing, because of a budget, is not asked again for this long.
-const REFUSED: Duration = Duration::from_secs(60);
-/// How often a writer's missing samples are asked for.
+/// Pause after a repair that brought nothing, and after one that the link could not carry.
+const PAUSE: Duration = Duration::from_secs(60);
+/// A service level that falls this soon after a repair falls because of it.
+const CAUSED: Duration = Duration::from_secs(5);
+/// How often the same sample is asked for.
 const ATTEMPTS: u32 = 3;
 
 /// Whether samples that are missing before one that arrived are asked for.
@@ -31,8 +34,15 @@ pub(crate) enum Gap {
     Lost,
     /// A service level left them out, and they are history: when the level is full again.
     Later,
-    /// A service level left them out: never.
+    /// A service level left them out: not at this endpoint.
     Shed,
+}
+
+/// What was asked for of a writer with missing samples.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    cursor: u64,
+    times: u32,
 }
 
 /// Which gaps of a session are to be repaired, and when. Times are monotonic.
@@ -44,12 +54,20 @@ pub(crate) struct GapRepair {
     shed: HashSet<Guid>,
     /// Writers whose history is asked for when the level is full again.
     later: HashSet<Guid>,
-    /// Writers with missing samples, and how often these were asked for.
-    writers: HashMap<Guid, u32>,
-    /// When the first of them was found.
+    /// Writers with missing samples.
+    writers: HashMap<Guid, Asked>,
+    /// Up to these numbers nothing is asked for: the endpoint has it no more, or left it out.
+    floors: HashMap<Guid, u64>,
+    /// When the first gap was found.
     gap_at: Option<Duration>,
     asked_at: Option<Duration>,
     interval: Duration,
+    /// Ids of the `subscribe` messages of the last repair that have not been answered.
+    pending: HashSet<u64>,
+    /// Whether the next `resumed` belongs to one of them.
+    is_answer: bool,
+    /// What the answers brought so far: samples, and gaps that the endpoint cannot fill.
+    brought: u64,
 }
 
 fn is_full(level: ServiceLevel, topic: &TopicInfo) -> bool {
@@ -67,11 +85,13 @@ impl GapRepair {
         if level > self.level {
             self.worst = if self.shed.is_empty() { level } else { self.worst.max(level) };
             self.shed.extend(known);
+            if self.asked_at.is_some_and(|asked_at| now.saturating_sub(asked_at) < CAUSED) {
+                self.interval = PAUSE;
+            }
         }
         self.level = level;
-        self.interval = self.interval.min(INTERVAL.1);
         if level == ServiceLevel::Full && !self.later.is_empty() {
-            self.writers.extend(self.later.drain().map(|writer| (writer, 0)));
+            self.writers.extend(self.later.drain().map(|writer| (writer, Asked::default())));
             self.gap_at.get_or_insert(now);
         }
     }
@@ -87,16 +107,17 @@ impl GapRepair {
         }
     }
 
-    /// Samples of this writer are missing.
-    pub(crate) fn on_gap(&mut self, writer: Guid, gap: Gap, now: Duration) {
-        if self.writers.len() + self.later.len() >= limits::CURSORS_PER_RESUME {
+    /// Samples of this writer are missing before the number `seq`.
+    pub(crate) fn on_gap(&mut self, writer: Guid, seq: u64, gap: Gap, now: Duration) {
+        let kept = self.writers.len() + self.later.len() + self.floors.len();
+        if kept >= limits::CURSORS_PER_RESUME {
             return;
         }
         match gap {
-            Gap::Shed => {}
+            Gap::Shed => drop(self.floors.insert(writer, seq.saturating_sub(1))),
             Gap::Later if self.level != ServiceLevel::Full => drop(self.later.insert(writer)),
             Gap::Later | Gap::Lost => {
-                self.writers.insert(writer, 0);
+                self.writers.entry(writer).or_default();
                 self.gap_at.get_or_insert(now);
             }
         }
@@ -107,38 +128,61 @@ impl GapRepair {
         self.gap_at = None;
         self.writers.clear();
         self.later.clear();
+        self.pending.clear();
+        self.is_answer = false;
     }
 
-    /// The endpoint answered with this many samples and numbers that it has no more.
-    pub(crate) fn on_answer(&mut self, samples: u64) {
-        if samples == 0 {
-            self.interval = REFUSED;
+    /// A repair was sent as these `subscribe` messages.
+    pub(crate) fn sent(&mut self, ids: HashSet<u64>) {
+        (self.pending, self.is_answer, self.brought) = (ids, false, 0);
+    }
+
+    /// The endpoint answered a `subscribe`; its `resumed` is the next one of the session.
+    pub(crate) fn on_subscribed(&mut self, id: Option<u64>) {
+        self.is_answer = id.is_some_and(|id| self.pending.remove(&id));
+    }
+
+    /// Takes a `resumed` if it belongs to a repair; returns whether it does.
+    pub(crate) fn on_resumed(&mut self, replayed: u64, gaps: &[MissingSamples]) -> bool {
+        if !std::mem::take(&mut self.is_answer) {
+            return false;
         }
+        self.brought = self.brought.saturating_add(replayed).saturating_add(gaps.len() as u64);
+        for gap in gaps.iter().filter(|gap| self.writers.contains_key(&gap.source)) {
+            let floor = self.floors.entry(gap.source).or_default();
+            *floor = (*floor).max(gap.before.saturating_sub(1));
+        }
+        if self.pending.is_empty() {
+            self.interval = if self.brought == 0 { PAUSE } else { NEXT_PART };
+        }
+        true
     }
 
     /// The cursors to send now, of the writers with missing samples; they count as asked for.
     pub(crate) fn due(&mut self, cursors: &Cursors, now: Duration) -> Vec<Cursor> {
-        let Some(gap_at) = self.gap_at.filter(|&at| now.saturating_sub(at) >= DELAY) else {
-            return Vec::new();
-        };
+        let waited = self.gap_at.is_some_and(|at| now.saturating_sub(at) >= DELAY);
         let since = self.asked_at.map(|asked_at| now.saturating_sub(asked_at));
-        if since.is_some_and(|since| since < self.interval) {
+        if !waited || since.is_some_and(|since| since < self.interval) {
             return Vec::new();
         }
-        let holes: Vec<_> = self.writers.keys().filter_map(|&writer| cursors.before_hole(writer)).collect();
-        let is_asked = |writer: &Guid| holes.iter().any(|hole| hole.source == *writer);
-        self.writers.retain(|writer, attempts| {
-            *attempts += 1;
-            *attempts < ATTEMPTS && is_asked(writer)
+        let mut holes = Vec::new();
+        self.writers.retain(|&writer, asked| {
+            let floor = self.floors.get(&writer).copied().unwrap_or_default();
+            let Some(hole) = cursors.before_hole(writer, floor) else { return false };
+            let is_same = asked.times > 0 && asked.cursor == hole.seq;
+            *asked = Asked { cursor: hole.seq, times: if is_same { asked.times + 1 } else { 1 } };
+            if asked.times <= ATTEMPTS {
+                holes.push(hole);
+            }
+            asked.times <= ATTEMPTS
         });
-        if self.writers.is_empty() {
+        if holes.is_empty() {
             self.gap_at = None;
+            return holes;
         }
-        if !holes.is_empty() {
-            let calm = self.asked_at.is_none_or(|asked_at| gap_at.saturating_sub(asked_at) >= CALM);
-            self.interval = if calm { INTERVAL.0 } else { (self.interval * 2).min(INTERVAL.1) };
-            (self.asked_at, self.gap_at) = (Some(now), self.gap_at.map(|_| now));
-        }
+        // Until the answer is there.
+        self.interval = (self.interval * 2).clamp(INTERVAL.0, INTERVAL.1);
+        (self.asked_at, self.gap_at) = (Some(now), Some(now));
         holes
     }
 }
@@ -175,6 +219,19 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    const fn cursor(seq: u64) -> Cursor {
+        Cursor { source: WRITER, seq }
+    }
+
+    /// The endpoint answers a repair.
+    fn answer(repair: &mut GapRepair, replayed: u64, gaps: &[MissingSamples]) {
+        repair.sent(HashSet::from([7, 8]));
+        for id in [7, 8] {
+            repair.on_subscribed(Some(id));
+            assert!(repair.on_resumed(if id == 8 { replayed } else { 0 }, gaps));
+        }
+    }
+
     #[test]
     fn what_a_level_leaves_out_is_asked_for_later_or_never() {
         let sensor = topic(Scope::Sensors, Priority::Sensors);
@@ -192,10 +249,16 @@ mod tests {
         assert_eq!(repair.on_sample(WRITER, &sensor), Gap::Lost);
         let cursors = received(&[1, 2, 5, 6]);
         repair.on_level(ServiceLevel::Reduced, &known, at(0));
-        repair.on_gap(WRITER, Gap::Later, at(1_000));
+        repair.on_gap(WRITER, 5, Gap::Later, at(1_000));
         assert_eq!(repair.due(&cursors, at(9_000)), [], "not at this level");
         repair.on_level(ServiceLevel::Full, &known, at(9_000));
-        assert_eq!(repair.due(&cursors, at(9_200)), [Cursor { source: WRITER, seq: 2 }]);
+        assert_eq!(repair.due(&cursors, at(9_200)), [cursor(2)]);
+        // What a sensor's topic left out stays left out, also when a later one is missing.
+        let mut repair = GapRepair::default();
+        repair.on_gap(WRITER, 5, Gap::Shed, at(0));
+        assert_eq!(repair.due(&cursors, at(1_000)), []);
+        repair.on_gap(WRITER, 9, Gap::Lost, at(1_000));
+        assert_eq!(repair.due(&received(&[1, 2, 5, 6, 9]), at(2_000)), [cursor(6)]);
     }
 
     #[test]
@@ -203,7 +266,7 @@ mod tests {
         let (open, closed) = (received(&[1, 4]), received(&[1, 4, 2, 3]));
         let asked = |closed_at: u64| {
             let mut repair = GapRepair::default();
-            repair.on_gap(WRITER, Gap::Lost, at(1_000));
+            repair.on_gap(WRITER, 4, Gap::Lost, at(1_000));
             let is_due = |now: &u64| {
                 let cursors = if *now < closed_at { &open } else { &closed };
                 !repair.due(cursors, at(*now)).is_empty()
@@ -216,22 +279,42 @@ mod tests {
     }
 
     #[test]
-    fn repairs_are_rare_and_rarer_on_a_link_that_keeps_losing() {
-        let (mut repair, cursors) = (GapRepair::default(), received(&[1, 4]));
-        let mut asked = Vec::new();
-        for now in (0..60_000).step_by(20).map(at) {
-            repair.on_gap(WRITER, Gap::Lost, now);
-            asked.extend((!repair.due(&cursors, now).is_empty()).then_some(now.as_millis()));
-        }
-        assert_eq!(asked[..6], [200, 1_200, 3_200, 7_200, 15_200, 23_200]);
+    fn the_parts_follow_each_other_and_what_is_gone_is_not_asked_for() {
+        let mut repair = GapRepair::default();
+        repair.on_gap(WRITER, 40, Gap::Lost, at(0));
+        assert_eq!(repair.due(&received(&[1, 40]), at(200)), [cursor(1)]);
+        let gone = MissingSamples { topic: 1, source: WRITER, after: 1, before: 10 };
+        answer(&mut repair, 10, &[gone]);
+        // 10 to 19 arrived.
+        let cursors = received(&[&[1, 40][..], &(10..20).collect::<Vec<_>>()].concat());
+        assert_eq!(repair.due(&cursors, at(600)), []);
+        assert_eq!(repair.due(&cursors, at(700)), [cursor(19)]);
+        answer(&mut repair, 20, &[]);
+        let all = received(&[&[1, 40][..], &(10..40).collect::<Vec<_>>()].concat());
+        assert_eq!(repair.due(&all, at(1_300)), []);
+        assert_eq!(all.snapshot(), [cursor(1)], "another endpoint may have the others");
+        assert!(!repair.on_resumed(5, &[]), "of a later subscription");
+    }
+
+    #[test]
+    fn repairs_pause_where_they_bring_nothing_or_are_too_much() {
+        let cursors = received(&[1, 4]);
+        let begun = || {
+            let mut repair = GapRepair::default();
+            repair.on_gap(WRITER, 4, Gap::Lost, at(0));
+            assert_eq!(repair.due(&cursors, at(200)), [cursor(1)]);
+            repair
+        };
+        let mut repair = begun();
+        answer(&mut repair, 0, &[]);
+        assert_eq!(repair.due(&cursors, at(60_000)), []);
+        assert_eq!(repair.due(&cursors, at(60_200)), [cursor(1)]);
+        let (mut repair, known) = (begun(), HashSet::from([WRITER]));
+        answer(&mut repair, 2, &[]);
+        repair.on_level(ServiceLevel::Reduced, &known, at(3_000));
+        repair.on_level(ServiceLevel::Full, &known, at(9_000));
+        assert_eq!(repair.due(&cursors, at(60_000)), [], "the link could not carry it");
         repair.forget();
-        assert_eq!(repair.due(&cursors, at(70_000)), []);
-        repair.on_gap(WRITER, Gap::Lost, at(90_000));
-        assert_eq!(repair.due(&cursors, at(90_200)).len(), 1);
-        assert_eq!(repair.due(&cursors, at(91_200)).len(), 1, "it began anew");
-        repair.on_answer(0);
-        repair.on_gap(WRITER, Gap::Lost, at(100_000));
-        assert_eq!(repair.due(&cursors, at(150_000)), [], "the endpoint replays nothing");
-        assert_eq!(repair.due(&cursors, at(151_200)).len(), 1);
+        assert_eq!(repair.due(&cursors, at(99_000)), []);
     }
 }

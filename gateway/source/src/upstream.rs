@@ -337,6 +337,7 @@ mod tests {
             topic: Arc::new(topic),
             id: SampleId { source: Guid::from_name("w"), seq: 1 },
             replayed: false,
+            late: false,
             stored: true,
             source_time_ns: 0,
             receive_time_ns: received_ns,

@@ -101,7 +101,7 @@ impl LatchFile {
 
     /// Whether the path is a symbolic link without a target.
     fn is_dangling(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok()
+        fs::symlink_metadata(&self.path).is_ok_and(|there| there.is_symlink())
     }
 
     fn read_bytes(&self) -> io::Result<Vec<u8>> {
@@ -121,7 +121,11 @@ impl LatchFile {
     pub(crate) fn write(&self, latch: &Latch) -> io::Result<()> {
         let directory = self.directory();
         fs::create_dir_all(directory)?;
-        let aside = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut aside = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        if aside.is_dir() {
+            // A process of this number was ended while it exchanged a directory for the latch.
+            aside.set_extension(format!("{}.tmp", unix_ns()));
+        }
         let written = write_synced(&aside, &serde_json::to_vec(latch)?)
             .and_then(|()| self.replace_with(&aside))
             .and_then(|()| File::open(directory)?.sync_all());
@@ -139,11 +143,10 @@ impl LatchFile {
             return fs::rename(aside, &self.path);
         }
         renameat_with(CWD, aside, CWD, &self.path, RenameFlags::EXCHANGE)?;
-        let kept = self.path.with_extension("damaged");
-        if fs::rename(aside, &kept).is_err() {
-            // Something of an earlier fault is there.
-            fs::rename(aside, self.path.with_extension(format!("{}.damaged", unix_ns())))?;
-        }
+        // The latch is in place. What was there is kept, under a second name if the first one is taken by an earlier
+        // fault; if that fails as well, it stays under the temporary name.
+        let _ = fs::rename(aside, self.path.with_extension("damaged"))
+            .or_else(|_| fs::rename(aside, self.path.with_extension(format!("{}.damaged", unix_ns()))));
         Ok(())
     }
 

@@ -144,12 +144,13 @@ impl Latch {
 
     /// The command to forget, if there are more than `most` of this kind.
     fn surplus(&self, engage: bool, most: usize) -> Option<usize> {
+        // The newest one stays in any case.
+        let older =
+            || self.done.iter().take(self.done.len().saturating_sub(1)).filter(|done| done.engage == engage);
         let mut by_identity: BTreeMap<&str, usize> = BTreeMap::new();
-        for done in self.done.iter().filter(|done| done.engage == engage) {
-            *by_identity.entry(&done.by).or_default() += 1;
-        }
-        let all: usize = by_identity.values().sum();
-        let (by, _) = by_identity.into_iter().max_by_key(|(_, count)| *count).filter(|_| all > most)?;
+        older().for_each(|done| *by_identity.entry(&done.by).or_default() += 1);
+        let (by, _) =
+            by_identity.into_iter().max_by_key(|(_, count)| *count).filter(|_| older().count() >= most)?;
         self.done.iter().position(|done| done.engage == engage && done.by == by)
     }
 }
@@ -245,6 +246,11 @@ mod tests {
         }
         assert_eq!(latch.done.len(), REMEMBERED_IDS);
         assert!(latch.was_release(&command("first", false).by("ada")), "others push nothing of hers out");
+        for n in 0..2 * REMEMBERED_IDS {
+            let newest = command("r", false).by(&format!("{:04}", 9_999 - n));
+            latch.remember(&newest);
+            assert!(latch.was_release(&newest), "the newest one stays");
+        }
         let old: Latch = serde_json::from_str(r#"{"engaged":true,"id":"a","reason":"","at_ns":1}"#).unwrap();
         assert!(matches!(
             old.with_own_id().judge_release(&command("a", false).by("ada")),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use roverline_protocol::ScopeSet;
-use roverline_protocol::native::TopicInfo;
+use roverline_protocol::native::{FLAG_REPLAYED, TopicInfo};
+use roverline_protocol::{Delivery, ScopeSet};
 use roverline_source::{RawSample, SchemaText, SourceState, TopicDecl, TopicKey};
 
 use crate::hub::delivery::deliver;
-use crate::hub::encoding::SampleEncoder;
+use crate::hub::encoding::{FrameFormat, SampleEncoder};
 use crate::hub::ingress::{Ingress, SourceEvent};
 use crate::hub::offload::Recipient;
 use crate::hub::replay::shrink_rings;
@@ -167,11 +167,15 @@ impl Hub {
         let HubState { topics, replay_bytes, .. } = &mut *state;
         let Some(topic) = topics.get_mut(&key.0) else { return };
         let kept = topic.ring.bytes();
-        topic.remember(sample, now);
+        let is_late = topic.remember(sample, now);
+        let flags = if is_late { FLAG_REPLAYED } else { 0 };
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
-        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, 0);
+        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, flags);
         let mut costly = Vec::new();
         for subscription in &mut topic.subscriptions {
+            if is_late && !takes_late(&topic.info, subscription.format) {
+                continue;
+            }
             if !subscription.throttle.serve(&topic.info, &subscription.outbox, sample, now) {
                 continue;
             }
@@ -183,7 +187,7 @@ impl Hub {
             deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);
         }
         if !costly.is_empty() {
-            self.offload.submit(topic.encode_job(sample, 0, costly, now));
+            self.offload.submit(topic.encode_job(sample, flags, costly, now));
         }
         if *replay_bytes > limits::REPLAY_BYTES {
             shrink_rings(topics, replay_bytes);
@@ -243,6 +247,11 @@ impl Hub {
             self.offload.submit(topic.encode_job(&sample, 0, recipients, now));
         }
     }
+}
+
+/// Whether a session gets a sample that is older than one it has: as history, if it can tell that.
+fn takes_late(topic: &TopicInfo, format: FrameFormat) -> bool {
+    topic.delivery == Delivery::Every && format.encoding().marks_retained()
 }
 
 #[cfg(test)]
@@ -311,6 +320,27 @@ mod tests {
         let idl = definition("/idl").unwrap();
         assert_eq!((idl.encoding.as_str(), &*idl.text), ("ros2idl", "module own {};"));
         assert!(definition("/bundled").is_none());
+    }
+
+    #[test]
+    fn a_late_sample_completes_the_history_and_is_not_the_value() {
+        let (hub, ingress) = hub(ScopeSet::ALL);
+        let name = "/mission/status";
+        let key = ingress.topic_up(decl(name, true)).unwrap();
+        hub.handle(&ingress, SourceEvent::TopicUp(key, decl(name, true)), Duration::ZERO);
+        let (marked, unmarked) = (Outbox::new(), Outbox::new());
+        for (id, outbox, format) in [(1, &marked, FORMAT), (2, &unmarked, UNMARKED)] {
+            hub.attach(id, outbox.clone(), format);
+            let options = SubscribeOptions { patterns: vec!["**".to_owned()], ..SubscribeOptions::default() };
+            hub.subscribe_now(id, &options).unwrap();
+        }
+        for seq in [7, 6, 8] {
+            hub.handle(&ingress, SourceEvent::Sample(key, sample(seq, 8)), Duration::ZERO);
+        }
+        assert_eq!(marked.drain_for_test().len(), unmarked.drain_for_test().len() + 1);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(5, 8)), Duration::ZERO);
+        let value = hub.with_topics(|topics| topics.last().unwrap().retained()[0].id.seq);
+        assert_eq!(value, 8);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use roverline_protocol::native::{Cursor, FLAG_STORED};
+use roverline_protocol::native::{Cursor, FLAG_REPLAYED, FLAG_STORED};
 use roverline_protocol::service_level::Allowance;
 
 use crate::hub::delivery::deliver;
@@ -49,8 +49,17 @@ impl Hub {
         let is_full = level.allowance(topic.info.scopes, topic.info.priority) == Allowance::All
             && !subscriber.outbox.has_budget();
         let resumed = subscriber.resumed.as_ref();
-        if is_full && resumed.is_some_and(|resumed| resumed.may_repair(topic, throttled)) {
-            self.catch_up(topic, how, subscriber, throttled);
+        if !is_full || !resumed.is_some_and(|resumed| resumed.may_repair(topic, throttled)) {
+            return;
+        }
+        let now = roverline_source::clock::monotonic();
+        subscriber.resumed.take_if(|resumed| now.saturating_sub(resumed.at) > VALID);
+        let Some(resumed) = &mut subscriber.resumed else { return };
+        let (format, queue_length) = how;
+        for sample in resumed.samples_to_repair(topic) {
+            let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, FLAG_REPLAYED);
+            deliver(&topic.info, queue_length, &subscriber.outbox, encoder.frame(format), now);
+            resumed.replayed += 1;
         }
     }
 

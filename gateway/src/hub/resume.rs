@@ -13,6 +13,9 @@ use crate::limits;
 
 /// Cost of a replayed sample beyond its payload: headers and its queue entry.
 const REPLAY_SAMPLE_OVERHEAD_BYTES: usize = 64;
+/// Bytes replayed to one client at a time on topics that it is subscribed to: live samples must not wait for them.
+/// The client asks again for the rest.
+const REPAIR_BYTES: usize = 32 << 10;
 /// Samples replayed to one client at a time.
 const REPLAY_CLIENT_SAMPLES: usize = limits::OUTBOX_EVERY_FRAMES / 4 * 3;
 
@@ -29,6 +32,8 @@ pub(super) struct ResumeState {
     gaps: Vec<Gap>,
     /// The topics whose missed samples were looked for: several patterns may match one.
     visited: HashSet<u32>,
+    /// Bytes replayed on topics that the session was subscribed to already.
+    repaired_bytes: usize,
 }
 
 /// The replay budget left to a session, which bounds its queued data.
@@ -96,6 +101,32 @@ impl ResumeState {
         };
         let first = samples.len() - fitting;
         samples.into_iter().skip(first).map(|sample| (flag(&sample), sample)).map(|(f, s)| (s, f)).collect()
+    }
+
+    /// The oldest samples that the session missed on a topic that it is subscribed to, as far as they fit a repair.
+    pub(super) fn samples_to_repair(&mut self, topic: &Topic) -> Vec<RawSample> {
+        self.visited.insert(topic.info.id);
+        let cursor = |writer: &Guid| self.cursors.get(writer).copied();
+        // Of writers without a cursor nothing is missing, and neither is a stored value.
+        let Replay { samples, gaps } = topic.ring.replay(cursor, Duration::MAX, Vec::new());
+        let id = topic.info.id;
+        self.gaps.extend(gaps.into_iter().map(|(source, after, before)| Gap {
+            topic: id,
+            source,
+            after,
+            before,
+        }));
+        let mut fitting = Vec::new();
+        for sample in samples {
+            let bytes = sample.payload.len() + REPLAY_SAMPLE_OVERHEAD_BYTES;
+            // The first one always fits: a large one would never be replayed else.
+            if self.repaired_bytes > 0 && self.repaired_bytes + bytes > REPAIR_BYTES {
+                break;
+            }
+            self.repaired_bytes += bytes;
+            fitting.push(sample);
+        }
+        fitting
     }
 
     /// Records gaps for the samples that exceed the budget.

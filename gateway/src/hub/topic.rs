@@ -7,7 +7,7 @@ use std::time::Duration;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::rate::RateMeter;
 use roverline_protocol::resume::{Ring, RingLimits};
-use roverline_protocol::{Delivery, Guid, Priority, Route};
+use roverline_protocol::{Delivery, Guid, Priority, Route, SampleId};
 use roverline_schema::Plan;
 use roverline_source::{Qos, RawSample, SchemaText, TopicDecl};
 
@@ -18,6 +18,8 @@ use crate::hub::throttle::Throttle;
 
 /// Latched samples kept per topic (one per writer, as with transient local).
 const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
+/// A number this far behind its writer's newest one is not late but of a writer that began anew.
+const LATE_SAMPLES: u64 = 4_096;
 /// Age beyond which the history of an emergency, safety, state or mission topic is not replayed.
 const REPLAY_HISTORY_AGE_MS: u64 = 60_000;
 /// Number of samples in the history of such a topic.
@@ -95,17 +97,29 @@ impl Topic {
         }
     }
 
-    pub(super) fn remember(&mut self, sample: &RawSample, now: Duration) {
+    /// Stores a sample; returns whether it is late: older than one of its writer that came before. A late one completes
+    /// the history of a relay's clients, and is not the topic's value.
+    pub(super) fn remember(&mut self, sample: &RawSample, now: Duration) -> bool {
         self.is_large |= sample.payload.len() > LARGE_SAMPLE_BYTES;
+        self.meter.count(now, sample.payload.len());
+        if self.is_late(sample.id) {
+            return true;
+        }
         let latest = StampedSample { sample: sample.clone(), at: now };
         if self.qos.transient_local {
             self.latch(sample.id.source, latest.clone());
         }
-        self.meter.count(now, sample.payload.len());
         if self.route.delivery == Delivery::Every {
             self.ring.push(sample.id, now, sample.payload.len(), sample.clone());
         }
         self.latest = Some(latest);
+        false
+    }
+
+    fn is_late(&self, id: SampleId) -> bool {
+        let held = self.latest.as_ref().map(|held| held.sample.id).filter(|held| held.source == id.source);
+        let is_before = |held: SampleId| held.seq > id.seq && held.seq - id.seq < LATE_SAMPLES;
+        held.is_some_and(is_before) || self.ring.is_late(id)
     }
 
     /// Encodes a sample for these sessions on another thread.

@@ -186,6 +186,11 @@ impl TopicRow {
             Some(&sample.payload).filter(|payload| selected || payload.len() <= KEPT_BYTES).cloned();
     }
 
+    /// Counts a sample that came after a newer one, whose value is shown.
+    pub fn take_late(&mut self, sample: &LinkSample, now: Now) {
+        self.meter.count(now.mono, sample.payload.len());
+    }
+
     /// By the gateway's stamps, not by arrival: a replay after a failover arrives at once. A gap
     /// counts at most fourfold, so that an outage does not make the topic look slow.
     fn observe_period(&mut self, sample: &LinkSample) {

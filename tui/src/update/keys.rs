@@ -106,9 +106,11 @@ fn quit(model: &mut Model, sure: bool) -> Vec<Effect> {
 /// Gives the terminal back to the shell. A suspended console sends nothing: while the rover has not heard a stop, the
 /// key is needed twice.
 fn suspend(model: &mut Model) -> Vec<Effect> {
+    if model.unheard_stop().is_none() {
+        return vec![Effect::Suspend];
+    }
     let twice = model.suspend_asked.replace(model.now.mono);
-    let is_sure = twice.is_some_and(|at| model.now.since(at) < QUIT_TWICE);
-    if model.unheard_stop().is_none() || is_sure {
+    if twice.is_some_and(|at| model.now.since(at) < QUIT_TWICE) {
         return vec![Effect::Suspend];
     }
     let text =

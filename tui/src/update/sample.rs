@@ -29,6 +29,10 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     let watched =
         model.screen == Screen::Topics && model.topics.selected.as_ref() == Some(&sample.topic.name);
     let Some(row) = model.topics.row_for(&sample.topic, now) else { return Vec::new() };
+    if sample.late {
+        row.take_late(sample, now);
+        return Vec::new();
+    }
     row.take(sample, at, watched, now);
     let slot = row.slot;
     model.fields.pending |= watched;

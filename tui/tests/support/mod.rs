@@ -113,6 +113,7 @@ impl Rig {
             id: SampleId { source: Guid::from_name(&topic.name), seq: self.seq },
             stored,
             replayed: false,
+            late: false,
             source_time_ns: self.model.now.wall_ns,
             receive_time_ns,
             payload: payload.into(),

@@ -13,7 +13,6 @@ use roverline_protocol::status::EndpointDocument;
 
 use crate::limits;
 use crate::manager::{Manager, unix_ns};
-use crate::repair;
 use crate::resubscribe::SwitchStats;
 use crate::subscriptions::Subscription;
 use crate::{Event, LinkSample};
@@ -44,6 +43,7 @@ impl Manager {
             ServerMessage::Directory { endpoints, .. } => self.on_directory(at, endpoints),
             ServerMessage::Time { t0_ns, t1_ns, t2_ns } => slot.on_time_answer(now, t0_ns, t1_ns, t2_ns),
             ServerMessage::Subscribed { id, matching } => {
+                slot.session.repair.on_subscribed(id);
                 if let Some(progress) = &mut slot.session.progress {
                     progress.on_subscribed(id, matching);
                 }
@@ -115,14 +115,10 @@ impl Manager {
     fn on_resumed(&mut self, at: usize, replayed: u64, gaps: &[Gap]) {
         let slot = &mut self.slots[at];
         slot.session.resumed += 1;
-        let Some(progress) = &mut slot.session.progress else {
-            // The answer to a repair.
-            slot.session.repair.on_answer(replayed.saturating_add(gaps.iter().map(Gap::count).sum()));
-            for gap in gaps.iter().take(limits::CURSORS_PER_RESUME).filter(|_| self.active == Some(at)) {
-                self.cursors.give_up(gap.source, gap.after, gap.before);
-            }
+        if slot.session.repair.on_resumed(replayed, &gaps[..gaps.len().min(limits::CURSORS_PER_RESUME)]) {
             return;
-        };
+        }
+        let Some(progress) = &mut slot.session.progress else { return };
         if slot.session.resumed <= progress.before {
             return;
         }
@@ -152,14 +148,15 @@ impl Manager {
         if let Some(progress) = &mut self.slots[at].session.progress {
             progress.on_sample(replayed, now);
         }
-        match self.cursors.record(header.id, now) {
+        let receipt = self.cursors.record(header.id, now);
+        match receipt {
             Receipt::Duplicate => {
                 if !stored {
                     self.count_in_switch(|stats| stats.duplicates += 1);
                 }
                 return;
             }
-            receipt => {
+            _ => {
                 if replayed {
                     self.count_in_switch(|stats| stats.replayed += 1);
                 }
@@ -171,6 +168,7 @@ impl Manager {
             id: header.id,
             stored,
             replayed,
+            late: receipt == Receipt::Late,
             source_time_ns: header.source_time_ns,
             receive_time_ns: header.receive_time_ns,
             payload,
@@ -203,11 +201,7 @@ impl Manager {
             return;
         }
         let session = &mut self.slots[at].session;
-        session.repair.on_gap(header.id.source, gap, now);
-        if gap == repair::Gap::Shed {
-            let after = header.id.seq.saturating_sub(skipped + 1);
-            self.cursors.give_up(header.id.source, after, header.id.seq);
-        }
+        session.repair.on_gap(header.id.source, header.id.seq, gap, now);
         let reported = skipped.min(session.dropped);
         session.dropped -= reported;
         let announced =

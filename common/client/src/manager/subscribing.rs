@@ -134,7 +134,8 @@ impl Manager {
         );
         self.slots[active].session.resuming = true;
         self.slots[active].send(ClientMessage::Resume { cursors, age_ms: 0 });
-        self.subscribe_again(active, None);
+        let ids = self.subscribe_again(active, None);
+        self.slots[active].session.repair.sent(ids);
     }
 
     /// Mutes an endpoint, which becomes a standby.

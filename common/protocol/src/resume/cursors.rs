@@ -68,15 +68,16 @@ impl Position {
             return if ahead == 1 { Receipt::Next } else { Receipt::Skipped(ahead - 1) };
         }
         let behind = self.newest - seq;
+        // A replay may come long after the newest sample.
+        if behind < SPAN && !self.seen.has(behind) {
+            self.seen.set(behind);
+            return Receipt::Late;
+        }
         if behind >= WINDOW || now.saturating_sub(self.at) >= MEMORY {
             *self = Position::new(seq, now);
             return Receipt::Next;
         }
-        if self.seen.has(behind) {
-            return Receipt::Duplicate;
-        }
-        self.seen.set(behind);
-        Receipt::Late
+        Receipt::Duplicate
     }
 
     /// The newest number before which nothing is missing, as far back as is remembered: skipped
@@ -111,11 +112,17 @@ impl Cursors {
         self.0.iter().map(|(&source, position)| Cursor { source, seq: position.contiguous() }).collect()
     }
 
-    /// The cursor of a writer of which samples are missing before the newest one.
-    pub fn before_hole(&self, source: Guid) -> Option<Cursor> {
+    /// The cursor of a writer of which samples after the number `floor` are missing before the newest one.
+    pub fn before_hole(&self, source: Guid, floor: u64) -> Option<Cursor> {
         let position = self.0.get(&source)?;
-        let seq = position.contiguous();
-        (seq < position.newest).then_some(Cursor { source, seq })
+        let contiguous = position.contiguous();
+        let after = contiguous.max(floor);
+        let is_missing = |seq: &u64| !position.seen.has(position.newest - seq);
+        let first = match contiguous < floor {
+            false => (after < position.newest).then_some(after),
+            true => (after.saturating_add(1)..position.newest).find(is_missing).map(|seq| seq - 1),
+        };
+        first.map(|seq| Cursor { source, seq })
     }
 
     /// Records samples that no endpoint has any more, after the first number and before the second:
@@ -156,10 +163,10 @@ mod tests {
         assert_eq!(cursors.record(id(10_002), at(1)), Receipt::Duplicate);
         let cursor = |cursors: &Cursors| cursors.snapshot()[0].seq;
         assert_eq!(cursor(&cursors), 10_000, "10001 is asked for again");
-        assert_eq!(cursors.before_hole(id(0).source), Some(Cursor { source: id(0).source, seq: 10_000 }));
+        assert_eq!(cursors.before_hole(id(0).source, 0), Some(Cursor { source: id(0).source, seq: 10_000 }));
         cursors.give_up(id(0).source, 10_000, 10_002);
         assert_eq!(cursor(&cursors), 10_003);
-        assert_eq!(cursors.before_hole(id(0).source), None);
+        assert_eq!(cursors.before_hole(id(0).source, 0), None);
         assert_eq!(cursors.record(id(10_500), at(1)), Receipt::Skipped(496));
         assert_eq!(cursor(&cursors), 10_003);
         assert!(cursors.record(id(1), at(2)).is_new(), "far back: began anew");

@@ -157,6 +157,12 @@ impl<T> Ring<T> {
         self.writers.iter().map(|(&writer, account)| (writer, account.newest))
     }
 
+    /// Whether a newer sample of its writer was stored before.
+    pub fn is_late(&self, id: SampleId) -> bool {
+        let newest = self.writers.get(&id.source).map(|account| account.newest);
+        newest.is_some_and(|newest| newest > id.seq && newest - id.seq < WINDOW)
+    }
+
     /// Whether this sample is in the ring.
     pub fn holds(&self, id: SampleId) -> bool {
         let account = self.writers.get(&id.source);

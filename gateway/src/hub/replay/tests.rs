@@ -134,6 +134,30 @@ fn a_subscribed_session_gets_what_expired_in_its_outbox() {
 }
 
 #[test]
+fn a_repair_comes_in_parts_oldest_first() {
+    let fixture = fixture("/odom", "nav_msgs/msg/Odometry", false, 1);
+    let (outbox, _) = fixture.resume(1, 1, None);
+    (2..=7).for_each(|seq| fixture.write(seq, 10 << 10));
+    outbox.drain_for_test();
+    let mut parts = Vec::new();
+    for cursor in [1, 4, 7] {
+        fixture.hub.resume(1, vec![Cursor { source: WRITER, seq: cursor }], Duration::ZERO);
+        let options = SubscribeOptions { patterns: vec!["**".into()], ..SubscribeOptions::default() };
+        assert_eq!(fixture.hub.subscribe_now(1, &options).unwrap().resumed.unwrap().1, [], "nothing is gone");
+        parts.push(waiting(&outbox).into_iter().map(|(seq, _)| seq).collect::<Vec<_>>());
+    }
+    assert_eq!(parts, [vec![2, 3, 4], vec![5, 6, 7], vec![]]);
+    // A sample that is larger than a part comes alone.
+    fixture.write(8, 100 << 10);
+    fixture.write(9, 8);
+    outbox.drain_for_test();
+    fixture.hub.resume(1, vec![Cursor { source: WRITER, seq: 7 }], Duration::ZERO);
+    let options = SubscribeOptions { patterns: vec!["**".into()], ..SubscribeOptions::default() };
+    fixture.hub.subscribe_now(1, &options).unwrap();
+    assert_eq!(waiting(&outbox), [(8, FLAG_REPLAYED)]);
+}
+
+#[test]
 fn throttled_and_latest_topics_give_the_newest_only() {
     let throttled = fixture("/odom", "nav_msgs/msg/Odometry", false, 5);
     assert_eq!(waiting(&throttled.resume(1, 3, Some(1.0)).0), [(5, FLAG_STORED)]);
