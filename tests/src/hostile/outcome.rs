@@ -24,8 +24,9 @@ const STOP_P99_MS: f64 = 50.0;
 const DISK_WAITS: f64 = 2.0;
 /// A good client's p99 may double; below this much more it is noise, milliseconds.
 const NOISE_MS: f64 = 20.0;
-/// Memory is back within a fifth; below this much more it is noise, MiB.
-const NOISE_MIB: u64 = 8;
+/// Memory is back within a fifth. Below this much more, MiB, it is noise and what an endpoint keeps once it has been
+/// used: a fresh one has about 20 MiB, and 26 once it has read pages of 500 events, whatever the allocator is told.
+const NOISE_MIB: u64 = 10;
 
 /// Whether memory that was `before` is given back with `after`.
 pub(super) fn is_back(before: u64, after: u64) -> bool {
@@ -147,13 +148,13 @@ mod tests {
     fn an_act_is_judged_beside_what_is_usual() {
         let quiet = outcome(20.0, 5.0, 20).measured;
         let judge = |outcome: &Outcome| outcome.excesses(&quiet);
-        assert!(judge(&outcome(40.0, 50.0, 28)).is_empty());
+        assert!(judge(&outcome(40.0, 50.0, 30)).is_empty());
         assert!(judge(&outcome(41.0, 5.0, 20))[0].contains("native client: p99 41 ms, at most 40"));
         assert!(judge(&outcome(20.0, 51.0, 20))[0].contains("stop"));
         let held = |writes| Outcome { disk_ms: 100.0, writes, ..outcome(20.0, 250.0, 20) };
         assert!(judge(&held(false)).is_empty(), "the disk held it");
         assert!(judge(&held(true))[0].contains("stop"), "the attackers held the disk");
-        assert!(judge(&outcome(20.0, 5.0, 29))[0].contains("29 after"));
+        assert!(judge(&outcome(20.0, 5.0, 31))[0].contains("31 after"));
         assert!(is_back(100, 120) && !is_back(100, 121));
         let silent = Outcome { measured: Measured::default(), ..outcome(1.0, 1.0, 20) };
         assert_eq!(judge(&silent).len(), 3);
