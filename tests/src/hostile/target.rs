@@ -11,6 +11,9 @@ use tokio_rustls::rustls::ClientConfig;
 /// loopback they would send twenty times as much, and its interrupts would delay those of the disk, which no attacker
 /// on a network can.
 const LINK_BYTES_PER_SECOND: f64 = 125e6;
+/// Limit of all attackers together, acts per second: five times the load that a stop has to withstand. Each act is a
+/// packet at least, and over loopback the computer itself spends its processors on sending them.
+const ACTS_PER_SECOND: f64 = 50e3;
 /// Priority of the attackers' threads (nice value).
 const ATTACKERS_NICE: i32 = 15;
 
@@ -63,9 +66,11 @@ impl Target {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// Counts what was done.
+    /// Counts what was done, and waits until the limit allows more.
     pub(super) fn did(&self, count: u64) {
-        self.count.fetch_add(count, Ordering::Relaxed);
+        let all = self.count.fetch_add(count, Ordering::Relaxed) + count;
+        let needs = Duration::from_secs_f64(all as f64 / ACTS_PER_SECOND);
+        std::thread::sleep(needs.saturating_sub(self.begun.elapsed()));
     }
 
     /// Counts bytes that were sent, and waits as long as the link of all attackers needs for them.
