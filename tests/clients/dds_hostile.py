@@ -103,7 +103,8 @@ def main():
 
     threading.Thread(target=publish, daemon=True).start()
     report(publishes=True)
-    time.sleep(8)
+    # The endpoints discover the node, and then hear it for a while: only a writer that came steadily is missed.
+    time.sleep(12)
     guid = bytes(writer.get_guid().bytes)
     first = 7400 + 250 * args.domain
     ports = [first + 10 + n for n in range(2 * PARTICIPANTS)]

@@ -22,12 +22,23 @@ pub(crate) struct NewestSample {
     /// When the first one arrived, and how many have.
     first: Duration,
     count: u64,
+    /// The interval of its samples when a silence was first reported: it counts as steady from then on, because what
+    /// silenced it may do so again at once.
+    interval: Option<Duration>,
     /// How often its present silence has been reported.
     reported: u8,
     /// Whether a silence that was reported went on: it is the writer's own, and is not reported again.
     own_silence: bool,
     /// Which of the last 64 numbers have come; the lowest bit is `seq`.
     recent: u64,
+}
+
+impl NewestSample {
+    /// The interval of its samples, if it has come steadily.
+    fn steady_interval(&self) -> Option<Duration> {
+        let (time, count) = (self.at - self.first, u32::try_from(self.count).unwrap_or(u32::MAX));
+        (self.count >= STEADY_SAMPLES && time >= STEADY_TIME).then(|| time / count)
+    }
 }
 
 /// A writer that came steadily and does not come any more.
@@ -89,6 +100,7 @@ impl WriterTable {
                     at: now,
                     first,
                     count: count + 1,
+                    interval: known.interval,
                     reported: 0,
                     own_silence,
                     recent,
@@ -97,8 +109,18 @@ impl WriterTable {
             None => {
                 // Earlier samples are history and count as delivered.
                 let (reported, own_silence, recent) = (0, false, u64::MAX);
-                let newest =
-                    NewestSample { topic, seq, at: now, first: now, count: 1, reported, own_silence, recent };
+                let interval = None;
+                let newest = NewestSample {
+                    topic,
+                    seq,
+                    at: now,
+                    first: now,
+                    count: 1,
+                    interval,
+                    reported,
+                    own_silence,
+                    recent,
+                };
                 self.insert(sample.id.source, newest);
             }
         }
@@ -131,10 +153,9 @@ impl WriterTable {
         watched: impl Fn(TopicKey) -> bool,
     ) -> Option<FellSilent> {
         let is_silent = |known: &NewestSample| {
-            let steady = known.count >= STEADY_SAMPLES && known.at - known.first >= STEADY_TIME;
-            let interval = (known.at - known.first) / u32::try_from(known.count).unwrap_or(u32::MAX).max(1);
             let silent = now.saturating_sub(known.at);
-            steady && silent >= FELL_SILENT && silent >= SILENT_INTERVALS * interval
+            let expected = known.steady_interval().or(known.interval);
+            silent >= FELL_SILENT && expected.is_some_and(|interval| silent >= SILENT_INTERVALS * interval)
         };
         // Topics with another active writer are skipped: the silent writer has probably been replaced.
         let going_on: HashSet<TopicKey> = self
@@ -152,7 +173,8 @@ impl WriterTable {
                 && watched(known.topic)
         })?;
         known.reported += 1;
-        let rate_hz = known.count as f64 / (known.at - known.first).as_secs_f64().max(1e-3);
+        known.interval = known.steady_interval().or(known.interval);
+        let rate_hz = 1.0 / known.interval.unwrap_or_default().as_secs_f64().max(1e-6);
         Some(FellSilent {
             writer: *writer,
             topic: known.topic,
@@ -238,6 +260,13 @@ mod tests {
         let fourth = |key| key == TopicKey(4);
         assert_eq!(table.fell_silent(ms(11_500), fourth), None, "its successor goes on");
         assert!(table.fell_silent(ms(15_500), fourth).is_some(), "and then it does not");
+        // What silences a writer does so again, after a few samples.
+        run(&mut table, 6, 100, 0, 6_000);
+        let sixth = |key| key == TopicKey(6);
+        for resumed in [12_000, 18_000, 24_000] {
+            assert!(table.fell_silent(ms(resumed - 500), sixth).is_some(), "{resumed}");
+            run(&mut table, 6, 100, resumed, resumed + 300);
+        }
     }
 
     #[test]
