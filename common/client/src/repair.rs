@@ -40,7 +40,7 @@ pub(crate) enum Gap {
 
 /// What was asked for of a writer with missing samples.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
+struct Attempt {
     cursor: u64,
     times: u32,
 }
@@ -55,7 +55,7 @@ pub(crate) struct GapRepair {
     /// Writers whose history is asked for when the level is full again.
     later: HashSet<Guid>,
     /// Writers with missing samples.
-    writers: HashMap<Guid, Asked>,
+    writers: HashMap<Guid, Attempt>,
     /// Up to these numbers nothing is asked for: the endpoint has it no more, or left it out.
     floors: HashMap<Guid, u64>,
     /// When the first gap was found.
@@ -91,7 +91,7 @@ impl GapRepair {
         }
         self.level = level;
         if level == ServiceLevel::Full && !self.later.is_empty() {
-            self.writers.extend(self.later.drain().map(|writer| (writer, Asked::default())));
+            self.writers.extend(self.later.drain().map(|writer| (writer, Attempt::default())));
             self.gap_at.get_or_insert(now);
         }
     }
@@ -170,7 +170,7 @@ impl GapRepair {
             let floor = self.floors.get(&writer).copied().unwrap_or_default();
             let Some(hole) = cursors.before_hole(writer, floor) else { return false };
             let is_same = asked.times > 0 && asked.cursor == hole.seq;
-            *asked = Asked { cursor: hole.seq, times: if is_same { asked.times + 1 } else { 1 } };
+            *asked = Attempt { cursor: hole.seq, times: if is_same { asked.times + 1 } else { 1 } };
             if asked.times <= ATTEMPTS {
                 holes.push(hole);
             }
