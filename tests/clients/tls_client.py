@@ -62,6 +62,29 @@ def fails(attempt):
     return None
 
 
+def accepts(port, ca, cipher):
+    """Whether the endpoint agrees on this cipher suite of TLS 1.2."""
+    made = context(ca, lowest=ssl.TLSVersion.TLSv1_2, highest=ssl.TLSVersion.TLSv1_2)
+    try:
+        made.set_ciphers(cipher + ":@SECLEVEL=0")
+    except ssl.SSLError:
+        return False
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as plain:
+            with made.wrap_socket(plain, server_hostname="localhost"):
+                return True
+    except OSError:
+        return False
+
+
+def ciphers(port, ca):
+    """Of all suites of TLS 1.2 that OpenSSL has, those that the endpoint agrees on."""
+    known = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    known.set_ciphers("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+    names = [one["name"] for one in known.get_ciphers() if one["protocol"] != "TLSv1.3"]
+    return {"tried": len(names), "accepted": sorted(name for name in names if accepts(port, ca, name))}
+
+
 def checks(port, ca):
     versions = {}
     for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
@@ -74,6 +97,7 @@ def checks(port, ca):
         "versions": versions,
         "plain": plain,
         "old": old,
+        "ciphers": ciphers(port, ca),
         "wrong_name": fails(lambda: connect(port, ca, name="rover.example")),
         "unknown_authority": fails(lambda: connect(port, None)),
     }

@@ -38,10 +38,19 @@ fn tls_and_plain_connections_share_a_port() {
     assert_eq!(found["versions"], json!({"TLSv1.3": 200, "TLSv1.2": 200}), "{found}");
     assert_eq!(found["plain"], 200, "{found}");
     assert!(found["old"].as_str().unwrap().contains("ALERT"), "{found}");
+    // Of all suites of TLS 1.2: forward secrecy and authenticated encryption only.
+    let accepted: Vec<&str> =
+        found["ciphers"]["accepted"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert!(found["ciphers"]["tried"].as_u64().unwrap() > 20 && !accepted.is_empty(), "{found}");
+    let is_strong = |name: &&str| {
+        name.starts_with("ECDHE-") && (name.contains("-GCM-") || name.contains("-CHACHA20-POLY1305"))
+    };
+    assert!(accepted.iter().all(is_strong), "{accepted:?}");
     for refused in ["wrong_name", "unknown_authority"] {
         assert_eq!(found[refused], "CERTIFICATE_VERIFY_FAILED", "{found}");
     }
-    assert_eq!(metric(port, r#"roverline_tls_handshakes_total{result="completed"}"#), 2.0);
+    let completed = metric(port, r#"roverline_tls_handshakes_total{result="completed"}"#);
+    assert_eq!(completed, (2 + accepted.len()) as f64, "{accepted:?}");
 }
 
 #[test]
