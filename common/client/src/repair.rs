@@ -24,21 +24,21 @@ const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 const PAUSE: Duration = Duration::from_secs(60);
 /// A service level that falls this soon after a repair falls because of it.
 const CAUSED: Duration = Duration::from_secs(5);
-/// How often the same sample is asked for.
+/// Maximum number of requests for the same sample.
 const ATTEMPTS: u32 = 3;
 
-/// Whether samples that are missing before one that arrived are asked for.
+/// Treatment of the samples that are missing before one that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
-    /// They should have arrived: as soon as possible.
+    /// They should have arrived: requested as soon as possible.
     Lost,
-    /// A service level left them out, and they are history: when the level is full again.
+    /// A service level left them out, and they are history: requested when the level is full again.
     Later,
-    /// A service level left them out: not at this endpoint.
+    /// A service level left them out: not requested from this endpoint.
     Shed,
 }
 
-/// What was asked for of a writer with missing samples.
+/// The requests for a writer's missing samples.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attempt {
     cursor: u64,
@@ -64,9 +64,9 @@ pub(crate) struct GapRepair {
     interval: Duration,
     /// Ids of the `subscribe` messages of the last repair that have not been answered.
     pending: HashSet<u64>,
-    /// Whether the next `resumed` belongs to one of them.
+    /// The next `resumed` belongs to one of them.
     is_answer: bool,
-    /// What the answers brought so far: samples, and gaps that the endpoint cannot fill.
+    /// Samples and unfillable gaps in the answers so far.
     brought: u64,
 }
 
@@ -74,7 +74,7 @@ fn is_full(level: ServiceLevel, topic: &TopicInfo) -> bool {
     level.allowance(topic.scopes, topic.priority) == Allowance::All
 }
 
-/// Whether old samples of a topic are worth as much as new ones.
+/// State, mission and more urgent topics: their old samples matter as much as the new ones.
 fn is_history(topic: &TopicInfo) -> bool {
     topic.priority <= Priority::Mission
 }
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(repair.due(&cursors, at(9_000)), [], "not at this level");
         repair.on_level(ServiceLevel::Full, &known, at(9_000));
         assert_eq!(repair.due(&cursors, at(9_200)), [cursor(2)]);
-        // What a sensor's topic left out stays left out, also when a later one is missing.
+        // Sensor samples that a level left out are not requested along with a later one that was lost.
         let mut repair = GapRepair::default();
         repair.on_gap(WRITER, 5, Gap::Shed, at(0));
         assert_eq!(repair.due(&cursors, at(1_000)), []);

@@ -127,11 +127,7 @@ impl Manager {
         if cursors.is_empty() {
             return;
         }
-        tracing::info!(
-            url = self.slots[active].url,
-            writers = cursors.len(),
-            "missing samples are asked for"
-        );
+        tracing::info!(url = self.slots[active].url, writers = cursors.len(), "requesting missing samples");
         self.slots[active].session.resuming = true;
         self.slots[active].send(ClientMessage::Resume { cursors, age_ms: 0 });
         let ids = self.subscribe_again(active, None);

@@ -59,7 +59,7 @@ struct State {
     lag: Duration,
     /// Changes with a restart.
     started_ns: i64,
-    /// Whether samples expire in its outbox.
+    /// Samples expire in its outbox instead of being sent.
     expiring: bool,
     /// The oldest sample it can replay.
     oldest: u64,
