@@ -1,6 +1,6 @@
 //! Clients that show a certificate.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,10 +91,10 @@ impl TlsClient {
         StreamOwned::new(ClientConnection::new(self.0, name).unwrap(), stream)
     }
 
-    /// Connects to a port of this computer.
-    pub(crate) async fn connect(self, port: u16) -> TlsStream<tokio::net::TcpStream> {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let name = ServerName::IpAddress(IpAddr::from([127, 0, 0, 1]).into());
+    /// Connects to a server.
+    pub(crate) async fn connect(self, server: SocketAddr) -> TlsStream<tokio::net::TcpStream> {
+        let stream = tokio::net::TcpStream::connect(server).await.unwrap();
+        let name = ServerName::IpAddress(server.ip().into());
         TlsConnector::from(self.0).connect(name, stream).await.unwrap()
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use roverline_tests::gateway::{self, Gateway};
-use roverline_tests::http;
+use roverline_tests::http::{self, Response};
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::eventually;
 use serde_json::Value;
@@ -55,6 +55,8 @@ pub(crate) enum Shown {
     CommanderCertificate,
     /// A commander's of another authority.
     ForeignCertificate,
+    /// The token of the operator who owns the objects of the matrix.
+    Owner,
 }
 
 pub(crate) const SHOWN: [Shown; 13] = [
@@ -138,6 +140,7 @@ impl Rover {
             (Shown::Jwt, JWT.to_owned()),
             (Shown::ExpiredJwt, EXPIRED_JWT.to_owned()),
             (Shown::OtherJwt, OTHER_JWT.to_owned()),
+            (Shown::Owner, add("oscar", "operator")),
         ];
         tokens.sort_by_key(|(shown, _)| *shown as u8);
         let text = std::fs::read_to_string(file).unwrap();
@@ -196,7 +199,7 @@ impl Rover {
         self.certificates.client(shown)
     }
 
-    /// Sends a request; the status, 0 if there is no answer.
+    /// Sends a request; status 0 if there is no answer.
     pub(crate) fn send(
         &self,
         operation: &Operation,
@@ -204,7 +207,7 @@ impl Rover {
         from: From,
         outside: IpAddr,
         body: &str,
-    ) -> u16 {
+    ) -> Response {
         let address = if from == From::OtherAddress { outside } else { IpAddr::from([127, 0, 0, 1]) };
         let Operation { method, path, .. } = operation;
         let length =
@@ -217,8 +220,8 @@ impl Rover {
         let server = SocketAddr::new(address, self.port());
         let stream = http::connect(server);
         match self.certificate(shown) {
-            None => http::exchange_over(stream, request.as_bytes()).status,
-            Some(client) => http::exchange_over(client.over(stream, address), request.as_bytes()).status,
+            None => http::exchange_over(stream, request.as_bytes()),
+            Some(client) => http::exchange_over(client.over(stream, address), request.as_bytes()),
         }
     }
 
