@@ -24,7 +24,7 @@ use crate::dialect::session::driver::End;
 /// How long a WebSocket without a subprotocol may stay silent before it is taken for a plain one.
 const DIALECT_DECISION_MS: u64 = 200;
 
-/// The dialects. A client that negotiates none and shows none by its first message speaks the plain one.
+/// The dialects. A client that negotiates none and shows none by a message speaks the plain one.
 static DIALECTS: &[DialectEntry] = &[
     native::ENTRY,
     foxglove::ENTRY,
@@ -93,7 +93,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     DIALECTS.iter().filter_map(|entry| entry.path)
 }
 
-/// The dialect that a message shows, for clients that negotiated none.
+/// The dialect that a message shows: the first one of a client that negotiated none, or any of a plain session.
 fn recognize(message: &Message) -> Option<Dialect> {
     DIALECTS.iter().find(|entry| (entry.recognizes)(message)).map(|entry| entry.dialect)
 }

@@ -158,11 +158,11 @@ mod tests {
     fn cycle_detection_visits_each_wait_once() {
         // Each waiter waits for all before it, so there are 64 times as many waits. Work for each pair of waits
         // would take 4096 times as long.
-        let (short, long) = (time_to_search(500), time_to_search(4_000));
-        assert!(long < short * 512, "{short:?} for 500 waiters, {long:?} for 4000");
-        let mut all: Vec<_> = (0..4_000).map(|n| waiter("arm", format!("c{n}"), n)).collect();
-        all.push(waiter("drill", "c3999".to_owned(), 4_000));
-        all.push(waiter("drill", "c0".to_owned(), 4_001));
+        let (short, long) = (time_to_search(150), time_to_search(1_200));
+        assert!(long < short * 512, "{short:?} for 150 waiters, {long:?} for 1200");
+        let mut all: Vec<_> = (0..1_200).map(|n| waiter("arm", format!("c{n}"), n)).collect();
+        all.push(waiter("drill", "c1199".to_owned(), 1_200));
+        all.push(waiter("drill", "c0".to_owned(), 1_201));
         assert_eq!(cycles(&all).len(), 1);
     }
 }
