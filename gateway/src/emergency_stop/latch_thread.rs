@@ -260,14 +260,17 @@ impl Worker {
     fn store(&mut self, commands: &[StopCommand], locked: bool) -> Result<(), StopError> {
         let latch = commands.iter().fold(self.latch(), Latch::after);
         let written = self.file.write(&latch).map_err(|error| self.write_error(&error));
-        let there = written.is_ok() || self.file.read() == Content::Latch(latch);
+        let there = written.is_ok() || self.file.read() == Content::Latch(latch.clone());
         // Without room, an empty file has to do: it reads as engaged as well.
         let emptied = !there && self.file.empty().is_ok();
+        let content = if there { Content::Latch(latch) } else { self.file.read() };
         // Whoever holds the lock may replace the file with what it read before.
         let result = written.and_then(|()| if locked { Ok(()) } else { Err(self.locked(ENGAGE_LOCK)) });
         let failure = result.as_ref().err().map(ToString::to_string);
         self.shared.update(|knowledge| {
             if locked && (there || emptied) {
+                // Both at once: otherwise the state would be the one before the engage for a moment.
+                knowledge.content = content;
                 knowledge.unstored.retain(|one| !commands.contains(one));
             }
             knowledge.emptied_by = if emptied { commands.to_vec() } else { Vec::new() };
@@ -340,7 +343,11 @@ impl Worker {
             // The result is in the state.
             let _ = self.store(&commands, true);
         }
-        self.shared.update(|known| known.unstored.retain(|one| !latch.contains(one)));
+        self.shared.update(|Knowledge { content, unstored, .. }| {
+            if let Content::Latch(known) = content {
+                unstored.retain(|one| !known.contains(one));
+            }
+        });
     }
 
     /// Why the file has to be replaced by an engaged latch.

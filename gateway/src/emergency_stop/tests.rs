@@ -1,6 +1,7 @@
 //! Tests of the stop as a whole: what a command does, whatever happened before, on any disk.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use roverline_source::Publication;
 use roverline_test_support::wait::poll_async;
@@ -247,4 +248,23 @@ async fn many_engages_are_bounded_and_the_stop_is_engaged() {
     }
     assert!(given_up < 1_000 && stop.is_state(true));
     until("the last one is stored", || stop.read().stored).await;
+}
+
+/// An engage that was stored is engaged at every moment until somebody releases it.
+#[test]
+fn no_moment_between_an_engage_and_its_storage_reads_as_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let latch = LatchThread::start(LatchFile::new(dir.path()), PATIENCE);
+    for n in 0..200 {
+        let mut answer = latch.engage(StopCommand::new(&format!("engage-{n}"), true, "test", n));
+        let begun = Instant::now();
+        while answer.try_recv().is_err() {
+            assert!(latch.state().engaged, "engage {n} reads as released");
+            assert!(begun.elapsed() < PATIENCE, "engage {n} is not stored");
+        }
+        assert!(latch.state().engaged);
+        let release = StopCommand::new(&format!("release-{n}"), false, "test", n);
+        latch.release(release).unwrap().blocking_recv().unwrap().unwrap();
+        assert!(!latch.state().engaged);
+    }
 }
