@@ -46,13 +46,13 @@ fuzz_target!(|input: &[u8]| {
         .into_iter()
         .flatten()
     {
-        if let Err(why) = client_message::text(&text) {
-            assert!(!why.is_empty());
+        if let Err(error) = client_message::text(&text) {
+            assert!(!error.to_string().is_empty());
         }
     }
     match client_message::binary(&input.to_vec().into()) {
         Ok(ClientMessage::Publish { payload, .. }) => assert_eq!(payload.len() + 5, input.len()),
         Ok(_) => {}
-        Err(why) => assert!(!why.is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 });

@@ -12,7 +12,8 @@ const FIELDS: &[&str] = &["topics", "max_rate_hz", "id", "reason", "token", "op"
 fuzz_target!(|input: &[u8]| {
     let texts = [structured_json::structured_json(input, "type", TYPES, FIELDS), String::from_utf8(input.to_vec()).ok()];
     for text in texts.into_iter().flatten() {
-        if let Err(why) = Request::decode(&text) {
+        if let Err(error) = Request::decode(&text) {
+            let why = error.to_string();
             assert!(why.contains("not understood"), "{why}");
         }
     }

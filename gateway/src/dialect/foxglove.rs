@@ -6,6 +6,7 @@ mod channels;
 pub mod client_message;
 mod connection_graph;
 mod encoding;
+mod error;
 mod parameter_value;
 mod parameters;
 mod playback;
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 
 use crate::connection::dialect::Dialect;
 use crate::dialect::DialectEntry;
+use crate::dialect::foxglove::error::Limit;
 use crate::dialect::foxglove::session::Session;
 use crate::dialect::session::driver;
 use crate::limits;
@@ -27,9 +29,9 @@ use crate::limits;
 pub const SUBPROTOCOLS: [&str; 2] = ["foxglove.sdk.v1", "foxglove.websocket.v1"];
 
 /// Refuses a list in a request that is longer than any that can be served.
-fn check_length(list: &[impl Sized]) -> Result<(), String> {
+fn check_length(list: &[impl Sized]) -> Result<(), Limit> {
     match list.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
-        true => Err(format!("a request may have {} entries", limits::FOXGLOVE_REQUEST_ENTRIES)),
+        true => Err(Limit::Entries),
         false => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 mod api_requests;
 mod directory;
 pub mod encoding;
+mod error;
 mod heartbeat;
 mod session;
 

@@ -1,9 +1,11 @@
 //! The plain dialect: one flat JSON object five times a second, for any WebSocket client.
 
 pub mod encoding;
+mod error;
 pub mod request;
 mod session;
 
+pub use error::RequestError;
 pub use request::Request;
 
 use crate::connection::dialect::Dialect;

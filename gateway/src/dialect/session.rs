@@ -11,6 +11,7 @@ use bytes::Bytes;
 use roverline_protocol::budget::ByteRate;
 
 use crate::access::Permission;
+pub use crate::dialect::session::authorization::PublishRejected;
 pub use crate::dialect::session::keepalive::ServiceReport;
 use crate::emergency_stop::StopRequest;
 use crate::endpoint::Endpoint;

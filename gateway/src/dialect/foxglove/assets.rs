@@ -31,6 +31,8 @@ pub(super) enum AssetError {
     TooLarge,
     #[error("it cannot be read: {}", .0.kind())]
     Io(#[from] std::io::Error),
+    #[error("it could not be read")]
+    Interrupted,
 }
 
 /// Reads `package://PACKAGE/PATH` from `share/PACKAGE` of one of the prefixes; blocks.

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 use crate::connection::outbox::Outbox;
+use crate::dialect::foxglove::error::Limit;
 use crate::limits;
 
 /// Queued bytes up to which a foxglove client is sent further topics or a large response.
@@ -50,17 +51,17 @@ impl BackgroundTasks {
     }
 
     /// Starts a task for a request of this many bytes, unless too much is pending.
-    pub(super) fn start<F>(&mut self, bytes: usize, task: impl FnOnce(Responder) -> F) -> Result<(), String>
+    pub(super) fn start<F>(&mut self, bytes: usize, task: impl FnOnce(Responder) -> F) -> Result<(), Limit>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= limits::CALLS_PER_SESSION {
-            return Err(format!("{} requests wait for their answers already", limits::CALLS_PER_SESSION));
+            return Err(Limit::PendingRequests);
         }
         let before = self.bytes.load(Ordering::Relaxed);
         if before > 0 && before + bytes > FOXGLOVE_PENDING_BYTES {
-            return Err("large requests wait for their answers already".to_owned());
+            return Err(Limit::PendingBytes);
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let pending = PendingBytes(self.bytes.clone(), bytes);

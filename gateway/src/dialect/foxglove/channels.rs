@@ -11,6 +11,7 @@ use crate::dialect::foxglove::background_tasks::has_space;
 use crate::dialect::foxglove::check_length;
 use crate::dialect::foxglove::client_message::Subscription;
 use crate::dialect::foxglove::encoding;
+use crate::dialect::foxglove::error::{Duplicate, RequestError};
 use crate::dialect::foxglove::server_message::{Channel, Level, ServerMessage};
 use crate::dialect::foxglove::status::StatusReporter;
 use crate::hub::{Hub, SubscribeOptions, SubscriberId};
@@ -155,12 +156,12 @@ impl Channels {
         &mut self,
         subscriptions: &[Subscription],
         reporter: &mut StatusReporter,
-    ) -> Result<(), String> {
+    ) -> Result<(), RequestError> {
         check_length(subscriptions)?;
         for some in subscriptions.chunks(SUBSCRIBE_CHUNK) {
             for subscription in some {
-                if let Err(why) = self.subscribe_one(*subscription) {
-                    reporter.report(Level::Warning, why);
+                if let Err(error) = self.subscribe_one(*subscription) {
+                    reporter.report(Level::Warning, error);
                 }
             }
             // Each subscription scans all topics, so other sessions get to run in between.
@@ -169,29 +170,33 @@ impl Channels {
         Ok(())
     }
 
-    fn subscribe_one(&mut self, Subscription { id, channel_id }: Subscription) -> Result<(), String> {
+    fn subscribe_one(&mut self, Subscription { id, channel_id }: Subscription) -> Result<(), RequestError> {
         if self.subscriptions.contains_key(&id) {
-            return Err(format!("subscription {id} exists; ignored"));
+            return Err(Duplicate::Subscription(id).into());
         }
         if self.subscriptions.values().any(|subscribed| *subscribed == channel_id) {
-            return Err(format!("channel {channel_id} is subscribed; ignored"));
+            return Err(Duplicate::Subscribed(channel_id).into());
         }
         let advertised =
-            self.advertised.get(&channel_id).ok_or_else(|| format!("there is no channel {channel_id}"))?;
+            self.advertised.get(&channel_id).ok_or(RequestError::Unknown("channel", channel_id))?;
         let options = SubscribeOptions {
             patterns: vec![pattern(&advertised.topic)],
             type_name: Some(advertised.type_name.clone()),
             format: Some(encoding::format(id)),
             ..SubscribeOptions::default()
         };
-        self.hub.subscribe_now(self.id, &options).map_err(|error| error.to_string())?;
+        self.hub.subscribe_now(self.id, &options)?;
         self.ended.remove(&id);
         self.subscriptions.insert(id, channel_id);
         Ok(())
     }
 
     /// Ends subscriptions.
-    pub(super) fn unsubscribe(&mut self, ids: &[u32], reporter: &mut StatusReporter) -> Result<(), String> {
+    pub(super) fn unsubscribe(
+        &mut self,
+        ids: &[u32],
+        reporter: &mut StatusReporter,
+    ) -> Result<(), RequestError> {
         check_length(ids)?;
         let mut patterns = Vec::new();
         for id in ids {
@@ -199,7 +204,7 @@ impl Channels {
             if let Some(advertised) = channel.and_then(|channel| self.advertised.get(&channel)) {
                 patterns.push(pattern(&advertised.topic));
             } else if !self.ended.remove(id) {
-                reporter.report(Level::Warning, format!("there is no subscription {id}"));
+                reporter.report(Level::Warning, RequestError::Unknown("subscription", *id));
             }
         }
         if !patterns.is_empty() {

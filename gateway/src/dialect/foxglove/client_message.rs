@@ -1,8 +1,10 @@
-//! Decoder of client messages: pure, and total for any input. An error is a text for the client.
+//! Decoder of client messages: pure, and total for any input.
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+
+pub use crate::dialect::foxglove::error::MalformedMessage;
 
 const PUBLISH: u8 = 1;
 const CALL: u8 = 2;
@@ -156,16 +158,16 @@ pub struct ParameterInput {
 }
 
 /// Decodes a text message. The parser bounds its nesting.
-pub fn text(text: &str) -> Result<ClientMessage, String> {
-    serde_json::from_str(text).map(ClientMessage::Request).map_err(|error| format!("not understood: {error}"))
+pub fn text(text: &str) -> Result<ClientMessage, MalformedMessage> {
+    Ok(ClientMessage::Request(serde_json::from_str(text)?))
 }
 
 /// Decodes a binary message.
-pub fn binary(message: &Bytes) -> Result<ClientMessage, String> {
+pub fn binary(message: &Bytes) -> Result<ClientMessage, MalformedMessage> {
     let Some((&opcode, mut rest)) = message.split_first() else {
-        return Err("an empty binary message".to_owned());
+        return Err(MalformedMessage::Empty);
     };
-    let short = || format!("a binary message of opcode {opcode} ends too early: {} bytes", message.len());
+    let short = || MalformedMessage::TooShort { opcode, bytes: message.len() };
     match opcode {
         PUBLISH => {
             let channel = number(&mut rest).ok_or_else(short)?;
@@ -176,19 +178,17 @@ pub fn binary(message: &Bytes) -> Result<ClientMessage, String> {
             let (service, call, length) = (next()?, next()?, next()?);
             let (encoding, payload) = rest.split_at_checked(length as usize).ok_or_else(short)?;
             let encoding =
-                std::str::from_utf8(encoding).map_err(|_| "an encoding that is no text".to_owned())?;
+                std::str::from_utf8(encoding).map_err(|_| MalformedMessage::NotText("an encoding"))?;
             let (encoding, payload) = (encoding.to_owned(), message.slice_ref(payload));
             Ok(ClientMessage::Call(ServiceRequest { service, call, encoding, payload }))
         }
         PLAYBACK => playback(rest).ok_or_else(short)?.map(ClientMessage::Playback),
-        other => {
-            Err(format!("binary messages have opcode {PUBLISH}, {CALL} or {PLAYBACK} here, not {other}"))
-        }
+        other => Err(MalformedMessage::Opcode(other)),
     }
 }
 
 /// `None` if the message ends too early.
-fn playback(mut bytes: &[u8]) -> Option<Result<PlaybackRequest, String>> {
+fn playback(mut bytes: &[u8]) -> Option<Result<PlaybackRequest, MalformedMessage>> {
     let (command, rest) = bytes.split_first()?;
     bytes = rest;
     let speed = f32::from_bits(number(&mut bytes)?);
@@ -201,10 +201,10 @@ fn playback(mut bytes: &[u8]) -> Option<Result<PlaybackRequest, String>> {
     let play = match *command {
         PLAY => true,
         PAUSE => false,
-        other => return Some(Err(format!("a recording can play ({PLAY}) or pause ({PAUSE}), not {other}"))),
+        other => return Some(Err(MalformedMessage::PlaybackCommand(other))),
     };
     let Ok(id) = std::str::from_utf8(id) else {
-        return Some(Err("a request's name that is no text".to_owned()));
+        return Some(Err(MalformedMessage::NotText("a request's name")));
     };
     let seek = (*has_seek != 0).then_some(u64::from_le_bytes(*time));
     Some(Ok(PlaybackRequest { play, speed, seek, id: id.to_owned() }))
@@ -270,12 +270,13 @@ mod tests {
 
     #[test]
     fn errors_are_descriptive() {
-        assert!(text(r#"{"op":"fly"}"#).unwrap_err().contains("unknown variant `fly`"));
-        assert!(text(r#"{"subscriptions":[]}"#).unwrap_err().contains("missing field `op`"));
+        let refused = |json: &str| text(json).unwrap_err().to_string();
+        assert!(refused(r#"{"op":"fly"}"#).contains("unknown variant `fly`"));
+        assert!(refused(r#"{"subscriptions":[]}"#).contains("missing field `op`"));
         assert!(text(r#"{"op":"subscribe","subscriptions":[{"id":-1,"channelId":3}]}"#).is_err());
         let deep = format!(r#"{{"op":"setParameters","parameters":{}"#, "[".repeat(100_000));
-        assert!(text(&deep).unwrap_err().contains("recursion limit"));
-        let binary = |bytes: &'static [u8]| binary(&Bytes::from_static(bytes)).unwrap_err();
+        assert!(refused(&deep).contains("recursion limit"));
+        let binary = |bytes: &'static [u8]| binary(&Bytes::from_static(bytes)).unwrap_err().to_string();
         assert_eq!(binary(&[]), "an empty binary message");
         assert_eq!(binary(&[1, 0, 0]), "a binary message of opcode 1 ends too early: 3 bytes");
         assert!(binary(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]).contains("too early"));
@@ -287,16 +288,17 @@ mod tests {
     fn playback_requests_have_their_layout() {
         let pause = [3, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'a'];
         let request = PlaybackRequest { play: false, speed: 1.0, seek: None, id: "a".into() };
-        assert_eq!(binary(&Bytes::copy_from_slice(&pause)), Ok(ClientMessage::Playback(request)));
+        assert_eq!(binary(&Bytes::copy_from_slice(&pause)).unwrap(), ClientMessage::Playback(request));
         let seek = [3, 0, 0, 0, 0, 0x40, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let request = PlaybackRequest { play: true, speed: 2.0, seek: Some(0x0201), id: String::new() };
-        assert_eq!(binary(&Bytes::copy_from_slice(&seek)), Ok(ClientMessage::Playback(request)));
+        assert_eq!(binary(&Bytes::copy_from_slice(&seek)).unwrap(), ClientMessage::Playback(request));
         for end in 1..pause.len() {
-            let why = binary(&Bytes::copy_from_slice(&pause[..end])).unwrap_err();
+            let why = binary(&Bytes::copy_from_slice(&pause[..end])).unwrap_err().to_string();
             assert!(why.contains("too early"), "{end}: {why}");
         }
         let wrong = [3, 2, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        assert!(binary(&Bytes::copy_from_slice(&wrong)).unwrap_err().contains("not 2"));
+        let why = binary(&Bytes::copy_from_slice(&wrong)).unwrap_err().to_string();
+        assert_eq!(why, "a recording can play (0) or pause (1), not 2");
     }
 
     fn call_bytes(service: u32, call: u32, encoding: &str, payload: &[u8]) -> Bytes {
@@ -317,9 +319,10 @@ mod tests {
             let decoded = binary(&call_bytes(service, call, &encoding, &payload));
             let payload = Bytes::from(payload);
             let request = ServiceRequest { service, call, encoding, payload: payload.clone() };
-            prop_assert_eq!(decoded, Ok(ClientMessage::Call(request)));
+            prop_assert_eq!(decoded.unwrap(), ClientMessage::Call(request));
             let message = [&[PUBLISH][..], &service.to_le_bytes(), &payload].concat();
-            prop_assert_eq!(binary(&message.into()), Ok(ClientMessage::Publish { channel: service, payload }));
+            let publication = ClientMessage::Publish { channel: service, payload };
+            prop_assert_eq!(binary(&message.into()).unwrap(), publication);
         }
 
         #[test]
@@ -333,7 +336,7 @@ mod tests {
                 }
                 Ok(ClientMessage::Playback(request)) => prop_assert!(request.id.len() + 19 <= message.len()),
                 Ok(ClientMessage::Request(_)) => prop_assert!(false, "a request in a binary message"),
-                Err(why) => prop_assert!(!why.is_empty()),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
             }
         }
 

@@ -6,6 +6,7 @@ use roverline_source::ros::{Parameter, ParameterValue};
 use serde_json::Value;
 
 use crate::dialect::foxglove::client_message::ParameterInput;
+use crate::dialect::foxglove::error::{ParameterError, RequestError};
 use crate::dialect::foxglove::server_message::ParameterJson;
 
 const BYTES: &str = "byte_array";
@@ -40,9 +41,12 @@ pub(super) fn to_json(parameter: &Parameter) -> ParameterJson {
 pub(super) fn from_input(
     input: &ParameterInput,
     current: Option<&ParameterValue>,
-) -> Result<ParameterValue, String> {
+) -> Result<ParameterValue, RequestError> {
     let Some(value) = &input.value else { return Ok(ParameterValue::NotSet) };
-    let wrong = |what: &str| format!("{}: {what}", input.name.chars().take(128).collect::<String>());
+    let wrong = |rule: &'static str| RequestError::Parameter {
+        name: input.name.chars().take(128).collect(),
+        source: ParameterError::Value(rule),
+    };
     match input.kind.as_deref() {
         Some(BYTES) => {
             let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -127,18 +131,22 @@ mod tests {
 
     #[test]
     fn values_are_what_they_were_meant_to_be() {
-        let from_input = |value, kind, current: Option<P>| from_input(&input(value, kind), current.as_ref());
-        assert_eq!(from_input(json!(3), None, None), Ok(P::Integer(3)));
-        assert_eq!(from_input(json!(3), None, Some(P::Double(1.5))), Ok(P::Double(3.0)));
-        assert_eq!(from_input(json!(3), Some(FLOAT), None), Ok(P::Double(3.0)));
-        assert_eq!(from_input(json!(3.5), None, Some(P::Integer(1))), Ok(P::Double(3.5)));
-        assert_eq!(from_input(json!([1, 2]), None, None), Ok(P::Integers(vec![1, 2])));
-        assert_eq!(from_input(json!([1, 2]), None, Some(P::Doubles(vec![]))), Ok(P::Doubles(vec![1.0, 2.0])));
-        assert_eq!(from_input(json!([1, 2.5]), None, None), Ok(P::Doubles(vec![1.0, 2.5])));
-        assert_eq!(from_input(json!([]), None, Some(P::Strings(vec!["a".into()]))), Ok(P::Strings(vec![])));
-        assert_eq!(from_input(json!([]), Some(FLOATS), None), Ok(P::Doubles(vec![])));
-        assert_eq!(from_input(json!("QUJD"), Some(BYTES), None), Ok(P::Bytes(b"ABC".to_vec())));
-        assert_eq!(from_input(json!("QUJD"), None, None), Ok(P::String("QUJD".into())));
+        let from_input =
+            |value, kind, current: Option<P>| from_input(&input(value, kind), current.as_ref()).ok();
+        assert_eq!(from_input(json!(3), None, None), Some(P::Integer(3)));
+        assert_eq!(from_input(json!(3), None, Some(P::Double(1.5))), Some(P::Double(3.0)));
+        assert_eq!(from_input(json!(3), Some(FLOAT), None), Some(P::Double(3.0)));
+        assert_eq!(from_input(json!(3.5), None, Some(P::Integer(1))), Some(P::Double(3.5)));
+        assert_eq!(from_input(json!([1, 2]), None, None), Some(P::Integers(vec![1, 2])));
+        assert_eq!(
+            from_input(json!([1, 2]), None, Some(P::Doubles(vec![]))),
+            Some(P::Doubles(vec![1.0, 2.0]))
+        );
+        assert_eq!(from_input(json!([1, 2.5]), None, None), Some(P::Doubles(vec![1.0, 2.5])));
+        assert_eq!(from_input(json!([]), None, Some(P::Strings(vec!["a".into()]))), Some(P::Strings(vec![])));
+        assert_eq!(from_input(json!([]), Some(FLOATS), None), Some(P::Doubles(vec![])));
+        assert_eq!(from_input(json!("QUJD"), Some(BYTES), None), Some(P::Bytes(b"ABC".to_vec())));
+        assert_eq!(from_input(json!("QUJD"), None, None), Some(P::String("QUJD".into())));
         for (bad, kind) in [
             (json!([]), None),
             (json!({"a": 1}), None),
@@ -147,10 +155,10 @@ mod tests {
             (json!("x"), Some(FLOAT)),
             (json!(1), Some("int")),
         ] {
-            assert!(from_input(bad.clone(), kind, None).is_err(), "{bad}");
+            assert!(from_input(bad.clone(), kind, None).is_none(), "{bad}");
         }
         let unset = ParameterInput { value: None, ..input(Value::Null, None) };
-        assert_eq!(super::from_input(&unset, None), Ok(P::NotSet));
+        assert_eq!(super::from_input(&unset, None).ok(), Some(P::NotSet));
     }
 
     fn values() -> impl Strategy<Value = P> {
@@ -175,7 +183,7 @@ mod tests {
             let shown = to_json(&parameter);
             let json = serde_json::to_string(&shown.value).unwrap();
             let input = input(serde_json::from_str(&json).unwrap(), shown.kind);
-            prop_assert_eq!(from_input(&input, Some(&value)), Ok(value));
+            prop_assert_eq!(from_input(&input, Some(&value)).ok(), Some(value));
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::access::Permission;
 use crate::dialect::foxglove::background_tasks::{BackgroundTasks, Responder};
 use crate::dialect::foxglove::client_message::ParameterInput;
+use crate::dialect::foxglove::error::{Limit, RequestError};
 use crate::dialect::foxglove::server_message::{Level, ParameterJson, ServerMessage};
 use crate::dialect::foxglove::status::StatusReporter;
 use crate::dialect::foxglove::{check_length, parameter_value};
@@ -67,7 +68,7 @@ pub(super) fn get(
     names: &[String],
     id: Option<String>,
     reporter: &mut StatusReporter,
-) -> Result<(), String> {
+) -> Result<(), RequestError> {
     let bytes = names.iter().map(String::len).sum::<usize>() + id.as_ref().map_or(0, String::len);
     check_length(names)?;
     let by_node = (!names.is_empty()).then(|| group_by_node(&context.endpoint, names, reporter));
@@ -84,7 +85,8 @@ pub(super) fn get(
         };
         report_errors(&responder, &errors);
         send_parameters(&responder, &parameters, id.as_deref()).await;
-    })
+    })?;
+    Ok(())
 }
 
 async fn read(responder: &Responder, ros: &Ros, by_node: NamesByNode) -> (Vec<Parameter>, Vec<RosError>) {
@@ -134,7 +136,7 @@ pub(super) fn set(
     (inputs, bytes): (Vec<ParameterInput>, usize),
     id: Option<String>,
     reporter: &mut StatusReporter,
-) -> Result<(), String> {
+) -> Result<(), RequestError> {
     check_length(&inputs)?;
     let names: Vec<String> = inputs.iter().map(|parameter| parameter.name.clone()).collect();
     let by_node = group_by_node(&context.endpoint, &names, reporter);
@@ -142,7 +144,7 @@ pub(super) fn set(
     for node in by_node.keys() {
         match context.authorize(Permission::Set(node)) {
             Ok(()) => drop(allowed.insert(node)),
-            Err(denied) => reporter.report(Level::Error, denied.to_string()),
+            Err(denied) => reporter.report(Level::Error, denied),
         }
     }
     let is_allowed = |input: &ParameterInput| {
@@ -153,8 +155,8 @@ pub(super) fn set(
     tasks.start(bytes, |responder| async move {
         let mut errors = Vec::new();
         for input in &inputs {
-            if let Err(why) = set_one(&ros, input).await {
-                errors.push(why);
+            if let Err(error) = set_one(&ros, input).await {
+                errors.push(error);
             }
         }
         report_errors(&responder, &errors);
@@ -162,10 +164,11 @@ pub(super) fn set(
             let (parameters, _) = read(&responder, &ros, by_node).await;
             send_parameters(&responder, &parameters, Some(&id)).await;
         }
-    })
+    })?;
+    Ok(())
 }
 
-async fn set_one(ros: &Ros, input: &ParameterInput) -> Result<(), String> {
+async fn set_one(ros: &Ros, input: &ParameterInput) -> Result<(), RequestError> {
     let Some((node, name)) = parameter_value::split(&input.name) else { return Ok(()) };
     let was = match parameter_value::is_ambiguous(input) {
         true => {
@@ -175,19 +178,25 @@ async fn set_one(ros: &Ros, input: &ParameterInput) -> Result<(), String> {
     };
     let value = parameter_value::from_input(input, was.as_ref().map(|was| &was.value))?;
     let parameter = Parameter { node: node.to_owned(), name: name.to_owned(), value };
-    ros.set_parameter(&parameter).await.map_err(|error| format!("{}: {error}", input.name))
+    let refused =
+        |error: RosError| RequestError::Parameter { name: input.name.clone(), source: error.into() };
+    ros.set_parameter(&parameter).await.map_err(refused)
 }
 
 impl Parameters {
     /// Subscribes to changes of parameters; no names means all.
-    pub(super) fn subscribe(&mut self, context: &SessionContext, names: Vec<String>) -> Result<(), String> {
+    pub(super) fn subscribe(
+        &mut self,
+        context: &SessionContext,
+        names: Vec<String>,
+    ) -> Result<(), RequestError> {
         if self.names.len() + names.len() > limits::FOXGLOVE_REQUEST_ENTRIES {
-            return Err(format!("{} parameters can be followed", limits::FOXGLOVE_REQUEST_ENTRIES));
+            return Err(Limit::Parameters.into());
         }
         self.all |= names.is_empty();
         self.names.extend(names);
         if self.events.is_none() {
-            self.events = Some(context.endpoint.ros.parameter_events().map_err(|error| error.to_string())?);
+            self.events = Some(context.endpoint.ros.parameter_events()?);
         }
         Ok(())
     }

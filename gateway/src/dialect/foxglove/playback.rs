@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::access::Permission;
 use crate::connection::outbox::Outbox;
 use crate::dialect::foxglove::client_message::PlaybackRequest;
+use crate::dialect::foxglove::error::RequestError;
 use crate::dialect::foxglove::server_message;
 use crate::dialect::session::SessionContext;
 
@@ -71,13 +72,13 @@ impl PlaybackView {
 }
 
 /// Controls the playback for this client, if it may.
-pub(super) fn apply_control(context: &SessionContext, request: PlaybackRequest) -> Result<(), String> {
-    context.authorize(Permission::Call(NAME)).map_err(|denied| denied.to_string())?;
+pub(super) fn apply_control(context: &SessionContext, request: PlaybackRequest) -> Result<(), RequestError> {
+    context.authorize(Permission::Call(NAME))?;
     let control = PlaybackControl {
         play: request.play,
         speed: f64::from(request.speed),
         seek_ns: request.seek.map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
         request: request.id,
     };
-    context.endpoint.ros.control_playback(control).map_err(|error| error.to_string())
+    Ok(context.endpoint.ros.control_playback(control)?)
 }

@@ -9,6 +9,7 @@ use roverline_source::Publication;
 
 use crate::dialect::foxglove::check_length;
 use crate::dialect::foxglove::client_message::ClientChannel;
+use crate::dialect::foxglove::error::{Duplicate, Limit, PayloadError, RequestError};
 use crate::dialect::foxglove::server_message::Level;
 use crate::dialect::foxglove::status::StatusReporter;
 use crate::dialect::session::SessionContext;
@@ -24,13 +25,13 @@ pub(super) enum Encoding {
 impl Encoding {
     pub(super) const NAMES: [&str; 2] = ["cdr", "json"];
 
-    pub(super) fn parse(name: &str) -> Result<Encoding, String> {
+    pub(super) fn parse(name: &str) -> Result<Encoding, PayloadError> {
         match name {
             "cdr" => Ok(Encoding::Cdr),
             "json" => Ok(Encoding::Json),
             other => {
-                let other: String = other.chars().take(32).collect();
-                Err(format!("the encoding '{other}' is not understood; use {}", Encoding::NAMES.join(" or ")))
+                let given = other.chars().take(32).collect();
+                Err(PayloadError::Encoding { given, known: &Encoding::NAMES })
             }
         }
     }
@@ -59,42 +60,50 @@ impl Publications {
         context: &SessionContext,
         channels: Vec<ClientChannel>,
         reporter: &mut StatusReporter,
-    ) -> Result<(), String> {
+    ) -> Result<(), RequestError> {
         check_length(&channels)?;
         for channel in channels {
-            if let Err(why) = self.advertise_one(context, channel) {
-                reporter.report(Level::Error, why);
+            if let Err(error) = self.advertise_one(context, channel) {
+                reporter.report(Level::Error, error);
             }
         }
         Ok(())
     }
 
-    fn advertise_one(&mut self, context: &SessionContext, channel: ClientChannel) -> Result<(), String> {
+    fn advertise_one(
+        &mut self,
+        context: &SessionContext,
+        channel: ClientChannel,
+    ) -> Result<(), RequestError> {
         let ClientChannel { id, topic, encoding, schema_name } = channel;
         if self.0.contains_key(&id) {
-            return Err(format!("channel {id} is advertised already"));
+            return Err(Duplicate::Advertised(id).into());
         }
         if self.0.len() >= limits::PUBLICATIONS_PER_SESSION {
-            return Err(format!("a session may publish {} topics", limits::PUBLICATIONS_PER_SESSION));
+            return Err(Limit::Publications.into());
         }
         if topic.is_empty() || topic.len() > limits::TOPIC_NAME_CHARS {
-            return Err(format!("a topic's name has 1 to {} characters", limits::TOPIC_NAME_CHARS));
+            return Err(Limit::TopicName.into());
         }
         let topic = if topic.starts_with('/') { topic } else { format!("/{topic}") };
         let encoding = Encoding::parse(&encoding)?;
-        let type_name = TypeName::parse(&schema_name).map_err(|error| error.to_string())?.to_string();
+        let type_name = TypeName::parse(&schema_name)?.to_string();
         // The channel is stored all the same: a token or a scope may come later, and each message is
         // checked.
-        let may = context.authorize_publish(&topic, &type_name).map_err(|denied| denied.to_string());
+        let may = context.authorize_publish(&topic, &type_name);
         self.0.insert(id, Advertised { topic, type_name, encoding });
-        may
+        Ok(may?)
     }
 
-    pub(super) fn unadvertise(&mut self, ids: &[u32], reporter: &mut StatusReporter) -> Result<(), String> {
+    pub(super) fn unadvertise(
+        &mut self,
+        ids: &[u32],
+        reporter: &mut StatusReporter,
+    ) -> Result<(), RequestError> {
         check_length(ids)?;
         for id in ids {
             if self.0.remove(id).is_none() {
-                reporter.report(Level::Warning, format!("channel {id} is not advertised"));
+                reporter.report(Level::Warning, RequestError::NotAdvertised(*id));
             }
         }
         Ok(())
@@ -106,17 +115,16 @@ impl Publications {
         context: &SessionContext,
         channel: u32,
         payload: &Bytes,
-    ) -> Result<(), String> {
-        let advertised =
-            self.0.get(&channel).ok_or_else(|| format!("channel {channel} is not advertised"))?;
+    ) -> Result<(), RequestError> {
+        let advertised = self.0.get(&channel).ok_or(RequestError::NotAdvertised(channel))?;
         let Advertised { topic, type_name, encoding } = advertised;
         // Checked before any decoding work.
-        context.authorize_publish(topic, type_name).map_err(|denied| denied.to_string())?;
-        let payload =
-            to_cdr(context, *encoding, type_name, payload).map_err(|why| format!("{topic}: {why}"))?;
+        context.authorize_publish(topic, type_name)?;
+        let payload = to_cdr(context, *encoding, type_name, payload)
+            .map_err(|source| RequestError::Message { topic: topic.clone(), source })?;
         let (topic, type_name) = (topic.clone(), type_name.clone());
         let publication = Publication { topic, type_name, payload, latched: false };
-        context.publish(publication).map_err(|error| error.to_string())
+        Ok(context.publish(publication)?)
     }
 }
 
@@ -127,21 +135,19 @@ pub(super) fn to_cdr(
     encoding: Encoding,
     type_name: &str,
     payload: &Bytes,
-) -> Result<Bytes, String> {
+) -> Result<Bytes, PayloadError> {
     let endpoint = &context.endpoint;
     match encoding {
         Encoding::Json => {
-            let json = serde_json::from_slice(payload).map_err(|error| format!("no JSON: {error}"))?;
-            endpoint.ros.encode(type_name, &json).map_err(|error| error.to_string())
+            let json = serde_json::from_slice(payload)?;
+            Ok(endpoint.ros.encode(type_name, &json)?)
         }
         Encoding::Cdr => match endpoint.hub.registry().plan(type_name) {
             Ok(plan) => match plan.decode(payload) {
                 Ok(_) => Ok(payload.clone()),
-                Err(error) => Err(format!("this is no {type_name}: {error}")),
+                Err(source) => Err(PayloadError::Cdr { type_name: type_name.to_owned(), source }),
             },
-            Err(_) if payload.len() < 4 => {
-                Err("CDR begins with four bytes that say how it is encoded".to_owned())
-            }
+            Err(_) if payload.len() < 4 => Err(PayloadError::NoHeader),
             Err(_) => Ok(payload.clone()),
         },
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::connection::frame;
 use crate::dialect::foxglove::connection_graph::GraphDiff;
+use crate::dialect::foxglove::error::RequestError;
 
 const TIME: u8 = 2;
 const SERVICE_RESPONSE: u8 = 3;
@@ -177,13 +178,14 @@ pub(super) fn service_response(service: u32, call: u32, encoding: &str, payload:
 }
 
 /// The error of a service call.
-pub(super) fn call_failure(service_id: u32, call_id: u32, message: &str) -> Bytes {
+pub(super) fn call_failure(service_id: u32, call_id: u32, error: &RequestError) -> Bytes {
+    let message = &error.to_string();
     ServerMessage::ServiceCallFailure { service_id, call_id, message }.frame()
 }
 
 /// A file, or why it cannot be sent.
-pub(super) fn asset(request: u32, file: Result<&[u8], &str>) -> Bytes {
-    let (error, data) = file.map_or_else(|why| (why, &[][..]), |data| ("", data));
+pub(super) fn asset(request: u32, file: Result<&[u8], &RequestError>) -> Bytes {
+    let (error, data) = file.map_or_else(|error| (error.to_string(), &[][..]), |data| (String::new(), data));
     let mut head = vec![ASSET];
     head.extend_from_slice(&request.to_le_bytes());
     head.push(u8::from(file.is_err()));
@@ -194,6 +196,7 @@ pub(super) fn asset(request: u32, file: Result<&[u8], &str>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::PermissionDenied;
 
     #[test]
     fn binary_answers_have_their_layout() {
@@ -203,7 +206,8 @@ mod tests {
             [3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, b'c', b'd', b'r', 9]
         );
         assert_eq!(&asset(7, Ok(&[8]))[2..], [4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
-        assert_eq!(&asset(7, Err("no"))[2..], [4, 7, 0, 0, 0, 1, 2, 0, 0, 0, b'n', b'o']);
+        let denied = RequestError::Denied(PermissionDenied("no".to_owned()));
+        assert_eq!(&asset(7, Err(&denied))[2..], [4, 7, 0, 0, 0, 1, 2, 0, 0, 0, b'n', b'o']);
     }
 
     #[test]

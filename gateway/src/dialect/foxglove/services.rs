@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_schema::SchemaError;
+use roverline_source::ros::Ros;
 
 use crate::dialect::foxglove::background_tasks::{BackgroundTasks, has_space};
 use crate::dialect::foxglove::client_message::ServiceRequest;
 use crate::dialect::foxglove::connection_graph::is_hidden;
+use crate::dialect::foxglove::error::{Limit, RequestError};
 use crate::dialect::foxglove::publications::{Encoding, to_cdr};
 use crate::dialect::foxglove::server_message::{self, Level, MessageSchema, ServerMessage, Service};
 use crate::dialect::foxglove::status::StatusReporter;
@@ -87,6 +90,9 @@ impl Services {
             if batch.is_empty() && !has_space(outbox) {
                 return false;
             }
+            if self.unknown.contains(&advertised.type_name) {
+                continue;
+            }
             match self.service(context, &advertised) {
                 Ok(service) => {
                     // Each text is sent twice.
@@ -95,14 +101,13 @@ impl Services {
                     self.advertised.insert(service.id, advertised);
                     batch.push(service);
                 }
-                Err(_) if self.unknown.contains(&advertised.type_name) => {}
-                Err(why) => {
+                Err(error) => {
                     if self.unknown.len() < limits::SERVICES {
                         self.unknown.insert(advertised.type_name.clone());
                     }
                     reporter.report(
                         Level::Warning,
-                        format!("{} cannot be called from here: {why}", advertised.name),
+                        format!("{} cannot be called from here: {error}", advertised.name),
                     );
                 }
             }
@@ -115,20 +120,11 @@ impl Services {
 
     /// A client without the definitions could send at most an empty request, so such services are not
     /// advertised.
-    fn service(&mut self, context: &SessionContext, advertised: &Advertised) -> Result<Service, String> {
-        if self.unknown.contains(&advertised.type_name) {
-            return Err("unknown as before".to_owned());
-        }
+    fn service(&mut self, context: &SessionContext, advertised: &Advertised) -> Result<Service, SchemaError> {
         let message_schema = |part: &str| {
             let schema_name = format!("{}_{part}", advertised.type_name);
-            let schema =
-                context.endpoint.hub.registry().text(&schema_name).map_err(|error| error.to_string())?;
-            Ok::<_, String>(MessageSchema {
-                encoding: "cdr",
-                schema_name,
-                schema_encoding: "ros2msg",
-                schema,
-            })
+            let schema = context.endpoint.hub.registry().text(&schema_name)?;
+            Ok(MessageSchema { encoding: "cdr", schema_name, schema_encoding: "ros2msg", schema })
         };
         let (request, response) = (message_schema("Request")?, message_schema("Response")?);
         Ok(Service {
@@ -163,8 +159,8 @@ impl Services {
         request: ServiceRequest,
     ) {
         let (service, call) = (request.service, request.call);
-        if let Err(why) = self.try_call(context, tasks, request) {
-            context.info.outbox().control(server_message::call_failure(service, call, &why));
+        if let Err(error) = self.try_call(context, tasks, request) {
+            context.info.outbox().control(server_message::call_failure(service, call, &error));
         }
     }
 
@@ -173,39 +169,41 @@ impl Services {
         context: &SessionContext,
         tasks: &mut BackgroundTasks,
         request: ServiceRequest,
-    ) -> Result<(), String> {
+    ) -> Result<(), RequestError> {
         let ServiceRequest { service, call, encoding, payload } = request;
-        let advertised =
-            self.advertised.get(&service).ok_or_else(|| format!("there is no service {service}"))?;
-        context
-            .authorize_call(&advertised.name, &advertised.type_name)
-            .map_err(|denied| denied.to_string())?;
+        let advertised = self.advertised.get(&service).ok_or(RequestError::Unknown("service", service))?;
+        context.authorize_call(&advertised.name, &advertised.type_name)?;
         let encoding = Encoding::parse(&encoding)?;
         let request = to_cdr(context, encoding, &format!("{}_Request", advertised.type_name), &payload)?;
         let (ros, advertised) = (context.endpoint.ros.clone(), advertised.clone());
         tasks.start(payload.len(), |responder| async move {
-            let response = ros.call(&advertised.name, &advertised.type_name, request, TIMEOUT).await;
-            let response = response.map_err(|error| error.to_string());
-            let response = response.and_then(|cdr| match encoding {
-                Encoding::Cdr => Ok(cdr),
-                Encoding::Json => ros
-                    .decode(&format!("{}_Response", advertised.type_name), &cdr)
-                    .map(Bytes::from)
-                    .map_err(|error| error.to_string()),
-            });
-            match response {
-                Ok(response) if response.len() > limits::FOXGLOVE_RESPONSE_BYTES => {
-                    let why =
-                        format!("the response is larger than {} bytes", limits::FOXGLOVE_RESPONSE_BYTES);
-                    responder.send(server_message::call_failure(service, call, &why));
-                }
+            match call_service(&ros, &advertised, encoding, request).await {
                 Ok(response) => {
                     responder
                         .respond(server_message::service_response(service, call, encoding.name(), &response))
                         .await;
                 }
-                Err(why) => responder.send(server_message::call_failure(service, call, &why)),
+                Err(error) => responder.send(server_message::call_failure(service, call, &error)),
             }
-        })
+        })?;
+        Ok(())
+    }
+}
+
+/// Calls a service; the response has the request's encoding.
+async fn call_service(
+    ros: &Ros,
+    service: &Advertised,
+    encoding: Encoding,
+    request: Bytes,
+) -> Result<Bytes, RequestError> {
+    let cdr = ros.call(&service.name, &service.type_name, request, TIMEOUT).await?;
+    let response = match encoding {
+        Encoding::Cdr => cdr,
+        Encoding::Json => ros.decode(&format!("{}_Response", service.type_name), &cdr)?.into(),
+    };
+    match response.len() > limits::FOXGLOVE_RESPONSE_BYTES {
+        true => Err(Limit::Response.into()),
+        false => Ok(response),
     }
 }

@@ -12,12 +12,13 @@ use tokio::sync::watch;
 use tungstenite::protocol::Message;
 
 use crate::connection::close_reason::CloseReason;
-use crate::dialect::foxglove::assets;
+use crate::dialect::foxglove::assets::{self, AssetError};
 use crate::dialect::foxglove::background_tasks::BackgroundTasks;
 use crate::dialect::foxglove::channels::Channels;
 use crate::dialect::foxglove::client_message::{self, ClientMessage, Request};
 use crate::dialect::foxglove::connection_graph::GraphSnapshot;
 use crate::dialect::foxglove::encoding;
+use crate::dialect::foxglove::error::{Limit, MalformedMessage, RequestError};
 use crate::dialect::foxglove::parameters::{self, Parameters};
 use crate::dialect::foxglove::playback::{self, PlaybackView};
 use crate::dialect::foxglove::publications::{Encoding, Publications};
@@ -214,9 +215,9 @@ impl<'a> Session<'a> {
         self.context.info.outbox().control(frame);
     }
 
-    async fn request(&mut self, request: Request, bytes: usize) -> Result<(), String> {
+    async fn request(&mut self, request: Request, bytes: usize) -> Result<(), RequestError> {
         let Session { context, reporter, channels, publications, parameters, tasks, .. } = self;
-        let confined = || context.info.check_not_confined().map_err(|denied| denied.to_string());
+        let confined = || context.info.check_not_confined();
         match request {
             Request::Subscribe { subscriptions } => {
                 channels.subscribe(&subscriptions, reporter).await?;
@@ -246,39 +247,40 @@ impl<'a> Session<'a> {
             }
             Request::UnsubscribeConnectionGraph => self.graph = None,
             Request::FetchAsset { uri, request_id } => {
-                if let Err(why) = self.fetch(uri, request_id) {
-                    self.context.info.outbox().control(server_message::asset(request_id, Err(&why)));
+                if let Err(error) = self.fetch(uri, request_id) {
+                    self.context.info.outbox().control(server_message::asset(request_id, Err(&error)));
                 }
             }
         }
         Ok(())
     }
 
-    fn fetch(&mut self, uri: String, request: u32) -> Result<(), String> {
-        self.context.info.check_not_confined().map_err(|denied| denied.to_string())?;
+    fn fetch(&mut self, uri: String, request: u32) -> Result<(), RequestError> {
+        self.context.info.check_not_confined()?;
         if uri.len() > limits::FOXGLOVE_URI_BYTES {
-            return Err(format!("a URI may have {} bytes", limits::FOXGLOVE_URI_BYTES));
+            return Err(Limit::Uri.into());
         }
         let packages = self.packages.clone();
         self.tasks.start(uri.len(), |responder| async move {
             responder
                 .send_large(async {
                     let reading = move || assets::read(packages.as_deref(), &uri);
-                    match tokio::task::spawn_blocking(reading).await {
-                        Ok(Ok(file)) => server_message::asset(request, Ok(&file)),
-                        Ok(Err(error)) => server_message::asset(request, Err(&error.to_string())),
-                        Err(_) => server_message::asset(request, Err("it could not be read")),
+                    let read = tokio::task::spawn_blocking(reading).await;
+                    match read.unwrap_or(Err(AssetError::Interrupted)) {
+                        Ok(file) => server_message::asset(request, Ok(&file)),
+                        Err(error) => server_message::asset(request, Err(&error.into())),
                     }
                 })
                 .await;
-        })
+        })?;
+        Ok(())
     }
 }
 
 impl DialectSession for Session<'_> {
-    type Malformed = String;
+    type Malformed = MalformedMessage;
 
-    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<MalformedMessage>> {
         let decoded = match message {
             Message::Text(text) => client_message::text(text.as_str()),
             Message::Binary(bytes) => client_message::binary(bytes),
@@ -296,12 +298,12 @@ impl DialectSession for Session<'_> {
             ClientMessage::Playback(request) => playback::apply_control(self.context, request),
         }
         // Understood but not possible: reported, but not counted.
-        .unwrap_or_else(|why| self.reporter.report(Level::Error, why));
+        .unwrap_or_else(|error| self.reporter.report(Level::Error, error));
         Ok(())
     }
 
-    fn report_malformed(&mut self, why: String) {
-        self.reporter.report(Level::Error, why);
+    fn report_malformed(&mut self, malformed: MalformedMessage) {
+        self.reporter.report(Level::Error, malformed);
     }
 
     fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {

@@ -2,6 +2,7 @@
 //! is reported once.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,8 @@ impl StatusReporter {
     }
 
     /// Reports a message, unless the same one or too many were reported within the current window.
-    pub(super) fn report(&mut self, level: Level, message: impl Into<String>) {
-        let message: String = message.into();
-        let message: String = message.chars().take(limits::FOXGLOVE_STATUS_CHARS).collect();
+    pub(super) fn report(&mut self, level: Level, message: impl Display) {
+        let message: String = message.to_string().chars().take(limits::FOXGLOVE_STATUS_CHARS).collect();
         if self.reported.len() >= FOXGLOVE_STATUS_MESSAGES_PER_S || self.reported.contains(&message) {
             self.suppressed += 1;
             return;

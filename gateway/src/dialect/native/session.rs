@@ -12,29 +12,17 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tungstenite::protocol::Message;
 
-use crate::access::AuthenticationError;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::frame;
 use crate::dialect::native::api_requests::{self, PendingRequests, Request};
 use crate::dialect::native::directory::DirectorySync;
 use crate::dialect::native::encoding::FORMAT;
+use crate::dialect::native::error::RequestError;
 use crate::dialect::native::heartbeat::Heartbeat;
 use crate::dialect::session::driver::{DialectSession, MessageError, stopping};
 use crate::dialect::session::{ServiceReport, SessionContext};
 use crate::endpoint::drain::Drain;
 use crate::hub::SubscribeOptions;
-
-/// A message that counts as malformed: the code and the text for the client.
-pub(super) struct Malformed {
-    code: &'static str,
-    why: String,
-}
-
-impl From<String> for Malformed {
-    fn from(why: String) -> Malformed {
-        Malformed { code: "bad_message", why }
-    }
-}
 
 /// The state of one session.
 pub(super) struct Session<'a> {
@@ -79,17 +67,16 @@ impl<'a> Session<'a> {
     }
 
     /// Handles one message.
-    async fn handle(&mut self, message: &Message) -> Result<(), Malformed> {
+    async fn handle(&mut self, message: &Message) -> Result<(), RequestError> {
         let received_ns = unix_ns();
         let Message::Text(text) = message else {
-            return Err("the native dialect takes JSON text messages".to_owned().into());
+            return Err(RequestError::NotText);
         };
         if let Some(Request { id, method, path, body }) = api_requests::parse_large_request(text.as_str()) {
             self.requests.spawn_request(self.context, id, method, path, body);
             return Ok(());
         }
-        let message: ClientMessage =
-            serde_json::from_str(text.as_str()).map_err(|error| format!("not understood: {error}"))?;
+        let message: ClientMessage = serde_json::from_str(text.as_str())?;
         let (context, endpoint, id) = (self.context, &self.context.endpoint, self.context.info.id);
         match message {
             ClientMessage::Hello { client, heartbeat_ms } => {
@@ -101,7 +88,7 @@ impl<'a> Session<'a> {
             ClientMessage::Auth { token } => self.authenticate(&token)?,
             ClientMessage::Resume { cursors, age_ms } => {
                 if cursors.len() > limits::CURSORS_PER_RESUME {
-                    return Err(format!("a resume may have {} cursors", limits::CURSORS_PER_RESUME).into());
+                    return Err(RequestError::Cursors);
                 }
                 let age = Duration::from_millis(age_ms.min(limits::REPLAY_AGE_MS));
                 if endpoint.hub.resume(id, cursors, age) {
@@ -145,22 +132,22 @@ impl<'a> Session<'a> {
     }
 
     /// Changes the session's identity. A denied token counts as malformed, so that guessing ends the session.
-    fn authenticate(&self, token: &str) -> Result<(), Malformed> {
-        let denied = |denied: AuthenticationError| Malformed { code: "denied", why: denied.to_string() };
-        let role = self.context.authenticate(token).map_err(denied)?;
+    fn authenticate(&self, token: &str) -> Result<(), RequestError> {
+        let role = self.context.authenticate(token)?;
         self.send(&status(Level::Info, "role", role.name()));
         Ok(())
     }
 
-    async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), String> {
+    async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), RequestError> {
         let endpoint = &self.context.endpoint;
         if let Err(full) = self.context.authorize_subscribe(options.scopes) {
-            self.send(&status(Level::Error, "full", full));
+            // Names the endpoints with free slots.
+            self.send(&status(Level::Error, "full", endpoint.full_message(full)));
             return Ok(());
         }
         let outcome = endpoint.hub.subscribe(self.context.info.id, options).await;
         self.context.downgrade_to_standby();
-        let outcome = outcome.map_err(|error| error.to_string())?;
+        let outcome = outcome?;
         endpoint.ingress.listener_arrived();
         self.send(&ServerMessage::Subscribed { id: request, matching: outcome.matching });
         if let Some((replayed, gaps)) = outcome.resumed {
@@ -180,19 +167,19 @@ impl<'a> Session<'a> {
 }
 
 impl DialectSession for Session<'_> {
-    type Malformed = Malformed;
+    type Malformed = RequestError;
 
     fn drain_fraction(_: f64) -> f64 {
         // The client is asked to leave first, and closed only if it is still there at the end.
         1.0
     }
 
-    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<Malformed>> {
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<RequestError>> {
         self.handle(message).await.map_err(MessageError::Malformed)
     }
 
-    fn report_malformed(&mut self, Malformed { code, why }: Malformed) {
-        self.send(&status(Level::Error, code, why));
+    fn report_malformed(&mut self, error: RequestError) {
+        self.send(&status(Level::Error, error.code(), error.to_string()));
     }
 
     fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::dialect::plain::error::RequestError;
+
 /// A plain client's message.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -41,13 +43,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Decodes a message; the error is a text for the client. The JSON reader bounds the nesting.
-    pub fn decode(text: &str) -> Result<Request, String> {
-        serde_json::from_str(text).map_err(|error| {
-            format!(
-                "not understood: {error}; send {{\"type\":\"request_telemetry\"}}, \
-                 {{\"type\":\"subscribe\",\"topics\":[\"/odom\"]}} or {{\"type\":\"emergency_stop\"}}"
-            )
-        })
+    /// Decodes a message. The JSON reader bounds the nesting.
+    pub fn decode(text: &str) -> Result<Request, RequestError> {
+        Ok(serde_json::from_str(text)?)
     }
 }

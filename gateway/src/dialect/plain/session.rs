@@ -15,6 +15,7 @@ use crate::access::Permission;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::frame;
 use crate::dialect::plain::encoding::FORMAT;
+use crate::dialect::plain::error::RequestError;
 use crate::dialect::plain::request::Request;
 use crate::dialect::session::driver::{DialectSession, MessageError};
 use crate::dialect::session::{ServiceReport, SessionContext};
@@ -75,10 +76,10 @@ impl<'a> Session<'a> {
         }));
     }
 
-    /// Handles one message. The error is a text for the client.
-    async fn handle(&self, message: &Message) -> Result<(), String> {
+    /// Handles one message.
+    async fn handle(&self, message: &Message) -> Result<(), RequestError> {
         let Message::Text(text) = message else {
-            return Err("send JSON as a text message".to_owned());
+            return Err(RequestError::NotText);
         };
         let (context, endpoint, id) = (self.context, &self.context.endpoint, self.context.info.id);
         match Request::decode(text.as_str())? {
@@ -89,8 +90,7 @@ impl<'a> Session<'a> {
             Request::Subscribe { topics, max_rate_hz } => {
                 let options =
                     SubscribeOptions { patterns: topics, max_rate_hz, ..SubscribeOptions::default() };
-                let outcome =
-                    endpoint.hub.subscribe(id, &options).await.map_err(|error| error.to_string())?;
+                let outcome = endpoint.hub.subscribe(id, &options).await?;
                 endpoint.ingress.listener_arrived();
                 let (topics, matching) = (options.patterns, outcome.matching);
                 self.send(&json!({"type": "subscribed", "topics": topics, "matching": matching}));
@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
                 });
             }
             Request::Auth { token } => {
-                let role = context.authenticate(&token).map_err(|denied| denied.to_string())?;
+                let role = context.authenticate(&token)?;
                 self.send(&json!({"type": "auth", "role": role, "may_stop": self.may_stop()}));
             }
             Request::Ping => self.send(&json!({"type": "pong", "timestamp": unix_ns() as f64 / 1e9})),
@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
 }
 
 impl DialectSession for Session<'_> {
-    type Malformed = String;
+    type Malformed = RequestError;
 
     fn ticks() -> Interval {
         let mut ticks = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
@@ -126,15 +126,15 @@ impl DialectSession for Session<'_> {
         ticks
     }
 
-    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<String>> {
+    async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<RequestError>> {
         match crate::dialect::recognize(message) {
             Some(dialect) => Err(MessageError::OtherDialect(dialect)),
             None => self.handle(message).await.map_err(MessageError::Malformed),
         }
     }
 
-    fn report_malformed(&mut self, why: String) {
-        self.send(&json!({"type": "error", "code": "bad_message", "message": why}));
+    fn report_malformed(&mut self, error: RequestError) {
+        self.send(&json!({"type": "error", "code": "bad_message", "message": error.to_string()}));
     }
 
     fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use roverline_source::ros::{GoalEvent, GoalStatus};
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::operation::{OpResult, full_name, joined, long_type, quoted, rejected};
+use crate::dialect::rosbridge::error::{Conflict, Limit, RequestError, Unknown};
+use crate::dialect::rosbridge::operation::{OpResult, full_name, joined, long_type, quoted};
 use crate::dialect::rosbridge::request::{Id, SendGoal, key};
 use crate::dialect::rosbridge::service_client::{name, response_format};
 use crate::dialect::rosbridge::session::Session;
@@ -47,9 +48,9 @@ impl Session<'_> {
         let SendGoal { action, action_type, args, feedback, fragment_size, compression } = goal;
         let format = response_format(compression.as_deref(), fragment_size)?;
         let reporter = GoalReporter { id: id.clone(), action, format };
-        if let Err(fault) = self.start_goal(&reporter, &action_type, &args, feedback) {
+        if let Err(error) = self.start_goal(&reporter, &action_type, &args, feedback) {
             reporter
-                .frame(GoalEvent::Failed(fault.into_text()))
+                .frame(GoalEvent::Failed(error.to_string()))
                 .into_iter()
                 .for_each(|frame| self.send(frame));
         }
@@ -65,12 +66,11 @@ impl Session<'_> {
     ) -> OpResult {
         let action = full_name(&reporter.action)?;
         let type_name = long_type(action_type, "action")?;
-        let Some(key) = key(&reporter.id) else { return rejected("a goal needs an id") };
-        let most = limits::GOALS_PER_SESSION;
+        let key = key(&reporter.id).ok_or(RequestError::Incomplete("a goal needs an id"))?;
         if self.goals.lock().contains_key(&key) {
-            return rejected("a goal of this id is under way");
-        } else if self.goals.lock().len() >= most {
-            return rejected(format!("{most} goals are under way already"));
+            return Err(Conflict::Goal.into());
+        } else if self.goals.lock().len() >= limits::GOALS_PER_SESSION {
+            return Err(Limit::Goals.into());
         }
         self.context.authorize_call(&action, &type_name)?;
         let empty = json!({});
@@ -108,16 +108,16 @@ impl Session<'_> {
         let action = full_name(action)?;
         let known = key(id).and_then(|key| self.goals.lock().get(&key).cloned());
         let Some((_, goal)) = known.filter(|(name, _)| *name == action) else {
-            return rejected(format!("no goal of this id is under way at {action}"));
+            return Err(Unknown::Goal(action).into());
         };
         if self.calls.len() >= limits::CALLS_PER_SESSION + limits::GOALS_PER_SESSION {
-            return rejected("too many calls wait for their answers already");
+            return Err(Limit::Tasks.into());
         }
         let (ros, outbox, id) =
             (self.context.endpoint.ros.clone(), self.context.info.outbox().clone(), id.clone());
         self.calls.spawn(async move {
             if let Err(error) = ros.cancel_goal(&action, goal).await {
-                outbox.control(status(Level::Error, &id, error.to_string()));
+                outbox.control(status(Level::Error, &id, &error));
             }
         });
         Ok(())

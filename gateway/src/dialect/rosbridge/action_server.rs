@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::connection::frame;
 use crate::connection::outbox::Outbox;
-use crate::dialect::rosbridge::operation::{OpResult, full_name, joined, rejected};
+use crate::dialect::rosbridge::error::Unknown;
+use crate::dialect::rosbridge::operation::{OpResult, full_name, joined};
 use crate::dialect::rosbridge::request::Id;
 use crate::limits;
 
@@ -62,7 +63,7 @@ impl ServedGoals {
         let id = id.as_ref().and_then(Value::as_str).unwrap_or("");
         match self.0.lock().goals.get_mut(id).filter(|goal| goal.action == name) {
             Some(active) => Ok(act(&mut active.goal)?),
-            None => rejected(format!("no goal of this id is under way at {name}")),
+            None => Err(Unknown::Goal(name).into()),
         }
     }
 

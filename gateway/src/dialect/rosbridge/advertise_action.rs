@@ -6,7 +6,8 @@ use roverline_source::ros::{GoalStatus, ServedAction};
 use serde_json::{Value, json};
 
 use crate::dialect::rosbridge::action_server::ClientAction;
-use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type, rejected};
+use crate::dialect::rosbridge::error::Unknown;
+use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type};
 use crate::dialect::rosbridge::request::Id;
 use crate::dialect::rosbridge::session::Session;
 
@@ -36,7 +37,7 @@ impl Session<'_> {
         let name = full_name(action)?;
         match self.context.endpoint.advertised.remove(self.context.info.id, &format!("{name}/_action")) {
             true => Ok(()),
-            false => rejected(format!("you do not offer {name}")),
+            false => Err(Unknown::Advertised(name).into()),
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::operation::{OpError, OpResult, full_name, long_type, rejected};
+use crate::dialect::rosbridge::error::{Conflict, Limit, RequestError, Unknown};
+use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type};
 use crate::dialect::rosbridge::request::Id;
 use crate::dialect::rosbridge::service_server::{
     AdvertisedService, PendingRequest, SERVICES_PER_SESSION, forward,
@@ -20,14 +21,13 @@ impl Session<'_> {
         let endpoint = &self.context.endpoint;
         self.context.authorize_call(name, type_name)?;
         if let Some(owner) = endpoint.advertised.other_owner(&self.context.info.label(), key) {
-            return rejected(format!("{name} is offered by {owner}: only {owner} can replace it"));
+            return Err(Conflict::OtherOwner { name: name.to_owned(), owner }.into());
         }
         if endpoint.is_gateway_service(name) {
-            return rejected(format!("the gateway serves {name} itself"));
+            return Err(Conflict::Gateway(name.to_owned()).into());
         }
-        let most = SERVICES_PER_SESSION;
-        if endpoint.advertised.count(self.context.info.id) >= most {
-            return rejected(format!("a session may offer {most} services and actions"));
+        if endpoint.advertised.count(self.context.info.id) >= SERVICES_PER_SESSION {
+            return Err(Limit::Services(SERVICES_PER_SESSION).into());
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Session<'_> {
         let name = full_name(service)?;
         match self.context.endpoint.advertised.remove(self.servers.withdraw.1, &name) {
             true => Ok(()),
-            false => rejected(format!("you do not offer {name}")),
+            false => Err(Unknown::Advertised(name).into()),
         }
     }
 
@@ -72,10 +72,12 @@ impl Session<'_> {
         result: bool,
     ) -> OpResult {
         let name = full_name(service)?;
-        let Some(Value::String(number)) = id else { return rejected("say which request: its id") };
+        let Some(Value::String(number)) = id else {
+            return Err(RequestError::Incomplete("say which request: its id"));
+        };
         let mut pending = self.servers.pending.lock();
         if pending.requests.get(number).is_none_or(|request| request.service != name) {
-            return rejected(format!("no request of this id waits for {name}"));
+            return Err(Unknown::Request(name).into());
         }
         let Some(PendingRequest { type_name, reply, .. }) = pending.remove(number) else { return Ok(()) };
         drop(pending);
@@ -89,7 +91,7 @@ impl Session<'_> {
         let empty = json!({});
         let values = if values.is_null() { &empty } else { values };
         let encoded = self.context.endpoint.ros.encode(&format!("{type_name}_Response"), values);
-        reply.send(encoded.map_err(|error| OpError::Rejected(format!("{name}: {error}")))?);
+        reply.send(encoded.map_err(|source| RequestError::Encode { name, source })?);
         Ok(())
     }
 }

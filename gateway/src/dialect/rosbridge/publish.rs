@@ -4,7 +4,8 @@ use roverline_source::Publication;
 use roverline_source::clock::unix_ns;
 use serde_json::{Map, Value};
 
-use crate::dialect::rosbridge::operation::{OpError, OpResult, full_name, long_type, rejected, time};
+use crate::dialect::rosbridge::error::{Limit, RequestError, TopicError};
+use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type, time};
 use crate::dialect::rosbridge::publications::{Advertised, Publications};
 use crate::dialect::rosbridge::request::{Id, Publish};
 use crate::dialect::rosbridge::session::Session;
@@ -16,8 +17,8 @@ impl Session<'_> {
     pub(super) fn advertise(&mut self, topic: &str, type_name: &str, latch: bool) -> OpResult {
         let name = full_name(topic)?;
         let type_name = long_type(type_name, "msg")?;
-        if let Some(known) = self.type_of(&name).filter(|known| *known != type_name) {
-            return rejected(format!("{name} is a {known}, not a {type_name}"));
+        if let Some(actual) = self.type_of(&name).filter(|actual| *actual != type_name) {
+            return Err(TopicError::OtherType { name, actual, wanted: type_name }.into());
         }
         self.admit(name, Advertised { type_name, latch })
     }
@@ -25,10 +26,9 @@ impl Session<'_> {
     fn admit(&mut self, name: String, advertised: Advertised) -> OpResult {
         self.context.endpoint.hub.registry().plan(&advertised.type_name)?;
         self.context.authorize_publish(&name, &advertised.type_name)?;
-        let most = limits::PUBLICATIONS_PER_SESSION;
         let Publications(all) = &mut self.publications;
-        if !all.contains_key(&name) && all.len() >= most {
-            return rejected(format!("a session may publish {most} topics"));
+        if !all.contains_key(&name) && all.len() >= limits::PUBLICATIONS_PER_SESSION {
+            return Err(Limit::Publications.into());
         }
         all.insert(name, advertised);
         Ok(())
@@ -53,7 +53,7 @@ impl Session<'_> {
                 let given = type_name.filter(|given| !given.is_empty());
                 let given = given.map(|given| long_type(&given, "msg")).transpose()?;
                 let Some(type_name) = given.or_else(|| self.type_of(&name)) else {
-                    return rejected(format!("the type of {name} is not known; advertise it first"));
+                    return Err(TopicError::NoType(name).into());
                 };
                 let advertised = Advertised { type_name, latch: false };
                 self.admit(name.clone(), advertised.clone())?;
@@ -68,7 +68,7 @@ impl Session<'_> {
             stamp(&mut msg, unix_ns());
         }
         let encoded = endpoint.ros.encode(&type_name, &msg);
-        let payload = encoded.map_err(|error| OpError::Rejected(format!("{name}: {error}")))?;
+        let payload = encoded.map_err(|source| RequestError::Encode { name: name.clone(), source })?;
         let latched = advertised.latch || latch.unwrap_or(false);
         let publication = Publication { topic: name, type_name, payload, latched };
         Ok(self.context.publish(publication)?)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::dialect::rosbridge::malformed::{AssemblyError, ImageError};
 use crate::dialect::rosbridge::request::Fragment;
 
 /// Bytes of one fragmented rosbridge message, and of all incomplete ones.
@@ -44,23 +45,22 @@ const MAX_AGE: Duration = Duration::from_millis(ROSBRIDGE_ASSEMBLY_MS);
 impl Reassembler {
     /// Adds a fragment at `now` (monotonic); returns the whole message with its last fragment. On an
     /// error its message is discarded.
-    pub(super) fn add(&mut self, piece: Fragment, now: Duration) -> Result<Option<String>, String> {
+    pub(super) fn add(&mut self, piece: Fragment, now: Duration) -> Result<Option<String>, AssemblyError> {
         let Fragment { id, data, num, total } = piece;
         if total == 0 || num >= total {
             self.discard(&id);
-            return Err(format!("piece {num} of {total} cannot be"));
+            return Err(AssemblyError::Number { num, total });
         }
         if total > ROSBRIDGE_ASSEMBLY_ENTRIES {
             self.discard(&id);
-            return Err(format!("a message may have {} pieces", ROSBRIDGE_ASSEMBLY_ENTRIES));
+            return Err(AssemblyError::Fragments(ROSBRIDGE_ASSEMBLY_ENTRIES));
         }
         // An id reused for another message starts that message.
         if self.unfinished.get(&id).is_some_and(|old| old.total != total) {
             self.discard(&id);
         }
         if !self.unfinished.contains_key(&id) && self.unfinished.len() >= ROSBRIDGE_ASSEMBLY_MESSAGES {
-            let most = ROSBRIDGE_ASSEMBLY_MESSAGES;
-            return Err(format!("at most {most} messages may be unfinished at a time"));
+            return Err(AssemblyError::Messages(ROSBRIDGE_ASSEMBLY_MESSAGES));
         }
         self.bytes += data.len();
         let new = || PartialMessage { total, pieces: BTreeMap::new(), since: now };
@@ -70,7 +70,7 @@ impl Reassembler {
         }
         if self.bytes > ROSBRIDGE_ASSEMBLY_BYTES {
             self.discard(&id);
-            return Err(format!("unfinished messages may have {} bytes", ROSBRIDGE_ASSEMBLY_BYTES));
+            return Err(AssemblyError::Bytes(ROSBRIDGE_ASSEMBLY_BYTES));
         }
         if message.pieces.len() < total {
             return Ok(None);
@@ -94,19 +94,17 @@ impl Reassembler {
 }
 
 /// The text in a PNG image in base64: its samples, row by row.
-pub(super) fn decode_png(data: &str) -> Result<String, String> {
-    let file = STANDARD.decode(data).map_err(|error| format!("the image is not base64: {error}"))?;
-    let fault = |error: png::DecodingError| format!("the image cannot be read: {error}");
+pub(super) fn decode_png(data: &str) -> Result<String, ImageError> {
+    let file = STANDARD.decode(data)?;
     // An image of a few bytes may claim any size.
     let room = (64 << 10) + file.len() * ROSBRIDGE_PNG_MULTIPLE;
     let room = room.min(ROSBRIDGE_ASSEMBLY_BYTES);
     let decoder = png::Decoder::new_with_limits(Cursor::new(file), png::Limits { bytes: room });
-    let mut reader = decoder.read_info().map_err(fault)?;
-    let size = reader.output_buffer_size().filter(|size| *size <= room);
-    let size = size.ok_or_else(|| format!("the image holds more than {room} bytes"))?;
+    let mut reader = decoder.read_info()?;
+    let size = reader.output_buffer_size().filter(|size| *size <= room).ok_or(ImageError::Bytes(room))?;
     let mut text = vec![0; size];
-    reader.next_frame(&mut text).map_err(fault)?;
-    String::from_utf8(text).map_err(|_| "the image holds no text".to_owned())
+    reader.next_frame(&mut text)?;
+    String::from_utf8(text).map_err(|_| ImageError::NotText)
 }
 
 #[cfg(test)]
@@ -159,7 +157,7 @@ mod tests {
         encoder.set_color(png::ColorType::Grayscale);
         encoder.write_header().unwrap().write_image_data(&vec![b' '; 16_000_000]).unwrap();
         assert!(file.len() < 100_000);
-        let error = decode_png(&STANDARD.encode(&file)).unwrap_err();
+        let error = decode_png(&STANDARD.encode(&file)).unwrap_err().to_string();
         assert!(error.contains("more than") || error.contains("limits"), "{error}");
         assert!(decode_png("no base64!").is_err() && decode_png("").is_err());
     }

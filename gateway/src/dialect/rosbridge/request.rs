@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::dialect::rosbridge::malformed::{FieldError, MalformedMessage};
 use crate::dialect::rosbridge::python_json;
 
 /// Longest id of a rosbridge client's message.
@@ -92,11 +93,11 @@ pub(super) struct Fragment {
     pub(super) total: usize,
 }
 
-/// Why a message could not be parsed, with its id.
-#[derive(Debug, PartialEq)]
+/// A malformed message: its id, and the error.
+#[derive(Debug)]
 pub(super) struct Malformed {
     pub(super) id: Id,
-    pub(super) why: String,
+    pub(super) error: MalformedMessage,
 }
 
 #[derive(Deserialize)]
@@ -165,34 +166,41 @@ const fn yes() -> bool {
 
 /// Parses a message.
 pub(super) fn parse(text: &str) -> Result<(Id, Request), Malformed> {
-    let unread = |why: String| Malformed { id: None, why };
-    let value: Value = python_json::parse(text).map_err(|error| unread(format!("not JSON: {error}")))?;
-    let Value::Object(mut fields) = value else {
-        return Err(unread("a message is a JSON object with an op".to_owned()));
-    };
-    let id = id(&mut fields).map_err(unread)?;
-    let malformed = |why: String| Malformed { id: id.clone(), why };
-    let Some(Value::String(op)) = fields.remove("op") else {
-        return Err(malformed("a message has an op, which is text".to_owned()));
-    };
-    match request(&op, fields, &id) {
+    let mut fields = object(text).map_err(|error| Malformed { id: None, error })?;
+    let id = id(&mut fields).map_err(|error| Malformed { id: None, error })?;
+    match operation(fields, &id) {
         Ok(request) => Ok((id, request)),
-        Err(why) => Err(malformed(format!("{}: {why}", op.chars().take(64).collect::<String>()))),
+        Err(error) => Err(Malformed { id, error }),
     }
 }
 
-fn id(fields: &mut Map<String, Value>) -> Result<Id, String> {
+fn object(text: &str) -> Result<Map<String, Value>, MalformedMessage> {
+    match python_json::parse(text)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(MalformedMessage::Form("a message is a JSON object with an op")),
+    }
+}
+
+fn id(fields: &mut Map<String, Value>) -> Result<Id, MalformedMessage> {
     match fields.remove("id") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(id)) if id.len() > ROSBRIDGE_ID_BYTES => {
-            Err(format!("an id may have {} bytes", ROSBRIDGE_ID_BYTES))
+            Err(MalformedMessage::IdBytes(ROSBRIDGE_ID_BYTES))
         }
         Some(id @ (Value::String(_) | Value::Number(_))) => Ok(Some(id)),
-        Some(_) => Err("an id is text or a number".to_owned()),
+        Some(_) => Err(MalformedMessage::Form("an id is text or a number")),
     }
 }
 
-fn request(op: &str, fields: Map<String, Value>, id: &Id) -> Result<Request, String> {
+fn operation(mut fields: Map<String, Value>, id: &Id) -> Result<Request, MalformedMessage> {
+    let Some(Value::String(op)) = fields.remove("op") else {
+        return Err(MalformedMessage::Form("a message has an op, which is text"));
+    };
+    request(&op, fields, id)
+        .map_err(|source| MalformedMessage::Fields { op: op.chars().take(64).collect(), source })
+}
+
+fn request(op: &str, fields: Map<String, Value>, id: &Id) -> Result<Request, FieldError> {
     Ok(match op {
         "subscribe" => Request::Subscribe(read(fields)?),
         "unsubscribe" => Request::Unsubscribe { topic: read::<Topic>(fields)?.topic },
@@ -217,8 +225,10 @@ fn request(op: &str, fields: Map<String, Value>, id: &Id) -> Result<Request, Str
         | "action_result" => action(op, read(fields)?),
         "fragment" => {
             let Data { data, num, total } = read(fields)?;
-            let (num, total) = (num.ok_or("it has a num")?, total.ok_or("it has a total")?);
-            Request::Fragment(Fragment { id: key(id).ok_or("it has an id")?, data, num, total })
+            let num = num.ok_or(FieldError::Missing("it has a num"))?;
+            let total = total.ok_or(FieldError::Missing("it has a total"))?;
+            let id = key(id).ok_or(FieldError::Missing("it has an id"))?;
+            Request::Fragment(Fragment { id, data, num, total })
         }
         "png" => {
             let Data { data, num, total } = read(fields)?;
@@ -226,7 +236,7 @@ fn request(op: &str, fields: Map<String, Value>, id: &Id) -> Result<Request, Str
         }
         "set_level" => Request::SetLevel { level: read::<Level>(fields)?.level },
         "auth" => Request::Auth { token: read::<Auth>(fields)?.token },
-        _ => return Err("there is no such op".to_owned()),
+        _ => return Err(FieldError::UnknownOp),
     })
 }
 
@@ -241,8 +251,8 @@ fn action(op: &str, action: Action) -> Request {
     }
 }
 
-fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, String> {
-    serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
+fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, FieldError> {
+    Ok(serde_json::from_value(Value::Object(fields))?)
 }
 
 /// An id as a map key; the number 1 and the text "1" are different.
@@ -288,15 +298,17 @@ mod tests {
 
     #[test]
     fn errors_carry_the_id() {
-        let error = |text: &str| parse(text).unwrap_err();
-        assert!(error("{").why.starts_with("not JSON"));
-        assert!(error("[]").why.contains("object"));
-        let unknown = error(r#"{"op":"dance","id":7}"#);
-        assert_eq!((unknown.id, unknown.why.as_str()), (Some(json!(7)), "dance: there is no such op"));
-        assert!(error(r#"{"op":"publish","topic":5}"#).why.starts_with("publish: invalid type"));
-        assert!(error(r#"{"op":"subscribe","id":{}}"#).why.contains("id"));
+        let malformed = |text: &str| parse(text).unwrap_err();
+        let error = |text: &str| malformed(text).error.to_string();
+        assert!(error("{").starts_with("not JSON"));
+        assert!(error("[]").contains("object"));
+        let unknown = malformed(r#"{"op":"dance","id":7}"#);
+        assert_eq!(unknown.id, Some(json!(7)));
+        assert_eq!(unknown.error.to_string(), "dance: there is no such op");
+        assert!(error(r#"{"op":"publish","topic":5}"#).starts_with("publish: invalid type"));
+        assert!(error(r#"{"op":"subscribe","id":{}}"#).contains("id"));
         let long = format!(r#"{{"op":"subscribe","id":"{}"}}"#, "x".repeat(2_000));
-        assert!(error(&long).why.contains("1024 bytes"));
+        assert!(error(&long).contains("1024 bytes"));
         assert!(parse(&format!("{}{}", r#"{"op":"publish","msg":"#, "[".repeat(100_000))).is_err());
     }
 

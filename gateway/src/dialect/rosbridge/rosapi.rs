@@ -1,6 +1,7 @@
 //! The rosapi services that accompany a rosbridge server: queries about the graph with the types of
 //! `rosapi_msgs`. They cover the graph in the endpoint's scope, for every client.
 
+mod error;
 mod names;
 mod parameters;
 mod typedefs;
@@ -8,8 +9,8 @@ mod typedefs;
 use roverline_source::clock::unix_ns;
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::operation::time;
-use crate::dialect::rosbridge::operation::{OpError, long_type};
+use crate::dialect::rosbridge::operation::{long_type, time};
+pub(super) use crate::dialect::rosbridge::rosapi::error::QueryError;
 use crate::dialect::rosbridge::rosapi::names::Names;
 pub(super) use crate::dialect::rosbridge::rosapi::parameters::query as parameter_query;
 use crate::dialect::rosbridge::rosapi::typedefs::typedefs;
@@ -69,29 +70,33 @@ pub(super) fn query(service: &str) -> Option<&'static str> {
 }
 
 /// An argument by its name or by its position.
-fn argument<'a>(args: &'a Value, position: usize, name: &str) -> Result<&'a str, String> {
+fn argument<'a>(args: &'a Value, position: usize, name: &'static str) -> Result<&'a str, QueryError> {
     let value = match args {
         Value::Array(items) => items.get(position),
         args => args.get(name),
     };
-    value.and_then(Value::as_str).ok_or_else(|| format!("the request has a {name}, which is text"))
+    value.and_then(Value::as_str).ok_or(QueryError::Argument(name))
 }
 
 /// Answers a query with JSON text. `None` for a query about parameters, which nodes have to answer.
-pub(super) fn answer(context: &SessionContext, query: &str, args: &Value) -> Option<Result<Vec<u8>, String>> {
+pub(super) fn answer(
+    context: &SessionContext,
+    query: &str,
+    args: &Value,
+) -> Option<Result<Vec<u8>, QueryError>> {
     if query.ends_with("_param") || query == "get_param_names" {
         return None;
     }
     let values = values(context, query, args);
-    Some(values.and_then(|values| serde_json::to_vec(&values).map_err(|error| error.to_string())))
+    Some(values.and_then(|values| serde_json::to_vec(&values).map_err(QueryError::Answer)))
 }
 
-fn values(context: &SessionContext, query: &str, args: &Value) -> Result<Value, String> {
+fn values(context: &SessionContext, query: &str, args: &Value) -> Result<Value, QueryError> {
     let registry = context.endpoint.hub.registry();
     let first = |name| argument(args, 0, name);
     let of = |kind: &str, part: &str| {
-        let type_name = typed(first("type")?, kind)?;
-        Ok::<_, String>(json!({"typedefs": typedefs(registry, &format!("{type_name}{part}"))?}))
+        let type_name = long_type(first("type")?, kind)?;
+        Ok::<_, QueryError>(json!({"typedefs": typedefs(registry, &format!("{type_name}{part}"))?}))
     };
     let names = || Names::new(&context.endpoint);
     Ok(match query {
@@ -106,12 +111,12 @@ fn values(context: &SessionContext, query: &str, args: &Value) -> Result<Value, 
             json!({"topics": topics, "types": types, "typedefs_full_text": texts})
         }
         "topic_type" => json!({"type": names().topic_type(first("topic")?)}),
-        "topics_for_type" => json!({"topics": names().topics_of(&typed(first("type")?, "msg")?)}),
+        "topics_for_type" => json!({"topics": names().topics_of(&long_type(first("type")?, "msg")?)}),
         "publishers" => json!({"publishers": names().publishers(first("topic")?)}),
         "subscribers" => json!({"subscribers": names().subscribers(first("topic")?)}),
         "services" => json!({"services": names().services()}),
         "service_type" => json!({"type": names().service_type(first("service")?)}),
-        "services_for_type" => json!({"services": names().services_of(&typed(first("type")?, "srv")?)}),
+        "services_for_type" => json!({"services": names().services_of(&long_type(first("type")?, "srv")?)}),
         "service_providers" => json!({"providers": names().providers(first("service")?)}),
         "service_node" => json!({"node": names().providers(first("service")?).first()}),
         "service_host" => json!({"host": ""}),
@@ -132,7 +137,7 @@ fn values(context: &SessionContext, query: &str, args: &Value) -> Result<Value, 
         "action_feedback_details" => of("action", "_Feedback")?,
         "get_time" => json!({"time": twice_named(time(unix_ns()))}),
         "get_ros_version" => json!({"version": 2, "distro": std::env::var("ROS_DISTRO").unwrap_or_default()}),
-        other => return Err(format!("there is no rosapi/{other}")),
+        other => return Err(QueryError::UnknownQuery(other.to_owned())),
     })
 }
 
@@ -146,10 +151,6 @@ fn twice_named(mut time: Value) -> Value {
         }
     }
     time
-}
-
-fn typed(name: &str, kind: &str) -> Result<String, String> {
-    long_type(name, kind).map_err(OpError::into_text)
 }
 
 #[cfg(test)]
@@ -166,8 +167,8 @@ mod tests {
 
     #[test]
     fn arguments_come_by_name_or_position() {
-        assert_eq!(argument(&json!({"type": "a"}), 0, "type"), Ok("a"));
-        assert_eq!(argument(&json!(["a"]), 0, "type"), Ok("a"));
+        assert_eq!(argument(&json!({"type": "a"}), 0, "type").unwrap(), "a");
+        assert_eq!(argument(&json!(["a"]), 0, "type").unwrap(), "a");
         assert!(argument(&json!({"type": 5}), 0, "type").is_err() && argument(&json!(null), 0, "x").is_err());
     }
 }

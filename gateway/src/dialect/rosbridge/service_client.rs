@@ -6,7 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::dialect::rosbridge::operation::{OpError, OpResult, full_name, joined, long_type, quoted};
+use crate::access::PermissionDenied;
+use crate::dialect::rosbridge::error::{Limit, RequestError};
+use crate::dialect::rosbridge::malformed::MalformedMessage;
+use crate::dialect::rosbridge::operation::{OpResult, full_name, joined, long_type, quoted};
 use crate::dialect::rosbridge::request::{CallService, Id};
 use crate::dialect::rosbridge::session::Session;
 use crate::dialect::rosbridge::subscriptions::compression;
@@ -23,12 +26,14 @@ pub(super) struct ResponseFormat {
 
 impl ResponseFormat {
     /// The response with its values as JSON text, or with the reason for the failure.
-    fn frame(&self, values: Result<Vec<u8>, String>) -> Bytes {
-        let fits = |json: &Vec<u8>| json.len() <= limits::ROSBRIDGE_RESPONSE_BYTES;
+    fn frame(&self, values: Result<Vec<u8>, RequestError>) -> Bytes {
+        let values = values.and_then(|json| match json.len() {
+            bytes if bytes > limits::ROSBRIDGE_RESPONSE_BYTES => Err(Limit::Response(bytes).into()),
+            _ => Ok(json),
+        });
         let (result, values) = match values {
-            Ok(json) if fits(&json) => (true, json),
-            Ok(json) => (false, quoted(&format!("the answer has {} bytes, which is too much", json.len()))),
-            Err(why) => (false, quoted(&why)),
+            Ok(json) => (true, json),
+            Err(error) => (false, quoted(&error.to_string())),
         };
         let head =
             json!({"op": "service_response", "service": self.service, "result": result, "id": self.id});
@@ -49,13 +54,21 @@ pub(super) fn name(id: &Id, otherwise: &str) -> String {
 pub(super) fn response_format(
     requested: Option<&str>,
     fragment_size: Option<f64>,
-) -> Result<SampleFormat, OpError> {
-    let compression = match compression(requested).map_err(OpError::Malformed)? {
+) -> Result<SampleFormat, MalformedMessage> {
+    let compression = match compression(requested)? {
         Compression::Png => Compression::Png,
         _ => Compression::None,
     };
     let fragment_bytes = fragment_size.filter(|size| *size >= 1.0).map(|size| size.min(1e9) as u32);
     Ok(SampleFormat { compression, fragment_bytes, relative: false })
+}
+
+/// A service's full name, and its long type or an empty text if the client gives none.
+fn full_service(name: &str, given: Option<&str>) -> Result<(String, String), MalformedMessage> {
+    let name = full_name(name)?;
+    let given = given.filter(|given| !given.is_empty());
+    let type_name = given.map(|given| long_type(given, "srv")).transpose()?;
+    Ok((name, type_name.unwrap_or_default()))
 }
 
 /// The timeout of a call from the client's seconds; zero or less means the longest allowed.
@@ -74,43 +87,38 @@ impl Session<'_> {
         let CallService { service, type_name, args, timeout: seconds, fragment_size, compression } = call;
         let format = response_format(compression.as_deref(), fragment_size)?;
         let answer = ResponseFormat { id: id.clone(), service, format };
-        let given = type_name.filter(|given| !given.is_empty());
-        let named = full_name(&answer.service).and_then(|name| {
-            let given = given.map(|given| long_type(&given, "srv")).transpose()?;
-            Ok((name, given.unwrap_or_default()))
+        let named = full_service(&answer.service, type_name.as_deref());
+        if let Some(query) = named.as_ref().ok().and_then(|(name, _)| rosapi::query(name)) {
+            self.query_rosapi(query, &args, answer);
+            return Ok(());
+        }
+        let authorized = named.map_err(RequestError::from).and_then(|(name, type_name)| {
+            self.authorize_call(&name, &type_name)?;
+            Ok((name, type_name))
         });
-        let result = match named {
-            Ok((name, type_name)) => match rosapi::query(&name) {
-                Some(query) => return self.query_rosapi(query, &args, answer),
-                None => self.authorize_call(&name, &type_name).map(|()| (name, type_name)),
-            },
-            Err(fault) => Err(fault.into_text()),
-        };
-        match result {
+        match authorized {
             Ok((name, type_name)) => {
                 let ros = self.context.endpoint.ros.clone();
                 let timeout = timeout(seconds);
                 self.respond_later(answer, async move {
-                    let values = ros.call_json(&name, &type_name, &args, timeout).await;
-                    values.map_err(|error| error.to_string())
+                    Ok(ros.call_json(&name, &type_name, &args, timeout).await?)
                 });
             }
-            Err(why) => self.send(answer.frame(Err(why))),
+            Err(error) => self.send(answer.frame(Err(error))),
         }
         Ok(())
     }
 
-    fn authorize_call(&self, name: &str, given: &str) -> Result<(), String> {
+    fn authorize_call(&self, name: &str, given: &str) -> Result<(), PermissionDenied> {
         let graph = self.context.endpoint.ros.graph();
         let known = graph.service(name).map(|service| service.type_name.as_str());
         let type_name = if given.is_empty() { known.unwrap_or("") } else { given };
-        self.context.authorize_call(name, type_name).map_err(|denied| denied.to_string())
+        self.context.authorize_call(name, type_name)
     }
 
-    fn query_rosapi(&mut self, query: &'static str, args: &Value, answer: ResponseFormat) -> OpResult {
+    fn query_rosapi(&mut self, query: &'static str, args: &Value, answer: ResponseFormat) {
         if let Some(values) = rosapi::answer(self.context, query, args) {
-            self.send(answer.frame(values));
-            return Ok(());
+            return self.send(answer.frame(values.map_err(RequestError::from)));
         }
         match rosapi::parameter_query(self.context, query, args) {
             Ok(query) => {
@@ -119,23 +127,21 @@ impl Session<'_> {
                 self.respond_later(answer, async move {
                     // In parallel they would use all the calls that the endpoint may make.
                     let _permit = if query.needs_all_nodes() { all_nodes.acquire().await.ok() } else { None };
-                    query.answer(&ros).await
+                    Ok(query.answer(&ros).await?)
                 });
             }
-            Err(why) => self.send(answer.frame(Err(why))),
+            Err(error) => self.send(answer.frame(Err(error.into()))),
         }
-        Ok(())
     }
 
     fn respond_later(
         &mut self,
         answer: ResponseFormat,
-        values: impl Future<Output = Result<Vec<u8>, String>> + Send + 'static,
+        values: impl Future<Output = Result<Vec<u8>, RequestError>> + Send + 'static,
     ) {
         while self.calls.try_join_next().is_some() {}
-        let most = limits::CALLS_PER_SESSION;
-        if self.calls.len() >= most {
-            self.send(answer.frame(Err(format!("{most} calls wait for their answers already"))));
+        if self.calls.len() >= limits::CALLS_PER_SESSION {
+            self.send(answer.frame(Err(Limit::Calls.into())));
             return;
         }
         let outbox = self.context.info.outbox().clone();
@@ -148,7 +154,7 @@ mod tests {
     use super::*;
     use crate::dialect::rosbridge::framing::tests::messages;
 
-    fn answer(id: Id, values: Result<Vec<u8>, String>) -> Value {
+    fn answer(id: Id, values: Result<Vec<u8>, RequestError>) -> Value {
         let answer =
             ResponseFormat { id, service: "rosapi/nodes".to_owned(), format: SampleFormat::default() };
         serde_json::from_slice(&messages(&answer.frame(values))[0]).unwrap()
@@ -162,7 +168,7 @@ mod tests {
             json!({"op": "service_response", "service": "rosapi/nodes", "result": true, "id": "call:1",
                 "values": {"nodes": []}})
         );
-        let failed = answer(None, Err("no \"such\"".to_owned()));
+        let failed = answer(None, Err(PermissionDenied("no \"such\"".to_owned()).into()));
         assert_eq!((&failed["result"], &failed["values"]), (&json!(false), &json!("no \"such\"")));
         assert!(failed.get("id").is_none());
         let huge = answer(None, Ok(vec![b' '; limits::ROSBRIDGE_RESPONSE_BYTES + 1]));

@@ -130,7 +130,7 @@ impl SessionContext {
         name: &str,
         serve: impl FnOnce() -> Result<Vec<ServedService>, E>,
     ) -> Result<(), E> {
-        let replaced = || status(Level::Warning, &None, format!("another client offers {name} now"));
+        let replaced = || status(Level::Warning, &None, &format!("another client offers {name} now"));
         let outbox = self.info.outbox().clone();
         let owner = (self.info.id, self.info.label());
         self.endpoint.advertised.insert(owner, outbox, name, replaced, serve)

@@ -1,6 +1,7 @@
 //! One rosbridge session: its state, and the dispatch of its messages.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use tungstenite::protocol::Message;
 use crate::connection::close_reason::CloseReason;
 use crate::dialect::rosbridge::SampleFormat;
 use crate::dialect::rosbridge::action_server::SessionGoals;
+use crate::dialect::rosbridge::error::RequestError;
 use crate::dialect::rosbridge::goals::{CancelOnDrop, Goals};
-use crate::dialect::rosbridge::operation::{OpError, OpResult, rejected};
+use crate::dialect::rosbridge::malformed::MalformedMessage;
+use crate::dialect::rosbridge::operation::OpResult;
 use crate::dialect::rosbridge::publications::Publications;
 use crate::dialect::rosbridge::reassembly::{Reassembler, decode_png};
 use crate::dialect::rosbridge::request::{Fragment, Id, Malformed, Request, key, parse};
@@ -78,15 +81,17 @@ impl<'a> Session<'a> {
         let (id, request) = parse(text)?;
         let whole = match request {
             Request::Fragment(_) | Request::Png { .. } if nesting == 0 => {
-                Err("pieces of pieces are not put together".to_owned())
+                Err(MalformedMessage::Form("pieces of pieces are not put together"))
             }
-            Request::Fragment(fragment) => self.reassembler.add(fragment, monotonic()),
+            Request::Fragment(fragment) => {
+                self.reassembler.add(fragment, monotonic()).map_err(MalformedMessage::from)
+            }
             Request::Png { data, pieces } => self.unpack(data, pieces, &id),
             request => {
                 return match self.dispatch(&id, request) {
-                    Err(OpError::Malformed(why)) => Err(Malformed { id, why }),
-                    Err(OpError::Rejected(why)) => {
-                        self.send_status(Level::Error, &id, why);
+                    Err(RequestError::Malformed(error)) => Err(Malformed { id, error }),
+                    Err(error) => {
+                        self.send_status(Level::Error, &id, error);
                         Ok(())
                     }
                     Ok(()) => Ok(()),
@@ -96,7 +101,7 @@ impl<'a> Session<'a> {
         match whole {
             Ok(None) => Ok(()),
             Ok(Some(text)) => self.handle_text(&text, nesting - 1),
-            Err(why) => Err(Malformed { id, why }),
+            Err(error) => Err(Malformed { id, error }),
         }
     }
 
@@ -105,12 +110,12 @@ impl<'a> Session<'a> {
         data: String,
         pieces: Option<(usize, usize)>,
         id: &Id,
-    ) -> Result<Option<String>, String> {
-        let Some((num, total)) = pieces else { return decode_png(&data).map(Some) };
+    ) -> Result<Option<String>, MalformedMessage> {
+        let Some((num, total)) = pieces else { return Ok(Some(decode_png(&data)?)) };
         // Separate from the fragments, which may have the same id.
-        let id = key(id).map(|id| format!("png {id}")).ok_or("pieces have an id")?;
+        let id = key(id).map(|id| format!("png {id}")).ok_or(MalformedMessage::Form("pieces have an id"))?;
         let whole = self.reassembler.add(Fragment { id, data, num, total }, monotonic())?;
-        whole.map(|data| decode_png(&data)).transpose()
+        Ok(whole.map(|data| decode_png(&data)).transpose()?)
     }
 
     fn dispatch(&mut self, id: &Id, request: Request) -> OpResult {
@@ -139,7 +144,7 @@ impl<'a> Session<'a> {
                     self.level = level;
                     Ok(())
                 }
-                None => Err(OpError::Malformed("a level is info, warning, error or none".to_owned())),
+                None => Err(MalformedMessage::Form("a level is info, warning, error or none").into()),
             },
             Request::Auth { token } => self.authenticate(id, token),
             // Unpacked by the caller.
@@ -149,18 +154,18 @@ impl<'a> Session<'a> {
 
     fn authenticate(&mut self, id: &Id, token: Option<String>) -> OpResult {
         let Some(token) = token else {
-            return rejected(
+            return Err(RequestError::Incomplete(
                 "the credentials of ROS 1 are not known here; send {\"op\":\"auth\",\"token\":\"…\"}",
-            );
+            ));
         };
         match self.context.authenticate(&token) {
             Ok(role) => {
                 // The client requested it, so it is sent at any level.
-                self.send(status(Level::Info, id, format!("you are {}", role.name())));
+                self.send(status(Level::Info, id, &format!("you are {}", role.name())));
                 Ok(())
             }
             // Guessing ends the session.
-            Err(denied) => Err(OpError::Malformed(denied.to_string())),
+            Err(denied) => Err(MalformedMessage::Token(denied).into()),
         }
     }
 
@@ -170,9 +175,9 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a status, if the client's level includes it.
-    pub(super) fn send_status(&self, level: Level, id: &Id, msg: impl Into<String>) {
+    pub(super) fn send_status(&self, level: Level, id: &Id, msg: impl Display) {
         if level >= self.level && self.level != Level::None {
-            self.send(status(level, id, msg.into()));
+            self.send(status(level, id, &msg));
         }
     }
 
@@ -204,13 +209,13 @@ impl DialectSession for Session<'_> {
     async fn on_message(&mut self, message: &Message) -> Result<(), MessageError<Malformed>> {
         let handled = match message {
             Message::Text(text) => self.handle_text(text.as_str(), MAX_NESTING),
-            _ => Err(Malformed { id: None, why: "send JSON as text messages".to_owned() }),
+            _ => Err(Malformed { id: None, error: MalformedMessage::Form("send JSON as text messages") }),
         };
         handled.map_err(MessageError::Malformed)
     }
 
-    fn report_malformed(&mut self, Malformed { id, why }: Malformed) {
-        self.send_status(Level::Error, &id, why);
+    fn report_malformed(&mut self, Malformed { id, error }: Malformed) {
+        self.send_status(Level::Error, &id, error);
     }
 
     fn report_service(&mut self, ServiceReport { level, reason, shed }: ServiceReport) {

@@ -1,6 +1,8 @@
 //! Status messages and their levels: what a session reports apart from responses, and how much of it the
 //! client wants.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -39,11 +41,11 @@ impl Level {
 }
 
 /// A status message.
-pub(super) fn status(level: Level, id: &Id, msg: String) -> Bytes {
+pub(super) fn status(level: Level, id: &Id, msg: &dyn Display) -> Bytes {
     let mut fields = Map::new();
     fields.insert("op".to_owned(), "status".into());
     fields.insert("level".to_owned(), level.word().into());
-    fields.insert("msg".to_owned(), msg.into());
+    fields.insert("msg".to_owned(), msg.to_string().into());
     if let Some(id) = id {
         fields.insert("id".to_owned(), id.clone());
     }
@@ -60,7 +62,7 @@ mod tests {
         assert!(Level::Info < Level::default() && Level::default() < Level::Error);
         assert_eq!(Level::parse("none"), Some(Level::None));
         assert_eq!(Level::parse("loud"), None);
-        let frame = status(Level::Error, &Some(7.into()), "no".to_owned());
+        let frame = status(Level::Error, &Some(7.into()), &"no");
         let status: Value = serde_json::from_slice(&messages(&frame)[0]).unwrap();
         assert_eq!(status, serde_json::json!({"op": "status", "level": "error", "msg": "no", "id": 7}));
     }

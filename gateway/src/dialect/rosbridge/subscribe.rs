@@ -1,12 +1,13 @@
 //! Subscribing to topics: matches the type that a client expects with the topic's type.
 
 use crate::dialect::rosbridge::Compression;
-use crate::dialect::rosbridge::operation::{OpError, OpResult, full_name, long_type, rejected};
+use crate::dialect::rosbridge::error::TopicError;
+use crate::dialect::rosbridge::operation::{OpResult, full_name, long_type};
 use crate::dialect::rosbridge::request::{Id, Subscribe, key};
 use crate::dialect::rosbridge::session::Session;
 use crate::dialect::rosbridge::status::Level;
 use crate::dialect::rosbridge::subscriptions::{ComponentOptions, Topic};
-use crate::hub::Hub;
+use crate::hub::{Hub, SubscribeError};
 
 /// How a topic matches a subscription.
 #[derive(Debug, PartialEq)]
@@ -16,7 +17,7 @@ enum TopicMatch {
     /// The topic can be subscribed.
     Compatible,
     /// The topic cannot be subscribed, and why.
-    Incompatible(String),
+    Incompatible(TopicError),
 }
 
 fn match_topic(hub: &Hub, name: &str, wanted: Option<&str>, compression: Compression) -> TopicMatch {
@@ -25,13 +26,14 @@ fn match_topic(hub: &Hub, name: &str, wanted: Option<&str>, compression: Compres
         for topic in topics.filter(|topic| topic.info.name == name) {
             let type_name = &topic.info.type_name;
             if wanted.is_some_and(|wanted| wanted != type_name) {
-                verdict = TopicMatch::Incompatible(format!(
-                    "{name} is a {type_name}, not a {}",
-                    wanted.unwrap_or("")
-                ));
+                verdict = TopicMatch::Incompatible(TopicError::OtherType {
+                    name: name.to_owned(),
+                    actual: type_name.clone(),
+                    wanted: wanted.unwrap_or("").to_owned(),
+                });
             } else if topic.plan.is_none() && compression != Compression::CborRaw {
-                let why = format!("{name} cannot be decoded, {type_name} is not known; use cbor-raw");
-                verdict = TopicMatch::Incompatible(why);
+                let (name, type_name) = (name.to_owned(), type_name.clone());
+                verdict = TopicMatch::Incompatible(TopicError::NoDefinition { name, type_name });
             } else {
                 return TopicMatch::Compatible;
             }
@@ -44,28 +46,25 @@ impl Session<'_> {
     /// Subscribes, or changes a subscription.
     pub(super) fn subscribe(&mut self, id: &Id, request: &Subscribe) -> OpResult {
         let name = full_name(&request.topic)?;
-        let options = ComponentOptions::new(request).map_err(OpError::Malformed)?;
+        let options = ComponentOptions::new(request)?;
         let given = request.type_name.as_deref().filter(|given| !given.is_empty());
         let type_name = given.map(|given| long_type(given, "msg")).transpose()?;
         let endpoint = &self.context.endpoint;
         let verdict = match_topic(&endpoint.hub, &name, type_name.as_deref(), options.compression);
-        if let TopicMatch::Incompatible(why) = verdict {
-            return rejected(why);
+        if let TopicMatch::Incompatible(error) = verdict {
+            return Err(error.into());
         }
         let graph = endpoint.ros.graph();
         let known = type_name.as_deref().or_else(|| Some(graph.topic(&name)?.type_name.as_str()));
         if verdict == TopicMatch::Absent && known.is_some_and(|known| !endpoint.is_in_scope(&name, known)) {
-            let tier = endpoint.tier;
-            return rejected(format!(
-                "{name} is not in the scope of the {tier} endpoint; use the primary one"
-            ));
+            return Err(TopicError::OutOfScope { name, tier: endpoint.tier }.into());
         }
-        let topic = self.subscriptions.add(&name, key(id), options).map_err(OpError::Rejected)?;
+        let topic = self.subscriptions.add(&name, key(id), options)?;
         topic.relative = !request.topic.starts_with('/');
         topic.type_name = type_name.or(topic.type_name.take());
         // A new component gets the latched value, even if another one is subscribed already.
         let again = topic.attached;
-        attach(&endpoint.hub, self.context.info.id, &name, topic, again).map_err(OpError::Rejected)?;
+        attach(&endpoint.hub, self.context.info.id, &name, topic, again)?;
         endpoint.ingress.listener_arrived();
         match verdict {
             TopicMatch::Absent => {
@@ -83,7 +82,7 @@ impl Session<'_> {
         match self.subscriptions.remove(&name, &key(id)) {
             None => self.send_status(Level::Warning, id, format!("{name} was not subscribed")),
             Some(None) => hub.unsubscribe_now(session, &[name]),
-            Some(Some(left)) => attach(hub, session, &name, left, false).map_err(OpError::Rejected)?,
+            Some(Some(left)) => attach(hub, session, &name, left, false)?,
         }
         Ok(())
     }
@@ -94,10 +93,10 @@ impl Session<'_> {
         let mut unfit = Vec::new();
         for (name, topic) in &mut self.subscriptions.topics {
             match match_topic(hub, name, topic.type_name.as_deref(), topic.compression()) {
-                TopicMatch::Incompatible(why) if topic.attached => {
+                TopicMatch::Incompatible(error) if topic.attached => {
                     hub.unsubscribe_now(session, std::slice::from_ref(name));
                     topic.attached = false;
-                    unfit.push(why);
+                    unfit.push(error);
                 }
                 TopicMatch::Compatible if !topic.attached => {
                     // It was within the limit before.
@@ -106,17 +105,17 @@ impl Session<'_> {
                 _ => {}
             }
         }
-        for why in unfit {
-            self.send_status(Level::Error, &None, why);
+        for error in unfit {
+            self.send_status(Level::Error, &None, error);
         }
     }
 }
 
-fn attach(hub: &Hub, session: u64, name: &str, topic: &mut Topic, again: bool) -> Result<(), String> {
+fn attach(hub: &Hub, session: u64, name: &str, topic: &mut Topic, again: bool) -> Result<(), SubscribeError> {
     if again {
         hub.unsubscribe_now(session, &[name.to_owned()]);
     }
-    hub.subscribe_now(session, &topic.subscribe_options(name)).map_err(|error| error.to_string())?;
+    hub.subscribe_now(session, &topic.subscribe_options(name))?;
     topic.attached = true;
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use roverline_protocol::limits;
 
+use crate::dialect::rosbridge::error::Limit;
+use crate::dialect::rosbridge::malformed::MalformedMessage;
 use crate::dialect::rosbridge::request::Subscribe;
 use crate::dialect::rosbridge::{Compression, SampleFormat};
 use crate::hub::SubscribeOptions;
@@ -40,7 +42,7 @@ pub(super) struct Subscriptions {
 
 impl ComponentOptions {
     /// From a client's request; values out of range are clamped.
-    pub(super) fn new(request: &Subscribe) -> Result<ComponentOptions, String> {
+    pub(super) fn new(request: &Subscribe) -> Result<ComponentOptions, MalformedMessage> {
         let count = |number: Option<f64>| number.filter(|n| *n >= 1.0).map(|n| n.min(u32::MAX.into()) as u32);
         let compression = compression(request.compression.as_deref())?;
         Ok(ComponentOptions {
@@ -53,13 +55,13 @@ impl ComponentOptions {
 }
 
 /// A compression by its name.
-pub(super) fn compression(name: Option<&str>) -> Result<Compression, String> {
+pub(super) fn compression(name: Option<&str>) -> Result<Compression, MalformedMessage> {
     Ok(match name {
         None | Some("" | "none") => Compression::None,
         Some("png") => Compression::Png,
         Some("cbor") => Compression::Cbor,
         Some("cbor-raw") => Compression::CborRaw,
-        Some(_) => return Err("a compression is none, png, cbor or cbor-raw".to_owned()),
+        Some(_) => return Err(MalformedMessage::Form("a compression is none, png, cbor or cbor-raw")),
     })
 }
 
@@ -104,10 +106,10 @@ impl Subscriptions {
         topic: &str,
         id: Option<String>,
         options: ComponentOptions,
-    ) -> Result<&mut Topic, String> {
+    ) -> Result<&mut Topic, Limit> {
         let known = self.topics.get(topic).is_some_and(|topic| topic.components.contains_key(&id));
         if !known && self.count >= limits::PATTERNS_PER_SESSION {
-            return Err(format!("a session may have {} subscriptions", limits::PATTERNS_PER_SESSION));
+            return Err(Limit::Subscriptions);
         }
         self.count += usize::from(!known);
         let topic = self.topics.entry(topic.to_owned()).or_default();

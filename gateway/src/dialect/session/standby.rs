@@ -4,6 +4,7 @@
 use roverline_protocol::{Scope, ScopeSet};
 
 use crate::dialect::session::SessionContext;
+use crate::endpoint::capacity::CapacityError;
 
 /// The scopes that a standby may subscribe to.
 const STANDBY_SCOPES: ScopeSet = ScopeSet::of(&[Scope::Emergency]);
@@ -20,16 +21,15 @@ impl SessionContext {
         self.info.slot().mark_resumed();
     }
 
-    /// Checks whether the session may subscribe to topics of these scopes (`None`: any scope). The error
-    /// names endpoints with free slots.
-    pub fn authorize_subscribe(&self, scopes: Option<ScopeSet>) -> Result<(), String> {
+    /// Checks whether the session may subscribe to topics of these scopes (`None`: any scope). A
+    /// rejection is recorded.
+    pub fn authorize_subscribe(&self, scopes: Option<ScopeSet>) -> Result<(), CapacityError> {
         if scopes.is_some_and(|scopes| STANDBY_SCOPES.covers(scopes)) {
             return Ok(());
         }
-        self.endpoint.become_client(self.info.slot()).map_err(|why| {
-            self.endpoint.record_rejection(&self.info.client(), why);
-            self.endpoint.full_message(why)
-        })
+        self.endpoint
+            .become_client(self.info.slot())
+            .inspect_err(|error| self.endpoint.record_rejection(&self.info.client(), *error))
     }
 
     /// Returns the client slot of a session that connected as a standby and no longer subscribes to more

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::Permission;
 use crate::dialect::rosbridge::rosapi::argument;
+use crate::dialect::rosbridge::rosapi::error::QueryError;
 use crate::dialect::session::SessionContext;
 use crate::endpoint::Endpoint;
 
@@ -19,16 +20,16 @@ pub(crate) enum NodeQuery {
 }
 
 /// Parses a parameter query and checks whether this client may make it here.
-pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Result<NodeQuery, String> {
-    context.info.check_not_confined().map_err(|denied| denied.to_string())?;
+pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Result<NodeQuery, QueryError> {
+    context.info.check_not_confined()?;
     if query == "get_param_names" {
         return Ok(NodeQuery::Names(context.endpoint.clone()));
     }
     let (node, name) = split(argument(args, 0, "name")?)?;
     if !serves(&context.endpoint, &node) {
-        return Err(format!("{node} is not in the scope of this endpoint; use the primary one"));
+        return Err(QueryError::OutOfScope(node));
     }
-    let may_set = || context.authorize(Permission::Set(&node)).map_err(|denied| denied.to_string());
+    let may_set = || context.authorize(Permission::Set(&node));
     match query {
         "get_param" => {
             let default = ["default_value", "default"].iter().find_map(|name| argument(args, 1, name).ok());
@@ -39,15 +40,14 @@ pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Resu
         "set_param" => {
             may_set()?;
             let text = argument(args, 1, "value")?;
-            let value =
-                serde_json::from_str(text).map_err(|error| format!("the value is not JSON: {error}"))?;
+            let value = serde_json::from_str(text).map_err(QueryError::Json)?;
             Ok(NodeQuery::Set { node, name, value })
         }
         "delete_param" => {
             may_set()?;
             Ok(NodeQuery::Set { node, name, value: Value::Null })
         }
-        other => Err(format!("there is no rosapi/{other}")),
+        other => Err(QueryError::UnknownQuery(other.to_owned())),
     }
 }
 
@@ -56,8 +56,8 @@ fn serves(endpoint: &Endpoint, node: &str) -> bool {
     endpoint.is_in_scope(&format!("{node}/get_parameters"), "rcl_interfaces/srv/GetParameters")
 }
 
-fn split(name: &str) -> Result<(String, String), String> {
-    let (node, parameter) = name.split_once(':').ok_or("a parameter is named /node:parameter")?;
+fn split(name: &str) -> Result<(String, String), QueryError> {
+    let (node, parameter) = name.split_once(':').ok_or(QueryError::ParameterName)?;
     let node = format!("/{}", node.trim_start_matches('/'));
     Ok((node, parameter.to_owned()))
 }
@@ -69,16 +69,19 @@ impl NodeQuery {
     }
 
     /// Answers with JSON text.
-    pub(crate) async fn answer(self, ros: &Ros) -> Result<Vec<u8>, String> {
+    pub(crate) async fn answer(self, ros: &Ros) -> Result<Vec<u8>, QueryError> {
         let values = match self {
             NodeQuery::Get { node, name, default } => match get(ros, &node, &name).await {
                 Ok(value) => json!({"value": to_json(&value).to_string(), "successful": true, "reason": ""}),
-                Err(why) => json!({"value": default, "successful": false, "reason": why}),
+                Err(error) => {
+                    json!({"value": default, "successful": false, "reason": error.to_string()})
+                }
             },
             NodeQuery::Has { node, name } => json!({"exists": get(ros, &node, &name).await.is_ok()}),
             NodeQuery::Set { node, name, value } => {
-                let reason = set(ros, node, name, &value).await.err();
-                json!({"successful": reason.is_none(), "reason": reason.unwrap_or_default()})
+                let error = set(ros, node, name, &value).await.err();
+                let reason = error.as_ref().map(ToString::to_string).unwrap_or_default();
+                json!({"successful": error.is_none(), "reason": reason})
             }
             NodeQuery::Names(endpoint) => {
                 let (all, _) = ros.all_parameters().await;
@@ -87,24 +90,24 @@ impl NodeQuery {
                 json!({"names": names.collect::<Vec<_>>()})
             }
         };
-        serde_json::to_vec(&values).map_err(|error| error.to_string())
+        serde_json::to_vec(&values).map_err(QueryError::Answer)
     }
 }
 
-async fn get(ros: &Ros, node: &str, name: &str) -> Result<ParameterValue, String> {
-    let found = ros.get_parameters(node, &[name.to_owned()]).await.map_err(|error| error.to_string())?;
+async fn get(ros: &Ros, node: &str, name: &str) -> Result<ParameterValue, QueryError> {
+    let found = ros.get_parameters(node, &[name.to_owned()]).await?;
     let value = found.into_iter().next().map(|parameter| parameter.value);
     value
         .filter(|value| *value != ParameterValue::NotSet)
-        .ok_or_else(|| format!("{node} has no parameter {name}"))
+        .ok_or_else(|| QueryError::UnknownParameter { node: node.to_owned(), name: name.to_owned() })
 }
 
-async fn set(ros: &Ros, node: String, name: String, value: &Value) -> Result<(), String> {
+async fn set(ros: &Ros, node: String, name: String, value: &Value) -> Result<(), QueryError> {
     // JSON does not distinguish 2 from 2.0, but nodes do.
     let known = get(ros, &node, &name).await.unwrap_or_default();
-    let value = from_json(value, &known).ok_or("it is no value of a parameter")?;
+    let value = from_json(value, &known).ok_or(QueryError::Value)?;
     let parameter = Parameter { node, name, value };
-    ros.set_parameter(&parameter).await.map_err(|error| error.to_string())
+    Ok(ros.set_parameter(&parameter).await?)
 }
 
 fn to_json(value: &ParameterValue) -> Value {
@@ -188,8 +191,8 @@ mod tests {
 
     #[test]
     fn names_are_of_a_node_and_a_parameter() {
-        assert_eq!(split("/arm:joint.speed"), Ok(("/arm".into(), "joint.speed".into())));
-        assert_eq!(split("arm:speed"), Ok(("/arm".into(), "speed".into())));
+        assert_eq!(split("/arm:joint.speed").unwrap(), ("/arm".into(), "joint.speed".into()));
+        assert_eq!(split("arm:speed").unwrap(), ("/arm".into(), "speed".into()));
         assert!(split("/arm/speed").is_err());
     }
 }

@@ -1,21 +1,21 @@
 //! Message definitions as `rosapi_msgs/msg/TypeDef`: a type and all types that it contains.
 
 use roverline_schema::model::{Arity, Definition, Element, Field, Primitive};
-use roverline_schema::{Registry, TypeName, parse_definition};
+use roverline_schema::{Registry, SchemaError, TypeName, parse_definition};
 use serde_json::{Value, json};
 
 /// Lines of this character separate the definitions in a text.
 const RULE: &str = "================";
 
 /// The definitions of a type (in its long form) and of the types that it contains, itself first.
-pub(super) fn typedefs(registry: &Registry, type_name: &str) -> Result<Vec<Value>, String> {
-    let text = registry.text(type_name).map_err(|error| error.to_string())?;
+pub(super) fn typedefs(registry: &Registry, type_name: &str) -> Result<Vec<Value>, SchemaError> {
+    let text = registry.text(type_name)?;
     let definitions = definitions(type_name, &text)?;
     let names: Vec<String> = definitions.iter().map(|definition| short(&definition.name)).collect();
     Ok(definitions.iter().map(|definition| typedef(definition, &names)).collect())
 }
 
-fn definitions(root: &str, text: &str) -> Result<Vec<Definition>, String> {
+fn definitions(root: &str, text: &str) -> Result<Vec<Definition>, SchemaError> {
     let mut sections = vec![(root.to_owned(), String::new())];
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -32,7 +32,7 @@ fn definitions(root: &str, text: &str) -> Result<Vec<Definition>, String> {
         parse_definition(&name, body)
     };
     let titled = sections.iter().filter(|(title, _)| !title.is_empty());
-    titled.map(parse).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    titled.map(parse).collect()
 }
 
 fn typedef(definition: &Definition, known: &[String]) -> Value {
