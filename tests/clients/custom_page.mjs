@@ -6,7 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { launch, say } from "./dashboard_common.mjs";
+import { launch, printJson } from "./dashboard_common.mjs";
 
 const ports = process.argv.slice(2);
 const text = readFileSync(fileURLToPath(new URL("browser_example.js", import.meta.url)), "utf8");
@@ -28,7 +28,7 @@ const until = async (what, condition) => {
 };
 await page.evaluate(example);
 await until("a status", () => printed.some((line) => line.includes("waypoint")));
-say({ printed: printed.find((line) => line.includes("waypoint")) });
+printJson({ printed: printed.find((line) => line.includes("waypoint")) });
 await until("the next endpoint", () => moved);
-say({ moved });
+printJson({ moved });
 await browser.close();

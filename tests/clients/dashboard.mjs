@@ -9,12 +9,12 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { openPage, say, served, valued } from "./dashboard_common.mjs";
+import { openPage, printJson, served, valued } from "./dashboard_common.mjs";
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const [mode, port, more] = process.argv.slice(2);
 const shots = process.env.PAGE_SHOTS;
-const looks = {
+const variants = {
   light: {}, dark: { colorScheme: "dark" },
   phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
   "phone-dark": { viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: "dark", reducedMotion: "reduce" },
@@ -62,14 +62,14 @@ async function walk(page) {
 }
 
 async function show() {
-  const result = { looks: {} };
-  for (const [name, options] of Object.entries(looks)) {
+  const result = { variants: {} };
+  for (const [name, options] of Object.entries(variants)) {
     const { browser, page, errors, foreign } = await openPage(port, options);
     await served(page, "primary");
     for (const title of ["Speed", "Heading", "Battery", "Hottest motor", "Position"]) await valued(page, title);
     await page.waitForFunction(() => document.querySelectorAll("#alarm-list > *").length > 0);
     const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    result.looks[name] = { violations: await violations(page), overflow: width, ...(await read(page)), errors, foreign };
+    result.variants[name] = { violations: await violations(page), overflow: width, ...(await read(page)), errors, foreign };
     await shoot(page, `show-${name}`);
     if (name === "light") {
       result.walk = await walk(page);
@@ -87,7 +87,7 @@ async function show() {
     }
     await browser.close();
   }
-  say(result);
+  printJson(result);
 }
 
 /** Records when the page receives telemetry, without changing its code. */
@@ -105,7 +105,7 @@ async function failover() {
   await served(page, "primary");
   await valued(page, "Speed");
   await page.waitForFunction(() => window.heardAt.length > 10);
-  say({ ready: true });
+  printJson({ ready: true });
   await page.waitForFunction(() => !["primary", ""].includes(document.body.dataset.serving), null, { timeout: 20_000 });
   await page.waitForTimeout(600);
   const during = await read(page);
@@ -117,7 +117,7 @@ async function failover() {
     tiers: window.heardAt.map(([, tier]) => tier).filter((tier, at, all) => tier !== all[at - 1]),
   }));
   const left = errors.filter((text) => !/WebSocket connection/.test(text));
-  say({ gap_ms: Math.round(gap), tiers, back, during, errors: left, foreign });
+  printJson({ gap_ms: Math.round(gap), tiers, back, during, errors: left, foreign });
   await browser.close();
 }
 
@@ -126,15 +126,15 @@ async function lost() {
   await served(page, "primary");
   await valued(page, "Hottest motor");
   const before = await read(page);
-  say({ ready: true });
+  printJson({ ready: true });
   await page.waitForFunction(() => document.body.dataset.link !== "live" && document.querySelectorAll(".tile.old").length === document.querySelectorAll(".tile").length, null, { timeout: 30_000 });
   await page.waitForFunction(() => document.querySelector("#alarm-list .severe"), null, { timeout: 30_000 });
   const after = await read(page);
   const axe = await violations(page);
   await shoot(page, "lost");
-  say({ before, after, axe });
+  printJson({ before, after, axe });
   await page.waitForFunction(() => document.body.dataset.serving === "primary" && !document.querySelector(".tile.old"), null, { timeout: 60_000 });
-  say({ back: await read(page), foreign });
+  printJson({ back: await read(page), foreign });
   await browser.close();
 }
 
@@ -156,9 +156,9 @@ async function stop() {
   await page.waitForFunction(() => document.querySelector("#stop-state.engaged"));
   await page.waitForFunction(() => /Flashing red/.test(document.getElementById("led-text").textContent));
   await shoot(page, "stop");
-  say({ armed, cancelled, untouched, answer, axe: await violations(page), after: await read(page), errors });
+  printJson({ armed, cancelled, untouched, answer, axe: await violations(page), after: await read(page), errors });
   await browser.close();
-  for (const [name, options] of Object.entries(looks).filter(([name]) => name !== "light")) {
+  for (const [name, options] of Object.entries(variants).filter(([name]) => name !== "light")) {
     if (!shots) break;
     const { browser, page } = await openPage(port, options);
     await valued(page, "Hottest motor");
@@ -172,7 +172,7 @@ async function unheard() {
   const { browser, page } = await openPage(port);
   await served(page, "primary");
   await valued(page, "Speed");
-  say({ ready: true });
+  printJson({ ready: true });
   await page.waitForFunction(() => document.body.dataset.link !== "live", null, { timeout: 30_000 });
   await page.focus("#stop");
   await page.keyboard.press("Enter");
@@ -180,15 +180,15 @@ async function unheard() {
   const pressed = Date.now();
   const text = () => page.textContent("#stop-answer");
   await page.waitForFunction(() => /not yet heard/.test(document.getElementById("stop-answer").textContent), null, { timeout: 5_000 });
-  const [said_ms, first, offered] = [Date.now() - pressed, await text(), await page.textContent("#stop-cancel")];
+  const [shown_ms, first, offered] = [Date.now() - pressed, await text(), await page.textContent("#stop-cancel")];
   const unknown = (await read(page)).stop;
   const axe = await violations(page);
   // Longer than people wait for an answer.
   await page.waitForTimeout(12_000);
-  say({ said_ms, first, later: await text(), offered, unknown, axe });
+  printJson({ shown_ms, first, later: await text(), offered, unknown, axe });
   await page.waitForFunction(() => /Accepted/.test(document.getElementById("stop-answer").textContent), null, { timeout: 60_000 });
   await page.waitForFunction(() => document.querySelector("#stop-state.engaged"), null, { timeout: 20_000 });
-  say({ answer: await text(), stop: (await read(page)).stop });
+  printJson({ answer: await text(), stop: (await read(page)).stop });
   await browser.close();
 }
 
@@ -208,7 +208,7 @@ async function observer() {
   await page.evaluate(() => (document.getElementById("token-answer").textContent = ""));
   const right = await show(more);
   await page.waitForFunction(() => !document.getElementById("control").hidden);
-  say({ offered, wrong, right, visible: await page.isVisible("#stop"), axe, errors });
+  printJson({ offered, wrong, right, visible: await page.isVisible("#stop"), axe, errors });
   await browser.close();
 }
 

@@ -7,7 +7,7 @@ const args = [
   "--disable-default-apps", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
 ];
 
-export const say = (object) => console.log(JSON.stringify(object));
+export const printJson = (object) => console.log(JSON.stringify(object));
 
 /** `more` are further arguments of the browser. */
 export const launch = (more = [], env = process.env) =>

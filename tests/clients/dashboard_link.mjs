@@ -37,17 +37,17 @@ class World {
         if (this.readyState === 3 || world.health[this.tier] === "hung" || world.health[this.tier] === "deaf") return;
         if (world.health[this.tier] === "down") return this.end();
         this.readyState = 1;
-        this.say("initial");
+        this.emit("initial");
         this.beat();
       }
       beat() {
         world.at(200, () => {
           if (this.readyState !== 1) return;
-          if (world.health[this.tier] === "up") this.say("telemetry");
+          if (world.health[this.tier] === "up") this.emit("telemetry");
           this.beat();
         });
       }
-      say(type) { this.onmessage?.({ data: JSON.stringify({ type, data: {}, endpoint: { tier: this.tier } }) }); }
+      emit(type) { this.onmessage?.({ data: JSON.stringify({ type, data: {}, endpoint: { tier: this.tier } }) }); }
       send(text) { world.said.push({ tier: this.tier, type: JSON.parse(text).type }); }
       close() { this.end(false); }
       end(tell = true) {

@@ -3,18 +3,18 @@
 //
 //   dashboard_stop.mjs PORT
 //     press   presses stop twice, by keyboard
-//     look    what the operator sees about the stop
+//     view    the visible text about the stop
 //     paste   pastes words into the page, with and without the focus on the button
-//     close   closes the page, as by its cross: whether the browser asks first
+//     close   closes the page as its close button does: the dialog that the browser opens first
 
 import { createInterface } from "node:readline";
-import { openPage, say } from "./dashboard_common.mjs";
+import { openPage, printJson } from "./dashboard_common.mjs";
 
 const { browser, page } = await openPage(process.argv[2]);
 await page.waitForFunction(() => !document.getElementById("control").hidden, null, { timeout: 60_000 });
-say({ ready: true });
+printJson({ ready: true });
 
-const look = () => page.evaluate(() => ({
+const view = () => page.evaluate(() => ({
   answer: document.getElementById("stop-answer").textContent,
   state: document.getElementById("stop-text").textContent,
   button: document.getElementById("stop").textContent,
@@ -23,7 +23,7 @@ const look = () => page.evaluate(() => ({
 }));
 
 const commands = {
-  look,
+  view,
   async press() {
     await page.focus("#stop");
     await page.keyboard.press("Enter");
@@ -42,16 +42,16 @@ const commands = {
     }
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.insertText(words);
-    return look();
+    return view();
   },
   async close() {
-    const asked = new Promise((resolve) => page.once("dialog", async (dialog) => {
+    const dialog = new Promise((resolve) => page.once("dialog", async (dialog) => {
       resolve(dialog.type());
       await dialog.dismiss();
     }));
     await page.close({ runBeforeUnload: true });
-    return { asked: await Promise.race([asked, page.waitForTimeout(3_000).then(() => "nothing")]) };
+    return { dialog: await Promise.race([dialog, page.waitForTimeout(3_000).then(() => "nothing")]) };
   },
 };
-for await (const line of createInterface({ input: process.stdin })) say(await commands[line]());
+for await (const line of createInterface({ input: process.stdin })) printJson(await commands[line]());
 await browser.close();

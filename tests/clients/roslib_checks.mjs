@@ -201,7 +201,7 @@ export const services = async (ROSLIB, url) => {
     services: await ask("getServices"),
     type: await ask("getServiceType", "/autonomy/enable"),
     enabled: await call(ROSLIB, ros, "/autonomy/enable", "std_srvs/SetBool", { data: true }),
-    by_place: (
+    positional: (
       await raw(ros, { op: "call_service", id: "p", service: "/autonomy/enable", args: [true] }, "p")
     ).values,
     names: await ask("getParams"),

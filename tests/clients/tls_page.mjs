@@ -11,7 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { launch, say, served } from "./dashboard_common.mjs";
+import { launch, printJson, served } from "./dashboard_common.mjs";
 
 const [certutil, ca, port, expiredPort] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -60,7 +60,7 @@ const wrongName = await refusal(browser, `https://elsewhere.example:${port}/`);
 const expired = await refusal(browser, `https://localhost:${expiredPort}/`);
 const { page, sockets, shown } = await connect(browser);
 await page.waitForTimeout(1_000);
-say({ unknown, wrongName, expired, shown, sockets });
+printJson({ unknown, wrongName, expired, shown, sockets });
 
 await lines.next();
 const open_before = sockets.filter(({ closed }) => !closed);
@@ -69,7 +69,7 @@ const before = await heard();
 await page.waitForTimeout(2_000);
 const went_on = open_before.length > 0 && open_before.every(({ closed }) => !closed) && (await heard()) > before;
 const again = await connect(browser);
-say({ went_on, secure: await page.evaluate(() => isSecureContext), renewed: again.shown.subjectName });
+printJson({ went_on, secure: await page.evaluate(() => isSecureContext), renewed: again.shown.subjectName });
 await browser.close();
 homes.forEach((folder) => rmSync(folder, { recursive: true }));
 process.exit(0);

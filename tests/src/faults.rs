@@ -1,4 +1,4 @@
-//! The fault matrix: breaks a running rover as the scenarios say, and measures the effect on clients.
+//! The fault matrix: breaks a running rover as the scenarios define, and measures the effect on clients.
 //! `docs/faults.md` describes the scenarios and how to read the results.
 
 mod benchmarks;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use matrix::{Mode, Outcome, play, summary};
+use matrix::{Mode, Outcome, run_scenario, summary};
 use scenario::Scenario;
 
 const EXAMPLES: &str = "\
@@ -39,7 +39,7 @@ A scenario that cannot run here is reported as skipped.
 
 Exit codes: 0 all bounds met, 1 missed bounds, 2 bad flags or a bad scenario.";
 
-/// Breaks a running rover in every way it should survive, and measures what its clients notice.
+/// Breaks a running rover in every way it should survive, and measures the effect on its clients.
 #[derive(Debug, Parser)]
 #[command(name = "faults", after_help = EXAMPLES, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -102,7 +102,7 @@ fn run(cli: &Cli) -> ExitCode {
     }
     let mode = Mode { trials: cli.trials, quick: cli.quick, wide: cli.wide, live: cli.live };
     let outcomes: Vec<Outcome> =
-        chosen.iter().map(|scenario| play(scenario, mode, &|line| eprintln!("{line}"))).collect();
+        chosen.iter().map(|scenario| run_scenario(scenario, mode, &|line| eprintln!("{line}"))).collect();
     println!("{}", summary(&outcomes));
     if let Some(path) = &cli.json
         && let Err(error) = std::fs::write(path, serde_json::to_string_pretty(&outcomes).unwrap())
@@ -128,7 +128,7 @@ fn choose(names: &[String]) -> Result<Vec<Scenario>, String> {
 pub fn check(name: &str, trials: usize) -> Result<Vec<String>, String> {
     let chosen = choose(&[name.to_owned()]).unwrap_or_else(|why| panic!("{why}"));
     let mode = Mode { trials: Some(trials), quick: true, wide: true, live: false };
-    let outcome = play(&chosen[0], mode, &|line| println!("{line}"));
+    let outcome = run_scenario(&chosen[0], mode, &|line| println!("{line}"));
     match outcome.skipped {
         Some(why) => Err(why),
         None => Ok(outcome.failures),

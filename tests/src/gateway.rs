@@ -134,7 +134,7 @@ impl Gateway {
 
     fn launch(state: PathBuf, scratch: Option<TempDir>, mut command: Command, args: &[&str]) -> Gateway {
         command.args(args).arg("--state").arg(&state);
-        // Nothing that a test starts outlives it, unless the test says otherwise.
+        // Nothing that a test starts outlives it, unless the test sets it otherwise.
         if !command.get_envs().any(|(name, value)| name == DIE_WITH_SUPERVISOR && value.is_some()) {
             command.env(DIE_WITH_SUPERVISOR, "true");
         }

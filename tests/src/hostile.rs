@@ -1,11 +1,11 @@
-//! Hostile acts: clients without rights attack a running gateway, and the table says what that costs those
-//! who have some.
+//! Hostile acts: clients without rights attack a running gateway, and a table shows the effect on clients with
+//! rights.
 
 mod acts;
-mod good;
 mod outcome;
 mod target;
 mod tls;
+mod well_behaved;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -20,9 +20,9 @@ use crate::disk_stall::DiskWatch;
 use crate::faults::table::table;
 use crate::gateway::{self, Gateway};
 use crate::hostile::acts::ACTS;
-use crate::hostile::good::Good;
-use crate::hostile::outcome::{HEAD, Outcome, is_back};
+use crate::hostile::outcome::{HEAD, Outcome, is_released};
 use crate::hostile::target::{Act, Target};
+use crate::hostile::well_behaved::WellBehavedClients;
 use crate::http;
 use crate::temp::{self, TempDir};
 use crate::wait::poll;
@@ -30,7 +30,7 @@ use crate::wait::poll;
 /// How long memory may take to be released: unread responses are dropped after five seconds.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(12);
 
-/// Attacks a gateway as a client without rights, and measures what clients with rights notice.
+/// Attacks a gateway as a client without rights, and measures the effect on clients with rights.
 #[derive(Debug, Parser)]
 #[command(name = "hostile", max_term_width = 100)]
 struct Cli {
@@ -75,8 +75,8 @@ fn tls_table(certs: &Certs) -> String {
 /// The acts whose requests write to the disk.
 const WRITING: &[&str] = &["values", "messages", "events", "lock_theft", "stop_attempts"];
 
-/// Plays one act for this long.
-fn play(act: &Act, duration: Duration) -> Outcome {
+/// Runs one act for this long.
+fn run_act(act: &Act, duration: Duration) -> Outcome {
     let scratch = temp::dir();
     let (ada, eve) = (operator(&scratch, "ada"), operator(&scratch, "eve"));
     let rover = format!("hostile-{}-{}", std::process::id(), act.name.replace('_', "-"));
@@ -93,7 +93,7 @@ fn play(act: &Act, duration: Duration) -> Outcome {
     let port = gateway.port(Tier::Primary);
     let before_pids = pids(&gateway);
     let disk = DiskWatch::start(scratch.path());
-    let good = Good::start(port, &ada, tls.clone());
+    let clients = WellBehavedClients::start(port, &ada, tls.clone());
     std::thread::sleep(Duration::from_secs(1));
     let before = rss_mib(before_pids[0]);
     let target = Target::new(Tier::ALL.map(|tier| gateway.port(tier)), &eve, &rover, tls);
@@ -103,18 +103,18 @@ fn play(act: &Act, duration: Duration) -> Outcome {
     let count = target.count.load(Ordering::Relaxed);
     target.end();
     for attacker in attacking {
-        // An attacker that fails has nothing to say.
+        // A panic of an attacker does not matter: the other clients are measured.
         let _ = attacker.join();
     }
-    // The good clients go on for a moment: what comes late counts as well.
+    // The well-behaved clients go on for a moment: late effects count as well.
     std::thread::sleep(Duration::from_secs(1));
-    let measured = good.finish();
+    let measured = clients.finish();
     let disk_ms = disk.finish();
-    let given_back = || Some(rss_mib(before_pids[0])).filter(|after| is_back(before, *after));
+    let given_back = || Some(rss_mib(before_pids[0])).filter(|after| is_released(before, *after));
     let after = poll(MEMORY_PATIENCE, given_back).unwrap_or_else(|| rss_mib(before_pids[0]));
     let restarts = pids(&gateway).iter().zip(&before_pids).filter(|(now, before)| now != before).count();
     let events = http::status(gateway.port(Tier::Secondary)).events;
-    let covered = events.iter().any(|event| event.kind == EventKind::Promotion);
+    let promoted = events.iter().any(|event| event.kind == EventKind::Promotion);
     let rate = count as f64 / duration.as_secs_f64();
     let writes = WRITING.contains(&act.name);
     Outcome {
@@ -122,47 +122,47 @@ fn play(act: &Act, duration: Duration) -> Outcome {
         measured,
         rss_mib: [before, during, after],
         restarts,
-        covered,
+        promoted,
         rate,
         disk_ms,
         writes,
     }
 }
 
-/// Plays the act of this name for two seconds.
+/// Runs the act of this name for two seconds.
 pub fn check(name: &str) -> Outcome {
     let act = ACTS.iter().find(|act| act.name == name).unwrap_or_else(|| panic!("there is no act {name}"));
-    play(act, Duration::from_secs(2))
+    run_act(act, Duration::from_secs(2))
 }
 
-/// Plays the acts that the command line names, and judges them.
+/// Runs the acts that the command line names, and compares the results with the limits.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.list {
-        ACTS.iter().for_each(|act| println!("{:<18} {}", act.name, act.what));
+        ACTS.iter().for_each(|act| println!("{:<18} {}", act.name, act.description));
         return ExitCode::SUCCESS;
     }
     if let Some(name) = cli.acts.iter().find(|name| ACTS.iter().all(|act| act.name != **name)) {
         eprintln!("there is no act {name}; --list lists them");
         return ExitCode::FAILURE;
     }
-    // The first is the measure of the others.
+    // The first one is the baseline of the others.
     let is_named = |(at, act): &(usize, &Act)| {
         *at == 0 || cli.acts.is_empty() || cli.acts.iter().any(|name| name == act.name)
     };
     let duration = Duration::from_secs(if cli.quick { 2 } else { cli.seconds });
     let mut outcomes = Vec::new();
     for (_, act) in ACTS.iter().enumerate().filter(is_named) {
-        eprintln!("{}: {}", act.name, act.what);
-        outcomes.push(play(act, duration));
+        eprintln!("{}: {}", act.name, act.description);
+        outcomes.push(run_act(act, duration));
     }
-    let quiet = &outcomes[0].measured;
-    let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.row(quiet)).collect();
+    let baseline = &outcomes[0].measured;
+    let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.row(baseline)).collect();
     println!("p50/p99/max of gaps and answers; resident memory before/during/after\n");
     print!("{}", table(&HEAD, &rows));
     let mut failed = false;
     for outcome in &outcomes {
-        for failure in outcome.failures().into_iter().chain(outcome.excesses(quiet)) {
+        for failure in outcome.failures().into_iter().chain(outcome.excesses(baseline)) {
             println!("{}: {failure}", outcome.act);
             failed = true;
         }

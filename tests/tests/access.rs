@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Error;
 
 /// A gateway whose clients are observers unless they present a token, and an operator's token.
-fn guarded() -> (Gateway, String, TempDir) {
+fn gateway_with_token() -> (Gateway, String, TempDir) {
     let scratch = temp::dir();
     let file = scratch.path().join("tokens");
     let file = file.to_str().unwrap();
@@ -34,7 +34,7 @@ async fn stop_answer(plain: &mut PlainClient) -> Value {
 
 #[tokio::test]
 async fn an_observer_reads_and_a_token_permits_more() {
-    let (gateway, token, _scratch) = guarded();
+    let (gateway, token, _scratch) = gateway_with_token();
     let port = gateway.port(Tier::Primary);
 
     let mut observer = PlainClient::connect(port).await;
@@ -64,7 +64,7 @@ async fn an_observer_reads_and_a_token_permits_more() {
 /// Published with another type, the stop itself could no longer be published.
 #[tokio::test]
 async fn the_emergency_stop_keeps_its_topic() {
-    let (gateway, token, _scratch) = guarded();
+    let (gateway, token, _scratch) = gateway_with_token();
     let path = format!("/rosbridge?token={token}");
     let mut client = PlainClient::try_connect_at(gateway.port(Tier::Primary), &path).await.unwrap();
     let publish =
@@ -79,7 +79,7 @@ async fn the_emergency_stop_keeps_its_topic() {
 
 #[tokio::test]
 async fn a_native_client_authenticates_after_the_handshake() {
-    let (gateway, token, _scratch) = guarded();
+    let (gateway, token, _scratch) = gateway_with_token();
     let mut native = NativeClient::connect(gateway.first_port()).await;
     let stop = |id: &str| ClientMessage::EmergencyStop {
         id: id.to_owned(),
@@ -130,7 +130,7 @@ fn a_token_file_that_others_may_read_is_refused() {
 
 #[test]
 fn a_console_with_an_unknown_token_looks_on_as_an_observer() {
-    let (gateway, _, scratch) = guarded();
+    let (gateway, _, scratch) = gateway_with_token();
     let mut command = std::process::Command::new(roverline_tests::binary::bin("roverline"));
     gateway::clean_environment(&mut command);
     command.env("XDG_STATE_HOME", scratch.path()).args(["status", "--json", "--timeout", "10s"]);
@@ -143,7 +143,7 @@ fn a_console_with_an_unknown_token_looks_on_as_an_observer() {
 
 #[test]
 fn too_many_wrong_tokens_have_to_wait_and_a_right_one_does_not() {
-    let (gateway, token, _scratch) = guarded();
+    let (gateway, token, _scratch) = gateway_with_token();
     let port = gateway.first_port();
     let show = |token: &str| {
         let fields = format!("Content-Type: application/json\r\nAuthorization: Bearer {token}\r\n");

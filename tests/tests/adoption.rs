@@ -19,13 +19,13 @@ use roverline_tests::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A gateway's state directory.
+/// A gateway that outlives its supervisor: its state directory, from which it can be started again.
 #[derive(Default)]
-struct Rig(SharedState);
+struct GatewayFixture(SharedState);
 
-impl Rig {
-    fn new() -> Rig {
-        Rig::default()
+impl GatewayFixture {
+    fn new() -> GatewayFixture {
+        GatewayFixture::default()
     }
 
     fn state(&self) -> &str {
@@ -44,9 +44,9 @@ impl Rig {
 }
 
 /// Writes a configuration file with a gateway's ports; its path.
-fn ports_file(rig: &Rig, gateway: &Gateway) -> String {
+fn ports_file(fixture: &GatewayFixture, gateway: &Gateway) -> String {
     let ports = gateway.endpoints.iter().map(|(tier, port)| format!("[endpoints.{tier}]\nport = {port}\n"));
-    let config = rig.0.path().join("ports.toml");
+    let config = fixture.0.path().join("ports.toml");
     std::fs::write(&config, ports.collect::<String>()).unwrap();
     config.to_str().unwrap().to_owned()
 }
@@ -55,7 +55,7 @@ fn pids(gateway: &Gateway) -> [u32; 4] {
     Tier::ALL.map(|tier| gateway.endpoint_pid(tier))
 }
 
-/// Kills the supervisor, and waits until it is gone and its endpoints know it.
+/// Kills the supervisor, and waits until it is gone and its endpoints have detected that.
 fn kill_supervisor(gateway: &mut Gateway) {
     process::signal(gateway.pid(), Signal::KILL);
     assert!(gateway.wait(PATIENCE).is_some());
@@ -70,15 +70,15 @@ fn kill_supervisor(gateway: &mut Gateway) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_serve_on_and_the_next_supervisor_adopts_them() {
-    let rig = Rig::new();
-    let mut first = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut first = fixture.up(&[]);
     let before = pids(&first);
     let mut client = PlainClient::connect(first.first_port()).await;
     client.next_of("telemetry").await;
     kill_supervisor(&mut first);
     assert_eq!(http::get(first.first_port(), "/health").status, 200);
     client.next_of("telemetry").await;
-    let mut second = rig.up(&[]);
+    let mut second = fixture.up(&[]);
     assert_eq!((&second.endpoints, pids(&second)), (&first.endpoints, before));
     eventually("healthy endpoints", PATIENCE, || {
         second.endpoints.iter().all(|(_, port)| http::health(*port).endpoint.status == HealthStatus::Healthy)
@@ -100,12 +100,12 @@ async fn client_close_code(client: &mut PlainClient) -> u16 {
 
 #[test]
 fn adopted_endpoints_are_watched_restarted_and_replaced() {
-    let rig = Rig::new();
-    let mut first = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut first = fixture.up(&[]);
     let before = pids(&first);
     kill_supervisor(&mut first);
-    let second = rig.up(&[]);
-    let serves_anew = |tier: Tier| {
+    let second = fixture.up(&[]);
+    let wait_until_replaced = |tier: Tier| {
         let at = tier as usize;
         eventually("a new process", PATIENCE, || {
             !process::is_running(before[at]) && second.endpoint_pid(tier) != before[at]
@@ -113,30 +113,30 @@ fn adopted_endpoints_are_watched_restarted_and_replaced() {
     };
     // A connection during the restart waits in the backlog: the new process has the same socket.
     process::signal(before[1], Signal::KILL);
-    println!("killed: back after {:?}", serves_anew(Tier::Secondary));
+    println!("killed: back after {:?}", wait_until_replaced(Tier::Secondary));
     process::signal(before[0], Signal::STOP);
-    let took = serves_anew(Tier::Primary);
+    let took = wait_until_replaced(Tier::Primary);
     println!("hung: back after {took:?}");
     assert!(took < Duration::from_secs(6), "{took:?}");
-    let args = ["restart", "--rolling", "--tier", "emergency", "--state", rig.state()];
+    let args = ["restart", "--rolling", "--tier", "emergency", "--state", fixture.state()];
     let (code, stdout, stderr) = gateway::run(&args, Duration::from_secs(60));
     assert_eq!(code, 0, "{stdout}{stderr}");
-    serves_anew(Tier::Emergency);
+    wait_until_replaced(Tier::Emergency);
     assert_eq!(second.endpoint_pid(Tier::Tertiary), before[2], "the others were left alone");
 }
 
 #[test]
 fn an_endpoint_that_hangs_without_a_supervisor_is_replaced_by_the_next_one() {
-    let rig = Rig::new();
-    let mut first = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut first = fixture.up(&[]);
     let before = pids(&first);
     kill_supervisor(&mut first);
     process::signal(before[2], Signal::STOP);
     eventually("the freeze", PATIENCE, || process::state(before[2]) == Some('T'));
     // Its socket is lost with it, so its port has to be known.
-    let mut command = gateway::command(&["up", "--source", "sim", "--config", &ports_file(&rig, &first)]);
+    let mut command = gateway::command(&["up", "--source", "sim", "--config", &ports_file(&fixture, &first)]);
     command.env(gateway::DIE_WITH_SUPERVISOR, "false");
-    let second = Gateway::start_in(rig.0.path(), command, &[]);
+    let second = Gateway::start_in(fixture.0.path(), command, &[]);
     assert_eq!(second.endpoints, first.endpoints);
     let after = pids(&second);
     assert_eq!([after[0], after[1], after[3]], [before[0], before[1], before[3]]);
@@ -146,25 +146,25 @@ fn an_endpoint_that_hangs_without_a_supervisor_is_replaced_by_the_next_one() {
 
 #[test]
 fn down_ends_endpoints_without_a_supervisor_and_is_idempotent() {
-    let rig = Rig::new();
-    let mut gateway = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut gateway = fixture.up(&[]);
     let endpoints = pids(&gateway);
     kill_supervisor(&mut gateway);
     process::signal(endpoints[3], Signal::STOP);
-    let stdout = rig.down();
+    let stdout = fixture.down();
     for pid in endpoints {
         assert!(!process::is_running(pid) && stdout.contains(&format!("(pid {pid})")), "{pid}: {stdout}");
     }
     assert!(stdout.contains("was killed"), "{stdout}");
-    assert!(rig.down().contains("no gateway"));
+    assert!(fixture.down().contains("no gateway"));
 }
 
 #[test]
 fn down_ends_a_gateway_with_its_supervisor() {
-    let rig = Rig::new();
-    let mut gateway = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut gateway = fixture.up(&[]);
     let endpoints = pids(&gateway);
-    let stdout = rig.down();
+    let stdout = fixture.down();
     assert!(stdout.contains(&format!("supervisor stopped (pid {})", gateway.pid())), "{stdout}");
     assert_eq!(gateway.wait(PATIENCE).and_then(|status| status.code()), Some(0));
     assert!(endpoints.iter().all(|pid| !process::is_running(*pid)));
@@ -172,13 +172,13 @@ fn down_ends_a_gateway_with_its_supervisor() {
 
 #[test]
 fn a_second_supervisor_of_a_state_directory_is_refused() {
-    let rig = Rig::new();
-    let gateway = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let gateway = fixture.up(&[]);
     let before = pids(&gateway);
-    let args = ["up", "--source", "sim", "--base-port", "0", "--state", rig.state()];
+    let args = ["up", "--source", "sim", "--base-port", "0", "--state", fixture.state()];
     let (code, _, stderr) = gateway::run(&args, PATIENCE);
     assert_eq!(code, 1, "{stderr}");
-    for word in [&format!("(pid {})", gateway.pid()), rig.state(), "roverline-gateway down"] {
+    for word in [&format!("(pid {})", gateway.pid()), fixture.state(), "roverline-gateway down"] {
         assert!(stderr.contains(word), "{word} is not in: {stderr}");
     }
     assert_eq!(pids(&gateway), before);
@@ -186,11 +186,11 @@ fn a_second_supervisor_of_a_state_directory_is_refused() {
 
 #[test]
 fn other_settings_reach_adopted_endpoints_by_a_rolling_restart() {
-    let rig = Rig::new();
-    let mut first = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut first = fixture.up(&[]);
     let before = pids(&first);
     kill_supervisor(&mut first);
-    let second = rig.up(&["--max-clients", "7"]);
+    let second = fixture.up(&["--max-clients", "7"]);
     assert_eq!(second.endpoints, first.endpoints);
     eventually("all endpoints to have the new settings", Duration::from_secs(90), || {
         second.endpoints.iter().all(|(_, port)| http::health(*port).endpoint.max_clients == 7)
@@ -204,12 +204,12 @@ fn other_settings_reach_adopted_endpoints_by_a_rolling_restart() {
 #[test]
 fn a_relay_is_adopted_as_one_process() {
     let rover = Gateway::up(&["--source", "sim"]);
-    let rig = Rig::new();
+    let fixture = GatewayFixture::new();
     let urls = rover.urls().join(",");
     let relay = || {
         let mut command = gateway::command(&["relay", "--base-port", "0", "--upstream", &urls]);
         command.env(gateway::DIE_WITH_SUPERVISOR, "false");
-        Gateway::start_in(rig.0.path(), command, &[])
+        Gateway::start_in(fixture.0.path(), command, &[])
     };
     let mut first = relay();
     let before = pids(&first);
@@ -223,7 +223,7 @@ fn a_relay_is_adopted_as_one_process() {
 
 /// Effects on clients while the supervisor is killed and started again.
 #[derive(Debug, Default)]
-struct Noticed {
+struct ClientImpact {
     /// Connections that were refused, of a client that connects again and again.
     refused: u32,
     connected: u32,
@@ -236,26 +236,26 @@ struct Noticed {
 }
 
 /// Connects again and again.
-fn knock(port: u16, noticed: &Mutex<Noticed>) {
+fn try_connect(port: u16, impact: &Mutex<ClientImpact>) {
     match std::net::TcpStream::connect(("127.0.0.1", port)) {
-        Ok(_) => noticed.lock().unwrap().connected += 1,
-        Err(_) => noticed.lock().unwrap().refused += 1,
+        Ok(_) => impact.lock().unwrap().connected += 1,
+        Err(_) => impact.lock().unwrap().refused += 1,
     }
 }
 
-async fn read_link(mut events: Events, noticed: Arc<Mutex<Noticed>>) {
+async fn read_link(mut events: Events, impact: Arc<Mutex<ClientImpact>>) {
     let (mut newest, mut at) = (0, Instant::now());
     while let Some(event) = events.next().await {
-        let mut noticed = noticed.lock().unwrap();
+        let mut impact = impact.lock().unwrap();
         match event {
             Event::Sample(sample) => {
                 if newest != 0 {
-                    noticed.lost += sample.id.seq.saturating_sub(newest + 1);
-                    noticed.longest_gap = noticed.longest_gap.max(at.elapsed());
+                    impact.lost += sample.id.seq.saturating_sub(newest + 1);
+                    impact.longest_gap = impact.longest_gap.max(at.elapsed());
                 }
                 (newest, at) = (sample.id.seq, Instant::now());
             }
-            Event::Failover(_) => noticed.failovers += 1,
+            Event::Failover(_) => impact.failovers += 1,
             _ => {}
         }
     }
@@ -264,8 +264,8 @@ async fn read_link(mut events: Events, noticed: Arc<Mutex<Noticed>>) {
 /// Kills the supervisor `times` times under clients, as systemd would start it again. Prints how long a
 /// hung endpoint takes to be replaced afterwards.
 async fn supervisor_killed(times: u32) {
-    let rig = Rig::new();
-    let mut gateway = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut gateway = fixture.up(&[]);
     let before = pids(&gateway);
     let (link, mut events) = Link::open(Config::with_urls(&gateway.urls()).unwrap());
     link.subscribe("/odom", None);
@@ -283,21 +283,21 @@ async fn supervisor_killed(times: u32) {
     })
     .await
     .unwrap();
-    let noticed = Arc::<Mutex<Noticed>>::default();
-    tokio::spawn(read_link(events, noticed.clone()));
+    let impact = Arc::<Mutex<ClientImpact>>::default();
+    tokio::spawn(read_link(events, impact.clone()));
     let reading = tokio::spawn({
-        let noticed = noticed.clone();
+        let impact = impact.clone();
         async move {
             while plain.next().await.is_ok() {}
-            noticed.lock().unwrap().closed += 1;
+            impact.lock().unwrap().closed += 1;
         }
     });
     let port = gateway.first_port();
-    let knocking = tokio::spawn({
-        let noticed = noticed.clone();
+    let connecting = tokio::spawn({
+        let impact = impact.clone();
         async move {
             loop {
-                knock(port, &noticed);
+                try_connect(port, &impact);
                 roverline_tests::wait::observe_for_async(Duration::from_millis(5), "the next connection")
                     .await;
             }
@@ -308,12 +308,12 @@ async fn supervisor_killed(times: u32) {
         let start = Instant::now();
         process::signal(gateway.pid(), Signal::KILL);
         assert!(gateway.wait(PATIENCE).is_some());
-        gateway = tokio::task::block_in_place(|| rig.up(&[]));
+        gateway = tokio::task::block_in_place(|| fixture.up(&[]));
         adoptions.push(start.elapsed());
         assert_eq!(pids(&gateway), before);
     }
-    let report = std::mem::take(&mut *noticed.lock().unwrap());
-    knocking.abort();
+    let report = std::mem::take(&mut *impact.lock().unwrap());
+    connecting.abort();
     reading.abort();
     drop(link);
     println!("{times} times: {report:?}, supervised again after {:?}", adoptions.iter().max());
@@ -338,8 +338,8 @@ async fn measure_killed_supervisors() {
 
 #[test]
 fn a_supervisor_that_cannot_start_leaves_the_endpoints_alone() {
-    let rig = Rig::new();
-    let mut first = rig.up(&[]);
+    let fixture = GatewayFixture::new();
+    let mut first = fixture.up(&[]);
     let before = pids(&first);
     kill_supervisor(&mut first);
     // One endpoint ends meanwhile, and another program takes its port.
@@ -350,8 +350,8 @@ fn a_supervisor_that_cannot_start_leaves_the_endpoints_alone() {
         taken = std::net::TcpListener::bind(("127.0.0.1", port)).ok();
         taken.is_some()
     });
-    let config = ports_file(&rig, &first);
-    let args = ["up", "--source", "sim", "--config", &config, "--state", rig.state()];
+    let config = ports_file(&fixture, &first);
+    let args = ["up", "--source", "sim", "--config", &config, "--state", fixture.state()];
     let (code, _, stderr) = gateway::run(&args, PATIENCE);
     assert!(code == 1 && stderr.contains(&format!("port {port} (tertiary) is taken")), "{code} {stderr}");
     for at in [0, 1, 3] {

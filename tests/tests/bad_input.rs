@@ -22,7 +22,7 @@ const CLOSE: u8 = 8;
 
 /// Runs `misbehave` on an endpoint that also serves a well-behaved client, which must not be affected. `/status`
 /// must count at least `counted` pieces of bad input.
-fn beside_a_control_client(counted: u64, misbehave: impl FnOnce(u16)) {
+fn with_control_client(counted: u64, misbehave: impl FnOnce(u16)) {
     let gateway = Gateway::serve(&["--source", "sim"]);
     let port = gateway.first_port();
     let control = ControlClient::subscribe(port, "/odom");
@@ -47,7 +47,7 @@ fn post(path: &str) -> Vec<u8> {
 
 #[test]
 fn malformed_requests_are_answered() {
-    beside_a_control_client(9, |port| {
+    with_control_client(9, |port| {
         for path in ["/nothing", "/status/../x", "/%00"] {
             let answer = http::get(port, path);
             assert_eq!(answer.status, 404, "{answer:?}");
@@ -81,7 +81,7 @@ fn malformed_requests_are_answered() {
 async fn a_session_survives_malformed_messages() {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        beside_a_control_client(6, |port| {
+        with_control_client(6, |port| {
             runtime.block_on(async {
                 let mut client = PlainClient::connect(port).await;
                 for message in [
@@ -105,7 +105,7 @@ async fn a_session_survives_malformed_messages() {
 
 #[test]
 fn broken_frames_end_their_session_with_the_right_code() {
-    beside_a_control_client(7, |port| {
+    with_control_client(7, |port| {
         let unmasked = [0x81, 2, b'h', b'i'];
         let mut fragmented_ping = frame(PING, b"x");
         fragmented_ping[0] &= 0x7f;
@@ -151,7 +151,7 @@ fn broken_frames_end_their_session_with_the_right_code() {
 
 #[test]
 fn an_unfinished_handshake_times_out() {
-    beside_a_control_client(3, |port| {
+    with_control_client(3, |port| {
         let start = Instant::now();
         let mut slow_clients: Vec<TcpStream> = (0..3)
             .map(|_| {
@@ -170,7 +170,7 @@ fn an_unfinished_handshake_times_out() {
 
 #[test]
 fn floods_slow_down_their_sender_only() {
-    beside_a_control_client(1, |port| {
+    with_control_client(1, |port| {
         let mut pings = RawClient::open(port);
         let mut subscribes = RawClient::open(port);
         for stream in [&pings.0, &subscribes.0] {
@@ -200,7 +200,7 @@ fn floods_slow_down_their_sender_only() {
 
 #[test]
 fn a_client_that_does_not_read_costs_the_others_nothing() {
-    beside_a_control_client(0, |port| {
+    with_control_client(0, |port| {
         let mut lazy = RawClient::open(port);
         rustix::net::sockopt::set_socket_recv_buffer_size(&lazy.0, 4 << 10).unwrap();
         lazy.send(&frame(TEXT, br#"{"type":"subscribe","topics":["**"]}"#));
@@ -220,7 +220,7 @@ fn random_bytes(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
 
 #[test]
 fn random_bytes_do_no_harm() {
-    beside_a_control_client(20, |port| {
+    with_control_client(20, |port| {
         let mut rng = fastrand::Rng::with_seed(0x5eed_0f0d_d1ce);
         for _ in 0..200 {
             match rng.usize(..3) {

@@ -75,7 +75,7 @@ async fn the_51st_client_is_refused_and_200_standbys_do_not_count() {
     try_subscribe(&mut standby, Some(ScopeSet::of(&[Scope::Emergency]))).await.unwrap();
     let why = try_subscribe(&mut standby, None).await.unwrap_err();
     assert!(why.contains("50 is all"), "{why}");
-    // To say that it has lost its endpoint is not enough.
+    // The claim that it has lost its endpoint is not enough.
     let resume = |cursors| ClientMessage::Resume { cursors, age_ms: 100 };
     standby.send(&resume(Vec::new())).await;
     assert!(try_subscribe(&mut standby, None).await.is_err(), "no cursor");
@@ -128,7 +128,7 @@ async fn a_second_console_gets_no_place_of_the_reserve() {
     let (_second, mut second_events) = open("second");
     // The tertiary serves more scopes than the secondary.
     until_in_use(&mut second_events, &urls[2]).await;
-    // It wants the primary, and looks again after five seconds.
+    // It prefers the primary, and tries it again after five seconds.
     let end = tokio::time::Instant::now() + Duration::from_secs(8);
     loop {
         let event = tokio::select! {
@@ -166,19 +166,19 @@ async fn a_console_beyond_all_slots_waits_for_a_free_one() {
     }
     let (_last, mut events) = open("last".to_owned());
     let end = tokio::time::Instant::now() + Duration::from_secs(8);
-    let mut is_told = false;
+    let mut is_reported = false;
     loop {
         let event = tokio::select! {
             event = events.next() => event.unwrap(),
             () = tokio::time::sleep_until(end) => break,
         };
         match event {
-            Event::Endpoints(views) => is_told |= views.iter().all(|view| view.full),
+            Event::Endpoints(views) => is_reported |= views.iter().all(|view| view.full),
             Event::Failover(failover) => assert_eq!(failover.to, None, "{failover:?}"),
             _ => {}
         }
     }
-    assert!(is_told, "all of them are full");
+    assert!(is_reported, "all of them are full");
     for tier in Tier::ALL {
         assert_eq!(http::health(gateway.port(tier)).endpoint.clients, 1, "{tier}");
     }

@@ -133,9 +133,9 @@ fn a_lock_is_held_while_a_command_runs_and_its_loss_ends_the_command() {
     run_ok(&gateway, &["locks", "force", "arm", "cat", "--reason", "dinner"]);
     let taken = Instant::now();
     let (code, error) = running.end();
-    let noticed = taken.elapsed();
+    let detected = taken.elapsed();
     let bound = Duration::from_secs(3) + 4 * baseline;
-    assert!(noticed < bound, "noticed after {noticed:?}, bound {bound:?}");
+    assert!(detected < bound, "detected after {detected:?}, bound {bound:?}");
     assert!(code == 75 && error.contains("arm is lost, the command was ended"), "{code}: {error}");
     assert!(error.contains("dinner"), "{error}");
 }
@@ -205,7 +205,7 @@ fn what_a_command_has_started_ends_with_it() {
         drop(running.end());
         eventually(&format!("{how}: the end of {script}"), PATIENCE, || !exists(pid));
         if how == "KILL" {
-            // Nobody gave the lock back.
+            // The lock was not released.
             run_ok(&gateway, &["locks", "force", "arm", "cat", "--reason", "killed"]);
         }
     }

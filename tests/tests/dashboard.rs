@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BLACKOUT_MS: u64 = 2_000;
 
 /// One browser at a time: on a small computer they would slow each other down.
-fn alone() -> MutexGuard<'static, ()> {
+fn exclusive_browser() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -90,25 +90,25 @@ fn page_etag(port: u16, fields: &str) -> String {
 
 #[test]
 fn the_page_is_complete_and_accessible() {
-    let _alone = alone();
+    let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim", "--fault", "motor-overheat@1s"]);
     let script = require!(script("show", &gateway, &[]));
     let output = script.finish(PATIENCE);
-    for (look, seen) in output["looks"].as_object().unwrap() {
+    for (variant, seen) in output["variants"].as_object().unwrap() {
         for clean in ["violations", "errors", "foreign", "old"] {
-            assert_empty(&format!("{look}: {clean}"), &seen[clean]);
+            assert_empty(&format!("{variant}: {clean}"), &seen[clean]);
         }
-        assert_eq!(seen["overflow"], 0, "{look}: it is wider than the screen");
-        assert_eq!((&seen["link"], &seen["serving"]), (&json!("live"), &json!("primary")), "{look}");
+        assert_eq!(seen["overflow"], 0, "{variant}: it is wider than the screen");
+        assert_eq!((&seen["link"], &seen["serving"]), (&json!("live"), &json!("primary")), "{variant}");
         let tiles = seen["tiles"].as_object().unwrap();
-        assert_eq!(tiles.len(), 12, "{look}");
-        assert!(tiles.values().all(|value| value != "–"), "{look}: {tiles:?}");
-        assert!(tiles["Speed"].as_str().unwrap().ends_with("m/s"), "{look}");
-        assert!(seen["map"].as_str().unwrap().contains("heading"), "{look}: {}", seen["map"]);
-        assert!(texts(&seen["alarms"]).iter().any(|alarm| alarm.contains("middle_left motor")), "{look}");
-        assert_eq!(seen["led"], "red", "{look}");
+        assert_eq!(tiles.len(), 12, "{variant}");
+        assert!(tiles.values().all(|value| value != "–"), "{variant}: {tiles:?}");
+        assert!(tiles["Speed"].as_str().unwrap().ends_with("m/s"), "{variant}");
+        assert!(seen["map"].as_str().unwrap().contains("heading"), "{variant}: {}", seen["map"]);
+        assert!(texts(&seen["alarms"]).iter().any(|alarm| alarm.contains("middle_left motor")), "{variant}");
+        assert_eq!(seen["led"], "red", "{variant}");
     }
-    assert_eq!(output["looks"].as_object().unwrap().len(), 4);
+    assert_eq!(output["variants"].as_object().unwrap().len(), 4);
     let walk = output["walk"].as_array().unwrap();
     let reached: Vec<_> = walk.iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(reached, ["skip", "theme", "stop", "in", "out", "follow", "fit", "start"]);
@@ -149,8 +149,8 @@ fn late_telemetry_does_not_take_back_an_accepted_stop() {
     assert_eq!(output, expected);
 }
 
-fn fails_over_after(signal: Signal, what: &str) {
-    let _alone = alone();
+fn assert_failover_after(signal: Signal, what: &str) {
+    let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut script = require!(script("failover", &gateway, &["60"]));
     assert_eq!(script.line()["ready"], true);
@@ -178,17 +178,17 @@ fn fails_over_after(signal: Signal, what: &str) {
 
 #[test]
 fn the_page_fails_over_when_its_endpoint_is_killed() {
-    fails_over_after(Signal::KILL, "killed");
+    assert_failover_after(Signal::KILL, "killed");
 }
 
 #[test]
 fn the_page_fails_over_when_its_endpoint_hangs() {
-    fails_over_after(Signal::STOP, "hung");
+    assert_failover_after(Signal::STOP, "hung");
 }
 
 #[test]
 fn the_page_keeps_stale_values_when_all_endpoints_are_silent() {
-    let _alone = alone();
+    let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut script = require!(script("lost", &gateway, &[]));
     assert_eq!(script.line()["ready"], true);
@@ -211,7 +211,7 @@ fn the_page_keeps_stale_values_when_all_endpoints_are_silent() {
 
 #[test]
 fn the_emergency_stop_needs_two_presses_and_shows_the_result() {
-    let _alone = alone();
+    let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim"]);
     let script = require!(script("stop", &gateway, &[]));
     let output = script.finish(PATIENCE);
@@ -232,7 +232,7 @@ fn the_emergency_stop_needs_two_presses_and_shows_the_result() {
 
 #[test]
 fn a_stop_that_nobody_hears_is_repeated_until_it_is_accepted() {
-    let _alone = alone();
+    let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut script = require!(script("unheard", &gateway, &[]));
     assert_eq!(script.line()["ready"], true);
@@ -240,8 +240,8 @@ fn a_stop_that_nobody_hears_is_repeated_until_it_is_accepted() {
     let output = script.line();
     process::resume(&suspended);
     let unheard = "asked, not yet heard by the rover: use the red button";
-    for said in ["first", "later"] {
-        assert!(output[said].as_str().unwrap().contains(unheard), "{output}");
+    for stage in ["first", "later"] {
+        assert!(output[stage].as_str().unwrap().contains(unheard), "{output}");
     }
     assert_eq!((&output["offered"], &output["unknown"]), (&json!("Take back"), &json!("Not known")));
     assert_empty("axe", &output["axe"]);
@@ -252,7 +252,7 @@ fn a_stop_that_nobody_hears_is_repeated_until_it_is_accepted() {
 
 #[test]
 fn an_observer_sees_no_stop_button_until_it_has_a_token() {
-    let _alone = alone();
+    let _exclusive = exclusive_browser();
     let scratch = temp::dir();
     let tokens = scratch.path().join("tokens").display().to_string();
     let (code, token, _) =

@@ -29,7 +29,7 @@ fn listen(port: u16, begun: Instant, ended: Arc<AtomicBool>) -> std::thread::Joi
         let mut seen = Vec::new();
         while !ended.load(Ordering::Relaxed) {
             let connected = tokio::spawn(NativeClient::subscribed(port, &["/imu/data"])).await;
-            // An endpoint that is just being replaced answers nobody.
+            // An endpoint that is being replaced does not answer.
             let Ok(mut client) = connected else { continue };
             while !ended.load(Ordering::Relaxed) {
                 match tokio::time::timeout(Duration::from_millis(500), client.next()).await {

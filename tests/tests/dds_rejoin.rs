@@ -89,7 +89,7 @@ async fn silence(python: &Path, domain: &str, topic: &str) {
             break first;
         }
     };
-    // A writer that only the primary hears has to come steadily before its silence says anything.
+    // A writer that only the primary receives has to be steady before its silence is evidence.
     let steady = Instant::now();
     while steady.elapsed() < STEADY {
         let Some((_, seq)) = sample(&mut client).await else { continue };
@@ -134,13 +134,13 @@ async fn silence(python: &Path, domain: &str, topic: &str) {
 }
 
 #[tokio::test]
-async fn a_writer_that_others_hear() {
+async fn a_writer_that_others_receive() {
     let python = require!(python());
     silence(&python, "174", "/gps/fix").await;
 }
 
 #[tokio::test]
-async fn a_writer_that_only_the_primary_hears() {
+async fn a_writer_that_only_the_primary_receives() {
     let python = require!(python());
     silence(&python, "175", "/imu/data").await;
 }

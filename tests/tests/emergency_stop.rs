@@ -1,4 +1,4 @@
-//! The emergency stop from outside: over HTTP, WebSockets and the command line, with endpoints that hang, places
+//! The emergency stop from outside: over HTTP, WebSockets and the command line, with endpoints that hang, slots
 //! that are taken, and a latch that cannot be read or written.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
@@ -127,7 +127,7 @@ fn the_command_line_believes_only_the_rovers_state() {
     let (code, stdout, stderr) = stop(&urls, &["--release"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(!is_engaged(gateway.first_port()));
-    // A client without the permission gets a refusal that says what to do.
+    // A client without the permission gets a refusal with the remedy.
     let observed = Gateway::serve(&["--source", "sim", "--loopback-role", "observer"]);
     let (code, _, stderr) = stop(&observed.urls(), &["--timeout", "1s"]);
     assert_eq!(code, 1);

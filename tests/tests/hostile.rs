@@ -1,15 +1,15 @@
 //! The short version of the hostile acts: two seconds of some, without bounds on time.
-//! `scripts/hostile` plays all of them and shows the table.
+//! `scripts/hostile` runs all of them and prints the table.
 
 use std::sync::Mutex;
 
 use roverline_tests::hostile;
 
 /// Serializes the acts: each of them uses the whole computer.
-static ALONE: Mutex<()> = Mutex::new(());
+static SERIAL: Mutex<()> = Mutex::new(());
 
 fn check(name: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _serial = SERIAL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let failures = hostile::check(name).failures();
     assert!(failures.is_empty(), "{name}: {}", failures.join("; "));
 }
@@ -29,7 +29,7 @@ acts! {
     places full_places_cost_no_operator;
     slow_heads slow_heads_cost_no_one_else;
     long_polls long_polls_cost_no_one_else;
-    store_locks questions_to_the_store_cost_no_one_else;
+    store_locks requests_to_the_store_cost_no_one_else;
     switched reports_cost_no_one_else;
     drip_peers dripping_connections_make_no_peer_believe_the_primary_down;
     impostor an_impostor_costs_no_one_else;

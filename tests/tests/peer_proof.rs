@@ -56,7 +56,7 @@ fn an_announced_impostor_keeps_no_dead_primary_from_being_covered() {
     let up = [&SIM[..], &["--mdns", "on", "--config", config]].concat();
     let rover = Gateway::up(&up);
     let port = rover.port(Tier::Secondary);
-    // It has the rover's name and no key, and says that it is healthy.
+    // It has the rover's name and no key, and reports itself healthy.
     let impostor = Gateway::serve(&[&up[..], &["--tier", "primary"]].concat());
     let announced = || directory(port).into_iter().find(|entry| entry.origin == Origin::Mdns);
     eventually("the impostor is listed", PATIENCE, || announced().is_some());
@@ -101,17 +101,17 @@ fn registering_says_nothing_of_what_is_at_an_address() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let other = Gateway::serve(&[&SIM[..], &["--tier", "secondary"]].concat());
-    let greeting = TcpListener::bind("127.0.0.1:0").unwrap();
-    let greeted = greeting.local_addr().unwrap().to_string();
+    let ssh = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ssh_address = ssh.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
-        for mut stream in greeting.incoming().flatten() {
+        for mut stream in ssh.incoming().flatten() {
             let _ = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.6\r\n");
         }
     });
     let addresses = [
         closed,
         silent.local_addr().unwrap().to_string(),
-        greeted,
+        ssh_address,
         format!("127.0.0.1:{}", other.first_port()),
     ];
     let shown = |address: &str| {

@@ -20,7 +20,7 @@ use roverline_tests::wait::eventually;
 use serde_json::Value;
 
 const ENDPOINTS: &str = "/api/v2/endpoints";
-const ALONE: [&str; 4] = ["--source", "sim", "--base-port", "0"];
+const SINGLE: [&str; 4] = ["--source", "sim", "--base-port", "0"];
 
 /// The key of the tests' rover, which its endpoints share although each has its own state directory.
 fn key() -> &'static str {
@@ -34,12 +34,12 @@ fn key() -> &'static str {
 }
 
 fn serve(tier: &str, more: &[&str]) -> Gateway {
-    stranger(tier, &[&["--peers-key", key()], more].concat())
+    serve_without_key(tier, &[&["--peers-key", key()], more].concat())
 }
 
 /// An endpoint without the rover's key.
-fn stranger(tier: &str, more: &[&str]) -> Gateway {
-    Gateway::serve(&[&ALONE[..], &["--tier", tier], more].concat())
+fn serve_without_key(tier: &str, more: &[&str]) -> Gateway {
+    Gateway::serve(&[&SINGLE[..], &["--tier", tier], more].concat())
 }
 
 fn write(port: u16, method: &str, path: &str, fields: &str, body: &str) -> Response {
@@ -196,7 +196,7 @@ async fn a_tier_that_stays_down_is_covered_until_it_returns() {
 
     let again = primary.first_port().to_string();
     let back = gateway::command(&["serve", "--port", &again, "--peers-key", key()]);
-    let back = Gateway::start(back, &ALONE);
+    let back = Gateway::start(back, &SINGLE);
     let started = Instant::now();
     let message = tokio::time::timeout(Duration::from_secs(40), async {
         loop {

@@ -107,7 +107,7 @@ fn put(port: u16, n: u64) {
     assert_eq!(sent.status, 200, "{sent:?}");
 }
 
-fn hold(port: u16) {
+fn acquire_lock(port: u16) {
     let body = r#"{"client":"holder","mode":"exclusive","ttl_ms":600000}"#;
     let held = http::request(port, "POST", "/api/v2/locks/arm/acquire", JSON, body);
     assert_eq!(held.status, 200, "{held:?}");
@@ -133,7 +133,7 @@ async fn watches_survive_killed_and_frozen_endpoints_over_tls() {
 
 async fn watches_survive_faults(mut scenario: Scenario) {
     let other = scenario.gateway.port(Tier::Emergency);
-    hold(other);
+    acquire_lock(other);
     for (n, fault) in [(1, Signal::KILL), (2, Signal::STOP), (3, Signal::KILL)] {
         // A request that may have taken effect is reported as lost; a read-only one is repeated.
         let client = format!("c{n}");
@@ -163,7 +163,7 @@ async fn watches_survive_faults(mut scenario: Scenario) {
 async fn requests_survive_a_rolling_restart_or_are_reported_as_lost() {
     let mut scenario = Scenario::start().await;
     let (other, first) = (scenario.gateway.port(Tier::Emergency), scenario.gateway.port(Tier::Primary));
-    hold(other);
+    acquire_lock(other);
     let pid = scenario.gateway.endpoint_pid(Tier::Primary);
     let pending = scenario.wait_for_lock("dan", 29_000);
     scenario.wait_until_queued("dan").await;

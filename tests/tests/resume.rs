@@ -102,7 +102,7 @@ async fn a_restarted_endpoint_reports_gaps() {
     process::signal(pid, Signal::KILL);
     tokio::task::block_in_place(|| {
         eventually("the old process to be gone", Duration::from_secs(5), || !process::is_running(pid));
-        // The new process has received the topic: it cannot say anything about an unknown writer.
+        // The new process has received the topic: it has no information about an unknown writer.
         eventually("a new process in its place", Duration::from_secs(20), || {
             http::status(port).topics.iter().any(|topic| topic.name == ODOM && topic.samples > 0)
         });

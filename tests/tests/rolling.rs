@@ -192,7 +192,7 @@ async fn switch_over(mut old: NativeClient, port: u16, seen: &mut BTreeSet<u64>)
     new
 }
 
-/// The samples that a native client loses while all four are replaced; `None` if the trial says nothing
+/// The samples that a native client loses while all four are replaced; `None` if the trial is inconclusive
 /// because the machine stalls so much that the rover skips samples at other times as well.
 async fn lost_while_draining() -> Option<Vec<u64>> {
     let gateway = Arc::new(blocking(|| Gateway::up(&["--source", "sim"])).await);

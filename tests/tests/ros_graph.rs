@@ -156,8 +156,8 @@ fn another_node_neither_engages_nor_releases_the_stop() {
     let get = |path: &str| -> Value { serde_json::from_str(&http::get(port, path).body).unwrap_or_default() };
     let is_engaged = || get("/api/v2/emergency-stop")["engaged"] == true;
     let published = || get("/api/v2/topics/emergency_stop/latest")["message"]["data"].as_bool();
-    let node = |says: &str| {
-        Script::start(&python, "dds_publisher.py", &["--domain", &domain, "--seconds", "4", "--stop", says])
+    let node = |stop: &str| {
+        Script::start(&python, "dds_publisher.py", &["--domain", &domain, "--seconds", "4", "--stop", stop])
     };
     // Its message is telemetry, and is shown.
     let stopping = node("true");

@@ -28,7 +28,7 @@ fn url(gateway: &Gateway) -> String {
 }
 
 /// A gateway whose clients need a token to drive, and an operator's token.
-fn guarded(scratch: &Path) -> (Gateway, String) {
+fn gateway_with_token(scratch: &Path) -> (Gateway, String) {
     let file = scratch.join("tokens");
     let file = file.to_str().unwrap();
     let add = ["token", "add", "--tokens", file, "--role", "operator", "ada"];
@@ -75,7 +75,7 @@ fn roslib_works_in_node() {
 fn roslib_works_in_a_page_and_with_a_token() {
     let node = require!(node());
     let scratch = roverline_tests::temp::dir();
-    let (gateway, token) = guarded(scratch.path());
+    let (gateway, token) = gateway_with_token(scratch.path());
     let seen = Script::start(&node, "roslib_page.mjs", &["rover", &url(&gateway), &token]).finish(PATIENCE);
     check_rover(&seen);
     // The page is of another site.
@@ -303,7 +303,7 @@ fn the_rovers_services_and_parameters_are_reachable() {
     let gateway = rover(&[]);
     let seen = Script::start(&node, "roslib_node.mjs", &["services", &url(&gateway)]).finish(PATIENCE);
     assert_eq!(seen["type"], "std_srvs/srv/SetBool", "{seen}");
-    assert_eq!((&seen["enabled"]["success"], &seen["by_place"]["success"]), (&json!(true), &json!(true)));
+    assert_eq!((&seen["enabled"]["success"], &seen["positional"]["success"]), (&json!(true), &json!(true)));
     assert!(seen["names"].as_array().unwrap().contains(&json!("/navigation:max_speed")), "{seen}");
     assert_eq!((seen["before"].as_f64(), seen["after"].as_f64()), (Some(0.8), Some(0.0)), "{seen}");
     assert_eq!(seen["details"]["typedefs"][0]["fieldtypes"], json!(["boolean"]), "{seen}");

@@ -1,5 +1,5 @@
-//! Clients behind proxies and pages of other sites: what they may do here, and the requests that a proxy and
-//! a server could understand differently.
+//! Clients behind proxies and pages of other sites: their permissions, and requests that a proxy and a server could
+//! interpret differently.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 

@@ -71,7 +71,7 @@ fn a_certificate_is_renewed_without_dropping_sessions() {
     assert_eq!(last["received"].as_array().unwrap().len(), 5, "{last}");
 }
 
-/// In a browser whose user has imported the authority, and in one that does not know it.
+/// In a browser whose user has imported the authority, and in one without it.
 #[test]
 fn a_browser_that_trusts_the_authority_opens_the_page() {
     let (node, certutil) = (require!(browser()), require!(certutil()));

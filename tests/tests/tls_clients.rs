@@ -50,31 +50,31 @@ fn the_first_certificate_is_remembered_and_a_changed_one_is_refused() {
     let gateway = serve(&certs.config("rover.local", ""), &[]);
     let url = format!("wss://127.0.0.1:{}", gateway.first_port());
     let status = || roverline(&home, &["status", &url]);
-    let (code, said) = status();
-    assert!(code == 0 && said.contains("first connection to 127.0.0.1:"), "{said}");
+    let (code, stderr) = status();
+    assert!(code == 0 && stderr.contains("first connection to 127.0.0.1:"), "{stderr}");
     let fingerprint =
         |text: &str| text.split(' ').find(|word| word.starts_with("SHA256:")).unwrap().to_owned();
-    let first = fingerprint(&said);
+    let first = fingerprint(&stderr);
     let shown = gateway::run(&["cert", "show", &certs.file("rover.local.crt")], PATIENCE).1;
     assert!(shown.contains(&first), "{shown} {first}");
     assert_eq!(status(), (0, String::new()), "the second time it is known");
 
     certs.cert(&["node", "renewed"]);
     certs.replace("rover.local", "renewed");
-    let mut said = String::new();
+    let mut stderr = String::new();
     eventually("the changed certificate is refused", PATIENCE, || {
         let (code, text) = status();
-        said = text;
+        stderr = text;
         code == 1
     });
     for part in [&first, "has changed", "cert show", ".local/state/roverline/known_hosts"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(stderr.contains(part), "{part}: {stderr}");
     }
     // The team's authority vouches for it.
     assert_eq!(roverline(&home, &["status", &url, "--ca", &certs.file("ca.crt")]), (0, String::new()));
     let other = Certs::default();
-    let (code, said) = roverline(&home, &["status", &url, "--ca", &other.file("ca.crt")]);
-    assert!(code == 1 && said.contains("not signed by the authority"), "{said}");
+    let (code, stderr) = roverline(&home, &["status", &url, "--ca", &other.file("ca.crt")]);
+    assert!(code == 1 && stderr.contains("not signed by the authority"), "{stderr}");
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn expired_certificates_and_wrong_names_are_refused() {
     for (file, text) in [("expired", "has expired"), ("elsewhere", "is not for the name localhost")] {
         let gateway = serve(&certs.config(file, ""), &[]);
         let url = format!("wss://localhost:{}", gateway.first_port());
-        let (code, said) = roverline(&home, &["status", &url, "--ca", &certs.file("ca.crt")]);
-        assert!(code == 1 && said.contains(text), "{file}: {said}");
+        let (code, stderr) = roverline(&home, &["status", &url, "--ca", &certs.file("ca.crt")]);
+        assert!(code == 1 && stderr.contains(text), "{file}: {stderr}");
     }
     let plain = Gateway::serve(&["--source", "sim"]);
     let url = format!("wss://localhost:{}", plain.first_port());
-    let (code, said) = roverline(&home, &["status", &url]);
-    assert!(code == 1 && said.contains("does not speak TLS"), "{said}");
+    let (code, stderr) = roverline(&home, &["status", &url]);
+    assert!(code == 1 && stderr.contains("does not speak TLS"), "{stderr}");
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn a_client_certificate_is_an_identity() {
     let other = Certs::default();
     other.cert(&["client", "ada"]);
     let (cert, key) = (other.file("ada.crt"), other.file("ada.key"));
-    let (code, said) = roverline(&home, &["status", &url, "--ca", &ca, "--cert", &cert, "--key", &key]);
-    assert!(code == 1 && said.contains("refuses the certificate of this client"), "{said}");
+    let (code, stderr) = roverline(&home, &["status", &url, "--ca", &ca, "--cert", &cert, "--key", &key]);
+    assert!(code == 1 && stderr.contains("refuses the certificate of this client"), "{stderr}");
 }
 
 /// A renewed certificate is shown on the next connection, and a revoked one ends its session. Files that cannot be
@@ -251,7 +251,7 @@ async fn beyond_loopback_a_token_needs_tls() {
     assert!(refused.status == 426 && refused.body.contains("insecure = true"), "{refused:?}");
     assert_eq!(get(address, port, &format!("/?token={token}"), "Upgrade: websocket\r\n").status, 426);
     assert_eq!(get(address, port, "/status", "").status, 200);
-    // The console looks on, and says why it may do no more.
+    // The console is an observer, and shows why.
     let config = |scheme: &str| {
         let config = Config::with_urls(&[format!("{scheme}://{address}:{port}")]).unwrap();
         Config { token: Some(token.clone()), ..config }
@@ -288,8 +288,8 @@ fn tls_only_is_for_other_computers_and_not_for_health() {
     assert_eq!(get(address, port, "/health", "").status, 200);
     assert_eq!(http::get(port, "/status").status, 200);
     let home = temp::dir();
-    let (code, said) = roverline(&home, &["status", &format!("ws://{address}:{port}")]);
-    assert!(code == 1 && said.contains("TLS only"), "{said}");
+    let (code, stderr) = roverline(&home, &["status", &format!("ws://{address}:{port}")]);
+    assert!(code == 1 && stderr.contains("TLS only"), "{stderr}");
     let args = ["status", &format!("wss://{address}:{port}"), "--ca", &certs.file("ca.crt")];
     assert_eq!(roverline(&home, &args), (0, String::new()));
 }

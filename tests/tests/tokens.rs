@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use roverline_protocol::Tier;
+use roverline_protocol::{Tier, limits};
 use roverline_tests::certs::Certs;
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;
@@ -16,6 +16,7 @@ use roverline_tests::process::{self, Signal};
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::eventually;
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A session ends this soon with its token, and the same again for a busy machine.
@@ -89,8 +90,8 @@ async fn a_revoked_token_ends_its_sessions_at_every_endpoint() {
     let mut plain = PlainClient::connect(primary).await;
     plain.send(&format!(r#"{{"type":"auth","token":"{ada}"}}"#)).await;
     assert_eq!(plain.next_of("auth").await["role"], "operator");
-    let said = file.run("revoke", &["ada"]).unwrap();
-    assert!(said.starts_with("1 token of ada revoked"), "{said}");
+    let stdout = file.run("revoke", &["ada"]).unwrap();
+    assert!(stdout.starts_with("1 token of ada revoked"), "{stdout}");
     for session in &mut sessions {
         let (code, after) = closed(session).await;
         assert!(code == 1008 && after < SOON, "{code} after {after:?}");
@@ -177,6 +178,29 @@ async fn a_token_expires_and_its_sessions_with_it() {
     assert!(file.run("rotate", &["brief"]).unwrap_err().contains("--expires"));
     let past = file.run("add", &["--expires", "2020-01-01T00:00:00Z", "late"]).unwrap_err();
     assert!(past.contains("2020-01-01T00:00:00Z has passed"), "{past}");
+}
+
+/// Guessed tokens end a session in each dialect that takes one in a message.
+#[tokio::test]
+async fn a_session_that_guesses_tokens_is_closed() {
+    let file = TokenFile::new();
+    file.run("add", &["ada"]).unwrap();
+    let gateway = file.gateway();
+    for (path, message) in [
+        ("/telemetry", r#"{"type":"auth","token":"guess"}"#),
+        ("/rosbridge", r#"{"op":"auth","token":"guess"}"#),
+    ] {
+        let mut client = PlainClient::try_connect_at(gateway.first_port(), path).await.unwrap();
+        for _ in 0..2 * limits::BAD_MESSAGES_PER_SESSION {
+            client.send_or_closed(Message::text(message)).await;
+        }
+        let code = loop {
+            if let Err(code) = client.next().await {
+                break code;
+            }
+        };
+        assert_eq!(code, 1008, "{path}");
+    }
 }
 
 #[test]

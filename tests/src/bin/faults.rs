@@ -1,4 +1,4 @@
-//! The fault matrix: breaks a running rover, and measures what its clients notice.
+//! The fault matrix: breaks a running rover, and measures the effect on its clients.
 
 use std::process::ExitCode;
 

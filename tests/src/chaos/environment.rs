@@ -25,7 +25,7 @@ pub(crate) struct Environment {
 }
 
 impl StoreArgs {
-    /// Prepares the store, or says why that is impossible here.
+    /// Prepares the store; an error has the reason why that is impossible here.
     pub(crate) fn prepare(&self) -> Result<Environment, String> {
         let folder = temp::dir();
         let cluster = match self.etcd {

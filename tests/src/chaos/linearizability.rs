@@ -36,7 +36,7 @@ pub(crate) struct Op {
     pub(crate) certain: bool,
 }
 
-/// Why a history was not accepted.
+/// The reason why a history was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotLinearizable {
     /// No order explains the operation at this index of the history.

@@ -14,7 +14,7 @@ pub struct Report {
     rows: Vec<Vec<String>>,
     /// Broken guarantees.
     pub violations: Vec<String>,
-    /// Why the scenario could not run here.
+    /// The reason why the scenario could not run here.
     pub skipped: Option<String>,
 }
 

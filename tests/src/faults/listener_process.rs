@@ -23,7 +23,7 @@ pub(crate) struct Listener {
     stdin: ChildStdin,
     reports: Receiver<Report>,
     switches: Arc<Mutex<Vec<Switch>>>,
-    /// The endpoint that last told the only link of a lower service level.
+    /// The endpoint that last reported a lower service level to the only link.
     lowered: Arc<Mutex<Option<String>>>,
 }
 
@@ -81,7 +81,7 @@ impl Listener {
         self.switches.lock().unwrap().last().and_then(|switch| switch.to.clone())
     }
 
-    /// Whether the endpoint in use delivers everything, as far as it has told.
+    /// Whether the endpoint in use delivers everything, according to its last report.
     pub(crate) fn is_full_service(&self) -> bool {
         self.lowered.lock().unwrap().is_none() || *self.lowered.lock().unwrap() != self.active()
     }

@@ -21,7 +21,7 @@ const STALLS: f64 = 2.0;
 /// Time for the last samples in flight to arrive before the report.
 const LAST: Duration = Duration::from_millis(200);
 
-/// How to run scenarios.
+/// Options of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
     /// Trials of each scenario, overriding its own number.
@@ -39,7 +39,7 @@ pub(crate) struct Mode {
 struct Trial {
     report: Report,
     rss_kib: f64,
-    others_noticed: bool,
+    others_affected: bool,
     /// The bystanders' report.
     others: Option<Report>,
     causes: Vec<String>,
@@ -61,16 +61,16 @@ pub(crate) struct Outcome {
     stale: u64,
     rss_mib: f64,
     machine_ms: f64,
-    others_noticed: Option<bool>,
+    others_affected: Option<bool>,
     trials: Vec<Trial>,
     /// Missed bounds, as text.
     pub(crate) failures: Vec<String>,
-    /// Why it could not run.
+    /// The reason why it could not run.
     pub(crate) skipped: Option<String>,
 }
 
 /// Runs one scenario; reports every trial through `log` as it ends.
-pub(crate) fn play(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) -> Outcome {
+pub(crate) fn run_scenario(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) -> Outcome {
     let mut env = match ScenarioEnv::start(scenario, mode.live) {
         Ok(env) => env,
         Err(why) => {
@@ -91,7 +91,7 @@ pub(crate) fn play(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) -> Outco
              ({:.1} s)",
             scenario.name,
             trial.causes.join(", "),
-            if trial.others_noticed { ", others noticed" } else { "" },
+            if trial.others_affected { ", others noticed" } else { "" },
             start.elapsed().as_secs_f64(),
         ));
         trials.push(trial);
@@ -125,7 +125,7 @@ fn trial(env: &mut ScenarioEnv, scenario: &Scenario, quick: bool) -> Trial {
     let spared = scenario.bystanders.is_some_and(|tier| !state.affected.contains(&tier));
     let others = env.bystanders.as_mut().map(super::listener_process::Listener::report);
     let machine_ms = watch.finish();
-    let noticed = |report: &Report| {
+    let is_affected = |report: &Report| {
         report.lost + report.duplicated + report.switches + report.plain.closed > 0
             || report.gap_ms.max(report.plain.gap_ms - 200.0) - STALLS * machine_ms > AFFECTED_MS
     };
@@ -133,7 +133,7 @@ fn trial(env: &mut ScenarioEnv, scenario: &Scenario, quick: bool) -> Trial {
     Trial {
         report,
         rss_kib,
-        others_noticed: unserved || spared && others.as_ref().is_some_and(noticed),
+        others_affected: unserved || spared && others.as_ref().is_some_and(is_affected),
         others,
         causes: env.client.take_switches().into_iter().map(|switch| switch.cause).collect(),
         herd: state.herd,
@@ -157,7 +157,7 @@ fn evaluate(scenario: &Scenario, mode: Mode, trials: Vec<Trial>) -> Outcome {
         stale: sum(|report| report.stale),
         machine_ms: trials.iter().map(|trial| trial.machine_ms).fold(0.0, f64::max),
         rss_mib: trials.iter().map(|trial| trial.rss_kib).fold(0.0, f64::max) / 1024.0,
-        others_noticed: others.then(|| trials.iter().any(|trial| trial.others_noticed)),
+        others_affected: others.then(|| trials.iter().any(|trial| trial.others_affected)),
         trials,
         failures: Vec::new(),
         skipped: None,
@@ -181,9 +181,9 @@ fn failures(expect: &Expect, wide: bool, outcome: &Outcome) -> Vec<String> {
     at_most("lost", outcome.lost as f64, count(expect.lost));
     at_most("duplicated", outcome.duplicated as f64, count(expect.duplicated));
     at_most("stale", outcome.stale as f64, count(expect.stale));
-    // The memory of an unoptimized binary says little.
+    // The memory of an unoptimized binary is not representative.
     at_most("memory (MiB)", outcome.rss_mib, expect.rss_mib.filter(|_| !wide));
-    if expect.others_noticed == Some(false) && outcome.others_noticed == Some(true) {
+    if expect.others_affected == Some(false) && outcome.others_affected == Some(true) {
         failures.push("others noticed".to_owned());
     }
     if outcome.trials.iter().any(|trial| trial.report.samples == 0) {
@@ -213,7 +213,7 @@ pub(crate) fn summary(outcomes: &[Outcome]) -> String {
             return vec![outcome.title.clone(), "skipped".to_owned()];
         }
         let Quantiles { p50, p99, max, .. } = outcome.blackout_ms;
-        let others = outcome.others_noticed.map_or("", |noticed| if noticed { "yes" } else { "no" });
+        let others = outcome.others_affected.map_or("", |affected| if affected { "yes" } else { "no" });
         let verdict = if outcome.failures.is_empty() { "ok" } else { "FAILED" };
         vec![
             outcome.title.clone(),

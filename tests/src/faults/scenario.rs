@@ -182,7 +182,7 @@ pub(crate) struct Expect {
     /// Memory of the largest endpoint.
     pub(crate) rss_mib: Option<f64>,
     /// Whether the bystanders may be affected.
-    pub(crate) others_noticed: Option<bool>,
+    pub(crate) others_affected: Option<bool>,
 }
 
 fn sim() -> Vec<String> {

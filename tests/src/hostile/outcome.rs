@@ -1,6 +1,6 @@
 //! The effect of an act on other clients, and its limits.
 
-use crate::hostile::good::Measured;
+use crate::hostile::well_behaved::Measurements;
 
 /// The columns of the table.
 pub(super) const HEAD: [&str; 12] = [
@@ -22,14 +22,14 @@ pub(super) const HEAD: [&str; 12] = [
 const STOP_P99_MS: f64 = 50.0;
 /// How often one stop may wait for a stall of the disk: for its latch, and for the folder.
 const DISK_WAITS: f64 = 2.0;
-/// A good client's p99 may double; below this much more it is noise, milliseconds.
+/// The p99 of a well-behaved client may double; below this much more it is noise, milliseconds.
 const NOISE_MS: f64 = 20.0;
 /// Memory is back within a fifth. Below this much more, MiB, it is noise and what an endpoint keeps once it has been
-/// used: a fresh one has about 20 MiB, and 26 once it has read pages of 500 events, whatever the allocator is told.
+/// used: a fresh one has about 20 MiB, and 26 once it has read pages of 500 events, whatever the allocator's settings are.
 const NOISE_MIB: u64 = 10;
 
 /// Whether memory that was `before` is given back with `after`.
-pub(super) fn is_back(before: u64, after: u64) -> bool {
+pub(super) fn is_released(before: u64, after: u64) -> bool {
     after <= (before + before / 5).max(before + NOISE_MIB)
 }
 
@@ -37,13 +37,13 @@ pub(super) fn is_back(before: u64, after: u64) -> bool {
 #[derive(Debug)]
 pub struct Outcome {
     pub(super) act: &'static str,
-    pub(super) measured: Measured,
+    pub(super) measured: Measurements,
     /// Of the primary: before, at the end of the act, and once it may have been given back.
     pub(super) rss_mib: [u64; 3],
     /// Endpoints whose process was replaced.
     pub(super) restarts: usize,
-    /// Whether another endpoint believed that one is down.
-    pub(super) covered: bool,
+    /// Whether another endpoint was promoted because it took one for down.
+    pub(super) promoted: bool,
     /// The attackers' requests, messages and connections per second.
     pub(super) rate: f64,
     /// The longest write to the disk meanwhile, milliseconds.
@@ -65,7 +65,7 @@ impl Outcome {
         if self.restarts > 0 {
             failures.push(format!("{} endpoints were restarted", self.restarts));
         }
-        if self.covered {
+        if self.promoted {
             failures.push("an endpoint was believed to be down".to_owned());
         }
         if measured.lost > 0 || measured.ended > 0 {
@@ -79,12 +79,13 @@ impl Outcome {
     }
 
     /// Values that exceed the limits, relative to the measurements without an attack.
-    pub(super) fn excesses(&self, quiet: &Measured) -> Vec<String> {
+    pub(super) fn excesses(&self, baseline: &Measurements) -> Vec<String> {
         let mut excesses = Vec::new();
         let measured = &self.measured;
-        let clients = [("native", &measured.native, &quiet.native), ("plain", &measured.plain, &quiet.plain)];
-        for (name, values, quiet) in clients {
-            let (now, then) = (quantile(values, 0.99), quantile(quiet, 0.99));
+        let clients =
+            [("native", &measured.native, &baseline.native), ("plain", &measured.plain, &baseline.plain)];
+        for (name, values, baseline) in clients {
+            let (now, then) = (quantile(values, 0.99), quantile(baseline, 0.99));
             let most = (2.0 * then).max(then + NOISE_MS);
             // A client that received nothing has no p99, which is no better.
             if now.is_nan() || now > most {
@@ -99,14 +100,14 @@ impl Outcome {
             excesses.push(format!("stop: p99 {stop:.0} ms, at most {STOP_P99_MS:.0}{beyond}"));
         }
         let [before, _, after] = self.rss_mib;
-        if !is_back(before, after) {
+        if !is_released(before, after) {
             excesses.push(format!("memory: {before} MiB before, {after} after"));
         }
         excesses
     }
 
     /// Its row in the table.
-    pub(super) fn row(&self, quiet: &Measured) -> Vec<String> {
+    pub(super) fn row(&self, baseline: &Measurements) -> Vec<String> {
         let three = |values: &[f64]| {
             let at = |part: f64| quantile(values, part);
             format!("{:.0}/{:.0}/{:.0}", at(0.5), at(0.99), at(1.0))
@@ -118,7 +119,7 @@ impl Outcome {
         row.extend([measured.lost, measured.refused.len() as u64].map(|count| count.to_string()));
         row.push(self.rss_mib.map(|mib| mib.to_string()).join("/"));
         row.push(self.restarts.to_string());
-        let passed = self.failures().is_empty() && self.excesses(quiet).is_empty();
+        let passed = self.failures().is_empty() && self.excesses(baseline).is_empty();
         row.push(if passed { "passed" } else { "failed" }.to_owned());
         row
     }
@@ -129,15 +130,19 @@ mod tests {
     use super::*;
 
     fn outcome(native: f64, stop: f64, after: u64) -> Outcome {
-        let measured =
-            Measured { native: vec![native], plain: vec![200.0], stop: vec![stop], ..Measured::default() };
+        let measured = Measurements {
+            native: vec![native],
+            plain: vec![200.0],
+            stop: vec![stop],
+            ..Measurements::default()
+        };
         let rss_mib = [20, 300, after];
         Outcome {
             act: "x",
             measured,
             rss_mib,
             restarts: 0,
-            covered: false,
+            promoted: false,
             rate: 0.0,
             disk_ms: 0.0,
             writes: false,
@@ -145,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn an_act_is_judged_beside_what_is_usual() {
-        let quiet = outcome(20.0, 5.0, 20).measured;
-        let judge = |outcome: &Outcome| outcome.excesses(&quiet);
+    fn an_act_is_compared_with_the_baseline() {
+        let baseline = outcome(20.0, 5.0, 20).measured;
+        let judge = |outcome: &Outcome| outcome.excesses(&baseline);
         assert!(judge(&outcome(40.0, 50.0, 30)).is_empty());
         assert!(judge(&outcome(41.0, 5.0, 20))[0].contains("native client: p99 41 ms, at most 40"));
         assert!(judge(&outcome(20.0, 51.0, 20))[0].contains("stop"));
@@ -155,10 +160,10 @@ mod tests {
         assert!(judge(&held(false)).is_empty(), "the disk held it");
         assert!(judge(&held(true))[0].contains("stop"), "the attackers held the disk");
         assert!(judge(&outcome(20.0, 5.0, 31))[0].contains("31 after"));
-        assert!(is_back(100, 120) && !is_back(100, 121));
-        let silent = Outcome { measured: Measured::default(), ..outcome(1.0, 1.0, 20) };
+        assert!(is_released(100, 120) && !is_released(100, 121));
+        let silent = Outcome { measured: Measurements::default(), ..outcome(1.0, 1.0, 20) };
         assert_eq!(judge(&silent).len(), 3);
-        let bad = Outcome { restarts: 1, covered: true, ..outcome(1.0, 1.0, 20) };
+        let bad = Outcome { restarts: 1, promoted: true, ..outcome(1.0, 1.0, 20) };
         assert_eq!(bad.failures().len(), 2);
     }
 }

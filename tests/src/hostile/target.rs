@@ -22,7 +22,7 @@ const ATTACKERS_NICE: i32 = 15;
 pub(super) struct Target {
     /// The primary endpoint's port; the other tiers' follow.
     pub(super) ports: [u16; 4],
-    /// The token of an operator who is up to no good.
+    /// The token of a malicious operator.
     pub(super) token: String,
     /// The name of the rover, for endpoints that claim to be part of it.
     pub(super) rover: String,
@@ -56,25 +56,25 @@ impl Target {
         self.ports[0]
     }
 
-    /// A number for the attacker that asks for it, another one each time.
-    pub(super) fn number(&self) -> usize {
+    /// A new number for each attacker that calls this.
+    pub(super) fn next_number(&self) -> usize {
         self.numbered.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether the act goes on.
-    pub(super) fn runs(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// Counts what was done, and waits until the limit allows more.
-    pub(super) fn did(&self, count: u64) {
+    /// Counts operations, and waits until the limit allows more.
+    pub(super) fn add_operations(&self, count: u64) {
         let all = self.count.fetch_add(count, Ordering::Relaxed) + count;
         let needs = Duration::from_secs_f64(all as f64 / ACTS_PER_SECOND);
         std::thread::sleep(needs.saturating_sub(self.begun.elapsed()));
     }
 
     /// Counts bytes that were sent, and waits as long as the link of all attackers needs for them.
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(super) fn add_bytes(&self, bytes: usize) {
         let all = self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let needs = Duration::from_secs_f64(all as f64 / LINK_BYTES_PER_SECOND);
         std::thread::sleep(needs.saturating_sub(self.begun.elapsed()));
@@ -92,7 +92,7 @@ pub(super) type Attack = fn(&Target);
 /// One act.
 pub(super) struct Act {
     pub(super) name: &'static str,
-    pub(super) what: &'static str,
+    pub(super) description: &'static str,
     /// Whether the endpoints look for others by mDNS.
     pub(super) mdns: bool,
     /// Whether the endpoints have a certificate, and an operator stops the rover over TLS as well.
@@ -102,8 +102,13 @@ pub(super) struct Act {
 }
 
 impl Act {
-    pub(super) const fn new(name: &'static str, what: &'static str, attackers: usize, attack: Attack) -> Act {
-        Act { name, what, mdns: false, tls: false, attackers, attack }
+    pub(super) const fn new(
+        name: &'static str,
+        description: &'static str,
+        attackers: usize,
+        attack: Attack,
+    ) -> Act {
+        Act { name, description, mdns: false, tls: false, attackers, attack }
     }
 
     /// The same, with endpoints that look for others by mDNS.

@@ -51,7 +51,7 @@ pub async fn poll_async<T>(patience: Duration, mut find: impl AsyncFnMut() -> Op
     }
 }
 
-/// Lets a fixed time pass. `_why` says what the time is for: a fault's duration, a rhythm, a measurement, or an
+/// Lets a fixed time pass. `_why` is the reason: a fault's duration, a rhythm, a measurement, or an
 /// event that cannot be observed. Use [`eventually`] for everything that can be.
 pub fn observe_for(duration: Duration, _why: &str) {
     std::thread::sleep(duration);

@@ -185,13 +185,13 @@ fn a_lock_is_handed_over_and_released_by_force() {
         let answer = json!({"holder": "ada", "client": "ben", "grant": grant, "reason": "not on this slope"});
         post_ok(ports[3], "/api/v2/locks/drive/handover/answer", &answer)
     };
-    let asking = request_handover(ports[1]);
+    let handover = request_handover(ports[1]);
     answer(false);
-    let refused = asking.join().unwrap();
+    let refused = handover.join().unwrap();
     assert_eq!(refused, json!({"outcome": "refused", "reason": "not on this slope"}));
-    let asking = request_handover(ports[1]);
+    let handover = request_handover(ports[1]);
     answer(true);
-    let granted = asking.join().unwrap();
+    let granted = handover.join().unwrap();
     assert!(granted["outcome"] == "granted" && granted["token"].as_u64().unwrap() > first, "{granted}");
     problem(&post(ports[0], "/api/v2/locks/drive/check", &json!({"token": first}).to_string()), 409);
     // Released by force: the former holder learns it at its next request, at any endpoint.
@@ -255,7 +255,7 @@ fn waiting_requests_are_answered_as_soon_as_something_changes() {
     // A hand-over request wakes the watcher as well, although holder and waiters do not change.
     let seen = changed["revision"].as_u64().unwrap();
     let port = ports[3];
-    let asking = std::thread::spawn(move || {
+    let handover = std::thread::spawn(move || {
         let options =
             json!({"client": "ben", "message": "please", "ttl_ms": 60_000, "wait_ms": LONG_WAIT_MS});
         post_ok(port, "/api/v2/locks/arm/handover", &options)
@@ -266,7 +266,7 @@ fn waiting_requests_are_answered_as_soon_as_something_changes() {
     assert_eq!(changed["locks"][0]["handovers"][0]["message"], "please", "{changed}");
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
     release(ports[3], "arm", "ada");
-    asking.join().unwrap();
+    handover.join().unwrap();
     let released = Instant::now();
     let held = waiter.join().unwrap();
     assert!(held["standing"] == "held" && released.elapsed() < AT_ONCE, "{held}");

@@ -76,7 +76,7 @@ async fn a_session_sends_requests_with_its_role() {
         let (status, options) = exchange(&mut native, request(3, "POST", FORCE, Some(force.clone()))).await;
         assert_eq!(status, forces, "{options}");
     }
-    // The commander said the operator's name, and still waited for a lock of its own.
+    // The commander sent the operator's name, and still waited for a lock of its own.
     let release = json!({"resource": "arm", "client_id": "ada"});
     let (_, done) = exchange(&mut native, request(4, "POST", "/locks/release", Some(release))).await;
     assert_eq!(done["success"], true, "{done}");
@@ -168,13 +168,13 @@ async fn a_watch_reports_changes_from_any_endpoint() {
     let request_body = json!({"client": "ben", "mode": "exclusive", "ttl_ms": 60_000});
     super::post(ports[3], "/api/v2/locks/arm/acquire", &request_body.to_string());
     let port = ports[3];
-    let asking = std::thread::spawn(move || {
+    let handover = std::thread::spawn(move || {
         let request_body = json!({"client": "ben", "message": "please", "ttl_ms": 60_000, "wait_ms": 3_000});
         post_ok(port, "/api/v2/locks/arm/handover", &request_body)
     });
     while next_response(&mut native).await.2["locks"][0]["handovers"][0]["message"] != "please" {}
     native.send(&ClientMessage::Unwatch { id: 1 }).await;
-    asking.join().unwrap();
+    handover.join().unwrap();
     assert_eq!(exchange(&mut native, request(9, "GET", "/locks", None)).await.0, 200);
     post_ok(ports[2], "/locks/release", &json!({"resource": "arm", "client_id": "ada"}));
     for message in native.receive_for(Duration::from_millis(700)).await {

@@ -11,9 +11,9 @@ use roverline_tests::gateway::Gateway;
 use roverline_tests::http::{self, Response};
 use roverline_tests::wait::{eventually, observe_for};
 
-use crate::{counter, guarded};
+use crate::{counter, gateway_with_token};
 
-/// Keeps as many connections open that send a byte now and then, until told to stop.
+/// Keeps `count` connections open that send a byte now and then, until `stop` is set.
 fn drip(port: u16, count: usize, stop: &AtomicBool) {
     let open = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -76,7 +76,7 @@ fn answer(mut stream: TcpStream) -> Response {
 
 #[test]
 fn long_polls_of_strangers_do_not_cut_an_operators() {
-    let (gateway, token, _scratch) = guarded(&[]);
+    let (gateway, token, _scratch) = gateway_with_token(&[]);
     let port = gateway.first_port();
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let own = long_poll(port, 3_000, &bearer);
@@ -88,7 +88,7 @@ fn long_polls_of_strangers_do_not_cut_an_operators() {
     assert_eq!(answer(own).status, 200, "it is answered in its time");
 }
 
-/// The counter as an operator reads it: observers have no request left.
+/// The counter as an operator reads it: all slots for observers' requests are taken.
 fn counter_of_operator(port: u16, bearer: &str) -> u64 {
     let page = http::request(port, "GET", "/metrics", bearer, "").body;
     let name = "roverline_refused_requests_total ";

@@ -1,4 +1,4 @@
-//! Fairness: a client without rights does not cost those who have some.
+//! Fairness: clients without rights do not slow down clients with rights.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
@@ -13,7 +13,7 @@ use roverline_tests::http;
 use roverline_tests::temp::{self, TempDir};
 
 /// A gateway whose clients are observers unless they present a token, and an operator's token.
-fn guarded(args: &[&str]) -> (Gateway, String, TempDir) {
+fn gateway_with_token(args: &[&str]) -> (Gateway, String, TempDir) {
     let scratch = temp::dir();
     let file = scratch.path().join("tokens");
     let file = file.to_str().unwrap();

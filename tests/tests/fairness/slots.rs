@@ -7,7 +7,7 @@ use roverline_tests::native::NativeClient;
 use roverline_tests::plain::PlainClient;
 use roverline_tests::raw;
 
-use crate::{counter, guarded};
+use crate::{counter, gateway_with_token};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ async fn close_code(client: &mut PlainClient) -> u16 {
 
 #[tokio::test]
 async fn an_operator_gets_a_slot_though_observers_took_all() {
-    let (gateway, token, _scratch) = guarded(&["--max-clients", "5"]);
+    let (gateway, token, _scratch) = gateway_with_token(&["--max-clients", "5"]);
     let port = gateway.first_port();
     let mut observers = Vec::new();
     for _ in 0..5 {
@@ -48,7 +48,7 @@ async fn an_operator_gets_a_slot_though_observers_took_all() {
 
 #[tokio::test]
 async fn an_operator_stands_by_though_observers_took_all_standbys() {
-    let (gateway, token, _scratch) = guarded(&["--max-clients", "2"]);
+    let (gateway, token, _scratch) = gateway_with_token(&["--max-clients", "2"]);
     let port = gateway.first_port();
     let mut waiting = Vec::new();
     for _ in 0..8 {

@@ -8,16 +8,16 @@ use roverline_tests::http;
 use roverline_tests::native::NativeClient;
 use roverline_tests::wait::{eventually, observe_for_async};
 
-use crate::{counter, guarded};
+use crate::{counter, gateway_with_token};
 
-/// Sessions that ask the store as fast as it answers.
-const ASKING: usize = 24;
+/// Sessions that request values of the store as fast as it answers.
+const SESSIONS: usize = 24;
 /// Values that each of their requests reads.
 const VALUES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
-    let (gateway, token, _scratch) = guarded(&[]);
+async fn an_operator_does_not_wait_for_observers_that_read_the_store() {
+    let (gateway, token, _scratch) = gateway_with_token(&[]);
     let port = gateway.first_port();
     let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
     for n in 0..VALUES {
@@ -25,9 +25,9 @@ async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
         let written = http::request(port, "PUT", &format!("/api/v2/kv/v{n:03}"), &fields, &value);
         assert_eq!(written.status, 200, "{written:?}");
     }
-    let mut asking = tokio::task::JoinSet::new();
-    for _ in 0..ASKING {
-        asking.spawn(async move {
+    let mut sessions = tokio::task::JoinSet::new();
+    for _ in 0..SESSIONS {
+        sessions.spawn(async move {
             let mut client = NativeClient::connect(port).await;
             for id in 0.. {
                 let path = "/api/v2/kv?limit=1000".to_owned();
@@ -61,7 +61,7 @@ async fn an_operator_does_not_wait_for_observers_that_ask_the_store() {
 
 #[tokio::test]
 async fn an_observers_report_is_counted_and_no_event() {
-    let (gateway, token, _scratch) = guarded(&[]);
+    let (gateway, token, _scratch) = gateway_with_token(&[]);
     let port = gateway.first_port();
     let report = |cause: &str| {
         ClientMessage::Switched(SwitchReport {
@@ -97,7 +97,7 @@ async fn an_observers_report_is_counted_and_no_event() {
 
 #[tokio::test]
 async fn what_happens_to_an_observers_session_is_counted_and_no_event() {
-    let (gateway, token, _scratch) = guarded(&["--session-budget", "40kbit"]);
+    let (gateway, token, _scratch) = gateway_with_token(&["--session-budget", "40kbit"]);
     let port = gateway.first_port();
     let degraded = || {
         let events = http::status(port).events;

@@ -3,42 +3,42 @@
 use roverline_tests::wait::eventually;
 use serde_json::json;
 
+use crate::fixture::{StopFixture, ways};
 use crate::operators::Operator;
 use crate::press::{PATIENCE, command, is_engaged, release};
-use crate::stage::{Stage, ways};
 
 /// Engage, release, and engage again, with each combination of two ids where the way has ids of its own, and
 /// once where each press has a new one.
-pub(crate) fn each_order() {
-    let stage = Stage::up(&[]);
+pub(crate) fn every_order() {
+    let fixture = StopFixture::start(&[]);
     for way in ways() {
-        let mut operator = stage.operator(way);
+        let mut operator = fixture.operator(way);
         let two: &[&str] = if way.has_ids() { &["1", "2"] } else { &["1"] };
         for first in two {
             for second in ["1", "2"] {
                 for third in two {
                     let ids = [*first, second, *third];
-                    one_order(&stage, &mut operator, ids);
+                    check_order(&fixture, &mut operator, ids);
                 }
             }
         }
         drop(operator);
-        stage.clear();
+        fixture.reset();
     }
 }
 
-fn one_order(stage: &Stage, operator: &mut Operator, [first, second, third]: [&str; 3]) {
+fn check_order(fixture: &StopFixture, operator: &mut Operator, [first, second, third]: [&str; 3]) {
     let way = operator.way;
     let what = format!("{way:?}-{first}{second}{third}");
     let id = |id: &str| format!("{what}-{id}");
-    let is_stopped = || is_engaged(&stage.ports);
+    let is_stopped = || is_engaged(&fixture.ports);
     operator.press_as(&id(first));
     eventually(&format!("{what}: the first engage"), PATIENCE, is_stopped);
     operator.wait_for_answer();
     // The id of an engage releases nothing.
     let expected = if way.has_ids() && first == second { 409 } else { 200 };
-    assert_eq!(command(stage.ports[0], &json!({"engage": false, "id": id(second)})), expected, "{what}");
-    // The other endpoints look at the latch 40 times a second.
+    assert_eq!(command(fixture.ports[0], &json!({"engage": false, "id": id(second)})), expected, "{what}");
+    // The other endpoints poll the latch 40 times a second.
     eventually(&format!("{what}: the state after the release"), PATIENCE, || {
         is_stopped() == (expected == 409)
     });
@@ -46,5 +46,5 @@ fn one_order(stage: &Stage, operator: &mut Operator, [first, second, third]: [&s
     eventually(&format!("{what}: the last engage"), PATIENCE, is_stopped);
     operator.wait_for_answer();
     assert!(is_stopped(), "{what}: the last engage");
-    release(&stage.ports);
+    release(&fixture.ports);
 }

@@ -1,4 +1,4 @@
-//! Operators who press stop, each in their own way, and what each of them sees.
+//! Operators who press stop, each in one way, and the text that each of them sees.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use crate::press::is_answered;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Words with all keys of the stop in them.
-const WORDS: &str = "Stop! R y release q";
+/// Text that contains all keys of the stop.
+const PASTED_TEXT: &str = "Stop! R y release q";
 
 /// How an operator presses stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Way {
         matches!(self, Way::Console | Way::SmallConsole | Way::Page | Way::Command)
     }
 
-    /// Whether who presses chooses the id.
+    /// Whether the client chooses the id.
     pub(crate) fn has_ids(self) -> bool {
         matches!(self, Way::Native | Way::Plain | Way::Http)
     }
@@ -89,72 +89,73 @@ impl Way {
     }
 }
 
-enum Tool {
+/// The client that an operator uses.
+enum Client {
     Console(Console),
     Page {
         script: Mutex<Script>,
-        _alone: MutexGuard<'static, ()>,
+        _exclusive: MutexGuard<'static, ()>,
     },
     /// Takes the id of a press.
     Socket(mpsc::Sender<String>),
-    /// Needs no connection before it is used.
-    Nothing,
+    /// Connects only when stop is pressed.
+    OnDemand,
 }
 
 /// One browser at a time: on a small computer they would slow each other down.
-fn alone() -> MutexGuard<'static, ()> {
+fn exclusive_browser() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open_page(port: u16) -> Tool {
-    let alone = alone();
+fn open_page(port: u16) -> Client {
+    let exclusive = exclusive_browser();
     let node = browser().unwrap_or_else(|missing| panic!("{missing}"));
     let mut script = Script::start(&node, "dashboard_stop.mjs", &[port.to_string()]);
     assert_eq!(script.line(), json!({"ready": true}));
-    Tool::Page { script: Mutex::new(script), _alone: alone }
+    Client::Page { script: Mutex::new(script), _exclusive: exclusive }
 }
 
-/// An operator, with what is seen so far.
+/// An operator's client, and the text that it has shown so far.
 pub(crate) struct Operator {
     pub(crate) way: Way,
-    tool: Tool,
+    client: Client,
     ports: Vec<u16>,
     seen: Arc<Mutex<String>>,
 }
 
 impl Operator {
-    /// Opens a client. Without a listener, a socket is refused, and the others try on.
+    /// Opens a client. Without a listener, a WebSocket client fails, and the others try again.
     pub(crate) fn open(way: Way, ports: &[u16], runtime: &tokio::runtime::Handle) -> Operator {
         let urls: Vec<String> = ports.iter().map(|port| format!("ws://127.0.0.1:{port}")).collect();
         let seen = Arc::new(Mutex::new("nothing".to_owned()));
-        let tool = match way {
-            Way::Console => Tool::Console(Console::open(&urls, 80, 24)),
-            Way::SmallConsole => Tool::Console(Console::open(&urls, 40, 8)),
+        let client = match way {
+            Way::Console => Client::Console(Console::open(&urls, 80, 24)),
+            Way::SmallConsole => Client::Console(Console::open(&urls, 40, 8)),
             Way::Page => open_page(ports[0]),
             Way::Native | Way::Plain | Way::Rosbridge => {
                 let (press, pressed) = mpsc::channel(1);
-                runtime.spawn(socket(way, ports[0], pressed, seen.clone()));
-                Tool::Socket(press)
+                runtime.spawn(run_websocket(way, ports[0], pressed, seen.clone()));
+                Client::Socket(press)
             }
-            Way::Command | Way::Http => Tool::Nothing,
+            Way::Command | Way::Http => Client::OnDemand,
         };
-        Operator { way, tool, ports: ports.to_owned(), seen }
+        Operator { way, client, ports: ports.to_owned(), seen }
     }
 
     /// Whether the client is ready to be used.
     pub(crate) fn is_ready(&self) -> bool {
-        match &self.tool {
-            Tool::Console(console) => console.has_terminal() && console.screen().contains('!'),
-            Tool::Socket(_) => *self.seen.lock().unwrap() != "nothing",
-            Tool::Page { .. } | Tool::Nothing => true,
+        match &self.client {
+            Client::Console(console) => console.has_terminal() && console.screen().contains('!'),
+            Client::Socket(_) => *self.seen.lock().unwrap() != "nothing",
+            Client::Page { .. } | Client::OnDemand => true,
         }
     }
 
     /// Whether the console is connected; others are when they are ready.
     pub(crate) fn is_connected(&self) -> bool {
-        match &self.tool {
-            Tool::Console(console) => {
+        match &self.client {
+            Client::Console(console) => {
                 let screen = console.screen();
                 !screen.contains("no endpoint") && !screen.contains("connecting") && self.is_ready()
             }
@@ -169,24 +170,25 @@ impl Operator {
 
     /// Presses stop, with this id if the way has ids.
     pub(crate) fn press_as(&mut self, id: &str) {
-        match &mut self.tool {
-            Tool::Console(console) => console.type_keys("!"),
-            Tool::Page { script, .. } => drop(script.get_mut().unwrap().request("press")),
-            Tool::Socket(press) => drop(press.try_send(id.to_owned())),
-            Tool::Nothing => {
+        match &mut self.client {
+            Client::Console(console) => console.type_keys("!"),
+            Client::Page { script, .. } => drop(script.get_mut().unwrap().request("press")),
+            Client::Socket(press) => drop(press.try_send(id.to_owned())),
+            Client::OnDemand => {
                 let (way, ports, seen, id) = (self.way, self.ports.clone(), self.seen.clone(), id.to_owned());
                 *seen.lock().unwrap() = "sent".to_owned();
                 std::thread::spawn(move || {
-                    let answer = if way == Way::Http { request(ports[0], &id) } else { command(&ports) };
+                    let answer =
+                        if way == Way::Http { post_stop(ports[0], &id) } else { run_stop_command(&ports) };
                     *seen.lock().unwrap() = answer;
                 });
             }
         }
     }
 
-    /// Whether what is seen says that the last press was accepted.
+    /// Whether the visible text confirms the last press.
     pub(crate) fn is_answered(&self) -> bool {
-        is_answered(self.way, &self.sees())
+        is_answered(self.way, &self.visible_text())
     }
 
     /// Waits until the last press is answered.
@@ -194,37 +196,37 @@ impl Operator {
         eventually("the press is answered", PATIENCE, || self.is_answered());
     }
 
-    /// Pastes words into the terminal or the page.
+    /// Pastes text into the terminal or the page.
     pub(crate) fn paste(&mut self) {
-        match &mut self.tool {
+        match &mut self.client {
             // As terminals do since bracketed paste.
-            Tool::Console(console) => console.type_keys(&format!("\u{1b}[200~{WORDS}\n\u{1b}[201~")),
-            Tool::Page { script, .. } => drop(script.get_mut().unwrap().request("paste")),
+            Client::Console(console) => console.type_keys(&format!("\u{1b}[200~{PASTED_TEXT}\n\u{1b}[201~")),
+            Client::Page { script, .. } => drop(script.get_mut().unwrap().request("paste")),
             _ => panic!("{:?} takes no text", self.way),
         }
     }
 
     /// The terminal stops reading what the console writes, or goes on.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
-        if let Tool::Console(console) = &self.tool {
+        if let Client::Console(console) = &self.client {
             console.set_stalled(is_stalled);
         }
     }
 
     /// The script of the page.
     pub(crate) fn page(&mut self) -> Option<&mut Script> {
-        match &mut self.tool {
-            Tool::Page { script, .. } => Some(script.get_mut().unwrap()),
+        match &mut self.client {
+            Client::Page { script, .. } => Some(script.get_mut().unwrap()),
             _ => None,
         }
     }
 
     /// The operator's current view: for a console and the page, the part about the stop.
-    pub(crate) fn sees(&self) -> String {
-        let screen = match &self.tool {
-            Tool::Console(console) => console.screen(),
-            Tool::Page { script, .. } => return on_page(&script.lock().unwrap().request("look")),
-            Tool::Socket(_) | Tool::Nothing => return self.seen.lock().unwrap().clone(),
+    pub(crate) fn visible_text(&self) -> String {
+        let screen = match &self.client {
+            Client::Console(console) => console.screen(),
+            Client::Page { script, .. } => return page_text(&script.lock().unwrap().request("view")),
+            Client::Socket(_) | Client::OnDemand => return self.seen.lock().unwrap().clone(),
         };
         let about = |line: &&str| {
             let line = line.to_lowercase();
@@ -234,13 +236,13 @@ impl Operator {
     }
 }
 
-fn on_page(look: &Value) -> String {
-    let part = |name: &str| look[name].as_str().unwrap_or_default();
+fn page_text(view: &Value) -> String {
+    let part = |name: &str| view[name].as_str().unwrap_or_default();
     let [answer, state, link, alarm] = ["answer", "state", "link", "alarm"].map(part);
     format!("{answer} / emergency stop: {state} / {link} / {alarm}")
 }
 
-fn command(ports: &[u16]) -> String {
+fn run_stop_command(ports: &[u16]) -> String {
     let mut command = std::process::Command::new(binary::bin("roverline"));
     gateway::clean_environment(&mut command);
     let scratch = temp::dir();
@@ -251,7 +253,7 @@ fn command(ports: &[u16]) -> String {
     format!("exit {}: {}", output.status.code().unwrap_or(-1), text.lines().last().unwrap_or_default())
 }
 
-fn request(port: u16, id: &str) -> String {
+fn post_stop(port: u16, id: &str) -> String {
     let body = json!({"engage": true, "id": id, "reason": "matrix"}).to_string();
     let answer = std::panic::catch_unwind(|| {
         http::request(port, "POST", "/api/v2/emergency-stop", "Content-Type: application/json\r\n", &body)
@@ -259,38 +261,38 @@ fn request(port: u16, id: &str) -> String {
     answer.map_or_else(|_| "no connection".to_owned(), |answer| format!("{}: {}", answer.status, answer.body))
 }
 
-/// A WebSocket client: says its one message when it is told to, and keeps the newest answer.
-async fn socket(way: Way, port: u16, mut pressed: mpsc::Receiver<String>, seen: Arc<Mutex<String>>) {
-    let see = |text: String| *seen.lock().unwrap() = text;
+/// A WebSocket client: sends one message for each id from `pressed`, and keeps the newest answer.
+async fn run_websocket(way: Way, port: u16, mut pressed: mpsc::Receiver<String>, seen: Arc<Mutex<String>>) {
+    let set_seen = |text: String| *seen.lock().unwrap() = text;
     let mut request = format!("ws://127.0.0.1:{port}{}", way.path()).into_client_request().unwrap();
     if way == Way::Native {
         request.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
     }
     let mut socket = match tokio_tungstenite::connect_async(request).await {
         Ok((socket, _)) => socket,
-        Err(error) => return see(format!("not connected: {error}")),
+        Err(error) => return set_seen(format!("not connected: {error}")),
     };
-    see("connected".to_owned());
+    set_seen("connected".to_owned());
     loop {
         tokio::select! {
             press = pressed.recv() => {
                 // The operator has left.
                 let Some(id) = press else { return };
                 let sent = socket.send(Message::text(way.message(&id).to_string())).await;
-                see(sent.map_or_else(|error| format!("not sent: {error}"), |()| "sent".to_owned()));
+                set_seen(sent.map_or_else(|error| format!("not sent: {error}"), |()| "sent".to_owned()));
             }
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
                     // Telemetry of the state is no answer.
                     let value: Value = serde_json::from_str(text.as_str()).unwrap_or_default();
                     if value.get("accepted").is_some() || value["op"] == "status" {
-                        see(text.as_str().to_owned());
+                        set_seen(text.as_str().to_owned());
                     }
                 }
-                Some(Ok(Message::Close(frame))) => see(format!("closed: {frame:?}")),
+                Some(Ok(Message::Close(frame))) => set_seen(format!("closed: {frame:?}")),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return see(format!("lost: {error}")),
-                None => return see("closed".to_owned()),
+                Some(Err(error)) => return set_seen(format!("lost: {error}")),
+                None => return set_seen("closed".to_owned()),
             }
         }
     }

@@ -1,26 +1,26 @@
-//! The page: what no other way does.
+//! The prompt before the page closes, which only this way has.
 
 use roverline_tests::clients::browser;
 use roverline_tests::process::{self, Signal};
 use roverline_tests::require;
 use serde_json::json;
 
+use crate::fixture::StopFixture;
 use crate::operators::Way;
-use crate::stage::Stage;
 
 /// A stop that no endpoint has received would be lost with the page.
-pub(crate) fn asks_before_it_closes() {
+pub(crate) fn prompts_before_closing() {
     require!(browser());
-    let stage = Stage::up(&[]);
-    let mut operator = stage.operator(Way::Page);
+    let fixture = StopFixture::start(&[]);
+    let mut operator = fixture.operator(Way::Page);
     let Some(page) = operator.page() else { panic!("it is no page") };
-    let all: Vec<u32> = [stage.gateway.pid()]
+    let all: Vec<u32> = [fixture.gateway.pid()]
         .into_iter()
-        .chain(roverline_protocol::Tier::ALL.map(|tier| stage.gateway.endpoint_pid(tier)))
+        .chain(roverline_protocol::Tier::ALL.map(|tier| fixture.gateway.endpoint_pid(tier)))
         .collect();
     all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
     page.request("press");
     let closing = page.request("close");
     all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
-    assert_eq!(closing, json!({"asked": "beforeunload"}));
+    assert_eq!(closing, json!({"dialog": "beforeunload"}));
 }

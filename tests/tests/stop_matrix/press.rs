@@ -1,4 +1,4 @@
-//! A press of the stop, what is seen of it, and what must hold.
+//! A press of the stop, the views after it, and the assertions about them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use roverline_tests::http;
 use roverline_tests::wait::{eventually, observe_for, poll};
 use serde_json::{Value, json};
 
-use crate::Pace;
+use crate::Timing;
 use crate::operators::{Operator, Way};
 
 pub(crate) const PATH: &str = "/api/v2/emergency-stop";
@@ -17,8 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// One row of the matrix.
 pub(crate) struct Row {
     pub(crate) way: Way,
-    /// The operator's view at each look before the moment ended.
-    pub(crate) looks: Vec<String>,
+    /// The operator's view at each observation before the condition ended.
+    pub(crate) views: Vec<String>,
     pub(crate) last: String,
     pub(crate) engaged: Option<Duration>,
 }
@@ -52,39 +52,38 @@ pub(crate) fn release(ports: &[u16]) {
     });
 }
 
-/// Presses stop between the beginning and the end of a moment, and looks. `end` ends it after the last look.
+/// Presses stop under a condition and reads the operator's views. `end` ends the condition after the last one.
 pub(crate) fn press(
     name: &str,
-    pace: Pace,
+    timing: Timing,
     operator: &mut Operator,
     ports: &[u16],
     end: impl FnOnce(&Operator),
 ) -> Row {
     let pressed = Instant::now();
     operator.press();
-    let watched = ports.to_owned();
-    let patience = PATIENCE + pace.looks[pace.looks.len() - 1];
-    let rover =
-        std::thread::spawn(move || poll(patience, || is_engaged(&watched).then(|| pressed.elapsed())));
-    let mut looks = Vec::new();
-    for at in pace.looks {
-        observe_for(at.saturating_sub(pressed.elapsed()), "the operator looks at set times");
-        looks.push(operator.sees());
+    let polled = ports.to_owned();
+    let patience = PATIENCE + timing.observe_at[timing.observe_at.len() - 1];
+    let rover = std::thread::spawn(move || poll(patience, || is_engaged(&polled).then(|| pressed.elapsed())));
+    let mut views = Vec::new();
+    for at in timing.observe_at {
+        observe_for(at.saturating_sub(pressed.elapsed()), "the views are read at set times");
+        views.push(operator.visible_text());
     }
     end(operator);
     let engaged = rover.join().unwrap();
     if engaged.is_some() || operator.way.waits_for_an_answer() {
-        let _ = poll(PATIENCE, || is_answered(operator.way, &operator.sees()).then_some(()));
+        let _ = poll(PATIENCE, || is_answered(operator.way, &operator.visible_text()).then_some(()));
     }
     observe_for(Duration::from_millis(300), "the answer reaches the screen");
-    let row = Row { way: operator.way, looks, last: operator.sees(), engaged };
-    print_row(name, pace, &row);
+    let row = Row { way: operator.way, views, last: operator.visible_text(), engaged };
+    print_row(name, timing, &row);
     row
 }
 
-fn print_row(name: &str, pace: Pace, row: &Row) {
+fn print_row(name: &str, timing: Timing, row: &Row) {
     let mut text = format!("{name}, {:?}:\n", row.way);
-    for (when, what) in pace.looks.iter().zip(&row.looks) {
+    for (when, what) in timing.observe_at.iter().zip(&row.views) {
         text += &format!("    {:>6}  {what}\n", format!("{} s", when.as_secs_f64()));
     }
     text += &format!("    {:>6}  {}\n", "end", row.last);
@@ -94,22 +93,22 @@ fn print_row(name: &str, pace: Pace, row: &Row) {
     }
 }
 
-/// Whether what the operator sees says that the rover has accepted it.
+/// Whether the operator's view confirms that the rover has accepted the stop.
 pub(crate) fn is_answered(way: Way, seen: &str) -> bool {
-    let said = seen.to_lowercase();
+    let text = seen.to_lowercase();
     match way {
-        Way::Console | Way::SmallConsole => said.contains("e-stop") || said.contains("stop accepted"),
-        Way::Page => said.contains("accepted by") && said.contains("stopped"),
-        Way::Command => said.starts_with("exit"),
-        Way::Http => said.starts_with("200"),
-        Way::Native | Way::Plain => said.contains("\"accepted\":true"),
+        Way::Console | Way::SmallConsole => text.contains("e-stop") || text.contains("stop accepted"),
+        Way::Page => text.contains("accepted by") && text.contains("stopped"),
+        Way::Command => text.starts_with("exit"),
+        Way::Http => text.starts_with("200"),
+        Way::Native | Way::Plain => text.contains("\"accepted\":true"),
         // ROS has no answer to a publication.
         Way::Rosbridge => true,
     }
 }
 
 /// Asserts that the stop took effect, for rows in which an endpoint is reachable.
-pub(crate) fn assert_heard(name: &str, row: &Row) {
+pub(crate) fn assert_engaged(name: &str, row: &Row) {
     let Row { way, last, .. } = row;
     assert!(row.engaged.is_some(), "{name}, {way:?}: the rover was not stopped: {last}");
     let is_refused = *way == Way::Command && !last.starts_with("exit 0");
@@ -119,7 +118,7 @@ pub(crate) fn assert_heard(name: &str, row: &Row) {
 /// Asserts that the screen warns the operator, for rows in which no endpoint is reachable.
 pub(crate) fn assert_warned(name: &str, row: &Row) {
     // A second after the press, and later.
-    for screen in &row.looks[1..] {
+    for screen in &row.views[1..] {
         let screen = screen.to_lowercase();
         let is_honest = match row.way {
             Way::Console | Way::SmallConsole | Way::Page => screen.contains("red button"),

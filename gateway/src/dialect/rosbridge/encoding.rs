@@ -41,7 +41,7 @@ impl SampleFormat {
         FrameFormat::new(&RosbridgeEncoding, options)
     }
 
-    /// The inverse of [`Form::frame_format`].
+    /// The inverse of [`SampleFormat::frame_format`].
     pub(super) fn from_options(options: u64) -> SampleFormat {
         SampleFormat {
             compression: COMPRESSIONS[(options >> COMPRESSION_SHIFT) as usize % COMPRESSIONS.len()],

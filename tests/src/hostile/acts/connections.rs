@@ -10,31 +10,31 @@ use crate::hostile::target::Target;
 /// Requests that one client sends before it reads the answers.
 const PIPELINED: u64 = 50;
 
-fn hold(target: &Target, ports: &[u16], count: usize, path: &str, fields: &str) {
+fn hold_sessions(target: &Target, ports: &[u16], count: usize, path: &str, fields: &str) {
     let open = |port: u16| session(port, path, fields).map(|stream| (port, stream));
     let mut held: Vec<_> =
         ports.iter().flat_map(|port| (0..count).filter_map(move |_| open(*port))).collect();
     let mut buffer = vec![0; 64 << 10];
-    while target.runs() {
+    while target.is_running() {
         for (port, stream) in &mut held {
             let _ = stream.set_nonblocking(true);
             if matches!(stream.read(&mut buffer), Ok(0))
                 && let Some((_, anew)) = open(*port)
             {
                 *stream = anew;
-                target.did(1);
+                target.add_operations(1);
             }
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-pub(super) fn all_places(target: &Target) {
-    hold(target, &target.ports, 60, "/telemetry", "");
+pub(super) fn all_slots(target: &Target) {
+    hold_sessions(target, &target.ports, 60, "/telemetry", "");
 }
 
 pub(super) fn standbys(target: &Target) {
-    hold(target, &target.ports, 210, "/?session=standby", NATIVE);
+    hold_sessions(target, &target.ports, 210, "/?session=standby", NATIVE);
 }
 
 pub(super) fn unread(target: &Target) {
@@ -47,9 +47,9 @@ pub(super) fn unread(target: &Target) {
 /// Clients that stay connected, read nothing and answer no ping.
 pub(super) fn upgrade_silence(target: &Target) {
     let mut held = Vec::new();
-    while target.runs() {
+    while target.is_running() {
         held.extend(session(target.port(), "/", NATIVE));
-        target.did(1);
+        target.add_operations(1);
         if held.len() > 200 {
             held.drain(..100);
         }
@@ -62,11 +62,11 @@ fn drip(target: &Target, count: usize, begin: &[u8]) {
     let open = || {
         let mut stream = connect(target.port())?;
         stream.write_all(begin).ok()?;
-        target.did(1);
+        target.add_operations(1);
         Some(stream)
     };
     let mut held: Vec<_> = (0..count).map(|_| open()).collect();
-    while target.runs() {
+    while target.is_running() {
         for slot in &mut held {
             if slot.as_mut().is_none_or(|stream| stream.write_all(b"a").is_err()) {
                 *slot = open();
@@ -95,18 +95,18 @@ pub(super) fn silent(target: &Target) {
 }
 
 pub(super) fn churn(target: &Target) {
-    while target.runs() {
+    while target.is_running() {
         drop(session(target.port(), "/telemetry", ""));
-        target.did(1);
+        target.add_operations(1);
     }
 }
 
 pub(super) fn long_heads(target: &Target) {
     let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(60_000));
-    while target.runs() {
+    while target.is_running() {
         if let Some(mut stream) = connect(target.port()) {
             let _ = stream.write_all(head.as_bytes());
-            target.did(1);
+            target.add_operations(1);
         }
     }
 }
@@ -130,11 +130,11 @@ pub(super) fn unread_http(target: &Target) {
 /// Requests in a row on one connection after another, as fast as they are answered.
 pub(super) fn requests(target: &Target) {
     let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(PIPELINED as usize);
-    while target.runs() {
+    while target.is_running() {
         let Some(mut stream) = connect(target.port()) else { continue };
-        while target.runs() && stream.write_all(&requests).is_ok() {
+        while target.is_running() && stream.write_all(&requests).is_ok() {
             let answered = answers(&mut stream);
-            target.did(answered);
+            target.add_operations(answered);
             if answered < PIPELINED {
                 break;
             }

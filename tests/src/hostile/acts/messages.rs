@@ -38,8 +38,8 @@ pub(super) fn switched(target: &Target) {
 }
 
 pub(super) fn stop_attempts(target: &Target) {
-    let say = |engage: bool| serde_json::json!({"op": "emergency_stop", "id": "x", "engage": engage});
-    repeat(target, "/", NATIVE, &[text(&say(true)), text(&say(false))].concat().repeat(20));
+    let command = |engage: bool| serde_json::json!({"op": "emergency_stop", "id": "x", "engage": engage});
+    repeat(target, "/", NATIVE, &[text(&command(true)), text(&command(false))].concat().repeat(20));
 }
 
 pub(super) fn bad_messages(target: &Target) {
@@ -88,13 +88,13 @@ pub(super) fn pings(target: &Target) {
 pub(super) fn close_codes(target: &Target) {
     let mut buffer = [0; 4_096];
     for code in (0..u16::MAX).step_by(7).cycle() {
-        if !target.runs() {
+        if !target.is_running() {
             return;
         }
         let Some(mut stream) = session(target.port(), "/telemetry", "") else { continue };
         let _ = stream.write_all(&frame(8, &code.to_be_bytes()));
         let _ = stream.read(&mut buffer);
-        target.did(1);
+        target.add_operations(1);
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn images(target: &Target) {
     let Some(mut stream) = session(target.port(), "/rosbridge", "") else { return };
     let _ = stream.write_all(&[message("/camera/front/compressed"), message("/map")].concat());
     let mut buffer = vec![0; 256 << 10];
-    while target.runs() {
+    while target.is_running() {
         if matches!(stream.read(&mut buffer), Ok(0)) {
             return;
         }
@@ -117,7 +117,7 @@ pub(super) fn images(target: &Target) {
 fn repeat_in_all(target: &Target, message: &str) {
     let message = frame(1, message.as_bytes());
     let dialects = [("/telemetry", ""), ("/", NATIVE), ("/rosbridge", "")];
-    let (path, fields) = dialects[target.number() % dialects.len()];
+    let (path, fields) = dialects[target.next_number() % dialects.len()];
     repeat(target, path, fields, &message);
 }
 
@@ -134,8 +134,8 @@ pub(super) fn many_keys(target: &Target) {
     repeat_in_all(target, &format!(r#"{{"op":"publish","topic":"/a","msg":{{{}}}}}"#, keys.join(",")));
 }
 
-/// An image of 750 kB, as one message, that is as much text as the endpoint takes; and one that says that it is
-/// larger than any memory.
+/// An image of 750 kB, which as text is the largest message that the endpoint takes; and one whose header has a size
+/// beyond any memory.
 pub(super) fn png_bombs(target: &Target) {
     let message = |image: &[u8]| {
         let data = base64::engine::general_purpose::STANDARD.encode(image);

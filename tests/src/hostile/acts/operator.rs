@@ -13,11 +13,11 @@ use crate::temp;
 
 fn send(target: &Target, method: &str, path: &str, body: &str) -> Response {
     let fields = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", target.token);
-    target.did(1);
+    target.add_operations(1);
     http::request(target.port(), method, path, &fields, body)
 }
 
-/// It has the rover's name, says that it is healthy, and answers to everything but the challenge.
+/// An endpoint with the rover's name that reports itself healthy and answers every request, but fails the challenge.
 pub(super) fn impostor(target: &Target) {
     let scratch = temp::dir();
     let config = format!("[gateway]\nrover = \"{}\"\n", target.rover);
@@ -37,7 +37,7 @@ pub(super) fn port_scan(target: &Target) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let open = silent.local_addr().unwrap().port();
     for port in (1..u16::MAX).cycle() {
-        if !target.runs() {
+        if !target.is_running() {
             return;
         }
         let address = format!("127.0.0.1:{}", if port % 2 == 0 { open } else { port });
@@ -51,14 +51,14 @@ pub(super) fn port_scan(target: &Target) {
 
 pub(super) fn values(target: &Target) {
     let value = format!("\"{}\"", "x".repeat(900_000));
-    for key in (0..u32::MAX).take_while(|_| target.runs()) {
+    for key in (0..u32::MAX).take_while(|_| target.is_running()) {
         send(target, "PUT", &format!("/api/v2/kv/flood/{key}"), &value);
     }
 }
 
 pub(super) fn messages(target: &Target) {
     let body = serde_json::json!({"messages": [{"message": "x".repeat(100_000)}]}).to_string();
-    for queue in (0..u32::MAX).take_while(|_| target.runs()) {
+    for queue in (0..u32::MAX).take_while(|_| target.is_running()) {
         send(target, "POST", &format!("/api/v2/queues/flood-{}/enqueue", queue % 50), &body);
     }
 }
@@ -66,13 +66,13 @@ pub(super) fn messages(target: &Target) {
 pub(super) fn events(target: &Target) {
     let body = serde_json::json!({"stream": "flood", "type": "flood.noted", "data": "x".repeat(10_000)});
     let body = body.to_string();
-    while target.runs() {
+    while target.is_running() {
         send(target, "POST", "/api/v2/events", &body);
     }
 }
 
 pub(super) fn lock_theft(target: &Target) {
-    while target.runs() {
+    while target.is_running() {
         let lock = "/api/v2/locks/arm";
         send(target, "POST", &format!("{lock}/release"), r#"{"client":"ada"}"#);
         send(target, "POST", &format!("{lock}/force-release"), r#"{"client":"ada","reason":"mine"}"#);

@@ -19,15 +19,15 @@ fn config(target: &Target) -> &Arc<ClientConfig> {
     target.tls.as_ref().unwrap()
 }
 
-/// They begin, have the endpoint compute its answer, and are never seen again.
+/// Handshakes that begin, have the endpoint compute its answer, and are not continued.
 pub(super) fn half_open(target: &Target) {
     let hello = hello(config(target));
     let mut held = Vec::new();
-    while target.runs() {
+    while target.is_running() {
         let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let _ = stream.write_all(&hello);
         held.push(stream);
-        target.did(1);
+        target.add_operations(1);
         if held.len() > HALF_OPEN {
             held.drain(..HALF_OPEN / 2);
         }
@@ -41,12 +41,12 @@ fn handshake(target: &Target) -> Option<(ClientConnection, TcpStream)> {
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).ok()?;
     }
-    target.did(1);
+    target.add_operations(1);
     Some((tls, stream))
 }
 
 pub(super) fn handshakes(target: &Target) {
-    while target.runs() {
+    while target.is_running() {
         drop(handshake(target));
     }
 }
@@ -55,29 +55,29 @@ pub(super) fn handshakes(target: &Target) {
 pub(super) fn pieces(target: &Target) {
     let hello = hello(config(target));
     let mut buffer = [0; 4_096];
-    while target.runs() {
+    while target.is_running() {
         let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let _ = stream.set_nodelay(true);
         for byte in hello.chunks(1) {
-            if stream.write_all(byte).is_err() || !target.runs() {
+            if stream.write_all(byte).is_err() || !target.is_running() {
                 break;
             }
-            target.did(1);
+            target.add_operations(1);
         }
         let _ = stream.read(&mut buffer);
     }
 }
 
-/// Messages of 16 MiB that are promised, and as much of them as the endpoint takes.
+/// Handshake messages with an announced length of 16 MiB, and as much of them as the endpoint takes.
 pub(super) fn promises(target: &Target) {
     let record = [PROMISE, &[0; (16 << 10) - 4]].concat();
     let more = [&[0x16, 3, 1, 0x40, 0][..], &[0; 16 << 10]].concat();
-    while target.runs() {
+    while target.is_running() {
         let Some(mut stream) = connect_from_elsewhere(target.port()) else { continue };
         let mut sent = stream.write_all(&record);
-        while sent.is_ok() && target.runs() {
-            target.did(1);
-            target.sent(more.len());
+        while sent.is_ok() && target.is_running() {
+            target.add_operations(1);
+            target.add_bytes(more.len());
             sent = stream.write_all(&more);
         }
     }
@@ -85,12 +85,12 @@ pub(super) fn promises(target: &Target) {
 
 /// Both sides have to compute new keys, again and again: what is left of renegotiation in TLS 1.3.
 pub(super) fn key_updates(target: &Target) {
-    while target.runs() {
+    while target.is_running() {
         let Some((mut tls, mut stream)) = handshake(target) else { continue };
-        while target.runs() && tls.refresh_traffic_keys().is_ok() {
+        while target.is_running() && tls.refresh_traffic_keys().is_ok() {
             let Ok(bytes) = tls.write_tls(&mut stream) else { break };
-            target.did(1);
-            target.sent(bytes);
+            target.add_operations(1);
+            target.add_bytes(bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The clients with rights: a native and a plain one that listen, and an operator who takes locks and
+//! The well-behaved clients: a native and a plain one that receive telemetry, and an operator who takes locks and
 //! presses the stop.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::plain::PlainClient;
 
 /// Measurements of these clients; times in milliseconds, sorted.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
+pub(super) struct Measurements {
     /// Gaps between samples of the native client.
     pub(super) native: Vec<f64>,
     /// Gaps between messages of the plain client.
@@ -27,7 +27,7 @@ pub(super) struct Measured {
     pub(super) stop: Vec<f64>,
     /// Samples that the native client missed.
     pub(super) lost: u64,
-    /// Calls of the operator that failed: what was asked and what the answer was.
+    /// Calls of the operator that failed: the request and the response.
     pub(super) refused: Vec<String>,
     /// Clients whose connection ended.
     pub(super) ended: u64,
@@ -38,9 +38,9 @@ pub(super) struct Measured {
 const STOP_PAUSE: Duration = Duration::from_millis(20);
 
 /// The running clients.
-pub(super) struct Good {
+pub(super) struct WellBehavedClients {
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Measured>>,
+    clients: Vec<JoinHandle<Measurements>>,
 }
 
 fn ms_since(begun: Instant) -> f64 {
@@ -51,9 +51,9 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-impl Good {
+impl WellBehavedClients {
     /// Starts them; the operator shows this token. With `tls` the stop is pressed over TLS as well.
-    pub(super) fn start(port: u16, token: &str, tls: Option<Arc<ClientConfig>>) -> Good {
+    pub(super) fn start(port: u16, token: &str, tls: Option<Arc<ClientConfig>>) -> WellBehavedClients {
         let stop: Arc<AtomicBool> = Arc::default();
         let (flag, token) = (stop.clone(), token.to_owned());
         let mut clients = vec![std::thread::spawn(move || runtime().block_on(native(port, &flag)))];
@@ -67,13 +67,13 @@ impl Good {
             let flag = stop.clone();
             clients.push(std::thread::spawn(move || tls_stops(port, &token, &tls, &flag)));
         }
-        Good { stop, clients }
+        WellBehavedClients { stop, clients }
     }
 
-    /// Stops them; what they noticed.
-    pub(super) fn finish(self) -> Measured {
+    /// Stops them; returns their measurements.
+    pub(super) fn finish(self) -> Measurements {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Measured::default();
+        let mut all = Measurements::default();
         for client in self.clients {
             match client.join() {
                 Ok(measured) => {
@@ -95,9 +95,9 @@ impl Good {
     }
 }
 
-async fn native(port: u16, stop: &AtomicBool) -> Measured {
+async fn native(port: u16, stop: &AtomicBool) -> Measurements {
     let mut client = NativeClient::subscribed(port, &["/odom"]).await;
-    let (mut measured, mut last, mut newest) = (Measured::default(), None::<Instant>, HashMap::new());
+    let (mut measured, mut last, mut newest) = (Measurements::default(), None::<Instant>, HashMap::new());
     while !stop.load(Ordering::Relaxed) {
         match client.next().await {
             Received::Sample(_, header, _) => {
@@ -117,9 +117,9 @@ async fn native(port: u16, stop: &AtomicBool) -> Measured {
     measured
 }
 
-async fn plain(port: u16, stop: &AtomicBool) -> Measured {
+async fn plain(port: u16, stop: &AtomicBool) -> Measurements {
     let mut client = PlainClient::try_connect_at(port, "/telemetry").await.unwrap();
-    let (mut measured, mut last) = (Measured::default(), None::<Instant>);
+    let (mut measured, mut last) = (Measurements::default(), None::<Instant>);
     while !stop.load(Ordering::Relaxed) {
         client.next_of("telemetry").await;
         measured.plain.extend(last.map(ms_since));
@@ -128,9 +128,9 @@ async fn plain(port: u16, stop: &AtomicBool) -> Measured {
     measured
 }
 
-fn locks(port: u16, token: &str, stop: &AtomicBool) -> Measured {
+fn locks(port: u16, token: &str, stop: &AtomicBool) -> Measurements {
     let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-    let mut measured = Measured::default();
+    let mut measured = Measurements::default();
     while !stop.load(Ordering::Relaxed) {
         for (what, body) in [
             ("acquire", r#"{"client":"ada","mode":"exclusive","ttl_ms":5000}"#),
@@ -148,9 +148,9 @@ fn locks(port: u16, token: &str, stop: &AtomicBool) -> Measured {
     measured
 }
 
-/// A new session for each stop: an operator who comes when everything is full.
-async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measured {
-    let mut measured = Measured::default();
+/// A new session for each stop, as for an operator who connects when all slots are taken.
+async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measurements {
+    let mut measured = Measurements::default();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         match PlainClient::try_connect_at(port, &format!("/telemetry?token={token}")).await {
@@ -170,14 +170,14 @@ async fn stops(port: u16, token: &str, stop: &AtomicBool) -> Measured {
 }
 
 /// The same over TLS and HTTP: a new connection, with its handshake, for each stop.
-fn tls_stops(port: u16, token: &str, config: &Arc<ClientConfig>, stop: &AtomicBool) -> Measured {
+fn tls_stops(port: u16, token: &str, config: &Arc<ClientConfig>, stop: &AtomicBool) -> Measurements {
     let body = r#"{"engage":true,"reason":"test"}"#;
     let request = format!(
         "POST /api/v2/emergency-stop HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\
          Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut measured = Measured::default();
+    let mut measured = Measurements::default();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         match tls::request(port, config, request.as_bytes()) {

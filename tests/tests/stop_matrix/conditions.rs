@@ -1,4 +1,4 @@
-//! The bad moments of gateway, network and disk.
+//! Conditions of gateway, network and disk under which the stop is pressed.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,65 +16,65 @@ use roverline_tests::raw;
 use roverline_tests::wait::{eventually, observe_for};
 use serde_json::json;
 
-use crate::Pace;
+use crate::Timing;
+use crate::fixture::{StopFixture, runtime, ways};
 use crate::operators::{Operator, Way};
-use crate::press::{PATIENCE, assert_heard, assert_warned, command, is_engaged, press, release};
-use crate::stage::{Stage, runtime, ways};
+use crate::press::{PATIENCE, assert_engaged, assert_warned, command, is_engaged, press, release};
 
-pub(crate) fn all_serve(pace: Pace) {
-    for row in Stage::up(&[]).each("all serve", pace, &ways(), |_| {}, |_| {}) {
-        assert_heard("all serve", &row);
+pub(crate) fn all_serve(timing: Timing) {
+    for row in StopFixture::start(&[]).press_in_each_way("all serve", timing, &ways(), |_| {}, |_| {}) {
+        assert_engaged("all serve", &row);
     }
 }
 
-pub(crate) fn all_hang(pace: Pace) {
-    let stage = Stage::up(&[]);
-    // Their ids are asked before they hang.
-    let pids = Tier::ALL.map(|tier| stage.gateway.endpoint_pid(tier));
-    let all: Vec<u32> = [stage.gateway.pid()].into_iter().chain(pids).collect();
+pub(crate) fn all_hang(timing: Timing) {
+    let fixture = StopFixture::start(&[]);
+    // The process ids are read before the endpoints hang.
+    let pids = Tier::ALL.map(|tier| fixture.gateway.endpoint_pid(tier));
+    let all: Vec<u32> = [fixture.gateway.pid()].into_iter().chain(pids).collect();
     let begin = |_: &mut Operator| {
         all.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
-        observe_for(Duration::from_millis(1_500), "clients notice");
+        observe_for(Duration::from_millis(1_500), "clients detect the hang");
     };
     let end = |_: &Operator| {
-        observe_for(pace.outage, "nothing answers");
+        observe_for(timing.outage, "nothing answers");
         all.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
     };
-    for row in stage.each("all hang", pace, &ways(), begin, end) {
+    for row in fixture.press_in_each_way("all hang", timing, &ways(), begin, end) {
         assert_warned("all hang", &row);
         assert!(row.engaged.is_some(), "{:?}: {}", row.way, row.last);
     }
 }
 
-pub(crate) fn primary_hangs(pace: Pace) {
-    let stage = Stage::up(&[]);
+pub(crate) fn primary_hangs(timing: Timing) {
+    let fixture = StopFixture::start(&[]);
     for way in ways() {
-        let mut operator = stage.operator(way);
-        let pids = [stage.gateway.pid(), stage.gateway.endpoint_pid(Tier::Primary)];
+        let mut operator = fixture.operator(way);
+        let pids = [fixture.gateway.pid(), fixture.gateway.endpoint_pid(Tier::Primary)];
         pids.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
         let go_on = |operator: &Operator| {
             if operator.way.repeats() {
-                let heard = || is_engaged(&stage.ports[1..]);
-                eventually("another endpoint hears the stop while the primary hangs", PATIENCE, heard);
+                let engaged = || is_engaged(&fixture.ports[1..]);
+                eventually("another endpoint receives the stop while the primary hangs", PATIENCE, engaged);
             }
             pids.iter().rev().for_each(|pid| process::signal(*pid, Signal::CONT));
         };
-        let row = press("primary hangs", pace, &mut operator, &stage.ports[1..], go_on);
+        let row = press("primary hangs", timing, &mut operator, &fixture.ports[1..], go_on);
         if way.repeats() {
-            assert_heard("primary hangs", &row);
+            assert_engaged("primary hangs", &row);
         } else {
             assert_warned("primary hangs", &row);
         }
         drop(operator);
         eventually("the primary serves", PATIENCE, || {
-            command(stage.ports[0], &json!({"engage": true})) == 200 && is_engaged(&stage.ports[..1])
+            command(fixture.ports[0], &json!({"engage": true})) == 200 && is_engaged(&fixture.ports[..1])
         });
-        release(&stage.ports);
+        release(&fixture.ports);
     }
 }
 
 /// Takes all slots of a gateway that has two at each endpoint.
-fn take_places(ports: &[u16]) -> Vec<TcpStream> {
+fn take_slots(ports: &[u16]) -> Vec<TcpStream> {
     let connect = |port: &u16| {
         let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
         stream.write_all(raw::handshake("/telemetry").as_bytes()).unwrap();
@@ -83,36 +83,36 @@ fn take_places(ports: &[u16]) -> Vec<TcpStream> {
     ports.iter().flat_map(|port| [port; 3]).map(connect).collect()
 }
 
-pub(crate) fn full(pace: Pace) {
-    let stage = Stage::up(&["--max-clients", "2"]);
+pub(crate) fn full(timing: Timing) {
+    let fixture = StopFixture::start(&["--max-clients", "2"]);
     let taken: Mutex<Vec<TcpStream>> = Mutex::default();
-    let begin = |_: &mut Operator| *taken.lock().unwrap() = take_places(&stage.ports);
-    for row in stage.each("full", pace, &ways(), begin, |_| taken.lock().unwrap().clear()) {
-        assert_heard("full", &row);
+    let begin = |_: &mut Operator| *taken.lock().unwrap() = take_slots(&fixture.ports);
+    for row in fixture.press_in_each_way("full", timing, &ways(), begin, |_| taken.lock().unwrap().clear()) {
+        assert_engaged("full", &row);
     }
 }
 
-/// The places are taken before the operator comes. A socket is refused then, so it has nothing to press.
-pub(crate) fn full_before(pace: Pace) {
-    let stage = Stage::up(&["--max-clients", "2"]);
+/// The slots are taken before the operator connects. A WebSocket client is refused then, so it is not tested.
+pub(crate) fn full_before(timing: Timing) {
+    let fixture = StopFixture::start(&["--max-clients", "2"]);
     for way in ways().into_iter().filter(|way| way.repeats() || *way == Way::Http) {
-        let taken = take_places(&stage.ports);
-        observe_for(Duration::from_millis(300), "the places are taken");
-        let mut operator = Operator::open(way, &stage.ports, stage.runtime.handle());
-        eventually("the operator is there", PATIENCE, || operator.is_ready());
-        let row = press("full before", pace, &mut operator, &stage.ports, |_| {});
+        let taken = take_slots(&fixture.ports);
+        observe_for(Duration::from_millis(300), "the slots are taken");
+        let mut operator = Operator::open(way, &fixture.ports, fixture.runtime.handle());
+        eventually("the operator is ready", PATIENCE, || operator.is_ready());
+        let row = press("full before", timing, &mut operator, &fixture.ports, |_| {});
         drop((operator, taken));
-        assert_heard("full before", &row);
-        stage.clear();
+        assert_engaged("full before", &row);
+        fixture.reset();
     }
 }
 
-pub(crate) fn hostile_load(pace: Pace) {
-    let stage = Stage::up(&[]);
+pub(crate) fn hostile_load(timing: Timing) {
+    let fixture = StopFixture::start(&[]);
     let stop = Arc::new(AtomicBool::new(false));
     let attackers: Vec<_> = (0..4)
         .map(|n| {
-            let (stop, port) = (stop.clone(), stage.ports[n % stage.ports.len()]);
+            let (stop, port) = (stop.clone(), fixture.ports[n % fixture.ports.len()]);
             std::thread::spawn(move || {
                 let request = b"GET /api/v2/topics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
                 let mut buffer = vec![0; 1 << 20];
@@ -127,14 +127,14 @@ pub(crate) fn hostile_load(pace: Pace) {
             })
         })
         .collect();
-    let rows = stage.each("hostile load", pace, &ways(), |_| {}, |_| {});
+    let rows = fixture.press_in_each_way("hostile load", timing, &ways(), |_| {}, |_| {});
     stop.store(true, Ordering::Relaxed);
     attackers.into_iter().for_each(|attacker| attacker.join().unwrap());
-    rows.iter().for_each(|row| assert_heard("hostile load", row));
+    rows.iter().for_each(|row| assert_engaged("hostile load", row));
 }
 
-/// For the page the gateway ends before the press: a page comes from somewhere.
-pub(crate) fn nothing_listens(pace: Pace) {
+/// For the page a gateway runs first, which serves the page and ends before the press.
+pub(crate) fn nothing_listens(timing: Timing) {
     let base = free_block();
     let ports: Vec<u16> = (base..base + 4).collect();
     let runtime = runtime();
@@ -145,16 +145,16 @@ pub(crate) fn nothing_listens(pace: Pace) {
     for way in ways().into_iter().filter(|way| way.repeats()) {
         let before = (way == Way::Page).then(start);
         let mut operator = Operator::open(way, &ports, runtime.handle());
-        eventually("the operator is there", PATIENCE, || operator.is_ready());
+        eventually("the operator is ready", PATIENCE, || operator.is_ready());
         drop(before);
         let mut gateway = None;
-        let begin_to_listen = |_: &Operator| {
-            observe_for(pace.outage, "nothing listens");
+        let start_gateway = |_: &Operator| {
+            observe_for(timing.outage, "nothing listens");
             gateway = Some(start());
         };
-        let row = press("nothing listens", pace, &mut operator, &ports, begin_to_listen);
+        let row = press("nothing listens", timing, &mut operator, &ports, start_gateway);
         assert_warned("nothing listens", &row);
-        assert_heard("nothing listens", &row);
+        assert_engaged("nothing listens", &row);
     }
 }
 
@@ -165,15 +165,15 @@ fn free_block() -> u16 {
     bases.into_iter().find(|base| (*base..*base + 4).all(is_free)).unwrap()
 }
 
-pub(crate) fn damaged_latch(pace: Pace) {
-    let stage = Stage::up(&[]);
-    stage.operator(Way::Http).press();
-    eventually("it is engaged", PATIENCE, || is_engaged(&stage.ports));
-    release(&stage.ports);
-    let latch = find(stage.gateway.state(), "emergency_stop.json").unwrap();
+pub(crate) fn damaged_latch(timing: Timing) {
+    let fixture = StopFixture::start(&[]);
+    fixture.operator(Way::Http).press();
+    eventually("it is engaged", PATIENCE, || is_engaged(&fixture.ports));
+    release(&fixture.ports);
+    let latch = find(fixture.gateway.state(), "emergency_stop.json").unwrap();
     let begin = |_: &mut Operator| std::fs::write(&latch, b"\0\xff{").unwrap();
-    for row in stage.each("damaged latch", pace, &ways(), begin, |_| {}) {
-        assert_heard("damaged latch", &row);
+    for row in fixture.press_in_each_way("damaged latch", timing, &ways(), begin, |_| {}) {
+        assert_engaged("damaged latch", &row);
     }
 }
 
@@ -186,7 +186,7 @@ fn find(dir: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// A gateway whose state is on a small file system of its own, which `fill` fills.
-pub(crate) fn disk_full(pace: Pace) {
+pub(crate) fn disk_full(timing: Timing) {
     let state = SharedState::default();
     let script = "mount -t tmpfs -o size=32m none \"$0\" || exit 99; exec \"$@\"";
     let mut program = Command::new("unshare");
@@ -197,8 +197,8 @@ pub(crate) fn disk_full(pace: Pace) {
     if !probe.is_ok_and(|status| status.success()) {
         return println!("SKIPPED: no mount namespaces here");
     }
-    let stage = Stage::of(Gateway::start_in(state.path(), program, &["--source", "sim"]));
-    let inside = PathBuf::from(format!("/proc/{}/root", stage.gateway.pid()));
+    let fixture = StopFixture::with_gateway(Gateway::start_in(state.path(), program, &["--source", "sim"]));
+    let inside = PathBuf::from(format!("/proc/{}/root", fixture.gateway.pid()));
     let fill = inside.join(state.path().strip_prefix("/").unwrap()).join("fill");
     let begin = || {
         let mut file = std::fs::File::create(&fill).unwrap();
@@ -206,20 +206,20 @@ pub(crate) fn disk_full(pace: Pace) {
         while file.write_all(&[0]).is_ok() {}
     };
     for way in ways() {
-        let mut operator = stage.operator(way);
+        let mut operator = fixture.operator(way);
         begin();
-        let row = press("disk full", pace, &mut operator, &stage.ports, |_| {});
-        assert_heard("disk full", &row);
+        let row = press("disk full", timing, &mut operator, &fixture.ports, |_| {});
+        assert_engaged("disk full", &row);
         if way == Way::Console {
             assert!(row.last.contains("■ E-STOP"), "{}", row.last);
         }
         // A release that cannot be stored is refused.
         let release = json!({"engage": false});
-        assert_eq!(command(stage.ports[0], &release), 503, "{way:?}");
-        assert!(is_engaged(&stage.ports));
+        assert_eq!(command(fixture.ports[0], &release), 503, "{way:?}");
+        assert!(is_engaged(&fixture.ports));
         drop(operator);
         std::fs::remove_file(&fill).unwrap();
-        eventually("it can be released again", PATIENCE, || command(stage.ports[0], &release) == 200);
-        eventually("it is released", PATIENCE, || !is_engaged(&stage.ports));
+        eventually("it can be released again", PATIENCE, || command(fixture.ports[0], &release) == 200);
+        eventually("it is released", PATIENCE, || !is_engaged(&fixture.ports));
     }
 }

@@ -7,24 +7,25 @@ use roverline_tests::skip::skip;
 use roverline_tests::wait::{eventually, observe_for};
 use std::time::Duration;
 
-use crate::Pace;
+use crate::Timing;
 use crate::operators::{Operator, Way};
 use crate::press::{PATIENCE, Row, press, release};
 
-pub(crate) struct Stage {
+/// A running gateway and the runtime of its WebSocket clients.
+pub(crate) struct StopFixture {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) gateway: Gateway,
     pub(crate) ports: Vec<u16>,
 }
 
-impl Stage {
-    pub(crate) fn of(gateway: Gateway) -> Stage {
+impl StopFixture {
+    pub(crate) fn with_gateway(gateway: Gateway) -> StopFixture {
         let ports = gateway.endpoints.iter().map(|(_, port)| *port).collect();
-        Stage { runtime: runtime(), gateway, ports }
+        StopFixture { runtime: runtime(), gateway, ports }
     }
 
-    pub(crate) fn up(args: &[&str]) -> Stage {
-        Stage::of(Gateway::up(&[&["--source", "sim"], args].concat()))
+    pub(crate) fn start(args: &[&str]) -> StopFixture {
+        StopFixture::with_gateway(Gateway::up(&[&["--source", "sim"], args].concat()))
     }
 
     pub(crate) fn operator(&self, way: Way) -> Operator {
@@ -34,11 +35,12 @@ impl Stage {
         operator
     }
 
-    /// These ways, while the moment lasts. It begins before the press and ends after the last look.
-    pub(crate) fn each(
+    /// Presses stop in each of these ways. The condition is set up by `begin` before the press, and ended by `end`
+    /// after the last observation.
+    pub(crate) fn press_in_each_way(
         &self,
         name: &str,
-        pace: Pace,
+        timing: Timing,
         ways: &[Way],
         begin: impl Fn(&mut Operator),
         end: impl Fn(&Operator),
@@ -47,15 +49,15 @@ impl Stage {
         for way in ways {
             let mut operator = self.operator(*way);
             begin(&mut operator);
-            rows.push(press(name, pace, &mut operator, &self.ports, &end));
+            rows.push(press(name, timing, &mut operator, &self.ports, &end));
             drop(operator);
-            self.clear();
+            self.reset();
         }
         rows
     }
 
     /// Releases the stop, and waits until all clients have left.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn reset(&self) {
         release(&self.ports);
         eventually("all clients have left", PATIENCE, || {
             self.ports.iter().all(|port| http::health(*port).endpoint.clients == 0)
@@ -63,7 +65,7 @@ impl Stage {
     }
 }
 
-/// Every way that this computer can go: without a browser there is no page.
+/// Every way that this computer can test: the page needs a browser.
 pub(crate) fn ways() -> Vec<Way> {
     let page = browser().map_err(|missing| skip(&missing)).is_ok();
     Way::ALL.into_iter().filter(|way| page || *way != Way::Page).collect()
