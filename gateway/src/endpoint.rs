@@ -91,7 +91,7 @@ pub struct Endpoint {
     pub access: Arc<Access>,
     /// Access to the ROS graph on behalf of clients.
     pub ros: Ros,
-    /// The services that rosbridge clients advertise.
+    /// The services that clients advertise.
     pub advertised: AdvertisedServices,
     /// The rover's name.
     pub rover: String,

@@ -41,6 +41,14 @@ impl TokenFile {
         if code == 0 { Ok(stdout.trim().to_owned()) } else { Err(stderr) }
     }
 
+    /// Replaces the file at once: written in place, it could be read while it is empty, which ends every session.
+    fn replace(&self, text: &str) {
+        let new = self.path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::rename(&new, &self.path).unwrap();
+    }
+
     fn gateway(&self) -> Gateway {
         let path = self.path.to_str().unwrap();
         Gateway::serve(&["--source", "sim", "--loopback-role", "observer", "--tokens", path])
@@ -126,11 +134,11 @@ fn a_malformed_file_keeps_the_tokens_before_and_says_so() {
     let gateway = file.gateway();
     let port = gateway.first_port();
     let good = std::fs::read_to_string(&file.path).unwrap();
-    std::fs::write(&file.path, "operator ada\n").unwrap();
+    file.replace("operator ada\n");
     let health = || http::get(port, "/health").body;
     eventually("health says it", PATIENCE, || health().contains("tokens:1: write ROLE NAME TOKEN"));
     assert_eq!(write(port, &ada).status, 200);
-    std::fs::write(&file.path, good + "# fine again\n").unwrap();
+    file.replace(&(good + "# fine again\n"));
     eventually("health is good again", PATIENCE, || !health().contains("ROLE NAME TOKEN"));
     std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(0o644)).unwrap();
     // SIGHUP is no end for a service.

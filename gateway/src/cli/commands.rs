@@ -33,7 +33,7 @@ fn check_source(settings: &Settings) -> Result<(), CliError> {
         return Ok(());
     }
     let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
-    // Both DDS engines are tried.
+    // A primary and a lower endpoint, because a kind may open different things for them.
     [Tier::Primary, Tier::Secondary]
         .into_iter()
         .try_for_each(|tier| source::open(settings, tier, true).map(drop))

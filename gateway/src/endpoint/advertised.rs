@@ -1,4 +1,4 @@
-//! The services and actions that rosbridge clients advertise into the ROS graph, by name.
+//! The services and actions that clients advertise into the ROS graph, by name.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! read through etcd's own HTTP gateway, not through our client.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ impl Cluster {
     pub fn start() -> Result<Cluster, Missing> {
         let program = server()?;
         // Bind all ports before releasing any, so that no port is handed out twice.
-        let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let free: Vec<_> = (0..6).map(|_| bind_below_ephemeral()).collect();
         let port = |n: usize| free[n].local_addr().unwrap().port();
         let addresses = [0, 1, 2].map(|node| Address {
             host: "127.0.0.1".to_owned(),
@@ -229,6 +230,15 @@ impl Drop for Cluster {
             self.folder.disable_cleanup(true);
         }
     }
+}
+
+/// Binds a free port below those that the kernel gives to outgoing connections (32768 and more): a node that is down
+/// finds its port free again.
+fn bind_below_ephemeral() -> TcpListener {
+    let random = || RandomState::new().build_hasher().finish();
+    let port = || u16::try_from(20_000 + random() % 12_000).unwrap();
+    let attempts = (0..1_000).find_map(|_| TcpListener::bind(("127.0.0.1", port())).ok());
+    attempts.expect("a port between 20000 and 31999 is free")
 }
 
 /// The leader of these nodes, once every one of them follows it. Blocks, up to [`PATIENCE`].
