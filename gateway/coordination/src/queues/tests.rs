@@ -49,12 +49,16 @@ fn bodies(taken: &[Delivery]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_conforms_alone_and_shared() {
+async fn it_conforms_alone() {
+    let folder = Folder::new();
+    let queues = folder.open();
+    suite(&queues, &queues).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms_shared_by_two_processes() {
     let folder = Folder::new();
     suite(&folder.open(), &folder.open()).await;
-    let alone = Folder::new();
-    let queues = alone.open();
-    suite(&queues, &queues).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
