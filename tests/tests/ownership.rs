@@ -212,7 +212,7 @@ fn ids_of_events_and_commands_are_each_identitys_own() {
     assert_eq!(by, ["ada", "mallory", "ada", "ada"], "{recorded:?}");
 }
 
-async fn ask(native: &mut NativeClient, method: &str, path: &str, body: Value) -> (u16, Value) {
+async fn request(native: &mut NativeClient, method: &str, path: &str, body: Value) -> (u16, Value) {
     let (method, path) = (method.to_owned(), path.to_owned());
     native.send(&ClientMessage::Request { id: 1, method, path, body: Some(body) }).await;
     loop {
@@ -242,21 +242,21 @@ async fn a_session_acts_as_its_token_at_every_endpoint() {
     let Team { ports, ada, mallory, .. } = &team;
     let mut hers = session(ports[0], ada, NAME).await;
     let acquire = json!({"client": NAME, "mode": "exclusive", "ttl_ms": 60_000});
-    assert_eq!(ask(&mut hers, "POST", "/api/v2/locks/arm/acquire", acquire).await.0, 200);
+    assert_eq!(request(&mut hers, "POST", "/api/v2/locks/arm/acquire", acquire).await.0, 200);
     let mut other = session(ports[1], mallory, "ada").await;
     let release = json!({"client": NAME});
-    let (status, problem) = ask(&mut other, "POST", "/api/v2/locks/arm/release", release.clone()).await;
+    let (status, problem) = request(&mut other, "POST", "/api/v2/locks/arm/release", release.clone()).await;
     assert!(status == 403 && problem["detail"].as_str().unwrap().contains("ada"), "{status} {problem}");
     let event = json!({"stream": "mission/1", "type": "mission.abort", "data": {}});
-    assert_eq!(ask(&mut other, "POST", "/api/v2/events", event).await.0, 200);
-    assert_eq!(ask(&mut other, "PUT", "/api/v2/kv/goal", json!(1)).await.0, 200);
+    assert_eq!(request(&mut other, "POST", "/api/v2/events", event).await.0, 200);
+    assert_eq!(request(&mut other, "PUT", "/api/v2/kv/goal", json!(1)).await.0, 200);
     let recorded = team.events_with("mission/1", "mission.abort");
     assert_eq!(by(&recorded[0]), ("mallory", Some("ada")));
     assert_eq!(by(&team.get("/api/v2/kv/goal")), ("mallory", Some("ada")));
     // The session ends; the next one, at another endpoint, is of the same identity.
     drop(hers);
     let mut hers = session(ports[2], ada, NAME).await;
-    let (status, done) = ask(&mut hers, "POST", "/api/v2/locks/arm/release", release).await;
+    let (status, done) = request(&mut hers, "POST", "/api/v2/locks/arm/release", release).await;
     assert_eq!((status, &done["success"]), (200, &true.into()), "{done}");
 }
 
@@ -306,14 +306,14 @@ async fn clients_of_this_computer_are_one_identity() {
     let mut native = NativeClient::connect(ports[0]).await;
     native.send(&ClientMessage::Hello { client: "desk".to_owned(), heartbeat_ms: None }).await;
     let acquire = json!({"client": NAME, "mode": "exclusive", "ttl_ms": 60_000});
-    assert_eq!(ask(&mut native, "POST", "/api/v2/locks/arm/acquire", acquire).await.0, 200);
+    assert_eq!(request(&mut native, "POST", "/api/v2/locks/arm/acquire", acquire).await.0, 200);
     let post = |path: &str, body: &str| {
         http::request(ports[2], "POST", path, "Content-Type: application/json\r\n", body)
     };
     // Among them the name decides.
     assert_eq!(post("/api/v2/locks/arm/release", r#"{"client": "desk"}"#).status, 404);
     assert_eq!(post("/api/v2/locks/arm/release", r#"{"client": "console"}"#).status, 200);
-    assert_eq!(ask(&mut native, "PUT", "/api/v2/kv/goal", json!(1)).await.0, 200);
+    assert_eq!(request(&mut native, "PUT", "/api/v2/kv/goal", json!(1)).await.0, 200);
     let value: Value = serde_json::from_str(&http::get(ports[1], "/api/v2/kv/goal").body).unwrap();
     assert_eq!(by(&value), ("127.0.0.1", Some("desk")));
     let (code, _, why) = gateway::run(&["token", "add", "--tokens", "/nonexistent", "127.0.0.1"], PATIENCE);

@@ -1,5 +1,6 @@
 //! The parsed content of a file that is read again when it changes. If the new content is malformed, the
-//! content before stays.
+//! content before stays. An empty file counts once it is found empty again, since a program that writes a file in
+//! place empties it first.
 
 use std::error::Error;
 use std::fs;
@@ -29,6 +30,8 @@ struct State<T> {
     stamp: Option<Stamp>,
     content: Arc<T>,
     problem: Option<String>,
+    /// Whether the file was empty when it was last read.
+    is_empty: bool,
 }
 
 /// A file and its content.
@@ -42,7 +45,7 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
     /// Reads the file for the first time.
     pub(super) fn open(path: &Path, parse: fn(&Path) -> Result<T, E>) -> Result<WatchedFile<T, E>, E> {
         let stamp = settled_stamp(path);
-        let state = State { stamp, content: Arc::new(parse(path)?), problem: None };
+        let state = State { stamp, content: Arc::new(parse(path)?), problem: None, is_empty: false };
         Ok(WatchedFile { path: path.to_owned(), parse, state: Mutex::new(state) })
     }
 
@@ -62,8 +65,15 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
         if !in_any_case && stamp.is_some() && stamp == self.state.lock().stamp {
             return;
         }
+        let before = size(&self.path);
         let read = (self.parse)(&self.path);
+        let is_empty = before == Some(0);
         let mut state = self.state.lock();
+        let was_empty = std::mem::replace(&mut state.is_empty, is_empty);
+        if (is_empty && !was_empty) || before != size(&self.path) {
+            state.stamp = None;
+            return;
+        }
         state.stamp = stamp;
         match read {
             Ok(content) => {
@@ -83,6 +93,11 @@ impl<T: PartialEq, E: Error> WatchedFile<T, E> {
             }
         }
     }
+}
+
+/// The file's size in bytes; `None` if there is no file.
+fn size(path: &Path) -> Option<u64> {
+    Some(fs::metadata(path).ok()?.size())
 }
 
 /// The file's metadata; `None` if the file is too recent to detect a later change.
@@ -131,6 +146,25 @@ mod tests {
         fs::write(&path, "three").unwrap();
         file.refresh(false);
         assert_eq!((file.current().as_str(), file.problem()), ("three", None));
+    }
+
+    #[test]
+    fn a_file_that_is_emptied_to_be_written_keeps_the_content_before() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let file = WatchedFile::open(&path, parse).unwrap();
+        fs::write(&path, "").unwrap();
+        file.refresh(false);
+        assert_eq!((file.current().as_str(), file.problem()), ("one", None));
+        fs::write(&path, "two").unwrap();
+        file.refresh(false);
+        assert_eq!(*file.current(), "two");
+        // It stays empty: that is meant.
+        fs::write(&path, "").unwrap();
+        file.refresh(false);
+        file.refresh(false);
+        assert_eq!(*file.current(), "");
     }
 
     #[test]

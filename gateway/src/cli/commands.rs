@@ -33,11 +33,7 @@ fn check_source(settings: &Settings) -> Result<(), CliError> {
         return Ok(());
     }
     let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
-    // A primary and a lower endpoint, because a kind may open different things for them.
-    [Tier::Primary, Tier::Secondary]
-        .into_iter()
-        .try_for_each(|tier| source::open(settings, tier, true).map(drop))
-        .map_err(fault)
+    source::open(settings, Tier::Primary, true).map(drop).map_err(fault)
 }
 
 pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {

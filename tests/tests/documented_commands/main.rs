@@ -3,7 +3,7 @@
 //! The commands run as they are written, in network namespaces of their own, so that default ports are free and nothing
 //! leaves the computer. Consoles run in a pseudo-terminal, and `rover.local` is an address of the namespace.
 //!
-//! What does not run here:
+//! Exceptions, which do not run here:
 //!
 //! - Builds, which take minutes. The scripts run, and a substitute for cargo succeeds at once; the programs they then
 //!   start or pack are the debug ones of this test, whatever profile and features the script asks for.

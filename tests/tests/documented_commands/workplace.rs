@@ -10,7 +10,7 @@ use roverline_tests::temp::{self, TempDir};
 
 use crate::root;
 
-/// What the scripts read of the repository, and the scripts themselves.
+/// Files of the repository that the scripts read, and the scripts themselves.
 const LINKED: &[&str] = &[
     "Cargo.toml",
     "README.md",
@@ -33,7 +33,7 @@ const MADE: &[(&str, &str)] = &[
     ("substitutes/cargo", "[ $1 = build ] || echo 'test result: ok. 1 passed; 0 failed; 0 ignored'"),
 ];
 
-/// What every driver begins with: the network, and functions to start and end a gateway.
+/// The beginning of every driver: the network, and functions to start and end a gateway.
 const PRELUDE: &str = r#"
 ip link set lo up && ip addr add 192.168.1.10/32 dev lo && mount --bind hosts /etc/hosts || exit
 fail() { echo "$*"; exit 1; }

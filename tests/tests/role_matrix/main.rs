@@ -64,7 +64,7 @@ fn judge(what: &str, status: u16, expected: &[u16]) -> Option<String> {
 }
 
 /// Tries every operation with every credential from one place; what is wrong.
-fn judge_place(
+fn judge_origin(
     rover: &Rover,
     operations: &[Operation],
     objects: &Objects,
@@ -97,7 +97,7 @@ fn assert_matrix(rover: &Rover, places: &[From]) {
     let objects = Objects::take(rover);
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let (operations, objects) = (&operations, &objects);
-        let start = |from| scope.spawn(move || judge_place(rover, operations, objects, from, outside));
+        let start = |from| scope.spawn(move || judge_origin(rover, operations, objects, from, outside));
         let running: Vec<_> = places.iter().map(|&from| start(from)).collect();
         running.into_iter().flat_map(|place| place.join().unwrap()).collect()
     });

@@ -1,4 +1,4 @@
-//! What another operator owns: a lock and a message in work. Only the identity that took them may change them, from
+//! Another operator's objects: a lock and a message in work. Only the identity that took them may change them, from
 //! wherever a client comes and whatever name it gives itself.
 
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub(crate) struct OwnedOperation {
 }
 
 impl OwnedOperation {
-    /// What is wrong with an answer, given the refusals of a client that owned the object. A client that is permitted
+    /// The fault of an answer, given the refusals of a client that owned the object. A client that is permitted
     /// is refused for the owner's sake, and reads whose it is; only force is no refusal, and misses its reason.
     pub(crate) fn judge(&self, what: &str, status: u16, body: &str, refusals: &[u16]) -> Option<String> {
         let is_right = match (refusals, self.forces) {
@@ -50,7 +50,7 @@ impl OwnedOperation {
     }
 }
 
-/// What the owner has on this rover.
+/// The owner's lock and message on this rover.
 pub(crate) struct Objects {
     lock: Value,
     message: Value,
@@ -60,7 +60,7 @@ impl Objects {
     /// The owner takes a lock and a message of a queue.
     pub(crate) fn take(rover: &Rover) -> Objects {
         let send = |path: &str, body: Value| -> Value {
-            let answer = owners(rover, "POST", path, &body.to_string());
+            let answer = send_as_owner(rover, "POST", path, &body.to_string());
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
             serde_json::from_str(&answer.body).unwrap()
         };
@@ -70,15 +70,7 @@ impl Objects {
         );
         send("/api/v2/queues/jobs/enqueue", json!({"messages": [{"message": 1}]}));
         let taken = send("/api/v2/queues/jobs/dequeue", json!({"visibility_ms": DAY_MS / 24}));
-        let mut objects = Objects { lock: Value::Null, message: taken["messages"][0]["message_id"].clone() };
-        objects.lock = objects.holders(rover);
-        objects
-    }
-
-    fn holders(&self, rover: &Rover) -> Value {
-        let answer = owners(rover, "GET", "/api/v2/locks/arm", "");
-        let lock: Value = serde_json::from_str(&answer.body).unwrap();
-        lock["holders"].clone()
+        Objects { lock: holders(rover), message: taken["messages"][0]["message_id"].clone() }
     }
 
     /// Every operation on the owner's lock and message.
@@ -107,11 +99,18 @@ impl Objects {
 
     /// The owner still has everything.
     pub(crate) fn assert_untouched(&self, rover: &Rover) {
-        assert_eq!(self.holders(rover), self.lock);
+        assert_eq!(holders(rover), self.lock);
         let extend = json!({"message_id": self.message, "visibility_ms": DAY_MS / 24}).to_string();
-        let answer = owners(rover, "POST", "/api/v2/queues/jobs/extend", &extend);
+        let answer = send_as_owner(rover, "POST", "/api/v2/queues/jobs/extend", &extend);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
+}
+
+/// The lock's holders as the rover shows them.
+fn holders(rover: &Rover) -> Value {
+    let answer = send_as_owner(rover, "GET", "/api/v2/locks/arm", "");
+    let lock: Value = serde_json::from_str(&answer.body).unwrap();
+    lock["holders"].clone()
 }
 
 fn owned(path: String, body: Value, forces: bool) -> OwnedOperation {
@@ -119,7 +118,7 @@ fn owned(path: String, body: Value, forces: bool) -> OwnedOperation {
     OwnedOperation { operation: Operation { method: "POST".to_owned(), path, needs }, body, forces }
 }
 
-fn owners(rover: &Rover, method: &str, path: &str, body: &str) -> Response {
+fn send_as_owner(rover: &Rover, method: &str, path: &str, body: &str) -> Response {
     let operation = Operation { method: method.to_owned(), path: path.to_owned(), needs: Needs::Operator };
     rover.send(&operation, Shown::Owner, From::Loopback, IpAddr::from([127, 0, 0, 1]), body)
 }
