@@ -30,7 +30,10 @@ const MADE: &[(&str, &str)] = &[
     ("pick_up_sample", "echo picked up"),
     ("scripts/setup-clients", "exit 0"),
     ("substitutes/apt-get", "exit 0"),
-    ("substitutes/cargo", "[ $1 = build ] || echo 'test result: ok. 1 passed; 0 failed; 0 ignored'"),
+    (
+        "substitutes/cargo",
+        "case \"$*\" in build* | *--no-run) ;; *) echo 'test result: ok. 1 passed; 0 failed; 0 ignored' ;; esac",
+    ),
 ];
 
 /// The beginning of every driver: the network, and functions to start and end a gateway.
