@@ -38,9 +38,14 @@ fn check_order(fixture: &StopFixture, operator: &mut Operator, [first, second, t
     // The id of an engage releases nothing.
     let expected = if way.has_ids() && first == second { 409 } else { 200 };
     assert_eq!(command(fixture.ports[0], &json!({"engage": false, "id": id(second)})), expected, "{what}");
-    // The other endpoints poll the latch 40 times a second.
+    // The other endpoints poll the latch 40 times a second. Clients that choose the ids themselves send an engage on
+    // every connection, and a copy that arrives after the release engages again.
     eventually(&format!("{what}: the state after the release"), PATIENCE, || {
-        is_stopped() == (expected == 409)
+        let is_right = is_stopped() == (expected == 409);
+        if !is_right && !way.has_ids() {
+            command(fixture.ports[0], &json!({"engage": false}));
+        }
+        is_right
     });
     operator.press_as(&id(third));
     eventually(&format!("{what}: the last engage"), PATIENCE, is_stopped);
