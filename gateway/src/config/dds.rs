@@ -19,17 +19,24 @@ pub struct DdsSettings {
 }
 
 /// The DDS implementation of each endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
     /// CycloneDDS for primary and tertiary, RustDDS for secondary and emergency, so that no fault of one
     /// implementation silences all four; RustDDS for all in a build without CycloneDDS.
-    #[default]
     Diverse,
     /// CycloneDDS for all.
     Cyclone,
     /// RustDDS for all.
     RustDds,
+}
+
+impl Default for EngineChoice {
+    /// CycloneDDS, where it is built in: two RustDDS participants in one domain end Fast DDS nodes that are built with
+    /// its statistics and with assertions (seen with 2.9.1).
+    fn default() -> EngineChoice {
+        if DdsEngine::Cyclone.is_built() { EngineChoice::Cyclone } else { EngineChoice::RustDds }
+    }
 }
 
 impl EngineChoice {
@@ -124,6 +131,9 @@ mod tests {
 
     #[test]
     fn diverse_engines_are_two_where_both_are_built() {
+        // Two RustDDS participants end nodes that use Fast DDS: by default there is none.
+        let built = DdsEngine::Cyclone.is_built();
+        assert_eq!(EngineChoice::default().of(Tier::Secondary) == DdsEngine::Cyclone, built);
         let of = |choice: EngineChoice| Tier::ALL.map(|tier| choice.of(tier));
         assert_eq!(of(EngineChoice::RustDds), [DdsEngine::RustDds; 4]);
         assert_eq!(of(EngineChoice::Cyclone), [DdsEngine::Cyclone; 4]);
