@@ -133,12 +133,17 @@ export const robot = async (ROSLIB, url) => {
     return true;
   });
   const drive = new ROSLIB.Topic({ ros, name: "/cmd_vel", messageType: "geometry_msgs/Twist" });
-  const push = setInterval(() => drive.publish({ linear: { x: 0.5 } }), 100);
+  let pushed = 0;
+  const push = setInterval(() => {
+    drive.publish({ linear: { x: 0.5 } });
+    pushed += 1;
+  }, 100);
   const imu = await listen(ROSLIB, ros, "/imu/data", "sensor_msgs/Imu", {}, 20);
   const numbers = imu.map((message) => Number(message.header.frame_id));
   const [latched] = await listen(ROSLIB, ros, "/tf_static", "tf2_msgs/TFMessage");
-  await within("requests from ROS", 40, (done) => {
-    const look = setInterval(() => asked.length >= 3 && (clearInterval(look), done()), 50);
+  // A subscriber in ROS that is discovered late has its share as well.
+  await within("requests from ROS, and a hundred messages to it", 60, (done) => {
+    const look = setInterval(() => asked.length >= 3 && pushed >= 100 && (clearInterval(look), done()), 50);
   });
   clearInterval(push);
   ros.close();
