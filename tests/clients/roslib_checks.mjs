@@ -141,7 +141,7 @@ export const robot = async (ROSLIB, url) => {
   const imu = await listen(ROSLIB, ros, "/imu/data", "sensor_msgs/Imu", {}, 20);
   const numbers = imu.map((message) => Number(message.header.frame_id));
   const [latched] = await listen(ROSLIB, ros, "/tf_static", "tf2_msgs/TFMessage");
-  // A subscriber in ROS that is discovered late has its share as well.
+  // Messages enough for a subscriber in ROS that is discovered late.
   await within("requests from ROS, and a hundred messages to it", 60, (done) => {
     const look = setInterval(() => asked.length >= 3 && pushed >= 100 && (clearInterval(look), done()), 50);
   });

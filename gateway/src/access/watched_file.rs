@@ -30,7 +30,7 @@ struct State<T> {
     stamp: Option<Stamp>,
     content: Arc<T>,
     problem: Option<String>,
-    /// Whether the file was empty when it was last read.
+    /// The last read found an empty file.
     is_empty: bool,
 }
 
