@@ -4,10 +4,12 @@
 //! Sources fill the [`Ingress`] from their threads; one task on the endpoint's runtime drains it into
 //! [`Hub::handle`]. A sample is encoded at most once per format, and the bytes are shared.
 
+mod decoder;
 mod delivery;
 mod encoding;
 mod fanout;
 mod ingress;
+mod latched;
 mod offload;
 mod patterns;
 mod replay;
@@ -21,8 +23,10 @@ mod throttle;
 mod topic;
 pub(crate) mod writer_progress;
 
+pub use crate::hub::decoder::{Decoder, NotDecoded};
 pub use crate::hub::encoding::{FrameFormat, SampleEncoding, SampleToEncode};
 pub use crate::hub::ingress::{Ingress, SourceEvent};
+pub use crate::hub::latched::StampedSample;
 pub use crate::hub::state::Hub;
 pub use crate::hub::subscribe_request::{SubscribeError, SubscribeOptions, SubscribeOutcome};
-pub use crate::hub::topic::{StampedSample, SubscriberId, Topic};
+pub use crate::hub::topic::{SubscriberId, Topic};

@@ -224,7 +224,7 @@ fn newest(topic: &Topic, now: Duration) -> Option<(Value, f64)> {
     let needed =
         KEYS.iter().any(|key| (key.from)(topic)) || topic.info.type_name == "sensor_msgs/msg/Temperature";
     let latest = topic.latest.as_ref().filter(|_| needed)?;
-    let value = topic.plan.as_ref()?.decode(&latest.sample.payload).ok()?;
+    let value = topic.decoder.as_ref()?.plan()?.decode(&latest.sample.payload).ok()?;
     Some((value, now.saturating_sub(latest.at).as_secs_f64()))
 }
 

@@ -231,7 +231,16 @@ fn a_source_can_be_published_as_a_robot() {
     let latched = Qos { reliable: true, transient_local: true };
     let declare = |name: &str, type_name: &str, qos| {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        sink.topic_up(TopicDecl { name, type_name, qos, schema: None, route: None }).unwrap()
+        sink.topic_up(TopicDecl {
+            name,
+            type_name,
+            qos,
+            encoding: Default::default(),
+            history_depth: 1,
+            schema: None,
+            route: None,
+        })
+        .unwrap()
     };
     let text = declare("/text", "std_msgs/msg/String", Qos { reliable: true, ..Qos::default() });
     let state = declare("/state", "std_msgs/msg/Bool", latched);

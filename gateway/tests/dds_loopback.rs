@@ -30,7 +30,17 @@ impl Robot {
     fn new(domain: u16, name: &str, type_name: &str, qos: Qos) -> Robot {
         let sink = DdsSink::new(&options(domain)).unwrap();
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        let key = sink.topic_up(TopicDecl { name, type_name, qos, schema: None, route: None }).unwrap();
+        let key = sink
+            .topic_up(TopicDecl {
+                name,
+                type_name,
+                qos,
+                encoding: Default::default(),
+                history_depth: 1,
+                schema: None,
+                route: None,
+            })
+            .unwrap();
         Robot { sink, key }
     }
 

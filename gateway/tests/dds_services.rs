@@ -346,6 +346,12 @@ fn our_action_is_executed_by_its_handler() {
         eventually("the action", DEADLINE, || {
             serves(&two, "/count/_action/cancel_goal") && serves(&one, "/count/_action/cancel_goal")
         });
+        // Before any goal: clients take an action for ready when they see its topics as well.
+        eventually("its topics", DEADLINE, || {
+            let graph = two.sink.graph.borrow().clone();
+            let parts = ["feedback", "status"].map(|part| format!("/count/_action/{part}"));
+            parts.iter().all(|topic| graph.topic(topic).is_some())
+        });
         let pursuer = tokio::spawn(async move {
             // For each of two callers: one goal runs to its end, one until it is cancelled, one is dropped.
             while let Some(goal) = taken.recv().await {

@@ -131,7 +131,7 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
             return subscriptions::adjust(model);
         }
         Event::Sample(sample) => return sample::take(model, &sample),
-        Event::Schema { type_name, text } => learn(model, &type_name, &text),
+        Event::Schema { type_name, encoding, text } => learn(model, &type_name, &encoding, &text),
         Event::Command { id, accepted, message } => {
             model.stop_answered(&id, accepted, format::printable(&message));
         }
@@ -188,8 +188,8 @@ fn gateway(model: &mut Model, event: &EndpointEvent) {
     notify(model, serious, format!("{kind} {what}: {cause}"));
 }
 
-fn learn(model: &mut Model, type_name: &str, text: &str) {
-    if let Err(error) = model.registry.add(type_name, text) {
+fn learn(model: &mut Model, type_name: &str, encoding: &str, text: &str) {
+    if let Err(error) = model.registry.add_encoded(type_name, encoding, text.as_bytes()) {
         notify(
             model,
             true,

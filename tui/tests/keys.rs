@@ -257,12 +257,17 @@ fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
     assert_eq!(asked, 1);
     assert!(rig.model.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
     let type_name = odd.type_name.clone();
-    rig.link(Event::Schema { type_name, text: "int32 angle\n".into() }).wait(Duration::from_millis(200));
+    rig.link(Event::Schema { type_name, encoding: "ros2msg".into(), text: "int32 angle\n".into() })
+        .wait(Duration::from_millis(200));
     assert_eq!(
         (rig.model.fields.rows[0].label.as_str(), rig.model.fields.rows[0].text.as_str()),
         ("angle", "8")
     );
-    rig.link(Event::Schema { type_name: "a/b".into(), text: "no such thing".into() });
+    rig.link(Event::Schema {
+        type_name: "a/b".into(),
+        encoding: "ros2msg".into(),
+        text: "no such thing".into(),
+    });
     assert!(rig.model.notification.as_ref().unwrap().serious);
 }
 

@@ -85,7 +85,10 @@ fn take(rig: &mut Rig, step: Step) {
             rig.link(Event::Failover(failover(from, to, FailoverCause::Silent, Some(3))));
         }
         Step::Notification(text) => drop(rig.link(Event::Notice { level: Level::Warning, text })),
-        Step::Schema(type_name, text) => drop(rig.link(Event::Schema { type_name, text })),
+        Step::Schema(type_name, text) => {
+            let encoding = "ros2msg".to_owned();
+            rig.link(Event::Schema { type_name, encoding, text });
+        }
         Step::Command(accepted, message) => {
             rig.send(Msg::StopSent { id: "a".into(), engage: true });
             rig.link(Event::Command { id: "a".into(), accepted, message });

@@ -32,7 +32,9 @@ pub enum Event {
     Schema {
         /// `sensor_msgs/msg/Imu`.
         type_name: String,
-        /// `ros2msg` text with its dependencies.
+        /// `ros2msg`, unless messages of the type are not CDR.
+        encoding: String,
+        /// The definition with its dependencies.
         text: String,
     },
     /// Result of a command.

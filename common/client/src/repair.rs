@@ -204,6 +204,8 @@ mod tests {
             priority,
             delivery: Delivery::Every,
             latched: false,
+            encoding: Default::default(),
+            history_depth: 1,
         }
     }
 

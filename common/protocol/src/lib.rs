@@ -10,6 +10,7 @@ pub mod budget;
 pub mod identity;
 pub mod lifecycle;
 pub mod limits;
+mod message_encoding;
 pub mod native;
 pub mod printable;
 pub mod rate;
@@ -22,5 +23,6 @@ pub mod topic_pattern;
 pub mod writer_progress;
 
 pub use crate::identity::{Guid, SampleId};
+pub use crate::message_encoding::MessageEncoding;
 pub use crate::routing::{Delivery, Priority, Route, Routing};
 pub use crate::scope::{Scope, ScopeSet, Tier};

@@ -23,7 +23,7 @@ pub use crate::native::binary::{
 };
 use crate::service_level::ServiceLevel;
 use crate::status::{EndpointDocument, EndpointEvent};
-use crate::{Delivery, Guid, Priority, ScopeSet, Tier};
+use crate::{Delivery, Guid, MessageEncoding, Priority, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
 pub const SUBPROTOCOL: &str = "roverline.v1";
@@ -205,7 +205,7 @@ pub enum ServerMessage {
     Schema {
         /// As requested.
         type_name: String,
-        /// `ros2msg`.
+        /// `ros2msg`, or for a topic that is not CDR that of its recording.
         encoding: String,
         /// The definition, dependencies concatenated.
         text: String,
@@ -293,6 +293,20 @@ pub struct TopicInfo {
     pub delivery: Delivery,
     /// Whether late subscribers get its last value.
     pub latched: bool,
+    /// How its messages are encoded; CDR if it is left out.
+    #[serde(default, skip_serializing_if = "MessageEncoding::is_cdr")]
+    pub encoding: MessageEncoding,
+    /// How many of each publisher's last values a late subscriber gets, if it is latched; 1 if it is left out.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub history_depth: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(depth: &u32) -> bool {
+    *depth == 1
 }
 
 /// Undelivered samples of a topic.

@@ -44,8 +44,8 @@ pub enum SchemaError {
         /// The bound.
         limit: u64,
     },
-    /// A definition language other than `ros2msg`.
-    #[error("{type_name}: schema encoding `{encoding}` is not supported, only ros2msg is")]
+    /// A definition language other than `ros2msg` and `ros2idl`.
+    #[error("{type_name}: schema encoding `{encoding}` is not supported, only ros2msg and ros2idl are")]
     Encoding {
         /// The type being added.
         type_name: String,

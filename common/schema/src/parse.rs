@@ -2,12 +2,13 @@
 
 mod bundle;
 mod default;
+mod idl;
 mod line;
 mod syntax_error;
 
 use crate::limits::{MAX_FIELDS, MAX_TEXT_BYTES};
 use crate::model::Definition;
-pub(crate) use crate::parse::bundle::{Bundle, parse_bundle, separator};
+pub(crate) use crate::parse::bundle::{Bundle, Language, parse_bundle, separator};
 use crate::parse::line::{Line, parse_line};
 pub use crate::parse::syntax_error::SyntaxError;
 use crate::{SchemaError, TypeName};

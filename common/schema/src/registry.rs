@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::limits::MAX_RECORDED_TYPES;
-use crate::parse::{Bundle, parse_bundle, too_large};
+use crate::parse::{Bundle, Language, parse_bundle, too_large};
 use crate::registry::ament::Ament;
 use crate::registry::resolve::{Scope, completed, concatenated};
 use crate::{Plan, SchemaError, TypeName};
@@ -75,13 +75,45 @@ impl Registry {
     /// # Errors
     /// When the text cannot be parsed or refers to undefined types. Nothing changes then.
     pub fn add(&self, type_name: &str, ros2msg_text: &str) -> Result<(), SchemaError> {
+        self.add_text(type_name, ros2msg_text, Language::Msg)
+    }
+
+    /// Like [`Registry::add`], for a schema record that names its encoding: `ros2msg` or `ros2idl`.
+    ///
+    /// ```
+    /// let registry = roverline_schema::Registry::bundled();
+    /// let idl = "module demo { module msg { struct Pump { double flow; string label; }; }; };";
+    /// registry.add_encoded("demo/msg/Pump", "ros2idl", idl.as_bytes())?;
+    /// assert_eq!(&*registry.text("demo/msg/Pump")?, "float64 flow\nstring label\n");
+    /// # Ok::<(), roverline_schema::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Like [`Registry::add`], and when the encoding is another one.
+    pub fn add_encoded(&self, type_name: &str, encoding: &str, schema: &[u8]) -> Result<(), SchemaError> {
+        let language = match encoding {
+            "ros2msg" => Language::Msg,
+            "ros2idl" => Language::Idl,
+            other => {
+                let encoding = other.chars().take(64).collect();
+                return Err(SchemaError::Encoding { type_name: type_name.to_owned(), encoding });
+            }
+        };
+        self.add_text(type_name, &String::from_utf8_lossy(schema), language)
+    }
+
+    fn add_text(&self, type_name: &str, recorded: &str, language: Language) -> Result<(), SchemaError> {
         let name = TypeName::parse(type_name)?;
-        if self.read(|s| s.recorded.get(&name).is_some_and(|b| &*b.text == ros2msg_text)) {
+        if self.read(|s| s.recorded.get(&name).is_some_and(|b| &*b.text == recorded)) {
             return Ok(());
         }
-        let bundle = Arc::new(parse_bundle(&name, ros2msg_text)?);
+        let bundle = Arc::new(parse_bundle(&name, recorded, language)?);
         let scope = self.scope(Some(&bundle));
-        let (plan, text) = (scope.plan(&name)?, completed(&scope, &name, &bundle)?);
+        let plan = scope.plan(&name)?;
+        let text = match bundle.has_idl {
+            true => concatenated(&scope, &name)?.into(),
+            false => completed(&scope, &name, &bundle)?,
+        };
         self.write(|state| {
             if !state.recorded.contains_key(&name) && state.recorded.len() >= MAX_RECORDED_TYPES {
                 return Err(too_large(&name, "recorded types", MAX_RECORDED_TYPES as u64));
@@ -91,20 +123,6 @@ impl Registry {
             state.recorded.insert(name, bundle);
             Ok(())
         })
-    }
-
-    /// Like [`Registry::add`], for a schema record that names its encoding.
-    ///
-    /// # Errors
-    /// Like [`Registry::add`], and when the encoding is not `ros2msg`.
-    pub fn add_encoded(&self, type_name: &str, encoding: &str, schema: &[u8]) -> Result<(), SchemaError> {
-        if encoding != "ros2msg" {
-            return Err(SchemaError::Encoding {
-                type_name: type_name.to_owned(),
-                encoding: encoding.chars().take(64).collect(),
-            });
-        }
-        self.add(type_name, &String::from_utf8_lossy(schema))
     }
 
     /// The plan of a type. Compiled once, then shared.
@@ -122,7 +140,8 @@ impl Registry {
     }
 
     /// The definition of a type with all its dependencies, in the format of recordings and viewers.
-    /// A recording's own text is returned unchanged; dependencies that it lacks are appended.
+    /// A recording's own text is returned unchanged; dependencies that it lacks are appended. What was recorded in IDL is
+    /// returned as `ros2msg`.
     ///
     /// # Errors
     /// When the type or one of its dependencies is unknown or unusable.

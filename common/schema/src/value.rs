@@ -1,6 +1,7 @@
 //! Messages as trees of values.
 
 mod display;
+mod json;
 mod path;
 
 use std::sync::{Arc, LazyLock};

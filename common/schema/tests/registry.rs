@@ -161,8 +161,11 @@ fn an_unusable_definition_changes_nothing() {
     assert!(registry.add("std_msgs/String", "string").is_err());
     assert_eq!(fields(&registry, "std_msgs/String"), ["data"]);
     assert!(registry.plan("pkg/Test").is_err());
-    let idl = registry.add_encoded("pkg/Test", "ros2idl", b"module pkg {};").unwrap_err();
-    assert_eq!(idl.to_string(), "pkg/Test: schema encoding `ros2idl` is not supported, only ros2msg is");
+    let idl = registry.add_encoded("pkg/Test", "omgidl", b"module pkg {};").unwrap_err();
+    let why = "pkg/Test: schema encoding `omgidl` is not supported, only ros2msg and ros2idl are";
+    assert_eq!(idl.to_string(), why);
+    let other = registry.add_encoded("pkg/Test", "ros2idl", b"module pkg {};").unwrap_err();
+    assert_eq!(other.to_string(), "type pkg/msg/Test is unknown");
     registry.add_encoded("pkg/Test", "ros2msg", b"bool ok # caf\xe9").unwrap();
     assert_eq!(fields(&registry, "pkg/Test"), ["ok"]);
 }
@@ -190,6 +193,10 @@ fn installed_packages_come_before_the_bundled_set() {
     second.file("rover_msgs/srv/Stop.srv", "bool now\n---\nbool done\n");
     second.file("rover_msgs/action/Drive.action", "float64 metres\n---\nbool ok\n---\nfloat64 left\n");
     second.file("idl_msgs/msg/Odd.idl", "module idl_msgs {};\n");
+    let valve =
+        "module idl_msgs { module msg { struct Valve { rover_msgs::msg::Arm arm; long turns; }; }; };\n";
+    second.file("idl_msgs/msg/Valve.idl", valve);
+    second.file("idl_msgs/msg/Valve.msg.bak", "bool wrong\n");
     second.file("rover_msgs/msg/not a name.msg", "bool x\n");
     let path = std::env::join_paths([first.0.clone(), "/nowhere/at/all".into(), second.0.clone()]).unwrap();
     let registry = Registry::with_ament(&path);
@@ -202,10 +209,13 @@ fn installed_packages_come_before_the_bundled_set() {
     assert_eq!(fields(&registry, "std_msgs/Header"), ["stamp", "frame_id"]);
     let text = registry.text("rover_msgs/Arm").unwrap();
     assert!(text.contains("float64 speed # m/s"), "{text}");
-    assert!(matches!(registry.plan("idl_msgs/Odd"), Err(SchemaError::Encoding { .. })));
+    assert!(matches!(registry.plan("idl_msgs/Odd"), Err(SchemaError::Unknown { .. })));
+    assert!(registry.plan("idl_msgs/Valve").unwrap().has_field("arm.wheels[0].label.extra"));
+    assert_eq!(fields(&registry, "idl_msgs/Valve"), ["arm", "turns"]);
     let names = registry.type_names();
     for name in [
         "rover_msgs/msg/Wheel",
+        "idl_msgs/msg/Valve",
         "rover_msgs/srv/Stop_Request",
         "rover_msgs/action/Drive_Goal",
         "std_msgs/msg/Bool",

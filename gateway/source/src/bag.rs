@@ -7,12 +7,15 @@
 //! and take effect at an agreed time.
 
 mod clock;
+mod compressed_message;
 mod control;
 mod control_log;
 mod db3;
+mod directory;
 mod locate;
 #[cfg(feature = "mcap")]
 mod mcap;
+mod metadata;
 mod player;
 mod progress;
 mod qos;
@@ -21,6 +24,7 @@ mod split_recording;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod unpacked_file;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,8 +35,10 @@ use parking_lot::Mutex;
 use crate::bag::control::PlaybackController;
 use crate::bag::control_log::{ControlLog, ControlLogReader};
 pub use crate::bag::control_log::{control_log_file, remove_control_log};
+use crate::bag::locate::Opened;
 use crate::bag::player::Player;
 use crate::bag::recording::Recording;
+use crate::bag::unpacked_file::UnpackedFile;
 use crate::shared_clock::SharedClock;
 pub use crate::shared_clock::wall_and_monotonic_ns;
 use crate::{Sink, Source, SourceControl, SourceError, StopFlag};
@@ -42,6 +48,8 @@ use crate::{Sink, Source, SourceControl, SourceError, StopFlag};
 pub struct BagOptions {
     /// An `.mcap` or `.db3` file, or the directory of a rosbag2 recording.
     pub file: PathBuf,
+    /// Where a compressed file is unpacked; processes that share it unpack once.
+    pub scratch: PathBuf,
     /// Recorded seconds per second; greater than 0.
     pub rate: f64,
     /// Start again at the end.
@@ -77,6 +85,8 @@ pub enum ControlScope {
 pub struct BagSource {
     options: BagOptions,
     recording: Box<dyn Recording>,
+    /// The files that had to be unpacked, which stay as long as this.
+    unpacked: Vec<UnpackedFile>,
     clock: SharedClock,
     /// Only a recording with known start and end times can be controlled.
     control_log: Option<Arc<ControlLog>>,
@@ -95,7 +105,7 @@ impl BagSource {
                 options.rate
             )));
         }
-        let recording = locate::open(&options.file)?;
+        let Opened { recording, unpacked } = locate::open(&options.file, &options.scratch)?;
         if let Some(span) = recording.span() {
             let length = Duration::from_nanos(span.last.abs_diff(span.first));
             if options.start > length {
@@ -115,7 +125,7 @@ impl BagSource {
                 ControlScope::Shared(file) => ControlLog::new(Some(file.clone())),
             })
         });
-        Ok(BagSource { options, recording, clock, control_log })
+        Ok(BagSource { options, recording, unpacked, clock, control_log })
     }
 }
 
@@ -134,6 +144,7 @@ impl Source for BagSource {
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
         let control_log = self.control_log.map(ControlLogReader::new);
+        let _unpacked = self.unpacked;
         Player::new(&self.options, self.recording, Box::new(self.clock), sink, stop)
             .with_control_log(control_log)
             .run()

@@ -4,14 +4,14 @@
 
 pub mod clock;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use roverline_protocol::SampleId;
 use roverline_protocol::routing::Route;
 use roverline_protocol::status::UpstreamDocument;
+use roverline_protocol::{MessageEncoding, SampleId};
 use tokio::sync::oneshot;
 
 pub mod bag;
@@ -56,6 +56,10 @@ pub struct TopicDecl {
     pub type_name: String,
     /// The QoS that its publishers offer.
     pub qos: Qos,
+    /// How its messages are encoded.
+    pub encoding: MessageEncoding,
+    /// How many of its last messages each publisher keeps for late subscribers, if its topic is transient local.
+    pub history_depth: u32,
     /// The message definition with its dependencies, if the source carries it.
     pub schema: Option<SchemaText>,
     /// The route assigned by the gateway that the source reads from; `None` means this gateway's
@@ -75,9 +79,10 @@ pub struct Qos {
 /// A message definition as stored in a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaText {
-    /// `ros2msg` or `ros2idl`.
+    /// `ros2msg` or `ros2idl`; for messages that are not CDR, any schema encoding of the MCAP specification.
     pub encoding: String,
-    /// The definition; dependencies follow, separated by lines of `=`.
+    /// The definition. Those of ROS are followed by their dependencies, separated by lines of `=`; binary ones
+    /// (`protobuf`, `flatbuffer`) are in base64.
     pub text: Arc<str>,
 }
 
@@ -91,7 +96,8 @@ pub struct RawSample {
     /// When this process received it (for a recording: when it was recorded), nanoseconds since the
     /// Unix epoch.
     pub receive_time_ns: i64,
-    /// CDR with its 4-byte encapsulation header.
+    /// The message in its topic's encoding: CDR with its 4-byte encapsulation header, unless its declaration says
+    /// otherwise.
     pub payload: Bytes,
 }
 
@@ -169,6 +175,19 @@ pub struct Publication {
     pub latched: bool,
 }
 
+/// A topic that will be published to.
+#[derive(Clone, Debug)]
+pub struct Advertisement {
+    /// The ROS name.
+    pub topic: String,
+    /// The ROS type.
+    pub type_name: String,
+    /// Whether late subscribers will receive its messages.
+    pub latched: bool,
+    /// The topic's writer stays open as long as this lives.
+    pub keeper: Weak<()>,
+}
+
 /// The maximum number of services that one source offers.
 pub const MAX_SERVICES: usize = 64;
 
@@ -177,6 +196,12 @@ pub const MAX_SERVICES: usize = 64;
 pub trait SourceControl: Send + Sync {
     /// Queues a message for the source's thread. An error says why it cannot be sent.
     fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+
+    /// Opens a topic's writer, so that the graph shows it and subscribers match it before the first message.
+    fn advertise(&self, advertisement: Advertisement) -> Result<(), PublishError> {
+        let _ = advertisement;
+        Ok(())
+    }
 
     /// Offers a service until it is withdrawn or the source ends. It replaces a service of the same
     /// name.

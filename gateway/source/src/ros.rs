@@ -19,7 +19,8 @@ use crate::clock::unix_ns;
 pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
 pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
 use crate::{
-    Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Service, SourceControl,
+    Advertisement, Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Service,
+    SourceControl,
 };
 
 /// Namespace of the gateway's own services; clients cannot serve names below it.
@@ -69,6 +70,15 @@ impl Ros {
     /// Publishes a CDR message unchanged.
     pub fn publish(&self, publication: Publication) -> Result<(), RosError> {
         Ok(self.publisher.publish(publication)?)
+    }
+
+    /// Opens the writer of a topic that will be published to.
+    pub fn advertise(&self, topic: &str, type_name: &str, latched: bool) -> Result<Advertised, RosError> {
+        let advertised = Advertised(Arc::new(()));
+        let (topic, type_name) = (topic.to_owned(), type_name.to_owned());
+        let keeper = Arc::downgrade(&advertised.0);
+        self.publisher.advertise(Advertisement { topic, type_name, latched, keeper })?;
+        Ok(advertised)
     }
 
     /// Controls playback, if the source is a recording.
@@ -175,6 +185,10 @@ impl Ros {
         Ok(Value::Object(fields.collect()))
     }
 }
+
+/// An advertised topic: its writer stays open until all clones of this are dropped, and some time longer.
+#[derive(Clone, Debug)]
+pub struct Advertised(Arc<()>);
 
 /// A served service; dropping it withdraws the service.
 pub struct ServedService {

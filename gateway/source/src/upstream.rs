@@ -185,7 +185,7 @@ impl Relay {
                 self.topics.on_topic_list(&self.list, self.scopes, monotonic());
             }
             Event::Endpoints(views) => self.on_endpoints(&views),
-            Event::Schema { type_name, text } => self.topics.on_schema(&type_name, &text),
+            Event::Schema { type_name, encoding, text } => self.topics.on_schema(&type_name, encoding, &text),
             Event::Command { id, accepted, message } => self.stops.on_response(&id, accepted, message),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
             Event::Certificate { text, .. } => tracing::warn!(text, "the rover's certificate"),
@@ -332,6 +332,8 @@ mod tests {
             priority: Priority::Mission,
             delivery: Delivery::Every,
             latched: true,
+            encoding: Default::default(),
+            history_depth: 1,
         };
         Event::Sample(LinkSample {
             topic: Arc::new(topic),

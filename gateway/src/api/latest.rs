@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roverline_protocol::api::LatestDocument;
 use roverline_protocol::limits;
-use roverline_schema::Plan;
 use roverline_source::clock::monotonic;
 
 use crate::api::error::ApiError;
 use crate::api::topics::{full, unknown};
 use crate::endpoint::Endpoint;
+use crate::hub::Decoder;
 
 /// The end of a document, before which a message is inserted.
 const MESSAGE: &[u8] = b",\"message\":";
@@ -19,9 +19,9 @@ pub(crate) fn latest(endpoint: &Endpoint, name: &str) -> Result<Vec<u8>, ApiErro
     let name = full(name);
     let known = endpoint.hub.with_topics(|mut topics| {
         let topic = Iterator::find(&mut topics, |topic| topic.info.name == name)?;
-        Some((topic.info.type_name.clone(), topic.plan.clone(), topic.latest.clone()))
+        Some((topic.info.type_name.clone(), topic.decoder.clone(), topic.latest.clone()))
     });
-    let (type_name, plan, latest) = known.ok_or_else(|| unknown(&name))?;
+    let (type_name, decoder, latest) = known.ok_or_else(|| unknown(&name))?;
     let latest = latest.ok_or_else(|| ApiError::not_found(format!("nothing was received of {name} yet")))?;
     let sample = latest.sample;
     let document = LatestDocument {
@@ -37,11 +37,11 @@ pub(crate) fn latest(endpoint: &Endpoint, name: &str) -> Result<Vec<u8>, ApiErro
         base64: None,
         error: None,
     };
-    Ok(with_message(document, plan.as_deref(), &sample.payload))
+    Ok(with_message(document, decoder.as_ref(), &sample.payload))
 }
 
-fn with_message(mut document: LatestDocument, plan: Option<&Plan>, cdr: &[u8]) -> Vec<u8> {
-    let Some(plan) = plan else {
+fn with_message(mut document: LatestDocument, decoder: Option<&Decoder>, cdr: &[u8]) -> Vec<u8> {
+    let Some(decoder) = decoder else {
         match cdr.len() <= limits::OUTBOUND_MESSAGE_BYTES / 2 {
             true => document.base64 = Some(STANDARD.encode(cdr)),
             false => document.error = Some("the message is too large for JSON".to_owned()),
@@ -49,7 +49,7 @@ fn with_message(mut document: LatestDocument, plan: Option<&Plan>, cdr: &[u8]) -
         return text(&document);
     };
     let mut message = Vec::with_capacity(cdr.len() * 3);
-    document.error = match plan.write_json(cdr, &mut message) {
+    document.error = match decoder.write_json(cdr, &mut message) {
         Err(error) => Some(error.to_string()),
         Ok(()) if message.len() > limits::OUTBOUND_MESSAGE_BYTES => {
             Some("the message is too large for JSON".to_owned())
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_message_is_shown_as_rosbridge_shows_it() {
-        let plan = Registry::bundled().plan("std_msgs/msg/Float64").unwrap();
+        let plan = Decoder::Cdr(Registry::bundled().plan("std_msgs/msg/Float64").unwrap());
         let cdr = |value: f64| [&[0, 1, 0, 0][..], &value.to_le_bytes()].concat();
         let shown = |cdr: &[u8]| read(&with_message(document(), Some(&plan), cdr));
         let half = shown(&cdr(0.5));

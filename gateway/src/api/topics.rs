@@ -62,7 +62,7 @@ fn entry(topic: &mut Topic) -> TopicEntry {
         delivery: topic.info.delivery,
         max_rate_hz: topic.route.max_rate_hz,
         qos: QosDocument { reliable: topic.qos.reliable, transient_local: topic.qos.transient_local },
-        schema: topic.plan.is_some(),
+        schema: topic.decoder.is_some(),
         samples,
         bytes,
         rate_hz,

@@ -24,16 +24,18 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(runtime_error)
 }
 
-/// Reports a source that cannot start, or a certificate that cannot be used, before any port is opened.
-fn check_source(settings: &Settings) -> Result<(), CliError> {
+/// Reports a source that cannot start, or a certificate that cannot be used, before any port is opened. A recording that
+/// had to be unpacked stays so as long as what is returned.
+fn check_source(settings: &Settings) -> Result<Option<Box<dyn Source>>, CliError> {
     source::sim_options(settings).map_err(usage_error)?;
     tls::check(&settings.tls).map_err(usage_error)?;
     let kind = settings.gateway.source;
     if !kind.is_tried_at_start() {
-        return Ok(());
+        return Ok(None);
     }
     let fault = if kind.is_ros_graph() { runtime_error } else { usage_error };
-    source::open(settings, Tier::Primary, true).map(drop).map_err(fault)
+    let opened = source::open(settings, Tier::Primary, true).map_err(fault)?;
+    Ok((kind == SourceKind::Bag).then_some(opened))
 }
 
 pub(super) fn up(args: &UpArgs) -> Result<(), CliError> {
@@ -49,7 +51,7 @@ fn supervise(
         heartbeat::die_with_parent(Signal::TERM, None);
     }
     let settings = settings()?;
-    check_source(&settings)?;
+    let _recording = check_source(&settings)?;
     let _log = crate::log::start(&settings, "supervisor");
     // A supervisor that must not outlive its parent must not leave endpoints behind either.
     let die_with_supervisor = with_parent || flags.die_with_supervisor;
@@ -69,8 +71,8 @@ fn follow_supervisor(supervisor: u32) -> Result<(), CliError> {
 pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
     args.supervised.map_or(Ok(()), follow_supervisor)?;
     let handed_over = std::env::var(heartbeat::SETTINGS).ok().filter(|_| args.supervised.is_some());
-    let settings = match handed_over {
-        Some(json) => config::from_supervisor(&json).map_err(usage_error)?,
+    let (settings, _recording) = match handed_over {
+        Some(json) => (config::from_supervisor(&json).map_err(usage_error)?, None),
         None => standalone(args)?,
     };
     let listener = listener(args.tier, &settings)?;
@@ -114,7 +116,7 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
     result
 }
 
-fn standalone(args: &ServeArgs) -> Result<Settings, CliError> {
+fn standalone(args: &ServeArgs) -> Result<(Settings, Option<Box<dyn Source>>), CliError> {
     let mut settings = args.flags.resolve().map_err(usage_error)?;
     if args.port.is_some() {
         settings.endpoint_mut(args.tier).port = args.port;
@@ -122,9 +124,9 @@ fn standalone(args: &ServeArgs) -> Result<Settings, CliError> {
     for (tier, address) in &args.peers {
         settings.endpoint_mut(*tier).address = Some(address.clone());
     }
-    check_source(&settings)?;
+    let recording = check_source(&settings)?;
     source::prepare_sim_run(&mut settings);
-    Ok(settings)
+    Ok((settings, recording))
 }
 
 /// The socket passed by the supervisor or systemd, otherwise a newly bound one.

@@ -172,7 +172,7 @@ impl Endpoint {
                         name: topic.info.name.clone(),
                         type_name: topic.info.type_name.clone(),
                         scopes: topic.info.scopes,
-                        schema: topic.plan.is_some(),
+                        schema: topic.decoder.is_some(),
                         samples,
                         bytes,
                         rate_hz: topic.meter.rates(now).0,

@@ -7,8 +7,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use roverline_protocol::native::TopicInfo;
-use roverline_schema::Plan;
 use roverline_source::RawSample;
+
+use crate::hub::decoder::Decoder;
 
 /// Encodes samples for the sessions of one dialect.
 pub trait SampleEncoding: Sync {
@@ -41,8 +42,8 @@ pub trait SampleEncoding: Sync {
 pub struct SampleToEncode<'a> {
     /// The sample's topic.
     pub topic: &'a TopicInfo,
-    /// The decoding plan; `None` if the type is unknown.
-    pub plan: Option<&'a Plan>,
+    /// What decodes it; `None` if its type or its encoding is unknown.
+    pub decoder: Option<&'a Decoder>,
     /// The sample.
     pub sample: &'a RawSample,
     /// The native dialect's sample flags.
@@ -105,11 +106,11 @@ impl<'a> SampleEncoder<'a> {
     /// Creates an encoder without encoding anything. `flags` are the native dialect's sample flags.
     pub(super) fn new(
         topic: &'a TopicInfo,
-        plan: Option<&'a Plan>,
+        decoder: Option<&'a Decoder>,
         sample: &'a RawSample,
         flags: u8,
     ) -> Self {
-        SampleEncoder { sample: SampleToEncode { topic, plan, sample, flags }, cache: Vec::new() }
+        SampleEncoder { sample: SampleToEncode { topic, decoder, sample, flags }, cache: Vec::new() }
     }
 
     /// Returns the WebSocket message in this format, or the concatenated fragments if it is split.
@@ -220,6 +221,8 @@ mod tests {
             priority: Priority::State,
             delivery: Delivery::Every,
             latched: false,
+            encoding: Default::default(),
+            history_depth: 1,
         };
         let id = SampleId { source: Default::default(), seq: 1 };
         let sample = RawSample { id, source_time_ns: 0, receive_time_ns: 0, payload: Bytes::new() };

@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use roverline_protocol::native::{FLAG_REPLAYED, TopicInfo};
-use roverline_protocol::{Delivery, ScopeSet};
+use roverline_protocol::{Delivery, MessageEncoding, ScopeSet};
 use roverline_source::{RawSample, SchemaText, SourceState, TopicDecl, TopicKey};
 
+use crate::hub::decoder::Decoder;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
 use crate::hub::ingress::{Ingress, SourceEvent};
@@ -131,16 +132,24 @@ impl Hub {
         Some(SchemaText { encoding: own.encoding.clone(), text })
     }
 
-    fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
-        let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
-        if !route.scopes.intersects(self.scopes()) {
-            // The source should not have sent it; the hub enforces the scopes.
-            return;
+    /// What decodes the messages of a topic. A definition that came with it becomes known to all clients.
+    fn decoder(&self, decl: &TopicDecl) -> Option<Decoder> {
+        match &decl.encoding {
+            MessageEncoding::Cdr => {}
+            MessageEncoding::Json => return Some(Decoder::Json),
+            MessageEncoding::Other(name) => {
+                tracing::info!(
+                    topic = decl.name,
+                    "messages in {name} are passed on to Foxglove clients only"
+                );
+                return None;
+            }
         }
-        if let Some(schema) = decl.schema.as_ref().filter(|schema| schema.encoding == "ros2msg") {
-            if schema.text.len() > limits::SCHEMA_TEXT_BYTES {
+        if let Some(SchemaText { encoding, text }) = &decl.schema {
+            if text.len() > limits::SCHEMA_TEXT_BYTES {
                 tracing::warn!(topic = decl.name, "definition is too long, ignored");
-            } else if let Err(error) = self.registry().add(&decl.type_name, &schema.text) {
+            } else if let Err(error) = self.registry().add_encoded(&decl.type_name, encoding, text.as_bytes())
+            {
                 tracing::warn!(topic = decl.name, %error, "definition from the source is not usable");
             }
         }
@@ -148,7 +157,16 @@ impl Hub {
         if let Err(error) = &plan {
             tracing::info!(topic = decl.name, r#type = decl.type_name, %error, "type unknown: forwarded raw");
         }
-        let mut topic = Topic::new(key.0, decl, route, plan.ok());
+        plan.ok().map(Decoder::Cdr)
+    }
+
+    fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
+        let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
+        if !route.scopes.intersects(self.scopes()) {
+            // The source should not have sent it; the hub enforces the scopes.
+            return;
+        }
+        let mut topic = Topic::new(key.0, decl, route, self.decoder(decl));
         topic.definition = self.definition(decl);
         let mut state = self.lock();
         if let Some(old) = state.topics.remove(&key.0) {
@@ -170,7 +188,7 @@ impl Hub {
         let is_late = topic.remember(sample, now);
         let flags = if is_late { FLAG_REPLAYED } else { 0 };
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
-        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, flags);
+        let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), sample, flags);
         let mut costly = Vec::new();
         for subscription in &mut topic.subscriptions {
             if is_late && !takes_late(&topic.info, subscription.format) {
@@ -228,7 +246,7 @@ impl Hub {
                     costly.push((sample, recipient(subscription)));
                     continue;
                 }
-                let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, 0);
+                let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), &sample, 0);
                 let frame = encoder.frame(subscription.format);
                 deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);
             }
@@ -273,6 +291,8 @@ mod tests {
             name: name.into(),
             type_name: "std_msgs/msg/String".into(),
             qos,
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         }

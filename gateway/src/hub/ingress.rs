@@ -324,6 +324,8 @@ mod tests {
             name: name.into(),
             type_name: type_name.into(),
             qos: Qos::default(),
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         }

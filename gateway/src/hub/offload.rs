@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roverline_protocol::native::TopicInfo;
-use roverline_schema::Plan;
 use roverline_source::RawSample;
 
 use crate::connection::outbox::Outbox;
+use crate::hub::decoder::Decoder;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
 
@@ -33,7 +33,7 @@ pub(super) struct Recipient {
 /// A sample to encode for some sessions.
 pub(super) struct EncodeJob {
     pub(super) topic: TopicInfo,
-    pub(super) plan: Option<Arc<Plan>>,
+    pub(super) decoder: Option<Decoder>,
     pub(super) sample: RawSample,
     pub(super) flags: u8,
     pub(super) recipients: Vec<Recipient>,
@@ -42,7 +42,7 @@ pub(super) struct EncodeJob {
 
 impl EncodeJob {
     fn run(&self) {
-        let mut encoder = SampleEncoder::new(&self.topic, self.plan.as_deref(), &self.sample, self.flags);
+        let mut encoder = SampleEncoder::new(&self.topic, self.decoder.as_ref(), &self.sample, self.flags);
         for recipient in &self.recipients {
             let frame = encoder.frame(recipient.format);
             deliver(&self.topic, recipient.queue_length, &recipient.outbox, frame, self.now);
@@ -156,6 +156,8 @@ mod tests {
             priority: Priority::Sensors,
             delivery: Delivery::Every,
             latched: false,
+            encoding: Default::default(),
+            history_depth: 1,
         };
         let payload = Bytes::from(vec![0; WAITING_BYTES / 4]);
         for seq in 1..=10 {
@@ -164,7 +166,7 @@ mod tests {
             let format = FrameFormat::new(&Slow, 0);
             let recipients = vec![Recipient { outbox: outbox.clone(), format, queue_length: None }];
             let (topic, now) = (topic.clone(), roverline_source::clock::monotonic());
-            offload.submit(EncodeJob { topic, plan: None, sample, flags: 0, recipients, now });
+            offload.submit(EncodeJob { topic, decoder: None, sample, flags: 0, recipients, now });
         }
         assert_eq!((offload.dropped(), outbox.stats().dropped), (6, 6));
         MAY_GO_ON.store(true, Ordering::Relaxed);

@@ -57,7 +57,7 @@ impl Hub {
         let Some(resumed) = &mut subscriber.resumed else { return };
         let (format, queue_length) = how;
         for sample in resumed.samples_to_repair(topic) {
-            let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, FLAG_REPLAYED);
+            let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), &sample, FLAG_REPLAYED);
             deliver(&topic.info, queue_length, &subscriber.outbox, encoder.frame(format), now);
             resumed.replayed += 1;
         }
@@ -84,7 +84,7 @@ impl Hub {
                 self.send_retained(topic, how, &subscriber.outbox, &sample);
                 continue;
             }
-            let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), &sample, flag);
+            let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), &sample, flag);
             let (format, queue_length) = how;
             deliver(&topic.info, queue_length, &subscriber.outbox, encoder.frame(format), now);
             if let Some(resumed) = &mut subscriber.resumed {

@@ -10,9 +10,10 @@ use roverline_source::{RawSample, TopicKey};
 use crate::connection::outbox::Outbox;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
+use crate::hub::latched::StampedSample;
 use crate::hub::offload::{LARGE_SAMPLE_BYTES, Recipient};
 use crate::hub::state::{Hub, HubState};
-use crate::hub::topic::{StampedSample, Topic};
+use crate::hub::topic::Topic;
 
 impl Hub {
     /// Stores a value produced at `at` (monotonic). Late subscribers get it with its true age, but it
@@ -56,7 +57,7 @@ impl Hub {
             }
             return self.offload.submit(job);
         }
-        let mut encoder = SampleEncoder::new(&topic.info, topic.plan.as_deref(), sample, FLAG_STORED);
+        let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), sample, FLAG_STORED);
         let frame = encoder.frame(format);
         if topic.info.latched {
             // Several writers may each have latched a sample; none may replace another's.
@@ -76,7 +77,7 @@ impl Topic {
         let latest = StampedSample { sample: sample.clone(), at };
         let mut kept = false;
         if self.qos.transient_local && self.latched(sample.id.source).is_none_or(newer) {
-            kept = self.latch(sample.id.source, latest.clone());
+            kept = self.latch(latest.clone());
         }
         if self.latest.as_ref().is_none_or(newer) {
             self.latest = Some(latest);
@@ -117,6 +118,8 @@ mod tests {
             name: "/mission/name".into(),
             type_name: "std_msgs/msg/String".into(),
             qos: Qos { reliable: true, transient_local: true },
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         };

@@ -288,6 +288,8 @@ mod tests {
             name: "/odom".into(),
             type_name: "nav_msgs/msg/Odometry".into(),
             qos: roverline_source::Qos { reliable: true, transient_local: false },
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         };

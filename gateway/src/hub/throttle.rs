@@ -110,6 +110,8 @@ mod tests {
             priority: roverline_protocol::Priority::of(ScopeSet::of(&[scope])),
             delivery: roverline_protocol::Delivery::Every,
             latched: false,
+            encoding: Default::default(),
+            history_depth: 1,
         };
         let sample = |seq| sample(seq, 0);
         let at = Duration::from_millis;

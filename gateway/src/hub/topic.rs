@@ -1,6 +1,5 @@
 //! One topic's state in the hub: its declaration, newest samples, rate meter and subscribers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +7,15 @@ use roverline_protocol::native::TopicInfo;
 use roverline_protocol::rate::RateMeter;
 use roverline_protocol::resume::{Ring, RingLimits};
 use roverline_protocol::{Delivery, Guid, Priority, Route, SampleId};
-use roverline_schema::Plan;
 use roverline_source::{Qos, RawSample, SchemaText, TopicDecl};
 
 use crate::connection::outbox::Outbox;
+use crate::hub::decoder::Decoder;
 use crate::hub::encoding::FrameFormat;
+use crate::hub::latched::{LatchedSamples, StampedSample};
 use crate::hub::offload::{EncodeJob, LARGE_SAMPLE_BYTES, Recipient};
 use crate::hub::throttle::Throttle;
 
-/// Latched samples kept per topic (one per writer, as with transient local).
-const LATCHED_SAMPLES_PER_TOPIC: usize = 64;
 /// A number this far behind its writer's newest one is not late but of a writer that began anew.
 const LATE_SAMPLES: u64 = 4_096;
 /// Age beyond which the history of an emergency, safety, state or mission topic is not replayed.
@@ -27,15 +25,6 @@ const REPLAY_HISTORY_SAMPLES: usize = 1_024;
 
 /// A session's number in this process.
 pub type SubscriberId = u64;
-
-/// A sample with its arrival time (monotonic).
-#[derive(Clone, Debug)]
-pub struct StampedSample {
-    /// The sample.
-    pub sample: RawSample,
-    /// Its arrival time (monotonic).
-    pub at: Duration,
-}
 
 /// One session's subscription to a topic.
 pub(super) struct TopicSubscription {
@@ -56,15 +45,17 @@ pub struct Topic {
     pub route: Route,
     /// The QoS that its publishers offer.
     pub qos: Qos,
-    /// The decoding plan; `None` if the type is unknown.
-    pub plan: Option<Arc<Plan>>,
+    /// What decodes its messages; `None` if its type or its encoding is unknown.
+    pub decoder: Option<Decoder>,
     /// The source's definition of the type, which may differ from that of another topic.
     pub definition: Option<SchemaText>,
     /// Sample and byte counts, and the rate.
     pub meter: RateMeter,
     /// The newest sample.
     pub latest: Option<StampedSample>,
-    latched: HashMap<Guid, StampedSample>,
+    /// How many of a writer's last samples late subscribers get.
+    history_depth: u32,
+    latched: LatchedSamples,
     pub(super) ring: Ring<RawSample>,
     pub(super) subscriptions: Vec<TopicSubscription>,
     /// Whether a sample was large: from then on costly encodings are made on another thread, all of them,
@@ -73,7 +64,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(id: u32, decl: &TopicDecl, route: Route, plan: Option<Arc<Plan>>) -> Topic {
+    pub(super) fn new(id: u32, decl: &TopicDecl, route: Route, decoder: Option<Decoder>) -> Topic {
         Topic {
             info: TopicInfo {
                 id,
@@ -83,14 +74,17 @@ impl Topic {
                 priority: route.priority,
                 delivery: route.delivery,
                 latched: decl.qos.transient_local,
+                encoding: decl.encoding.clone(),
+                history_depth: decl.history_depth,
             },
             route,
             qos: decl.qos,
-            plan,
+            decoder,
             definition: None,
             meter: RateMeter::default(),
             latest: None,
-            latched: HashMap::new(),
+            history_depth: decl.history_depth,
+            latched: LatchedSamples::default(),
             ring: Ring::new(ring_limits(route.priority)),
             subscriptions: Vec::new(),
             is_large: false,
@@ -107,7 +101,7 @@ impl Topic {
         }
         let latest = StampedSample { sample: sample.clone(), at: now };
         if self.qos.transient_local {
-            self.latch(sample.id.source, latest.clone());
+            self.latch(latest.clone());
         }
         if self.route.delivery == Delivery::Every {
             self.ring.push(sample.id, now, sample.payload.len(), sample.clone());
@@ -130,8 +124,8 @@ impl Topic {
         recipients: Vec<Recipient>,
         now: Duration,
     ) -> EncodeJob {
-        let (topic, plan) = (self.info.clone(), self.plan.clone());
-        EncodeJob { topic, plan, sample: sample.clone(), flags, recipients, now }
+        let (topic, decoder) = (self.info.clone(), self.decoder.clone());
+        EncodeJob { topic, decoder, sample: sample.clone(), flags, recipients, now }
     }
 
     /// The number of sessions that subscribe to the topic.
@@ -142,32 +136,25 @@ impl Topic {
     /// The writers whose newest samples are kept.
     pub(super) fn writers(&self) -> impl Iterator<Item = Guid> + '_ {
         let latest = self.latest.iter().map(|latest| latest.sample.id.source);
-        latest.chain(self.latched.keys().copied())
+        latest.chain(self.latched.writers())
     }
 
     /// The last sample of one writer of a latched topic.
     pub(super) fn latched(&self, writer: Guid) -> Option<&StampedSample> {
-        self.latched.get(&writer)
+        self.latched.last(writer)
     }
 
     /// Stores a writer's last sample; returns false if the limit of writers is reached.
-    pub(super) fn latch(&mut self, writer: Guid, latest: StampedSample) -> bool {
-        let room = self.latched.len() < LATCHED_SAMPLES_PER_TOPIC || self.latched.contains_key(&writer);
-        if room {
-            self.latched.insert(writer, latest);
-        }
-        room
+    pub(super) fn latch(&mut self, latest: StampedSample) -> bool {
+        self.latched.insert(latest, self.history_depth)
     }
 
-    /// The samples for a late subscriber: every writer's last sample of a latched topic, otherwise the
-    /// newest sample.
+    /// The samples for a late subscriber: what the writers of a latched topic keep, otherwise the newest sample.
     pub(super) fn retained(&self) -> Vec<RawSample> {
-        if self.qos.transient_local && !self.latched.is_empty() {
-            let mut stored: Vec<_> = self.latched.values().map(|latest| latest.sample.clone()).collect();
-            stored.sort_by_key(|sample| sample.receive_time_ns);
-            return stored;
+        match self.latched.all() {
+            kept if self.qos.transient_local && !kept.is_empty() => kept,
+            _ => self.latest.iter().map(|latest| latest.sample.clone()).collect(),
         }
-        self.latest.iter().map(|latest| latest.sample.clone()).collect()
     }
 }
 
@@ -185,7 +172,7 @@ fn ring_limits(priority: Priority) -> RingLimits {
 impl Topic {
     /// Takes over the state of the topic's previous declaration.
     pub(super) fn inherit(&mut self, old: Topic) {
-        if old.info.type_name == self.info.type_name {
+        if old.info.type_name == self.info.type_name && old.info.encoding == self.info.encoding {
             self.meter = old.meter;
             self.latest = old.latest;
             self.latched = old.latched;

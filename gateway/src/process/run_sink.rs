@@ -158,6 +158,8 @@ mod tests {
             name: name.into(),
             type_name: "std_msgs/msg/String".into(),
             qos: Qos::default(),
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         }

@@ -69,6 +69,7 @@ fn bag_options(settings: &Settings, supervised: bool) -> BagOptions {
     let bag = &settings.bag;
     BagOptions {
         file: bag.file.clone().unwrap_or_default(),
+        scratch: settings.state_dir().join("unpacked"),
         rate: bag.rate,
         looped: bag.looped,
         start: Duration::from_secs_f64(bag.start_s),

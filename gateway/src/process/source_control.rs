@@ -6,9 +6,12 @@ use std::sync::mpsc::SyncSender;
 
 use parking_lot::Mutex;
 use roverline_source::{
-    Call, EmergencyStopRequest, MAX_SERVICES, PlaybackControl, Publication, PublishError, Service,
-    SourceControl, SourceError, TopicListener,
+    Advertisement, Call, EmergencyStopRequest, MAX_SERVICES, PlaybackControl, Publication, PublishError,
+    Service, SourceControl, SourceError, TopicListener,
 };
+
+/// Advertised topics that are remembered for the next run of the source.
+const MAX_ADVERTISEMENTS: usize = 1_024;
 
 /// An event for the thread that keeps the source running.
 pub(super) enum RunEvent {
@@ -23,6 +26,7 @@ pub(super) enum RunEvent {
 pub struct SourceControlHandle {
     source: Mutex<Option<Arc<dyn SourceControl>>>,
     services: Mutex<Vec<Service>>,
+    advertisements: Mutex<Vec<Advertisement>>,
     /// Wakes the thread that keeps the source running.
     events: Mutex<Option<SyncSender<RunEvent>>>,
 }
@@ -40,13 +44,25 @@ impl SourceControlHandle {
 
     /// Sends publications and calls to another run; services stay where they are.
     pub(super) fn redirect(&self, source: Arc<dyn SourceControl>) {
+        self.advertise_again(&*source);
         *self.source.lock() = Some(source);
+    }
+
+    fn advertise_again(&self, source: &dyn SourceControl) {
+        let mut advertisements = self.advertisements.lock();
+        advertisements.retain(|known| known.keeper.strong_count() > 0);
+        for advertisement in advertisements.iter() {
+            if let Err(error) = source.advertise(advertisement.clone()) {
+                tracing::debug!("{} is not advertised anew: {error}", advertisement.topic);
+            }
+        }
     }
 
     /// Sets or clears the running source. Services offered earlier are offered to the new one as well.
     pub(super) fn set(&self, source: Option<Arc<dyn SourceControl>>) {
         let services = self.services.lock();
         if let Some(source) = &source {
+            self.advertise_again(&**source);
             for service in services.iter() {
                 if let Err(error) = source.offer(service.clone()) {
                     tracing::debug!("{error}");
@@ -60,6 +76,18 @@ impl SourceControlHandle {
 impl SourceControl for SourceControlHandle {
     fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         self.running()?.publish(publication)
+    }
+
+    fn advertise(&self, advertisement: Advertisement) -> Result<(), PublishError> {
+        {
+            let mut advertisements = self.advertisements.lock();
+            advertisements.retain(|known| known.keeper.strong_count() > 0);
+            if advertisements.len() < MAX_ADVERTISEMENTS {
+                advertisements.push(advertisement.clone());
+            }
+        }
+        let source = self.source.lock().clone();
+        source.map_or(Ok(()), |source| source.advertise(advertisement))
     }
 
     fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {

@@ -66,6 +66,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("roverline_cyclone", &["gateway/source/src/dds/engine"], "the rest knows the engine contract"),
     ("r2r", &["gateway/source/src/r2r"], "only a source knows ROS"),
     ("mcap", &["gateway/source/src/bag"], "only a source knows recordings"),
+    ("yaml_rust2", &["gateway/source/src/bag"], "only a recording has metadata in YAML"),
+    ("zstd", &["gateway/source/src/bag"], "only recordings are packed"),
     (
         "rusqlite",
         &["gateway/source/src/bag", "gateway/coordination/src/store/sqlite"],

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_client::{Config, EndpointView, Event, Events, Link, LinkSample, LinkState};
-use roverline_schema::{Plan, Registry};
+use roverline_protocol::MessageEncoding;
+use roverline_schema::{Plan, Registry, Value};
 
 use crate::cli::OutputArgs;
 use crate::command::print::{print, print_line, print_text};
@@ -43,6 +44,10 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
         match event {
             Event::Sample(sample) if sample.topic.name == what.topic => {
                 match registry.plan(&sample.topic.type_name) {
+                    _ if !sample.topic.encoding.is_cdr() => {
+                        show_foreign(&what, &sample)?;
+                        printed += 1;
+                    }
                     Ok(plan) => {
                         show(&what, &sample, &plan)?;
                         printed += 1;
@@ -53,8 +58,9 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
                     }
                 }
             }
-            Event::Schema { type_name, text } => {
-                registry.add(&type_name, &text).map_err(|error| Failure::Nothing(error.to_string()))?;
+            Event::Schema { type_name, encoding, text } => {
+                let added = registry.add_encoded(&type_name, &encoding, text.as_bytes());
+                added.map_err(|error| Failure::Nothing(error.to_string()))?;
             }
             Event::Endpoints(views) => endpoints = views,
             _ => {}
@@ -102,9 +108,30 @@ fn show(what: &What, sample: &LinkSample, plan: &Arc<Plan>) -> Result<(), Failur
     };
     // An element beyond the end of an array is absent now and may exist in the next message.
     let Some(value) = value else { return Ok(()) };
+    print_value(what, sample, &value)
+}
+
+/// Shows a message that is not CDR: JSON, and no other.
+fn show_foreign(what: &What, sample: &LinkSample) -> Result<(), Failure> {
+    let encoding = &sample.topic.encoding;
+    if *encoding != MessageEncoding::Json {
+        let name = roverline_protocol::printable::printable(encoding.name());
+        return Err(Failure::Nothing(format!(
+            "messages on {} are {name}, which roverline does not read",
+            what.topic
+        )));
+    }
+    let json = serde_json::from_slice::<serde_json::Value>(&sample.payload)
+        .map_err(|error| Failure::Nothing(format!("a message on {} is not JSON: {error}", what.topic)))?;
+    let value = Value::from(json);
+    let part = what.field.as_ref().map_or(Some(&value), |field| value.get(field));
+    part.map_or(Ok(()), |part| print_value(what, sample, part))
+}
+
+fn print_value(what: &What, sample: &LinkSample, value: &Value) -> Result<(), Failure> {
     match (what.print.json, &what.field) {
-        (true, field) => print_line(&lines::json_line(sample, field.as_deref(), &value)),
+        (true, field) => print_line(&lines::json_line(sample, field.as_deref(), value)),
         (false, Some(_)) => print(&value.to_string()),
-        (false, None) => print_text(&lines::tree(&value)),
+        (false, None) => print_text(&lines::tree(value)),
     }
 }

@@ -5,6 +5,7 @@ mod extract;
 use std::time::Duration;
 
 use roverline_client::LinkSample;
+use roverline_protocol::MessageEncoding;
 use roverline_schema::Value;
 
 use crate::format;
@@ -36,7 +37,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     row.take(sample, at, watched, now);
     let slot = row.slot;
     model.fields.pending |= watched;
-    if let Some((slot, rank)) = slot {
+    if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
         fill(model, sample, slot, rank, at);
     }
     if watched { decode_selected(model) } else { Vec::new() }
@@ -180,12 +181,16 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
     }
     model.fields.decoded = Some(now.mono);
     let Some(row) = model.topics.selected_row() else { return Vec::new() };
-    let type_name = row.info.type_name.clone();
+    let (type_name, encoding) = (row.info.type_name.clone(), row.info.encoding.clone());
     let Some(payload) = row.latest.clone() else {
         model.fields.show_message(waiting_for(row.latest_bytes));
         return Vec::new();
     };
     model.fields.pending = false;
+    if !encoding.is_cdr() {
+        show_foreign(model, &encoding, &payload);
+        return Vec::new();
+    }
     match model.registry.plan(&type_name) {
         Ok(plan) => {
             match plan.decode(&payload) {
@@ -209,6 +214,22 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
             }
             model.asked_schemas.insert(type_name.clone());
             vec![Effect::Schema(type_name)]
+        }
+    }
+}
+
+/// Shows a message that is not CDR: JSON as a tree, others by their size.
+fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
+    let json =
+        (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
+    match json {
+        Some(Ok(value)) => model.fields.show(&value.into()),
+        Some(Err(error)) => model.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
+        None => {
+            let name = format::printable(encoding.name());
+            model
+                .fields
+                .show_message(format!("{} bytes of {name}, which the console does not read", payload.len()));
         }
     }
 }

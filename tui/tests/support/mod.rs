@@ -158,6 +158,8 @@ pub(crate) fn topic(name: &str, type_name: &str) -> TopicInfo {
         priority: route.priority,
         delivery: route.delivery,
         latched: false,
+        encoding: Default::default(),
+        history_depth: 1,
     }
 }
 

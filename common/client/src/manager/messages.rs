@@ -64,8 +64,8 @@ impl Manager {
                 self.emit(Event::Service { url, level, reason, shed }).await;
             }
             ServerMessage::Event(event) => self.emit(Event::Gateway(event)).await,
-            ServerMessage::Schema { type_name, text, .. } => {
-                self.emit(Event::Schema { type_name, text }).await;
+            ServerMessage::Schema { type_name, encoding, text } => {
+                self.emit(Event::Schema { type_name, encoding, text }).await;
             }
             ServerMessage::Dropped { topics } => {
                 let count: u64 = topics.iter().map(|drop| drop.count).sum();

@@ -102,6 +102,8 @@ pub(super) fn info() -> TopicInfo {
         priority: Priority::State,
         delivery: Delivery::Every,
         latched: false,
+        encoding: Default::default(),
+        history_depth: 1,
     }
 }
 

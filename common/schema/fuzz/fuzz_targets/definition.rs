@@ -1,4 +1,4 @@
-//! Fuzz target: any text as a definition, then any bytes as a message of it.
+//! Fuzz target: any text as a definition, in both languages, then any bytes as a message of it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,8 +6,11 @@ use roverline_schema::Registry;
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (text, body) = input;
-    let registry = Registry::bundled();
-    if registry.add("pkg/Test", text).is_ok() {
+    for language in ["ros2msg", "ros2idl"] {
+        let registry = Registry::bundled();
+        if registry.add_encoded("pkg/Test", language, text.as_bytes()).is_err() {
+            continue;
+        }
         let plan = registry.plan("pkg/Test").expect("added, so known");
         let mut cdr = vec![0, 1, 0, 0];
         cdr.extend_from_slice(body);

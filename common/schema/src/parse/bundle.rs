@@ -2,11 +2,11 @@
 //! recordings and viewers.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::limits::MAX_TEXT_DEFINITIONS;
 use crate::model::Definition;
+use crate::parse::idl::IdlDeclarations;
 use crate::parse::{SyntaxError, check_size, parse_definition, too_large};
 use crate::{SchemaError, TypeName};
 
@@ -20,6 +20,15 @@ pub(crate) fn separator(name: &TypeName) -> String {
     format!("{SEPARATOR}\nMSG: {}\n", name.in_definitions())
 }
 
+/// The language of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// `ros2msg`
+    Msg,
+    /// `ros2idl`
+    Idl,
+}
+
 /// A concatenated text, parsed.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
@@ -27,37 +36,46 @@ pub(crate) struct Bundle {
     pub definitions: HashMap<TypeName, Arc<Definition>>,
     /// The complete text.
     pub text: Arc<str>,
+    /// Whether a part of it is IDL.
+    pub has_idl: bool,
 }
 
-/// Parses the text for `root`.
-pub(crate) fn parse_bundle(root: &TypeName, text: &str) -> Result<Bundle, SchemaError> {
+/// Parses the text for `root`. Titles say which language a section is in; the first one may have none, and is then in
+/// `language`.
+pub(crate) fn parse_bundle(root: &TypeName, text: &str, language: Language) -> Result<Bundle, SchemaError> {
     check_size(root, text)?;
-    let mut definitions = HashMap::new();
-    for (index, section) in sections(text).into_iter().enumerate() {
-        let name = match section.title {
+    let mut bundle = Bundle { definitions: HashMap::new(), text: text.into(), has_idl: false };
+    let mut idl = IdlDeclarations::default();
+    // From the last to the first: the first definition of a type counts, and a section of IDL may use what later ones
+    // declare.
+    for (index, section) in sections(text).into_iter().enumerate().rev() {
+        let title = match section.title {
             // A text may begin or end with a separator.
             None if section.body.trim().is_empty() => continue,
-            None if index == 0 => root.clone(),
-            None => return Err(untitled(root)),
-            Some(Title::Message(name)) => TypeName::parse(name)?,
-            Some(Title::Other(encoding)) => {
-                let encoding = encoding.to_owned();
-                return Err(SchemaError::Encoding { type_name: root.to_string(), encoding });
-            }
+            None if index > 0 => return Err(untitled(root)),
+            None if language == Language::Idl => Title::Idl,
+            None => Title::Message(root.as_str()),
+            Some(title) => title,
         };
-        if definitions.len() >= MAX_TEXT_DEFINITIONS {
+        let definitions = match title {
+            Title::Message(name) => vec![parse_definition(&TypeName::parse(name)?, section.body)?],
+            Title::Idl => idl.parse(root, section.body)?,
+        };
+        bundle.has_idl |= title == Title::Idl;
+        for definition in definitions {
+            bundle.definitions.insert(definition.name.clone(), Arc::new(definition));
+        }
+        if bundle.definitions.len() > MAX_TEXT_DEFINITIONS {
             return Err(too_large(root, "definitions in one text", MAX_TEXT_DEFINITIONS as u64));
         }
-        // The first definition wins: the root must not be replaced by a later one.
-        if let Entry::Vacant(entry) = definitions.entry(name) {
-            let definition = parse_definition(entry.key(), section.body)?;
-            entry.insert(Arc::new(definition));
+    }
+    if !bundle.definitions.contains_key(root) {
+        if bundle.has_idl || language == Language::Idl {
+            return Err(SchemaError::Unknown(root.to_string()));
         }
+        bundle.definitions.insert(root.clone(), Arc::new(parse_definition(root, "")?));
     }
-    if !definitions.contains_key(root) {
-        definitions.insert(root.clone(), Arc::new(parse_definition(root, "")?));
-    }
-    Ok(Bundle { definitions, text: text.into() })
+    Ok(bundle)
 }
 
 #[cold]
@@ -65,9 +83,12 @@ fn untitled(root: &TypeName) -> SchemaError {
     SchemaError::Syntax { type_name: root.to_string(), line: 0, error: SyntaxError::Untitled }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Title<'a> {
+    /// A message of this name.
     Message(&'a str),
-    Other(&'static str),
+    /// IDL, which names what it defines.
+    Idl,
 }
 
 struct Section<'a> {
@@ -92,7 +113,7 @@ fn sections(text: &str) -> Vec<Section<'_>> {
             if let Some(name) = line.trim().strip_prefix("MSG:") {
                 (title, start) = (Some(Title::Message(name.trim())), end);
             } else if line.trim().starts_with("IDL:") {
-                (title, start) = (Some(Title::Other("ros2idl")), end);
+                (title, start) = (Some(Title::Idl), end);
             }
         }
         at = end;

@@ -47,6 +47,23 @@ pub enum SyntaxError {
     /// A separator between concatenated definitions that is not followed by a title.
     #[error("a rule of `=` without `MSG: pkg/Type` after it")]
     Untitled,
+    /// Something else than the grammar of IDL asks for.
+    #[error("{expected} is expected, not {found}")]
+    Unexpected {
+        /// What would be right.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Something that IDL has and ROS 2 messages do not, or that has another form on the wire.
+    #[error("`{0}` is not supported in IDL")]
+    Unsupported(String),
+    /// More structs than one text may have.
+    #[error("more than {0} structs")]
+    TooManyStructs(usize),
+    /// More fields and constants than a message may have.
+    #[error("more than {0} fields")]
+    TooManyFields(usize),
 }
 
 /// A text, shortened for error messages.

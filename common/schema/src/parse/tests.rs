@@ -122,7 +122,7 @@ fn exceeded_bounds_are_errors() {
 fn bundles_are_split() {
     let rule = "=".repeat(80);
     let text = format!("A a\nB b\n{rule}\nMSG: pkg/A\nint32 x\n\n{rule}\r\nMSG: pkg/msg/B\r\nbool y\r\n");
-    let bundle = parse_bundle(&name(), &text).unwrap();
+    let bundle = parse_bundle(&name(), &text, Language::Msg).unwrap();
     assert_eq!(bundle.definitions.len(), 3);
     let field = |n: &str| bundle.definitions[&TypeName::parse(n).unwrap()].fields[0].name.clone();
     assert_eq!((&*field("pkg/Test"), &*field("pkg/A"), &*field("pkg/B")), ("a", "x", "y"));
@@ -132,13 +132,6 @@ fn bundles_are_split() {
 fn a_bundle_may_begin_with_its_own_title() {
     let rule = "=".repeat(80);
     let text = format!("{rule}\nMSG: pkg/Test\nint32 x\n{rule}\nMSG: pkg/B\nbool y\n");
-    let bundle = parse_bundle(&name(), &text).unwrap();
+    let bundle = parse_bundle(&name(), &text, Language::Msg).unwrap();
     assert_eq!(&*bundle.definitions[&name()].fields[0].name, "x");
-}
-
-#[test]
-fn idl_is_refused_by_name() {
-    let text = format!("{}\nIDL: pkg/msg/Test\nmodule pkg {{}};\n", "=".repeat(80));
-    let error = parse_bundle(&name(), &text).unwrap_err().to_string();
-    assert!(error.contains("ros2idl") && error.contains("not supported"), "{error}");
 }

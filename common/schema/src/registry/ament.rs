@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::SchemaError;
 use crate::limits::{MAX_INSTALLED_TYPES, MAX_TEXT_BYTES};
 use crate::name::{Kind, is_identifier};
+use crate::parse::Language;
 
 /// The `share` directories of a prefix path, in search order.
 #[derive(Debug, Default)]
@@ -21,24 +22,24 @@ impl Ament {
         Self { shares: prefixes.map(|p| p.join("share")).collect() }
     }
 
-    /// The text of an interface file; `None` when no prefix has it.
-    pub(super) fn text(&self, package: &str, kind: Kind, stem: &str) -> Result<Option<String>, SchemaError> {
-        let type_name = || format!("{package}/{}/{stem}", kind.word());
+    /// The text of an interface file and its language; `None` when no prefix has it. Packages that were written in IDL
+    /// have no other file.
+    pub(super) fn text(
+        &self,
+        package: &str,
+        kind: Kind,
+        stem: &str,
+    ) -> Result<Option<(Language, String)>, SchemaError> {
         for share in &self.shares {
             let directory = share.join(package).join(kind.word());
-            let path = directory.join(format!("{stem}.{}", kind.word()));
-            match read(&path) {
-                Ok(Some(text)) => return Ok(Some(text)),
-                Ok(None) if directory.join(format!("{stem}.idl")).is_file() => {
-                    return Err(SchemaError::Encoding {
-                        type_name: type_name(),
-                        encoding: "ros2idl".to_owned(),
-                    });
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let what = error.to_string();
-                    return Err(SchemaError::File { type_name: type_name(), what });
+            for (extension, language) in [(kind.word(), Language::Msg), ("idl", Language::Idl)] {
+                match read(&directory.join(format!("{stem}.{extension}"))) {
+                    Ok(Some(text)) => return Ok(Some((language, text))),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let type_name = format!("{package}/{}/{stem}", kind.word());
+                        return Err(SchemaError::File { type_name, what: error.to_string() });
+                    }
                 }
             }
         }
@@ -56,7 +57,8 @@ impl Ament {
             for kind in [Kind::Msg, Kind::Srv, Kind::Action] {
                 for file in names(&package.join(kind.word())) {
                     let stem = file.file_stem().and_then(OsStr::to_str).filter(|n| is_identifier(n));
-                    if let (Some(stem), true) = (stem, file.extension().is_some_and(|e| e == kind.word())) {
+                    let is_interface = file.extension().is_some_and(|e| e == kind.word() || e == "idl");
+                    if let (Some(stem), true) = (stem, is_interface) {
                         out.push((package_name.to_owned(), kind, stem.to_owned()));
                     }
                     if out.len() >= MAX_INSTALLED_TYPES {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::layout::{Layout, Source, build};
 use crate::limits::{MAX_TEXT_BYTES, MAX_TEXT_DEFINITIONS};
 use crate::model::{Definition, Element};
-use crate::parse::{Bundle, parse_definition, separator, too_large};
+use crate::parse::{Bundle, Language, parse_bundle, parse_definition, separator, too_large};
 use crate::registry::ament::Ament;
 use crate::registry::{bundled, interface};
 use crate::{Plan, SchemaError, TypeName};
@@ -35,7 +35,10 @@ impl<'a> Scope<'a> {
         };
         let (package, kind) = (name.package(), name.kind());
         let text = match self.ament.text(package, kind, &stem)? {
-            Some(text) => interface::part_text(name, &stem, part, &text),
+            Some((Language::Msg, text)) => interface::part_text(name, &stem, part, &text),
+            Some((Language::Idl, text)) => {
+                return Ok(parse_bundle(name, &text, Language::Idl)?.definitions.remove(name));
+            }
             None => match bundled::text(package, kind, &stem) {
                 Some(text) => interface::part_text(name, &stem, part, text),
                 None => return Ok(None),

@@ -25,6 +25,7 @@ pub(super) struct Db3Recording {
     name: String,
     order: RowOrder,
     truncated: bool,
+    empty: bool,
     span: Option<Span>,
     channels: Vec<Channel>,
     ignored: Vec<bool>,
@@ -56,15 +57,13 @@ impl Db3Recording {
         let order = if indexed && !truncated { RowOrder::Time } else { RowOrder::Id };
         // A file that is damaged further in may fail here; reading it reports the position later.
         let span = if order == RowOrder::Time { span(&connection).unwrap_or(None) } else { None };
-        let empty = span.is_none() && is_empty(&connection).unwrap_or(false);
-        if empty && !truncated {
-            return Err(SourceError(format!("{name} is a recording without messages: nothing to play")));
-        }
+        let empty = span.is_none() && !truncated && is_empty(&connection).unwrap_or(false);
         Ok(Db3Recording {
             path: path.to_owned(),
             name: name.to_owned(),
             order,
             truncated,
+            empty,
             span,
             ignored: vec![false; channels.len()],
             channels,
@@ -136,6 +135,10 @@ impl Recording for Db3Recording {
         self.span
     }
 
+    fn is_empty(&self) -> bool {
+        self.empty
+    }
+
     fn ignore(&mut self, channel: usize) {
         if let Some(ignored) = self.ignored.get_mut(channel) {
             *ignored = true;
@@ -161,7 +164,7 @@ impl Recording for Db3Recording {
                 break;
             }
             add(&mut counts, channel, 1);
-            let most = self.channels[channel].latching_publishers;
+            let most = self.channels[channel].kept_messages();
             if most > 0 {
                 keep_last(&mut last, channel, (counts[channel], row), most);
             }

@@ -77,9 +77,6 @@ impl McapRecording {
             found.as_ref().filter(|summary| summary.is_index()).map(|summary| summary.chunks.clone());
         let (definitions, statistics) =
             found.map(|summary| (summary.definitions, summary.statistics)).unwrap_or_default();
-        if statistics.as_ref().is_some_and(|statistics| statistics.message_count == 0) {
-            return Err(SourceError(format!("{name} is a recording without messages: nothing to play")));
-        }
         Ok(McapRecording {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -235,6 +232,10 @@ impl Recording for McapRecording {
             None => (time(statistics.message_start_time), time(statistics.message_end_time)),
         };
         (first <= last && last > 0).then_some(Span { first, last })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.statistics.as_ref().is_some_and(|statistics| statistics.message_count == 0)
     }
 
     fn knows_all_channels(&self) -> bool {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::bag::BagOptions;
 use crate::bag::clock::Clock;
+use crate::bag::compressed_message;
 use crate::bag::control_log::ControlLogReader;
 use crate::bag::player::control::{CommandEffect, CommandQueue};
 use crate::bag::player::tracks::{Declared, Track};
@@ -49,6 +50,8 @@ pub(super) struct Player<'a> {
     progress: Progress,
     played: u64,
     passed_over: u64,
+    /// Messages that could not be unpacked.
+    damaged: u64,
     /// The playback position over time; `None` until the first log time is known.
     timeline: Option<Timeline>,
     /// Whether the start time is final. Until then it is set when the first message is ready, so
@@ -90,6 +93,7 @@ impl<'a> Player<'a> {
             declared: HashMap::new(),
             played: 0,
             passed_over: 0,
+            damaged: 0,
             timeline: None,
             anchored: false,
             commands: None,
@@ -111,6 +115,7 @@ impl<'a> Player<'a> {
                 tracing::info!(
                     played = self.played,
                     passed_over = self.passed_over,
+                    damaged = self.damaged,
                     "the recording was played to its end"
                 );
                 self.sink.state(SourceState::Finished);
@@ -196,7 +201,7 @@ impl<'a> Player<'a> {
                 }
                 self.deliver(message, ordinal);
             } else if track.latched || (pass.backfill > 0 && near) {
-                let most = track.sources.len();
+                let most = track.kept;
                 keep_last(&mut held, message.channel, (ordinal, message), most);
             }
         };
@@ -225,7 +230,7 @@ impl<'a> Player<'a> {
         }
         for (among, message) in skipped.latched {
             let track = &self.tracks[message.channel];
-            keep_last(held, message.channel, (track.ordinal + among, message), track.sources.len());
+            keep_last(held, message.channel, (track.ordinal + among, message), track.kept);
         }
         for (track, count) in self.tracks.iter_mut().zip(&skipped.counts) {
             track.ordinal += count;
@@ -291,6 +296,16 @@ impl<'a> Player<'a> {
             self.passed_over += 1;
             return;
         };
+        let payload = match compressed_message::unpacked(message.data) {
+            Ok(payload) => payload,
+            Err(why) => {
+                if self.damaged == 0 {
+                    tracing::warn!("messages that cannot be unpacked are left out, the first because {why}");
+                }
+                self.damaged += 1;
+                return;
+            }
+        };
         // A wrong index must not make sequence numbers decrease.
         if ordinal <= track.delivered {
             return;
@@ -303,7 +318,7 @@ impl<'a> Player<'a> {
                 id,
                 source_time_ns: message.publish_time,
                 receive_time_ns: message.log_time,
-                payload: message.data,
+                payload,
             },
         );
         self.played += 1;

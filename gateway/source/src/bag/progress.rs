@@ -25,11 +25,19 @@ impl Progress {
         self.write(&format!("\r{}\x1b[K", line(position, total, messages)));
     }
 
-    /// Rewrites the line while the recording is read for its topics, at most once per interval.
-    pub(super) fn update_listing(&mut self, now: i64, part_read: f64) {
+    /// Rewrites the line of a preparation, at most once per interval.
+    pub(super) fn update_part(&mut self, now: i64, what: &str, part_done: f64) {
         if self.enabled && self.last.is_none_or(|last| now.saturating_sub(last) >= INTERVAL_NS) {
             self.last = Some(now);
-            self.write(&format!("\r{}\x1b[K", listing_line(part_read)));
+            self.write(&format!("\r{}\x1b[K", part_line(what, part_done)));
+        }
+    }
+
+    /// Removes the line of a preparation.
+    #[cfg_attr(not(feature = "mcap"), allow(dead_code, reason = "used where recordings are unpacked"))]
+    pub(super) fn end(&mut self) {
+        if self.enabled && self.last.take().is_some() {
+            self.write("\r\x1b[K");
         }
     }
 
@@ -64,8 +72,8 @@ fn line(position: i64, total: Option<i64>, messages: u64) -> String {
 }
 
 /// `looking for its topics    6.7 %`
-fn listing_line(part_read: f64) -> String {
-    format!("looking for its topics  {:5.1} %", 100.0 * part_read.clamp(0.0, 1.0))
+fn part_line(what: &str, part_done: f64) -> String {
+    format!("{what}  {:5.1} %", 100.0 * part_done.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -77,6 +85,6 @@ mod tests {
         assert_eq!(line(12_300_000_000, Some(184_300_000_000), 1234), "12.3 / 184.3 s    6.7 %  1234 msgs");
         assert_eq!(line(2_000_000_000, None, 5), "2.0 s  5 msgs");
         assert_eq!(line(0, Some(0), 1), "0.0 s  1 msgs");
-        assert_eq!(listing_line(0.067), "looking for its topics    6.7 %");
+        assert_eq!(part_line("looking for its topics", 0.067), "looking for its topics    6.7 %");
     }
 }

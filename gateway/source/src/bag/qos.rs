@@ -8,6 +8,8 @@ use crate::Qos;
 
 /// Publishers of a channel whose last messages are kept.
 const MAX_LATCHING: usize = 64;
+/// Messages kept of each.
+const MAX_DEPTH: u32 = 128;
 
 /// The QoS offered by the publishers of `topic`. A channel may list several publishers; the strongest
 /// offer counts, because a late subscriber benefits from it.
@@ -29,6 +31,15 @@ pub(super) fn latching_publishers(topic: &str, profiles: &str) -> usize {
         return 0;
     }
     values(profiles, "durability").filter(|value| is_transient_local(value)).count().clamp(1, MAX_LATCHING)
+}
+
+/// How many messages each of these publishers keeps: the deepest history that one of them offered.
+pub(super) fn history_depth(topic: &str, profiles: &str) -> u32 {
+    if !offered(topic, profiles).transient_local {
+        return 1;
+    }
+    let depths = values(profiles, "depth").filter_map(|depth| depth.parse().ok());
+    depths.max().unwrap_or(1).clamp(1, MAX_DEPTH)
 }
 
 fn is_transient_local(durability: &str) -> bool {
@@ -95,6 +106,16 @@ mod tests {
         assert_eq!(latching_publishers("/map", ""), 0);
         assert_eq!(latching_publishers("/tf_static", ""), 1);
         assert_eq!(latching_publishers("/tf_static", &"durability: 1\n".repeat(1_000)), MAX_LATCHING);
+    }
+
+    #[test]
+    fn the_deepest_history_counts() {
+        let two = "- depth: 2\n  durability: 1\n- depth: 10\n  durability: transient_local\n";
+        assert_eq!(history_depth("/map", two), 10);
+        assert_eq!(history_depth("/map", "depth: 10\ndurability: volatile"), 1);
+        for (depth, expected) in [("0", 1), ("-1", 1), ("99999999999", 1), ("100000", MAX_DEPTH), ("", 1)] {
+            assert_eq!(history_depth("/map", &format!("depth: {depth}\ndurability: 1")), expected, "{depth}");
+        }
     }
 
     #[test]

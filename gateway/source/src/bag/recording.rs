@@ -4,6 +4,7 @@
 //! nothing but the file, and the player counts them; so all processes assign the same numbers.
 
 use bytes::Bytes;
+use roverline_protocol::MessageEncoding;
 
 use crate::{Qos, SchemaText, StopFlag};
 
@@ -16,15 +17,29 @@ pub(super) struct Channel {
     pub(super) topic: String,
     /// The ROS type, `pkg/msg/Type`.
     pub(super) type_name: String,
+    /// How its messages are encoded.
+    pub(super) encoding: MessageEncoding,
     /// QoS offered during recording.
     pub(super) qos: Qos,
     /// How many publishers offered to keep their last message for late subscribers. Nothing says which of them
     /// published a message, so this many of the last ones are kept.
     pub(super) latching_publishers: usize,
+    /// How many messages each of them keeps.
+    pub(super) history_depth: u32,
     /// The message definition, if the recording has a usable one.
     pub(super) schema: Option<SchemaText>,
-    /// Why its messages cannot be forwarded (not CDR, no type), or `None`.
+    /// Why its messages cannot be forwarded (no type, no encoding), or `None`.
     pub(super) unusable: Option<String>,
+}
+
+/// The maximum number of messages kept of a channel for late subscribers.
+const MAX_KEPT: usize = 256;
+
+impl Channel {
+    /// How many of its last messages a late subscriber would get.
+    pub(super) fn kept_messages(&self) -> usize {
+        (self.latching_publishers * self.history_depth as usize).min(MAX_KEPT)
+    }
 }
 
 /// A recorded message. `channel` is an index into the channels in the order of their announcement.
@@ -115,8 +130,8 @@ pub(super) fn keep_last<T>(all: &mut Vec<(usize, T)>, channel: usize, message: T
 pub(super) struct Skipped {
     /// Skipped messages by channel index.
     pub(super) counts: Vec<u64>,
-    /// For each channel the last skipped messages, as many as it has latching publishers, each with its 1-based
-    /// ordinal among them.
+    /// For each channel the last skipped messages, as many as late subscribers would get, each with its 1-based ordinal
+    /// among them.
     pub(super) latched: Vec<(u64, Message)>,
 }
 
@@ -127,6 +142,11 @@ pub(super) trait Recording: Send {
 
     /// First and last log time, if known without reading the whole recording.
     fn span(&self) -> Option<Span>;
+
+    /// Whether it is known to have no messages.
+    fn is_empty(&self) -> bool {
+        false
+    }
 
     /// Whether all channels are known without reading the recording.
     fn knows_all_channels(&self) -> bool {

@@ -76,7 +76,7 @@ impl SplitRecording {
 
     /// Adds a message to the last ones of its channel.
     fn keep_latched(&self, latched: &mut Vec<(u64, Message)>, ordinal: u64, message: Message) {
-        let (channel, most) = (message.channel, self.channels[message.channel].latching_publishers);
+        let (channel, most) = (message.channel, self.channels[message.channel].kept_messages());
         if most == 0 {
             return;
         }

@@ -5,6 +5,7 @@ mod control_log;
 mod corruption;
 mod db3;
 mod declarations;
+mod directories;
 mod mcap;
 mod playing;
 mod real_robots;

@@ -18,6 +18,8 @@ pub(super) struct Offer {
     pub(super) topic: String,
     pub(super) type_name: String,
     pub(super) qos: Qos,
+    /// How many samples it keeps for late readers, as far as it says so.
+    pub(super) history_depth: u32,
 }
 
 /// A topic and its writers.
@@ -25,6 +27,8 @@ pub(super) struct Offer {
 pub(super) struct TopicState {
     pub(super) type_name: String,
     pub(super) writers: BTreeMap<Guid, Qos>,
+    /// The deepest history that one of them keeps for late readers.
+    pub(super) history_depth: u32,
     /// Writers of the same topic name but another type. The library matches by name alone, so their
     /// samples arrive too.
     pub(super) foreign: BTreeSet<Guid>,
@@ -89,10 +93,11 @@ fn resolve_type(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> T
         Some(first) if !offers.iter().any(|offer| offer.type_name == current) => first.type_name.clone(),
         _ => current,
     };
-    let (mut writers, mut foreign) = (BTreeMap::new(), BTreeSet::new());
+    let (mut writers, mut foreign, mut history_depth) = (BTreeMap::new(), BTreeSet::new(), 1);
     for offer in offers {
         if offer.type_name == type_name {
             writers.insert(offer.writer, offer.qos);
+            history_depth = history_depth.max(offer.history_depth);
             continue;
         }
         foreign.insert(offer.writer);
@@ -103,7 +108,7 @@ fn resolve_type(name: &str, before: Option<TopicState>, offers: Vec<Offer>) -> T
             );
         }
     }
-    TopicState { type_name, writers, foreign, disputed }
+    TopicState { type_name, writers, history_depth, foreign, disputed }
 }
 
 #[cfg(test)]
@@ -115,7 +120,13 @@ mod tests {
     const LATCHED: Qos = Qos { reliable: true, transient_local: true };
 
     fn offer(n: u8, topic: &str, type_name: &str, qos: Qos) -> Offer {
-        Offer { writer: Guid([n; 16]), topic: topic.into(), type_name: type_name.into(), qos }
+        Offer {
+            writer: Guid([n; 16]),
+            topic: topic.into(),
+            type_name: type_name.into(),
+            qos,
+            history_depth: 1,
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(super) struct Discovered {
     pub(super) topic: String,
     pub(super) type_name: String,
     pub(super) qos: Qos,
+    /// How many samples a writer keeps for late readers, if it announces that.
+    pub(super) history_depth: Option<u32>,
 }
 
 /// The DDS names of a topic and its type.

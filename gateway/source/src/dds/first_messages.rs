@@ -95,6 +95,7 @@ mod tests {
             qos: Qos::default(),
             payload: None,
             source_time_ns: n,
+            keeper: Default::default(),
         }
     }
 
@@ -137,6 +138,7 @@ mod tests {
             topic: topic.into(),
             type_name: type_name.into(),
             qos: Qos { reliable, transient_local },
+            history_depth: None,
         };
         let readers = vec![
             reader(1, "rt/a", &names.1, true, false),

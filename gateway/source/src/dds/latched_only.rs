@@ -55,6 +55,7 @@ mod tests {
             topic: topic.into(),
             type_name: String::new(),
             qos: Qos { reliable: true, transient_local },
+            history_depth: None,
         };
         let topics = LatchedOnly::default();
         let readers = [
@@ -70,6 +71,7 @@ mod tests {
             topic: "/goal".into(),
             type_name: String::new(),
             qos: Qos { reliable: true, transient_local: true },
+            history_depth: 1,
         };
         topics.update(&readers, &[offer]);
         let error = topics.check("/map", false).unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! A message on its way to a writer.
 
+use std::sync::Weak;
+
 use bytes::Bytes;
 
 use crate::dds::engine::cdr::{REQUIRED_ENCODING, is_plain_little_endian};
@@ -15,6 +17,8 @@ pub(super) struct Outgoing {
     pub(super) payload: Option<Bytes>,
     /// 0 means now.
     pub(super) source_time_ns: i64,
+    /// The writer stays open as long as this lives.
+    pub(super) keeper: Weak<()>,
 }
 
 impl Outgoing {

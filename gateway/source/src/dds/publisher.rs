@@ -1,8 +1,8 @@
 //! The publishing side of a participant: a bounded queue and the thread that drains it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::dds::first_messages::POLL_MS;
@@ -10,7 +10,7 @@ use crate::dds::latched_only::LatchedOnly;
 use crate::dds::outgoing::Outgoing;
 use crate::dds::service_broker::ServiceBroker;
 use crate::dds::writers::Writers;
-use crate::{Call, Publication, PublishError, Qos, Service, SourceControl, TopicListener};
+use crate::{Advertisement, Call, Publication, PublishError, Qos, Service, SourceControl, TopicListener};
 
 /// Messages that may wait for the publishing thread.
 const QUEUE: usize = 256;
@@ -100,7 +100,14 @@ impl SourceControl for PublishQueue {
         let Publication { topic, type_name, payload, latched } = publication;
         self.latched_only.check(&topic, latched)?;
         let qos = Qos { reliable: true, transient_local: latched };
-        self.push(Outgoing { topic, type_name, qos, payload: Some(payload), source_time_ns: 0 })
+        let (payload, keeper) = (Some(payload), Weak::new());
+        self.push(Outgoing { topic, type_name, qos, payload, source_time_ns: 0, keeper })
+    }
+
+    fn advertise(&self, advertisement: Advertisement) -> Result<(), PublishError> {
+        let Advertisement { topic, type_name, latched, keeper } = advertisement;
+        let qos = Qos { reliable: true, transient_local: latched };
+        self.push(Outgoing { topic, type_name, qos, payload: None, source_time_ns: 0, keeper })
     }
 
     fn offer(&self, service: Service) -> Result<(), PublishError> {

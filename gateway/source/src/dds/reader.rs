@@ -23,6 +23,8 @@ pub(super) struct Subscription {
     pub(super) type_name: String,
     /// The QoS last declared to the sink.
     pub(super) qos: Qos,
+    /// The history that was declared with it.
+    pub(super) history_depth: u32,
     names: (String, String),
     readers: BTreeMap<Class, Box<dyn Reader>>,
     progress: HashMap<Guid, Progress>,
@@ -64,7 +66,18 @@ impl Subscription {
         let (readers, progress) = (BTreeMap::new(), HashMap::new());
         let since = unix_ns();
         let (depth, undelivered) = (HistoryDepth::default(), Vec::new());
-        Subscription { key, type_name, qos, names, readers, progress, depth, since, undelivered }
+        Subscription {
+            key,
+            type_name,
+            qos,
+            history_depth: 1,
+            names,
+            readers,
+            progress,
+            depth,
+            since,
+            undelivered,
+        }
     }
 
     /// Creates and removes readers to match the current writers. `token` is the first of three.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roverline_protocol::Guid;
+use roverline_protocol::{Guid, MessageEncoding};
 
 use crate::dds::catalog::{Catalog, Offer, TopicState};
 use crate::dds::discovery_info::Nodes;
@@ -230,7 +230,8 @@ impl ReaderThread {
             } else if let (Some(topic), Some(type_name)) =
                 (ros_topic(&writer.topic), ros_type(&writer.type_name))
             {
-                offers.push(Offer { writer: writer.id, topic, type_name, qos: writer.qos });
+                let history_depth = writer.history_depth.unwrap_or(1);
+                offers.push(Offer { writer: writer.id, topic, type_name, qos: writer.qos, history_depth });
             }
         }
         self.catalog.update(offers);
@@ -285,8 +286,9 @@ impl ReaderThread {
             None => return,
         };
         let Some(subscription) = &mut self.slots[slot] else { return };
-        if subscription.qos != topic.qos() {
-            subscription.qos = topic.qos();
+        let declared = (topic.qos(), topic.history_depth);
+        if (subscription.qos, subscription.history_depth) != declared {
+            (subscription.qos, subscription.history_depth) = declared;
             self.sink.topic_up(declaration(name, topic));
         }
         let waits = (&self.waits, FIRST_TOPIC + 4 * slot);
@@ -299,7 +301,8 @@ impl ReaderThread {
     fn open_subscription(&mut self, name: &str, topic: &TopicState) -> Option<usize> {
         let names = (dds_topic(name)?, dds_type(&topic.type_name)?);
         let key = self.sink.topic_up(declaration(name, topic))?;
-        let subscription = Subscription::new(key, topic.type_name.clone(), topic.qos(), names);
+        let mut subscription = Subscription::new(key, topic.type_name.clone(), topic.qos(), names);
+        subscription.history_depth = topic.history_depth;
         let free = self.slots.iter().position(Option::is_none);
         let slot = free.unwrap_or(self.slots.len());
         match free {
@@ -316,6 +319,8 @@ fn declaration(name: &str, topic: &TopicState) -> TopicDecl {
         name: name.to_owned(),
         type_name: topic.type_name.clone(),
         qos: topic.qos(),
+        encoding: MessageEncoding::Cdr,
+        history_depth: topic.history_depth,
         schema: None,
         route: None,
     }

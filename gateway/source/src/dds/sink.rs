@@ -1,8 +1,8 @@
 //! Publishes a source into DDS: a sink that makes the built-in rover or a recording appear in the ROS
 //! graph like any robot.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -67,7 +67,8 @@ impl DdsSink {
         let (topic, type_name, qos) = topic;
         let source_time_ns = sample.as_ref().map_or(0, |sample| sample.source_time_ns);
         let payload = sample.map(|sample| sample.payload);
-        let sent = self.queue.push(Outgoing { topic, type_name, qos, payload, source_time_ns });
+        let sent =
+            self.queue.push(Outgoing { topic, type_name, qos, payload, source_time_ns, keeper: Weak::new() });
         if let Err(error) = &sent {
             tracing::debug!("not published: {error}");
         }

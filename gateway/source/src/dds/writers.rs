@@ -1,7 +1,7 @@
 //! The writers of a participant, created on demand and cached.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::dds::catalog::Offer;
@@ -44,6 +44,16 @@ struct OpenWriter {
     qos: Qos,
     writer: Box<dyn Writer>,
     used: Instant,
+    /// Whether it retains a message for late subscribers, if it is transient local.
+    has_written: bool,
+    /// While one of these lives it stays open.
+    keepers: Vec<Weak<()>>,
+}
+
+impl OpenWriter {
+    fn is_kept(&self) -> bool {
+        self.keepers.iter().any(|keeper| keeper.strong_count() > 0)
+    }
 }
 
 /// The cache of writers. Owned by the publishing thread, since a reliable write may block.
@@ -97,7 +107,8 @@ impl Writers {
         let unused = |open: &OpenWriter| now.saturating_duration_since(open.used) >= idle;
         let (open, own) = (&mut self.open, &self.own);
         open.retain(|_, open| {
-            let keep = open.qos.transient_local || !unused(open);
+            let retains = open.qos.transient_local && open.has_written;
+            let keep = retains || open.is_kept() || !unused(open);
             if !keep {
                 own.replace_offer(Some(open.writer.guid()), None);
             }
@@ -108,8 +119,13 @@ impl Writers {
     /// Publishes a message, at once or when the known readers match its new writer.
     pub(super) fn send(&mut self, message: Outgoing) {
         let (topic, type_name, qos) = (message.topic.clone(), message.type_name.clone(), message.qos);
-        if let Err(problem) = self.writer(&topic, &type_name, qos).map(drop) {
-            return self.report(&topic, &problem);
+        match self.writer(&topic, &type_name, qos) {
+            Err(problem) => return self.report(&topic, &problem),
+            Ok(open) if message.keeper.strong_count() > 0 => {
+                open.keepers.retain(|keeper| keeper.strong_count() > 0);
+                open.keepers.push(message.keeper.clone());
+            }
+            Ok(_) => {}
         }
         for message in self.first.hold(message) {
             self.write(message);
@@ -145,21 +161,17 @@ impl Writers {
     }
 
     fn try_write(&mut self, message: Outgoing) -> Result<(), WriterError> {
-        let Outgoing { topic, type_name, qos, payload, source_time_ns } = message;
-        let writer = self.writer(&topic, &type_name, qos)?;
+        let Outgoing { topic, type_name, qos, payload, source_time_ns, .. } = message;
+        let open = self.writer(&topic, &type_name, qos)?;
         let Some(payload) = payload else { return Ok(()) };
-        let written = writer.write(&payload, source_time_ns, None)?;
+        let written = open.writer.write(&payload, source_time_ns, None)?;
+        open.has_written = true;
         self.own.record_write(topic, written, payload);
         Ok(())
     }
 
     /// The writer of a topic. One whose QoS is weaker than requested is replaced.
-    fn writer(
-        &mut self,
-        topic: &str,
-        type_name: &str,
-        qos: Qos,
-    ) -> Result<&mut Box<dyn Writer>, WriterError> {
+    fn writer(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<&mut OpenWriter, WriterError> {
         let known = self.open.get(topic);
         if let Some(other) = known.filter(|open| open.type_name != type_name) {
             return Err(WriterError::OtherType(other.type_name.clone()));
@@ -172,7 +184,7 @@ impl Writers {
         }
         let open = self.open.get_mut(topic).ok_or(WriterError::NoWriter)?;
         open.used = Instant::now();
-        Ok(&mut open.writer)
+        Ok(open)
     }
 
     fn open(&mut self, topic: &str, type_name: &str, qos: Qos) -> Result<(), WriterError> {
@@ -185,7 +197,9 @@ impl Writers {
         }
         self.names.insert(topic.to_owned());
         let names = dds_topic(topic).zip(dds_type(type_name)).ok_or(WriterError::NoDdsName)?;
-        let replaced = self.open.remove(topic).map(|open| open.writer.guid());
+        let before = self.open.remove(topic);
+        let replaced = before.as_ref().map(|open| open.writer.guid());
+        let keepers = before.map(|open| open.keepers).unwrap_or_default();
         let writer = self.participant.open_writer(&names, qos)?;
         // Of latched messages, only readers that ask for them get what was written before they matched; the stop is
         // repeated, and is not to wait.
@@ -193,11 +207,17 @@ impl Writers {
             let readers = readers_of(self.participant.readers(), &names, qos);
             self.first.opened(topic, readers, Instant::now());
         }
-        let offer =
-            Offer { writer: writer.guid(), topic: topic.to_owned(), type_name: type_name.to_owned(), qos };
+        let offer = Offer {
+            writer: writer.guid(),
+            topic: topic.to_owned(),
+            type_name: type_name.to_owned(),
+            qos,
+            history_depth: 1,
+        };
         self.own.replace_offer(replaced, Some(offer));
         let (type_name, used) = (type_name.to_owned(), Instant::now());
-        self.open.insert(topic.to_owned(), OpenWriter { type_name, qos, writer, used });
+        let open = OpenWriter { type_name, qos, writer, used, has_written: false, keepers };
+        self.open.insert(topic.to_owned(), open);
         Ok(())
     }
 }
@@ -213,7 +233,7 @@ mod tests {
         let (topic, type_name) = (topic.to_owned(), "std_msgs/msg/Bool".to_owned());
         let qos = Qos { reliable: true, transient_local };
         let payload = Some(Bytes::from_static(&[0, 1, 0, 0, 1]));
-        Outgoing { topic, type_name, qos, payload, source_time_ns: 0 }
+        Outgoing { topic, type_name, qos, payload, source_time_ns: 0, keeper: Weak::new() }
     }
 
     #[test]
@@ -231,6 +251,28 @@ mod tests {
         assert_eq!(topics, ["/latched"]);
         writers.send(message("/now", false));
         assert_eq!(own.offers().len(), 2, "it is opened again");
+    }
+
+    #[test]
+    fn an_advertised_topic_has_a_writer_until_it_is_withdrawn() {
+        let options = DdsOptions { domain_id: 231, localhost_only: true, ..DdsOptions::default() };
+        let own = Arc::new(LocalWriters::default());
+        let idle = Duration::from_secs(60);
+        let mut writers = Writers::new(engine::join(&options).unwrap(), own.clone()).close_after(idle);
+        let keeper = Arc::new(());
+        for (topic, transient_local) in [("/feedback", false), ("/status", true)] {
+            let keeper = Arc::downgrade(&keeper);
+            writers.send(Outgoing { payload: None, keeper, ..message(topic, transient_local) });
+        }
+        writers.close_idle(Instant::now() + idle);
+        assert_eq!(own.offers().len(), 2);
+        // A client that wants it latched replaces the writer; the advertisement stays.
+        writers.send(Outgoing { payload: None, ..message("/feedback", true) });
+        writers.close_idle(Instant::now() + idle);
+        assert_eq!(own.offers().len(), 2);
+        drop(keeper);
+        writers.close_idle(Instant::now() + idle);
+        assert!(own.offers().is_empty(), "nothing was written, so nothing is retained");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use r2r::QosProfile;
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
+use roverline_protocol::MessageEncoding;
 
 use crate::r2r::identity::Identities;
 use crate::r2r::publish::{PublishQueue, Publishers, QUEUE_MESSAGES, profile};
@@ -215,6 +216,8 @@ impl NodeState {
             name: name.clone(),
             type_name: type_name.clone(),
             qos: offer.strongest,
+            encoding: MessageEncoding::Cdr,
+            history_depth: 1,
             schema: None,
             route: None,
         };

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use roverline_protocol::MessageEncoding;
+
 use crate::sim::power::MOTORS;
 use crate::sim::ticks::TICKS_PER_S;
 use crate::{NodeInfo, Qos, TopicDecl};
@@ -141,6 +143,8 @@ pub fn topics() -> Vec<TopicDecl> {
             reliable: topic.offer != Offer::BestEffort,
             transient_local: topic.offer == Offer::Latched,
         },
+        encoding: MessageEncoding::Cdr,
+        history_depth: 1,
         schema: None,
         route: None,
     };

@@ -49,7 +49,7 @@ enum Definition {
         at: Duration,
         attempts: u32,
     },
-    Received(Arc<str>),
+    Received(SchemaText),
 }
 
 impl Topics {
@@ -80,21 +80,21 @@ impl Topics {
         }
         if !self.definitions.contains_key(&info.type_name) {
             let definition = match self.registry.plan(&info.type_name) {
-                Ok(_) => Definition::Bundled,
-                Err(_) => Definition::Requested { at: Duration::ZERO, attempts: 0 },
+                Ok(_) if info.encoding.is_cdr() => Definition::Bundled,
+                _ => Definition::Requested { at: Duration::ZERO, attempts: 0 },
             };
             self.definitions.insert(info.type_name.clone(), definition);
         }
         let schema = match self.definitions.get(&info.type_name) {
-            Some(Definition::Received(text)) => {
-                Some(SchemaText { encoding: "ros2msg".to_owned(), text: text.clone() })
-            }
+            Some(Definition::Received(definition)) => Some(definition.clone()),
             _ => None,
         };
         let key = self.sink.topic_up(TopicDecl {
             name: info.name.clone(),
             type_name: info.type_name.clone(),
             qos: Qos { reliable: true, transient_local: info.latched },
+            encoding: info.encoding.clone(),
+            history_depth: info.history_depth,
             schema,
             route: Some(Route {
                 scopes: info.scopes,
@@ -126,13 +126,14 @@ impl Topics {
     }
 
     /// A definition arrived: declares the topics of its type again with it.
-    pub(super) fn on_schema(&mut self, type_name: &str, text: &str) {
+    pub(super) fn on_schema(&mut self, type_name: &str, encoding: String, text: &str) {
         if !matches!(self.definitions.get(type_name), Some(Definition::Requested { .. }))
             || text.len() > limits::SCHEMA_TEXT_BYTES
         {
             return;
         }
-        self.definitions.insert(type_name.to_owned(), Definition::Received(text.into()));
+        self.definitions
+            .insert(type_name.to_owned(), Definition::Received(SchemaText { encoding, text: text.into() }));
         self.redeclare(|info| info.type_name == type_name);
     }
 
@@ -184,8 +185,8 @@ impl Topics {
 
 /// Whether two announcements are equivalent; topic ids are local to each endpoint.
 fn equivalent(a: &TopicInfo, b: &TopicInfo) -> bool {
-    (&a.type_name, a.scopes, a.priority, a.delivery, a.latched)
-        == (&b.type_name, b.scopes, b.priority, b.delivery, b.latched)
+    (&a.type_name, &a.encoding, a.history_depth, a.scopes, a.priority, a.delivery, a.latched)
+        == (&b.type_name, &b.encoding, b.history_depth, b.scopes, b.priority, b.delivery, b.latched)
 }
 
 #[cfg(test)]
@@ -204,6 +205,8 @@ mod tests {
             priority: Priority::Mission,
             delivery: Delivery::Latest,
             latched: true,
+            encoding: Default::default(),
+            history_depth: 1,
         }
     }
 
@@ -232,7 +235,7 @@ mod tests {
         assert_eq!(topics.tick(at(1)), ["arm_msgs/msg/Arm"]);
         assert_eq!(topics.tick(at(2)), [""; 0]);
         assert_eq!(topics.tick(at(7)), ["arm_msgs/msg/Arm"], "no answer");
-        topics.on_schema("arm_msgs/msg/Arm", "int32 x");
+        topics.on_schema("arm_msgs/msg/Arm", "ros2msg".to_owned(), "int32 x");
         assert_eq!(topics.tick(at(60)), [""; 0]);
         let recorded = ingress.take();
         let [SourceEvent::TopicUp(redeclare, decl)] = &recorded[..] else { panic!("{recorded:?}") };

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use roverline_protocol::MessageEncoding;
 use roverline_protocol::topic_pattern::TopicPattern;
 use roverline_source::SchemaText;
 
@@ -41,6 +42,7 @@ struct Advertised {
     type_name: String,
     /// Whether the type's definition is known.
     known: bool,
+    encoding: MessageEncoding,
     /// The definition that came with the topic.
     definition: Option<SchemaText>,
 }
@@ -63,7 +65,8 @@ impl Channels {
         let advertised = |topic: &crate::hub::Topic| Advertised {
             topic: topic.info.name.clone(),
             type_name: topic.info.type_name.clone(),
-            known: topic.plan.is_some(),
+            known: topic.decoder.as_ref().is_some_and(|decoder| decoder.plan().is_some()),
+            encoding: topic.info.encoding.clone(),
             definition: topic.definition.clone(),
         };
         let mut now: HashMap<u32, Advertised> =
@@ -132,11 +135,15 @@ impl Channels {
     }
 
     fn channel(&mut self, id: u32, advertised: &Advertised, reporter: &mut StatusReporter) -> Channel {
-        let Advertised { topic, type_name, known, definition } = advertised;
+        let Advertised { topic, type_name, known, encoding, definition } = advertised;
         let of_type = || known.then(|| self.hub.registry().text(type_name).ok()).flatten();
         let schema = definition.as_ref().map(|own| own.text.clone()).or_else(of_type);
-        let is_idl = definition.as_ref().is_some_and(|own| own.encoding == "ros2idl");
-        if schema.is_none() && self.unknown.len() < limits::TOPICS && self.unknown.insert(type_name.clone()) {
+        // A ROS type without a definition is named all the same; for other encodings the recording says what there is.
+        let default = if encoding.is_cdr() { "ros2msg" } else { "" };
+        let schema_encoding = definition.as_ref().map_or(default, |own| &own.encoding).to_owned();
+        // JSON is read without a definition.
+        let is_missing = schema.is_none() && *encoding != MessageEncoding::Json;
+        if is_missing && self.unknown.len() < limits::TOPICS && self.unknown.insert(type_name.clone()) {
             let what =
                 format!("{topic}: the definition of {type_name} is not known; its messages come as they are");
             reporter.report(Level::Warning, what);
@@ -144,9 +151,9 @@ impl Channels {
         Channel {
             id,
             topic: topic.clone(),
-            encoding: "cdr",
+            encoding: encoding.name().to_owned(),
             schema_name: type_name.clone(),
-            schema_encoding: if is_idl { "ros2idl" } else { "ros2msg" },
+            schema_encoding,
             schema: schema.unwrap_or_else(|| Arc::from("")),
         }
     }

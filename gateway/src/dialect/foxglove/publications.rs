@@ -48,6 +48,8 @@ struct Advertised {
     topic: String,
     type_name: String,
     encoding: Encoding,
+    /// Keeps the topic's writer open.
+    _writer: Option<roverline_source::ros::Advertised>,
 }
 
 /// The channels that one client has advertised.
@@ -91,7 +93,8 @@ impl Publications {
         // The channel is stored all the same: a token or a scope may come later, and each message is
         // checked.
         let may = context.authorize_publish(&topic, &type_name);
-        self.0.insert(id, Advertised { topic, type_name, encoding });
+        let writer = may.is_ok().then(|| context.open_writer(&topic, &type_name, false)).flatten();
+        self.0.insert(id, Advertised { topic, type_name, encoding, _writer: writer });
         Ok(may?)
     }
 
@@ -117,7 +120,7 @@ impl Publications {
         payload: &Bytes,
     ) -> Result<(), RequestError> {
         let advertised = self.0.get(&channel).ok_or(RequestError::NotAdvertised(channel))?;
-        let Advertised { topic, type_name, encoding } = advertised;
+        let Advertised { topic, type_name, encoding, .. } = advertised;
         // Checked before any decoding work.
         context.authorize_publish(topic, type_name)?;
         let payload = to_cdr(context, *encoding, type_name, payload)

@@ -103,9 +103,9 @@ impl Time {
 pub(super) struct Channel {
     pub(super) id: u32,
     pub(super) topic: String,
-    pub(super) encoding: &'static str,
+    pub(super) encoding: String,
     pub(super) schema_name: String,
-    pub(super) schema_encoding: &'static str,
+    pub(super) schema_encoding: String,
     pub(super) schema: Arc<str>,
 }
 

@@ -157,12 +157,22 @@ impl<'a> Session<'a> {
     }
 
     fn send_schema(&self, type_name: String) {
-        self.send(&match self.context.endpoint.hub.registry().text(&type_name) {
-            Ok(text) => {
-                ServerMessage::Schema { type_name, encoding: "ros2msg".to_owned(), text: text.to_string() }
-            }
-            Err(error) => status(Level::Warning, "unknown_type", error.to_string()),
+        let hub = &self.context.endpoint.hub;
+        // What is not CDR has the definition that came with it, or none.
+        let foreign = hub.with_topics(|mut topics| {
+            let topic = Iterator::find(&mut topics, |topic| {
+                topic.info.type_name == type_name && !topic.info.encoding.is_cdr()
+            })?;
+            topic.definition.clone()
         });
+        let (encoding, text) = match (foreign, hub.registry().text(&type_name)) {
+            (Some(own), _) => (own.encoding, own.text),
+            (None, Ok(text)) => ("ros2msg".to_owned(), text),
+            (None, Err(error)) => {
+                return self.send(&status(Level::Warning, "unknown_type", error.to_string()));
+            }
+        };
+        self.send(&ServerMessage::Schema { type_name, encoding, text: text.to_string() });
     }
 }
 

@@ -22,7 +22,7 @@ impl SampleEncoding for PlainEncoding {
     }
 
     fn encode(&self, sample: &SampleToEncode<'_>, _: u64) -> Bytes {
-        let SampleToEncode { topic, plan, sample, .. } = *sample;
+        let SampleToEncode { topic, decoder, sample, .. } = *sample;
         let mut out = Vec::with_capacity(sample.payload.len() * 3 + 256);
         out.extend_from_slice(b"{\"type\":\"message\",\"topic\":");
         push_json(&mut out, &topic.name);
@@ -30,14 +30,25 @@ impl SampleEncoding for PlainEncoding {
         push_json(&mut out, &topic.type_name);
         let stamp = sample.receive_time_ns as f64 / 1e9;
         out.extend_from_slice(format!(",\"seq\":{},\"stamp\":{stamp},\"msg\":", sample.id.seq).as_bytes());
-        match plan.map(|plan| plan.write_json(&sample.payload, &mut out)) {
+        let body = out.len();
+        match decoder.map(|decoder| decoder.write_json(&sample.payload, &mut out)) {
             Some(Ok(())) => {}
             Some(Err(error)) => {
+                out.truncate(body);
                 out.extend_from_slice(b"null,\"error\":");
                 push_json(&mut out, &error.to_string());
             }
             None => {
-                out.extend_from_slice(b"null,\"error\":\"the type is not known\",\"bytes\":");
+                let why = match topic.encoding.is_cdr() {
+                    true => "the type is not known".to_owned(),
+                    false => format!(
+                        "its messages are {}, which this dialect does not read",
+                        topic.encoding.name()
+                    ),
+                };
+                out.extend_from_slice(b"null,\"error\":");
+                push_json(&mut out, &why);
+                out.extend_from_slice(b",\"bytes\":");
                 out.extend_from_slice(sample.payload.len().to_string().as_bytes());
             }
         }

@@ -5,9 +5,18 @@ use ciborium::Value as Cbor;
 use roverline_schema::Value;
 use roverline_source::RawSample;
 
+use crate::hub::{Decoder, NotDecoded};
+
 /// A `publish` with the message's fields.
-pub(super) fn publish(topic: &str, message: &Value) -> Vec<u8> {
-    written(topic, cbor(message))
+pub(super) fn publish(topic: &str, decoder: &Decoder, message: &[u8]) -> Result<Vec<u8>, NotDecoded> {
+    let fields = match decoder {
+        Decoder::Cdr(plan) => cbor(&plan.decode(message)?),
+        // What serde knows as JSON, CBOR knows as well.
+        Decoder::Json => {
+            Cbor::serialized(&serde_json::from_slice::<serde_json::Value>(message)?).unwrap_or(Cbor::Null)
+        }
+    };
+    Ok(written(topic, fields))
 }
 
 /// A `publish` with the unchanged CDR and its receive time.
@@ -99,7 +108,7 @@ mod tests {
     use super::*;
 
     fn read(message: &Value) -> Cbor {
-        let cbor: Cbor = ciborium::from_reader(publish("/t", message).as_slice()).unwrap();
+        let cbor: Cbor = ciborium::from_reader(written("/t", cbor(message)).as_slice()).unwrap();
         cbor.as_map().unwrap()[2].1.clone()
     }
 

@@ -13,8 +13,8 @@ impl SampleEncoding for RosbridgeEncoding {
     }
 
     fn encode(&self, to_encode: &SampleToEncode<'_>, options: u64) -> Bytes {
-        let SampleToEncode { topic, plan, sample, .. } = *to_encode;
-        sample::sample_frame(SampleFormat::from_options(options), topic, plan, sample)
+        let SampleToEncode { topic, decoder, sample, .. } = *to_encode;
+        sample::sample_frame(SampleFormat::from_options(options), topic, decoder, sample)
     }
 
     fn is_costly(&self, options: u64) -> bool {

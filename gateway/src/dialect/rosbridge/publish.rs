@@ -20,18 +20,20 @@ impl Session<'_> {
         if let Some(actual) = self.type_of(&name).filter(|actual| *actual != type_name) {
             return Err(TopicError::OtherType { name, actual, wanted: type_name }.into());
         }
-        self.admit(name, Advertised { type_name, latch })
+        self.admit(name, type_name, latch).map(drop)
     }
 
-    fn admit(&mut self, name: String, advertised: Advertised) -> OpResult {
-        self.context.endpoint.hub.registry().plan(&advertised.type_name)?;
-        self.context.authorize_publish(&name, &advertised.type_name)?;
+    fn admit(&mut self, name: String, type_name: String, latch: bool) -> Result<Advertised, RequestError> {
+        self.context.endpoint.hub.registry().plan(&type_name)?;
+        self.context.authorize_publish(&name, &type_name)?;
         let Publications(all) = &mut self.publications;
         if !all.contains_key(&name) && all.len() >= limits::PUBLICATIONS_PER_SESSION {
             return Err(Limit::Publications.into());
         }
-        all.insert(name, advertised);
-        Ok(())
+        let writer = self.context.open_writer(&name, &type_name, latch);
+        let advertised = Advertised { type_name, latch, _writer: writer };
+        all.insert(name, advertised.clone());
+        Ok(advertised)
     }
 
     /// Withdraws a topic.
@@ -55,9 +57,7 @@ impl Session<'_> {
                 let Some(type_name) = given.or_else(|| self.type_of(&name)) else {
                     return Err(TopicError::NoType(name).into());
                 };
-                let advertised = Advertised { type_name, latch: false };
-                self.admit(name.clone(), advertised.clone())?;
-                advertised
+                self.admit(name.clone(), type_name, false)?
             }
         };
         let type_name = advertised.type_name;

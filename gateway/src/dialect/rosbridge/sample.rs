@@ -4,31 +4,34 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use roverline_protocol::native::TopicInfo;
-use roverline_schema::Plan;
 use roverline_source::RawSample;
 use serde_json::json;
 
 use crate::connection::frame;
 use crate::dialect::rosbridge::{Compression, SampleFormat, cbor, framing};
+use crate::hub::Decoder;
 
 /// A sample in this format; if it is fragmented, all fragments.
 pub(super) fn sample_frame(
     format: SampleFormat,
     topic: &TopicInfo,
-    plan: Option<&Plan>,
+    decoder: Option<&Decoder>,
     sample: &RawSample,
 ) -> Bytes {
     let name = client_name(format, &topic.name);
     if format.compression == Compression::CborRaw {
         return frame::binary(&[&cbor::raw(name, sample)]);
     }
-    let Some(plan) = plan else {
-        let why = format!("{} is not known; cbor-raw needs no definition", topic.type_name);
+    let Some(decoder) = decoder else {
+        let why = match topic.encoding.is_cdr() {
+            true => format!("{} is not known; cbor-raw needs no definition", topic.type_name),
+            false => format!("it is encoded in {}; cbor-raw passes it on", topic.encoding.name()),
+        };
         return undecodable(name, &why);
     };
     if format.compression == Compression::Cbor {
-        return match plan.decode(&sample.payload) {
-            Ok(value) => frame::binary(&[&cbor::publish(name, &value)]),
+        return match cbor::publish(name, decoder, &sample.payload) {
+            Ok(message) => frame::binary(&[&message]),
             Err(error) => undecodable(name, &error.to_string()),
         };
     }
@@ -36,7 +39,7 @@ pub(super) fn sample_frame(
     out.extend_from_slice(b"{\"op\":\"publish\",\"topic\":");
     push_json(&mut out, name);
     out.extend_from_slice(b",\"msg\":");
-    if let Err(error) = plan.write_json(&sample.payload, &mut out) {
+    if let Err(error) = decoder.write_json(&sample.payload, &mut out) {
         return undecodable(name, &error.to_string());
     }
     out.push(b'}');
@@ -81,6 +84,8 @@ mod tests {
             priority: Priority::State,
             delivery: Delivery::Every,
             latched: false,
+            encoding: Default::default(),
+            history_depth: 1,
         }
     }
 
@@ -97,7 +102,7 @@ mod tests {
     fn given(format: SampleFormat, type_name: &str, message: &Value) -> (Vec<Vec<u8>>, RawSample) {
         let registry = Registry::bundled();
         let sample = sample(&registry, type_name, message);
-        let plan = registry.plan(type_name).unwrap();
+        let plan = Decoder::Cdr(registry.plan(type_name).unwrap());
         (messages(&sample_frame(format, &info("/a/b", type_name), Some(&plan), &sample)), sample)
     }
 
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn undecodable_samples_are_reported() {
         let registry = Registry::bundled();
-        let plan = registry.plan("std_msgs/msg/String").unwrap();
+        let plan = Decoder::Cdr(registry.plan("std_msgs/msg/String").unwrap());
         let mut sample = sample(&registry, "std_msgs/msg/String", &json!({"data": "long enough"}));
         let topic = info("/a", "std_msgs/msg/String");
         let unknown = messages(&sample_frame(SampleFormat::default(), &topic, None, &sample));

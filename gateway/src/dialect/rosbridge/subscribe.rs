@@ -31,7 +31,7 @@ fn match_topic(hub: &Hub, name: &str, wanted: Option<&str>, compression: Compres
                     actual: type_name.clone(),
                     wanted: wanted.unwrap_or("").to_owned(),
                 });
-            } else if topic.plan.is_none() && compression != Compression::CborRaw {
+            } else if topic.decoder.is_none() && compression != Compression::CborRaw {
                 let (name, type_name) = (name.to_owned(), type_name.clone());
                 verdict = TopicMatch::Incompatible(TopicError::NoDefinition { name, type_name });
             } else {

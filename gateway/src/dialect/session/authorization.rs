@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use roverline_source::Publication;
 use roverline_source::clock::monotonic;
-use roverline_source::ros::RosError;
+use roverline_source::ros::{Advertised, RosError};
 
 use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
 use crate::dialect::session::SessionContext;
@@ -87,6 +87,15 @@ impl SessionContext {
         }
         self.authorize_publish(&publication.topic, &publication.type_name)?;
         Ok(self.endpoint.ros.publish(publication)?)
+    }
+
+    /// Opens the writer of a topic that this client may publish to, so that the graph shows it at once.
+    pub fn open_writer(&self, topic: &str, type_name: &str, latched: bool) -> Option<Advertised> {
+        if self.endpoint.is_stop_topic(topic) {
+            return None; // the endpoints publish it themselves
+        }
+        let advertised = self.endpoint.ros.advertise(topic, type_name, latched);
+        advertised.inspect_err(|error| tracing::debug!("{topic} is not advertised: {error}")).ok()
     }
 
     fn publish_stop(&self, engage: bool) -> Result<(), PermissionDenied> {

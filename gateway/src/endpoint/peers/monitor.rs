@@ -309,6 +309,8 @@ mod tests {
             name: name.to_owned(),
             type_name: "a/msg/A".to_owned(),
             qos: Qos { reliable, transient_local: false },
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         };

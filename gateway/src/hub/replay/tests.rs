@@ -33,7 +33,15 @@ fn fixture(name: &str, type_name: &str, transient_local: bool, count: u64) -> Fi
     let hub = Hub::new(ScopeSet::ALL, Registry::bundled());
     let ingress = Ingress::new(Arc::new(Routing::default()), ScopeSet::ALL);
     let qos = Qos { reliable: true, transient_local };
-    let decl = TopicDecl { name: name.into(), type_name: type_name.into(), qos, schema: None, route: None };
+    let decl = TopicDecl {
+        name: name.into(),
+        type_name: type_name.into(),
+        qos,
+        encoding: Default::default(),
+        history_depth: 1,
+        schema: None,
+        route: None,
+    };
     let key = ingress.topic_up(decl.clone()).unwrap();
     hub.handle(&ingress, SourceEvent::TopicUp(key, decl), Duration::ZERO);
     let fixture = Fixture { hub, ingress, key };
@@ -199,6 +207,8 @@ fn all_rings_together_are_bounded_and_the_least_urgent_shrink_first() {
             name: name.clone(),
             type_name: "my_msgs/msg/Raw".into(),
             qos: Qos::default(),
+            encoding: Default::default(),
+            history_depth: 1,
             schema: None,
             route: None,
         };

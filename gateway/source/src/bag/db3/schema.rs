@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use roverline_protocol::MessageEncoding;
 use rusqlite::{Connection, Row};
 
 use crate::SchemaText;
@@ -43,10 +44,13 @@ pub(super) fn channels(connection: &Connection) -> rusqlite::Result<Vec<Channel>
         let (topic, recorded, format) = (text(row, 1), text(row, 2), text(row, 3));
         let type_name = full_type_name(recorded.clone());
         let unusable = (format != "cdr").then(|| format!("its messages are `{format}`, not cdr"));
+        let encoding = MessageEncoding::Cdr;
         Ok(Channel {
             id: row.get(0)?,
             qos: qos::offered(&topic, &text(row, 4)),
             latching_publishers: qos::latching_publishers(&topic, &text(row, 4)),
+            history_depth: qos::history_depth(&topic, &text(row, 4)),
+            encoding,
             schema: definitions.get(&recorded).cloned(),
             topic,
             type_name,

@@ -8,7 +8,7 @@ use crate::StopFlag;
 use crate::bag::mcap::frame::HEAD;
 use crate::bag::mcap::summary::ChunkLocation;
 use crate::bag::mcap::{McapRecording, Reading, time};
-use crate::bag::recording::{CorruptRecording, Message, Skipped, add};
+use crate::bag::recording::{Channel, CorruptRecording, Message, Skipped, add};
 
 /// Per latched channel, the last messages before the seek target: their log times and chunks.
 type LastMessages = HashMap<usize, Vec<(i64, ChunkLocation)>>;
@@ -37,7 +37,7 @@ pub(super) fn skip_to(
         for (id, times) in indexes {
             let Some(channel) = recording.definitions.index(id) else { continue };
             add(&mut counts, channel, times.len() as u64);
-            let most = latching_publishers(recording, channel);
+            let most = kept_messages(recording, channel);
             if most > 0 {
                 let held = last.entry(channel).or_default();
                 held.extend(times.into_iter().map(|time| (time, location)));
@@ -50,8 +50,8 @@ pub(super) fn skip_to(
     Ok(Skipped { counts, latched })
 }
 
-fn latching_publishers(recording: &McapRecording, channel: usize) -> usize {
-    recording.definitions.channels.get(channel).map_or(0, |channel| channel.latching_publishers)
+fn kept_messages(recording: &McapRecording, channel: usize) -> usize {
+    recording.definitions.channels.get(channel).map_or(0, Channel::kept_messages)
 }
 
 /// Log times per channel from the message indexes after a chunk; `None` if they are missing.
@@ -108,7 +108,7 @@ fn latched(
                 let held = found.entry(channel).or_default();
                 held.push(message);
                 held.sort_by_key(|message| message.log_time);
-                held.drain(..held.len().saturating_sub(latching_publishers(recording, channel)));
+                held.drain(..held.len().saturating_sub(kept_messages(recording, channel)));
             }
         }
     }

@@ -43,7 +43,7 @@ impl Player<'_> {
                 return Err(StopReason::Stopped);
             }
             if let Some(part) = self.recording.part_read() {
-                self.progress.update_listing(self.clock.now(), part);
+                self.progress.update_part(self.clock.now(), "looking for its topics", part);
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Declares a recording's channels as topics, and tells whose messages they are.
 
-use roverline_protocol::{Guid, SampleId};
+use roverline_protocol::{Guid, MessageEncoding, SampleId};
 
 use crate::bag::player::Player;
 use crate::bag::recording::Channel;
@@ -14,6 +14,8 @@ pub(super) struct Track {
     /// Its topic at the sink; `None` if no client wants it or it cannot be forwarded.
     pub(super) key: Option<TopicKey>,
     pub(super) latched: bool,
+    /// How many of its last messages are played when playback starts after them, at least one.
+    pub(super) kept: usize,
     /// Messages so far, over all passes: the sequence number of the last one.
     pub(super) ordinal: u64,
     /// The last sequence number delivered.
@@ -33,9 +35,12 @@ impl Track {
 /// its messages in the same way.
 pub(super) struct Declared {
     type_name: String,
+    encoding: MessageEncoding,
     schema: Option<SchemaText>,
     /// The strongest that any of its publishers offered.
     qos: Qos,
+    /// The deepest history that any of them keeps.
+    history_depth: u32,
 }
 
 impl Declared {
@@ -47,6 +52,10 @@ impl Declared {
                 "it is recorded as {first} and as {}: only {first} is played",
                 channel.type_name
             ));
+        }
+        if self.encoding != channel.encoding {
+            let (first, other) = (self.encoding.name(), channel.encoding.name());
+            return Some(format!("it is recorded in {first} and in {other}: only {first} is played"));
         }
         let texts = self.schema.as_ref().zip(channel.schema.as_ref());
         texts.filter(|(first, other)| first != other).map(|_| {
@@ -67,22 +76,25 @@ impl Player<'_> {
                 tracing::warn!("a channel of {topic} is not played: {why}");
             }
             let (sources, latched) = (sources(&topic, &channel), channel.qos.transient_local);
+            let kept = channel.kept_messages().max(1);
             let key = if unusable.is_none() { self.declare_topic(topic, channel) } else { None };
             if key.is_none() {
                 self.recording.ignore(index);
             }
-            self.tracks.push(Track { sources, key, latched, ordinal: 0, delivered: 0 });
+            self.tracks.push(Track { sources, key, latched, kept, ordinal: 0, delivered: 0 });
         }
     }
 
     /// Declares the topic of a channel. Several publishers of a topic become one topic. `None` if no client wants it.
     fn declare_topic(&mut self, topic: String, channel: Channel) -> Option<TopicKey> {
-        let Channel { type_name, schema, qos, .. } = channel;
+        let Channel { type_name, encoding, schema, qos, history_depth, .. } = channel;
         let known = self.declared.entry(topic.clone());
-        let declared = known.or_insert_with(|| Declared { type_name, schema: None, qos });
+        let declared =
+            known.or_insert_with(|| Declared { type_name, encoding, schema: None, qos, history_depth });
         declared.schema = declared.schema.take().or(schema);
         declared.qos.reliable |= qos.reliable;
         declared.qos.transient_local |= qos.transient_local;
+        declared.history_depth = declared.history_depth.max(history_depth);
         if !self.sink.wants(&topic, &declared.type_name) {
             return None;
         }
@@ -90,6 +102,8 @@ impl Player<'_> {
             name: topic,
             type_name: declared.type_name.clone(),
             qos: declared.qos,
+            encoding: declared.encoding.clone(),
+            history_depth: declared.history_depth,
             schema: declared.schema.clone(),
             route: None,
         })

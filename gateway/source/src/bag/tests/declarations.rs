@@ -149,3 +149,30 @@ fn the_last_message_of_each_latching_publisher_is_kept() {
         assert_eq!(latched(3_500), (vec![2, 3, 4], vec![2, 3, 4]), "{file:?}");
     }
 }
+
+#[test]
+fn as_many_messages_are_kept_as_the_publishers_keep() {
+    const DEEP: &str = "- depth: 2\n  durability: 1\n- depth: 3\n  durability: 1\n";
+    let dir = TestDir::new();
+    let channels = [("/deep", "p/msg/A", "", DEEP), ("/other", "p/msg/B", "", "")];
+    let mut messages: Plan = (0..20).map(|n| (0, T0 + i64::from(n) * MS, vec![n])).collect();
+    messages.extend((0..50_u8).map(|n| (1, T0 + i64::from(n) * S / 10, vec![100 + n; 300])));
+    messages.sort_by_key(|(_, time, _)| *time);
+    let db3 = dir.path().join("a.db3");
+    write_db3_of(&db3, &channels, &messages);
+    let indexed = dir.file("a.mcap", &mcap_of(&channels, &messages, WriteOptions::new()));
+    let linear = dir.file("b.mcap", &mcap_of(&channels, &messages, bare(WriteOptions::new())));
+    for file in [db3, indexed, linear] {
+        let mut options = options(&file);
+        options.start = std::time::Duration::from_millis(3_000);
+        let (sink, result) = play(options);
+        assert!(result.is_ok(), "{result:?}");
+        let deep = sink.topics.lock().unwrap().iter().find(|topic| topic.name == "/deep").cloned().unwrap();
+        assert_eq!(deep.history_depth, 3);
+        let samples = sink.samples.lock().unwrap();
+        let played: Vec<u8> =
+            samples.iter().map(|(_, sample)| sample.payload[0]).filter(|first| *first < 100).collect();
+        // Two publishers, three messages of each.
+        assert_eq!(played, [14, 15, 16, 17, 18, 19], "{}", file.display());
+    }
+}

@@ -151,6 +151,7 @@ impl Clock for FakeClock {
 pub(super) fn options(file: &Path) -> BagOptions {
     BagOptions {
         file: file.to_owned(),
+        scratch: file.parent().unwrap_or(file).join("scratch"),
         rate: 1e6,
         looped: false,
         start: Duration::ZERO,

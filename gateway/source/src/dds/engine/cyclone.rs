@@ -198,7 +198,14 @@ impl Writer for CycloneWriter {
 
 fn discovered(endpoint: cyclone::DiscoveredEndpoint) -> Discovered {
     let qos = Qos { reliable: endpoint.reliable, transient_local: endpoint.transient_local };
-    Discovered { id: Guid(endpoint.guid), topic: endpoint.topic, type_name: endpoint.type_name, qos }
+    let history_depth = endpoint.history_depth;
+    Discovered {
+        id: Guid(endpoint.guid),
+        topic: endpoint.topic,
+        type_name: endpoint.type_name,
+        qos,
+        history_depth,
+    }
 }
 
 fn identity(id: cyclone::SampleIdentity) -> SampleIdentity {

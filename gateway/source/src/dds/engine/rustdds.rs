@@ -77,6 +77,8 @@ impl Participant for RustDdsParticipant {
         let known = known.map(|writer| writer.publication_topic_data).map(|data| Discovered {
             id: guid(data.key),
             qos: offered(&data.qos()),
+            // The library does not read the durability service's policy, which has it.
+            history_depth: None,
             topic: data.topic_name,
             type_name: data.type_name,
         });
@@ -88,6 +90,7 @@ impl Participant for RustDdsParticipant {
         let known = known.map(|reader| reader.subscription_topic_data).map(|data| Discovered {
             id: guid(data.key()),
             qos: requested(&data.qos()),
+            history_depth: None,
             type_name: data.type_name().clone(),
             topic: data.topic_name,
         });

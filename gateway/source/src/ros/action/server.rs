@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::limits;
 use crate::ros::action::{GoalId, GoalStatus, last_field};
-use crate::ros::{Ros, RosError, ServedService};
+use crate::ros::{Advertised, Ros, RosError, ServedService};
 use crate::{Handler, Publication, Reply, clock};
 
 /// How long the result of such a goal is kept after its end.
@@ -71,8 +71,15 @@ impl Ros {
     ) -> Result<ServedAction, RosError> {
         // Reject an unknown type at once, with its name in the error.
         self.encode(&format!("{type_name}_Goal"), &json!({}))?;
+        // Clients take an action for ready when they see its topics as well.
+        let feedback = (format!("{name}/_action/feedback"), format!("{type_name}_FeedbackMessage"));
+        let topics = [
+            self.advertise(&feedback.0, &feedback.1, false)?,
+            self.advertise(&format!("{name}/_action/status"), "action_msgs/msg/GoalStatusArray", true)?,
+        ];
         let action = Arc::new(Action {
             ros: self.clone(),
+            _topics: topics,
             name: name.to_owned(),
             type_name: type_name.to_owned(),
             handler,
@@ -108,6 +115,7 @@ fn handler_for(
 
 struct Action {
     ros: Ros,
+    _topics: [Advertised; 2],
     name: String,
     type_name: String,
     handler: Arc<dyn GoalHandler>,

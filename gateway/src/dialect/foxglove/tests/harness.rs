@@ -66,7 +66,15 @@ pub(crate) fn payload(text: &str) -> Bytes {
 
 pub(crate) fn decl(name: &str, type_name: &str, latched: bool) -> TopicDecl {
     let qos = Qos { reliable: true, transient_local: latched };
-    TopicDecl { name: name.into(), type_name: type_name.into(), qos, schema: None, route: None }
+    TopicDecl {
+        name: name.into(),
+        type_name: type_name.into(),
+        qos,
+        encoding: Default::default(),
+        history_depth: 1,
+        schema: None,
+        route: None,
+    }
 }
 
 impl Harness {
