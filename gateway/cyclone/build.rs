@@ -17,6 +17,7 @@ const SHIM: &[&str] = &[
     "interfaces.c",
     "library.c",
     "matches.c",
+    "position.c",
     "sample.c",
     "serdata.c",
     "sertype.c",
@@ -37,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let generated = out.join("include");
     headers::write(&generated)?;
+    edits::write_headers(&root, &generated)?;
     // cargo-fuzz links the library of Rust's own sanitizer.
     if sanitized() && std::env::var_os("CARGO_CFG_FUZZING").is_none() {
         println!("cargo:rustc-link-lib=dylib=asan");

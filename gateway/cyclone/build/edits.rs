@@ -1,6 +1,7 @@
 //! The edits of CycloneDDS's sources: mended defects, and hooks for the binding. Each is applied to a copy; the build
 //! fails if the text to replace is not found exactly once, so that no edit is lost unseen.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +146,83 @@ pub(crate) const EDITS: &[Edit] = &[
     rc = ddsi_xmsg_addpar_sentinel_ifparam (*pmsg);
 ",
     },
+    // Hook: damaged packets do not silence the writer that they name (upstream issue 1854).
+    Edit {
+        file: "src/core/ddsi/include/dds/ddsi/ddsi_proxy_endpoint.h",
+        find: "#include \"dds/ddsi/ddsi_lease.h\"
+",
+        replace: "#include \"dds/ddsi/ddsi_lease.h\"
+#include \"position.h\"
+",
+    },
+    Edit {
+        file: "src/core/ddsi/include/dds/ddsi/ddsi_proxy_endpoint.h",
+        find: "  ddsi_seqno_t last_seq; /* highest known seq published by the writer, not last delivered */
+",
+        replace: "  ddsi_seqno_t last_seq; /* highest known seq published by the writer, not last delivered */
+  struct roverline_position position;
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_proxy_endpoint.c",
+        find: "  pwr->last_seq = 0;
+",
+        replace: "  pwr->last_seq = 0;
+  memset (&pwr->position, 0, sizeof (pwr->position));
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "  /* Track highest sequence number we know of -- we track both
+     sequence number & fragment number so that the NACK generation can
+     do the Right Thing. */
+",
+        replace: "  roverline_position_data (&pwr->position, sampleinfo->seq);
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "  const ddsi_seqno_t firstseq = ddsi_from_seqno (msg->firstSN);
+  const ddsi_seqno_t lastseq = ddsi_from_seqno (msg->lastSN);
+",
+        replace: "  ddsi_seqno_t firstseq = ddsi_from_seqno (msg->firstSN);
+  ddsi_seqno_t lastseq = ddsi_from_seqno (msg->lastSN);
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "  // Inserting a GAP for [1..gap_end_seq) is our way of implementing the processing of
+",
+        replace: "  if (pwr->have_seen_heartbeat)
+    roverline_position_heartbeat (&pwr->position, ddsi_reorder_next_seq (pwr->reorder), pwr->last_seq, tnow.v, &firstseq, &lastseq);
+  // Inserting a GAP for [1..gap_end_seq) is our way of implementing the processing of
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "          wn->u.not_in_sync.end_of_tl_seq = ddsi_from_seqno (msg->lastSN);
+",
+        replace: "          wn->u.not_in_sync.end_of_tl_seq = lastseq;
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "    RSTTRACE (\": no heartbeat seen yet\");
+    ddsrt_mutex_unlock (&pwr->e.lock);
+    return 1;
+  }
+",
+        replace: "    RSTTRACE (\": no heartbeat seen yet\");
+    ddsrt_mutex_unlock (&pwr->e.lock);
+    return 1;
+  }
+  if (!roverline_position_gap (&pwr->position, ddsi_reorder_next_seq (pwr->reorder), listbase + msg->gapList.numbits))
+  {
+    ddsrt_mutex_unlock (&pwr->e.lock);
+    return 1;
+  }
+",
+    },
     // Hook: a reader's history may grow. The library knows no change of this QoS.
     Edit {
         file: "src/core/ddsc/src/dds_rhc_default.c",
@@ -167,15 +245,35 @@ void roverline_rhc_deepen (struct ddsi_rhc *rhc_common, uint32_t depth)
     },
 ];
 
+/// The root of the headers that are edited.
+const HEADERS: &str = "src/core/ddsi/include";
+
+/// Writes the edited copies of headers into `folder`, which is searched before the library's own.
+pub(crate) fn write_headers(root: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let files: BTreeSet<&Path> = EDITS.iter().map(|edit| Path::new(edit.file)).collect();
+    for file in files {
+        let Ok(name) = file.strip_prefix(HEADERS) else { continue };
+        let copy = folder.join(name);
+        std::fs::create_dir_all(copy.parent().ok_or("a header is in a folder")?)?;
+        std::fs::write(&copy, edited_text(root, file)?)?;
+    }
+    Ok(())
+}
+
 /// Writes the edited copy of `file` into `folder` and returns its path. A file without edits stays where it is.
 pub(crate) fn edited(root: &Path, file: &Path, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let original = root.join(file);
-    let mut edits = EDITS.iter().filter(|edit| Path::new(edit.file) == file).peekable();
-    if edits.peek().is_none() {
-        return Ok(original);
+    if !EDITS.iter().any(|edit| Path::new(edit.file) == file) {
+        return Ok(root.join(file));
     }
-    let mut text = std::fs::read_to_string(&original)?;
-    for edit in edits {
+    let name = file.file_name().ok_or("a source file has a name")?;
+    let copy = folder.join(name);
+    std::fs::write(&copy, edited_text(root, file)?)?;
+    Ok(copy)
+}
+
+fn edited_text(root: &Path, file: &Path) -> Result<String, Box<dyn Error>> {
+    let mut text = std::fs::read_to_string(root.join(file))?;
+    for edit in EDITS.iter().filter(|edit| Path::new(edit.file) == file) {
         let found = text.matches(edit.find).count();
         if found != 1 {
             return Err(format!(
@@ -187,8 +285,5 @@ pub(crate) fn edited(root: &Path, file: &Path, folder: &Path) -> Result<PathBuf,
         }
         text = text.replace(edit.find, edit.replace);
     }
-    let name = file.file_name().ok_or("a source file has a name")?;
-    let copy = folder.join(name);
-    std::fs::write(&copy, text)?;
-    Ok(copy)
+    Ok(text)
 }

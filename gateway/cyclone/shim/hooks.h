@@ -6,6 +6,7 @@
 #include "dds/ddsi/ddsi_guid.h"
 #include "dds/ddsi/ddsi_protocol.h"
 #include "dds/ddsi/ddsi_serdata.h"
+#include "position.h"
 
 struct ddsi_xmsg;
 

@@ -19,6 +19,16 @@ pub(crate) struct Identity {
     pub(crate) sequence_number: i64,
 }
 
+/// As in `shim/position.h`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Position {
+    last_data: u64,
+    confirmed: u64,
+    claimed_last: u64,
+    claimed_at_ns: i64,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct TakenSample {
@@ -104,5 +114,15 @@ unsafe extern "C" {
         context: *mut c_void,
     ) -> i32;
 
+    pub(crate) fn roverline_position_data(position: *mut Position, sequence_number: u64);
+    pub(crate) fn roverline_position_heartbeat(
+        position: *mut Position,
+        next: u64,
+        known: u64,
+        now_ns: i64,
+        first: *mut u64,
+        last: *mut u64,
+    );
+    pub(crate) fn roverline_position_gap(position: *const Position, next: u64, end: u64) -> i32;
     pub(crate) fn roverline_related_in(submessage: *const u8, bytes: usize, related: *mut Identity) -> bool;
 }

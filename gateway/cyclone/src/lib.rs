@@ -21,9 +21,10 @@ mod membership;
 mod names;
 mod participant;
 mod peers;
+#[doc(hidden)]
+pub mod position;
 mod reader;
 mod sample;
-#[doc(hidden)]
 pub mod submessage;
 mod wake;
 mod writer;

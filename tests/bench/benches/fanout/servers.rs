@@ -144,6 +144,8 @@ fn roverline() -> Running {
         name: "/bench".into(),
         type_name: "std_msgs/msg/String".into(),
         qos: Qos { reliable: true, transient_local: false },
+        encoding: Default::default(),
+        history_depth: 1,
         schema: None,
         route: None,
     };

@@ -75,9 +75,11 @@ proptest! {
             // checksums.
             prop_assume!((before, bytes[at]) != (MESSAGE_INDEX, MESSAGE));
         }
-        let (received, _) = attempt(&dir.file("flip.mcap", &bytes));
+        let (received, error) = attempt(&dir.file("flip.mcap", &bytes));
         prop_assert!(received.len() <= plan.len());
-        if make != 3 {
+        // A chunk whose length grew beyond the file is played as one that was cut off: its checksum is never compared.
+        let cut = error.is_some_and(|error| error.contains("the file ends in the middle of it"));
+        if make != 3 && !cut {
             let payloads: Vec<_> = plan.iter().map(|(_, _, payload)| payload).collect();
             prop_assert!(received.iter().all(|(_, _, _, payload)| payloads.contains(&payload)));
         }
