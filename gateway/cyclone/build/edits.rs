@@ -223,6 +223,28 @@ pub(crate) const EDITS: &[Edit] = &[
   }
 ",
     },
+    // A Fast DDS writer tells a late volatile reader by a GAP what came before it matched. What its HEARTBEAT lists
+    // beyond that is for the reader, also what was sent before the reader knew the writer: the first request of a
+    // client, the first message of a publisher.
+    Edit {
+        file: "src/core/ddsi/src/ddsi_receive.c",
+        find: "    gap_end_seq = lastseq + 1;
+",
+        replace: "    if (!ddsi_vendor_is_eprosima (rst->vendor))
+      gap_end_seq = lastseq + 1;
+",
+    },
+    // A Fast DDS writer answers the first ACKNACK of a reader with a HEARTBEAT at once if its base is 0
+    // (StatefulWriter::process_acknack, 2.0 to 3.x). With 1 it waits for its period of three seconds.
+    Edit {
+        file: "src/core/ddsi/src/ddsi_acknack.c",
+        find: "  an->readerSNState.bitmap_base = ddsi_to_seqno (1);
+  an->readerSNState.numbits = 0;
+",
+        replace: "  an->readerSNState.bitmap_base = ddsi_to_seqno (ddsi_vendor_is_eprosima (pwr->c.vendor) ? 0 : 1);
+  an->readerSNState.numbits = 0;
+",
+    },
     // Hook: a reader's history may grow. The library knows no change of this QoS.
     Edit {
         file: "src/core/ddsc/src/dds_rhc_default.c",

@@ -1,7 +1,7 @@
 //! Client of one remote service: a writer of requests and a reader of replies, kept open for later
 //! calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,12 @@ const DEPTH: i32 = 64;
 /// We discover a server before it discovers us, and our writer before our reader. A request sent in
 /// between would be lost.
 const SETTLE: Duration = Duration::from_millis(100);
+/// Requests of one service that are sent and not answered. The reader of a ROS 2 server keeps ten by default, from all
+/// clients together, and loses what comes on top (`rmw_qos_profile_services_default`).
+const MAX_UNANSWERED: usize = 8;
+/// A server takes requests for the result of a goal at once and answers when the goal has ended, so they are sent
+/// without this limit.
+const RESULT_SERVICE: &str = "/_action/get_result";
 /// The sequence number of a request that is not written yet (DDSI-RTPS 2.5, 9.4.5.9: SEQUENCENUMBER_UNKNOWN).
 const UNKNOWN: i64 = -1 << 32;
 
@@ -90,7 +96,7 @@ pub(super) struct ServiceClient {
     writers: BTreeSet<Guid>,
     /// When requests may be sent.
     ready_at: Option<Instant>,
-    queued: Vec<PendingCall>,
+    queued: VecDeque<PendingCall>,
     sent: BTreeMap<ReplyId, PendingCall>,
     used: Instant,
     since: i64,
@@ -118,7 +124,7 @@ impl ServiceClient {
             readers: BTreeSet::new(),
             writers: BTreeSet::new(),
             ready_at: None,
-            queued: Vec::new(),
+            queued: VecDeque::new(),
             sent: BTreeMap::new(),
             used: Instant::now(),
             since,
@@ -154,13 +160,13 @@ impl ServiceClient {
     /// When the next timer expires.
     pub(super) fn due(&self) -> Option<Instant> {
         let calls = self.queued.iter().chain(self.sent.values()).map(|call| call.deadline);
-        calls.chain(self.ready_at.filter(|_| !self.queued.is_empty())).min()
+        calls.chain(self.ready_at.filter(|_| self.may_send_next())).min()
     }
 
     /// Accepts a call, which is sent as soon as a server is found.
     pub(super) fn submit(&mut self, call: PendingCall) {
         self.used = Instant::now();
-        self.queued.push(call);
+        self.queued.push_back(call);
     }
 
     /// Processes matches with servers and takes replies.
@@ -201,7 +207,8 @@ impl ServiceClient {
         let Some(server) = self.server().filter(|_| self.ready_at.is_some_and(|at| at <= now)) else {
             return;
         };
-        for mut call in std::mem::take(&mut self.queued) {
+        while self.may_send_next() {
+            let Some(mut call) = self.queued.pop_front() else { return };
             if call.is_over(now) {
                 call.time_out();
                 continue;
@@ -214,6 +221,12 @@ impl ServiceClient {
                 }
             }
         }
+    }
+
+    /// Whether the longest waiting call may be sent.
+    fn may_send_next(&self) -> bool {
+        let room = self.sent.len() < MAX_UNANSWERED;
+        self.queued.front().is_some_and(|next| room || next.service.ends_with(RESULT_SERVICE))
     }
 
     fn write(&mut self, server: Guid, request: &Bytes) -> Result<ReplyId, WriteError> {
@@ -246,8 +259,11 @@ impl ServiceClient {
         }
     }
 
-    /// Sends what is ready and expires overdue calls.
+    /// Expires overdue calls and sends what is ready.
     pub(super) fn poll_timeouts(&mut self, now: Instant, served: bool) {
+        let over: Vec<ReplyId> =
+            self.sent.iter().filter(|(_, call)| call.is_over(now)).map(|(number, _)| *number).collect();
+        over.iter().filter_map(|number| self.sent.remove(number)).for_each(PendingCall::time_out);
         if !self.queued.is_empty() {
             self.send(now);
         }
@@ -255,14 +271,11 @@ impl ServiceClient {
             if call.is_over(now) {
                 call.time_out();
             } else if served || self.server().is_some() {
-                self.queued.push(call);
+                self.queued.push_back(call);
             } else {
                 self.queued.extend(call.fail_without_server(now));
             }
         }
-        let over: Vec<ReplyId> =
-            self.sent.iter().filter(|(_, call)| call.is_over(now)).map(|(number, _)| *number).collect();
-        over.iter().filter_map(|number| self.sent.remove(number)).for_each(PendingCall::time_out);
         if !self.is_idle() {
             self.used = now;
         }
