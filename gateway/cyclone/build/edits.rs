@@ -234,15 +234,24 @@ pub(crate) const EDITS: &[Edit] = &[
       gap_end_seq = lastseq + 1;
 ",
     },
-    // A Fast DDS writer answers the first ACKNACK of a reader with a HEARTBEAT at once if its base is 0
-    // (StatefulWriter::process_acknack, 2.0 to 3.x). With 1 it waits for its period of three seconds.
+    // A Fast DDS writer answers the first ACKNACK of a reader with a HEARTBEAT at once if its base is 0 and its count
+    // is larger than that of the one before, also of the first (StatefulWriter::process_acknack, 2.6 to 3.1). Otherwise
+    // it waits for its period of three seconds.
     Edit {
         file: "src/core/ddsi/src/ddsi_acknack.c",
         find: "  an->readerSNState.bitmap_base = ddsi_to_seqno (1);
   an->readerSNState.numbits = 0;
 ",
-        replace: "  an->readerSNState.bitmap_base = ddsi_to_seqno (ddsi_vendor_is_eprosima (pwr->c.vendor) ? 0 : 1);
+        replace: "  const bool eprosima = ddsi_vendor_is_eprosima (pwr->c.vendor);
+  an->readerSNState.bitmap_base = ddsi_to_seqno (eprosima ? 0 : 1);
   an->readerSNState.numbits = 0;
+",
+    },
+    Edit {
+        file: "src/core/ddsi/src/ddsi_acknack.c",
+        find: "  *countp = 0;
+",
+        replace: "  *countp = eprosima ? rwn->count++ : 0;
 ",
     },
     // Hook: a reader's history may grow. The library knows no change of this QoS.

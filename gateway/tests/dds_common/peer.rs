@@ -1,6 +1,6 @@
-//! CycloneDDS peers: the scripts in `tests/clients`.
+//! DDS peers: the scripts on CycloneDDS in `tests/clients`, and the node on Fast DDS.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -25,8 +25,19 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(python: &Path, script: &str, domain: u16, args: &str) -> Peer {
-        let mut child = Command::new(python)
-            .arg(root().join("tests/clients").join(script))
+        let mut command = Command::new(python);
+        command.arg(root().join("tests/clients").join(script));
+        Peer::run(command, domain, args)
+    }
+
+    /// Starts the node on Fast DDS; `None` means skip, which has been reported.
+    pub(crate) fn fastdds(domain: u16, args: &str) -> Option<Peer> {
+        let node = clients::fastdds_node().inspect_err(skip).ok()?;
+        Some(Peer::run(Command::new(node), domain, args))
+    }
+
+    fn run(mut command: Command, domain: u16, args: &str) -> Peer {
+        let mut child = command
             .args(["--domain", &domain.to_string()])
             .args(args.split_whitespace())
             .stdin(Stdio::piped())
@@ -35,6 +46,11 @@ impl Peer {
             .unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Peer { child, stdin, stdout }
+    }
+
+    /// Writes a line to its input.
+    pub(crate) fn send(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// The next line of its output.

@@ -43,3 +43,12 @@ pub fn certutil() -> Result<PathBuf, Missing> {
         false => Err(Missing::client("run scripts/setup-clients: there is no certutil")),
     }
 }
+
+/// A node on Fast DDS, compiled from `tests/clients/fastdds_node.cpp`.
+pub fn fastdds_node() -> Result<PathBuf, Missing> {
+    let node = root().join(".clients/fastdds/node");
+    match node.exists() {
+        true => Ok(node),
+        false => Err(Missing::client("run scripts/setup-clients: there is no node on Fast DDS")),
+    }
+}
