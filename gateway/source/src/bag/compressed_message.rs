@@ -33,7 +33,8 @@ fn unpack(_: &[u8]) -> std::io::Result<Bytes> {
     Err(std::io::Error::other("this build cannot unpack it"))
 }
 
-#[cfg(all(test, feature = "mcap"))]
+#[cfg(feature = "mcap")]
+#[cfg(test)]
 mod tests {
     use std::io::Read;
 
