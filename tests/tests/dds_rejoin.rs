@@ -20,21 +20,48 @@ use roverline_tests::script::Script;
 const DEADLINE: Duration = Duration::from_secs(40);
 /// How long telemetry comes before the attack.
 const STEADY: Duration = Duration::from_secs(7);
-/// The first sequence number that the forged heartbeat claims the writer to have.
-const FORGED_FIRST: i64 = 1 << 40;
+/// A sequence number that the writer never reaches.
+const FORGED: i64 = 1 << 40;
 
-/// A heartbeat in another writer's name: it has only samples from `FORGED_FIRST` on (DDSI-RTPS 2.5, 9.4.5.7).
-fn forged_heartbeat(writer: Guid, count: u32) -> Vec<u8> {
+fn number(packet: &mut Vec<u8>, number: i64) {
+    packet.extend(((number >> 32) as i32).to_le_bytes());
+    packet.extend((number as u32).to_le_bytes());
+}
+
+fn header(writer: Guid) -> Vec<u8> {
     let mut packet = b"RTPS\x02\x01\x01\x10".to_vec();
     packet.extend(&writer.0[..12]);
-    // HEARTBEAT, little-endian, 28 bytes, to all readers.
+    packet
+}
+
+/// HEARTBEAT, little-endian, 28 bytes, to all readers: the writer has only samples behind `FORGED` (DDSI-RTPS 2.5,
+/// 9.4.5.7).
+fn heartbeat(packet: &mut Vec<u8>, writer: Guid, count: u32) {
     packet.extend([0x07, 0x01, 28, 0, 0, 0, 0, 0]);
     packet.extend(&writer.0[12..]);
-    for number in [FORGED_FIRST, FORGED_FIRST] {
-        packet.extend(((number >> 32) as i32).to_le_bytes());
-        packet.extend((number as u32).to_le_bytes());
-    }
+    number(packet, FORGED + 1);
+    number(packet, FORGED);
     packet.extend(count.to_le_bytes());
+}
+
+/// A heartbeat in another writer's name.
+fn forged_heartbeat(writer: Guid, count: u32) -> Vec<u8> {
+    let mut packet = header(writer);
+    heartbeat(&mut packet, writer, count);
+    packet
+}
+
+/// The same with two samples before it, which make it credible.
+fn forged_samples_and_heartbeat(writer: Guid, count: u32) -> Vec<u8> {
+    let mut packet = header(writer);
+    for forged in [FORGED - 1, FORGED] {
+        // DATA, little-endian, with a payload of 4 bytes, to all readers (9.4.5.3).
+        packet.extend([0x15, 0x05, 24, 0, 0, 0, 16, 0, 0, 0, 0, 0]);
+        packet.extend(&writer.0[12..]);
+        number(&mut packet, forged);
+        packet.extend([0, 1, 0, 0]);
+    }
+    heartbeat(&mut packet, writer, count);
     packet
 }
 
@@ -75,62 +102,100 @@ fn rejoins(port: u16) -> usize {
     http::status(port).events.iter().filter(|event| event.kind == EventKind::Rejoin).count()
 }
 
+/// Four endpoints with a robot, and a client of the primary that hears a topic.
+struct Heard {
+    gateway: Gateway,
+    _robot: Script,
+    client: NativeClient,
+    writer: Guid,
+    newest: u64,
+    /// Ports of the primary alone: all endpoints share the multicast ports.
+    ports: Vec<u16>,
+}
+
+impl Heard {
+    async fn start(python: &Path, domain: &str, topic: &str) -> Heard {
+        let gateway = Gateway::up(&["--source", "dds", "--domain-id", domain, "--mdns", "off"]);
+        let args = ["--domain", domain, "--seconds", "120", "--image-rate", "0", "--slow-rate", "50"];
+        let robot = Script::start(python, "dds_publisher.py", &args);
+        let mut client = NativeClient::subscribed(gateway.port(Tier::Primary), &[topic]).await;
+        let begun = Instant::now();
+        let (writer, newest) = loop {
+            assert!(begun.elapsed() < DEADLINE, "nothing comes");
+            if let Some(first) = sample(&mut client).await {
+                break first;
+            }
+        };
+        let others: Vec<u16> =
+            Tier::ALL[1..].iter().flat_map(|tier| udp_ports(gateway.endpoint_pid(*tier))).collect();
+        let mut ports = udp_ports(gateway.endpoint_pid(Tier::Primary));
+        ports.retain(|port| !others.contains(port));
+        assert!(!ports.is_empty(), "no sockets of DDS");
+        Heard { gateway, _robot: robot, client, writer, newest, ports }
+    }
+
+    /// The next sample, which is later than the one before; `false` if none comes for a second, or a forged one.
+    async fn hears(&mut self) -> bool {
+        let Some((_, seq)) = sample(&mut self.client).await else { return false };
+        if seq + 1 >= FORGED as u64 {
+            return false;
+        }
+        assert!(seq > self.newest, "{seq} comes after {}", self.newest);
+        self.newest = seq;
+        true
+    }
+
+    fn rejoins(&self) -> usize {
+        rejoins(self.gateway.port(Tier::Primary))
+    }
+}
+
 /// Silences the writer of a topic at the primary, which rejoins; no sample comes twice.
 async fn silence(python: &Path, domain: &str, topic: &str) {
-    let gateway = Gateway::up(&["--source", "dds", "--domain-id", domain, "--mdns", "off"]);
-    let args = ["--domain", domain, "--seconds", "120", "--image-rate", "0", "--slow-rate", "50"];
-    let _robot = Script::start(python, "dds_publisher.py", &args);
-    let port = gateway.port(Tier::Primary);
-    let mut client = NativeClient::subscribed(port, &[topic]).await;
-    let begun = Instant::now();
-    let (writer, mut newest) = loop {
-        assert!(begun.elapsed() < DEADLINE, "nothing comes");
-        if let Some(first) = sample(&mut client).await {
-            break first;
-        }
-    };
+    let mut heard = Heard::start(python, domain, topic).await;
     // A writer that only the primary receives has to be steady before its silence is evidence.
     let steady = Instant::now();
     while steady.elapsed() < STEADY {
-        let Some((_, seq)) = sample(&mut client).await else { continue };
-        newest = seq;
+        heard.hears().await;
     }
     let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // All endpoints share the multicast ports.
-    let others: Vec<u16> =
-        Tier::ALL[1..].iter().flat_map(|tier| udp_ports(gateway.endpoint_pid(*tier))).collect();
-    let mut ports = udp_ports(gateway.endpoint_pid(Tier::Primary));
-    ports.retain(|port| !others.contains(port));
-    assert!(!ports.is_empty(), "no sockets of DDS");
     let (attacked, mut silent, mut count) = (Instant::now(), false, 1 << 20);
-    while rejoins(port) == 0 {
+    while heard.rejoins() == 0 {
         assert!(attacked.elapsed() < DEADLINE, "it does not join anew; silent: {silent}");
         // Until it works: a packet that arrives before the writer is matched has no effect.
-        for port in ports.iter().filter(|_| !silent) {
-            forge.send_to(&forged_heartbeat(writer, count), ("127.0.0.1", *port)).unwrap();
+        for port in heard.ports.iter().filter(|_| !silent) {
+            let packet = forged_samples_and_heartbeat(heard.writer, count);
+            forge.send_to(&packet, ("127.0.0.1", *port)).unwrap();
             count += 1;
         }
-        match sample(&mut client).await {
-            Some((_, seq)) => {
-                assert!(seq > newest, "{seq} comes after {newest}");
-                newest = seq;
-            }
-            None => silent = true,
-        }
+        silent |= !heard.hears().await;
     }
     assert!(silent, "it joined anew without need");
     let rejoined = Instant::now();
     let mut resumed = 0;
     while resumed < 100 {
         assert!(rejoined.elapsed() < DEADLINE, "telemetry does not resume");
-        if let Some((_, seq)) = sample(&mut client).await {
-            assert!(seq > newest, "{seq} comes again after {newest}");
-            (newest, resumed) = (seq, resumed + 1);
-        }
+        resumed += i32::from(heard.hears().await);
     }
     for tier in [Tier::Secondary, Tier::Tertiary, Tier::Emergency] {
-        assert_eq!(rejoins(gateway.port(tier)), 0, "{tier} hears everything");
+        assert_eq!(rejoins(heard.gateway.port(tier)), 0, "{tier} hears everything");
     }
+}
+
+/// A heartbeat that gives up samples which no data confirms, while those of the writer contradict it.
+#[tokio::test]
+async fn a_forged_heartbeat_alone_silences_nobody() {
+    let python = require!(python());
+    let mut heard = Heard::start(&python, "176", "/gps/fix").await;
+    let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let first = heard.newest;
+    for count in 1 << 20..(1 << 20) + 200 {
+        for port in &heard.ports {
+            forge.send_to(&forged_heartbeat(heard.writer, count), ("127.0.0.1", *port)).unwrap();
+        }
+        assert!(heard.hears().await, "silent after {} forged packets", count - (1 << 20) + 1);
+    }
+    assert!(heard.newest - first >= 200 && heard.rejoins() == 0);
 }
 
 #[tokio::test]

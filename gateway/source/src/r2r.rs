@@ -4,17 +4,31 @@
 //! It needs a build with `--features r2r` in a shell with ROS 2 sourced. Without the feature this is a
 //! stub that explains how to get one.
 
+use std::path::PathBuf;
+
 #[cfg(any(feature = "r2r", test))]
 use crate::SourceError;
 
 #[cfg(feature = "r2r")]
-mod source;
-
+mod actions;
+#[cfg(feature = "r2r")]
+mod calls;
+#[cfg(feature = "r2r")]
+mod control;
+#[cfg(any(feature = "r2r", test))]
+mod graph;
+#[cfg(any(feature = "r2r", test))]
+mod json;
+#[cfg(any(feature = "r2r", test))]
+mod numbering;
 #[cfg(feature = "r2r")]
 mod publish;
-
+#[cfg(feature = "r2r")]
+mod services;
+#[cfg(feature = "r2r")]
+mod source;
 #[cfg(any(feature = "r2r", test))]
-mod identity;
+mod stamp;
 
 /// Samples that the middleware keeps between two spins.
 #[cfg(feature = "r2r")]
@@ -27,6 +41,9 @@ pub struct R2rOptions {
     pub node_name: String,
     /// Its namespace; empty means `/`.
     pub namespace: String,
+    /// The folder through which the endpoints of this computer agree on the numbers of samples; `None` if there is
+    /// only one endpoint.
+    pub numbers: Option<PathBuf>,
 }
 
 #[cfg(feature = "r2r")]

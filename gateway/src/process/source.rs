@@ -19,6 +19,7 @@ pub fn open(settings: &Settings, tier: Tier, supervised: bool) -> Result<Box<dyn
         SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings, tier)?)?),
         SourceKind::R2r => Box::new(R2rSource::new(&R2rOptions {
             node_name: node_name(settings, tier),
+            numbers: Some(settings.state_dir().join("sample-numbers")),
             ..R2rOptions::default()
         })?),
         SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),

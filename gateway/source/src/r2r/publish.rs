@@ -1,36 +1,18 @@
-//! The publishing side of the node: its bounded queue and its publishers.
+//! The publishers of the node.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
 use r2r::{PublisherUntyped, QosProfile};
 
 use crate::r2r::HISTORY_DEPTH;
-use crate::{Publication, PublishError, Qos, SourceControl};
+use crate::{Advertisement, Publication, Qos};
 
 /// The maximum number of published topics.
 const MAX_PUBLISHERS: usize = 256;
-/// Capacity of the queue; also the most messages published between two spins.
-pub(super) const QUEUE_MESSAGES: usize = 256;
 /// The shortest interval between two warnings about unpublished messages.
 const WARN_GAP: Duration = Duration::from_secs(5);
-
-/// The sending end of the queue to the node's thread.
-pub(super) struct PublishQueue(pub(super) SyncSender<Publication>);
-
-impl SourceControl for PublishQueue {
-    fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        if publication.payload.len() < 4 {
-            return Err(PublishError::Failed("the message has no CDR header".to_owned()));
-        }
-        self.0.try_send(publication).map_err(|error| match error {
-            TrySendError::Full(_) => PublishError::Busy(QUEUE_MESSAGES),
-            TrySendError::Disconnected(_) => PublishError::Failed("the source has stopped".to_owned()),
-        })
-    }
-}
 
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +44,29 @@ impl Publishers {
         }
     }
 
+    /// Opens the publisher of a topic, which stays open.
+    pub(super) fn advertise(&mut self, node: &mut r2r::Node, advertisement: &Advertisement) {
+        let Advertisement { topic, type_name, latched, .. } = advertisement;
+        if let Err(problem) = self.open(node, topic, type_name, *latched) {
+            tracing::warn!("{topic} was not advertised: {problem}");
+        }
+    }
+
     fn try_publish(&mut self, node: &mut r2r::Node, publication: Publication) -> Result<(), PublisherError> {
         let Publication { topic, type_name, payload, latched } = publication;
-        let known = self.open.get(&topic);
+        self.open(node, &topic, &type_name, latched)?;
+        let publisher = self.open.get(&topic).map(|(.., publisher)| publisher);
+        publisher.map_or(Ok(()), |publisher| Ok(publisher.publish_raw(&payload)?))
+    }
+
+    fn open(
+        &mut self,
+        node: &mut r2r::Node,
+        topic: &str,
+        type_name: &str,
+        latched: bool,
+    ) -> Result<(), PublisherError> {
+        let known = self.open.get(topic);
         if let Some((other, ..)) = known.filter(|(known, ..)| *known != type_name) {
             return Err(PublisherError::OtherType(other.clone()));
         }
@@ -72,19 +74,18 @@ impl Publishers {
             if known.is_none() && self.open.len() >= MAX_PUBLISHERS {
                 return Err(PublisherError::TooMany);
             }
-            if let Some((_, _, weaker)) = self.open.remove(&topic) {
+            if let Some((_, _, weaker)) = self.open.remove(topic) {
                 node.destroy_publisher_untyped(weaker);
             }
             let qos = Qos { reliable: true, transient_local: latched };
             let publisher = node.create_publisher_untyped(
-                &topic,
-                &type_name,
+                topic,
+                type_name,
                 profile(qos, if latched { 1 } else { HISTORY_DEPTH }),
             )?;
-            self.open.insert(topic.clone(), (type_name, latched, publisher));
+            self.open.insert(topic.to_owned(), (type_name.to_owned(), latched, publisher));
         }
-        let publisher = self.open.get(&topic).map(|(.., publisher)| publisher);
-        publisher.map_or(Ok(()), |publisher| Ok(publisher.publish_raw(&payload)?))
+        Ok(())
     }
 }
 

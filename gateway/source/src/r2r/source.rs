@@ -1,24 +1,35 @@
-//! The source behind the `r2r` feature: one thread that spins a node, polls the graph twice a second,
-//! and publishes in between.
+//! The source behind the `r2r` feature: one thread that spins a node, polls the graph twice a second, and executes
+//! commands in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use r2r::QosProfile;
 use r2r::qos::{DurabilityPolicy, ReliabilityPolicy};
 use roverline_protocol::MessageEncoding;
+use roverline_schema::Registry;
+use tokio::sync::mpsc;
 
-use crate::r2r::identity::Identities;
-use crate::r2r::publish::{PublishQueue, Publishers, QUEUE_MESSAGES, profile};
+use crate::clock::unix_ns;
+use crate::limits;
+use crate::r2r::actions::Actions;
+use crate::r2r::calls::Calls;
+use crate::r2r::control::{Command, Control, QUEUE_COMMANDS};
+use crate::r2r::graph::{self, SeenTopic};
+use crate::r2r::numbering::Numbering;
+use crate::r2r::publish::{Publishers, profile};
+use crate::r2r::services::Services;
+use crate::r2r::stamp::header_stamp;
 use crate::r2r::{HISTORY_DEPTH, R2rOptions, check_environment};
 use crate::{
-    NodeInfo, Publication, Qos, RawSample, Sink, Source, SourceControl, SourceError, SourceState, StopFlag,
-    TopicDecl, TopicKey,
+    Graph, NodeInfo, Qos, RawSample, Sink, Source, SourceControl, SourceError, SourceState, StopFlag,
+    TopicDecl, TopicKey, TopicListener,
 };
 
 /// The longest spin without events; a publication waits until it ends.
@@ -33,8 +44,9 @@ type Messages = Box<dyn Stream<Item = Vec<u8>> + Unpin + Send>;
 /// Subscribes to every wanted topic of the graph visible to the sourced ROS 2.
 pub struct R2rSource {
     node: r2r::Node,
-    queue: Arc<PublishQueue>,
-    receiver: Receiver<Publication>,
+    control: Arc<Control>,
+    commands: Receiver<Command>,
+    numbers: Option<PathBuf>,
 }
 
 impl R2rSource {
@@ -51,8 +63,8 @@ impl R2rSource {
         .map_err(|error| {
             SourceError(format!("ROS 2 does not start: {error}; does `ros2 topic list` work here?"))
         })?;
-        let (sender, receiver) = sync_channel(QUEUE_MESSAGES);
-        Ok(R2rSource { node, queue: Arc::new(PublishQueue(sender)), receiver })
+        let (sender, commands) = sync_channel(QUEUE_COMMANDS);
+        Ok(R2rSource { node, control: Arc::new(Control(sender)), commands, numbers: options.numbers.clone() })
     }
 }
 
@@ -62,15 +74,15 @@ impl Source for R2rSource {
     }
 
     fn control(&self) -> Arc<dyn SourceControl> {
-        self.queue.clone()
+        self.control.clone()
     }
 
     fn run(self: Box<Self>, sink: Arc<dyn Sink>, stop: StopFlag) -> Result<(), SourceError> {
-        let R2rSource { node, receiver, queue } = *self;
+        let R2rSource { node, control, commands, numbers } = *self;
         sink.state(SourceState::Running);
         // Callers keep their own handles and see an error once the receiver is gone.
-        drop(queue);
-        let mut state = NodeState::new(node, sink);
+        drop(control);
+        let mut state = NodeState::new(node, sink, numbers);
         catch_unwind(AssertUnwindSafe(|| {
             let mut polled_at: Option<Instant> = None;
             while !stop.is_set() {
@@ -79,11 +91,10 @@ impl Source for R2rSource {
                     polled_at = Some(Instant::now());
                 }
                 state.node.spin_once(SPIN_TIMEOUT);
+                state.sink.alive();
                 state.drain();
-                receiver
-                    .try_iter()
-                    .take(QUEUE_MESSAGES)
-                    .for_each(|publication| state.publishers.publish(&mut state.node, publication));
+                commands.try_iter().take(QUEUE_COMMANDS).for_each(|command| state.execute(command));
+                state.poll();
             }
         }))
         .map_err(|_| SourceError("the ROS client library failed; restart to go on".to_owned()))
@@ -97,7 +108,14 @@ struct Subscription {
     requested: Qos,
     offered: Qos,
     messages: Messages,
-    identities: Identities,
+    numbering: Numbering,
+}
+
+/// A subscription that bypasses the hub.
+struct Listening {
+    messages: Messages,
+    samples: mpsc::Sender<RawSample>,
+    numbering: Numbering,
 }
 
 /// The node with its subscriptions and publishers.
@@ -106,10 +124,15 @@ struct NodeState {
     sink: Arc<dyn Sink>,
     subscriptions: BTreeMap<String, Subscription>,
     publishers: Publishers,
+    calls: Calls,
+    actions: Actions,
+    services: Services,
+    listening: Vec<Listening>,
     /// Topics that could not be subscribed to; each is logged once.
     refused: BTreeSet<String>,
-    nodes: BTreeSet<NodeInfo>,
-    process: u64,
+    graph: Graph,
+    /// The folder of the numbers that the endpoints share.
+    numbers: Option<PathBuf>,
 }
 
 /// The QoS offered by the publishers of one topic.
@@ -133,22 +156,76 @@ impl Offer {
 }
 
 impl NodeState {
-    fn new(node: r2r::Node, sink: Arc<dyn Sink>) -> NodeState {
+    fn new(node: r2r::Node, sink: Arc<dyn Sink>, numbers: Option<PathBuf>) -> NodeState {
+        let registry = match std::env::var_os("AMENT_PREFIX_PATH") {
+            Some(path) => Registry::with_ament(&path),
+            None => Registry::bundled(),
+        };
         NodeState {
             node,
             sink,
             subscriptions: BTreeMap::new(),
             publishers: Publishers::default(),
+            calls: Calls::new(registry.clone()),
+            actions: Actions::new(registry.clone()),
+            services: Services::new(registry),
+            listening: Vec::new(),
             refused: BTreeSet::new(),
-            nodes: BTreeSet::new(),
-            process: now_ns() as u64 ^ u64::from(std::process::id()),
+            graph: Graph::default(),
+            numbers,
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Publish(publication) => self.publishers.publish(&mut self.node, publication),
+            Command::Advertise(advertisement) => self.publishers.advertise(&mut self.node, &advertisement),
+            Command::Call(call) => {
+                if let Some(call) = self.actions.take(&mut self.node, call, now) {
+                    self.calls.submit(&mut self.node, call, now);
+                }
+            }
+            Command::Offer(service) => self.services.offer(&mut self.node, service),
+            Command::Withdraw(name) => self.services.withdraw(&name),
+            Command::Listen(listener) => {
+                if let Some(listener) = self.actions.listen(listener) {
+                    self.listen(listener);
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        let now = Instant::now();
+        self.calls.poll(now);
+        self.actions.poll(now);
+        self.services.poll();
+        self.listening.retain_mut(Listening::pass);
+    }
+
+    fn listen(&mut self, listener: TopicListener) {
+        let TopicListener { topic, type_name, latched, samples } = listener;
+        if self.listening.len() >= limits::LISTENERS {
+            return tracing::warn!(
+                "{topic} is not listened to: {} subscriptions are open",
+                limits::LISTENERS
+            );
+        }
+        let qos = Qos { reliable: true, transient_local: latched };
+        match self.node.subscribe_raw(&topic, &type_name, profile(qos, HISTORY_DEPTH)) {
+            Ok(messages) => {
+                let numbering = Numbering::new(&topic, None);
+                self.listening.push(Listening { messages: Box::new(messages), samples, numbering });
+            }
+            Err(error) => tracing::warn!("{topic} is not listened to: {error}"),
         }
     }
 
     /// Reads the graph and reconciles the subscriptions with it.
     fn poll_graph(&mut self) {
-        let mut nodes = BTreeSet::new();
-        let offers = match self.offers(&mut nodes) {
+        let mut topics = Vec::new();
+        let offers = match self.offers(&mut topics) {
             Ok(offers) => offers,
             Err(error) => {
                 tracing::debug!("the ROS graph could not be read: {error}");
@@ -175,26 +252,27 @@ impl NodeState {
                 self.reconcile_topic(name, &offer);
             }
         }
-        if nodes != self.nodes {
-            self.sink.graph(crate::Graph::of_nodes(nodes.iter().cloned().collect()));
-            self.nodes = nodes;
+        let graph = graph::of(&topics);
+        if graph != self.graph {
+            self.sink.graph(graph.clone());
+            self.graph = graph;
         }
     }
 
-    /// Every topic with a publisher. The library does not list nodes; they are collected from their
-    /// publishers, and every ordinary node publishes its log and parameter events.
-    fn offers(&self, nodes: &mut BTreeSet<NodeInfo>) -> r2r::Result<BTreeMap<String, Offer>> {
+    /// What the publishers of each topic offer. The library does not list nodes; they are collected from their
+    /// publishers, and every ordinary node publishes its log and parameter events. `topics` receives all topics, also
+    /// those that are only subscribed to.
+    fn offers(&self, topics: &mut Vec<SeenTopic>) -> r2r::Result<BTreeMap<String, Offer>> {
         let mut offers = BTreeMap::new();
         for (name, mut types) in self.node.get_topic_names_and_types()?.into_iter().take(MAX_TOPICS) {
             types.sort();
             let publishers = self.node.get_publishers_info_by_topic(&name, false)?;
             let before = self.subscriptions.get(&name).map(|subscription| subscription.type_name.clone());
             let type_name = before.filter(|t| types.contains(t)).or_else(|| types.first().cloned());
-            for publisher in &publishers {
-                if !publisher.node_name.is_empty() && !publisher.node_name.starts_with("_NODE_") {
-                    let (namespace, name) = (publisher.node_namespace.clone(), publisher.node_name.clone());
-                    nodes.insert(NodeInfo { namespace, name });
-                }
+            if let Some(type_name) = type_name.clone() {
+                let nodes = publishers.iter().filter_map(|one| node_of(&one.node_namespace, &one.node_name));
+                let publishers = nodes.collect();
+                topics.push(SeenTopic { name: name.clone(), type_name, publishers });
             }
             let fitting = publishers.iter().filter(|p| Some(&p.topic_type) == type_name.as_ref());
             let qos: Vec<Qos> = fitting.map(|publisher| offered(&publisher.qos_profile)).collect();
@@ -222,18 +300,18 @@ impl NodeState {
             route: None,
         };
         let Some(key) = self.sink.topic_up(decl) else { return };
-        let identities = match self.subscriptions.remove(&name) {
+        let numbering = match self.subscriptions.remove(&name) {
             Some(known) if known.requested == offer.weakest => {
                 self.subscriptions.insert(name, Subscription { key, offered: offer.strongest, ..known });
                 return;
             }
-            Some(known) => known.identities,
-            None => Identities::new(&name, self.process),
+            Some(known) => known.numbering,
+            None => Numbering::new(&name, self.numbers.as_deref()),
         };
         match self.node.subscribe_raw(&name, &type_name, profile(offer.weakest, HISTORY_DEPTH)) {
             Ok(messages) => {
                 let (requested, offered, messages) = (offer.weakest, offer.strongest, Box::new(messages));
-                let subscription = Subscription { key, type_name, requested, offered, messages, identities };
+                let subscription = Subscription { key, type_name, requested, offered, messages, numbering };
                 self.subscriptions.insert(name, subscription);
             }
             Err(error) => {
@@ -251,14 +329,37 @@ impl NodeState {
     fn drain(&mut self) {
         for subscription in self.subscriptions.values_mut() {
             while let Some(Some(message)) = subscription.messages.next().now_or_never() {
-                let now = now_ns();
-                let (id, source_time_ns) = subscription.identities.of(&message, now);
-                let payload = Bytes::from(message);
-                let sample = RawSample { id, source_time_ns, receive_time_ns: now, payload };
+                let sample =
+                    raw_sample(&mut subscription.numbering, message, subscription.offered.transient_local);
                 self.sink.sample(subscription.key, sample);
             }
         }
     }
+}
+
+impl Listening {
+    /// Passes on what has arrived; `false` if the receiver is gone.
+    fn pass(&mut self) -> bool {
+        while let Some(Some(message)) = self.messages.next().now_or_never() {
+            // A full channel drops the sample.
+            drop(self.samples.try_send(raw_sample(&mut self.numbering, message, false)));
+        }
+        !self.samples.is_closed()
+    }
+}
+
+fn raw_sample(numbering: &mut Numbering, message: Vec<u8>, latched: bool) -> RawSample {
+    let now = unix_ns();
+    let id = numbering.identify(&message, now, latched);
+    let source_time_ns = header_stamp(&message).unwrap_or(0);
+    RawSample { id, source_time_ns, receive_time_ns: now, payload: Bytes::from(message) }
+}
+
+/// The node of a publisher, if it is known yet.
+fn node_of(node_namespace: &str, node_name: &str) -> Option<NodeInfo> {
+    let known = !node_name.is_empty() && !node_name.starts_with("_NODE_");
+    let (namespace, name) = (node_namespace.to_owned(), node_name.to_owned());
+    known.then_some(NodeInfo { namespace, name })
 }
 
 fn offered(profile: &QosProfile) -> Qos {
@@ -266,8 +367,4 @@ fn offered(profile: &QosProfile) -> Qos {
         reliable: profile.reliability == ReliabilityPolicy::Reliable,
         transient_local: profile.durability == DurabilityPolicy::TransientLocal,
     }
-}
-
-fn now_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64)
 }

@@ -1,0 +1,220 @@
+//! Numbers the samples of a topic, because the client library hides writer and sequence number. The endpoints of one
+//! computer agree on the numbers by content: the first that receives a sample appends its hash and the next number to a
+//! file, the others find it there. So a client that fails over continues behind its last sample, whatever the messages
+//! contain: a timestamp that stands still or none at all.
+//!
+//! Equal contents are told apart by their order. Where they follow each other faster than [`FIRST_WINDOW_NS`], an
+//! endpoint that has just joined may be off by one, which nobody can tell from the messages either.
+
+use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use roverline_protocol::{Guid, SampleId};
+use rustix::fs::{FlockOperation, flock};
+
+/// The newest samples that are kept: half a second at 1 kHz. An endpoint that lags further numbers anew.
+const RING: u64 = 512;
+/// How far an endpoint may lag behind the first one.
+const WINDOW_NS: i64 = 2_000_000_000;
+/// How far two endpoints' arrivals of one sample are apart at most, for the first sample of an endpoint.
+const FIRST_WINDOW_NS: i64 = 50_000_000;
+/// Bytes of an entry: hash, number and arrival time.
+const ENTRY: usize = 24;
+/// Bytes before the entries: the last number.
+const HEAD: usize = 8;
+/// A file with a higher number is damaged.
+const MAX_NUMBER: u64 = 1 << 62;
+const FILE_BYTES: usize = HEAD + ENTRY * RING as usize;
+
+/// The numbers of one topic.
+pub(super) struct Numbering {
+    source: Guid,
+    /// `None` if the endpoints share no folder, or the file cannot be used.
+    shared: Option<File>,
+    last: u64,
+}
+
+struct Entry {
+    hash: u64,
+    number: u64,
+    at_ns: i64,
+}
+
+impl Numbering {
+    /// The numbers of a topic, shared with the other endpoints through files in `folder`.
+    pub(super) fn new(topic: &str, folder: Option<&Path>) -> Numbering {
+        let opened = folder.map(|folder| open(folder, topic));
+        let shared = opened.and_then(|opened| {
+            let warn = |error: &io::Error| tracing::warn!("samples of {topic} are numbered alone: {error}");
+            opened.inspect_err(warn).ok()
+        });
+        Numbering { source: Guid::from_name(&format!("r2r\0{topic}")), shared, last: 0 }
+    }
+
+    /// The identity of a sample that arrived at `now_ns`. `latched`: it may have been sent long ago.
+    pub(super) fn identify(&mut self, payload: &[u8], now_ns: i64, latched: bool) -> SampleId {
+        let shared = self.shared.as_ref().and_then(|file| self.agreed(file, payload, now_ns, latched).ok());
+        // Alone, numbers that no earlier process used.
+        let alone = || u64::try_from(now_ns / 1_000).unwrap_or(0).max(self.last.saturating_add(1));
+        self.last = shared.unwrap_or_else(alone);
+        SampleId { source: self.source, seq: self.last }
+    }
+
+    fn agreed(&self, file: &File, payload: &[u8], now_ns: i64, latched: bool) -> io::Result<u64> {
+        flock(file, FlockOperation::LockExclusive)?;
+        let number = self.found_or_appended(file, hash(payload), now_ns, latched);
+        flock(file, FlockOperation::Unlock)?;
+        number
+    }
+
+    fn found_or_appended(&self, file: &File, hash: u64, now_ns: i64, latched: bool) -> io::Result<u64> {
+        let mut bytes = [0; FILE_BYTES];
+        file.read_exact_at(&mut bytes, 0)?;
+        let head = number_at(&bytes, 0);
+        let oldest = head.saturating_sub(RING - 1).max(self.last.saturating_add(1));
+        let first = self.last == 0;
+        let window = if first { FIRST_WINDOW_NS } else { WINDOW_NS };
+        let same = |number: &u64| {
+            let entry = entry(&bytes, *number);
+            let in_time = now_ns.saturating_sub(entry.at_ns) <= window || (first && latched);
+            entry.number == *number && entry.hash == hash && in_time
+        };
+        let mut known = oldest..=head;
+        let found = if first { known.rev().find(same) } else { known.find(same) };
+        if let Some(number) = found {
+            return Ok(number);
+        }
+        let number = head.max(self.last).saturating_add(1);
+        let mut entry = [0; ENTRY];
+        entry[..8].copy_from_slice(&hash.to_le_bytes());
+        entry[8..16].copy_from_slice(&number.to_le_bytes());
+        entry[16..].copy_from_slice(&now_ns.to_le_bytes());
+        file.write_all_at(&entry, place(number) as u64)?;
+        file.write_all_at(&number.to_le_bytes(), 0)?;
+        Ok(number)
+    }
+}
+
+fn open(folder: &Path, topic: &str) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(folder, topic))?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    let mut head = [0; HEAD];
+    let whole = file.metadata()?.len() == FILE_BYTES as u64 && file.read_exact_at(&mut head, 0).is_ok();
+    if !whole || u64::from_le_bytes(head) > MAX_NUMBER {
+        file.set_len(0)?;
+        file.set_len(FILE_BYTES as u64)?;
+    }
+    flock(&file, FlockOperation::Unlock)?;
+    Ok(file)
+}
+
+fn path(folder: &Path, topic: &str) -> PathBuf {
+    let name: String =
+        topic.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '.' }).take(100).collect();
+    folder.join(format!("{:016x}{name}", hash(topic.as_bytes())))
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+fn place(number: u64) -> usize {
+    HEAD + (number % RING) as usize * ENTRY
+}
+
+fn number_at(bytes: &[u8; FILE_BYTES], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+fn entry(bytes: &[u8; FILE_BYTES], number: u64) -> Entry {
+    let at = place(number);
+    Entry {
+        hash: number_at(bytes, at),
+        number: number_at(bytes, at + 8),
+        at_ns: number_at(bytes, at + 16).cast_signed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    fn numbers(numbering: &mut Numbering, messages: &[(&str, i64)]) -> Vec<u64> {
+        messages.iter().map(|(text, ms)| numbering.identify(text.as_bytes(), ms * MS, false).seq).collect()
+    }
+
+    #[test]
+    fn endpoints_agree_whoever_receives_a_sample_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut a, mut b] = [1, 2].map(|_| Numbering::new("/odom", Some(folder.path())));
+        assert_eq!(numbers(&mut a, &[("x", 0), ("y", 10)]), [1, 2]);
+        assert_eq!(numbers(&mut b, &[("x", 3), ("y", 12), ("z", 20)]), [1, 2, 3]);
+        assert_eq!(numbers(&mut a, &[("z", 21)]), [3]);
+        assert_eq!(a.identify(b"w", 0, false).source, b.identify(b"w", 0, false).source);
+    }
+
+    #[test]
+    fn equal_contents_are_numbered_by_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut a, mut b] = [1, 2].map(|_| Numbering::new("/heartbeat", Some(folder.path())));
+        assert_eq!(numbers(&mut a, &[("ok", 0), ("ok", 100), ("ok", 200)]), [1, 2, 3]);
+        assert_eq!(numbers(&mut b, &[("ok", 201), ("ok", 300)]), [3, 4], "a newborn joins at the newest");
+        assert_eq!(numbers(&mut a, &[("ok", 302), ("ok", 400)]), [4, 5]);
+        assert_eq!(numbers(&mut b, &[("ok", 1_500)]), [5], "it lags");
+    }
+
+    #[test]
+    fn a_sample_that_an_endpoint_missed_shifts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut a, mut b] = [1, 2].map(|_| Numbering::new("/scan", Some(folder.path())));
+        assert_eq!(numbers(&mut a, &[("1", 0), ("2", 1), ("3", 2)]), [1, 2, 3]);
+        assert_eq!(numbers(&mut b, &[("1", 0), ("3", 3), ("4", 4)]), [1, 3, 4]);
+        assert_eq!(numbers(&mut a, &[("4", 5)]), [4]);
+    }
+
+    #[test]
+    fn a_latched_sample_is_recognized_after_hours_and_others_are_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut a, mut b, mut c] = [1, 2, 3].map(|_| Numbering::new("/map", Some(folder.path())));
+        let hours = 3_600_000 * MS;
+        assert_eq!(a.identify(b"map", 0, true).seq, 1);
+        assert_eq!(b.identify(b"map", 5 * hours, true).seq, 1);
+        assert_eq!(c.identify(b"map", 5 * hours, false).seq, 2);
+    }
+
+    #[test]
+    fn a_restart_continues_and_a_lag_beyond_the_ring_is_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut a = Numbering::new("/imu", Some(folder.path()));
+        let mut lagging = Numbering::new("/imu", Some(folder.path()));
+        assert_eq!(numbers(&mut lagging, &[("0", 0)]), [1]);
+        for n in 0..600 {
+            assert_eq!(a.identify(&[n as u8, (n >> 8) as u8], n * MS, false).seq, n as u64 + 2);
+        }
+        assert_eq!(lagging.identify(&[0, 0], 600 * MS, false).seq, 602);
+        assert_eq!(Numbering::new("/imu", Some(folder.path())).identify(b"new", 0, false).seq, 603);
+    }
+
+    #[test]
+    fn a_damaged_file_and_none_still_give_rising_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(path(folder.path(), "/x"), [0xff; FILE_BYTES]).unwrap();
+        std::fs::write(path(folder.path(), "/y"), b"short").unwrap();
+        for (topic, folder) in [("/x", Some(folder.path())), ("/y", Some(folder.path())), ("/z", None)] {
+            let mut numbering = Numbering::new(topic, folder);
+            let all = numbers(&mut numbering, &[("a", 1), ("a", 1), ("b", 0), ("c", 5)]);
+            assert!(all.is_sorted() && all[0] < all[3], "{topic}: {all:?}");
+        }
+    }
+}
