@@ -320,15 +320,17 @@ impl EndpointState {
         }
     }
 
-    pub(crate) fn candidate(&mut self, timings: &Timings, now: Duration) -> Candidate {
+    pub(crate) fn candidate(&mut self, timings: &Timings, followed: ScopeSet, now: Duration) -> Candidate {
         let class = self.class(now);
         let document = self.document.as_ref();
+        let scopes = document.map_or(ScopeSet::EMPTY, |document| document.scopes);
         Candidate {
             usable: self.usable(now),
             class,
             warming_up: document.is_some_and(|document| document.warming_up),
             failback: self.failback.hold(now, timings.failback.0, timings.failback.1),
-            scopes: document.map_or(ScopeSet::EMPTY, |document| document.scopes),
+            scopes,
+            carries: scopes.intersection(followed).len(),
             // A link that owes an answer is at least as slow as that.
             rtt: self.session.estimate.rtt().map(|rtt| rtt.max(self.session.probes.awaited(now))),
             jitter: self.session.estimate.jitter(),

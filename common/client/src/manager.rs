@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::limits;
 use crate::ranking::{Candidate, Selector, Stickiness, rank};
-use roverline_protocol::Guid;
 use roverline_protocol::backoff::Jitter;
 use roverline_protocol::native::{ClientMessage, TopicInfo};
 use roverline_protocol::resume::Cursors;
+use roverline_protocol::{Guid, ScopeSet};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -64,6 +64,8 @@ pub(crate) struct Manager {
     shared: SharedRequests,
     /// The subscriptions that were sent to the endpoints.
     subscriptions: ByPattern,
+    /// The scopes of the topics that they brought.
+    followed: ScopeSet,
     pending: requests::PendingRequests,
     cursors: Cursors,
     /// Writers seen since the last change of subscriptions: gaps can be detected for these only.
@@ -117,6 +119,7 @@ impl Manager {
             selector,
             shared,
             subscriptions: ByPattern::new(),
+            followed: ScopeSet::EMPTY,
             pending: requests::PendingRequests::default(),
             cursors: Cursors::default(),
             known: HashSet::new(),
@@ -274,8 +277,9 @@ impl Manager {
     /// All entries as the ranking sees them. A successor counts only while it is in use.
     fn candidates(&mut self, now: Duration) -> Vec<Candidate> {
         let (rows, active, timings) = (self.endpoint_count(), self.active, self.config.timings);
+        let followed = self.followed;
         let of = |(at, slot): (usize, &mut EndpointState)| {
-            let mut candidate = slot.candidate(&timings, now);
+            let mut candidate = slot.candidate(&timings, followed, now);
             candidate.usable &= at < rows || active == Some(at);
             candidate
         };

@@ -96,6 +96,8 @@ pub(crate) struct Candidate {
     pub(crate) failback: Duration,
     /// Scopes it serves.
     pub(crate) scopes: ScopeSet,
+    /// Number of those that the topics followed by the program are in.
+    pub(crate) carries: u32,
     /// Smoothed round-trip time; unknown counts as slow.
     pub(crate) rtt: Option<Duration>,
     /// Smoothed mean deviation of the round-trip time.
@@ -115,8 +117,8 @@ pub(crate) fn cost_ms(candidate: &Candidate) -> f64 {
     (rtt + 4.0 * jitter).max(5.0) + 500.0 * candidate.loss + 5.0 * candidate.load
 }
 
-/// Indices of `candidates`, best first: usable ones, then by class, coverage of the wanted scopes,
-/// cost, and order of listing.
+/// Indices of `candidates`, best first: usable ones, then by class, coverage of the topics that are followed, coverage of
+/// the wanted scopes, cost, and order of listing.
 pub(crate) fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
@@ -129,8 +131,8 @@ pub(crate) fn rank(candidates: &[Candidate], wanted: ScopeSet) -> Vec<usize> {
     order
 }
 
-fn merit(candidate: &Candidate, wanted: ScopeSet) -> (EndpointClass, u32) {
-    (candidate.class, candidate.scopes.intersection(wanted).len())
+fn merit(candidate: &Candidate, wanted: ScopeSet) -> (EndpointClass, u32, u32) {
+    (candidate.class, candidate.carries, candidate.scopes.intersection(wanted).len())
 }
 
 /// Failback delay: how long an endpoint must be healthy before a client returns to it. A planned
@@ -254,6 +256,7 @@ mod tests {
             class: EndpointClass::Good,
             failback: Duration::from_secs(1),
             scopes: tier.scopes(),
+            carries: 0,
             rtt: Some(Duration::from_millis(rtt_ms)),
             jitter: Some(Duration::ZERO),
             loss: 0.0,
@@ -289,6 +292,16 @@ mod tests {
         assert_eq!(selector.select(&all, ScopeSet::ALL, Some(0), Duration::ZERO), Some(1));
         all[1].usable = false;
         assert_eq!(selector.select(&all, ScopeSet::ALL, Some(1), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_carries_the_followed_topics_beats_what_covers_more() {
+        let mut all = [Tier::Primary, Tier::Secondary, Tier::Tertiary].map(|tier| candidate(tier, 2));
+        let mission = ScopeSet::of(&[roverline_protocol::Scope::Mission]);
+        all.iter_mut().for_each(|one| one.carries = one.scopes.intersection(mission).len());
+        assert_eq!(rank(&all, ScopeSet::ALL), [0, 1, 2], "the tertiary has more scopes, and not the mission");
+        all.iter_mut().for_each(|one| one.carries = 0);
+        assert_eq!(rank(&all, ScopeSet::ALL), [0, 2, 1]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ async fn a_second_endpoint_is_subscribed_only_after_a_resume() {
     fixture.fakes[0].set_suspended(true);
     fixture.failover().await;
     fixture.run(ms(2_000)).await;
-    fixture.fakes[2].kill();
+    fixture.fakes[1].kill();
     fixture.failover().await;
     fixture.run(ms(2_000)).await;
     for fake in &fixture.fakes[1..] {
@@ -316,14 +316,14 @@ async fn standbys_are_muted_and_slow_and_one_is_hot() {
 async fn a_full_endpoint_is_skipped_and_retried_later() {
     let mut fixture = Fixture::new(3).await;
     fixture.run(ms(1_000)).await;
-    fixture.fakes[2].set_full(true);
+    fixture.fakes[1].set_full(true);
     fixture.fakes[0].set_availability(Availability::Full(7));
     fixture.fakes[0].command(FakeCommand::Kill);
     let view = fixture.failover().await;
-    assert_eq!((view.to, view.missing), (url(1), 0));
-    fixture.fakes[2].set_full(false);
+    assert_eq!((view.to, view.missing), (url(2), 0));
+    fixture.fakes[1].set_full(false);
     let view = fixture.failover().await;
-    assert_eq!((view.cause, view.to), (FailoverCause::Better, url(2)));
+    assert_eq!((view.cause, view.to), (FailoverCause::Better, url(1)));
     let subscribes = fixture.fakes[0].queries().len();
     fixture.fakes[0].set_availability(Availability::Open);
     fixture.failover().await;

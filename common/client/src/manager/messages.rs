@@ -163,6 +163,7 @@ impl Manager {
                 self.detect_gap(at, &topic, &header, receipt, now);
             }
         }
+        self.followed = self.followed.union(topic.scopes);
         let sample = LinkSample {
             topic,
             id: header.id,

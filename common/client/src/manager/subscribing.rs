@@ -60,6 +60,9 @@ impl Manager {
     pub(super) async fn apply_subscriptions(&mut self) {
         let Some(changes) = self.shared.subscriptions.take_changes(&mut self.subscriptions) else { return };
         self.known.clear();
+        if !changes.removed.is_empty() {
+            self.followed = ScopeSet::EMPTY;
+        }
         for at in 0..self.slots.len() {
             let scopes = match &self.slots[at].session {
                 session if session.subscribed => None,
