@@ -53,6 +53,8 @@ pub struct Graph {
     pub topics: Vec<GraphTopic>,
     /// The services, including those of actions (`…/_action/send_goal`).
     pub services: Vec<GraphService>,
+    /// The source sees only some of the services that there are.
+    pub more_services: bool,
 }
 
 impl Graph {

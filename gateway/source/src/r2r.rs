@@ -63,9 +63,9 @@ fn check_environment(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result
         return Ok(());
     }
     Err(SourceError(format!(
-        "--source r2r needs a sourced ROS 2, but {} is not set: run `source /opt/ros/<distro>/setup.bash` first, \
+        "--source r2r needs a sourced ROS 2, but this is not set: {}; run `source /opt/ros/<distro>/setup.bash` first, \
          or use --source dds, which needs no ROS",
-        missing.join(" and ")
+        missing.join(", ")
     )))
 }
 
@@ -123,11 +123,11 @@ mod tests {
     fn a_missing_ros_is_explained() {
         let error = check_environment(|_| None).unwrap_err().to_string();
         assert!(
-            error.contains("AMENT_PREFIX_PATH and ROS_DISTRO") && error.contains("source /opt/ros"),
+            error.contains("AMENT_PREFIX_PATH, ROS_DISTRO") && error.contains("source /opt/ros"),
             "{error}"
         );
         let error = check_environment(|name| (name == "ROS_DISTRO").then(|| "humble".into())).unwrap_err();
-        assert!(error.to_string().contains("but AMENT_PREFIX_PATH is"), "{error}");
+        assert!(error.to_string().contains("set: AMENT_PREFIX_PATH;"), "{error}");
         assert!(check_environment(|_| Some("x".into())).is_ok());
     }
 

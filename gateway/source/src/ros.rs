@@ -171,7 +171,12 @@ impl Ros {
         }
         let graph = self.graph.borrow();
         let known = graph.service(service).map(|service| service.type_name.clone());
-        known.ok_or_else(|| CallError::NoServer(service.to_owned()).into())
+        known.ok_or_else(|| match graph.more_services {
+            true => RosError::Unknown(format!(
+                "the type of {service} is not known here: this source does not list services; give the type"
+            )),
+            false => CallError::NoServer(service.to_owned()).into(),
+        })
     }
 
     fn by_name(&self, type_name: &str, items: &[Value]) -> Result<Value, RosError> {

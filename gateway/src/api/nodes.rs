@@ -73,6 +73,7 @@ mod tests {
                 type_name: "std_srvs/srv/Trigger".into(),
                 providers: vec!["/imu".into()],
             }],
+            more_services: false,
         };
         let nodes = by_node(&graph);
         let named = |list: &[NamedType]| list.iter().map(|named| named.name.clone()).collect::<Vec<_>>();

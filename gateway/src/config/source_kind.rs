@@ -48,11 +48,11 @@ impl SourceKind {
     }
 
     /// Whether each endpoint finds the writers of its graph itself, one after the other. Such an endpoint warms up
-    /// until it hears what the others hear, and joins the graph anew if it hears less than they do.
+    /// until it hears what the others hear, and joins the graph anew if it hears less than they do and its source can.
     pub const fn discovers_writers(self) -> bool {
         match self {
-            SourceKind::Dds => true,
-            SourceKind::R2r | SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
+            SourceKind::Dds | SourceKind::R2r => true,
+            SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
         }
     }
 

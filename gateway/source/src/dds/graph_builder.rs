@@ -90,7 +90,8 @@ pub(super) fn graph(index: &NodeIndex, writers: &[Endpoint], readers: &[Endpoint
         type_name,
         providers: providers.into_iter().collect(),
     });
-    Graph { nodes: index.nodes.clone(), topics: topics.collect(), services: services.collect() }
+    let (topics, services) = (topics.collect(), services.collect());
+    Graph { nodes: index.nodes.clone(), topics, services, more_services: false }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(super) fn of(topics: &[SeenTopic]) -> Graph {
     services.dedup();
     let mut listed: Vec<GraphTopic> = topics.iter().map(listed).collect();
     listed.sort();
-    Graph { nodes: nodes.into_iter().cloned().collect(), topics: listed, services }
+    Graph { nodes: nodes.into_iter().cloned().collect(), topics: listed, services, more_services: true }
 }
 
 fn names(topic: &SeenTopic) -> Vec<String> {

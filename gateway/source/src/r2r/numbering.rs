@@ -3,8 +3,8 @@
 //! file, the others find it there. So a client that fails over continues behind its last sample, whatever the messages
 //! contain: a timestamp that stands still or none at all.
 //!
-//! Equal contents are told apart by their order. Where they follow each other faster than [`FIRST_WINDOW_NS`], an
-//! endpoint that has just joined may be off by one, which nobody can tell from the messages either.
+//! Equal contents are told apart by their order. An endpoint that has just joined begins at the newest, so it may be off
+//! by as much as it lags, which nobody can tell from the messages either.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hasher};
@@ -19,8 +19,6 @@ use rustix::fs::{FlockOperation, flock};
 const RING: u64 = 512;
 /// How far an endpoint may lag behind the first one.
 const WINDOW_NS: i64 = 2_000_000_000;
-/// How far two endpoints' arrivals of one sample are apart at most, for the first sample of an endpoint.
-const FIRST_WINDOW_NS: i64 = 50_000_000;
 /// Bytes of an entry: hash, number and arrival time.
 const ENTRY: usize = 24;
 /// Bytes before the entries: the last number.
@@ -76,10 +74,9 @@ impl Numbering {
         let head = number_at(&bytes, 0);
         let oldest = head.saturating_sub(RING - 1).max(self.last.saturating_add(1));
         let first = self.last == 0;
-        let window = if first { FIRST_WINDOW_NS } else { WINDOW_NS };
         let same = |number: &u64| {
             let entry = entry(&bytes, *number);
-            let in_time = now_ns.saturating_sub(entry.at_ns) <= window || (first && latched);
+            let in_time = now_ns.saturating_sub(entry.at_ns) <= WINDOW_NS || (first && latched);
             entry.number == *number && entry.hash == hash && in_time
         };
         let mut known = oldest..=head;

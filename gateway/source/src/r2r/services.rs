@@ -1,7 +1,7 @@
 //! Services in the graph. The client library serves only types that are known when it is compiled: those of `std_srvs`.
 
 use std::collections::HashMap;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 
 use futures_util::{FutureExt, StreamExt};
 use r2r::{Node, QosProfile, WrappedServiceTypeSupport};
@@ -9,6 +9,9 @@ use roverline_schema::Registry;
 
 use crate::r2r::json::{decoded, encoded};
 use crate::{MAX_SERVICES, Reply, Service};
+
+/// Responses of one service that wait to be sent; further ones are dropped.
+const MAX_RESPONSES: usize = 64;
 
 /// Takes the requests that have arrived and sends the responses that are ready.
 type Poll = Box<dyn FnMut()>;
@@ -73,7 +76,7 @@ where
     T: WrappedServiceTypeSupport + 'static,
 {
     let mut requests = node.create_service::<T>(&service.name, QosProfile::services_default())?;
-    let (sender, responses) = channel();
+    let (sender, responses) = sync_channel(MAX_RESPONSES);
     let registry = registry.clone();
     Ok(Box::new(move || {
         while let Some(Some(request)) = requests.next().now_or_never() {
@@ -82,7 +85,7 @@ where
                 continue;
             };
             let sender = sender.clone();
-            (service.handler)(cdr, Reply::new(move |response| drop(sender.send((request, response)))));
+            (service.handler)(cdr, Reply::new(move |response| drop(sender.try_send((request, response)))));
         }
         for (request, response) in responses.try_iter() {
             let json = decoded(&registry, &format!("{}_Response", service.type_name), &response);

@@ -69,7 +69,7 @@ pub(super) fn graph(all_alive: bool, offered: &[Service]) -> Graph {
         })
         .collect();
     services.sort();
-    Graph { nodes, topics, services }
+    Graph { nodes, topics, services, more_services: false }
 }
 
 #[cfg(test)]

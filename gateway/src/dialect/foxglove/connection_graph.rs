@@ -157,6 +157,7 @@ mod tests {
             nodes: vec![],
             topics: vec![topic("/chat", &["/a"], &["/b"]), topic("/_out", &["/a"], &[])],
             services: vec![service, hidden],
+            more_services: false,
         };
         let first = GraphSnapshot::from_graph(&graph);
         let json = serde_json::to_value(first.diff_from(&GraphSnapshot::default())).unwrap();

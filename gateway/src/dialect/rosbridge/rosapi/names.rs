@@ -155,6 +155,7 @@ mod tests {
                 service("/fib/_action/send_goal", "example_interfaces/action/Fibonacci_SendGoal"),
                 service("/reset", "std_srvs/srv/Trigger"),
             ],
+            more_services: false,
         };
         Names::of(Arc::new(graph), [("/own".to_owned(), "std_msgs/msg/Bool".to_owned())].into_iter())
     }
