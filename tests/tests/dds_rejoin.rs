@@ -103,7 +103,7 @@ fn rejoins(port: u16) -> usize {
 }
 
 /// Four endpoints with a robot, and a client of the primary that hears a topic.
-struct Heard {
+struct Target {
     gateway: Gateway,
     _robot: Script,
     client: NativeClient,
@@ -113,8 +113,8 @@ struct Heard {
     ports: Vec<u16>,
 }
 
-impl Heard {
-    async fn start(python: &Path, domain: &str, topic: &str) -> Heard {
+impl Target {
+    async fn start(python: &Path, domain: &str, topic: &str) -> Target {
         let gateway = Gateway::up(&["--source", "dds", "--domain-id", domain, "--mdns", "off"]);
         let args = ["--domain", domain, "--seconds", "120", "--image-rate", "0", "--slow-rate", "50"];
         let robot = Script::start(python, "dds_publisher.py", &args);
@@ -131,11 +131,11 @@ impl Heard {
         let mut ports = udp_ports(gateway.endpoint_pid(Tier::Primary));
         ports.retain(|port| !others.contains(port));
         assert!(!ports.is_empty(), "no sockets of DDS");
-        Heard { gateway, _robot: robot, client, writer, newest, ports }
+        Target { gateway, _robot: robot, client, writer, newest, ports }
     }
 
     /// The next sample, which is later than the one before; `false` if none comes for a second, or a forged one.
-    async fn hears(&mut self) -> bool {
+    async fn receives(&mut self) -> bool {
         let Some((_, seq)) = sample(&mut self.client).await else { return false };
         if seq + 1 >= FORGED as u64 {
             return false;
@@ -152,33 +152,33 @@ impl Heard {
 
 /// Silences the writer of a topic at the primary, which rejoins; no sample comes twice.
 async fn silence(python: &Path, domain: &str, topic: &str) {
-    let mut heard = Heard::start(python, domain, topic).await;
+    let mut target = Target::start(python, domain, topic).await;
     // A writer that only the primary receives has to be steady before its silence is evidence.
     let steady = Instant::now();
     while steady.elapsed() < STEADY {
-        heard.hears().await;
+        target.receives().await;
     }
     let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (attacked, mut silent, mut count) = (Instant::now(), false, 1 << 20);
-    while heard.rejoins() == 0 {
+    while target.rejoins() == 0 {
         assert!(attacked.elapsed() < DEADLINE, "it does not join anew; silent: {silent}");
         // Until it works: a packet that arrives before the writer is matched has no effect.
-        for port in heard.ports.iter().filter(|_| !silent) {
-            let packet = forged_samples_and_heartbeat(heard.writer, count);
+        for port in target.ports.iter().filter(|_| !silent) {
+            let packet = forged_samples_and_heartbeat(target.writer, count);
             forge.send_to(&packet, ("127.0.0.1", *port)).unwrap();
             count += 1;
         }
-        silent |= !heard.hears().await;
+        silent |= !target.receives().await;
     }
     assert!(silent, "it joined anew without need");
     let rejoined = Instant::now();
     let mut resumed = 0;
     while resumed < 100 {
         assert!(rejoined.elapsed() < DEADLINE, "telemetry does not resume");
-        resumed += i32::from(heard.hears().await);
+        resumed += i32::from(target.receives().await);
     }
     for tier in [Tier::Secondary, Tier::Tertiary, Tier::Emergency] {
-        assert_eq!(rejoins(heard.gateway.port(tier)), 0, "{tier} hears everything");
+        assert_eq!(rejoins(target.gateway.port(tier)), 0, "{tier} hears everything");
     }
 }
 
@@ -186,16 +186,16 @@ async fn silence(python: &Path, domain: &str, topic: &str) {
 #[tokio::test]
 async fn a_forged_heartbeat_alone_silences_nobody() {
     let python = require!(python());
-    let mut heard = Heard::start(&python, "176", "/gps/fix").await;
+    let mut target = Target::start(&python, "176", "/gps/fix").await;
     let forge = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let first = heard.newest;
+    let first = target.newest;
     for count in 1 << 20..(1 << 20) + 200 {
-        for port in &heard.ports {
-            forge.send_to(&forged_heartbeat(heard.writer, count), ("127.0.0.1", *port)).unwrap();
+        for port in &target.ports {
+            forge.send_to(&forged_heartbeat(target.writer, count), ("127.0.0.1", *port)).unwrap();
         }
-        assert!(heard.hears().await, "silent after {} forged packets", count - (1 << 20) + 1);
+        assert!(target.receives().await, "silent after {} forged packets", count - (1 << 20) + 1);
     }
-    assert!(heard.newest - first >= 200 && heard.rejoins() == 0);
+    assert!(target.newest - first >= 200 && target.rejoins() == 0);
 }
 
 #[tokio::test]

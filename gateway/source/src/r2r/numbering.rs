@@ -89,7 +89,7 @@ impl Numbering {
         entry[..8].copy_from_slice(&hash.to_le_bytes());
         entry[8..16].copy_from_slice(&number.to_le_bytes());
         entry[16..].copy_from_slice(&now_ns.to_le_bytes());
-        file.write_all_at(&entry, place(number) as u64)?;
+        file.write_all_at(&entry, offset(number) as u64)?;
         file.write_all_at(&number.to_le_bytes(), 0)?;
         Ok(number)
     }
@@ -122,7 +122,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn place(number: u64) -> usize {
+fn offset(number: u64) -> usize {
     HEAD + (number % RING) as usize * ENTRY
 }
 
@@ -133,7 +133,7 @@ fn number_at(bytes: &[u8; FILE_BYTES], at: usize) -> u64 {
 }
 
 fn entry(bytes: &[u8; FILE_BYTES], number: u64) -> Entry {
-    let at = place(number);
+    let at = offset(number);
     Entry {
         hash: number_at(bytes, at),
         number: number_at(bytes, at + 8),
