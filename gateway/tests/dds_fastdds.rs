@@ -63,6 +63,20 @@ fn topics_arrive_without_a_gap_and_the_latched_one_too() {
     running.shutdown();
 }
 
+/// The writer declares what was before by one long GAP.
+#[test]
+fn a_writer_with_many_samples_is_received_by_a_late_reader() {
+    let domain = domain();
+    let Some(mut node) = Peer::fastdds(domain, "--seconds 60 --burst 80000") else { return };
+    assert_eq!(node.line(), json!({"burst": 80_000}));
+    let running = started(domain);
+    eventually("50 messages", DEADLINE, || running.sink.count("/fast/count") >= 50);
+    let ids = running.sink.ids("/fast/count");
+    assert!(no_gap(&ids) && ids[0].seq > 80_000, "{:?}", ids[0]);
+    node.shutdown();
+    running.shutdown();
+}
+
 #[test]
 fn new_clients_find_a_service_ready_and_their_first_request_is_answered_at_once() {
     block_on(async {

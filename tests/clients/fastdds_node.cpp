@@ -1,8 +1,8 @@
 // A node on Fast DDS, in the conventions of rmw_fastrtps, for the tests of the DDS source.
 //
-//   fastdds_node --domain 42 --seconds 30
+//   fastdds_node --domain 42 --seconds 30 --burst 1000
 //
-// Publishes /fast/count (std_msgs/msg/String, a number every 20 ms) and once, latched, /fast/latched. Serves
+// Publishes /fast/count (std_msgs/msg/String, a number every 20 ms, before that --burst at once) and once, latched, /fast/latched. Serves
 // /fast/trigger (std_srvs/srv/Trigger). Prints a line of JSON for every message on /to_fast (String) and, when it
 // ends, for what it has seen. Ends with its input, or after --seconds. Commands on its input:
 //
@@ -204,11 +204,14 @@ static bool read_command(std::string& command) {
 
 int main(int count, char** arguments) {
   int domain = 0, seconds = 30;
+  long burst = 0;
   for (int at = 1; at + 1 < count; at += 2) {
     if (strcmp(arguments[at], "--domain") == 0)
       domain = atoi(arguments[at + 1]);
     if (strcmp(arguments[at], "--seconds") == 0)
       seconds = atoi(arguments[at + 1]);
+    if (strcmp(arguments[at], "--burst") == 0)
+      burst = atol(arguments[at + 1]);
   }
   setvbuf(stdout, nullptr, _IOLBF, 0);
   Node node(domain);
@@ -224,6 +227,12 @@ int main(int count, char** arguments) {
   std::string command;
   Bytes bytes;
   fast::SampleInfo info;
+  for (; sent < burst; sent++) {
+    Bytes number = text(std::to_string(sent));
+    numbers->write(&number);
+  }
+  if (burst > 0)
+    printf("{\"burst\": %ld}\n", burst);
   const auto end = Clock::now() + std::chrono::seconds(seconds);
   while (Clock::now() < end && read_command(command)) {
     if (command.rfind("call ", 0) == 0)
