@@ -38,7 +38,7 @@ void roverline_position_heartbeat (struct roverline_position *position, uint64_t
     uint64_t *first, uint64_t *last)
 {
   const uint64_t sure = roverline_larger (next, position->confirmed + 1);
-  const uint64_t top = roverline_larger (known, sure);
+  const uint64_t top = roverline_larger (known, sure - 1);
   const int skips = *first > sure, leaps = *last > top && *last - top > MAX_STEP_SAMPLES;
   if (!skips && !leaps)
   {

@@ -34,7 +34,7 @@ fn a_skip_without_data_is_believed_after_a_second_without_contradiction() {
 #[test]
 fn a_contradiction_starts_the_second_anew() {
     let mut position = Position::default();
-    assert_eq!(position.heartbeat(10, 9, 0, (1 << 40, 1 << 41)), (10, 10), "the lie");
+    assert_eq!(position.heartbeat(10, 9, 0, (1 << 40, 1 << 41)), (10, 9), "the lie");
     assert_eq!(position.heartbeat(10, 9, SECOND / 2, (5, 12)), (5, 12), "the writer");
     assert_eq!(position.heartbeat(10, 12, 2 * SECOND, (1 << 40, 1 << 41)), (10, 12));
     assert_eq!(position.heartbeat(10, 12, 3 * SECOND - 1, (1 << 40, 1 << 41)), (10, 12));
