@@ -1,4 +1,4 @@
-//! How the messages of a topic are encoded.
+//! The encoding of a topic's messages.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ impl MessageEncoding {
         }
     }
 
-    /// Whether it is ROS 2's own.
+    /// Whether this is CDR, ROS 2's encoding.
     #[must_use]
     pub fn is_cdr(&self) -> bool {
         *self == MessageEncoding::Cdr

@@ -293,10 +293,10 @@ pub struct TopicInfo {
     pub delivery: Delivery,
     /// Whether late subscribers get its last value.
     pub latched: bool,
-    /// How its messages are encoded; CDR if it is left out.
+    /// The encoding of its messages; CDR if it is left out.
     #[serde(default, skip_serializing_if = "MessageEncoding::is_cdr")]
     pub encoding: MessageEncoding,
-    /// How many of each publisher's last values a late subscriber gets, if it is latched; 1 if it is left out.
+    /// The number of last values of each publisher that a late subscriber of a latched topic gets; 1 if it is left out.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub history_depth: u32,
 }

@@ -56,9 +56,9 @@ pub struct TopicDecl {
     pub type_name: String,
     /// The QoS that its publishers offer.
     pub qos: Qos,
-    /// How its messages are encoded.
+    /// The encoding of its messages.
     pub encoding: MessageEncoding,
-    /// How many of its last messages each publisher keeps for late subscribers, if its topic is transient local.
+    /// The number of last messages that each publisher keeps for late subscribers, if the topic is transient local.
     pub history_depth: u32,
     /// The message definition with its dependencies, if the source carries it.
     pub schema: Option<SchemaText>,

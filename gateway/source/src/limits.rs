@@ -19,3 +19,7 @@ pub(crate) const PARAMETERS_PER_NODE: usize = 4_096;
 pub(crate) const STOPS_WAITING_ENTRIES: usize = 64;
 /// Size of the command file of one run; when it is full, further commands are rejected.
 pub(crate) const PLAYBACK_FILE_BYTES: u64 = 8 << 20;
+/// Requests of one service that are sent and not answered. The reader of a ROS 2 server keeps ten by default, from all
+/// clients together, and loses what comes on top (`rmw_qos_profile_services_default`).
+#[cfg(any(feature = "dds", feature = "r2r"))]
+pub(crate) const UNANSWERED_REQUESTS: usize = 8;

@@ -1,9 +1,10 @@
 //! Creates the configured source.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roverline_client::TlsOptions;
-use roverline_protocol::Tier;
+use roverline_protocol::{Guid, Tier};
 use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
 use roverline_source::dds::{DdsOptions, DdsSource};
 use roverline_source::r2r::{R2rOptions, R2rSource};
@@ -19,7 +20,7 @@ pub fn open(settings: &Settings, tier: Tier, supervised: bool) -> Result<Box<dyn
         SourceKind::Dds => Box::new(DdsSource::new(&dds_options(settings, tier)?)?),
         SourceKind::R2r => Box::new(R2rSource::new(&R2rOptions {
             node_name: node_name(settings, tier),
-            numbers: Some(settings.state_dir().join("sample-numbers")),
+            numbers: Some(sample_numbers(&settings.state_dir())),
             ..R2rOptions::default()
         })?),
         SourceKind::Bag => Box::new(BagSource::open(bag_options(settings, supervised))?),
@@ -38,6 +39,16 @@ pub fn open(settings: &Settings, tier: Tier, supervised: bool) -> Result<Box<dyn
             emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),
         })?),
     })
+}
+
+/// The folder of the sample numbers that the endpoints of one state folder share: in memory if the system offers such a
+/// folder, because a disk that stalls would hold up samples.
+fn sample_numbers(state: &Path) -> PathBuf {
+    let memory = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"].into_iter().filter_map(std::env::var_os);
+    match memory.map(PathBuf::from).find(|folder| folder.is_dir()) {
+        Some(folder) => folder.join(format!("roverline-{}", Guid::from_name(&state.display().to_string()))),
+        None => state.join("sample-numbers"),
+    }
 }
 
 /// The name of a tier's node: nodes of one name disturb each other in ROS.

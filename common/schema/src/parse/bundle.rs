@@ -36,7 +36,7 @@ pub(crate) struct Bundle {
     pub definitions: HashMap<TypeName, Arc<Definition>>,
     /// The complete text.
     pub text: Arc<str>,
-    /// Whether a part of it is IDL.
+    /// Whether one of the definitions is IDL.
     pub has_idl: bool,
 }
 

@@ -26,7 +26,7 @@ const MAX_MODULE_LEVELS: usize = 8;
 /// A type of a member: of one element, and how many of them.
 type MemberType = (Element, Arity);
 
-/// What the sections of a text have declared so far. A section may use what later ones declare, so they are parsed
+/// The declarations of all sections of a text. A section may use what later ones declare, so they are parsed
 /// from the last to the first.
 #[derive(Default)]
 pub(super) struct IdlDeclarations {

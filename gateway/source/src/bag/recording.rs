@@ -17,7 +17,7 @@ pub(super) struct Channel {
     pub(super) topic: String,
     /// The ROS type, `pkg/msg/Type`.
     pub(super) type_name: String,
-    /// How its messages are encoded.
+    /// The encoding of its messages.
     pub(super) encoding: MessageEncoding,
     /// QoS offered during recording.
     pub(super) qos: Qos,

@@ -27,9 +27,6 @@ const DEPTH: i32 = 64;
 /// We discover a server before it discovers us, and our writer before our reader. A request sent in
 /// between would be lost.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Requests of one service that are sent and not answered. The reader of a ROS 2 server keeps ten by default, from all
-/// clients together, and loses what comes on top (`rmw_qos_profile_services_default`).
-const MAX_UNANSWERED: usize = 8;
 /// A server takes requests for the result of a goal at once and answers when the goal has ended, so they are sent
 /// without this limit.
 const RESULT_SERVICE: &str = "/_action/get_result";
@@ -225,7 +222,7 @@ impl ServiceClient {
 
     /// Whether the longest waiting call may be sent.
     fn may_send_next(&self) -> bool {
-        let room = self.sent.len() < MAX_UNANSWERED;
+        let room = self.sent.len() < limits::UNANSWERED_REQUESTS;
         self.queued.front().is_some_and(|next| room || next.service.ends_with(RESULT_SERVICE))
     }
 

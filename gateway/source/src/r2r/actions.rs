@@ -118,7 +118,13 @@ impl Actions {
                 self.listeners.push((action.to_owned(), listener.samples));
                 None
             }
-            Some(_) => None,
+            Some(action) => {
+                tracing::warn!(
+                    "feedback of {action} is not passed on: {} listeners are open",
+                    limits::LISTENERS
+                );
+                None
+            }
             None => Some(listener),
         }
     }

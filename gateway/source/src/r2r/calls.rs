@@ -20,8 +20,6 @@ use crate::{Call, CallError};
 const MAX_CLIENTS: usize = 256;
 /// Calls that wait, of all services.
 const MAX_CALLS: usize = 512;
-/// Requests of one service that are sent and not answered: a ROS 2 server keeps ten by default.
-const MAX_UNANSWERED: usize = 8;
 /// Requests of one service that were never answered; the library keeps an entry for each.
 const MAX_LOST: usize = 4_096;
 
@@ -149,7 +147,8 @@ impl Client {
             } else {
                 None
             };
-            if fail.is_none() && (self.available.is_some() || self.sent.len() >= MAX_UNANSWERED) {
+            if fail.is_none() && (self.available.is_some() || self.sent.len() >= limits::UNANSWERED_REQUESTS)
+            {
                 return;
             }
             let Some(mut next) = self.queued.pop_front() else { return };

@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use roverline_protocol::{Guid, SampleId};
 use rustix::fs::{FlockOperation, flock};
@@ -19,6 +20,11 @@ use rustix::fs::{FlockOperation, flock};
 const RING: u64 = 512;
 /// How far an endpoint may lag behind the first one.
 const WINDOW_NS: i64 = 2_000_000_000;
+/// Tries for the lock of a file, and the pause between two. It is held for microseconds, unless its holder was stopped.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_micros(50);
+/// After that, samples are numbered alone for this long.
+const LOCK_RETRY_NS: i64 = 1_000_000_000;
 /// Bytes of an entry: hash, number and arrival time.
 const ENTRY: usize = 24;
 /// Bytes before the entries: the last number.
@@ -32,6 +38,8 @@ pub(super) struct Numbering {
     source: Guid,
     /// `None` if the endpoints share no folder, or the file cannot be used.
     shared: Option<File>,
+    /// When the file could not be locked.
+    busy_at_ns: Option<i64>,
     last: u64,
 }
 
@@ -49,20 +57,31 @@ impl Numbering {
             let warn = |error: &io::Error| tracing::warn!("samples of {topic} are numbered alone: {error}");
             opened.inspect_err(warn).ok()
         });
-        Numbering { source: Guid::from_name(&format!("r2r\0{topic}")), shared, last: 0 }
+        Numbering { source: Guid::from_name(&format!("r2r\0{topic}")), shared, busy_at_ns: None, last: 0 }
     }
 
     /// The identity of a sample that arrived at `now_ns`. `latched`: it may have been sent long ago.
     pub(super) fn identify(&mut self, payload: &[u8], now_ns: i64, latched: bool) -> SampleId {
-        let shared = self.shared.as_ref().and_then(|file| self.agreed(file, payload, now_ns, latched).ok());
-        // Alone, numbers that no earlier process used.
-        let alone = || u64::try_from(now_ns / 1_000).unwrap_or(0).max(self.last.saturating_add(1));
-        self.last = shared.unwrap_or_else(alone);
+        let next = self.last.saturating_add(1);
+        self.last = match &self.shared {
+            // Alone, numbers that no earlier process used.
+            None => u64::try_from(now_ns / 1_000).unwrap_or(0).max(next),
+            Some(_)
+                if self.busy_at_ns.is_some_and(|at| now_ns.abs_diff(at) < LOCK_RETRY_NS.unsigned_abs()) =>
+            {
+                next
+            }
+            Some(file) => {
+                let agreed = self.agreed(file, payload, now_ns, latched);
+                self.busy_at_ns = agreed.is_err().then_some(now_ns);
+                agreed.unwrap_or(next)
+            }
+        };
         SampleId { source: self.source, seq: self.last }
     }
 
     fn agreed(&self, file: &File, payload: &[u8], now_ns: i64, latched: bool) -> io::Result<u64> {
-        flock(file, FlockOperation::LockExclusive)?;
+        lock(file)?;
         let number = self.found_or_appended(file, hash(payload), now_ns, latched);
         flock(file, FlockOperation::Unlock)?;
         number
@@ -99,7 +118,7 @@ fn open(folder: &Path, topic: &str) -> io::Result<File> {
     std::fs::create_dir_all(folder)?;
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(folder, topic))?;
-    flock(&file, FlockOperation::LockExclusive)?;
+    lock(&file)?;
     let mut head = [0; HEAD];
     let whole = file.metadata()?.len() == FILE_BYTES as u64 && file.read_exact_at(&mut head, 0).is_ok();
     if !whole || u64::from_le_bytes(head) > MAX_NUMBER {
@@ -108,6 +127,17 @@ fn open(folder: &Path, topic: &str) -> io::Result<File> {
     }
     flock(&file, FlockOperation::Unlock)?;
     Ok(file)
+}
+
+/// Locks a file, in a bounded time: an endpoint that hangs must not hold up the others.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 1..LOCK_TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            other => return Ok(other?),
+        }
+    }
+    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
 }
 
 fn path(folder: &Path, topic: &str) -> PathBuf {
@@ -201,6 +231,20 @@ mod tests {
         }
         assert_eq!(lagging.identify(&[0, 0], 600 * MS, false).seq, 602);
         assert_eq!(Numbering::new("/imu", Some(folder.path())).identify(b"new", 0, false).seq, 603);
+    }
+
+    #[test]
+    fn an_endpoint_that_hangs_with_the_lock_holds_up_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut a, mut b] = [1, 2].map(|_| Numbering::new("/odom", Some(folder.path())));
+        assert_eq!(numbers(&mut a, &[("x", 0)]), [1]);
+        assert_eq!(numbers(&mut b, &[("x", 0)]), [1]);
+        let hung = File::open(path(folder.path(), "/odom")).unwrap();
+        flock(&hung, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(numbers(&mut a, &[("y", 10), ("z", 20)]), [2, 3], "alone");
+        drop(hung);
+        assert_eq!(numbers(&mut a, &[("u", 500), ("v", 1_200)]), [4, 5], "together again after a second");
+        assert_eq!(numbers(&mut b, &[("v", 1_201)]), [5]);
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl<'t> Parser<'_, 't> {
         Ok(())
     }
 
-    /// What follows an `@`. Returns the annotation's name, and the text of its last value.
+    /// An annotation, from behind its `@`. Returns its name, and the text of its last value.
     pub(super) fn annotation(&mut self) -> Result<(&'t str, String), SyntaxError> {
         let mut name = self.identifier()?;
         while self.accept("::")? {

@@ -93,7 +93,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// Whether this is part of a name or a number (`1.5`).
+/// Whether a character belongs to a name or a number (`1.5`).
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }
