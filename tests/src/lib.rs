@@ -22,5 +22,6 @@ pub mod plain;
 pub mod raw;
 pub mod scheduler_stall;
 pub mod script;
+pub mod stepped_clock;
 
 pub use roverline_test_support::{clients, etcd, process, recordings, require, skip, temp, wait};

@@ -1,6 +1,5 @@
 //! Lock holders that are paused for longer than their lease, and wall clocks that are stepped.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,9 +8,9 @@ use super::actor::Actor;
 use super::journal::{Operation, Outcome};
 use super::report::Report;
 use crate::process::{Signal, signal};
-use crate::temp::{self, TempDir};
+use crate::stepped_clock::SteppedClock;
+use crate::temp;
 
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// Tolerance for a lease that expires late: the machine stalls at times; a clock step is an hour.
 const TOLERANCE: Duration = Duration::from_secs(20);
 
@@ -115,27 +114,19 @@ fn run_trial(
 /// The wall clock of a process is stepped by an hour, forward and back, while it holds a lock: the lease
 /// expires neither earlier nor later.
 pub fn clock() -> Report {
-    if !Path::new(FAKETIME).exists() {
-        return Report::skipped("clock", "libfaketime is needed: apt-get install faketime");
-    }
+    let clock = match SteppedClock::new() {
+        Ok(clock) => clock,
+        Err(why) => return Report::skipped("clock", &why),
+    };
     let mut report = Report::new("clock");
     let folder = temp::dir();
     let store = folder.path().join("store").display().to_string();
-    temp::write(&folder, "offset", "+0h\n");
-    let file = folder.path().join("offset").display().to_string();
-    let environment = [
-        ("LD_PRELOAD", FAKETIME),
-        ("FAKETIME_TIMESTAMP_FILE", &file),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ];
-    let environment: Vec<(String, String)> =
-        environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let environment = clock.environment();
     // Both processes have the stepped clock, so no third one expires the lease.
     let (mut one, mut other) = (Actor::start(&store, &environment), Actor::start(&store, &environment));
-    for step in ["+1h", "-1h"] {
-        temp::write(&folder, "offset", "+0h\n");
-        if let Err(why) = step_clock(&mut report, &folder, &mut one, &mut other, step) {
+    for hours in [1, -1] {
+        clock.step_to(0);
+        if let Err(why) = step_clock(&mut report, &clock, &mut one, &mut other, hours) {
             return report.failed(&why);
         }
     }
@@ -144,13 +135,13 @@ pub fn clock() -> Report {
 
 fn step_clock(
     report: &mut Report,
-    folder: &TempDir,
+    clock: &SteppedClock,
     one: &mut Actor,
     other: &mut Actor,
-    step: &str,
+    hours: i64,
 ) -> Result<(), String> {
     let ttl = Duration::from_secs(3);
-    let (client, next) = (format!("a{step}"), format!("b{step}"));
+    let (client, next) = (format!("a{hours:+}h"), format!("b{hours:+}h"));
     let read = |actor: &mut Actor| {
         let reply = actor.execute("r", Operation::Read { key: "none".to_owned() }, ttl);
         reply.map(|reply| reply.wall_s).ok_or_else(|| "the process ended".to_owned())
@@ -158,13 +149,13 @@ fn step_clock(
     let before = read(one)?;
     let start = Instant::now();
     let old = acquire(one, &client, ttl)?;
-    temp::write(folder, "offset", &format!("{step}\n"));
+    clock.step_to(hours);
     let moved = read(one)?.abs_diff(before);
     report.check((3_500..3_700).contains(&moved), &format!("the wall clock is stepped: by {moved} s"));
     // It requests the lock after the step, and waits until the lease expires.
     let new = acquire(other, &next, Duration::from_secs(60))?;
     let took = start.elapsed();
-    report.number(&format!("ms that a lock of 3000 ms lived, step {step}"), took.as_secs_f64() * 1e3);
+    report.number(&format!("ms that a lock of 3000 ms lived, step {hours:+}h"), took.as_secs_f64() * 1e3);
     report.check(took >= ttl, "a lock does not end before its time");
     report.check(took < ttl + TOLERANCE, "a lock does not end late");
     report.check(new > old, "the next holder has a higher token");

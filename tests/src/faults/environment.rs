@@ -19,44 +19,12 @@ use crate::binary;
 use crate::certs::Certs;
 use crate::gateway::{self, DIE_WITH_SUPERVISOR, Gateway, SharedState};
 use crate::process::{self, Signal};
+use crate::stepped_clock::{self, SteppedClock};
 use crate::temp::{self, TempDir};
 use crate::wait::{eventually, observe_for, poll};
 
-/// Debian's path.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// Deadline for the first connection and sample.
 const FIRST: Duration = Duration::from_secs(30);
-
-/// A clock that can be stepped, for processes started with its environment.
-#[derive(Debug)]
-pub(crate) struct SteppedClock(TempDir);
-
-impl SteppedClock {
-    fn new() -> Result<SteppedClock, String> {
-        if !Path::new(FAKETIME).exists() {
-            return Err("libfaketime is needed: apt-get install faketime".to_owned());
-        }
-        let clock = SteppedClock(temp::dir());
-        clock.step_to(0);
-        Ok(clock)
-    }
-
-    fn environment(&self) -> Vec<(String, String)> {
-        let file = self.0.path().join("offset").display().to_string();
-        let pairs = [
-            ("LD_PRELOAD", FAKETIME),
-            ("FAKETIME_TIMESTAMP_FILE", &file),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
-    }
-
-    /// Steps the clock to this many hours ahead.
-    pub(crate) fn step_to(&self, hours: i64) {
-        temp::write(&self.0, "offset", &format!("+{hours}h\n"));
-    }
-}
 
 /// All processes of a scenario. Fields are dropped in order: processes before their network.
 #[derive(Debug)]
@@ -247,11 +215,7 @@ impl ScenarioEnv {
     /// Whether the processes of a side use the stepped clock.
     pub(crate) fn has_stepped_clock(&self, side: Side) -> bool {
         let pids = if side == Side::Client { vec![self.client.pid()] } else { self.pids() };
-        let sees = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/maps"))
-                .is_ok_and(|maps| maps.contains("libfaketime"))
-        };
-        !pids.is_empty() && pids.iter().all(sees)
+        !pids.is_empty() && pids.into_iter().all(stepped_clock::is_used_by)
     }
 
     /// The number of requests to the lying peer.

@@ -101,7 +101,7 @@ pub(crate) fn run_scenario(scenario: &Scenario, mode: Mode, log: &dyn Fn(&str)) 
         outcome.failures.push("the lying peer was never polled".to_owned());
     }
     if scenario.stepped_clock.is_some_and(|side| !env.has_stepped_clock(side)) {
-        outcome.failures.push("the clock was not stepped: libfaketime is not in the process".to_owned());
+        outcome.failures.push("the clock was not stepped: its library is not in the process".to_owned());
     }
     outcome
 }

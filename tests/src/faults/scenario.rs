@@ -34,7 +34,7 @@ pub(crate) struct Scenario {
     /// Whether the client connects through proxies that can cut a connection inside a frame.
     #[serde(default)]
     pub(crate) proxied: bool,
-    /// The side whose clock is stepped; needs libfaketime.
+    /// The side whose wall clock is stepped.
     pub(crate) stepped_clock: Option<Side>,
     /// Whether there is another primary with a peer that answers `/health` like this.
     pub(crate) lying_peer: Option<HealthFault>,
