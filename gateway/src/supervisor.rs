@@ -37,7 +37,7 @@ use crate::limits;
 use crate::process::heartbeat::{self, SupervisorCommand};
 use crate::process::ready_announcement::report_ready;
 use crate::process::shutdown::shutdown_signal;
-use crate::process::source::{prepare_bag_run, prepare_sim_run};
+use crate::process::source::{self, prepare_bag_run, prepare_sim_run};
 use crate::process::stagger::RecentEnds;
 use crate::supervisor::control::Control;
 pub use crate::supervisor::port::{BindError, bind};
@@ -227,6 +227,7 @@ impl Workers {
             sockets,
             settings: serde_json::to_string(&self.settings)?,
             adoption: (!self.die_with_supervisor).then(|| (self.settings.state_dir(), port)),
+            environment: source::environment(&self.settings),
             memory_mib: self.settings.process.memory_mib,
             path: self.path.clone(),
             fall_back: false,

@@ -29,6 +29,7 @@ mod services;
 mod source;
 #[cfg(any(feature = "r2r", test))]
 mod stamp;
+mod transport;
 
 /// Samples that the middleware keeps between two spins.
 #[cfg(feature = "r2r")]
@@ -50,6 +51,7 @@ pub struct R2rOptions {
 pub use crate::r2r::source::R2rSource;
 #[cfg(not(feature = "r2r"))]
 pub use crate::r2r::stub::R2rSource;
+pub use crate::r2r::transport::fast_dds_environment;
 
 /// Checks the variables that ROS sets when it is sourced; without them the client library aborts or
 /// finds no types.

@@ -1,5 +1,6 @@
 //! Creates the configured source.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use roverline_client::TlsOptions;
 use roverline_protocol::{Guid, Tier};
 use roverline_source::bag::{BagOptions, BagSource, ControlScope, control_log_file};
 use roverline_source::dds::{DdsOptions, DdsSource};
-use roverline_source::r2r::{R2rOptions, R2rSource};
+use roverline_source::r2r::{R2rOptions, R2rSource, fast_dds_environment};
 use roverline_source::sim::{Fault, SimOptions, SimSource};
 use roverline_source::upstream::{UpstreamOptions, UpstreamSource};
 use roverline_source::{Source, SourceError};
@@ -38,6 +39,17 @@ pub fn open(settings: &Settings, tier: Tier, supervised: bool) -> Result<Box<dyn
             max_rate_hz: settings.upstream.max_rate_hz,
             emergency_stop_topic: settings.gateway.emergency_stop_topic.clone(),
         })?),
+    })
+}
+
+/// The environment that the processes of the endpoints need for their source.
+pub fn environment(settings: &Settings) -> Vec<(String, OsString)> {
+    if settings.gateway.source != SourceKind::R2r {
+        return Vec::new();
+    }
+    fast_dds_environment(&settings.state_dir(), |name| std::env::var_os(name)).unwrap_or_else(|error| {
+        tracing::warn!("no profile of Fast DDS, which may use shared memory: {error}");
+        Vec::new()
     })
 }
 

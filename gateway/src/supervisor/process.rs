@@ -1,6 +1,7 @@
 //! A worker process: started with its socket or adopted, monitored and controlled through its pipes or the
 //! link to an adopted one.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -37,6 +38,8 @@ pub(super) struct Launch {
     pub(super) settings: String,
     /// Where the processes bind their adoption sockets; absent if they end with the supervisor.
     pub(super) adoption: Option<(PathBuf, u16)>,
+    /// What the processes have in their environment for their source.
+    pub(super) environment: Vec<(String, OsString)>,
     /// The memory limit of the processes, MiB; 0: none.
     pub(super) memory_mib: u64,
     /// The path of this program at startup; after an upgrade it holds another version.
@@ -95,6 +98,7 @@ impl Launch {
             // The systemd protocol (sd_listen_fds); LISTEN_PID is not known before the fork.
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(allocator::settings(|name| std::env::var_os(name).is_some()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
