@@ -25,11 +25,13 @@ mod openapi;
 mod query;
 mod queues;
 mod request;
+mod request_span;
 mod robots;
 mod route;
 mod route_permission;
 mod routes;
 mod topics;
+mod traces;
 
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ use crate::api::health::LocalAddress;
 use crate::api::query::Paging;
 use crate::api::request::ApiRequest;
 pub(crate) use crate::api::request::Caller;
+pub(crate) use crate::api::request_span::Cause;
+use crate::api::request_span::{TRACEPARENT, traced};
 use crate::api::response::{HttpResponse, JSON, TEXT, body, json, with_etag};
 use crate::api::route::Route;
 use crate::endpoint::{Endpoint, metrics};
@@ -72,13 +76,14 @@ pub(crate) async fn respond(
     let body_bytes = Bytes::new();
     let mut request =
         ApiRequest { endpoint, route, name, query, headers, caller, local, certificate, body: body_bytes };
+    let traceparent = headers.get(TRACEPARENT).map(|value| value.to_str().unwrap_or_default());
     if route.body.is_some() {
         // Checked before the body is read.
         request.authorize_route()?;
         request::check_content_type(headers)?;
         request.body = request::body(body, route.body_bytes).await?;
     }
-    answer(&request).await
+    traced(&request, path, Cause::Client(traceparent), answer(&request)).await
 }
 
 /// Answers a request of a session, whose client is already identified: the status, and JSON.
@@ -88,6 +93,7 @@ pub(crate) async fn request(
     method: &str,
     target: &str,
     body: Bytes,
+    cause: Cause<'_>,
 ) -> (u16, Bytes) {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let headers = HeaderMap::new();
@@ -102,7 +108,7 @@ pub(crate) async fn request(
         }
         let (local, certificate, headers) = (None, None, &headers);
         let request = ApiRequest { endpoint, route, name, query, headers, caller, local, certificate, body };
-        answer(&request).await
+        traced(&request, path, cause, answer(&request)).await
     };
     let response = response.await.unwrap_or_else(|error| error.into_response(path));
     let (head, body) = response.into_parts();
@@ -210,6 +216,8 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Kv(action) => kv::handle(request, action).await,
         Action::Events(action) => events::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
+        Action::Traces => traces::list(request).await,
+        Action::Trace => traces::one(request).await,
         action => read(request, action),
     }
 }

@@ -12,6 +12,7 @@ mod ros_discovery;
 mod secrets;
 mod source_kind;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use crate::config::peers::PeersSettings;
 pub use crate::config::process::ProcessSettings;
 pub use crate::config::source_kind::SourceKind;
 pub use crate::config::tls::TlsSettings;
+pub use crate::config::trace::TraceSettings;
 pub use crate::config::upstream::UpstreamSettings;
 use crate::limits;
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub coordination: CoordinationSettings,
     /// Logging.
     pub log: LogSettings,
+    /// Traces of requests.
+    pub trace: TraceSettings,
     /// Routing rules, applied before the built-in ones.
     pub route: Vec<Rule>,
 }

@@ -22,6 +22,7 @@ use roverline_protocol::limits;
 use roverline_source::clock::unix_ns;
 use roverline_source::{EmergencyStopRequest, PublishError, SourceControl};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 pub use crate::emergency_stop::error::StopError;
 use crate::emergency_stop::file::LatchFile;
@@ -31,6 +32,7 @@ use crate::emergency_stop::publisher::Published;
 use crate::emergency_stop::state::Knowledge;
 pub use crate::emergency_stop::state::StopState;
 use crate::identity;
+use crate::trace;
 
 /// How long a start waits for the latch to be read.
 const FIRST_READ: Duration = Duration::from_secs(1);
@@ -230,7 +232,8 @@ fn forward(source: &dyn SourceControl, request: StopRequest<'_>) -> BegunStop {
     // To the rover, all ids of a relay's clients are the relay's.
     let id = if id.is_empty() { String::new() } else { identity::own_id(by, id) };
     let StopCommand { id, reason, .. } = StopCommand::new(&id, engage, reason, 0);
-    let request = EmergencyStopRequest { id, engage, reason, answer };
+    let traceparent = trace::context_of(&Span::current()).map(|context| context.to_string());
+    let request = EmergencyStopRequest { id, engage, reason, traceparent, answer };
     let outcome = match source.forward_emergency_stop(request) {
         Ok(()) => Outcome::Rover(answered),
         Err(error) => Outcome::Known(Err(StopError::Forward(error))),

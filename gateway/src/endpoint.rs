@@ -59,6 +59,7 @@ use crate::endpoint::warm_up::WarmUp;
 use crate::endpoint::watchdog::Watchdog;
 use crate::hub::{Hub, Ingress};
 use crate::telemetry::Telemetry;
+use crate::trace::ring::SpanRing;
 
 /// Concurrent offloaded calls.
 const API_OFFLOAD_CALLS: usize = 4;
@@ -113,6 +114,8 @@ pub struct Endpoint {
     pub large_messages: LargeMessages,
     /// Bounds the API calls that run on blocking threads.
     pub offloaded_calls: Arc<Semaphore>,
+    /// The spans of this process; `None` if traces are off.
+    pub spans: Option<Arc<SpanRing>>,
     pub(crate) warm_up: WarmUp,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     session_budget: Option<ByteRate>,
@@ -164,6 +167,8 @@ pub struct EndpointBuilder {
     pub path_prefix: String,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
+    /// The spans of this process; `None` if traces are off.
+    pub spans: Option<Arc<SpanRing>>,
 }
 
 impl EndpointBuilder {
@@ -193,6 +198,7 @@ impl EndpointBuilder {
             rover: self.rover,
             path_prefix: self.path_prefix,
             coordination: self.coordination,
+            spans: self.spans,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
             watchdog: Watchdog::default(),

@@ -1,7 +1,7 @@
 //! The gateway: bridges ROS 2 to WebSocket clients, one process per endpoint.
 //!
 //! Modules are layered: each may use only those before it in this list.
-//! `limits access identity config log emergency_stop connection hub telemetry endpoint api dialect server process
+//! `limits access identity config trace log emergency_stop connection hub telemetry endpoint api dialect server process
 //! supervisor cli`; ARCHITECTURE.md describes them and the tidy test checks the direction.
 
 pub mod access;
@@ -20,3 +20,4 @@ pub mod process;
 pub mod server;
 pub mod supervisor;
 pub mod telemetry;
+pub mod trace;

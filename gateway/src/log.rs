@@ -1,20 +1,26 @@
-//! Logging setup: daily rolling files in the state directory, written by a background thread.
+//! Logging setup: daily rolling files in the state directory, written by a background thread. Installs the recorder of
+//! traces as well, because both receive what `tracing` reports.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use roverline_protocol::printable::{printable_json, printable_lines};
+use roverline_protocol::trace::TARGET;
 use rustix::fs::Mode;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, LogSettings, Settings};
+use crate::trace;
+use crate::trace::ring::SpanRing;
 
 /// Lines queued for the log's writer; more are dropped and counted.
 const LOG_LINES: usize = 16_384;
@@ -60,10 +66,27 @@ impl<W: Write> Write for PrintableLines<W> {
     }
 }
 
-/// Starts this process's log and returns the guard that flushes it on drop. If the log directory is not
-/// writable, prints a message to standard error and continues without a log: the gateway should still
-/// serve.
-pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
+/// Starts this process's log, and the recording of traces into `spans`; returns the guard that flushes the log on drop.
+/// If the log directory is not writable, prints a message to standard error and continues without a log: the gateway
+/// should still serve.
+pub fn start(settings: &Settings, process: &str, spans: Option<&Arc<SpanRing>>) -> Option<WorkerGuard> {
+    let (lines, guard) = log_lines(settings, process).unzip();
+    let log = lines.map(|lines| lines_layer(&settings.log, lines, spans.is_some()));
+    let traces = spans.map(|spans| trace::layer(spans.clone()));
+    if let Err(error) = tracing_subscriber::registry().with(log).with(traces).try_init() {
+        eprintln!("roverline-gateway: no log: {error}");
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // A panic ends only its task, so the process keeps running and the log must show the panic.
+        tracing::error!("panic: {panic}");
+        // Standard error may be gone with the terminal, and a panic here would end the process.
+        let _ = writeln!(std::io::stderr(), "roverline-gateway: {panic}");
+    }));
+    guard
+}
+
+/// Opens the log's file and starts its thread.
+fn log_lines(settings: &Settings, process: &str) -> Option<(NonBlocking, WorkerGuard)> {
     let dir = settings.state_dir().join("log");
     // If the directory is missing, the appender prints an error although it then creates it.
     if let Err(error) = std::fs::create_dir_all(&dir) {
@@ -85,31 +108,29 @@ pub fn start(settings: &Settings, process: &str) -> Option<WorkerGuard> {
         }
     };
     let log_lines = PrintableLines { target: appender, format: settings.log.format };
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(log_lines);
+    Some(NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(log_lines))
+}
+
+/// The layer that writes log lines. `traced`: lines show the request that they belong to.
+fn lines_layer<S>(log: &LogSettings, lines: NonBlocking, traced: bool) -> impl Layer<S> + Send + Sync
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
     // rustdds and its dependencies log every malformed packet as a warning.
-    let level = &settings.log.level;
-    let own = format!("rustdds=error,mio=warn,hyper=warn,{level}");
-    let filter = EnvFilter::try_new(own).unwrap_or_else(|error| {
-        eprintln!("roverline-gateway: log level '{level}' is not understood ({error}): using info");
-        EnvFilter::new("rustdds=error,info")
-    });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    let safe = filter_fn(is_free_of_secrets);
-    let set = match settings.log.format {
-        LogFormat::Text => builder.finish().with(safe).try_init(),
-        LogFormat::Json => builder.json().finish().with(safe).try_init(),
+    let own = |level: &str| match traced {
+        true => format!("rustdds=error,mio=warn,hyper=warn,{level}"),
+        false => format!("rustdds=error,mio=warn,hyper=warn,{level},{TARGET}=off"),
     };
-    if let Err(error) = set {
-        eprintln!("roverline-gateway: no log: {error}");
+    let filter = EnvFilter::try_new(own(&log.level)).unwrap_or_else(|error| {
+        eprintln!("roverline-gateway: log level '{}' is not understood ({error}): using info", log.level);
+        EnvFilter::new(own("info"))
+    });
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines).with_ansi(false);
+    let filter = filter.and(filter_fn(is_free_of_secrets));
+    match log.format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().with_filter(filter).boxed(),
     }
-    std::panic::set_hook(Box::new(|panic| {
-        // A panic ends only its task, so the process keeps running and the log must show the panic.
-        tracing::error!("panic: {panic}");
-        // Standard error may be gone with the terminal, and a panic here would end the process.
-        let _ = writeln!(std::io::stderr(), "roverline-gateway: {panic}");
-    }));
-    Some(guard)
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ async fn a_native_client_authenticates_after_the_handshake() {
         id: id.to_owned(),
         engage: true,
         reason: "test".to_owned(),
+        traceparent: None,
     };
     native.send(&stop("a")).await;
     assert!(!accepted(&mut native).await);

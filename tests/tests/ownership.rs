@@ -214,7 +214,7 @@ fn ids_of_events_and_commands_are_each_identitys_own() {
 
 async fn request(native: &mut NativeClient, method: &str, path: &str, body: Value) -> (u16, Value) {
     let (method, path) = (method.to_owned(), path.to_owned());
-    native.send(&ClientMessage::Request { id: 1, method, path, body: Some(body) }).await;
+    native.send(&ClientMessage::Request { id: 1, method, path, body: Some(body), traceparent: None }).await;
     loop {
         match native.next().await {
             Received::Text(message) => {

@@ -152,7 +152,12 @@ async fn an_emergency_stop_is_confirmed_by_the_rover_or_not_at_all() {
     }
     eventually("the freeze", PATIENCE, || frozen.iter().all(|pid| process::state(*pid) == Some('T')));
     let sent_at = Instant::now();
-    let release = ClientMessage::EmergencyStop { id: "go-1".into(), engage: false, reason: String::new() };
+    let release = ClientMessage::EmergencyStop {
+        id: "go-1".into(),
+        engage: false,
+        reason: String::new(),
+        traceparent: None,
+    };
     native.send(&release).await;
     let mut received_meanwhile = 0;
     let (accepted, message) = loop {

@@ -104,7 +104,13 @@ async fn a_trusted_proxy_says_who_the_client_is() {
 }
 
 fn request(path: &str) -> ClientMessage {
-    ClientMessage::Request { id: 1, method: "GET".to_owned(), path: path.to_owned(), body: None }
+    ClientMessage::Request {
+        id: 1,
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        body: None,
+        traceparent: None,
+    }
 }
 
 async fn response(native: &mut NativeClient, message: &ClientMessage) -> (u16, String) {
@@ -130,6 +136,7 @@ async fn a_page_of_another_site_gets_telemetry_only() {
         method: "PUT".to_owned(),
         path: "/api/v2/kv/a".to_owned(),
         body: Some(long),
+        traceparent: None,
     };
     for message in [request("/api/v2/kv"), request("/api/v2/events"), request("/health"), watch.clone(), put]
     {

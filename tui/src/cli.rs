@@ -5,6 +5,7 @@ mod duration;
 mod reach;
 mod tls;
 mod token_file;
+pub mod traces;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -139,6 +140,14 @@ enum Command {
         #[command(subcommand)]
         command: Option<coordination::EventsCommand>,
     },
+    /// Where the time of requests went: the newest, or one as a tree
+    #[command(after_help = "Examples:\n  roverline traces --slow 50ms\n  roverline traces 0af76519")]
+    Traces {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: traces::TracesArgs,
+    },
     /// Start a gateway with a simulated rover and attach the console
     Demo(DemoArgs),
     /// List the themes
@@ -224,7 +233,8 @@ impl Cli {
                 Command::Locks { to, .. }
                 | Command::Queues { to, .. }
                 | Command::Kv { to, .. }
-                | Command::Events { to, .. },
+                | Command::Events { to, .. }
+                | Command::Traces { to, .. },
             ) => (&to.url, true),
             _ => (&Vec::new(), false),
         };
@@ -302,6 +312,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Events { filter, command, .. }) => {
                 command::coordination::events::run(config?, filter, command).await
             }
+            Some(Command::Traces { args, .. }) => command::traces::run(config?, args).await,
             Some(Command::Demo(mut demo)) => {
                 demo.appearance.theme = demo.appearance.theme.or(cli.appearance.theme);
                 command::demo::run(demo).await

@@ -13,6 +13,7 @@ pub mod status;
 pub mod stop;
 pub mod themes;
 pub mod topics;
+pub mod traces;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,7 @@ use crate::offset::ClockOffset;
 use crate::probes::Probes;
 use crate::repair::GapRepair;
 use crate::resubscribe::SubscribeProgress;
+use crate::trace::RequestSpan;
 use crate::{EndpointView, LinkState, Timings};
 
 /// Longest `Retry-After` of a full endpoint that a client honours.
@@ -58,6 +59,8 @@ pub(crate) struct Session {
     waiting: VecDeque<ClientMessage>,
     pub(crate) activity: Option<ActivityClock>,
     pub(crate) established: bool,
+    /// Whether the endpoint records traces and takes our spans.
+    pub(crate) traces: bool,
     /// When it was found silent for too long.
     pub(crate) suspect: Option<Duration>,
     /// Whether everything is subscribed.
@@ -202,6 +205,14 @@ impl EndpointState {
             self.failures = 0;
             self.backoff.reset();
             self.breaker.up(now);
+        }
+    }
+
+    /// Sends the span of a request that the endpoint has answered at `now_ns`, if it takes spans.
+    pub(crate) fn report(&mut self, span: &RequestSpan, now_ns: i64, failed: bool) {
+        if self.session.traces {
+            let span = span.end(now_ns, &self.session.clock, failed);
+            self.send(ClientMessage::Spans { spans: vec![span] });
         }
     }
 

@@ -73,6 +73,7 @@ mod suspend;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trace;
 mod view;
 
 pub use crate::breaker::BreakerState;

@@ -125,9 +125,10 @@ impl Link {
         id
     }
 
-    /// Sends a command of the emergency stop once, with the id of a caller who repeats it himself.
-    pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str) {
-        self.stops.forward(id, engage, reason);
+    /// Sends a command of the emergency stop once, with the id and the trace context of a caller who repeats it
+    /// himself.
+    pub fn emergency_stop_as(&self, id: &str, engage: bool, reason: &str, traceparent: Option<&str>) {
+        self.stops.forward(id, engage, reason, traceparent);
     }
 
     /// Takes an unanswered emergency stop back: it is not sent again. If an endpoint has heard it already,
@@ -164,7 +165,10 @@ impl Link {
     pub fn request(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> u64 {
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let (method, path) = (method.to_owned(), path.to_owned());
-        self.send(Request::Submit { id, message: ClientMessage::Request { id, method, path, body } });
+        self.send(Request::Submit {
+            id,
+            message: ClientMessage::Request { id, method, path, body, traceparent: None },
+        });
         id
     }
 

@@ -46,6 +46,11 @@ impl ClockOffset {
         self.best().map(|(_, offset)| offset)
     }
 
+    /// How far [`ClockOffset::seconds`] may be off, seconds: half the round trip.
+    pub(crate) fn error_seconds(&self) -> Option<f64> {
+        self.best().map(|(rtt, _)| rtt / 2.0)
+    }
+
     fn best(&self) -> Option<(f64, f64)> {
         self.exchanges.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0))
     }

@@ -10,6 +10,8 @@ use roverline_protocol::native::ClientMessage;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::trace::RequestSpan;
+
 /// Interval at which an unanswered engage is sent again on each connection.
 const STOP_REPEAT_MS: u64 = 500;
 /// Time after which a release that nobody answered is given up.
@@ -76,6 +78,7 @@ struct Entry {
     asked_at: Instant,
     sent: BTreeMap<u64, Instant>,
     reported_at: Option<Instant>,
+    span: RequestSpan,
 }
 
 /// The connections that are up: a stop is sent to each.
@@ -116,7 +119,9 @@ impl StopRequests {
             pending_for: Duration::ZERO,
             state: StopState::Pending,
         };
-        let mut entry = Entry { view, asked_at: now, sent: BTreeMap::new(), reported_at: None };
+        let span =
+            RequestSpan::start(format!("emergency stop {}", if engage { "engage" } else { "release" }));
+        let mut entry = Entry { view, asked_at: now, sent: BTreeMap::new(), reported_at: None, span };
         requests.connections.retain(|_, connection| !connection.sender.is_closed());
         entry.send_due(&requests.connections, now);
         requests.entries.push(entry);
@@ -125,10 +130,10 @@ impl StopRequests {
     }
 
     /// Sends a command once on each connection that is up; its sender repeats it.
-    pub(crate) fn forward(&self, id: &str, engage: bool, reason: &str) {
+    pub(crate) fn forward(&self, id: &str, engage: bool, reason: &str, traceparent: Option<&str>) {
         let requests = self.shared.lock();
         let taken =
-            requests.connections.values().filter(|connection| connection.send(id, engage, reason)).count();
+            requests.connections.values().filter(|one| one.send(id, engage, reason, traceparent)).count();
         tracing::debug!(id, engage, taken, "emergency stop forwarded");
     }
 
@@ -154,12 +159,16 @@ impl StopRequests {
         requests.send_due(Instant::now());
     }
 
-    /// An endpoint answered.
-    pub(crate) fn answered(&self, url: &str, id: &str, accepted: bool, message: &str) {
+    /// An endpoint answered. Returns the span of a stop that this settles.
+    pub(crate) fn answered(&self, url: &str, id: &str, accepted: bool, message: &str) -> Option<RequestSpan> {
         let now = Instant::now();
         let mut requests = self.shared.lock();
+        let mut settled = None;
         let asked = requests.entries.iter_mut().filter(|entry| entry.view.id == id);
         for entry in asked {
+            if accepted && !entry.view.is_settled() {
+                settled = Some(entry.span.clone());
+            }
             let (endpoint, message) = (url.to_owned(), message.to_owned());
             match accepted {
                 true => entry.settle(StopState::Accepted { endpoint, message }, now),
@@ -170,6 +179,7 @@ impl StopRequests {
                 false => {}
             }
         }
+        settled
     }
 
     /// Sends again what is due, and returns what the program should be told.
@@ -201,9 +211,9 @@ impl StopRequests {
 
 impl Connection {
     /// Whether the connection has taken it. A full queue takes it later.
-    fn send(&self, id: &str, engage: bool, reason: &str) -> bool {
-        let (id, reason) = (id.to_owned(), reason.to_owned());
-        self.sender.try_send(ClientMessage::EmergencyStop { id, engage, reason }).is_ok()
+    fn send(&self, id: &str, engage: bool, reason: &str, traceparent: Option<&str>) -> bool {
+        let (id, reason, traceparent) = (id.to_owned(), reason.to_owned(), traceparent.map(str::to_owned));
+        self.sender.try_send(ClientMessage::EmergencyStop { id, engage, reason, traceparent }).is_ok()
     }
 }
 
@@ -212,9 +222,10 @@ impl Entry {
     fn send_due(&mut self, connections: &BTreeMap<u64, Connection>, now: Instant) {
         let repeat = Duration::from_millis(STOP_REPEAT_MS);
         let StopView { id, engage, reason, .. } = &self.view;
+        let traceparent = self.span.traceparent();
         for (number, connection) in connections {
             let is_due = self.sent.get(number).is_none_or(|at| now - *at >= repeat);
-            if is_due && connection.send(id, *engage, reason) {
+            if is_due && connection.send(id, *engage, reason, Some(&traceparent)) {
                 self.sent.insert(*number, now);
             }
         }
@@ -377,7 +388,7 @@ mod tests {
     async fn a_withdrawn_engage_is_not_sent_and_a_full_queue_takes_it_later() {
         let stops = StopRequests::default();
         let mut stuck = connect(&stops, 0, 1);
-        stops.forward("other", true, "fills the queue");
+        stops.forward("other", true, "fills the queue", None);
         stops.submit("1", true, "test");
         assert_eq!(sent(&mut stuck), [("other".to_owned(), true)]);
         stops.tick();

@@ -20,6 +20,7 @@ pub mod scope;
 pub mod service_level;
 pub mod status;
 pub mod topic_pattern;
+pub mod trace;
 pub mod writer_progress;
 
 pub use crate::identity::{Guid, SampleId};

@@ -78,6 +78,10 @@ pub const LEASE_MIN_MS: u64 = 500;
 pub const LEASE_MAX_MS: u64 = 3_600_000;
 /// Longest wait of an HTTP request.
 pub const API_WAIT_MS: u64 = 30_000;
+/// Spans of a client in one message.
+pub const REPORTED_SPANS: usize = 32;
+/// Characters of the name of a client's span.
+pub const REPORTED_SPAN_CHARS: usize = 128;
 /// Concurrent requests of one native session; more are rejected.
 pub const SESSION_REQUESTS: usize = 32;
 /// Watches of one native session; more are rejected.

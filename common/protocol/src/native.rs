@@ -23,6 +23,7 @@ pub use crate::native::binary::{
 };
 use crate::service_level::ServiceLevel;
 use crate::status::{EndpointDocument, EndpointEvent};
+use crate::trace::ReportedSpan;
 use crate::{Delivery, Guid, MessageEncoding, Priority, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
@@ -95,6 +96,9 @@ pub enum ClientMessage {
         /// Reason, for the log.
         #[serde(default)]
         reason: String,
+        /// The span that causes it (W3C `traceparent`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// Reports the cost of a switch of endpoints, for the gateway's events and metrics.
     Switched(SwitchReport),
@@ -116,6 +120,9 @@ pub enum ClientMessage {
         /// Request body.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
+        /// The span that causes it (W3C `traceparent`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// Watches an API path of the coordination store, such as `/api/v2/locks`: its result is sent
     /// now and whenever it may have changed, each time as a `response`.
@@ -129,6 +136,11 @@ pub enum ClientMessage {
     Unwatch {
         /// Its id.
         id: u64,
+    },
+    /// Spans of the client itself, for `GET /api/v2/traces`. Only if `hello` says `traces`.
+    Spans {
+        /// At most [`limits::REPORTED_SPANS`]; more are dropped.
+        spans: Vec<ReportedSpan>,
     },
 }
 
@@ -156,6 +168,9 @@ pub enum ServerMessage {
         heartbeat_ms: u64,
         /// Server time, nanoseconds since the Unix epoch.
         time_ns: i64,
+        /// Whether the endpoint records traces and takes `spans`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        traces: bool,
     },
     /// Topics that appeared or changed, and ids of topics that vanished.
     Topics {
@@ -404,7 +419,12 @@ mod tests {
         let stop: ClientMessage = serde_json::from_str(r#"{"op":"emergency_stop","id":"a"}"#).unwrap();
         assert_eq!(
             stop,
-            ClientMessage::EmergencyStop { id: "a".into(), engage: true, reason: String::new() }
+            ClientMessage::EmergencyStop {
+                id: "a".into(),
+                engage: true,
+                reason: String::new(),
+                traceparent: None
+            }
         );
     }
 }

@@ -382,6 +382,9 @@ pub struct Problem {
     /// Requested path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Trace in which it happened: `GET /api/v2/traces/{id}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 fn about_blank() -> String {

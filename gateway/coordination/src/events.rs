@@ -199,7 +199,7 @@ impl Events {
             let parts = (self.0.store.clone(), self.0.identity.clone(), self.0.retention);
             appender::start(parts)
         });
-        let pending = PendingAppend { event, expected, reply };
+        let pending = PendingAppend { event, expected, reply, span: tracing::Span::current() };
         append.try_send(pending).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
             mpsc::error::TrySendError::Closed(_) => appender_ended(),

@@ -14,6 +14,7 @@ pub(crate) mod scan;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod traced;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ const OPS: &[&str] = &[
     "emergency_stop",
     "budget",
     "switched",
+    "spans",
 ];
 const ANSWERS: &[&str] = &[
     "hello",
@@ -48,6 +49,11 @@ const FIELDS: &[&str] = &[
     "t0_ns",
     "engage",
     "reason",
+    "traceparent",
+    "spans",
+    "context",
+    "start_ns",
+    "duration_ns",
     "bytes_per_s",
     "source",
     "seq",

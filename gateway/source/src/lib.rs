@@ -254,6 +254,8 @@ pub struct EmergencyStopRequest {
     pub engage: bool,
     /// The reason, for the log.
     pub reason: String,
+    /// The span that causes it (W3C `traceparent`).
+    pub traceparent: Option<String>,
     /// The rover's response: a confirmation, or why the request failed.
     pub answer: oneshot::Sender<Result<String, PublishError>>,
 }

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_protocol::limits;
+use roverline_protocol::trace::TARGET;
 use roverline_schema::Registry;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::clock::unix_ns;
 pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, ServedAction, ServedGoal};
@@ -116,6 +119,32 @@ impl Ros {
         timeout: Duration,
     ) -> Result<Bytes, RosError> {
         let type_name = self.service_type(service, type_name)?;
+        let span = tracing::error_span!(
+            target: TARGET,
+            "call",
+            otel.name = service,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+            rpc.system.name = "ros2",
+            rpc.method = service,
+            roverline.type = type_name,
+        );
+        let called = self.answered(service, type_name, request, timeout).instrument(span.clone()).await;
+        if let Err(error) = &called {
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", error.to_string());
+        }
+        called
+    }
+
+    async fn answered(
+        &self,
+        service: &str,
+        type_name: String,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RosError> {
         let timeout = timeout.min(Duration::from_millis(limits::SERVICE_TIMEOUT_MAX_MS));
         let (answer, answered) = oneshot::channel();
         self.publisher.call(Call { service: service.to_owned(), type_name, request, timeout, answer })?;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{monotonic, unix_ns};
 use crate::limits;
-use crate::upstream::emergency_stops::PendingStops;
+use crate::upstream::emergency_stops::{PendingStops, StopMessage};
 use crate::upstream::topics::Topics;
 use crate::{
     EmergencyStopRequest, Publication, PublishError, RawSample, Sink, Source, SourceControl, SourceError,
@@ -240,16 +240,21 @@ impl Relay {
         }
     }
 
+    fn forward(&self, message: &StopMessage) {
+        let StopMessage { id, engage, reason, traceparent } = message;
+        self.link.emergency_stop_as(id, *engage, reason, traceparent.as_deref());
+    }
+
     fn forward_stop(&mut self, request: EmergencyStopRequest) {
         if let Some(message) = self.stops.accept(request, monotonic()) {
-            self.link.emergency_stop_as(&message.id, message.engage, &message.reason);
+            self.forward(&message);
         }
     }
 
     fn tick(&mut self) {
         let now = monotonic();
         for message in self.stops.tick(now) {
-            self.link.emergency_stop_as(&message.id, message.engage, &message.reason);
+            self.forward(&message);
         }
         for type_name in self.topics.tick(now) {
             self.link.schema(&type_name);

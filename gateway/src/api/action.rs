@@ -22,6 +22,8 @@ pub(crate) enum Action {
     StopState,
     Stop,
     OpenApi,
+    Traces,
+    Trace,
     Locks(LocksAction),
     Queues(QueuesAction),
     Kv(KvAction),

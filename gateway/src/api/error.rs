@@ -12,9 +12,10 @@ use roverline_coordination::queues::QueueError;
 use roverline_coordination::quota::QuotaError;
 use roverline_coordination::store::StoreError;
 use roverline_protocol::status::Problem;
+use roverline_protocol::trace::TraceContext;
 
 use crate::access::AuthenticationError;
-use crate::api::response::{HttpResponse, document};
+use crate::api::response::{HttpResponse, TRACERESPONSE, document};
 
 /// The media type of problem documents.
 pub(crate) const PROBLEM: &str = "application/problem+json";
@@ -27,11 +28,12 @@ pub(crate) struct ApiError {
     status: StatusCode,
     detail: String,
     field: Option<(HeaderName, HeaderValue)>,
+    trace: Option<Box<TraceContext>>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> ApiError {
-        ApiError { status, detail: detail.into(), field: None }
+        ApiError { status, detail: detail.into(), field: None, trace: None }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> ApiError {
@@ -62,6 +64,11 @@ impl ApiError {
         ApiError { field: HeaderValue::from_str(value).ok().map(|value| (name, value)), ..self }
     }
 
+    /// Names the trace in which it happened.
+    pub(crate) fn in_trace(self, context: TraceContext) -> ApiError {
+        ApiError { trace: Some(Box::new(context)), ..self }
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -75,12 +82,16 @@ impl ApiError {
             status: self.status.as_u16(),
             detail: self.detail.clone(),
             instance: path.filter(|path| path.len() <= INSTANCE_CHARS).map(str::to_owned),
+            trace_id: self.trace.as_ref().map(|trace| trace.trace_id.to_string()),
         }
     }
 
     /// The response to a request of `path`.
     pub(crate) fn into_response(self, path: &str) -> HttpResponse {
         let mut response = document(self.status, PROBLEM, &self.problem(Some(path)));
+        if let Some(value) = self.trace.and_then(|trace| trace.to_string().try_into().ok()) {
+            response.headers_mut().insert(TRACERESPONSE, value);
+        }
         if let Some((name, value)) = self.field {
             response.headers_mut().insert(name, value);
         }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -11,6 +11,8 @@ use serde::Serialize;
 /// An HTTP response.
 pub(crate) type HttpResponse = Response<Full<Bytes>>;
 
+/// The header field with the trace context of a response (W3C Trace Context, level 2).
+pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 

@@ -57,9 +57,13 @@ impl Action {
             | Action::Services
             | Action::StopState
             | Action::OpenApi => RoutePermission::Telemetry,
-            Action::Status | Action::Metrics | Action::Summary | Action::Robots | Action::Robot => {
-                RoutePermission::Read
-            }
+            Action::Status
+            | Action::Metrics
+            | Action::Summary
+            | Action::Robots
+            | Action::Robot
+            | Action::Traces
+            | Action::Trace => RoutePermission::Read,
             Action::Stop => RoutePermission::EngageStop,
             Action::Register | Action::Remove => RoutePermission::Share,
             Action::Locks(action) => locks(action),
@@ -161,7 +165,8 @@ mod tests {
     fn what_the_team_shares_is_no_telemetry() {
         let telemetry = routes::all().filter(|route| route.action.permission() == RoutePermission::Telemetry);
         let paths: Vec<_> = telemetry.map(|route| route.path).collect();
-        let shared = ["/locks", "/queue", "/kv", "/cache", "/events", "/lifecycle", "/status", "/metrics"];
+        let shared =
+            ["/locks", "/queue", "/kv", "/cache", "/events", "/lifecycle", "/status", "/metrics", "/traces"];
         let wrong = paths.iter().find(|path| shared.iter().any(|part| path.contains(part)));
         assert!(wrong.is_none() && paths.contains(&"/health"), "{paths:?}");
     }

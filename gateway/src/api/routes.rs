@@ -6,10 +6,10 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{emergency_stop, events, kv, lifecycle, locks, queues};
+use crate::api::{emergency_stop, events, kv, lifecycle, locks, queues, traces};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 7] = [
+static TABLES: [&[Route]; 8] = [
     &core::ROUTES,
     &emergency_stop::ROUTES,
     &locks::ROUTES,
@@ -17,6 +17,7 @@ static TABLES: [&[Route]; 7] = [
     &kv::ROUTES,
     &events::ROUTES,
     &lifecycle::ROUTES,
+    &traces::ROUTES,
 ];
 
 /// Every route.

@@ -17,6 +17,7 @@ use crate::process::relay::RelayOptions;
 use crate::process::{self, heartbeat, source};
 use crate::server::tls;
 use crate::supervisor::{self, SupervisorOptions};
+use crate::trace::ring::SpanRing;
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     // One thread serves all clients of an endpoint, so fan-out needs neither contended locks nor wake-ups
@@ -52,7 +53,7 @@ fn supervise(
     }
     let settings = settings()?;
     let _recording = check_source(&settings)?;
-    let _log = crate::log::start(&settings, "supervisor");
+    let _log = crate::log::start(&settings, "supervisor", None);
     // A supervisor that must not outlive its parent must not leave endpoints behind either.
     let die_with_supervisor = with_parent || flags.die_with_supervisor;
     let options = SupervisorOptions { settings, die_with_supervisor };
@@ -76,13 +77,15 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
         None => standalone(args)?,
     };
     let listener = listener(args.tier, &settings)?;
-    let _log = crate::log::start(&settings, args.tier.name());
+    let spans = spans(&settings, args.tier.name());
+    let _log = crate::log::start(&settings, args.tier.name(), spans.as_ref());
     process::memory::set_limit(settings.process.memory_mib);
     let supervised = args.supervised.is_some();
     let options = EndpointOptions {
         tier: args.tier,
         settings,
         listener,
+        spans,
         supervised,
         defer_accept: supervised && args.hold,
     };
@@ -106,14 +109,20 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
         listeners
             .push((tier, listener.ok_or_else(|| runtime_error("the supervisor handed over no socket"))?));
     }
-    let _log = crate::log::start(&settings, "relay");
+    let spans = spans(&settings, "relay");
+    let _log = crate::log::start(&settings, "relay", spans.as_ref());
     process::memory::set_limit(settings.process.memory_mib);
     let runtime = runtime()?;
     let result = runtime
-        .block_on(process::relay::run_relay(RelayOptions { settings, listeners }))
+        .block_on(process::relay::run_relay(RelayOptions { settings, listeners, spans }))
         .map_err(runtime_error);
     runtime.shutdown_background();
     result
+}
+
+/// The ring of the spans of this process, unless traces are off.
+fn spans(settings: &Settings, process: &'static str) -> Option<Arc<SpanRing>> {
+    settings.trace.enabled.then(|| Arc::new(SpanRing::new(process)))
 }
 
 fn standalone(args: &ServeArgs) -> Result<(Settings, Option<Box<dyn Source>>), CliError> {
@@ -148,7 +157,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<(), CliError> {
     settings.gateway.source = SourceKind::Sim;
     source::prepare_sim_run(&mut settings);
     let options = source::sim_options(&settings).map_err(usage_error)?;
-    let _log = crate::log::start(&settings, "sim");
+    let _log = crate::log::start(&settings, "sim", None);
     let mut dds = source::dds_options(&settings, Tier::Primary).map_err(runtime_error)?;
     dds.node_name = "roverline_sim".to_owned();
     let sink = Arc::new(DdsSink::new(&dds).map_err(runtime_error)?);

@@ -19,6 +19,8 @@ pub struct Counters {
     pub refused_full: AtomicU64,
     /// Malformed requests and messages.
     pub bad_input: AtomicU64,
+    /// Trace contexts of requests that are none; their traces begin here.
+    pub invalid_trace_contexts: AtomicU64,
     /// Messages delivered in sessions that have ended.
     pub delivered: AtomicU64,
     /// Samples dropped in sessions that have ended.

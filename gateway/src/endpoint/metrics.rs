@@ -9,6 +9,7 @@ pub mod histogram;
 mod quotas;
 pub mod tls;
 mod topics;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,7 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
     endpoint.counters.tls.render(&mut page);
     endpoint.watchdog.render(&mut page);
     quotas::render(&mut page, &endpoint.coordination);
+    traces::render(&mut page, endpoint);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";
     page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);

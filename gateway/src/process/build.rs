@@ -28,6 +28,7 @@ use crate::process::error::ProcessError;
 use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
 use crate::process::source_control::SourceControlHandle;
+use crate::trace::ring::SpanRing;
 
 /// Builds the endpoint of a tier, which listens on `port`.
 pub fn build(
@@ -35,6 +36,7 @@ pub fn build(
     port: u16,
     settings: &Settings,
     outlet: &Arc<SourceControlHandle>,
+    spans: Option<Arc<SpanRing>>,
 ) -> Result<(Arc<Endpoint>, Arc<EmergencyStop>), ProcessError> {
     let routing = Arc::new(Routing::new(&settings.route)?);
     let scopes = settings.scopes(tier);
@@ -65,6 +67,7 @@ pub fn build(
         rover: settings.rover(),
         path_prefix: settings.gateway.path_prefix.clone(),
         coordination: Arc::new(coordination(tier, settings)?),
+        spans,
     };
     Ok((builder.build(), emergency_stop))
 }

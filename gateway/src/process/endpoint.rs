@@ -29,6 +29,7 @@ use crate::process::{lifecycle_reporter, readiness, ready_announcement};
 use crate::server::listener::accept_loop;
 use crate::server::pending::PendingConnections;
 use crate::server::tls::Tls;
+use crate::trace::ring::SpanRing;
 
 /// The options of an endpoint process.
 pub struct EndpointOptions {
@@ -38,6 +39,8 @@ pub struct EndpointOptions {
     pub settings: Settings,
     /// The listening socket.
     pub listener: TcpListener,
+    /// The spans of this process; `None` if traces are off.
+    pub spans: Option<Arc<SpanRing>>,
     /// Whether a supervisor reads this process's heartbeat and holds its command pipe.
     pub supervised: bool,
     /// Whether another process still accepts from the socket: warm up, and accept only on command.
@@ -47,14 +50,14 @@ pub struct EndpointOptions {
 /// Serves until SIGTERM, SIGINT or, when supervised, the drain command. It outlives its supervisor unless it
 /// was started not to.
 pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
-    let EndpointOptions { tier, settings, listener, supervised, defer_accept } = options;
+    let EndpointOptions { tier, settings, listener, spans, supervised, defer_accept } = options;
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let supervised = supervised.then(|| Supervised::start(&settings, || Ok(vec![listener.try_clone()?])));
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
     let outlet: Arc<SourceControlHandle> = Arc::default();
-    let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet)?;
+    let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet, spans)?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
     let source = source_runs::start(
         settings.clone(),

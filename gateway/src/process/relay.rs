@@ -22,6 +22,7 @@ use crate::process::source_runs;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::server::listener::accept_loop;
 use crate::server::tls::Tls;
+use crate::trace::ring::SpanRing;
 
 /// The options of a relay process.
 pub struct RelayOptions {
@@ -29,11 +30,13 @@ pub struct RelayOptions {
     pub settings: Settings,
     /// The listening sockets.
     pub listeners: Vec<(Tier, TcpListener)>,
+    /// The spans of this process; `None` if traces are off.
+    pub spans: Option<Arc<SpanRing>>,
 }
 
 /// Serves until SIGTERM or SIGINT. It outlives its supervisor unless it was started not to.
 pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
-    let RelayOptions { settings, listeners } = options;
+    let RelayOptions { settings, listeners, spans } = options;
     let control: Arc<SourceControlHandle> = Arc::default();
     let mut tasks = tokio::task::JoinSet::new();
     let mut accepting = Vec::new();
@@ -45,7 +48,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (endpoint, emergency_stop) = build(tier, port, &settings, &control)?;
+        let (endpoint, emergency_stop) = build(tier, port, &settings, &control, spans.clone())?;
         let policy = peer_policy(&settings, tier, port);
         spawn_tasks(&mut tasks, &endpoint, &emergency_stop, control.clone(), settings.gateway.source, policy);
         accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener, tls.clone())));

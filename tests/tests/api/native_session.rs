@@ -16,7 +16,7 @@ use super::{json as body, post_ok, serve};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn request(id: u64, method: &str, path: &str, body: Option<Value>) -> ClientMessage {
-    ClientMessage::Request { id, method: method.to_owned(), path: path.to_owned(), body }
+    ClientMessage::Request { id, method: method.to_owned(), path: path.to_owned(), body, traceparent: None }
 }
 
 fn watch(id: u64, path: &str) -> ClientMessage {

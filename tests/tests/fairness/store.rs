@@ -31,7 +31,15 @@ async fn an_operator_does_not_wait_for_observers_that_read_the_store() {
             let mut client = NativeClient::connect(port).await;
             for id in 0.. {
                 let path = "/api/v2/kv?limit=1000".to_owned();
-                client.send(&ClientMessage::Request { id, method: "GET".to_owned(), path, body: None }).await;
+                client
+                    .send(&ClientMessage::Request {
+                        id,
+                        method: "GET".to_owned(),
+                        path,
+                        body: None,
+                        traceparent: None,
+                    })
+                    .await;
                 if id >= 31 {
                     client.next().await;
                 }

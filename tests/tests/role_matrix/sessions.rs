@@ -94,7 +94,7 @@ fn origins(outside: IpAddr, proxies: &[(&'static str, &'static str)]) -> Vec<Ori
 async fn call(native: &mut NativeClient, id: u64, operation: &Operation, body: Value) -> (u16, Value) {
     let body = (operation.method != "GET").then_some(body);
     let (method, path) = (operation.method.clone(), operation.path.clone());
-    native.send(&ClientMessage::Request { id, method, path, body }).await;
+    native.send(&ClientMessage::Request { id, method, path, body, traceparent: None }).await;
     loop {
         match native.next().await {
             Received::Text(message) => {

@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "access",
     "identity",
     "config",
+    "trace",
     "log",
     "emergency_stop",
     "connection",

@@ -51,6 +51,8 @@ const UNITS: &[&str] = &[
     "FRAMES",
     "STEPS",
     "SAMPLES",
+    "SPANS",
+    "TRACES",
     "MESSAGES",
     "TOPICS",
     "NODES",

@@ -22,7 +22,8 @@ impl Manager {
         let is_first = !self.slots.iter().any(|slot| slot.session.established);
         let slot = &mut self.slots[at];
         match message {
-            ServerMessage::Hello { endpoint, .. } => {
+            ServerMessage::Hello { endpoint, traces, .. } => {
+                slot.session.traces = traces;
                 slot.on_hello(endpoint, now);
                 self.changed = true;
                 if is_first {
@@ -74,7 +75,9 @@ impl Manager {
                 self.emit(Event::Notice { level: Level::Warning, text }).await;
             }
             ServerMessage::Command { id, accepted, message } => {
-                self.shared.stops.answered(&slot.url, &id, accepted, &message);
+                if let Some(span) = self.shared.stops.answered(&slot.url, &id, accepted, &message) {
+                    slot.report(&span, unix_ns(), !accepted);
+                }
                 self.emit(Event::Command { id, accepted, message }).await;
             }
             ServerMessage::Response { id, status, body } => self.on_response(id, status, body).await,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use roverline_protocol::native::ClientMessage;
 use serde_json::{Value, json};
 
-use crate::manager::Manager;
+use crate::manager::{Manager, unix_ns};
+use crate::trace::RequestSpan;
 use crate::{Event, REQUEST_LOST};
 
 /// Most pending requests and watches of a link; more are rejected.
@@ -24,11 +25,24 @@ pub(super) struct PendingRequests {
 struct PendingRequest {
     message: ClientMessage,
     sent: bool,
+    /// Its span, unless it is a watch.
+    span: Option<RequestSpan>,
 }
 
 impl PendingRequest {
     fn is_watch(&self) -> bool {
         matches!(self.message, ClientMessage::Watch { .. })
+    }
+
+    /// The message to send; with its trace context if the endpoint records traces.
+    fn message(&self, traces: bool) -> ClientMessage {
+        let mut message = self.message.clone();
+        if let (ClientMessage::Request { traceparent, .. }, Some(span), true) =
+            (&mut message, &self.span, traces)
+        {
+            *traceparent = Some(span.traceparent());
+        }
+        message
     }
 
     /// Whether it may be sent twice.
@@ -47,7 +61,8 @@ impl Manager {
             self.emit(lost_response(id, "too many requests wait for their answers")).await;
             return;
         }
-        self.pending.all.insert(id, PendingRequest { message, sent: false });
+        let span = request_span(&message);
+        self.pending.all.insert(id, PendingRequest { message, sent: false, span });
         self.send_pending().await;
     }
 
@@ -80,7 +95,9 @@ impl Manager {
             let in_doubt =
                 self.pending.all.iter().filter(|(_, r)| r.sent && !r.is_read_only()).map(|(id, _)| *id);
             for id in in_doubt.collect::<Vec<_>>() {
-                self.pending.all.remove(&id);
+                if let Some(span) = self.pending.all.remove(&id).and_then(|request| request.span) {
+                    self.slots[active].report(&span, unix_ns(), true);
+                }
                 self.emit(lost_response(
                     id,
                     "the endpoint was lost before it answered: it may have been done",
@@ -90,7 +107,8 @@ impl Manager {
             self.pending.all.values_mut().for_each(|request| request.sent = false);
         }
         for request in self.pending.all.values_mut().filter(|request| !request.sent) {
-            request.sent = self.slots[active].send_now(request.message.clone());
+            let traces = self.slots[active].session.traces;
+            request.sent = self.slots[active].send_now(request.message(traces));
             if !request.sent {
                 // The connection's queue is full: the next tick goes on here.
                 break;
@@ -102,10 +120,22 @@ impl Manager {
     pub(super) async fn on_response(&mut self, id: u64, status: u16, body: Value) {
         let Some(request) = self.pending.all.get(&id) else { return };
         if !request.is_watch() {
+            if let (Some(active), Some(span)) = (self.active, &request.span) {
+                self.slots[active].report(span, unix_ns(), status >= 500);
+            }
             self.pending.all.remove(&id);
         }
         self.emit(Event::Response { id, status, body }).await;
     }
+}
+
+/// The span of a request; a watch has none.
+fn request_span(message: &ClientMessage) -> Option<RequestSpan> {
+    let ClientMessage::Request { method, path, .. } = message else { return None };
+    let path = path.split('?').next().unwrap_or_default();
+    // Whoever reads traces must not make them.
+    let is_traced = !path.starts_with("/api/v2/traces");
+    is_traced.then(|| RequestSpan::start(format!("{method} {path}")))
 }
 
 fn lost_response(id: u64, reason: &str) -> Event {

@@ -313,7 +313,14 @@ impl Fake {
         let endpoint = self.document();
         send_message(
             &mut socket,
-            &ServerMessage::Hello { protocol: 1, endpoint, session, heartbeat_ms: 100, time_ns: 0 },
+            &ServerMessage::Hello {
+                protocol: 1,
+                endpoint,
+                session,
+                heartbeat_ms: 100,
+                time_ns: 0,
+                traces: false,
+            },
         )
         .await?;
         let mut heartbeat = tokio::time::interval(Duration::from_millis(100));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use roverline_protocol::limits;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::events::entry::{self, Hash, hex};
 use crate::events::node_key::{NodeIdentity, random};
@@ -32,6 +33,8 @@ pub(super) struct PendingAppend {
     pub(super) event: NewEvent,
     pub(super) expected: Expected,
     pub(super) reply: oneshot::Sender<Result<Appended, EventError>>,
+    /// The request that appends; of a batch, the first one's trace shows the store.
+    pub(super) span: Span,
 }
 
 /// Starts the task; it ends when all senders are dropped.
@@ -74,7 +77,8 @@ async fn run(
             }
         }
         if let Some(appender) = &mut appender {
-            appender.append(batch).await;
+            let span = batch.first().map_or_else(Span::none, |first| first.span.clone());
+            appender.append(batch).instrument(span).await;
             appender.yield_to_others().await;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::client::{Client, ClientId};
 use crate::json;
@@ -99,7 +100,7 @@ impl Locks {
         ttl: Duration,
     ) -> Result<(Requested, WaitGuard), LockError> {
         let (locks, resource, client) = (self.clone(), resource.to_owned(), ClientId::from(client));
-        let task = self.detached.spawn(async move {
+        let requested = async move {
             let mut guard = WaitGuard::new(&locks, &resource, &client);
             let request = AcquireRequest { resource: &resource, client: client.as_client(), mode, held: 1 };
             match locks.request(request, ttl).await {
@@ -109,8 +110,8 @@ impl Locks {
                     Err(error)
                 }
             }
-        });
-        match task.await {
+        };
+        match self.detached.spawn(requested.in_current_span()).await {
             Ok(outcome) => outcome,
             Err(error) => Err(StoreError::Unknown(error.to_string()).into()),
         }

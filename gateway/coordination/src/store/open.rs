@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "etcd")]
 use crate::store::etcd::{EtcdConfigError, EtcdStore};
+use crate::store::traced::TracedStore;
 use crate::store::{SqliteStore, Store};
 
 /// The name of the store on this computer's disk.
@@ -40,9 +41,13 @@ pub fn check_name(name: &str) -> Result<(), StoreNameError> {
 pub fn open(name: &str, directory: &Path) -> Result<Arc<dyn Store>, StoreNameError> {
     check_name(name)?;
     match name {
-        SQLITE => Ok(Arc::new(SqliteStore::open(directory))),
+        SQLITE => Ok(traced(SqliteStore::open(directory), SQLITE)),
         name => open_etcd(name),
     }
+}
+
+fn traced(store: impl Store + 'static, system: &'static str) -> Arc<dyn Store> {
+    Arc::new(TracedStore::new(Arc::new(store), system))
 }
 
 #[cfg(feature = "etcd")]
@@ -52,7 +57,7 @@ fn check_etcd(name: &str) -> Result<(), StoreNameError> {
 
 #[cfg(feature = "etcd")]
 fn open_etcd(name: &str) -> Result<Arc<dyn Store>, StoreNameError> {
-    Ok(Arc::new(EtcdStore::open(name)?))
+    Ok(traced(EtcdStore::open(name)?, "etcd"))
 }
 
 #[cfg(not(feature = "etcd"))]

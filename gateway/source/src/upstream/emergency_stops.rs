@@ -24,6 +24,7 @@ pub(super) struct PendingStops(HashMap<String, PendingStop>);
 struct PendingStop {
     engage: bool,
     reason: String,
+    traceparent: Option<String>,
     deadline: Duration,
     sent_at: Duration,
     refusal: Option<String>,
@@ -36,12 +37,13 @@ pub(super) struct StopMessage {
     pub(super) id: String,
     pub(super) engage: bool,
     pub(super) reason: String,
+    pub(super) traceparent: Option<String>,
 }
 
 impl PendingStops {
     /// Accepts a request at `now` (monotonic); returns the message to send for it.
     pub(super) fn accept(&mut self, request: EmergencyStopRequest, now: Duration) -> Option<StopMessage> {
-        let EmergencyStopRequest { id, engage, reason, answer } = request;
+        let EmergencyStopRequest { id, engage, reason, traceparent, answer } = request;
         if let Some(pending) = self.0.get_mut(&id).filter(|pending| pending.engage == engage) {
             if pending.answers.len() < limits::STOPS_WAITING_ENTRIES {
                 pending.answers.push(answer);
@@ -55,9 +57,11 @@ impl PendingStops {
             )));
             return None;
         }
-        let message = StopMessage { id: id.clone(), engage, reason: reason.clone() };
         let (deadline, answers) = (now + CONFIRM, vec![answer]);
-        self.0.insert(id, PendingStop { engage, reason, deadline, sent_at: now, refusal: None, answers });
+        let pending =
+            PendingStop { engage, reason, traceparent, deadline, sent_at: now, refusal: None, answers };
+        let message = pending.message(&id);
+        self.0.insert(id, pending);
         Some(message)
     }
 
@@ -86,8 +90,7 @@ impl PendingStops {
         for (id, pending) in &mut self.0 {
             if due(&pending) {
                 pending.sent_at = now;
-                let (engage, reason) = (pending.engage, pending.reason.clone());
-                repeats.push(StopMessage { id: id.clone(), engage, reason });
+                repeats.push(pending.message(id));
             }
         }
         repeats
@@ -95,6 +98,15 @@ impl PendingStops {
 }
 
 impl PendingStop {
+    fn message(&self, id: &str) -> StopMessage {
+        StopMessage {
+            id: id.to_owned(),
+            engage: self.engage,
+            reason: self.reason.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
     fn finish(self, answer: &Result<String, PublishError>) {
         for pending in self.answers {
             // The client may be gone.
@@ -110,7 +122,7 @@ mod tests {
     fn request(id: &str) -> (EmergencyStopRequest, oneshot::Receiver<Result<String, PublishError>>) {
         let (answer, response) = oneshot::channel();
         let (id, reason) = (id.to_owned(), "test".to_owned());
-        (EmergencyStopRequest { id, engage: true, reason, answer }, response)
+        (EmergencyStopRequest { id, engage: true, reason, traceparent: None, answer }, response)
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_schema::SchemaError;
 use roverline_source::ros::Ros;
+use tracing::Instrument;
 
 use crate::dialect::foxglove::background_tasks::{BackgroundTasks, has_space};
 use crate::dialect::foxglove::client_message::ServiceRequest;
@@ -176,8 +177,9 @@ impl Services {
         let encoding = Encoding::parse(&encoding)?;
         let request = to_cdr(context, encoding, &format!("{}_Request", advertised.type_name), &payload)?;
         let (ros, advertised) = (context.endpoint.ros.clone(), advertised.clone());
+        let span = context.call_span(&advertised.name, None);
         tasks.start(payload.len(), |responder| async move {
-            match call_service(&ros, &advertised, encoding, request).await {
+            match call_service(&ros, &advertised, encoding, request).instrument(span).await {
                 Ok(response) => {
                     responder
                         .respond(server_message::service_response(service, call, encoding.name(), &response))

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::access::{PermissionDenied, Role};
 use crate::api::admission;
 use crate::api::error::ApiError;
-use crate::api::{self, Caller, WatchTarget};
+use crate::api::{self, Caller, Cause, WatchTarget};
 use crate::connection::frame;
 use crate::dialect::session::SessionContext;
 use crate::endpoint::Endpoint;
@@ -54,14 +54,8 @@ impl Default for PendingRequests {
 
 impl PendingRequests {
     /// Sends the response of a request as soon as there is one.
-    pub(super) fn spawn_request(
-        &mut self,
-        context: &SessionContext,
-        id: u64,
-        method: String,
-        path: String,
-        body: Bytes,
-    ) {
+    pub(super) fn spawn_request(&mut self, context: &SessionContext, mut request: Request) {
+        let id = request.id;
         if let Err(denied) = context.info.check_not_confined() {
             return refuse(&context.info, id, &confined(&denied));
         }
@@ -73,8 +67,10 @@ impl PendingRequests {
         let turns = self.turns.clone();
         self.tasks.spawn(async move {
             // A long poll waits outside the store.
-            let _turn = if path.contains("wait_ms=") { None } else { acquire_own(&info, &turns).await };
-            respond(&endpoint, &info, id, &method, &path, body).await;
+            let _turn =
+                if request.path.contains("wait_ms=") { None } else { acquire_own(&info, &turns).await };
+            let traceparent = request.traceparent.take();
+            respond(&endpoint, &info, request, Cause::Client(traceparent.as_deref())).await;
         });
     }
 
@@ -131,10 +127,11 @@ fn send_response(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
     info.outbox().control(frame::text(&[head.as_bytes(), body, b"}"].concat()));
 }
 
-async fn respond(endpoint: &Endpoint, info: &SessionInfo, id: u64, method: &str, path: &str, body: Bytes) {
+async fn respond(endpoint: &Endpoint, info: &SessionInfo, request: Request, cause: Cause<'_>) {
+    let Request { id, method, path, body, .. } = request;
     let (identity, peer, client) = (info.identity(), info.peer(), info.client_name());
     let caller = Caller::Session { identity, peer, client };
-    let (status, body) = api::request(endpoint, caller, method, path, body).await;
+    let (status, body) = api::request(endpoint, caller, &method, &path, body, cause).await;
     if info.outbox().control_bytes() + body.len() > BACKLOG_BYTES {
         return refuse(info, id, &overloaded("too much waits to be read: read it first"));
     }
@@ -160,7 +157,8 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
         let changed = changes(&*endpoint.coordination.store, &target.prefixes).await;
         drop(shared);
         // Boxed: while a watch waits, which is nearly always, it takes no memory for a request.
-        Box::pin(respond(endpoint, info, id, "GET", &target.target, Bytes::new())).await;
+        let request = Request { id, path: target.target.clone(), ..Request::default() };
+        Box::pin(respond(endpoint, info, request, Cause::Watch)).await;
         drop(own);
         tokio::time::sleep(pause).await;
         match changed {
@@ -201,6 +199,7 @@ struct RawRequest<'a> {
     path: String,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    traceparent: Option<String>,
 }
 
 /// A request with its body as the client sent it.
@@ -210,6 +209,15 @@ pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) body: Bytes,
+    /// The caller's trace context.
+    pub(super) traceparent: Option<String>,
+}
+
+impl Default for Request {
+    fn default() -> Request {
+        let (path, traceparent) = (String::new(), None);
+        Request { id: 0, method: "GET".to_owned(), path, body: Bytes::new(), traceparent }
+    }
 }
 
 /// Parses a large message if it is a request, and leaves its body unparsed: the handler parses it on
@@ -221,7 +229,7 @@ pub(super) fn parse_large_request(text: &str) -> Option<Request> {
     let sent = serde_json::from_str::<RawRequest<'_>>(text).ok().filter(|sent| sent.op == "request")?;
     let body = sent.body.map(|body| Bytes::copy_from_slice(body.get().as_bytes())).unwrap_or_default();
     let method = sent.method.unwrap_or_else(|| "GET".to_owned());
-    Some(Request { id: sent.id, method, path: sent.path, body })
+    Some(Request { id: sent.id, method, path: sent.path, body, traceparent: sent.traceparent })
 }
 
 #[cfg(test)]
@@ -235,7 +243,10 @@ mod tests {
             |op| format!(r#"{{"op":"{op}","id":7,"method":"PUT","path":"/api/v2/kv/a","body":{value}}}"#);
         let request = parse_large_request(&text("request")).unwrap();
         let (method, path) = ("PUT".to_owned(), "/api/v2/kv/a".to_owned());
-        assert_eq!(request, Request { id: 7, method, path, body: Bytes::from(value.clone()) });
+        assert_eq!(
+            request,
+            Request { id: 7, method, path, body: Bytes::from(value.clone()), traceparent: None }
+        );
         assert_eq!(parse_large_request(&text("watch")), None);
         assert_eq!(parse_large_request(r#"{"op":"request","id":7,"path":"/"}"#), None, "short");
         let plain = format!(r#"{{"op":"request","id":7,"path":"/{}"}}"#, "x".repeat(LARGE_BYTES));

@@ -7,7 +7,8 @@ use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
 use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
 use roverline_protocol::status::{EndpointDocument, EndpointEvent};
-use roverline_source::clock::unix_ns;
+use roverline_protocol::trace::ReportedSpan;
+use roverline_source::clock::{monotonic, unix_ns};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tungstenite::protocol::Message;
@@ -72,8 +73,8 @@ impl<'a> Session<'a> {
         let Message::Text(text) = message else {
             return Err(RequestError::NotText);
         };
-        if let Some(Request { id, method, path, body }) = api_requests::parse_large_request(text.as_str()) {
-            self.requests.spawn_request(self.context, id, method, path, body);
+        if let Some(request) = api_requests::parse_large_request(text.as_str()) {
+            self.requests.spawn_request(self.context, request);
             return Ok(());
         }
         let message: ClientMessage = serde_json::from_str(text.as_str())?;
@@ -111,21 +112,24 @@ impl<'a> Session<'a> {
                 context.info.outbox().expect_liveness();
                 self.send(&ServerMessage::Time { t0_ns, t1_ns: received_ns, t2_ns: unix_ns() });
             }
-            ClientMessage::EmergencyStop { id: command, engage, reason } => {
-                context.emergency_stop(command, engage, &reason, |id, accepted, message| {
+            ClientMessage::EmergencyStop { id: command, engage, reason, traceparent } => {
+                let traceparent = traceparent.as_deref();
+                context.emergency_stop(command, engage, &reason, traceparent, |id, accepted, message| {
                     frame::json(&ServerMessage::Command { id, accepted, message })
                 });
             }
             ClientMessage::Budget { bytes_per_s } => {
                 context.request_budget((bytes_per_s > 0).then(|| ByteRate::new(bytes_per_s)));
             }
-            ClientMessage::Request { id, method, path, body } => {
+            ClientMessage::Request { id, method, path, body, traceparent } => {
                 // A JSON value always serializes.
                 let body = body.map(|body| serde_json::to_vec(&body).unwrap_or_default().into());
-                self.requests.spawn_request(context, id, method, path, body.unwrap_or_default());
+                let body = body.unwrap_or_default();
+                self.requests.spawn_request(context, Request { id, method, path, body, traceparent });
             }
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
+            ClientMessage::Spans { spans } => self.record_spans(spans),
             ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
         }
         Ok(())
@@ -136,6 +140,14 @@ impl<'a> Session<'a> {
         let role = self.context.authenticate(token)?;
         self.send(&status(Level::Info, "role", role.name()));
         Ok(())
+    }
+
+    /// Keeps spans of the client, as its own word for what happened.
+    fn record_spans(&self, spans: Vec<ReportedSpan>) {
+        let is_foreign = self.context.info.is_confined();
+        if let Some(ring) = self.context.endpoint.spans.as_ref().filter(|_| !is_foreign) {
+            ring.report(spans, &self.context.info.label(), monotonic());
+        }
     }
 
     async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), RequestError> {
@@ -238,6 +250,7 @@ fn send_hello(context: &SessionContext) {
         session: context.info.id,
         heartbeat_ms: limits::HEARTBEAT_MS,
         time_ns: unix_ns(),
+        traces: endpoint.spans.is_some(),
     };
     send(context, &hello);
     // Attach first, list second: a topic that appears in between is announced twice and never missed.

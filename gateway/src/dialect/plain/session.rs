@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
             }
             Request::EmergencyStop { id: command, reason } => {
                 let command = command.unwrap_or_else(|| format!("plain-{id}-{}", unix_ns()));
-                context.emergency_stop(command, true, &reason, |id, accepted, message| {
+                context.emergency_stop(command, true, &reason, None, |id, accepted, message| {
                     frame::json(
                         &json!({"type": "emergency_stop", "id": id, "accepted": accepted, "message": message}),
                     )

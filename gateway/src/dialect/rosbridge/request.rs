@@ -71,6 +71,8 @@ pub(super) struct CallService {
     pub(super) timeout: Option<f64>,
     pub(super) fragment_size: Option<f64>,
     pub(super) compression: Option<String>,
+    /// The client's trace context (W3C Trace Context); not in rosbridge's specification.
+    pub(super) traceparent: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use crate::access::PermissionDenied;
 use crate::dialect::rosbridge::error::{Limit, RequestError};
@@ -84,7 +85,8 @@ fn timeout(seconds: Option<f64>) -> Duration {
 impl Session<'_> {
     /// Calls a service. In any case the client gets the `service_response` that it waits for.
     pub(super) fn call_service(&mut self, id: &Id, call: CallService) -> OpResult {
-        let CallService { service, type_name, args, timeout: seconds, fragment_size, compression } = call;
+        let CallService { service, type_name, args, timeout: seconds, .. } = call;
+        let (fragment_size, compression) = (call.fragment_size, call.compression);
         let format = response_format(compression.as_deref(), fragment_size)?;
         let answer = ResponseFormat { id: id.clone(), service, format };
         let named = full_service(&answer.service, type_name.as_deref());
@@ -100,9 +102,9 @@ impl Session<'_> {
             Ok((name, type_name)) => {
                 let ros = self.context.endpoint.ros.clone();
                 let timeout = timeout(seconds);
-                self.respond_later(answer, async move {
-                    Ok(ros.call_json(&name, &type_name, &args, timeout).await?)
-                });
+                let span = self.context.call_span(&name, call.traceparent.as_deref());
+                let calling = async move { Ok(ros.call_json(&name, &type_name, &args, timeout).await?) };
+                self.respond_later(answer, calling.instrument(span));
             }
             Err(error) => self.send(answer.frame(Err(error))),
         }

@@ -84,7 +84,8 @@ pub(crate) async fn probe(
         let stream = connect(&peer.address, origin, &trust.networks).await?;
         let key = trust.prover.key.as_ref().ok_or(Unproven::NoKey)?;
         let challenge = Challenge::new(key, stream.peer_addr()?, &peer.address).ok_or(Unproven::NoKey)?;
-        let (proof, body) = request(stream, &peer.address, "/health", Some(challenge.header())).await?;
+        let (proof, body) =
+            request(stream, &peer.address, "/health", Some(challenge.header()), PEER_BODY_BYTES).await?;
         Ok::<_, ProbeError>((challenge, proof, body))
     };
     let (challenge, proof, body) =
@@ -141,8 +142,13 @@ fn truncate_fields(health: &mut HealthDocument) {
 
 /// A GET request with bounded header and body; the caller bounds the time.
 pub(crate) async fn get(address: &str, path: &str) -> Result<Bytes, ProbeError> {
+    get_bounded(address, path, PEER_BODY_BYTES).await
+}
+
+/// The same with a bound for the body, bytes.
+pub(crate) async fn get_bounded(address: &str, path: &str, body_bytes: usize) -> Result<Bytes, ProbeError> {
     let stream = TcpStream::connect(address).await?;
-    Ok(request(stream, address, path, None).await?.1)
+    Ok(request(stream, address, path, None, body_bytes).await?.1)
 }
 
 /// A GET request, with a challenge if there is one: the proof, and the body.
@@ -151,6 +157,7 @@ async fn request(
     host: &str,
     path: &str,
     challenge: Option<String>,
+    body_bytes: usize,
 ) -> Result<(Option<String>, Bytes), ProbeError> {
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(limits::HTTP_HEAD_BYTES)
@@ -166,6 +173,6 @@ async fn request(
     }
     let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
     let proof = answer.headers().get(PROOF).and_then(|proof| proof.to_str().ok()).map(str::to_owned);
-    let body = Limited::new(answer.into_body(), PEER_BODY_BYTES).collect().await;
+    let body = Limited::new(answer.into_body(), body_bytes).collect().await;
     Ok((proof, body.map_err(ProbeError::Body)?.to_bytes()))
 }

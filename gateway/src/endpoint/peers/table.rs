@@ -177,6 +177,13 @@ impl Peers {
         })
     }
 
+    /// The peers that have proven themselves.
+    pub(crate) fn proven(&self) -> Vec<Peer> {
+        self.with(|known| {
+            known.iter().filter(|peer| peer.has_proven()).map(|peer| peer.peer.clone()).collect()
+        })
+    }
+
     /// Peers with free capacity, which have proven themselves.
     pub fn with_capacity(&self) -> Vec<EndpointDocument> {
         self.with(|known| {

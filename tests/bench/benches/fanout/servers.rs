@@ -125,6 +125,7 @@ fn roverline() -> Running {
             path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
+            spans: None,
         }
         .build();
         let draining = endpoint.clone();

@@ -106,6 +106,7 @@ impl Harness {
             path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
+            spans: None,
         }
         .build();
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());

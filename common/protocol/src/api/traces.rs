@@ -1,0 +1,115 @@
+//! JSON documents of `/api/v2/traces`: requests and what they caused, as spans.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Tier;
+
+/// The role of a span in its request; the words of OpenTelemetry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpanKind {
+    /// Work within a process.
+    #[default]
+    Internal,
+    /// A request that is answered.
+    Server,
+    /// A request that is sent to another process.
+    Client,
+    /// A message that is sent and not answered.
+    Producer,
+    /// A message that is received and not answered.
+    Consumer,
+}
+
+/// How a span ended; the words of OpenTelemetry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpanStatus {
+    /// Nothing is known of a failure.
+    #[default]
+    Unset,
+    /// It succeeded.
+    Ok,
+    /// It failed.
+    Error,
+}
+
+/// One step of a trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanDocument {
+    /// Trace it belongs to, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Its id, 16 hexadecimal digits.
+    pub span_id: String,
+    /// The span that caused it; null at the root.
+    pub parent_span_id: Option<String>,
+    /// What was done: `PUT /api/v2/kv/{key}`.
+    pub name: String,
+    /// Its role in the request.
+    pub kind: SpanKind,
+    /// The process that did it: the name of an endpoint's tier, `relay`, or `client`.
+    pub service: String,
+    /// Identity of the client that reports the span, which nobody verifies; null for what an endpoint did.
+    pub reported_by: Option<String>,
+    /// When it began, by that process's clock, nanoseconds since the Unix epoch.
+    pub start_ns: i64,
+    /// How long it took, by a monotonic clock, nanoseconds; null if it has not ended, or its process ended before it.
+    pub duration_ns: Option<u64>,
+    /// How it ended.
+    pub status: SpanStatus,
+    /// The failure, if there was one.
+    pub message: Option<String>,
+    /// Attributes, named by OpenTelemetry's semantic conventions.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A trace in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceSummary {
+    /// Its id, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Name of its first span.
+    pub name: String,
+    /// The process of that span.
+    pub service: String,
+    /// When that span began, nanoseconds since the Unix epoch.
+    pub start_ns: i64,
+    /// From there to the last end of a span, nanoseconds.
+    pub duration_ns: u64,
+    /// Number of spans.
+    pub spans: usize,
+    /// Whether one of them failed.
+    pub error: bool,
+    /// Whether one of them has not ended.
+    pub unfinished: bool,
+}
+
+/// The newest traces, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceList {
+    /// The traces.
+    pub traces: Vec<TraceSummary>,
+    /// Number of traces that match, including those that do not fit; a trace of several endpoints may count more than
+    /// once.
+    pub total: usize,
+    /// Ended spans that are kept.
+    pub kept_spans: usize,
+    /// Spans that gave way to newer ones.
+    pub evicted_spans: u64,
+    /// Endpoints that did not answer, so that traces of theirs are missing.
+    pub unreachable: Vec<Tier>,
+}
+
+/// A trace, from all endpoints that could be reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceDocument {
+    /// Its id, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Its spans, by start.
+    pub spans: Vec<SpanDocument>,
+    /// Endpoints that did not answer, so that spans of theirs are missing.
+    pub unreachable: Vec<Tier>,
+}

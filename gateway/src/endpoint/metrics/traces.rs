@@ -1,0 +1,28 @@
+//! Metrics of traces: what the ring of spans keeps and has given up.
+
+use std::sync::atomic::Ordering;
+
+use crate::endpoint::Endpoint;
+use crate::endpoint::metrics::exposition::Exposition;
+use crate::trace::ring::RingUsage;
+
+/// Adds the ring of spans to the page; zeros if traces are off.
+pub(super) fn render(page: &mut Exposition, endpoint: &Endpoint) {
+    let RingUsage { open, ended, bytes, evicted, refused } =
+        endpoint.spans.as_ref().map(|spans| spans.usage()).unwrap_or_default();
+    for (name, help, value) in [
+        ("roverline_trace_open_spans", "Spans that have not ended.", open),
+        ("roverline_trace_spans", "Ended spans that are kept.", ended),
+        ("roverline_trace_spans_bytes", "Memory of the ended spans that are kept.", bytes),
+    ] {
+        page.one("gauge", name, help, value as f64);
+    }
+    let invalid = endpoint.counters.invalid_trace_contexts.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        ("roverline_trace_evicted_spans_total", "Spans that gave way to newer ones.", evicted),
+        ("roverline_trace_refused_spans_total", "Spans of clients that came too fast or are none.", refused),
+        ("roverline_trace_invalid_contexts_total", "Requests whose traceparent is none.", invalid),
+    ] {
+        page.one("counter", name, help, value as f64);
+    }
+}

@@ -1,0 +1,381 @@
+//! The newest spans of this process, bounded in number and bytes, and the traces that they form.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roverline_protocol::api::traces::{SpanDocument, SpanKind, SpanStatus, TraceList, TraceSummary};
+use roverline_protocol::limits;
+use roverline_protocol::trace::{ReportedSpan, SpanId, TraceContext, TraceId};
+
+/// Ended spans that are kept.
+const ENDED_SPANS: usize = 4_096;
+/// Bytes of ended spans that are kept.
+const ENDED_SPANS_BYTES: usize = 1 << 20;
+/// Spans that have not ended; further ones are known when they end.
+const OPEN_SPANS: usize = 512;
+/// Spans of all clients that are taken in a second.
+const REPORTED_SPANS_PER_SECOND: usize = 256;
+const SECOND: Duration = Duration::from_secs(1);
+/// The service of a client's span.
+const CLIENT: &str = "client";
+/// Traces in a list.
+pub const LISTED_TRACES: usize = 100;
+
+/// What is kept of a span.
+#[derive(Clone, Debug)]
+pub(super) struct RecordedSpan {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) parent: Option<SpanId>,
+    pub(super) name: Cow<'static, str>,
+    pub(super) kind: SpanKind,
+    pub(super) start_ns: i64,
+    /// `None` until it ends.
+    pub(super) duration: Option<Duration>,
+    pub(super) status: SpanStatus,
+    pub(super) message: Option<String>,
+    pub(super) attributes: Vec<(Cow<'static, str>, String)>,
+    /// The identity of the client that reported it; `None` for what this process did.
+    pub(super) reported_by: Option<String>,
+}
+
+impl RecordedSpan {
+    /// The memory that it takes.
+    fn bytes(&self) -> usize {
+        let texts = self.attributes.iter().map(|(key, value)| key.len() + value.len() + 48);
+        let message = self.message.as_ref().map_or(0, String::len);
+        size_of::<RecordedSpan>() + self.name.len() + message + texts.sum::<usize>()
+    }
+
+    /// A span that a client reports; `None` if its ids are none.
+    fn of_client(span: ReportedSpan, by: &str) -> Option<RecordedSpan> {
+        let TraceContext { trace_id, span_id, .. } = span.context.parse().ok()?;
+        let parent = span.parent_span_id.map(|id| id.parse::<SpanId>()).transpose().ok()?;
+        let error = span.clock_error_ns.map(|ns| ("roverline.clock_error_ns".into(), ns.to_string()));
+        Some(RecordedSpan {
+            trace_id,
+            span_id,
+            parent,
+            name: span.name.chars().take(limits::REPORTED_SPAN_CHARS).collect::<String>().into(),
+            kind: SpanKind::Client,
+            start_ns: span.start_ns,
+            duration: Some(Duration::from_nanos(span.duration_ns)),
+            status: if span.failed { SpanStatus::Error } else { SpanStatus::Unset },
+            message: None,
+            attributes: error.into_iter().collect(),
+            reported_by: Some(by.to_owned()),
+        })
+    }
+
+    /// The process that did it; `own` is this one.
+    fn service<'a>(&self, own: &'a str) -> &'a str {
+        if self.reported_by.is_some() { CLIENT } else { own }
+    }
+
+    fn document(&self, service: &str) -> SpanDocument {
+        SpanDocument {
+            trace_id: self.trace_id.to_string(),
+            span_id: self.span_id.to_string(),
+            parent_span_id: self.parent.map(|parent| parent.to_string()),
+            name: self.name.clone().into_owned(),
+            kind: self.kind,
+            service: self.service(service).to_owned(),
+            reported_by: self.reported_by.clone(),
+            start_ns: self.start_ns,
+            duration_ns: self.duration.map(nanoseconds),
+            status: self.status,
+            message: self.message.clone(),
+            attributes: self.attributes.iter().map(|(k, v)| (k.clone().into_owned(), v.clone())).collect(),
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Which traces a list shows; the default is all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceFilter {
+    /// At least this long.
+    pub min_duration: Duration,
+    /// The name of one of its spans contains this.
+    pub name: String,
+    /// An attribute of one of its spans has this value: a topic, a lock, a client.
+    pub attribute: Option<String>,
+    /// Only those that failed.
+    pub errors: bool,
+    /// Not older than this, nanoseconds since the Unix epoch.
+    pub since_ns: Option<i64>,
+    /// Most traces in the list; `None`: [`LISTED_TRACES`].
+    pub limit: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Spans {
+    open: HashMap<SpanId, (RecordedSpan, Duration)>,
+    ended: VecDeque<RecordedSpan>,
+    ended_bytes: usize,
+    evicted: u64,
+    /// When the current second of reports began, and how many spans came in it.
+    reported: (Duration, usize),
+    /// Spans of clients that came too fast or are none.
+    refused: u64,
+}
+
+impl Spans {
+    /// Keeps an ended span; the oldest ones give way.
+    fn keep(&mut self, span: RecordedSpan) {
+        self.ended_bytes += span.bytes();
+        self.ended.push_back(span);
+        while self.ended.len() > ENDED_SPANS || self.ended_bytes > ENDED_SPANS_BYTES {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            self.ended_bytes = self.ended_bytes.saturating_sub(oldest.bytes());
+            self.evicted += 1;
+        }
+    }
+}
+
+/// What a ring keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingUsage {
+    /// Spans that have not ended.
+    pub open: usize,
+    /// Ended spans.
+    pub ended: usize,
+    /// Their memory.
+    pub bytes: usize,
+    /// Spans that gave way to newer ones.
+    pub evicted: u64,
+    /// Spans of clients that came too fast or are none.
+    pub refused: u64,
+}
+
+/// The ring. The oldest ended span gives way first.
+#[derive(Debug)]
+pub struct SpanRing {
+    service: &'static str,
+    spans: Mutex<Spans>,
+}
+
+impl SpanRing {
+    /// An empty ring of the process `service`.
+    pub fn new(service: &'static str) -> SpanRing {
+        SpanRing { service, spans: Mutex::default() }
+    }
+
+    /// Takes a span that has started at `now`.
+    pub(super) fn start(&self, span: RecordedSpan, now: Duration) {
+        let mut spans = self.spans.lock();
+        if spans.open.len() < OPEN_SPANS {
+            spans.open.insert(span.span_id, (span, now));
+        }
+    }
+
+    /// Takes a span that has ended at `now`.
+    pub(super) fn end(&self, mut span: RecordedSpan, now: Duration) {
+        let mut spans = self.spans.lock();
+        let started = spans.open.remove(&span.span_id).map(|(_, started)| started);
+        // One that was not known as open has no duration that could be trusted.
+        span.duration = Some(started.map_or(Duration::ZERO, |started| now.saturating_sub(started)));
+        spans.keep(span);
+    }
+
+    /// Takes spans of a client, at `now`. What is no span, and what comes too fast, is counted and dropped.
+    pub fn report(&self, reported: Vec<ReportedSpan>, by: &str, now: Duration) {
+        let mut spans = self.spans.lock();
+        if now.saturating_sub(spans.reported.0) >= SECOND {
+            spans.reported = (now, 0);
+        }
+        let room = limits::REPORTED_SPANS.min(REPORTED_SPANS_PER_SECOND.saturating_sub(spans.reported.1));
+        spans.refused += reported.len().saturating_sub(room) as u64;
+        for span in reported.into_iter().take(room) {
+            spans.reported.1 += 1;
+            match RecordedSpan::of_client(span, by) {
+                Some(span) => spans.keep(span),
+                None => spans.refused += 1,
+            }
+        }
+    }
+
+    /// What it keeps.
+    pub fn usage(&self) -> RingUsage {
+        let spans = self.spans.lock();
+        RingUsage {
+            open: spans.open.len(),
+            ended: spans.ended.len(),
+            bytes: spans.ended_bytes,
+            evicted: spans.evicted,
+            refused: spans.refused,
+        }
+    }
+
+    /// The spans of a trace, by start.
+    pub fn trace(&self, id: TraceId) -> Vec<SpanDocument> {
+        let spans = self.spans.lock();
+        let all = spans.ended.iter().chain(spans.open.values().map(|(span, _)| span));
+        let mut of_trace: Vec<&RecordedSpan> = all.filter(|span| span.trace_id == id).collect();
+        of_trace.sort_by_key(|span| span.start_ns);
+        of_trace.into_iter().map(|span| span.document(self.service)).collect()
+    }
+
+    /// The newest traces that match, the newest first.
+    pub fn list(&self, filter: &TraceFilter) -> TraceList {
+        let spans = self.spans.lock();
+        let mut traces: HashMap<TraceId, Vec<&RecordedSpan>> = HashMap::new();
+        for span in spans.ended.iter().chain(spans.open.values().map(|(span, _)| span)) {
+            traces.entry(span.trace_id).or_default().push(span);
+        }
+        let matching = traces.into_values().filter_map(|spans| self.summary(&spans, filter));
+        let mut traces: Vec<TraceSummary> = matching.collect();
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
+        let total = traces.len();
+        traces.truncate(filter.limit.unwrap_or(LISTED_TRACES));
+        TraceList {
+            traces,
+            total,
+            kept_spans: spans.ended.len(),
+            evicted_spans: spans.evicted,
+            unreachable: Vec::new(),
+        }
+    }
+
+    /// A trace in a list, if it matches.
+    fn summary(&self, spans: &[&RecordedSpan], filter: &TraceFilter) -> Option<TraceSummary> {
+        let first = spans.iter().min_by_key(|span| span.start_ns)?;
+        let ends = spans.iter().map(|span| {
+            let offset = u64::try_from(span.start_ns.saturating_sub(first.start_ns)).unwrap_or(0);
+            offset.saturating_add(span.duration.map_or(0, nanoseconds))
+        });
+        let duration_ns = ends.max().unwrap_or(0);
+        let error = spans.iter().any(|span| span.status == SpanStatus::Error);
+        let has_attribute =
+            |value: &String| spans.iter().any(|span| span.attributes.iter().any(|(_, own)| own == value));
+        let matches = duration_ns >= nanoseconds(filter.min_duration)
+            && (error || !filter.errors)
+            && filter.since_ns.is_none_or(|since| first.start_ns >= since)
+            && spans.iter().any(|span| span.name.contains(&filter.name))
+            && filter.attribute.as_ref().is_none_or(has_attribute);
+        matches.then(|| TraceSummary {
+            trace_id: first.trace_id.to_string(),
+            name: first.name.clone().into_owned(),
+            service: first.service(self.service).to_owned(),
+            start_ns: first.start_ns,
+            duration_ns,
+            spans: spans.len(),
+            error,
+            unfinished: spans.iter().any(|span| span.duration.is_none()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn span(trace: u128, id: u64, name: &'static str) -> RecordedSpan {
+        RecordedSpan {
+            trace_id: TraceId::new(trace).unwrap(),
+            span_id: SpanId::new(id).unwrap(),
+            parent: None,
+            name: name.into(),
+            kind: SpanKind::Server,
+            start_ns: id as i64 * 1_000_000,
+            duration: None,
+            status: SpanStatus::Unset,
+            message: None,
+            attributes: vec![("roverline.lock".into(), "arm".to_owned())],
+            reported_by: None,
+        }
+    }
+
+    fn ended(ring: &SpanRing, span: RecordedSpan, duration: Duration) {
+        ring.start(span.clone(), Duration::ZERO);
+        ring.end(span, duration);
+    }
+
+    #[test]
+    fn the_oldest_spans_give_way() {
+        let ring = SpanRing::new("primary");
+        for id in 1..=ENDED_SPANS as u64 + 10 {
+            ended(&ring, span(1, id, "a"), MS);
+        }
+        let list = ring.list(&TraceFilter::default());
+        assert!(list.kept_spans <= ENDED_SPANS && list.evicted_spans >= 10, "{list:?}");
+        assert_eq!(
+            ring.trace(TraceId::new(1).unwrap())[0].start_ns,
+            (list.evicted_spans as i64 + 1) * 1_000_000
+        );
+        let mut large = span(2, 1, "large");
+        large.attributes = vec![("a".into(), "x".repeat(ENDED_SPANS_BYTES))];
+        ended(&ring, large, MS);
+        assert_eq!(ring.list(&TraceFilter::default()).kept_spans, 0, "more than the whole ring");
+        assert_eq!(ring.spans.lock().ended_bytes, 0);
+    }
+
+    #[test]
+    fn spans_that_never_end_are_bounded() {
+        let ring = SpanRing::new("primary");
+        for id in 1..=OPEN_SPANS as u64 * 2 {
+            ring.start(span(1, id, "a"), Duration::ZERO);
+        }
+        assert_eq!(ring.spans.lock().open.len(), OPEN_SPANS);
+        ring.end(span(1, OPEN_SPANS as u64 + 1, "a"), MS);
+        assert_eq!(ring.trace(TraceId::new(1).unwrap()).len(), OPEN_SPANS + 1);
+    }
+
+    #[test]
+    fn spans_of_clients_are_marked_and_bounded() {
+        let ring = SpanRing::new("primary");
+        let reported = |context: &str| ReportedSpan {
+            context: context.to_owned(),
+            parent_span_id: None,
+            name: "x".repeat(10_000),
+            start_ns: i64::MIN,
+            duration_ns: u64::MAX,
+            clock_error_ns: Some(5),
+            failed: true,
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        ring.report(vec![reported(good), reported("none")], "127.0.0.1", Duration::ZERO);
+        let spans = ring.trace("0af7651916cd43dd8448eb211c80319c".parse().unwrap());
+        assert_eq!(
+            (spans[0].service.as_str(), spans[0].reported_by.as_deref()),
+            ("client", Some("127.0.0.1"))
+        );
+        assert_eq!((spans[0].name.len(), ring.usage().refused), (limits::REPORTED_SPAN_CHARS, 1));
+        // Ten thousand in a second, in messages of any size.
+        for _ in 0..100 {
+            ring.report(vec![reported(good); 100], "127.0.0.1", MS);
+        }
+        assert_eq!(ring.usage().ended, REPORTED_SPANS_PER_SECOND - 1);
+        ring.report(vec![reported(good)], "127.0.0.1", SECOND);
+        assert_eq!(ring.usage().ended, REPORTED_SPANS_PER_SECOND);
+        assert_eq!(ring.list(&TraceFilter::default()).traces[0].duration_ns, u64::MAX);
+    }
+
+    #[test]
+    fn a_list_shows_what_is_wanted() {
+        let ring = SpanRing::new("primary");
+        ended(&ring, span(1, 1, "GET /a"), 60 * MS);
+        ended(&ring, span(2, 2, "PUT /b"), 5 * MS);
+        let mut failed = span(3, 3, "PUT /c");
+        failed.status = SpanStatus::Error;
+        failed.attributes.clear();
+        ended(&ring, failed, MS);
+        let names = |filter: TraceFilter| -> Vec<String> {
+            ring.list(&filter).traces.into_iter().map(|trace| trace.name).collect()
+        };
+        let all = TraceFilter::default();
+        assert_eq!(names(all.clone()), ["PUT /c", "PUT /b", "GET /a"]);
+        assert_eq!(names(TraceFilter { min_duration: 50 * MS, ..all.clone() }), ["GET /a"]);
+        assert_eq!(names(TraceFilter { name: "PUT".to_owned(), limit: Some(1), ..all.clone() }), ["PUT /c"]);
+        assert_eq!(names(TraceFilter { errors: true, ..all.clone() }), ["PUT /c"]);
+        assert_eq!(names(TraceFilter { since_ns: Some(2_500_000), ..all.clone() }), ["PUT /c"]);
+        assert_eq!(names(TraceFilter { attribute: Some("arm".to_owned()), ..all }), ["PUT /b", "GET /a"]);
+    }
+}
