@@ -58,8 +58,11 @@ async fn a_copy_is_one_moment_and_can_be_put_back() {
     assert!(far.0 > next.0 + (1 << 31) && far.0 < 1 << 43, "{far:?}");
     // A watcher that starts where the copy ends gets across the gap.
     let mut watch = store.watch("k".to_owned(), Revision(302)).await.unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(told.last().map(Change::revision), Some(far));
+    let mut newest = None;
+    while newest != Some(far) {
+        let changes = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+        newest = changes.unwrap().unwrap().unwrap().last().map(Change::revision);
+    }
 }
 
 /// A store with one key, and a copy of it.
