@@ -44,6 +44,15 @@ pub fn certutil() -> Result<PathBuf, Missing> {
     }
 }
 
+/// A program of Prometheus: `prometheus` or `promtool`.
+pub fn prometheus(program: &str) -> Result<PathBuf, Missing> {
+    let tool = root().join(".clients/prometheus/usr/bin").join(program);
+    match tool.exists() {
+        true => Ok(tool),
+        false => Err(Missing::client("run scripts/setup-clients: there is no Prometheus")),
+    }
+}
+
 /// A node on Fast DDS, compiled from `tests/clients/fastdds_node.cpp`.
 pub fn fastdds_node() -> Result<PathBuf, Missing> {
     let node = root().join(".clients/fastdds/node");
