@@ -24,6 +24,9 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::trace::recorder::RingRecorder;
 use crate::trace::ring::SpanRing;
 
+/// The attribute of a span whose request a client of this role made.
+pub const ROLE: &str = "roverline.role";
+
 /// Attributes of a span; more are dropped.
 const SPAN_ATTRIBUTES: u32 = 16;
 

@@ -384,6 +384,10 @@ fn messages_enqueued_while_endpoints_are_killed_are_stored_once() {
         accepted
     });
     assert!(accepted.len() > MESSAGES / 2, "{accepted:?}");
+    // The last kill may have been a moment ago.
+    eventually("the primary serves", PATIENCE, || {
+        http::get(gateway.port(Tier::Primary), "/health").status == 200
+    });
     let mut found = Vec::new();
     loop {
         let (code, out, error) =

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use roverline_protocol::Tier;
-use roverline_protocol::status::{DirectoryEntry, EventKind, HealthStatus, Origin, PeerProof};
+use roverline_protocol::status::{DirectoryEntry, EventKind, HealthStatus, Origin, PeerProof, Problem};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::http;
 use roverline_tests::process::{self, Signal};
@@ -149,7 +149,8 @@ fn no_peer_is_registered_outside_the_rovers_networks() {
     {
         let answer = register(port, address);
         assert_eq!(answer.status, 403, "{address}: {answer:?}");
-        answers.push(answer.body);
+        let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+        answers.push(problem.detail);
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert!(answers[0].contains("[peers] networks"), "{}", answers[0]);

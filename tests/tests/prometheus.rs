@@ -27,7 +27,8 @@ fn promtool(args: &[&str], input: &str) -> Result<(), roverline_tests::skip::Mis
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {said}");
     Ok(())
 }
@@ -70,7 +71,8 @@ async fn prometheus_scrapes_a_rover_and_answers_the_dashboard() {
     let mut client = PlainClient::connect(rover.port(Tier::Primary)).await;
     let reading = tokio::spawn(async move { while client.next().await.is_ok() {} });
     let folder = temp::dir();
-    let targets: Vec<String> = Tier::ALL.iter().map(|tier| format!("'127.0.0.1:{}'", rover.port(*tier))).collect();
+    let targets: Vec<String> =
+        Tier::ALL.iter().map(|tier| format!("'127.0.0.1:{}'", rover.port(*tier))).collect();
     let config = format!(
         "global: {{scrape_interval: {SCRAPE_S}s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
          scrape_configs:\n- job_name: roverline\n  static_configs: [{{targets: [{}]}}]\n",

@@ -32,11 +32,17 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether it asks the store, and so may wait.
-    pub(crate) const fn needs_store(self) -> bool {
+    /// Whether it asks the store or other endpoints, and so may wait.
+    pub(crate) const fn may_wait(self) -> bool {
         matches!(
             self,
-            Action::Locks(_) | Action::Queues(_) | Action::Kv(_) | Action::Events(_) | Action::Lifecycle(_)
+            Action::Locks(_)
+                | Action::Queues(_)
+                | Action::Kv(_)
+                | Action::Events(_)
+                | Action::Lifecycle(_)
+                | Action::Traces
+                | Action::Trace
         )
     }
 }

@@ -1,12 +1,12 @@
-//! Admission of requests that ask the store: bounded by class and address, and those of observers take
-//! turns, so that the store has time for operators.
+//! Admission of requests that ask the store or other endpoints: bounded by class and address, and those of observers
+//! take turns, so that there is time for operators.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use crate::access::{Role, credentials};
+use crate::access::Role;
 use crate::api::error::ApiError;
 use crate::api::request::{ApiRequest, Caller};
 use crate::connection::client_address::ClientAddress;
@@ -23,10 +23,10 @@ pub(crate) struct Admitted<'a> {
     _permit: Option<SemaphorePermit<'a>>,
 }
 
-/// Waits for the request's turn, if it asks the store.
+/// Waits for the request's turn, if it may have to wait.
 pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, ApiError> {
     let endpoint = request.endpoint;
-    if !request.route.action.needs_store() {
+    if !request.route.action.may_wait() {
         return Ok(Admitted { _waiting: None, _permit: None });
     }
     let refused = |why: String| {
@@ -37,18 +37,15 @@ pub(crate) async fn admit<'a>(request: &ApiRequest<'a>) -> Result<Admitted<'a>, 
         // A session has its own bound.
         Caller::Session { identity, .. } => (identity.role, None),
         Caller::Peer(peer) => {
-            let shown = credentials::token(request.headers, None);
-            let shown = shown.and_then(|token| endpoint.access.identify(&token).ok());
-            let shown = shown.or_else(|| request.certificate_holder().cloned());
-            let anonymous = || endpoint.access.anonymous_identity(*peer);
-            let role = shown.unwrap_or_else(anonymous).role;
+            let role = request.role();
             let entered = endpoint.waiting_requests.enter(role, ClientAddress::of(peer.ip()));
             (role, Some(entered.map_err(|why| refused(why.to_string()))?))
         }
     };
-    // A long poll waits outside the store.
-    let is_long_poll = request.query.is_some_and(|query| query.contains("wait_ms="));
-    if is_long_poll {
+    // A long poll waits outside the store. An endpoint that is asked for its own traces waits for nobody; if it took a
+    // turn, two endpoints could wait for each other.
+    let takes_no_turn = ["wait_ms=", "local=true"];
+    if request.query.is_some_and(|query| takes_no_turn.iter().any(|part| query.contains(part))) {
         return Ok(Admitted { _waiting: waiting, _permit: None });
     }
     let patience = Duration::from_millis(OBSERVER_WAIT_MS);

@@ -15,7 +15,7 @@ use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::credentials;
-use crate::access::{Access, Identity, Page, Peer, Permission, PermissionDenied};
+use crate::access::{Access, Identity, Page, Peer, Permission, PermissionDenied, Role};
 use crate::api::error::ApiError;
 use crate::api::query;
 use crate::api::route::{Parameter, ParameterKind, Route};
@@ -106,6 +106,20 @@ impl ApiRequest<'_> {
             Caller::Session { identity, peer, .. } => identity::label(identity, *peer),
             Caller::Peer(peer) => {
                 label_of(&self.endpoint.access, self.headers, *peer, self.certificate_holder())
+            }
+        }
+    }
+
+    /// The caller's role, as far as it shows one.
+    pub(crate) fn role(&self) -> Role {
+        match &self.caller {
+            Caller::Session { identity, .. } => identity.role,
+            Caller::Peer(peer) => {
+                let access = &self.endpoint.access;
+                let shown = credentials::token(self.headers, None);
+                let shown = shown.and_then(|token| access.identify(&token).ok());
+                let shown = shown.or_else(|| self.certificate_holder().cloned());
+                shown.unwrap_or_else(|| access.anonymous_identity(*peer)).role
             }
         }
     }

@@ -59,6 +59,7 @@ fn open(request: &ApiRequest<'_>, path: &str, cause: Cause<'_>) -> Span {
         http.response.status_code = Empty,
         url.path = path,
         enduser.id = Empty,
+        { trace::ROLE } = Empty,
         error.r#type = Empty,
     );
     if span.is_disabled() {
@@ -66,6 +67,7 @@ fn open(request: &ApiRequest<'_>, path: &str, cause: Cause<'_>) -> Span {
     }
     span.record("otel.name", format!("{method} {}", route.path));
     span.record("enduser.id", request.by());
+    span.record(trace::ROLE, request.role().name());
     trace::set_parent(&span, traceparent, &endpoint.counters.invalid_trace_contexts);
     span
 }

@@ -13,7 +13,7 @@ use roverline_protocol::trace::TARGET;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::access::Permission;
+use crate::access::{Permission, Role};
 pub use crate::dialect::session::authorization::PublishRejected;
 pub use crate::dialect::session::keepalive::ServiceReport;
 use crate::emergency_stop::StopRequest;
@@ -22,7 +22,7 @@ use crate::endpoint::sessions::SessionInfo;
 use crate::trace;
 
 /// The span of a stop from its arrival until it is stored, or confirmed by a relay's rover.
-fn stop_span(endpoint: &Endpoint, request: &StopRequest<'_>, traceparent: Option<&str>) -> Span {
+fn stop_span(endpoint: &Endpoint, request: &StopRequest<'_>, role: Role, traceparent: Option<&str>) -> Span {
     let span = tracing::error_span!(
         target: TARGET,
         parent: None,
@@ -32,6 +32,7 @@ fn stop_span(endpoint: &Endpoint, request: &StopRequest<'_>, traceparent: Option
         otel.status_code = Empty,
         otel.status_description = Empty,
         enduser.id = request.by,
+        { trace::ROLE } = role.name(),
         roverline.command = request.id,
     );
     trace::set_parent(&span, traceparent, &endpoint.counters.invalid_trace_contexts);
@@ -66,6 +67,7 @@ impl SessionContext {
             otel.name = format!("call {service}"),
             otel.kind = "server",
             enduser.id = self.info.label(),
+            { trace::ROLE } = self.info.identity().role.name(),
             rpc.system.name = "ros2",
             rpc.method = service,
         );
@@ -93,7 +95,7 @@ impl SessionContext {
         // A local engage is in effect now; only its answer waits for the disk.
         let by = self.info.label();
         let request = StopRequest { by: &by, id: &id, engage, reason };
-        let span = stop_span(&endpoint, &request, traceparent);
+        let span = stop_span(&endpoint, &request, self.info.identity().role, traceparent);
         let pending = span.in_scope(|| endpoint.begin_emergency_stop(request, self.info.client_name()));
         // Bounded: the latch and a relay's source refuse commands beyond their limits.
         let inner = span.clone();

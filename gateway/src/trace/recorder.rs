@@ -13,6 +13,8 @@ use roverline_protocol::api::traces::{SpanKind, SpanStatus};
 use roverline_protocol::trace::{SpanId, TraceId};
 use roverline_source::clock::monotonic;
 
+use crate::access::Role;
+use crate::trace::ROLE;
 use crate::trace::ring::{RecordedSpan, SpanRing};
 
 /// Characters of the value of an attribute; the rest is cut off.
@@ -61,6 +63,7 @@ fn recorded(span: SpanData) -> Option<RecordedSpan> {
             (SpanStatus::Error, Some(truncated(&description)).filter(|text| !text.is_empty()))
         }
     };
+    let is_observers = |kv: &KeyValue| kv.key.as_str() == ROLE && kv.value.as_str() == Role::Observer.name();
     let since_epoch = span.start_time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(RecordedSpan {
         trace_id: TraceId::new(u128::from_be_bytes(span.span_context.trace_id().to_bytes()))?,
@@ -75,6 +78,7 @@ fn recorded(span: SpanData) -> Option<RecordedSpan> {
         duration: None,
         status,
         message,
+        is_observers: span.attributes.iter().any(is_observers),
         attributes: span.attributes.into_iter().map(attribute).collect(),
         reported_by: None,
     })

@@ -9,13 +9,19 @@ use roverline_protocol::api::traces::{SpanDocument, SpanKind, SpanStatus, TraceL
 use roverline_protocol::limits;
 use roverline_protocol::trace::{ReportedSpan, SpanId, TraceContext, TraceId};
 
+use crate::access::Role;
+
 /// Ended spans that are kept.
-const ENDED_SPANS: usize = 4_096;
-/// Bytes of ended spans that are kept.
-const ENDED_SPANS_BYTES: usize = 1 << 20;
+const ENDED_SPANS: usize = 3_072;
+/// Their bytes.
+const ENDED_SPANS_BYTES: usize = 768 << 10;
+/// Ended spans of what observers caused or reported, which push out no others.
+const OBSERVERS_SPANS: usize = 1_024;
+/// Their bytes.
+const OBSERVERS_SPANS_BYTES: usize = 256 << 10;
 /// Spans that have not ended; further ones are known when they end.
 const OPEN_SPANS: usize = 512;
-/// Spans of all clients that are taken in a second.
+/// Spans of all observers, and of all other clients, that are taken in a second.
 const REPORTED_SPANS_PER_SECOND: usize = 256;
 const SECOND: Duration = Duration::from_secs(1);
 /// The service of a client's span.
@@ -39,6 +45,8 @@ pub(super) struct RecordedSpan {
     pub(super) attributes: Vec<(Cow<'static, str>, String)>,
     /// The identity of the client that reported it; `None` for what this process did.
     pub(super) reported_by: Option<String>,
+    /// Whether an observer caused or reported it.
+    pub(super) is_observers: bool,
 }
 
 impl RecordedSpan {
@@ -50,7 +58,7 @@ impl RecordedSpan {
     }
 
     /// A span that a client reports; `None` if its ids are none.
-    fn of_client(span: ReportedSpan, by: &str) -> Option<RecordedSpan> {
+    fn of_client(span: ReportedSpan, by: &str, role: Role) -> Option<RecordedSpan> {
         let TraceContext { trace_id, span_id, .. } = span.context.parse().ok()?;
         let parent = span.parent_span_id.map(|id| id.parse::<SpanId>()).transpose().ok()?;
         let error = span.clock_error_ns.map(|ns| ("roverline.clock_error_ns".into(), ns.to_string()));
@@ -66,6 +74,7 @@ impl RecordedSpan {
             message: None,
             attributes: error.into_iter().collect(),
             reported_by: Some(by.to_owned()),
+            is_observers: role == Role::Observer,
         })
     }
 
@@ -113,28 +122,69 @@ pub struct TraceFilter {
     pub limit: Option<usize>,
 }
 
-#[derive(Debug, Default)]
+/// Ended spans with a bound; the oldest give way.
+#[derive(Debug)]
+struct EndedSpans {
+    spans: VecDeque<RecordedSpan>,
+    bytes: usize,
+    max_spans: usize,
+    max_bytes: usize,
+}
+
+impl EndedSpans {
+    fn new(max_spans: usize, max_bytes: usize) -> EndedSpans {
+        EndedSpans { spans: VecDeque::new(), bytes: 0, max_spans, max_bytes }
+    }
+
+    /// Keeps a span; returns how many gave way.
+    fn keep(&mut self, span: RecordedSpan) -> u64 {
+        self.bytes += span.bytes();
+        self.spans.push_back(span);
+        let mut evicted = 0;
+        while self.spans.len() > self.max_spans || self.bytes > self.max_bytes {
+            let Some(oldest) = self.spans.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            evicted += 1;
+        }
+        evicted
+    }
+}
+
+#[derive(Debug)]
 struct Spans {
     open: HashMap<SpanId, (RecordedSpan, Duration)>,
-    ended: VecDeque<RecordedSpan>,
-    ended_bytes: usize,
+    ended: EndedSpans,
+    observers: EndedSpans,
     evicted: u64,
-    /// When the current second of reports began, and how many spans came in it.
-    reported: (Duration, usize),
+    /// When the current second of reports began, and how many spans came in it: of observers, and of others.
+    reported: (Duration, [usize; 2]),
     /// Spans of clients that came too fast or are none.
     refused: u64,
 }
 
-impl Spans {
-    /// Keeps an ended span; the oldest ones give way.
-    fn keep(&mut self, span: RecordedSpan) {
-        self.ended_bytes += span.bytes();
-        self.ended.push_back(span);
-        while self.ended.len() > ENDED_SPANS || self.ended_bytes > ENDED_SPANS_BYTES {
-            let Some(oldest) = self.ended.pop_front() else { break };
-            self.ended_bytes = self.ended_bytes.saturating_sub(oldest.bytes());
-            self.evicted += 1;
+impl Default for Spans {
+    fn default() -> Spans {
+        Spans {
+            open: HashMap::new(),
+            ended: EndedSpans::new(ENDED_SPANS, ENDED_SPANS_BYTES),
+            observers: EndedSpans::new(OBSERVERS_SPANS, OBSERVERS_SPANS_BYTES),
+            evicted: 0,
+            reported: (Duration::ZERO, [0; 2]),
+            refused: 0,
         }
+    }
+}
+
+impl Spans {
+    /// Keeps an ended span.
+    fn keep(&mut self, span: RecordedSpan) {
+        let kept = if span.is_observers { &mut self.observers } else { &mut self.ended };
+        self.evicted += kept.keep(span);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RecordedSpan> {
+        let open = self.open.values().map(|(span, _)| span);
+        self.ended.spans.iter().chain(&self.observers.spans).chain(open)
     }
 }
 
@@ -167,8 +217,10 @@ impl SpanRing {
     }
 
     /// Takes a span that has started at `now`.
-    pub(super) fn start(&self, span: RecordedSpan, now: Duration) {
+    pub(super) fn start(&self, mut span: RecordedSpan, now: Duration) {
         let mut spans = self.spans.lock();
+        let parent = span.parent.and_then(|parent| spans.open.get(&parent));
+        span.is_observers |= parent.is_some_and(|(parent, _)| parent.is_observers);
         if spans.open.len() < OPEN_SPANS {
             spans.open.insert(span.span_id, (span, now));
         }
@@ -177,23 +229,28 @@ impl SpanRing {
     /// Takes a span that has ended at `now`.
     pub(super) fn end(&self, mut span: RecordedSpan, now: Duration) {
         let mut spans = self.spans.lock();
-        let started = spans.open.remove(&span.span_id).map(|(_, started)| started);
         // One that was not known as open has no duration that could be trusted.
-        span.duration = Some(started.map_or(Duration::ZERO, |started| now.saturating_sub(started)));
+        span.duration = Some(Duration::ZERO);
+        if let Some((open, started)) = spans.open.remove(&span.span_id) {
+            span.is_observers |= open.is_observers;
+            span.duration = Some(now.saturating_sub(started));
+        }
         spans.keep(span);
     }
 
     /// Takes spans of a client, at `now`. What is no span, and what comes too fast, is counted and dropped.
-    pub fn report(&self, reported: Vec<ReportedSpan>, by: &str, now: Duration) {
+    pub fn report(&self, reported: Vec<ReportedSpan>, by: &str, role: Role, now: Duration) {
         let mut spans = self.spans.lock();
         if now.saturating_sub(spans.reported.0) >= SECOND {
-            spans.reported = (now, 0);
+            spans.reported = (now, [0; 2]);
         }
-        let room = limits::REPORTED_SPANS.min(REPORTED_SPANS_PER_SECOND.saturating_sub(spans.reported.1));
+        let class = usize::from(role != Role::Observer);
+        let room =
+            limits::REPORTED_SPANS.min(REPORTED_SPANS_PER_SECOND.saturating_sub(spans.reported.1[class]));
         spans.refused += reported.len().saturating_sub(room) as u64;
         for span in reported.into_iter().take(room) {
-            spans.reported.1 += 1;
-            match RecordedSpan::of_client(span, by) {
+            spans.reported.1[class] += 1;
+            match RecordedSpan::of_client(span, by, role) {
                 Some(span) => spans.keep(span),
                 None => spans.refused += 1,
             }
@@ -205,8 +262,8 @@ impl SpanRing {
         let spans = self.spans.lock();
         RingUsage {
             open: spans.open.len(),
-            ended: spans.ended.len(),
-            bytes: spans.ended_bytes,
+            ended: spans.ended.spans.len() + spans.observers.spans.len(),
+            bytes: spans.ended.bytes + spans.observers.bytes,
             evicted: spans.evicted,
             refused: spans.refused,
         }
@@ -215,8 +272,7 @@ impl SpanRing {
     /// The spans of a trace, by start.
     pub fn trace(&self, id: TraceId) -> Vec<SpanDocument> {
         let spans = self.spans.lock();
-        let all = spans.ended.iter().chain(spans.open.values().map(|(span, _)| span));
-        let mut of_trace: Vec<&RecordedSpan> = all.filter(|span| span.trace_id == id).collect();
+        let mut of_trace: Vec<&RecordedSpan> = spans.all().filter(|span| span.trace_id == id).collect();
         of_trace.sort_by_key(|span| span.start_ns);
         of_trace.into_iter().map(|span| span.document(self.service)).collect()
     }
@@ -225,7 +281,7 @@ impl SpanRing {
     pub fn list(&self, filter: &TraceFilter) -> TraceList {
         let spans = self.spans.lock();
         let mut traces: HashMap<TraceId, Vec<&RecordedSpan>> = HashMap::new();
-        for span in spans.ended.iter().chain(spans.open.values().map(|(span, _)| span)) {
+        for span in spans.all() {
             traces.entry(span.trace_id).or_default().push(span);
         }
         let matching = traces.into_values().filter_map(|spans| self.summary(&spans, filter));
@@ -236,7 +292,7 @@ impl SpanRing {
         TraceList {
             traces,
             total,
-            kept_spans: spans.ended.len(),
+            kept_spans: spans.ended.spans.len() + spans.observers.spans.len(),
             evicted_spans: spans.evicted,
             unreachable: Vec::new(),
         }
@@ -290,6 +346,7 @@ mod tests {
             message: None,
             attributes: vec![("roverline.lock".into(), "arm".to_owned())],
             reported_by: None,
+            is_observers: false,
         }
     }
 
@@ -314,7 +371,7 @@ mod tests {
         large.attributes = vec![("a".into(), "x".repeat(ENDED_SPANS_BYTES))];
         ended(&ring, large, MS);
         assert_eq!(ring.list(&TraceFilter::default()).kept_spans, 0, "more than the whole ring");
-        assert_eq!(ring.spans.lock().ended_bytes, 0);
+        assert_eq!(ring.usage().bytes, 0);
     }
 
     #[test]
@@ -341,7 +398,7 @@ mod tests {
             failed: true,
         };
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        ring.report(vec![reported(good), reported("none")], "127.0.0.1", Duration::ZERO);
+        ring.report(vec![reported(good), reported("none")], "127.0.0.1", Role::Operator, Duration::ZERO);
         let spans = ring.trace("0af7651916cd43dd8448eb211c80319c".parse().unwrap());
         assert_eq!(
             (spans[0].service.as_str(), spans[0].reported_by.as_deref()),
@@ -350,12 +407,29 @@ mod tests {
         assert_eq!((spans[0].name.len(), ring.usage().refused), (limits::REPORTED_SPAN_CHARS, 1));
         // Ten thousand in a second, in messages of any size.
         for _ in 0..100 {
-            ring.report(vec![reported(good); 100], "127.0.0.1", MS);
+            ring.report(vec![reported(good); 100], "127.0.0.1", Role::Operator, MS);
         }
         assert_eq!(ring.usage().ended, REPORTED_SPANS_PER_SECOND - 1);
-        ring.report(vec![reported(good)], "127.0.0.1", SECOND);
+        ring.report(vec![reported(good)], "127.0.0.1", Role::Operator, SECOND);
         assert_eq!(ring.usage().ended, REPORTED_SPANS_PER_SECOND);
         assert_eq!(ring.list(&TraceFilter::default()).traces[0].duration_ns, u64::MAX);
+    }
+
+    #[test]
+    fn what_observers_cause_pushes_out_nothing_else() {
+        let ring = SpanRing::new("primary");
+        ended(&ring, span(1, 1, "an operator's"), MS);
+        for id in 0..10_000 {
+            let mut request = span(2, 2 * id + 10, "an observer's");
+            request.is_observers = true;
+            let mut store = span(2, 2 * id + 11, "store");
+            store.parent = Some(request.span_id);
+            ring.start(request.clone(), Duration::ZERO);
+            ended(&ring, store, MS);
+            ring.end(request, MS);
+        }
+        assert_eq!(ring.trace(TraceId::new(1).unwrap()).len(), 1);
+        assert!(ring.usage().ended <= OBSERVERS_SPANS + 1);
     }
 
     #[test]

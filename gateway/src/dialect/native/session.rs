@@ -146,7 +146,8 @@ impl<'a> Session<'a> {
     fn record_spans(&self, spans: Vec<ReportedSpan>) {
         let is_foreign = self.context.info.is_confined();
         if let Some(ring) = self.context.endpoint.spans.as_ref().filter(|_| !is_foreign) {
-            ring.report(spans, &self.context.info.label(), monotonic());
+            let info = &self.context.info;
+            ring.report(spans, &info.label(), info.identity().role, monotonic());
         }
     }
 
