@@ -3,6 +3,7 @@
 //!
 //! Names of attributes are those of OpenTelemetry's semantic conventions.
 
+mod recorded_span;
 mod recorder;
 pub mod ring;
 

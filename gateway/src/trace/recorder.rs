@@ -15,7 +15,8 @@ use roverline_source::clock::monotonic;
 
 use crate::access::Role;
 use crate::trace::ROLE;
-use crate::trace::ring::{RecordedSpan, SpanRing};
+use crate::trace::recorded_span::RecordedSpan;
+use crate::trace::ring::SpanRing;
 
 /// Characters of the value of an attribute; the rest is cut off.
 const ATTRIBUTE_CHARS: usize = 128;

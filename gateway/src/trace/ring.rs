@@ -1,15 +1,15 @@
 //! The newest spans of this process, bounded in number and bytes, and the traces that they form.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use roverline_protocol::api::traces::{SpanDocument, SpanKind, SpanStatus, TraceList, TraceSummary};
+use roverline_protocol::api::traces::{SpanDocument, SpanStatus, TraceList, TraceSummary};
 use roverline_protocol::limits;
-use roverline_protocol::trace::{ReportedSpan, SpanId, TraceContext, TraceId};
+use roverline_protocol::trace::{ReportedSpan, SpanId, TraceId};
 
 use crate::access::Role;
+use crate::trace::recorded_span::{RecordedSpan, nanoseconds};
 
 /// Ended spans that are kept.
 const ENDED_SPANS: usize = 3_072;
@@ -24,86 +24,8 @@ const OPEN_SPANS: usize = 512;
 /// Spans of all observers, and of all other clients, that are taken in a second.
 const REPORTED_SPANS_PER_SECOND: usize = 256;
 const SECOND: Duration = Duration::from_secs(1);
-/// The service of a client's span.
-const CLIENT: &str = "client";
 /// Traces in a list.
 pub const LISTED_TRACES: usize = 100;
-
-/// What is kept of a span.
-#[derive(Clone, Debug)]
-pub(super) struct RecordedSpan {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) parent: Option<SpanId>,
-    pub(super) name: Cow<'static, str>,
-    pub(super) kind: SpanKind,
-    pub(super) start_ns: i64,
-    /// `None` until it ends.
-    pub(super) duration: Option<Duration>,
-    pub(super) status: SpanStatus,
-    pub(super) message: Option<String>,
-    pub(super) attributes: Vec<(Cow<'static, str>, String)>,
-    /// The identity of the client that reported it; `None` for what this process did.
-    pub(super) reported_by: Option<String>,
-    /// Whether an observer caused or reported it.
-    pub(super) is_observers: bool,
-}
-
-impl RecordedSpan {
-    /// The memory that it takes.
-    fn bytes(&self) -> usize {
-        let texts = self.attributes.iter().map(|(key, value)| key.len() + value.len() + 48);
-        let message = self.message.as_ref().map_or(0, String::len);
-        size_of::<RecordedSpan>() + self.name.len() + message + texts.sum::<usize>()
-    }
-
-    /// A span that a client reports; `None` if its ids are none.
-    fn of_client(span: ReportedSpan, by: &str, role: Role) -> Option<RecordedSpan> {
-        let TraceContext { trace_id, span_id, .. } = span.context.parse().ok()?;
-        let parent = span.parent_span_id.map(|id| id.parse::<SpanId>()).transpose().ok()?;
-        let error = span.clock_error_ns.map(|ns| ("roverline.clock_error_ns".into(), ns.to_string()));
-        Some(RecordedSpan {
-            trace_id,
-            span_id,
-            parent,
-            name: span.name.chars().take(limits::REPORTED_SPAN_CHARS).collect::<String>().into(),
-            kind: SpanKind::Client,
-            start_ns: span.start_ns,
-            duration: Some(Duration::from_nanos(span.duration_ns)),
-            status: if span.failed { SpanStatus::Error } else { SpanStatus::Unset },
-            message: None,
-            attributes: error.into_iter().collect(),
-            reported_by: Some(by.to_owned()),
-            is_observers: role == Role::Observer,
-        })
-    }
-
-    /// The process that did it; `own` is this one.
-    fn service<'a>(&self, own: &'a str) -> &'a str {
-        if self.reported_by.is_some() { CLIENT } else { own }
-    }
-
-    fn document(&self, service: &str) -> SpanDocument {
-        SpanDocument {
-            trace_id: self.trace_id.to_string(),
-            span_id: self.span_id.to_string(),
-            parent_span_id: self.parent.map(|parent| parent.to_string()),
-            name: self.name.clone().into_owned(),
-            kind: self.kind,
-            service: self.service(service).to_owned(),
-            reported_by: self.reported_by.clone(),
-            start_ns: self.start_ns,
-            duration_ns: self.duration.map(nanoseconds),
-            status: self.status,
-            message: self.message.clone(),
-            attributes: self.attributes.iter().map(|(k, v)| (k.clone().into_owned(), v.clone())).collect(),
-        }
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
 
 /// Which traces a list shows; the default is all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -329,6 +251,8 @@ impl SpanRing {
 
 #[cfg(test)]
 mod tests {
+    use roverline_protocol::api::traces::SpanKind;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
