@@ -139,7 +139,7 @@ pub enum ClientMessage {
     },
     /// Spans of the client itself, for `GET /api/v2/traces`. Only if `hello` says `traces`.
     Spans {
-        /// At most [`limits::REPORTED_SPANS`]; more are dropped.
+        /// At most [`REPORTED_SPANS`](crate::limits::REPORTED_SPANS); more are dropped.
         spans: Vec<ReportedSpan>,
     },
 }
