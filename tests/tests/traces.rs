@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use roverline_client::{Config, Event, Link};
 use roverline_protocol::Tier;
-use roverline_protocol::api::traces::{SpanDocument, TraceDocument, TraceList};
+use roverline_protocol::api::traces::{SpanDocument, SpanStatus, TraceDocument, TraceList};
 use roverline_protocol::native::ClientMessage;
 use roverline_tests::gateway::{self, Gateway, clean_environment};
 use roverline_tests::native::NativeClient;
@@ -169,6 +169,13 @@ fn a_stop_is_followed_through_a_relay_to_every_endpoint() {
         upstream.iter().filter(|one| ["active", "standby"].contains(&one.state.as_str())).count() == 4
     });
     assert_eq!(roverline(&relay, &["stop", "--reason", "test"]).0, 0);
+    // A relay shares nothing: a failure.
+    assert_eq!(http::get(relay.port(Tier::Primary), "/api/v2/kv").status, 503);
+    let failed = list(&relay, "?errors=true").traces;
+    assert!(failed.len() == 1 && failed[0].error, "{failed:#?}");
+    let failed = trace(&relay, Tier::Emergency, &failed[0].trace_id).unwrap();
+    let failed = named(&failed, "GET /api/v2/kv");
+    assert_eq!((failed.status, failed.attributes["error.type"].as_str()), (SpanStatus::Error, "503"));
     let at_rover = poll(PATIENCE, || {
         let stops = list(&rover, "?name=emergency%20stop");
         stops.traces.into_iter().find(|trace| trace.spans >= 4)

@@ -60,7 +60,7 @@ fn open(request: &ApiRequest<'_>, path: &str, cause: Cause<'_>) -> Span {
         url.path = path,
         enduser.id = Empty,
         { trace::ROLE } = Empty,
-        error.r#type = Empty,
+        "error.type" = Empty,
     );
     if span.is_disabled() {
         return span;

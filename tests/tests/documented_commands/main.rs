@@ -90,6 +90,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline --host rover.local --ca tls/ca.crt --token-file token", Shows(UP_FOR_OTHERS, "▶ primary")),
     ("roverline status", Prints("primary")),
     ("roverline status --json", Prints("\"endpoints\"")),
+    ("roverline traces", Prints("")),
     ("roverline topics", Prints("/odom")),
     ("roverline echo /imu/data", Follows("linear_acceleration")),
     ("roverline echo /odom --count 1", Prints("pose")),

@@ -67,6 +67,12 @@ async fn a_topic_that_comes_back_is_subscribed_anew() {
     let subscribe =
         |channel: u32| json!({"op": "subscribe", "subscriptions": [{"id": 7, "channelId": channel}]});
     client.send_json(subscribe(key.0)).await;
+    let subscribed = || {
+        let hub = &harness.endpoint.hub;
+        hub.with_topics(|mut topics| Iterator::any(&mut topics, |topic| topic.subscriber_count() == 1))
+            .then_some(())
+    };
+    until("it is subscribed", subscribed).await;
     harness.endpoint.ingress.topic_down(key);
     client.op("unadvertise").await;
     let key = harness.endpoint.ingress.topic_up(decl("/name", STRING, false)).unwrap();
