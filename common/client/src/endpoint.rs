@@ -208,11 +208,12 @@ impl EndpointState {
         }
     }
 
-    /// Sends the span of a request that the endpoint has answered at `now_ns`, if it takes spans.
+    /// Sends the span of a request that the endpoint has answered at `now_ns`, if it takes spans. A full queue takes none:
+    /// what is only a report must not get in the way of what is asked.
     pub(crate) fn report(&mut self, span: &RequestSpan, now_ns: i64, failed: bool) {
         if self.session.traces {
             let span = span.end(now_ns, &self.session.clock, failed);
-            self.send(ClientMessage::Spans { spans: vec![span] });
+            self.send_now(ClientMessage::Spans { spans: vec![span] });
         }
     }
 

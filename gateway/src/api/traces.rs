@@ -1,6 +1,5 @@
 //! Traces, put together from what all endpoints keep: a list of the newest, and one with all its spans.
 
-use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::peers::Peer;
 use crate::endpoint::peers::probe;
 use crate::limits;
-use crate::trace::ring::{LISTED_TRACES, SpanRing, TraceFilter};
+use crate::trace::ring::{LISTED_TRACES, SpanRing, TraceFilter, shorten};
 
 /// Spans of one trace in a document; of more, the first by start.
 const TRACE_SPANS: usize = 1_000;
@@ -115,8 +114,7 @@ pub(crate) async fn list(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiEr
         let path = format!("/api/v2/traces?local=true&{}", request.query.unwrap_or_default());
         let (lists, unreachable) = from_peers::<TraceList>(request.endpoint, &path).await;
         lists.into_iter().for_each(|other| merge(&mut list, other));
-        list.traces.sort_by_key(|trace| Reverse(trace.start_ns));
-        list.traces.truncate(filter.limit.unwrap_or(LISTED_TRACES));
+        shorten(&mut list.traces, filter.limit.unwrap_or(LISTED_TRACES));
         list.unreachable = unreachable;
     }
     Ok(json(&list))
@@ -133,6 +131,15 @@ fn merge(list: &mut TraceList, other: TraceList) {
             continue;
         };
         list.total -= 1;
+        if own.observers_only != trace.observers_only {
+            // What observers report says nothing about a trace of others.
+            let spans = own.spans + trace.spans;
+            if own.observers_only {
+                *own = trace;
+            }
+            own.spans = spans;
+            continue;
+        }
         let end = |trace: &TraceSummary| trace.start_ns.saturating_add_unsigned(trace.duration_ns);
         let end = end(own).max(end(&trace));
         if trace.start_ns < own.start_ns {
@@ -208,6 +215,7 @@ mod tests {
             spans: 2,
             error,
             unfinished: false,
+            observers_only: false,
         };
         let list = |traces: Vec<TraceSummary>| {
             let total = traces.len();
@@ -219,5 +227,16 @@ mod tests {
         let first = &all.traces[0];
         assert_eq!((first.name.as_str(), first.start_ns, first.duration_ns), ("primary", 90, 20));
         assert!(first.error && first.spans == 4);
+        let observers =
+            |id| TraceSummary { observers_only: true, ..trace(id, "client", i64::MIN, u64::MAX, true) };
+        merge(&mut all, list(vec![observers("a")]));
+        assert_eq!(
+            (all.traces[0].name.as_str(), all.traces[0].start_ns, all.traces[0].spans),
+            ("primary", 90, 6)
+        );
+        let mut theirs = list(vec![observers("c")]);
+        merge(&mut theirs, list(vec![trace("c", "primary", 7, 1, false)]));
+        let first = &theirs.traces[0];
+        assert_eq!((first.name.as_str(), first.start_ns, first.observers_only), ("primary", 7, false));
     }
 }

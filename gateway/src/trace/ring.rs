@@ -1,5 +1,6 @@
 //! The newest spans of this process, bounded in number and bytes, and the traces that they form.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -208,9 +209,8 @@ impl SpanRing {
         }
         let matching = traces.into_values().filter_map(|spans| self.summary(&spans, filter));
         let mut traces: Vec<TraceSummary> = matching.collect();
-        traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
         let total = traces.len();
-        traces.truncate(filter.limit.unwrap_or(LISTED_TRACES));
+        shorten(&mut traces, filter.limit.unwrap_or(LISTED_TRACES));
         TraceList {
             traces,
             total,
@@ -222,13 +222,16 @@ impl SpanRing {
 
     /// A trace in a list, if it matches.
     fn summary(&self, spans: &[&RecordedSpan], filter: &TraceFilter) -> Option<TraceSummary> {
-        let first = spans.iter().min_by_key(|span| span.start_ns)?;
-        let ends = spans.iter().map(|span| {
+        // What an observer reports says nothing about a trace of others.
+        let others: Vec<_> = spans.iter().copied().filter(|span| !span.is_observers).collect();
+        let telling = if others.is_empty() { spans } else { &others };
+        let first = telling.iter().min_by_key(|span| span.start_ns)?;
+        let ends = telling.iter().map(|span| {
             let offset = u64::try_from(span.start_ns.saturating_sub(first.start_ns)).unwrap_or(0);
             offset.saturating_add(span.duration.map_or(0, nanoseconds))
         });
         let duration_ns = ends.max().unwrap_or(0);
-        let error = spans.iter().any(|span| span.status == SpanStatus::Error);
+        let error = telling.iter().any(|span| span.status == SpanStatus::Error);
         let has_attribute =
             |value: &String| spans.iter().any(|span| span.attributes.iter().any(|(_, own)| own == value));
         let matches = duration_ns >= nanoseconds(filter.min_duration)
@@ -244,9 +247,17 @@ impl SpanRing {
             duration_ns,
             spans: spans.len(),
             error,
-            unfinished: spans.iter().any(|span| span.duration.is_none()),
+            unfinished: telling.iter().any(|span| span.duration.is_none()),
+            observers_only: others.is_empty(),
         })
     }
+}
+
+/// The newest traces, the newest first; those of observers alone give way.
+pub fn shorten(traces: &mut Vec<TraceSummary>, limit: usize) {
+    traces.sort_by_key(|trace| (trace.observers_only, Reverse(trace.start_ns)));
+    traces.truncate(limit);
+    traces.sort_by_key(|trace| Reverse(trace.start_ns));
 }
 
 #[cfg(test)]
@@ -354,6 +365,19 @@ mod tests {
         }
         assert_eq!(ring.trace(TraceId::new(1).unwrap()).len(), 1);
         assert!(ring.usage().ended <= OBSERVERS_SPANS + 1);
+        // Reports from the far future neither fill the list nor rename a trace.
+        for id in 100..300 {
+            let mut reported = span(id, id as u64 + 1_000_000, "an observer's");
+            (reported.start_ns, reported.is_observers) = (i64::MAX, true);
+            ended(&ring, reported, MS);
+        }
+        let mut renaming = span(1, 2, "an observer's");
+        (renaming.start_ns, renaming.is_observers) = (i64::MIN, true);
+        ended(&ring, renaming, MS);
+        let listed = ring.list(&TraceFilter::default()).traces;
+        let of_operator: Vec<_> = listed.iter().filter(|trace| !trace.observers_only).collect();
+        assert_eq!((of_operator.len(), of_operator[0].name.as_str()), (1, "an operator's"));
+        assert_eq!((of_operator[0].duration_ns, listed.len()), (1_000_000, LISTED_TRACES));
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct TraceSummary {
     pub error: bool,
     /// Whether one of them has not ended.
     pub unfinished: bool,
+    /// Whether observers alone caused or reported all of it. Such traces give way to others in a list.
+    pub observers_only: bool,
 }
 
 /// The newest traces, the newest first.
