@@ -217,6 +217,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Events(action) => events::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
         Action::Traces => traces::list(request).await,
+        Action::TopicStages => traces::topics(request).await,
         Action::Trace => traces::one(request).await,
         action => read(request, action),
     }

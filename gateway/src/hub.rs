@@ -15,6 +15,7 @@ mod patterns;
 mod replay;
 mod resume;
 mod retained;
+mod sample_tracing;
 mod state;
 mod subscribe_request;
 mod subscriber;

@@ -6,6 +6,9 @@
 mod recorded_span;
 mod recorder;
 pub mod ring;
+pub mod sample_ring;
+mod sample_spans;
+pub mod sample_trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +99,11 @@ pub fn context_of(span: &Span) -> Option<TraceContext> {
         span_id: trace::SpanId::new(u64::from_be_bytes(context.span_id().to_bytes()))?,
         sampled: context.is_sampled(),
     })
+}
+
+/// The trace of the current span; `None` outside of traces.
+pub fn current_id() -> Option<trace::TraceId> {
+    context_of(&Span::current()).map(|context| context.trace_id)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ async fn the_51st_client_is_refused_and_200_standbys_do_not_count() {
     let why = try_subscribe(&mut standby, None).await.unwrap_err();
     assert!(why.contains("50 is all"), "{why}");
     // The claim that it has lost its endpoint is not enough.
-    let resume = |cursors| ClientMessage::Resume { cursors, age_ms: 100 };
+    let resume = |cursors| ClientMessage::Resume { cursors, age_ms: 100, traceparent: None };
     standby.send(&resume(Vec::new())).await;
     assert!(try_subscribe(&mut standby, None).await.is_err(), "no cursor");
     standby.send(&resume(vec![Cursor { source: Guid([9; 16]), seq: 7 }])).await;

@@ -32,7 +32,7 @@ async fn read(client: &mut NativeClient, topic: &str, count: usize) -> Vec<Sampl
 /// Resumes with this cursor; the number of replayed samples, and the gaps.
 async fn resume(port: u16, topic: &str, cursor: Cursor) -> (NativeClient, u64, Vec<Gap>) {
     let mut client = NativeClient::connect(port).await;
-    client.send(&ClientMessage::Resume { cursors: vec![cursor], age_ms: 0 }).await;
+    client.send(&ClientMessage::Resume { cursors: vec![cursor], age_ms: 0, traceparent: None }).await;
     let topics = vec![topic.to_owned()];
     client.send(&ClientMessage::Subscribe { id: None, topics, max_rate_hz: None, scopes: None }).await;
     loop {

@@ -3,6 +3,7 @@
 mod output;
 mod redraw;
 mod terminal;
+mod traced_samples;
 mod typing;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::command::{Clock, perform};
 use crate::model::Model;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
+use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::theme::Theme;
 use crate::update::{Effect, Msg, update};
@@ -41,6 +43,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         pace: RedrawScheduler::new(Instant::now()),
         typing: Typing::default(),
         link: None,
+        traced: TracedSamples::default(),
         quit: false,
     };
     let size = crossterm::terminal::size()?;
@@ -93,6 +96,7 @@ struct Console<'a> {
     pace: RedrawScheduler,
     typing: Typing,
     link: Option<Link>,
+    traced: TracedSamples,
     quit: bool,
 }
 
@@ -127,6 +131,9 @@ impl Console<'_> {
     fn written(&mut self, question: std::io::Result<Option<u64>>) -> std::io::Result<()> {
         // A lost terminal ends the console.
         self.quit |= question.is_err();
+        if let Some(link) = &self.link {
+            self.traced.written(link);
+        }
         // A terminal that has become too small shows no question: then no key answers it.
         self.send(Msg::Drawn(question.unwrap_or_default().unwrap_or(0)))
     }
@@ -148,7 +155,15 @@ impl Console<'_> {
             Event::Sample(_) | Event::Endpoints(_) => Urgency::Someday,
             _ => Urgency::Now,
         });
-        self.send(Msg::Link(event))
+        let receipt = match &event {
+            Event::Sample(sample) => sample.receipt.clone(),
+            _ => None,
+        };
+        self.send(Msg::Link(event))?;
+        if let Some(receipt) = receipt {
+            self.traced.decoded(receipt);
+        }
+        Ok(())
     }
 
     fn send(&mut self, msg: Msg) -> std::io::Result<()> {
@@ -176,6 +191,7 @@ impl Console<'_> {
 
     fn draw(&mut self) -> std::io::Result<()> {
         self.pace.drawn(Instant::now());
+        self.traced.drawn();
         match self.themes.get(self.model.theme) {
             Some(theme) => self.screen.draw(&self.model, theme),
             None => Ok(()),

@@ -279,6 +279,8 @@ fn stored_values_are_as_old_as_the_gateway_says() {
         id: SampleId { source: Guid::default(), seq: 1 },
         stored: true,
         replayed: false,
+        traced: false,
+        receipt: None,
         late: false,
         source_time_ns: 0,
         receive_time_ns: rig.model.now.wall_ns + 100_000_000_000 - 42_000_000_000,
@@ -303,6 +305,8 @@ fn a_late_sample_does_not_replace_a_newer_value() {
             late,
             source_time_ns: 0,
             receive_time_ns: 0,
+            traced: false,
+            receipt: None,
             payload: vec![0, 1, 0, 0, 2, 0, 0, 0, text, 0].into(),
         })
     };

@@ -10,7 +10,7 @@ use roverline_protocol::native::{Level, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::EndpointEvent;
 
-use crate::{EndpointView, StopView};
+use crate::{EndpointView, SampleReceipt, StopView};
 
 /// Status of a request whose endpoint was lost before it answered: it may or may not have been
 /// executed.
@@ -126,6 +126,10 @@ pub struct LinkSample {
     pub receive_time_ns: i64,
     /// CDR with its encapsulation header.
     pub payload: Bytes,
+    /// Whether its endpoint traces its way.
+    pub traced: bool,
+    /// What to report with [`crate::Link::report_sample`] when the sample was used: of a few traced samples a second.
+    pub receipt: Option<SampleReceipt>,
 }
 
 /// Radio outage: it began, or it is over.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::native::ClientMessage;
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use crate::manager::Manager;
 use crate::request::{Request, SharedRequests};
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
-use crate::{Config, Event, StopView};
+use crate::{Config, Event, SampleReceipt, StopView};
 
 /// Capacity of the event stream.
 const EVENT_CAPACITY: usize = 8_192;
@@ -185,6 +185,13 @@ impl Link {
     /// Ends a watch.
     pub fn unwatch(&self, id: u64) {
         self.send(Request::Unwatch { id });
+    }
+
+    /// Reports when a traced sample was decoded and when it was on the screen, both counted from its arrival
+    /// ([`SampleReceipt::elapsed`]). A report that cannot be sent at once is dropped.
+    pub fn report_sample(&self, receipt: &SampleReceipt, decoded: Option<Duration>, drawn: Option<Duration>) {
+        let (connection, times) = (receipt.connection, receipt.times(decoded, drawn));
+        let _ = self.requests.try_send(Request::SampleTimes { connection, times });
     }
 
     fn send(&self, request: Request) {

@@ -16,6 +16,7 @@ use crate::ranking::{Candidate, Selector, Stickiness, rank};
 use roverline_protocol::backoff::Jitter;
 use roverline_protocol::native::{ClientMessage, TopicInfo};
 use roverline_protocol::resume::Cursors;
+use roverline_protocol::trace::SampleTimes;
 use roverline_protocol::{Guid, ScopeSet};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -27,6 +28,7 @@ use crate::endpoint::{Connection, EndpointState};
 use crate::manager::certificates::ReportedCertificate;
 use crate::manager::switch::Switch;
 use crate::request::{Request, SharedRequests};
+use crate::sample_receipt::ReportPacing;
 use crate::subscriptions::ByPattern;
 use crate::suspend::SuspendDetector;
 use crate::tls::Connectors;
@@ -66,6 +68,7 @@ pub(crate) struct Manager {
     subscriptions: ByPattern,
     /// The scopes of the topics that they brought.
     followed: ScopeSet,
+    sample_reports: ReportPacing,
     pending: requests::PendingRequests,
     cursors: Cursors,
     /// Writers seen since the last change of subscriptions: gaps can be detected for these only.
@@ -120,6 +123,7 @@ impl Manager {
             shared,
             subscriptions: ByPattern::new(),
             followed: ScopeSet::EMPTY,
+            sample_reports: ReportPacing::default(),
             pending: requests::PendingRequests::default(),
             cursors: Cursors::default(),
             known: HashSet::new(),
@@ -203,6 +207,7 @@ impl Manager {
             }
             Request::Submit { id, message } => self.submit(id, message).await,
             Request::Unwatch { id } => self.unwatch(id),
+            Request::SampleTimes { connection, times } => self.report_sample(connection, times),
         }
     }
 
@@ -332,6 +337,17 @@ impl Manager {
                 tracing::info!(url, state = state.word(), "circuit breaker");
                 self.emit(Event::Breaker { url, state }).await;
             }
+        }
+    }
+}
+
+impl Manager {
+    /// Sends the times of a traced sample to the endpoint that sent it, if the connection takes them now.
+    fn report_sample(&mut self, connection: u64, times: SampleTimes) {
+        let is_same =
+            |slot: &&mut EndpointState| slot.connection.as_ref().is_some_and(|c| c.id == connection);
+        if let Some(slot) = self.slots.iter_mut().find(is_same) {
+            slot.send_now(ClientMessage::SampleTimes { samples: vec![times] });
         }
     }
 }

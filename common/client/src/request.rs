@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use roverline_protocol::native::ClientMessage;
+use roverline_protocol::trace::SampleTimes;
 
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
@@ -14,6 +15,7 @@ pub(crate) enum Request {
     Schema { type_name: String },
     Submit { id: u64, message: ClientMessage },
     Unwatch { id: u64 },
+    SampleTimes { connection: u64, times: SampleTimes },
 }
 
 /// Requests that the handles share with the manager instead of sending them.

@@ -56,7 +56,7 @@ async fn a_second_endpoint_is_subscribed_only_after_a_resume() {
         let mut resumed = std::collections::HashSet::new();
         for (session, message) in fake.received() {
             match message {
-                ClientMessage::Resume { cursors, age_ms } => {
+                ClientMessage::Resume { cursors, age_ms, .. } => {
                     assert!(!cursors.is_empty() && age_ms <= limits::REPLAY_AGE_MS);
                     resumed.insert(session);
                 }

@@ -80,6 +80,8 @@ pub const LEASE_MAX_MS: u64 = 3_600_000;
 pub const API_WAIT_MS: u64 = 30_000;
 /// Spans of a client in one message.
 pub const REPORTED_SPANS: usize = 32;
+/// Samples whose times a client reports in one message.
+pub const REPORTED_SAMPLES: usize = 8;
 /// Characters of the name of a client's span.
 pub const REPORTED_SPAN_CHARS: usize = 128;
 /// Concurrent requests of one native session; more are rejected.

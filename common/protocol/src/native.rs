@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 mod binary;
 
 pub use crate::native::binary::{
-    Binary, BinaryError, FLAG_REPLAYED, FLAG_STORED, HEARTBEAT_BYTES, KIND_HEARTBEAT, KIND_SAMPLE,
-    SAMPLE_HEADER_BYTES, SampleHeader,
+    Binary, BinaryError, FLAG_REPLAYED, FLAG_STORED, FLAG_TRACED, HEARTBEAT_BYTES, KIND_HEARTBEAT,
+    KIND_SAMPLE, SAMPLE_HEADER_BYTES, SampleHeader,
 };
 use crate::service_level::ServiceLevel;
 use crate::status::{EndpointDocument, EndpointEvent};
-use crate::trace::ReportedSpan;
+use crate::trace::{ReportedSpan, SampleTimes};
 use crate::{Delivery, Guid, MessageEncoding, Priority, ScopeSet, Tier};
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).
@@ -56,6 +56,9 @@ pub enum ClientMessage {
         /// Milliseconds since the client was last up to date: of a writer without a cursor, it
         /// misses the samples younger than that. A duration, so that no clocks must agree.
         age_ms: u64,
+        /// The span of the client's change to this endpoint (W3C `traceparent`); the next `subscribe` belongs to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// Subscribes to matching topics, present and future.
     Subscribe {
@@ -141,6 +144,12 @@ pub enum ClientMessage {
     Spans {
         /// At most [`REPORTED_SPANS`](crate::limits::REPORTED_SPANS); more are dropped.
         spans: Vec<ReportedSpan>,
+    },
+    /// When traced samples arrived at this client, for `GET /api/v2/traces`. Only of samples with
+    /// [`FLAG_TRACED`], and only if `hello` says `traces`.
+    SampleTimes {
+        /// At most [`REPORTED_SAMPLES`](crate::limits::REPORTED_SAMPLES); more are dropped.
+        samples: Vec<SampleTimes>,
     },
 }
 
@@ -385,6 +394,9 @@ pub struct SwitchReport {
     /// Samples that no endpoint could replay.
     #[serde(default)]
     pub missing: u64,
+    /// The trace of the switch, 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 /// Query string by which a WebSocket client declares a standby session, which does not count as a

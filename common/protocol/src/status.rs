@@ -207,6 +207,9 @@ pub struct EndpointEvent {
     /// The unverified name that the client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The trace that it belongs to, 32 hexadecimal digits: `/api/v2/traces/{id}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 /// Last known state of a peer.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Guid, SampleId};
+
 /// The target of `tracing` spans that belong to traces; others are context of log lines only.
 pub const TARGET: &str = "roverline::trace";
 
@@ -42,6 +44,14 @@ impl TraceId {
         (value != 0).then_some(TraceId(value))
     }
 
+    /// The trace of a sample's way. Every process derives it alike, because all know the sample by the same identity.
+    pub fn of_sample(sample: SampleId) -> TraceId {
+        let source = u128::from_be_bytes(sample.source.0);
+        let high = mixed((source >> 64) as u64 ^ mixed(sample.seq));
+        let low = mixed(source as u64 ^ mixed(high));
+        TraceId((u128::from(high) << 64 | u128::from(low)).max(1))
+    }
+
     /// The id's bytes, the most significant first.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -54,10 +64,24 @@ impl SpanId {
         (value != 0).then_some(SpanId(value))
     }
 
+    /// The id of a part of a trace, for spans that several readers derive alike: `part` differs for each of them.
+    pub fn of_part(trace: TraceId, part: u64) -> SpanId {
+        let folded = (trace.0 >> 64) as u64 ^ (trace.0 as u64).rotate_left(32);
+        SpanId(mixed(folded ^ mixed(part)).max(1))
+    }
+
     /// The id's bytes, the most significant first.
     pub fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
+}
+
+/// A number whose bits all depend on all bits of `value` (the finalizer of SplitMix64, Steele et al. 2014).
+fn mixed(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 /// The digits as a number.
@@ -139,6 +163,11 @@ impl TraceContext {
             sampled: true,
         }
     }
+
+    /// A span in the same trace, from a random number.
+    pub fn child(self, random: u64) -> TraceContext {
+        TraceContext { span_id: SpanId(random.max(1)), ..self }
+    }
 }
 
 /// The `traceparent`, version 00.
@@ -169,6 +198,26 @@ pub struct ReportedSpan {
     /// Whether it failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+}
+
+/// When a traced sample arrived at a client, and how long the client took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleTimes {
+    /// The sample's writer.
+    pub source: Guid,
+    /// Its sequence number.
+    pub seq: u64,
+    /// When it arrived, by the endpoint's clock, nanoseconds since the Unix epoch.
+    pub received_ns: i64,
+    /// How far `received_ns` may be off, nanoseconds: half the round trip from which the clocks' offset was estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error_ns: Option<u64>,
+    /// From its arrival until it was decoded, nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoded_ns: Option<u64>,
+    /// From then until it was on the screen, nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_ns: Option<u64>,
 }
 
 #[cfg(test)]
@@ -219,6 +268,20 @@ mod tests {
         ] {
             assert!(bad.parse::<TraceContext>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_sample_has_one_trace_everywhere() {
+        let sample = |source, seq| SampleId { source: Guid([source; 16]), seq };
+        // Endpoints of different versions agree on it, so it never changes.
+        assert_eq!(TraceId::of_sample(sample(1, 7)).to_string(), "EXPECTED_TRACE");
+        let ids: std::collections::HashSet<_> =
+            (0..100).flat_map(|seq| (0..10).map(move |s| TraceId::of_sample(sample(s, seq)))).collect();
+        assert_eq!(ids.len(), 1_000);
+        let trace = TraceId::of_sample(sample(0, 0));
+        let parts: std::collections::HashSet<_> =
+            (0..1_000).map(|part| SpanId::of_part(trace, part)).collect();
+        assert_eq!(parts.len(), 1_000);
     }
 
     proptest! {

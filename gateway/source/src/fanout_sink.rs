@@ -84,6 +84,12 @@ impl Sink for FanoutSink {
         }
     }
 
+    fn trace_next(&self, key: TopicKey) {
+        for (sink, key) in self.wanting(key) {
+            sink.trace_next(key);
+        }
+    }
+
     fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {
         for (sink, key) in self.wanting(key) {
             sink.stored(key, sample.clone(), age);

@@ -136,6 +136,10 @@ pub trait Sink: Send + Sync {
     fn topic_down(&self, key: TopicKey);
     /// A message arrived.
     fn sample(&self, key: TopicKey, sample: RawSample);
+    /// The gateway that the source reads from traces the next sample of this topic, so that this one does as well.
+    fn trace_next(&self, key: TopicKey) {
+        let _ = key;
+    }
     /// A message of a known age: a value retained by the gateway that the source reads from. It becomes
     /// the topic's last value but is no evidence that its publisher is alive.
     fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {

@@ -177,6 +177,12 @@ impl Relay {
             Event::Sample(sample) if sample.stored => self.on_retained(sample),
             Event::Sample(sample) => {
                 if let Some(key) = self.topics.key(&sample.topic) {
+                    if sample.traced {
+                        self.sink.trace_next(key);
+                    }
+                    if let Some(receipt) = &sample.receipt {
+                        self.link.report_sample(receipt, None, None);
+                    }
                     self.sink.sample(key, raw(sample));
                 }
             }
@@ -349,6 +355,8 @@ mod tests {
             source_time_ns: 0,
             receive_time_ns: received_ns,
             payload: Bytes::new(),
+            traced: false,
+            receipt: None,
         })
     }
 

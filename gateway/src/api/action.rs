@@ -23,6 +23,7 @@ pub(crate) enum Action {
     Stop,
     OpenApi,
     Traces,
+    TopicStages,
     Trace,
     Locks(LocksAction),
     Queues(QueuesAction),
@@ -42,6 +43,7 @@ impl Action {
                 | Action::Events(_)
                 | Action::Lifecycle(_)
                 | Action::Traces
+                | Action::TopicStages
                 | Action::Trace
         )
     }

@@ -14,13 +14,16 @@ use roverline_coordination::locks::{
 use roverline_coordination::store::Revision;
 use roverline_protocol::api::locks::*;
 use roverline_protocol::limits;
+use roverline_protocol::trace::TARGET;
 use roverline_source::clock::unix_ns;
+use tracing::Span;
 
 use crate::access::Permission;
 use crate::api::action::LocksAction as Action;
 use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
 use crate::api::response::{HttpResponse, JSON, document, json};
+use crate::trace;
 
 /// Default time to live of a lock.
 const LOCK_DEFAULT_TTL_MS: u64 = 60_000;
@@ -76,13 +79,32 @@ pub(crate) async fn handle(request: &ApiRequest<'_>, action: Action) -> Result<H
             let HandoverAnswer { holder, client, by: asking, grant, reason } = &answer;
             let asking = Client { identity: asking.as_deref(), name: client };
             let holder = Client::of(&by, holder);
-            match grant {
-                true => locks.grant_handover(&resource, holder, asking).await?,
-                false => locks.refuse_handover(&resource, holder, asking, reason).await?,
+            let (name, traceparent) = match grant {
+                true => ("handover granted", locks.grant_handover(&resource, holder, asking).await?),
+                false => {
+                    ("handover refused", locks.refuse_handover(&resource, holder, asking, reason).await?)
+                }
+            };
+            if let Some(traceparent) = traceparent {
+                show_in_trace(request, name, &resource, &traceparent);
             }
             Ok(done("the client is told"))
         }
     }
+}
+
+/// Shows the answer to a handover in the trace of the request for it, which another endpoint may have got.
+fn show_in_trace(request: &ApiRequest<'_>, name: &'static str, resource: &str, traceparent: &str) {
+    let span = tracing::error_span!(
+        target: TARGET,
+        parent: None,
+        "handover",
+        otel.name = name,
+        enduser.id = request.by(),
+        { trace::ROLE } = request.role().name(),
+        roverline.lock = resource,
+    );
+    trace::set_parent(&span, Some(traceparent), &request.endpoint.counters.invalid_trace_contexts);
 }
 
 /// A lock acquired twice has to be released twice.
@@ -213,8 +235,10 @@ async fn request_handover(
     body: &HandoverBody,
 ) -> Result<HttpResponse, ApiError> {
     let (ttl, wait) = (Duration::from_millis(body.ttl_ms), Duration::from_millis(check_wait(body.wait_ms)?));
+    let client = Client::of(by, &body.client);
+    let traceparent = trace::context_of(&Span::current()).map(|context| context.to_string());
     let outcome =
-        locks.request_handover(resource, Client::of(by, &body.client), &body.message, ttl, wait).await?;
+        locks.request_traced_handover(resource, client, &body.message, ttl, wait, traceparent).await?;
     Ok(json(&match outcome {
         Handover::Granted(token) => HandoverOutcome::Granted { token: token.0 },
         Handover::Refused(reason) => HandoverOutcome::Refused { reason },

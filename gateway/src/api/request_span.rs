@@ -26,6 +26,7 @@ const fn is_traced(action: Action) -> bool {
             | Action::Summary
             | Action::OpenApi
             | Action::Traces
+            | Action::TopicStages
             | Action::Trace
     )
 }

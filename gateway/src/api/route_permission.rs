@@ -63,6 +63,7 @@ impl Action {
             | Action::Robots
             | Action::Robot
             | Action::Traces
+            | Action::TopicStages
             | Action::Trace => RoutePermission::Read,
             Action::Stop => RoutePermission::EngageStop,
             Action::Register | Action::Remove => RoutePermission::Share,

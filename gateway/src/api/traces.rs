@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use roverline_protocol::Tier;
-use roverline_protocol::api::traces::{TraceDocument, TraceList, TraceSummary};
+use roverline_protocol::api::traces::{TopicStagesList, TraceDocument, TraceList, TraceSummary};
 use roverline_protocol::status::Problem;
 use roverline_protocol::trace::TraceId;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,7 @@ use crate::endpoint::peers::Peer;
 use crate::endpoint::peers::probe;
 use crate::limits;
 use crate::trace::ring::{LISTED_TRACES, SpanRing, TraceFilter, shorten};
+use crate::trace::sample_ring::SampleRing;
 
 /// Spans of one trace in a document; of more, the first by start.
 const TRACE_SPANS: usize = 1_000;
@@ -36,7 +37,7 @@ const LOCAL: Parameter = Parameter {
 };
 
 /// The routes.
-pub(crate) static ROUTES: [Route; 2] = [
+pub(crate) static ROUTES: [Route; 3] = [
     Route {
         parameters: &[
             Parameter {
@@ -61,6 +62,11 @@ pub(crate) static ROUTES: [Route; 2] = [
             },
             Parameter { name: "errors", what: "Only those that failed.", kind: ParameterKind::Flag },
             Parameter {
+                name: "topic",
+                what: "The traced samples of this topic, instead of requests; other filters do not apply.",
+                kind: ParameterKind::Text,
+            },
+            Parameter {
                 name: "since_ms",
                 what: "Only those that began since this time, milliseconds since the Unix epoch.",
                 kind: ParameterKind::Number(0, LARGEST),
@@ -73,6 +79,19 @@ pub(crate) static ROUTES: [Route; 2] = [
             Action::Traces,
             "The newest traces of all endpoints: requests, and what they caused",
             &[ok("The newest first", Content::Json(schema::<TraceList>))],
+        )
+    },
+    Route {
+        parameters: &[
+            Parameter { name: "topic", what: "Only this topic.", kind: ParameterKind::Text },
+            LOCAL,
+        ],
+        problems: &[404],
+        ..get(
+            "/api/v2/traces/topics",
+            Action::TopicStages,
+            "Where the time of samples goes, from the publisher to the client's screen, by topic and endpoint",
+            &[ok("By topic", Content::Json(schema::<TopicStagesList>))],
         )
     },
     Route {
@@ -109,12 +128,55 @@ pub(crate) async fn list(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiEr
             .map(|ms| i64::try_from(ms).unwrap_or(0).saturating_mul(1_000_000)),
         limit: params.number("limit").and_then(|limit| usize::try_from(limit).ok()),
     };
-    let mut list = ring(request.endpoint)?.list(&filter);
+    let mut list = match params.text("topic") {
+        Some(topic) => samples_of(request.endpoint, topic, filter.limit.unwrap_or(LISTED_TRACES))?,
+        None => ring(request.endpoint)?.list(&filter),
+    };
     if !params.flag("local") {
         let path = format!("/api/v2/traces?local=true&{}", request.query.unwrap_or_default());
         let (lists, unreachable) = from_peers::<TraceList>(request.endpoint, &path).await;
         lists.into_iter().for_each(|other| merge(&mut list, other));
         shorten(&mut list.traces, filter.limit.unwrap_or(LISTED_TRACES));
+        list.unreachable = unreachable;
+    }
+    Ok(json(&list))
+}
+
+/// The traced samples of a topic at this endpoint.
+fn samples_of(endpoint: &Endpoint, topic: &str, limit: usize) -> Result<TraceList, ApiError> {
+    let ring = sample_ring(endpoint)?;
+    let (traces, usage) = (ring.list(topic, limit), ring.usage());
+    Ok(TraceList {
+        total: traces.len(),
+        traces,
+        kept_spans: usage.samples,
+        evicted_spans: usage.evicted,
+        unreachable: Vec::new(),
+    })
+}
+
+fn sample_ring(endpoint: &Endpoint) -> Result<&SampleRing, ApiError> {
+    let off = || ApiError::not_found("samples are not traced: [trace] samples_per_s in roverline.toml");
+    endpoint.hub.sample_ring().ok_or_else(off)
+}
+
+/// Where the time of samples goes.
+pub(crate) async fn topics(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let params = request.parameters()?;
+    let ring = sample_ring(request.endpoint)?;
+    let mut list = TopicStagesList {
+        topics: ring.stages(params.text("topic")),
+        evicted_samples: ring.usage().evicted,
+        unreachable: Vec::new(),
+    };
+    if !params.flag("local") {
+        let path = format!("/api/v2/traces/topics?local=true&{}", request.query.unwrap_or_default());
+        let (others, unreachable) = from_peers::<TopicStagesList>(request.endpoint, &path).await;
+        for other in others {
+            list.topics.extend(other.topics);
+            list.evicted_samples = list.evicted_samples.saturating_add(other.evicted_samples);
+        }
+        list.topics.sort_by(|a, b| (&a.topic, &a.service).cmp(&(&b.topic, &b.service)));
         list.unreachable = unreachable;
     }
     Ok(json(&list))
@@ -158,6 +220,7 @@ pub(crate) async fn one(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErr
     let params = request.parameters()?;
     let id = TraceId::from_str(&id).map_err(|error| ApiError::not_found(error.to_string()))?;
     let (mut spans, mut unreachable) = (ring(request.endpoint)?.trace(id), Vec::new());
+    spans.extend(request.endpoint.hub.sample_ring().map(|ring| ring.trace(id)).unwrap_or_default());
     if !params.flag("local") {
         let path = format!("/api/v2/traces/{id}?local=true");
         let (documents, silent) = from_peers::<TraceDocument>(request.endpoint, &path).await;

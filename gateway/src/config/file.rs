@@ -141,6 +141,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
     settings.process.check()?;
+    settings.trace.check()?;
     settings.tls.check()?;
     settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)

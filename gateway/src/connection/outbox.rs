@@ -7,6 +7,7 @@
 //! sent as the budget allows; while the client is unresponsive, nothing is sent.
 
 mod queue;
+mod queued_frame;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use tokio::time::timeout;
 
 use crate::connection::budget::Budget;
 use crate::connection::outbox::queue::{PopResult, Queue};
+pub use crate::connection::outbox::queued_frame::QueuedFrame;
+use crate::trace::sample_trace::DeliveryTrace;
 
 /// The queue between the hub and a session's writer.
 #[derive(Default)]
@@ -78,14 +81,14 @@ impl Outbox {
     }
 
     /// Queues a sample of a `latest` topic at the time `at` (monotonic), replacing the queued one.
-    pub fn latest(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
-        self.lock().latest(topic, priority, frame, at);
+    pub fn latest(&self, topic: u32, priority: Priority, frame: impl Into<QueuedFrame>, at: Duration) {
+        self.lock().latest(topic, priority, frame.into(), at);
         self.wake.notify_one();
     }
 
     /// Queues a sample of an `every` topic at the time `at` (monotonic).
-    pub fn every(&self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
-        self.lock().every(topic, priority, frame, at);
+    pub fn every(&self, topic: u32, priority: Priority, frame: impl Into<QueuedFrame>, at: Duration) {
+        self.lock().every(topic, priority, frame.into(), at);
         self.wake.notify_one();
     }
 
@@ -212,12 +215,12 @@ impl Outbox {
     /// Takes all queued frames in sending order.
     #[cfg(test)]
     pub(crate) fn drain_for_test(&self) -> Vec<Bytes> {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         loop {
-            let before = batch.len();
+            let before = batch.frames.len();
             self.try_take(&mut batch, usize::MAX, roverline_source::clock::monotonic());
-            if batch.len() == before {
-                return batch;
+            if batch.frames.len() == before {
+                return batch.frames;
             }
         }
     }
@@ -241,7 +244,7 @@ impl Outbox {
 
     /// Waits for frames, then moves up to `max_bytes` of them into `batch`, most urgent first. Returns what
     /// to do after writing them.
-    pub(crate) async fn take(&self, batch: &mut Vec<Bytes>, max_bytes: usize) -> NextStep {
+    pub(crate) async fn take(&self, batch: &mut Batch, max_bytes: usize) -> NextStep {
         let mut wait = None;
         loop {
             // Every push stores a permit, and so does a take that leaves frames behind.
@@ -252,39 +255,34 @@ impl Outbox {
             }
             let next;
             (next, wait) = self.try_take(batch, max_bytes, roverline_source::clock::monotonic());
-            if !batch.is_empty() || next != NextStep::Continue {
+            if !batch.frames.is_empty() || next != NextStep::Continue {
                 return next;
             }
         }
     }
 
-    fn try_take(
-        &self,
-        batch: &mut Vec<Bytes>,
-        max_bytes: usize,
-        now: Duration,
-    ) -> (NextStep, Option<Duration>) {
+    fn try_take(&self, batch: &mut Batch, max_bytes: usize, now: Duration) -> (NextStep, Option<Duration>) {
         let mut queue = self.lock();
         if queue.broken {
             return (NextStep::Abort, None);
         }
         let (mut bytes, mut wait) = (0, None);
         // Pings are not counted as sent messages.
-        batch.extend(queue.ping.take());
-        let pings = batch.len();
+        batch.frames.extend(queue.ping.take());
+        let pings = batch.frames.len();
         while !queue.paused || queue.closing {
-            if bytes >= max_bytes || batch.len() >= 64 {
+            if bytes >= max_bytes || batch.frames.len() >= 64 {
                 self.wake.notify_one();
                 break;
             }
             match queue.pop(now) {
                 PopResult::Frame(frame) => {
-                    bytes += frame.len();
-                    batch.push(frame);
+                    bytes += frame.bytes.len();
+                    batch.push(frame, now);
                 }
                 PopResult::Later(later) => {
                     wait = Some(later);
-                    if !batch.is_empty() {
+                    if !batch.frames.is_empty() {
                         self.wake.notify_one();
                     }
                     break;
@@ -292,13 +290,38 @@ impl Outbox {
                 PopResult::Nothing => break,
             }
         }
-        queue.sent += (batch.len() - pings) as u64;
+        queue.sent += (batch.frames.len() - pings) as u64;
         queue.sent_bytes += bytes as u64;
         if queue.closing && queue.control_flushed() {
-            batch.extend(queue.close.take());
+            batch.frames.extend(queue.close.take());
             return (NextStep::Close, None);
         }
         (NextStep::Continue, wait)
+    }
+}
+
+/// Frames on their way to the socket.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The frames, in sending order.
+    pub(crate) frames: Vec<Bytes>,
+    /// The traced deliveries among them.
+    traced: Vec<Arc<DeliveryTrace>>,
+}
+
+impl Batch {
+    fn push(&mut self, frame: QueuedFrame, now: Duration) {
+        self.frames.push(frame.bytes);
+        if let Some(trace) = frame.trace {
+            trace.taken(now);
+            self.traced.push(trace);
+        }
+    }
+
+    /// Empties the batch after the socket has taken all of it; `now` is read only if one of its frames is traced.
+    pub(crate) fn written(&mut self, now: impl Fn() -> Duration) {
+        self.frames.clear();
+        self.traced.drain(..).for_each(|trace| trace.written(now()));
     }
 }
 

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
+use roverline_source::clock::monotonic;
 use tokio::time::timeout;
 
-use crate::connection::outbox::{NextStep, Outbox};
+use crate::connection::outbox::{Batch, NextStep, Outbox};
 use crate::connection::stream::WriteHalf;
 use crate::limits;
 
@@ -17,7 +18,7 @@ const SLOW_BATCH_BYTES: usize = 4 << 10;
 
 /// Writes until the outbox is closed, the client is gone, or it has read nothing for too long.
 pub(crate) async fn run(mut socket: WriteHalf, outbox: Arc<Outbox>) {
-    let mut batch = Vec::with_capacity(64);
+    let mut batch = Batch::default();
     let mut batch_bytes = BATCH_BYTES;
     loop {
         let next = outbox.take(&mut batch, batch_bytes).await;
@@ -43,14 +44,15 @@ pub(crate) async fn run(mut socket: WriteHalf, outbox: Arc<Outbox>) {
 /// `stall_timeout` bounds each wait for the socket to become writable. Returns whether it had to wait.
 async fn write_batch(
     socket: &WriteHalf,
-    batch: &mut Vec<Bytes>,
+    batch: &mut Batch,
     slow: bool,
     stall_timeout: Duration,
     outbox: &Outbox,
 ) -> io::Result<bool> {
     let (mut first, mut waited) = (0, false);
     loop {
-        let rest = &batch[first..];
+        let frames = &mut batch.frames;
+        let rest = &frames[first..];
         let wrote = if rest.is_empty() {
             socket.try_flush().map(|()| None)
         } else {
@@ -62,21 +64,21 @@ async fn write_batch(
             Ok(Some(written)) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 waited = true;
-                outbox.set_blocked_since(Some(roverline_source::clock::monotonic()));
+                outbox.set_blocked_since(Some(monotonic()));
                 timeout(stall_timeout, socket.writable()).await??;
                 outbox.set_blocked_since(None);
                 continue;
             }
             Err(error) => return Err(error),
         };
-        while first < batch.len() && written >= batch[first].len() {
-            written -= batch[first].len();
+        while first < frames.len() && written >= frames[first].len() {
+            written -= frames[first].len();
             first += 1;
         }
         if written > 0 {
-            batch[first].advance(written);
+            frames[first].advance(written);
         }
     }
-    batch.clear();
+    batch.written(monotonic);
     Ok(waited)
 }

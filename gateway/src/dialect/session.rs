@@ -58,6 +58,21 @@ impl SessionContext {
         set_budget(&self.endpoint, &self.info, rate);
     }
 
+    /// The span of a subscription after a change of endpoints: what was missed is sent again.
+    pub(super) fn resume_span(&self, traceparent: &str) -> Span {
+        let span = tracing::error_span!(
+            target: TARGET,
+            parent: None,
+            "resume",
+            otel.kind = "server",
+            enduser.id = self.info.label(),
+            { trace::ROLE } = self.info.identity().role.name(),
+            roverline.replayed = Empty,
+        );
+        trace::set_parent(&span, Some(traceparent), &self.endpoint.counters.invalid_trace_contexts);
+        span
+    }
+
     /// The span of a service call of this client.
     pub(super) fn call_span(&self, service: &str, traceparent: Option<&str>) -> Span {
         let span = tracing::error_span!(

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use parking_lot::{Mutex, MutexGuard};
 use roverline_protocol::Tier;
 use roverline_protocol::status::{EndpointEvent, EventKind};
+use roverline_protocol::trace::TraceId;
 use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast;
 
 use crate::limits;
+use crate::trace;
 
 /// Events kept by one endpoint.
 const EVENTS: usize = 512;
@@ -48,6 +50,8 @@ pub struct EventDetails {
     pub by: Option<String>,
     /// The unverified name that the client declares.
     pub client: Option<String>,
+    /// The trace that it belongs to; `None`: that of the current span.
+    pub trace_id: Option<TraceId>,
 }
 
 impl Events {
@@ -77,6 +81,7 @@ impl Events {
             missing: details.missing,
             by: details.by.map(bounded),
             client: details.client.map(bounded),
+            trace_id: details.trace_id.or_else(trace::current_id).map(|id| id.to_string()),
         };
         state.next += 1;
         *state.counts.entry(kind).or_default() += 1;

@@ -99,6 +99,7 @@ impl Endpoint {
             missing: Some(report.missing),
             by: Some(session.label()),
             client: session.client_name(),
+            trace_id: report.trace_id.and_then(|id| id.parse().ok()),
         };
         self.events.record(EventKind::Failover, &cause, details);
     }

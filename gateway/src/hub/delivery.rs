@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use roverline_protocol::native::TopicInfo;
 use roverline_protocol::service_level::{Allowance, ServiceLevel};
 use roverline_protocol::{Delivery, limits};
 
-use crate::connection::outbox::Outbox;
+use crate::connection::outbox::{Outbox, QueuedFrame};
 
 /// Whether the session's service level excludes the topic.
 fn is_suppressed(topic: &TopicInfo, level: ServiceLevel) -> bool {
@@ -19,12 +18,13 @@ pub(super) fn deliver(
     topic: &TopicInfo,
     queue_length: Option<u32>,
     outbox: &Outbox,
-    frame: Bytes,
+    frame: impl Into<QueuedFrame>,
     now: Duration,
 ) {
+    let frame = frame.into();
     match topic.delivery {
         // No client accepts a message this large; it is counted and reported as dropped.
-        _ if frame.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.count_oversized(topic.id),
+        _ if frame.bytes.len() > limits::OUTBOUND_MESSAGE_BYTES => outbox.count_oversized(topic.id),
         // Replays and retained values obey the session's service level too.
         _ if is_suppressed(topic, outbox.level()) => outbox.count_shed(),
         Delivery::Latest => outbox.latest(topic.id, topic.priority, frame, now),

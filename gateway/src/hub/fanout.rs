@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use roverline_protocol::native::{FLAG_REPLAYED, TopicInfo};
+use roverline_protocol::native::{FLAG_REPLAYED, FLAG_TRACED, TopicInfo};
 use roverline_protocol::{Delivery, MessageEncoding, ScopeSet};
 use roverline_source::{RawSample, SchemaText, SourceState, TopicDecl, TopicKey};
 
@@ -17,8 +17,9 @@ use crate::hub::decoder::Decoder;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
 use crate::hub::ingress::{Ingress, SourceEvent};
-use crate::hub::offload::Recipient;
+use crate::hub::offload::{EncodeJob, Recipient};
 use crate::hub::replay::shrink_rings;
+use crate::hub::sample_tracing::{begin_delivery, traced_frame};
 use crate::hub::state::{Hub, HubState};
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{SubscriberId, Topic, TopicSubscription};
@@ -46,7 +47,7 @@ fn announce_topics(subscribers: &HashMap<SubscriberId, Subscriber>, added: &[Top
 /// The recipient of a subscription's samples.
 fn recipient(subscription: &TopicSubscription) -> Recipient {
     let (format, queue_length) = (subscription.format, subscription.queue_length);
-    Recipient { outbox: subscription.outbox.clone(), format, queue_length }
+    Recipient { traced: Some(subscription.id), outbox: subscription.outbox.clone(), format, queue_length }
 }
 
 /// Yields to the end of the run queue, behind the writers that were just woken. `yield_now` would poll the
@@ -86,7 +87,12 @@ impl Hub {
     /// Processes one item; `now` is monotonic time.
     pub fn handle(&self, ingress: &Ingress, item: SourceEvent, now: Duration) {
         match item {
-            SourceEvent::Sample(key, sample) => self.sample(key, &sample, now),
+            SourceEvent::Sample(key, sample, queued) => self.sample(key, &sample, queued, now),
+            SourceEvent::TraceNext(key) => {
+                if let Some(topic) = self.lock().topics.get_mut(&key.0) {
+                    topic.tracing.trace_next();
+                }
+            }
             SourceEvent::Stored(key, sample, age) => {
                 self.retain_sample(key, &sample, now.saturating_sub(age))
             }
@@ -178,7 +184,7 @@ impl Hub {
         self.topic_changes.send_modify(|changes| *changes += 1);
     }
 
-    fn sample(&self, key: TopicKey, sample: &RawSample, now: Duration) {
+    fn sample(&self, key: TopicKey, sample: &RawSample, queued: Duration, now: Duration) {
         let mut state = self.lock();
         state.samples += 1;
         state.newest_at = Some(now);
@@ -186,11 +192,13 @@ impl Hub {
         let Some(topic) = topics.get_mut(&key.0) else { return };
         let kept = topic.ring.bytes();
         let is_late = topic.remember(sample, now);
-        let flags = if is_late { FLAG_REPLAYED } else { 0 };
+        let ring = self.sample_ring().filter(|_| !is_late && !topic.subscriptions.is_empty());
+        let trace = ring.and_then(|_| topic.tracing.begin(&topic.info.name, sample, queued, now));
+        let flags = if is_late { FLAG_REPLAYED } else { 0 } | if trace.is_some() { FLAG_TRACED } else { 0 };
         *replay_bytes = replay_bytes.saturating_sub(kept) + topic.ring.bytes();
         let mut encoder = SampleEncoder::new(&topic.info, topic.decoder.as_ref(), sample, flags);
-        let mut costly = Vec::new();
-        for subscription in &mut topic.subscriptions {
+        let (mut costly, sessions) = (Vec::new(), topic.subscriptions.len());
+        for (position, subscription) in topic.subscriptions.iter_mut().enumerate() {
             if is_late && !takes_late(&topic.info, subscription.format) {
                 continue;
             }
@@ -201,11 +209,18 @@ impl Hub {
                 costly.push(recipient(subscription));
                 continue;
             }
-            let frame = encoder.frame(subscription.format);
+            let turn = trace.as_deref().filter(|_| topic.tracing.is_turn(position, sessions));
+            let delivery = begin_delivery(turn.zip(Some(subscription.id)), subscription.format);
+            let frame = traced_frame(encoder.frame(subscription.format), delivery);
             deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);
         }
-        if !costly.is_empty() {
-            self.offload.submit(topic.encode_job(sample, flags, costly, now));
+        let has_job = !costly.is_empty();
+        if has_job {
+            let job = topic.encode_job(sample, flags, costly, now);
+            self.offload.submit(EncodeJob { trace: trace.clone(), ..job });
+        }
+        if let (Some(trace), Some(ring)) = (trace.filter(|trace| has_job || trace.is_delivered()), ring) {
+            topic.tracing.keep(trace, ring, now);
         }
         if *replay_bytes > limits::REPLAY_BYTES {
             shrink_rings(topics, replay_bytes);
@@ -310,7 +325,7 @@ mod tests {
         let (hub, ingress) = hub(Tier::Emergency.scopes());
         let key = ingress.topic_up(decl("/mission/status", false)).unwrap();
         hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/mission/status", false)), Duration::ZERO);
-        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8), Duration::ZERO), Duration::ZERO);
         assert!(hub.topic_infos().is_empty());
     }
 
@@ -355,10 +370,10 @@ mod tests {
             hub.subscribe_now(id, &options).unwrap();
         }
         for seq in [7, 6, 8] {
-            hub.handle(&ingress, SourceEvent::Sample(key, sample(seq, 8)), Duration::ZERO);
+            hub.handle(&ingress, SourceEvent::Sample(key, sample(seq, 8), Duration::ZERO), Duration::ZERO);
         }
         assert_eq!(marked.drain_for_test().len(), unmarked.drain_for_test().len() + 1);
-        hub.handle(&ingress, SourceEvent::Sample(key, sample(5, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(5, 8), Duration::ZERO), Duration::ZERO);
         let value = hub.with_topics(|topics| topics.last().unwrap().retained()[0].id.seq);
         assert_eq!(value, 8);
     }
@@ -368,17 +383,17 @@ mod tests {
         let (hub, ingress) = hub(ScopeSet::ALL);
         let key = ingress.topic_up(decl("/map/name", true)).unwrap();
         hub.handle(&ingress, SourceEvent::TopicUp(key, decl("/map/name", true)), Duration::ZERO);
-        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8), Duration::ZERO), Duration::ZERO);
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), FORMAT);
         let options = SubscribeOptions { patterns: vec!["/map/*".to_owned()], ..SubscribeOptions::default() };
         assert_eq!(hub.subscribe_now(7, &options).unwrap().matching, 1);
         assert!(outbox.stats().queued_bytes > 8);
         let giant = sample(2, limits::OUTBOUND_MESSAGE_BYTES);
-        hub.handle(&ingress, SourceEvent::Sample(key, giant), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, giant, Duration::ZERO), Duration::ZERO);
         assert_eq!(outbox.stats().dropped, 1);
         hub.detach(7);
-        hub.handle(&ingress, SourceEvent::Sample(key, sample(3, 8)), Duration::ZERO);
+        hub.handle(&ingress, SourceEvent::Sample(key, sample(3, 8), Duration::ZERO), Duration::ZERO);
         assert_eq!(outbox.stats().dropped, 1);
     }
 
@@ -388,7 +403,7 @@ mod tests {
         for (name, latched) in [("/map/name", true), ("/map/other", false)] {
             let key = ingress.topic_up(decl(name, latched)).unwrap();
             hub.handle(&ingress, SourceEvent::TopicUp(key, decl(name, latched)), Duration::ZERO);
-            hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8)), Duration::ZERO);
+            hub.handle(&ingress, SourceEvent::Sample(key, sample(1, 8), Duration::ZERO), Duration::ZERO);
         }
         let outbox = Outbox::new();
         hub.attach(7, outbox.clone(), UNMARKED);

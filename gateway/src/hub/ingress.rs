@@ -32,8 +32,10 @@ pub enum SourceEvent {
     TopicUp(TopicKey, TopicDecl),
     /// A topic disappeared.
     TopicDown(TopicKey),
-    /// A live sample.
-    Sample(TopicKey, RawSample),
+    /// A live sample, and when it was queued (monotonic).
+    Sample(TopicKey, RawSample, Duration),
+    /// The next sample of the topic is traced by the gateway that the source reads from.
+    TraceNext(TopicKey),
     /// A retained sample from an upstream gateway, with its age.
     Stored(TopicKey, RawSample, Duration),
     /// The ROS graph changed.
@@ -144,7 +146,7 @@ impl Ingress {
                 if n > 0 {
                     batch.extend(queue.items.drain(..n));
                     for item in &batch[batch.len() - n..] {
-                        if let SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _) = item {
+                        if let SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _) = item {
                             queue.samples -= 1;
                             queue.bytes -= sample.payload.len();
                         }
@@ -193,7 +195,7 @@ impl Ingress {
 
     fn push(&self, item: SourceEvent) {
         let mut queue = self.lock();
-        if let SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _) = &item {
+        if let SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _) = &item {
             queue.samples += 1;
             queue.bytes += sample.payload.len();
         }
@@ -219,7 +221,7 @@ impl Queue {
         else {
             return false;
         };
-        if let Some(SourceEvent::Sample(_, sample) | SourceEvent::Stored(_, sample, _)) =
+        if let Some(SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _)) =
             self.items.remove(at)
         {
             self.samples -= 1;
@@ -277,8 +279,16 @@ impl Sink for Ingress {
     }
 
     fn sample(&self, key: TopicKey, sample: RawSample) {
-        if self.writers.lock().record(key, &sample, monotonic()) {
-            self.push(SourceEvent::Sample(key, sample));
+        let now = monotonic();
+        if self.writers.lock().record(key, &sample, now) {
+            self.push(SourceEvent::Sample(key, sample, now));
+        }
+    }
+
+    fn trace_next(&self, key: TopicKey) {
+        // No request when the hub is behind: what is queued beside samples has no limit of its own.
+        if self.lock().items.len() < INGRESS_SAMPLES {
+            self.push(SourceEvent::TraceNext(key));
         }
     }
 
@@ -344,7 +354,7 @@ mod tests {
         let mut batch = Vec::new();
         ingress.take(&mut batch, usize::MAX).await;
         assert!(matches!(batch[0], SourceEvent::TopicUp(..)));
-        assert!(matches!(&batch[1], SourceEvent::Sample(_, sample) if sample.id.seq == 10));
+        assert!(matches!(&batch[1], SourceEvent::Sample(_, sample, _) if sample.id.seq == 10));
         for seq in 0..10 {
             ingress.sample(key, sample(seq, super::INGRESS_BYTES / 4));
         }

@@ -13,6 +13,9 @@ use crate::connection::outbox::Outbox;
 use crate::hub::decoder::Decoder;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
+use crate::hub::sample_tracing::{begin_delivery, traced_frame};
+use crate::hub::topic::SubscriberId;
+use crate::trace::sample_trace::SampleTrace;
 
 /// A topic with a sample of more bytes is encoded on the other thread where that is costly.
 pub(super) const LARGE_SAMPLE_BYTES: usize = 64 << 10;
@@ -25,6 +28,8 @@ const NICENESS: i32 = 5;
 
 /// A session that gets the sample.
 pub(super) struct Recipient {
+    /// The session, if its delivery may be traced.
+    pub(super) traced: Option<SubscriberId>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) format: FrameFormat,
     pub(super) queue_length: Option<u32>,
@@ -38,13 +43,17 @@ pub(super) struct EncodeJob {
     pub(super) flags: u8,
     pub(super) recipients: Vec<Recipient>,
     pub(super) now: Duration,
+    /// The sample's way, if it is traced.
+    pub(super) trace: Option<Arc<SampleTrace>>,
 }
 
 impl EncodeJob {
     fn run(&self) {
         let mut encoder = SampleEncoder::new(&self.topic, self.decoder.as_ref(), &self.sample, self.flags);
         for recipient in &self.recipients {
-            let frame = encoder.frame(recipient.format);
+            let traced = self.trace.as_deref().zip(recipient.traced);
+            let delivery = begin_delivery(traced, recipient.format);
+            let frame = traced_frame(encoder.frame(recipient.format), delivery);
             deliver(&self.topic, recipient.queue_length, &recipient.outbox, frame, self.now);
         }
     }
@@ -164,9 +173,18 @@ mod tests {
             let id = SampleId { source: Default::default(), seq };
             let sample = RawSample { id, source_time_ns: 0, receive_time_ns: 0, payload: payload.clone() };
             let format = FrameFormat::new(&Slow, 0);
-            let recipients = vec![Recipient { outbox: outbox.clone(), format, queue_length: None }];
+            let recipients =
+                vec![Recipient { traced: None, outbox: outbox.clone(), format, queue_length: None }];
             let (topic, now) = (topic.clone(), roverline_source::clock::monotonic());
-            offload.submit(EncodeJob { topic, decoder: None, sample, flags: 0, recipients, now });
+            offload.submit(EncodeJob {
+                topic,
+                decoder: None,
+                sample,
+                flags: 0,
+                recipients,
+                now,
+                trace: None,
+            });
         }
         assert_eq!((offload.dropped(), outbox.stats().dropped), (6, 6));
         MAY_GO_ON.store(true, Ordering::Relaxed);

@@ -49,7 +49,7 @@ impl Hub {
         }
         let now = roverline_source::clock::monotonic();
         if topic.is_large && format.is_costly() {
-            let recipient = Recipient { outbox: outbox.clone(), format, queue_length };
+            let recipient = Recipient { traced: None, outbox: outbox.clone(), format, queue_length };
             let mut job = topic.encode_job(sample, FLAG_STORED, vec![recipient], now);
             if topic.info.latched {
                 job.topic.delivery = Delivery::Every;

@@ -1,7 +1,7 @@
 //! The hub's state: topics, subscribers, the source's state and the ROS graph, behind one lock.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::hub::offload::Offload;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{SubscriberId, Topic};
+use crate::trace::sample_ring::SampleRing;
 
 /// The state that one endpoint holds about the rover.
 pub struct Hub {
@@ -25,6 +26,7 @@ pub struct Hub {
     pub(super) scopes: Mutex<ScopeSet>,
     pub(super) graph: watch::Sender<Arc<Graph>>,
     pub(super) topic_changes: watch::Sender<u64>,
+    sample_ring: OnceLock<SampleRing>,
 }
 
 /// The part of the state that changes with every sample.
@@ -66,7 +68,18 @@ impl Hub {
             scopes: Mutex::new(scopes),
             graph: watch::Sender::default(),
             topic_changes: watch::Sender::new(0),
+            sample_ring: OnceLock::new(),
         })
+    }
+
+    /// Traces some samples from now on. Can be done once.
+    pub fn trace_samples(&self, ring: SampleRing) {
+        let _ = self.sample_ring.set(ring);
+    }
+
+    /// The traced samples; `None` if none are traced.
+    pub fn sample_ring(&self) -> Option<&SampleRing> {
+        self.sample_ring.get()
     }
 
     /// The message definitions.

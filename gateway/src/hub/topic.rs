@@ -14,6 +14,7 @@ use crate::hub::decoder::Decoder;
 use crate::hub::encoding::FrameFormat;
 use crate::hub::latched::{LatchedSamples, StampedSample};
 use crate::hub::offload::{EncodeJob, LARGE_SAMPLE_BYTES, Recipient};
+use crate::hub::sample_tracing::SampleTracing;
 use crate::hub::throttle::Throttle;
 
 /// A number this far behind its writer's newest one is not late but of a writer that began anew.
@@ -61,6 +62,7 @@ pub struct Topic {
     /// Whether a sample was large: from then on costly encodings are made on another thread, all of them,
     /// so that the order stays.
     pub(super) is_large: bool,
+    pub(super) tracing: SampleTracing,
 }
 
 impl Topic {
@@ -88,6 +90,7 @@ impl Topic {
             ring: Ring::new(ring_limits(route.priority)),
             subscriptions: Vec::new(),
             is_large: false,
+            tracing: SampleTracing::default(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Topic {
         now: Duration,
     ) -> EncodeJob {
         let (topic, decoder) = (self.info.clone(), self.decoder.clone());
-        EncodeJob { topic, decoder, sample: sample.clone(), flags, recipients, now }
+        EncodeJob { topic, decoder, sample: sample.clone(), flags, recipients, now, trace: None }
     }
 
     /// The number of sessions that subscribe to the topic.

@@ -29,6 +29,7 @@ use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
 use crate::process::source_control::SourceControlHandle;
 use crate::trace::ring::SpanRing;
+use crate::trace::sample_ring::SampleRing;
 
 /// Builds the endpoint of a tier, which listens on `port`.
 pub fn build(
@@ -49,11 +50,17 @@ pub fn build(
     } else {
         EmergencyStop::new(&settings.rover_dir(), &settings.gateway.emergency_stop_topic)
     };
+    let hub = Hub::new(scopes, registry);
+    let service = if settings.gateway.source.is_relay() { "relay" } else { tier.name() };
+    let samples_per_s = if settings.trace.enabled { settings.trace.samples_per_s } else { 0 };
+    if let Some(ring) = SampleRing::new(service, samples_per_s) {
+        hub.trace_samples(ring);
+    }
     let builder = EndpointBuilder {
         tier,
         port,
         max_clients: settings.gateway.max_clients,
-        hub: Hub::new(scopes, registry),
+        hub,
         ingress: Ingress::new(routing, scopes),
         source_kind: settings.gateway.source,
         peers: Peers::new(peer_list(settings, tier)),

@@ -105,6 +105,10 @@ impl Sink for RunSink {
         self.inner.sample(key, sample);
     }
 
+    fn trace_next(&self, key: TopicKey) {
+        self.inner.trace_next(key);
+    }
+
     fn stored(&self, key: TopicKey, sample: RawSample, age: Duration) {
         self.inner.stored(key, sample, age);
     }

@@ -79,6 +79,7 @@ async fn an_observers_report_is_counted_and_no_event() {
             blackout_ms: Some(1e9),
             replayed: 0,
             missing: 0,
+            trace_id: None,
             duplicates: 0,
         })
     };

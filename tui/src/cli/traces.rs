@@ -23,6 +23,12 @@ pub struct TracesArgs {
     /// Only traces with this value of an attribute: a service, a client, a path
     #[arg(long, value_name = "VALUE")]
     pub attribute: Option<String>,
+    /// Show where the time of this topic's samples goes, stage by stage: from the publisher to the screen
+    #[arg(long, value_name = "TOPIC", conflicts_with_all = ["id", "slow", "errors", "name", "attribute", "follow"])]
+    pub topic: Option<String>,
+    /// Show where the time of samples goes, of all topics
+    #[arg(long, conflicts_with_all = ["topic", "id", "slow", "errors", "name", "attribute", "follow"])]
+    pub topics: bool,
     /// Number of newest traces to print
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub count: u16,

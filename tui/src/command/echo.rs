@@ -51,6 +51,9 @@ pub async fn run(config: Config, what: What) -> Result<ExitCode, Failure> {
                     Ok(plan) => {
                         show(&what, &sample, &plan)?;
                         printed += 1;
+                        if let Some(receipt) = &sample.receipt {
+                            link.report_sample(receipt, Some(receipt.elapsed()), None);
+                        }
                     }
                     Err(_) => {
                         let type_name = sample.topic.type_name.clone();

@@ -1,5 +1,6 @@
 //! `roverline traces`: where the time of requests went.
 
+mod stages;
 mod waterfall;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub async fn run(config: Config, args: TracesArgs) -> Result<ExitCode, Failure> 
     let mut team = CoordinationClient::open(config).await?;
     match &args.id {
         Some(id) => show(&mut team, id, args.json).await?,
+        None if args.topic.is_some() || args.topics => stages::show(&mut team, &args).await?,
         None if args.follow => follow(&mut team, &args).await?,
         None => {
             let list: TraceList = team.get(&path(&args, usize::from(args.count), None)).await?;

@@ -113,6 +113,8 @@ impl Rig {
             id: SampleId { source: Guid::from_name(&topic.name), seq: self.seq },
             stored,
             replayed: false,
+            traced: false,
+            receipt: None,
             late: false,
             source_time_ns: self.model.now.wall_ns,
             receive_time_ns,

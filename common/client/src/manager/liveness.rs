@@ -10,6 +10,7 @@ use crate::connection::DisconnectReason;
 use crate::endpoint::EndpointState;
 use crate::manager::switch::Switch;
 use crate::manager::{FIRST_CHOICE, Manager};
+use crate::trace::SwitchTrace;
 use crate::{Event, FailoverCause, RadioView};
 
 /// If all links are silent for longer than this they are closed, although the radio is the cause:
@@ -211,9 +212,10 @@ impl Manager {
         while self.inbox.try_recv().is_ok() {}
         (self.backup, self.hot, self.radio) = (None, None, None);
         if let Some(active) = self.active.take() {
-            let blackout_since = Some(now.saturating_sub(lasted));
+            let began = now.saturating_sub(lasted);
+            let (blackout_since, trace) = (Some(began), SwitchTrace::start(began));
             let (from, cause) = (Some(active), FailoverCause::Suspended);
-            let fresh = Switch { from, cause, blackout_since, release: None };
+            let fresh = Switch { from, cause, blackout_since, release: None, trace };
             let switch = self.switch.take().unwrap_or(fresh);
             let blackout_since = switch.blackout_since.or(blackout_since);
             self.switch = Some(Switch { release: None, blackout_since, ..switch });

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roverline_protocol::Delivery;
 use roverline_protocol::native::{
-    Binary, ClientMessage, FLAG_REPLAYED, FLAG_STORED, Gap, Level, SampleHeader, ServerMessage, TopicInfo,
+    Binary, ClientMessage, FLAG_REPLAYED, FLAG_STORED, FLAG_TRACED, Gap, Level, SampleHeader, ServerMessage,
+    TopicInfo,
 };
 use roverline_protocol::resume::Receipt;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::EndpointDocument;
+use roverline_protocol::{Delivery, SampleId};
 
 use crate::limits;
 use crate::manager::{Manager, unix_ns};
 use crate::resubscribe::SwitchStats;
 use crate::subscriptions::Subscription;
-use crate::{Event, LinkSample};
+use crate::{Event, LinkSample, SampleReceipt};
 
 impl Manager {
     pub(super) async fn on_message(&mut self, at: usize, message: ServerMessage, now: Duration) {
@@ -151,8 +152,8 @@ impl Manager {
         if let Some(progress) = &mut self.slots[at].session.progress {
             progress.on_sample(replayed, now);
         }
-        let receipt = self.cursors.record(header.id, now);
-        match receipt {
+        let order = self.cursors.record(header.id, now);
+        match order {
             Receipt::Duplicate => {
                 if !stored {
                     self.count_in_switch(|stats| stats.duplicates += 1);
@@ -163,16 +164,20 @@ impl Manager {
                 if replayed {
                     self.count_in_switch(|stats| stats.replayed += 1);
                 }
-                self.detect_gap(at, &topic, &header, receipt, now);
+                self.detect_gap(at, &topic, &header, order, now);
             }
         }
         self.followed = self.followed.union(topic.scopes);
+        let traced = header.flags & FLAG_TRACED != 0 && self.slots[at].session.traces;
+        let receipt = if traced { self.receipt(at, header.id, now) } else { None };
         let sample = LinkSample {
             topic,
+            traced,
+            receipt,
             id: header.id,
             stored,
             replayed,
-            late: receipt == Receipt::Late,
+            late: order == Receipt::Late,
             source_time_ns: header.source_time_ns,
             receive_time_ns: header.receive_time_ns,
             payload,
@@ -180,6 +185,15 @@ impl Manager {
         if self.events.try_send(Event::Sample(sample)).is_err() {
             tracing::debug!("a sample was dropped: events are not read");
         }
+    }
+
+    /// What is to be reported of a traced sample. On a link that does not carry everything nothing is.
+    fn receipt(&mut self, at: usize, id: SampleId, now: Duration) -> Option<SampleReceipt> {
+        let slot = &self.slots[at];
+        if slot.session.service != ServiceLevel::Full || !self.sample_reports.admits(now) {
+            return None;
+        }
+        SampleReceipt::new(slot.connection.as_ref()?.id, id, unix_ns(), &slot.session.clock)
     }
 
     /// Counts samples that should have preceded this one and did not arrive, unless the reason is

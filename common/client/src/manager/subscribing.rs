@@ -32,9 +32,11 @@ impl Manager {
         let Some((since, late)) = self.contiguous else { return };
         let age = self.now().saturating_sub(since) + late + AGE_MARGIN;
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX).min(limits::REPLAY_AGE_MS);
+        let switch = self.switch.as_ref().filter(|_| self.active == Some(at));
         let slot = &mut self.slots[at];
+        let traceparent = switch.filter(|_| slot.session.traces).map(|switch| switch.trace.traceparent());
         slot.session.resuming = true;
-        slot.send(ClientMessage::Resume { cursors: self.cursors.snapshot(), age_ms });
+        slot.send(ClientMessage::Resume { cursors: self.cursors.snapshot(), age_ms, traceparent });
     }
 
     /// Subscribes, and returns the ids of the messages.
@@ -132,7 +134,7 @@ impl Manager {
         }
         tracing::info!(url = self.slots[active].url, writers = cursors.len(), "requesting missing samples");
         self.slots[active].session.resuming = true;
-        self.slots[active].send(ClientMessage::Resume { cursors, age_ms: 0 });
+        self.slots[active].send(ClientMessage::Resume { cursors, age_ms: 0, traceparent: None });
         let ids = self.subscribe_again(active, None);
         self.slots[active].session.repair.sent(ids);
     }

@@ -7,6 +7,7 @@ use roverline_protocol::native::{ClientMessage, SwitchReport};
 
 use crate::manager::{FIRST_CHOICE, Manager, unix_ns};
 use crate::resubscribe::SwitchStats;
+use crate::trace::SwitchTrace;
 use crate::{Event, FailoverCause, FailoverView};
 
 /// A switch in progress, until the new endpoint has replayed the missed samples and delivers.
@@ -16,6 +17,7 @@ pub(super) struct Switch {
     pub(super) blackout_since: Option<Duration>,
     /// The endpoint that delivers until then: a planned switch has no blackout.
     pub(super) release: Option<usize>,
+    pub(super) trace: SwitchTrace,
 }
 
 impl Manager {
@@ -38,7 +40,8 @@ impl Manager {
         self.contiguous = Some((now, late.saturating_mul(2)));
         self.outage_reported = false;
         let stats = progress.map(|progress| progress.stats).unwrap_or_default();
-        self.emit_failover(switch.from, Some(active), switch.cause, blackout, stats).await;
+        let trace_id = self.report_switch(active, &switch, now);
+        self.emit_failover(switch.from, Some(active), switch.cause, blackout, stats, trace_id).await;
         if let Some(previous) = switch.release.filter(|&previous| previous != active) {
             if active == previous + self.endpoint_count() {
                 self.promote_successor(previous);
@@ -119,8 +122,8 @@ impl Manager {
     fn leave_active(&mut self, at: usize, cause: FailoverCause, last_heard: Duration) {
         self.active = None;
         let Some(switch) = self.switch.take() else {
-            let blackout_since = Some(last_heard);
-            self.switch = Some(Switch { from: Some(at), cause, blackout_since, release: None });
+            let (blackout_since, trace) = (Some(last_heard), SwitchTrace::start(last_heard));
+            self.switch = Some(Switch { from: Some(at), cause, blackout_since, release: None, trace });
             return;
         };
         if let Some(previous) = switch.release {
@@ -148,7 +151,7 @@ impl Manager {
         self.gathering.get_or_insert(choice);
         if !std::mem::replace(&mut self.outage_reported, true) {
             let from = self.switch.as_ref().and_then(|switch| switch.from);
-            self.emit_failover(from, None, FailoverCause::AllDown, None, SwitchStats::default()).await;
+            self.emit_failover(from, None, FailoverCause::AllDown, None, SwitchStats::default(), None).await;
         }
     }
 
@@ -202,8 +205,10 @@ impl Manager {
     pub(super) async fn switch_to(&mut self, chosen: usize, cause: FailoverCause, now: Duration) {
         self.gathering = None;
         let previous = self.active.replace(chosen);
-        let fresh = Switch { from: previous, cause, blackout_since: None, release: previous };
+        let trace = SwitchTrace::start(now);
+        let fresh = Switch { from: previous, cause, blackout_since: None, release: previous, trace };
         let mut switch = self.switch.take().unwrap_or(fresh);
+        switch.trace.chosen(now);
         if let Some(previous) = previous
             && let Some(stale) = switch.release.replace(previous)
             && stale != chosen
@@ -251,6 +256,18 @@ impl Manager {
         }
     }
 
+    /// Sends the spans of a switch that is complete to its endpoint, if that takes them; returns the trace's id. The
+    /// first choice is no switch.
+    fn report_switch(&mut self, active: usize, switch: &Switch, now: Duration) -> Option<String> {
+        let slot = &mut self.slots[active];
+        if !slot.session.traces || switch.from.is_none() {
+            return None;
+        }
+        let spans = switch.trace.spans(switch.cause.word(), now, unix_ns(), &slot.session.clock);
+        slot.send_now(ClientMessage::Spans { spans });
+        Some(switch.trace.trace_id())
+    }
+
     async fn emit_failover(
         &mut self,
         from: Option<usize>,
@@ -258,6 +275,7 @@ impl Manager {
         cause: FailoverCause,
         blackout: Option<Duration>,
         stats: SwitchStats,
+        trace_id: Option<String>,
     ) {
         let url = |slot: Option<usize>| slot.map(|slot| self.slots[slot].url.clone());
         let SwitchStats { replayed, duplicates, missing } = stats;
@@ -275,6 +293,7 @@ impl Manager {
                 replayed,
                 duplicates,
                 missing,
+                trace_id,
             }));
         }
         self.emit(Event::Failover(view)).await;

@@ -115,3 +115,117 @@ pub struct TraceDocument {
     /// Endpoints that did not answer, so that spans of theirs are missing.
     pub unreachable: Vec<Tier>,
 }
+
+/// A stage on a sample's way from its publisher to a client's screen, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SampleStage {
+    /// From the publisher's stamp until the source received it; by the publisher's clock.
+    Publish,
+    /// From there until it was queued for the endpoint's fan-out.
+    Source,
+    /// In that queue.
+    Ingress,
+    /// Stored and matched with subscriptions.
+    Hub,
+    /// Written in the dialect of a session.
+    Encode,
+    /// In the session's outbox.
+    Outbox,
+    /// Until the socket had taken it.
+    Socket,
+    /// From there until the client received it; by the session's estimate of the clocks' offset.
+    Network,
+    /// Until the client had decoded it.
+    Decode,
+    /// Until it was on the client's screen.
+    Draw,
+}
+
+impl SampleStage {
+    /// All stages, in order.
+    pub const ALL: [SampleStage; 10] = [
+        SampleStage::Publish,
+        SampleStage::Source,
+        SampleStage::Ingress,
+        SampleStage::Hub,
+        SampleStage::Encode,
+        SampleStage::Outbox,
+        SampleStage::Socket,
+        SampleStage::Network,
+        SampleStage::Decode,
+        SampleStage::Draw,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SampleStage::Publish => "publish",
+            SampleStage::Source => "source",
+            SampleStage::Ingress => "ingress",
+            SampleStage::Hub => "hub",
+            SampleStage::Encode => "encode",
+            SampleStage::Outbox => "outbox",
+            SampleStage::Socket => "socket",
+            SampleStage::Network => "network",
+            SampleStage::Decode => "decode",
+            SampleStage::Draw => "draw",
+        }
+    }
+}
+
+/// Durations of some traced samples, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageTimes {
+    /// Number of durations.
+    pub count: usize,
+    /// Their median.
+    pub median_ns: u64,
+    /// Their 99th percentile.
+    pub p99_ns: u64,
+    /// The longest one.
+    pub max_ns: u64,
+}
+
+/// A stage with its durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageDocument {
+    /// The stage.
+    pub stage: SampleStage,
+    /// Its durations.
+    #[serde(flatten)]
+    pub times: StageTimes,
+}
+
+/// Where the time of a topic's samples goes at one endpoint, of those that it traced and still keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicStages {
+    /// The topic.
+    pub topic: String,
+    /// The process: the name of an endpoint's tier, or `relay`.
+    pub service: String,
+    /// Number of traced samples.
+    pub samples: usize,
+    /// The stages that have durations, in order. Those from `encode` on have one for each traced session.
+    pub stages: Vec<StageDocument>,
+    /// From the publisher's stamp (or, without one that can be used, from the source) until the last stage that is
+    /// known; measured as a whole, once for each traced session.
+    pub end_to_end: Option<StageTimes>,
+    /// The largest error of the clocks' offsets in `network`, nanoseconds; null if no client has reported.
+    pub clock_error_ns: Option<u64>,
+    /// The trace of the newest sample.
+    pub newest_trace_id: String,
+    /// The trace of the slowest one.
+    pub slowest_trace_id: String,
+}
+
+/// Where the time of samples goes, by topic and endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicStagesList {
+    /// By topic.
+    pub topics: Vec<TopicStages>,
+    /// Traced samples that gave way to newer ones, at all endpoints.
+    pub evicted_samples: u64,
+    /// Endpoints that did not answer.
+    pub unreachable: Vec<Tier>,
+}

@@ -16,13 +16,16 @@ pub const HEARTBEAT_BYTES: usize = 16;
 pub const FLAG_STORED: u8 = 1;
 /// Sample flag: replayed, because the client resumed.
 pub const FLAG_REPLAYED: u8 = 2;
+/// Sample flag: the endpoint records the way of this sample; the client may report when it came, with
+/// [`SampleTimes`](crate::trace::SampleTimes).
+pub const FLAG_TRACED: u8 = 4;
 
 /// Header of a binary sample, everything but its payload. Little endian: kind u8, flags u8,
 /// reserved u16, topic u32, source \[u8; 16], seq u64, source time i64 ns, receive time i64 ns,
 /// followed by CDR with its encapsulation header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleHeader {
-    /// [`FLAG_STORED`], [`FLAG_REPLAYED`] and future flags.
+    /// [`FLAG_STORED`], [`FLAG_REPLAYED`], [`FLAG_TRACED`] and future flags.
     pub flags: u8,
     /// [`TopicInfo::id`](crate::native::TopicInfo::id).
     pub topic: u32,

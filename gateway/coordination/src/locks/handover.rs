@@ -53,6 +53,9 @@ struct HandoverRequest {
     lease: LeaseId,
     #[serde(default)]
     refused: Option<String>,
+    /// The span that asks (W3C `traceparent`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
     /// The identity that refused it, and the unverified name that its client declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused_by: Option<(String, String)>,
@@ -95,6 +98,19 @@ impl Locks {
         ttl: Duration,
         wait: Duration,
     ) -> Result<Handover, LockError> {
+        self.request_traced_handover(resource, requester, message, ttl, wait, None).await
+    }
+
+    /// The same for a span (W3C `traceparent`), which whoever answers gets.
+    pub async fn request_traced_handover<'a>(
+        &self,
+        resource: &str,
+        requester: impl Into<Client<'a>>,
+        message: &str,
+        ttl: Duration,
+        wait: Duration,
+        traceparent: Option<String>,
+    ) -> Result<Handover, LockError> {
         check_reason(message)?;
         // Checked before the client joins the queue.
         check_ttl(wait)?;
@@ -105,7 +121,8 @@ impl Locks {
             return Ok(Handover::Granted(token));
         }
         let lease = self.store.grant(wait).await?;
-        let request = HandoverRequest { message: message.to_owned(), lease, refused: None, refused_by: None };
+        let message = message.to_owned();
+        let request = HandoverRequest { message, lease, refused: None, refused_by: None, traceparent };
         let key = key_of(resource, requester);
         let put = Op::Put { key: key.clone(), value: json::encode(&request), lease: Some(lease) };
         let requested_at = self.store.txn(Txn { success: vec![put], ..Txn::default() }).await?.revision;
@@ -134,13 +151,13 @@ impl Locks {
     }
 
     /// Hands the holder's lock over to the requesting client. If several identities ask under this name,
-    /// `requester` has to say which one is meant.
+    /// `requester` has to say which one is meant. Returns the `traceparent` of the request.
     pub async fn grant_handover<'a>(
         &self,
         resource: &str,
         holder: impl Into<Client<'a>>,
         requester: impl Into<Client<'a>>,
-    ) -> Result<(), LockError> {
+    ) -> Result<Option<String>, LockError> {
         let (holder, requester) = (holder.into(), requester.into());
         loop {
             let (all, order) = self.all_entries().await?;
@@ -176,20 +193,20 @@ impl Locks {
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     let _ = self.store.revoke(own.record.lease).await;
-                    return Ok(());
+                    return Ok(pending.request.traceparent);
                 }
             }
         }
     }
 
-    /// Refuses a handover request; the holder keeps its lock.
+    /// Refuses a handover request; the holder keeps its lock. Returns the `traceparent` of the request.
     pub async fn refuse_handover<'a>(
         &self,
         resource: &str,
         holder: impl Into<Client<'a>>,
         requester: impl Into<Client<'a>>,
         reason: &str,
-    ) -> Result<(), LockError> {
+    ) -> Result<Option<String>, LockError> {
         check_reason(reason)?;
         let (holder, requester) = (holder.into(), requester.into());
         match self.status(resource, holder).await? {
@@ -200,7 +217,7 @@ impl Locks {
             }
         }
         let PendingHandover { entry, request } = self.pending_request(resource, requester).await?;
-        let (key, lease) = (entry.key, request.lease);
+        let (key, lease, traceparent) = (entry.key, request.lease, request.traceparent.clone());
         let refused_by = holder.identity.map(|identity| (identity.to_owned(), holder.name.to_owned()));
         let value =
             json::encode(&HandoverRequest { refused: Some(reason.to_owned()), refused_by, ..request });
@@ -210,7 +227,7 @@ impl Locks {
             failure: Vec::new(),
         };
         match self.store.txn(txn).await {
-            Ok(outcome) if outcome.succeeded => Ok(()),
+            Ok(outcome) if outcome.succeeded => Ok(traceparent),
             Ok(_) | Err(StoreError::LeaseEnded) => Err(no_pending_request(resource, requester.name)),
             Err(error) => Err(error.into()),
         }

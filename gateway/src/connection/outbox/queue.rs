@@ -8,6 +8,7 @@ use roverline_protocol::Priority;
 use roverline_protocol::budget::Urgency;
 
 use crate::connection::budget::Budget;
+use crate::connection::outbox::queued_frame::QueuedFrame;
 use crate::limits;
 
 /// On a budgeted link, a sample that waited this long is replaced by a newer one of its topic.
@@ -44,7 +45,7 @@ pub(crate) struct Queue {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     levels: [VecDeque<Slot>; Priority::ALL.len()],
-    latest: HashMap<u32, Bytes>,
+    latest: HashMap<u32, QueuedFrame>,
     latest_bytes: usize,
     every_frames: usize,
     every_bytes: usize,
@@ -52,7 +53,7 @@ pub(crate) struct Queue {
 
 enum Slot {
     Latest { topic: u32, at: Duration },
-    Every { topic: u32, frame: Bytes, at: Duration },
+    Every { topic: u32, frame: QueuedFrame, at: Duration },
 }
 
 impl Slot {
@@ -66,7 +67,7 @@ impl Slot {
 /// The result of [`Queue::pop`].
 pub(crate) enum PopResult {
     /// The most urgent frame.
-    Frame(Bytes),
+    Frame(QueuedFrame),
     /// A frame is queued, and the budget allows it after this time.
     Later(Duration),
     /// The queue is empty.
@@ -111,14 +112,14 @@ impl Queue {
     }
 
     /// Whether a sample would occupy a budgeted link for too long.
-    fn is_too_large(&mut self, priority: Priority, frame: &Bytes) -> bool {
+    fn is_too_large(&mut self, priority: Priority, frame: &QueuedFrame) -> bool {
         let Some(budget) = &self.budget else { return false };
         let too_large = expires(priority as usize) && frame.len() > budget.frame_bytes();
         self.shed += u64::from(too_large);
         too_large
     }
 
-    pub(crate) fn latest(&mut self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
+    pub(crate) fn latest(&mut self, topic: u32, priority: Priority, frame: QueuedFrame, at: Duration) {
         if self.closing || self.is_too_large(priority, &frame) {
             return;
         }
@@ -132,7 +133,7 @@ impl Queue {
         }
     }
 
-    pub(crate) fn every(&mut self, topic: u32, priority: Priority, frame: Bytes, at: Duration) {
+    pub(crate) fn every(&mut self, topic: u32, priority: Priority, frame: QueuedFrame, at: Duration) {
         if self.closing || self.is_too_large(priority, &frame) {
             return;
         }
@@ -194,7 +195,10 @@ impl Queue {
                 return PopResult::Later(wait);
             }
             self.control_bytes -= length;
-            return self.control.pop_front().map_or(PopResult::Nothing, PopResult::Frame);
+            return self
+                .control
+                .pop_front()
+                .map_or(PopResult::Nothing, |frame| PopResult::Frame(frame.into()));
         }
         for priority in self.order(now) {
             let level = priority as usize;
@@ -202,7 +206,7 @@ impl Queue {
             let length = match self.levels[level].front() {
                 None => continue,
                 Some(Slot::Every { frame, .. }) => frame.len(),
-                Some(Slot::Latest { topic, .. }) => self.latest.get(topic).map_or(0, Bytes::len),
+                Some(Slot::Latest { topic, .. }) => self.latest.get(topic).map_or(0, QueuedFrame::len),
             };
             // A less urgent frame does not overtake.
             if let Some(wait) = self.charge(length, Urgency::of(priority), now) {
@@ -241,7 +245,7 @@ impl Queue {
         self.budget.as_mut().and_then(|budget| budget.charge(length, urgency, now))
     }
 
-    fn take_front(&mut self, level: usize) -> Option<Bytes> {
+    fn take_front(&mut self, level: usize) -> Option<QueuedFrame> {
         match self.levels[level].pop_front()? {
             Slot::Latest { topic, .. } => {
                 let frame = self.latest.remove(&topic)?;

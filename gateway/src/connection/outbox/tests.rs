@@ -10,9 +10,9 @@ fn frame(n: u8) -> Bytes {
 }
 
 fn drain(outbox: &Outbox) -> Vec<u8> {
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
-    batch.iter().map(|frame| frame[0]).collect()
+    batch.frames.iter().map(|frame| frame[0]).collect()
 }
 
 #[test]
@@ -43,12 +43,12 @@ fn a_full_queue_drops_the_oldest_of_the_least_urgent() {
 async fn a_take_continues_where_the_last_one_stopped() {
     let outbox = Outbox::new();
     (0..100).for_each(|n| outbox.every(1, Priority::Mission, frame(n), Duration::ZERO));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     for expected in [5, 5, 64, 26] {
-        batch.clear();
+        batch.frames.clear();
         let max_bytes = if expected == 5 { 20 } else { usize::MAX };
         assert_eq!(outbox.take(&mut batch, max_bytes).await, NextStep::Continue);
-        assert_eq!(batch.len(), expected);
+        assert_eq!(batch.frames.len(), expected);
     }
 }
 
@@ -57,10 +57,10 @@ fn old_streams_expire_and_old_history_stays() {
     let outbox = Outbox::new();
     outbox.every(1, Priority::Sensors, frame(1), Duration::ZERO);
     outbox.every(2, Priority::Mission, frame(2), Duration::ZERO);
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     let later = Duration::from_millis(limits::OUTBOX_MAX_AGE_MS) + Duration::from_millis(1);
     outbox.try_take(&mut batch, usize::MAX, later);
-    assert_eq!(batch, [frame(2)]);
+    assert_eq!(batch.frames, [frame(2)]);
     assert_eq!(outbox.stats().dropped, 1);
 }
 
@@ -71,12 +71,12 @@ fn close_is_the_last_frame_and_unread_responses_disconnect() {
     outbox.control(frame(2));
     outbox.close(1001, "bye");
     outbox.control(frame(3));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     assert_eq!(outbox.try_take(&mut batch, usize::MAX, Duration::ZERO).0, NextStep::Close);
-    assert_eq!((batch.len(), batch[0][0], batch[1][0]), (2, 2, 0x88));
+    assert_eq!((batch.frames.len(), batch.frames[0][0], batch.frames[1][0]), (2, 2, 0x88));
     let outbox = Outbox::new();
     outbox.control(Bytes::from(vec![0; limits::OUTBOX_CONTROL_BYTES + 1]));
-    assert_eq!(outbox.try_take(&mut Vec::new(), 1, Duration::ZERO).0, NextStep::Abort);
+    assert_eq!(outbox.try_take(&mut Batch::default(), 1, Duration::ZERO).0, NextStep::Abort);
 }
 
 proptest! {
@@ -88,7 +88,7 @@ proptest! {
             match op {
                 0 => outbox.latest(topic, Priority::ALL[level], frame, Duration::ZERO),
                 1 => outbox.every(topic + 10, Priority::ALL[level], frame, Duration::ZERO),
-                _ => { outbox.try_take(&mut Vec::new(), size, Duration::ZERO); }
+                _ => { outbox.try_take(&mut Batch::default(), size, Duration::ZERO); }
             }
             prop_assert!(outbox.stats().queued_bytes <= limits::OUTBOX_EVERY_BYTES + 4 * 5000);
         }
@@ -98,9 +98,9 @@ proptest! {
 }
 
 fn drain_all(outbox: &Outbox) -> Vec<Bytes> {
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, Duration::ZERO);
-    batch
+    batch.frames
 }
 
 fn budgeted(bytes_per_s: u64) -> std::sync::Arc<Outbox> {
@@ -122,16 +122,16 @@ fn a_budget_sheds_oversized_samples_and_delays_the_others() {
     assert_eq!(outbox.stats().shed, 1);
     outbox.every(2, Priority::State, giant, ms(0));
     outbox.every(3, Priority::Sensors, Bytes::from(vec![3; 440]), ms(0));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     // The state sample is sent although it overdraws the budget; the sensor sample waits until both are
     // paid.
     let (_, wait) = outbox.try_take(&mut batch, usize::MAX, ms(0));
-    assert_eq!(batch.len(), 1);
+    assert_eq!(batch.frames.len(), 1);
     let wait = wait.unwrap();
     assert!((ms(155)..ms(158)).contains(&wait), "{wait:?}");
-    batch.clear();
+    batch.frames.clear();
     outbox.try_take(&mut batch, usize::MAX, wait + ms(1));
-    assert_eq!(batch.len(), 1);
+    assert_eq!(batch.frames.len(), 1);
 }
 
 #[test]
@@ -140,12 +140,12 @@ fn under_a_budget_a_stream_keeps_its_newest_and_a_single_event_waits() {
     outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
     (1..=3).for_each(|n| outbox.every(1, Priority::State, frame(n), ms(0)));
     outbox.every(2, Priority::State, frame(4), ms(0));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, ms(0));
-    assert_eq!(batch.len(), 1);
-    batch.clear();
+    assert_eq!(batch.frames.len(), 1);
+    batch.frames.clear();
     outbox.try_take(&mut batch, usize::MAX, ms(900));
-    assert_eq!(batch, [frame(3), frame(4)]);
+    assert_eq!(batch.frames, [frame(3), frame(4)]);
     assert_eq!((outbox.stats().shed, outbox.stats().dropped), (2, 0));
 }
 
@@ -155,11 +155,11 @@ fn under_a_budget_a_stream_of_state_does_not_starve_the_mission() {
     outbox.every(9, Priority::Emergency, Bytes::from(vec![0; 400]), ms(0));
     outbox.every(2, Priority::Mission, frame(7), ms(0));
     outbox.every(1, Priority::State, frame(8), ms(700));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, ms(0));
-    batch.clear();
+    batch.frames.clear();
     outbox.try_take(&mut batch, usize::MAX, ms(750));
-    assert_eq!(batch, [frame(7), frame(8)], "what has waited longer goes first");
+    assert_eq!(batch.frames, [frame(7), frame(8)], "what has waited longer goes first");
 }
 
 #[test]
@@ -171,9 +171,13 @@ fn a_client_that_responds_again_gets_the_newest_and_a_little_history() {
         outbox.every(2, Priority::Mission, frame(n), ms(u64::from(n) * 100));
     }
     outbox.ping(frame(255));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, ms(9_900));
-    assert_eq!((batch.len(), outbox.stats().sent), (1, 0), "nothing but the ping, which does not count");
+    assert_eq!(
+        (batch.frames.len(), outbox.stats().sent),
+        (1, 0),
+        "nothing but the ping, which does not count"
+    );
     outbox.pause(false, ms(9_900));
     let got = drain_at(&outbox, ms(9_900));
     // Eleven samples of each topic are at most 1 s old.
@@ -183,9 +187,9 @@ fn a_client_that_responds_again_gets_the_newest_and_a_little_history() {
 }
 
 fn drain_at(outbox: &Outbox, now: Duration) -> Vec<u8> {
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, now);
-    batch.iter().map(|frame| frame[0]).collect()
+    batch.frames.iter().map(|frame| frame[0]).collect()
 }
 
 #[test]
@@ -201,4 +205,35 @@ fn keep_newest_limits_the_queue_of_one_topic() {
     assert_eq!((first, second.len()), (vec![7, 8, 9], 10));
     let drops = outbox.take_drops();
     assert_eq!((drops[0].id, drops[0].count, drops.len()), (1, 7, 1));
+}
+
+#[tokio::test]
+async fn a_traced_frame_is_timed_until_the_socket_has_it() {
+    use roverline_protocol::SampleId;
+    use roverline_source::RawSample;
+
+    use crate::trace::sample_ring::SampleRing;
+    use crate::trace::sample_trace::SampleTrace;
+
+    let ring = SampleRing::new("primary", 1).unwrap();
+    let id = SampleId { seq: 1, ..SampleId::default() };
+    let sample = RawSample { id, source_time_ns: 0, receive_time_ns: 0, payload: Bytes::new() };
+    let at = Duration::ZERO;
+    let trace = SampleTrace::new("/a".into(), &sample, (at, at), (1_000_000_000, at));
+    let outbox = Outbox::new();
+    for n in 0..2 {
+        let delivery = trace.deliver((n, "native"), at);
+        delivery.as_ref().unwrap().queued(at);
+        outbox.latest(1, Priority::State, QueuedFrame { bytes: frame(1), trace: delivery }, at);
+    }
+    ring.keep(trace);
+    let mut batch = Batch::default();
+    assert_eq!(outbox.take(&mut batch, usize::MAX).await, NextStep::Continue);
+    batch.written(roverline_source::clock::monotonic);
+    let count = |stage: &str| {
+        let stages = ring.stages(None).remove(0).stages;
+        stages.iter().find(|s| s.stage.name() == stage).map_or(0, |s| s.times.count)
+    };
+    // The second frame has replaced the first one.
+    assert_eq!((count("encode"), count("outbox"), count("socket")), (2, 1, 1));
 }

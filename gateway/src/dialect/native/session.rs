@@ -7,10 +7,11 @@ use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
 use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
 use roverline_protocol::status::{EndpointDocument, EndpointEvent};
-use roverline_protocol::trace::ReportedSpan;
+use roverline_protocol::trace::{ReportedSpan, SampleTimes};
 use roverline_source::clock::{monotonic, unix_ns};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
+use tracing::{Instrument, Span};
 use tungstenite::protocol::Message;
 
 use crate::connection::close_reason::CloseReason;
@@ -34,6 +35,8 @@ pub(super) struct Session<'a> {
     directory_changes: watch::Receiver<Arc<Vec<EndpointDocument>>>,
     events: broadcast::Receiver<EndpointEvent>,
     drain: watch::Receiver<Option<Drain>>,
+    /// The trace context of the last `resume`, for the `subscribe` that follows it.
+    switch_traceparent: Option<String>,
 }
 
 impl<'a> Session<'a> {
@@ -52,6 +55,7 @@ impl<'a> Session<'a> {
             directory_changes,
             events: endpoint.events.subscribe(),
             drain: endpoint.draining(),
+            switch_traceparent: None,
         }
     }
 
@@ -87,7 +91,7 @@ impl<'a> Session<'a> {
                 }
             }
             ClientMessage::Auth { token } => self.authenticate(&token)?,
-            ClientMessage::Resume { cursors, age_ms } => {
+            ClientMessage::Resume { cursors, age_ms, traceparent } => {
                 if cursors.len() > limits::CURSORS_PER_RESUME {
                     return Err(RequestError::Cursors);
                 }
@@ -95,11 +99,16 @@ impl<'a> Session<'a> {
                 if endpoint.hub.resume(id, cursors, age) {
                     context.resumed();
                 }
+                self.switch_traceparent = traceparent;
             }
             ClientMessage::Subscribe { id: request, topics, max_rate_hz, scopes } => {
                 let options =
                     SubscribeOptions { patterns: topics, max_rate_hz, scopes, ..SubscribeOptions::default() };
-                self.subscribe(request, &options).await?;
+                let span = match self.switch_traceparent.take() {
+                    Some(traceparent) => context.resume_span(&traceparent),
+                    None => Span::none(),
+                };
+                self.subscribe(request, &options).instrument(span).await?;
             }
             ClientMessage::Unsubscribe { topics } => {
                 endpoint.hub.unsubscribe(id, &topics).await;
@@ -130,6 +139,7 @@ impl<'a> Session<'a> {
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
             ClientMessage::Spans { spans } => self.record_spans(spans),
+            ClientMessage::SampleTimes { samples } => self.record_sample_times(&samples),
             ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
         }
         Ok(())
@@ -151,6 +161,14 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Keeps when samples of this session arrived at its client.
+    fn record_sample_times(&self, samples: &[SampleTimes]) {
+        let is_foreign = self.context.info.is_confined();
+        if let Some(ring) = self.context.endpoint.hub.sample_ring().filter(|_| !is_foreign) {
+            ring.report(self.context.info.id, samples);
+        }
+    }
+
     async fn subscribe(&self, request: Option<u64>, options: &SubscribeOptions) -> Result<(), RequestError> {
         let endpoint = &self.context.endpoint;
         if let Err(full) = self.context.authorize_subscribe(options.scopes) {
@@ -164,6 +182,7 @@ impl<'a> Session<'a> {
         endpoint.ingress.listener_arrived();
         self.send(&ServerMessage::Subscribed { id: request, matching: outcome.matching });
         if let Some((replayed, gaps)) = outcome.resumed {
+            Span::current().record("roverline.replayed", replayed);
             self.send(&ServerMessage::Resumed { replayed, gaps });
         }
         Ok(())

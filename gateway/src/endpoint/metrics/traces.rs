@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::endpoint::Endpoint;
 use crate::endpoint::metrics::exposition::Exposition;
 use crate::trace::ring::RingUsage;
+use crate::trace::sample_ring::SampleUsage;
 
 /// Adds the ring of spans to the page; zeros if traces are off.
 pub(super) fn render(page: &mut Exposition, endpoint: &Endpoint) {
@@ -17,11 +18,24 @@ pub(super) fn render(page: &mut Exposition, endpoint: &Endpoint) {
     ] {
         page.one("gauge", name, help, value as f64);
     }
+    let SampleUsage { samples, evicted: evicted_samples, refused: refused_samples } =
+        endpoint.hub.sample_ring().map(|ring| ring.usage()).unwrap_or_default();
+    page.one("gauge", "roverline_trace_samples", "Traced samples that are kept.", samples as f64);
     let invalid = endpoint.counters.invalid_trace_contexts.load(Ordering::Relaxed);
     for (name, help, value) in [
         ("roverline_trace_evicted_spans_total", "Spans that gave way to newer ones.", evicted),
         ("roverline_trace_refused_spans_total", "Spans of clients that came too fast or are none.", refused),
         ("roverline_trace_invalid_contexts_total", "Requests whose traceparent is none.", invalid),
+        (
+            "roverline_trace_evicted_samples_total",
+            "Traced samples that gave way to newer ones.",
+            evicted_samples,
+        ),
+        (
+            "roverline_trace_refused_samples_total",
+            "Times that clients reported of samples that are not kept, or again.",
+            refused_samples,
+        ),
     ] {
         page.one("counter", name, help, value as f64);
     }

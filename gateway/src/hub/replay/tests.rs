@@ -59,7 +59,7 @@ impl Fixture {
         };
         self.hub.handle(
             &self.ingress,
-            SourceEvent::Sample(self.key, sample),
+            SourceEvent::Sample(self.key, sample, roverline_source::clock::monotonic()),
             roverline_source::clock::monotonic(),
         );
     }

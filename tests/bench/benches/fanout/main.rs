@@ -1,5 +1,5 @@
 //! Fan-out compared with peers: messages of 1 KiB at 1 kHz to 1 and to 50 WebSocket clients, by our endpoint
-//! in each of its dialects and in a mix of them, by the Foxglove SDK's server, and by a minimal broadcast
+//! in each of its dialects and in a mix of them, with one and with all samples of a second traced, by the Foxglove SDK's server, and by a minimal broadcast
 //! over tokio-tungstenite.
 //!
 //! Each server runs in its own process, so that its CPU time and memory can be measured; all clients share
@@ -33,7 +33,7 @@ use clients::{Client, ClientDialect, Server};
 use servers::serve;
 
 /// The benchmarks: name, server, dialects of the clients (in turn), and number of clients.
-const RUNS: [(&str, &str, &[ClientDialect], usize); 11] = [
+const RUNS: [(&str, &str, &[ClientDialect], usize); 13] = [
     ("native", OURS, &[ClientDialect::Native], 1),
     ("sdk", "foxglove", &[ClientDialect::Foxglove], 1),
     ("bare", "bare", &[ClientDialect::Nothing], 1),
@@ -43,6 +43,8 @@ const RUNS: [(&str, &str, &[ClientDialect], usize); 11] = [
     ("cbor", OURS, &[ClientDialect::Rosbridge("cbor")], 50),
     ("plain", OURS, &[ClientDialect::Plain], 50),
     ("mixed", OURS, &MIX, 50),
+    ("traced", "roverline-traced", &[ClientDialect::Native], 50),
+    ("all traced", "roverline-all-traced", &[ClientDialect::Native], 50),
     ("sdk", "foxglove", &[ClientDialect::Foxglove], 50),
     ("bare", "bare", &[ClientDialect::Nothing], 50),
 ];

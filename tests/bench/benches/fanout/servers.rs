@@ -18,7 +18,8 @@ use roverline_gateway::endpoint::peers::table::Peers;
 use roverline_gateway::hub::{Hub, Ingress};
 use roverline_gateway::process::source_control::SourceControlHandle;
 use roverline_gateway::server::listener::accept_loop;
-use roverline_protocol::{Delivery, Guid, Routing, SampleId, Tier, routing::Rule};
+use roverline_gateway::trace::sample_ring::SampleRing;
+use roverline_protocol::{Delivery, Guid, Routing, SampleId, ScopeSet, Tier, routing::Rule};
 use roverline_schema::Registry;
 use roverline_source::{Qos, RawSample, Sink, TopicDecl};
 use rustix::time::ClockId;
@@ -40,7 +41,9 @@ struct Running {
 /// next line; exits when its input ends.
 pub(super) fn serve(role: &str) {
     let mut server = match role {
-        "roverline" => roverline(),
+        "roverline" => roverline(0),
+        "roverline-traced" => roverline(1),
+        "roverline-all-traced" => roverline(1_000),
         "foxglove" => foxglove(),
         _ => bare(),
     };
@@ -89,7 +92,7 @@ fn on_runtime<T: Send + 'static, F: Future<Output = ()>>(
 }
 
 /// A real endpoint, built as `endpoint::run` does; this process's main thread is its source.
-fn roverline() -> Running {
+fn roverline(traced_samples_per_s: u32) -> Running {
     let scopes = Tier::Primary.scopes();
     let rule = Rule {
         topic: Some("/bench".into()),
@@ -110,7 +113,7 @@ fn roverline() -> Running {
             tier: Tier::Primary,
             port,
             max_clients: 50,
-            hub: Hub::new(scopes, Registry::bundled()),
+            hub: hub(scopes, traced_samples_per_s),
             ingress,
             source_kind: SourceKind::Sim,
             peers: Peers::new(Vec::new()),
@@ -159,6 +162,14 @@ fn roverline() -> Running {
         feed.sample(topic, RawSample { id, source_time_ns: now, receive_time_ns: now, payload });
     };
     Running { port, channel: u64::from(topic.0), publish: Box::new(publish) }
+}
+
+fn hub(scopes: ScopeSet, traced_samples_per_s: u32) -> Arc<Hub> {
+    let hub = Hub::new(scopes, Registry::bundled());
+    if let Some(ring) = SampleRing::new("primary", traced_samples_per_s) {
+        hub.trace_samples(ring);
+    }
+    hub
 }
 
 /// The SDK with default settings, including its own multi-threaded runtime.
