@@ -18,12 +18,13 @@ use crate::dial::Stream;
 pub(crate) struct ActivityClock {
     start: Instant,
     last_byte_us: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl ActivityClock {
     /// Times are measured from `start`.
     pub(crate) fn new(start: Instant) -> ActivityClock {
-        ActivityClock { start, last_byte_us: Arc::default() }
+        ActivityClock { start, last_byte_us: Arc::default(), bytes: Arc::default() }
     }
 
     /// When the last byte arrived; zero before the first.
@@ -31,9 +32,15 @@ impl ActivityClock {
         Duration::from_micros(self.last_byte_us.load(Ordering::Relaxed))
     }
 
-    fn record(&self) {
+    /// Bytes that arrived so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn record(&self, bytes: usize) {
         let now_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last_byte_us.store(now_us, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -51,8 +58,9 @@ impl AsyncRead for MonitoredStream {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.record();
+        let arrived = buffer.filled().len() - before;
+        if arrived > 0 {
+            self.activity.record(arrived);
         }
         read
     }

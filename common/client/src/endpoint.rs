@@ -97,6 +97,8 @@ pub(crate) struct EndpointState {
     pub(crate) failures: u32,
     pub(crate) last_error: Option<String>,
     pub(crate) received: u64,
+    /// Bytes received in earlier sessions.
+    earlier_bytes: u64,
     pub(crate) missed: u64,
     /// Earliest time of the next connection attempt.
     pub(crate) retry_at: Duration,
@@ -120,6 +122,7 @@ impl EndpointState {
             failures: 0,
             last_error: None,
             received: 0,
+            earlier_bytes: 0,
             missed: 0,
             retry_at: Duration::ZERO,
             full_until: None,
@@ -194,6 +197,7 @@ impl EndpointState {
         now: Duration,
     ) {
         let (sender, activity) = (Some(sender), Some(activity));
+        self.earlier_bytes = self.received_bytes();
         self.session = Session { sender, activity, connected_at: now, last_heard: now, ..Session::default() };
     }
 
@@ -215,6 +219,11 @@ impl EndpointState {
             let span = span.end(now_ns, &self.session.clock, failed);
             self.send_now(ClientMessage::Spans { spans: vec![span] });
         }
+    }
+
+    /// Bytes received over all connections.
+    fn received_bytes(&self) -> u64 {
+        self.earlier_bytes + self.session.activity.as_ref().map_or(0, ActivityClock::bytes)
     }
 
     pub(crate) fn note_activity(&mut self, now: Duration) {
@@ -246,6 +255,7 @@ impl EndpointState {
     /// Closes the connection without counting it as a failure.
     pub(crate) fn drop_connection(&mut self, reason: &str, retry_at: Duration) {
         self.connection = None;
+        self.earlier_bytes = self.received_bytes();
         self.session = Session::default();
         self.breaker.ended();
         self.last_error = Some(reason.to_owned());
@@ -377,6 +387,7 @@ impl EndpointState {
             failures: self.failures,
             last_error: self.last_error.clone(),
             received: self.received,
+            received_bytes: self.received_bytes(),
             missed: self.missed,
             breaker: self.shown_breaker,
             service: session.service,

@@ -68,6 +68,8 @@ pub struct EndpointView {
     pub last_error: Option<String>,
     /// Messages received over it.
     pub received: u64,
+    /// Bytes received over it.
+    pub received_bytes: u64,
     /// Samples that should have arrived over it and never did, without those known to be dropped.
     pub missed: u64,
     /// State of its circuit breaker.

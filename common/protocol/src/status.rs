@@ -93,8 +93,17 @@ pub struct UpstreamDocument {
     /// Smoothed round-trip time, milliseconds.
     #[serde(default)]
     pub rtt_ms: Option<f64>,
+    /// Mean deviation of the round-trip time, milliseconds.
+    #[serde(default)]
+    pub jitter_ms: Option<f64>,
+    /// Share of lost probes, 0 to 1; null before the first answer.
+    #[serde(default)]
+    pub loss: Option<f64>,
     /// Messages received over it.
     pub received: u64,
+    /// Bytes received over it.
+    #[serde(default)]
+    pub received_bytes: Option<u64>,
     /// The last error message.
     #[serde(default)]
     pub last_error: Option<String>,

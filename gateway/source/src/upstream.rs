@@ -309,7 +309,10 @@ fn document(view: &EndpointView) -> UpstreamDocument {
         tier: view.tier,
         state: view.state.word().to_owned(),
         rtt_ms: view.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+        jitter_ms: view.jitter.map(|jitter| jitter.as_secs_f64() * 1e3),
+        loss: view.rtt.map(|_| view.loss),
         received: view.received,
+        received_bytes: Some(view.received_bytes),
         last_error: view.last_error.clone(),
     }
 }

@@ -190,6 +190,7 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         failures: if active.is_some_and(|a| a <= i) { 0 } else { 7 },
         last_error: active.is_none_or(|a| a > i).then(|| "connection refused".to_owned()),
         received: 48_211 / (i as u64 + 1),
+        received_bytes: 0,
         missed: 0,
         breaker: BreakerState::Closed,
         service: ServiceLevel::Full,
