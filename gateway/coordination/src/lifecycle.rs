@@ -17,6 +17,7 @@ pub(crate) mod tests;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use roverline_protocol::lifecycle::{InvalidTransition, LifecycleInput, LifecycleStatus, State};
 use tokio::sync::Mutex;
@@ -100,7 +101,19 @@ pub struct Lifecycle {
     shared: Arc<Shared>,
 }
 
+/// Transitions since the process started, by the state that they led to.
+#[derive(Debug, Default)]
+pub struct TransitionCounts([AtomicU64; State::ALL.len()]);
+
+impl TransitionCounts {
+    /// Transitions to this state.
+    pub fn to(&self, state: State) -> &AtomicU64 {
+        &self.0[state as usize]
+    }
+}
+
 struct Shared {
+    robot_transitions: TransitionCounts,
     replica: replica::Replica,
     mutexes: [Mutex<()>; SHARDS],
 }
@@ -108,7 +121,11 @@ struct Shared {
 impl Lifecycle {
     /// Creates the lifecycle service over a shared store.
     pub fn new(store: Arc<dyn Store>) -> Lifecycle {
-        let shared = Shared { replica: replica::Replica::default(), mutexes: Default::default() };
+        let shared = Shared {
+            robot_transitions: TransitionCounts::default(),
+            replica: replica::Replica::default(),
+            mutexes: Default::default(),
+        };
         Lifecycle { store, shared: Arc::new(shared) }
     }
 
@@ -157,6 +174,11 @@ impl Lifecycle {
             Ok(Some(Record { type_name, address, heartbeat_ms, ..written }))
         };
         self.change(entity, author, describe).await
+    }
+
+    /// The transitions of robots that this process made.
+    pub fn robot_transitions(&self) -> &TransitionCounts {
+        &self.shared.robot_transitions
     }
 
     /// Moves an entity to a state, if the transition is valid.
@@ -255,6 +277,7 @@ impl Lifecycle {
                 self.store.txn(Txn { compares: vec![unchanged], success: vec![put], failure }).await;
             match outcome {
                 Ok(outcome) if outcome.succeeded => {
+                    self.count_transition(entity, known.as_ref(), &record);
                     let created = if current.is_some() { created } else { outcome.revision };
                     return self.view(entity, created, outcome.revision, Some(record));
                 }
@@ -268,6 +291,12 @@ impl Lifecycle {
             }
         }
         Err(LifecycleError::Contended(entity.clone()))
+    }
+
+    fn count_transition(&self, entity: &EntityId, before: Option<&Record>, after: &Record) {
+        if entity.kind == EntityKind::Robot && before.is_some_and(|before| before.state != after.state) {
+            self.shared.robot_transitions.to(after.state).fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn view(
