@@ -84,6 +84,8 @@ pub struct TopicEntry {
     pub delivery: Delivery,
     /// Most samples per second that leave this endpoint; null: no limit.
     pub max_rate_hz: Option<f64>,
+    /// Samples per second that the routing table expects of its publishers; null: it expects none.
+    pub expected_rate_hz: Option<f64>,
     /// QoS offered by its publishers.
     pub qos: QosDocument,
     /// Whether its type is known, so that its messages can be decoded.

@@ -35,6 +35,18 @@ impl Priority {
         Priority::Sensors,
     ];
 
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Priority::Emergency => "emergency",
+            Priority::Safety => "safety",
+            Priority::State => "state",
+            Priority::Mission => "mission",
+            Priority::Vital => "vital",
+            Priority::Sensors => "sensors",
+        }
+    }
+
     /// The default priority of a topic with these scopes: that of its most urgent one.
     pub fn of(scopes: ScopeSet) -> Priority {
         scopes.iter().map(Priority::of_scope).min().unwrap_or(Priority::Sensors)
@@ -83,6 +95,9 @@ pub struct Rule {
     /// Most samples per second that leave an endpoint. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate_hz: Option<f64>,
+    /// Samples per second that its publishers should send, for metrics and alerts. Absent: none is expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_rate_hz: Option<f64>,
 }
 
 /// The routing of one topic.
@@ -96,6 +111,8 @@ pub struct Route {
     pub delivery: Delivery,
     /// Most samples per second.
     pub max_rate_hz: Option<f64>,
+    /// Samples per second that are expected of its publishers.
+    pub expected_rate_hz: Option<f64>,
 }
 
 /// A rule that cannot be used.
@@ -121,6 +138,9 @@ pub enum RuleErrorKind {
     /// Its rate is zero, negative or not finite.
     #[error("`max_rate_hz` must be greater than 0")]
     Rate,
+    /// The rate that it expects is zero, negative or not finite.
+    #[error("`expected_rate_hz` must be greater than 0")]
+    ExpectedRate,
     /// One of its globs is malformed.
     #[error(transparent)]
     Glob(#[from] InvalidPattern),
@@ -176,6 +196,7 @@ impl Routing {
                 priority: Priority::Sensors,
                 delivery: Delivery::Every,
                 max_rate_hz: None,
+                expected_rate_hz: None,
             },
             |rule| rule.route,
         )
@@ -204,6 +225,9 @@ fn compile(rule: &Rule) -> Result<CompiledRule, RuleErrorKind> {
     if rule.max_rate_hz.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
         return Err(RuleErrorKind::Rate);
     }
+    if rule.expected_rate_hz.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+        return Err(RuleErrorKind::ExpectedRate);
+    }
     Ok(CompiledRule {
         topic: rule.topic.as_deref().map(topic_glob).transpose()?,
         type_name: rule.type_name.as_deref().map(topic_glob).transpose()?,
@@ -212,6 +236,7 @@ fn compile(rule: &Rule) -> Result<CompiledRule, RuleErrorKind> {
             priority: rule.priority.unwrap_or_else(|| Priority::of(rule.scopes)),
             delivery: rule.delivery.unwrap_or(Delivery::Every),
             max_rate_hz: rule.max_rate_hz,
+            expected_rate_hz: rule.expected_rate_hz,
         },
     })
 }
@@ -226,6 +251,7 @@ pub fn default_rules() -> Vec<Rule> {
         priority: None,
         delivery: None,
         max_rate_hz: None,
+        expected_rate_hz: None,
     };
     let of_type = |glob: &str, scopes: &[Scope]| Rule {
         topic: None,

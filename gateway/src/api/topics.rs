@@ -61,6 +61,7 @@ fn entry(topic: &mut Topic) -> TopicEntry {
         priority: topic.info.priority,
         delivery: topic.info.delivery,
         max_rate_hz: topic.route.max_rate_hz,
+        expected_rate_hz: topic.route.expected_rate_hz,
         qos: QosDocument { reliable: topic.qos.reliable, transient_local: topic.qos.transient_local },
         schema: topic.decoder.is_some(),
         samples,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use roverline_protocol::native::{FLAG_REPLAYED, FLAG_TRACED, TopicInfo};
-use roverline_protocol::{Delivery, MessageEncoding, ScopeSet};
+use roverline_protocol::{Delivery, MessageEncoding, Route, ScopeSet};
 use roverline_source::{RawSample, SchemaText, SourceState, TopicDecl, TopicKey};
 
 use crate::hub::decoder::Decoder;
@@ -167,7 +167,9 @@ impl Hub {
     }
 
     fn topic_up(&self, ingress: &Ingress, key: TopicKey, decl: &TopicDecl) {
-        let route = decl.route.unwrap_or_else(|| ingress.routing().route(&decl.name, &decl.type_name));
+        let own = ingress.routing().route(&decl.name, &decl.type_name);
+        // A relay expects by its own table what the rover has routed.
+        let route = decl.route.map_or(own, |route| Route { expected_rate_hz: own.expected_rate_hz, ..route });
         if !route.scopes.intersects(self.scopes()) {
             // The source should not have sent it; the hub enforces the scopes.
             return;

@@ -102,6 +102,7 @@ impl Topics {
                 delivery: info.delivery,
                 // The rover has already applied its own limit.
                 max_rate_hz: None,
+                expected_rate_hz: None,
             }),
         });
         self.known.insert(info.name.clone(), DeclaredTopic { info, key, unlisted: None });
