@@ -127,7 +127,7 @@ pub(crate) async fn request(
 
 /// A path that can be watched.
 pub(crate) struct WatchTarget {
-    /// The store's key prefixes whose changes affect the response.
+    /// The store's key prefixes whose changes affect the response; none if it changes all the time.
     pub(crate) prefixes: Vec<String>,
     /// The request target for each response.
     pub(crate) target: String,
@@ -155,8 +155,9 @@ pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
         Some(Action::Kv(_)) => vec![format!("kv/{name}")],
         Some(Action::Events(_)) => vec!["events/head".to_owned()],
         Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
+        Some(Action::Summary) => Vec::new(),
         _ => {
-            let why = "this path cannot be watched: only what the team shares can";
+            let why = "this path cannot be watched: only what the team shares and /api/v2/metrics can";
             return Err(ApiError::bad_request(why));
         }
     };
@@ -219,6 +220,8 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Traces => traces::list(request).await,
         Action::TopicStages => traces::topics(request).await,
         Action::Trace => traces::one(request).await,
+        Action::Metrics => Ok(body(metrics::CONTENT_TYPE, metrics::render(request.endpoint).await)),
+        Action::Summary => Ok(json(&metrics_summary::summary(request.endpoint).await)),
         action => read(request, action),
     }
 }
@@ -232,7 +235,6 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
         Action::Health => health::health(request),
         Action::StopState => emergency_stop::state(request),
         Action::Status => json(&endpoint.status()),
-        Action::Metrics => body(metrics::CONTENT_TYPE, metrics::render(endpoint)),
         Action::Directory => json(&endpoint.directory_document()),
         Action::Topics => json(&topics::list(endpoint, &paging()?)),
         Action::Topic => json(&topics::one(endpoint, &request.name()?)?),
@@ -242,7 +244,6 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
         }
         Action::Nodes => json(&nodes::nodes(endpoint, &paging()?)),
         Action::Services => json(&nodes::services(endpoint, &paging()?)),
-        Action::Summary => json(&metrics_summary::summary(endpoint)),
         Action::Robots => json(&robots::list(endpoint)),
         Action::Robot => json(&robots::one(endpoint, &request.name()?)?),
         Action::OpenApi => with_etag(request.headers, JSON, openapi::text()),
@@ -281,6 +282,7 @@ mod tests {
             ("/api/v2/locks", &["lock"]),
             ("/api/v2/events?limit=3", &["events/head"]),
             ("/api/v2/robots", &["lifecycle"]),
+            ("/api/v2/metrics", &[]),
         ] {
             let watch_target = watch_target(target).map_err(|error| error.status()).unwrap();
             assert_eq!(watch_target.prefixes, prefixes, "{target}");

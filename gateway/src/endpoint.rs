@@ -13,6 +13,7 @@ pub mod health;
 pub mod large_messages;
 pub(crate) mod memory;
 pub mod metrics;
+pub mod node_ages;
 pub mod peers;
 mod scoped_graph;
 mod session_admission;
@@ -20,11 +21,13 @@ pub mod sessions;
 mod source_watch;
 pub mod supervision;
 pub mod switch_reports;
+pub(crate) mod system_stats;
 pub mod waiting_requests;
 mod warm_up;
 pub mod watchdog;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::config::SourceKind;
 use crate::connection::budget::{Budget, SharedBudget};
+use crate::connection::delivery_latency::DeliveryLatency;
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
 use crate::endpoint::capacity::Capacity;
@@ -48,12 +52,15 @@ use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
 use crate::endpoint::large_messages::LargeMessages;
+use crate::endpoint::metrics::commands::CountedControl;
+use crate::endpoint::node_ages::NodeAges;
 use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::table::Peers;
 use crate::endpoint::scoped_graph::ScopedGraph;
 use crate::endpoint::sessions::SessionInfo;
 use crate::endpoint::supervision::Supervision;
 use crate::endpoint::switch_reports::SwitchReports;
+use crate::endpoint::system_stats::SystemStats;
 use crate::endpoint::waiting_requests::WaitingRequests;
 use crate::endpoint::warm_up::WarmUp;
 use crate::endpoint::watchdog::Watchdog;
@@ -116,6 +123,12 @@ pub struct Endpoint {
     pub offloaded_calls: Arc<Semaphore>,
     /// The spans of this process; `None` if traces are off.
     pub spans: Option<Arc<SpanRing>>,
+    /// When the nodes of the ROS graph were last seen.
+    pub node_ages: NodeAges,
+    /// How long samples waited in outboxes and sockets.
+    pub delivery_latency: Arc<DeliveryLatency>,
+    /// The metrics of this process and its computer.
+    pub(crate) system: SystemStats,
     pub(crate) warm_up: WarmUp,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     session_budget: Option<ByteRate>,
@@ -167,6 +180,8 @@ pub struct EndpointBuilder {
     pub path_prefix: String,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
+    /// The directory of this gateway's state.
+    pub state_dir: PathBuf,
     /// The spans of this process; `None` if traces are off.
     pub spans: Option<Arc<SpanRing>>,
 }
@@ -174,7 +189,10 @@ pub struct EndpointBuilder {
 impl EndpointBuilder {
     /// Builds an endpoint that does not listen yet.
     pub fn build(self) -> Arc<Endpoint> {
-        let ros = Ros::new(self.publisher, self.hub.registry().clone(), self.hub.graph());
+        let counters = Counters::default();
+        let publisher =
+            Arc::new(CountedControl { control: self.publisher, counters: counters.commands.clone() });
+        let ros = Ros::new(publisher, self.hub.registry().clone(), self.hub.graph());
         Arc::new(Endpoint {
             tier: self.tier,
             port: self.port,
@@ -186,7 +204,7 @@ impl EndpointBuilder {
             directory: watch::Sender::new(Arc::new(Vec::new())),
             peers: self.peers,
             peer_trust: self.peer_trust,
-            counters: Counters::default(),
+            counters,
             events: Events::new(self.tier),
             supervision: Supervision::default(),
             session_budget: self.session_budget,
@@ -202,6 +220,9 @@ impl EndpointBuilder {
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
             watchdog: Watchdog::default(),
+            node_ages: NodeAges::default(),
+            delivery_latency: Arc::default(),
+            system: SystemStats::new(&self.state_dir),
             waiting_requests: WaitingRequests::default(),
             observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             large_messages: LargeMessages::default(),

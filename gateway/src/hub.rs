@@ -4,6 +4,7 @@
 //! Sources fill the [`Ingress`] from their threads; one task on the endpoint's runtime drains it into
 //! [`Hub::handle`]. A sample is encoded at most once per format, and the bytes are shared.
 
+mod arrival_latency;
 mod decoder;
 mod delivery;
 mod encoding;
@@ -24,6 +25,7 @@ mod throttle;
 mod topic;
 pub(crate) mod writer_progress;
 
+pub use crate::hub::arrival_latency::ArrivalLatency;
 pub use crate::hub::decoder::{Decoder, NotDecoded};
 pub use crate::hub::encoding::{FrameFormat, SampleEncoding, SampleToEncode};
 pub use crate::hub::ingress::{Ingress, SourceEvent};

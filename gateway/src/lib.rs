@@ -1,8 +1,8 @@
 //! The gateway: bridges ROS 2 to WebSocket clients, one process per endpoint.
 //!
 //! Modules are layered: each may use only those before it in this list.
-//! `limits access identity config trace log emergency_stop connection hub telemetry endpoint api dialect server process
-//! supervisor cli`; ARCHITECTURE.md describes them and the tidy test checks the direction.
+//! `limits histogram access identity config trace log emergency_stop connection hub telemetry endpoint api dialect
+//! server process supervisor cli`; ARCHITECTURE.md describes them and the tidy test checks the direction.
 
 pub mod access;
 pub mod api;
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod dialect;
 pub mod emergency_stop;
 pub mod endpoint;
+pub mod histogram;
 pub mod hub;
 pub mod identity;
 mod limits;

@@ -5,6 +5,7 @@ pub mod events;
 pub mod kv;
 pub mod lifecycle;
 pub mod locks;
+pub mod metrics;
 pub mod traces;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::status::{CounterDocument, HealthStatus, Origin, SourceDocument};
+pub use crate::api::metrics::{DialectDocument, MetricsDocument};
+use crate::status::{HealthStatus, Origin};
 use crate::{Delivery, Priority, ScopeSet, Tier};
 
 pub mod queues;
@@ -213,48 +215,6 @@ pub struct ServiceEntry {
     pub type_name: String,
     /// Nodes that provide it.
     pub providers: Vec<String>,
-}
-
-/// Summary of an endpoint's metrics; `/metrics` has all of them for Prometheus.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct MetricsDocument {
-    /// Tier of this endpoint.
-    pub tier: Tier,
-    /// Its health.
-    pub status: HealthStatus,
-    /// Seconds since this process began to serve.
-    pub uptime_s: f64,
-    /// The source and the age of its data.
-    pub source: SourceDocument,
-    /// Current number of clients.
-    pub clients: usize,
-    /// Maximum number of clients.
-    pub max_clients: usize,
-    /// Sessions that are only standbys.
-    pub standbys: usize,
-    /// Bytes queued for clients.
-    pub queued_bytes: usize,
-    /// Counters since the process began to serve.
-    pub counters: CounterDocument,
-    /// Sessions by dialect.
-    pub dialects: BTreeMap<String, DialectDocument>,
-    /// CPU time used, seconds.
-    pub cpu_s: f64,
-    /// Memory in use; null if the system does not report it.
-    pub resident_bytes: Option<u64>,
-}
-
-/// Totals of the sessions of one dialect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DialectDocument {
-    /// Current number of sessions.
-    pub sessions: usize,
-    /// Messages delivered since the process began to serve.
-    pub delivered: u64,
-    /// Bytes of those messages.
-    pub delivered_bytes: u64,
-    /// Samples not delivered to slow clients.
-    pub dropped: u64,
 }
 
 /// Rovers known to an endpoint: its own, once it has sent something.

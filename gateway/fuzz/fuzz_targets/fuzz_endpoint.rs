@@ -65,6 +65,7 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         path_prefix: String::new(),
         rover: ROVER.to_owned(),
         coordination: Arc::new(Coordination::disabled("there is no store")),
+        state_dir: std::env::temp_dir(),
         spans: None,
     }
     .build()

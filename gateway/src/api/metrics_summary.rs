@@ -1,13 +1,20 @@
-//! A short summary of an endpoint's metrics.
+//! A summary of an endpoint's metrics.
 
 use roverline_protocol::api::MetricsDocument;
+use roverline_source::clock::monotonic;
 
-use crate::endpoint::{Endpoint, memory, metrics};
+use crate::endpoint::Endpoint;
+use crate::endpoint::metrics::{links, topics};
 
 /// The body of `GET /api/v2/metrics`.
-pub(crate) fn summary(endpoint: &Endpoint) -> MetricsDocument {
+pub(crate) async fn summary(endpoint: &Endpoint) -> MetricsDocument {
+    let system = endpoint.system.read().await;
     let health = endpoint.health();
-    let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
+    let all = endpoint.sessions();
+    let sessions: Vec<_> = all.iter().map(|session| session.document()).collect();
+    let (links, links_left_out) = links::documents(&all);
+    let (nodes, nodes_left_out) = endpoint.node_ages.documents(monotonic());
+    let (topics, topics_left_out) = topics::rates(endpoint);
     MetricsDocument {
         tier: endpoint.tier,
         status: health.endpoint.status,
@@ -19,7 +26,17 @@ pub(crate) fn summary(endpoint: &Endpoint) -> MetricsDocument {
         queued_bytes: sessions.iter().map(|session| session.queued_bytes).sum(),
         counters: endpoint.counter_document(),
         dialects: endpoint.counters.dialects.documents(&sessions),
-        cpu_s: metrics::cpu_s(),
-        resident_bytes: Some(memory::document().resident_bytes),
+        cpu_s: system.process.cpu_s,
+        resident_bytes: system.process.resident_bytes,
+        process: system.process.clone(),
+        runtime: endpoint.watchdog.document(),
+        computer: system.computer.clone(),
+        links,
+        links_left_out,
+        nodes,
+        nodes_left_out,
+        heartbeats: endpoint.heartbeats(),
+        topics,
+        topics_left_out,
     }
 }

@@ -29,9 +29,10 @@ pub fn json<T: Serialize>(value: &T) -> Bytes {
     }
 }
 
-/// A ping (RFC 6455, section 5.5.2): empty, for its pong alone.
-pub fn ping() -> Bytes {
-    Bytes::from_static(&[0x89, 0])
+/// A ping (RFC 6455, section 5.5.2): its pong brings the number back.
+pub fn ping(number: u32) -> Bytes {
+    let [a, b, c, d] = number.to_be_bytes();
+    Bytes::copy_from_slice(&[0x89, 4, a, b, c, d])
 }
 
 /// A close frame (RFC 6455, section 5.5.1). The reason is cut to what fits.

@@ -24,6 +24,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::connection::budget::Budget;
+use crate::connection::delivery_latency::DeliveryLatency;
+use crate::connection::frame;
+use crate::connection::link_meter::{LinkCounts, LinkMeter, LinkStatus};
 use crate::connection::outbox::queue::{PopResult, Queue};
 pub use crate::connection::outbox::queued_frame::QueuedFrame;
 use crate::trace::sample_trace::DeliveryTrace;
@@ -41,6 +44,8 @@ pub struct Outbox {
     expects_liveness: AtomicBool,
     /// When the socket stopped accepting data, in milliseconds (monotonic) plus one; 0 if it is accepting.
     blocked_ms: AtomicU64,
+    link: Mutex<LinkMeter>,
+    latency: Option<Arc<DeliveryLatency>>,
 }
 
 /// Counters of one session.
@@ -64,6 +69,11 @@ impl Outbox {
         Arc::default()
     }
 
+    /// Creates an empty outbox whose samples are timed.
+    pub fn timed(latency: Arc<DeliveryLatency>) -> Arc<Outbox> {
+        Arc::new(Outbox { latency: Some(latency), ..Outbox::default() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock()
     }
@@ -75,9 +85,42 @@ impl Outbox {
     }
 
     /// Queues a ping, replacing a queued one. Pings are not counted as messages.
-    pub(crate) fn ping(&self, frame: Bytes) {
-        self.lock().ping = Some(frame);
+    pub(crate) fn ping(&self) {
+        self.lock().ping = true;
         self.wake.notify_one();
+    }
+
+    /// Records a pong of the client.
+    pub(crate) fn pong(&self, payload: &[u8], now: Duration) {
+        self.link.lock().pong(payload, now);
+    }
+
+    /// Records a message of the client.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.link.lock().received(bytes);
+    }
+
+    /// Measures the link since the last call; once a second.
+    pub(crate) fn measure_link(&self, now: Duration) {
+        let sent_bytes = self.lock().sent_bytes;
+        self.link.lock().measure(sent_bytes, now);
+    }
+
+    /// What happened on the link since the last call.
+    pub(crate) fn take_link_counts(&self) -> LinkCounts {
+        self.link.lock().take_counts()
+    }
+
+    /// The client's link now.
+    pub(crate) fn link_status(&self) -> LinkStatus {
+        self.link.lock().status()
+    }
+
+    /// Records how long the socket took for a batch.
+    pub(super) fn record_write(&self, took: Duration) {
+        if let Some(latency) = &self.latency {
+            latency.record_socket(took);
+        }
     }
 
     /// Queues a sample of a `latest` topic at the time `at` (monotonic), replacing the queued one.
@@ -268,7 +311,9 @@ impl Outbox {
         }
         let (mut bytes, mut wait) = (0, None);
         // Pings are not counted as sent messages.
-        batch.frames.extend(queue.ping.take());
+        if std::mem::take(&mut queue.ping) {
+            batch.frames.push(frame::ping(self.link.lock().ping_sent(now)));
+        }
         let pings = batch.frames.len();
         while !queue.paused || queue.closing {
             if bytes >= max_bytes || batch.frames.len() >= 64 {
@@ -276,7 +321,10 @@ impl Outbox {
                 break;
             }
             match queue.pop(now) {
-                PopResult::Frame(frame) => {
+                PopResult::Frame(frame, queued) => {
+                    if let (Some(latency), Some((priority, at))) = (&self.latency, queued) {
+                        latency.record_outbox(priority, now.saturating_sub(at));
+                    }
                     bytes += frame.bytes.len();
                     batch.push(frame, now);
                 }

@@ -70,8 +70,14 @@ impl MessageReader {
             match message {
                 None => return Err(CloseReason::new(1006, "connection lost")),
                 Some(Ok(Message::Close(frame))) => return Err(closed_by_client(frame.as_ref())),
-                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(message),
-                Some(Ok(Message::Pong(_))) => self.outbox.expect_liveness(),
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    self.outbox.received(message.len());
+                    return Ok(message);
+                }
+                Some(Ok(Message::Pong(payload))) => {
+                    self.outbox.pong(&payload, roverline_source::clock::monotonic());
+                    self.outbox.expect_liveness();
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(close_reason(&error)),
             }

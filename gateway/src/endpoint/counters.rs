@@ -1,13 +1,16 @@
 //! The endpoint's counters: connections, malformed input, delivered and lost messages.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use roverline_protocol::status::CounterDocument;
 
 use crate::endpoint::Endpoint;
+use crate::endpoint::metrics::commands::CommandCounters;
 use crate::endpoint::metrics::dialects::DialectCounters;
 use crate::endpoint::metrics::fairness::FairnessCounters;
 use crate::endpoint::metrics::histogram::FailoverHistogram;
+use crate::endpoint::metrics::links::LinkCounters;
 use crate::endpoint::metrics::tls::TlsCounters;
 
 /// Counters since the process started serving.
@@ -29,6 +32,10 @@ pub struct Counters {
     pub shed: AtomicU64,
     /// The same by dialect.
     pub dialects: DialectCounters,
+    /// Publications and calls of clients.
+    pub commands: Arc<CommandCounters>,
+    /// Round trips, lost pings and received messages by dialect.
+    pub links: LinkCounters,
     /// Failover gaps reported by clients.
     pub failovers: FailoverHistogram,
     /// Refusals and closes that protect other clients.

@@ -2,13 +2,19 @@
 //! values are bounded: kinds, scopes, levels, peers and a limited number of topics; clients are never
 //! labels.
 
+pub mod commands;
+mod coordination;
 pub mod dialects;
 pub(super) mod exposition;
 pub mod fairness;
 pub mod histogram;
+mod latency;
+pub mod links;
+mod nodes;
 mod quotas;
+mod system;
 pub mod tls;
-mod topics;
+pub(crate) mod topics;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -18,7 +24,6 @@ use roverline_protocol::api::DialectDocument;
 use roverline_protocol::status::{EventKind, HealthStatus, Origin, PeerDocument, SessionDocument};
 
 use crate::endpoint::Endpoint;
-use crate::endpoint::memory;
 use crate::endpoint::metrics::exposition::Exposition;
 
 /// The media type of the page.
@@ -28,14 +33,17 @@ const STATUSES: [HealthStatus; 4] =
     [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::Down];
 
 /// Renders the whole page.
-pub(crate) fn render(endpoint: &Endpoint) -> String {
+pub(crate) async fn render(endpoint: &Endpoint) -> String {
+    let system = endpoint.system.read().await;
     let mut page = Exposition::default();
     status(&mut page, endpoint);
     counters(&mut page, endpoint);
     endpoint.counters.fairness.render(&mut page);
     endpoint.counters.tls.render(&mut page);
+    endpoint.counters.commands.render(&mut page);
     endpoint.watchdog.render(&mut page);
     quotas::render(&mut page, &endpoint.coordination);
+    coordination::render(&mut page, &endpoint.coordination);
     traces::render(&mut page, endpoint);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";
@@ -55,10 +63,14 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
         "Large samples dropped because too many waited to be encoded, once for each client.",
         endpoint.hub.encoding_dropped() as f64,
     );
-    let sessions: Vec<_> = endpoint.sessions().iter().map(|session| session.document()).collect();
+    let all = endpoint.sessions();
+    links::render(&mut page, endpoint, &all);
+    let sessions: Vec<_> = all.iter().map(|session| session.document()).collect();
     clients(&mut page, endpoint, &sessions);
     dialects(&mut page, endpoint, &sessions);
     topics::render(&mut page, endpoint);
+    nodes::render(&mut page, endpoint);
+    latency::render(&mut page, endpoint);
     peers(&mut page, &endpoint.peers.entries());
     page.family("counter", "roverline_events_total", "What happened, by kind.");
     let counts = endpoint.events.counts();
@@ -67,12 +79,10 @@ pub(crate) fn render(endpoint: &Endpoint) -> String {
         let count = counts.get(&kind).copied().unwrap_or(0);
         page.sample("roverline_events_total", &[("kind", kind.word())], count as f64);
     }
-    endpoint.counters.failovers.render(
-        &mut page,
-        "roverline_client_failover_blackout_seconds",
-        "How long clients heard nothing when they went over to another endpoint.",
-    );
-    process(&mut page);
+    let name = "roverline_client_failover_blackout_seconds";
+    page.family("histogram", name, "How long clients heard nothing when they went over to another endpoint.");
+    page.histogram(name, &[], &endpoint.counters.failovers.snapshot());
+    system::render(&mut page, endpoint, &system);
     page.finish()
 }
 
@@ -218,24 +228,4 @@ fn peers(page: &mut Exposition, peers: &[(Origin, PeerDocument)]) {
         let Some(rtt) = peer.rtt_ms else { continue };
         page.sample(name, &[("tier", peer.endpoint.tier.name()), ("address", &address(peer))], rtt / 1e3);
     }
-}
-
-/// Process metrics under the standard names of Prometheus clients.
-fn process(page: &mut Exposition) {
-    page.one("counter", "process_cpu_seconds_total", "Processor time spent.", cpu_s());
-    let memory = memory::document();
-    page.one("gauge", "process_resident_memory_bytes", "Memory in use.", memory.resident_bytes as f64);
-    let help = "Memory allocated for data, which the limit counts.";
-    page.one("gauge", "roverline_memory_data_bytes", help, memory.data_bytes as f64);
-    let name = "roverline_memory_limit_bytes";
-    page.family("gauge", name, "The limit of a process's memory for data; absent if there is none.");
-    if let Some(bytes) = memory.limit_bytes {
-        page.sample(name, &[], bytes as f64);
-    }
-}
-
-/// Processor time spent by this process, seconds.
-pub(crate) fn cpu_s() -> f64 {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use roverline_protocol::api::metrics::LinkDocument;
 use roverline_protocol::status::SessionDocument;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -163,6 +165,28 @@ impl SessionInfo {
     /// Its outbox.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// The name of its dialect.
+    pub fn dialect(&self) -> &'static str {
+        self.dialect.lock().name()
+    }
+
+    /// The session's link in `/api/v2/metrics`.
+    pub fn link_document(&self) -> LinkDocument {
+        let link = self.outbox.link_status();
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        LinkDocument {
+            session: self.id,
+            peer: self.peer.to_string(),
+            client: self.client.lock().clone(),
+            dialect: self.dialect().to_owned(),
+            rtt_ms: link.round_trip.map(|(rtt, _)| ms(rtt)),
+            jitter_ms: link.round_trip.map(|(_, jitter)| ms(jitter)),
+            loss: link.loss,
+            sent_bytes_per_s: link.sent_bytes_per_s,
+            received_bytes_per_s: link.received_bytes_per_s,
+        }
     }
 
     /// The session's entry in `/status`.

@@ -13,6 +13,7 @@ use roverline_source::clock::monotonic;
 use roverline_source::{Graph, Playback, RawSample, Sink, SourceState, TopicDecl, TopicKey};
 use tokio::sync::{Notify, watch};
 
+use crate::hub::arrival_latency::ArrivalLatency;
 use crate::hub::writer_progress::{FellSilent, WriterTable};
 use crate::limits;
 
@@ -58,12 +59,14 @@ pub struct Ingress {
     alive_ms: AtomicU64,
     playback: watch::Sender<Option<Playback>>,
     writers: Mutex<WriterTable>,
+    latency: ArrivalLatency,
 }
 
 #[derive(Default)]
 struct Queue {
     scopes: ScopeSet,
-    items: VecDeque<SourceEvent>,
+    /// The events, and when they came (monotonic).
+    items: VecDeque<(SourceEvent, Duration)>,
     samples: usize,
     bytes: usize,
     known: HashMap<String, (TopicKey, TopicDecl)>,
@@ -83,6 +86,7 @@ impl Ingress {
             alive_ms: AtomicU64::new(0),
             playback: watch::Sender::new(None),
             writers: Mutex::default(),
+            latency: ArrivalLatency::default(),
         })
     }
 
@@ -144,18 +148,26 @@ impl Ingress {
                 let mut queue = self.lock();
                 let n = queue.items.len().min(max);
                 if n > 0 {
-                    batch.extend(queue.items.drain(..n));
-                    for item in &batch[batch.len() - n..] {
-                        if let SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _) = item {
-                            queue.samples -= 1;
-                            queue.bytes -= sample.payload.len();
+                    let now = monotonic();
+                    let Queue { items, samples, bytes, .. } = &mut *queue;
+                    for (item, came_at) in items.drain(..n) {
+                        if let SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _) = &item {
+                            *samples -= 1;
+                            *bytes -= sample.payload.len();
+                            self.latency.record_ingress(now.saturating_sub(came_at));
                         }
+                        batch.push(item);
                     }
                     return;
                 }
             }
             notified.await;
         }
+    }
+
+    /// How long samples took until the hub had them.
+    pub fn latency(&self) -> &ArrivalLatency {
+        &self.latency
     }
 
     /// The newest sample of each writer, most recent first.
@@ -194,12 +206,16 @@ impl Ingress {
     }
 
     fn push(&self, item: SourceEvent) {
+        self.push_at(item, monotonic());
+    }
+
+    fn push_at(&self, item: SourceEvent, now: Duration) {
         let mut queue = self.lock();
         if let SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _) = &item {
             queue.samples += 1;
             queue.bytes += sample.payload.len();
         }
-        queue.items.push_back(item);
+        queue.items.push_back((item, now));
         while queue.samples > INGRESS_SAMPLES || queue.bytes > INGRESS_BYTES {
             if !queue.drop_oldest_sample() {
                 break;
@@ -217,11 +233,11 @@ impl Queue {
         let Some(at) = self
             .items
             .iter()
-            .position(|item| matches!(item, SourceEvent::Sample(..) | SourceEvent::Stored(..)))
+            .position(|(item, _)| matches!(item, SourceEvent::Sample(..) | SourceEvent::Stored(..)))
         else {
             return false;
         };
-        if let Some(SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _)) =
+        if let Some((SourceEvent::Sample(_, sample, _) | SourceEvent::Stored(_, sample, _), _)) =
             self.items.remove(at)
         {
             self.samples -= 1;
@@ -281,7 +297,8 @@ impl Sink for Ingress {
     fn sample(&self, key: TopicKey, sample: RawSample) {
         let now = monotonic();
         if self.writers.lock().record(key, &sample, now) {
-            self.push(SourceEvent::Sample(key, sample, now));
+            self.latency.record_source(sample.source_time_ns, sample.receive_time_ns);
+            self.push_at(SourceEvent::Sample(key, sample, now), now);
         }
     }
 

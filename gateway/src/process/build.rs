@@ -17,6 +17,7 @@ use crate::access::Access;
 use crate::config::{Settings, SourceKind};
 use crate::emergency_stop::EmergencyStop;
 use crate::endpoint::diagnostics::publish_diagnostics;
+use crate::endpoint::node_ages::observe_nodes;
 use crate::endpoint::peers::PeerPolicy;
 use crate::endpoint::peers::mdns::announce_and_browse;
 use crate::endpoint::peers::monitor::monitor_peers;
@@ -74,6 +75,7 @@ pub fn build(
         rover: settings.rover(),
         path_prefix: settings.gateway.path_prefix.clone(),
         coordination: Arc::new(coordination(tier, settings)?),
+        state_dir: settings.state_dir(),
         spans,
     };
     Ok((builder.build(), emergency_stop))
@@ -111,7 +113,8 @@ pub fn spawn_tasks(
         let running = hub.run(&ingress);
         watched.watchdog.watch(Work::Samples, "fan-out", running).await
     });
-    tasks.spawn(run_hub_timers(endpoint.hub.clone()));
+    tasks.spawn(run_hub_timers(endpoint.clone()));
+    tasks.spawn(observe_nodes(endpoint.clone()));
     let is_leader = watch::Sender::new(false);
     if source.is_ros_graph() {
         let (endpoint, rover) = (endpoint.clone(), policy.rover.clone());
@@ -131,14 +134,17 @@ pub fn spawn_tasks(
     }
 }
 
-/// Sends throttled samples when they are due, and expires old replay samples.
-async fn run_hub_timers(hub: Arc<Hub>) {
+/// Sends throttled samples when they are due, and expires old replay samples. How late its timer is shows how long the
+/// runtime was busy.
+async fn run_hub_timers(endpoint: Arc<Endpoint>) {
+    let hub = &endpoint.hub;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut expired = Duration::ZERO;
     loop {
-        tick.tick().await;
+        let due = tick.tick().await;
         let now = monotonic();
+        endpoint.watchdog.record_stall(due.elapsed(), now);
         hub.flush_throttled(now);
         if now.saturating_sub(expired) >= Duration::from_secs(1) {
             expired = now;

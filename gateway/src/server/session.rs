@@ -59,7 +59,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
         await_first,
         slot,
     } = accepted;
-    let outbox = Outbox::new();
+    let outbox = Outbox::timed(endpoint.delivery_latency.clone());
     let id = endpoint.next_session_id();
     let info = Arc::new(SessionInfo::new(id, peer, dialect, identity, outbox.clone(), slot));
     if is_confidential {
@@ -91,6 +91,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let _ = writing.await;
     // The client's slot is free meanwhile.
     tokio::spawn(drain(inbound.into_read_half()));
+    endpoint.counters.links.count(&info);
     let stats = outbox.stats();
     endpoint.counters.delivered.fetch_add(stats.sent, Ordering::Relaxed);
     endpoint.counters.dropped.fetch_add(stats.dropped, Ordering::Relaxed);

@@ -78,6 +78,7 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("opentelemetry", &["gateway/src/trace"], "the rest makes spans of tracing"),
     ("opentelemetry_sdk", &["gateway/src/trace"], "the rest makes spans of tracing"),
     ("tracing_opentelemetry", &["gateway/src/trace"], "the rest makes spans of tracing"),
+    ("procfs", &["gateway/src/endpoint/system_stats"], "the rest knows documents, not files of the kernel"),
     ("prost", ETCD, "only the store on etcd speaks gRPC"),
     ("tokio_rustls", TLS, "TLS ends where a client's bytes begin"),
     ("x509_parser", CERTIFICATES, "certificates are read where they prove an identity, or are shown"),

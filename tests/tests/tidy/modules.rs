@@ -12,6 +12,7 @@ use crate::tree::{File, Finding, Tree};
 /// Gateway's modules from the lowest to the highest. Each may use those before it.
 const LAYERS: &[&str] = &[
     "limits",
+    "histogram",
     "access",
     "identity",
     "config",

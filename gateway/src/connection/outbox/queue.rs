@@ -17,8 +17,8 @@ const BUDGET_WAIT_MS: u64 = 200;
 /// Queued frames by priority, with their accounting.
 #[derive(Default)]
 pub(crate) struct Queue {
-    /// The queued ping.
-    pub(crate) ping: Option<Bytes>,
+    /// Whether a ping is queued.
+    pub(crate) ping: bool,
     /// The session's bandwidth budget.
     pub(crate) budget: Option<Budget>,
     /// Whether the client is unresponsive.
@@ -66,8 +66,9 @@ impl Slot {
 
 /// The result of [`Queue::pop`].
 pub(crate) enum PopResult {
-    /// The most urgent frame.
-    Frame(QueuedFrame),
+    /// The most urgent frame; of a sample also its priority and when it was queued. A sample of a `latest` topic takes
+    /// over the time of the one that it replaces.
+    Frame(QueuedFrame, Option<(Priority, Duration)>),
     /// A frame is queued, and the budget allows it after this time.
     Later(Duration),
     /// The queue is empty.
@@ -195,14 +196,13 @@ impl Queue {
                 return PopResult::Later(wait);
             }
             self.control_bytes -= length;
-            return self
-                .control
-                .pop_front()
-                .map_or(PopResult::Nothing, |frame| PopResult::Frame(frame.into()));
+            let frame = self.control.pop_front();
+            return frame.map_or(PopResult::Nothing, |frame| PopResult::Frame(frame.into(), None));
         }
         for priority in self.order(now) {
             let level = priority as usize;
             while self.drop_expired_front(level, now) {}
+            let at = self.levels[level].front().map(Slot::at);
             let length = match self.levels[level].front() {
                 None => continue,
                 Some(Slot::Every { frame, .. }) => frame.len(),
@@ -213,7 +213,7 @@ impl Queue {
                 return PopResult::Later(wait);
             }
             if let Some(frame) = self.take_front(level) {
-                return PopResult::Frame(frame);
+                return PopResult::Frame(frame, at.map(|at| (priority, at)));
             }
         }
         if let Some(budget) = &mut self.budget {

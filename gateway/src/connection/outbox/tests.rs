@@ -170,7 +170,7 @@ fn a_client_that_responds_again_gets_the_newest_and_a_little_history() {
         outbox.every(1, Priority::Sensors, frame(n), ms(u64::from(n) * 100));
         outbox.every(2, Priority::Mission, frame(n), ms(u64::from(n) * 100));
     }
-    outbox.ping(frame(255));
+    outbox.ping();
     let mut batch = Batch::default();
     outbox.try_take(&mut batch, usize::MAX, ms(9_900));
     assert_eq!(

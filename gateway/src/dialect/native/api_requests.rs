@@ -24,6 +24,8 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::sessions::SessionInfo;
 use crate::limits;
 
+/// Interval of the results of a path that changes all the time.
+const PERIODIC_WATCH_MS: u64 = 1_000;
 /// Shortest interval between two results of a watch.
 const WATCH_PAUSE_MS: u64 = 50;
 
@@ -150,6 +152,9 @@ async fn acquire_own<'a>(info: &SessionInfo, turns: &'a Semaphore) -> Option<Sem
 async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchTarget, turns: &Semaphore) {
     let pause = Duration::from_millis(WATCH_PAUSE_MS);
     let lifecycle = &endpoint.coordination.lifecycle;
+    if target.prefixes.is_empty() {
+        return watch_periodically(endpoint, info, id, target, turns).await;
+    }
     loop {
         // Subscribe first, read second: a change in between is either read or reported.
         let own = acquire_own(info, turns).await;
@@ -176,6 +181,23 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
             // The response explains the error; try again when the store may be available.
             Err(_) => tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS * 5)).await,
         }
+    }
+}
+
+/// Sends what changes all the time, at a fixed interval.
+async fn watch_periodically(
+    endpoint: &Endpoint,
+    info: &SessionInfo,
+    id: u64,
+    target: &WatchTarget,
+    turns: &Semaphore,
+) {
+    loop {
+        let own = acquire_own(info, turns).await;
+        let request = Request { id, path: target.target.clone(), ..Request::default() };
+        Box::pin(respond(endpoint, info, request, Cause::Watch)).await;
+        drop(own);
+        tokio::time::sleep(Duration::from_millis(PERIODIC_WATCH_MS)).await;
     }
 }
 

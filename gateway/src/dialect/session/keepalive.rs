@@ -8,7 +8,6 @@ use roverline_protocol::service_level::{Ladder, ServiceLevel, Step};
 use roverline_protocol::status::EventKind;
 
 use crate::connection::close_reason::CloseReason;
-use crate::connection::frame;
 use crate::connection::outbox::Outbox;
 use crate::dialect::session::SessionContext;
 use crate::endpoint::events::EventDetails;
@@ -57,6 +56,7 @@ impl SessionMonitor {
         now: Duration,
     ) -> Result<Option<ServiceReport>, CloseReason> {
         let outbox = context.info.outbox();
+        context.endpoint.counters.links.count(&context.info);
         match self.check_liveness(outbox, now) {
             Liveness::Gone(silence) => {
                 let reason = format!("no sign of life for {} s", silence.as_secs());
@@ -84,7 +84,8 @@ impl SessionMonitor {
         }
         if now.saturating_sub(self.pinged_at) >= PING {
             self.pinged_at = now;
-            outbox.ping(frame::ping());
+            outbox.ping();
+            outbox.measure_link(now);
         }
         let silence = outbox.idle_for(now);
         let away = silence >= SILENT;

@@ -2,6 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::histogram::HistogramSnapshot;
+
+/// Characters of a label's value; longer ones are cut.
+const LABEL_CHARS: usize = 256;
+
 /// A metrics page under construction.
 #[derive(Default)]
 pub(crate) struct Exposition(String);
@@ -11,6 +16,13 @@ impl Exposition {
     pub(crate) fn one(&mut self, kind: &str, name: &str, help: &str, value: f64) {
         self.family(kind, name, help);
         self.sample(name, &[], value);
+    }
+
+    /// Writes a family with a single unlabelled sample; nothing if the value is not known.
+    pub(crate) fn known(&mut self, kind: &str, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.one(kind, name, help, value);
+        }
     }
 
     /// Starts a family of type `counter`, `gauge` or `histogram`.
@@ -24,8 +36,9 @@ impl Exposition {
     pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+            let _ = write!(self.0, "{}{label}=\"", if at == 0 { '{' } else { ',' });
+            self.label_value(text);
+            self.0.push('"');
         }
         if !labels.is_empty() {
             self.0.push('}');
@@ -36,6 +49,34 @@ impl Exposition {
             // Rust formats a NaN as `NaN`, as Prometheus does.
             value => writeln!(self.0, " {value}"),
         };
+    }
+
+    /// Writes a histogram of the current family.
+    pub(crate) fn histogram(&mut self, name: &str, labels: &[(&str, &str)], counted: &HistogramSnapshot) {
+        let bucket = format!("{name}_bucket");
+        let mut line = |le: &str, count: u64| {
+            let labels: Vec<_> = labels.iter().copied().chain([("le", le)]).collect();
+            self.sample(&bucket, &labels, count as f64);
+        };
+        for (bound, count) in &counted.buckets {
+            line(&bound.to_string(), *count);
+        }
+        line("+Inf", counted.count);
+        self.sample(&format!("{name}_sum"), labels, counted.sum_s);
+        self.sample(&format!("{name}_count"), labels, counted.count as f64);
+    }
+
+    /// Topics, nodes and interfaces are named by others: no control character reaches a reader of the page.
+    fn label_value(&mut self, text: &str) {
+        for c in text.chars().take(LABEL_CHARS) {
+            let _ = match c {
+                '\\' => write!(self.0, "\\\\"),
+                '"' => write!(self.0, "\\\""),
+                '\n' => write!(self.0, "\\n"),
+                c if c.is_control() => write!(self.0, "\\\\u{:04x}", u32::from(c)),
+                c => write!(self.0, "{c}"),
+            };
+        }
     }
 
     /// Returns the text.
@@ -58,5 +99,16 @@ mod tests {
         let text = "# HELP a_b One\\nline \\\\ here\n# TYPE a_b gauge\na_b{x=\"q\\\"\\\\\\n\",y=\"\"} 1.5\n\
                     # HELP c_total C.\n# TYPE c_total counter\nc_total 3\nc_total +Inf\n";
         assert_eq!(page.finish(), text);
+    }
+
+    #[test]
+    fn names_of_others_are_bounded_and_without_controls() {
+        let mut page = Exposition::default();
+        page.known("gauge", "absent", "No value.", None);
+        page.sample("a", &[("topic", "/\0\r\u{1b}[2J\u{85}é")], 1.0);
+        page.sample("b", &[("node", &"n".repeat(100_000))], 1.0);
+        let text = page.finish();
+        assert!(text.starts_with("a{topic=\"/\\\\u0000\\\\u000d\\\\u001b[2J\\\\u0085é\"} 1\n"), "{text}");
+        assert!(text.len() < LABEL_CHARS + 100, "{}", text.len());
     }
 }

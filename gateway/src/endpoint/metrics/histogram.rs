@@ -1,52 +1,41 @@
-//! A lock-free histogram of durations.
+//! The failover gaps that clients reported.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::endpoint::metrics::exposition::Exposition;
+use crate::histogram::{Histogram, HistogramSnapshot};
 
 /// Upper bounds of the buckets, seconds.
-pub(crate) const BOUNDS_S: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BOUNDS_S: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The failover gaps that clients reported: how long they received nothing when switching endpoints.
-#[derive(Debug, Default)]
-pub struct FailoverHistogram {
-    buckets: [AtomicU64; BOUNDS_S.len()],
-    count: AtomicU64,
-    sum_us: AtomicU64,
+/// How long clients received nothing when switching endpoints.
+#[derive(Debug)]
+pub struct FailoverHistogram(Histogram);
+
+impl Default for FailoverHistogram {
+    fn default() -> FailoverHistogram {
+        FailoverHistogram(Histogram::new(BOUNDS_S))
+    }
 }
 
 impl FailoverHistogram {
     /// Adds a duration in milliseconds; invalid values are ignored.
     pub fn add(&self, milliseconds: f64) {
         // More than a day is a client's error and would distort the sum for good.
-        if !(0.0..86_400_000.0).contains(&milliseconds) {
-            return;
+        if (0.0..86_400_000.0).contains(&milliseconds) {
+            self.0.add(Duration::from_secs_f64(milliseconds / 1e3));
         }
-        if let Some(at) = BOUNDS_S.iter().position(|bound| milliseconds <= bound * 1e3) {
-            self.buckets[at].fetch_add(1, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add((milliseconds * 1e3) as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn render(&self, page: &mut Exposition, name: &str, help: &str) {
-        page.family("histogram", name, help);
-        let (bucket, mut below) = (format!("{name}_bucket"), 0);
-        for (bound, count) in BOUNDS_S.iter().zip(&self.buckets) {
-            below += count.load(Ordering::Relaxed);
-            page.sample(&bucket, &[("le", &bound.to_string())], below as f64);
-        }
-        // Read last so that it is never smaller than a bucket.
-        let count = self.count.load(Ordering::Relaxed).max(below) as f64;
-        page.sample(&bucket, &[("le", "+Inf")], count);
-        page.sample(&format!("{name}_sum"), &[], self.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
-        page.sample(&format!("{name}_count"), &[], count);
+    /// What was counted so far.
+    pub(crate) fn snapshot(&self) -> HistogramSnapshot {
+        self.0.snapshot()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::metrics::exposition::Exposition;
 
     #[test]
     fn buckets_add_up_and_invalid_values_are_ignored() {
@@ -55,15 +44,16 @@ mod tests {
             blackouts.add(ms);
         }
         let mut page = Exposition::default();
-        blackouts.render(&mut page, "b", "B.");
+        page.family("histogram", "b", "B.");
+        page.histogram("b", &[("x", "y")], &blackouts.snapshot());
         let text = page.finish();
         for line in [
-            "b_bucket{le=\"0.005\"} 2",
-            "b_bucket{le=\"0.01\"} 3",
-            "b_bucket{le=\"10\"} 4",
-            "b_bucket{le=\"+Inf\"} 5",
-            "b_count 5",
-            "b_sum 20.0701",
+            "b_bucket{x=\"y\",le=\"0.005\"} 2",
+            "b_bucket{x=\"y\",le=\"0.01\"} 3",
+            "b_bucket{x=\"y\",le=\"10\"} 4",
+            "b_bucket{x=\"y\",le=\"+Inf\"} 5",
+            "b_count{x=\"y\"} 5",
+            "b_sum{x=\"y\"} 20.0701",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}: {text}");
         }

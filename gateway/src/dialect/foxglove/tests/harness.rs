@@ -106,6 +106,7 @@ impl Harness {
             path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
+            state_dir: state.path().to_owned(),
             spans: None,
         }
         .build();
