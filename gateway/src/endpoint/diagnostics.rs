@@ -1,6 +1,9 @@
 //! The endpoint's status in the ROS graph: its own on `/diagnostics`, and all endpoints' from a service.
 //! Only sources that take part in a ROS graph carry it.
 
+mod status;
+mod system_status;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +15,8 @@ use roverline_source::clock::unix_ns;
 use roverline_source::{Publication, Reply, Service, SourceControl};
 use tokio::sync::watch;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::diagnostics::status::{ERROR, OK, Status, WARN};
+use crate::endpoint::{Endpoint, memory};
 
 /// The topic on which ROS nodes publish diagnostics (diagnostic_msgs/msg/DiagnosticArray).
 pub(crate) const DIAGNOSTICS: &str = "/diagnostics";
@@ -23,11 +27,6 @@ pub(crate) const STATUS_SERVICE: &str = "/websocket_redundancy/status";
 const PERIOD: Duration = Duration::from_secs(1);
 /// Minimum time between two publications.
 const GAP: Duration = Duration::from_millis(100);
-
-/// Levels of diagnostic_msgs/msg/DiagnosticStatus.
-const OK: u8 = 0;
-const WARN: u8 = 1;
-const ERROR: u8 = 2;
 
 /// Publishes forever. The service is open while `is_leader` is true, so that exactly one endpoint answers.
 pub(crate) async fn publish_diagnostics(
@@ -51,8 +50,15 @@ pub(crate) async fn publish_diagnostics(
     }
     let mut changes = endpoint.directory_changes();
     loop {
-        let status = Status::of(&endpoint);
-        if let Err(error) = publisher.publish(status.publication(&rover)) {
+        let system = endpoint.system.read().await;
+        let runtime = endpoint.watchdog.document();
+        let memory = memory::document();
+        let statuses = [
+            Status::of(&endpoint),
+            system_status::process(endpoint.tier, &system.process, &runtime, &memory),
+            system_status::computer(&system.computer),
+        ];
+        if let Err(error) = publisher.publish(publication(&statuses, &rover)) {
             tracing::debug!(%error, "diagnostics were not published");
         }
         tokio::time::sleep(GAP).await;
@@ -76,15 +82,6 @@ fn trigger_response(endpoint: &Endpoint) -> Vec<u8> {
         Err(error) => writer.bool(false).string(&error.to_string()),
     };
     writer.finish()
-}
-
-/// A diagnostic_msgs/msg/DiagnosticStatus.
-#[derive(Debug, PartialEq)]
-struct Status {
-    level: u8,
-    name: String,
-    message: String,
-    values: Vec<(String, String)>,
 }
 
 impl Status {
@@ -135,28 +132,29 @@ impl Status {
         let message = if findings.is_empty() { "serves".to_owned() } else { findings.join("; ") };
         Status { level, name: format!("roverline: {} endpoint", own.tier), message, values }
     }
+}
 
-    fn publication(&self, hardware_id: &str) -> Publication {
-        let now = unix_ns();
-        let mut writer = cdr::Writer::with_capacity(1_024);
-        // std_msgs/Header
-        writer.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32).string("");
-        writer.len(1).u8(self.level).string(&self.name).string(&self.message).string(hardware_id);
-        writer.len(self.values.len() as u32);
-        for (key, value) in &self.values {
-            writer.string(key).string(value);
-        }
-        Publication {
-            topic: DIAGNOSTICS.to_owned(),
-            type_name: DIAGNOSTICS_TYPE.to_owned(),
-            payload: Bytes::from(writer.finish()),
-            latched: false,
-        }
+/// A diagnostic_msgs/msg/DiagnosticArray of these.
+fn publication(statuses: &[Status], hardware_id: &str) -> Publication {
+    let now = unix_ns();
+    let mut writer = cdr::Writer::with_capacity(4_096);
+    // std_msgs/Header
+    writer.i32((now / 1_000_000_000) as i32).u32((now % 1_000_000_000) as u32).string("");
+    writer.len(statuses.len() as u32);
+    for status in statuses {
+        status.write(&mut writer, hardware_id);
+    }
+    Publication {
+        topic: DIAGNOSTICS.to_owned(),
+        type_name: DIAGNOSTICS_TYPE.to_owned(),
+        payload: Bytes::from(writer.finish()),
+        latched: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use roverline_protocol::api::metrics::ComputerDocument;
     use roverline_schema::Registry;
 
     use super::*;
@@ -169,7 +167,8 @@ mod tests {
             message: "covers secondary".to_owned(),
             values: vec![("clients".to_owned(), "3 of 50".to_owned()), ("covers".to_owned(), String::new())],
         };
-        let publication = status.publication("rover-1");
+        let computer = system_status::computer(&ComputerDocument::default());
+        let publication = publication(&[status, computer], "rover-1");
         let plan = Registry::bundled().plan(DIAGNOSTICS_TYPE).unwrap();
         let mut json = Vec::new();
         plan.write_json(&publication.payload, &mut json).unwrap();
@@ -177,6 +176,7 @@ mod tests {
         let entry = &value["status"][0];
         assert_eq!((&entry["level"], &entry["hardware_id"]), (&1.into(), &"rover-1".into()));
         assert_eq!(entry["values"][0]["value"], "3 of 50");
-        assert_eq!(value["status"].as_array().unwrap().len(), 1);
+        assert_eq!(value["status"][1]["name"], "roverline: computer ");
+        assert_eq!(value["status"].as_array().unwrap().len(), 2);
     }
 }
