@@ -17,6 +17,9 @@ type Sample = (String, BTreeMap<String, String>, f64);
 /// Metric families by name: type and samples.
 type Families = BTreeMap<String, (String, Vec<Sample>)>;
 
+/// Beginnings of names: ours, and those that others know.
+const PREFIXES: [&str; 5] = ["roverline_", "process_", "node_", "cache_", "robot_"];
+
 fn is_name(text: &str) -> bool {
     let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
@@ -152,7 +155,7 @@ async fn metrics_are_what_prometheus_reads() {
     );
     let families = parse(&answer.body);
     for name in families.keys() {
-        assert!(name.starts_with("roverline_") || name.starts_with("process_"), "{name}");
+        assert!(PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
     }
     assert_eq!(one(&families, "roverline_clients"), 1.0);
     assert!(
@@ -195,6 +198,9 @@ async fn metrics_are_what_prometheus_reads() {
 /// The documentation of the HTTP API.
 const PAGE: &str = include_str!("../../docs/http.md");
 
+/// The documentation of metrics.
+const METRICS_PAGE: &str = include_str!("../../docs/metrics.md");
+
 /// The keys of a JSON object, and of the objects in its lists.
 fn keys(value: &serde_json::Value) -> BTreeSet<String> {
     match value {
@@ -211,7 +217,7 @@ async fn every_metric_and_every_key_of_the_status_is_documented() {
     let mut client = PlainClient::connect(port).await;
     client.next_of("telemetry").await;
     for name in parse(&http::get(port, "/metrics").body).keys() {
-        assert!(PAGE.contains(&format!("`{name}`")), "docs/http.md does not name the metric {name}");
+        assert!(METRICS_PAGE.contains(&format!("`{name}`")), "docs/metrics.md does not name {name}");
     }
     let (_, section) = PAGE.split_once("## `GET /status`").unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -225,10 +231,7 @@ async fn every_metric_and_every_key_of_the_status_is_documented() {
 /// The names of our metrics in an expression.
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words
-        .filter(|word| word.starts_with("roverline_") || word.starts_with("process_"))
-        .map(str::to_owned)
-        .collect()
+    words.filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix))).map(str::to_owned).collect()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use roverline_protocol::Tier;
 use roverline_tests::clients::{prometheus, root};
-use roverline_tests::gateway::Gateway;
+use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::plain::PlainClient;
 use roverline_tests::process::Guard;
 use roverline_tests::wait::eventually;
@@ -19,6 +19,10 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Interval of the scrapes. A rate needs two of them.
 const SCRAPE_S: u32 = 1;
+
+/// The rate of a topic of the built-in rover, so that there is something to compare.
+const EXPECTED_RATE: &str =
+    "[[route]]\ntopic = \"/imu/data\"\nscopes = [\"sensors\"]\nexpected_rate_hz = 50.0\n";
 
 /// Runs promtool with this input until it exits; panics with what it says if it is not content.
 fn promtool(args: &[&str], input: &str) -> Result<(), roverline_tests::skip::Missing> {
@@ -66,13 +70,16 @@ fn series(port: u16, expression: &str) -> usize {
 #[tokio::test]
 async fn prometheus_scrapes_a_rover_and_answers_the_dashboard() {
     let program = require!(prometheus("prometheus"));
-    let rover = Gateway::up(&["--source", "sim"]);
+    let folder = temp::dir();
+    let config = temp::write(&folder, "roverline.toml", EXPECTED_RATE);
+    let rover = Gateway::up(&["--source", "sim", "--config", config.to_str().unwrap()]);
+    let relay = gateway::command(&["relay", "--base-port", "0"]);
+    let relay = Gateway::start(relay, &["--upstream", &rover.urls().join(",")]);
     // A client, so that there are sessions and deliveries.
     let mut client = PlainClient::connect(rover.port(Tier::Primary)).await;
     let reading = tokio::spawn(async move { while client.next().await.is_ok() {} });
-    let folder = temp::dir();
-    let targets: Vec<String> =
-        Tier::ALL.iter().map(|tier| format!("'127.0.0.1:{}'", rover.port(*tier))).collect();
+    let ports = Tier::ALL.map(|tier| rover.port(tier)).into_iter().chain([relay.port(Tier::Primary)]);
+    let targets: Vec<String> = ports.map(|port| format!("'127.0.0.1:{port}'")).collect();
     let config = format!(
         "global: {{scrape_interval: {SCRAPE_S}s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
          scrape_configs:\n- job_name: roverline\n  static_configs: [{{targets: [{}]}}]\n",
@@ -95,7 +102,7 @@ async fn prometheus_scrapes_a_rover_and_answers_the_dashboard() {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() && http::get(port, "/-/ready").status == 200
     });
     let up = |count| series(port, "up{job=\"roverline\"} == 1") == count;
-    eventually("all endpoints are scraped", PATIENCE, || up(Tier::ALL.len()));
+    eventually("all endpoints are scraped", PATIENCE, || up(targets.len()));
     let dashboard: Value =
         serde_json::from_str(include_str!("../../scripts/grafana-dashboard.json")).unwrap();
     let mut expressions = 0;
@@ -105,14 +112,17 @@ async fn prometheus_scrapes_a_rover_and_answers_the_dashboard() {
             let concrete = expression.replace("$__rate_interval", "10s").replace("$tier", ".+");
             assert!(!concrete.contains('$'), "{concrete}");
             let title = panel["title"].as_str().unwrap();
-            // Of what did not happen there is nothing to show.
-            let may_be_empty = concrete.contains("> 0");
+            // Of what did not happen there is nothing to show, and this computer may have no sensors.
+            let may_be_empty = concrete.contains("> 0") || concrete.contains("_temp");
             let answered = || may_be_empty || series(port, &concrete) > 0;
             eventually(&format!("{title}: {concrete} has an answer"), PATIENCE, answered);
             expressions += 1;
         }
     }
-    assert!(expressions >= 20, "{expressions}");
-    assert_eq!(series(port, "ALERTS{alertstate=\"firing\"}"), 0, "a healthy rover raises no alert");
+    assert!(expressions >= 60, "{expressions}");
+    // This computer may be busy with other tests.
+    let firing = "ALERTS{alertstate=\"firing\", alertname!~\"RoverlineComputer.*|RoverlineDiskFull|RoverlineHot|\
+                  RoverlineRuntimeHeld\"}";
+    assert_eq!(series(port, firing), 0, "a healthy rover raises no alert");
     reading.abort();
 }
