@@ -18,6 +18,7 @@ mod latest;
 mod lifecycle;
 mod lifecycle_document;
 mod locks;
+mod log;
 mod metrics_summary;
 mod nodes;
 mod offload;
@@ -217,6 +218,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Kv(action) => kv::handle(request, action).await,
         Action::Events(action) => events::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
+        Action::Log(action) => log::handle(request, action).await,
         Action::Traces => traces::list(request).await,
         Action::TopicStages => traces::topics(request).await,
         Action::Trace => traces::one(request).await,

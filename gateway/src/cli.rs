@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod down;
 mod error;
+mod log;
 mod state;
 mod token;
 
@@ -30,6 +31,7 @@ Examples:
                                                 serve the rover on the ground station
   roverline-gateway sim --dds                   publish the built-in rover into ROS 2
   roverline-gateway down                        end everything, whatever became of its supervisor
+  roverline-gateway log debug --for 10m         log more for ten minutes
   roverline-gateway restart --rolling           go over to a new version, losing nothing
   websocat ws://127.0.0.1:8080                  listen with any WebSocket client
   curl http://127.0.0.1:8080/health             ask how the endpoint is
@@ -69,6 +71,14 @@ enum Command {
     Restart(RestartArgs),
     /// Show the processes of a running gateway
     Status(StatusArgs),
+    /// Show or change the level of a running gateway's log, in all of its processes
+    ///
+    /// A change holds for an hour unless --for says otherwise, then the configured level is put back, so that
+    /// a forgotten `debug` does not fill the disk. It also reaches processes that start meanwhile, and is
+    /// itself a line of the log and an event with the name of who made it. For longer than a day, set
+    /// `level` under [log] in roverline.toml. docs/logs.md describes the lines.
+    #[command(after_help = log::EXAMPLES)]
+    Log(log::LogArgs),
     /// Publish the built-in rover into ROS 2
     Sim(SimArgs),
     /// Manage the tokens of operators and commanders
@@ -222,6 +232,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => control::restart(&args),
         Command::Status(args) => control::status(&args),
         Command::Relay(args) => commands::relay(&args),
+        Command::Log(args) => log::log(&args),
         Command::Sim(args) => commands::sim(&args),
         Command::Cert(command) => cert::cert(&command),
         Command::Token(command) => token::token(&command),

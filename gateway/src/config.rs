@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::AccessSettings;
 pub use crate::config::dds::{DdsSettings, EngineChoice, Interface};
 pub use crate::config::file::{ConfigError, load};
+pub(crate) use crate::config::flags::parse_seconds;
 pub use crate::config::flags::{Flags, UpstreamFlags};
 pub use crate::config::inherited_settings::from_supervisor;
 pub use crate::config::peers::PeersSettings;

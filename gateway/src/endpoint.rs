@@ -65,6 +65,7 @@ use crate::endpoint::waiting_requests::WaitingRequests;
 use crate::endpoint::warm_up::WarmUp;
 use crate::endpoint::watchdog::Watchdog;
 use crate::hub::{Hub, Ingress};
+use crate::log::ProcessLog;
 use crate::telemetry::Telemetry;
 use crate::trace::ring::SpanRing;
 
@@ -129,6 +130,8 @@ pub struct Endpoint {
     pub delivery_latency: Arc<DeliveryLatency>,
     /// The metrics of this process and its computer.
     pub(crate) system: SystemStats,
+    /// The log of this process.
+    pub log: Arc<ProcessLog>,
     pub(crate) warm_up: WarmUp,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     session_budget: Option<ByteRate>,
@@ -184,6 +187,8 @@ pub struct EndpointBuilder {
     pub state_dir: PathBuf,
     /// The spans of this process; `None` if traces are off.
     pub spans: Option<Arc<SpanRing>>,
+    /// The log of this process.
+    pub log: Arc<ProcessLog>,
 }
 
 impl EndpointBuilder {
@@ -217,6 +222,7 @@ impl EndpointBuilder {
             path_prefix: self.path_prefix,
             coordination: self.coordination,
             spans: self.spans,
+            log: self.log,
             started_ns: roverline_source::clock::unix_ns(),
             pending_responses: Arc::new(Semaphore::new(limits::HTTP_RESPONSES_BYTES)),
             watchdog: Watchdog::default(),

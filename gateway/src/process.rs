@@ -3,10 +3,12 @@
 
 pub(crate) mod adoption;
 pub mod build;
+pub mod control_socket;
 pub mod endpoint;
 mod error;
 pub mod heartbeat;
 pub mod lifecycle_reporter;
+mod log_levels;
 pub mod memory;
 pub mod policy;
 pub mod readiness;

@@ -34,12 +34,13 @@ use tracing::Instrument;
 
 use crate::config::Settings;
 use crate::limits;
+use crate::log::ProcessLog;
 use crate::process::heartbeat::{self, SupervisorCommand};
 use crate::process::ready_announcement::report_ready;
 use crate::process::shutdown::shutdown_signal;
 use crate::process::source::{self, prepare_bag_run, prepare_sim_run};
 use crate::process::stagger::RecentEnds;
-use crate::supervisor::control::Control;
+use crate::supervisor::control::{Control, ControlCommands};
 pub use crate::supervisor::port::{BindError, bind};
 use crate::supervisor::process::{Launch, Process};
 pub use crate::supervisor::rolling_restart::{ProcessStatus, Progress};
@@ -47,7 +48,7 @@ use crate::supervisor::rolling_restart::{RollingRestart, TierHandle};
 use crate::supervisor::state_lock::StateLock;
 pub use crate::supervisor::state_lock::StateLockError;
 use crate::supervisor::takeover::{Adopted, Takeover, take_over};
-use crate::supervisor::worker::WorkerSupervisor;
+use crate::supervisor::worker::{SharedState, WorkerSupervisor};
 
 /// Why the supervisor could not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ enum WorkerEvent {
 pub struct SupervisorOptions {
     /// The settings.
     pub settings: Settings,
+    /// The log of this process.
+    pub log: Arc<ProcessLog>,
     /// Whether the endpoints end with this process, even if it is killed.
     pub die_with_supervisor: bool,
 }
@@ -93,7 +96,7 @@ struct Group {
 /// Binds the ports, keeps four endpoint processes running, and stops them on SIGTERM or SIGINT. Processes
 /// that an earlier supervisor left behind are adopted.
 pub async fn run(options: SupervisorOptions) -> Result<(), SupervisorError> {
-    let SupervisorOptions { mut settings, die_with_supervisor } = options;
+    let SupervisorOptions { mut settings, log, die_with_supervisor } = options;
     let path = std::env::current_exe().map_err(SupervisorError::Executable)?;
     // A state directory that is named by the port is unknown until a free port is bound.
     let named = settings.gateway.state_dir.is_some() || settings.port(Tier::Primary) != 0;
@@ -119,16 +122,20 @@ pub async fn run(options: SupervisorOptions) -> Result<(), SupervisorError> {
         stop,
         ends: Arc::default(),
         reload: watch::Sender::new(0),
+        log: log.clone(),
+        names: vec!["supervisor".to_owned()],
         tiers: Vec::new(),
         outdated: Vec::new(),
     };
     for group in groups {
         workers.spawn(group).await?;
     }
-    let Workers { settings, stop, tiers, outdated, events, reload, .. } = workers;
+    let Workers { settings, stop, tiers, names, outdated, events, reload, .. } = workers;
     drop(events);
     let restart = Arc::new(RollingRestart::new(tiers));
-    let _control = serve_control(&settings, restart.clone());
+    let commands = ControlCommands { restart: restart.clone(), log: log.clone(), processes: names };
+    let _control = serve_control(&settings, commands);
+    let _log = AbortOnDropHandle::new(tokio::spawn(async move { log.run().await }));
     let _replacing = AbortOnDropHandle::new(tokio::spawn(replace_outdated(restart, outdated)));
     supervise(&settings, stop, inbox, &reload).await?;
     drop(lock);
@@ -172,7 +179,7 @@ async fn supervise(
             () = &mut orphaned => break,
         }
     }
-    tracing::info!("stopping");
+    tracing::info!(event_type = "supervisor.stopping", "stopping");
     stop.cancel();
     let limit = Duration::from_millis(limits::STOP_MS + 300);
     // The channel closes when the last worker has exited.
@@ -188,7 +195,10 @@ async fn terminal_hangup(reload: &watch::Sender<u64>) -> std::io::Result<()> {
         if std::io::stdin().is_terminal() {
             return Ok(());
         }
-        tracing::info!("SIGHUP: the endpoints read tokens, keys and certificates again");
+        tracing::info!(
+            event_type = "supervisor.reload",
+            "SIGHUP: the endpoints read tokens, keys and certificates again"
+        );
         reload.send_modify(|count| *count += 1);
     }
     std::future::pending().await
@@ -204,6 +214,9 @@ struct Workers {
     ends: Arc<RecentEnds>,
     /// Counts the requests to read files again.
     reload: watch::Sender<u64>,
+    log: Arc<ProcessLog>,
+    /// The processes, this one first.
+    names: Vec<String>,
     tiers: Vec<TierHandle>,
     /// Tiers whose adopted process has to be replaced, and why.
     outdated: Vec<(Tier, &'static str)>,
@@ -232,8 +245,10 @@ impl Workers {
             path: self.path.clone(),
             fall_back: false,
         };
-        let (events, ends, reloads) = (self.events.clone(), self.ends.clone(), self.reload.subscribe());
-        let worker = WorkerSupervisor::new(launch, process, events, inbox, ends, reloads);
+        let (events, ends) = (self.events.clone(), self.ends.clone());
+        let shared = SharedState { ends, reloads: self.reload.subscribe(), log: self.log.clone() };
+        let worker = WorkerSupervisor::new(launch, process, events, inbox, shared);
+        self.names.push(if is_relay { "relay" } else { tier.name() }.to_owned());
         if !is_relay {
             let port = self.settings.port(tier);
             self.tiers.push(TierHandle { tier, port, requests, view: worker.view() });
@@ -303,9 +318,9 @@ async fn lock(settings: &Settings) -> Result<Option<StateLock>, SupervisorError>
 }
 
 /// Without its control socket the gateway still serves; only rolling restarts are unavailable.
-fn serve_control(settings: &Settings, restart: Arc<RollingRestart>) -> Option<AbortOnDropHandle<()>> {
+fn serve_control(settings: &Settings, commands: ControlCommands) -> Option<AbortOnDropHandle<()>> {
     match Control::bind(&settings.state_dir(), settings.port(Tier::Primary)) {
-        Ok(control) => Some(AbortOnDropHandle::new(tokio::spawn(control.serve(restart)))),
+        Ok(control) => Some(AbortOnDropHandle::new(tokio::spawn(control.serve(Arc::new(commands))))),
         Err(why) => {
             tracing::warn!(%why, "no control socket");
             print_error(&format!("no control socket, so no rolling restart: {why}"));

@@ -19,8 +19,9 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanLimits};
 use roverline_protocol::trace::{self, TARGET, TraceContext};
-use tracing::{Metadata, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::span::Id;
+use tracing::{Dispatch, Metadata, Span};
+use tracing_opentelemetry::{OpenTelemetrySpanExt, get_otel_context};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
@@ -92,8 +93,17 @@ fn set_remote_parent(span: &Span, parent: TraceContext) {
 
 /// What a request that a span causes elsewhere carries; `None` if traces are off.
 pub fn context_of(span: &Span) -> Option<TraceContext> {
-    let context = span.context();
-    let context = context.span().span_context().clone();
+    trace_context(&span.context())
+}
+
+/// The context of a span of `dispatch`, as seen by a layer within an event. It must not hold the span's extensions.
+pub fn context_of_id(span: &Id, dispatch: &Dispatch) -> Option<TraceContext> {
+    trace_context(&get_otel_context(span, dispatch)?)
+}
+
+fn trace_context(context: &Context) -> Option<TraceContext> {
+    let span = context.span();
+    let context = span.span_context();
     Some(TraceContext {
         trace_id: trace::TraceId::new(u128::from_be_bytes(context.trace_id().to_bytes()))?,
         span_id: trace::SpanId::new(u64::from_be_bytes(context.span_id().to_bytes()))?,

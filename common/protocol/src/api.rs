@@ -5,6 +5,7 @@ pub mod events;
 pub mod kv;
 pub mod lifecycle;
 pub mod locks;
+pub mod log;
 pub mod metrics;
 pub mod traces;
 

@@ -123,3 +123,10 @@ pub const LIFECYCLE_TEXT_CHARS: usize = 256;
 
 /// Retry interval of recording after a failure.
 pub const RECORDER_RETRY_MS: u64 = 1_000;
+
+/// Longest filter of the log.
+pub const LOG_FILTER_BYTES: usize = 512;
+/// How long a changed level of the log holds if nobody says how long.
+pub const LOG_CHANGE_DEFAULT_S: u64 = 3_600;
+/// How long it may hold.
+pub const LOG_CHANGE_MAX_S: u64 = 24 * 3_600;

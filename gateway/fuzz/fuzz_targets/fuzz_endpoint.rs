@@ -67,6 +67,7 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         coordination: Arc::new(Coordination::disabled("there is no store")),
         state_dir: std::env::temp_dir(),
         spans: None,
+        log: Arc::default(),
     }
     .build()
 }

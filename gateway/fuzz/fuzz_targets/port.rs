@@ -119,6 +119,7 @@ const PATHS: &[&str] = &[
     "/api/v2/queues/jobs/dequeue",
     "/api/v2/kv/a%2Fb?linearizable=true",
     "/api/v2/events?limit=3",
+    "/api/v2/log",
     "/api/v2/robots/rover/transition",
     "/api/v2/openapi.json",
 ];

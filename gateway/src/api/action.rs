@@ -30,6 +30,7 @@ pub(crate) enum Action {
     Kv(KvAction),
     Events(EventsAction),
     Lifecycle(LifecycleAction),
+    Log(LogAction),
 }
 
 impl Action {
@@ -42,6 +43,7 @@ impl Action {
                 | Action::Kv(_)
                 | Action::Events(_)
                 | Action::Lifecycle(_)
+                | Action::Log(LogAction::Change | LogAction::Restore)
                 | Action::Traces
                 | Action::TopicStages
                 | Action::Trace
@@ -113,6 +115,14 @@ pub(crate) enum EventsAction {
     One,
     Head,
     Verify,
+}
+
+/// Operations of `log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogAction {
+    Show,
+    Change,
+    Restore,
 }
 
 /// Operations of `lifecycle`.

@@ -69,6 +69,11 @@ impl ApiError {
         ApiError { trace: Some(Box::new(context)), ..self }
     }
 
+    /// What went wrong, and what to do about it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status

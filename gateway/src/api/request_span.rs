@@ -88,7 +88,19 @@ pub(crate) async fn traced(
         Err(error) => error.status(),
     };
     span.record("http.response.status_code", status.as_u16());
-    if status.is_server_error() {
+    let failed = status.is_server_error();
+    span.in_scope(|| match &result {
+        Err(error) if failed => {
+            tracing::warn!(
+                event_type = "request.failed",
+                status = status.as_u16(),
+                why = error.detail(),
+                "request failed"
+            );
+        }
+        _ => tracing::debug!(event_type = "request.done", status = status.as_u16(), "request"),
+    });
+    if failed {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", status.as_str());
     }

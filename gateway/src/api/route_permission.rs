@@ -2,7 +2,9 @@
 //! and a test tries every route with every kind of client.
 
 use crate::access::Permission;
-use crate::api::action::{Action, EventsAction, KvAction, LifecycleAction, LocksAction, QueuesAction};
+use crate::api::action::{
+    Action, EventsAction, KvAction, LifecycleAction, LocksAction, LogAction, QueuesAction,
+};
 
 /// The permission that every request of a route needs. Some requests need more, by their bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,10 @@ impl Action {
             Action::Kv(action) => kv(action),
             Action::Events(action) => events(action),
             Action::Lifecycle(action) => lifecycle(action),
+            Action::Log(LogAction::Show) => RoutePermission::Read,
+            Action::Log(LogAction::Change | LogAction::Restore) => {
+                RoutePermission::Overrule("the configured level of the log")
+            }
         }
     }
 }
@@ -166,8 +172,18 @@ mod tests {
     fn what_the_team_shares_is_no_telemetry() {
         let telemetry = routes::all().filter(|route| route.action.permission() == RoutePermission::Telemetry);
         let paths: Vec<_> = telemetry.map(|route| route.path).collect();
-        let shared =
-            ["/locks", "/queue", "/kv", "/cache", "/events", "/lifecycle", "/status", "/metrics", "/traces"];
+        let shared = [
+            "/log",
+            "/locks",
+            "/queue",
+            "/kv",
+            "/cache",
+            "/events",
+            "/lifecycle",
+            "/status",
+            "/metrics",
+            "/traces",
+        ];
         let wrong = paths.iter().find(|path| shared.iter().any(|part| path.contains(part)));
         assert!(wrong.is_none() && paths.contains(&"/health"), "{paths:?}");
     }

@@ -6,10 +6,10 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{emergency_stop, events, kv, lifecycle, locks, queues, traces};
+use crate::api::{emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 8] = [
+static TABLES: [&[Route]; 9] = [
     &core::ROUTES,
     &emergency_stop::ROUTES,
     &locks::ROUTES,
@@ -18,6 +18,7 @@ static TABLES: [&[Route]; 8] = [
     &events::ROUTES,
     &lifecycle::ROUTES,
     &traces::ROUTES,
+    &log::ROUTES,
 ];
 
 /// Every route.

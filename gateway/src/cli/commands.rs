@@ -53,10 +53,10 @@ fn supervise(
     }
     let settings = settings()?;
     let _recording = check_source(&settings)?;
-    let _log = crate::log::start(&settings, "supervisor", None);
+    let (log, _guard) = crate::log::start(&settings, "supervisor", None);
     // A supervisor that must not outlive its parent must not leave endpoints behind either.
     let die_with_supervisor = with_parent || flags.die_with_supervisor;
-    let options = SupervisorOptions { settings, die_with_supervisor };
+    let options = SupervisorOptions { settings, log, die_with_supervisor };
     runtime()?.block_on(supervisor::run(options)).map_err(runtime_error)
 }
 
@@ -78,7 +78,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
     };
     let listener = listener(args.tier, &settings)?;
     let spans = spans(&settings, args.tier.name());
-    let _log = crate::log::start(&settings, args.tier.name(), spans.as_ref());
+    let (log, _guard) = crate::log::start(&settings, args.tier.name(), spans.as_ref());
     process::memory::set_limit(settings.process.memory_mib);
     let supervised = args.supervised.is_some();
     let options = EndpointOptions {
@@ -86,6 +86,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), CliError> {
         settings,
         listener,
         spans,
+        log,
         supervised,
         defer_accept: supervised && args.hold,
     };
@@ -110,11 +111,11 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
             .push((tier, listener.ok_or_else(|| runtime_error("the supervisor handed over no socket"))?));
     }
     let spans = spans(&settings, "relay");
-    let _log = crate::log::start(&settings, "relay", spans.as_ref());
+    let (log, _guard) = crate::log::start(&settings, "relay", spans.as_ref());
     process::memory::set_limit(settings.process.memory_mib);
     let runtime = runtime()?;
     let result = runtime
-        .block_on(process::relay::run_relay(RelayOptions { settings, listeners, spans }))
+        .block_on(process::relay::run_relay(RelayOptions { settings, listeners, spans, log }))
         .map_err(runtime_error);
     runtime.shutdown_background();
     result

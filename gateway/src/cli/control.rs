@@ -1,5 +1,6 @@
 //! The `restart` and `status` commands, sent to a running gateway through its control socket.
 
+use roverline_protocol::api::log::LogDocument;
 use roverline_protocol::printable::{printable_json, printable_lines};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,8 @@ use crate::cli::error::{CliError, runtime_error, usage_error};
 use crate::cli::{RestartArgs, StatusArgs, Target};
 use crate::config::xdg_state_home;
 use crate::limits;
-use crate::supervisor::control::{ControlMessage, Request, socket_port};
+use crate::process::control_socket::socket_port;
+use crate::supervisor::control::{ControlMessage, Request};
 use crate::supervisor::{ProcessStatus, Progress};
 
 pub(super) fn restart(args: &RestartArgs) -> Result<(), CliError> {
@@ -21,19 +23,13 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), CliError> {
         ));
     }
     let request = Request::Restart { rolling: true, tier: args.tier };
-    let (done, message, _) = send_request(&args.target, request, show)?;
-    if !done {
-        return Err(runtime_error(message));
-    }
-    print_text(&format!("{message}\n"));
+    let answer = send_request(&args.target, request, show)?;
+    print_text(&format!("{}\n", answer.message));
     Ok(())
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
-    let (done, message, statuses) = send_request(&args.target, Request::Status, |_| ())?;
-    if !done {
-        return Err(runtime_error(message));
-    }
+    let Answer { endpoints: statuses, .. } = send_request(&args.target, Request::Status, |_| ())?;
     if args.json {
         print_text(&printable_json(&format!(
             "{}\n",
@@ -65,12 +61,19 @@ fn table(statuses: &[ProcessStatus]) -> String {
     table
 }
 
+/// The last line of an answer to a request that was fulfilled.
+pub(super) struct Answer {
+    pub(super) message: String,
+    pub(super) endpoints: Vec<ProcessStatus>,
+    pub(super) log: Option<LogDocument>,
+}
+
 /// Sends a request to the selected gateway; returns the last line of its answer.
-fn send_request(
+pub(super) fn send_request(
     target: &Target,
     request: Request,
     mut progress: impl FnMut(Progress),
-) -> Result<(bool, String, Vec<ProcessStatus>), CliError> {
+) -> Result<Answer, CliError> {
     let mut stream = find(target)?;
     // A single step takes less than this, and a tier reports several.
     let step_timeout = Duration::from_millis(limits::REPLACE_MS + limits::CONTROL_TIMEOUT_MS);
@@ -88,7 +91,10 @@ fn send_request(
         }
         match serde_json::from_slice(&line).map_err(runtime_error)? {
             ControlMessage::Progress(step) => progress(step),
-            ControlMessage::Done { done, message, endpoints } => return Ok((done, message, endpoints)),
+            ControlMessage::Done { done: false, message, .. } => return Err(runtime_error(message)),
+            ControlMessage::Done { message, endpoints, log, .. } => {
+                return Ok(Answer { message, endpoints, log });
+            }
         }
     }
 }
@@ -169,7 +175,7 @@ mod tests {
     use roverline_protocol::Tier;
 
     use super::*;
-    use crate::supervisor::control::socket_name;
+    use crate::process::control_socket::socket_name;
 
     #[test]
     fn the_selected_gateway_is_found_or_the_options_are_listed() {

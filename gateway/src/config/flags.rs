@@ -228,7 +228,7 @@ impl Flags {
 }
 
 /// Parses `90s`, `2m`, `1500ms`, `1.5h` or plain seconds into seconds.
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let factor = match &text[end..] {
         "" | "s" => 1.0,

@@ -10,6 +10,7 @@ use roverline_source::clock::unix_ns;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::endpoint::Endpoint;
+use crate::endpoint::events::log_names;
 use crate::identity;
 
 /// All endpoints that receive one stop command record it within this time. If a window ends in between, the
@@ -55,9 +56,10 @@ async fn append(endpoint: &Endpoint, event: &EndpointEvent) {
 
 fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
     let tier = event.tier.name();
+    let (kind, stream) = log_names(event);
     let made = NewEvent {
-        stream: format!("endpoint/{tier}"),
-        kind: format!("endpoint.{}", event.kind.word()),
+        stream,
+        kind,
         at_ns: event.at_ns,
         // Serializing our own document types cannot fail.
         data: serde_json::to_value(event).unwrap_or_default(),
@@ -67,19 +69,12 @@ fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
         ..NewEvent::default()
     };
     match (&event.kind, &event.to) {
-        // Every endpoint that received the command reports it, but it is one event.
         (EventKind::EmergencyStop, Some(command)) => {
             let command: String = command.chars().take(40).collect();
             let by = event.by.as_deref().unwrap_or_default();
             let id = Some(stop_id(&identity::own_id(by, &command), &event.cause, event.at_ns));
             let correlation_id = Some(command);
-            NewEvent {
-                stream: "command/emergency_stop".to_owned(),
-                kind: "command.emergency_stop".to_owned(),
-                id,
-                correlation_id,
-                ..made
-            }
+            NewEvent { id, correlation_id, ..made }
         }
         _ => made,
     }

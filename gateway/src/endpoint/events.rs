@@ -90,7 +90,17 @@ impl Events {
         }
         state.last.push_back(event.clone());
         drop(state);
-        tracing::info!(kind = kind.word(), cause = event.cause, from = event.from, to = event.to, "event");
+        let (event_type, aggregate_id) = log_names(&event);
+        tracing::info!(
+            event_type,
+            aggregate_id,
+            from = event.from,
+            to = event.to,
+            by = event.by,
+            blackout_ms = event.blackout_ms,
+            "{}",
+            event.cause
+        );
         // Fails if there are no subscribers, which is fine.
         let _ = self.sender.send(event);
     }
@@ -108,6 +118,17 @@ impl Events {
     /// Subscribes to future events.
     pub fn subscribe(&self) -> broadcast::Receiver<EndpointEvent> {
         self.sender.subscribe()
+    }
+}
+
+/// The type of an event and the stream that it belongs to, in the log and in the event log.
+pub(crate) fn log_names(event: &EndpointEvent) -> (String, String) {
+    match (&event.kind, &event.to) {
+        // Every endpoint that received the command reports it, but it is one event.
+        (EventKind::EmergencyStop, Some(_)) => {
+            ("command.emergency_stop".to_owned(), "command/emergency_stop".to_owned())
+        }
+        (kind, _) => (format!("endpoint.{}", kind.word()), format!("endpoint/{}", event.tier)),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fairness;
 pub mod histogram;
 mod latency;
 pub mod links;
+mod log;
 mod nodes;
 mod quotas;
 mod system;
@@ -45,6 +46,7 @@ pub(crate) async fn render(endpoint: &Endpoint) -> String {
     quotas::render(&mut page, &endpoint.coordination);
     coordination::render(&mut page, &endpoint.coordination);
     traces::render(&mut page, endpoint);
+    log::render(&mut page, endpoint);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";
     page.one("counter", "roverline_wrong_tokens_total", what, wrong as f64);

@@ -110,7 +110,7 @@ impl Hub {
             }
             SourceEvent::State(source) => {
                 if let SourceState::Failed(why) = &source {
-                    tracing::error!("source failed: {why}");
+                    tracing::error!(event_type = "source.failed", "source failed: {why}");
                 }
                 self.lock().source = source;
             }

@@ -25,6 +25,7 @@ use crate::endpoint::peers::table::Peers;
 use crate::endpoint::watchdog::Work;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
+use crate::log::ProcessLog;
 use crate::process::error::ProcessError;
 use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
@@ -39,6 +40,7 @@ pub fn build(
     settings: &Settings,
     outlet: &Arc<SourceControlHandle>,
     spans: Option<Arc<SpanRing>>,
+    log: Arc<ProcessLog>,
 ) -> Result<(Arc<Endpoint>, Arc<EmergencyStop>), ProcessError> {
     let routing = Arc::new(Routing::new(&settings.route)?);
     let scopes = settings.scopes(tier);
@@ -77,6 +79,7 @@ pub fn build(
         coordination: Arc::new(coordination(tier, settings)?),
         state_dir: settings.state_dir(),
         spans,
+        log,
     };
     Ok((builder.build(), emergency_stop))
 }

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::endpoint::events::EventDetails;
 use crate::endpoint::{Endpoint, event_log};
 use crate::limits;
+use crate::log::ProcessLog;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
 use crate::process::heartbeat::SupervisorCommand;
@@ -25,7 +26,7 @@ use crate::process::source_runs::{self, SourceHandle};
 use crate::process::stagger::reopen_delay;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
 use crate::process::supervisor_link::SupervisorLink;
-use crate::process::{lifecycle_reporter, readiness, ready_announcement};
+use crate::process::{control_socket, lifecycle_reporter, log_levels, readiness, ready_announcement};
 use crate::server::listener::accept_loop;
 use crate::server::pending::PendingConnections;
 use crate::server::tls::Tls;
@@ -41,6 +42,8 @@ pub struct EndpointOptions {
     pub listener: TcpListener,
     /// The spans of this process; `None` if traces are off.
     pub spans: Option<Arc<SpanRing>>,
+    /// The log of this process.
+    pub log: Arc<ProcessLog>,
     /// Whether a supervisor reads this process's heartbeat and holds its command pipe.
     pub supervised: bool,
     /// Whether another process still accepts from the socket: warm up, and accept only on command.
@@ -50,14 +53,14 @@ pub struct EndpointOptions {
 /// Serves until SIGTERM, SIGINT or, when supervised, the drain command. It outlives its supervisor unless it
 /// was started not to.
 pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
-    let EndpointOptions { tier, settings, listener, spans, supervised, defer_accept } = options;
+    let EndpointOptions { tier, settings, listener, spans, log, supervised, defer_accept } = options;
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let supervised = supervised.then(|| Supervised::start(&settings, || Ok(vec![listener.try_clone()?])));
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
     let outlet: Arc<SourceControlHandle> = Arc::default();
-    let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet, spans)?;
+    let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet, spans, log.clone())?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
     let source = source_runs::start(
         settings.clone(),
@@ -70,6 +73,10 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let mut tasks = JoinSet::new();
     let policy = peer_policy(&settings, tier, address.port());
     spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);
+    let socket = supervised
+        .is_some()
+        .then(|| control_socket::socket_path(&settings.state_dir(), settings.port(Tier::Primary)));
+    tasks.spawn(log_levels::run(log, vec![endpoint.clone()], socket));
     let accept_gate = watch::Sender::new(!defer_accept);
     // A relay has no coordination store; the rover's own gateway reports the rover's lifecycle.
     let reports_lifecycle = !settings.gateway.source.is_relay();
@@ -111,7 +118,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
         silence = endpoint.wait_source_hung(), if supervises => Err(ProcessError::SourceHung(silence.as_secs())),
         result = drain_and_exit(&endpoint, &mut accepting, link) => result,
     };
-    tracing::info!(%tier, ?result, "stopping");
+    tracing::info!(event_type = "endpoint.stopping", %tier, ?result, "stopping");
     shut_down(&endpoint, accepting, source, lifecycle_task).await;
     logging.shutdown().await;
     tasks.shutdown().await;
@@ -148,7 +155,7 @@ async fn accept(
         _ = accept_gate.wait_for(|open| *open) => {}
         () = endpoint.stop_token().cancelled() => {}
     }
-    tracing::info!(tier = %endpoint.tier, port = endpoint.port, scopes = %endpoint.scopes(), "serving");
+    tracing::info!(event_type = "endpoint.serving", tier = %endpoint.tier, port = endpoint.port, scopes = %endpoint.scopes(), "serving");
     endpoint.events.record(EventKind::EndpointUp, "this process serves", EventDetails::default());
     accept_loop(endpoint, listener, tls).await
 }
@@ -203,7 +210,7 @@ async fn wait_for_shutdown(
     tokio::select! {
         result = shutdown_signal() => result,
         () = followed => {
-            tracing::warn!("the supervisor is gone");
+            tracing::warn!(event_type = "supervisor.lost", "the supervisor is gone");
             Ok(())
         }
     }
@@ -218,6 +225,8 @@ async fn follow_supervisor(
     loop {
         match supervised.next_change(std::slice::from_ref(endpoint)).await {
             SupervisorChange::Command(SupervisorCommand::Accept) => drop(accept_gate.send_replace(true)),
+            // Followed where it is received.
+            SupervisorChange::Command(SupervisorCommand::Log(_)) => {}
             SupervisorChange::Command(SupervisorCommand::Drain(window)) => {
                 endpoint.drain(window.min(Duration::from_millis(limits::REPLACE_MS)));
             }

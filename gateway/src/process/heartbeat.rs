@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
+use crate::log::levels::LevelChange;
+
 /// Set for a process that must not outlive its parent.
 pub const EXIT_WITH_PARENT: &str = "ROVERLINE_EXIT_WITH_PARENT";
 /// Set for the endpoints of a supervisor that must not outlive it, as in demos and tests.
@@ -23,19 +25,25 @@ pub(crate) const FAILURE: u8 = b'!';
 pub(crate) const BEAT: u8 = b'.';
 
 /// A command from the supervisor to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SupervisorCommand {
     /// Start accepting connections.
     Accept,
     /// Stop accepting connections, ask clients to leave within this time, then exit.
     Drain(Duration),
+    /// Change the level of the log.
+    Log(LevelChange),
 }
 
 impl SupervisorCommand {
-    pub(crate) fn line(self) -> String {
+    pub(crate) fn line(&self) -> String {
         match self {
             SupervisorCommand::Accept => "accept\n".to_owned(),
             SupervisorCommand::Drain(window) => format!("drain {}\n", window.as_millis()),
+            // Texts and numbers always serialize.
+            SupervisorCommand::Log(change) => {
+                format!("log {}\n", serde_json::to_string(change).unwrap_or_default())
+            }
         }
     }
 
@@ -46,6 +54,7 @@ impl SupervisorCommand {
             Some(("drain", millis)) => {
                 millis.parse().ok().map(|millis| SupervisorCommand::Drain(Duration::from_millis(millis)))
             }
+            Some(("log", change)) => serde_json::from_str(change).ok().map(SupervisorCommand::Log),
             Some(_) => None,
         }
     }
@@ -81,10 +90,17 @@ mod tests {
 
     #[test]
     fn commands_are_parsed_or_ignored() {
-        for command in [SupervisorCommand::Accept, SupervisorCommand::Drain(Duration::from_millis(2_000))] {
+        let change =
+            LevelChange { level: Some("info,a=trace".into()), for_s: Some(1), by: "ann \"b\"".into() };
+        for command in [
+            SupervisorCommand::Accept,
+            SupervisorCommand::Drain(Duration::from_millis(2_000)),
+            SupervisorCommand::Log(change),
+            SupervisorCommand::Log(LevelChange { level: None, for_s: None, by: String::new() }),
+        ] {
             assert_eq!(SupervisorCommand::parse(command.line().trim_end()), Some(command));
         }
-        for other in ["", "drain", "drain soon", "accept 1", "sing"] {
+        for other in ["", "drain", "drain soon", "accept 1", "sing", "log", "log x"] {
             assert_eq!(SupervisorCommand::parse(other), None);
         }
     }

@@ -12,6 +12,7 @@ use roverline_source::fanout_sink::FanoutSink;
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
 use crate::limits;
+use crate::log::ProcessLog;
 use crate::process::build::{build, spawn_tasks};
 use crate::process::error::ProcessError;
 use crate::process::policy::peer_policy;
@@ -20,6 +21,7 @@ use crate::process::shutdown::{shutdown_signal, wait_for_sessions};
 use crate::process::source_control::SourceControlHandle;
 use crate::process::source_runs;
 use crate::process::supervised::{Supervised, SupervisorChange, serve_adoption};
+use crate::process::{control_socket, log_levels};
 use crate::server::listener::accept_loop;
 use crate::server::tls::Tls;
 use crate::trace::ring::SpanRing;
@@ -32,11 +34,13 @@ pub struct RelayOptions {
     pub listeners: Vec<(Tier, TcpListener)>,
     /// The spans of this process; `None` if traces are off.
     pub spans: Option<Arc<SpanRing>>,
+    /// The log of this process.
+    pub log: Arc<ProcessLog>,
 }
 
 /// Serves until SIGTERM or SIGINT. It outlives its supervisor unless it was started not to.
 pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
-    let RelayOptions { settings, listeners, spans } = options;
+    let RelayOptions { settings, listeners, spans, log } = options;
     let control: Arc<SourceControlHandle> = Arc::default();
     let mut tasks = tokio::task::JoinSet::new();
     let mut accepting = Vec::new();
@@ -48,13 +52,15 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (endpoint, emergency_stop) = build(tier, port, &settings, &control, spans.clone())?;
+        let (endpoint, emergency_stop) = build(tier, port, &settings, &control, spans.clone(), log.clone())?;
         let policy = peer_policy(&settings, tier, port);
         spawn_tasks(&mut tasks, &endpoint, &emergency_stop, control.clone(), settings.gateway.source, policy);
         accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener, tls.clone())));
-        tracing::info!(%tier, port, scopes = %endpoint.scopes(), "serving");
+        tracing::info!(event_type = "endpoint.serving", %tier, port, scopes = %endpoint.scopes(), "serving");
         endpoints.push(endpoint);
     }
+    let socket = control_socket::socket_path(&settings.state_dir(), settings.port(Tier::Primary));
+    tasks.spawn(log_levels::run(log, endpoints.clone(), Some(socket)));
     if let Some(tls) = tls {
         let accesses = endpoints.iter().map(|endpoint| endpoint.access.clone()).collect();
         tasks.spawn(reload_certificates(tls, accesses));
@@ -74,7 +80,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         // As in a single endpoint, a relay without one of these tasks would be running but useless.
         Some(task) = tasks.join_next() => Err(ProcessError::from_task("relay", task)),
     };
-    tracing::info!(?result, "stopping");
+    tracing::info!(event_type = "relay.stopping", ?result, "stopping");
     for endpoint in &endpoints {
         endpoint.stop();
     }
@@ -88,7 +94,7 @@ async fn wait_for_shutdown(supervised: &mut Supervised, endpoints: &[Arc<Endpoin
     tokio::select! {
         result = shutdown_signal() => result,
         () = supervisor_gone(supervised, endpoints) => {
-            tracing::warn!("the supervisor is gone");
+            tracing::warn!(event_type = "supervisor.lost", "the supervisor is gone");
             Ok(())
         }
     }

@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use roverline_protocol::Tier;
-use roverline_source::clock::unix_ns;
+use roverline_source::clock::{monotonic, unix_ns};
 use rustix::process::Signal;
 
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
+use crate::log::levels::LevelChange;
 use crate::process::adoption::{AdoptionSocket, Description};
 use crate::process::heartbeat::{DIE_WITH_SUPERVISOR, SupervisorCommand, die_with_parent};
 use crate::process::supervisor_link::{LinkEvent, LinkEvents, SupervisorLink};
@@ -59,13 +60,18 @@ impl Supervised {
     pub(super) async fn next_change(&mut self, endpoints: &[Arc<Endpoint>]) -> SupervisorChange {
         loop {
             match self.events.next().await {
+                LinkEvent::Command(SupervisorCommand::Log(change)) => change_level(endpoints, &change),
                 LinkEvent::Command(command) => return SupervisorChange::Command(command),
                 LinkEvent::Adopted => {
-                    tracing::info!("a supervisor has adopted this process");
+                    tracing::info!(
+                        event_type = "supervisor.adopted",
+                        "a supervisor has adopted this process"
+                    );
                     endpoints.iter().for_each(|endpoint| endpoint.supervision.found());
                 }
                 LinkEvent::Lost if self.survives => {
                     tracing::warn!(
+                        event_type = "supervisor.lost",
                         "the supervisor is gone; serving on until another one adopts this process"
                     );
                     endpoints.iter().for_each(|endpoint| endpoint.supervision.lost(unix_ns()));
@@ -74,6 +80,14 @@ impl Supervised {
                 LinkEvent::Lost => return SupervisorChange::End,
             }
         }
+    }
+}
+
+/// Changes the level of the log, which all endpoints of a process share.
+fn change_level(endpoints: &[Arc<Endpoint>], change: &LevelChange) {
+    let Some(endpoint) = endpoints.first() else { return };
+    if let Err(error) = endpoint.log.levels.change(change, monotonic()) {
+        tracing::warn!(%error, "the level of the log is not changed");
     }
 }
 

@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use crate::limits;
 use crate::process::heartbeat::{BEAT, FAILURE, NOT_ACCEPTING, READY, SupervisorCommand};
 
-/// Longest command of a supervisor.
-const COMMAND_LINE_BYTES: u64 = 256;
+/// Longest command of a supervisor: a filter of the log, and who sets it.
+const COMMAND_LINE_BYTES: u64 = 2_048;
 /// Events that wait for the endpoint.
 const LINK_EVENTS: usize = 8;
 
 /// An event on the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {
     /// A command.
     Command(SupervisorCommand),

@@ -68,6 +68,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let _registered = endpoint.register(info.clone());
     let Identity { role, name, .. } = info.identity();
     tracing::info!(
+        event_type = "session.opened",
         session = info.id, %peer, dialect = dialect.name(), role = role.name(), holder = name, "client connected"
     );
     let (read, write) = stream::split(stream);
@@ -76,7 +77,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     let context = SessionContext { endpoint: endpoint.clone(), info: info.clone() };
     context.request_budget(None);
     // The writer, which runs for every sample, is not part of the span.
-    let span = tracing::info_span!("session", id, dialect = dialect.name());
+    let span = tracing::info_span!("session", session = id, dialect = dialect.name());
     let serving = dialect::serve(&context, &mut inbound, dialect, await_first).instrument(span);
     let name = format!("session {id} of {peer}, {}", dialect.name());
     let why = tokio::select! {
@@ -98,6 +99,7 @@ pub async fn run(endpoint: Arc<Endpoint>, accepted: AcceptedConnection) {
     endpoint.counters.shed.fetch_add(stats.shed, Ordering::Relaxed);
     endpoint.counters.dialects.add_ended(&info.document());
     tracing::info!(
+        event_type = "session.closed",
         session = info.id, %peer, code = why.code, reason = why.reason,
         sent = stats.sent, dropped = stats.dropped, "client gone"
     );

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roverline_protocol::Tier;
+use roverline_protocol::api::log::LogDocument;
+use roverline_source::clock::monotonic;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,7 +18,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::limits;
+use crate::log::ProcessLog;
+use crate::log::levels::{LevelChange, LevelError};
 use crate::process::adoption::bind_private;
+use crate::process::control_socket::socket_path;
 use crate::supervisor::rolling_restart::{ProcessStatus, Progress, RestartError, RollingRestart};
 
 /// Concurrent clients of the supervisor's control socket.
@@ -25,7 +30,7 @@ const CONTROL_CLIENTS: usize = 4;
 const SOCKET_PATH_BYTES: usize = 107;
 
 /// A request to the supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// Replace the endpoints' processes.
@@ -38,6 +43,12 @@ pub enum Request {
     },
     /// List the processes.
     Status,
+    /// Show the level of the log, or change it in all processes.
+    Log {
+        /// The change; absent or null: only show it.
+        #[serde(default)]
+        change: Option<LevelChange>,
+    },
 }
 
 /// A line of the response.
@@ -55,17 +66,18 @@ pub enum ControlMessage {
         /// The processes, in response to `status`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         endpoints: Vec<ProcessStatus>,
+        /// The level of the log, in response to `log`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<LogDocument>,
     },
 }
 
-/// The file name of a gateway's control socket.
-pub fn socket_name(primary_port: u16) -> String {
-    format!("control-{primary_port}.sock")
-}
-
-/// The port in such a file name.
-pub fn socket_port(name: &str) -> Option<u16> {
-    name.strip_prefix("control-")?.strip_suffix(".sock")?.parse().ok()
+/// What the requests act on.
+pub(super) struct ControlCommands {
+    pub(super) restart: Arc<RollingRestart>,
+    pub(super) log: Arc<ProcessLog>,
+    /// The processes that follow the level of `log`, this one included.
+    pub(super) processes: Vec<String>,
 }
 
 /// A bound control socket; its file is removed on drop.
@@ -92,7 +104,7 @@ pub(super) enum BindControlError {
 impl Control {
     /// Binds the socket in `dir`, after removing a stale socket file.
     pub(super) fn bind(dir: &Path, primary_port: u16) -> Result<Control, BindControlError> {
-        let path = dir.join(socket_name(primary_port));
+        let path = socket_path(dir, primary_port);
         if path.as_os_str().len() > SOCKET_PATH_BYTES {
             return Err(BindControlError::PathTooLong(path));
         }
@@ -112,15 +124,15 @@ impl Control {
     }
 
     /// Serves forever.
-    pub(super) async fn serve(self, restart: Arc<RollingRestart>) {
+    pub(super) async fn serve(self, commands: Arc<ControlCommands>) {
         let slots = Arc::new(Semaphore::new(CONTROL_CLIENTS));
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let restart = restart.clone();
+                    let commands = commands.clone();
                     tokio::spawn(async move {
-                        answer(stream, &restart).await;
+                        answer(stream, &commands).await;
                         drop(slot);
                     });
                 }
@@ -163,6 +175,9 @@ enum ControlError {
     /// The restart failed.
     #[error(transparent)]
     Restart(RestartError),
+    /// The level is not changed.
+    #[error(transparent)]
+    Level(LevelError),
 }
 
 /// The client's connection; the client may disconnect while a restart continues.
@@ -182,23 +197,40 @@ impl ControlClient {
     async fn done(&mut self, result: Result<String, ControlError>, endpoints: Vec<ProcessStatus>) {
         let done = result.is_ok();
         let message = result.unwrap_or_else(|why| why.to_string());
-        self.send(&ControlMessage::Done { done, message, endpoints }).await;
+        self.send(&ControlMessage::Done { done, message, endpoints, log: None }).await;
+    }
+
+    async fn done_log(&mut self, log: LogDocument) {
+        let (message, endpoints, log) = (String::new(), Vec::new(), Some(log));
+        self.send(&ControlMessage::Done { done: true, message, endpoints, log }).await;
     }
 }
 
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(limits::CONTROL_TIMEOUT_MS);
 
-async fn answer(mut stream: UnixStream, restart: &RollingRestart) {
+async fn answer(mut stream: UnixStream, commands: &ControlCommands) {
+    let ControlCommands { restart, log, processes } = commands;
     let request = timeout(CLIENT_TIMEOUT, request(&mut stream)).await;
     let mut client = ControlClient(Some(stream));
     match request.unwrap_or(Err(ControlError::NoRequest)) {
         Err(why) => client.done(Err(why), Vec::new()).await,
         Ok(Request::Status) => client.done(Ok(String::new()), restart.statuses()).await,
+        Ok(Request::Log { change }) => {
+            let now = monotonic();
+            match change.map_or(Ok(()), |change| log.levels.change(&change, now)) {
+                Ok(()) => client.done_log(log.levels.document(now, processes.clone())).await,
+                Err(why) => client.done(Err(ControlError::Level(why)), Vec::new()).await,
+            }
+        }
         Ok(Request::Restart { rolling: false, .. }) => {
             client.done(Err(ControlError::NotRolling), Vec::new()).await;
         }
         Ok(Request::Restart { rolling: true, tier }) => {
-            tracing::info!(?tier, "a rolling restart was asked for");
+            tracing::info!(
+                event_type = "supervisor.rolling_restart",
+                ?tier,
+                "a rolling restart was asked for"
+            );
             let (steps, mut received) = mpsc::channel(16);
             let pass_on = async {
                 while let Some(progress) = received.recv().await {
@@ -228,6 +260,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::process::control_socket::{socket_name, socket_port};
 
     fn scratch(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("roverline-control-{}-{name}", std::process::id()))
@@ -268,8 +301,10 @@ mod tests {
     #[tokio::test]
     async fn requests_are_answered_or_explained() {
         let dir = scratch("request");
-        let serving =
-            tokio::spawn(Control::bind(&dir, 1).unwrap().serve(Arc::new(RollingRestart::new(Vec::new()))));
+        let restart = Arc::new(RollingRestart::new(Vec::new()));
+        let commands =
+            ControlCommands { restart, log: Arc::default(), processes: vec!["supervisor".to_owned()] };
+        let serving = tokio::spawn(Control::bind(&dir, 1).unwrap().serve(Arc::new(commands)));
         let path = dir.join(socket_name(1));
         let long = vec![b'x'; limits::CONTROL_LINE_BYTES + 1];
         for (request, done, word) in [
@@ -277,6 +312,8 @@ mod tests {
             (b"{\"op\":\"restart\",\"rolling\":true,\"tier\":null}\n".to_vec(), true, "0 replaced"),
             (b"{\"op\":\"restart\",\"rolling\":false}\n".to_vec(), false, "rolling"),
             (b"{\"op\":\"dance\"}\n".to_vec(), false, "dance"),
+            (b"{\"op\":\"log\"}\n".to_vec(), true, ""),
+            (b"{\"op\":\"log\",\"change\":{\"level\":\"debug\"}}\n".to_vec(), false, "no log"),
             (long, false, "bytes"),
         ] {
             let text = send_request(path.clone(), request).await.unwrap();

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::limits;
 use crate::process::adoption::AdoptionRequest;
-use crate::supervisor::control::socket_port;
+use crate::process::control_socket::socket_port;
 use crate::supervisor::orphans::{self, adoption_sockets};
 use crate::supervisor::socket_peer::SocketPeer;
 

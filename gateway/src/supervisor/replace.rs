@@ -49,7 +49,8 @@ impl WorkerSupervisor {
                 return Some(old);
             }
         };
-        tracing::info!(%tier, old = old.pid, new = new.pid, "replacing the endpoint's process");
+        self.send_level(&mut new).await;
+        tracing::info!(event_type = "process.replacing", %tier, old = old.pid, new = new.pid, "replacing the endpoint's process");
         self.report_step("started", &new, &format!("process {} warms up, {} serves", new.pid, old.pid));
         loop {
             let useless = tokio::select! {
@@ -73,7 +74,7 @@ impl WorkerSupervisor {
                     return None;
                 }
             };
-            tracing::warn!(%tier, why = useless, "the replacement did not come up: the old process goes on");
+            tracing::warn!(event_type = "process.not_replaced", %tier, why = useless, "the replacement did not come up: the old process goes on");
             self.failed(&format!("the new process did not come up: {useless}; process {} goes on", old.pid));
             return Some(old);
         }
@@ -97,7 +98,7 @@ impl WorkerSupervisor {
         .await;
         new.send_command(SupervisorCommand::Accept).await;
         let pause = start.elapsed().as_secs_f64() * 1e3;
-        tracing::info!(tier = %self.launch.tier(), pid = new.pid, pause_ms = pause, "the replacement accepts");
+        tracing::info!(event_type = "process.replaced", tier = %self.launch.tier(), pid = new.pid, pause_ms = pause, "the replacement accepts");
         self.report_step(
             "accepts",
             new,
@@ -125,7 +126,7 @@ impl WorkerSupervisor {
     /// The old process ended before the new one was ready: an endpoint that is not warmed up is better than
     /// none.
     async fn promote(&mut self, mut old: Process, mut new: Process) -> Process {
-        tracing::warn!(tier = %self.launch.tier(), old = old.pid, new = new.pid, "ended while its replacement warmed up");
+        tracing::warn!(event_type = "process.ended", tier = %self.launch.tier(), old = old.pid, new = new.pid, "ended while its replacement warmed up");
         old.kill().await;
         new.send_command(SupervisorCommand::Accept).await;
         self.report_step(

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use roverline_protocol::backoff::{Backoff, Jitter};
 use roverline_protocol::{Tier, limits};
+use roverline_source::clock::monotonic;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::log::ProcessLog;
+use crate::log::levels::LevelState;
+use crate::process::heartbeat::SupervisorCommand;
 use crate::process::stagger::RecentEnds;
 use crate::supervisor::process::{ChildSignal, Launch, Process};
 use crate::supervisor::rolling_restart::{ProcessView, ReplaceError, ReplaceRequest};
@@ -31,10 +35,19 @@ pub(super) struct WorkerSupervisor {
     view: watch::Sender<ProcessView>,
     /// The process that is supervised first, instead of one that is started.
     adopted: Option<Process>,
+    shared: SharedState,
+    /// The levels of the supervisor's log, which all processes follow.
+    levels: watch::Receiver<LevelState>,
+}
+
+/// What the supervisors of all workers share.
+pub(super) struct SharedState {
     /// When the processes of all tiers ended.
-    ends: Arc<RecentEnds>,
+    pub(super) ends: Arc<RecentEnds>,
     /// How often all processes were asked to read their files again.
-    reloads: watch::Receiver<u64>,
+    pub(super) reloads: watch::Receiver<u64>,
+    /// The supervisor's own log.
+    pub(super) log: Arc<ProcessLog>,
 }
 
 /// Waits before a restart: for the backoff, in which the ends of other processes are noticed as well, and
@@ -62,9 +75,9 @@ impl WorkerSupervisor {
         adopted: Option<Process>,
         events: mpsc::Sender<WorkerEvent>,
         requests: mpsc::Receiver<ReplaceRequest>,
-        ends: Arc<RecentEnds>,
-        reloads: watch::Receiver<u64>,
+        shared: SharedState,
     ) -> WorkerSupervisor {
+        let levels = shared.log.levels.subscribe();
         let view = watch::Sender::new(ProcessView::default());
         WorkerSupervisor {
             launch,
@@ -74,8 +87,8 @@ impl WorkerSupervisor {
             draining: JoinSet::new(),
             view,
             adopted,
-            ends,
-            reloads,
+            shared,
+            levels,
         }
     }
 
@@ -108,10 +121,16 @@ impl WorkerSupervisor {
                 backoff.reset();
             }
             let pause = backoff.fail(jitter.unit());
-            tracing::warn!(name, why, pause_ms = pause.as_millis() as u64, "it ended, starting it again");
+            tracing::warn!(
+                event_type = "process.ended",
+                name,
+                why,
+                pause_ms = pause.as_millis() as u64,
+                "it ended, starting it again"
+            );
             print_error(&format!("{name}: {why}; starting it again"));
             self.view.send_modify(ProcessView::ended);
-            let ends = self.ends.clone();
+            let ends = self.shared.ends.clone();
             tokio::select! {
                 () = wait_before_restart(pause, &ends, self.launch.tier()) => {}
                 Some(request) = self.requests.recv() => if !request.is_withdrawn() {
@@ -132,19 +151,20 @@ impl WorkerSupervisor {
         stopping: &CancellationToken,
     ) -> ExitReason {
         self.view.send_modify(|view| view.started(current.pid));
+        self.send_level(&mut current).await;
         loop {
             tokio::select! {
                 signal = current.next_signal() => match signal {
                     ChildSignal::Ready => self.on_ready(&current).await,
                     ChildSignal::Alive | ChildSignal::NotAccepting => {}
                     ChildSignal::Silent => {
-                        self.ends.record(self.launch.tier(), Instant::now().into_std());
+                        self.shared.ends.record(self.launch.tier(), Instant::now().into_std());
                         current.kill().await;
                         self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, "it hung and was killed".to_owned());
                     }
                     ChildSignal::Closed => {
-                        self.ends.record(self.launch.tier(), Instant::now().into_std());
+                        self.shared.ends.record(self.launch.tier(), Instant::now().into_std());
                         let why = current.exited().await;
                         self.launch.remove_remains(current.pid);
                         return ExitReason::of(&current, why);
@@ -158,7 +178,8 @@ impl WorkerSupervisor {
                         None => return ExitReason::Stopping,
                     }
                 }
-                Ok(()) = self.reloads.changed() => current.reload(),
+                Ok(()) = self.shared.reloads.changed() => current.reload(),
+                Ok(()) = self.levels.changed() => self.send_level(&mut current).await,
                 Some(how) = self.draining.join_next(), if !self.draining.is_empty() => self.on_predecessor_exit(how),
                 () = stopping.cancelled() => {
                     current.stop().await;
@@ -169,9 +190,20 @@ impl WorkerSupervisor {
         }
     }
 
+    /// Lets a process log at the level that the others have. An adopted one may have another one.
+    pub(super) async fn send_level(&self, process: &mut Process) {
+        let change = self.shared.log.levels.change_in_effect(monotonic());
+        process.send_command(SupervisorCommand::Log(change)).await;
+    }
+
     /// The current process reported that it serves.
     async fn on_ready(&mut self, process: &Process) {
-        tracing::info!(name = self.launch.name(), pid = process.pid, "it serves");
+        tracing::info!(
+            event_type = "process.serving",
+            name = self.launch.name(),
+            pid = process.pid,
+            "it serves"
+        );
         for tier in &self.launch.tiers {
             let _ = self.events.send(WorkerEvent::Ready(*tier)).await;
         }
@@ -196,7 +228,7 @@ impl WorkerSupervisor {
     /// A replaced process has exited.
     fn on_predecessor_exit(&mut self, how: Result<String, tokio::task::JoinError>) {
         let how = how.unwrap_or_else(|error| error.to_string());
-        tracing::info!(tier = %self.launch.tier(), how, "replaced process left");
+        tracing::info!(event_type = "process.left", tier = %self.launch.tier(), how, "replaced process left");
         if self.draining.is_empty()
             && let Some(request) = self.request.take()
         {

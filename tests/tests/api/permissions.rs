@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::directory::{TokenOnlyGateway, token_only};
 use super::{json as body, problem, serve};
 
-const COMMANDERS: [&str; 3] =
-    ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail"];
+const COMMANDERS: [&str; 4] =
+    ["/api/v2/locks/x/force-release", "/api/v2/queues/x/purge", "/api/v2/robots/x/fail", "/api/v2/log"];
 
 /// Every operation that writes, from the OpenAPI document, with parameters filled in.
 fn writing_operations(port: u16) -> Vec<(String, String)> {

@@ -37,11 +37,13 @@ pub enum EventKind {
     EmergencyStop,
     /// An endpoint heard nothing of a writer that another endpoint hears, and joins the ROS graph anew.
     Rejoin,
+    /// The level of the log was changed, or the configured one is back.
+    LogLevel,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 15] = [
+    pub const ALL: [EventKind; 16] = [
         EventKind::EndpointUp,
         EventKind::EndpointDown,
         EventKind::EndpointHealth,
@@ -57,6 +59,7 @@ impl EventKind {
         EventKind::Stalled,
         EventKind::EmergencyStop,
         EventKind::Rejoin,
+        EventKind::LogLevel,
     ];
 
     /// The word used on the wire and in metrics.
@@ -77,6 +80,7 @@ impl EventKind {
             EventKind::Stalled => "stalled",
             EventKind::EmergencyStop => "emergency_stop",
             EventKind::Rejoin => "rejoin",
+            EventKind::LogLevel => "log_level",
         }
     }
 }

@@ -129,6 +129,7 @@ fn roverline(traced_samples_per_s: u32) -> Running {
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
             spans: None,
+            log: Arc::default(),
         }
         .build();
         let draining = endpoint.clone();

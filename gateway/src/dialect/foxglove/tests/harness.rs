@@ -108,6 +108,7 @@ impl Harness {
             coordination: Arc::new(Coordination::disabled("this has no store")),
             state_dir: state.path().to_owned(),
             spans: None,
+            log: Arc::default(),
         }
         .build();
         let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
