@@ -156,9 +156,9 @@ pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
         Some(Action::Kv(_)) => vec![format!("kv/{name}")],
         Some(Action::Events(_)) => vec!["events/head".to_owned()],
         Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
-        Some(Action::Summary) => Vec::new(),
+        Some(Action::Summary | Action::Traces | Action::TopicStages) => Vec::new(),
         _ => {
-            let why = "this path cannot be watched: only what the team shares and /api/v2/metrics can";
+            let why = "this path cannot be watched: only what the team shares, /api/v2/metrics and /api/v2/traces can";
             return Err(ApiError::bad_request(why));
         }
     };
@@ -285,6 +285,8 @@ mod tests {
             ("/api/v2/events?limit=3", &["events/head"]),
             ("/api/v2/robots", &["lifecycle"]),
             ("/api/v2/metrics", &[]),
+            ("/api/v2/traces?limit=5", &[]),
+            ("/api/v2/traces/topics", &[]),
         ] {
             let watch_target = watch_target(target).map_err(|error| error.status()).unwrap();
             assert_eq!(watch_target.prefixes, prefixes, "{target}");

@@ -98,6 +98,28 @@ fn new_clients_find_a_service_ready_and_their_first_request_is_answered_at_once(
     });
 }
 
+/// Fast DDS learns that our endpoints are deleted from the hash of their keys.
+#[test]
+fn a_service_that_is_withdrawn_is_no_longer_ready() {
+    block_on(async {
+        let domain = domain();
+        let Some(mut node) = Peer::fastdds(domain, "--seconds 120") else { return };
+        let running = started(domain);
+        let ros = ros(&running);
+        eventually("the node", DEADLINE, || running.sink.count("/fast/count") > 0);
+        for service in ["/ours/short", "/ours/a/longer/name/of/a/service/that/is/withdrawn"] {
+            let served = ros.serve(service, TRIGGER, answering(&ros, "for a while")).unwrap();
+            let report = tokio::task::block_in_place(|| called(&mut node, service));
+            assert_eq!(report["answered"], true, "{report}");
+            drop(served);
+            let is_gone = || tokio::task::block_in_place(|| called(&mut node, service))["ready"] == false;
+            eventually("the withdrawal", DEADLINE, is_gone);
+        }
+        node.shutdown();
+        running.shutdown();
+    });
+}
+
 #[test]
 fn its_service_is_called_and_its_subscription_gets_the_first_message() {
     block_on(async {

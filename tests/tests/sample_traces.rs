@@ -204,6 +204,16 @@ async fn a_relay_traces_the_samples_that_the_rover_traces() {
         serde_json::from_str::<TraceDocument>(&body).ok()
     });
     assert!(both.is_some(), "one trace id at both");
+    // The relay asks its rover for the rest of the trace.
+    let joined = poll(PATIENCE, || {
+        let list = stages(relay.port(Tier::Primary), &format!("?topic={TOPIC}&local=true"));
+        let id = list.topics.into_iter().find(|topic| topic.service == "relay")?.newest_trace_id;
+        let body = http::get(relay.port(Tier::Secondary), &format!("/api/v2/traces/{id}")).body;
+        let trace: TraceDocument = serde_json::from_str(&body).ok()?;
+        let has = |service: &str| trace.spans.iter().any(|span| span.service == service);
+        (has("relay") && has("primary")).then_some(trace)
+    });
+    assert!(joined.is_some(), "relay and rover in one trace");
 }
 
 #[tokio::test]

@@ -129,7 +129,9 @@ fn internal(options: &Options) -> String {
         bytes => format!("<SocketReceiveBufferSize max=\"{bytes} B\"/>"),
     };
     let sample = options.max_sample_bytes.min(i32::MAX.unsigned_abs());
-    format!("<Internal>{buffer}<MaxSampleSize>{sample} B</MaxSampleSize></Internal>")
+    // With the hash of its key, Fast DDS understands that an endpoint is deleted; it ignores a key alone.
+    let hash = "<GenerateKeyhash>true</GenerateKeyhash>";
+    format!("<Internal>{buffer}{hash}<MaxSampleSize>{sample} B</MaxSampleSize></Internal>")
 }
 
 /// The last participant of a domain that has ports.

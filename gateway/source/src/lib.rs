@@ -247,6 +247,22 @@ pub trait SourceControl: Send + Sync {
         let _ = request;
         Err(PublishError::Failed("this source leads to no other gateway".to_owned()))
     }
+
+    /// Reads a path of the HTTP API of the gateway that the source reads from, with the rights of this one's link.
+    /// Returns whether the read was begun; it arrives through its `answer`, which is dropped if nothing comes.
+    fn read_upstream(&self, read: UpstreamRead) -> bool {
+        drop(read);
+        false
+    }
+}
+
+/// A read of the HTTP API of the gateway that a source reads from.
+#[derive(Debug)]
+pub struct UpstreamRead {
+    /// With its query.
+    pub path: String,
+    /// The status and the body of the response.
+    pub answer: oneshot::Sender<(u16, serde_json::Value)>,
 }
 
 /// An emergency stop to be forwarded to the gateway that a source reads from.

@@ -23,7 +23,7 @@ pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, S
 pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
 use crate::{
     Advertisement, Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Service,
-    SourceControl,
+    SourceControl, UpstreamRead,
 };
 
 /// Namespace of the gateway's own services; clients cannot serve names below it.
@@ -92,6 +92,16 @@ impl Ros {
     /// Requests that the source rejoins the graph with a new participant; `false` if it cannot.
     pub fn rejoin(&self) -> bool {
         self.publisher.rejoin()
+    }
+
+    /// Reads a path of the HTTP API of the gateway that the source reads from; `None` if there is none, or no response
+    /// within `timeout`.
+    pub async fn read_upstream(&self, path: String, timeout: Duration) -> Option<(u16, Value)> {
+        let (answer, response) = oneshot::channel();
+        if !self.publisher.read_upstream(UpstreamRead { path, answer }) {
+            return None;
+        }
+        tokio::time::timeout(timeout, response).await.ok()?.ok()
     }
 
     /// Encodes a JSON message as CDR of this type. The string `now` is replaced by the current time.

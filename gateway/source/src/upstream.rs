@@ -2,6 +2,7 @@
 //! Everything crosses the radio once, however many clients are connected here.
 
 mod emergency_stops;
+mod reads;
 mod topics;
 
 use std::collections::VecDeque;
@@ -17,10 +18,11 @@ use tokio::sync::mpsc;
 use crate::clock::{monotonic, unix_ns};
 use crate::limits;
 use crate::upstream::emergency_stops::{PendingStops, StopMessage};
+use crate::upstream::reads::PendingReads;
 use crate::upstream::topics::Topics;
 use crate::{
     EmergencyStopRequest, Publication, PublishError, RawSample, Sink, Source, SourceControl, SourceError,
-    SourceState, StopFlag,
+    SourceState, StopFlag, UpstreamRead,
 };
 
 /// Stored values held in a relay until the rover's clock is known.
@@ -52,20 +54,28 @@ pub struct UpstreamOptions {
 pub struct UpstreamSource {
     config: Config,
     options: UpstreamOptions,
-    forwarder: Arc<StopForwarder>,
-    requests: mpsc::Receiver<EmergencyStopRequest>,
+    forwarder: Arc<Forwarder>,
+    stops: mpsc::Receiver<EmergencyStopRequest>,
+    reads: mpsc::Receiver<UpstreamRead>,
 }
 
-/// Forwards emergency stops; supports nothing else.
-struct StopForwarder(mpsc::Sender<EmergencyStopRequest>);
+/// Forwards emergency stops and reads of the API; supports nothing else.
+struct Forwarder {
+    stops: mpsc::Sender<EmergencyStopRequest>,
+    reads: mpsc::Sender<UpstreamRead>,
+}
 
-impl SourceControl for StopForwarder {
+impl SourceControl for Forwarder {
     fn publish(&self, _: Publication) -> Result<(), PublishError> {
         Err(PublishError::ReadOnly("upstream"))
     }
 
     fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
-        self.0.try_send(request).map_err(|_| PublishError::Busy(limits::STOPS_WAITING_ENTRIES))
+        self.stops.try_send(request).map_err(|_| PublishError::Busy(limits::STOPS_WAITING_ENTRIES))
+    }
+
+    fn read_upstream(&self, read: UpstreamRead) -> bool {
+        self.reads.try_send(read).is_ok()
     }
 }
 
@@ -81,8 +91,10 @@ impl UpstreamSource {
         let config =
             Config { client_name: "roverline relay".to_owned(), token: options.token.clone(), ..config };
         let config = config.with_tls(options.tls.clone()).map_err(|error| SourceError(error.to_string()))?;
-        let (forwarder, requests) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
-        Ok(UpstreamSource { config, options, forwarder: Arc::new(StopForwarder(forwarder)), requests })
+        let (stop_sender, stops) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
+        let (read_sender, reads) = mpsc::channel(reads::PENDING_READS);
+        let forwarder = Arc::new(Forwarder { stops: stop_sender, reads: read_sender });
+        Ok(UpstreamSource { config, options, forwarder, stops, reads })
     }
 }
 
@@ -122,7 +134,8 @@ impl UpstreamSource {
                     Some(event) => relay.on_event(event),
                     None => return Err(SourceError("the link to the rover ended".to_owned())),
                 },
-                Some(request) = self.requests.recv() => relay.forward_stop(request),
+                Some(request) = self.stops.recv() => relay.forward_stop(request),
+                Some(read) = self.reads.recv() => relay.reads.begin(&relay.link, read),
                 _ = tick.tick() => {
                     if stop.is_set() {
                         return Ok(());
@@ -142,6 +155,7 @@ struct Relay {
     /// The topics listed by the active endpoint.
     list: Arc<[TopicInfo]>,
     stops: PendingStops,
+    reads: PendingReads,
     state: SourceState,
     /// The address of the active endpoint.
     active: Option<String>,
@@ -164,6 +178,7 @@ impl Relay {
             topics,
             list: Arc::default(),
             stops: PendingStops::default(),
+            reads: PendingReads::default(),
             state: SourceState::Starting,
             active: None,
             scopes: ScopeSet::EMPTY,
@@ -193,6 +208,7 @@ impl Relay {
             Event::Endpoints(views) => self.on_endpoints(&views),
             Event::Schema { type_name, encoding, text } => self.topics.on_schema(&type_name, encoding, &text),
             Event::Command { id, accepted, message } => self.stops.on_response(&id, accepted, message),
+            Event::Response { id, status, body } => self.reads.on_response(id, status, body),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
             Event::Certificate { text, .. } => tracing::warn!(text, "the rover's certificate"),
             // The link logs its other actions and reports them to the rover; the endpoint views carry

@@ -11,6 +11,7 @@ use roverline_protocol::status::Problem;
 use roverline_protocol::trace::TraceId;
 use serde::de::DeserializeOwned;
 
+use crate::access::Role;
 use crate::api::action::Action;
 use crate::api::error::ApiError;
 use crate::api::request::ApiRequest;
@@ -25,6 +26,8 @@ use crate::trace::sample_ring::SampleRing;
 
 /// Spans of one trace in a document; of more, the first by start.
 const TRACE_SPANS: usize = 1_000;
+/// A relay's rover answers within this time, or what it has is missing.
+const ROVER_TIMEOUT_MS: u64 = 2_000;
 /// Bytes of a peer's document.
 const PEER_TRACE_BYTES: usize = 1 << 20;
 /// The largest integer that every JSON reader represents exactly (RFC 8259, section 6).
@@ -172,12 +175,12 @@ pub(crate) async fn topics(request: &ApiRequest<'_>) -> Result<HttpResponse, Api
     if !params.flag("local") {
         let path = format!("/api/v2/traces/topics?local=true&{}", request.query.unwrap_or_default());
         let (others, unreachable) = from_peers::<TopicStagesList>(request.endpoint, &path).await;
+        list.unreachable = unreachable;
         for other in others {
             list.topics.extend(other.topics);
             list.evicted_samples = list.evicted_samples.saturating_add(other.evicted_samples);
         }
         list.topics.sort_by(|a, b| (&a.topic, &a.service).cmp(&(&b.topic, &b.service)));
-        list.unreachable = unreachable;
     }
     Ok(json(&list))
 }
@@ -224,8 +227,12 @@ pub(crate) async fn one(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiErr
     if !params.flag("local") {
         let path = format!("/api/v2/traces/{id}?local=true");
         let (documents, silent) = from_peers::<TraceDocument>(request.endpoint, &path).await;
-        spans.extend(documents.into_iter().flat_map(|document| document.spans));
+        let rover = from_rover(request, format!("/api/v2/traces/{id}")).await;
         unreachable = silent;
+        for document in documents.into_iter().chain(rover) {
+            spans.extend(document.spans);
+            unreachable.extend(document.unreachable);
+        }
     }
     if spans.is_empty() {
         return Err(ApiError::not_found(format!("no endpoint has a span of trace {id} (any more)")));
@@ -251,6 +258,17 @@ async fn from_peers<T: DeserializeOwned>(endpoint: &Endpoint, path: &str) -> (Ve
         }
     }
     (documents, unreachable)
+}
+
+/// Requests a trace from the rover of a relay, over the relay's link; `None` for other endpoints, and if nothing comes.
+/// Observers do not cause traffic on the radio.
+async fn from_rover(request: &ApiRequest<'_>, path: String) -> Option<TraceDocument> {
+    if request.role() < Role::Operator {
+        return None;
+    }
+    let limit = Duration::from_millis(ROVER_TIMEOUT_MS);
+    let (_, body) = request.endpoint.ros.read_upstream(path, limit).await?;
+    serde_json::from_value(body).ok()
 }
 
 async fn from_peer<T: DeserializeOwned>(peer: &Peer, path: &str) -> Option<Option<T>> {

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use parking_lot::Mutex;
 use roverline_source::{
     Advertisement, Call, EmergencyStopRequest, MAX_SERVICES, PlaybackControl, Publication, PublishError,
-    Service, SourceControl, SourceError, TopicListener,
+    Service, SourceControl, SourceError, TopicListener, UpstreamRead,
 };
 
 /// Advertised topics that are remembered for the next run of the source.
@@ -92,6 +92,10 @@ impl SourceControl for SourceControlHandle {
 
     fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
         self.running()?.forward_emergency_stop(request)
+    }
+
+    fn read_upstream(&self, read: UpstreamRead) -> bool {
+        self.running().is_ok_and(|source| source.read_upstream(read))
     }
 
     fn control_playback(&self, control: PlaybackControl) -> Result<(), PublishError> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,14 +131,25 @@ fn send_response(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
 }
 
 async fn respond(endpoint: &Endpoint, info: &SessionInfo, request: Request, cause: Cause<'_>) {
-    let Request { id, method, path, body, .. } = request;
+    let id = request.id;
+    let (status, body) = answer(endpoint, info, request, cause).await;
+    deliver(info, id, status, &body);
+}
+
+/// The status and the body of the response to a request of this session.
+async fn answer(endpoint: &Endpoint, info: &SessionInfo, request: Request, cause: Cause<'_>) -> (u16, Bytes) {
+    let Request { method, path, body, .. } = request;
     let (identity, peer, client) = (info.identity(), info.peer(), info.client_name());
     let caller = Caller::Session { identity, peer, client };
-    let (status, body) = api::request(endpoint, caller, &method, &path, body, cause).await;
+    api::request(endpoint, caller, &method, &path, body, cause).await
+}
+
+/// Sends a response, unless the session does not read what it gets.
+fn deliver(info: &SessionInfo, id: u64, status: u16, body: &[u8]) {
     if info.outbox().control_bytes() + body.len() > BACKLOG_BYTES {
         return refuse(info, id, &overloaded("too much waits to be read: read it first"));
     }
-    send_response(info, id, status, &body);
+    send_response(info, id, status, body);
 }
 
 /// Waits for a turn among the requests of the session, if it is an observer's.
@@ -184,7 +196,7 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
     }
 }
 
-/// Sends what changes all the time, at a fixed interval.
+/// Sends what changes without a change of the store: reads it at a fixed interval, and sends it if it differs.
 async fn watch_periodically(
     endpoint: &Endpoint,
     info: &SessionInfo,
@@ -192,11 +204,18 @@ async fn watch_periodically(
     target: &WatchTarget,
     turns: &Semaphore,
 ) {
+    let hasher = RandomState::new();
+    let mut sent = None;
     loop {
         let own = acquire_own(info, turns).await;
         let request = Request { id, path: target.target.clone(), ..Request::default() };
-        Box::pin(respond(endpoint, info, request, Cause::Watch)).await;
+        let (status, body) = Box::pin(answer(endpoint, info, request, Cause::Watch)).await;
         drop(own);
+        let hash = hasher.hash_one((status, &body));
+        if sent.replace(hash) != Some(hash) {
+            deliver(info, id, status, &body);
+        }
+        drop(body);
         tokio::time::sleep(Duration::from_millis(PERIODIC_WATCH_MS)).await;
     }
 }

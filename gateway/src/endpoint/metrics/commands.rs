@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use roverline_source::{
     Advertisement, Call, EmergencyStopRequest, PlaybackControl, Publication, PublishError, Service,
-    SourceControl, TopicListener,
+    SourceControl, TopicListener, UpstreamRead,
 };
 
 use crate::endpoint::metrics::exposition::Exposition;
@@ -91,6 +91,10 @@ impl SourceControl for CountedControl {
 
     fn forward_emergency_stop(&self, request: EmergencyStopRequest) -> Result<(), PublishError> {
         self.control.forward_emergency_stop(request)
+    }
+
+    fn read_upstream(&self, read: UpstreamRead) -> bool {
+        self.control.read_upstream(read)
     }
 }
 
