@@ -223,7 +223,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::TopicStages => traces::topics(request).await,
         Action::Trace => traces::one(request).await,
         Action::Metrics => Ok(body(metrics::CONTENT_TYPE, metrics::render(request.endpoint).await)),
-        Action::Summary => Ok(json(&metrics_summary::summary(request.endpoint).await)),
+        Action::Summary => Ok(body(JSON, metrics_summary::body(request.endpoint).await)),
         action => read(request, action),
     }
 }

@@ -53,6 +53,7 @@ use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
 use crate::endpoint::large_messages::LargeMessages;
 use crate::endpoint::metrics::commands::CountedControl;
+use crate::endpoint::metrics::summary_cache::SummaryCache;
 use crate::endpoint::node_ages::NodeAges;
 use crate::endpoint::peers::PeerTrust;
 use crate::endpoint::peers::table::Peers;
@@ -132,6 +133,8 @@ pub struct Endpoint {
     pub(crate) system: SystemStats,
     /// The log of this process.
     pub log: Arc<ProcessLog>,
+    /// The newest metrics as JSON.
+    pub(crate) summary: SummaryCache,
     pub(crate) warm_up: WarmUp,
     directory: watch::Sender<Arc<Vec<EndpointDocument>>>,
     session_budget: Option<ByteRate>,
@@ -229,6 +232,7 @@ impl EndpointBuilder {
             node_ages: NodeAges::default(),
             delivery_latency: Arc::default(),
             system: SystemStats::new(&self.state_dir),
+            summary: SummaryCache::default(),
             waiting_requests: WaitingRequests::default(),
             observer_permits: Semaphore::new(crate::limits::OBSERVER_STORE_REQUESTS),
             large_messages: LargeMessages::default(),

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::time::Duration;
 use mcap::records::MessageHeader;
 use roverline_protocol::api::MetricsDocument;
 use roverline_protocol::native::{ClientMessage, ServerMessage};
+use roverline_protocol::status::SourceDocument;
 use roverline_tests::gateway::Gateway;
 use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::wait::eventually;
@@ -47,7 +47,7 @@ fn recording(folder: &Path) -> PathBuf {
             let time = 1_700_000_000_000_000_000 + second * 1_000_000_000;
             let (channel_id, sequence) = (*channel_id, second as u32);
             let header = MessageHeader { channel_id, sequence, log_time: time, publish_time: time };
-            writer.write_to_known_channel(&header, &Cow::Borrowed(&[0, 1, 0, 0, 1])).unwrap();
+            writer.write_to_known_channel(&header, &[0, 1, 0, 0, 1]).unwrap();
         }
     }
     writer.finish().unwrap();
@@ -69,7 +69,8 @@ async fn a_thousand_topics_cost_a_scrape_no_more_than_a_hundred() {
     let mut client = NativeClient::subscribed(port, &["**"]).await;
     let reading =
         tokio::spawn(async move { while !client.receive_for(Duration::from_secs(1)).await.is_empty() {} });
-    eventually("all topics", PATIENCE, || http::health(port).source.topics >= TOPICS);
+    let all = |source: SourceDocument| source.topics >= TOPICS && source.samples >= 2 * TOPICS as u64;
+    eventually("two samples of all topics", PATIENCE, || all(http::health(port).source));
 
     let page = http::get(port, "/metrics").body;
     let series = page.lines().filter(|line| !line.starts_with('#')).count();

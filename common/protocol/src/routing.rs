@@ -332,10 +332,14 @@ mod tests {
             priority: None,
             delivery: Some(Delivery::Latest),
             max_rate_hz: Some(5.0),
+            expected_rate_hz: Some(50.0),
         };
         let route =
             Routing::new(std::slice::from_ref(&rule)).unwrap().route("/imu/data", "sensor_msgs/msg/Imu");
         assert_eq!((route.priority, route.delivery), (Priority::Safety, Delivery::Latest));
+        assert_eq!(route.expected_rate_hz, Some(50.0));
+        let expecting = Rule { expected_rate_hz: Some(0.0), ..rule.clone() };
+        assert!(Routing::new(&[expecting]).err().unwrap().to_string().contains("`expected_rate_hz`"));
         rule.topic = Some("/imu/[".into());
         assert!(Routing::new(std::slice::from_ref(&rule)).is_err());
         rule.topic = None;

@@ -1,13 +1,25 @@
 //! A summary of an endpoint's metrics.
 
+use bytes::Bytes;
 use roverline_protocol::api::MetricsDocument;
 use roverline_source::clock::monotonic;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::metrics::{links, topics};
 
-/// The body of `GET /api/v2/metrics`.
-pub(crate) async fn summary(endpoint: &Endpoint) -> MetricsDocument {
+/// The body of `GET /api/v2/metrics`, at most a second old.
+pub(crate) async fn body(endpoint: &Endpoint) -> Bytes {
+    if let Some(body) = endpoint.summary.fresh(monotonic()) {
+        return body;
+    }
+    let document = summary(endpoint).await;
+    // Our own documents always serialize.
+    let body = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+    endpoint.summary.store(body.clone(), monotonic());
+    body
+}
+
+async fn summary(endpoint: &Endpoint) -> MetricsDocument {
     let system = endpoint.system.read().await;
     let health = endpoint.health();
     let all = endpoint.sessions();

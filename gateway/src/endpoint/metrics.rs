@@ -13,6 +13,7 @@ pub mod links;
 mod log;
 mod nodes;
 mod quotas;
+pub(crate) mod summary_cache;
 mod system;
 pub mod tls;
 pub(crate) mod topics;
