@@ -142,6 +142,21 @@ async fn a_command_is_one_trace_with_its_client_and_the_store() {
     assert_eq!(serde_json::from_str::<TraceList>(&slow).unwrap().traces, []);
 }
 
+#[test]
+fn a_command_that_ends_leaves_its_span() {
+    let rover = rover();
+    for run in 0..20 {
+        let resource = format!("arm{run}");
+        assert_eq!(roverline(&rover, &["locks", "acquire", &resource]).0, 0);
+        // At once: nothing is under way any more.
+        let list = list(&rover, &format!("?attribute=/api/v2/locks/{resource}/acquire"));
+        let [summary] = &list.traces[..] else { panic!("{list:#?}") };
+        let whole = trace(&rover, Tier::Primary, &summary.trace_id).unwrap();
+        let client = whole.spans.iter().find(|span| span.service == "client");
+        assert!(client.is_some_and(|span| span.parent_span_id.is_none()), "{run}: {whole:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_call_over_rosbridge_is_traced() {
     let rover = rover();

@@ -80,6 +80,9 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
             }
         }
     }
+    if let Some(link) = console.link.take() {
+        link.close(events).await;
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::activity::{ActivityClock, MonitoredStream};
 use crate::dial::{Dialer, Stream};
@@ -79,6 +80,8 @@ pub(crate) struct Target {
     /// For `wss://`.
     pub(crate) tls: Connectors,
     pub(crate) activity: ActivityClock,
+    /// Is cancelled when the connection is to be closed.
+    pub(crate) closing: CancellationToken,
 }
 
 /// Runs until the connection ends or the manager drops it.
@@ -92,7 +95,7 @@ pub(crate) async fn run(
     let reason = match timeout(connect_timeout, connect(connection, &target, &dial, &events)).await {
         Err(_) => DisconnectReason::Broken("no answer while connecting".to_owned()),
         Ok(Err(reason)) => reason,
-        Ok(Ok(socket)) => match run_session(connection, socket, target.activity, &events).await {
+        Ok(Ok(socket)) => match run_session(connection, socket, target, &events).await {
             Ok(reason) => reason,
             Err(ManagerGone) => return,
         },
@@ -213,17 +216,17 @@ fn close_reason(frame: Option<CloseFrame>) -> DisconnectReason {
 async fn run_session(
     connection: u64,
     socket: Socket,
-    activity: ActivityClock,
+    target: Target,
     events: &mpsc::Sender<ConnectionEvent>,
 ) -> Result<DisconnectReason, ManagerGone> {
     let (write, read) = socket.split();
     let (messages, outgoing) = mpsc::channel::<ClientMessage>(OUTGOING_MESSAGES);
     let (stops, outgoing_stops) = mpsc::channel::<ClientMessage>(OUTGOING_STOPS);
     let senders = Senders { messages, stops };
-    report(events, connection, ConnectionEventKind::Up(senders, activity)).await?;
+    report(events, connection, ConnectionEventKind::Up(senders, target.activity)).await?;
     tokio::select! {
         reason = read_all(connection, read, events) => reason,
-        reason = write_all(write, outgoing, outgoing_stops) => reason,
+        reason = write_all(write, outgoing, outgoing_stops, &target.closing) => reason,
     }
 }
 
@@ -254,17 +257,23 @@ async fn read_all(
     }
 }
 
-/// Sends what is queued, stops first.
+/// Sends what is queued, stops first, and then closes the connection if it is to be closed.
 async fn write_all(
     mut write: SplitSink<Socket, Message>,
     mut outgoing: mpsc::Receiver<ClientMessage>,
     mut stops: mpsc::Receiver<ClientMessage>,
+    closing: &CancellationToken,
 ) -> Result<DisconnectReason, ManagerGone> {
     loop {
         let message = tokio::select! {
             biased;
             Some(stop) = stops.recv() => Some(stop),
             message = outgoing.recv() => message,
+            () = closing.cancelled() => {
+                // What ends the connection is the endpoint's answer: it has read everything before.
+                let _ = write.send(Message::Close(None)).await;
+                return std::future::pending().await;
+            }
         };
         // The manager dropped this connection and considers it dead. No close handshake: the peer may hang.
         let Some(message) = message else { return Err(ManagerGone) };

@@ -13,6 +13,7 @@ use roverline_protocol::native::{ClientMessage, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointDocument, HealthStatus};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::activity::ActivityClock;
@@ -33,12 +34,18 @@ const WAITING_MESSAGES: usize = 2_048;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: u64,
+    /// Asks it to send what is queued and then to close as WebSockets do.
+    pub(crate) closing: CancellationToken,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Connection {
-    pub(crate) fn spawn(id: u64, run: impl Future<Output = ()> + Send + 'static) -> Connection {
-        Connection { id, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
+    pub(crate) fn spawn(
+        id: u64,
+        closing: CancellationToken,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) -> Connection {
+        Connection { id, closing, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
     }
 }
 
@@ -61,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) established: bool,
     /// Whether the endpoint records traces and takes our spans.
     pub(crate) traces: bool,
+    /// Whether it was sent a span, and nothing shows yet that it has it.
+    pub(crate) reported: bool,
     /// When it was found silent for too long.
     pub(crate) suspect: Option<Duration>,
     /// Whether everything is subscribed.
@@ -217,7 +226,7 @@ impl EndpointState {
     pub(crate) fn report(&mut self, span: &RequestSpan, now_ns: i64, failed: bool) {
         if self.session.traces {
             let span = span.end(now_ns, &self.session.clock, failed);
-            self.send_now(ClientMessage::Spans { spans: vec![span] });
+            self.session.reported |= self.send_now(ClientMessage::Spans { spans: vec![span] });
         }
     }
 

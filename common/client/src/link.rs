@@ -16,6 +16,8 @@ use crate::{Config, Event, SampleReceipt, StopView};
 
 /// Capacity of the event stream.
 const EVENT_CAPACITY: usize = 8_192;
+/// How long a link that is closed waits for endpoints to have read what it has sent.
+const CLOSE_MS: u64 = 200;
 /// Capacity of the request queue.
 const REQUEST_CAPACITY: usize = 1_024;
 
@@ -192,6 +194,17 @@ impl Link {
     pub fn report_sample(&self, receipt: &SampleReceipt, decoded: Option<Duration>, drawn: Option<Duration>) {
         let (connection, times) = (receipt.connection, receipt.times(decoded, drawn));
         let _ = self.requests.try_send(Request::SampleTimes { connection, times });
+    }
+
+    /// Ends the link, and returns when its endpoints have read the spans of its last requests, after 200 ms at the
+    /// latest, or at once if there are none. A link that is merely dropped may lose them. Requests that are not
+    /// answered are given up.
+    pub async fn close(self, mut events: Events) {
+        if self.requests.try_send(Request::Close).is_ok() {
+            // The link ends the stream when it has ended itself.
+            let ended = async { while events.next().await.is_some() {} };
+            let _ = tokio::time::timeout(Duration::from_millis(CLOSE_MS), ended).await;
+        }
     }
 
     fn send(&self, request: Request) {

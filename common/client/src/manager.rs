@@ -20,6 +20,7 @@ use roverline_protocol::trace::SampleTimes;
 use roverline_protocol::{Guid, ScopeSet};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::activity::ActivityClock;
 use crate::connection::{self, ConnectionEvent, ConnectionEventKind, DisconnectReason, Senders, Target};
@@ -153,6 +154,7 @@ impl Manager {
             let event = tokio::select! {
                 biased;
                 request = requests.recv() => match request {
+                    Some(Request::Close) => return self.close().await,
                     Some(request) => {
                         self.on_request(request).await;
                         None
@@ -208,6 +210,25 @@ impl Manager {
             Request::Submit { id, message } => self.submit(id, message).await,
             Request::Unwatch { id } => self.unwatch(id),
             Request::SampleTimes { connection, times } => self.report_sample(connection, times),
+            Request::Close => {}
+        }
+    }
+
+    /// Closes the connections to endpoints that may not have read the last spans, and waits for their answers.
+    async fn close(mut self) {
+        let unread = |slot: &&EndpointState| slot.session.reported;
+        let connections = self.slots.iter().filter(unread).filter_map(|slot| slot.connection.as_ref());
+        let mut closing: HashSet<u64> = HashSet::new();
+        for connection in connections {
+            connection.closing.cancel();
+            closing.insert(connection.id);
+        }
+        while !closing.is_empty()
+            && let Some(event) = self.inbox.recv().await
+        {
+            if matches!(event.kind, ConnectionEventKind::Down(_)) {
+                closing.remove(&event.connection);
+            }
         }
     }
 
@@ -270,10 +291,12 @@ impl Manager {
                 let token = self.config.token.clone().filter(|_| !slot.token_refused);
                 let url = slot.url.clone();
                 let tls = self.tls.clone();
-                let target = Target { url, token, tls, activity: ActivityClock::new(self.start) };
+                let closing = CancellationToken::new();
+                let activity = ActivityClock::new(self.start);
+                let target = Target { url, token, tls, activity, closing: closing.clone() };
                 let run =
                     connection::run(id, target, timeout, self.dial.clone(), self.connection_events.clone());
-                slot.connection = Some(Connection::spawn(id, run));
+                slot.connection = Some(Connection::spawn(id, closing, run));
                 self.changed = true;
             }
         }

@@ -12,10 +12,22 @@ use crate::subscriptions::Subscriptions;
 /// A request from a [`Link`](crate::Link) to its manager.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
-    Schema { type_name: String },
-    Submit { id: u64, message: ClientMessage },
-    Unwatch { id: u64 },
-    SampleTimes { connection: u64, times: SampleTimes },
+    Schema {
+        type_name: String,
+    },
+    Submit {
+        id: u64,
+        message: ClientMessage,
+    },
+    Unwatch {
+        id: u64,
+    },
+    SampleTimes {
+        connection: u64,
+        times: SampleTimes,
+    },
+    /// Closes the connections that have sent spans, and ends the link.
+    Close,
 }
 
 /// Requests that the handles share with the manager instead of sending them.

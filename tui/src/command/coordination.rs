@@ -57,7 +57,7 @@ impl From<ApiError> for Failure {
 
 impl CoordinationClient {
     /// Opens a connection and waits for an endpoint.
-    pub async fn open(config: Config) -> Result<CoordinationClient, Failure> {
+    async fn open(config: Config) -> Result<CoordinationClient, Failure> {
         let urls = config.endpoints.clone();
         let (link, mut events) = Link::open(without_delay(config));
         let there = async {
@@ -72,6 +72,22 @@ impl CoordinationClient {
             Ok(true) => Ok(CoordinationClient { link, events, urls, watched: None, next_change: false }),
             _ => Err(unreachable(&urls)),
         }
+    }
+
+    /// Runs a command over a connection of its own, which is then closed, so that the command's spans arrive.
+    pub async fn run<T>(
+        config: Config,
+        command: impl AsyncFnOnce(&mut CoordinationClient) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut client = CoordinationClient::open(config).await?;
+        let result = command(&mut client).await;
+        client.close().await;
+        result
+    }
+
+    /// Closes the connection when the spans of its last requests have arrived.
+    async fn close(self) {
+        self.link.close(self.events).await;
     }
 
     /// Sends a request and waits for its answer; `wait` is the wait that the request itself asks

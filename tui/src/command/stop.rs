@@ -40,7 +40,9 @@ pub async fn run(config: Config, args: StopArgs) -> Result<ExitCode, Failure> {
     // At the time limit the outcome so far is the result.
     let done = tokio::time::timeout(args.timeout, follow(&link, &mut events, command, engage, &mut outcome));
     let done = done.await.unwrap_or(false);
-    report(&outcome, engage, done, &args)
+    let result = report(&outcome, engage, done, &args);
+    link.close(events).await;
+    result
 }
 
 /// The command; its id once it has been asked for.

@@ -29,13 +29,16 @@ const HEAD: [&str; 6] = ["TRACE", "BEGAN (UTC)", "TOOK", "SPANS", "SERVICE", "NA
 
 /// Runs the command.
 pub async fn run(config: Config, args: TracesArgs) -> Result<ExitCode, Failure> {
-    let mut team = CoordinationClient::open(config).await?;
+    CoordinationClient::run(config, async |team| execute(team, &args).await).await
+}
+
+async fn execute(team: &mut CoordinationClient, args: &TracesArgs) -> Result<ExitCode, Failure> {
     match &args.id {
-        Some(id) => show(&mut team, id, args.json).await?,
-        None if args.topic.is_some() || args.topics => stages::show(&mut team, &args).await?,
-        None if args.follow => follow(&mut team, &args).await?,
+        Some(id) => show(team, id, args.json).await?,
+        None if args.topic.is_some() || args.topics => stages::show(team, args).await?,
+        None if args.follow => follow(team, args).await?,
         None => {
-            let list: TraceList = team.get(&path(&args, usize::from(args.count), None)).await?;
+            let list: TraceList = team.get(&path(args, usize::from(args.count), None)).await?;
             match args.json {
                 true => print_json(&list)?,
                 false => print_list(&list)?,

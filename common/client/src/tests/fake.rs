@@ -319,7 +319,7 @@ impl Fake {
                 session,
                 heartbeat_ms: 100,
                 time_ns: 0,
-                traces: false,
+                traces: true,
             },
         )
         .await?;

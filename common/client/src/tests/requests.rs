@@ -2,8 +2,9 @@
 
 use roverline_protocol::native::{ClientMessage, ServerMessage};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::tests::fake::{FakeCommand, Fixture};
+use crate::tests::fake::{Fake, FakeCommand, Fixture};
 use crate::tests::ms;
 use crate::{Event, REQUEST_LOST};
 
@@ -55,4 +56,47 @@ async fn reads_continue_elsewhere_and_uncertain_writes_are_reported() {
     fixture.run(ms(100)).await;
     let received = fixture.fakes[1].received();
     assert!(received.iter().any(|(_, message)| *message == ClientMessage::Unwatch { id: watch }));
+}
+
+fn spans(fake: &Fake) -> usize {
+    fake.received().iter().filter(|(_, message)| matches!(message, ClientMessage::Spans { .. })).count()
+}
+
+/// A request that is answered.
+async fn answered(fixture: &mut Fixture) {
+    let id = fixture.link.request("POST", "/a", Some(json!({})));
+    fixture.run(ms(100)).await;
+    fixture.fakes[0].command(FakeCommand::Send(ServerMessage::Response {
+        id,
+        status: 200,
+        body: json!("done"),
+    }));
+    assert_eq!(response(fixture).await, (id, 200, json!("done")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_closed_when_its_spans_have_been_read() {
+    let mut fixture = Fixture::new(2).await;
+    answered(&mut fixture).await;
+    let Fixture { fakes, link, events, .. } = fixture;
+    let began = Instant::now();
+    link.close(events).await;
+    assert_eq!(spans(&fakes[0]), 1);
+    assert!(began.elapsed() < ms(200), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_a_link_waits_for_no_endpoint_that_hangs_and_for_nothing_at_all() {
+    let mut fixture = Fixture::new(1).await;
+    answered(&mut fixture).await;
+    fixture.fakes[0].set_suspended(true);
+    let began = Instant::now();
+    fixture.link.close(fixture.events).await;
+    assert!((ms(200)..ms(220)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // No request was made.
+    let fixture = Fixture::new(1).await;
+    fixture.fakes[0].set_suspended(true);
+    let began = Instant::now();
+    fixture.link.close(fixture.events).await;
+    assert!(began.elapsed() < ms(50), "{:?}", began.elapsed());
 }

@@ -36,10 +36,13 @@ pub async fn run(
         Some(EventsCommand::Append(new)) => return append(config, new).await,
         command => command.unwrap_or(EventsCommand::Tail { filter, follow: false }),
     };
-    let mut team = CoordinationClient::open(config).await?;
+    CoordinationClient::run(config, async |team| execute(team, command).await).await
+}
+
+async fn execute(team: &mut CoordinationClient, command: EventsCommand) -> Result<ExitCode, Failure> {
     match command {
-        EventsCommand::Tail { filter, follow } => tail(&mut team, &filter, follow).await?,
-        EventsCommand::Verify { json } => return verify(&mut team, json).await,
+        EventsCommand::Tail { filter, follow } => tail(team, &filter, follow).await?,
+        EventsCommand::Verify { json } => return verify(team, json).await,
         _ => print_json(&team.get::<LogHeadDocument>("/api/v2/events/head").await?)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -56,8 +59,10 @@ async fn append(config: Config, new: NewEvent) -> Result<ExitCode, Failure> {
         causation_id: None,
         trace: None,
     };
-    let mut team = CoordinationClient::open(config).await?;
-    let (done, _) = team.retry_idempotent::<AppendedDocument>("/api/v2/events", &request).await?;
+    let append = async |team: &mut CoordinationClient| {
+        team.retry_idempotent::<AppendedDocument>("/api/v2/events", &request).await
+    };
+    let (done, _) = CoordinationClient::run(config, append).await?;
     let done = done?;
     if new.json { print_json(&done) } else { print(&done.seq.to_string()) }?;
     Ok(ExitCode::SUCCESS)

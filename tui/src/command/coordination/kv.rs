@@ -25,10 +25,17 @@ pub async fn run(config: Config, command: KvCommand) -> Result<ExitCode, Failure
         KvCommand::Put { value: given, .. } => Some(value(given)?),
         _ => None,
     };
-    let mut team = CoordinationClient::open(config).await?;
+    CoordinationClient::run(config, async |team| execute(team, command, written).await).await
+}
+
+async fn execute(
+    team: &mut CoordinationClient,
+    command: KvCommand,
+    written: Option<Value>,
+) -> Result<ExitCode, Failure> {
     match command {
         KvCommand::List { prefix, count, after, at, json } => {
-            list(&mut team, &prefix, count, after, at, json).await?;
+            list(team, &prefix, count, after, at, json).await?;
         }
         KvCommand::Get { key, linearizable, at, json } => {
             let mut path = format!("/api/v2/kv/{}?linearizable={linearizable}", escape(&key));
@@ -51,7 +58,7 @@ pub async fn run(config: Config, command: KvCommand) -> Result<ExitCode, Failure
                 print_json(&json!({"key": key, "deleted": true}))?;
             }
         }
-        KvCommand::Watch { prefix, json } => watch(&mut team, &prefix, json).await?,
+        KvCommand::Watch { prefix, json } => watch(team, &prefix, json).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

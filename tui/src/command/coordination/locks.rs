@@ -30,7 +30,10 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
     if let LocksCommand::Run(run) = command {
         return run::run(config, run).await;
     }
-    let mut team = CoordinationClient::open(config).await?;
+    CoordinationClient::run(config, async |team| execute(team, command).await).await
+}
+
+async fn execute(team: &mut CoordinationClient, command: LocksCommand) -> Result<ExitCode, Failure> {
     match command {
         LocksCommand::List { json } => {
             let list: LockList = team.get("/api/v2/locks").await?;
@@ -40,7 +43,7 @@ pub async fn run(config: Config, command: LocksCommand) -> Result<ExitCode, Fail
             let show = |list: LockList| if json { print_line(&list) } else { table(&list) };
             team.watch("/api/v2/locks", show).await?;
         }
-        LocksCommand::Acquire { args } => return acquire_once(&mut team, args).await,
+        LocksCommand::Acquire { args } => return acquire_once(team, args).await,
         LocksCommand::Release { resource, client: given } => {
             let path = format!("/api/v2/locks/{}/release", escape(&resource));
             let done: OutcomeDocument = team.post(&path, &LockClient { client: client(given) }).await?;

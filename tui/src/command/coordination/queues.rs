@@ -30,17 +30,20 @@ pub async fn run(config: Config, command: QueuesCommand) -> Result<ExitCode, Fai
         QueuesCommand::Enqueue(request) => return enqueue(config, request).await,
         command => command,
     };
-    let mut team = CoordinationClient::open(config).await?;
+    CoordinationClient::run(config, async |team| execute(team, command).await).await
+}
+
+async fn execute(team: &mut CoordinationClient, command: QueuesCommand) -> Result<ExitCode, Failure> {
     match command {
-        QueuesCommand::Dequeue(request) => return dequeue(&mut team, request).await,
+        QueuesCommand::Dequeue(request) => return dequeue(team, request).await,
         QueuesCommand::Ack { ids, delivery, force, reason, json } => {
-            ack_all(&mut team, &ids, (delivery, force, reason), json).await?;
+            ack_all(team, &ids, (delivery, force, reason), json).await?;
         }
         QueuesCommand::Nak { .. }
         | QueuesCommand::Extend { .. }
         | QueuesCommand::Redrive { .. }
-        | QueuesCommand::Purge { .. } => change(&mut team, command).await?,
-        command => inspect(&mut team, command).await?,
+        | QueuesCommand::Purge { .. } => change(team, command).await?,
+        command => inspect(team, command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -133,10 +136,11 @@ async fn enqueue(config: Config, request: EnqueueArgs) -> Result<ExitCode, Failu
         delay_ms: request.delay.map(milliseconds),
         dedup_id: Some(request.dedup.unwrap_or_else(random_id)),
     };
-    let mut team = CoordinationClient::open(config).await?;
     let path = format!("/api/v2/queues/{}/enqueue", escape(&request.queue));
-    let (done, _) =
-        team.retry_idempotent::<EnqueueDocument>(&path, &Enqueue { messages: vec![message] }).await?;
+    let body = Enqueue { messages: vec![message] };
+    let enqueue =
+        async |team: &mut CoordinationClient| team.retry_idempotent::<EnqueueDocument>(&path, &body).await;
+    let (done, _) = CoordinationClient::run(config, enqueue).await?;
     let done = done?;
     if request.json {
         print_json(&done)?;

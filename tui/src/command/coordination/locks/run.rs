@@ -17,18 +17,27 @@ const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// Holds a lock while a command runs.
 pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Failure> {
-    let RunWithLock { args: request, command } = run;
-    if command.is_empty() {
+    if run.command.is_empty() {
         return Err(Failure::Usage("say what to run".to_owned()));
     }
-    let not_had = |failure| match failure {
+    let mut client = CoordinationClient::open(config).await.map_err(not_had)?;
+    let result = execute(&mut client, run).await;
+    client.close().await;
+    result
+}
+
+fn not_had(failure: Failure) -> Failure {
+    match failure {
         Failure::Nothing(why) => Failure::Lock(why),
         other => other,
-    };
-    let mut team = CoordinationClient::open(config).await.map_err(not_had)?;
-    let (who, token) = obtain(&mut team, &request).await.map_err(not_had)?;
+    }
+}
+
+async fn execute(team: &mut CoordinationClient, run: RunWithLock) -> Result<ExitCode, Failure> {
+    let RunWithLock { args: request, command } = run;
+    let (who, token) = obtain(team, &request).await.map_err(not_had)?;
     // Signals to this program end the command, even before it has started.
-    let holding = Holding::new(&mut team, &request, &who)?;
+    let holding = Holding::new(team, &request, &who)?;
     // If the guard itself is killed, what it guarded becomes this program's.
     descendants::adopt_orphans().map_err(std::io::Error::from)?;
     // This program's own file, even if another version has taken its place.
@@ -45,7 +54,7 @@ pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Fa
             ended?
         }
         Err(error) => {
-            give_back(&mut team, &request, &who).await?;
+            give_back(team, &request, &who).await?;
             return Err(error.into());
         }
     };
@@ -54,7 +63,7 @@ pub(super) async fn run(config: Config, run: RunWithLock) -> Result<ExitCode, Fa
             Err(Failure::Lock(format!("{} is lost, the command was ended: {why}", request.resource)))
         }
         Ended::Itself(status) => {
-            give_back(&mut team, &request, &who).await?;
+            give_back(team, &request, &who).await?;
             Ok(ExitCode::from(code_of(status)))
         }
     }
