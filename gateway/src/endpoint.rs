@@ -22,6 +22,7 @@ mod source_watch;
 pub mod supervision;
 pub mod switch_reports;
 pub(crate) mod system_stats;
+pub mod trace_export;
 pub mod waiting_requests;
 mod warm_up;
 pub mod watchdog;

@@ -3,6 +3,8 @@
 //!
 //! Names of attributes are those of OpenTelemetry's semantic conventions.
 
+pub mod export_queue;
+pub mod otlp;
 mod recorded_span;
 mod recorder;
 pub mod ring;
@@ -32,6 +34,9 @@ use crate::trace::ring::SpanRing;
 /// The attribute of a span whose request a client of this role made.
 pub const ROLE: &str = "roverline.role";
 
+/// The instrumentation scope of the spans.
+const SCOPE: &str = "roverline";
+
 /// Attributes of a span; more are dropped.
 const SPAN_ATTRIBUTES: u32 = 16;
 
@@ -53,7 +58,7 @@ where
         // A caller that does not record its trace may still want to know what happened here.
         .with_sampler(Sampler::AlwaysOn)
         .build();
-    let scope = InstrumentationScope::builder("roverline").with_version(env!("CARGO_PKG_VERSION")).build();
+    let scope = InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer_with_scope(scope))
         .with_location(false)

@@ -12,11 +12,13 @@ use rustix::process::Signal;
 use crate::cli::error::{CliError, runtime_error, usage_error};
 use crate::cli::{RelayArgs, ServeArgs, SimArgs, SupervisionFlags, UpArgs};
 use crate::config::{self, Flags, Settings, SourceKind};
+use crate::endpoint::trace_export;
 use crate::process::endpoint::EndpointOptions;
 use crate::process::relay::RelayOptions;
 use crate::process::{self, heartbeat, source};
 use crate::server::tls;
 use crate::supervisor::{self, SupervisorOptions};
+use crate::trace::export_queue::ExportQueue;
 use crate::trace::ring::SpanRing;
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
@@ -25,11 +27,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(runtime_error)
 }
 
-/// Reports a source that cannot start, or a certificate that cannot be used, before any port is opened. A recording that
+/// Reports a source that cannot start, or a file for TLS or the export of traces that cannot be used, before any port is opened. A recording that
 /// had to be unpacked stays so as long as what is returned.
 fn check_source(settings: &Settings) -> Result<Option<Box<dyn Source>>, CliError> {
     source::sim_options(settings).map_err(usage_error)?;
     tls::check(&settings.tls).map_err(usage_error)?;
+    trace_export::check(&settings.trace).map_err(usage_error)?;
     let kind = settings.gateway.source;
     if !kind.is_tried_at_start() {
         return Ok(None);
@@ -123,7 +126,11 @@ pub(super) fn relay(args: &RelayArgs) -> Result<(), CliError> {
 
 /// The ring of the spans of this process, unless traces are off.
 fn spans(settings: &Settings, process: &'static str) -> Option<Arc<SpanRing>> {
-    settings.trace.enabled.then(|| Arc::new(SpanRing::new(process)))
+    let ring = settings.trace.enabled.then(|| SpanRing::new(process))?;
+    Some(Arc::new(match settings.trace.otlp.is_some() {
+        true => ring.exported(Arc::new(ExportQueue::new(settings.trace.otlp_observers))),
+        false => ring,
+    }))
 }
 
 fn standalone(args: &ServeArgs) -> Result<(Settings, Option<Box<dyn Source>>), CliError> {

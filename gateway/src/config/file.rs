@@ -141,8 +141,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
         return Err(("rover", "write a name of 1 to 63 bytes".to_owned()));
     }
     settings.process.check()?;
-    settings.trace.check()?;
     settings.tls.check()?;
+    settings.trace.check()?;
     settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
@@ -244,6 +244,8 @@ mod tests {
             ("[endpoints.primary]\nscopes = [\"speed\"]\n", 2, "speed"),
             ("[[route]]\ntopic = \"/a\"\nscopes = []\n", 1, "scope"),
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),
+            ("[trace]\nenabled = false\notlp = \"http://a:4318/v1/traces\"\n", 3, "enabled = true"),
+            ("[trace]\notlp = \"a:4318\"\n", 2, "otlp: "),
             ("[gateway\n", 1, "gateway"),
         ] {
             let error = parse(text, "r.toml").unwrap_err().to_string();

@@ -82,6 +82,13 @@ pub struct Flags {
     /// or etcds://...?ca=FILE&cert=FILE&key=FILE [default: sqlite]
     #[arg(long, value_name = "STORE", env = "ROVERLINE_STORE")]
     pub store: Option<String>,
+    /// Collector to which traces are exported by OTLP, as http/protobuf: http://host:4318/v1/traces
+    /// [default: none]
+    #[arg(long, value_name = "URL", env = "ROVERLINE_OTLP")]
+    pub otlp: Option<String>,
+    /// File with header fields for the collector, lines of 'Name: value', mode 600 [default: none]
+    #[arg(long, value_name = "FILE", env = "ROVERLINE_OTLP_HEADERS_FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
     /// Log level or filter [default: info]
     #[arg(long, value_name = "LEVEL", env = "ROVERLINE_LOG")]
     pub log_level: Option<String>,
@@ -222,6 +229,12 @@ impl Flags {
             settings.gateway.state_dir = self.state.clone();
         }
         set(&mut settings.coordination.store, &self.store);
+        if self.otlp.is_some() {
+            settings.trace.otlp.clone_from(&self.otlp);
+        }
+        if self.otlp_headers_file.is_some() {
+            settings.trace.otlp_headers_file.clone_from(&self.otlp_headers_file);
+        }
         set(&mut settings.log.level, &self.log_level);
         set(&mut settings.log.format, &self.log_format);
     }

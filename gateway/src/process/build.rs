@@ -22,6 +22,7 @@ use crate::endpoint::peers::PeerPolicy;
 use crate::endpoint::peers::mdns::announce_and_browse;
 use crate::endpoint::peers::monitor::monitor_peers;
 use crate::endpoint::peers::table::Peers;
+use crate::endpoint::trace_export::TraceExport;
 use crate::endpoint::watchdog::Work;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::hub::{Hub, Ingress};
@@ -30,6 +31,7 @@ use crate::process::error::ProcessError;
 use crate::process::policy::{peer_list, peer_trust};
 use crate::process::reload::reload_tokens;
 use crate::process::source_control::SourceControlHandle;
+use crate::trace::otlp::ExportResource;
 use crate::trace::ring::SpanRing;
 use crate::trace::sample_ring::SampleRing;
 
@@ -97,8 +99,23 @@ fn coordination(tier: Tier, settings: &Settings) -> Result<Coordination, Process
 
 /// The node name that signs events: every computer that shares a store has its own keys.
 fn node_name(tier: Tier, store: &str) -> String {
-    let computer = rustix::system::uname().nodename().to_string_lossy().replace('/', "-");
+    let computer = computer_name().replace('/', "-");
     if store == SQLITE { tier.name().to_owned() } else { format!("{}@{computer}", tier.name()) }
+}
+
+fn computer_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Starts the export of this process's spans, if it is configured. `process` is a tier, or `relay`.
+pub fn start_trace_export(
+    settings: &Settings,
+    process: &str,
+    port: u16,
+    spans: Option<&SpanRing>,
+) -> Option<TraceExport> {
+    let resource = ExportResource::new(&settings.rover(), process, &computer_name(), port);
+    TraceExport::start(&settings.trace, spans?.export(), resource)
 }
 
 /// Starts the endpoint's tasks, which run forever.

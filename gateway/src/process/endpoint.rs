@@ -15,7 +15,7 @@ use crate::endpoint::events::EventDetails;
 use crate::endpoint::{Endpoint, event_log};
 use crate::limits;
 use crate::log::ProcessLog;
-use crate::process::build::{build, spawn_tasks};
+use crate::process::build::{build, spawn_tasks, start_trace_export};
 use crate::process::error::ProcessError;
 use crate::process::heartbeat::SupervisorCommand;
 use crate::process::policy::peer_policy;
@@ -59,6 +59,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     let supervised = supervised.then(|| Supervised::start(&settings, || Ok(vec![listener.try_clone()?])));
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
+    let trace_export = start_trace_export(&settings, tier.name(), address.port(), spans.as_deref());
     let outlet: Arc<SourceControlHandle> = Arc::default();
     let (endpoint, emergency_stop) = build(tier, address.port(), &settings, &outlet, spans, log.clone())?;
     let sink: Arc<dyn Sink> = endpoint.ingress.clone();
@@ -122,6 +123,9 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     shut_down(&endpoint, accepting, source, lifecycle_task).await;
     logging.shutdown().await;
     tasks.shutdown().await;
+    if let Some(trace_export) = trace_export {
+        trace_export.stop().await;
+    }
     result
 }
 

@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::endpoint::Endpoint;
 use crate::limits;
 use crate::log::ProcessLog;
-use crate::process::build::{build, spawn_tasks};
+use crate::process::build::{build, spawn_tasks, start_trace_export};
 use crate::process::error::ProcessError;
 use crate::process::policy::peer_policy;
 use crate::process::reload::reload_certificates;
@@ -42,6 +42,7 @@ pub struct RelayOptions {
 pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let RelayOptions { settings, listeners, spans, log } = options;
     let control: Arc<SourceControlHandle> = Arc::default();
+    let trace_export = start_trace_export(&settings, "relay", settings.port(Tier::Primary), spans.as_deref());
     let mut tasks = tokio::task::JoinSet::new();
     let mut accepting = Vec::new();
     let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
@@ -87,6 +88,9 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
     let _ = tokio::time::timeout(Duration::from_millis(200), join_all(accepting)).await;
     tokio::join!(wait_for_sessions(&endpoints), source.shutdown(Duration::from_millis(limits::STOP_MS / 4)));
     tasks.shutdown().await;
+    if let Some(trace_export) = trace_export {
+        trace_export.stop().await;
+    }
     result
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use roverline_protocol::limits;
 use roverline_protocol::trace::{ReportedSpan, SpanId, TraceId};
 
 use crate::access::Role;
+use crate::trace::export_queue::ExportQueue;
 use crate::trace::recorded_span::{RecordedSpan, nanoseconds};
 
 /// Ended spans that are kept.
@@ -83,6 +85,8 @@ struct Spans {
     reported: (Duration, [usize; 2]),
     /// Spans of clients that came too fast or are none.
     refused: u64,
+    /// Where ended spans are exported from as well.
+    export: Option<Arc<ExportQueue>>,
 }
 
 impl Default for Spans {
@@ -94,6 +98,7 @@ impl Default for Spans {
             evicted: 0,
             reported: (Duration::ZERO, [0; 2]),
             refused: 0,
+            export: None,
         }
     }
 }
@@ -101,6 +106,9 @@ impl Default for Spans {
 impl Spans {
     /// Keeps an ended span.
     fn keep(&mut self, span: RecordedSpan) {
+        if let Some(export) = &self.export {
+            export.add(&span);
+        }
         let kept = if span.is_observers { &mut self.observers } else { &mut self.ended };
         self.evicted += kept.keep(span);
     }
@@ -137,6 +145,17 @@ impl SpanRing {
     /// An empty ring of the process `service`.
     pub fn new(service: &'static str) -> SpanRing {
         SpanRing { service, spans: Mutex::default() }
+    }
+
+    /// The same, whose ended spans are exported as well.
+    pub fn exported(self, queue: Arc<ExportQueue>) -> SpanRing {
+        self.spans.lock().export = Some(queue);
+        self
+    }
+
+    /// The queue of spans that wait for export; `None` if they are not exported.
+    pub fn export(&self) -> Option<Arc<ExportQueue>> {
+        self.spans.lock().export.clone()
     }
 
     /// Takes a span that has started at `now`.

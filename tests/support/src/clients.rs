@@ -44,6 +44,15 @@ pub fn certutil() -> Result<PathBuf, Missing> {
     }
 }
 
+/// The Python interpreter that has OpenTelemetry's messages.
+pub fn otlp_python() -> Result<PathBuf, Missing> {
+    let path = root().join(".clients/otlp/bin/python");
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Missing::client("run scripts/setup-clients: there are no messages of OpenTelemetry")),
+    }
+}
+
 /// A program of Prometheus: `prometheus` or `promtool`.
 pub fn prometheus(program: &str) -> Result<PathBuf, Missing> {
     let tool = root().join(".clients/prometheus/usr/bin").join(program);

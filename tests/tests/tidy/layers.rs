@@ -77,9 +77,10 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tokio_tungstenite", WEBSOCKET, "WebSocket ends where a session or a link begins"),
     ("opentelemetry", &["gateway/src/trace"], "the rest makes spans of tracing"),
     ("opentelemetry_sdk", &["gateway/src/trace"], "the rest makes spans of tracing"),
+    ("opentelemetry_proto", &["gateway/src/trace"], "the rest exports bytes"),
     ("tracing_opentelemetry", &["gateway/src/trace"], "the rest makes spans of tracing"),
     ("procfs", &["gateway/src/endpoint/system_stats"], "the rest knows documents, not files of the kernel"),
-    ("prost", ETCD, "only the store on etcd speaks gRPC"),
+    ("prost", PROTOBUF, "only the store on etcd and the export of spans speak Protocol Buffers"),
     ("tokio_rustls", TLS, "TLS ends where a client's bytes begin"),
     ("x509_parser", CERTIFICATES, "certificates are read where they prove an identity, or are shown"),
     ("rcgen", &["gateway/src/cli/cert"], "only the command makes certificates"),
@@ -99,7 +100,7 @@ const WEBSOCKET: &[&str] = &[
 ];
 const HTTP: &[&str] =
     &["gateway/src/server", "gateway/src/api", "gateway/src/endpoint", "gateway/coordination/src/store/etcd"];
-const ETCD: &[&str] = &["gateway/coordination/src/store/etcd"];
+const PROTOBUF: &[&str] = &["gateway/coordination/src/store/etcd", "gateway/src/trace"];
 const TLS: &[&str] = &[
     "gateway/src/connection",
     "gateway/src/endpoint",

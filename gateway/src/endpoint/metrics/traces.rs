@@ -1,9 +1,10 @@
-//! Metrics of traces: what the ring of spans keeps and has given up.
+//! Metrics of traces: what the ring of spans keeps and has given up, and what became of exported spans.
 
 use std::sync::atomic::Ordering;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::metrics::exposition::Exposition;
+use crate::trace::export_queue::{ExportQueue, ExportResult};
 use crate::trace::ring::RingUsage;
 use crate::trace::sample_ring::SampleUsage;
 
@@ -39,4 +40,29 @@ pub(super) fn render(page: &mut Exposition, endpoint: &Endpoint) {
     ] {
         page.one("counter", name, help, value as f64);
     }
+    let export = endpoint.spans.as_ref().and_then(|spans| spans.export());
+    render_export(page, export.as_deref());
+}
+
+/// Adds the export of spans to the page; zeros if there is none.
+fn render_export(page: &mut Exposition, export: Option<&ExportQueue>) {
+    let name = "roverline_trace_export_spans_total";
+    page.family("counter", name, "Spans that were to be exported, by what became of them.");
+    for result in ExportResult::ALL {
+        let spans = export.map_or(0, |export| export.counted(result));
+        page.sample(name, &[("result", result.name())], spans as f64);
+    }
+    let name = "roverline_trace_export_failures_total";
+    let failures = export.map_or(0, ExportQueue::failures);
+    page.one(
+        "counter",
+        name,
+        "Requests to the collector that failed and may be sent again.",
+        failures as f64,
+    );
+    let usage = export.map(ExportQueue::usage).unwrap_or_default();
+    let name = "roverline_trace_export_queue_spans";
+    page.one("gauge", name, "Spans that wait for export.", usage.spans as f64);
+    let name = "roverline_trace_export_queue_bytes";
+    page.one("gauge", name, "Memory of the spans that wait for export.", usage.bytes as f64);
 }
