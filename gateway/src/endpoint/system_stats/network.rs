@@ -23,13 +23,13 @@ pub(super) fn read(proc: &Path, sys: &Path) -> (Vec<InterfaceDocument>, usize) {
         return (Vec::new(), 0);
     };
     let is_virtual = |name: &str| !sys.join("class/net").join(name).join("device").exists();
-    let mut all: Vec<_> = all.into_values().map(document).map(|one| (is_virtual(&one.name), one)).collect();
+    let mut all: Vec<_> = all.values().map(document).map(|one| (is_virtual(&one.name), one)).collect();
     all.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
     let left_out = all.len().saturating_sub(INTERFACE_ENTRIES);
     (all.into_iter().take(INTERFACE_ENTRIES).map(|(_, one)| one).collect(), left_out)
 }
 
-fn document(status: DeviceStatus) -> InterfaceDocument {
+fn document(status: &DeviceStatus) -> InterfaceDocument {
     InterfaceDocument {
         name: status.name.trim_end_matches(':').to_owned(),
         received_bytes: status.recv_bytes,
