@@ -6,12 +6,10 @@ mod fields;
 mod filter;
 pub mod levels;
 mod line;
-#[cfg(test)]
-mod line_tests;
 mod repeat_filter;
 mod repeats;
 #[cfg(test)]
-mod repeats_tests;
+mod tests;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -254,20 +252,4 @@ fn lines_layer(
         LogFormat::Json => layer.event_format(line).fmt_fields(JsonFields::new()).with_filter(filter).boxed(),
     };
     (layer, log)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_steers_no_terminal() {
-        let write = |format, line: &str| {
-            let mut log = PrintableLines { target: Vec::new(), format };
-            log.write_all(line.as_bytes()).unwrap();
-            String::from_utf8(log.target).unwrap()
-        };
-        assert_eq!(write(LogFormat::Text, "client \u{1b}[2Jann\u{202e}\n"), "client ·[2Jann·\n");
-        assert_eq!(write(LogFormat::Json, "{\"client\":\"\u{202e}\"}\n"), "{\"client\":\"\\u202e\"}\n");
-    }
 }

@@ -128,7 +128,12 @@ impl Coordination {
             if event.at_ns == 0 {
                 event.at_ns = clock();
             }
-            tracing::info!(event_type = event.kind, aggregate_id = event.stream, by = event.by, "recorded");
+            tracing::info!(
+                event_type = event.kind,
+                aggregate_id = event.stream,
+                by = event.by,
+                "recorded in the event log"
+            );
             self.events.append(event, Expected::Any)
         });
         // In order, and in one commit where possible.

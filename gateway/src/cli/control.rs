@@ -23,13 +23,13 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), CliError> {
         ));
     }
     let request = Request::Restart { rolling: true, tier: args.tier };
-    let answer = send_request(&args.target, request, show)?;
+    let answer = send_request(&args.target, &request, show)?;
     print_text(&format!("{}\n", answer.message));
     Ok(())
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
-    let Answer { endpoints: statuses, .. } = send_request(&args.target, Request::Status, |_| ())?;
+    let Answer { endpoints: statuses, .. } = send_request(&args.target, &Request::Status, |_| ())?;
     if args.json {
         print_text(&printable_json(&format!(
             "{}\n",
@@ -71,14 +71,14 @@ pub(super) struct Answer {
 /// Sends a request to the selected gateway; returns the last line of its answer.
 pub(super) fn send_request(
     target: &Target,
-    request: Request,
+    request: &Request,
     mut progress: impl FnMut(Progress),
 ) -> Result<Answer, CliError> {
     let mut stream = find(target)?;
     // A single step takes less than this, and a tier reports several.
     let step_timeout = Duration::from_millis(limits::REPLACE_MS + limits::CONTROL_TIMEOUT_MS);
     stream.set_read_timeout(Some(step_timeout)).map_err(runtime_error)?;
-    let line = serde_json::to_string(&request).map_err(runtime_error)? + "\n";
+    let line = serde_json::to_string(request).map_err(runtime_error)? + "\n";
     stream.write_all(line.as_bytes()).map_err(runtime_error)?;
     let mut answer = BufReader::new(stream);
     loop {

@@ -57,7 +57,7 @@ pub(super) fn log(args: &LogArgs) -> Result<(), CliError> {
         }
     };
     let is_change = change.is_some();
-    let answer = send_request(&args.target, Request::Log { change }, |_| ())?;
+    let answer = send_request(&args.target, &Request::Log { change }, |_| ())?;
     let Some(mut document) = answer.log else {
         return Err(runtime_error("the running gateway is older than this command; restart it"));
     };

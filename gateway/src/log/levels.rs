@@ -99,7 +99,7 @@ impl Levels {
     /// The change in effect at `now`, for a process that has not been told.
     pub fn change_in_effect(&self, now: Duration) -> LevelChange {
         let state = self.state.borrow();
-        let left = state.until.map(|until| until.saturating_sub(now).as_secs().max(1));
+        let left = state.until.map(|until| (until.saturating_sub(now).as_secs_f64().ceil() as u64).max(1));
         LevelChange {
             level: left.map(|_| state.filter.clone()),
             for_s: left,

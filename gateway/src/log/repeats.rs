@@ -98,7 +98,7 @@ impl Summary {
         let digits = self.repeated.to_string();
         let mut count = String::new();
         for (at, digit) in digits.chars().enumerate() {
-            if at > 0 && (digits.len() - at) % 3 == 0 {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
                 count.push(',');
             }
             count.push(digit);

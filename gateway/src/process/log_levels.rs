@@ -60,7 +60,9 @@ async fn change_everywhere(
 
 fn record(endpoint: &Endpoint, before: &str, now: &LevelState) {
     let cause = match now.until {
-        Some(until) => format!("for {} s", until.saturating_sub(monotonic()).as_secs_f64().round()),
+        Some(until) => {
+            format!("the level is changed for {} s", until.saturating_sub(monotonic()).as_secs_f64().ceil())
+        }
         None => "the configured level is back".to_owned(),
     };
     let details = EventDetails {

@@ -8,9 +8,14 @@ use roverline_protocol::trace::{TARGET, TraceContext};
 use serde_json::Value;
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
 
-use super::*;
+use crate::config::LogFormat;
 use crate::log::fields::LOG_LINE_BYTES;
+use crate::log::line::{LineFormat, OwnDispatch, process_aggregate};
+use crate::log::{LineCounts, PrintableLines};
+use crate::trace;
+use crate::trace::ring::SpanRing;
 
 /// What was written, as a writer.
 #[derive(Clone, Default)]
@@ -90,7 +95,7 @@ fn a_line_has_all_members() {
     assert_eq!((&line["level"], &line["event_type"]), (&"INFO".into(), &"session.degraded".into()));
     assert_eq!((&line["aggregate_id"], &line["correlation_id"]), (&"session/7".into(), &"session/7".into()));
     assert_eq!(line["message"], "the link is slow");
-    assert_eq!(line["target"], "roverline_gateway::log::line_tests");
+    assert_eq!(line["target"], "roverline_gateway::log::tests::line");
     let fields = serde_json::json!({
         "session": 7, "dialect": "native", "peer": "inner", "ratio": 0.5, "nan": "NaN", "is_slow": true,
     });
@@ -100,7 +105,7 @@ fn a_line_has_all_members() {
 #[test]
 fn a_line_that_names_nothing_concerns_its_process() {
     let line = json(|| tracing::warn!(attempt = 3u64, "no disk"));
-    assert_eq!(line["event_type"], "roverline_gateway::log::line_tests", "the module");
+    assert_eq!(line["event_type"], "roverline_gateway::log::tests::line", "the module");
     assert_eq!(line["aggregate_id"], "endpoint/primary");
     assert_eq!(line.get("correlation_id"), None);
     assert_eq!(process_aggregate("supervisor"), "supervisor");

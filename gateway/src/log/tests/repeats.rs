@@ -14,7 +14,7 @@ use crate::log::repeats::{
 
 /// The kind of the event that `log` makes.
 fn kind(log: impl FnOnce()) -> LineKind {
-    struct Kinds(std::sync::mpsc::Sender<LineKind>);
+    struct Kinds(std::sync::mpsc::SyncSender<LineKind>);
     impl<S: Subscriber> Layer<S> for Kinds {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
             let mut kind = LineKind::default();
@@ -22,7 +22,7 @@ fn kind(log: impl FnOnce()) -> LineKind {
             self.0.send(kind).unwrap();
         }
     }
-    let (kinds, made) = std::sync::mpsc::channel();
+    let (kinds, made) = std::sync::mpsc::sync_channel(1);
     tracing::subscriber::with_default(Registry::default().with(Kinds(kinds)), log);
     made.recv().unwrap()
 }
