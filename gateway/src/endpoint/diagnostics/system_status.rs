@@ -9,14 +9,14 @@ use crate::endpoint::diagnostics::status::{ERROR, Status, WARN};
 /// Use of a limit (memory for data, file descriptors) that is a warning, and an error.
 const LIMIT_USED_PERCENT: (f64, f64) = (80.0, 95.0);
 /// Time for which the thread of all clients was not free.
-const STALL_S: (f64, f64) = (0.1, 1.0);
+const STALL_S: (f64, f64) = (0.5, 2.0);
 /// What is left of disk and memory.
 const DISK_FREE_PERCENT: (f64, f64) = (10.0, 3.0);
 const MEMORY_FREE_PERCENT: (f64, f64) = (10.0, 3.0);
 /// Most boards slow down somewhat above the first and stop above the second.
 const TEMPERATURE_C: (f64, f64) = (85.0, 100.0);
 /// Load of 5 minutes per core.
-const LOAD_PER_CORE: (f64, f64) = (1.5, 4.0);
+const LOAD_PER_CORE: (f64, f64) = (2.0, 6.0);
 
 /// The finding about a value that should not be high.
 fn high(value: Option<f64>, (warn, error): (f64, f64), text: impl Fn(f64) -> String) -> Option<(u8, String)> {
