@@ -112,7 +112,10 @@ fn a_service_that_is_withdrawn_is_no_longer_ready() {
             let report = tokio::task::block_in_place(|| called(&mut node, service));
             assert_eq!(report["answered"], true, "{report}");
             drop(served);
-            let is_gone = || tokio::task::block_in_place(|| called(&mut node, service))["ready"] == false;
+            let calling = std::cell::RefCell::new(&mut node);
+            let is_gone = || {
+                tokio::task::block_in_place(|| called(&mut calling.borrow_mut(), service))["ready"] == false
+            };
             eventually("the withdrawal", DEADLINE, is_gone);
         }
         node.shutdown();
