@@ -182,7 +182,10 @@ async fn only_so_many_samples_are_traced() {
         let line = metrics.lines().find(|line| line.starts_with("roverline_trace_refused_samples_total "))?;
         line.rsplit(' ').next()?.parse::<f64>().ok().filter(|refused| *refused >= 199.0)
     });
-    assert_eq!(refused, Some(199.0));
+    let metrics = http::get(rover.port(Tier::Primary), "/metrics").body;
+    let shown: Vec<_> =
+        metrics.lines().filter(|line| line.contains("trace_") || line.contains("bad_input")).collect();
+    assert_eq!(refused, Some(199.0), "{shown:#?}");
     let topic = of_topic(rover.port(Tier::Primary)).unwrap();
     assert!(
         stage(&topic, SampleStage::Socket).is_some() && stage(&topic, SampleStage::Network).is_none(),

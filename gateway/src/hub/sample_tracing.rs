@@ -51,7 +51,9 @@ impl SampleTracing {
 
     /// Keeps a trace that began at `now`, if a session gets the sample; otherwise the next sample is traced.
     pub(super) fn keep(&mut self, trace: Arc<SampleTrace>, ring: &SampleRing, now: Duration) {
-        self.next = (self.next + ring.interval()).max(now);
+        let interval = ring.interval();
+        let in_step = self.next + interval;
+        self.next = if in_step > now { in_step } else { now + interval };
         self.turn = self.turn.wrapping_add(TRACED_SESSIONS);
         ring.keep(trace);
     }
@@ -72,4 +74,47 @@ pub(super) fn traced_frame(bytes: Bytes, trace: Option<Arc<DeliveryTrace>>) -> Q
         trace.queued(monotonic());
     }
     QueuedFrame { bytes, trace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::encoding::test_encoding::sample;
+
+    #[test]
+    fn samples_are_traced_in_step_and_the_first_one_at_once() {
+        let ring = SampleRing::new("primary", 10).unwrap();
+        let mut tracing = SampleTracing::default();
+        let mut traced = Vec::new();
+        for ms in (5_000..6_000).step_by(7) {
+            let now = Duration::from_millis(ms);
+            if let Some(trace) = tracing.begin("/a", &sample(ms, 8), now, now) {
+                tracing.keep(trace, &ring, now);
+                traced.push(ms);
+            }
+        }
+        assert_eq!(traced.len(), 10, "{traced:?}");
+        assert_eq!(traced[..3], [5_000, 5_105, 5_203]);
+        tracing.trace_next();
+        let now = Duration::from_millis(5_999);
+        assert!(tracing.begin("/a", &sample(1, 8), now, now).is_some(), "asked for");
+    }
+
+    #[test]
+    fn sessions_take_turns() {
+        let ring = SampleRing::new("primary", 1).unwrap();
+        let mut tracing = SampleTracing::default();
+        let mut turns = [0; 10];
+        for second in 0..5 {
+            let now = Duration::from_secs(second);
+            (0..10)
+                .filter(|position| tracing.is_turn(*position, 10))
+                .for_each(|position| turns[position] += 1);
+            let trace = tracing.begin("/a", &sample(second, 8), now, now).unwrap();
+            tracing.keep(trace, &ring, now);
+        }
+        assert_eq!(turns, [2; 10]);
+        assert!(!tracing.is_turn(0, 0));
+        assert!((0..3).all(|position| tracing.is_turn(position, 3)), "few are all traced");
+    }
 }
