@@ -211,7 +211,7 @@ impl Hub {
                 costly.push(recipient(subscription));
                 continue;
             }
-            let turn = trace.as_deref().filter(|_| topic.tracing.is_turn(position, sessions));
+            let turn = trace.as_deref().filter(|_| topic.tracing.is_session_traced(position, sessions));
             let delivery = begin_delivery(turn.zip(Some(subscription.id)), subscription.format);
             let frame = traced_frame(encoder.frame(subscription.format), delivery);
             deliver(&topic.info, subscription.queue_length, &subscription.outbox, frame, now);

@@ -14,7 +14,6 @@ use crate::hub::decoder::Decoder;
 use crate::hub::delivery::deliver;
 use crate::hub::encoding::{FrameFormat, SampleEncoder};
 use crate::hub::sample_tracing::{begin_delivery, traced_frame};
-use crate::hub::topic::SubscriberId;
 use crate::trace::sample_trace::SampleTrace;
 
 /// A topic with a sample of more bytes is encoded on the other thread where that is costly.
@@ -28,8 +27,8 @@ const NICENESS: i32 = 5;
 
 /// A session that gets the sample.
 pub(super) struct Recipient {
-    /// The session, if its delivery may be traced.
-    pub(super) traced: Option<SubscriberId>,
+    /// The session's number, if its delivery may be traced.
+    pub(super) traced: Option<u64>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) format: FrameFormat,
     pub(super) queue_length: Option<u32>,

@@ -9,7 +9,6 @@ use roverline_source::clock::{monotonic, unix_ns};
 
 use crate::connection::outbox::QueuedFrame;
 use crate::hub::encoding::FrameFormat;
-use crate::hub::topic::SubscriberId;
 use crate::trace::sample_ring::SampleRing;
 use crate::trace::sample_trace::{DeliveryTrace, SampleTrace, TRACED_SESSIONS};
 
@@ -18,7 +17,7 @@ use crate::trace::sample_trace::{DeliveryTrace, SampleTrace, TRACED_SESSIONS};
 pub(super) struct SampleTracing {
     next: Duration,
     /// The first session whose delivery is traced: with many, they take turns.
-    turn: usize,
+    first_session: usize,
     name: Option<Arc<str>>,
 }
 
@@ -43,10 +42,11 @@ impl SampleTracing {
         Some(SampleTrace::new(name, sample, (queued, now), (unix_ns(), monotonic())))
     }
 
-    /// Whether it is the turn of the session at this position among so many.
-    pub(super) fn is_turn(&self, position: usize, sessions: usize) -> bool {
-        let after_turn = (position + sessions).saturating_sub(self.turn.checked_rem(sessions).unwrap_or(0));
-        after_turn.checked_rem(sessions).is_some_and(|after| after < TRACED_SESSIONS)
+    /// Whether the delivery to the session at this position among so many is traced.
+    pub(super) fn is_session_traced(&self, position: usize, sessions: usize) -> bool {
+        let after_first =
+            (position + sessions).saturating_sub(self.first_session.checked_rem(sessions).unwrap_or(0));
+        after_first.checked_rem(sessions).is_some_and(|after| after < TRACED_SESSIONS)
     }
 
     /// Keeps a trace that began at `now`, if a session gets the sample; otherwise the next sample is traced.
@@ -54,14 +54,14 @@ impl SampleTracing {
         let interval = ring.interval();
         let in_step = self.next + interval;
         self.next = if in_step > now { in_step } else { now + interval };
-        self.turn = self.turn.wrapping_add(TRACED_SESSIONS);
+        self.first_session = self.first_session.wrapping_add(TRACED_SESSIONS);
         ring.keep(trace);
     }
 }
 
-/// Begins the delivery of a traced sample to a session.
+/// Begins the delivery of a traced sample to the session of this number.
 pub(super) fn begin_delivery(
-    traced: Option<(&SampleTrace, SubscriberId)>,
+    traced: Option<(&SampleTrace, u64)>,
     format: FrameFormat,
 ) -> Option<Arc<DeliveryTrace>> {
     let (trace, session) = traced?;
@@ -108,13 +108,13 @@ mod tests {
         for second in 0..5 {
             let now = Duration::from_secs(second);
             (0..10)
-                .filter(|position| tracing.is_turn(*position, 10))
+                .filter(|position| tracing.is_session_traced(*position, 10))
                 .for_each(|position| turns[position] += 1);
             let trace = tracing.begin("/a", &sample(second, 8), now, now).unwrap();
             tracing.keep(trace, &ring, now);
         }
         assert_eq!(turns, [2; 10]);
-        assert!(!tracing.is_turn(0, 0));
-        assert!((0..3).all(|position| tracing.is_turn(position, 3)), "few are all traced");
+        assert!(!tracing.is_session_traced(0, 0));
+        assert!((0..3).all(|position| tracing.is_session_traced(position, 3)), "few are all traced");
     }
 }

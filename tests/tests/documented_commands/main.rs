@@ -77,6 +77,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline-gateway cert node rover.local 192.168.1.10", Prints("SHA256:")),
     ("roverline-gateway serve --source bag --file drive.mcap", Serves("drive.mcap")),
     ("roverline-gateway restart --rolling", Prints("")),
+    ("roverline-gateway log debug", Prints("level debug for another")),
     ("roverline-gateway down", EndsGateway),
     (
         "roverline-gateway relay --upstream ws://rover:8080,ws://rover:8081,ws://rover:8082,ws://rover:8083",
