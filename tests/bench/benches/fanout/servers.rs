@@ -101,6 +101,7 @@ fn roverline(traced_samples_per_s: u32) -> Running {
         priority: None,
         delivery: Some(Delivery::Every),
         max_rate_hz: None,
+        expected_rate_hz: None,
     };
     let ingress = Ingress::new(Arc::new(Routing::new(&[rule]).unwrap()), scopes);
     let feed = ingress.clone();
@@ -128,6 +129,7 @@ fn roverline(traced_samples_per_s: u32) -> Running {
             path_prefix: String::new(),
             rover: "rover".to_owned(),
             coordination: Arc::new(Coordination::disabled("this has no store")),
+            state_dir: std::env::temp_dir(),
             spans: None,
             log: Arc::default(),
         }
