@@ -9,6 +9,7 @@ use roverline_protocol::Tier;
 use roverline_protocol::api::traces::{TopicStagesList, TraceDocument, TraceList, TraceSummary};
 use roverline_protocol::status::Problem;
 use roverline_protocol::trace::TraceId;
+use roverline_source::clock::monotonic;
 use serde::de::DeserializeOwned;
 
 use crate::access::Role;
@@ -168,7 +169,7 @@ pub(crate) async fn topics(request: &ApiRequest<'_>) -> Result<HttpResponse, Api
     let params = request.parameters()?;
     let ring = sample_ring(request.endpoint)?;
     let mut list = TopicStagesList {
-        topics: ring.stages(params.text("topic")),
+        topics: ring.stages(params.text("topic"), monotonic()),
         evicted_samples: ring.usage().evicted,
         unreachable: Vec::new(),
     };

@@ -14,10 +14,12 @@ use roverline_protocol::limits;
 use roverline_protocol::trace::{SampleTimes, TraceId};
 
 use crate::trace::sample_spans::{self, summary};
-use crate::trace::sample_trace::{SampleTrace, Stage};
+use crate::trace::sample_trace::{Delivery, SampleTrace, Stage};
 
 /// Traced samples that are kept; the oldest gives way.
 const TRACED_SAMPLES: usize = 1_024;
+/// How often the stages are worked out.
+const STAGES_INTERVAL: Duration = Duration::from_secs(1);
 /// Topics in the list of stages.
 const LISTED_TOPICS: usize = 256;
 
@@ -48,13 +50,15 @@ pub struct SampleRing {
     service: &'static str,
     interval: Duration,
     kept: Mutex<Kept>,
+    /// The stages of all topics, and when they were worked out.
+    stages: Mutex<Option<(Duration, Vec<TopicStages>)>>,
 }
 
 impl SampleRing {
     /// An empty ring of the process `service`, for so many samples of each topic in a second; `None` for no sample.
     pub fn new(service: &'static str, samples_per_s: u32) -> Option<SampleRing> {
         let interval = Duration::from_secs(1).checked_div(samples_per_s)?;
-        Some(SampleRing { service, interval, kept: Mutex::default() })
+        Some(SampleRing { service, interval, kept: Mutex::default(), stages: Mutex::default() })
     }
 
     /// The time between two traced samples of a topic.
@@ -78,15 +82,17 @@ impl SampleRing {
         }
     }
 
-    /// Takes what the client of a session reports of samples that it got there.
-    pub fn report(&self, session: u64, samples: &[SampleTimes]) {
+    /// Takes what the client of a session reports of samples that it got there. What an observer reports is shown in the
+    /// sample's trace, and not counted.
+    pub fn report(&self, session: u64, samples: &[SampleTimes], is_observers: bool) {
         let mut kept = self.kept.lock();
         let surplus = samples.len().saturating_sub(limits::REPORTED_SAMPLES);
         kept.refused += surplus as u64;
         for times in samples.iter().take(limits::REPORTED_SAMPLES) {
             let id = SampleId { source: times.source, seq: times.seq };
             let sample = kept.by_id.get(&TraceId::of_sample(id));
-            let is_taken = sample.is_some_and(|sample| sample.id == id && sample.report(session, *times));
+            let is_taken =
+                sample.is_some_and(|sample| sample.id == id && sample.report(session, *times, is_observers));
             kept.refused += u64::from(!is_taken);
         }
     }
@@ -112,13 +118,23 @@ impl SampleRing {
         samples.iter().map(|sample| summary(sample, self.service)).collect()
     }
 
-    /// Where the time of samples goes, by topic; only of this one if it is given.
-    pub fn stages(&self, topic: Option<&str>) -> Vec<TopicStages> {
-        let samples: Vec<_> = {
-            let kept = self.kept.lock();
-            let wanted = |sample: &&Arc<SampleTrace>| topic.is_none_or(|topic| &*sample.topic == topic);
-            kept.samples.iter().filter(wanted).cloned().collect()
-        };
+    /// Where the time of samples goes, by topic; only of this one if it is given. It is worked out once a second, however
+    /// many ask; `now` is monotonic.
+    pub fn stages(&self, topic: Option<&str>, now: Duration) -> Vec<TopicStages> {
+        let mut latest = self.stages.lock();
+        let is_old = latest.as_ref().is_none_or(|(at, _)| now.saturating_sub(*at) >= STAGES_INTERVAL);
+        if is_old {
+            *latest = Some((now, self.all_stages()));
+        }
+        let all = latest.iter().flat_map(|(_, stages)| stages);
+        all.filter(|stages| topic.is_none_or(|topic| stages.topic == topic))
+            .take(LISTED_TOPICS)
+            .cloned()
+            .collect()
+    }
+
+    fn all_stages(&self) -> Vec<TopicStages> {
+        let samples: Vec<_> = self.kept.lock().samples.iter().cloned().collect();
         let mut topics: HashMap<Arc<str>, Durations> = HashMap::new();
         for sample in &samples {
             topics.entry(sample.topic.clone()).or_default().add(sample);
@@ -128,7 +144,6 @@ impl SampleRing {
             .filter_map(|(topic, durations)| durations.document(&topic, self.service))
             .collect();
         stages.sort_by(|a, b| a.topic.cmp(&b.topic));
-        stages.truncate(LISTED_TOPICS);
         stages
     }
 }
@@ -150,9 +165,13 @@ impl Durations {
         self.newest = Some(sample.trace_id);
         let before = sample.stages();
         before.iter().for_each(|stage| self.stage(stage));
-        for (_, stages, error_ns) in sample.deliveries() {
+        for Delivery { mut stages, clock_error_ns, is_observers, .. } in sample.deliveries() {
+            if is_observers {
+                stages.retain(|stage| stage.stage < SampleStage::Network);
+            } else {
+                self.clock_error_ns = self.clock_error_ns.max(clock_error_ns);
+            }
             stages.iter().for_each(|stage| self.stage(stage));
-            self.clock_error_ns = self.clock_error_ns.max(error_ns);
             let (Some(first), Some(last)) = (before.first(), stages.last()) else { continue };
             let Some(duration_ns) = last.duration_ns else { continue };
             let end_ns = last.start_ns.saturating_add_unsigned(duration_ns);
@@ -254,13 +273,35 @@ mod tests {
     fn reports_that_fit_nothing_are_counted() {
         let ring = SampleRing::new("primary", 1).unwrap();
         ring.keep(delivered("/a", 1, MS));
-        ring.report(8, &[report(1)]);
-        ring.report(7, &[report(2)]);
+        ring.report(8, &[report(1)], false);
+        ring.report(7, &[report(2)], false);
         assert_eq!(ring.usage().refused, 1);
-        ring.report(7, &[report(1); 10]);
+        ring.report(7, &[report(1); 10], false);
         assert_eq!(ring.usage().refused, 10, "one of ten is taken");
-        let stages = ring.stages(None);
+        let stages = ring.stages(None, MS);
         assert_eq!(stages[0].clock_error_ns, Some(500));
+    }
+
+    #[test]
+    fn what_observers_report_is_shown_and_not_counted() {
+        let ring = SampleRing::new("primary", 1).unwrap();
+        ring.keep(delivered("/a", 1, MS));
+        ring.report(7, &[report(1)], true);
+        let [stages] = &ring.stages(None, MS)[..] else { panic!() };
+        assert!(stages.stages.iter().all(|stage| stage.stage < SampleStage::Network), "{stages:?}");
+        assert_eq!((stages.clock_error_ns, stages.end_to_end.unwrap().max_ns), (None, 5_000_000));
+        let id = TraceId::of_sample(SampleId { source: Guid([1; 16]), seq: 1 });
+        assert!(ring.trace(id).iter().any(|span| span.name == "network" && span.reported_by.is_some()));
+    }
+
+    #[test]
+    fn stages_are_worked_out_once_a_second() {
+        let ring = SampleRing::new("primary", 1).unwrap();
+        ring.keep(delivered("/a", 1, MS));
+        assert_eq!(ring.stages(None, MS)[0].samples, 1);
+        ring.keep(delivered("/a", 2, MS));
+        assert_eq!(ring.stages(Some("/a"), 900 * MS)[0].samples, 1);
+        assert_eq!(ring.stages(Some("/a"), 1_001 * MS)[0].samples, 2);
     }
 
     #[test]
@@ -270,9 +311,9 @@ mod tests {
             ring.keep(delivered("/a", seq, seq as u32 * MS));
         }
         ring.keep(delivered("/b", 1_000, MS));
-        let all = ring.stages(None);
+        let all = ring.stages(None, MS);
         assert_eq!(all.len(), 2);
-        let [a] = &ring.stages(Some("/a"))[..] else { panic!("{all:?}") };
+        let [a] = &ring.stages(Some("/a"), MS)[..] else { panic!("{all:?}") };
         let outbox = a.stages.iter().find(|stage| stage.stage == SampleStage::Outbox).unwrap().times;
         assert_eq!(
             (outbox.count, outbox.median_ns, outbox.p99_ns, outbox.max_ns),
@@ -284,6 +325,6 @@ mod tests {
             a.slowest_trace_id,
             TraceId::of_sample(SampleId { source: Guid([1; 16]), seq: 100 }).to_string()
         );
-        assert_eq!(ring.stages(Some("/none")), []);
+        assert_eq!(ring.stages(Some("/none"), MS), []);
     }
 }

@@ -17,8 +17,9 @@ pub(super) fn documents(sample: &SampleTrace, service: &str) -> Vec<SpanDocument
     let root = spans.first().map(|span| span.span_id.clone());
     let before = sample.stages();
     let deliveries = sample.deliveries();
-    let of_session = deliveries.iter().flat_map(|(session, stages, error_ns)| {
-        stages.iter().map(move |stage| (stage, Some((*session, *error_ns))))
+    let of_session = deliveries.iter().flat_map(|delivery| {
+        let session = Some((delivery.session, delivery.clock_error_ns));
+        delivery.stages.iter().map(move |stage| (stage, session))
     });
     let all = before.iter().map(|stage| (stage, None)).chain(of_session);
     spans.extend(all.map(|(stage, session)| span(sample, service, root.clone(), stage, session)));
@@ -29,7 +30,7 @@ pub(super) fn documents(sample: &SampleTrace, service: &str) -> Vec<SpanDocument
 pub(super) fn summary(sample: &SampleTrace, service: &str) -> TraceSummary {
     let whole = whole(sample, service);
     let deliveries = sample.deliveries();
-    let stages = deliveries.iter().flat_map(|(_, stages, _)| stages);
+    let stages = deliveries.iter().flat_map(|delivery| &delivery.stages);
     TraceSummary {
         trace_id: whole.trace_id,
         name: whole.name,
@@ -47,8 +48,8 @@ pub(super) fn summary(sample: &SampleTrace, service: &str) -> TraceSummary {
 fn whole(sample: &SampleTrace, service: &str) -> SpanDocument {
     let (before, deliveries) = (sample.stages(), sample.deliveries());
     let start_ns = before.first().map_or(0, |stage| stage.start_ns);
-    let ends = deliveries.iter().filter_map(|(_, stages, _)| {
-        let last = stages.last()?;
+    let ends = deliveries.iter().filter_map(|delivery| {
+        let last = delivery.stages.last()?;
         Some(last.start_ns.saturating_add_unsigned(last.duration_ns?))
     });
     let duration_ns = ends.max().and_then(|end_ns| u64::try_from(end_ns.saturating_sub(start_ns)).ok());

@@ -16,8 +16,8 @@ use crate::trace::recorded_span::nanoseconds;
 pub const TRACED_SESSIONS: usize = 4;
 /// A difference between two computers' clocks beyond this says nothing about a sample's way.
 const CLOCKS_APART_MAX_S: u64 = 10;
-/// The way to a client takes no longer: by then its session is closed.
-const NETWORK_MAX_S: u64 = 60;
+/// The way to a client takes no longer: by then its session is closed. Neither does what it does with the sample.
+const CLIENT_STAGE_MAX_S: u64 = 60;
 
 /// The number and the dialect of a session.
 pub type SessionKey = (u64, &'static str);
@@ -30,6 +30,17 @@ pub(super) struct Stage {
     pub(super) start_ns: i64,
     /// `None` while it lasts.
     pub(super) duration_ns: Option<u64>,
+}
+
+/// The delivery of a sample to a session, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub(super) session: SessionKey,
+    pub(super) stages: Vec<Stage>,
+    /// How far the client's clock may be off; `None` if it has not reported.
+    pub(super) clock_error_ns: Option<u64>,
+    /// Whether the client that has reported is an observer.
+    pub(super) is_observers: bool,
 }
 
 /// A traced sample.
@@ -90,14 +101,14 @@ impl SampleTrace {
 
     /// Keeps what the client of a session reports; returns whether this is its first report. Of a session that is not
     /// traced nothing is kept: its client cannot know that.
-    pub(super) fn report(&self, session: u64, times: SampleTimes) -> bool {
+    pub(super) fn report(&self, session: u64, times: SampleTimes, is_observers: bool) -> bool {
         let deliveries = self.deliveries.lock();
         let Some(delivery) = deliveries.iter().find(|delivery| delivery.session.0 == session) else {
             return true;
         };
         let mut own = delivery.times.lock();
         let is_first = own.client.is_none();
-        own.client.get_or_insert(times);
+        own.client.get_or_insert((times, is_observers));
         is_first
     }
 
@@ -132,13 +143,17 @@ impl SampleTrace {
         stages
     }
 
-    /// The sessions whose delivery is traced, each with its stages.
-    pub(super) fn deliveries(&self) -> Vec<(SessionKey, Vec<Stage>, Option<u64>)> {
+    /// The deliveries that are traced.
+    pub(super) fn deliveries(&self) -> Vec<Delivery> {
         let deliveries = self.deliveries.lock().clone();
         let stages = |delivery: &Arc<DeliveryTrace>| {
             let times = *delivery.times.lock();
-            let error_ns = times.client.and_then(|client| client.clock_error_ns);
-            (delivery.session, self.delivery_stages(&times), error_ns)
+            Delivery {
+                session: delivery.session,
+                stages: self.delivery_stages(&times),
+                clock_error_ns: times.client.and_then(|(client, _)| client.clock_error_ns),
+                is_observers: times.client.is_some_and(|(_, is_observers)| is_observers),
+            }
         };
         deliveries.iter().map(stages).collect()
     }
@@ -150,7 +165,7 @@ impl SampleTrace {
         stages.push(self.between(SampleStage::Outbox, queued, times.taken));
         let Some(taken) = times.taken else { return stages };
         stages.push(self.between(SampleStage::Socket, taken, times.written));
-        if let (Some(written), Some(client)) = (times.written, times.client) {
+        if let (Some(written), Some((client, _))) = (times.written, times.client) {
             stages.extend(client_stages(self.wall_ns(written), &client));
         }
         stages
@@ -161,7 +176,8 @@ impl SampleTrace {
 /// of the clocks: the way then took no time that can be seen.
 fn client_stages(written_ns: i64, client: &SampleTimes) -> Vec<Stage> {
     let network_ns = u64::try_from(client.received_ns.saturating_sub(written_ns)).unwrap_or(0);
-    if network_ns > NETWORK_MAX_S * 1_000_000_000 {
+    let longest_ns = [Some(network_ns), client.decoded_ns, client.drawn_ns].into_iter().flatten().max();
+    if longest_ns > Some(CLIENT_STAGE_MAX_S * 1_000_000_000) {
         return Vec::new();
     }
     let mut at_ns = written_ns;
@@ -186,7 +202,8 @@ struct DeliveryTimes {
     queued: Option<Duration>,
     taken: Option<Duration>,
     written: Option<Duration>,
-    client: Option<SampleTimes>,
+    /// What the client reports, and whether it is an observer.
+    client: Option<(SampleTimes, bool)>,
 }
 
 /// The delivery of a traced sample to one session.
@@ -259,15 +276,15 @@ mod tests {
             [("publish", Some(2_000)), ("source", Some(1_000)), ("ingress", Some(1_000))]
         );
         assert_eq!(
-            names(&trace.deliveries()[0].1),
+            names(&trace.deliveries()[0].stages),
             [("hub", Some(2_000)), ("encode", Some(1_000)), ("outbox", None)]
         );
         delivery.taken(104 * MS);
         delivery.written(105 * MS);
-        assert!(trace.report(8, times(0)), "a session that is not traced");
-        assert!(trace.report(7, times(WALL_NS + 15_000_000)));
-        assert!(!trace.report(7, times(0)), "a second report");
-        let (_, stages, error_ns) = trace.deliveries().remove(0);
+        assert!(trace.report(8, times(0), false), "a session that is not traced");
+        assert!(trace.report(7, times(WALL_NS + 15_000_000), false));
+        assert!(!trace.report(7, times(0), false), "a second report");
+        let Delivery { stages, clock_error_ns, .. } = trace.deliveries().remove(0);
         assert_eq!(
             names(&stages)[2..],
             [
@@ -278,7 +295,7 @@ mod tests {
                 ("draw", Some(5_000))
             ]
         );
-        assert_eq!(error_ns, Some(1_000));
+        assert_eq!(clock_error_ns, Some(1_000));
         let all = [trace.stages(), stages].concat();
         for pair in all.windows(2) {
             let end_ns = pair[0].start_ns + pair[0].duration_ns.unwrap() as i64;
@@ -299,8 +316,16 @@ mod tests {
         delivery.queued(101 * MS);
         delivery.taken(101 * MS);
         delivery.written(101 * MS);
-        trace.report(7, times(WALL_NS + hour_ns));
-        assert_eq!(names(&trace.deliveries()[0].1).len(), 4, "the client's clock is an hour off");
+        trace.report(7, times(WALL_NS + hour_ns), false);
+        assert_eq!(names(&trace.deliveries()[0].stages).len(), 4, "the client's clock is an hour off");
+        let mut invented = times(WALL_NS);
+        invented.drawn_ns = Some(u64::MAX);
+        let delivery = trace.deliver((8, "native"), 101 * MS).unwrap();
+        delivery.queued(101 * MS);
+        delivery.taken(101 * MS);
+        delivery.written(101 * MS);
+        trace.report(8, invented, false);
+        assert_eq!(names(&trace.deliveries()[1].stages).len(), 4, "nothing is drawn for 500 years");
     }
 
     #[test]
@@ -320,8 +345,8 @@ mod tests {
             delivery.written(MS);
             let mut times = times(received);
             (times.decoded_ns, times.drawn_ns) = (Some(decoded), Some(drawn));
-            trace.report(7, times);
-            let stages = [trace.stages(), trace.deliveries().remove(0).1].concat();
+            trace.report(7, times, false);
+            let stages = [trace.stages(), trace.deliveries().remove(0).stages].concat();
             prop_assert!(stages.len() >= 5);
         }
     }

@@ -231,7 +231,7 @@ async fn a_traced_frame_is_timed_until_the_socket_has_it() {
     assert_eq!(outbox.take(&mut batch, usize::MAX).await, NextStep::Continue);
     batch.written(roverline_source::clock::monotonic);
     let count = |stage: &str| {
-        let stages = ring.stages(None).remove(0).stages;
+        let stages = ring.stages(None, Duration::ZERO).remove(0).stages;
         stages.iter().find(|s| s.stage.name() == stage).map_or(0, |s| s.times.count)
     };
     // The second frame has replaced the first one.

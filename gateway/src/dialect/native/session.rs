@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, watch};
 use tracing::{Instrument, Span};
 use tungstenite::protocol::Message;
 
+use crate::access::Role;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::frame;
 use crate::dialect::native::api_requests::{self, PendingRequests, Request};
@@ -165,7 +166,8 @@ impl<'a> Session<'a> {
     fn record_sample_times(&self, samples: &[SampleTimes]) {
         let is_foreign = self.context.info.is_confined();
         if let Some(ring) = self.context.endpoint.hub.sample_ring().filter(|_| !is_foreign) {
-            ring.report(self.context.info.id, samples);
+            let info = &self.context.info;
+            ring.report(info.id, samples, info.identity().role == Role::Observer);
         }
     }
 
@@ -289,7 +291,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::access::Role;
     use crate::config::SourceKind;
     use crate::dialect::foxglove::tests::harness::{Harness, Received};
 
