@@ -270,7 +270,7 @@ async fn write_all(
             Some(stop) = stops.recv() => Some(stop),
             message = outgoing.recv() => message,
             () = closing.cancelled() => {
-                // What ends the connection is the endpoint's answer: it has read everything before.
+                // The endpoint's answer ends the connection: it has read everything before.
                 let _ = write.send(Message::Close(None)).await;
                 return std::future::pending().await;
             }

@@ -68,7 +68,7 @@ pub(crate) struct Session {
     pub(crate) established: bool,
     /// Whether the endpoint records traces and takes our spans.
     pub(crate) traces: bool,
-    /// Whether it was sent a span, and nothing shows yet that it has it.
+    /// Spans were sent, and nothing shows yet that the endpoint has read them.
     pub(crate) reported: bool,
     /// When it was found silent for too long.
     pub(crate) suspect: Option<Duration>,

@@ -126,9 +126,9 @@ pub struct LinkSample {
     pub receive_time_ns: i64,
     /// CDR with its encapsulation header.
     pub payload: Bytes,
-    /// Whether its endpoint traces its way.
+    /// True if the endpoint traces this sample ([`FLAG_TRACED`](roverline_protocol::native::FLAG_TRACED)).
     pub traced: bool,
-    /// What to report with [`crate::Link::report_sample`] when the sample was used: of a few traced samples a second.
+    /// Receipt of a traced sample, for [`crate::Link::report_sample`] when the sample was used; a few a second have one.
     pub receipt: Option<SampleReceipt>,
 }
 

@@ -16,7 +16,7 @@ use crate::{Config, Event, SampleReceipt, StopView};
 
 /// Capacity of the event stream.
 const EVENT_CAPACITY: usize = 8_192;
-/// How long a link that is closed waits for endpoints to have read what it has sent.
+/// Longest wait of a closing link for endpoints to read what it has sent.
 const CLOSE_MS: u64 = 200;
 /// Capacity of the request queue.
 const REQUEST_CAPACITY: usize = 1_024;

@@ -36,7 +36,7 @@ impl SampleReceipt {
         Some(SampleReceipt { connection, id, received: Instant::now(), received_ns, clock_error_ns })
     }
 
-    /// How long ago the sample arrived.
+    /// Time since the sample arrived.
     pub fn elapsed(&self) -> Duration {
         self.received.elapsed()
     }
@@ -63,7 +63,7 @@ pub(crate) struct ReportPacing {
 }
 
 impl ReportPacing {
-    /// Whether a sample that arrives at `now` is reported. The interval varies, so that no topic whose samples come in
+    /// Admits a sample that arrives at `now`, a few a second. The interval varies, so that no topic whose samples come in
     /// step with others is always left out.
     pub(crate) fn admits(&mut self, now: Duration) -> bool {
         if now < self.next {

@@ -187,7 +187,7 @@ impl Manager {
         }
     }
 
-    /// What is to be reported of a traced sample. On a link that does not carry everything nothing is.
+    /// The receipt of a traced sample; `None` if it is not reported, as on a link that does not carry everything.
     fn receipt(&mut self, at: usize, id: SampleId, now: Duration) -> Option<SampleReceipt> {
         let slot = &self.slots[at];
         if slot.session.service != ServiceLevel::Full || !self.sample_reports.admits(now) {
