@@ -71,6 +71,31 @@ fn a_topic_has_one_type_and_one_definition() {
 }
 
 #[test]
+fn a_topic_of_a_database_has_one_type() {
+    let dir = TestDir::new();
+    let messages =
+        vec![(0, T0, vec![1]), (1, T0 + MS, vec![2]), (2, T0 + 2 * MS, vec![3]), (0, T0 + 3 * MS, vec![4])];
+    for (n, (first, other, is_played)) in [
+        (("/led", "p/msg/A", "", ""), ("/led", "p/msg/B", "", ""), false),
+        // The names of one topic, as a node sees it.
+        (("/led", "p/msg/A", "", ""), ("led", "p/msg/B", "", ""), false),
+        // The names of one type.
+        (("/led", "p/msg/A", "", ""), ("/led", "p/A", "", ""), true),
+        (("/led", "p/msg/A", "", ""), ("/led", "p/msg/A", "", "- durability: 1"), true),
+        (("/led", "p/msg/A", "", ""), ("/LED", "p/msg/B", "", ""), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = dir.path().join(format!("{n}.db3"));
+        write_db3_of(&path, &[first, other, ("/last", "p/msg/C", "", "")], &messages);
+        let bytes: Vec<u8> = played(&path).into_iter().map(|(_, _, byte)| byte).collect();
+        let expected: &[u8] = if is_played { &[1, 2, 3, 4] } else { &[1, 3, 4] };
+        assert_eq!(bytes, expected, "{other:?}");
+    }
+}
+
+#[test]
 fn topics_are_listed_before_anybody_listens() {
     let dir = TestDir::new();
     let whole = mcap_bytes(&plan(200), bare(WriteOptions::new()));
