@@ -7,6 +7,8 @@ pub mod response;
 
 mod action;
 pub(crate) mod admission;
+mod authority;
+mod commands;
 pub(crate) mod cors;
 mod directory;
 mod emergency_stop;
@@ -155,10 +157,11 @@ pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
         Some(Action::Kv(KvAction::CacheAll | KvAction::CacheMetrics)) => vec!["kv-order".to_owned()],
         Some(Action::Kv(_)) => vec![format!("kv/{name}")],
         Some(Action::Events(_)) => vec!["events/head".to_owned()],
+        Some(Action::Commands(_)) => vec!["commands/".to_owned()],
         Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
-        Some(Action::Summary | Action::Traces | Action::TopicStages) => Vec::new(),
+        Some(Action::Summary | Action::Authority | Action::Traces | Action::TopicStages) => Vec::new(),
         _ => {
-            let why = "this path cannot be watched: only what the team shares, /api/v2/metrics and /api/v2/traces can";
+            let why = "this path cannot be watched: only what the team shares, /api/v2/authority, /api/v2/metrics and /api/v2/traces can";
             return Err(ApiError::bad_request(why));
         }
     };
@@ -217,6 +220,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Queues(action) => queues::handle(request, action).await,
         Action::Kv(action) => kv::handle(request, action).await,
         Action::Events(action) => events::handle(request, action).await,
+        Action::Commands(action) => commands::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
         Action::Log(action) => log::handle(request, action).await,
         Action::Traces => traces::list(request).await,
@@ -236,6 +240,7 @@ fn read(request: &ApiRequest<'_>, action: Action) -> Result<HttpResponse, ApiErr
         Action::Page => body(TEXT, text_index(endpoint)),
         Action::Health => health::health(request),
         Action::StopState => emergency_stop::state(request),
+        Action::Authority => authority::list(request),
         Action::Status => json(&endpoint.status()),
         Action::Directory => json(&endpoint.directory_document()),
         Action::Topics => json(&topics::list(endpoint, &paging()?)),

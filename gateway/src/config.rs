@@ -1,6 +1,7 @@
 //! Settings: everything configurable, with defaults and sources. Precedence: flag, environment variable,
 //! file, default.
 
+mod authority;
 mod dds;
 mod file;
 mod flags;
@@ -23,6 +24,7 @@ use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
+pub use crate::config::authority::{Authorities, AuthoritySettings, LinkLoss, OverLimit};
 pub use crate::config::dds::{DdsSettings, EngineChoice, Interface};
 pub use crate::config::file::{ConfigError, load};
 pub(crate) use crate::config::flags::parse_seconds;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Traces of requests.
     pub trace: TraceSettings,
+    /// What only one client may command at a time.
+    pub authority: Authorities,
     /// Routing rules, applied before the built-in ones.
     pub route: Vec<Rule>,
 }

@@ -1,7 +1,9 @@
 //! One endpoint: a listening port, its sessions, its hub, and the status that it reports.
 
 pub mod advertised;
+pub mod authority;
 pub mod capacity;
+pub mod commands;
 pub mod counters;
 pub mod diagnostics;
 pub mod directory;
@@ -43,12 +45,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::authority::Guards;
 use crate::config::SourceKind;
 use crate::connection::budget::{Budget, SharedBudget};
 use crate::connection::delivery_latency::DeliveryLatency;
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
+use crate::endpoint::authority::GuardedRover;
 use crate::endpoint::capacity::Capacity;
+use crate::endpoint::commands::Commands;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
 use crate::endpoint::events::{EventDetails, Events};
@@ -108,6 +113,10 @@ pub struct Endpoint {
     pub rover: String,
     /// The path under which a proxy publishes the endpoint; empty: none.
     pub path_prefix: String,
+    /// Who may command what.
+    pub guards: Arc<Guards>,
+    /// Executes what clients do to the rover once.
+    pub commands: Arc<Commands>,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
     /// When the endpoint was created, nanoseconds since the Unix epoch.
@@ -185,6 +194,8 @@ pub struct EndpointBuilder {
     pub rover: String,
     /// The path under which a proxy publishes the endpoint; empty: none.
     pub path_prefix: String,
+    /// Who may command what.
+    pub guards: Arc<Guards>,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
     /// The directory of this gateway's state.
@@ -202,6 +213,7 @@ impl EndpointBuilder {
         let publisher =
             Arc::new(CountedControl { control: self.publisher, counters: counters.commands.clone() });
         let ros = Ros::new(publisher, self.hub.registry().clone(), self.hub.graph());
+        let rover = GuardedRover { coordination: self.coordination.clone(), ros: ros.clone() };
         Arc::new(Endpoint {
             tier: self.tier,
             port: self.port,
@@ -224,6 +236,8 @@ impl EndpointBuilder {
             stop_topic: self.stop_topic,
             rover: self.rover,
             path_prefix: self.path_prefix,
+            commands: Arc::new(Commands::new(rover, self.guards.clone(), self.tier)),
+            guards: self.guards,
             coordination: self.coordination,
             spans: self.spans,
             log: self.log,

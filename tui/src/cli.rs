@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod commands;
 pub mod coordination;
 mod duration;
 mod reach;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use roverline_client::Config;
+use roverline_protocol::api::commands::CommandKind;
 
 pub use crate::cli::duration::parse_duration;
 use crate::cli::reach::{ReachArgs, UrlArgs, UrlOption};
@@ -28,6 +30,8 @@ Examples:
   roverline status --json | jq .rover          for scripts
   roverline stop                               the emergency stop
   roverline echo /odom --field pose.pose.position.x
+  roverline publish /led --type std_msgs/msg/Bool '{data: true}'
+  roverline call /camera/snapshot
   roverline locks run arm --wait 30s -- ./pick_up_sample
   roverline queues dequeue waypoints --wait 30s --ack
   roverline kv put mission/goal '[3, 4]'
@@ -109,6 +113,51 @@ enum Command {
         count: Option<u64>,
         #[command(flatten)]
         print: OutputArgs,
+    },
+    /// Publish a message, once
+    #[command(after_help = commands::PUBLISH_HELP)]
+    Publish {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: commands::TargetArgs,
+    },
+    /// Call a service, once
+    #[command(after_help = commands::CALL_HELP)]
+    Call {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: commands::TargetArgs,
+    },
+    /// Send a goal to an action, and wait for its result
+    #[command(after_help = commands::ACTION_HELP)]
+    Action {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: commands::TargetArgs,
+    },
+    /// Cancel the goal that a command has sent
+    Cancel {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: commands::CancelArgs,
+    },
+    /// Parameters of nodes
+    Param {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(subcommand)]
+        command: commands::ParamCommand,
+    },
+    /// The newest commands and what became of them
+    Commands {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: commands::CommandsArgs,
     },
     /// Locks: acquire, release, hand over, watch
     Locks {
@@ -234,7 +283,13 @@ impl Cli {
                 | Command::Queues { to, .. }
                 | Command::Kv { to, .. }
                 | Command::Events { to, .. }
-                | Command::Traces { to, .. },
+                | Command::Traces { to, .. }
+                | Command::Publish { to, .. }
+                | Command::Call { to, .. }
+                | Command::Action { to, .. }
+                | Command::Cancel { to, .. }
+                | Command::Param { to, .. }
+                | Command::Commands { to, .. },
             ) => (&to.url, true),
             _ => (&Vec::new(), false),
         };
@@ -313,6 +368,18 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 command::coordination::events::run(config?, filter, command).await
             }
             Some(Command::Traces { args, .. }) => command::traces::run(config?, args).await,
+            Some(Command::Publish { args, .. }) => {
+                command::commands::send(config?, CommandKind::Publish, args).await
+            }
+            Some(Command::Call { args, .. }) => {
+                command::commands::send(config?, CommandKind::Call, args).await
+            }
+            Some(Command::Action { args, .. }) => {
+                command::commands::send(config?, CommandKind::Goal, args).await
+            }
+            Some(Command::Cancel { args, .. }) => command::commands::cancel(config?, args).await,
+            Some(Command::Param { command, .. }) => command::commands::param(config?, command).await,
+            Some(Command::Commands { args, .. }) => command::commands::list(config?, args).await,
             Some(Command::Demo(mut demo)) => {
                 demo.appearance.theme = demo.appearance.theme.or(cli.appearance.theme);
                 command::demo::run(demo).await

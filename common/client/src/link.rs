@@ -165,11 +165,23 @@ impl Link {
     /// # }
     /// ```
     pub fn request(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> u64 {
+        self.request_in(method, path, body, None)
+    }
+
+    /// The same, caused by a span of the program (W3C `traceparent`), whose trace it belongs to.
+    pub fn request_in(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<serde_json::Value>,
+        traceparent: Option<&str>,
+    ) -> u64 {
+        let traceparent = traceparent.map(str::to_owned);
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let (method, path) = (method.to_owned(), path.to_owned());
         self.send(Request::Submit {
             id,
-            message: ClientMessage::Request { id, method, path, body, traceparent: None },
+            message: ClientMessage::Request { id, method, path, body, traceparent },
         });
         id
     }

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use roverline_protocol::trace::{ReportedSpan, TraceContext};
+use roverline_protocol::trace::{ReportedSpan, SpanId, TraceContext};
 use tokio::time::Instant;
 
 use crate::offset::ClockOffset;
@@ -13,6 +13,7 @@ use crate::offset::ClockOffset;
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSpan {
     context: TraceContext,
+    parent: Option<SpanId>,
     name: String,
     started: Instant,
 }
@@ -25,8 +26,16 @@ pub(crate) fn random() -> u64 {
 impl RequestSpan {
     /// The root of a new trace. `name` has no query: it may contain what is nobody else's business.
     pub(crate) fn start(name: String) -> RequestSpan {
-        let context = TraceContext::root([random(), random(), random()]);
-        RequestSpan { context, name, started: Instant::now() }
+        RequestSpan::start_in(None, name)
+    }
+
+    /// A child of the span with this `traceparent`; the root of a new trace if there is none, or if it is malformed.
+    pub(crate) fn start_in(traceparent: Option<&str>, name: String) -> RequestSpan {
+        let caller = traceparent.and_then(|text| text.parse::<TraceContext>().ok());
+        let root = || TraceContext::root([random(), random(), random()]);
+        let context = caller.map_or_else(root, |caller| caller.child(random()));
+        let parent = caller.map(|caller| caller.span_id);
+        RequestSpan { context, parent, name, started: Instant::now() }
     }
 
     /// The `traceparent` of the request.
@@ -40,7 +49,7 @@ impl RequestSpan {
         let offset_ns = clock.seconds().map_or(0, |offset| (offset * 1e9) as i64);
         ReportedSpan {
             context: self.traceparent(),
-            parent_span_id: None,
+            parent_span_id: self.parent.map(|parent| parent.to_string()),
             name: self.name.clone(),
             start_ns: now_ns.saturating_add(offset_ns).saturating_sub_unsigned(duration),
             duration_ns: duration,

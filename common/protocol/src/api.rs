@@ -1,5 +1,7 @@
 //! JSON documents of the HTTP API below `/api/v2`, beyond those of `/health` and `/status`.
 
+pub mod authority;
+pub mod commands;
 pub mod emergency_stop;
 pub mod events;
 pub mod kv;

@@ -3,6 +3,7 @@
 
 mod boot_clock;
 mod client;
+pub mod commands;
 mod event_source;
 pub mod events;
 mod json;
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::client::Client;
+use crate::commands::CommandJournal;
 use crate::events::{Events, NodeIdentity};
 use crate::kv::{Cache, Kv};
 use crate::lifecycle::Lifecycle;
@@ -43,6 +45,8 @@ pub struct Coordination {
     pub events: Events,
     /// The lifecycle of robots and endpoints.
     pub lifecycle: Lifecycle,
+    /// The journal of commands.
+    pub commands: CommandJournal,
 }
 
 impl Coordination {
@@ -54,6 +58,7 @@ impl Coordination {
             kv: Cache::new(Kv::new(store.clone())),
             events: Events::new(store.clone(), identity),
             lifecycle: Lifecycle::new(store.clone()),
+            commands: CommandJournal::new(store.clone()),
             store,
         }
     }

@@ -68,6 +68,13 @@ pub enum LockMode {
 #[serde(transparent)]
 pub struct FencingToken(pub u64);
 
+impl FencingToken {
+    /// The revision at which its lock was requested: no older state of the store can have it.
+    pub const fn revision(self) -> Revision {
+        Revision(self.0 / queue::POSITIONS)
+    }
+}
+
 /// The state of a client's request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockStatus {

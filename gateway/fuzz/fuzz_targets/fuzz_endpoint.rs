@@ -64,6 +64,7 @@ pub fn endpoint(port: u16) -> Arc<Endpoint> {
         stop_topic: "/emergency_stop".to_owned(),
         path_prefix: String::new(),
         rover: ROVER.to_owned(),
+        guards: Arc::new(roverline_gateway::authority::Guards::none()),
         coordination: Arc::new(Coordination::disabled("there is no store")),
         state_dir: std::env::temp_dir(),
         spans: None,

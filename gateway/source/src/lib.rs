@@ -248,19 +248,25 @@ pub trait SourceControl: Send + Sync {
         Err(PublishError::Failed("this source leads to no other gateway".to_owned()))
     }
 
-    /// Reads a path of the HTTP API of the gateway that the source reads from, with the rights of this one's link.
-    /// Returns whether the read was begun; it arrives through its `answer`, which is dropped if nothing comes.
-    fn read_upstream(&self, read: UpstreamRead) -> bool {
-        drop(read);
+    /// Sends a request to the HTTP API of the gateway that the source reads from, with the rights of this one's link.
+    /// Returns whether it was begun; the response arrives through its `answer`, which is dropped if nothing comes.
+    fn request_upstream(&self, request: UpstreamRequest) -> bool {
+        drop(request);
         false
     }
 }
 
-/// A read of the HTTP API of the gateway that a source reads from.
+/// A request to the HTTP API of the gateway that a source reads from.
 #[derive(Debug)]
-pub struct UpstreamRead {
+pub struct UpstreamRequest {
+    /// `GET`, or `POST` for one that the rover does once however often it is sent.
+    pub method: &'static str,
     /// With its query.
     pub path: String,
+    /// The body.
+    pub body: Option<serde_json::Value>,
+    /// The span that causes it (W3C `traceparent`).
+    pub traceparent: Option<String>,
     /// The status and the body of the response.
     pub answer: oneshot::Sender<(u16, serde_json::Value)>,
 }

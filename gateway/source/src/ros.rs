@@ -23,7 +23,7 @@ pub use crate::ros::action::{Goal, GoalEvent, GoalHandler, GoalId, GoalStatus, S
 pub use crate::ros::parameter::{Parameter, ParameterDescription, ParameterValue};
 use crate::{
     Advertisement, Call, CallError, Graph, Handler, PlaybackControl, Publication, PublishError, Service,
-    SourceControl, UpstreamRead,
+    SourceControl, UpstreamRequest,
 };
 
 /// Namespace of the gateway's own services; clients cannot serve names below it.
@@ -98,7 +98,32 @@ impl Ros {
     /// within `timeout`.
     pub async fn read_upstream(&self, path: String, timeout: Duration) -> Option<(u16, Value)> {
         let (answer, response) = oneshot::channel();
-        if !self.publisher.read_upstream(UpstreamRead { path, answer }) {
+        let (body, traceparent) = (None, None);
+        let request = UpstreamRequest { method: "GET", path, body, traceparent, answer };
+        self.request_upstream(request, response, timeout).await
+    }
+
+    /// Posts a body to a path of that API. `None` does not say whether it was executed: the rover must recognize a
+    /// repetition.
+    pub async fn post_upstream(
+        &self,
+        path: String,
+        body: Value,
+        traceparent: Option<String>,
+        timeout: Duration,
+    ) -> Option<(u16, Value)> {
+        let (answer, response) = oneshot::channel();
+        let request = UpstreamRequest { method: "POST", path, body: Some(body), traceparent, answer };
+        self.request_upstream(request, response, timeout).await
+    }
+
+    async fn request_upstream(
+        &self,
+        request: UpstreamRequest,
+        response: oneshot::Receiver<(u16, Value)>,
+        timeout: Duration,
+    ) -> Option<(u16, Value)> {
+        if !self.publisher.request_upstream(request) {
             return None;
         }
         tokio::time::timeout(timeout, response).await.ok()?.ok()

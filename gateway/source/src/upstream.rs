@@ -2,7 +2,7 @@
 //! Everything crosses the radio once, however many clients are connected here.
 
 mod emergency_stops;
-mod reads;
+mod requests;
 mod topics;
 
 use std::collections::VecDeque;
@@ -18,11 +18,11 @@ use tokio::sync::mpsc;
 use crate::clock::{monotonic, unix_ns};
 use crate::limits;
 use crate::upstream::emergency_stops::{PendingStops, StopMessage};
-use crate::upstream::reads::PendingReads;
+use crate::upstream::requests::PendingRequests;
 use crate::upstream::topics::Topics;
 use crate::{
     EmergencyStopRequest, Publication, PublishError, RawSample, Sink, Source, SourceControl, SourceError,
-    SourceState, StopFlag, UpstreamRead,
+    SourceState, StopFlag, UpstreamRequest,
 };
 
 /// Stored values held in a relay until the rover's clock is known.
@@ -56,13 +56,13 @@ pub struct UpstreamSource {
     options: UpstreamOptions,
     forwarder: Arc<Forwarder>,
     stops: mpsc::Receiver<EmergencyStopRequest>,
-    reads: mpsc::Receiver<UpstreamRead>,
+    requests: mpsc::Receiver<UpstreamRequest>,
 }
 
-/// Forwards emergency stops and reads of the API; supports nothing else.
+/// Forwards emergency stops and requests to the API; supports nothing else.
 struct Forwarder {
     stops: mpsc::Sender<EmergencyStopRequest>,
-    reads: mpsc::Sender<UpstreamRead>,
+    requests: mpsc::Sender<UpstreamRequest>,
 }
 
 impl SourceControl for Forwarder {
@@ -74,8 +74,8 @@ impl SourceControl for Forwarder {
         self.stops.try_send(request).map_err(|_| PublishError::Busy(limits::STOPS_WAITING_ENTRIES))
     }
 
-    fn read_upstream(&self, read: UpstreamRead) -> bool {
-        self.reads.try_send(read).is_ok()
+    fn request_upstream(&self, request: UpstreamRequest) -> bool {
+        self.requests.try_send(request).is_ok()
     }
 }
 
@@ -92,9 +92,9 @@ impl UpstreamSource {
             Config { client_name: "roverline relay".to_owned(), token: options.token.clone(), ..config };
         let config = config.with_tls(options.tls.clone()).map_err(|error| SourceError(error.to_string()))?;
         let (stop_sender, stops) = mpsc::channel(limits::STOPS_WAITING_ENTRIES);
-        let (read_sender, reads) = mpsc::channel(reads::PENDING_READS);
-        let forwarder = Arc::new(Forwarder { stops: stop_sender, reads: read_sender });
-        Ok(UpstreamSource { config, options, forwarder, stops, reads })
+        let (request_sender, requests) = mpsc::channel(requests::PENDING_REQUESTS);
+        let forwarder = Arc::new(Forwarder { stops: stop_sender, requests: request_sender });
+        Ok(UpstreamSource { config, options, forwarder, stops, requests })
     }
 }
 
@@ -135,7 +135,7 @@ impl UpstreamSource {
                     None => return Err(SourceError("the link to the rover ended".to_owned())),
                 },
                 Some(request) = self.stops.recv() => relay.forward_stop(request),
-                Some(read) = self.reads.recv() => relay.reads.begin(&relay.link, read),
+                Some(request) = self.requests.recv() => relay.requests.begin(&relay.link, request),
                 _ = tick.tick() => {
                     if stop.is_set() {
                         return Ok(());
@@ -155,7 +155,7 @@ struct Relay {
     /// The topics listed by the active endpoint.
     list: Arc<[TopicInfo]>,
     stops: PendingStops,
-    reads: PendingReads,
+    requests: PendingRequests,
     state: SourceState,
     /// The address of the active endpoint.
     active: Option<String>,
@@ -178,7 +178,7 @@ impl Relay {
             topics,
             list: Arc::default(),
             stops: PendingStops::default(),
-            reads: PendingReads::default(),
+            requests: PendingRequests::default(),
             state: SourceState::Starting,
             active: None,
             scopes: ScopeSet::EMPTY,
@@ -208,7 +208,7 @@ impl Relay {
             Event::Endpoints(views) => self.on_endpoints(&views),
             Event::Schema { type_name, encoding, text } => self.topics.on_schema(&type_name, encoding, &text),
             Event::Command { id, accepted, message } => self.stops.on_response(&id, accepted, message),
-            Event::Response { id, status, body } => self.reads.on_response(id, status, body),
+            Event::Response { id, status, body } => self.requests.on_response(id, status, body),
             Event::Notice { level, text } => tracing::info!(?level, text, "the rover's endpoint says"),
             Event::Certificate { text, .. } => tracing::warn!(text, "the rover's certificate"),
             // The link logs its other actions and reports them to the rover; the endpoint views carry

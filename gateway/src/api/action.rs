@@ -20,6 +20,7 @@ pub(crate) enum Action {
     Robots,
     Robot,
     StopState,
+    Authority,
     Stop,
     OpenApi,
     Traces,
@@ -29,6 +30,7 @@ pub(crate) enum Action {
     Queues(QueuesAction),
     Kv(KvAction),
     Events(EventsAction),
+    Commands(CommandsAction),
     Lifecycle(LifecycleAction),
     Log(LogAction),
 }
@@ -42,6 +44,7 @@ impl Action {
                 | Action::Queues(_)
                 | Action::Kv(_)
                 | Action::Events(_)
+                | Action::Commands(_)
                 | Action::Lifecycle(_)
                 | Action::Log(LogAction::Change | LogAction::Restore)
                 | Action::Traces
@@ -115,6 +118,14 @@ pub(crate) enum EventsAction {
     One,
     Head,
     Verify,
+}
+
+/// Operations of `commands`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandsAction {
+    List,
+    Execute,
+    One,
 }
 
 /// Operations of `log`.

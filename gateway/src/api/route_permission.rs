@@ -3,7 +3,7 @@
 
 use crate::access::Permission;
 use crate::api::action::{
-    Action, EventsAction, KvAction, LifecycleAction, LocksAction, LogAction, QueuesAction,
+    Action, CommandsAction, EventsAction, KvAction, LifecycleAction, LocksAction, LogAction, QueuesAction,
 };
 
 /// The permission that every request of a route needs. Some requests need more, by their bodies.
@@ -17,6 +17,8 @@ pub(crate) enum RoutePermission {
     EngageStop,
     /// To change what the team shares.
     Share,
+    /// To do something to the rover.
+    Command,
     /// To overrule others, whose work this is.
     Overrule(&'static str),
 }
@@ -29,6 +31,7 @@ impl RoutePermission {
             RoutePermission::Read => "read",
             RoutePermission::EngageStop => "engage-stop",
             RoutePermission::Share => "share",
+            RoutePermission::Command => "command",
             RoutePermission::Overrule(_) => "overrule",
         }
     }
@@ -39,6 +42,7 @@ impl RoutePermission {
             RoutePermission::Telemetry | RoutePermission::Read => None,
             RoutePermission::EngageStop => Some(Permission::EngageStop),
             RoutePermission::Share => Some(Permission::Share("what the team shares")),
+            RoutePermission::Command => Some(Permission::Share("what the rover does")),
             RoutePermission::Overrule(whom) => Some(Permission::Overrule(whom)),
         }
     }
@@ -60,6 +64,7 @@ impl Action {
             | Action::StopState
             | Action::OpenApi => RoutePermission::Telemetry,
             Action::Status
+            | Action::Authority
             | Action::Metrics
             | Action::Summary
             | Action::Robots
@@ -73,6 +78,8 @@ impl Action {
             Action::Queues(action) => queues(action),
             Action::Kv(action) => kv(action),
             Action::Events(action) => events(action),
+            Action::Commands(CommandsAction::List | CommandsAction::One) => RoutePermission::Read,
+            Action::Commands(CommandsAction::Execute) => RoutePermission::Command,
             Action::Lifecycle(action) => lifecycle(action),
             Action::Log(LogAction::Show) => RoutePermission::Read,
             Action::Log(LogAction::Change | LogAction::Restore) => {

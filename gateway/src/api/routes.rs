@@ -6,12 +6,14 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
+use crate::api::{authority, commands, emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 9] = [
+static TABLES: [&[Route]; 11] = [
     &core::ROUTES,
     &emergency_stop::ROUTES,
+    &authority::ROUTES,
+    &commands::ROUTES,
     &locks::ROUTES,
     &queues::ROUTES,
     &kv::ROUTES,

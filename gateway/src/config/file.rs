@@ -143,6 +143,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     settings.process.check()?;
     settings.tls.check()?;
     settings.trace.check()?;
+    settings.authority.check()?;
     settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
@@ -246,6 +247,8 @@ mod tests {
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),
             ("[trace]\nenabled = false\notlp = \"http://a:4318/v1/traces\"\n", 3, "enabled = true"),
             ("[trace]\notlp = \"a:4318\"\n", 2, "otlp: "),
+            ("[[authority]]\nname = \"drive\"\ntimeout_ms = 5\n", 3, "100"),
+            ("[[authority]]\nname = \"drive\"\nlink_loss = \"brake\"\n", 3, "latch_stop"),
             ("[gateway\n", 1, "gateway"),
         ] {
             let error = parse(text, "r.toml").unwrap_err().to_string();

@@ -76,6 +76,8 @@ fn to_log_event(endpoint: &Endpoint, event: &EndpointEvent) -> NewEvent {
             let correlation_id = Some(command);
             NewEvent { id, correlation_id, ..made }
         }
+        // Every endpoint notices it.
+        (EventKind::LinkLoss, Some(loss)) => NewEvent { id: Some(format!("link-loss-{loss}")), ..made },
         _ => made,
     }
 }

@@ -128,6 +128,10 @@ pub(crate) fn log_names(event: &EndpointEvent) -> (String, String) {
         (EventKind::EmergencyStop, Some(_)) => {
             ("command.emergency_stop".to_owned(), "command/emergency_stop".to_owned())
         }
+        (EventKind::LinkLoss, Some(loss)) => {
+            let name = loss.split('@').next().unwrap_or_default();
+            ("authority.link_loss".to_owned(), format!("authority/{name}"))
+        }
         (kind, _) => (format!("endpoint.{}", kind.word()), format!("endpoint/{}", event.tier)),
     }
 }

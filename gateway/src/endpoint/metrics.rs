@@ -2,6 +2,7 @@
 //! values are bounded: kinds, scopes, levels, peers and a limited number of topics; clients are never
 //! labels.
 
+mod authority;
 pub mod commands;
 mod coordination;
 pub mod dialects;
@@ -43,6 +44,7 @@ pub(crate) async fn render(endpoint: &Endpoint) -> String {
     endpoint.counters.fairness.render(&mut page);
     endpoint.counters.tls.render(&mut page);
     endpoint.counters.commands.render(&mut page);
+    authority::render(&mut page, endpoint);
     endpoint.watchdog.render(&mut page);
     quotas::render(&mut page, &endpoint.coordination);
     coordination::render(&mut page, &endpoint.coordination);

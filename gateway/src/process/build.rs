@@ -14,8 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::access::Access;
+use crate::authority::Guards;
 use crate::config::{Settings, SourceKind};
 use crate::emergency_stop::EmergencyStop;
+use crate::endpoint::authority::{follow_locks, publish_authority, watch_link_loss};
 use crate::endpoint::diagnostics::publish_diagnostics;
 use crate::endpoint::node_ages::observe_nodes;
 use crate::endpoint::peers::PeerPolicy;
@@ -78,12 +80,21 @@ pub fn build(
         stop_topic: settings.gateway.emergency_stop_topic.clone(),
         rover: settings.rover(),
         path_prefix: settings.gateway.path_prefix.clone(),
+        guards: Arc::new(guards(settings)),
         coordination: Arc::new(coordination(tier, settings)?),
         state_dir: settings.state_dir(),
         spans,
         log,
     };
     Ok((builder.build(), emergency_stop))
+}
+
+/// The guards of what is commanded; a relay's rover has its own, and a recording takes no commands.
+fn guards(settings: &Settings) -> Guards {
+    match settings.gateway.source.takes_emergency_stop() {
+        true => Guards::new(&settings.authority, &settings.rover_dir()),
+        false => Guards::none(),
+    }
 }
 
 fn coordination(tier: Tier, settings: &Settings) -> Result<Coordination, ProcessError> {
@@ -135,9 +146,16 @@ pub fn spawn_tasks(
     });
     tasks.spawn(run_hub_timers(endpoint.clone()));
     tasks.spawn(observe_nodes(endpoint.clone()));
+    if !endpoint.guards.all().is_empty() {
+        tasks.spawn(follow_locks(endpoint.clone()));
+        tasks.spawn(watch_link_loss(endpoint.clone()));
+    }
     let is_leader = watch::Sender::new(false);
     if source.is_ros_graph() {
         let (endpoint, rover) = (endpoint.clone(), policy.rover.clone());
+        if !endpoint.guards.all().is_empty() {
+            tasks.spawn(publish_authority(endpoint.clone(), is_leader.subscribe()));
+        }
         tasks.spawn(publish_diagnostics(endpoint, outlet.clone(), rover, is_leader.subscribe()));
     }
     if let Some(host) = policy.mdns.clone() {

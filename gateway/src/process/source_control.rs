@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use parking_lot::Mutex;
 use roverline_source::{
     Advertisement, Call, EmergencyStopRequest, MAX_SERVICES, PlaybackControl, Publication, PublishError,
-    Service, SourceControl, SourceError, TopicListener, UpstreamRead,
+    Service, SourceControl, SourceError, TopicListener, UpstreamRequest,
 };
 
 /// Advertised topics that are remembered for the next run of the source.
@@ -94,8 +94,8 @@ impl SourceControl for SourceControlHandle {
         self.running()?.forward_emergency_stop(request)
     }
 
-    fn read_upstream(&self, read: UpstreamRead) -> bool {
-        self.running().is_ok_and(|source| source.read_upstream(read))
+    fn request_upstream(&self, request: UpstreamRequest) -> bool {
+        self.running().is_ok_and(|source| source.request_upstream(request))
     }
 
     fn control_playback(&self, control: PlaybackControl) -> Result<(), PublishError> {

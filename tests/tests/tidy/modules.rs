@@ -19,6 +19,7 @@ const LAYERS: &[&str] = &[
     "trace",
     "log",
     "emergency_stop",
+    "authority",
     "connection",
     "hub",
     "telemetry",

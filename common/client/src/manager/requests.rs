@@ -131,11 +131,11 @@ impl Manager {
 
 /// The span of a request; a watch has none.
 fn request_span(message: &ClientMessage) -> Option<RequestSpan> {
-    let ClientMessage::Request { method, path, .. } = message else { return None };
+    let ClientMessage::Request { method, path, traceparent, .. } = message else { return None };
     let path = path.split('?').next().unwrap_or_default();
     // Whoever reads traces must not make them.
     let is_traced = !path.starts_with("/api/v2/traces");
-    is_traced.then(|| RequestSpan::start(format!("{method} {path}")))
+    is_traced.then(|| RequestSpan::start_in(traceparent.as_deref(), format!("{method} {path}")))
 }
 
 fn lost_response(id: u64, reason: &str) -> Event {

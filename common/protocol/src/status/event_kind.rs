@@ -35,6 +35,8 @@ pub enum EventKind {
     Stalled,
     /// The emergency stop was engaged or released.
     EmergencyStop,
+    /// The holder of an authority fell silent while it commanded, and what it commanded is stopped.
+    LinkLoss,
     /// An endpoint heard nothing of a writer that another endpoint hears, and joins the ROS graph anew.
     Rejoin,
     /// The level of the log was changed, or the configured one is back.
@@ -43,7 +45,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 16] = [
+    pub const ALL: [EventKind; 17] = [
         EventKind::EndpointUp,
         EventKind::EndpointDown,
         EventKind::EndpointHealth,
@@ -58,6 +60,7 @@ impl EventKind {
         EventKind::Recovered,
         EventKind::Stalled,
         EventKind::EmergencyStop,
+        EventKind::LinkLoss,
         EventKind::Rejoin,
         EventKind::LogLevel,
     ];
@@ -79,6 +82,7 @@ impl EventKind {
             EventKind::Recovered => "recovered",
             EventKind::Stalled => "stalled",
             EventKind::EmergencyStop => "emergency_stop",
+            EventKind::LinkLoss => "link_loss",
             EventKind::Rejoin => "rejoin",
             EventKind::LogLevel => "log_level",
         }

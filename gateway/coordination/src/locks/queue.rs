@@ -7,7 +7,7 @@ use crate::locks::{FencingToken, LeaseId, LockMode, LockStatus, PREFIX, Revision
 use crate::store::Entry;
 
 /// Positions among waiters that one transaction reordered; there are always fewer.
-const POSITIONS: u64 = 1 << 10;
+pub(super) const POSITIONS: u64 = 1 << 10;
 
 /// The stored value of a queue entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

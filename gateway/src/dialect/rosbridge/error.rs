@@ -56,6 +56,7 @@ impl From<PublishRejected> for RequestError {
     fn from(rejected: PublishRejected) -> RequestError {
         match rejected {
             PublishRejected::Denied(denied) => denied.into(),
+            PublishRejected::Command(refused) => PermissionDenied(refused.to_string()).into(),
             PublishRejected::Source(error) => error.into(),
         }
     }

@@ -1,6 +1,7 @@
 //! Authorization of what a client does to the rover: its role must allow it, and the endpoint must serve
 //! it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use roverline_source::Publication;
@@ -8,8 +9,10 @@ use roverline_source::clock::monotonic;
 use roverline_source::ros::{Advertised, RosError};
 
 use crate::access::{AuthenticationError, Permission, PermissionDenied, Role};
+use crate::authority::Claimant;
 use crate::dialect::session::SessionContext;
 use crate::emergency_stop::StopRequest;
+use crate::endpoint::authority::{CommandRefused, Commander};
 use crate::endpoint::capacity::ProvenHolder;
 
 const BOOL: &str = "std_msgs/msg/Bool";
@@ -20,6 +23,9 @@ pub enum PublishRejected {
     /// The client may not publish it here.
     #[error(transparent)]
     Denied(#[from] PermissionDenied),
+    /// Somebody else commands it, or the command is not allowed.
+    #[error(transparent)]
+    Command(#[from] CommandRefused),
     /// The source does not take it.
     #[error(transparent)]
     Source(#[from] RosError),
@@ -61,7 +67,25 @@ impl SessionContext {
     /// Checks whether this client may call or advertise this service (or action) on this endpoint.
     pub fn authorize_call(&self, service: &str, type_name: &str) -> Result<(), PermissionDenied> {
         self.authorize(Permission::Call(service))?;
-        self.check_scope(service, type_name)
+        self.check_scope(service, type_name)?;
+        match self.endpoint.guards.of_service(service) {
+            None => Ok(()),
+            Some(guard) => {
+                let admitted = self.endpoint.guarded_rover().admit_call(guard, self.commander());
+                admitted.map(drop).map_err(|refused| PermissionDenied(refused.to_string()))
+            }
+        }
+    }
+
+    /// This client as one that commands. A session has a name of its own: two dashboards on one computer are two.
+    fn commander(&self) -> Commander {
+        let (tier, started_ns) = (self.endpoint.tier.name(), self.endpoint.started_ns);
+        let (label, dialect) = (self.info.label(), self.info.dialect());
+        Commander {
+            claimant: Claimant::session(label, dialect, tier, self.info.id, started_ns),
+            session: Some(Arc::downgrade(&self.info)),
+            token: None,
+        }
     }
 
     fn check_scope(&self, name: &str, type_name: &str) -> Result<(), PermissionDenied> {
@@ -86,7 +110,13 @@ impl SessionContext {
             return Ok(self.publish_stop(engage)?);
         }
         self.authorize_publish(&publication.topic, &publication.type_name)?;
-        Ok(self.endpoint.ros.publish(publication)?)
+        match self.endpoint.guards.of_topic(&publication.topic) {
+            None => Ok(self.endpoint.ros.publish(publication)?),
+            Some(guard) => {
+                let outcome = self.endpoint.guarded_rover().publish(guard, self.commander(), publication);
+                Ok(outcome.map(drop)?)
+            }
+        }
     }
 
     /// Opens the writer of a topic that this client may publish to, so that the graph shows it at once.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use roverline_source::{
     Advertisement, Call, EmergencyStopRequest, PlaybackControl, Publication, PublishError, Service,
-    SourceControl, TopicListener, UpstreamRead,
+    SourceControl, TopicListener, UpstreamRequest,
 };
 
 use crate::endpoint::metrics::exposition::Exposition;
@@ -93,8 +93,8 @@ impl SourceControl for CountedControl {
         self.control.forward_emergency_stop(request)
     }
 
-    fn read_upstream(&self, read: UpstreamRead) -> bool {
-        self.control.read_upstream(read)
+    fn request_upstream(&self, request: UpstreamRequest) -> bool {
+        self.control.request_upstream(request)
     }
 }
 

@@ -128,6 +128,7 @@ fn roverline(traced_samples_per_s: u32) -> Running {
             stop_topic: "/emergency_stop".to_owned(),
             path_prefix: String::new(),
             rover: "rover".to_owned(),
+            guards: Arc::new(roverline_gateway::authority::Guards::none()),
             coordination: Arc::new(Coordination::disabled("this has no store")),
             state_dir: std::env::temp_dir(),
             spans: None,

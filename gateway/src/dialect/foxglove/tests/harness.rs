@@ -105,6 +105,7 @@ impl Harness {
             stop_topic: "/emergency_stop".to_owned(),
             path_prefix: String::new(),
             rover: "rover".to_owned(),
+            guards: Arc::new(crate::authority::Guards::none()),
             coordination: Arc::new(Coordination::disabled("this has no store")),
             state_dir: state.path().to_owned(),
             spans: None,

@@ -1,0 +1,196 @@
+//! Commands over HTTP and over native sessions: one is executed, others are listed. A relay forwards them to its rover.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use roverline_protocol::api::commands::{
+    CommandDocument, CommandKind, CommandList, CommandRequest, CommandState,
+};
+use serde_json::Value;
+use tracing::Span;
+
+use crate::access::Permission;
+use crate::api::action::{Action, CommandsAction};
+use crate::api::error::ApiError;
+use crate::api::request::{ApiRequest, Caller};
+use crate::api::response::{HttpResponse, JSON, document, json};
+use crate::api::route::{Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
+use crate::authority::Claimant;
+use crate::endpoint::authority::{CommandRefused, Commander};
+use crate::endpoint::commands::{CheckedCommand, CommandError};
+use crate::trace;
+
+const PATH: &str = "/api/v2/commands";
+/// How long a relay waits for its rover's answer beyond the time limits of the command.
+const RELAY_MARGIN: Duration = Duration::from_secs(2);
+/// The time limits of a command that states none, together.
+const RELAY_DEFAULT: Duration = Duration::from_secs(10);
+const STATES: &[&str] = &["accepted", "dispatched", "verified", "failed", "expired"];
+
+/// The routes.
+pub(crate) static ROUTES: [Route; 3] = [
+    Route {
+        parameters: &[
+            Parameter { name: "state", what: "Only in this state.", kind: ParameterKind::Word(STATES) },
+            Parameter { name: "target", what: "Only with this target.", kind: ParameterKind::Text },
+        ],
+        problems: &[503],
+        ..get(
+            PATH,
+            Action::Commands(CommandsAction::List),
+            "The newest commands",
+            &[ok("The commands", Content::Json(schema::<CommandList>))],
+        )
+    },
+    post(
+        PATH,
+        Action::Commands(CommandsAction::Execute),
+        "Executes a command once",
+        schema::<CommandRequest>,
+        &[ok("What became of it", Content::Json(schema::<CommandDocument>))],
+    ),
+    named(
+        Route {
+            problems: &[404, 503],
+            ..get(
+                "/api/v2/commands/{id}",
+                Action::Commands(CommandsAction::One),
+                "One command",
+                &[ok("The command", Content::Json(schema::<CommandDocument>))],
+            )
+        },
+        "The id of the command.",
+        Some("0198c2a4-7d3e-7000-8000-000000000001"),
+    ),
+];
+
+/// Dispatches an operation.
+pub(crate) async fn handle(
+    request: &ApiRequest<'_>,
+    action: CommandsAction,
+) -> Result<HttpResponse, ApiError> {
+    let journal = &request.endpoint.coordination.commands;
+    let unavailable =
+        |error: roverline_coordination::commands::JournalError| ApiError::unavailable(error.to_string());
+    match action {
+        CommandsAction::Execute if request.endpoint.source_kind.is_relay() => forward(request).await,
+        CommandsAction::Execute => execute(request).await,
+        CommandsAction::One => {
+            let id = request.name()?;
+            let entry = journal.get(&id.to_ascii_lowercase()).await.map_err(unavailable)?;
+            let entry = entry
+                .ok_or_else(|| ApiError::not_found(format!("there is no command {id}, or none any more")))?;
+            Ok(json(&entry.document))
+        }
+        CommandsAction::List => {
+            let params = request.parameters()?;
+            let all = journal.list().await.map_err(unavailable)?.into_iter();
+            let matches = |document: &CommandDocument| {
+                params.text("state").is_none_or(|state| document.state.word() == state)
+                    && params.text("target").is_none_or(|target| document.target == target)
+            };
+            let all = all.filter_map(|entry| serde_json::from_value(entry.document).ok());
+            Ok(json(&CommandList { commands: all.filter(matches).collect() }))
+        }
+    }
+}
+
+async fn execute(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let endpoint = request.endpoint;
+    let sent: CommandRequest = request.json()?;
+    authorize(request, &sent)?;
+    let identity = request.by();
+    let commander =
+        Commander { claimant: claimant(request, &identity, &sent), session: None, token: sent.token };
+    let command = CheckedCommand::new(sent, &identity, &endpoint.ros)
+        .map_err(|error| ApiError::unprocessable(error.to_string()))?;
+    if !matches!(command.kind, CommandKind::Cancel | CommandKind::Parameter)
+        && !endpoint.is_in_scope(&command.target, &command.type_name)
+    {
+        let (target, tier) = (&command.target, endpoint.tier);
+        let why = format!("{target} is not in the scope of the {tier} endpoint; use the primary one");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, why));
+    }
+    if command.kind == CommandKind::Publish && endpoint.is_stop_topic(&command.target) {
+        return Err(ApiError::unprocessable(
+            "target: the emergency stop has its own way: /api/v2/emergency-stop",
+        ));
+    }
+    let done = endpoint.commands.execute(command, commander).await?;
+    let status = match done.state {
+        CommandState::Accepted | CommandState::Dispatched => StatusCode::ACCEPTED,
+        CommandState::Verified | CommandState::Failed | CommandState::Expired => StatusCode::OK,
+    };
+    Ok(document(status, JSON, &done))
+}
+
+fn authorize(request: &ApiRequest<'_>, command: &CommandRequest) -> Result<(), ApiError> {
+    let permission = match command.kind {
+        CommandKind::Publish => Permission::Publish(&command.target),
+        CommandKind::Call | CommandKind::Goal | CommandKind::Cancel => Permission::Call(&command.target),
+        CommandKind::Parameter => Permission::Set(&command.target),
+    };
+    request.authorize(permission).map(drop)
+}
+
+/// The client that commands: the name that it declares for the authority, or that of its session. All callers of one
+/// identity over HTTP that declare none are one client.
+fn claimant(request: &ApiRequest<'_>, identity: &str, command: &CommandRequest) -> Claimant {
+    let declared = Some(command.client.clone()).filter(|client| !client.is_empty());
+    let name = declared.or_else(|| request.client()).unwrap_or_else(|| match request.caller {
+        Caller::Peer(_) => "http session".to_owned(),
+        Caller::Session { .. } => "native session".to_owned(),
+    });
+    Claimant { identity: identity.to_owned(), name }
+}
+
+/// Sends a command on to the rover of a relay, which does it once: if no answer comes, it may be sent again.
+async fn forward(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
+    let mut sent: CommandRequest = request.json()?;
+    authorize(request, &sent)?;
+    // The rover knows the relay by its token; the name says who is behind it.
+    let identity = request.by();
+    let claimant = claimant(request, &identity, &sent);
+    sent.client = claimant.label();
+    let ttl = Duration::from_millis(sent.ttl_ms.unwrap_or_default() + sent.timeout_ms.unwrap_or_default());
+    let body = serde_json::to_value(&sent).unwrap_or_default();
+    let traceparent = trace::context_of(&Span::current()).map(|context| context.to_string());
+    let timeout = ttl.max(RELAY_DEFAULT) + RELAY_MARGIN;
+    let answer = request.endpoint.ros.post_upstream(PATH.to_owned(), body, traceparent, timeout).await;
+    let Some((status, body)) = answer else {
+        let why = "the rover did not answer in time, and it is not known whether the command was done: send it again with the same id";
+        return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, why));
+    };
+    match StatusCode::from_u16(status) {
+        Ok(status) if status.is_success() => Ok(document(status, JSON, &body)),
+        Ok(status) => Err(ApiError::new(status, rover_says(&body))),
+        // The link was lost.
+        Err(_) => Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, rover_says(&body))),
+    }
+}
+
+fn rover_says(body: &Value) -> String {
+    let detail = body["detail"].as_str().unwrap_or("no reason was given");
+    format!("the rover's gateway says: {detail}")
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> ApiError {
+        let why = error.to_string();
+        match error {
+            CommandError::Invalid(_) | CommandError::Refused(CommandRefused::Velocity { .. }) => {
+                ApiError::unprocessable(why)
+            }
+            CommandError::Refused(CommandRefused::Authority(refused)) if refused.is_temporary() => {
+                ApiError::unavailable(why)
+            }
+            CommandError::Refused(CommandRefused::Authority(_)) | CommandError::IdUsed(_) => {
+                ApiError::new(StatusCode::CONFLICT, why)
+            }
+            CommandError::Refused(CommandRefused::Source(_))
+            | CommandError::Journal(_)
+            | CommandError::Busy
+            | CommandError::Lost => ApiError::unavailable(why),
+        }
+    }
+}
