@@ -3,13 +3,14 @@
 
     dds_robot.py --domain 42 --seconds 30
 
-Answers `/robot/trigger` immediately, `/robot/late` after a second and `/robot/never` not at all
+Answers `/robot/trigger` and `/robot/count` (the number of its call) immediately, `/robot/late` after a second and `/robot/never` not at all
 (std_srvs/srv/Trigger). Serves the action `/fibonacci` (example_interfaces/action/Fibonacci) with a step
 every `--step` seconds, and the parameters of the node `/robot`. Prints what it receives on
 `/robot/cmd_vel`. Exits when its input ends, or after `--seconds`.
 """
 
 import argparse
+import itertools
 import os
 import select
 import sys
@@ -160,11 +161,14 @@ def main():
     participant = DomainParticipant(args.domain)
     trigger = Service(participant, "/robot/trigger", ros.TriggerRequest, ros.TriggerResponse,
                       lambda request: ros.TriggerResponse(success=True, message=f"number {request.number}"))
+    calls = itertools.count(1)
+    count = Service(participant, "/robot/count", ros.TriggerRequest, ros.TriggerResponse,
+                    lambda _: ros.TriggerResponse(success=True, message=f"call {next(calls)}"))
     never = Service(participant, "/robot/never", ros.TriggerRequest, ros.TriggerResponse, lambda _: None)
     late = []
     later = Service(participant, "/robot/late", ros.TriggerRequest, ros.TriggerResponse,
                     lambda request: late.append((time.monotonic() + 1.0, request)))
-    parts = [trigger, never, later, Fibonacci(participant, args.step), Parameters(participant)]
+    parts = [trigger, count, never, later, Fibonacci(participant, args.step), Parameters(participant)]
     twists = DataReader(participant, Topic(participant, "rt/robot/cmd_vel", ros.Twist), qos=qos(depth=50))
     node = ros.NodeEntitiesInfo(node_name="robot")
     graph = DataWriter(participant, Topic(participant, "ros_discovery_info", ros.ParticipantEntitiesInfo),

@@ -104,19 +104,14 @@ async fn execute(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Commander { claimant: claimant(request, &identity, &sent), session: None, token: sent.token };
     let command = CheckedCommand::new(sent, &identity, &endpoint.ros)
         .map_err(|error| ApiError::unprocessable(error.to_string()))?;
-    if !matches!(command.kind, CommandKind::Cancel | CommandKind::Parameter)
-        && !endpoint.is_in_scope(&command.target, &command.type_name)
-    {
-        let (target, tier) = (&command.target, endpoint.tier);
-        let why = format!("{target} is not in the scope of the {tier} endpoint; use the primary one");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, why));
-    }
+    let is_served = matches!(command.kind, CommandKind::Cancel | CommandKind::Parameter)
+        || endpoint.is_in_scope(&command.target, &command.type_name);
     if command.kind == CommandKind::Publish && endpoint.is_stop_topic(&command.target) {
         return Err(ApiError::unprocessable(
             "target: the emergency stop has its own way: /api/v2/emergency-stop",
         ));
     }
-    let done = endpoint.commands.execute(command, commander).await?;
+    let done = endpoint.commands.execute(command, commander, is_served).await?;
     let status = match done.state {
         CommandState::Accepted | CommandState::Dispatched => StatusCode::ACCEPTED,
         CommandState::Verified | CommandState::Failed | CommandState::Expired => StatusCode::OK,
@@ -187,6 +182,7 @@ impl From<CommandError> for ApiError {
             CommandError::Refused(CommandRefused::Authority(_)) | CommandError::IdUsed(_) => {
                 ApiError::new(StatusCode::CONFLICT, why)
             }
+            CommandError::NotServed { .. } => ApiError::new(StatusCode::FORBIDDEN, why),
             CommandError::Refused(CommandRefused::Source(_))
             | CommandError::Journal(_)
             | CommandError::Busy

@@ -48,6 +48,14 @@ pub enum CommandError {
     /// The id belongs to another command.
     #[error(transparent)]
     IdUsed(JournalError),
+    /// The target is not in the scopes of the endpoint.
+    #[error("{target} is not in the scope of the {tier} endpoint; use the primary one")]
+    NotServed {
+        /// The target.
+        target: String,
+        /// The tier of the endpoint.
+        tier: Tier,
+    },
     /// Too many are under way.
     #[error("{RUNNING} commands are under way at this endpoint: try again")]
     Busy,
@@ -79,17 +87,19 @@ impl Commands {
         Commands { rover, guards, tier, running: Arc::new(Semaphore::new(RUNNING)) }
     }
 
-    /// Executes a command, or returns the outcome of the first one with its id. It goes on if the caller is gone.
+    /// Executes a command if this endpoint serves its target, or returns the outcome of the first one with its id. It
+    /// goes on if the caller is gone.
     pub async fn execute(
         self: &Arc<Self>,
         command: CheckedCommand,
         commander: Commander,
+        is_served: bool,
     ) -> Result<CommandDocument, CommandError> {
         let permit = self.running.clone().try_acquire_owned().map_err(|_| CommandError::Busy)?;
         let this = self.clone();
         let running = async move {
             let _permit = permit;
-            this.run(command, commander).await
+            this.run(command, commander, is_served).await
         };
         tokio::spawn(running.in_current_span()).await.map_err(|_| CommandError::Lost)?
     }
@@ -98,12 +108,16 @@ impl Commands {
         &self,
         command: CheckedCommand,
         commander: Commander,
+        is_served: bool,
     ) -> Result<CommandDocument, CommandError> {
         let deadline = monotonic() + command.ttl;
         let journal = &self.rover.coordination.commands;
         // Whoever sends it again gets the first answer, whoever holds the authority by now.
         if let Some(known) = journal.get(&command.id).await.map_err(CommandError::from)? {
             return self.known(&command, known).await;
+        }
+        if !is_served {
+            return Err(CommandError::NotServed { target: command.target, tier: self.tier });
         }
         let token = self.admit(&command, &commander, deadline).await?;
         let mut document = CommandDocument { token, ..self.document(&command, &commander) };
