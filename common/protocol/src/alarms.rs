@@ -9,10 +9,13 @@ pub mod id;
 pub mod limit;
 pub mod list;
 pub mod record;
+pub mod rule;
 #[cfg(test)]
 mod tests;
 
 /// Most alarms of a gateway; what is raised beyond is counted and not listed.
 pub const MAX_ALARMS: usize = 256;
+/// The ROS topic of alarms, a diagnostic_msgs/msg/DiagnosticArray.
+pub const ALARMS_TOPIC: &str = "/roverline/alarms";
 /// Most characters of a name or a text of an alarm.
 pub const ALARM_TEXT_CHARS: usize = 200;

@@ -131,6 +131,12 @@ impl Topic {
         EncodeJob { topic, decoder, sample: sample.clone(), flags, recipients, now, trace: None }
     }
 
+    /// The samples that arrived after a time (monotonic) and are still kept for replay, with their times of arrival; the
+    /// newest first.
+    pub(crate) fn samples_after(&self, at: Duration) -> impl Iterator<Item = (&RawSample, Duration)> {
+        self.ring.after(at)
+    }
+
     /// The number of sessions that subscribe to the topic.
     pub fn subscriber_count(&self) -> usize {
         self.subscriptions.len()

@@ -175,8 +175,8 @@ fn a_shelf_ends_by_itself() {
     assert_eq!(document.shelved.as_ref().map(|shelf| shelf.remaining_s), Some(30.0));
     let totals = totals(&[document]);
     assert_eq!((totals.open, totals.shelved, totals.worst), (0, 1, None));
-    assert_eq!(shelved.unshelve(70 * SECOND_NS), Err(AlarmActionError::NotShelved));
-    let back = shelved.unshelve(3 * SECOND_NS).unwrap();
+    assert_eq!(shelved.unshelve(&ann(), 70 * SECOND_NS), Err(AlarmActionError::NotShelved));
+    let back = shelved.unshelve(&ann(), 3 * SECOND_NS).unwrap();
     assert!(!back.is_shelved(4 * SECOND_NS));
     // Whoever missed that learns of it.
     assert!(!shelved.merge(&back).is_shelved(4 * SECOND_NS));
@@ -263,7 +263,7 @@ fn apply(record: &AlarmRecord, step: &Step, now_ns: i64) -> AlarmRecord {
             record.acknowledge(&operator, "", None, now_ns).ok().flatten()
         }
         Step::Shelve => record.shelve(&ann(), "because", 5 * SECOND_NS, now_ns).ok(),
-        Step::Unshelve => record.unshelve(now_ns).ok(),
+        Step::Unshelve => record.unshelve(&ann(), now_ns).ok(),
     };
     next.unwrap_or_else(|| record.clone())
 }

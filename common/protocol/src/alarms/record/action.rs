@@ -31,7 +31,7 @@ pub struct Acknowledgement {
     pub comment: String,
 }
 
-/// A shelf: the alarm does not count as open until it ends.
+/// A shelf: the alarm does not count as open until it ends. One that ends when it begins takes the alarm off the shelf.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shelf {
     /// When it ends, nanoseconds since the Unix epoch.
@@ -46,6 +46,11 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// Whether it took the alarm off the shelf.
+    pub fn is_end(&self) -> bool {
+        self.until_ns <= self.at_ns
+    }
+
     /// Whether it is in effect at a time, in nanoseconds since the Unix epoch. A clock that was set back does not
     /// make it last for longer than the longest shelf.
     pub fn is_in_effect(&self, now_ns: i64) -> bool {
@@ -112,18 +117,19 @@ impl AlarmRecord {
             operator: operator.clone(),
             reason: reason.to_owned(),
         };
-        Ok(self.with_shelf(Some(shelf)))
+        Ok(self.with_shelf(shelf))
     }
 
     /// Ends the shelf.
-    pub fn unshelve(&self, now_ns: i64) -> Result<AlarmRecord, AlarmActionError> {
-        match self.is_shelved(now_ns) {
-            true => Ok(self.with_shelf(None)),
-            false => Err(AlarmActionError::NotShelved),
+    pub fn unshelve(&self, operator: &Operator, now_ns: i64) -> Result<AlarmRecord, AlarmActionError> {
+        if !self.is_shelved(now_ns) {
+            return Err(AlarmActionError::NotShelved);
         }
+        let (operator, reason) = (operator.clone(), String::new());
+        Ok(self.with_shelf(Shelf { until_ns: now_ns, at_ns: now_ns, operator, reason }))
     }
 
-    fn with_shelf(&self, shelf: Option<Shelf>) -> AlarmRecord {
-        AlarmRecord { shelf, shelf_sequence: self.shelf_sequence + 1, ..self.clone() }
+    fn with_shelf(&self, shelf: Shelf) -> AlarmRecord {
+        AlarmRecord { shelf: Some(shelf), shelf_sequence: self.shelf_sequence + 1, ..self.clone() }
     }
 }
