@@ -13,7 +13,7 @@ mod statuses;
 mod system;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use roverline_coordination::alarms::Alarms;
@@ -22,6 +22,9 @@ use roverline_protocol::alarms::list::{AlarmFilter, sort, totals};
 use roverline_protocol::alarms::record::{AlarmRecord, Reading};
 use roverline_protocol::api::alarms::{AlarmDocument, AlarmList, AlarmSeverity};
 use tokio::sync::{Notify, watch};
+
+/// Alarms that are left out are counted up to this number.
+const DROPPED: usize = 1_024;
 
 /// The alarms of an endpoint.
 pub struct AlarmBoard {
@@ -36,8 +39,8 @@ struct BoardState {
     local: BTreeMap<String, AlarmRecord>,
     /// What this endpoint reads itself.
     readings: HashMap<String, Reading>,
-    /// Alarms that are left out because there are too many.
-    dropped: usize,
+    /// Alarms that are left out because there are too many, as far as they are counted.
+    dropped: HashSet<String>,
 }
 
 impl Default for AlarmBoard {
@@ -58,7 +61,7 @@ impl AlarmBoard {
         sort(&mut alarms);
         let totals = totals(&alarms);
         alarms.retain(|alarm| filter.matches(alarm));
-        let dropped = self.state.lock().dropped;
+        let dropped = self.state.lock().dropped.len();
         AlarmList { alarms, totals, unshared: shared.unshared(), dropped, at_ns: now_ns }
     }
 
@@ -98,9 +101,12 @@ impl AlarmBoard {
         let is_known = state.local.contains_key(id) || shared.with(|records| records.contains_key(id));
         let count = state.local.len() + shared.with(BTreeMap::len);
         if !is_known && count >= MAX_ALARMS {
-            state.dropped += 1;
+            if state.dropped.len() < DROPPED {
+                state.dropped.insert(id.to_owned());
+            }
             return;
         }
+        state.dropped.remove(id);
         state.local.insert(id.to_owned(), record);
         drop(state);
         self.notify();
@@ -128,5 +134,66 @@ impl BoardState {
         let record = self.record(shared, id).filter(|record| record.occurrence > 0)?;
         let is_shared = shared == Some(&record);
         Some(record.document(id, self.readings.get(id), is_shared, now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use roverline_coordination::Coordination;
+    use roverline_coordination::events::NodeIdentity;
+    use roverline_coordination::store::SqliteStore;
+    use roverline_protocol::alarms::record::Observation;
+
+    use super::*;
+    use crate::endpoint::alarms::writer::write_records;
+
+    fn raised(at_ns: i64) -> AlarmRecord {
+        let severity = Some(AlarmSeverity::Critical);
+        AlarmRecord::default().observe(&Observation { severity, ..Observation::default() }, at_ns).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_alarm_is_shown_before_it_is_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path()));
+        let team = Coordination::with_store(store, NodeIdentity::default());
+        let board = AlarmBoard::default();
+        let mut changes = board.changes();
+        board.propose(&team.alarms, "motor", raised(7));
+        assert!(changes.has_changed().unwrap());
+        let shown = |board: &AlarmBoard| board.document(&team.alarms, "motor", 8).unwrap();
+        assert!(!shown(&board).shared && board.unshared_record("motor").is_some());
+        changes.mark_unchanged();
+        let writing = write_records(&board, &team.alarms);
+        let is_shared = async {
+            while board.unshared_record("motor").is_some() {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = is_shared => {}
+        }
+        assert!(shown(&board).shared);
+        assert_eq!(board.current(&team.alarms, "motor"), Some(AlarmSeverity::Critical));
+        // What is known by then is newer than what this endpoint still has.
+        board.propose(&team.alarms, "motor", raised(3));
+        assert_eq!(shown(&board).raised_ns, 3, "they merge");
+    }
+
+    #[test]
+    fn there_is_a_bound_and_what_is_left_out_is_counted() {
+        let (board, team) = (AlarmBoard::default(), Coordination::disabled("no disk"));
+        for _ in 0..3 {
+            for n in 0..MAX_ALARMS + 10 {
+                board.propose(&team.alarms, &format!("n{n}"), raised(1));
+            }
+        }
+        let list = board.list(&team.alarms, &AlarmFilter::default(), 2);
+        assert_eq!((list.alarms.len(), list.dropped, list.totals.open), (MAX_ALARMS, 10, MAX_ALARMS));
+        assert!(list.unshared.is_some());
+        assert!(board.document(&team.alarms, "nothing", 2).is_none());
     }
 }

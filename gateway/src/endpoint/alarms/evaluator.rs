@@ -29,8 +29,8 @@ use crate::endpoint::peers::state::PeerState;
 
 /// Interval of evaluations.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Interval at which changed values of active alarms are reported, and slow sources are read.
-const SLOW_EVALUATIONS: u32 = 5;
+/// Evaluations between two reports of changed values of active alarms: each is a list for every session that watches.
+const REPORT_EVALUATIONS: u32 = 25;
 /// Interval at which queues and disks are read.
 const SYSTEM_PERIOD: Duration = Duration::from_secs(10);
 /// How long the first snapshot of the store is waited for.
@@ -144,7 +144,7 @@ impl<'a> Evaluator<'a> {
             let mut findings = self.find(now);
             findings.extend(system.lock().iter().cloned());
             self.apply(findings, now);
-            if count.is_multiple_of(SLOW_EVALUATIONS) {
+            if count.is_multiple_of(REPORT_EVALUATIONS) {
                 self.end_unevaluated(now);
                 self.report_values();
             }
@@ -187,7 +187,12 @@ impl<'a> Evaluator<'a> {
             if finding.severity.is_some() {
                 self.evaluated.insert(finding.id.clone(), now);
                 let is_own = !finding.is_followed || unshared.is_some();
-                let observation = self.observation(&finding, severity, severity > before);
+                let mut observation = self.observation(&finding, severity, severity > before);
+                if finding.severity == Some(None) && severity.is_some() {
+                    // It only seems to be over yet.
+                    let condition = &record.condition;
+                    (observation.text, observation.value) = (condition.text.clone(), condition.value);
+                }
                 if let Some(next) = record.observe(&observation, unix_ns()).filter(|_| is_own && !waits) {
                     board.propose(shared, &finding.id, next);
                 }

@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(field_value(&rule("boundary"), &outside), FieldValue::Flag(true));
         assert_eq!(field_value(&rule("battery"), &outside), FieldValue::Absent);
         let found = finding(&rule("boundary"), "boundary", FieldValue::Flag(true), None);
-        assert_eq!((found.severity, found.text.as_str()), (Some(Some(AlarmSeverity::Critical)), "data is true"));
+        assert_eq!(
+            (found.severity, found.text.as_str()),
+            (Some(Some(AlarmSeverity::Critical)), "data is true")
+        );
     }
 
     #[test]
