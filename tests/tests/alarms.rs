@@ -135,7 +135,7 @@ fn a_latched_alarm_waits_for_its_acknowledgement_and_a_shelved_one_does_not_coun
     let (primary, tertiary) = (gateway.port(Tier::Primary), gateway.port(Tier::Tertiary));
     wait_for(tertiary, BOUNDARY, |alarm| alarm.active);
     let shelve = r#"{"reason":"fence is wrong","duration_s":60}"#;
-    assert_eq!(post(tertiary, &format!("{BOUNDARY}/shelve"), "", r#"{"reason":" "}"#).status, 422);
+    assert_eq!(post(tertiary, &format!("{BOUNDARY}/shelve"), "", r#"{"reason":""}"#).status, 422);
     assert_eq!(post(tertiary, &format!("{BOUNDARY}/shelve"), "", shelve).status, 200);
     let shelved = wait_for(primary, BOUNDARY, |alarm| alarm.shelved.is_some());
     assert_eq!(shelved.shelved.unwrap().reason, "fence is wrong");

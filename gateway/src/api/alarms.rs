@@ -141,7 +141,7 @@ async fn acknowledge(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError>
 async fn shelve(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     let ShelveRequest { reason, duration_s } = request.json()?;
     check_note("reason", &reason)?;
-    if reason.trim().is_empty() {
+    if reason.is_empty() {
         return Err(ApiError::unprocessable("give a reason: others want to know why it is shelved"));
     }
     if !(SHELF_MIN_S..=SHELF_MAX_S).contains(&duration_s) {

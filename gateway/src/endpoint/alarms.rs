@@ -6,7 +6,7 @@
 
 pub(crate) mod evaluator;
 mod finding;
-mod limits;
+mod limit_watch;
 pub(crate) mod publication;
 mod rates;
 mod statuses;

@@ -9,6 +9,8 @@ use crate::Tier;
 
 /// Most characters of a comment or a reason.
 pub const ALARM_NOTE_CHARS: usize = 200;
+/// Pattern (ECMA 262) of a comment.
+pub const ALARM_COMMENT_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]{0,200}$";
 /// Shortest time for which an alarm can be shelved, seconds.
 pub const SHELF_MIN_S: u64 = 1;
 /// Longest time for which an alarm can be shelved, seconds.
@@ -277,8 +279,8 @@ pub struct AlarmList {
 #[serde(deny_unknown_fields, default)]
 #[schemars(example = AcknowledgeRequest::example())]
 pub struct AcknowledgeRequest {
-    /// A comment.
-    #[schemars(length(max = 200))]
+    /// A comment; at most 200 characters, and no control characters.
+    #[schemars(regex(pattern = ALARM_COMMENT_PATTERN))]
     pub comment: String,
     /// Occurrence that the operator saw. If the alarm was raised anew since, nothing is acknowledged. Absent: the
     /// present one.
@@ -298,8 +300,8 @@ impl AcknowledgeRequest {
 #[serde(deny_unknown_fields)]
 #[schemars(example = ShelveRequest::example())]
 pub struct ShelveRequest {
-    /// The reason.
-    #[schemars(length(min = 1, max = 200))]
+    /// The reason; 1 to 200 characters, and no control characters.
+    #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub reason: String,
     /// For how long, seconds; 600 if absent.
     #[serde(default = "default_shelf_s")]

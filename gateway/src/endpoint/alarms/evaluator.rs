@@ -20,7 +20,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::{AlarmSettings, SourceKind};
 use crate::endpoint::Endpoint;
 use crate::endpoint::alarms::finding::Finding;
-use crate::endpoint::alarms::limits::LimitWatch;
+use crate::endpoint::alarms::limit_watch::LimitWatch;
 use crate::endpoint::alarms::rates::RateWatch;
 use crate::endpoint::alarms::statuses::StatusWatch;
 use crate::endpoint::alarms::{system, writer};
