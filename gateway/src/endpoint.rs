@@ -1,6 +1,7 @@
 //! One endpoint: a listening port, its sessions, its hub, and the status that it reports.
 
 pub mod advertised;
+pub mod alarms;
 pub mod authority;
 pub mod capacity;
 pub mod commands;
@@ -51,6 +52,7 @@ use crate::connection::budget::{Budget, SharedBudget};
 use crate::connection::delivery_latency::DeliveryLatency;
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
+use crate::endpoint::alarms::AlarmBoard;
 use crate::endpoint::authority::GuardedRover;
 use crate::endpoint::capacity::Capacity;
 use crate::endpoint::commands::Commands;
@@ -109,6 +111,8 @@ pub struct Endpoint {
     pub ros: Ros,
     /// The services that clients advertise.
     pub advertised: AdvertisedServices,
+    /// The alarms, as this endpoint shows them.
+    pub alarms: AlarmBoard,
     /// The rover's name.
     pub rover: String,
     /// The path under which a proxy publishes the endpoint; empty: none.
@@ -233,6 +237,7 @@ impl EndpointBuilder {
             access: self.access,
             ros,
             advertised: AdvertisedServices::default(),
+            alarms: AlarmBoard::default(),
             stop_topic: self.stop_topic,
             rover: self.rover,
             path_prefix: self.path_prefix,

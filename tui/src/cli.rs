@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod alarms;
 pub mod commands;
 pub mod coordination;
 mod duration;
@@ -189,6 +190,19 @@ enum Command {
         #[command(subcommand)]
         command: Option<coordination::EventsCommand>,
     },
+    /// Alarms: print them, acknowledge, shelve
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  roverline alarms --follow\n  roverline alarms acknowledge --all --comment seen"
+    )]
+    Alarms {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: alarms::AlarmsArgs,
+        #[command(subcommand)]
+        command: Option<alarms::AlarmsCommand>,
+    },
     /// Where the time of requests went: the newest, or one as a tree
     #[command(after_help = "Examples:\n  roverline traces --slow 50ms\n  roverline traces 0af76519")]
     Traces {
@@ -283,13 +297,14 @@ impl Cli {
                 | Command::Queues { to, .. }
                 | Command::Kv { to, .. }
                 | Command::Events { to, .. }
-                | Command::Traces { to, .. }
                 | Command::Publish { to, .. }
                 | Command::Call { to, .. }
                 | Command::Action { to, .. }
                 | Command::Cancel { to, .. }
                 | Command::Param { to, .. }
-                | Command::Commands { to, .. },
+                | Command::Commands { to, .. }
+                | Command::Alarms { to, .. }
+                | Command::Traces { to, .. },
             ) => (&to.url, true),
             _ => (&Vec::new(), false),
         };
@@ -367,6 +382,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Events { filter, command, .. }) => {
                 command::coordination::events::run(config?, filter, command).await
             }
+            Some(Command::Alarms { args, command, .. }) => command::alarms::run(config?, args, command).await,
             Some(Command::Traces { args, .. }) => command::traces::run(config?, args).await,
             Some(Command::Publish { args, .. }) => {
                 command::commands::send(config?, CommandKind::Publish, args).await

@@ -1,5 +1,6 @@
 //! JSON documents of the HTTP API below `/api/v2`, beyond those of `/health` and `/status`.
 
+pub mod alarms;
 pub mod authority;
 pub mod commands;
 pub mod emergency_stop;

@@ -1,6 +1,7 @@
 //! Coordination of a team of operators: locks, queues, shared values, lifecycle and the event log.
 //! Everything is implemented once, over one narrow store.
 
+pub mod alarms;
 mod boot_clock;
 mod client;
 pub mod commands;
@@ -22,6 +23,7 @@ mod test_support;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::alarms::Alarms;
 pub use crate::client::Client;
 use crate::commands::CommandJournal;
 use crate::events::{Events, NodeIdentity};
@@ -41,6 +43,8 @@ pub struct Coordination {
     pub queues: Queues,
     /// Shared values, with this process's cache.
     pub kv: Cache,
+    /// The records of alarms.
+    pub alarms: Alarms,
     /// The event log.
     pub events: Events,
     /// The lifecycle of robots and endpoints.
@@ -56,6 +60,7 @@ impl Coordination {
             locks: Locks::new(store.clone()),
             queues: Queues::new(store.clone()),
             kv: Cache::new(Kv::new(store.clone())),
+            alarms: Alarms::new(store.clone()),
             events: Events::new(store.clone(), identity),
             lifecycle: Lifecycle::new(store.clone()),
             commands: CommandJournal::new(store.clone()),

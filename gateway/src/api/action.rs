@@ -33,6 +33,7 @@ pub(crate) enum Action {
     Commands(CommandsAction),
     Lifecycle(LifecycleAction),
     Log(LogAction),
+    Alarms(AlarmsAction),
 }
 
 impl Action {
@@ -47,6 +48,7 @@ impl Action {
                 | Action::Commands(_)
                 | Action::Lifecycle(_)
                 | Action::Log(LogAction::Change | LogAction::Restore)
+                | Action::Alarms(AlarmsAction::Acknowledge | AlarmsAction::Shelve | AlarmsAction::Unshelve)
                 | Action::Traces
                 | Action::TopicStages
                 | Action::Trace
@@ -126,6 +128,16 @@ pub(crate) enum CommandsAction {
     List,
     Execute,
     One,
+}
+
+/// Operations of `alarms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmsAction {
+    List,
+    One,
+    Acknowledge,
+    Shelve,
+    Unshelve,
 }
 
 /// Operations of `log`.

@@ -6,10 +6,12 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{authority, commands, emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
+use crate::api::{
+    alarms, authority, commands, emergency_stop, events, kv, lifecycle, locks, log, queues, traces,
+};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 11] = [
+static TABLES: [&[Route]; 12] = [
     &core::ROUTES,
     &emergency_stop::ROUTES,
     &authority::ROUTES,
@@ -21,6 +23,7 @@ static TABLES: [&[Route]; 11] = [
     &lifecycle::ROUTES,
     &traces::ROUTES,
     &log::ROUTES,
+    &alarms::ROUTES,
 ];
 
 /// Every route.
