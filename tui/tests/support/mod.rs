@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 use roverline_client::BreakerState;
 use roverline_client::{EndpointView, Event, FailoverCause, FailoverView, LinkSample, LinkState};
-use roverline_protocol::native::TopicInfo;
+use roverline_protocol::native::{ClientIdentity, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
@@ -185,6 +185,7 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         jitter: Some(Duration::from_micros(35 + 10 * i as u64)),
         loss: 0.0,
         clock_offset_s: None,
+        identity: active.filter(|a| *a <= i).map(|_| ClientIdentity { name: "ann".into(), role: "operator".into() }),
         clients: Some((3 + i, 50)),
         connected_for: active.filter(|a| *a <= i).map(|_| Duration::from_secs(754)),
         failures: if active.is_some_and(|a| a <= i) { 0 } else { 7 },
