@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::model::quality::Quality;
 
-use crate::model::{Model, Reading};
+use crate::model::{MAX_DIAGNOSTICS, Model, Reading};
+use crate::overview_rows::rows::SUMMARY;
 pub use crate::overview_rows::rows::{diagnostics, mission, motion, power, safety, temperatures};
 
 /// Alarm level of a value.
@@ -68,6 +69,27 @@ pub fn groups(model: &Model) -> Vec<Group> {
         temperatures(model),
         diagnostics(model, 8),
     ]
+}
+
+/// Values that are not normal and young enough to act on, the worst first; without the stop, which has a line of its
+/// own.
+pub fn abnormal(model: &Model) -> Vec<Row> {
+    let is_current = |row: &Row| matches!(row.quality, Quality::Fresh | Quality::Ageing);
+    let mut rows = safety(model).rows.split_off(1);
+    let groups = [power(model), temperatures(model), diagnostics(model, MAX_DIAGNOSTICS)];
+    // The summary repeats the others.
+    let rest = groups.into_iter().flat_map(|group| group.rows).filter(|row| row.label != SUMMARY);
+    rows.extend(rest);
+    rows.retain(|row| row.tone != AlarmLevel::Normal && is_current(row));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.tone));
+    rows
+}
+
+/// How many values are in alarm, and how many in caution.
+pub fn alarm_counts(model: &Model) -> (usize, usize) {
+    let rows = abnormal(model);
+    let count = |level| rows.iter().filter(|row| row.tone == level).count();
+    (count(AlarmLevel::Alarm), count(AlarmLevel::Caution))
 }
 
 /// A row from a reading; `show` returns text and alarm level.

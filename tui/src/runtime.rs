@@ -21,7 +21,8 @@ use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::theme::Theme;
-use crate::update::{Effect, Msg, update};
+use crate::effect::Effect;
+use crate::update::{Msg, update};
 
 /// Interval of clock messages: ages and qualities change by themselves.
 const TICK: Duration = Duration::from_millis(250);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roverline_client::Event;
 use roverline_tui::model::{Focus, Now, Overlay, Screen};
-use roverline_tui::update::{Effect, Msg};
+use roverline_tui::effect::Effect;
+use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, topic};
 
@@ -24,18 +25,18 @@ fn effects_of(rig: &mut Rig, keys: &str) -> Vec<Effect> {
 fn screens_by_number_and_by_turning() {
     let mut rig = Rig::new();
     for (keys, screen) in [
-        ("2", Screen::Endpoints),
+        ("2", Screen::Links),
         ("3", Screen::Topics),
-        ("1", Screen::Overview),
-        ("\t", Screen::Endpoints),
-        ("\t\t", Screen::Overview),
+        ("1", Screen::Drive),
+        ("\t", Screen::Links),
+        ("\t\t", Screen::Drive),
         ("h", Screen::Topics),
     ] {
         rig.keys(keys);
         assert_eq!(rig.model.screen, screen, "{keys:?}");
     }
     rig.key(KeyCode::BackTab);
-    assert_eq!(rig.model.screen, Screen::Endpoints);
+    assert_eq!(rig.model.screen, Screen::Links);
 }
 
 #[test]
@@ -112,14 +113,14 @@ fn pasted_text_acts_nowhere_and_goes_into_text_only() {
 #[test]
 fn what_is_too_small_for_the_question_does_not_ask_it() {
     let mut rig = Rig::running();
-    rig.send(Msg::Resize(59, 24));
+    rig.send(Msg::Resize(39, 24));
     assert_eq!(effects_of(&mut rig, "Rrelease\n"), []);
     assert_eq!(rig.model.overlay, Overlay::None);
-    assert!(rig.model.notification.as_ref().unwrap().text.contains("60×20"));
+    assert!(rig.model.notification.as_ref().unwrap().text.contains("40×8"));
     rig.send(Msg::Resize(80, 24));
     rig.keys("R");
     drawn(&mut rig);
-    rig.send(Msg::Resize(40, 8));
+    rig.send(Msg::Resize(40, 7));
     assert_eq!(effects_of(&mut rig, "release\n"), [], "it is not on the screen any more");
 }
 
@@ -199,12 +200,12 @@ fn fields_are_opened_and_left() {
     let mut rig = Rig::running();
     rig.keys("3/odom\n\n").wait(Duration::from_millis(200));
     assert_eq!(rig.model.topics.focus, Focus::Fields);
-    let rows = rig.model.fields.rows.len();
-    let covariance = rig.model.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
+    let rows = rig.model.screens.topics.fields.rows.len();
+    let covariance = rig.model.screens.topics.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
     rig.keys(&"j".repeat(covariance)).keys("l").wait(Duration::from_millis(200));
-    assert_eq!(rig.model.fields.rows.len(), rows + 36);
+    assert_eq!(rig.model.screens.topics.fields.rows.len(), rows + 36);
     rig.keys("h").wait(Duration::from_millis(200));
-    assert_eq!(rig.model.fields.rows.len(), rows);
+    assert_eq!(rig.model.screens.topics.fields.rows.len(), rows);
     rig.keys("h");
     assert_eq!(rig.model.topics.focus, Focus::List);
 }
@@ -255,12 +256,12 @@ fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
     rig.raw(&odd, vec![0, 1, 0, 0, 8, 0, 0, 0]).wait(Duration::from_millis(200));
     let asked = rig.effects.iter().filter(|e| matches!(e, Effect::Schema(_))).count();
     assert_eq!(asked, 1);
-    assert!(rig.model.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
+    assert!(rig.model.screens.topics.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
     let type_name = odd.type_name.clone();
     rig.link(Event::Schema { type_name, encoding: "ros2msg".into(), text: "int32 angle\n".into() })
         .wait(Duration::from_millis(200));
     assert_eq!(
-        (rig.model.fields.rows[0].label.as_str(), rig.model.fields.rows[0].text.as_str()),
+        (rig.model.screens.topics.fields.rows[0].label.as_str(), rig.model.screens.topics.fields.rows[0].text.as_str()),
         ("angle", "8")
     );
     rig.link(Event::Schema {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use roverline_client::{EndpointView, FailoverCause, FailoverView, LinkState};
 
+use roverline_protocol::native::ClientIdentity;
+
 use crate::model::Now;
 
 /// Failovers kept.
@@ -47,6 +49,12 @@ impl Network {
             let to = self.history.front()?.to.as_deref()?;
             self.endpoints.iter().find(|e| e.url == to && e.state == LinkState::Suspect)
         })
+    }
+
+    /// Who the endpoint in use takes us for; without one, who another one does.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        let own = self.active().and_then(|endpoint| endpoint.identity.as_ref());
+        own.or_else(|| self.endpoints.iter().find_map(|endpoint| endpoint.identity.as_ref()))
     }
 
     /// Whether an endpoint is in use.

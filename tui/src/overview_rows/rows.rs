@@ -120,11 +120,14 @@ pub fn temperatures(model: &Model) -> Group {
     Group { title: "TEMPERATURES", rows }
 }
 
+/// Label of the counts of diagnostics.
+pub(super) const SUMMARY: &str = "Summary";
+
 /// A count per severity, then the worst ones; `most` rows in total.
 pub fn diagnostics(model: &Model, most: usize) -> Group {
     let all = &model.rover.diagnostics;
     let newest = all.values().max_by_key(|reading| reading.at);
-    let mut rows = vec![row(model, "Summary", newest, |_| summary(model))];
+    let mut rows = vec![row(model, SUMMARY, newest, |_| summary(model))];
     let mut bad: Vec<_> = all.iter().filter(|(_, r)| r.value.severity > Severity::Ok).collect();
     bad.sort_by_key(|(name, reading)| (std::cmp::Reverse(reading.value.severity), name.as_str()));
     rows.extend(bad.into_iter().take(most.saturating_sub(1)).map(|(name, reading)| {

@@ -8,10 +8,11 @@ use roverline_client::LinkSample;
 use roverline_protocol::MessageEncoding;
 use roverline_schema::Value;
 
+use crate::effect::Effect;
 use crate::format;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::topic_mapping::{self, Slot};
-use crate::update::Effect;
+
 
 /// Update interval of the selected topic's fields: people cannot read faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
@@ -36,7 +37,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     }
     row.take(sample, at, watched, now);
     let slot = row.slot;
-    model.fields.pending |= watched;
+    model.screens.topics.fields.pending |= watched;
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
         fill(model, sample, slot, rank, at);
     }
@@ -173,20 +174,20 @@ impl SampleDecoder<'_> {
 }
 
 /// Updates the fields of the selected topic, at most at reading speed.
-pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
+pub fn decode_selected(model: &mut Model) -> Vec<Effect> {
     let now = model.now;
-    let due = model.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
-    if model.screen != Screen::Topics || !model.fields.pending || !due {
+    let due = model.screens.topics.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
+    if model.screen != Screen::Topics || !model.screens.topics.fields.pending || !due {
         return Vec::new();
     }
-    model.fields.decoded = Some(now.mono);
+    model.screens.topics.fields.decoded = Some(now.mono);
     let Some(row) = model.topics.selected_row() else { return Vec::new() };
     let (type_name, encoding) = (row.info.type_name.clone(), row.info.encoding.clone());
     let Some(payload) = row.latest.clone() else {
-        model.fields.show_message(waiting_for(row.latest_bytes));
+        model.screens.topics.fields.show_message(waiting_for(row.latest_bytes));
         return Vec::new();
     };
-    model.fields.pending = false;
+    model.screens.topics.fields.pending = false;
     if !encoding.is_cdr() {
         show_foreign(model, &encoding, &payload);
         return Vec::new();
@@ -194,9 +195,9 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
     match model.registry.plan(&type_name) {
         Ok(plan) => {
             match plan.decode(&payload) {
-                Ok(value) => model.fields.show(&value),
+                Ok(value) => model.screens.topics.fields.show(&value),
                 Err(error) => {
-                    model.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
+                    model.screens.topics.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
                 }
             }
             Vec::new()
@@ -204,7 +205,7 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
         Err(error) => {
             let asked = model.asked_schemas.contains(&type_name);
             let why = if asked { format!("{error}") } else { "asking for its definition".to_owned() };
-            model.fields.show_message(format!(
+            model.screens.topics.fields.show_message(format!(
                 "{} bytes of {}: {why}",
                 payload.len(),
                 format::printable(&type_name)
@@ -223,11 +224,13 @@ fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
     let json =
         (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
     match json {
-        Some(Ok(value)) => model.fields.show(&value.into()),
-        Some(Err(error)) => model.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
+        Some(Ok(value)) => model.screens.topics.fields.show(&value.into()),
+        Some(Err(error)) => model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
         None => {
             let name = format::printable(encoding.name());
             model
+                .screens
+                .topics
                 .fields
                 .show_message(format!("{} bytes of {name}, which the console does not read", payload.len()));
         }

@@ -58,7 +58,11 @@ fn value_style(row: &Row, theme: &Theme) -> Style {
     }
 }
 
+/// A fresh value needs no word.
 fn quality_text(row: &Row) -> String {
+    if row.quality == Quality::Fresh {
+        return String::new();
+    }
     let word = format!("{} {}", quality_glyph(row.quality), row.quality.word());
     let age = row.age.map_or_else(|| "–".to_owned(), format::age);
     let gap = QUALITY.saturating_sub(word.width() + age.width()).max(1);

@@ -17,9 +17,10 @@ use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
 use roverline_schema::Registry;
+use roverline_tui::effect::Effect;
 use roverline_tui::model::{Model, Now};
 use roverline_tui::theme::{self, Theme};
-use roverline_tui::update::{Effect, Msg, update};
+use roverline_tui::update::{Msg, update};
 use serde_json::{Value as Json, json};
 
 /// 14:03:20 UTC on some day.

@@ -1,0 +1,5 @@
+//! The screens, a folder each; `screen_table` is the list.
+
+pub mod drive;
+pub mod links;
+pub mod topics;

@@ -1,0 +1,5 @@
+//! State of the Drive screen.
+
+/// The state.
+#[derive(Debug, Default)]
+pub struct State {}
