@@ -102,6 +102,18 @@ pub fn date(wall_ns: i64) -> String {
     format!("{:04}-{month:02}-{day:02} {}", era * 400 + year + later, clock(wall_ns))
 }
 
+/// Percent-encodes a path segment (RFC 3986, section 2.3).
+pub fn escape(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 /// At most `width` columns; truncation is marked by `…`.
 pub fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {

@@ -86,6 +86,10 @@ pub static HELP: Context = Context {
     text: None,
 };
 
+/// On a terminal that is too small for a screen.
+static LEAVING: Context =
+    Context { title: "Too small", keys: &[char('q', quit, "quit").footer("quit").grave()], text: None };
+
 /// The question before a release.
 pub static RELEASE: Context = Context {
     title: "Release?",
@@ -124,6 +128,8 @@ pub static TEXT: Context = Context {
 /// The active contexts, innermost first.
 pub fn active(model: &Model) -> Vec<&'static Context> {
     let mut contexts = match &model.overlay {
+        // Nothing is seen of what a key would do.
+        _ if !model.has_room_for_question() && model.is_sized() => vec![&LEAVING],
         Overlay::Help { .. } => vec![&HELP],
         Overlay::Question(question) => match question.asked {
             QuestionKind::Release => vec![&RELEASE],

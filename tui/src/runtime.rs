@@ -51,8 +51,10 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     console.send(Msg::Clock(console.clock.now()))?;
     console.send(Msg::Resize(size.0, size.1))?;
     console.draw()?; // before anything is connected: the screen is there at once
+    let client = config.client_name.clone();
     let (link, mut events) = Link::open(config);
     console.link = Some(link);
+    console.send(Msg::Attend(client))?;
     let mut input = EventStream::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

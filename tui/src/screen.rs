@@ -2,4 +2,5 @@
 
 pub mod drive;
 pub mod links;
+pub mod team;
 pub mod topics;

@@ -15,6 +15,10 @@ pub struct ScreenEntry {
     pub contexts: &'static [&'static Context],
     /// Those that are active now, innermost first.
     pub active: fn(&Model) -> Vec<&'static Context>,
+    /// A person is at the console from now on.
+    pub start: fn(&mut Model) -> Vec<Effect>,
+    /// Time has passed; several times a second, on every screen.
+    pub tick: fn(&mut Model) -> Vec<Effect>,
     /// It is shown from now on, or not any more.
     pub switched: fn(&mut Model) -> Vec<Effect>,
     /// The cursor moves down by this many lines.
@@ -28,7 +32,7 @@ pub fn no_scroll(_model: &mut Model, _by: isize) -> Vec<Effect> {
     Vec::new()
 }
 
-/// For a screen that needs nothing when it is shown.
+/// For a screen that needs nothing when it is shown, at the start, or with time.
 pub fn no_effect(_model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }

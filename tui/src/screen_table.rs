@@ -7,6 +7,7 @@ macro_rules! with_screens {
         $make! {
             drive Drive,
             links Links,
+            team Team,
             topics Topics,
         }
     };

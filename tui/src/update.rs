@@ -13,7 +13,8 @@ use roverline_protocol::status::{EndpointEvent, EventKind};
 
 use crate::effect::Effect;
 use crate::format;
-use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay};
+use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
+use crate::screens::entry;
 
 /// An event.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub enum Msg {
         /// The link's id.
         id: u64,
     },
+    /// A person is at this console, under this client name.
+    Attend(String),
     /// The process should exit.
     Terminate,
 }
@@ -82,6 +85,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.api.sent(number, id);
             Vec::new()
         }
+        Msg::Attend(client) => {
+            (model.client, model.is_attended) = (client, true);
+            Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()
+        }
         Msg::Terminate => vec![Effect::Quit],
     }
 }
@@ -98,13 +105,17 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
     if model.notification.as_ref().is_some_and(|shown| now.since(shown.at) > NOTIFICATION_DURATION) {
         model.notification = None;
     }
-    sample::decode_selected(model)
+    let mut effects = sample::decode_selected(model);
+    if model.is_attended {
+        effects.extend(Screen::ALL.iter().flat_map(|&screen| (entry(screen).tick)(model)));
+    }
+    effects
 }
 
 fn link(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Endpoints(endpoints) => {
-            model.network.endpoints = endpoints;
+            model.network.set_endpoints(endpoints);
             model.topics.set_served(model.network.is_connected(), model.now);
         }
         Event::Failover(failover) => {

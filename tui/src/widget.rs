@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::format;
 pub use crate::widget::reading::group;
-pub use crate::widget::table::{Align, Cell, Column, line, table};
+pub use crate::widget::table::{Align, Cell, Column, line, table, widths};
 
 /// Draws text into `width` columns from `x`; returns the next column.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {

@@ -34,7 +34,7 @@ fn other_sizes() {
     insta::assert_snapshot!("drive_120x36", picture(&rig.model, 120, 36));
     rig.keys("2");
     insta::assert_snapshot!("links_60x20", picture(&rig.model, 60, 20));
-    rig.keys("3").wait(Duration::from_millis(100));
+    rig.keys("4").wait(Duration::from_millis(100));
     insta::assert_snapshot!("topics_60x20", picture(&rig.model, 60, 20));
     insta::assert_snapshot!("too_small_39x7", picture(&rig.model, 39, 7));
 }
@@ -119,7 +119,7 @@ fn links_screen() {
 #[test]
 fn topics_screen() {
     let mut rig = Rig::running();
-    rig.keys("3").key(KeyCode::End);
+    rig.keys("4").key(KeyCode::End);
     rig.keys("kkkkkkkkk").wait(Duration::from_millis(300));
     snap("topics", &mut rig);
     rig.keys("\njjj").wait(Duration::from_millis(300));

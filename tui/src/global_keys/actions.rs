@@ -7,7 +7,7 @@ use roverline_protocol::printable::is_unprintable;
 use crate::effect::Effect;
 use crate::global_keys::all;
 use crate::keymap;
-use crate::model::{Model, Overlay, QuestionKind, SMALLEST, Screen};
+use crate::model::{Form, Model, Overlay, QuestionKind, SMALLEST, Screen};
 use crate::screens::entry;
 
 /// A second Ctrl-C within this time quits without a question: the question may never be drawn, on a
@@ -30,13 +30,36 @@ pub(super) fn quit_now(model: &mut Model) -> Vec<Effect> {
 /// Quits; while the rover has not heard a stop, only after a question, because the stop would not be
 /// said again. `sure`: asked for a second time.
 fn quit_if_sure(model: &mut Model, sure: bool) -> Vec<Effect> {
-    if model.unheard_stop().is_none() || sure {
+    if sure {
         return vec![Effect::Quit];
+    }
+    if model.unheard_stop().is_none() {
+        return quit_with_locks(model);
     }
     if !model.open_question(QuestionKind::Quit) {
         let text = "the rover has not heard the stop: Ctrl-C twice quits all the same";
         model.notify(true, text.to_owned());
     }
+    Vec::new()
+}
+
+/// Quits; while this console has locks, only after a question. They are released first.
+fn quit_with_locks(model: &mut Model) -> Vec<Effect> {
+    let (own, team) = (model.own(), &model.screens.team);
+    let held = team.own.keys().filter(|name| team.lock(name).is_some_and(|lock| own.holds(lock)));
+    let held: Vec<String> = held.cloned().collect();
+    if held.is_empty() || !model.has_room_for_question() {
+        return vec![Effect::Quit];
+    }
+    let names = crate::format::printable(&held.join(", "));
+    let lines = vec![format!("You hold {names}: it is released, and others can take it.")];
+    let form = Form::yes_or_no("Quit and release?", lines, held, |model, form, _| {
+        let mut effects: Vec<Effect> =
+            form.subject.iter().flat_map(|name| crate::screen::team::release(model, name)).collect();
+        effects.push(Effect::Quit);
+        effects
+    });
+    model.open_question(QuestionKind::Other(form));
     Vec::new()
 }
 

@@ -175,7 +175,8 @@ pub struct Document<T> {
     pub at: Duration,
     /// Since when there is none, and why.
     pub fault: Option<(Duration, String)>,
-    revision: u64,
+    /// The store's revision of it; 0 if it has none.
+    pub revision: u64,
 }
 
 impl<T> Default for Document<T> {

@@ -26,6 +26,7 @@ pub struct Network {
     pub changed: Option<Duration>,
     /// Since when no endpoint is in use, after there was one.
     pub all_down_since: Option<Duration>,
+    identity: Option<ClientIdentity>,
 }
 
 /// Which endpoint serves.
@@ -51,10 +52,19 @@ impl Network {
         })
     }
 
-    /// Who the endpoint in use takes us for; without one, who another one does.
+    /// Who the endpoint in use takes us for; without one, who the last one did.
     pub fn identity(&self) -> Option<&ClientIdentity> {
-        let own = self.active().and_then(|endpoint| endpoint.identity.as_ref());
-        own.or_else(|| self.endpoints.iter().find_map(|endpoint| endpoint.identity.as_ref()))
+        self.identity.as_ref()
+    }
+
+    /// Takes the newest state of the links.
+    pub fn set_endpoints(&mut self, endpoints: Arc<[EndpointView]>) {
+        self.endpoints = endpoints;
+        let own = self.active().and_then(|endpoint| endpoint.identity.clone());
+        let other = || self.endpoints.iter().find_map(|endpoint| endpoint.identity.clone());
+        if let Some(identity) = own.or_else(other) {
+            self.identity = Some(identity);
+        }
     }
 
     /// Whether an endpoint is in use.

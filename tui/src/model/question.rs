@@ -120,6 +120,11 @@ impl Model {
         self.size.0 >= SMALLEST.0 && self.size.1 >= SMALLEST.1
     }
 
+    /// Whether the size of the terminal is known.
+    pub fn is_sized(&self) -> bool {
+        self.size != (0, 0)
+    }
+
     /// Asks a question. Returns false if the terminal is too small for it.
     pub fn open_question(&mut self, asked: QuestionKind) -> bool {
         if self.has_room_for_question() {

@@ -12,6 +12,8 @@ pub use crate::screen::links::view::summary;
 pub const ENTRY: ScreenEntry = ScreenEntry {
     contexts: keys::ALL,
     active: keys::active,
+    start: no_effect,
+    tick: no_effect,
     switched: no_effect,
     scroll: update::scroll,
     draw: view::draw,

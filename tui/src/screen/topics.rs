@@ -6,13 +6,15 @@ pub mod model;
 mod update;
 mod view;
 
-use crate::screen_entry::ScreenEntry;
+use crate::screen_entry::{ScreenEntry, no_effect};
 pub use crate::screen::topics::view::list;
 
 /// The screen.
 pub const ENTRY: ScreenEntry = ScreenEntry {
     contexts: keys::ALL,
     active: keys::active,
+    start: no_effect,
+    tick: no_effect,
     switched: update::switched,
     scroll: update::scroll,
     draw: view::draw,

@@ -51,6 +51,21 @@ fn engaged(model: &Model, theme: &Theme) -> Option<Line> {
     Some((wordings, theme.alarm_fill))
 }
 
+/// A request for one of our locks.
+pub(super) fn request(model: &Model, theme: &Theme) -> Option<Line> {
+    let (resource, request) = model.screens.team.request_to(model.own())?;
+    let (name, asker) = (format::printable(resource), format::printable(&request.client));
+    let message = match request.message.as_str() {
+        "" => String::new(),
+        text => format!(": \"{}\"", format::printable(text)),
+    };
+    let wordings = vec![
+        format!("? {asker} asks for {name}{message} → Team, y or n"),
+        format!("? {asker} asks for {name} → Team"),
+    ];
+    Some((wordings, theme.caution))
+}
+
 /// Values in alarm, then those in caution.
 pub(super) fn alarms(model: &Model, theme: &Theme) -> Vec<Line> {
     let style = |level| if level == AlarmLevel::Alarm { theme.alarm } else { theme.caution };

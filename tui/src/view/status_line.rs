@@ -23,6 +23,7 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
     let links: Vec<Line> = links.collect();
     let mut lines: Vec<Line> = messages::stop(model, theme).into_iter().collect();
     lines.extend(links.iter().take(1).cloned());
+    lines.extend(messages::request(model, theme));
     lines.extend(messages::alarms(model, theme));
     lines.extend(messages::notification(model, theme));
     lines.extend(links.into_iter().skip(1));

@@ -1,6 +1,6 @@
 //! A rover made of events: what the link would deliver, in, and a model, out.
 #![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, reason = "only tests use this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "only tests use this")]
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -26,6 +26,9 @@ use serde_json::{Value as Json, json};
 /// 14:03:20 UTC on some day.
 pub(crate) const WALL_NS: i64 = 1_700_056_800_000_000_000 + 200_000_000_000;
 
+/// The link's ids of requests, beside the model's numbers.
+const LINK_IDS: u64 = 1_000;
+
 pub(crate) struct Rig {
     pub(crate) model: Model,
     pub(crate) effects: Vec<Effect>,
@@ -45,8 +48,53 @@ impl Rig {
 
     pub(crate) fn send(&mut self, msg: Msg) -> &mut Rig {
         let effects = update(&mut self.model, msg);
+        for effect in &effects {
+            if let Effect::Request { number, .. } | Effect::Watch { number, .. } = effect {
+                update(&mut self.model, Msg::RequestSent { number: *number, id: LINK_IDS + number });
+            }
+        }
         self.effects.extend(effects);
         self
+    }
+
+    /// The newest request or watch whose method and path begin so is answered.
+    pub(crate) fn answer(&mut self, request: &str, status: u16, body: Json) -> &mut Rig {
+        let number = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Request { number, method, path, .. } => {
+                format!("{method} {path}").starts_with(request).then_some(*number)
+            }
+            Effect::Watch { number, path } => format!("WATCH {path}").starts_with(request).then_some(*number),
+            _ => None,
+        });
+        let number = number.unwrap_or_else(|| panic!("no {request} in {:?}", self.effects));
+        self.link(Event::Response { id: LINK_IDS + number, status, body })
+    }
+
+    /// The body of the newest request whose method and path begin so.
+    pub(crate) fn body(&self, request: &str) -> Json {
+        let body = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Request { method, path, body, .. } => {
+                format!("{method} {path}").starts_with(request).then(|| body.clone().unwrap_or_default())
+            }
+            _ => None,
+        });
+        body.unwrap_or_else(|| panic!("no {request} in {:?}", self.effects))
+    }
+
+    /// The terminal has taken a frame with the open question.
+    pub(crate) fn drawn(&mut self) -> &mut Rig {
+        let number = self.model.question().map(|question| question.number);
+        self.send(Msg::Drawn(number.unwrap_or_default()))
+    }
+
+    /// A question is answered: what opens it, then the text.
+    pub(crate) fn ask(&mut self, open: &str, text: &str) -> &mut Rig {
+        self.keys(open).drawn().keys(text)
+    }
+
+    /// The text of the newest notification.
+    pub(crate) fn notification(&self) -> &str {
+        self.model.notification.as_ref().map_or("", |shown| &shown.text)
     }
 
     pub(crate) fn wait(&mut self, time: Duration) -> &mut Rig {
@@ -146,6 +194,13 @@ impl Rig {
             rig.wait(Duration::from_millis(100)).all_samples();
         }
         rig.wait(Duration::from_millis(100));
+        rig
+    }
+
+    /// The same, with a person at the console.
+    pub(crate) fn attended() -> Rig {
+        let mut rig = Rig::running();
+        rig.send(Msg::Attend("ann@base".to_owned()));
         rig
     }
 }
