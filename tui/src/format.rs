@@ -32,11 +32,17 @@ pub fn millis(time: Duration) -> String {
 
 /// A rate without its unit, which is in the column's heading.
 pub fn rate(hz: f64) -> String {
+    if !hz.is_finite() {
+        return "–".to_owned();
+    }
     if hz < 100.0 { format!("{hz:.1}") } else { format!("{hz:.0}") }
 }
 
 /// Bytes per second: `812 B/s`, `12.3 kB/s`, `1.2 MB/s`.
 pub fn bandwidth(bytes_per_s: f64) -> String {
+    if !bytes_per_s.is_finite() {
+        return "–".to_owned();
+    }
     format!("{}/s", bytes(bytes_per_s))
 }
 

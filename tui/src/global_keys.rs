@@ -42,6 +42,8 @@ pub static EVERY_SCREEN: Context = Context {
         key(KeyCode::Tab, next_screen, NEXT).footer("screen"),
         key(KeyCode::BackTab, previous_screen, PREVIOUS),
         char('R', open_release, "release the emergency stop (asks for a word)").footer("release").grave(),
+        char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
+        char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
         ctrl('t', next_theme, "next theme"),
         key(KeyCode::Right, next_screen, NEXT),
         key(KeyCode::Left, previous_screen, PREVIOUS),
@@ -90,6 +92,24 @@ pub static HELP: Context = Context {
 static LEAVING: Context =
     Context { title: "Too small", keys: &[char('q', quit, "quit").footer("quit").grave()], text: None };
 
+/// While the past is shown.
+pub static REWOUND: Context = Context {
+    title: "Rewind",
+    keys: &[
+        key(KeyCode::Esc, now, NOW).footer("now"),
+        char('t', now, NOW),
+        key(KeyCode::Left, rewind_by::<{ -1 }>, "a second back").footer("1 s"),
+        key(KeyCode::Right, rewind_by::<1>, "a second on"),
+        char(',', rewind_by::<{ -60 }>, "a minute back").footer("1 min"),
+        char('.', rewind_by::<60>, "a minute on"),
+        char('[', rewind_event::<false>, "the entry of the log before").footer("event"),
+        char(']', rewind_event::<true>, "the next entry of the log"),
+    ],
+    text: None,
+};
+
+const NOW: &str = "back to now";
+
 /// The question before a release.
 pub static RELEASE: Context = Context {
     title: "Release?",
@@ -130,6 +150,8 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
     let mut contexts = match &model.overlay {
         // Nothing is seen of what a key would do.
         _ if !model.has_room_for_question() && model.is_sized() => vec![&LEAVING],
+        // What changes something acts now, and nothing on the screen is now.
+        Overlay::None if model.rewind.is_some() => vec![&REWOUND, &EVERY_SCREEN],
         Overlay::Help { .. } => vec![&HELP],
         Overlay::Question(question) => match question.asked {
             QuestionKind::Release => vec![&RELEASE],
@@ -153,7 +175,7 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
 /// All contexts, in the order of the help.
 pub fn all() -> Vec<&'static Context> {
     let screens = Screen::ALL.iter().flat_map(|&screen| entry(screen).contexts);
-    [&ALWAYS, &EVERY_SCREEN].into_iter().chain(screens.copied()).chain([&RELEASE, &YES_OR_NO, &TEXT]).collect()
+    [&ALWAYS, &EVERY_SCREEN, &REWOUND].into_iter().chain(screens.copied()).chain([&RELEASE, &YES_OR_NO, &TEXT]).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod global_keys;
 pub mod keymap;
 pub mod model;
 pub mod overview_rows;
+pub mod rewind;
 pub mod runtime;
 pub mod screen;
 pub mod screen_entry;

@@ -1,6 +1,7 @@
 //! The console's state. No I/O: time comes in as messages, effects leave through `update`.
 
 pub mod api;
+pub mod history;
 mod network;
 mod now;
 pub mod quality;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use roverline_schema::Registry;
 
 pub use crate::model::api::{Answer, Api, Document};
+pub use crate::model::history::History;
 pub use crate::model::network::{Network, Serving};
 pub use crate::model::now::Now;
 pub use crate::model::question::{Form, Question, QuestionKind, RELEASE_WORD, SMALLEST};
@@ -25,7 +27,10 @@ pub use crate::model::rover::{
 pub use crate::model::screen::{Screen, Screens};
 pub use crate::model::stamps::Stamps;
 pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
+use crate::screen::log::model::{Entry, Level, Origin};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
+
+
 
 /// How long a notification is shown.
 pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
@@ -56,6 +61,15 @@ pub struct Notification {
     pub text: String,
 }
 
+/// A moment of the past, shown instead of now.
+#[derive(Debug)]
+pub struct Rewind {
+    /// The moment.
+    pub at: Duration,
+    /// Everything as it was.
+    pub past: Box<Model>,
+}
+
 /// The whole state.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -79,6 +93,12 @@ pub struct Model {
     pub is_attended: bool,
     /// Requests to the HTTP API, and watches of its paths.
     pub api: Api,
+    /// The last half hour.
+    pub history: History,
+    /// When the locks that were last recorded had come.
+    pub recorded_locks: Option<Duration>,
+    /// What is shown instead of now.
+    pub rewind: Option<Rewind>,
     /// The links.
     pub network: Network,
     /// The topics.
@@ -113,8 +133,11 @@ impl Model {
         Model { theme_names, theme, ..Model::default() }
     }
 
-    /// Shows a notification.
+    /// Shows a notification, and keeps it in the log.
     pub fn notify(&mut self, serious: bool, text: String) {
+        let level = if serious { Level::Warning } else { Level::Info };
+        let entry = Entry::new(self.now.wall_ns, Origin::Notification, level, ["notification", "console", "console", &text]);
+        self.screens.log.push(entry);
         self.notification = Some(Notification { at: self.now.mono, serious, text });
     }
 }

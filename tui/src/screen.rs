@@ -2,5 +2,6 @@
 
 pub mod drive;
 pub mod links;
+pub mod log;
 pub mod team;
 pub mod topics;

@@ -9,6 +9,7 @@ macro_rules! with_screens {
             links Links,
             team Team,
             topics Topics,
+            log Log,
         }
     };
 }

@@ -14,6 +14,7 @@ use roverline_protocol::status::{EndpointEvent, EventKind};
 use crate::effect::Effect;
 use crate::format;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
+use crate::rewind;
 use crate::screens::entry;
 
 /// An event.
@@ -108,6 +109,7 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
     let mut effects = sample::decode_selected(model);
     if model.is_attended {
         effects.extend(Screen::ALL.iter().flat_map(|&screen| (entry(screen).tick)(model)));
+        rewind::record(model);
     }
     effects
 }

@@ -21,6 +21,9 @@ use crate::widget::put;
 pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> {
     let area = frame.area();
     let buf = frame.buffer_mut();
+    let replay = model.rewind.as_ref().map(|_| theme.rewound());
+    let theme = replay.as_ref().unwrap_or(theme);
+    let shown = model.rewind.as_ref().map_or(model, |rewind| &*rewind.past);
     buf.set_style(area, theme.screen);
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         too_small(model, theme, area, buf);
@@ -31,7 +34,7 @@ pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> 
     // No overlay covers the lines above it: the stop is there.
     let below = Rect { y: area.y + 1 + lines, height: area.height - 2 - lines, ..area };
     let body = Rect { x: below.x + 1, width: below.width - 2, ..below };
-    (entry(model.screen).draw)(model, theme, body, buf);
+    (entry(model.screen).draw)(shown, theme, body, buf);
     match &model.overlay {
         Overlay::None => {}
         Overlay::Help { scroll } => help::draw(theme, *scroll, below, buf),

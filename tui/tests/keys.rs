@@ -30,14 +30,14 @@ fn screens_by_number_and_by_turning() {
         ("4", Screen::Topics),
         ("1", Screen::Drive),
         ("\t", Screen::Links),
-        ("\t\t\t", Screen::Drive),
-        ("h", Screen::Topics),
+        ("\t\t\t\t", Screen::Drive),
+        ("h", Screen::Log),
     ] {
         rig.keys(keys);
         assert_eq!(rig.model.screen, screen, "{keys:?}");
     }
     rig.key(KeyCode::BackTab);
-    assert_eq!(rig.model.screen, Screen::Team);
+    assert_eq!(rig.model.screen, Screen::Topics);
 }
 
 #[test]

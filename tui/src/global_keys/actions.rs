@@ -8,6 +8,7 @@ use crate::effect::Effect;
 use crate::global_keys::all;
 use crate::keymap;
 use crate::model::{Form, Model, Overlay, QuestionKind, SMALLEST, Screen};
+use crate::rewind;
 use crate::screens::entry;
 
 /// A second Ctrl-C within this time quits without a question: the question may never be drawn, on a
@@ -163,6 +164,11 @@ fn cycle(model: &mut Model, by: usize) -> Vec<Effect> {
 
 fn switch_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
     let last = std::mem::replace(&mut model.screen, screen);
+    if let Some(rewind) = &mut model.rewind {
+        rewind.past.screen = screen;
+        rewind.past.screens.topics.fields.pending = true;
+        crate::update::sample::decode_selected(&mut rewind.past);
+    }
     let mut effects = (entry(last).switched)(model);
     if last != screen {
         effects.extend((entry(screen).switched)(model));
@@ -210,5 +216,30 @@ fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
         *scroll = scroll.saturating_add_signed(by).min(last_help_scroll(model.size));
         return Vec::new();
     }
-    (entry(model.screen).scroll)(model, by)
+    let scroll = entry(model.screen).scroll;
+    match &mut model.rewind {
+        // The cursor of the past; what it would request is not now.
+        Some(rewind) => {
+            scroll(&mut rewind.past, by);
+            Vec::new()
+        }
+        None => scroll(model, by),
+    }
+}
+
+pub(super) fn toggle_rewind(model: &mut Model) -> Vec<Effect> {
+    rewind::toggle(model)
+}
+
+pub(super) fn now(model: &mut Model) -> Vec<Effect> {
+    rewind::leave(model)
+}
+
+/// Moves the past by this many seconds.
+pub(super) fn rewind_by<const S: i64>(model: &mut Model) -> Vec<Effect> {
+    rewind::step(model, S)
+}
+
+pub(super) fn rewind_event<const IS_FORWARD: bool>(model: &mut Model) -> Vec<Effect> {
+    rewind::step_event(model, IS_FORWARD)
 }

@@ -77,6 +77,12 @@ impl Network {
         self.is_connected() && self.active().is_some_and(|endpoint| endpoint.state == LinkState::Active)
     }
 
+    /// The links as they were at a moment.
+    pub fn at(&self, endpoints: Arc<[EndpointView]>, all_down_since: Option<Duration>, wall_ns: i64) -> Network {
+        let history = self.history.iter().filter(|failover| failover.at_ns <= wall_ns).cloned().collect();
+        Network { endpoints, history, changed: None, all_down_since, identity: self.identity.clone() }
+    }
+
     /// Which endpoint serves.
     pub fn serving(&self, now: Now) -> Serving<'_> {
         if let Some(since) = self.all_down_since {

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use roverline_client::LinkSample;
 use roverline_protocol::MessageEncoding;
+use roverline_protocol::native::TopicInfo;
 use roverline_schema::Value;
 
 use crate::effect::Effect;
 use crate::format;
+use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
+use crate::screen::log;
 use crate::topic_mapping::{self, Slot};
 
 
@@ -37,9 +40,12 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     }
     row.take(sample, at, watched, now);
     let slot = row.slot;
+    if sample.topic.type_name == log::ROSOUT && sample.topic.encoding.is_cdr() {
+        log::take_rosout(model, sample);
+    }
     model.screens.topics.fields.pending |= watched;
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
-        fill(model, sample, slot, rank, at);
+        fill(model, &sample.topic, &sample.payload, (slot, rank), at);
     }
     if watched { decode_selected(model) } else { Vec::new() }
 }
@@ -79,10 +85,20 @@ fn restamp(model: &mut Model) {
     }
 }
 
-fn fill(model: &mut Model, sample: &LinkSample, slot: Slot, rank: usize, at: Duration) {
-    let Ok(plan) = model.registry.plan(&sample.topic.type_name) else { return };
-    let topic = sample.topic.name.as_str();
-    let decoded = plan.decode(&sample.payload);
+/// Sets a topic of a past moment to its value of then.
+pub fn restore(model: &mut Model, kept: &Kept) {
+    let now = model.now;
+    let Some(row) = model.topics.row_for(&kept.info, now) else { return };
+    row.restore(kept);
+    if let Some(slot) = row.slot.filter(|_| kept.info.encoding.is_cdr()) {
+        fill(model, &kept.info, &kept.payload, slot, kept.at);
+    }
+}
+
+fn fill(model: &mut Model, info: &TopicInfo, payload: &[u8], (slot, rank): (Slot, usize), at: Duration) {
+    let Ok(plan) = model.registry.plan(&info.type_name) else { return };
+    let topic = info.name.as_str();
+    let decoded = plan.decode(payload);
     let fault = decoded.as_ref().err().map(ToString::to_string);
     if let (Some(fault), Some(row)) = (fault, model.topics.rows.get_mut(topic)) {
         row.fault = Some(fault);

@@ -7,7 +7,7 @@ use roverline_client::{EndpointView, LinkState};
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
-use crate::model::{Model, Screen, Serving};
+use crate::model::{Model, Rewind, Screen, Serving};
 use crate::overview_rows;
 use crate::theme::Theme;
 use crate::widget::put;
@@ -86,7 +86,10 @@ fn tabs(model: &Model, theme: &Theme, tabs: Tabs) -> Vec<Piece> {
 
 /// What is to the right of the screens.
 fn state(model: &Model, theme: &Theme, detail: Detail) -> Vec<Piece> {
-    let mut pieces = alarms(model, theme);
+    let mut pieces = match model.rewind {
+        Some(_) => Vec::new(),
+        None => alarms(model, theme),
+    };
     let mut add = |more: Vec<Piece>| {
         if !more.is_empty() {
             if !pieces.is_empty() {
@@ -96,8 +99,13 @@ fn state(model: &Model, theme: &Theme, detail: Detail) -> Vec<Piece> {
         }
     };
     add(identity(model, theme, detail.role));
-    add(redundancy(model, theme));
-    add(serving(model, theme, detail.serving));
+    match &model.rewind {
+        Some(rewind) => add(past(model, rewind, theme)),
+        None => {
+            add(redundancy(model, theme));
+            add(serving(model, theme, detail.serving));
+        }
+    }
     pieces
 }
 
@@ -126,6 +134,13 @@ fn identity(model: &Model, theme: &Theme, words: Words) -> Vec<Piece> {
         _ => String::new(),
     };
     vec![(name, theme.screen), (role, theme.dim)]
+}
+
+/// The moment that is shown instead of now.
+fn past(model: &Model, rewind: &Rewind, theme: &Theme) -> Vec<Piece> {
+    let time = format::clock(rewind.past.now.wall_ns);
+    let ago = format::age(model.now.since(rewind.at));
+    vec![(format!("◀◀ {time} -{ago}"), theme.replay)]
 }
 
 /// One sign for each endpoint, in the order of the tiers.

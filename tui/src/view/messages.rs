@@ -51,6 +51,19 @@ fn engaged(model: &Model, theme: &Theme) -> Option<Line> {
     Some((wordings, theme.alarm_fill))
 }
 
+/// That nothing on the screen is now.
+pub(super) fn past(model: &Model, theme: &Theme) -> Option<Line> {
+    let rewind = model.rewind.as_ref()?;
+    let (first, _) = model.history.span()?;
+    let back = format::age(rewind.at.saturating_sub(first));
+    let wordings = vec![
+        format!("REPLAY of this console's last half hour. Nothing here is now. Esc back to now; {back} further back"),
+        format!("REPLAY. Nothing here is now. Esc back to now; {back} further back"),
+        "REPLAY, not now. Esc: now".to_owned(),
+    ];
+    Some((wordings, theme.replay))
+}
+
 /// A request for one of our locks.
 pub(super) fn request(model: &Model, theme: &Theme) -> Option<Line> {
     let (resource, request) = model.screens.team.request_to(model.own())?;

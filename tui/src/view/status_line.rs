@@ -19,6 +19,13 @@ const ROOMY_LINES: u16 = 12;
 
 /// Draws the messages; returns how many lines they take, one or two.
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> u16 {
+    if let Some(past) = messages::past(model, theme) {
+        // The stop is now, whatever else is shown.
+        let lines: Vec<Line> = messages::stop(model, theme).into_iter().chain([past]).collect();
+        let first = Rect { height: 1, ..area };
+        put_line(&lines, shown(&lines, first), first, theme, buf);
+        return 1;
+    }
     let links = messages::links(model, theme).into_iter().chain(messages::redundancy(model, theme));
     let links: Vec<Line> = links.collect();
     let mut lines: Vec<Line> = messages::stop(model, theme).into_iter().collect();

@@ -32,6 +32,7 @@ const LINK_IDS: u64 = 1_000;
 pub(crate) struct Rig {
     pub(crate) model: Model,
     pub(crate) effects: Vec<Effect>,
+    watches: Vec<(String, u64)>,
     registry: Registry,
     seq: u64,
 }
@@ -40,7 +41,7 @@ impl Rig {
     pub(crate) fn new() -> Rig {
         let names = vec!["roverline-dark".to_owned(), "roverline-light".to_owned()];
         let mut rig =
-            Rig { model: Model::new(names, 0), effects: Vec::new(), registry: Registry::bundled(), seq: 0 };
+            Rig { model: Model::new(names, 0), effects: Vec::new(), watches: Vec::new(), registry: Registry::bundled(), seq: 0 };
         rig.send(Msg::Clock(Now { mono: Now::ORIGIN, wall_ns: WALL_NS }));
         rig.send(Msg::Resize(80, 24));
         rig
@@ -53,6 +54,11 @@ impl Rig {
                 update(&mut self.model, Msg::RequestSent { number: *number, id: LINK_IDS + number });
             }
         }
+        let watches = effects.iter().filter_map(|effect| match effect {
+            Effect::Watch { number, path } => Some((path.clone(), LINK_IDS + number)),
+            _ => None,
+        });
+        self.watches.extend(watches);
         self.effects.extend(effects);
         self
     }
@@ -68,6 +74,13 @@ impl Rig {
         });
         let number = number.unwrap_or_else(|| panic!("no {request} in {:?}", self.effects));
         self.link(Event::Response { id: LINK_IDS + number, status, body })
+    }
+
+    /// The same for a watch that was begun before the effects were cleared.
+    pub(crate) fn answer_again(&mut self, request: &str, status: u16, body: Json) -> &mut Rig {
+        let watch = self.watches.iter().find(|(path, _)| request.ends_with(path.as_str())).map(|(_, id)| *id);
+        let id = watch.unwrap_or_else(|| panic!("no {request} in {:?}", self.watches));
+        self.link(Event::Response { id, status, body })
     }
 
     /// The body of the newest request whose method and path begin so.
