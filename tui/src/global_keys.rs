@@ -1,6 +1,6 @@
 //! Keys that do not belong to one screen.
 
-mod actions;
+pub mod actions;
 
 use crossterm::event::KeyCode;
 

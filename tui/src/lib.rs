@@ -23,4 +23,5 @@ pub mod theme;
 pub mod topic_mapping;
 pub mod update;
 pub mod view;
+pub mod waterfall;
 pub mod widget;

@@ -81,6 +81,8 @@ pub struct Model {
     pub size: (u16, u16),
     /// The current screen.
     pub screen: Screen,
+    /// The screen that a key of another one asks for.
+    pub next_screen: Option<Screen>,
     /// The current overlay.
     pub overlay: Overlay,
     /// Questions asked so far.

@@ -5,3 +5,4 @@ pub mod links;
 pub mod log;
 pub mod team;
 pub mod topics;
+pub mod traces;

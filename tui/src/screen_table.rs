@@ -10,6 +10,7 @@ macro_rules! with_screens {
             team Team,
             topics Topics,
             log Log,
+            traces Traces,
         }
     };
 }

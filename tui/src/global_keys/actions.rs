@@ -162,7 +162,8 @@ fn cycle(model: &mut Model, by: usize) -> Vec<Effect> {
     }
 }
 
-fn switch_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
+/// Shows another screen.
+pub fn switch_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
     let last = std::mem::replace(&mut model.screen, screen);
     if let Some(rewind) = &mut model.rewind {
         rewind.past.screen = screen;

@@ -18,7 +18,13 @@ pub(super) fn press(model: &mut Model, event: KeyEvent, together: usize) -> Vec<
         Some((binding, _)) if !binding.acts(together) => type_text(model, event),
         // The question is not on the screen yet: only what needs no question acts.
         Some((_, context)) if is_unseen && !std::ptr::eq(context, &global_keys::ALWAYS) => Vec::new(),
-        Some((binding, _)) => (binding.run)(model),
+        Some((binding, _)) => {
+            let mut effects = (binding.run)(model);
+            if let Some(screen) = model.next_screen.take() {
+                effects.extend(global_keys::actions::switch_to(model, screen));
+            }
+            effects
+        }
         None => type_text(model, event),
     }
 }

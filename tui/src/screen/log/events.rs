@@ -83,6 +83,9 @@ fn take_page(model: &mut Model, answer: &Answer) {
 
 fn entry(event: &LogEvent) -> Entry {
     let by = event.by.as_deref().unwrap_or(&event.node);
+    // Without a token, the identity is an address: the name says more.
+    let is_address = by.parse::<std::net::IpAddr>().is_ok();
+    let by = event.client.as_deref().filter(|_| is_address).unwrap_or(by);
     let is_note = event.kind == NOTE;
     let text = match event.data.get("text").and_then(serde_json::Value::as_str).filter(|_| is_note) {
         Some(text) => format!("\"{text}\""),
@@ -102,19 +105,27 @@ fn trace_id(traceparent: &str) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
+/// Members that say most, first.
+const IMPORTANT: [&str; 5] = ["reason", "cause", "message", "to", "from"];
+/// Members that other columns show, or that say little.
+const LEFT_OUT: [&str; 5] = ["at_ns", "resource", "queue", "client", "mode"];
+
 /// Members of an object as `name value`, others as JSON.
 fn fields(data: &serde_json::Value) -> String {
     let Some(object) = data.as_object() else { return data.to_string() };
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let all: Vec<String> = object.iter().map(|(name, value)| format!("{name} {}", text(value))).collect();
+    let rank = |name: &str| IMPORTANT.iter().position(|one| *one == name).unwrap_or(IMPORTANT.len());
+    let mut members: Vec<_> = object.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())).collect();
+    members.sort_by_key(|(name, _)| rank(name));
+    let all: Vec<String> = members.iter().map(|(name, value)| format!("{name} {}", text(value))).collect();
     all.join("  ")
 }
 
 fn level(kind: &str) -> Level {
     let has = |words: &[&str]| words.iter().any(|word| kind.contains(word));
-    if has(&["alarm.raised", "emergency", "failed", "endpoint.down"]) {
+    if has(&["alarm.raised", "emergency", "failed", "_down"]) {
         Level::Error
-    } else if has(&["forced", "dead", "expired", "purged", "offline", "promotion", "deadlock"]) {
+    } else if has(&["taken", "forced", "dead", "expired", "purged", "offline", "promotion", "deadlock"]) {
         Level::Warning
     } else {
         Level::Info
@@ -156,9 +167,9 @@ mod tests {
 
     #[test]
     fn an_event_says_what_who_and_its_trace() {
-        let entry = entry(&event("lock.acquired", json!({"token": 7, "client": "ann@base"})));
+        let entry = entry(&event("lock.acquired", json!({"token": 7, "client": "ann@base", "reason": "test"})));
         assert_eq!((entry.kind.as_str(), entry.by.as_str()), ("lock.acquired", "ann"));
-        assert_eq!(entry.text, "client ann@base  token 7");
+        assert_eq!(entry.text, "reason test  token 7");
         assert_eq!(entry.trace.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
         assert_eq!(trace_id("00-short-x-01"), None);
     }

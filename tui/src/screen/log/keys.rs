@@ -12,6 +12,7 @@ static LIST: Context = Context {
         char('/', start_filter, "filter by text").footer("filter"),
         char('s', next_level, "all, warnings, errors").footer("severity"),
         char('o', next_origin, "one source, or all").footer("source"),
+        key(KeyCode::Enter, open_trace, "show its trace").footer("trace"),
         key(KeyCode::Esc, clear_filters, "clear the filters, follow the newest"),
     ],
     text: None,

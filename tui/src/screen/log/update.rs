@@ -5,8 +5,9 @@ use roverline_protocol::printable::is_unprintable;
 use serde_json::json;
 
 use crate::effect::Effect;
-use crate::model::{Form, Model, QuestionKind};
+use crate::model::{Form, Model, QuestionKind, Screen};
 use crate::screen::log::events::NOTE;
+use crate::screen::traces;
 use crate::screen::log::model::{FILTER_CHARS, Level, Origin};
 
 /// The stream of notes.
@@ -15,6 +16,16 @@ const NOTES: &str = "notes";
 pub(super) fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
     model.screens.log.select(by);
     Vec::new()
+}
+
+/// Shows the trace of the selected entry, on the screen of traces.
+pub(super) fn open_trace(model: &mut Model) -> Vec<Effect> {
+    let Some(id) = model.screens.log.selected().and_then(|entry| entry.trace.clone()) else {
+        model.notify(false, "this entry has no trace".to_owned());
+        return Vec::new();
+    };
+    model.next_screen = Some(Screen::Traces);
+    traces::open(model, &id)
 }
 
 pub(super) fn start_filter(model: &mut Model) -> Vec<Effect> {

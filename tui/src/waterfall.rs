@@ -13,7 +13,7 @@ const TREE_COLUMNS: usize = 48;
 const LEVELS: usize = 12;
 
 /// A duration in nanoseconds with three digits: `1.24 ms`.
-pub(super) fn duration(ns: u64) -> String {
+pub fn duration(ns: u64) -> String {
     let us = ns as f64 / 1e3;
     let (value, unit) = match us {
         us if us < 1e3 => (us, "us"),
@@ -28,12 +28,46 @@ pub(super) fn duration(ns: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// The spans of a trace in the order of its tree, and the time that they span.
+#[derive(Debug)]
+pub struct Waterfall<'a> {
+    /// Each with its depth.
+    pub spans: Vec<(usize, &'a SpanDocument)>,
+    /// When the first one began, nanoseconds since the Unix epoch.
+    pub start_ns: i64,
+    /// From there to the last end, nanoseconds; at least 1.
+    pub whole_ns: u64,
+}
+
+impl<'a> Waterfall<'a> {
+    /// That of a trace.
+    pub fn of(trace: &'a TraceDocument) -> Waterfall<'a> {
+        let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
+        let end = trace.spans.iter().map(end).max().unwrap_or(start_ns);
+        Waterfall { spans: in_tree_order(&trace.spans), start_ns, whole_ns: end.abs_diff(start_ns).max(1) }
+    }
+
+    /// When a span ran, as a bar of this many columns; one that has not ended is open at the right.
+    pub fn bar(&self, span: &SpanDocument, columns: usize, mark: char, open: char) -> String {
+        let column = |at: i64| {
+            let offset = u64::try_from(at.saturating_sub(self.start_ns)).unwrap_or(0).min(self.whole_ns);
+            (u128::from(offset) * columns as u128 / u128::from(self.whole_ns)) as usize
+        };
+        let from = column(span.start_ns).min(columns.saturating_sub(1));
+        let to = match span.duration_ns {
+            Some(_) => column(end(span)).clamp(from + 1, columns.max(from + 1)),
+            None => columns,
+        };
+        let mark = if span.duration_ns.is_some() { mark } else { open };
+        let bar: String = std::iter::repeat_n(' ', from).chain(std::iter::repeat_n(mark, to - from)).collect();
+        format::left(&bar, columns)
+    }
+}
+
 /// The lines of a trace, with bars of this many columns.
-pub(super) fn waterfall(trace: &TraceDocument, columns: usize) -> String {
-    let spans = in_tree_order(&trace.spans);
-    let start = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
-    let end = trace.spans.iter().map(end).max().unwrap_or(start);
-    let whole = end.abs_diff(start).max(1);
+pub fn waterfall(trace: &TraceDocument, columns: usize) -> String {
+    let fall = Waterfall::of(trace);
+    let (spans, start, whole) = (&fall.spans, fall.start_ns, fall.whole_ns);
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -55,7 +89,7 @@ pub(super) fn waterfall(trace: &TraceDocument, columns: usize) -> String {
             format::left(&format::printable(&span.service), service),
             format::left(text, width),
             format::right(&took, 10),
-            bar(span, start, whole, columns),
+            fall.bar(span, columns, '#', '?'),
             failure(span),
         );
     }
@@ -66,33 +100,19 @@ fn end(span: &SpanDocument) -> i64 {
     span.start_ns.saturating_add_unsigned(span.duration_ns.unwrap_or(0))
 }
 
-fn label(level: usize, span: &SpanDocument) -> String {
+/// The name of a span, indented by its depth.
+pub fn label(level: usize, span: &SpanDocument) -> String {
     format!("{}{}", "  ".repeat(level.min(LEVELS)), format::printable(&span.name))
 }
 
-fn failure(span: &SpanDocument) -> String {
+/// That a span failed, and why.
+pub fn failure(span: &SpanDocument) -> String {
     if span.status != SpanStatus::Error {
         return String::new();
     }
     let status = span.attributes.get("http.response.status_code");
     let why = span.message.as_ref().or(status).map(|why| format!(": {}", format::printable(why)));
     format!(" failed{}", why.unwrap_or_default())
-}
-
-/// When a span ran within the trace; one that has not ended is open at the right.
-fn bar(span: &SpanDocument, start: i64, whole: u64, columns: usize) -> String {
-    let column = |at: i64| {
-        let offset = u64::try_from(at.saturating_sub(start)).unwrap_or(0).min(whole);
-        (u128::from(offset) * columns as u128 / u128::from(whole)) as usize
-    };
-    let from = column(span.start_ns).min(columns.saturating_sub(1));
-    let to = match span.duration_ns {
-        Some(_) => column(end(span)).clamp(from + 1, columns.max(from + 1)),
-        None => columns,
-    };
-    let mark = if span.duration_ns.is_some() { "#" } else { "?" };
-    let bar = format!("{}{}", " ".repeat(from), mark.repeat(to - from));
-    format::left(&bar, columns)
 }
 
 /// The spans with their depth, each behind its parent, siblings by start. A span whose parent is not there begins a
