@@ -7,6 +7,7 @@ pub mod response;
 
 mod action;
 pub(crate) mod admission;
+mod alarms;
 pub(crate) mod cors;
 mod directory;
 mod emergency_stop;
@@ -44,7 +45,7 @@ use roverline_protocol::limits;
 
 use crate::access::Peer;
 use crate::access::transport::Transport;
-use crate::api::action::{Action, KvAction, QueuesAction};
+use crate::api::action::{Action, AlarmsAction, KvAction, QueuesAction};
 use crate::api::error::ApiError;
 use crate::api::health::LocalAddress;
 use crate::api::query::Paging;
@@ -134,6 +135,8 @@ pub(crate) struct WatchTarget {
     pub(crate) target: String,
     /// Whether the response comes from this process's replica of the lifecycle records.
     pub(crate) reads_lifecycle: bool,
+    /// Whether the response changes with this endpoint's alarms.
+    pub(crate) reads_alarms: bool,
 }
 
 /// How to watch a path.
@@ -156,9 +159,15 @@ pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
         Some(Action::Kv(_)) => vec![format!("kv/{name}")],
         Some(Action::Events(_)) => vec!["events/head".to_owned()],
         Some(Action::Lifecycle(_) | Action::Robots | Action::Robot) => vec!["lifecycle".to_owned()],
-        Some(Action::Summary | Action::Traces | Action::TopicStages) => Vec::new(),
+        Some(
+            Action::Summary
+            | Action::Traces
+            | Action::TopicStages
+            | Action::Alarms(AlarmsAction::List | AlarmsAction::One),
+        ) => Vec::new(),
         _ => {
-            let why = "this path cannot be watched: only what the team shares, /api/v2/metrics and /api/v2/traces can";
+            let why = "this path cannot be watched: only what the team shares, /api/v2/alarms, /api/v2/metrics and \
+                       /api/v2/traces can";
             return Err(ApiError::bad_request(why));
         }
     };
@@ -168,7 +177,8 @@ pub(crate) fn watch_target(target: &str) -> Result<WatchTarget, ApiError> {
         _ => target.to_owned(),
     };
     let reads_lifecycle = matches!(action, Some(Action::Lifecycle(_) | Action::Robots | Action::Robot));
-    Ok(WatchTarget { prefixes, target, reads_lifecycle })
+    let reads_alarms = matches!(action, Some(Action::Alarms(_)));
+    Ok(WatchTarget { prefixes, target, reads_lifecycle, reads_alarms })
 }
 
 /// The key prefix of a list; an expiry is reported only under the keys themselves.
@@ -219,6 +229,7 @@ async fn answer(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Action::Events(action) => events::handle(request, action).await,
         Action::Lifecycle(action) => lifecycle::handle(request, action).await,
         Action::Log(action) => log::handle(request, action).await,
+        Action::Alarms(action) => alarms::handle(request, action).await,
         Action::Traces => traces::list(request).await,
         Action::TopicStages => traces::topics(request).await,
         Action::Trace => traces::one(request).await,
@@ -287,10 +298,13 @@ mod tests {
             ("/api/v2/metrics", &[]),
             ("/api/v2/traces?limit=5", &[]),
             ("/api/v2/traces/topics", &[]),
+            ("/api/v2/alarms?state=raised", &[]),
+            ("/api/v2/alarms/boundary/safety/boundary_violation", &[]),
         ] {
             let watch_target = watch_target(target).map_err(|error| error.status()).unwrap();
             assert_eq!(watch_target.prefixes, prefixes, "{target}");
             assert_eq!(watch_target.reads_lifecycle, prefixes == ["lifecycle"]);
+            assert_eq!(watch_target.reads_alarms, target.contains("/alarms"));
         }
         assert!(watch_target("/health").is_err() && watch_target("/nowhere").is_err());
     }

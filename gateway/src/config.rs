@@ -1,6 +1,7 @@
 //! Settings: everything configurable, with defaults and sources. Precedence: flag, environment variable,
 //! file, default.
 
+mod alarms;
 mod dds;
 mod file;
 mod flags;
@@ -17,12 +18,14 @@ mod upstream;
 
 use std::path::PathBuf;
 
+use roverline_protocol::alarms::rule::AlarmRule;
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::routing::Rule;
 use roverline_protocol::{ScopeSet, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessSettings;
+pub use crate::config::alarms::AlarmSettings;
 pub use crate::config::dds::{DdsSettings, EngineChoice, Interface};
 pub use crate::config::file::{ConfigError, load};
 pub(crate) use crate::config::flags::parse_seconds;
@@ -71,8 +74,12 @@ pub struct Settings {
     pub log: LogSettings,
     /// Traces of requests.
     pub trace: TraceSettings,
+    /// Alarms that no rule describes.
+    pub alarms: AlarmSettings,
     /// Routing rules, applied before the built-in ones.
     pub route: Vec<Rule>,
+    /// Rules of limit alarms, besides the built-in ones.
+    pub alarm: Vec<AlarmRule>,
 }
 
 /// Address, ports, capacity, directories.

@@ -1,6 +1,7 @@
 //! One endpoint: a listening port, its sessions, its hub, and the status that it reports.
 
 pub mod advertised;
+pub mod alarms;
 pub mod capacity;
 pub mod counters;
 pub mod diagnostics;
@@ -48,6 +49,7 @@ use crate::connection::budget::{Budget, SharedBudget};
 use crate::connection::delivery_latency::DeliveryLatency;
 use crate::emergency_stop::{BegunStop, EmergencyStop, StopAnswer, StopError, StopRequest, StopState};
 use crate::endpoint::advertised::AdvertisedServices;
+use crate::endpoint::alarms::AlarmBoard;
 use crate::endpoint::capacity::Capacity;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
@@ -104,6 +106,8 @@ pub struct Endpoint {
     pub ros: Ros,
     /// The services that clients advertise.
     pub advertised: AdvertisedServices,
+    /// The alarms, as this endpoint shows them.
+    pub alarms: AlarmBoard,
     /// The rover's name.
     pub rover: String,
     /// The path under which a proxy publishes the endpoint; empty: none.
@@ -221,6 +225,7 @@ impl EndpointBuilder {
             access: self.access,
             ros,
             advertised: AdvertisedServices::default(),
+            alarms: AlarmBoard::default(),
             stop_topic: self.stop_topic,
             rover: self.rover,
             path_prefix: self.path_prefix,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use roverline_protocol::alarms::ALARMS_TOPIC;
 use roverline_protocol::{Scope, ScopeSet};
 use roverline_schema::Value;
 use roverline_source::clock::{monotonic, unix_ns};
@@ -185,6 +186,8 @@ fn collect(
     let mut hottest_age = f64::INFINITY;
     let mut worst = Option::<i64>::None;
     let mut topics: Vec<&mut Topic> = topics.collect();
+    // Alarms are derived from what the other topics say.
+    topics.retain(|topic| topic.info.name != ALARMS_TOPIC);
     topics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
     for topic in topics {
         let Some((value, seconds)) = newest(topic, now) else { continue };

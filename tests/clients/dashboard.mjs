@@ -116,7 +116,8 @@ async function failover() {
     gap: Math.max(...window.heardAt.slice(1).map(([at], n) => at - window.heardAt[n][0])),
     tiers: window.heardAt.map(([, tier]) => tier).filter((tier, at, all) => tier !== all[at - 1]),
   }));
-  const left = errors.filter((text) => !/WebSocket connection/.test(text));
+  // Of the endpoint that is down, neither a WebSocket nor a request is answered.
+  const left = errors.filter((text) => !/WebSocket connection|Failed to load resource/.test(text));
   printJson({ gap_ms: Math.round(gap), tiers, back, during, errors: left, foreign });
   await browser.close();
 }

@@ -110,7 +110,9 @@ fn the_page_is_complete_and_accessible() {
     }
     assert_eq!(output["variants"].as_object().unwrap().len(), 4);
     let walk = output["walk"].as_array().unwrap();
-    let reached: Vec<_> = walk.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let reached = walk.iter().map(|one| one["name"].as_str().unwrap());
+    // As many as there are alarms.
+    let reached: Vec<_> = reached.filter(|name| *name != "acknowledge").collect();
     assert_eq!(reached, ["skip", "theme", "stop", "in", "out", "follow", "fit", "start"]);
     assert!(walk.iter().all(|one| one["visible"] == true), "a focus that is not seen: {walk:?}");
     assert_eq!((&output["theme"], &output["kept"]), (&json!(["dark", "dark"]), &json!("dark")));

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod alarms;
 pub mod coordination;
 mod duration;
 mod reach;
@@ -140,6 +141,19 @@ enum Command {
         #[command(subcommand)]
         command: Option<coordination::EventsCommand>,
     },
+    /// Alarms: print them, acknowledge, shelve
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  roverline alarms --follow\n  roverline alarms acknowledge --all --comment seen"
+    )]
+    Alarms {
+        #[command(flatten)]
+        to: UrlOption,
+        #[command(flatten)]
+        args: alarms::AlarmsArgs,
+        #[command(subcommand)]
+        command: Option<alarms::AlarmsCommand>,
+    },
     /// Where the time of requests went: the newest, or one as a tree
     #[command(after_help = "Examples:\n  roverline traces --slow 50ms\n  roverline traces 0af76519")]
     Traces {
@@ -234,6 +248,7 @@ impl Cli {
                 | Command::Queues { to, .. }
                 | Command::Kv { to, .. }
                 | Command::Events { to, .. }
+                | Command::Alarms { to, .. }
                 | Command::Traces { to, .. },
             ) => (&to.url, true),
             _ => (&Vec::new(), false),
@@ -312,6 +327,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Events { filter, command, .. }) => {
                 command::coordination::events::run(config?, filter, command).await
             }
+            Some(Command::Alarms { args, command, .. }) => command::alarms::run(config?, args, command).await,
             Some(Command::Traces { args, .. }) => command::traces::run(config?, args).await,
             Some(Command::Demo(mut demo)) => {
                 demo.appearance.theme = demo.appearance.theme.or(cli.appearance.theme);

@@ -1,5 +1,6 @@
 //! The program's commands, one module each.
 
+pub mod alarms;
 pub mod console;
 pub mod coordination;
 pub mod demo;

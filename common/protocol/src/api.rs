@@ -1,5 +1,6 @@
 //! JSON documents of the HTTP API below `/api/v2`, beyond those of `/health` and `/status`.
 
+pub mod alarms;
 pub mod emergency_stop;
 pub mod events;
 pub mod kv;

@@ -4,6 +4,7 @@
 //! Pure by rule: no I/O, no clock, no async runtime, so every decision can be tested by passing in
 //! a time. The gateway and the console both build on this crate and never on each other.
 
+pub mod alarms;
 pub mod api;
 pub mod backoff;
 pub mod budget;

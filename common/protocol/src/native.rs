@@ -130,7 +130,8 @@ pub enum ClientMessage {
         traceparent: Option<String>,
     },
     /// Watches an API path of the coordination store, such as `/api/v2/locks`: its result is sent
-    /// now and whenever it may have changed, each time as a `response`. `/api/v2/metrics` is sent once a second.
+    /// now and whenever it may have changed, each time as a `response`. `/api/v2/metrics` is sent once a second,
+    /// `/api/v2/alarms` when an alarm changes.
     Watch {
         /// Echoed in the responses; an id in use is moved to the new path.
         id: u64,

@@ -1,6 +1,7 @@
 //! Coordination of a team of operators: locks, queues, shared values, lifecycle and the event log.
 //! Everything is implemented once, over one narrow store.
 
+pub mod alarms;
 mod boot_clock;
 mod client;
 mod event_source;
@@ -21,6 +22,7 @@ mod test_support;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::alarms::Alarms;
 pub use crate::client::Client;
 use crate::events::{Events, NodeIdentity};
 use crate::kv::{Cache, Kv};
@@ -39,6 +41,8 @@ pub struct Coordination {
     pub queues: Queues,
     /// Shared values, with this process's cache.
     pub kv: Cache,
+    /// The records of alarms.
+    pub alarms: Alarms,
     /// The event log.
     pub events: Events,
     /// The lifecycle of robots and endpoints.
@@ -52,6 +56,7 @@ impl Coordination {
             locks: Locks::new(store.clone()),
             queues: Queues::new(store.clone()),
             kv: Cache::new(Kv::new(store.clone())),
+            alarms: Alarms::new(store.clone()),
             events: Events::new(store.clone(), identity),
             lifecycle: Lifecycle::new(store.clone()),
             store,

@@ -1,5 +1,5 @@
 //! Records domain events in the event log: locks acquired and lost, dead letters, lifecycle
-//! transitions. Events are derived from changes of the store, regardless of their cause, so an expired lease
+//! transitions, alarms. Events are derived from changes of the store, regardless of their cause, so an expired lease
 //! is recorded as well and no process can forget to record anything.
 //!
 //! One process records at a time. Its checkpoint is in the store, and an event id contains the revision
@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Coordination;
+use crate::alarms::AlarmEventSource;
 use crate::event_source::EventSource;
 use crate::events::{EventError, Expected};
 use crate::limits;
@@ -68,6 +69,7 @@ impl Coordination {
             self.record_source(LockEventSource::default(), clock),
             self.record_source(DeadLetterEvents, clock),
             self.record_source(LifecycleEvents, clock),
+            self.record_source(AlarmEventSource::default(), clock),
             Compaction::new(&self.store).run(),
         );
         match ended {

@@ -31,6 +31,7 @@ pub(crate) enum Action {
     Events(EventsAction),
     Lifecycle(LifecycleAction),
     Log(LogAction),
+    Alarms(AlarmsAction),
 }
 
 impl Action {
@@ -44,6 +45,7 @@ impl Action {
                 | Action::Events(_)
                 | Action::Lifecycle(_)
                 | Action::Log(LogAction::Change | LogAction::Restore)
+                | Action::Alarms(AlarmsAction::Acknowledge | AlarmsAction::Shelve | AlarmsAction::Unshelve)
                 | Action::Traces
                 | Action::TopicStages
                 | Action::Trace
@@ -115,6 +117,16 @@ pub(crate) enum EventsAction {
     One,
     Head,
     Verify,
+}
+
+/// Operations of `alarms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmsAction {
+    List,
+    One,
+    Acknowledge,
+    Shelve,
+    Unshelve,
 }
 
 /// Operations of `log`.

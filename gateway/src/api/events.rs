@@ -188,7 +188,7 @@ async fn new(request: &ApiRequest<'_>) -> Result<(NewEvent, Expected, Option<Str
 }
 
 /// Event types that only the product itself may append.
-const RESERVED: [&str; 5] = ["lock", "queue", "lifecycle", "endpoint", "command"];
+const RESERVED: [&str; 6] = ["lock", "queue", "lifecycle", "endpoint", "command", "alarm"];
 
 /// Rejects an event that looks as if the product had recorded it.
 fn check_not_reserved(stream: &str, kind: &str) -> Result<(), ApiError> {
@@ -281,6 +281,8 @@ mod tests {
             ("endpoint/primary", "x"),
             ("command/emergency_stop", "x"),
             ("s", "command.emergency_stop"),
+            ("alarm/battery", "x"),
+            ("s", "alarm.acknowledged"),
         ] {
             let refused = check_not_reserved(stream, kind).unwrap_err();
             assert_eq!(refused.into_response("/").status(), StatusCode::FORBIDDEN, "{stream} {kind}");

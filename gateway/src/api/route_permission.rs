@@ -3,7 +3,7 @@
 
 use crate::access::Permission;
 use crate::api::action::{
-    Action, EventsAction, KvAction, LifecycleAction, LocksAction, LogAction, QueuesAction,
+    Action, AlarmsAction, EventsAction, KvAction, LifecycleAction, LocksAction, LogAction, QueuesAction,
 };
 
 /// The permission that every request of a route needs. Some requests need more, by their bodies.
@@ -74,6 +74,7 @@ impl Action {
             Action::Kv(action) => kv(action),
             Action::Events(action) => events(action),
             Action::Lifecycle(action) => lifecycle(action),
+            Action::Alarms(action) => alarms(action),
             Action::Log(LogAction::Show) => RoutePermission::Read,
             Action::Log(LogAction::Change | LogAction::Restore) => {
                 RoutePermission::Overrule("the configured level of the log")
@@ -145,6 +146,13 @@ const fn events(action: EventsAction) -> RoutePermission {
     }
 }
 
+const fn alarms(action: AlarmsAction) -> RoutePermission {
+    match action {
+        AlarmsAction::List | AlarmsAction::One => RoutePermission::Read,
+        AlarmsAction::Acknowledge | AlarmsAction::Shelve | AlarmsAction::Unshelve => RoutePermission::Share,
+    }
+}
+
 const fn lifecycle(action: LifecycleAction) -> RoutePermission {
     match action {
         LifecycleAction::List | LifecycleAction::Healthy | LifecycleAction::Deployable => {
@@ -183,6 +191,7 @@ mod tests {
             "/status",
             "/metrics",
             "/traces",
+            "/alarms",
         ];
         let wrong = paths.iter().find(|path| shared.iter().any(|part| path.contains(part)));
         assert!(wrong.is_none() && paths.contains(&"/health"), "{paths:?}");

@@ -6,10 +6,10 @@ mod core;
 use http::Method;
 
 use crate::api::route::{HttpMethod, Route};
-use crate::api::{emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
+use crate::api::{alarms, emergency_stop, events, kv, lifecycle, locks, log, queues, traces};
 
 /// The tables of all modules.
-static TABLES: [&[Route]; 9] = [
+static TABLES: [&[Route]; 10] = [
     &core::ROUTES,
     &emergency_stop::ROUTES,
     &locks::ROUTES,
@@ -19,6 +19,7 @@ static TABLES: [&[Route]; 9] = [
     &lifecycle::ROUTES,
     &traces::ROUTES,
     &log::ROUTES,
+    &alarms::ROUTES,
 ];
 
 /// Every route.

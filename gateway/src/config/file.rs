@@ -8,7 +8,7 @@ use roverline_protocol::Routing;
 use roverline_protocol::routing::topic_glob;
 
 use crate::access::forwarded::proxy_network;
-use crate::config::{Settings, path_prefix, ros_discovery};
+use crate::config::{Settings, alarms, path_prefix, ros_discovery};
 
 /// The administrator, whose files are right.
 const ROOT: u32 = 0;
@@ -102,6 +102,8 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Settings, ConfigError> {
         let line = line_of(text, key);
         ConfigError(format!("{name}:{line}: {key}: {why}"))
     })?;
+    alarms::check_rules(&settings.alarm, text)
+        .map_err(|(line, why)| ConfigError(format!("{name}:{line}: {why}")))?;
     Ok(settings)
 }
 
@@ -143,6 +145,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     settings.process.check()?;
     settings.tls.check()?;
     settings.trace.check()?;
+    settings.alarms.check()?;
     settings.peers.networks()?;
     roverline_coordination::store::check_name(&settings.coordination.store)
         .map_err(|error| ("store", error.to_string()))?;
@@ -221,7 +224,7 @@ mod tests {
         let uncommented: String =
             sample.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
         let all = parse(&uncommented, "sample").unwrap();
-        assert_eq!(all.route.len(), 1);
+        assert_eq!((all.route.len(), all.alarm.len()), (1, 2));
         assert!(all.gateway.state_dir.is_some());
     }
 
@@ -246,6 +249,15 @@ mod tests {
             ("[coordination]\nstore = \"redis://x\"\n", 2, "etcd://"),
             ("[trace]\nenabled = false\notlp = \"http://a:4318/v1/traces\"\n", 3, "enabled = true"),
             ("[trace]\notlp = \"a:4318\"\n", 2, "otlp: "),
+            ("[alarms]\nenabled = true\ndisk_percent = 0\n", 3, "disk_percent"),
+            ("[[alarm]]\nname = \"a\"\nfeild = \"x\"\n", 3, "feild"),
+            ("[[alarm]]\nname = \"a\"\nabove = { bad = 1.0 }\n", 3, "warning"),
+            (
+                "[[alarm]]\nname = \"a\"\nenabled = false\n[[alarm]]\nname = \"b\"\ntopic = \"/[\"\n[log]\n",
+                6,
+                "topic: ",
+            ),
+            ("[[alarm]]\nname = \"a\"\ntopic = \"/a\"\nfield = \"data\"\n", 1, "above: "),
             ("[gateway\n", 1, "gateway"),
         ] {
             let error = parse(text, "r.toml").unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! The endpoint's status in the ROS graph: its own on `/diagnostics`, and all endpoints' from a service.
 //! Only sources that take part in a ROS graph carry it.
 
-mod status;
+pub(crate) mod status;
 mod system_status;
 
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::endpoint::{Endpoint, memory};
 
 /// The topic on which ROS nodes publish diagnostics (diagnostic_msgs/msg/DiagnosticArray).
 pub(crate) const DIAGNOSTICS: &str = "/diagnostics";
-const DIAGNOSTICS_TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
+/// Their type.
+pub(crate) const DIAGNOSTICS_TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
 /// The service that returns the endpoint directory (std_srvs/srv/Trigger).
 pub(crate) const STATUS_SERVICE: &str = "/websocket_redundancy/status";
 /// Diagnostics are published once a second, as aggregators expect.
@@ -134,8 +135,17 @@ impl Status {
     }
 }
 
-/// A diagnostic_msgs/msg/DiagnosticArray of these.
 fn publication(statuses: &[Status], hardware_id: &str) -> Publication {
+    Publication {
+        topic: DIAGNOSTICS.to_owned(),
+        type_name: DIAGNOSTICS_TYPE.to_owned(),
+        payload: diagnostic_array(statuses, hardware_id),
+        latched: false,
+    }
+}
+
+/// A diagnostic_msgs/msg/DiagnosticArray of these.
+pub(crate) fn diagnostic_array(statuses: &[Status], hardware_id: &str) -> Bytes {
     let now = unix_ns();
     let mut writer = cdr::Writer::with_capacity(4_096);
     // std_msgs/Header
@@ -144,12 +154,7 @@ fn publication(statuses: &[Status], hardware_id: &str) -> Publication {
     for status in statuses {
         status.write(&mut writer, hardware_id);
     }
-    Publication {
-        topic: DIAGNOSTICS.to_owned(),
-        type_name: DIAGNOSTICS_TYPE.to_owned(),
-        payload: Bytes::from(writer.finish()),
-        latched: false,
-    }
+    Bytes::from(writer.finish())
 }
 
 #[cfg(test)]

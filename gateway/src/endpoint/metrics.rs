@@ -2,6 +2,7 @@
 //! values are bounded: kinds, scopes, levels, peers and a limited number of topics; clients are never
 //! labels.
 
+mod alarms;
 pub mod commands;
 mod coordination;
 pub mod dialects;
@@ -47,6 +48,7 @@ pub(crate) async fn render(endpoint: &Endpoint) -> String {
     quotas::render(&mut page, &endpoint.coordination);
     coordination::render(&mut page, &endpoint.coordination);
     traces::render(&mut page, endpoint);
+    alarms::render(&mut page, endpoint);
     log::render(&mut page, endpoint);
     let (wrong, limited) = endpoint.access.attempts().counts();
     let what = "Wrong tokens that clients showed.";

@@ -5,10 +5,10 @@ pub mod mdns;
 pub mod monitor;
 pub mod networks;
 pub mod probe;
-mod promotion;
+pub(crate) mod promotion;
 pub mod proof;
 mod silent_writers;
-mod state;
+pub(crate) mod state;
 pub mod table;
 #[cfg(test)]
 mod tests;

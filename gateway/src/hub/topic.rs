@@ -131,6 +131,13 @@ impl Topic {
         EncodeJob { topic, decoder, sample: sample.clone(), flags, recipients, now, trace: None }
     }
 
+    /// The samples that arrived after a time (monotonic) and are still kept for replay, or the newest one where none are
+    /// kept, with their times of arrival; the newest first.
+    pub(crate) fn samples_after(&self, at: Duration) -> impl Iterator<Item = (&RawSample, Duration)> {
+        let latest = self.latest.iter().filter(move |latest| self.ring.is_empty() && latest.at > at);
+        self.ring.after(at).chain(latest.map(|latest| (&latest.sample, latest.at)))
+    }
+
     /// The number of sessions that subscribe to the topic.
     pub fn subscriber_count(&self) -> usize {
         self.subscriptions.len()

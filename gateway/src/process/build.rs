@@ -6,6 +6,7 @@ use std::time::Duration;
 use roverline_coordination::Coordination;
 use roverline_coordination::events::NodeIdentity;
 use roverline_coordination::store::SQLITE;
+use roverline_protocol::alarms::rule;
 use roverline_protocol::{Routing, Tier};
 use roverline_schema::Registry;
 use roverline_source::clock::monotonic;
@@ -14,8 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::access::Access;
-use crate::config::{Settings, SourceKind};
+use crate::config::Settings;
 use crate::emergency_stop::EmergencyStop;
+use crate::endpoint::alarms::evaluator::{AlarmPlan, evaluate_alarms};
+use crate::endpoint::alarms::publication::publish_alarms;
 use crate::endpoint::diagnostics::publish_diagnostics;
 use crate::endpoint::node_ages::observe_nodes;
 use crate::endpoint::peers::PeerPolicy;
@@ -118,15 +121,23 @@ pub fn start_trace_export(
     TraceExport::start(&settings.trace, spans?.export(), resource)
 }
 
+/// What an endpoint evaluates; `None` if alarms are off.
+fn alarm_plan(settings: &Settings) -> Option<AlarmPlan> {
+    // The rules were checked when the file was read.
+    let rules = rule::compile(&settings.alarm).ok().filter(|_| settings.alarms.enabled)?;
+    Some(AlarmPlan { settings: settings.alarms.clone(), rules, routes: settings.route.clone() })
+}
+
 /// Starts the endpoint's tasks, which run forever.
 pub fn spawn_tasks(
     tasks: &mut JoinSet<()>,
     endpoint: &Arc<Endpoint>,
     emergency_stop: &Arc<EmergencyStop>,
     outlet: Arc<SourceControlHandle>,
-    source: SourceKind,
+    settings: &Settings,
     policy: PeerPolicy,
 ) {
+    let source = settings.gateway.source;
     let (hub, ingress) = (endpoint.hub.clone(), endpoint.ingress.clone());
     let watched = endpoint.clone();
     tasks.spawn(async move {
@@ -135,6 +146,10 @@ pub fn spawn_tasks(
     });
     tasks.spawn(run_hub_timers(endpoint.clone()));
     tasks.spawn(observe_nodes(endpoint.clone()));
+    if let Some(plan) = alarm_plan(settings) {
+        tasks.spawn(evaluate_alarms(endpoint.clone(), plan));
+        tasks.spawn(publish_alarms(endpoint.clone(), outlet.clone()));
+    }
     let is_leader = watch::Sender::new(false);
     if source.is_ros_graph() {
         let (endpoint, rover) = (endpoint.clone(), policy.rover.clone());

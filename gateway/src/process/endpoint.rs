@@ -73,7 +73,7 @@ pub async fn run(options: EndpointOptions) -> Result<(), ProcessError> {
     );
     let mut tasks = JoinSet::new();
     let policy = peer_policy(&settings, tier, address.port());
-    spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, settings.gateway.source, policy);
+    spawn_tasks(&mut tasks, &endpoint, &emergency_stop, outlet, &settings, policy);
     let socket = supervised
         .is_some()
         .then(|| control_socket::socket_path(&settings.state_dir(), settings.port(Tier::Primary)));

@@ -55,7 +55,7 @@ pub async fn run_relay(options: RelayOptions) -> Result<(), ProcessError> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (endpoint, emergency_stop) = build(tier, port, &settings, &control, spans.clone(), log.clone())?;
         let policy = peer_policy(&settings, tier, port);
-        spawn_tasks(&mut tasks, &endpoint, &emergency_stop, control.clone(), settings.gateway.source, policy);
+        spawn_tasks(&mut tasks, &endpoint, &emergency_stop, control.clone(), &settings, policy);
         accepting.push(tokio::spawn(accept_loop(endpoint.clone(), listener, tls.clone())));
         tracing::info!(event_type = "endpoint.serving", %tier, port, scopes = %endpoint.scopes(), "serving");
         endpoints.push(endpoint);

@@ -56,12 +56,12 @@ pub struct EventList {
 #[serde(deny_unknown_fields)]
 #[schemars(example = NewEventRequest::example())]
 pub struct NewEventRequest {
-    /// Stream of the event. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...` and
-    /// `command/...` are reserved for the gateway.
+    /// Stream of the event. `lock/...`, `queue/...`, `lifecycle/...`, `endpoint/...`, `command/...` and
+    /// `alarm/...` are reserved for the gateway.
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub stream: String,
-    /// Type of the event. `lock....`, `queue....`, `lifecycle....`, `endpoint....` and
-    /// `command....` are reserved for the gateway.
+    /// Type of the event. `lock....`, `queue....`, `lifecycle....`, `endpoint....`, `command....` and
+    /// `alarm....` are reserved for the gateway.
     #[serde(rename = "type")]
     #[schemars(regex(pattern = crate::api::LABEL_PATTERN))]
     pub kind: String,

@@ -171,6 +171,12 @@ impl<T> Ring<T> {
         })
     }
 
+    /// The samples that arrived after a time, with their times of arrival; the newest first.
+    pub fn after(&self, at: Duration) -> impl Iterator<Item = (&T, Duration)> {
+        let newer = self.entries.iter().rev().take_while(move |entry| entry.at > at);
+        newer.map(|entry| (&entry.value, entry.at))
+    }
+
     /// Bytes stored.
     pub fn bytes(&self) -> usize {
         self.bytes

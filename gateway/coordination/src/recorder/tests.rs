@@ -68,7 +68,7 @@ async fn checkpoints(store: &dyn Store) -> Vec<Entry> {
 
 /// Waits for the recorder's checkpoints: from then on it records.
 async fn wait_for_checkpoints(team: &Coordination) {
-    eventually("checkpoints", async || (checkpoints(&*team.store).await.len() == 3).then_some(())).await;
+    eventually("checkpoints", async || (checkpoints(&*team.store).await.len() == 4).then_some(())).await;
 }
 
 fn kinds(events: &[Event]) -> Vec<(&str, &str)> {
@@ -309,7 +309,7 @@ async fn an_idle_event_source_does_not_block_compaction() {
         compaction.compact(tokio::time::Instant::now()).await.unwrap();
         let checkpoints = checkpoints(&*team.store).await;
         let revision = |entry: &Entry| std::str::from_utf8(&entry.value).unwrap().parse::<u64>().unwrap();
-        (checkpoints.len() == 3 && checkpoints.iter().all(|entry| revision(entry) > begin.0)).then_some(())
+        (checkpoints.len() == 4 && checkpoints.iter().all(|entry| revision(entry) > begin.0)).then_some(())
     })
     .await;
     recording.abort();

@@ -33,6 +33,9 @@ const WATCH_PAUSE_MS: u64 = 50;
 /// Requests of an observer's session that wait for the store at a time.
 const OBSERVER_REQUESTS: usize = 2;
 
+/// Shortest interval between two results of alarms: many may change at a time.
+const ALARMS_PAUSE_MS: u64 = 250;
+
 /// Response bytes that may be queued for the client before further responses are refused.
 const BACKLOG_BYTES: usize = limits::OUTBOX_CONTROL_BYTES / 2;
 
@@ -164,6 +167,9 @@ async fn acquire_own<'a>(info: &SessionInfo, turns: &'a Semaphore) -> Option<Sem
 async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchTarget, turns: &Semaphore) {
     let pause = Duration::from_millis(WATCH_PAUSE_MS);
     let lifecycle = &endpoint.coordination.lifecycle;
+    if target.reads_alarms {
+        return watch_alarms(endpoint, info, id, target).await;
+    }
     if target.prefixes.is_empty() {
         return watch_periodically(endpoint, info, id, target, turns).await;
     }
@@ -192,6 +198,21 @@ async fn watch(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchT
             }
             // The response explains the error; try again when the store may be available.
             Err(_) => tokio::time::sleep(Duration::from_millis(limits::STORE_POLL_MS * 5)).await,
+        }
+    }
+}
+
+/// Sends alarms when they change. They are in memory, so that nobody has to wait for a turn.
+async fn watch_alarms(endpoint: &Endpoint, info: &SessionInfo, id: u64, target: &WatchTarget) {
+    let mut changes = endpoint.alarms.changes();
+    loop {
+        // Marked before it is read: a change in between is reported again.
+        changes.mark_unchanged();
+        let request = Request { id, path: target.target.clone(), ..Request::default() };
+        Box::pin(respond(endpoint, info, request, Cause::Watch)).await;
+        tokio::time::sleep(Duration::from_millis(ALARMS_PAUSE_MS)).await;
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -3,17 +3,17 @@
 use roverline_schema::cdr;
 
 /// Levels of diagnostic_msgs/msg/DiagnosticStatus.
-pub(super) const OK: u8 = 0;
-pub(super) const WARN: u8 = 1;
-pub(super) const ERROR: u8 = 2;
+pub(crate) const OK: u8 = 0;
+pub(crate) const WARN: u8 = 1;
+pub(crate) const ERROR: u8 = 2;
 
 /// A diagnostic_msgs/msg/DiagnosticStatus.
 #[derive(Debug, PartialEq)]
-pub(super) struct Status {
-    pub(super) level: u8,
-    pub(super) name: String,
-    pub(super) message: String,
-    pub(super) values: Vec<(String, String)>,
+pub(crate) struct Status {
+    pub(crate) level: u8,
+    pub(crate) name: String,
+    pub(crate) message: String,
+    pub(crate) values: Vec<(String, String)>,
 }
 
 impl Status {

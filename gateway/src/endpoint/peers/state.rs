@@ -126,7 +126,7 @@ impl PeerState {
 
     /// What it shows of its tier. One that others named shows nothing until it has proven itself: its tier is not
     /// covered because somebody registered an address.
-    pub(super) fn view(&self, now: Duration) -> TierView {
+    pub(crate) fn view(&self, now: Duration) -> TierView {
         let start_timeout = Duration::from_millis(limits::CHILD_START_MS);
         let expected = self.peer.expected && !self.is_stranger();
         let due = expected && now.saturating_sub(self.known_since) >= start_timeout;

@@ -13,6 +13,7 @@ const map = new MapView($("map"), $("map-text"));
 const view = new View(map);
 const link = new Link(hear, () => render());
 const requests = new Requests(link);
+const shared = new SharedAlarms(link);
 const stop = new StopControl(link, requests, {
   accepted: () => {
     const t = clock();
@@ -51,7 +52,7 @@ function takeStop(engaged, t) {
 
 function render() {
   const t = clock();
-  alarms.update(findings(values, { link, requests, stop }, t));
+  alarms.update(findings(values, { link, requests, stop, shared }, t));
   view.draw({ values, track, lamp, link, requests, stop, alarms, t });
   const told = values.get("heading");
   // Where nobody says the heading any more but the position goes on, the way it went tells it.
@@ -160,5 +161,6 @@ setInterval(learnEndpoints, 15_000);
 // Ages go on when nothing comes, and without a link the stop is looked at by requests.
 setInterval(() => {
   render();
+  shared.read(link.active?.url === ownUrl);
   requests.look(clock(), takeStop);
 }, 500);

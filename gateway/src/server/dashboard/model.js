@@ -127,7 +127,7 @@ class Lamp {
 const ASKED = "asked";
 
 /** What is alarming in a state: id, sentence, and whether it is severe. */
-function findings(values, { link, requests, stop }, t) {
+function findings(values, { link, requests, stop, shared }, t) {
   const list = [];
   const add = (id, text, severe = false) => list.push({ id, text, severe });
   const lost = link.isLost(t);
@@ -135,6 +135,18 @@ function findings(values, { link, requests, stop }, t) {
   if (lost && requests.answers(t)) add("link", "No link: the gateway answers requests only (all places may be taken). The stop works", true);
   else if (lost) add("link", "Link lost: no endpoint of the rover answers", true);
   if (values.get("emergency_stop") === true) add("stop", "Emergency stop engaged", true);
+  list.push(...(shared.isKnown(t) ? shared.findings() : ownFindings(values)));
+  if (!lost) {
+    const old = Object.keys(NAMES).filter((key) => values.isRegular(key) && values.isOld(key, t) && values.isNamed(key, t));
+    for (const key of old) add(`old ${key}`, `${NAMES[key]}: no news for ${(values.age(key, t) / 1000).toFixed(0)} s`);
+  }
+  return list;
+}
+
+/** What the page finds itself, while it does not know the alarms of the gateway. */
+function ownFindings(values) {
+  const list = [];
+  const add = (id, text, severe = false) => list.push({ id, text, severe });
   if (values.get("boundary_violation") === true) add("boundary", "Outside the boundary", true);
   const battery = values.get("battery_level");
   if (isNumber(battery) && battery < BATTERY_EMPTY) add("battery", `Battery critical: ${battery.toFixed(0)} %`, true);
@@ -143,10 +155,6 @@ function findings(values, { link, requests, stop }, t) {
   for (const text of Array.isArray(errors) ? errors.slice(0, ALARMS_KEPT) : []) {
     // "no data for 4 s" and "for 5 s" is one alarm, whose words change.
     add(`error ${String(text).replace(/[\d.]+/g, "")}`, String(text).slice(0, 200));
-  }
-  if (!lost) {
-    const old = Object.keys(NAMES).filter((key) => values.isRegular(key) && values.isOld(key, t) && values.isNamed(key, t));
-    for (const key of old) add(`old ${key}`, `${NAMES[key]}: no news for ${(values.age(key, t) / 1000).toFixed(0)} s`);
   }
   return list;
 }
@@ -160,7 +168,7 @@ class Alarms {
     this.list = this.list.filter(({ id }) => now.has(id));
     for (const alarm of this.list) Object.assign(alarm, now.get(alarm.id));
     const known = new Set(this.list.map(({ id }) => id));
-    const fresh = [...now.values()].filter(({ id }) => !known.has(id)).map((one) => ({ ...one, since: new Date() }));
+    const fresh = [...now.values()].filter(({ id }) => !known.has(id)).map((one) => ({ since: new Date(), ...one }));
     this.list = [...fresh, ...this.list].slice(0, ALARMS_KEPT);
     return fresh;
   }

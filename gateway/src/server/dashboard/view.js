@@ -46,6 +46,12 @@ function ageText(age) {
   return age < 3_600_000 ? `${Math.floor(age / 60_000)} min ago` : `${Math.floor(age / 3_600_000)} h ago`;
 }
 
+function acknowledgeButton() {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "acknowledge", hidden: true, textContent: "Acknowledge" });
+  return button;
+}
+
 class View {
   constructor(map) {
     Object.assign(this, { map, tiles: [], shown: new Map(), spoken: "" });
@@ -148,7 +154,7 @@ class View {
       let item = this.shown.get(alarm.id);
       if (!item) {
         item = document.createElement("p");
-        item.append(document.createElement("span"), document.createElement("time"));
+        item.append(document.createElement("span"), acknowledgeButton(), document.createElement("time"));
         item.classList.toggle("severe", alarm.severe);
         item.lastChild.dateTime = alarm.since.toISOString();
         item.lastChild.textContent = `since ${alarm.since.toLocaleTimeString("en-GB")}`;
@@ -156,6 +162,14 @@ class View {
       }
       item.classList.toggle("severe", alarm.severe);
       write(item.firstChild, alarm.text);
+      const button = item.children[1];
+      button.hidden = !alarm.acknowledge;
+      button.onclick = async () => {
+        button.disabled = true;
+        const why = await alarm.acknowledge?.();
+        button.disabled = false;
+        if (why) write(button, `Not acknowledged: ${why}`);
+      };
       if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
     });
     const more = alarms.list.length - shown.length;
