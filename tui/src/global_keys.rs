@@ -42,6 +42,8 @@ pub static EVERY_SCREEN: Context = Context {
         key(KeyCode::Tab, next_screen, NEXT).footer("screen"),
         key(KeyCode::BackTab, previous_screen, PREVIOUS),
         char('R', open_release, "release the emergency stop (asks for a word)").footer("release").grave(),
+        char('d', crate::screen::team::drive, "take the lock drive, return it, or ask for it").footer("drive").grave(),
+        char('a', alarms, "the alarms").footer("alarms"),
         char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
         char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
         ctrl('t', next_theme, "next theme"),

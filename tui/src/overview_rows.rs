@@ -48,6 +48,8 @@ pub struct Row {
     pub age: Option<Duration>,
     /// Fraction 0 to 1 for a gauge.
     pub gauge: Option<f64>,
+    /// The last minute, as bars.
+    pub trend: Option<String>,
 }
 
 /// Related rows.
@@ -85,15 +87,19 @@ pub fn abnormal(model: &Model) -> Vec<Row> {
     rows
 }
 
-/// How many values are in alarm, and how many in caution.
+/// How many alarms need attention now, and how many others are open, as the gateway evaluates them; values that this
+/// console finds abnormal, if the gateway evaluates none.
 pub fn alarm_counts(model: &Model) -> (usize, usize) {
+    if let Some(counts) = model.screens.alarms.counts() {
+        return counts;
+    }
     let rows = abnormal(model);
     let count = |level| rows.iter().filter(|row| row.tone == level).count();
     (count(AlarmLevel::Alarm), count(AlarmLevel::Caution))
 }
 
 /// A row from a reading; `show` returns text and alarm level.
-fn row<T>(
+pub fn row<T>(
     model: &Model,
     label: &str,
     reading: Option<&Reading<T>>,
@@ -108,9 +114,10 @@ fn row<T>(
             quality: Quality::Never,
             age: None,
             gauge: None,
+            trend: None,
         };
     };
     let (value, tone) = show(&reading.value);
     let age = Some(model.now.since(reading.at));
-    Row { label, value, tone, quality: reading.quality(&model.topics, model.now), age, gauge: None }
+    Row { label, value, tone, quality: reading.quality(&model.topics, model.now), age, gauge: None, trend: None }
 }

@@ -177,6 +177,8 @@ impl Console<'_> {
         for effect in update(&mut self.model, msg) {
             match effect {
                 Effect::Quit => self.quit = true,
+                Effect::Bell => self.screen.ring()?,
+                Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => {
                     self.screen.suspend()?;
                     self.pace.request(Urgency::Now);

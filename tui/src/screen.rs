@@ -1,5 +1,6 @@
 //! The screens, a folder each; `screen_table` is the list.
 
+pub mod alarms;
 pub mod drive;
 pub mod links;
 pub mod log;

@@ -11,6 +11,7 @@ macro_rules! with_screens {
             topics Topics,
             log Log,
             traces Traces,
+            alarms Alarms,
         }
     };
 }

@@ -30,14 +30,14 @@ fn screens_by_number_and_by_turning() {
         ("4", Screen::Topics),
         ("1", Screen::Drive),
         ("\t", Screen::Links),
-        ("\t\t\t\t\t", Screen::Drive),
-        ("h", Screen::Traces),
+        ("\t\t\t\t\t\t", Screen::Drive),
+        ("h", Screen::Alarms),
     ] {
         rig.keys(keys);
         assert_eq!(rig.model.screen, screen, "{keys:?}");
     }
     rig.key(KeyCode::BackTab);
-    assert_eq!(rig.model.screen, Screen::Log);
+    assert_eq!(rig.model.screen, Screen::Traces);
 }
 
 #[test]

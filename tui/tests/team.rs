@@ -220,9 +220,9 @@ fn a_console_with_locks_asks_before_it_quits() {
 fn what_costs_the_radio_is_watched_while_it_is_shown() {
     let mut rig = Rig::attended();
     let watched = |rig: &Rig| rig.effects.iter().filter(|e| matches!(e, Effect::Watch { .. })).count();
-    assert_eq!(watched(&rig), 2, "locks, and the head of the log");
+    assert_eq!(watched(&rig), 4, "locks, the head of the log, alarms, way-points");
     rig.keys("3");
-    assert_eq!(watched(&rig), 5);
+    assert_eq!(watched(&rig), 7);
     rig.effects.clear();
     rig.key(KeyCode::Tab);
     let ended = rig.effects.iter().filter(|e| matches!(e, Effect::Unwatch(_))).count();

@@ -146,6 +146,10 @@ pub(super) fn screen<const N: usize>(model: &mut Model) -> Vec<Effect> {
     }
 }
 
+pub(super) fn alarms(model: &mut Model) -> Vec<Effect> {
+    switch_to(model, Screen::Alarms)
+}
+
 pub(super) fn next_screen(model: &mut Model) -> Vec<Effect> {
     cycle(model, 1)
 }

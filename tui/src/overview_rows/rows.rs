@@ -73,6 +73,15 @@ pub fn power(model: &Model) -> Group {
     Group { title: "POWER", rows }
 }
 
+/// Minutes and seconds.
+fn minutes(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "–".to_owned();
+    }
+    let whole = seconds.clamp(0.0, 1e9) as u64;
+    format!("T {}:{:02}", whole / 60, whole % 60)
+}
+
 /// Mission.
 pub fn mission(model: &Model) -> Group {
     let rover = &model.rover;
@@ -85,6 +94,7 @@ pub fn mission(model: &Model) -> Group {
         row(model, "Autonomy", rover.autonomous.as_ref(), |on| {
             plain(if *on { "on" } else { "off" }.to_owned())
         }),
+        row(model, "Clock", rover.mission_time.as_ref(), |s| plain(minutes(*s))),
         row(model, "LED", rover.led.as_ref(), |led| plain(led.word())),
     ];
     Group { title: "MISSION", rows }

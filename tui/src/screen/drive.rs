@@ -2,17 +2,18 @@
 
 mod keys;
 pub mod model;
+mod update;
 mod view;
 
-use crate::screen_entry::{ScreenEntry, no_effect, no_scroll};
+use crate::screen_entry::{ScreenEntry, no_scroll};
 
 /// The screen.
 pub const ENTRY: ScreenEntry = ScreenEntry {
     contexts: keys::ALL,
     active: keys::active,
-    start: no_effect,
-    tick: no_effect,
-    switched: no_effect,
+    start: update::start,
+    tick: update::tick,
+    switched: update::switched,
     scroll: no_scroll,
     draw: view::draw,
 };

@@ -9,7 +9,7 @@ mod update;
 mod values;
 mod view;
 
-pub use crate::screen::team::locks::release;
+pub use crate::screen::team::locks::{drive, release};
 use crate::screen_entry::ScreenEntry;
 
 /// The screen.

@@ -127,6 +127,7 @@ impl SampleDecoder<'_> {
             Slot::MissionName => self.put(&mut rover.mission_name, value.map(extract::text)),
             Slot::MissionStatus => self.put(&mut rover.mission_status, value.map(extract::text)),
             Slot::Samples => self.put(&mut rover.samples, value.map(extract::number)),
+            Slot::MissionTime => self.put(&mut rover.mission_time, value.map(extract::number)),
             Slot::Mode => self.put(&mut rover.mode, value.map(extract::text)),
             Slot::Autonomous => self.put(&mut rover.autonomous, value.map(extract::flag)),
             Slot::Led => self.put(&mut rover.led, value.map(extract::led)),

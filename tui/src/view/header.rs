@@ -15,11 +15,13 @@ use crate::widget::put;
 /// Widest name of an identity, columns.
 const NAME_COLUMNS: usize = 14;
 /// How much is said, from everything to the least.
-const DETAILS: [Detail; 6] = [
+const DETAILS: [Detail; 8] = [
     Detail { tabs: Tabs::Spaced, serving: Words::Long, role: Words::Long },
     Detail { tabs: Tabs::Tight, serving: Words::Long, role: Words::Long },
     Detail { tabs: Tabs::Tight, serving: Words::Middle, role: Words::Long },
     Detail { tabs: Tabs::Tight, serving: Words::Middle, role: Words::Middle },
+    Detail { tabs: Tabs::Tight, serving: Words::Short, role: Words::Middle },
+    Detail { tabs: Tabs::Numbers, serving: Words::Middle, role: Words::Middle },
     Detail { tabs: Tabs::Current, serving: Words::Middle, role: Words::Middle },
     Detail { tabs: Tabs::Current, serving: Words::Short, role: Words::Short },
 ];
@@ -28,6 +30,8 @@ const DETAILS: [Detail; 6] = [
 enum Tabs {
     Spaced,
     Tight,
+    /// The current one, and the numbers of the others.
+    Numbers,
     /// The current one; the others are counted.
     Current,
 }
@@ -74,6 +78,7 @@ fn tabs(model: &Model, theme: &Theme, tabs: Tabs) -> Vec<Piece> {
     let text = |screen: Screen| match tabs {
         Tabs::Spaced => format!(" {} {} ", screen.number(), screen.title()),
         _ if screen == model.screen => format!("[{}{}]", screen.number(), screen.title()),
+        Tabs::Numbers => format!(" {}", screen.number()),
         _ => format!(" {}{}", screen.number(), screen.title()),
     };
     let style = |screen| if screen == model.screen { theme.selected } else { theme.dim };
@@ -109,9 +114,14 @@ fn state(model: &Model, theme: &Theme, detail: Detail) -> Vec<Piece> {
     pieces
 }
 
-/// How many values are in alarm, and how many in caution.
+/// How many alarms are open: those that need attention now, and the others.
 fn alarms(model: &Model, theme: &Theme) -> Vec<Piece> {
     let (alarms, cautions) = overview_rows::alarm_counts(model);
+    // Without an endpoint it is not known which are open.
+    let is_known = model.network.is_connected() || model.screens.alarms.list.value.is_none();
+    if !is_known {
+        return vec![(format!("?■{alarms}▲{cautions}"), theme.stale)];
+    }
     let count = |n: usize, mark: &str, style| (n > 0).then(|| (format!("{mark}{n}"), style));
     count(alarms, "■", theme.alarm).into_iter().chain(count(cautions, "▲", theme.caution)).collect()
 }

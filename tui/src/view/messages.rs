@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use ratatui::style::Style;
 use roverline_client::{EndpointView, LinkState};
+use roverline_protocol::api::alarms::AlarmDocument;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
 use crate::model::{Model, Serving, StopCommand, StopState};
 use crate::overview_rows::{self, AlarmLevel, Row};
+use crate::screen::alarms::model::URGENT;
 use crate::theme::Theme;
 
 /// While the endpoint in use is not silent, an answer is expected within this time.
@@ -64,6 +66,14 @@ pub(super) fn past(model: &Model, theme: &Theme) -> Option<Line> {
     Some((wordings, theme.replay))
 }
 
+fn wordings(model: &Model, alarm: &AlarmDocument) -> Vec<String> {
+    let sign = if alarm.severity >= URGENT { "■" } else { "▲" };
+    let (name, text) = (format::printable(&alarm.name), format::printable(&alarm.text));
+    let age = format::age(model.now.since_wall(alarm.raised_ns));
+    let over = if alarm.latched { " (over)" } else { "" };
+    vec![format!("{sign} {name} {text}{over}  {age}"), format!("{sign} {name}{over}")]
+}
+
 /// A request for one of our locks.
 pub(super) fn request(model: &Model, theme: &Theme) -> Option<Line> {
     let (resource, request) = model.screens.team.request_to(model.own())?;
@@ -79,8 +89,22 @@ pub(super) fn request(model: &Model, theme: &Theme) -> Option<Line> {
     Some((wordings, theme.caution))
 }
 
-/// Values in alarm, then those in caution.
+/// How long a new alarm stands out.
+const NEWS: Duration = Duration::from_secs(2);
+
+/// Alarms that wait for an acknowledgement, the worst first; values that this console finds abnormal, if the gateway
+/// evaluates no alarms.
 pub(super) fn alarms(model: &Model, theme: &Theme) -> Vec<Line> {
+    let state = &model.screens.alarms;
+    if state.list.value.is_some() && model.network.is_connected() {
+        let is_new = state.news.is_some_and(|at| model.now.since(at) < NEWS);
+        let style = |alarm: &AlarmDocument| match alarm.severity >= URGENT {
+            _ if is_new => theme.alarm_fill,
+            true => theme.alarm,
+            false => theme.caution,
+        };
+        return state.unacknowledged().map(|alarm| (wordings(model, alarm), style(alarm))).collect();
+    }
     let style = |level| if level == AlarmLevel::Alarm { theme.alarm } else { theme.caution };
     let text = |row: &Row| format!("{}{} {}", row.tone.mark(), row.label, row.value);
     overview_rows::abnormal(model).iter().map(|row| line(text(row), style(row.tone))).collect()

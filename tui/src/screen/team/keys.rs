@@ -49,7 +49,7 @@ static ROBOTS: Context = Context {
 /// On every row.
 static EVERY_ROW: Context = Context {
     title: "Team",
-    keys: &[char('a', values::open_put, "put a value under a key"), char('E', queues::open_new, NEW_QUEUE)],
+    keys: &[char('v', values::open_put, "put a value under a key"), char('E', queues::open_new, NEW_QUEUE)],
     text: None,
 };
 

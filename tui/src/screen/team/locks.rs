@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::effect::Effect;
 use crate::format::{self, escape};
 use crate::model::{Answer, Form, Model, QuestionKind};
-use crate::screen::team::model::{LOCK_TTL_MS, OwnLock, Pane};
+use crate::screen::team::model::{LOCK_TTL_MS, OwnLock, Pane, RowName, USUAL_LOCKS};
 
 /// Time between two signs of life of a lock: two may be lost.
 const RENEW_EVERY: Duration = Duration::from_millis(LOCK_TTL_MS / 3);
@@ -56,6 +56,17 @@ pub(super) fn take_or_release(model: &mut Model) -> Vec<Effect> {
         Some(lock) if !lock.holders.is_empty() => open_handover(model),
         _ => acquire(model, &resource, Some(0)),
     }
+}
+
+/// Takes the lock `drive` if it is free, returns it if it is ours, and asks for it otherwise.
+pub fn drive(model: &mut Model) -> Vec<Effect> {
+    let before = std::mem::replace(
+        &mut model.screens.team.cursor,
+        RowName { pane: Pane::Locks, name: USUAL_LOCKS[0].to_owned() },
+    );
+    let effects = take_or_release(model);
+    model.screens.team.cursor = before;
+    effects
 }
 
 fn acquire(model: &mut Model, resource: &str, wait_ms: Option<u64>) -> Vec<Effect> {
