@@ -26,6 +26,11 @@ pub struct Console {
 impl Console {
     /// Starts `roverline` with these arguments in a terminal of this size.
     pub fn open(args: &[String], columns: u16, rows: u16) -> Console {
+        Console::open_as("operator@test", args, columns, rows)
+    }
+
+    /// The same, under this client name.
+    pub fn open_as(client: &str, args: &[String], columns: u16, rows: u16) -> Console {
         let home = temp::dir();
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -34,6 +39,7 @@ impl Console {
         command.env("HOME", home.path());
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
+        command.env("ROVERLINE_CLIENT", client);
         command.args(args);
         let child = pair.slave.spawn_command(command).unwrap();
         let size = |n: u16| n.try_into().expect("a terminal has lines and columns");

@@ -30,7 +30,7 @@ fn number_after(screen: &str, label: &str) -> Option<f64> {
 fn works_at(columns: u16, rows: u16) {
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut console = Console::open(&gateway.urls(), columns, rows);
-    console.until_shows("▶ primary");
+    console.until_shows("▶◇◇◇ primary");
     assert!(console.has_terminal());
     let speed = console.until("a speed", PATIENCE, |screen| number_after(screen, "Speed"));
     assert!((-3.0..3.0).contains(&speed), "{speed}");
@@ -63,7 +63,7 @@ fn works_at(columns: u16, rows: u16) {
         list.contains("closed").then_some(())
     });
     console.until("the primary to be used again", Duration::from_secs(30), |screen| {
-        screen.contains("▶ primary").then_some(())
+        screen.contains("▶◇◇◇ primary").then_some(())
     });
 
     console.type_keys("q");
@@ -87,7 +87,7 @@ fn a_large_terminal() {
 fn the_stop_works_while_the_terminal_takes_no_output() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut console = Console::open(&gateway.urls(), 160, 50);
-    console.until_shows("▶ primary");
+    console.until_shows("▶◇◇◇ primary");
     console.until("a speed", PATIENCE, |screen| number_after(screen, "Speed"));
     console.set_stalled(true);
     observe_for(Duration::from_secs(6), "the terminal's buffer fills: a frame comes ten times a second");
@@ -120,7 +120,7 @@ fn the_stop_works_while_the_terminal_takes_no_output() {
 fn a_terminal_that_answers_no_query_does_not_end_the_console() {
     let gateway = Gateway::up(&["--source", "sim"]);
     let mut console = Console::open(&gateway.urls(), 100, 30);
-    console.until_shows("▶ primary");
+    console.until_shows("▶◇◇◇ primary");
     // ^Z: the console gives the terminal back and takes it again. This terminal is not a shell's, so nothing is
     // suspended in between.
     console.type_keys("\u{1a}");

@@ -32,11 +32,17 @@ pub fn millis(time: Duration) -> String {
 
 /// A rate without its unit, which is in the column's heading.
 pub fn rate(hz: f64) -> String {
+    if !hz.is_finite() {
+        return "–".to_owned();
+    }
     if hz < 100.0 { format!("{hz:.1}") } else { format!("{hz:.0}") }
 }
 
 /// Bytes per second: `812 B/s`, `12.3 kB/s`, `1.2 MB/s`.
 pub fn bandwidth(bytes_per_s: f64) -> String {
+    if !bytes_per_s.is_finite() {
+        return "–".to_owned();
+    }
     format!("{}/s", bytes(bytes_per_s))
 }
 
@@ -100,6 +106,18 @@ pub fn date(wall_ns: i64) -> String {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     format!("{:04}-{month:02}-{day:02} {}", era * 400 + year + later, clock(wall_ns))
+}
+
+/// Percent-encodes a path segment (RFC 3986, section 2.3).
+pub fn escape(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
 }
 
 /// At most `width` columns; truncation is marked by `…`.

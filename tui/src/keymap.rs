@@ -1,80 +1,23 @@
-//! The table of key bindings: dispatch, footer, help and the self-check are generated from it.
+//! Key bindings: what a key does in a context. Dispatch, footer, help and the self-check read the same tables.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// A context in which keys are bound. Several contexts can be active: the innermost comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Context {
-    /// Everywhere, also in dialogs and text input.
-    Always,
-    /// On every screen.
-    Screen,
-    /// The topics list.
-    Topics,
-    /// The fields of the selected topic.
-    Fields,
-    /// While typing a filter.
-    Filter,
-    /// The help overlay.
-    Help,
-    /// The question before a release.
-    Release,
-    /// The question before quitting while a stop is unheard.
-    Quit,
-}
+use crate::effect::Effect;
+use crate::model::Model;
 
-impl Context {
-    /// Heading in the help overlay.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Context::Always => "Always",
-            Context::Screen => "Every screen",
-            Context::Topics => "Topics: list",
-            Context::Fields => "Topics: fields",
-            Context::Filter => "Filter",
-            Context::Help => "This help",
-            Context::Release => "Release?",
-            Context::Quit => "Quit?",
-        }
-    }
-}
+/// What a key does.
+pub type Run = fn(&mut Model) -> Vec<Effect>;
 
-/// The action of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is described in the table, for the operator")]
-pub enum Action {
-    Stop,
-    Quit,
-    QuitNow,
-    Suspend,
-    Help,
-    AskRelease,
-    NextTheme,
-    Overview,
-    Endpoints,
-    Topics,
-    NextScreen,
-    PreviousScreen,
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    First,
-    Last,
-    EnterFields,
-    LeaveFields,
-    Toggle,
-    Expand,
-    Collapse,
-    Sort,
-    ReverseSort,
-    StartFilter,
-    AcceptFilter,
-    ClearFilter,
-    EraseFilter,
-    Close,
-    Confirm,
-    EraseTyped,
+/// Which keys count that arrive together with others, as pasted text does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gravity {
+    /// Two may have been typed quickly.
+    #[default]
+    Plain,
+    /// It ends the program or releases something: it needs a key of its own.
+    Grave,
+    /// Always: a stuck link delays keys, and an unintended stop is harmless.
+    Urgent,
 }
 
 /// One binding.
@@ -84,103 +27,79 @@ pub struct Binding {
     pub code: KeyCode,
     /// With Ctrl.
     pub ctrl: bool,
-    /// The action.
-    pub action: Action,
-    /// The context.
-    pub context: Context,
-    /// Description in the help overlay; bindings of one action in a context share a line.
+    /// What it does.
+    pub run: Run,
+    /// How it is taken when it arrives with others.
+    pub gravity: Gravity,
+    /// Description in the help; keys with the same one in a context share a line.
     pub description: &'static str,
     /// Word in the footer, for the most important keys.
     pub footer: Option<&'static str>,
 }
 
-const fn key(code: KeyCode, action: Action, context: Context, description: &'static str) -> Binding {
-    Binding { code, ctrl: false, action, context, description, footer: None }
+/// Keys that are active together. Several contexts can be active: the innermost comes first.
+#[derive(Debug)]
+pub struct Context {
+    /// Heading in the help.
+    pub title: &'static str,
+    /// The keys.
+    pub keys: &'static [Binding],
+    /// What takes the characters that are not keys, if text is typed here.
+    pub text: Option<TextInput>,
 }
 
-const fn ctrl(c: char, action: Action, context: Context, description: &'static str) -> Binding {
-    Binding { ctrl: true, ..key(KeyCode::Char(c), action, context, description) }
+/// Takes typed characters, and pasted text.
+#[derive(Clone, Copy, Debug)]
+pub struct TextInput {
+    /// A character was typed.
+    pub typed: fn(&mut Model, char) -> Vec<Effect>,
+    /// A text was pasted; `None` where text has to be typed.
+    pub pasted: Option<fn(&mut Model, &str) -> Vec<Effect>>,
 }
 
-const fn char(c: char, action: Action, context: Context, description: &'static str) -> Binding {
-    key(KeyCode::Char(c), action, context, description)
+/// A binding of any key.
+pub const fn key(code: KeyCode, run: Run, description: &'static str) -> Binding {
+    Binding { code, ctrl: false, run, gravity: Gravity::Plain, description, footer: None }
+}
+
+/// A binding of a character with Ctrl.
+pub const fn ctrl(c: char, run: Run, description: &'static str) -> Binding {
+    Binding { ctrl: true, ..key(KeyCode::Char(c), run, description) }
+}
+
+/// A binding of a character.
+pub const fn char(c: char, run: Run, description: &'static str) -> Binding {
+    key(KeyCode::Char(c), run, description)
 }
 
 impl Binding {
-    const fn footer(self, word: &'static str) -> Binding {
+    /// With this word in the footer.
+    #[must_use]
+    pub const fn footer(self, word: &'static str) -> Binding {
         Binding { footer: Some(word), ..self }
     }
-}
 
-use Context::{Always, Fields, Filter, Help, Quit, Release, Screen, Topics};
+    /// It needs a key of its own.
+    #[must_use]
+    pub const fn grave(self) -> Binding {
+        Binding { gravity: Gravity::Grave, ..self }
+    }
 
-const STOP: &str = "emergency stop, at once, without a question";
+    /// It acts always.
+    #[must_use]
+    pub const fn urgent(self) -> Binding {
+        Binding { gravity: Gravity::Urgent, ..self }
+    }
 
-/// The table.
-pub static KEYS: &[Binding] = &[
-    char('!', Action::Stop, Always, STOP).footer("STOP"),
-    ctrl('c', Action::QuitNow, Always, "quit; asks first while a stop is unheard"),
-    ctrl('z', Action::Suspend, Always, "suspend, back with fg"),
-    char('?', Action::Help, Screen, "this help").footer("help"),
-    char('q', Action::Quit, Screen, "quit").footer("quit"),
-    char('1', Action::Overview, Screen, "overview"),
-    char('2', Action::Endpoints, Screen, "endpoints"),
-    char('3', Action::Topics, Screen, "topics"),
-    key(KeyCode::Tab, Action::NextScreen, Screen, "next screen").footer("screen"),
-    key(KeyCode::BackTab, Action::PreviousScreen, Screen, "previous screen"),
-    char('t', Action::NextTheme, Screen, "next theme").footer("theme"),
-    char('R', Action::AskRelease, Screen, "release the emergency stop (asks for a word)").footer("release"),
-    key(KeyCode::Right, Action::NextScreen, Screen, "next screen"),
-    key(KeyCode::Left, Action::PreviousScreen, Screen, "previous screen"),
-    char('l', Action::NextScreen, Screen, "next screen"),
-    char('h', Action::PreviousScreen, Screen, "previous screen"),
-    key(KeyCode::Down, Action::Down, Screen, "down"),
-    key(KeyCode::Up, Action::Up, Screen, "up"),
-    char('j', Action::Down, Screen, "down"),
-    char('k', Action::Up, Screen, "up"),
-    key(KeyCode::PageDown, Action::PageDown, Screen, "a page down"),
-    key(KeyCode::PageUp, Action::PageUp, Screen, "a page up"),
-    key(KeyCode::Home, Action::First, Screen, "first"),
-    key(KeyCode::End, Action::Last, Screen, "last"),
-    char('g', Action::First, Screen, "first"),
-    char('G', Action::Last, Screen, "last"),
-    char('/', Action::StartFilter, Topics, "filter by name or type").footer("filter"),
-    char('s', Action::Sort, Topics, "sort by the next column").footer("sort"),
-    char('S', Action::ReverseSort, Topics, "turn the order round"),
-    key(KeyCode::Enter, Action::EnterFields, Topics, "go to the fields").footer("fields"),
-    key(KeyCode::Right, Action::EnterFields, Topics, "go to the fields"),
-    char('l', Action::EnterFields, Topics, "go to the fields"),
-    key(KeyCode::Esc, Action::ClearFilter, Topics, "clear the filter"),
-    key(KeyCode::Enter, Action::Toggle, Fields, "open or close").footer("open/close"),
-    char(' ', Action::Toggle, Fields, "open or close"),
-    key(KeyCode::Right, Action::Expand, Fields, "open"),
-    char('l', Action::Expand, Fields, "open"),
-    key(KeyCode::Left, Action::Collapse, Fields, "close, then back to the list"),
-    char('h', Action::Collapse, Fields, "close, then back to the list"),
-    key(KeyCode::Esc, Action::LeaveFields, Fields, "back to the list").footer("list"),
-    key(KeyCode::Enter, Action::AcceptFilter, Filter, "keep the filter").footer("keep"),
-    key(KeyCode::Esc, Action::ClearFilter, Filter, "clear the filter").footer("clear"),
-    key(KeyCode::Backspace, Action::EraseFilter, Filter, "erase a character"),
-    key(KeyCode::Down, Action::Down, Filter, "down"),
-    key(KeyCode::Up, Action::Up, Filter, "up"),
-    key(KeyCode::Esc, Action::Close, Help, "close").footer("close"),
-    char('?', Action::Close, Help, "close"),
-    char('q', Action::Close, Help, "close"),
-    key(KeyCode::Down, Action::Down, Help, "down").footer("more"),
-    key(KeyCode::Up, Action::Up, Help, "up"),
-    char('j', Action::Down, Help, "down"),
-    char('k', Action::Up, Help, "up"),
-    key(KeyCode::PageDown, Action::PageDown, Help, "a page down"),
-    key(KeyCode::PageUp, Action::PageUp, Help, "a page up"),
-    key(KeyCode::Enter, Action::Confirm, Release, "release, once the word is typed").footer("release"),
-    key(KeyCode::Esc, Action::Close, Release, "leave it engaged").footer("cancel"),
-    key(KeyCode::Backspace, Action::EraseTyped, Release, "erase a character"),
-    char('y', Action::Confirm, Quit, "quit all the same").footer("quit"),
-    char('n', Action::Close, Quit, "stay").footer("stay"),
-    key(KeyCode::Esc, Action::Close, Quit, "stay"),
-];
+    /// Whether it acts for a key that arrived together with others, `together` in all.
+    pub fn acts(&self, together: usize) -> bool {
+        match self.gravity {
+            Gravity::Urgent => true,
+            Gravity::Plain => together <= 2,
+            Gravity::Grave => together <= 1,
+        }
+    }
 
-impl Binding {
     fn matches(&self, event: &KeyEvent) -> bool {
         // For letters, Shift is part of the character; BackTab is Shift+Tab.
         let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
@@ -206,25 +125,23 @@ impl Binding {
     }
 }
 
-/// The action of a key in the active contexts, innermost first.
-pub fn action(event: &KeyEvent, contexts: &[Context]) -> Option<Action> {
-    contexts
-        .iter()
-        .find_map(|&context| KEYS.iter().find(|b| b.context == context && b.matches(event)).map(|b| b.action))
+/// The binding of a key in the active contexts, innermost first, and its context.
+pub fn find(
+    event: &KeyEvent,
+    contexts: &[&'static Context],
+) -> Option<(&'static Binding, &'static Context)> {
+    contexts.iter().find_map(|context| {
+        context.keys.iter().find(|binding| binding.matches(event)).map(|binding| (binding, *context))
+    })
 }
 
-/// Footer entries (key and word) of the active contexts. The stop comes first: it is the key that
-/// must be found in a hurry.
-pub fn footer(contexts: &[Context]) -> Vec<(String, &'static str)> {
-    let of = |context: Context| {
-        KEYS.iter()
-            .filter(move |b| b.context == context)
-            .filter_map(|b| b.footer.map(|word| (b.name(), word)))
-    };
-    of(Always).chain(contexts.iter().filter(|&&c| c != Always).flat_map(|&c| of(c))).collect()
+/// Footer entries (key and word) of contexts, in their order.
+pub fn footer(contexts: &[&'static Context]) -> Vec<(String, &'static str)> {
+    let all = contexts.iter().flat_map(|context| context.keys);
+    all.filter_map(|binding| binding.footer.map(|word| (binding.name(), word))).collect()
 }
 
-/// A section of the help overlay.
+/// A line of the help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelpLine {
     /// The context's title.
@@ -233,18 +150,18 @@ pub enum HelpLine {
     Entry(String, &'static str),
 }
 
-/// Sections of the help overlay; keys with the same action in one context share a line.
-pub fn help() -> Vec<HelpLine> {
+/// Sections of the help; keys with the same description in one context share a line.
+pub fn help(contexts: &[&'static Context]) -> Vec<HelpLine> {
     let mut lines = Vec::new();
-    for context in [Always, Screen, Topics, Fields, Filter, Release, Quit] {
-        lines.push(HelpLine::Title(context.title()));
-        let mut done: Vec<Action> = Vec::new();
-        for first in KEYS.iter().filter(|b| b.context == context) {
-            if done.contains(&first.action) {
+    for context in contexts {
+        lines.push(HelpLine::Title(context.title));
+        let mut done: Vec<&str> = Vec::new();
+        for first in context.keys {
+            if done.contains(&first.description) {
                 continue;
             }
-            done.push(first.action);
-            let same = KEYS.iter().filter(|b| b.context == context && b.action == first.action);
+            done.push(first.description);
+            let same = context.keys.iter().filter(|binding| binding.description == first.description);
             let keys = same.map(Binding::name).collect::<Vec<_>>().join(" ");
             lines.push(HelpLine::Entry(keys, first.description));
         }
@@ -252,24 +169,19 @@ pub fn help() -> Vec<HelpLine> {
     lines
 }
 
-/// The last line of the help at which its overlay can begin, for this terminal size.
-pub fn last_scroll(size: (u16, u16)) -> usize {
-    // The header, at most three lines of messages, the footer, the frame and the warning.
-    let visible = size.1.saturating_sub(9);
-    help().len().saturating_sub(usize::from(visible))
-}
-
-/// Errors in the table: a key bound twice in one context, or one that `Always` already binds.
-pub fn problems(table: &[Binding]) -> Vec<String> {
+/// Errors in tables: a key bound twice in one context, or one that the first context, which is always active, binds as
+/// well.
+pub fn problems(contexts: &[&Context]) -> Vec<String> {
     let mut found = Vec::new();
-    for (i, a) in table.iter().enumerate() {
-        if a.description.is_empty() {
-            found.push(format!("{} has no description", a.name()));
-        }
-        for b in &table[i + 1..] {
-            let overlap = a.context == b.context || a.context == Always || b.context == Always;
-            if overlap && a.code == b.code && a.ctrl == b.ctrl {
-                found.push(format!("{} is bound twice in {}", a.name(), b.context.title()));
+    let is_same = |a: &Binding, b: &Binding| a.code == b.code && a.ctrl == b.ctrl;
+    for (n, context) in contexts.iter().enumerate() {
+        for (i, a) in context.keys.iter().enumerate() {
+            if a.description.is_empty() {
+                found.push(format!("{} has no description", a.name()));
+            }
+            let always = contexts.first().filter(|_| n > 0).map_or(&[][..], |first| first.keys);
+            if context.keys[i + 1..].iter().chain(always).any(|b| is_same(a, b)) {
+                found.push(format!("{} is bound twice in {}", a.name(), context.title));
             }
         }
     }
@@ -280,31 +192,57 @@ pub fn problems(table: &[Binding]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_table_has_no_problems() {
-        assert_eq!(problems(KEYS), Vec::<String>::new());
+    fn nothing(_: &mut Model) -> Vec<Effect> {
+        Vec::new()
     }
+
+    fn stop(_: &mut Model) -> Vec<Effect> {
+        vec![Effect::EmergencyStop { engage: true }]
+    }
+
+    static ALWAYS: Context =
+        Context { title: "Always", keys: &[char('!', stop, "stop").urgent()], text: None };
+    static OUTER: Context =
+        Context { title: "Outer", keys: &[key(KeyCode::Right, stop, "next").grave()], text: None };
+    static INNER: Context = Context {
+        title: "Inner",
+        keys: &[key(KeyCode::Right, nothing, "open"), char('l', nothing, "open").footer("open")],
+        text: None,
+    };
 
     #[test]
     fn the_check_finds_what_it_is_for() {
-        let twice = [char('a', Action::Up, Screen, "up"), char('a', Action::Down, Screen, "down")];
-        assert_eq!(problems(&twice).len(), 1);
-        let shadows_stop = [char('!', Action::Stop, Always, "stop"), char('!', Action::Up, Filter, "up")];
-        assert_eq!(problems(&shadows_stop).len(), 1);
+        assert_eq!(problems(&[&ALWAYS, &OUTER, &INNER]), Vec::<String>::new());
+        static TWICE: Context =
+            Context { title: "T", keys: &[char('a', stop, "a"), char('a', nothing, "b")], text: None };
+        assert_eq!(problems(&[&ALWAYS, &TWICE]).len(), 1);
+        static SHADOW: Context = Context { title: "S", keys: &[char('!', nothing, "up")], text: None };
+        assert_eq!(problems(&[&ALWAYS, &SHADOW]).len(), 1);
     }
 
     #[test]
     fn the_inner_context_wins() {
         let right = KeyEvent::new(KeyCode::Right, KeyModifiers::NONE);
-        assert_eq!(action(&right, &[Fields, Screen, Always]), Some(Action::Expand));
-        assert_eq!(action(&right, &[Screen, Always]), Some(Action::NextScreen));
-        let alt = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT);
-        assert_eq!(action(&alt, &[Screen, Always]), None);
+        let description = |contexts: &[&'static Context]| {
+            find(&right, contexts).map(|(binding, context)| (binding.description, context.title))
+        };
+        assert_eq!(description(&[&INNER, &OUTER, &ALWAYS]), Some(("open", "Inner")));
+        assert_eq!(description(&[&OUTER, &ALWAYS]), Some(("next", "Outer")));
+        let alt = KeyEvent::new(KeyCode::Char('!'), KeyModifiers::ALT);
+        assert!(find(&alt, &[&INNER, &OUTER, &ALWAYS]).is_none());
     }
 
     #[test]
-    fn every_action_on_screen_is_in_the_help() {
-        let entries = help().into_iter().filter(|line| matches!(line, HelpLine::Entry(..))).count();
-        assert!(entries > 25, "{entries}");
+    fn keys_with_one_description_share_a_line() {
+        assert_eq!(help(&[&INNER])[1..], [HelpLine::Entry("→ l".to_owned(), "open")]);
+        assert_eq!(footer(&[&OUTER, &INNER]), [("l".to_owned(), "open")]);
+    }
+
+    #[test]
+    fn only_the_stop_acts_within_a_paste() {
+        let acts = |context: &Context, together| context.keys[0].acts(together);
+        assert_eq!([1, 2, 3].map(|n| acts(&ALWAYS, n)), [true, true, true]);
+        assert_eq!([1, 2, 3].map(|n| acts(&OUTER, n)), [true, false, false]);
+        assert_eq!([1, 2, 3].map(|n| acts(&INNER, n)), [true, true, false]);
     }
 }

@@ -6,14 +6,22 @@
 
 pub mod cli;
 pub mod command;
+pub mod effect;
 pub mod environment;
 pub mod format;
+pub mod global_keys;
 pub mod keymap;
 pub mod model;
 pub mod overview_rows;
+pub mod rewind;
 pub mod runtime;
+pub mod screen;
+pub mod screen_entry;
+mod screen_table;
+pub mod screens;
 pub mod theme;
 pub mod topic_mapping;
 pub mod update;
 pub mod view;
+pub mod waterfall;
 pub mod widget;

@@ -1,10 +1,13 @@
 //! The console's state. No I/O: time comes in as messages, effects leave through `update`.
 
-mod fields;
+pub mod api;
+pub mod history;
 mod network;
+mod now;
 pub mod quality;
 mod question;
 mod rover;
+mod screen;
 mod stamps;
 mod stop;
 mod topics;
@@ -13,71 +16,24 @@ use std::time::Duration;
 
 use roverline_schema::Registry;
 
-use crate::keymap::Context;
-pub use crate::model::fields::{FieldRow, Fields};
+pub use crate::model::api::{Answer, Api, Document};
+pub use crate::model::history::History;
 pub use crate::model::network::{Network, Serving};
-pub use crate::model::question::{Question, QuestionKind, RELEASE_WORD, SMALLEST};
+pub use crate::model::now::Now;
+pub use crate::model::question::{Form, Question, QuestionKind, RELEASE_WORD, SMALLEST};
 pub use crate::model::rover::{
     Battery, Fix, Led, MAX_DIAGNOSTICS, MAX_TEMPERATURES, Odometry, Reading, Rover, Severity, Status,
 };
+pub use crate::model::screen::{Screen, Screens};
 pub use crate::model::stamps::Stamps;
 pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
+use crate::screen::log::model::{Entry, Level, Origin};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
+
+
 
 /// How long a notification is shown.
 pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
-
-/// Time as the model sees it; the model never reads a clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic time. Starts at [`Now::ORIGIN`], so that times before the program's start can be
-    /// represented.
-    pub mono: Duration,
-    /// Wall clock, nanoseconds since the Unix epoch; for display and for the age of stored values.
-    pub wall_ns: i64,
-}
-
-impl Now {
-    /// Origin of the monotonic clock; anything older counts as this old.
-    pub const ORIGIN: Duration = Duration::from_secs(30 * 86_400);
-
-    /// Time since `then`.
-    pub fn since(self, then: Duration) -> Duration {
-        self.mono.saturating_sub(then)
-    }
-}
-
-impl Default for Now {
-    fn default() -> Self {
-        Now { mono: Now::ORIGIN, wall_ns: 0 }
-    }
-}
-
-/// The screens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Screen {
-    /// The rover at a glance.
-    #[default]
-    Overview,
-    /// The endpoints and their links.
-    Endpoints,
-    /// All topics.
-    Topics,
-}
-
-impl Screen {
-    /// In the order of their keys.
-    pub const ALL: [Screen; 3] = [Screen::Overview, Screen::Endpoints, Screen::Topics];
-
-    /// Title in the header.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Screen::Overview => "Overview",
-            Screen::Endpoints => "Endpoints",
-            Screen::Topics => "Topics",
-        }
-    }
-}
 
 /// Overlay on top of the screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +61,15 @@ pub struct Notification {
     pub text: String,
 }
 
+/// A moment of the past, shown instead of now.
+#[derive(Debug)]
+pub struct Rewind {
+    /// The moment.
+    pub at: Duration,
+    /// Everything as it was.
+    pub past: Box<Model>,
+}
+
 /// The whole state.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -116,20 +81,32 @@ pub struct Model {
     pub size: (u16, u16),
     /// The current screen.
     pub screen: Screen,
+    /// The screen that a key of another one asks for.
+    pub next_screen: Option<Screen>,
     /// The current overlay.
     pub overlay: Overlay,
     /// Questions asked so far.
     pub questions: u64,
-    /// Scroll position of the endpoints screen.
-    pub endpoints_scroll: usize,
+    /// The states of the screens.
+    pub screens: Screens,
+    /// The name of this client, under which it takes locks.
+    pub client: String,
+    /// Whether a person is at the console; a command that prints is unattended.
+    pub is_attended: bool,
+    /// Requests to the HTTP API, and watches of its paths.
+    pub api: Api,
+    /// The last half hour.
+    pub history: History,
+    /// When the locks that were last recorded had come.
+    pub recorded_locks: Option<Duration>,
+    /// What is shown instead of now.
+    pub rewind: Option<Rewind>,
     /// The links.
     pub network: Network,
     /// The topics.
     pub topics: Topics,
     /// The stamps of live samples.
     pub stamps: Stamps,
-    /// Fields of the selected topic.
-    pub fields: Fields,
     /// Values of the overview.
     pub rover: Rover,
     /// The operator's last stop or release.
@@ -158,21 +135,11 @@ impl Model {
         Model { theme_names, theme, ..Model::default() }
     }
 
-    /// Active key contexts, innermost first.
-    pub fn contexts(&self) -> &'static [Context] {
-        use Context::{Always, Fields, Filter, Help, Quit, Release, Screen as Every, Topics};
-        match (&self.overlay, self.screen) {
-            (Overlay::Help { .. }, _) => &[Help, Always],
-            (Overlay::Question(question), _) => match question.asked {
-                QuestionKind::Release => &[Release, Always],
-                QuestionKind::Quit => &[Quit, Always],
-            },
-            (Overlay::None, Screen::Topics) if self.topics.filtering => &[Filter, Always],
-            (Overlay::None, Screen::Topics) => match self.topics.focus {
-                Focus::List => &[Topics, Every, Always],
-                Focus::Fields => &[Fields, Every, Always],
-            },
-            (Overlay::None, _) => &[Every, Always],
-        }
+    /// Shows a notification, and keeps it in the log.
+    pub fn notify(&mut self, serious: bool, text: String) {
+        let level = if serious { Level::Warning } else { Level::Info };
+        let entry = Entry::new(self.now.wall_ns, Origin::Notification, level, ["notification", "console", "console", &text]);
+        self.screens.log.push(entry);
+        self.notification = Some(Notification { at: self.now.mono, serious, text });
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::model::quality::Quality;
 
-use crate::model::{Model, Reading};
+use crate::model::{MAX_DIAGNOSTICS, Model, Reading};
+use crate::overview_rows::rows::SUMMARY;
 pub use crate::overview_rows::rows::{diagnostics, mission, motion, power, safety, temperatures};
 
 /// Alarm level of a value.
@@ -47,6 +48,8 @@ pub struct Row {
     pub age: Option<Duration>,
     /// Fraction 0 to 1 for a gauge.
     pub gauge: Option<f64>,
+    /// The last minute, as bars.
+    pub trend: Option<String>,
 }
 
 /// Related rows.
@@ -70,8 +73,33 @@ pub fn groups(model: &Model) -> Vec<Group> {
     ]
 }
 
+/// Values that are not normal and young enough to act on, the worst first; without the stop, which has a line of its
+/// own.
+pub fn abnormal(model: &Model) -> Vec<Row> {
+    let is_current = |row: &Row| matches!(row.quality, Quality::Fresh | Quality::Ageing);
+    let mut rows = safety(model).rows.split_off(1);
+    let groups = [power(model), temperatures(model), diagnostics(model, MAX_DIAGNOSTICS)];
+    // The summary repeats the others.
+    let rest = groups.into_iter().flat_map(|group| group.rows).filter(|row| row.label != SUMMARY);
+    rows.extend(rest);
+    rows.retain(|row| row.tone != AlarmLevel::Normal && is_current(row));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.tone));
+    rows
+}
+
+/// How many alarms need attention now, and how many others are open, as the gateway evaluates them; values that this
+/// console finds abnormal, if the gateway evaluates none.
+pub fn alarm_counts(model: &Model) -> (usize, usize) {
+    if let Some(counts) = model.screens.alarms.counts() {
+        return counts;
+    }
+    let rows = abnormal(model);
+    let count = |level| rows.iter().filter(|row| row.tone == level).count();
+    (count(AlarmLevel::Alarm), count(AlarmLevel::Caution))
+}
+
 /// A row from a reading; `show` returns text and alarm level.
-fn row<T>(
+pub fn row<T>(
     model: &Model,
     label: &str,
     reading: Option<&Reading<T>>,
@@ -86,9 +114,10 @@ fn row<T>(
             quality: Quality::Never,
             age: None,
             gauge: None,
+            trend: None,
         };
     };
     let (value, tone) = show(&reading.value);
     let age = Some(model.now.since(reading.at));
-    Row { label, value, tone, quality: reading.quality(&model.topics, model.now), age, gauge: None }
+    Row { label, value, tone, quality: reading.quality(&model.topics, model.now), age, gauge: None, trend: None }
 }

@@ -21,7 +21,8 @@ use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::theme::Theme;
-use crate::update::{Effect, Msg, update};
+use crate::effect::Effect;
+use crate::update::{Msg, update};
 
 /// Interval of clock messages: ages and qualities change by themselves.
 const TICK: Duration = Duration::from_millis(250);
@@ -50,8 +51,10 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     console.send(Msg::Clock(console.clock.now()))?;
     console.send(Msg::Resize(size.0, size.1))?;
     console.draw()?; // before anything is connected: the screen is there at once
+    let client = config.client_name.clone();
     let (link, mut events) = Link::open(config);
     console.link = Some(link);
+    console.send(Msg::Attend(client))?;
     let mut input = EventStream::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,6 +177,8 @@ impl Console<'_> {
         for effect in update(&mut self.model, msg) {
             match effect {
                 Effect::Quit => self.quit = true,
+                Effect::Bell => self.screen.ring()?,
+                Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => {
                     self.screen.suspend()?;
                     self.pace.request(Urgency::Now);

@@ -42,6 +42,8 @@ pub struct Theme {
     pub alarm: Style,
     /// Dangerous, as an area: the engaged stop.
     pub alarm_fill: Style,
+    /// What is not now, from edge to edge.
+    pub replay: Style,
 }
 
 impl Theme {
@@ -57,7 +59,7 @@ impl Theme {
     }
 
     /// All roles, for checks and conversions.
-    pub fn roles_mut(&mut self) -> [(&'static str, &mut Style); 13] {
+    pub fn roles_mut(&mut self) -> [(&'static str, &mut Style); 14] {
         [
             ("screen", &mut self.screen),
             ("strong", &mut self.strong),
@@ -72,7 +74,15 @@ impl Theme {
             ("caution", &mut self.caution),
             ("alarm", &mut self.alarm),
             ("alarm_fill", &mut self.alarm_fill),
+            ("replay", &mut self.replay),
         ]
+    }
+
+    /// The theme of what is not now: everything on the background of `replay`.
+    #[must_use]
+    pub fn rewound(&self) -> Theme {
+        let screen = Style { bg: self.replay.bg.or(self.screen.bg), ..self.screen };
+        Theme { screen, ..self.clone() }
     }
 
     /// The theme without colours (`NO_COLOR`): weight and reverse replace colour.
@@ -82,7 +92,7 @@ impl Theme {
             let modifier = match role {
                 "strong" | "caution" | "accent" => Modifier::BOLD,
                 "faint" | "stale" => Modifier::DIM,
-                "selected" => Modifier::REVERSED,
+                "selected" | "replay" => Modifier::REVERSED,
                 "alarm" | "invalid" => Modifier::BOLD.union(Modifier::UNDERLINED),
                 "alarm_fill" => Modifier::BOLD.union(Modifier::REVERSED),
                 _ => Modifier::empty(),

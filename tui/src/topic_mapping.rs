@@ -26,6 +26,8 @@ pub enum Slot {
     MissionStatus,
     /// Samples collected so far.
     Samples,
+    /// Seconds since the mission began.
+    MissionTime,
     /// Autonomy mode.
     Mode,
     /// Whether the rover drives autonomously.
@@ -68,6 +70,7 @@ static TABLE: &[Rule] = &[
     rule(Slot::MissionName, TEXT, "**/{current_mission,mission_name,mission}"),
     rule(Slot::MissionStatus, TEXT, "**/{mission/status,mission_status}"),
     rule(Slot::Samples, COUNT, "**/samples_collected"),
+    rule(Slot::MissionTime, "std_msgs/msg/Float{32,64}", "**/{mission/time,mission_time}"),
     rule(Slot::Mode, TEXT, "**/autonomy/mode"),
     rule(Slot::Mode, TEXT, "**/{autonomy_mode,autonomous_mode,mode}"),
     rule(Slot::Autonomous, FLAG, "**/{autonomy/enabled,autonomous,autonomous_mode}"),

@@ -1,8 +1,8 @@
 //! State transitions: the only code that changes the model.
 
 mod keys;
-mod sample;
-mod subscriptions;
+pub mod sample;
+pub mod subscriptions;
 
 use crossterm::event::KeyEvent;
 use roverline_client::BreakerState;
@@ -11,8 +11,11 @@ use roverline_protocol::native::Level;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointEvent, EventKind};
 
+use crate::effect::Effect;
 use crate::format;
-use crate::model::{Model, NOTIFICATION_DURATION, Notification, Now, Overlay};
+use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
+use crate::rewind;
+use crate::screens::entry;
 
 /// An event.
 #[derive(Clone, Debug)]
@@ -39,33 +42,17 @@ pub enum Msg {
         /// Engage or release.
         engage: bool,
     },
+    /// The request or the watch of this number has this id on the link.
+    RequestSent {
+        /// The model's number.
+        number: u64,
+        /// The link's id.
+        id: u64,
+    },
+    /// A person is at this console, under this client name.
+    Attend(String),
     /// The process should exit.
     Terminate,
-}
-
-/// An action for the runtime.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Subscribe to these topics.
-    Subscribe {
-        /// Their names.
-        topics: Vec<String>,
-        /// Maximum rate.
-        max_rate_hz: Option<f64>,
-    },
-    /// Unsubscribe from these topics.
-    Unsubscribe(Vec<String>),
-    /// Request the definition of a type.
-    Schema(String),
-    /// Engage or release the emergency stop.
-    EmergencyStop {
-        /// Engage or release.
-        engage: bool,
-    },
-    /// Restore the terminal and suspend until the shell continues the process.
-    Suspend,
-    /// Exit.
-    Quit,
 }
 
 /// Interval for recomputing rates and list orders, independent of the load.
@@ -95,6 +82,14 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.stop_sent(id, engage);
             Vec::new()
         }
+        Msg::RequestSent { number, id } => {
+            model.api.sent(number, id);
+            Vec::new()
+        }
+        Msg::Attend(client) => {
+            (model.client, model.is_attended) = (client, true);
+            Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()
+        }
         Msg::Terminate => vec![Effect::Quit],
     }
 }
@@ -111,13 +106,18 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
     if model.notification.as_ref().is_some_and(|shown| now.since(shown.at) > NOTIFICATION_DURATION) {
         model.notification = None;
     }
-    sample::decode_selected(model)
+    let mut effects = sample::decode_selected(model);
+    if model.is_attended {
+        effects.extend(Screen::ALL.iter().flat_map(|&screen| (entry(screen).tick)(model)));
+        rewind::record(model);
+    }
+    effects
 }
 
 fn link(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Endpoints(endpoints) => {
-            model.network.endpoints = endpoints;
+            model.network.set_endpoints(endpoints);
             model.topics.set_served(model.network.is_connected(), model.now);
         }
         Event::Failover(failover) => {
@@ -138,11 +138,11 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Service { url, level, reason, .. } => {
             let name = model.network.short_name_of(&url);
             let text = format!("{name} gives {} service: {}", level.word(), format::printable(&reason));
-            notify(model, level != ServiceLevel::Full, text);
+            model.notify(level != ServiceLevel::Full, text);
         }
         Event::Drain { url, .. } => {
             let text = format!("{} is about to restart", model.network.short_name_of(&url));
-            notify(model, false, text);
+            model.notify(false, text);
         }
         Event::Breaker { url, state } => {
             let name = model.network.short_name_of(&url);
@@ -151,7 +151,7 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
                 BreakerState::HalfOpen => return Vec::new(),
                 BreakerState::Closed => format!("{name} is trusted again"),
             };
-            notify(model, state == BreakerState::Open, text);
+            model.notify(state == BreakerState::Open, text);
         }
         Event::Radio(radio) => {
             let lasted = format::millis(radio.lasted);
@@ -160,16 +160,15 @@ fn link(model: &mut Model, event: Event) -> Vec<Effect> {
             } else {
                 format!("the radio is back after {lasted}")
             };
-            notify(model, radio.silent, text);
+            model.notify(radio.silent, text);
         }
         // The same as `Event::Command`, with the state in between.
         Event::Stop(_) => {}
-        // No screen uses it yet.
-        Event::Response { .. } => {}
+        Event::Response { id, status, body } => return model.respond(id, &Answer { status, body }),
         Event::Gateway(event) => gateway(model, &event),
         Event::Notice { level, text } | Event::Certificate { level, text } => {
             let serious = level != Level::Info;
-            notify(model, serious, format::printable(&text));
+            model.notify(serious, format::printable(&text));
         }
     }
     Vec::new()
@@ -185,19 +184,18 @@ fn gateway(model: &mut Model, event: &EndpointEvent) {
     let kind = event.kind.word().replace('_', " ");
     let what = event.to.as_deref().or(event.from.as_deref()).map(format::printable).unwrap_or_default();
     let cause = format::printable(&event.cause);
-    notify(model, serious, format!("{kind} {what}: {cause}"));
+    model.notify(serious, format!("{kind} {what}: {cause}"));
 }
 
 fn learn(model: &mut Model, type_name: &str, encoding: &str, text: &str) {
     if let Err(error) = model.registry.add_encoded(type_name, encoding, text.as_bytes()) {
-        notify(
-            model,
+        model.notify(
             true,
             format!("the definition of {} cannot be used: {error}", format::printable(type_name)),
         );
     }
-    model.fields.pending = true;
-    model.fields.decoded = None;
+    model.screens.topics.fields.pending = true;
+    model.screens.topics.fields.decoded = None;
 }
 
 /// From now on keys may answer the question, if it is the one on the screen.
@@ -205,8 +203,4 @@ fn drawn(model: &mut Model, number: u64) {
     if let Overlay::Question(question) = &mut model.overlay {
         question.drawn = question.number == number;
     }
-}
-
-fn notify(model: &mut Model, serious: bool, text: String) {
-    model.notification = Some(Notification { at: model.now.mono, serious, text });
 }

@@ -1,18 +1,19 @@
 //! Draws the screen as a pure function of the model.
 
-mod chrome;
-mod endpoints;
-pub mod help;
+mod dialog;
+mod footer;
+mod header;
+mod help;
 mod messages;
-mod overview;
 mod question;
-mod topics;
+mod status_line;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
 pub use crate::model::SMALLEST;
-use crate::model::{Model, Overlay, Screen};
+use crate::model::{Model, Overlay};
+use crate::screens::entry;
 use crate::theme::Theme;
 use crate::widget::put;
 
@@ -20,27 +21,26 @@ use crate::widget::put;
 pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> {
     let area = frame.area();
     let buf = frame.buffer_mut();
+    let replay = model.rewind.as_ref().map(|_| theme.rewound());
+    let theme = replay.as_ref().unwrap_or(theme);
+    let shown = model.rewind.as_ref().map_or(model, |rewind| &*rewind.past);
     buf.set_style(area, theme.screen);
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         too_small(model, theme, area, buf);
         return None;
     }
-    chrome::header(model, theme, Rect { height: 1, ..area }, buf);
-    let lines = messages::draw(model, theme, Rect { y: area.y + 1, ..area }, buf);
-    // No overlay covers the messages above it: the stop is one of them.
+    header::draw(model, theme, Rect { height: 1, ..area }, buf);
+    let lines = status_line::draw(model, theme, Rect { y: area.y + 1, height: area.height - 1, ..area }, buf);
+    // No overlay covers the lines above it: the stop is there.
     let below = Rect { y: area.y + 1 + lines, height: area.height - 2 - lines, ..area };
     let body = Rect { x: below.x + 1, width: below.width - 2, ..below };
-    match model.screen {
-        Screen::Overview => overview::draw(model, theme, body, buf),
-        Screen::Endpoints => endpoints::draw(model, theme, body, buf),
-        Screen::Topics => topics::draw(model, theme, body, buf),
-    }
+    (entry(model.screen).draw)(shown, theme, body, buf);
     match &model.overlay {
         Overlay::None => {}
         Overlay::Help { scroll } => help::draw(theme, *scroll, below, buf),
         Overlay::Question(question) => question::draw(model, question, theme, below, buf),
     }
-    chrome::footer(model, theme, Rect { y: area.bottom() - 1, height: 1, ..area }, buf);
+    footer::draw(model, theme, Rect { y: area.bottom() - 1, height: 1, ..area }, buf);
     model.question().map(|question| question.number)
 }
 

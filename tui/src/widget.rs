@@ -1,7 +1,9 @@
 //! Drawing helpers. They know styles and columns, nothing about rovers.
 
+mod plan;
 mod reading;
 mod table;
+mod trend;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,8 +11,10 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
+pub use crate::widget::plan::{Plan, Sign, arrow, fitted, plan};
 pub use crate::widget::reading::group;
-pub use crate::widget::table::{Align, Cell, Column, line, table};
+pub use crate::widget::table::{Align, Cell, Column, line, table, widths};
+pub use crate::widget::trend::trend;
 
 /// Draws text into `width` columns from `x`; returns the next column.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roverline_client::Event;
 use roverline_tui::model::{Focus, Now, Overlay, Screen};
-use roverline_tui::update::{Effect, Msg};
+use roverline_tui::effect::Effect;
+use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, topic};
 
@@ -24,23 +25,24 @@ fn effects_of(rig: &mut Rig, keys: &str) -> Vec<Effect> {
 fn screens_by_number_and_by_turning() {
     let mut rig = Rig::new();
     for (keys, screen) in [
-        ("2", Screen::Endpoints),
-        ("3", Screen::Topics),
-        ("1", Screen::Overview),
-        ("\t", Screen::Endpoints),
-        ("\t\t", Screen::Overview),
-        ("h", Screen::Topics),
+        ("2", Screen::Links),
+        ("3", Screen::Team),
+        ("4", Screen::Topics),
+        ("1", Screen::Drive),
+        ("\t", Screen::Links),
+        ("\t\t\t\t\t\t", Screen::Drive),
+        ("h", Screen::Alarms),
     ] {
         rig.keys(keys);
         assert_eq!(rig.model.screen, screen, "{keys:?}");
     }
     rig.key(KeyCode::BackTab);
-    assert_eq!(rig.model.screen, Screen::Endpoints);
+    assert_eq!(rig.model.screen, Screen::Traces);
 }
 
 #[test]
 fn the_stop_needs_one_key_wherever_one_is() {
-    for before in ["", "2", "3", "3/", "3\n", "?", "R", "3/imu"] {
+    for before in ["", "2", "3", "4", "4/", "4\n", "?", "R", "4/imu"] {
         let mut rig = Rig::running();
         rig.keys(before);
         assert_eq!(effects_of(&mut rig, "!"), [STOP], "after {before:?}");
@@ -96,7 +98,7 @@ fn pasted_text_acts_nowhere_and_goes_into_text_only() {
     drawn(&mut rig);
     rig.send(Msg::Paste("release\n".to_owned()));
     assert_eq!(effects_of(&mut rig, "\n"), [], "a release is typed");
-    rig.keys("\u{1b}3/");
+    rig.keys("\u{1b}4/");
     rig.send(Msg::Paste("im\u{1b}u\n".to_owned()));
     assert_eq!(rig.model.topics.filter, "imu");
     // A terminal that does not mark a paste: many keys at once.
@@ -112,14 +114,14 @@ fn pasted_text_acts_nowhere_and_goes_into_text_only() {
 #[test]
 fn what_is_too_small_for_the_question_does_not_ask_it() {
     let mut rig = Rig::running();
-    rig.send(Msg::Resize(59, 24));
+    rig.send(Msg::Resize(39, 24));
     assert_eq!(effects_of(&mut rig, "Rrelease\n"), []);
-    assert_eq!(rig.model.overlay, Overlay::None);
-    assert!(rig.model.notification.as_ref().unwrap().text.contains("60×20"));
+    assert_eq!((&rig.model.overlay, rig.model.screen), (&Overlay::None, Screen::Drive), "no key acts unseen");
+    assert_eq!(effects_of(&mut rig, "!"), [STOP]);
     rig.send(Msg::Resize(80, 24));
     rig.keys("R");
     drawn(&mut rig);
-    rig.send(Msg::Resize(40, 8));
+    rig.send(Msg::Resize(40, 7));
     assert_eq!(effects_of(&mut rig, "release\n"), [], "it is not on the screen any more");
 }
 
@@ -160,7 +162,7 @@ fn suspending_needs_its_key_twice_while_a_stop_is_unheard() {
 fn quitting() {
     assert_eq!(effects_of(&mut Rig::new(), "q"), [Effect::Quit]);
     let mut rig = Rig::new();
-    rig.keys("3/q");
+    rig.keys("4/q");
     assert_eq!((rig.model.topics.filter.as_str(), rig.effects.len()), ("q", 0), "text is text");
     rig.send(Msg::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
     assert_eq!(rig.effects, [Effect::Quit]);
@@ -174,7 +176,7 @@ fn quitting() {
 #[test]
 fn a_filter_narrows_the_list_and_the_selection_stays_in_it() {
     let mut rig = Rig::running();
-    rig.keys("3/temp");
+    rig.keys("4/temp");
     assert_eq!(rig.model.topics.visible.len(), 4);
     assert_eq!(rig.model.topics.selected.as_deref(), Some("/motor/front_left/temperature"));
     rig.keys("\u{8}\u{8}\u{8}\u{8}imu\n");
@@ -187,7 +189,7 @@ fn a_filter_narrows_the_list_and_the_selection_stays_in_it() {
 #[test]
 fn sorting_and_its_reverse() {
     let mut rig = Rig::running();
-    rig.keys("3sss");
+    rig.keys("4sss");
     let odom_first = rig.model.topics.visible.first().map(String::as_str);
     assert_eq!(odom_first, Some("/odom"), "by bandwidth");
     rig.keys("S");
@@ -197,14 +199,14 @@ fn sorting_and_its_reverse() {
 #[test]
 fn fields_are_opened_and_left() {
     let mut rig = Rig::running();
-    rig.keys("3/odom\n\n").wait(Duration::from_millis(200));
+    rig.keys("4/odom\n\n").wait(Duration::from_millis(200));
     assert_eq!(rig.model.topics.focus, Focus::Fields);
-    let rows = rig.model.fields.rows.len();
-    let covariance = rig.model.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
+    let rows = rig.model.screens.topics.fields.rows.len();
+    let covariance = rig.model.screens.topics.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
     rig.keys(&"j".repeat(covariance)).keys("l").wait(Duration::from_millis(200));
-    assert_eq!(rig.model.fields.rows.len(), rows + 36);
+    assert_eq!(rig.model.screens.topics.fields.rows.len(), rows + 36);
     rig.keys("h").wait(Duration::from_millis(200));
-    assert_eq!(rig.model.fields.rows.len(), rows);
+    assert_eq!(rig.model.screens.topics.fields.rows.len(), rows);
     rig.keys("h");
     assert_eq!(rig.model.topics.focus, Focus::List);
 }
@@ -219,7 +221,7 @@ fn small_topics_are_asked_for_at_once_and_heavy_ones_while_they_are_looked_at() 
     let unsubscribe = || Effect::Unsubscribe(vec!["/camera/image".to_owned()]);
     rig.link(Event::Topics(vec![image, imu.clone()].into()));
     assert_eq!(rig.effects, [subscribe("/imu/data", None)]);
-    assert_eq!(effects_of(&mut rig, "3"), [subscribe("/camera/image", Some(2.0))]);
+    assert_eq!(effects_of(&mut rig, "4"), [subscribe("/camera/image", Some(2.0))]);
     assert_eq!(effects_of(&mut rig, "j"), [unsubscribe()]);
     assert_eq!(effects_of(&mut rig, "k"), [subscribe("/camera/image", Some(2.0))]);
     assert_eq!(effects_of(&mut rig, "1"), [unsubscribe()]);
@@ -250,17 +252,17 @@ fn many_topics_are_subscribed_together_and_those_without_room_are_said() {
 fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
     let mut rig = Rig::new();
     let odd = topic("/servo", "crab_interfaces/msg/Servo");
-    rig.link(Event::Topics(vec![odd.clone()].into())).keys("3");
+    rig.link(Event::Topics(vec![odd.clone()].into())).keys("4");
     rig.raw(&odd, vec![0, 1, 0, 0, 7, 0, 0, 0]).wait(Duration::from_millis(200));
     rig.raw(&odd, vec![0, 1, 0, 0, 8, 0, 0, 0]).wait(Duration::from_millis(200));
     let asked = rig.effects.iter().filter(|e| matches!(e, Effect::Schema(_))).count();
     assert_eq!(asked, 1);
-    assert!(rig.model.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
+    assert!(rig.model.screens.topics.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
     let type_name = odd.type_name.clone();
     rig.link(Event::Schema { type_name, encoding: "ros2msg".into(), text: "int32 angle\n".into() })
         .wait(Duration::from_millis(200));
     assert_eq!(
-        (rig.model.fields.rows[0].label.as_str(), rig.model.fields.rows[0].text.as_str()),
+        (rig.model.screens.topics.fields.rows[0].label.as_str(), rig.model.screens.topics.fields.rows[0].text.as_str()),
         ("angle", "8")
     );
     rig.link(Event::Schema {

@@ -29,7 +29,7 @@ enum Step {
 
 fn key() -> impl Strategy<Value = KeyCode> {
     prop_oneof![
-        4 => prop::sample::select("!?q123tRhjkl/sS yngG\u{1b}xX".chars().collect::<Vec<_>>()).prop_map(KeyCode::Char),
+        4 => prop::sample::select("!?q12345678tRaeEFwXrhjkl/sS yngG\u{1b}xX".chars().collect::<Vec<_>>()).prop_map(KeyCode::Char),
         1 => any::<char>().prop_map(KeyCode::Char),
         3 => prop::sample::select(vec![
             KeyCode::Up, KeyCode::Down, KeyCode::Left, KeyCode::Right, KeyCode::Enter, KeyCode::Esc,
@@ -126,7 +126,7 @@ fn a_frame_at_200_topics_is_quick() {
     infos.extend(many.collect::<Vec<_>>());
     rig.link(Event::Topics(infos.clone().into()));
     let themes = support::themes();
-    for (keys, name) in [("1", "overview"), ("2", "endpoints"), ("3", "topics")] {
+    for (keys, name) in [("1", "drive"), ("2", "links"), ("3", "team"), ("4", "topics")] {
         rig.keys(keys).send(Msg::Resize(160, 50));
         let backend = ratatui::backend::TestBackend::new(160, 50);
         let mut terminal = ratatui::Terminal::new(backend).unwrap();

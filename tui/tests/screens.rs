@@ -1,17 +1,17 @@
-//! Snapshots of the screens as text, in every important state, at both sizes.
+//! Snapshots of the screens as text, in every important state, at three sizes.
 
 mod support;
 
 use std::time::Duration;
 
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roverline_client::{Event, FailoverCause};
 use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, endpoints, failover, messages, picture, topic};
 
 fn snap(name: &str, rig: &mut Rig) {
-    for (width, height) in [(80, 24), (160, 50)] {
+    for (width, height) in [(40, 8), (80, 24), (160, 50)] {
         rig.send(Msg::Resize(width, height));
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), picture(&rig.model, width, height));
     }
@@ -23,20 +23,20 @@ fn never_received() {
 }
 
 #[test]
-fn overview_fresh() {
-    snap("overview_fresh", &mut Rig::running());
+fn drive_fresh() {
+    snap("drive_fresh", &mut Rig::running());
 }
 
 #[test]
 fn other_sizes() {
     let mut rig = Rig::running();
-    insta::assert_snapshot!("overview_60x20", picture(&rig.model, 60, 20));
-    insta::assert_snapshot!("overview_120x36", picture(&rig.model, 120, 36));
+    insta::assert_snapshot!("drive_60x20", picture(&rig.model, 60, 20));
+    insta::assert_snapshot!("drive_120x36", picture(&rig.model, 120, 36));
     rig.keys("2");
-    insta::assert_snapshot!("endpoints_60x20", picture(&rig.model, 60, 20));
-    rig.keys("3").wait(Duration::from_millis(100));
+    insta::assert_snapshot!("links_60x20", picture(&rig.model, 60, 20));
+    rig.keys("4").wait(Duration::from_millis(100));
     insta::assert_snapshot!("topics_60x20", picture(&rig.model, 60, 20));
-    insta::assert_snapshot!("too_small_40x10", picture(&rig.model, 40, 10));
+    insta::assert_snapshot!("too_small_39x7", picture(&rig.model, 39, 7));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_stop_at_small_sizes() {
     engaged.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": true}));
     let rigs = [("unheard", unheard), ("refused", refused), ("unknown", unknown), ("engaged", engaged)];
     for (name, rig) in &rigs {
-        for (width, height) in [(40, 8), (60, 15), (60, 20)] {
+        for (width, height) in [(30, 6), (40, 8), (60, 15)] {
             insta::assert_snapshot!(
                 format!("stop_{name}_{width}x{height}"),
                 picture(&rig.model, width, height)
@@ -65,7 +65,7 @@ fn the_stop_at_small_sizes() {
 }
 
 #[test]
-fn overview_after_a_failover_keeps_what_the_tier_does_not_serve() {
+fn drive_after_a_failover_keeps_what_the_tier_does_not_serve() {
     let mut rig = Rig::running();
     rig.link(Event::Endpoints(endpoints(Some(1)).into()));
     rig.link(Event::Failover(failover(Some(0), Some(1), FailoverCause::Closed, Some(23))));
@@ -78,48 +78,48 @@ fn overview_after_a_failover_keeps_what_the_tier_does_not_serve() {
             rig.sample(topic, value);
         }
     }
-    snap("overview_failover", &mut rig);
+    snap("drive_failover", &mut rig);
 }
 
 #[test]
-fn overview_all_down() {
+fn drive_all_down() {
     let mut rig = Rig::running();
     rig.link(Event::Endpoints(endpoints(None).into()));
     rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
     rig.wait(Duration::from_secs(72));
-    snap("overview_all_down", &mut rig);
+    snap("drive_all_down", &mut rig);
 }
 
 #[test]
-fn overview_emergency_stop() {
+fn drive_emergency_stop() {
     let mut rig = Rig::running();
     rig.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": true}));
     rig.sample(&topic("/safety/boundary_violation", "std_msgs/msg/Bool"), &json!({"data": true}));
     rig.wait(Duration::from_millis(400));
-    snap("overview_emergency_stop", &mut rig);
+    snap("drive_emergency_stop", &mut rig);
 }
 
 #[test]
-fn overview_invalid() {
+fn drive_invalid() {
     let mut rig = Rig::running();
     rig.sample(&topic("/gps/fix", "sensor_msgs/msg/NavSatFix"), &json!({"status": {"status": -1}}));
     rig.raw(&topic("/odom", "nav_msgs/msg/Odometry"), vec![0, 1, 0, 0, 9]);
-    snap("overview_invalid", &mut rig);
+    snap("drive_invalid", &mut rig);
 }
 
 #[test]
-fn endpoints_screen() {
-    snap("endpoints_fresh", Rig::running().keys("2"));
+fn links_screen() {
+    snap("links_fresh", Rig::running().keys("2"));
     let mut rig = Rig::running();
     rig.link(Event::Endpoints(endpoints(Some(1)).into()));
     rig.link(Event::Failover(failover(Some(0), Some(1), FailoverCause::Silent, Some(412))));
-    snap("endpoints_failover", rig.keys("2"));
+    snap("links_failover", rig.keys("2"));
 }
 
 #[test]
 fn topics_screen() {
     let mut rig = Rig::running();
-    rig.keys("3").key(KeyCode::End);
+    rig.keys("4").key(KeyCode::End);
     rig.keys("kkkkkkkkk").wait(Duration::from_millis(300));
     snap("topics", &mut rig);
     rig.keys("\njjj").wait(Duration::from_millis(300));
@@ -137,6 +137,6 @@ fn overlays() {
 #[test]
 fn light_theme() {
     let rig = &mut Rig::running();
-    rig.keys("t");
+    rig.send(Msg::Key(KeyEvent::new(KeyCode::Char('t'), KeyModifiers::CONTROL)));
     assert_eq!(support::draw(&rig.model, 80, 24)[(0, 5)].style().bg, support::themes()[1].screen.bg);
 }

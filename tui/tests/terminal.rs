@@ -82,7 +82,7 @@ impl Console {
 fn the_first_frame_is_there_at_once_and_q_leaves_no_trace() {
     let start = Instant::now();
     let mut console = Console::start(&[]);
-    console.shows("Overview");
+    console.shows("Drive");
     println!("first frame after {} ms", start.elapsed().as_millis());
     assert!(console.screen.screen().alternate_screen());
     console.shows("no endpoint answers");

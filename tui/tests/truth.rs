@@ -18,7 +18,7 @@ fn an_unheard_stop_stands_first_on_every_screen_and_size() {
     rig.link(Event::Endpoints(endpoints(None).into()));
     rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
     rig.send(Msg::StopSent { id: "a".into(), engage: true });
-    for keys in ["1", "2", "3", "?", "\u{1b}R"] {
+    for keys in ["1", "2", "3", "4", "?", "\u{1b}R"] {
         rig.keys(keys);
         for (columns, lines) in [(80, 24), (160, 50), (60, 20)] {
             let screen = support::text(&support::draw(&rig.model, columns, lines));
@@ -26,7 +26,7 @@ fn an_unheard_stop_stands_first_on_every_screen_and_size() {
             assert!(second.contains("not yet heard by the rover"), "{keys} {columns}×{lines}\n{screen}");
         }
         let screen = support::text(&support::draw(&rig.model, 40, 8));
-        assert!(screen.lines().next().unwrap().contains("NOT HEARD: RED BUTTON"), "{screen}");
+        assert!(screen.lines().nth(1).unwrap().contains("RED BUTTON"), "{screen}");
     }
     // However long it takes.
     rig.keys("\u{1b}1").wait(Duration::from_secs(600));
@@ -38,7 +38,7 @@ fn an_unheard_stop_stands_first_on_every_screen_and_size() {
 fn the_smallest_screen_says_that_a_stop_was_accepted() {
     let mut rig = Rig::running();
     let first_line =
-        |rig: &Rig| support::text(&support::draw(&rig.model, 40, 8)).lines().next().unwrap().to_owned();
+        |rig: &Rig| support::text(&support::draw(&rig.model, 30, 6)).lines().next().unwrap().to_owned();
     rig.send(Msg::StopSent { id: "a".into(), engage: true });
     assert!(first_line(&rig).contains("RED BUTTON"), "{}", first_line(&rig));
     rig.link(Event::Command { id: "a".into(), accepted: true, message: "emergency stop engaged".into() });
@@ -132,13 +132,13 @@ fn dead_endpoints_are_shown_as_long_as_they_are_dead() {
     for _ in 0..600 {
         rig.link(Event::Endpoints(endpoints(Some(3)).into())).wait(Duration::from_secs(1));
     }
-    for keys in ["1", "2", "3"] {
+    for keys in ["1", "2", "3", "4"] {
         rig.keys(keys);
         let screen = support::text(&support::draw(&rig.model, 60, 20));
-        assert!(screen.contains("◐ 1 of 4 left, down: primary, secondary, tertiary"), "{screen}");
+        assert!(screen.contains("✗✗✗▶ emergency"), "{screen}");
     }
     rig.link(Event::Endpoints(endpoints(Some(0)).into()));
-    assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("endpoints left"));
+    assert!(!support::text(&support::draw(&rig.model, 80, 24)).contains("✗"));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn what_to_do_survives_at_every_width() {
     for rig in [&unheard, &refused] {
         for (lines, columns) in (12..200).flat_map(|columns| [(8, columns), (24, columns)]) {
             let screen = support::text(&support::draw(&rig.model, columns, lines));
-            let line = if columns < 60 || lines < 20 { 0 } else { 1 };
+            let line = if columns < 40 { 0 } else { 1 };
             let line = screen.lines().nth(line).unwrap().to_lowercase();
             assert!(line.contains("red button"), "{columns}×{lines}\n{screen}");
         }
@@ -219,7 +219,7 @@ fn a_topic_that_was_not_asked_for_is_not_missing() {
     let mut infos: Vec<_> = support::messages().into_iter().map(|(topic, _)| topic).collect();
     infos.push(topic("/camera/image", "sensor_msgs/msg/Image"));
     infos.push(topic("/arm/angle", "std_msgs/msg/Float64"));
-    rig.link(Event::Topics(infos.into())).keys("3");
+    rig.link(Event::Topics(infos.into())).keys("4");
     let screen = support::text(&support::draw(&rig.model, 100, 40));
     let line = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap().to_owned();
     assert!(line("/camera/image").contains("not asked"), "{screen}");

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::ranking::{Candidate, EndpointClass, Failback, LinkEstimate};
 use roverline_protocol::ScopeSet;
 use roverline_protocol::backoff::Backoff;
-use roverline_protocol::native::{ClientMessage, TopicInfo};
+use roverline_protocol::native::{ClientIdentity, ClientMessage, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointDocument, HealthStatus};
 use tokio::sync::mpsc;
@@ -66,6 +66,8 @@ pub(crate) struct Session {
     waiting: VecDeque<ClientMessage>,
     pub(crate) activity: Option<ActivityClock>,
     pub(crate) established: bool,
+    /// Who the endpoint takes us for.
+    pub(crate) identity: Option<ClientIdentity>,
     /// Whether the endpoint records traces and takes our spans.
     pub(crate) traces: bool,
     /// Spans were sent, and nothing shows yet that the endpoint has read them.
@@ -391,6 +393,7 @@ impl EndpointState {
             jitter: session.estimate.jitter(),
             loss: session.estimate.loss(),
             clock_offset_s: session.clock.seconds(),
+            identity: session.identity.clone(),
             clients: established.map(|d| (d.clients, d.max_clients)),
             connected_for: session.sender.as_ref().map(|_| now.saturating_sub(session.connected_at)),
             failures: self.failures,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::breaker::BreakerState;
+use roverline_protocol::native::ClientIdentity;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{ScopeSet, Tier};
@@ -58,6 +59,8 @@ pub struct EndpointView {
     pub loss: f64,
     /// Server clock minus ours, seconds, from the recent exchange with the shortest round trip.
     pub clock_offset_s: Option<f64>,
+    /// Who it takes us for; `None` until it has said so.
+    pub identity: Option<ClientIdentity>,
     /// Current and maximum number of clients.
     pub clients: Option<(usize, usize)>,
     /// Time since it was connected.

@@ -16,11 +16,13 @@
 use serde::{Deserialize, Serialize};
 
 mod binary;
+mod client_identity;
 
 pub use crate::native::binary::{
     Binary, BinaryError, FLAG_REPLAYED, FLAG_STORED, FLAG_TRACED, HEARTBEAT_BYTES, KIND_HEARTBEAT,
     KIND_SAMPLE, SAMPLE_HEADER_BYTES, SampleHeader,
 };
+pub use crate::native::client_identity::ClientIdentity;
 use crate::service_level::ServiceLevel;
 use crate::status::{EndpointDocument, EndpointEvent};
 use crate::trace::{ReportedSpan, SampleTimes};
@@ -181,6 +183,9 @@ pub enum ServerMessage {
         /// Whether the endpoint records traces and takes `spans`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         traces: bool,
+        /// Who the client is to the endpoint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<ClientIdentity>,
     },
     /// Topics that appeared or changed, and ids of topics that vanished.
     Topics {

@@ -57,7 +57,7 @@ const RELAY: &str = "roverline-gateway relay --base-port 9080 --upstream \
 
 /// Each command as it is written, without its comment.
 const CHECKS: &[(&str, Check)] = &[
-    ("scripts/demo", Shows("", "▶ primary")),
+    ("scripts/demo", Shows("", "▶◇◇◇ primary")),
     ("scripts/demo --headless --for 10s", Finishes("", "all four endpoints live")),
     ("scripts/test", Finishes("", "tests: 3 passed, 0 flaky, 0 failed")),
     ("scripts/faults", Finishes("--quick --wide kill", "kill -9")),
@@ -86,9 +86,9 @@ const CHECKS: &[(&str, Check)] = &[
     (RELAY, Follows("ready")),
     ("curl -s http://127.0.0.1:9080/health", PrintsBesideRelay("\"kind\":\"upstream\"")),
     ("curl -s http://127.0.0.1:8080/api/v2/robots", Prints("\"robots\"")),
-    ("roverline", Shows("roverline-gateway up", "▶ primary")),
-    ("roverline rover.local", Shows("roverline-gateway up --host 0.0.0.0", "▶ primary")),
-    ("roverline --host rover.local --ca tls/ca.crt --token-file token", Shows(UP_FOR_OTHERS, "▶ primary")),
+    ("roverline", Shows("roverline-gateway up", "▶◇◇◇ primary")),
+    ("roverline rover.local", Shows("roverline-gateway up --host 0.0.0.0", "▶◇◇◇ primary")),
+    ("roverline --host rover.local --ca tls/ca.crt --token-file token", Shows(UP_FOR_OTHERS, "▶◇◇◇ primary")),
     ("roverline status", Prints("primary")),
     ("roverline status --json", Prints("\"endpoints\"")),
     ("roverline alarms", Prints("")),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use roverline_client::Config;
 
 use crate::command::Failure;
+use crate::command::coordination::client;
 use crate::environment::themes_dir;
 use crate::runtime;
 use crate::theme::{self, ColorDepth, Theme};
@@ -33,7 +34,9 @@ pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
 /// Runs the console until the operator quits.
 pub async fn run(config: Config, wanted: Option<&str>) -> Result<ExitCode, Failure> {
     let (themes, index) = check(wanted)?;
-    runtime::run(config, &themes, index).await?;
+    // Locks are taken under the same name as by the commands that print.
+    let client = client(std::env::var("ROVERLINE_CLIENT").ok());
+    runtime::run(config.named(&client), &themes, index).await?;
     Ok(ExitCode::SUCCESS)
 }
 

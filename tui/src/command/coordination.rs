@@ -18,6 +18,7 @@ use crate::command::print::complain;
 pub use crate::command::print::{inform, print_json, print_line, print_table};
 use crate::command::{Failure, no_answer, without_delay};
 use crate::format;
+pub use crate::format::escape;
 
 /// Longest time for an answer, in addition to a requested wait.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -242,18 +243,6 @@ fn unreachable(urls: &[String]) -> Failure {
 /// Our own types always serialize.
 pub fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).unwrap_or_default()
-}
-
-/// Percent-encodes a path segment (RFC 3986, section 2.3).
-pub fn escape(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
-        }
-    }
-    out
 }
 
 /// The default client name: user and computer.

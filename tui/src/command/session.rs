@@ -6,7 +6,8 @@ use roverline_client::{Config, Event, Events, Link};
 
 use crate::command::print::complain;
 use crate::model::{Model, Now};
-use crate::update::{Effect, Msg, update};
+use crate::effect::Effect;
+use crate::update::{Msg, update};
 
 /// Most events handled before the time is updated.
 const BATCH: usize = 256;
@@ -41,7 +42,15 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             tracing::warn!(engage, id, "emergency stop");
             return Some(Msg::StopSent { id, engage: *engage });
         }
-        Effect::Suspend | Effect::Quit => {}
+        Effect::Request { number, method, path, body } => {
+            let id = link.request(method, path, body.clone());
+            return Some(Msg::RequestSent { number: *number, id });
+        }
+        Effect::Watch { number, path } => {
+            return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
+        }
+        Effect::Unwatch(id) => link.unwatch(*id),
+        Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
     }
     None
 }

@@ -1,7 +1,6 @@
 //! `roverline traces`: where the time of requests went.
 
 mod stages;
-mod waterfall;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,8 +13,8 @@ use crate::cli::traces::TracesArgs;
 use crate::command::Failure;
 use crate::command::coordination::{CoordinationClient, escape};
 use crate::command::print::{complain, print, print_json, print_line, print_table, print_text};
-use crate::command::traces::waterfall::{duration, waterfall};
 use crate::format;
+use crate::waterfall::{duration, waterfall};
 
 /// Interval between two requests while new traces are followed.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);

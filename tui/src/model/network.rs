@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use roverline_client::{EndpointView, FailoverCause, FailoverView, LinkState};
 
+use roverline_protocol::native::ClientIdentity;
+
 use crate::model::Now;
 
 /// Failovers kept.
@@ -24,6 +26,7 @@ pub struct Network {
     pub changed: Option<Duration>,
     /// Since when no endpoint is in use, after there was one.
     pub all_down_since: Option<Duration>,
+    identity: Option<ClientIdentity>,
 }
 
 /// Which endpoint serves.
@@ -49,6 +52,21 @@ impl Network {
         })
     }
 
+    /// Who the endpoint in use takes us for; without one, who the last one did.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        self.identity.as_ref()
+    }
+
+    /// Takes the newest state of the links.
+    pub fn set_endpoints(&mut self, endpoints: Arc<[EndpointView]>) {
+        self.endpoints = endpoints;
+        let own = self.active().and_then(|endpoint| endpoint.identity.clone());
+        let other = || self.endpoints.iter().find_map(|endpoint| endpoint.identity.clone());
+        if let Some(identity) = own.or_else(other) {
+            self.identity = Some(identity);
+        }
+    }
+
     /// Whether an endpoint is in use.
     pub fn is_connected(&self) -> bool {
         self.all_down_since.is_none() && self.active().is_some()
@@ -57,6 +75,12 @@ impl Network {
     /// Whether the endpoint in use is heard: a silent one vouches for nothing.
     pub fn is_responsive(&self) -> bool {
         self.is_connected() && self.active().is_some_and(|endpoint| endpoint.state == LinkState::Active)
+    }
+
+    /// The links as they were at a moment.
+    pub fn at(&self, endpoints: Arc<[EndpointView]>, all_down_since: Option<Duration>, wall_ns: i64) -> Network {
+        let history = self.history.iter().filter(|failover| failover.at_ns <= wall_ns).cloned().collect();
+        Network { endpoints, history, changed: None, all_down_since, identity: self.identity.clone() }
     }
 
     /// Which endpoint serves.

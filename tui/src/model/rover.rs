@@ -166,6 +166,8 @@ pub struct Rover {
     pub mission_status: Option<Reading<String>>,
     /// Samples collected.
     pub samples: Option<Reading<f64>>,
+    /// Seconds since the mission began.
+    pub mission_time: Option<Reading<f64>>,
     /// Autonomy mode.
     pub mode: Option<Reading<String>>,
     /// Whether the rover drives autonomously.
@@ -198,6 +200,7 @@ impl Rover {
         set(&mut self.mission_name, topic, at);
         set(&mut self.mission_status, topic, at);
         set(&mut self.samples, topic, at);
+        set(&mut self.mission_time, topic, at);
         set(&mut self.mode, topic, at);
         set(&mut self.autonomous, topic, at);
         set(&mut self.led, topic, at);

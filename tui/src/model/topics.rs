@@ -12,6 +12,7 @@ use roverline_protocol::native::TopicInfo;
 use roverline_protocol::rate::RateMeter;
 
 use crate::model::Now;
+use crate::model::history::Kept;
 use crate::topic_mapping;
 
 /// Larger payloads are kept for the selected topic only.
@@ -94,6 +95,8 @@ pub struct TopicRow {
     /// Whether its value is one that the gateway kept.
     is_stored: bool,
     meter: RateMeter,
+    /// Samples when its value was last recorded.
+    recorded: u64,
 }
 
 impl TopicRow {
@@ -114,6 +117,7 @@ impl TopicRow {
             receive_time_ns: 0,
             is_stored: false,
             meter: RateMeter::default(),
+            recorded: 0,
         }
     }
 
@@ -130,6 +134,31 @@ impl TopicRow {
     /// The stamp of its value, if that is a stored one still.
     pub fn stored_stamp_ns(&self) -> Option<i64> {
         (self.is_stored && self.receive_time_ns > 0).then_some(self.receive_time_ns)
+    }
+
+    /// Whether samples have come since its value was recorded.
+    pub fn has_unrecorded(&self) -> bool {
+        self.samples() != self.recorded
+    }
+
+    /// Its value has been recorded.
+    pub fn set_recorded(&mut self) {
+        self.recorded = self.samples();
+    }
+
+    /// The period of its samples, once it is known.
+    pub fn period(&self) -> Option<Duration> {
+        self.period
+    }
+
+    /// Sets it to a recorded value. Its rate is not known then.
+    pub fn restore(&mut self, kept: &Kept) {
+        self.at = Some(kept.at);
+        self.period = kept.period;
+        self.latest_bytes = kept.payload.len();
+        self.latest = Some(kept.payload.clone());
+        self.subscribed = true;
+        self.rate = (f64::NAN, f64::NAN);
     }
 
     /// Samples received.
@@ -308,6 +337,14 @@ impl Topics {
         let last = self.visible.len().saturating_sub(1);
         let at = self.selected_index().unwrap_or(0).saturating_add_signed(by).min(last);
         self.selected = self.visible.get(at).cloned();
+    }
+
+    /// Takes over what the list of another moment shows: filter, order, focus and selection.
+    pub fn adopt(&mut self, other: &Topics, now: Now) {
+        self.filter.clone_from(&other.filter);
+        (self.sort, self.reversed, self.focus) = (other.sort, other.reversed, other.focus);
+        self.selected.clone_from(&other.selected);
+        self.arrange(now);
     }
 
     /// Updates rates once per tick, and the order if it depends on them. `heard`: the endpoint in

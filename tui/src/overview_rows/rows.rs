@@ -73,6 +73,15 @@ pub fn power(model: &Model) -> Group {
     Group { title: "POWER", rows }
 }
 
+/// Minutes and seconds.
+fn minutes(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "–".to_owned();
+    }
+    let whole = seconds.clamp(0.0, 1e9) as u64;
+    format!("T {}:{:02}", whole / 60, whole % 60)
+}
+
 /// Mission.
 pub fn mission(model: &Model) -> Group {
     let rover = &model.rover;
@@ -85,6 +94,7 @@ pub fn mission(model: &Model) -> Group {
         row(model, "Autonomy", rover.autonomous.as_ref(), |on| {
             plain(if *on { "on" } else { "off" }.to_owned())
         }),
+        row(model, "Clock", rover.mission_time.as_ref(), |s| plain(minutes(*s))),
         row(model, "LED", rover.led.as_ref(), |led| plain(led.word())),
     ];
     Group { title: "MISSION", rows }
@@ -120,11 +130,14 @@ pub fn temperatures(model: &Model) -> Group {
     Group { title: "TEMPERATURES", rows }
 }
 
+/// Label of the counts of diagnostics.
+pub(super) const SUMMARY: &str = "Summary";
+
 /// A count per severity, then the worst ones; `most` rows in total.
 pub fn diagnostics(model: &Model, most: usize) -> Group {
     let all = &model.rover.diagnostics;
     let newest = all.values().max_by_key(|reading| reading.at);
-    let mut rows = vec![row(model, "Summary", newest, |_| summary(model))];
+    let mut rows = vec![row(model, SUMMARY, newest, |_| summary(model))];
     let mut bad: Vec<_> = all.iter().filter(|(_, r)| r.value.severity > Severity::Ok).collect();
     bad.sort_by_key(|(name, reading)| (std::cmp::Reverse(reading.value.severity), name.as_str()));
     rows.extend(bad.into_iter().take(most.saturating_sub(1)).map(|(name, reading)| {

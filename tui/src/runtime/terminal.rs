@@ -12,11 +12,12 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::queue;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
+use roverline_protocol::printable::printable;
 
 use crate::model::Model;
 use crate::runtime::output::{Finished, Output};
@@ -100,6 +101,16 @@ impl TerminalGuard {
         }
         // The terminal has not taken what restored it for a suspend.
         self.draw_whole_frame_next()
+    }
+
+    /// Rings the bell, with the next frame.
+    pub(super) fn ring(&mut self) -> io::Result<()> {
+        self.frame.write_all(b"\x07")
+    }
+
+    /// Sets the title of the window, with the next frame.
+    pub(super) fn set_title(&mut self, title: &str) -> io::Result<()> {
+        queue!(self.frame, SetTitle(printable(title)))
     }
 
     /// The next frame is whole. `Terminal::clear` would ask the terminal for its cursor first, and fail where no answer

@@ -50,6 +50,9 @@ struct Roles {
     caution: StyleSpec,
     alarm: StyleSpec,
     alarm_fill: StyleSpec,
+    /// Themes that are older than it do without.
+    #[serde(default)]
+    replay: StyleSpec,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +122,7 @@ pub fn parse(text: &str, file: &str) -> Result<Theme, ThemeError> {
         caution: style.caution.style(),
         alarm: style.alarm.style(),
         alarm_fill: style.alarm_fill.style(),
+        replay: style.replay.style(),
     })
 }
 

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use roverline_client::LinkSample;
 use roverline_protocol::MessageEncoding;
+use roverline_protocol::native::TopicInfo;
 use roverline_schema::Value;
 
+use crate::effect::Effect;
 use crate::format;
+use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
+use crate::screen::log;
 use crate::topic_mapping::{self, Slot};
-use crate::update::Effect;
+
 
 /// Update interval of the selected topic's fields: people cannot read faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
@@ -36,9 +40,12 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     }
     row.take(sample, at, watched, now);
     let slot = row.slot;
-    model.fields.pending |= watched;
+    if sample.topic.type_name == log::ROSOUT && sample.topic.encoding.is_cdr() {
+        log::take_rosout(model, sample);
+    }
+    model.screens.topics.fields.pending |= watched;
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
-        fill(model, sample, slot, rank, at);
+        fill(model, &sample.topic, &sample.payload, (slot, rank), at);
     }
     if watched { decode_selected(model) } else { Vec::new() }
 }
@@ -78,10 +85,20 @@ fn restamp(model: &mut Model) {
     }
 }
 
-fn fill(model: &mut Model, sample: &LinkSample, slot: Slot, rank: usize, at: Duration) {
-    let Ok(plan) = model.registry.plan(&sample.topic.type_name) else { return };
-    let topic = sample.topic.name.as_str();
-    let decoded = plan.decode(&sample.payload);
+/// Sets a topic of a past moment to its value of then.
+pub fn restore(model: &mut Model, kept: &Kept) {
+    let now = model.now;
+    let Some(row) = model.topics.row_for(&kept.info, now) else { return };
+    row.restore(kept);
+    if let Some(slot) = row.slot.filter(|_| kept.info.encoding.is_cdr()) {
+        fill(model, &kept.info, &kept.payload, slot, kept.at);
+    }
+}
+
+fn fill(model: &mut Model, info: &TopicInfo, payload: &[u8], (slot, rank): (Slot, usize), at: Duration) {
+    let Ok(plan) = model.registry.plan(&info.type_name) else { return };
+    let topic = info.name.as_str();
+    let decoded = plan.decode(payload);
     let fault = decoded.as_ref().err().map(ToString::to_string);
     if let (Some(fault), Some(row)) = (fault, model.topics.rows.get_mut(topic)) {
         row.fault = Some(fault);
@@ -110,6 +127,7 @@ impl SampleDecoder<'_> {
             Slot::MissionName => self.put(&mut rover.mission_name, value.map(extract::text)),
             Slot::MissionStatus => self.put(&mut rover.mission_status, value.map(extract::text)),
             Slot::Samples => self.put(&mut rover.samples, value.map(extract::number)),
+            Slot::MissionTime => self.put(&mut rover.mission_time, value.map(extract::number)),
             Slot::Mode => self.put(&mut rover.mode, value.map(extract::text)),
             Slot::Autonomous => self.put(&mut rover.autonomous, value.map(extract::flag)),
             Slot::Led => self.put(&mut rover.led, value.map(extract::led)),
@@ -173,20 +191,20 @@ impl SampleDecoder<'_> {
 }
 
 /// Updates the fields of the selected topic, at most at reading speed.
-pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
+pub fn decode_selected(model: &mut Model) -> Vec<Effect> {
     let now = model.now;
-    let due = model.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
-    if model.screen != Screen::Topics || !model.fields.pending || !due {
+    let due = model.screens.topics.fields.decoded.is_none_or(|at| now.since(at) >= DECODE_EVERY);
+    if model.screen != Screen::Topics || !model.screens.topics.fields.pending || !due {
         return Vec::new();
     }
-    model.fields.decoded = Some(now.mono);
+    model.screens.topics.fields.decoded = Some(now.mono);
     let Some(row) = model.topics.selected_row() else { return Vec::new() };
     let (type_name, encoding) = (row.info.type_name.clone(), row.info.encoding.clone());
     let Some(payload) = row.latest.clone() else {
-        model.fields.show_message(waiting_for(row.latest_bytes));
+        model.screens.topics.fields.show_message(waiting_for(row.latest_bytes));
         return Vec::new();
     };
-    model.fields.pending = false;
+    model.screens.topics.fields.pending = false;
     if !encoding.is_cdr() {
         show_foreign(model, &encoding, &payload);
         return Vec::new();
@@ -194,9 +212,9 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
     match model.registry.plan(&type_name) {
         Ok(plan) => {
             match plan.decode(&payload) {
-                Ok(value) => model.fields.show(&value),
+                Ok(value) => model.screens.topics.fields.show(&value),
                 Err(error) => {
-                    model.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
+                    model.screens.topics.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
                 }
             }
             Vec::new()
@@ -204,7 +222,7 @@ pub(super) fn decode_selected(model: &mut Model) -> Vec<Effect> {
         Err(error) => {
             let asked = model.asked_schemas.contains(&type_name);
             let why = if asked { format!("{error}") } else { "asking for its definition".to_owned() };
-            model.fields.show_message(format!(
+            model.screens.topics.fields.show_message(format!(
                 "{} bytes of {}: {why}",
                 payload.len(),
                 format::printable(&type_name)
@@ -223,11 +241,13 @@ fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
     let json =
         (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
     match json {
-        Some(Ok(value)) => model.fields.show(&value.into()),
-        Some(Err(error)) => model.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
+        Some(Ok(value)) => model.screens.topics.fields.show(&value.into()),
+        Some(Err(error)) => model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
         None => {
             let name = format::printable(encoding.name());
             model
+                .screens
+                .topics
                 .fields
                 .show_message(format!("{} bytes of {name}, which the console does not read", payload.len()));
         }

@@ -2,8 +2,8 @@
 
 use roverline_protocol::limits;
 
+use crate::effect::Effect;
 use crate::model::{Model, Screen};
-use crate::update::{Effect, notify};
 
 /// Maximum rate of a heavy topic: a person watches it, perhaps over a radio.
 const HEAVY_RATE_HZ: f64 = 2.0;
@@ -11,7 +11,7 @@ const HEAVY_RATE_HZ: f64 = 2.0;
 const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
 
 /// Subscribes and unsubscribes to reach the desired set. Topics that there is no room for are counted.
-pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
+pub fn adjust(model: &mut Model) -> Vec<Effect> {
     let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
     let (mut small, mut heavy, mut ended, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -34,7 +34,7 @@ pub(super) fn adjust(model: &mut Model) -> Vec<Effect> {
         let text = format!(
             "{left_out} topics are listed without values, {MOST} are subscribed: select one to see it"
         );
-        notify(model, true, text);
+        model.notify(true, text);
     }
     let mut effects = Vec::new();
     if !ended.is_empty() {

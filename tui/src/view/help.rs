@@ -3,9 +3,10 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::global_keys;
 use crate::keymap::{HelpLine, help};
 use crate::theme::Theme;
-use crate::view::chrome::dialog;
+use crate::view::dialog::dialog;
 use crate::widget::put;
 
 const WIDTH: u16 = 76;
@@ -14,7 +15,7 @@ const KEYS: u16 = 16;
 const WARNING: &str = "! is a software stop. It is not a replacement for the red button.";
 
 pub(super) fn draw(theme: &Theme, scroll: usize, area: Rect, buf: &mut Buffer) {
-    let lines = help();
+    let lines = help(&global_keys::all());
     let height = (lines.len() as u16 + 4).min(area.height.saturating_sub(2));
     let inner = dialog(theme, "Keys", theme.faint, (WIDTH, height), area, buf);
     put(buf, inner.x, inner.y, inner.width, WARNING, theme.caution);

@@ -1,42 +1,113 @@
-//! Lines below the header: the emergency stop first, then the links or the newest notification.
+//! Messages of line 2, each in several wordings: the stop, the links, alarms, notifications.
 
 use std::time::Duration;
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
 use roverline_client::{EndpointView, LinkState};
+use roverline_protocol::api::alarms::AlarmDocument;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
 use crate::model::{Model, Serving, StopCommand, StopState};
+use crate::overview_rows::{self, AlarmLevel, Row};
+use crate::screen::alarms::model::URGENT;
 use crate::theme::Theme;
-use crate::widget::{put, rule};
 
 /// While the endpoint in use is not silent, an answer is expected within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// A text in several wordings, the longest first, and its style.
-type Line = (Vec<String>, Style);
+pub(super) type Line = (Vec<String>, Style);
 
 fn line(text: String, style: Style) -> Line {
     (vec![text], style)
 }
 
-/// Draws the messages, or a thin rule if there are none; returns how many lines they take.
-pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> u16 {
-    let stop = command(model, theme).or_else(|| state(model, theme));
-    let other = links(model, theme).or_else(|| notification(model, theme));
-    let lines: Vec<Line> = stop.into_iter().chain(other).chain(redundancy(model, theme)).collect();
-    if lines.is_empty() {
-        rule(buf, area.x, area.y, area.right(), theme.faint);
-        return 1;
+/// What the operator must see of the stop: the own command, an engaged one, or that nothing is known any more.
+pub(super) fn stop(model: &Model, theme: &Theme) -> Option<Line> {
+    command(model, theme).or_else(|| engaged(model, theme)).or_else(|| state(model, theme))
+}
+
+/// The stop while all is well.
+pub(super) fn quiet_stop(model: &Model, theme: &Theme) -> Option<Line> {
+    if stop(model, theme).is_some() {
+        return None;
     }
-    for ((wordings, style), y) in lines.iter().zip(area.y..) {
-        buf.set_style(Rect { y, height: 1, ..area }, *style);
-        put(buf, area.x + 1, y, area.width - 2, fitting(wordings, area.width - 2), *style);
+    Some(match model.stop_state() {
+        StopState::Never => line("? stop state never received".to_owned(), theme.dim),
+        _ => line("○ stop released".to_owned(), theme.dim),
+    })
+}
+
+fn engaged(model: &Model, theme: &Theme) -> Option<Line> {
+    if model.stop_state() != StopState::Engaged {
+        return None;
     }
-    lines.len() as u16
+    let since = model.rover.stop_since.map(|at| format::age(model.now.since(at)));
+    let since = since.map_or_else(String::new, |since| format!(" for {since}"));
+    let wordings = vec![
+        format!("■ EMERGENCY STOP ENGAGED{since}   R releases"),
+        format!("■ EMERGENCY STOP ENGAGED{since}"),
+        "■ E-STOP ENGAGED".to_owned(),
+    ];
+    Some((wordings, theme.alarm_fill))
+}
+
+/// That nothing on the screen is now.
+pub(super) fn past(model: &Model, theme: &Theme) -> Option<Line> {
+    let rewind = model.rewind.as_ref()?;
+    let (first, _) = model.history.span()?;
+    let back = format::age(rewind.at.saturating_sub(first));
+    let wordings = vec![
+        format!("REPLAY of this console's last half hour. Nothing here is now. Esc back to now; {back} further back"),
+        format!("REPLAY. Nothing here is now. Esc back to now; {back} further back"),
+        "REPLAY, not now. Esc: now".to_owned(),
+    ];
+    Some((wordings, theme.replay))
+}
+
+fn wordings(model: &Model, alarm: &AlarmDocument) -> Vec<String> {
+    let sign = if alarm.severity >= URGENT { "■" } else { "▲" };
+    let (name, text) = (format::printable(&alarm.name), format::printable(&alarm.text));
+    let age = format::age(model.now.since_wall(alarm.raised_ns));
+    let over = if alarm.latched { " (over)" } else { "" };
+    vec![format!("{sign} {name} {text}{over}  {age}"), format!("{sign} {name}{over}")]
+}
+
+/// A request for one of our locks.
+pub(super) fn request(model: &Model, theme: &Theme) -> Option<Line> {
+    let (resource, request) = model.screens.team.request_to(model.own())?;
+    let (name, asker) = (format::printable(resource), format::printable(&request.client));
+    let message = match request.message.as_str() {
+        "" => String::new(),
+        text => format!(": \"{}\"", format::printable(text)),
+    };
+    let wordings = vec![
+        format!("? {asker} asks for {name}{message} → Team, y or n"),
+        format!("? {asker} asks for {name} → Team"),
+    ];
+    Some((wordings, theme.caution))
+}
+
+/// How long a new alarm stands out.
+const NEWS: Duration = Duration::from_secs(2);
+
+/// Alarms that wait for an acknowledgement, the worst first; values that this console finds abnormal, if the gateway
+/// evaluates no alarms.
+pub(super) fn alarms(model: &Model, theme: &Theme) -> Vec<Line> {
+    let state = &model.screens.alarms;
+    if state.list.value.is_some() && model.network.is_connected() {
+        let is_new = state.news.is_some_and(|at| model.now.since(at) < NEWS);
+        let style = |alarm: &AlarmDocument| match alarm.severity >= URGENT {
+            _ if is_new => theme.alarm_fill,
+            true => theme.alarm,
+            false => theme.caution,
+        };
+        return state.unacknowledged().map(|alarm| (wordings(model, alarm), style(alarm))).collect();
+    }
+    let style = |level| if level == AlarmLevel::Alarm { theme.alarm } else { theme.caution };
+    let text = |row: &Row| format!("{}{} {}", row.tone.mark(), row.label, row.value);
+    overview_rows::abnormal(model).iter().map(|row| line(text(row), style(row.tone))).collect()
 }
 
 /// The longest wording that fits, or the shortest one.
@@ -58,7 +129,11 @@ fn command(model: &Model, theme: &Theme) -> Option<Line> {
     };
     Some(match refused {
         Some(why) if command.engage => {
-            line(format!("✗ stop REFUSED, use the red button: {why}"), theme.alarm_fill)
+            let wordings = vec![
+                format!("✗ stop REFUSED, use the red button: {why}"),
+                "✗ RED BUTTON: stop REFUSED".to_owned(),
+            ];
+            (wordings, theme.alarm_fill)
         }
         Some(why) => line(format!("✗ release REFUSED: {why}"), theme.alarm_fill),
         None if is_expected(model, command) => {
@@ -99,8 +174,12 @@ fn state(model: &Model, theme: &Theme) -> Option<Line> {
     match model.stop_state() {
         StopState::Unknown { engaged, since } => {
             let was = if engaged { "engaged" } else { "released" };
-            let text = format!("■ emergency stop unknown since {}, it was {was}", clock(model, since));
-            Some(line(text, if engaged { theme.alarm_fill } else { theme.caution }))
+            let since = clock(model, since);
+            let wordings = vec![
+                format!("■ emergency stop unknown since {since}, it was {was}"),
+                format!("■ stop unknown, was {was}"),
+            ];
+            Some((wordings, if engaged { theme.alarm_fill } else { theme.caution }))
         }
         _ => None,
     }
@@ -136,11 +215,10 @@ pub(super) fn short_stop(model: &Model, theme: &Theme) -> Line {
 
 /// Wall clock time of a moment.
 fn clock(model: &Model, at: Duration) -> String {
-    let ago = i64::try_from(model.now.since(at).as_nanos()).unwrap_or(i64::MAX);
-    format::clock(model.now.wall_ns.saturating_sub(ago))
+    format::clock(model.now.wall_at(at))
 }
 
-fn links(model: &Model, theme: &Theme) -> Option<Line> {
+pub(super) fn links(model: &Model, theme: &Theme) -> Option<Line> {
     let now = model.now;
     if let Some(full) = full(model, theme) {
         return Some(full);
@@ -212,7 +290,7 @@ fn cause(model: &Model) -> Option<(&'static str, &'static str)> {
 }
 
 /// The endpoints that are down while another one serves, as long as they are.
-fn redundancy(model: &Model, theme: &Theme) -> Option<Line> {
+pub(super) fn redundancy(model: &Model, theme: &Theme) -> Option<Line> {
     let endpoints = &model.network.endpoints;
     if !model.network.is_connected() {
         return None;
@@ -234,7 +312,7 @@ fn redundancy(model: &Model, theme: &Theme) -> Option<Line> {
     (!down.is_empty()).then_some((wordings, style))
 }
 
-fn notification(model: &Model, theme: &Theme) -> Option<Line> {
+pub(super) fn notification(model: &Model, theme: &Theme) -> Option<Line> {
     let notification = model.notification.as_ref()?;
     let (glyph, style) = if notification.serious { ("▲", theme.caution) } else { ("i", theme.screen) };
     Some(line(format!("{glyph} {}", notification.text), style))

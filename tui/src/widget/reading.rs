@@ -42,7 +42,13 @@ fn draw(buf: &mut Buffer, area: Rect, row: &Row, label: u16, theme: &Theme) {
             let end = gauge(buf, x, area.y, gauge_width, part, style, theme.faint);
             put(buf, end + 1, area.y, width.saturating_sub(gauge_width + 1), &text, style);
         }
-        _ => drop(put(buf, x, area.y, width, &text, style)),
+        _ => {
+            let end = put(buf, x, area.y, width, &text, style);
+            // A trend of what is not current would look current.
+            if let Some(trend) = row.trend.as_ref().filter(|_| quality.is_empty()) {
+                put_right(buf, area.right(), area.y, area.right().saturating_sub(end + 1), trend, theme.dim);
+            }
+        }
     }
     put_right(buf, area.right(), area.y, area.width, &quality, theme.quality(row.quality));
 }
@@ -58,7 +64,11 @@ fn value_style(row: &Row, theme: &Theme) -> Style {
     }
 }
 
+/// A fresh value needs no word.
 fn quality_text(row: &Row) -> String {
+    if row.quality == Quality::Fresh {
+        return String::new();
+    }
     let word = format!("{} {}", quality_glyph(row.quality), row.quality.word());
     let age = row.age.map_or_else(|| "–".to_owned(), format::age);
     let gap = QUALITY.saturating_sub(word.width() + age.width()).max(1);

@@ -64,8 +64,8 @@ pub fn line(buf: &mut Buffer, area: Rect, columns: &[Column], cells: &[Cell]) {
     }
 }
 
-/// One column between columns; the remaining width goes to the flexible ones.
-fn widths(columns: &[Column], total: u16) -> Vec<u16> {
+/// The widths of columns, one column between them; the remaining width goes to the flexible ones.
+pub fn widths(columns: &[Column], total: u16) -> Vec<u16> {
     let fixed: u16 = columns.iter().map(|c| c.width).sum();
     let gaps = columns.len().saturating_sub(1) as u16;
     let left = total.saturating_sub(fixed + gaps);

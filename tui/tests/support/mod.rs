@@ -1,6 +1,6 @@
 //! A rover made of events: what the link would deliver, in, and a model, out.
 #![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, reason = "only tests use this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "only tests use this")]
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,22 +12,27 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 use roverline_client::BreakerState;
 use roverline_client::{EndpointView, Event, FailoverCause, FailoverView, LinkSample, LinkState};
-use roverline_protocol::native::TopicInfo;
+use roverline_protocol::native::{ClientIdentity, TopicInfo};
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::HealthStatus;
 use roverline_protocol::{Guid, Routing, SampleId, Tier};
 use roverline_schema::Registry;
+use roverline_tui::effect::Effect;
 use roverline_tui::model::{Model, Now};
 use roverline_tui::theme::{self, Theme};
-use roverline_tui::update::{Effect, Msg, update};
+use roverline_tui::update::{Msg, update};
 use serde_json::{Value as Json, json};
 
 /// 14:03:20 UTC on some day.
 pub(crate) const WALL_NS: i64 = 1_700_056_800_000_000_000 + 200_000_000_000;
 
+/// The link's ids of requests, beside the model's numbers.
+const LINK_IDS: u64 = 1_000;
+
 pub(crate) struct Rig {
     pub(crate) model: Model,
     pub(crate) effects: Vec<Effect>,
+    watches: Vec<(String, u64)>,
     registry: Registry,
     seq: u64,
 }
@@ -36,7 +41,7 @@ impl Rig {
     pub(crate) fn new() -> Rig {
         let names = vec!["roverline-dark".to_owned(), "roverline-light".to_owned()];
         let mut rig =
-            Rig { model: Model::new(names, 0), effects: Vec::new(), registry: Registry::bundled(), seq: 0 };
+            Rig { model: Model::new(names, 0), effects: Vec::new(), watches: Vec::new(), registry: Registry::bundled(), seq: 0 };
         rig.send(Msg::Clock(Now { mono: Now::ORIGIN, wall_ns: WALL_NS }));
         rig.send(Msg::Resize(80, 24));
         rig
@@ -44,8 +49,65 @@ impl Rig {
 
     pub(crate) fn send(&mut self, msg: Msg) -> &mut Rig {
         let effects = update(&mut self.model, msg);
+        for effect in &effects {
+            if let Effect::Request { number, .. } | Effect::Watch { number, .. } = effect {
+                update(&mut self.model, Msg::RequestSent { number: *number, id: LINK_IDS + number });
+            }
+        }
+        let watches = effects.iter().filter_map(|effect| match effect {
+            Effect::Watch { number, path } => Some((path.clone(), LINK_IDS + number)),
+            _ => None,
+        });
+        self.watches.extend(watches);
         self.effects.extend(effects);
         self
+    }
+
+    /// The newest request or watch whose method and path begin so is answered.
+    pub(crate) fn answer(&mut self, request: &str, status: u16, body: Json) -> &mut Rig {
+        let number = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Request { number, method, path, .. } => {
+                format!("{method} {path}").starts_with(request).then_some(*number)
+            }
+            Effect::Watch { number, path } => format!("WATCH {path}").starts_with(request).then_some(*number),
+            _ => None,
+        });
+        let number = number.unwrap_or_else(|| panic!("no {request} in {:?}", self.effects));
+        self.link(Event::Response { id: LINK_IDS + number, status, body })
+    }
+
+    /// The same for a watch that was begun before the effects were cleared.
+    pub(crate) fn answer_again(&mut self, request: &str, status: u16, body: Json) -> &mut Rig {
+        let watch = self.watches.iter().find(|(path, _)| request.ends_with(path.as_str())).map(|(_, id)| *id);
+        let id = watch.unwrap_or_else(|| panic!("no {request} in {:?}", self.watches));
+        self.link(Event::Response { id, status, body })
+    }
+
+    /// The body of the newest request whose method and path begin so.
+    pub(crate) fn body(&self, request: &str) -> Json {
+        let body = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Request { method, path, body, .. } => {
+                format!("{method} {path}").starts_with(request).then(|| body.clone().unwrap_or_default())
+            }
+            _ => None,
+        });
+        body.unwrap_or_else(|| panic!("no {request} in {:?}", self.effects))
+    }
+
+    /// The terminal has taken a frame with the open question.
+    pub(crate) fn drawn(&mut self) -> &mut Rig {
+        let number = self.model.question().map(|question| question.number);
+        self.send(Msg::Drawn(number.unwrap_or_default()))
+    }
+
+    /// A question is answered: what opens it, then the text.
+    pub(crate) fn ask(&mut self, open: &str, text: &str) -> &mut Rig {
+        self.keys(open).drawn().keys(text)
+    }
+
+    /// The text of the newest notification.
+    pub(crate) fn notification(&self) -> &str {
+        self.model.notification.as_ref().map_or("", |shown| &shown.text)
     }
 
     pub(crate) fn wait(&mut self, time: Duration) -> &mut Rig {
@@ -147,6 +209,13 @@ impl Rig {
         rig.wait(Duration::from_millis(100));
         rig
     }
+
+    /// The same, with a person at the console.
+    pub(crate) fn attended() -> Rig {
+        let mut rig = Rig::running();
+        rig.send(Msg::Attend("ann@base".to_owned()));
+        rig
+    }
 }
 
 pub(crate) fn topic(name: &str, type_name: &str) -> TopicInfo {
@@ -185,6 +254,7 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         jitter: Some(Duration::from_micros(35 + 10 * i as u64)),
         loss: 0.0,
         clock_offset_s: None,
+        identity: active.filter(|a| *a <= i).map(|_| ClientIdentity { name: "ann".into(), role: "operator".into() }),
         clients: Some((3 + i, 50)),
         connected_for: active.filter(|a| *a <= i).map(|_| Duration::from_secs(754)),
         failures: if active.is_some_and(|a| a <= i) { 0 } else { 7 },

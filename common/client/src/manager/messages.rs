@@ -23,8 +23,9 @@ impl Manager {
         let is_first = !self.slots.iter().any(|slot| slot.session.established);
         let slot = &mut self.slots[at];
         match message {
-            ServerMessage::Hello { endpoint, traces, .. } => {
+            ServerMessage::Hello { endpoint, traces, client, .. } => {
                 slot.session.traces = traces;
+                slot.session.identity = client;
                 slot.on_hello(endpoint, now);
                 self.changed = true;
                 if is_first {

@@ -320,6 +320,7 @@ impl Fake {
                 heartbeat_ms: 100,
                 time_ns: 0,
                 traces: true,
+                client: None,
             },
         )
         .await?;

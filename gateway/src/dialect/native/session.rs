@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roverline_protocol::budget::ByteRate;
 use roverline_protocol::limits;
-use roverline_protocol::native::{ClientMessage, Level, ServerMessage};
+use roverline_protocol::native::{ClientIdentity, ClientMessage, Level, ServerMessage};
 use roverline_protocol::status::{EndpointDocument, EndpointEvent};
 use roverline_protocol::trace::{ReportedSpan, SampleTimes};
 use roverline_source::clock::{monotonic, unix_ns};
@@ -266,6 +266,8 @@ pub(super) fn send(context: &SessionContext, message: &ServerMessage) {
 
 fn send_hello(context: &SessionContext) {
     let endpoint = &context.endpoint;
+    let (identity, peer) = (context.info.identity(), context.info.peer());
+    let name = crate::identity::label(&identity, peer);
     let hello = ServerMessage::Hello {
         protocol: 1,
         endpoint: endpoint.document(),
@@ -273,6 +275,7 @@ fn send_hello(context: &SessionContext) {
         heartbeat_ms: limits::HEARTBEAT_MS,
         time_ns: unix_ns(),
         traces: endpoint.spans.is_some(),
+        client: Some(ClientIdentity { name, role: identity.role.name().to_owned() }),
     };
     send(context, &hello);
     // Attach first, list second: a topic that appears in between is announced twice and never missed.

@@ -8,8 +8,8 @@ use crate::cli::traces::TracesArgs;
 use crate::command::Failure;
 use crate::command::coordination::{CoordinationClient, escape};
 use crate::command::print::{complain, print, print_json, print_table, print_text};
-use crate::command::traces::waterfall::duration;
 use crate::format;
+use crate::waterfall::duration;
 
 /// Columns of the longest bar.
 const BAR_COLUMNS: usize = 32;

@@ -1,0 +1,124 @@
+//! Rewind: the screens as they were, rebuilt from the history. Nothing of it is now.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::effect::Effect;
+use crate::model::history::{KEPT_BYTES, Kept, Moment, STEP, Step};
+use crate::model::{Model, Now, Rewind};
+use crate::update::sample;
+
+/// Records a step of the history, if one is due.
+pub fn record(model: &mut Model) {
+    let now = model.now;
+    if model.history.span().is_some_and(|(_, last)| now.since(last) < STEP) {
+        return;
+    }
+    let mut values = Vec::new();
+    for row in model.topics.rows.values_mut() {
+        let Some(at) = row.at.filter(|_| row.has_unrecorded()) else { continue };
+        if let Some(payload) = row.latest.as_ref().filter(|payload| payload.len() <= KEPT_BYTES) {
+            let payload = Bytes::copy_from_slice(payload);
+            values.push(Kept { info: row.info.clone(), payload, at, period: row.period() });
+        }
+        row.set_recorded();
+    }
+    let locks = &model.screens.team.locks;
+    let is_new = model.recorded_locks != Some(locks.at);
+    let locks_now = locks.value.as_ref().filter(|_| is_new).map(|list| std::sync::Arc::new(list.clone()));
+    model.recorded_locks = Some(locks.at);
+    model.history.push(Step {
+        at: now.mono,
+        wall_ns: now.wall_ns,
+        values,
+        endpoints: model.network.endpoints.clone(),
+        all_down_since: model.network.all_down_since,
+        locks: locks_now,
+    });
+}
+
+/// Begins to show what was a second ago, or ends it.
+pub fn toggle(model: &mut Model) -> Vec<Effect> {
+    match model.rewind.is_some() {
+        true => leave(model),
+        false => show(model, model.now.mono.saturating_sub(STEP)),
+    }
+}
+
+/// Back to now.
+pub fn leave(model: &mut Model) -> Vec<Effect> {
+    model.rewind = None;
+    Vec::new()
+}
+
+/// Moves by this many seconds; beyond the newest moment, it is now again.
+pub fn step(model: &mut Model, by_s: i64) -> Vec<Effect> {
+    let Some(rewind) = &model.rewind else { return Vec::new() };
+    let by = Duration::from_secs(by_s.unsigned_abs());
+    let to = if by_s < 0 { rewind.at.saturating_sub(by) } else { rewind.at + by };
+    if model.history.span().is_some_and(|(_, last)| to > last) {
+        return leave(model);
+    }
+    show(model, to)
+}
+
+/// Moves to the next entry of the log, or the one before.
+pub fn step_event(model: &mut Model, is_forward: bool) -> Vec<Effect> {
+    let Some(rewind) = &model.rewind else { return Vec::new() };
+    let Some((first, _)) = model.history.span() else { return Vec::new() };
+    let now = model.now;
+    let then_ns = now.wall_at(rewind.at);
+    let first_ns = now.wall_at(first);
+    let is_event = |at_ns: &i64| *at_ns >= first_ns;
+    let times = || model.screens.log.entries().map(|entry| entry.at_ns).filter(is_event);
+    // A step shows what came until then: the one of an event is up to a step later.
+    let step_ns = STEP.as_nanos() as i64;
+    let found = match is_forward {
+        true => times().find(|at_ns| *at_ns > then_ns),
+        false => times().rev().find(|at_ns| *at_ns < then_ns - step_ns),
+    };
+    match found {
+        Some(at_ns) => show(model, now.mono.saturating_sub(now.since_wall(at_ns)) + STEP),
+        None => {
+            model.notify(false, "no event further on within the history".to_owned());
+            Vec::new()
+        }
+    }
+}
+
+/// Shows everything as it was at a moment.
+pub fn show(model: &mut Model, at: Duration) -> Vec<Effect> {
+    let Some(moment) = model.history.at(at) else {
+        model.notify(false, "nothing is recorded yet".to_owned());
+        return Vec::new();
+    };
+    let at = moment.at;
+    let before = model.rewind.take().map(|rewind| rewind.past);
+    let past = past(model, &moment, before.as_deref());
+    model.rewind = Some(Rewind { at, past: Box::new(past) });
+    Vec::new()
+}
+
+/// A model of that moment, on the same screen and with the same cursors as the one that was shown before.
+fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
+    let mut past = Model::new(model.theme_names.clone(), model.theme);
+    (past.size, past.screen, past.registry) = (model.size, model.screen, model.registry.clone());
+    past.client.clone_from(&model.client);
+    past.now = Now { mono: moment.at, wall_ns: moment.wall_ns };
+    past.network = model.network.at(moment.endpoints.clone(), moment.all_down_since, moment.wall_ns);
+    let infos: Vec<_> = moment.values.values().map(|kept| (*kept.info).clone()).collect();
+    past.topics.set_served(past.network.is_connected(), past.now);
+    past.topics.list(&infos, past.now);
+    for kept in moment.values.values() {
+        sample::restore(&mut past, kept);
+    }
+    past.topics.adopt(&before.unwrap_or(model).topics, past.now);
+    past.screens.topics.fields.pending = true;
+    past.screens.log = model.screens.log.until(moment.wall_ns);
+    past.screens.drive = model.screens.drive.until(moment.at);
+    past.screens.team.cursor = before.unwrap_or(model).screens.team.cursor.clone();
+    past.screens.team.locks.value = moment.locks.as_deref().cloned();
+    sample::decode_selected(&mut past);
+    past
+}

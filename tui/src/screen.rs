@@ -1,0 +1,9 @@
+//! The screens, a folder each; `screen_table` is the list.
+
+pub mod alarms;
+pub mod drive;
+pub mod links;
+pub mod log;
+pub mod team;
+pub mod topics;
+pub mod traces;

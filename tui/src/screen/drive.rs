@@ -1,0 +1,19 @@
+//! The Drive screen: the rover at a glance.
+
+mod keys;
+pub mod model;
+mod update;
+mod view;
+
+use crate::screen_entry::{ScreenEntry, no_scroll};
+
+/// The screen.
+pub const ENTRY: ScreenEntry = ScreenEntry {
+    contexts: keys::ALL,
+    active: keys::active,
+    start: update::start,
+    tick: update::tick,
+    switched: update::switched,
+    scroll: no_scroll,
+    draw: view::draw,
+};

@@ -1,0 +1,24 @@
+//! The Team screen: locks, queues, values, people, robots.
+
+mod keys;
+mod locks;
+pub mod model;
+mod queues;
+mod robots;
+mod update;
+mod values;
+mod view;
+
+pub use crate::screen::team::locks::{drive, release};
+use crate::screen_entry::ScreenEntry;
+
+/// The screen.
+pub const ENTRY: ScreenEntry = ScreenEntry {
+    contexts: keys::ALL,
+    active: keys::active,
+    start: update::start,
+    tick: update::tick,
+    switched: update::switched,
+    scroll: update::scroll,
+    draw: view::draw,
+};

@@ -1,0 +1,21 @@
+//! The Topics screen: all topics, and the fields of the selected one.
+
+mod fields;
+mod keys;
+pub mod model;
+mod update;
+mod view;
+
+use crate::screen_entry::{ScreenEntry, no_effect};
+pub use crate::screen::topics::view::list;
+
+/// The screen.
+pub const ENTRY: ScreenEntry = ScreenEntry {
+    contexts: keys::ALL,
+    active: keys::active,
+    start: no_effect,
+    tick: no_effect,
+    switched: update::switched,
+    scroll: update::scroll,
+    draw: view::draw,
+};
