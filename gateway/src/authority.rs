@@ -2,6 +2,7 @@
 //! coordination store with the name of the part; the guard of each endpoint passes the commands of its holder only, and
 //! every endpoint stops the part when its holder falls silent.
 
+pub mod claimant;
 pub mod command_file;
 pub mod guard;
 pub mod silence;
@@ -14,9 +15,8 @@ use std::time::Duration;
 use roverline_coordination::locks::LockView;
 use roverline_coordination::store::Revision;
 
-pub use crate::authority::guard::{
-    Admission, AuthorityHolder, AuthorityRefused, Claimant, Guard, PendingCommand,
-};
+pub use crate::authority::claimant::{Admission, AuthorityHolder, AuthorityRefused, Claimant};
+pub use crate::authority::guard::{Guard, PendingCommand};
 use crate::config::Authorities;
 
 /// The guards of one endpoint.

@@ -111,7 +111,8 @@ fn a_dead_message_is_redriven() {
     row(&ann, "waypoints", "a message to be done", |line| counts(line) == ["1", "0", "0", "0"]);
     eventually("the queue at the gateway", PATIENCE, || {
         let answer = http::get(gateway.port(Tier::Secondary), "/api/v2/queues/waypoints");
-        serde_json::from_str::<Value>(&answer.body).is_ok_and(|queue| queue["ready"] == 1 && queue["dead"] == 0)
+        serde_json::from_str::<Value>(&answer.body)
+            .is_ok_and(|queue| queue["ready"] == 1 && queue["dead"] == 0)
     });
 }
 
@@ -125,14 +126,16 @@ fn rewind_shows_the_value_of_then_and_a_note_is_in_the_log() {
         line.1.split_whitespace().next()?.parse::<f64>().ok()
     };
     console.until("a position", PATIENCE, odometry);
-    let early = console.until("a rover that has driven", PATIENCE, |screen| odometry(screen).filter(|x| *x > 1.0));
+    let early =
+        console.until("a rover that has driven", PATIENCE, |screen| odometry(screen).filter(|x| *x > 1.0));
     observe_for(Duration::from_secs(8), "the rover drives on");
     let late = console.until("a position", PATIENCE, odometry);
     assert!(late > early + 1.0, "{early} {late}");
     console.type_keys("t");
     console.until_shows("Nothing here is now");
     console.type_keys("\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D");
-    let then = console.until("a position of the past", PATIENCE, |screen| odometry(screen).filter(|x| *x < late - 1.0));
+    let then = console
+        .until("a position of the past", PATIENCE, |screen| odometry(screen).filter(|x| *x < late - 1.0));
     observe_for(Duration::from_secs(2), "the past stays as it was");
     let still = console.until("the same position", PATIENCE, odometry);
     assert_eq!(then, still);

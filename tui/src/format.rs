@@ -155,6 +155,11 @@ pub fn right(text: &str, width: usize) -> String {
     out
 }
 
+/// Whether a text is an IP address.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<std::net::IpAddr>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,10 +27,8 @@ pub use crate::model::rover::{
 pub use crate::model::screen::{Screen, Screens};
 pub use crate::model::stamps::Stamps;
 pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
-use crate::screen::log::model::{Entry, Level, Origin};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
-
-
+use crate::screen::log::model::{Entry, Level, Origin};
 
 /// How long a notification is shown.
 pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
@@ -138,7 +136,12 @@ impl Model {
     /// Shows a notification, and keeps it in the log.
     pub fn notify(&mut self, serious: bool, text: String) {
         let level = if serious { Level::Warning } else { Level::Info };
-        let entry = Entry::new(self.now.wall_ns, Origin::Notification, level, ["notification", "console", "console", &text]);
+        let entry = Entry::new(
+            self.now.wall_ns,
+            Origin::Notification,
+            level,
+            ["notification", "console", "console", &text],
+        );
         self.screens.log.push(entry);
         self.notification = Some(Notification { at: self.now.mono, serious, text });
     }

@@ -15,13 +15,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::command::{Clock, perform};
+use crate::effect::Effect;
 use crate::model::Model;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::theme::Theme;
-use crate::effect::Effect;
 use crate::update::{Msg, update};
 
 /// Interval of clock messages: ages and qualities change by themselves.

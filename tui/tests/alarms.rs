@@ -91,10 +91,11 @@ fn an_acknowledgement_is_of_the_occurrence_that_was_seen() {
     rig.keys("a\n");
     let body = rig.body("POST /api/v2/alarms/motor-temperature/acknowledge");
     assert_eq!(body["occurrence"], 3);
-    rig.ask("A", "y");
-    let sent = |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/acknowledge"));
+    rig.answer("A", "y");
+    let sent =
+        |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/acknowledge"));
     assert_eq!(rig.effects.iter().filter(sent).count(), 3, "one, then the two that are not acknowledged");
-    rig.ask("z", "\n");
+    rig.answer("z", "\n");
     assert!(rig.model.question().is_some(), "a reason is needed");
     rig.keys("sensor broken\n");
     let body = rig.body("POST /api/v2/alarms/motor-temperature/shelve");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roverline_client::Event;
-use roverline_tui::model::{Focus, Now, Overlay, Screen};
 use roverline_tui::effect::Effect;
+use roverline_tui::model::{Focus, Now, Overlay, Screen};
 use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, topic};
@@ -202,7 +202,8 @@ fn fields_are_opened_and_left() {
     rig.keys("4/odom\n\n").wait(Duration::from_millis(200));
     assert_eq!(rig.model.topics.focus, Focus::Fields);
     let rows = rig.model.screens.topics.fields.rows.len();
-    let covariance = rig.model.screens.topics.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
+    let covariance =
+        rig.model.screens.topics.fields.rows.iter().position(|row| row.label == "covariance").unwrap();
     rig.keys(&"j".repeat(covariance)).keys("l").wait(Duration::from_millis(200));
     assert_eq!(rig.model.screens.topics.fields.rows.len(), rows + 36);
     rig.keys("h").wait(Duration::from_millis(200));
@@ -257,12 +258,17 @@ fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
     rig.raw(&odd, vec![0, 1, 0, 0, 8, 0, 0, 0]).wait(Duration::from_millis(200));
     let asked = rig.effects.iter().filter(|e| matches!(e, Effect::Schema(_))).count();
     assert_eq!(asked, 1);
-    assert!(rig.model.screens.topics.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces"));
+    assert!(
+        rig.model.screens.topics.fields.message.as_ref().unwrap().starts_with("8 bytes of crab_interfaces")
+    );
     let type_name = odd.type_name.clone();
     rig.link(Event::Schema { type_name, encoding: "ros2msg".into(), text: "int32 angle\n".into() })
         .wait(Duration::from_millis(200));
     assert_eq!(
-        (rig.model.screens.topics.fields.rows[0].label.as_str(), rig.model.screens.topics.fields.rows[0].text.as_str()),
+        (
+            rig.model.screens.topics.fields.rows[0].label.as_str(),
+            rig.model.screens.topics.fields.rows[0].text.as_str()
+        ),
         ("angle", "8")
     );
     rig.link(Event::Schema {

@@ -61,7 +61,8 @@ fn pictures() {
 #[test]
 fn events_are_read_once_each_and_in_order() {
     let mut rig = log();
-    let seqs: Vec<u64> = rig.model.screens.log.entries().map(|entry| entry.seq).filter(|seq| *seq > 0).collect();
+    let seqs: Vec<u64> =
+        rig.model.screens.log.entries().map(|entry| entry.seq).filter(|seq| *seq > 0).collect();
     assert_eq!(seqs, [1, 2, 3]);
     let head = json!({"kind": "head", "log": "", "seq": 4, "hash": "", "bytes": 0, "at_ns": 0, "node": "", "key": "",
         "signature": ""});
@@ -78,7 +79,7 @@ fn events_are_read_once_each_and_in_order() {
 #[test]
 fn a_note_is_an_event() {
     let mut rig = Rig::attended();
-    rig.ask("n", "smells burnt\n");
+    rig.answer("n", "smells burnt\n");
     let body = rig.body("POST /api/v2/events");
     assert_eq!((&body["type"], &body["data"]), (&json!("note"), &json!({"text": "smells burnt"})));
     assert!(body["id"].is_string(), "a repeated request appends once");

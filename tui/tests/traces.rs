@@ -34,7 +34,8 @@ fn traces() -> Rig {
     ]);
     let list = json!({"traces": list, "total": 3, "kept_spans": 9, "evicted_spans": 0, "unreachable": []});
     rig.answer("WATCH /api/v2/traces?", 200, list);
-    let times = |us: u64| json!({"count": 60, "median_ns": us * 1_000, "p99_ns": us * 3_000, "max_ns": us * 4_000});
+    let times =
+        |us: u64| json!({"count": 60, "median_ns": us * 1_000, "p99_ns": us * 3_000, "max_ns": us * 4_000});
     let stage = |name: &str, us: u64| {
         let mut stage = times(us);
         stage["stage"] = json!(name);
@@ -80,7 +81,8 @@ fn pictures() {
 #[test]
 fn the_slowest_come_first_and_failed_ones_alone() {
     let mut rig = traces();
-    let shown = |rig: &Rig| rig.model.screens.traces.traces().iter().map(|t| t.trace_id.clone()).collect::<Vec<_>>();
+    let shown =
+        |rig: &Rig| rig.model.screens.traces.traces().iter().map(|t| t.trace_id.clone()).collect::<Vec<_>>();
     assert_eq!(shown(&rig), [ID, "1", "2"]);
     rig.keys("s");
     assert_eq!(shown(&rig), ["1", ID, "2"]);
@@ -114,6 +116,7 @@ fn an_answer_to_another_trace_is_not_shown() {
     let document = document(&rig);
     rig.answer(&format!("GET /api/v2/traces/{ID}"), 200, document);
     assert!(rig.model.screens.traces.trace.value.is_none());
-    let reads = |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/traces/1"));
+    let reads =
+        |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/traces/1"));
     assert_eq!(rig.effects.iter().filter(reads).count(), 1);
 }

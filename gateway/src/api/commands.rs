@@ -158,13 +158,13 @@ async fn forward(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     };
     match StatusCode::from_u16(status) {
         Ok(status) if status.is_success() => Ok(document(status, JSON, &body)),
-        Ok(status) => Err(ApiError::new(status, rover_says(&body))),
+        Ok(status) => Err(ApiError::new(status, rover_detail(&body))),
         // The link was lost.
-        Err(_) => Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, rover_says(&body))),
+        Err(_) => Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, rover_detail(&body))),
     }
 }
 
-fn rover_says(body: &Value) -> String {
+fn rover_detail(body: &Value) -> String {
     let detail = body["detail"].as_str().unwrap_or("no reason was given");
     format!("the rover's gateway says: {detail}")
 }

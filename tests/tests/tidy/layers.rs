@@ -66,7 +66,11 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("roverline_cyclone", &["gateway/source/src/dds/engine"], "the rest knows the engine contract"),
     ("r2r", &["gateway/source/src/r2r"], "only a source knows ROS"),
     ("mcap", &["gateway/source/src/bag"], "only a source knows recordings"),
-    ("yaml_rust2", &["gateway/source/src/bag"], "only a recording has metadata in YAML"),
+    (
+        "yaml_rust2",
+        &["gateway/source/src/bag", "tui/src/command/commands"],
+        "only a recording has metadata in YAML, and only people write messages in it",
+    ),
     ("zstd", &["gateway/source/src/bag"], "only recordings are packed"),
     (
         "rusqlite",

@@ -28,7 +28,7 @@ const GOAL_WAIT: Duration = Duration::from_secs(600);
 
 /// Publishes, calls, or sends a goal.
 pub async fn send(config: Config, kind: CommandKind, args: TargetArgs) -> Result<ExitCode, Failure> {
-    let body = parse(&args.body).map_err(Failure::Usage)?;
+    let body = parse(&args.body).map_err(|error| Failure::Usage(error.to_string()))?;
     run(config, kind, args.target, body, args.options).await
 }
 
@@ -41,7 +41,7 @@ pub async fn cancel(config: Config, args: CancelArgs) -> Result<ExitCode, Failur
 /// Sets a parameter.
 pub async fn param(config: Config, command: ParamCommand) -> Result<ExitCode, Failure> {
     let ParamCommand::Set { node, name, value, options } = command;
-    let value = parse(&value).map_err(Failure::Usage)?;
+    let value = parse(&value).map_err(|error| Failure::Usage(error.to_string()))?;
     run(config, CommandKind::Parameter, node, json!({ name: value }), options).await
 }
 

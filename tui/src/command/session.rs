@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roverline_client::{Config, Event, Events, Link};
 
 use crate::command::print::complain;
-use crate::model::{Model, Now};
 use crate::effect::Effect;
+use crate::model::{Model, Now};
 use crate::update::{Msg, update};
 
 /// Most events handled before the time is updated.

@@ -36,9 +36,12 @@ pub(super) fn tick(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     let rover = &model.rover;
-    let delay = model.network.active().filter(|_| model.network.is_responsive()).and_then(|endpoint| endpoint.rtt);
-    let heat = rover.temperatures.values().filter(|reading| is_current(model, reading)).map(|reading| reading.value);
-    let odometry = rover.odometry.as_ref().filter(|reading| is_current(model, reading)).map(|reading| reading.value);
+    let delay =
+        model.network.active().filter(|_| model.network.is_responsive()).and_then(|endpoint| endpoint.rtt);
+    let heat =
+        rover.temperatures.values().filter(|reading| is_current(model, reading)).map(|reading| reading.value);
+    let odometry =
+        rover.odometry.as_ref().filter(|reading| is_current(model, reading)).map(|reading| reading.value);
     let battery = rover.battery.as_ref().filter(|reading| is_current(model, reading));
     let values = [
         odometry.map(|odometry| odometry.speed),

@@ -104,7 +104,8 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let state = &model.screens.drive;
     let odometry = model.rover.odometry.as_ref().map(|reading| reading.value);
     let here = odometry.map(|odometry| (odometry.x, odometry.y));
-    let goals: Vec<(f64, f64)> = state.way_points().iter().filter_map(|goal| values::place(model, *goal)).collect();
+    let goals: Vec<(f64, f64)> =
+        state.way_points().iter().filter_map(|goal| values::local_position(model, *goal)).collect();
     let body = below(area, 1);
     let start = (0.0, 0.0);
     let places = state.track.iter().copied().chain(here).chain(goals.iter().copied()).chain([start]);
@@ -119,7 +120,8 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut signs = vec![sign(start, "⌂".to_owned(), theme.dim)];
     let numbered = goals.iter().enumerate().rev();
     signs.extend(numbered.map(|(n, goal)| {
-        let (text, style) = if n == 0 { ("⚑".to_owned(), theme.accent) } else { ((n + 1).to_string(), theme.dim) };
+        let (text, style) =
+            if n == 0 { ("⚑".to_owned(), theme.accent) } else { ((n + 1).to_string(), theme.dim) };
         sign(*goal, text, style)
     }));
     let course = values::course(model);
@@ -144,5 +146,12 @@ fn happened(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let text = format!("{}  {}  {}", entry.kind, entry.by, entry.text);
         put(buf, area.x + 10, y, area.width.saturating_sub(10), &text, theme.screen);
     }
-    put_right(buf, area.right(), area.y, 14, &format!(" {} UTC", format::clock(model.now.wall_ns)), theme.faint);
+    put_right(
+        buf,
+        area.right(),
+        area.y,
+        14,
+        &format!(" {} UTC", format::clock(model.now.wall_ns)),
+        theme.faint,
+    );
 }

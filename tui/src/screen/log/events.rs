@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn an_event_says_what_who_and_its_trace() {
-        let entry = entry(&event("lock.acquired", json!({"token": 7, "client": "ann@base", "reason": "test"})));
+        let entry =
+            entry(&event("lock.acquired", json!({"token": 7, "client": "ann@base", "reason": "test"})));
         assert_eq!((entry.kind.as_str(), entry.by.as_str()), ("lock.acquired", "ann"));
         assert_eq!(entry.text, "reason test  token 7");
         assert_eq!(entry.trace.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));

@@ -149,7 +149,9 @@ impl State {
         rows.extend(keys().filter(|key| !is_presence(key)).map(row(Pane::Values)));
         rows.extend(keys().filter(|key| is_presence(key)).map(row(Pane::People)));
         let robots = self.robots.value.iter().flat_map(|list| &list.entries);
-        rows.extend(robots.map(|robot| format!("{}/{}", robot.kind, robot.id)).map(|name| row(Pane::Robots)(&name)));
+        rows.extend(
+            robots.map(|robot| format!("{}/{}", robot.kind, robot.id)).map(|name| row(Pane::Robots)(&name)),
+        );
         rows
     }
 
@@ -175,6 +177,12 @@ pub fn is_presence(key: &str) -> bool {
 /// The keys under which clients say that they are here.
 pub const PRESENCE: &str = "here/";
 
+/// The name of the selected queue.
+pub(super) fn selected_queue(state: &State) -> Option<String> {
+    let row = state.selected();
+    (row.pane == Pane::Queues && !row.name.is_empty()).then_some(row.name)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -188,9 +196,7 @@ mod tests {
 
     #[test]
     fn drive_and_arm_come_first_though_nobody_holds_them() {
-        let lock = |name: &str| {
-            json!({"resource": name, "mode": "exclusive", "holders": [], "waiting": [], "handovers": []})
-        };
+        let lock = |name: &str| json!({"resource": name, "mode": "exclusive", "holders": [], "waiting": [], "handovers": []});
         assert_eq!(state(json!([lock("a"), lock("arm")])).lock_names(), ["drive", "arm", "a"]);
         assert_eq!(State::default().selected(), RowName { pane: Pane::Locks, name: "drive".to_owned() });
     }

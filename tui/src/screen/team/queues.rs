@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::effect::Effect;
 use crate::format::{self, escape};
 use crate::model::{Answer, Form, Model, QuestionKind};
-use crate::screen::team::update::selected_queue;
+use crate::screen::team::model::selected_queue;
 
 /// Most characters of a message that is typed.
 const MESSAGE_CHARS: usize = 2_000;
@@ -56,27 +56,36 @@ pub(super) fn open_enqueue(model: &mut Model) -> Vec<Effect> {
     let Some(queue) = selected_queue(&model.screens.team) else { return Vec::new() };
     let title = format!("Enqueue to {}", format::printable(&queue));
     let lines = vec!["Any JSON; a text that is none is sent as a string.".to_owned()];
-    ask(model, Form::text(&title, lines, "Message", vec![queue], |model, form, typed| {
-        let Some(queue) = form.subject.first() else { return Vec::new() };
-        enqueue(model, queue, typed)
-    }))
+    open_form(
+        model,
+        Form::text(&title, lines, "Message", vec![queue], |model, form, typed| {
+            let Some(queue) = form.subject.first() else { return Vec::new() };
+            enqueue(model, queue, typed)
+        }),
+    )
 }
 
 /// Opens the question for a queue and a message.
 pub(super) fn open_new(model: &mut Model) -> Vec<Effect> {
     let lines = vec!["The name of a queue, then any JSON: waypoints {\"x\": 3, \"y\": 4}".to_owned()];
-    ask(model, Form::text("Enqueue a message", lines, "Queue, message", Vec::new(), |model, _, typed| {
-        match typed.split_once(' ') {
-            Some((queue, message)) => enqueue(model, queue, message.trim()),
-            None => {
-                model.notify(true, "nothing was sent: a queue's name and a message belong there".to_owned());
-                Vec::new()
+    open_form(
+        model,
+        Form::text("Enqueue a message", lines, "Queue, message", Vec::new(), |model, _, typed| {
+            match typed.split_once(' ') {
+                Some((queue, message)) => enqueue(model, queue, message.trim()),
+                None => {
+                    model.notify(
+                        true,
+                        "nothing was sent: a queue's name and a message belong there".to_owned(),
+                    );
+                    Vec::new()
+                }
             }
-        }
-    }))
+        }),
+    )
 }
 
-fn ask(model: &mut Model, form: Form) -> Vec<Effect> {
+fn open_form(model: &mut Model, form: Form) -> Vec<Effect> {
     model.open_question(QuestionKind::Other(Form { max_chars: MESSAGE_CHARS, ..form }));
     Vec::new()
 }
