@@ -122,6 +122,16 @@ async function failover() {
   await browser.close();
 }
 
+async function acknowledge() {
+  const { browser, page, errors } = await openPage(port);
+  await served(page, "primary");
+  const button = page.locator("#alarm-list .acknowledge:not([hidden])").first();
+  await button.click({ timeout: 60_000 });
+  await page.waitForFunction(() => [...document.querySelectorAll("#alarm-list span")].some((text) => text.textContent.includes("seen by")));
+  printJson({ alarms: (await read(page)).alarms, errors });
+  await browser.close();
+}
+
 async function lost() {
   const { browser, page, foreign } = await openPage(port);
   await served(page, "primary");
@@ -213,4 +223,4 @@ async function observer() {
   await browser.close();
 }
 
-await { show, failover, lost, stop, unheard, observer }[mode]();
+await { show, failover, acknowledge, lost, stop, unheard, observer }[mode]();

@@ -189,6 +189,20 @@ fn the_page_fails_over_when_its_endpoint_hangs() {
 }
 
 #[test]
+fn an_alarm_is_acknowledged_on_the_page_for_everybody() {
+    let _exclusive = exclusive_browser();
+    let gateway = Gateway::up(&["--source", "sim", "--fault", "boundary@1s"]);
+    let script = require!(script("acknowledge", &gateway, &[]));
+    let output = script.finish(PATIENCE);
+    assert!(texts(&output["alarms"]).iter().any(|alarm| alarm.contains("seen by 127.0.0.1")), "{output}");
+    assert_empty("errors", &output["errors"]);
+    // At an endpoint that the page did not ask.
+    let list = http::get(gateway.port(Tier::Secondary), "/api/v2/alarms?state=acknowledged");
+    let list: Value = serde_json::from_str(&list.body).unwrap();
+    assert_eq!(list["alarms"][0]["acknowledgement"]["comment"], "on the web page", "{list}");
+}
+
+#[test]
 fn the_page_keeps_stale_values_when_all_endpoints_are_silent() {
     let _exclusive = exclusive_browser();
     let gateway = Gateway::up(&["--source", "sim"]);

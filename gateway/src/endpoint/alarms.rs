@@ -14,6 +14,7 @@ mod system;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use roverline_coordination::alarms::Alarms;
@@ -23,6 +24,7 @@ use roverline_protocol::alarms::record::{AlarmRecord, Reading};
 use roverline_protocol::api::alarms::{AlarmDocument, AlarmList, AlarmSeverity};
 use tokio::sync::{Notify, watch};
 
+const DISABLED: &str = "alarms are off: [alarms] enabled in roverline.toml";
 /// Alarms that are left out are counted up to this number.
 const DROPPED: usize = 1_024;
 
@@ -31,6 +33,7 @@ pub struct AlarmBoard {
     state: Mutex<BoardState>,
     changes: watch::Sender<u64>,
     unwritten: Notify,
+    is_disabled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -45,7 +48,12 @@ struct BoardState {
 
 impl Default for AlarmBoard {
     fn default() -> AlarmBoard {
-        AlarmBoard { state: Mutex::default(), changes: watch::Sender::new(0), unwritten: Notify::new() }
+        AlarmBoard {
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+            unwritten: Notify::new(),
+            is_disabled: AtomicBool::new(false),
+        }
     }
 }
 
@@ -55,6 +63,11 @@ impl AlarmBoard {
         self.changes.subscribe()
     }
 
+    /// This endpoint evaluates no alarms, and says so.
+    pub fn disable(&self) {
+        self.is_disabled.store(true, Ordering::Relaxed);
+    }
+
     /// The alarms that match, with the totals of all. Time is in nanoseconds since the Unix epoch.
     pub fn list(&self, shared: &Alarms, filter: &AlarmFilter, now_ns: i64) -> AlarmList {
         let mut alarms = self.documents(shared, now_ns);
@@ -62,7 +75,11 @@ impl AlarmBoard {
         let totals = totals(&alarms);
         alarms.retain(|alarm| filter.matches(alarm));
         let dropped = self.state.lock().dropped.len();
-        AlarmList { alarms, totals, unshared: shared.unshared(), dropped, at_ns: now_ns }
+        let unshared = match self.is_disabled.load(Ordering::Relaxed) {
+            true => Some(DISABLED.to_owned()),
+            false => shared.unshared(),
+        };
+        AlarmList { alarms, totals, unshared, dropped, at_ns: now_ns }
     }
 
     /// One alarm; `None` if it was never raised.
@@ -193,7 +210,10 @@ mod tests {
         }
         let list = board.list(&team.alarms, &AlarmFilter::default(), 2);
         assert_eq!((list.alarms.len(), list.dropped, list.totals.open), (MAX_ALARMS, 10, MAX_ALARMS));
-        assert!(list.unshared.is_some());
+        assert_eq!(list.unshared.as_deref(), Some("the store has not been read yet"));
+        board.disable();
+        let list = board.list(&team.alarms, &AlarmFilter::default(), 2);
+        assert!(list.unshared.is_some_and(|why| why.contains("enabled")));
         assert!(board.document(&team.alarms, "nothing", 2).is_none());
     }
 }

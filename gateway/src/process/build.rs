@@ -161,9 +161,12 @@ pub fn spawn_tasks(
         tasks.spawn(follow_locks(endpoint.clone()));
         tasks.spawn(watch_link_loss(endpoint.clone()));
     }
-    if let Some(plan) = alarm_plan(settings) {
-        tasks.spawn(evaluate_alarms(endpoint.clone(), plan));
-        tasks.spawn(publish_alarms(endpoint.clone(), outlet.clone()));
+    match alarm_plan(settings) {
+        Some(plan) => {
+            tasks.spawn(evaluate_alarms(endpoint.clone(), plan));
+            tasks.spawn(publish_alarms(endpoint.clone(), outlet.clone()));
+        }
+        None => endpoint.alarms.disable(),
     }
     let is_leader = watch::Sender::new(false);
     if source.is_ros_graph() {

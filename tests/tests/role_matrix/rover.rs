@@ -247,7 +247,7 @@ impl Rover {
                 let needs = match operation["x-roverline-permission"].as_str() {
                     Some("telemetry") => Needs::Nothing,
                     Some("read") => Needs::KnownName,
-                    Some("share" | "engage-stop") => Needs::Operator,
+                    Some("share" | "engage-stop" | "command") => Needs::Operator,
                     Some("overrule") => Needs::Commander,
                     other => panic!("{method} {path} declares no known permission: {other:?}"),
                 };

@@ -125,6 +125,8 @@ class Lamp {
 
 /** The alarm before all others. */
 const ASKED = "asked";
+/** The alarms before those of the rover, in this order. */
+const FIRST = [ASKED, "link", "stop"];
 
 /** What is alarming in a state: id, sentence, and whether it is severe. */
 function findings(values, { link, requests, stop, shared }, t) {
@@ -175,7 +177,8 @@ class Alarms {
   /** Those to show: the severe ones first, so that no crowd of small ones hides them. */
   get shown() {
     const severe = this.list.filter((one) => one.severe);
-    severe.sort((a, b) => (b.id === ASKED) - (a.id === ASKED));
+    const rank = ({ id }) => (FIRST.includes(id) ? FIRST.indexOf(id) : FIRST.length);
+    severe.sort((a, b) => rank(a) - rank(b));
     return [...severe, ...this.list.filter((one) => !one.severe)].slice(0, ALARMS_SHOWN);
   }
 }
