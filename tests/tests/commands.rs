@@ -214,7 +214,7 @@ fn what_is_not_valid_does_nothing() {
         (json!({"ttl_ms": 0}), 422, "ttl_ms: "),
         (json!({"ttl_ms": 86_400_000}), 422, "ttl_ms: "),
         (json!({"target": "cmd_vel"}), 422, "target: "),
-        (json!({"target": "/nowhere", "type": ""}), 422, "type: "),
+        (json!({"target": "/nowhere", "type": ""}), 404, "type: "),
         (json!({"type": "geometry_msgs/msg/Pose"}), 422, "linear"),
         (json!({"body": twist(json!("fast"))}), 422, "linear.x"),
         (json!({"body": {"speed": 1}}), 422, "speed"),
@@ -222,7 +222,7 @@ fn what_is_not_valid_does_nothing() {
         (json!({"extra": 1}), 422, "extra"),
         (json!({"token": 5}), 409, "token 5"),
         (json!({"client": "somebody else"}), 409, "held by"),
-        (json!({"kind": "cancel", "body": {}}), 422, "command"),
+        (json!({"kind": "cancel", "body": {}}), 404, "target: "),
     ]
     .into_iter()
     .enumerate()

@@ -129,6 +129,11 @@ impl Ros {
         tokio::time::timeout(timeout, response).await.ok()?.ok()
     }
 
+    /// Whether the definition of this type is known and valid.
+    pub fn knows_type(&self, type_name: &str) -> bool {
+        self.registry.plan(type_name).is_ok()
+    }
+
     /// Encodes a JSON message as CDR of this type. The string `now` is replaced by the current time.
     pub fn encode(&self, type_name: &str, message: &Value) -> Result<Bytes, RosError> {
         let plan = self.registry.plan(type_name).map_err(|error| RosError::Message(error.to_string()))?;

@@ -17,7 +17,7 @@ use crate::api::response::{HttpResponse, JSON, document, json};
 use crate::api::route::{Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
 use crate::authority::Claimant;
 use crate::endpoint::authority::{CommandRefused, Commander};
-use crate::endpoint::commands::{CheckedCommand, CommandError};
+use crate::endpoint::commands::{CheckedCommand, CommandError, CommandInvalid};
 use crate::trace;
 
 const PATH: &str = "/api/v2/commands";
@@ -102,8 +102,7 @@ async fn execute(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     let identity = request.by();
     let commander =
         Commander { claimant: claimant(request, &identity, &sent), session: None, token: sent.token };
-    let command = CheckedCommand::new(sent, &identity, &endpoint.ros)
-        .map_err(|error| ApiError::unprocessable(error.to_string()))?;
+    let command = CheckedCommand::new(sent, &identity, &endpoint.ros).map_err(CommandError::from)?;
     let is_served = matches!(command.kind, CommandKind::Cancel | CommandKind::Parameter)
         || endpoint.is_in_scope(&command.target, &command.type_name);
     if command.kind == CommandKind::Publish && endpoint.is_stop_topic(&command.target) {
@@ -173,6 +172,7 @@ impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> ApiError {
         let why = error.to_string();
         match error {
+            CommandError::Invalid(CommandInvalid { is_missing: true, .. }) => ApiError::not_found(why),
             CommandError::Invalid(_) | CommandError::Refused(CommandRefused::Velocity { .. }) => {
                 ApiError::unprocessable(why)
             }

@@ -73,13 +73,16 @@ impl CommandState {
 pub struct CommandRequest {
     /// A UUID (RFC 9562; version 7 is recommended), chosen by the client: the same id is done once, at whichever
     /// endpoint and however often it is sent.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
     pub id: String,
     /// What it does.
     pub kind: CommandKind,
     /// The topic, service, action or node.
+    #[schemars(regex(pattern = r"^/[A-Za-z0-9_/]{1,200}$"))]
     pub target: String,
     /// The ROS type; may be left out if the graph knows it.
     #[serde(default, rename = "type")]
+    #[schemars(regex(pattern = r"^([A-Za-z0-9_]{1,80}(/[A-Za-z0-9_]{1,80}){1,2})?$"))]
     pub type_name: String,
     /// The message, request or goal as JSON; of a parameter command an object of names and values; of a cancel command
     /// `{"command": "ID"}`.
@@ -87,12 +90,15 @@ pub struct CommandRequest {
     pub body: Value,
     /// Within this time it is dispatched, or not done at all; milliseconds, 10 to 60,000. Default: 5,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60_000))]
     pub ttl_ms: Option<u64>,
     /// How long a service may take to answer, milliseconds. Default: 5,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 60_000))]
     pub timeout_ms: Option<u64>,
     /// The name by which the client holds the authority over the target, if it is guarded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]{0,200}$"))]
     pub client: String,
     /// The fencing token of that authority: refused unless it is the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]

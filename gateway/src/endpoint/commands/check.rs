@@ -29,10 +29,16 @@ pub struct CommandInvalid {
     pub field: &'static str,
     /// What is wrong with it.
     pub why: String,
+    /// Whether it is well-formed, and names something that there is not.
+    pub is_missing: bool,
 }
 
 fn invalid(field: &'static str, why: impl Into<String>) -> CommandInvalid {
-    CommandInvalid { field, why: why.into() }
+    CommandInvalid { field, why: why.into(), is_missing: false }
+}
+
+fn missing(field: &'static str, why: impl Into<String>) -> CommandInvalid {
+    CommandInvalid { field, why: why.into(), is_missing: true }
 }
 
 /// What a checked command does.
@@ -78,22 +84,22 @@ impl CheckedCommand {
     pub fn new(request: CommandRequest, identity: &str, ros: &Ros) -> Result<CheckedCommand, CommandInvalid> {
         let id = Uuid::parse_str(&request.id)
             .ok()
-            .filter(|id| !id.is_nil())
             .ok_or_else(|| invalid("id", "write a UUID (RFC 9562), best of version 7"))?;
         let ttl = within("ttl_ms", request.ttl_ms, TTL_MS)?;
         let timeout = within("timeout_ms", request.timeout_ms, TIMEOUT_MS)?;
         let target = request.target;
-        if !target.starts_with('/')
-            || target.chars().count() > NAME_CHARS
-            || target.contains(char::is_control)
-        {
-            return Err(invalid(
-                "target",
-                format!("write a ROS name that begins with /, of at most {NAME_CHARS} characters"),
-            ));
+        let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/');
+        if !target.starts_with('/') || target.len() > NAME_CHARS || !target.chars().all(is_name_char) {
+            let why = format!("write a ROS name that begins with /, of at most {NAME_CHARS} characters");
+            return Err(invalid("target", why));
         }
-        if request.client.chars().count() > NAME_CHARS {
-            return Err(invalid("client", format!("write at most {NAME_CHARS} characters")));
+        let is_type_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/');
+        if request.type_name.len() > NAME_CHARS || !request.type_name.chars().all(is_type_char) {
+            return Err(invalid("type", "write a ROS type, such as geometry_msgs/msg/Twist"));
+        }
+        if request.client.chars().count() > NAME_CHARS || request.client.contains(char::is_control) {
+            let why = format!("write at most {NAME_CHARS} characters, and no control characters");
+            return Err(invalid("client", why));
         }
         let type_name = match request.type_name.is_empty() {
             true => known_type(&ros.graph(), request.kind, &target)?,
@@ -134,7 +140,7 @@ fn known_type(graph: &Graph, kind: CommandKind, target: &str) -> Result<String, 
         // Found by the action client; of no use to the others.
         CommandKind::Goal | CommandKind::Cancel | CommandKind::Parameter => Some(String::new()),
     };
-    known.ok_or_else(|| invalid("type", format!("the graph does not know {target}: give its type")))
+    known.ok_or_else(|| missing("type", format!("the graph does not know {target}: give its type")))
 }
 
 /// `geometry_msgs/Twist` as `geometry_msgs/msg/Twist`.
@@ -166,9 +172,11 @@ fn check_body(
     ros: &Ros,
 ) -> Result<CommandBody, CommandInvalid> {
     let object = |body: Value| if body.is_null() { json!({}) } else { body };
-    let encoded = |type_name: &str, body: Value| {
-        ros.encode(type_name, &object(body)).map_err(|error| invalid("body", error.to_string()))
+    let encoded = |type_name: &str, body: Value| match ros.knows_type(type_name) {
+        true => ros.encode(type_name, &object(body)).map_err(|error| invalid("body", error.to_string())),
+        false => Err(missing("type", format!("{type_name} is not known here"))),
     };
+    check_target(kind, target, type_name, ros)?;
     Ok(match kind {
         CommandKind::Publish => CommandBody::Publish(encoded(type_name, body)?),
         CommandKind::Call => CommandBody::Call(encoded(&format!("{type_name}_Request"), body)?),
@@ -182,6 +190,22 @@ fn check_body(
         }
         CommandKind::Parameter => CommandBody::Parameter(parameters(target, &body)?),
     })
+}
+
+/// Checks that there is a node or an action of this name, if the source lists them.
+fn check_target(kind: CommandKind, target: &str, type_name: &str, ros: &Ros) -> Result<(), CommandInvalid> {
+    let is_there = match kind {
+        CommandKind::Publish | CommandKind::Call => true,
+        CommandKind::Parameter => ros.parameter_nodes().iter().any(|node| node == target),
+        CommandKind::Goal if !type_name.is_empty() => {
+            ros.knows_type(&format!("{type_name}_SendGoal_Request"))
+        }
+        CommandKind::Goal | CommandKind::Cancel => ros.actions().iter().any(|(action, _)| action == target),
+    };
+    match is_there || ros.graph().more_services {
+        true => Ok(()),
+        false => Err(missing("target", format!("the graph has no {target} for that"))),
+    }
 }
 
 fn parameters(node: &str, body: &Value) -> Result<Vec<Parameter>, CommandInvalid> {
@@ -292,31 +316,33 @@ mod tests {
         assert_eq!(command.type_name, "std_msgs/msg/Bool");
         assert_eq!(command.body, CommandBody::Publish(Bytes::from_static(&[0, 1, 0, 0, 1])));
         assert_eq!((command.ttl, command.timeout), (Duration::from_secs(5), Duration::from_secs(5)));
-        let set = json!({"kind": "parameter", "target": "/drive", "type": "", "body": {"a": 1, "b": 0.5, "c": ["x"]}});
-        let command = CheckedCommand::new(request(set), "ann", &ros()).unwrap();
-        let CommandBody::Parameter(parameters) = command.body else { panic!() };
+        let parameters = parameters("/drive", &json!({"a": 1, "b": 0.5, "c": ["x"]})).unwrap();
         let values: Vec<_> = parameters.into_iter().map(|parameter| parameter.value).collect();
         let texts = ParameterValue::Strings(vec!["x".to_owned()]);
         assert_eq!(values, [ParameterValue::Integer(1), ParameterValue::Double(0.5), texts]);
+        for bad in [json!({}), json!({"a": {"b": 1}}), json!(1)] {
+            assert_eq!(super::parameters("/drive", &bad).unwrap_err().field, "body", "{bad}");
+        }
     }
 
     #[test]
     fn what_is_not_valid_names_the_field() {
         for (change, field) in [
             (json!({"id": "1"}), "id: "),
-            (json!({"id": "00000000-0000-0000-0000-000000000000"}), "id: "),
             (json!({"ttl_ms": 0}), "ttl_ms: "),
             (json!({"ttl_ms": 86_400_000}), "ttl_ms: "),
             (json!({"timeout_ms": 0}), "timeout_ms: "),
             (json!({"target": "led"}), "target: "),
             (json!({"target": "/l\u{7}ed"}), "target: "),
             (json!({"target": "/unknown", "type": ""}), "type: "),
-            (json!({"type": "no_msgs/msg/Such"}), "body: "),
+            (json!({"type": "no_msgs/msg/Such"}), "type: "),
+            (json!({"type": "std msgs"}), "type: "),
+            (json!({"client": "a\u{1b}b"}), "client: "),
             (json!({"body": {"dato": true}}), "body: "),
             (json!({"body": {"data": "yes"}}), "body: "),
-            (json!({"kind": "cancel", "body": {}}), "body: "),
-            (json!({"kind": "parameter", "body": {}}), "body: "),
-            (json!({"kind": "parameter", "body": {"a": {"b": 1}}}), "body: "),
+            (json!({"kind": "cancel", "body": {}}), "target: "),
+            (json!({"kind": "goal", "type": "a/B"}), "target: "),
+            (json!({"kind": "parameter", "body": {}}), "target: "),
         ] {
             let error = error(change.clone());
             assert!(error.starts_with(field), "{change}: {error}");
