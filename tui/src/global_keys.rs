@@ -42,7 +42,9 @@ pub static EVERY_SCREEN: Context = Context {
         key(KeyCode::Tab, next_screen, NEXT).footer("screen"),
         key(KeyCode::BackTab, previous_screen, PREVIOUS),
         char('R', open_release, "release the emergency stop (asks for a word)").footer("release").grave(),
-        char('d', crate::screen::team::drive, "take the lock drive, return it, or ask for it").footer("drive").grave(),
+        char('d', crate::screen::team::drive, "take the lock drive, return it, or ask for it")
+            .footer("drive")
+            .grave(),
         char('a', alarms, "the alarms").footer("alarms"),
         char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
         char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
@@ -177,7 +179,11 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
 /// All contexts, in the order of the help.
 pub fn all() -> Vec<&'static Context> {
     let screens = Screen::ALL.iter().flat_map(|&screen| entry(screen).contexts);
-    [&ALWAYS, &EVERY_SCREEN, &REWOUND].into_iter().chain(screens.copied()).chain([&RELEASE, &YES_OR_NO, &TEXT]).collect()
+    [&ALWAYS, &EVERY_SCREEN, &REWOUND]
+        .into_iter()
+        .chain(screens.copied())
+        .chain([&RELEASE, &YES_OR_NO, &TEXT])
+        .collect()
 }
 
 #[cfg(test)]

@@ -126,10 +126,7 @@ impl Binding {
 }
 
 /// The binding of a key in the active contexts, innermost first, and its context.
-pub fn find(
-    event: &KeyEvent,
-    contexts: &[&'static Context],
-) -> Option<(&'static Binding, &'static Context)> {
+pub fn find(event: &KeyEvent, contexts: &[&'static Context]) -> Option<(&'static Binding, &'static Context)> {
     contexts.iter().find_map(|context| {
         context.keys.iter().find(|binding| binding.matches(event)).map(|binding| (binding, *context))
     })

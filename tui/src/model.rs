@@ -27,10 +27,8 @@ pub use crate::model::rover::{
 pub use crate::model::screen::{Screen, Screens};
 pub use crate::model::stamps::Stamps;
 pub use crate::model::stop::{StopAnswer, StopCommand, StopState};
-use crate::screen::log::model::{Entry, Level, Origin};
 pub use crate::model::topics::{FILTER_CHARS, Focus, Sort, TopicRow, Topics};
-
-
+use crate::screen::log::model::{Entry, Level, Origin};
 
 /// How long a notification is shown.
 pub const NOTIFICATION_DURATION: Duration = Duration::from_secs(8);
@@ -113,6 +111,8 @@ pub struct Model {
     pub stop: Option<StopCommand>,
     /// When Ctrl-C was last pressed.
     pub quit_asked: Option<Duration>,
+    /// Since when the console waits for its last requests, before it ends.
+    pub quitting: Option<Duration>,
     /// When suspending was last asked for, monotonic.
     pub suspend_asked: Option<Duration>,
     /// The newest notification.
@@ -138,7 +138,12 @@ impl Model {
     /// Shows a notification, and keeps it in the log.
     pub fn notify(&mut self, serious: bool, text: String) {
         let level = if serious { Level::Warning } else { Level::Info };
-        let entry = Entry::new(self.now.wall_ns, Origin::Notification, level, ["notification", "console", "console", &text]);
+        let entry = Entry::new(
+            self.now.wall_ns,
+            Origin::Notification,
+            level,
+            ["notification", "console", "console", &text],
+        );
         self.screens.log.push(entry);
         self.notification = Some(Notification { at: self.now.mono, serious, text });
     }

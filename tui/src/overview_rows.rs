@@ -119,5 +119,13 @@ pub fn row<T>(
     };
     let (value, tone) = show(&reading.value);
     let age = Some(model.now.since(reading.at));
-    Row { label, value, tone, quality: reading.quality(&model.topics, model.now), age, gauge: None, trend: None }
+    Row {
+        label,
+        value,
+        tone,
+        quality: reading.quality(&model.topics, model.now),
+        age,
+        gauge: None,
+        trend: None,
+    }
 }

@@ -15,13 +15,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::command::{Clock, perform};
+use crate::effect::Effect;
 use crate::model::Model;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::theme::Theme;
-use crate::effect::Effect;
 use crate::update::{Msg, update};
 
 /// Interval of clock messages: ages and qualities change by themselves.
@@ -177,6 +177,7 @@ impl Console<'_> {
         for effect in update(&mut self.model, msg) {
             match effect {
                 Effect::Quit => self.quit = true,
+                Effect::Copy(text) => self.screen.copy(&text)?,
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => {

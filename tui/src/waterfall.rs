@@ -59,7 +59,8 @@ impl<'a> Waterfall<'a> {
             None => columns,
         };
         let mark = if span.duration_ns.is_some() { mark } else { open };
-        let bar: String = std::iter::repeat_n(' ', from).chain(std::iter::repeat_n(mark, to - from)).collect();
+        let bar: String =
+            std::iter::repeat_n(' ', from).chain(std::iter::repeat_n(mark, to - from)).collect();
         format::left(&bar, columns)
     }
 }

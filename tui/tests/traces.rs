@@ -1,4 +1,10 @@
 //! The Traces screen: lists, one trace, and the way to it from an event.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a panic is the report, and a document is written where it is used"
+)]
 
 mod support;
 
@@ -26,7 +32,7 @@ fn span(rig: &Rig, id: &str, parent: Option<&str>, name: &str, from_us: i64, too
 
 fn traces() -> Rig {
     let mut rig = Rig::attended();
-    rig.keys("6");
+    rig.keys("7");
     let list = json!([
         summary(&rig, ID, "PUT /api/v2/kv/{key}\u{1b}[2J", 1_240, false),
         summary(&rig, "1", "POST /api/v2/locks/{resource}/acquire", 41_800, false),
@@ -34,7 +40,8 @@ fn traces() -> Rig {
     ]);
     let list = json!({"traces": list, "total": 3, "kept_spans": 9, "evicted_spans": 0, "unreachable": []});
     rig.answer("WATCH /api/v2/traces?", 200, list);
-    let times = |us: u64| json!({"count": 60, "median_ns": us * 1_000, "p99_ns": us * 3_000, "max_ns": us * 4_000});
+    let times =
+        |us: u64| json!({"count": 60, "median_ns": us * 1_000, "p99_ns": us * 3_000, "max_ns": us * 4_000});
     let stage = |name: &str, us: u64| {
         let mut stage = times(us);
         stage["stage"] = json!(name);
@@ -66,7 +73,7 @@ fn snap(name: &str, rig: &mut Rig) {
 
 #[test]
 fn pictures() {
-    snap("traces_never", Rig::attended().keys("6"));
+    snap("traces_never", Rig::attended().keys("7"));
     let mut rig = traces();
     snap("traces", &mut rig);
     rig.keys("ss");
@@ -80,7 +87,8 @@ fn pictures() {
 #[test]
 fn the_slowest_come_first_and_failed_ones_alone() {
     let mut rig = traces();
-    let shown = |rig: &Rig| rig.model.screens.traces.traces().iter().map(|t| t.trace_id.clone()).collect::<Vec<_>>();
+    let shown =
+        |rig: &Rig| rig.model.screens.traces.traces().iter().map(|t| t.trace_id.clone()).collect::<Vec<_>>();
     assert_eq!(shown(&rig), [ID, "1", "2"]);
     rig.keys("s");
     assert_eq!(shown(&rig), ["1", ID, "2"]);
@@ -99,7 +107,7 @@ fn a_trace_is_opened_from_its_event() {
         "by": "bob", "at_ns": rig.model.now.wall_ns, "id": "", "correlation_id": null, "causation_id": null,
         "trace": format!("00-{ID}-b7ad6b7169203331-01"), "data": {}, "prev": "", "hash": ""});
     rig.answer("GET /api/v2/events?from=1", 200, json!({"events": [event], "next": null}));
-    rig.keys("5\n");
+    rig.keys("6\n");
     assert_eq!(rig.model.screen, Screen::Traces);
     let document = document(&rig);
     rig.answer(&format!("GET /api/v2/traces/{ID}"), 200, document);
@@ -114,6 +122,7 @@ fn an_answer_to_another_trace_is_not_shown() {
     let document = document(&rig);
     rig.answer(&format!("GET /api/v2/traces/{ID}"), 200, document);
     assert!(rig.model.screens.traces.trace.value.is_none());
-    let reads = |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/traces/1"));
+    let reads =
+        |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/traces/1"));
     assert_eq!(rig.effects.iter().filter(reads).count(), 1);
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roverline_client::{Config, Event, Events, Link};
 
 use crate::command::print::complain;
-use crate::model::{Model, Now};
 use crate::effect::Effect;
+use crate::model::{Model, Now};
 use crate::update::{Msg, update};
 
 /// Most events handled before the time is updated.
@@ -50,7 +50,7 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
         }
         Effect::Unwatch(id) => link.unwatch(*id),
-        Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
+        Effect::Copy(_) | Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
     }
     None
 }

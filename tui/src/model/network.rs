@@ -78,7 +78,12 @@ impl Network {
     }
 
     /// The links as they were at a moment.
-    pub fn at(&self, endpoints: Arc<[EndpointView]>, all_down_since: Option<Duration>, wall_ns: i64) -> Network {
+    pub fn at(
+        &self,
+        endpoints: Arc<[EndpointView]>,
+        all_down_since: Option<Duration>,
+        wall_ns: i64,
+    ) -> Network {
         let history = self.history.iter().filter(|failover| failover.at_ns <= wall_ns).cloned().collect();
         Network { endpoints, history, changed: None, all_down_since, identity: self.identity.clone() }
     }

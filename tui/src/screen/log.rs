@@ -6,9 +6,9 @@ pub mod model;
 mod update;
 mod view;
 
-use crate::screen_entry::{ScreenEntry, no_effect};
 pub use crate::screen::log::events::{ROSOUT, take_rosout};
 pub use crate::screen::log::update::open_note;
+use crate::screen_entry::{ScreenEntry, no_effect};
 
 /// The screen.
 pub const ENTRY: ScreenEntry = ScreenEntry {

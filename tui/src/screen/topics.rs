@@ -6,8 +6,8 @@ pub mod model;
 mod update;
 mod view;
 
-use crate::screen_entry::{ScreenEntry, no_effect};
 pub use crate::screen::topics::view::list;
+use crate::screen_entry::{ScreenEntry, no_effect};
 
 /// The screen.
 pub const ENTRY: ScreenEntry = ScreenEntry {

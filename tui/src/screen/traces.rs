@@ -5,8 +5,8 @@ pub mod model;
 mod update;
 mod view;
 
-use crate::screen_entry::{ScreenEntry, no_effect};
 pub use crate::screen::traces::update::open;
+use crate::screen_entry::{ScreenEntry, no_effect};
 
 /// The screen.
 pub const ENTRY: ScreenEntry = ScreenEntry {

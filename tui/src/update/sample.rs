@@ -16,7 +16,6 @@ use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::screen::log;
 use crate::topic_mapping::{self, Slot};
 
-
 /// Update interval of the selected topic's fields: people cannot read faster.
 const DECODE_EVERY: Duration = Duration::from_millis(100);
 /// Most types whose definition is pending.
@@ -213,9 +212,11 @@ pub fn decode_selected(model: &mut Model) -> Vec<Effect> {
         Ok(plan) => {
             match plan.decode(&payload) {
                 Ok(value) => model.screens.topics.fields.show(&value),
-                Err(error) => {
-                    model.screens.topics.fields.show_message(format!("{} bytes, not decoded: {error}", payload.len()))
-                }
+                Err(error) => model
+                    .screens
+                    .topics
+                    .fields
+                    .show_message(format!("{} bytes, not decoded: {error}", payload.len())),
             }
             Vec::new()
         }
@@ -242,7 +243,9 @@ fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
         (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
     match json {
         Some(Ok(value)) => model.screens.topics.fields.show(&value.into()),
-        Some(Err(error)) => model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len())),
+        Some(Err(error)) => {
+            model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len()))
+        }
         None => {
             let name = format::printable(encoding.name());
             model

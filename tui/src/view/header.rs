@@ -133,7 +133,7 @@ fn identity(model: &Model, theme: &Theme, words: Words) -> Vec<Piece> {
         return vec![(format::fit(&format::printable(own), NAME_COLUMNS), theme.faint)];
     };
     // Without a token an address is all that is known: then our own name says more.
-    let is_address = identity.name.parse::<std::net::IpAddr>().is_ok();
+    let is_address = format::is_address(&identity.name);
     let name = if is_address && !own.is_empty() { own } else { &identity.name };
     let name = format::fit(&format::printable(name), NAME_COLUMNS);
     let role = match (identity.role.as_str(), words) {

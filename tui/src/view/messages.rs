@@ -59,7 +59,9 @@ pub(super) fn past(model: &Model, theme: &Theme) -> Option<Line> {
     let (first, _) = model.history.span()?;
     let back = format::age(rewind.at.saturating_sub(first));
     let wordings = vec![
-        format!("REPLAY of this console's last half hour. Nothing here is now. Esc back to now; {back} further back"),
+        format!(
+            "REPLAY of this console's last half hour. Nothing here is now. Esc back to now; {back} further back"
+        ),
         format!("REPLAY. Nothing here is now. Esc back to now; {back} further back"),
         "REPLAY, not now. Esc: now".to_owned(),
     ];

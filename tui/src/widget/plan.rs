@@ -41,9 +41,10 @@ pub struct Plan<'a> {
 pub fn fitted(places: impl Iterator<Item = (f64, f64)>, area: Rect, least: f64) -> ((f64, f64), f64) {
     let is_finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
     let start = (f64::MAX, f64::MIN, f64::MAX, f64::MIN);
-    let (west, east, south, north) = places.filter(is_finite).fold(start, |(west, east, south, north), (x, y)| {
-        (west.min(x), east.max(x), south.min(y), north.max(y))
-    });
+    let (west, east, south, north) =
+        places.filter(is_finite).fold(start, |(west, east, south, north), (x, y)| {
+            (west.min(x), east.max(x), south.min(y), north.max(y))
+        });
     if west > east {
         return ((0.0, 0.0), least);
     }
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_course_is_an_arrow() {
-        for (course, expected) in [(0.0, "↑"), (44.0, "↗"), (359.0, "↑"), (180.0, "↓"), (-90.0, "←")] {
+        for (course, expected) in [(0.0, "↑"), (44.0, "↗"), (359.0, "↑"), (180.0, "↓"), (-90.0, "←")]
+        {
             assert_eq!(arrow(course), expected, "{course}");
         }
     }
@@ -112,7 +114,11 @@ mod tests {
         let far = Sign { at: (1e9, f64::NAN), ..sign.clone() };
         let track = [(-1.0, 0.0), (f64::INFINITY, 0.0)];
         let (style, center) = (Style::new(), (0.0, 0.0));
-        plan(&mut buf, Rect::new(2, 1, 6, 3), &Plan { track: &track, style, signs: vec![far, sign], center, scale: 1.0 });
+        plan(
+            &mut buf,
+            Rect::new(2, 1, 6, 3),
+            &Plan { track: &track, style, signs: vec![far, sign], center, scale: 1.0 },
+        );
         let text: String = buf.content().iter().map(|cell| cell.symbol()).collect();
         assert_eq!(text.matches('R').count(), 1, "{text:?}");
     }

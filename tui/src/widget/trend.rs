@@ -7,7 +7,8 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub fn trend(values: &[Option<f64>], width: usize, least: f64) -> String {
     let values = values.get(values.len().saturating_sub(width)..).unwrap_or_default();
     let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
-    let (low, high) = finite().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) =
+        finite().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
     let span = (high - low).max(least);
     let bar = |value: &Option<f64>| match value.filter(|value| value.is_finite()) {
         Some(value) => BARS[(((value - low) / span * 7.0).round() as usize).min(7)],

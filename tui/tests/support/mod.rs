@@ -40,8 +40,13 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Rig {
         let names = vec!["roverline-dark".to_owned(), "roverline-light".to_owned()];
-        let mut rig =
-            Rig { model: Model::new(names, 0), effects: Vec::new(), watches: Vec::new(), registry: Registry::bundled(), seq: 0 };
+        let mut rig = Rig {
+            model: Model::new(names, 0),
+            effects: Vec::new(),
+            watches: Vec::new(),
+            registry: Registry::bundled(),
+            seq: 0,
+        };
         rig.send(Msg::Clock(Now { mono: Now::ORIGIN, wall_ns: WALL_NS }));
         rig.send(Msg::Resize(80, 24));
         rig
@@ -101,7 +106,7 @@ impl Rig {
     }
 
     /// A question is answered: what opens it, then the text.
-    pub(crate) fn ask(&mut self, open: &str, text: &str) -> &mut Rig {
+    pub(crate) fn dialog(&mut self, open: &str, text: &str) -> &mut Rig {
         self.keys(open).drawn().keys(text)
     }
 
@@ -254,7 +259,9 @@ pub(crate) fn endpoints(active: Option<usize>) -> Vec<EndpointView> {
         jitter: Some(Duration::from_micros(35 + 10 * i as u64)),
         loss: 0.0,
         clock_offset_s: None,
-        identity: active.filter(|a| *a <= i).map(|_| ClientIdentity { name: "ann".into(), role: "operator".into() }),
+        identity: active
+            .filter(|a| *a <= i)
+            .map(|_| ClientIdentity { name: "ann".into(), role: "operator".into() }),
         clients: Some((3 + i, 50)),
         connected_for: active.filter(|a| *a <= i).map(|_| Duration::from_secs(754)),
         failures: if active.is_some_and(|a| a <= i) { 0 } else { 7 },

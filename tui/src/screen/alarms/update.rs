@@ -66,7 +66,14 @@ pub(super) fn open_trace(model: &mut Model) -> Vec<Effect> {
     traces::open(model, &id)
 }
 
-fn send(model: &mut Model, what: &str, id: &str, verb: &str, body: &impl Serialize, done: &'static str) -> Vec<Effect> {
+fn send(
+    model: &mut Model,
+    what: &str,
+    id: &str,
+    verb: &str,
+    body: &impl Serialize,
+    done: &'static str,
+) -> Vec<Effect> {
     let request = ("POST", format!("/api/v2/alarms/{}/{verb}", escape(id)));
     let name = format::printable(id);
     model.request(what, request, serde_json::to_value(body).ok(), move |model, answer| {
@@ -92,7 +99,8 @@ pub(super) fn acknowledge(model: &mut Model) -> Vec<Effect> {
 /// Opens the question whether to acknowledge all that are listed.
 pub(super) fn open_acknowledge_all(model: &mut Model) -> Vec<Effect> {
     let seen = model.screens.alarms.unacknowledged().take(MAX_AT_ONCE);
-    let seen: Vec<(String, String)> = seen.map(|alarm| (alarm.id.clone(), alarm.occurrence.to_string())).collect();
+    let seen: Vec<(String, String)> =
+        seen.map(|alarm| (alarm.id.clone(), alarm.occurrence.to_string())).collect();
     if seen.is_empty() {
         model.notify(false, "no alarm waits for an acknowledgement".to_owned());
         return Vec::new();

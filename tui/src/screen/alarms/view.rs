@@ -30,9 +30,11 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if let Some(list) = &state.list.value {
         let totals = &list.totals;
         title += &format!(" {} open", totals.open);
-        for (n, word) in
-            [(totals.unacknowledged, "not acknowledged"), (totals.shelved, "shelved"), (list.dropped, "left out")]
-        {
+        for (n, word) in [
+            (totals.unacknowledged, "not acknowledged"),
+            (totals.shelved, "shelved"),
+            (list.dropped, "left out"),
+        ] {
             if n > 0 {
                 title += &format!("  {n} {word}");
             }
@@ -163,7 +165,11 @@ fn selected(model: &Model, theme: &Theme, alarm: &AlarmDocument, area: Rect, buf
     ];
     if let Some(shelf) = &alarm.shelved {
         let left = format::age(std::time::Duration::from_secs_f64(shelf.remaining_s.clamp(0.0, 1e9)));
-        lines.push(format!("shelved by {} for another {left}: {}", who(alarm), format::printable(&shelf.reason)));
+        lines.push(format!(
+            "shelved by {} for another {left}: {}",
+            who(alarm),
+            format::printable(&shelf.reason)
+        ));
     } else if let Some(acknowledged) = &alarm.acknowledgement {
         let ago = format::age(model.now.since_wall(acknowledged.at_ns));
         let comment = format::printable(&acknowledged.comment);

@@ -105,7 +105,9 @@ impl Entry {
     }
 
     fn has(&self, needle: &str) -> bool {
-        [&self.kind, &self.subject, &self.by, &self.text].iter().any(|text| text.to_lowercase().contains(needle))
+        [&self.kind, &self.subject, &self.by, &self.text]
+            .iter()
+            .any(|text| text.to_lowercase().contains(needle))
     }
 }
 

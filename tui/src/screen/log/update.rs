@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::effect::Effect;
 use crate::model::{Form, Model, QuestionKind, Screen};
 use crate::screen::log::events::NOTE;
-use crate::screen::traces;
 use crate::screen::log::model::{FILTER_CHARS, Level, Origin};
+use crate::screen::traces;
 
 /// The stream of notes.
 const NOTES: &str = "notes";

@@ -84,7 +84,9 @@ fn cells(entry: &Entry, theme: &Theme, columns: usize) -> Vec<Cell> {
     let mark = (mark.to_owned(), style);
     let (kind, subject) = ((entry.kind.clone(), style), (entry.subject.clone(), theme.screen));
     match columns {
-        6 => vec![time, mark, kind, subject, (entry.by.clone(), theme.dim), (entry.text.clone(), theme.screen)],
+        6 => {
+            vec![time, mark, kind, subject, (entry.by.clone(), theme.dim), (entry.text.clone(), theme.screen)]
+        }
         5 => {
             let text = if entry.origin == Origin::Event && entry.by != entry.subject {
                 format!("{}  {}", entry.by, entry.text)

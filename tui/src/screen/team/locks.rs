@@ -40,7 +40,7 @@ pub(super) fn who(by: Option<&str>, client: &str) -> String {
             format::printable(client)
         }
         // An address says less than the name.
-        Some(by) if by.parse::<std::net::IpAddr>().is_ok() => format::printable(client),
+        Some(by) if format::is_address(by) => format::printable(client),
         Some(by) => format::printable(&format!("{by} ({client})")),
         None => format::printable(client),
     }
@@ -73,24 +73,30 @@ fn acquire(model: &mut Model, resource: &str, wait_ms: Option<u64>) -> Vec<Effec
     let client = model.client.clone();
     let wish = AcquireBody { client, mode: LockType::Exclusive, ttl_ms: LOCK_TTL_MS, wait_ms };
     let (name, sent) = (resource.to_owned(), model.now.mono);
-    model.request(&format!("take {resource}"), path(resource, "acquire"), body(&wish), move |model, answer| {
-        match answer.document::<LockClientStatus>() {
-            Ok(LockClientStatus::Held { token }) => {
-                keep(model, &name, sent);
-                model.notify(false, format!("you have {} (token {token})", format::printable(&name)));
+    model.request(
+        &format!("take {resource}"),
+        path(resource, "acquire"),
+        body(&wish),
+        move |model, answer| {
+            match answer.document::<LockClientStatus>() {
+                Ok(LockClientStatus::Held { token }) => {
+                    keep(model, &name, sent);
+                    model.notify(false, format!("you have {} (token {token})", format::printable(&name)));
+                }
+                Ok(LockClientStatus::Waiting { place }) => {
+                    keep(model, &name, sent);
+                    model.notify(false, format!("{}: you wait, place {place}", format::printable(&name)));
+                }
+                Ok(LockClientStatus::Gone { .. }) => {
+                    let text =
+                        format!("{} is held by somebody else → h asks for it", format::printable(&name));
+                    model.notify(true, text);
+                }
+                Err(_) => {}
             }
-            Ok(LockClientStatus::Waiting { place }) => {
-                keep(model, &name, sent);
-                model.notify(false, format!("{}: you wait, place {place}", format::printable(&name)));
-            }
-            Ok(LockClientStatus::Gone { .. }) => {
-                let text = format!("{} is held by somebody else → h asks for it", format::printable(&name));
-                model.notify(true, text);
-            }
-            Err(_) => {}
-        }
-        Vec::new()
-    })
+            Vec::new()
+        },
+    )
 }
 
 /// From now on the lock is kept alive.
@@ -112,12 +118,17 @@ pub fn release(model: &mut Model, resource: &str) -> Vec<Effect> {
     model.screens.team.own.remove(resource);
     let request = LockClient { client: model.client.clone() };
     let name = format::printable(resource);
-    model.request(&format!("release {resource}"), path(resource, "release"), body(&request), move |model, answer| {
-        if answer.is_ok() {
-            model.notify(false, format!("{name} is released"));
-        }
-        Vec::new()
-    })
+    model.request(
+        &format!("release {resource}"),
+        path(resource, "release"),
+        body(&request),
+        move |model, answer| {
+            if answer.is_ok() {
+                model.notify(false, format!("{name} is released"));
+            }
+            Vec::new()
+        },
+    )
 }
 
 /// Asks the holder, with a message.
@@ -200,8 +211,7 @@ fn open_answer(model: &mut Model, grant: bool) -> Vec<Effect> {
     if !request.message.is_empty() {
         lines.push(format!("\"{}\"", format::printable(&request.message)));
     }
-    let subject =
-        vec![resource.to_owned(), request.client.clone(), request.by.clone().unwrap_or_default()];
+    let subject = vec![resource.to_owned(), request.client.clone(), request.by.clone().unwrap_or_default()];
     let form = match grant {
         true => {
             lines.push("It is theirs at once, and your token is not valid any more.".to_owned());
@@ -210,9 +220,8 @@ fn open_answer(model: &mut Model, grant: bool) -> Vec<Effect> {
             })
         }
         false => {
-            let confirmed = |model: &mut Model, form: &Form, typed: &str| {
-                answer_handover(model, form, false, typed)
-            };
+            let confirmed =
+                |model: &mut Model, form: &Form, typed: &str| answer_handover(model, form, false, typed);
             let form = Form::text(&format!("Keep {name}?"), lines, "Why", subject, confirmed);
             Form { may_be_empty: true, ..form }
         }
@@ -256,8 +265,7 @@ pub(super) fn open_force(model: &mut Model) -> Vec<Effect> {
         format!("{owner} loses {name} at once, and gets to see who took it and why."),
         "It goes to who waits first; nobody is asked. A commander may.".to_owned(),
     ];
-    let subject =
-        vec![resource.clone(), holder.client.clone(), holder.by.clone().unwrap_or_default()];
+    let subject = vec![resource.clone(), holder.client.clone(), holder.by.clone().unwrap_or_default()];
     let form = Form::text(&format!("Take {name} away?"), lines, "Reason", subject, force);
     model.open_question(QuestionKind::Other(form));
     Vec::new()

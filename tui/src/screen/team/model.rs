@@ -149,7 +149,9 @@ impl State {
         rows.extend(keys().filter(|key| !is_presence(key)).map(row(Pane::Values)));
         rows.extend(keys().filter(|key| is_presence(key)).map(row(Pane::People)));
         let robots = self.robots.value.iter().flat_map(|list| &list.entries);
-        rows.extend(robots.map(|robot| format!("{}/{}", robot.kind, robot.id)).map(|name| row(Pane::Robots)(&name)));
+        rows.extend(
+            robots.map(|robot| format!("{}/{}", robot.kind, robot.id)).map(|name| row(Pane::Robots)(&name)),
+        );
         rows
     }
 
@@ -157,6 +159,12 @@ impl State {
     pub fn cursor_index(&self, rows: &[RowName]) -> usize {
         let exact = rows.iter().position(|row| *row == self.cursor);
         exact.or_else(|| rows.iter().position(|row| row.pane == self.cursor.pane)).unwrap_or(0)
+    }
+
+    /// The name of the selected queue.
+    pub fn selected_queue(&self) -> Option<String> {
+        let row = self.selected();
+        (row.pane == Pane::Queues && !row.name.is_empty()).then_some(row.name)
     }
 
     /// The row of the cursor.
@@ -181,17 +189,15 @@ mod tests {
 
     use super::*;
 
-    fn state(locks: Value) -> State {
+    fn state(locks: &Value) -> State {
         let list = serde_json::from_value(json!({"revision": 1, "locks": locks})).unwrap();
         State { locks: Document { value: Some(list), ..Document::default() }, ..State::default() }
     }
 
     #[test]
     fn drive_and_arm_come_first_though_nobody_holds_them() {
-        let lock = |name: &str| {
-            json!({"resource": name, "mode": "exclusive", "holders": [], "waiting": [], "handovers": []})
-        };
-        assert_eq!(state(json!([lock("a"), lock("arm")])).lock_names(), ["drive", "arm", "a"]);
+        let lock = |name: &str| json!({"resource": name, "mode": "exclusive", "holders": [], "waiting": [], "handovers": []});
+        assert_eq!(state(&json!([lock("a"), lock("arm")])).lock_names(), ["drive", "arm", "a"]);
         assert_eq!(State::default().selected(), RowName { pane: Pane::Locks, name: "drive".to_owned() });
     }
 
@@ -214,8 +220,8 @@ mod tests {
                 "holders": [{"client": holder, "by": "ann", "token": 3}],
                 "handovers": [{"client": "bob", "by": "bob", "message": "m", "refused": refused}]}])
         };
-        assert_eq!(state(lock("ann@base", Value::Null)).request_to(own).map(|(name, _)| name), Some("arm"));
-        assert!(state(lock("ann@base", json!("no"))).request_to(own).is_none());
-        assert!(state(lock("other", Value::Null)).request_to(own).is_none());
+        assert_eq!(state(&lock("ann@base", Value::Null)).request_to(own).map(|(name, _)| name), Some("arm"));
+        assert!(state(&lock("ann@base", json!("no"))).request_to(own).is_none());
+        assert!(state(&lock("other", Value::Null)).request_to(own).is_none());
     }
 }

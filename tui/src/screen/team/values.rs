@@ -21,7 +21,8 @@ fn path(key: &str, query: &str) -> String {
 pub(super) fn open_edit(model: &mut Model) -> Vec<Effect> {
     let row = model.screens.team.selected();
     let values = model.screens.team.values.value.iter().flat_map(|list| &list.keys);
-    let Some(document) = values.into_iter().find(|one| one.key == row.name && row.pane == Pane::Values) else {
+    let Some(document) = values.into_iter().find(|one| one.key == row.name && row.pane == Pane::Values)
+    else {
         return Vec::new();
     };
     let lines = vec![

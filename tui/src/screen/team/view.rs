@@ -79,7 +79,9 @@ fn lines(model: &Model, theme: &Theme, panes: &[Pane]) -> Vec<Line> {
         }
         for name in own {
             lines.push(Line::Row(name.clone()));
-            lines.extend(rows::details(model, theme, name).into_iter().map(|(text, style)| Line::Detail(text, style)));
+            lines.extend(
+                rows::details(model, theme, name).into_iter().map(|(text, style)| Line::Detail(text, style)),
+            );
         }
     }
     lines
@@ -89,7 +91,9 @@ fn head(model: &Model, theme: &Theme, pane: Pane, area: Rect, buf: &mut Buffer) 
     let (title, fault) = title(model, pane);
     heading(buf, area, &title, theme.strong, theme.faint);
     match fault {
-        Some(fault) => put_right(buf, area.right(), area.y, area.width / 2 + 8, &format!(" {fault}"), theme.caution),
+        Some(fault) => {
+            put_right(buf, area.right(), area.y, area.width / 2 + 8, &format!(" {fault}"), theme.caution)
+        }
         None => {
             // Headings of the columns stand in the line.
             let columns = columns(pane, area.width);
@@ -133,7 +137,9 @@ fn doubt<T>(model: &Model, document: &Document<T>) -> Option<String> {
     }
     if !model.network.is_connected() {
         let since = model.network.all_down_since.map(|since| format::age(model.now.since(since)));
-        return Some(since.map_or_else(|| "not connected".to_owned(), |since| format!("▲ as of {since} ago")));
+        return Some(
+            since.map_or_else(|| "not connected".to_owned(), |since| format!("▲ as of {since} ago")),
+        );
     }
     None
 }

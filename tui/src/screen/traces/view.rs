@@ -68,7 +68,9 @@ fn traces(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let state = &model.screens.traces;
     let traces = state.traces();
     let columns = match area.width {
-        BARS.. => vec![left("BEGAN", 8), right("TOOK", 9), right("SPANS", 5), left("BY", 10), left("NAME", 0)],
+        BARS.. => {
+            vec![left("BEGAN", 8), right("TOOK", 9), right("SPANS", 5), left("BY", 10), left("NAME", 0)]
+        }
         _ => vec![right("TOOK", 9), left("NAME", 0)],
     };
     let first = window(state.cursor, traces.len(), usize::from(area.height.saturating_sub(1)));
@@ -121,7 +123,10 @@ fn stages(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let whole = (index == state.cursor).then_some(theme.selected);
         let on = |style: Style| whole.unwrap_or(style);
         let time = |of: fn(&StageTimes) -> u64| {
-            (topic.end_to_end.as_ref().map_or_else(|| "–".to_owned(), |times| duration(of(times))), on(theme.screen))
+            (
+                topic.end_to_end.as_ref().map_or_else(|| "–".to_owned(), |times| duration(of(times))),
+                on(theme.screen),
+            )
         };
         let name = (format::printable(&topic.topic), on(theme.screen));
         let cells = match area.width {
@@ -145,7 +150,11 @@ fn stages(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
 
 /// The stages of one topic, from its publisher to a screen.
 fn way(topic: &TopicStages, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let title = format!("WAY of {} at {}, median", format::printable(&topic.topic), format::printable(&topic.service));
+    let title = format!(
+        "WAY of {} at {}, median",
+        format::printable(&topic.topic),
+        format::printable(&topic.service)
+    );
     heading(buf, area, &title, theme.strong, theme.faint);
     let longest = topic.stages.iter().map(|stage| stage.times.median_ns).max().unwrap_or(0).max(1);
     for (stage, y) in topic.stages.iter().zip(area.y + 1..area.bottom()) {
@@ -156,7 +165,14 @@ fn way(topic: &TopicStages, theme: &Theme, area: Rect, buf: &mut Buffer) {
         put_right(buf, area.x + 32, y, 13, &format!("p99 {}", duration(stage.times.p99_ns)), theme.dim);
         let room = area.width.saturating_sub(35);
         let bar = (u128::from(stage.times.median_ns) * u128::from(room) / u128::from(longest)) as usize;
-        put(buf, area.x + 34, y, room, &"█".repeat(bar.max(1)), if is_longest { theme.accent } else { theme.dim });
+        put(
+            buf,
+            area.x + 34,
+            y,
+            room,
+            &"█".repeat(bar.max(1)),
+            if is_longest { theme.accent } else { theme.dim },
+        );
     }
 }
 

@@ -19,7 +19,7 @@ fn with_trend(model: &Model, row: &mut Row, of: Trend, least: f64) {
 }
 
 /// Motion with the trend of the speed, and distances.
-pub(super) fn motion(model: &Model) -> Group {
+pub fn motion(model: &Model) -> Group {
     let mut group = overview_rows::motion(model);
     group.rows.retain(|row| !row.label.starts_with("Odom"));
     if let Some(speed) = group.rows.iter_mut().find(|row| row.label == "Speed") {
@@ -38,7 +38,9 @@ pub(super) fn power(model: &Model) -> Group {
         with_trend(model, current, Trend::Current, 1.0);
     }
     let temperatures = overview_rows::temperatures(model).rows;
-    let hottest = temperatures.into_iter().max_by(|a, b| (a.tone, hot(a)).partial_cmp(&(b.tone, hot(b))).unwrap_or(std::cmp::Ordering::Equal));
+    let hottest = temperatures
+        .into_iter()
+        .max_by(|a, b| (a.tone, hot(a)).partial_cmp(&(b.tone, hot(b))).unwrap_or(std::cmp::Ordering::Equal));
     if let Some(mut hottest) = hottest {
         with_trend(model, &mut hottest, Trend::Heat, 5.0);
         group.rows.push(hottest);
@@ -51,13 +53,13 @@ fn hot(row: &Row) -> f64 {
 }
 
 /// The compass course, from the IMU, else from odometry.
-pub(super) fn course(model: &Model) -> Option<f64> {
+pub fn course(model: &Model) -> Option<f64> {
     let imu = model.rover.imu_heading.as_ref().map(|reading| reading.value);
     imu.or_else(|| model.rover.odometry.as_ref()?.value.heading)
 }
 
 /// A way-point in metres east and north of the start.
-pub(super) fn place(model: &Model, goal: WayPoint) -> Option<(f64, f64)> {
+pub fn position_of(model: &Model, goal: WayPoint) -> Option<(f64, f64)> {
     let WayPoint::Global(latitude, longitude) = goal else {
         let WayPoint::Local(x, y) = goal else { return None };
         return Some((x, y));
@@ -71,7 +73,9 @@ pub(super) fn place(model: &Model, goal: WayPoint) -> Option<(f64, f64)> {
 
 /// Distance, course, and how far to turn: `43.2 m  087° E  12° right`.
 fn way(model: &Model, to: (f64, f64)) -> String {
-    let Some(here) = model.rover.odometry.as_ref().map(|reading| reading.value) else { return "–".to_owned() };
+    let Some(here) = model.rover.odometry.as_ref().map(|reading| reading.value) else {
+        return "–".to_owned();
+    };
     let (distance, course_to) = bearing((here.x, here.y), to);
     let turn = course(model).map(|course| (course_to - course + 540.0).rem_euclid(360.0) - 180.0);
     let turn = turn.map_or_else(String::new, |turn| {
@@ -91,8 +95,10 @@ fn start(model: &Model) -> Row {
 }
 
 fn next(model: &Model) -> Row {
-    let goal = model.screens.drive.way_points().first().and_then(|goal| place(model, *goal));
-    from_odometry(model, "To next", || goal.map_or_else(|| "no way-point".to_owned(), |goal| way(model, goal)))
+    let goal = model.screens.drive.way_points().first().and_then(|goal| position_of(model, *goal));
+    from_odometry(model, "To next", || {
+        goal.map_or_else(|| "no way-point".to_owned(), |goal| way(model, goal))
+    })
 }
 
 /// Who drives, and who has the arm.

@@ -32,7 +32,9 @@ pub(super) fn columns(pane: Pane, width: u16) -> Vec<Column> {
     let is_narrow = width < NARROW;
     match pane {
         Pane::Locks if is_narrow => vec![left("", 10), left("", 0), right("ttl", 5)],
-        Pane::Locks => vec![left("", 13), left("holder", 0), right("ttl", 5), left("waiting", 20), right("token", 7)],
+        Pane::Locks => {
+            vec![left("", 13), left("holder", 0), right("ttl", 5), left("waiting", 20), right("token", 7)]
+        }
         Pane::Queues if is_narrow => vec![left("", 0), right("ready", 5), right("work", 5), right("dead", 5)],
         Pane::Queues => vec![
             left("", 20),
