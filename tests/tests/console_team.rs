@@ -149,6 +149,8 @@ fn rewind_shows_the_value_of_then_and_a_note_is_in_the_log() {
     console.until("now", PATIENCE, |screen| odometry(screen).filter(|x| *x > late));
     console.type_keys("n");
     answer(&mut console, "Note", "smells burnt\r");
+    // A key right behind it would be a part of the same paste.
+    console.until_shows("the note is in the log");
     console.type_keys("6");
     console.until_shows("\"smells burnt\"");
 }
