@@ -44,9 +44,9 @@ fn works_at(columns: u16, rows: u16) {
             .then_some(())
     });
 
-    console.type_keys("2");
-    console.until_shows("ENDPOINTS");
     console.type_keys("3");
+    console.until_shows("ENDPOINTS");
+    console.type_keys("5");
     console.until_shows("/battery_state");
     console.type_keys("1");
     console.until_shows("Speed");
@@ -57,7 +57,7 @@ fn works_at(columns: u16, rows: u16) {
     let position = |screen: &str| after(screen, "Longitude").map(str::to_owned);
     let before = position(&console.screen());
     console.until("values that go on", PATIENCE, |screen| (position(screen) != before).then_some(()));
-    console.type_keys("2");
+    console.type_keys("3");
     console.until("the failover's cause in the list", PATIENCE, |screen| {
         let list = screen.split_once("FAILOVERS")?.1;
         list.contains("closed").then_some(())
@@ -124,7 +124,7 @@ fn a_terminal_that_answers_no_query_does_not_end_the_console() {
     // ^Z: the console gives the terminal back and takes it again. This terminal is not a shell's, so nothing is
     // suspended in between.
     console.type_keys("\u{1a}");
-    console.type_keys("2");
+    console.type_keys("3");
     console.until_shows("ENDPOINTS");
     console.type_keys("1");
     console.until("the whole screen", PATIENCE, |screen| number_after(screen, "Speed"));

@@ -41,6 +41,8 @@ pub enum Effect {
     },
     /// End the watch that the link knows by this id.
     Unwatch(u64),
+    /// Put a text into the terminal's clipboard (OSC 52).
+    Copy(String),
     /// Ring the terminal's bell.
     Bell,
     /// Set the title of the terminal's window.

@@ -78,6 +78,11 @@ pub fn compass(degrees: f64) -> String {
     format!("{whole:03.0}° {}", POINTS[point])
 }
 
+/// Whether an identity is only an address: that of a client without a token.
+pub fn is_address(identity: &str) -> bool {
+    identity.parse::<std::net::IpAddr>().is_ok()
+}
+
 /// An endpoint's address without the parts that all endpoints share.
 pub fn address(url: &str) -> &str {
     url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://")).unwrap_or(url)
@@ -153,11 +158,6 @@ pub fn right(text: &str, width: usize) -> String {
     let mut out = " ".repeat(width.saturating_sub(text.width()));
     out.push_str(&text);
     out
-}
-
-/// Whether a text is an IP address.
-pub fn is_address(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok()
 }
 
 #[cfg(test)]

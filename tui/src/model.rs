@@ -111,6 +111,8 @@ pub struct Model {
     pub stop: Option<StopCommand>,
     /// When Ctrl-C was last pressed.
     pub quit_asked: Option<Duration>,
+    /// Since when the console waits for its last requests, before it ends.
+    pub quitting: Option<Duration>,
     /// When suspending was last asked for, monotonic.
     pub suspend_asked: Option<Duration>,
     /// The newest notification.

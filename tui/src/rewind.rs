@@ -117,6 +117,7 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
     past.screens.topics.fields.pending = true;
     past.screens.log = model.screens.log.until(moment.wall_ns);
     past.screens.drive = model.screens.drive.until(moment.at);
+    past.screens.map = model.screens.map.clone();
     past.screens.team.cursor = before.unwrap_or(model).screens.team.cursor.clone();
     past.screens.team.locks.value = moment.locks.as_deref().cloned();
     sample::decode_selected(&mut past);

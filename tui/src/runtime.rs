@@ -177,6 +177,7 @@ impl Console<'_> {
         for effect in update(&mut self.model, msg) {
             match effect {
                 Effect::Quit => self.quit = true,
+                Effect::Copy(text) => self.screen.copy(&text)?,
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => {

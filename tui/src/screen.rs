@@ -4,6 +4,7 @@ pub mod alarms;
 pub mod drive;
 pub mod links;
 pub mod log;
+pub mod map;
 pub mod team;
 pub mod topics;
 pub mod traces;

@@ -6,6 +6,7 @@ macro_rules! with_screens {
     ($make:ident) => {
         $make! {
             drive Drive,
+            map Map,
             links Links,
             team Team,
             topics Topics,

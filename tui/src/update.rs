@@ -58,6 +58,9 @@ pub enum Msg {
 /// Interval for recomputing rates and list orders, independent of the load.
 const REFRESH_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// Longest wait for the answers to the last requests of a console that ends.
+const LAST_REQUESTS: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Changes the model and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
@@ -107,6 +110,9 @@ fn clock(model: &mut Model, now: Now) -> Vec<Effect> {
         model.notification = None;
     }
     let mut effects = sample::decode_selected(model);
+    if model.quitting.is_some_and(|since| model.api.pending() == 0 || now.since(since) > LAST_REQUESTS) {
+        effects.push(Effect::Quit);
+    }
     if model.is_attended {
         effects.extend(Screen::ALL.iter().flat_map(|&screen| (entry(screen).tick)(model)));
         rewind::record(model);

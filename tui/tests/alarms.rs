@@ -1,4 +1,10 @@
 //! The Alarms screen, and alarms on the first two lines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a panic is the report, and a document is written where it is used"
+)]
 
 mod support;
 
@@ -91,11 +97,11 @@ fn an_acknowledgement_is_of_the_occurrence_that_was_seen() {
     rig.keys("a\n");
     let body = rig.body("POST /api/v2/alarms/motor-temperature/acknowledge");
     assert_eq!(body["occurrence"], 3);
-    rig.answer("A", "y");
+    rig.dialog("A", "y");
     let sent =
         |effect: &&Effect| matches!(effect, Effect::Request { path, .. } if path.ends_with("/acknowledge"));
     assert_eq!(rig.effects.iter().filter(sent).count(), 3, "one, then the two that are not acknowledged");
-    rig.answer("z", "\n");
+    rig.dialog("z", "\n");
     assert!(rig.model.question().is_some(), "a reason is needed");
     rig.keys("sensor broken\n");
     let body = rig.body("POST /api/v2/alarms/motor-temperature/shelve");

@@ -25,12 +25,13 @@ fn effects_of(rig: &mut Rig, keys: &str) -> Vec<Effect> {
 fn screens_by_number_and_by_turning() {
     let mut rig = Rig::new();
     for (keys, screen) in [
-        ("2", Screen::Links),
-        ("3", Screen::Team),
-        ("4", Screen::Topics),
+        ("2", Screen::Map),
+        ("3", Screen::Links),
+        ("4", Screen::Team),
+        ("5", Screen::Topics),
         ("1", Screen::Drive),
-        ("\t", Screen::Links),
-        ("\t\t\t\t\t\t", Screen::Drive),
+        ("\t", Screen::Map),
+        ("\t\t\t\t\t\t\t", Screen::Drive),
         ("h", Screen::Alarms),
     ] {
         rig.keys(keys);
@@ -42,7 +43,7 @@ fn screens_by_number_and_by_turning() {
 
 #[test]
 fn the_stop_needs_one_key_wherever_one_is() {
-    for before in ["", "2", "3", "4", "4/", "4\n", "?", "R", "4/imu"] {
+    for before in ["", "2", "3", "4", "5", "6", "7", "8", "5/", "5\n", "?", "R", "5/imu"] {
         let mut rig = Rig::running();
         rig.keys(before);
         assert_eq!(effects_of(&mut rig, "!"), [STOP], "after {before:?}");
@@ -98,7 +99,7 @@ fn pasted_text_acts_nowhere_and_goes_into_text_only() {
     drawn(&mut rig);
     rig.send(Msg::Paste("release\n".to_owned()));
     assert_eq!(effects_of(&mut rig, "\n"), [], "a release is typed");
-    rig.keys("\u{1b}4/");
+    rig.keys("\u{1b}5/");
     rig.send(Msg::Paste("im\u{1b}u\n".to_owned()));
     assert_eq!(rig.model.topics.filter, "imu");
     // A terminal that does not mark a paste: many keys at once.
@@ -162,7 +163,7 @@ fn suspending_needs_its_key_twice_while_a_stop_is_unheard() {
 fn quitting() {
     assert_eq!(effects_of(&mut Rig::new(), "q"), [Effect::Quit]);
     let mut rig = Rig::new();
-    rig.keys("4/q");
+    rig.keys("5/q");
     assert_eq!((rig.model.topics.filter.as_str(), rig.effects.len()), ("q", 0), "text is text");
     rig.send(Msg::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
     assert_eq!(rig.effects, [Effect::Quit]);
@@ -176,7 +177,7 @@ fn quitting() {
 #[test]
 fn a_filter_narrows_the_list_and_the_selection_stays_in_it() {
     let mut rig = Rig::running();
-    rig.keys("4/temp");
+    rig.keys("5/temp");
     assert_eq!(rig.model.topics.visible.len(), 4);
     assert_eq!(rig.model.topics.selected.as_deref(), Some("/motor/front_left/temperature"));
     rig.keys("\u{8}\u{8}\u{8}\u{8}imu\n");
@@ -189,7 +190,7 @@ fn a_filter_narrows_the_list_and_the_selection_stays_in_it() {
 #[test]
 fn sorting_and_its_reverse() {
     let mut rig = Rig::running();
-    rig.keys("4sss");
+    rig.keys("5sss");
     let odom_first = rig.model.topics.visible.first().map(String::as_str);
     assert_eq!(odom_first, Some("/odom"), "by bandwidth");
     rig.keys("S");
@@ -199,7 +200,7 @@ fn sorting_and_its_reverse() {
 #[test]
 fn fields_are_opened_and_left() {
     let mut rig = Rig::running();
-    rig.keys("4/odom\n\n").wait(Duration::from_millis(200));
+    rig.keys("5/odom\n\n").wait(Duration::from_millis(200));
     assert_eq!(rig.model.topics.focus, Focus::Fields);
     let rows = rig.model.screens.topics.fields.rows.len();
     let covariance =
@@ -222,7 +223,7 @@ fn small_topics_are_asked_for_at_once_and_heavy_ones_while_they_are_looked_at() 
     let unsubscribe = || Effect::Unsubscribe(vec!["/camera/image".to_owned()]);
     rig.link(Event::Topics(vec![image, imu.clone()].into()));
     assert_eq!(rig.effects, [subscribe("/imu/data", None)]);
-    assert_eq!(effects_of(&mut rig, "4"), [subscribe("/camera/image", Some(2.0))]);
+    assert_eq!(effects_of(&mut rig, "5"), [subscribe("/camera/image", Some(2.0))]);
     assert_eq!(effects_of(&mut rig, "j"), [unsubscribe()]);
     assert_eq!(effects_of(&mut rig, "k"), [subscribe("/camera/image", Some(2.0))]);
     assert_eq!(effects_of(&mut rig, "1"), [unsubscribe()]);
@@ -253,7 +254,7 @@ fn many_topics_are_subscribed_together_and_those_without_room_are_said() {
 fn an_unknown_type_is_asked_for_once_and_shown_when_known() {
     let mut rig = Rig::new();
     let odd = topic("/servo", "crab_interfaces/msg/Servo");
-    rig.link(Event::Topics(vec![odd.clone()].into())).keys("4");
+    rig.link(Event::Topics(vec![odd.clone()].into())).keys("5");
     rig.raw(&odd, vec![0, 1, 0, 0, 7, 0, 0, 0]).wait(Duration::from_millis(200));
     rig.raw(&odd, vec![0, 1, 0, 0, 8, 0, 0, 0]).wait(Duration::from_millis(200));
     let asked = rig.effects.iter().filter(|e| matches!(e, Effect::Schema(_))).count();

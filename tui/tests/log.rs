@@ -1,4 +1,10 @@
 //! The Log screen and rewind: what is in the list, notes, and every screen as it was.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a panic is the report, and a document is written where it is used"
+)]
 
 mod support;
 
@@ -33,7 +39,7 @@ fn log() -> Rig {
     ];
     rig.answer("GET /api/v2/events?from=1", 200, json!({"events": events, "next": null}));
     rig.link(Event::Notice { level: Level::Warning, text: "the clock of secondary is 0.6 s off".to_owned() });
-    rig.keys("5");
+    rig.keys("6");
     rig
 }
 
@@ -46,7 +52,7 @@ fn snap(name: &str, rig: &mut Rig) {
 
 #[test]
 fn pictures() {
-    snap("log_never", Rig::attended().keys("5"));
+    snap("log_never", Rig::attended().keys("6"));
     let mut rig = log();
     snap("log", &mut rig);
     rig.keys("s/asleep\n");
@@ -54,7 +60,7 @@ fn pictures() {
     let mut rig = recorded();
     rig.keys("t,");
     snap("rewind_drive", &mut rig);
-    rig.keys("5");
+    rig.keys("6");
     snap("rewind_log", &mut rig);
 }
 
@@ -79,7 +85,7 @@ fn events_are_read_once_each_and_in_order() {
 #[test]
 fn a_note_is_an_event() {
     let mut rig = Rig::attended();
-    rig.answer("n", "smells burnt\n");
+    rig.dialog("n", "smells burnt\n");
     let body = rig.body("POST /api/v2/events");
     assert_eq!((&body["type"], &body["data"]), (&json!("note"), &json!({"text": "smells burnt"})));
     assert!(body["id"].is_string(), "a repeated request appends once");
@@ -123,7 +129,7 @@ fn every_screen_is_as_it_was_and_esc_is_now() {
     let odom = topic("/odom", "nav_msgs/msg/Odometry");
     rig.sample(&odom, &json!({"twist": {"twist": {"linear": {"x": 500.0}}}}));
     assert_eq!(speed(&rig), first);
-    rig.keys("4");
+    rig.keys("5");
     assert_eq!(rig.model.screen, Screen::Topics);
     let screen = text(&support::draw(&rig.model, 80, 24));
     assert!(screen.contains("Nothing here is now") && screen.contains("◀◀ "), "{screen}");
@@ -158,7 +164,7 @@ fn the_stop_is_now_in_the_past_too() {
 #[test]
 fn keys_of_a_screen_change_nothing_while_the_past_is_shown() {
     let mut rig = recorded();
-    rig.keys("3t");
+    rig.keys("4t");
     rig.effects.clear();
     rig.keys("\nFwyXre").drawn().keys("x\n");
     assert_eq!(rig.effects, []);

@@ -126,7 +126,9 @@ fn a_frame_at_200_topics_is_quick() {
     infos.extend(many.collect::<Vec<_>>());
     rig.link(Event::Topics(infos.clone().into()));
     let themes = support::themes();
-    for (keys, name) in [("1", "drive"), ("2", "links"), ("3", "team"), ("4", "topics")] {
+    for (keys, name) in
+        [("1", "drive"), ("2", "map"), ("3", "links"), ("4", "team"), ("5", "topics"), ("6", "log")]
+    {
         rig.keys(keys).send(Msg::Resize(160, 50));
         let backend = ratatui::backend::TestBackend::new(160, 50);
         let mut terminal = ratatui::Terminal::new(backend).unwrap();

@@ -32,9 +32,9 @@ fn other_sizes() {
     let mut rig = Rig::running();
     insta::assert_snapshot!("drive_60x20", picture(&rig.model, 60, 20));
     insta::assert_snapshot!("drive_120x36", picture(&rig.model, 120, 36));
-    rig.keys("2");
+    rig.keys("3");
     insta::assert_snapshot!("links_60x20", picture(&rig.model, 60, 20));
-    rig.keys("4").wait(Duration::from_millis(100));
+    rig.keys("5").wait(Duration::from_millis(100));
     insta::assert_snapshot!("topics_60x20", picture(&rig.model, 60, 20));
     insta::assert_snapshot!("too_small_39x7", picture(&rig.model, 39, 7));
 }
@@ -109,17 +109,17 @@ fn drive_invalid() {
 
 #[test]
 fn links_screen() {
-    snap("links_fresh", Rig::running().keys("2"));
+    snap("links_fresh", Rig::running().keys("3"));
     let mut rig = Rig::running();
     rig.link(Event::Endpoints(endpoints(Some(1)).into()));
     rig.link(Event::Failover(failover(Some(0), Some(1), FailoverCause::Silent, Some(412))));
-    snap("links_failover", rig.keys("2"));
+    snap("links_failover", rig.keys("3"));
 }
 
 #[test]
 fn topics_screen() {
     let mut rig = Rig::running();
-    rig.keys("4").key(KeyCode::End);
+    rig.keys("5").key(KeyCode::End);
     rig.keys("kkkkkkkkk").wait(Duration::from_millis(300));
     snap("topics", &mut rig);
     rig.keys("\njjj").wait(Duration::from_millis(300));

@@ -1,4 +1,10 @@
 //! The Traces screen: lists, one trace, and the way to it from an event.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a panic is the report, and a document is written where it is used"
+)]
 
 mod support;
 
@@ -26,7 +32,7 @@ fn span(rig: &Rig, id: &str, parent: Option<&str>, name: &str, from_us: i64, too
 
 fn traces() -> Rig {
     let mut rig = Rig::attended();
-    rig.keys("6");
+    rig.keys("7");
     let list = json!([
         summary(&rig, ID, "PUT /api/v2/kv/{key}\u{1b}[2J", 1_240, false),
         summary(&rig, "1", "POST /api/v2/locks/{resource}/acquire", 41_800, false),
@@ -67,7 +73,7 @@ fn snap(name: &str, rig: &mut Rig) {
 
 #[test]
 fn pictures() {
-    snap("traces_never", Rig::attended().keys("6"));
+    snap("traces_never", Rig::attended().keys("7"));
     let mut rig = traces();
     snap("traces", &mut rig);
     rig.keys("ss");
@@ -101,7 +107,7 @@ fn a_trace_is_opened_from_its_event() {
         "by": "bob", "at_ns": rig.model.now.wall_ns, "id": "", "correlation_id": null, "causation_id": null,
         "trace": format!("00-{ID}-b7ad6b7169203331-01"), "data": {}, "prev": "", "hash": ""});
     rig.answer("GET /api/v2/events?from=1", 200, json!({"events": [event], "next": null}));
-    rig.keys("5\n");
+    rig.keys("6\n");
     assert_eq!(rig.model.screen, Screen::Traces);
     let document = document(&rig);
     rig.answer(&format!("GET /api/v2/traces/{ID}"), 200, document);

@@ -18,7 +18,7 @@ fn an_unheard_stop_stands_first_on_every_screen_and_size() {
     rig.link(Event::Endpoints(endpoints(None).into()));
     rig.link(Event::Failover(failover(Some(0), None, FailoverCause::AllDown, None)));
     rig.send(Msg::StopSent { id: "a".into(), engage: true });
-    for keys in ["1", "2", "3", "4", "?", "\u{1b}R"] {
+    for keys in ["1", "2", "3", "4", "5", "6", "7", "8", "?", "\u{1b}R"] {
         rig.keys(keys);
         for (columns, lines) in [(80, 24), (160, 50), (60, 20)] {
             let screen = support::text(&support::draw(&rig.model, columns, lines));
@@ -132,7 +132,7 @@ fn dead_endpoints_are_shown_as_long_as_they_are_dead() {
     for _ in 0..600 {
         rig.link(Event::Endpoints(endpoints(Some(3)).into())).wait(Duration::from_secs(1));
     }
-    for keys in ["1", "2", "3", "4"] {
+    for keys in ["1", "2", "3", "4", "5", "6", "7", "8"] {
         rig.keys(keys);
         let screen = support::text(&support::draw(&rig.model, 60, 20));
         assert!(screen.contains("✗✗✗▶ emergency"), "{screen}");
@@ -219,7 +219,7 @@ fn a_topic_that_was_not_asked_for_is_not_missing() {
     let mut infos: Vec<_> = support::messages().into_iter().map(|(topic, _)| topic).collect();
     infos.push(topic("/camera/image", "sensor_msgs/msg/Image"));
     infos.push(topic("/arm/angle", "std_msgs/msg/Float64"));
-    rig.link(Event::Topics(infos.into())).keys("4");
+    rig.link(Event::Topics(infos.into())).keys("5");
     let screen = support::text(&support::draw(&rig.model, 100, 40));
     let line = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap().to_owned();
     assert!(line("/camera/image").contains("not asked"), "{screen}");

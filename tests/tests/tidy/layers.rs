@@ -122,6 +122,9 @@ const PURE: &[(&str, &[&str])] = &[
     ("tui/src/model", &[]),
     ("tui/src/update", &[]),
     ("tui/src/view", &[]),
+    ("tui/src/screen", &[]),
+    ("tui/src/global_keys", &[]),
+    ("tui/src/rewind", &[]),
 ];
 const IMPURE: &[&str] = &[
     "tokio",

@@ -55,10 +55,9 @@ fn quit_with_locks(model: &mut Model) -> Vec<Effect> {
     let names = crate::format::printable(&held.join(", "));
     let lines = vec![format!("You hold {names}: it is released, and others can take it.")];
     let form = Form::yes_or_no("Quit and release?", lines, held, |model, form, _| {
-        let mut effects: Vec<Effect> =
-            form.subject.iter().flat_map(|name| crate::screen::team::release(model, name)).collect();
-        effects.push(Effect::Quit);
-        effects
+        // It ends when they are released, or soon.
+        model.quitting = Some(model.now.mono);
+        form.subject.iter().flat_map(|name| crate::screen::team::release(model, name)).collect()
     });
     model.open_question(QuestionKind::Other(form));
     Vec::new()

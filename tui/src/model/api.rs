@@ -57,7 +57,7 @@ pub struct Fault(pub String);
 /// What becomes of an answer.
 type Taker = Box<dyn FnOnce(&mut Model, &Answer) -> Vec<Effect> + Send>;
 /// What becomes of every result of a watch.
-type Watcher = fn(&mut Model, &Answer);
+pub type Watcher = fn(&mut Model, &Answer);
 
 struct Pending {
     /// For people: `take drive`.

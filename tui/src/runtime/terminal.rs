@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::queue;
@@ -101,6 +102,11 @@ impl TerminalGuard {
         }
         // The terminal has not taken what restored it for a suspend.
         self.draw_whole_frame_next()
+    }
+
+    /// Puts a text into the terminal's clipboard, with the next frame.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        queue!(self.frame, CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Rings the bell, with the next frame.

@@ -5,6 +5,8 @@ pub mod model;
 mod update;
 mod view;
 
+pub use crate::screen::drive::update::switched;
+pub use crate::screen::drive::view::{course, motion, position_of};
 use crate::screen_entry::{ScreenEntry, no_scroll};
 
 /// The screen.

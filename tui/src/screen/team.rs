@@ -10,6 +10,7 @@ mod values;
 mod view;
 
 pub use crate::screen::team::locks::{drive, release};
+pub use crate::screen::team::queues::enqueue;
 use crate::screen_entry::ScreenEntry;
 
 /// The screen.

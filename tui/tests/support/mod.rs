@@ -106,7 +106,7 @@ impl Rig {
     }
 
     /// A question is answered: what opens it, then the text.
-    pub(crate) fn answer(&mut self, open: &str, text: &str) -> &mut Rig {
+    pub(crate) fn dialog(&mut self, open: &str, text: &str) -> &mut Rig {
         self.keys(open).drawn().keys(text)
     }
 

@@ -12,22 +12,28 @@ pub(super) fn start(model: &mut Model) -> Vec<Effect> {
     switched(model)
 }
 
-pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
-    let watch = model.screens.drive.watch.take();
-    let mut effects: Vec<Effect> = watch.into_iter().flat_map(|watch| model.unwatch(watch)).collect();
-    if model.screen == Screen::Drive && model.is_attended {
-        model.screens.drive.waypoints = Document::default();
-        let path = format!("/api/v2/queues/waypoints/peek?max={SHOWN}");
-        let watch = model.watch(&path, |model, answer| {
-            let now = model.now;
-            model.screens.drive.waypoints.take(answer, now, |_| 0);
-        });
-        if let Effect::Watch { number, .. } = &watch {
-            model.screens.drive.watch = Some(*number);
+/// Watches the way-points while they are shown, here and on the map.
+pub fn switched(model: &mut Model) -> Vec<Effect> {
+    let is_shown = matches!(model.screen, Screen::Drive | Screen::Map) && model.is_attended;
+    match model.screens.drive.watch {
+        Some(watch) if !is_shown => {
+            model.screens.drive.watch = None;
+            model.unwatch(watch)
         }
-        effects.push(watch);
+        None if is_shown => {
+            model.screens.drive.waypoints = Document::default();
+            let path = format!("/api/v2/queues/waypoints/peek?max={SHOWN}");
+            let watch = model.watch(&path, |model, answer| {
+                let now = model.now;
+                model.screens.drive.waypoints.take(answer, now, |_| 0);
+            });
+            if let Effect::Watch { number, .. } = &watch {
+                model.screens.drive.watch = Some(*number);
+            }
+            vec![watch]
+        }
+        _ => Vec::new(),
     }
-    effects
 }
 
 pub(super) fn tick(model: &mut Model) -> Vec<Effect> {

@@ -8,7 +8,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use crate::format;
 use crate::model::Model;
 use crate::overview_rows::{self, Group, Row};
-use crate::screen::drive::view::values::{control, motion, power};
+use crate::screen::drive::view::values::{control, power};
+pub use crate::screen::drive::view::values::{course, motion, position_of};
 use crate::screen::{links, topics};
 use crate::theme::Theme;
 use crate::widget::{Plan, Sign, arrow, below, fitted, group, heading, plan, put, put_right};
@@ -105,7 +106,7 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let odometry = model.rover.odometry.as_ref().map(|reading| reading.value);
     let here = odometry.map(|odometry| (odometry.x, odometry.y));
     let goals: Vec<(f64, f64)> =
-        state.way_points().iter().filter_map(|goal| values::local_position(model, *goal)).collect();
+        state.way_points().iter().filter_map(|goal| position_of(model, *goal)).collect();
     let body = below(area, 1);
     let start = (0.0, 0.0);
     let places = state.track.iter().copied().chain(here).chain(goals.iter().copied()).chain([start]);
@@ -124,8 +125,7 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
             if n == 0 { ("⚑".to_owned(), theme.accent) } else { ((n + 1).to_string(), theme.dim) };
         sign(*goal, text, style)
     }));
-    let course = values::course(model);
-    let rover = course.map_or("●", arrow);
+    let rover = course(model).map_or("●", arrow);
     signs.push(sign(here, rover.to_owned(), theme.strong));
     plan(buf, body, &Plan { track: &state.track, style: theme.dim, signs, center, scale });
 }

@@ -5,6 +5,7 @@ use roverline_protocol::api::events::{EventList, LogEvent, LogHeadDocument};
 use roverline_schema::Value;
 
 use crate::effect::Effect;
+use crate::format;
 use crate::model::{Answer, Model};
 use crate::screen::log::model::{Entry, Level, Origin};
 
@@ -84,8 +85,7 @@ fn take_page(model: &mut Model, answer: &Answer) {
 fn entry(event: &LogEvent) -> Entry {
     let by = event.by.as_deref().unwrap_or(&event.node);
     // Without a token, the identity is an address: the name says more.
-    let is_address = by.parse::<std::net::IpAddr>().is_ok();
-    let by = event.client.as_deref().filter(|_| is_address).unwrap_or(by);
+    let by = event.client.as_deref().filter(|_| format::is_address(by)).unwrap_or(by);
     let is_note = event.kind == NOTE;
     let text = match event.data.get("text").and_then(serde_json::Value::as_str).filter(|_| is_note) {
         Some(text) => format!("\"{text}\""),
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    fn event(kind: &str, data: serde_json::Value) -> LogEvent {
+    fn event(kind: &str, data: &serde_json::Value) -> LogEvent {
         serde_json::from_value(json!({
             "seq": 9, "stream": "lock/arm", "version": 1, "type": kind, "at_ns": 5, "node": "primary", "by": "ann",
             "id": "", "correlation_id": null, "causation_id": null,
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_event_says_what_who_and_its_trace() {
         let entry =
-            entry(&event("lock.acquired", json!({"token": 7, "client": "ann@base", "reason": "test"})));
+            entry(&event("lock.acquired", &json!({"token": 7, "client": "ann@base", "reason": "test"})));
         assert_eq!((entry.kind.as_str(), entry.by.as_str()), ("lock.acquired", "ann"));
         assert_eq!(entry.text, "reason test  token 7");
         assert_eq!(entry.trace.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_note_is_its_text() {
-        let entry = entry(&event(NOTE, json!({"text": "smells burnt"})));
+        let entry = entry(&event(NOTE, &json!({"text": "smells burnt"})));
         assert_eq!((entry.origin, entry.text.as_str()), (Origin::Note, "\"smells burnt\""));
     }
 }

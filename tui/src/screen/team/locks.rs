@@ -40,7 +40,7 @@ pub(super) fn who(by: Option<&str>, client: &str) -> String {
             format::printable(client)
         }
         // An address says less than the name.
-        Some(by) if by.parse::<std::net::IpAddr>().is_ok() => format::printable(client),
+        Some(by) if format::is_address(by) => format::printable(client),
         Some(by) => format::printable(&format!("{by} ({client})")),
         None => format::printable(client),
     }

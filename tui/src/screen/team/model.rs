@@ -161,6 +161,12 @@ impl State {
         exact.or_else(|| rows.iter().position(|row| row.pane == self.cursor.pane)).unwrap_or(0)
     }
 
+    /// The name of the selected queue.
+    pub fn selected_queue(&self) -> Option<String> {
+        let row = self.selected();
+        (row.pane == Pane::Queues && !row.name.is_empty()).then_some(row.name)
+    }
+
     /// The row of the cursor.
     pub fn selected(&self) -> RowName {
         let rows = self.rows();
@@ -177,19 +183,13 @@ pub fn is_presence(key: &str) -> bool {
 /// The keys under which clients say that they are here.
 pub const PRESENCE: &str = "here/";
 
-/// The name of the selected queue.
-pub(super) fn selected_queue(state: &State) -> Option<String> {
-    let row = state.selected();
-    (row.pane == Pane::Queues && !row.name.is_empty()).then_some(row.name)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn state(locks: Value) -> State {
+    fn state(locks: &Value) -> State {
         let list = serde_json::from_value(json!({"revision": 1, "locks": locks})).unwrap();
         State { locks: Document { value: Some(list), ..Document::default() }, ..State::default() }
     }
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn drive_and_arm_come_first_though_nobody_holds_them() {
         let lock = |name: &str| json!({"resource": name, "mode": "exclusive", "holders": [], "waiting": [], "handovers": []});
-        assert_eq!(state(json!([lock("a"), lock("arm")])).lock_names(), ["drive", "arm", "a"]);
+        assert_eq!(state(&json!([lock("a"), lock("arm")])).lock_names(), ["drive", "arm", "a"]);
         assert_eq!(State::default().selected(), RowName { pane: Pane::Locks, name: "drive".to_owned() });
     }
 
@@ -220,8 +220,8 @@ mod tests {
                 "holders": [{"client": holder, "by": "ann", "token": 3}],
                 "handovers": [{"client": "bob", "by": "bob", "message": "m", "refused": refused}]}])
         };
-        assert_eq!(state(lock("ann@base", Value::Null)).request_to(own).map(|(name, _)| name), Some("arm"));
-        assert!(state(lock("ann@base", json!("no"))).request_to(own).is_none());
-        assert!(state(lock("other", Value::Null)).request_to(own).is_none());
+        assert_eq!(state(&lock("ann@base", Value::Null)).request_to(own).map(|(name, _)| name), Some("arm"));
+        assert!(state(&lock("ann@base", json!("no"))).request_to(own).is_none());
+        assert!(state(&lock("other", Value::Null)).request_to(own).is_none());
     }
 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::effect::Effect;
 use crate::format::{self, escape};
 use crate::model::{Answer, Form, Model, QuestionKind};
-use crate::screen::team::model::selected_queue;
 
 /// Most characters of a message that is typed.
 const MESSAGE_CHARS: usize = 2_000;
@@ -24,7 +23,7 @@ pub(super) fn read_detail(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     state.is_detail_old = false;
-    let Some(queue) = selected_queue(state) else { return Vec::new() };
+    let Some(queue) = state.selected_queue() else { return Vec::new() };
     if state.detail.queue != queue {
         state.detail = super::model::QueueDetail { queue: queue.clone(), ..Default::default() };
     }
@@ -53,7 +52,7 @@ pub(super) fn read_detail(model: &mut Model) -> Vec<Effect> {
 
 /// Opens the question for a message.
 pub(super) fn open_enqueue(model: &mut Model) -> Vec<Effect> {
-    let Some(queue) = selected_queue(&model.screens.team) else { return Vec::new() };
+    let Some(queue) = model.screens.team.selected_queue() else { return Vec::new() };
     let title = format!("Enqueue to {}", format::printable(&queue));
     let lines = vec!["Any JSON; a text that is none is sent as a string.".to_owned()];
     open_form(
@@ -96,7 +95,7 @@ pub(super) fn value(text: &str) -> Value {
 }
 
 /// Enqueues a message, once, however often the request arrives.
-pub(super) fn enqueue(model: &mut Model, queue: &str, message: &str) -> Vec<Effect> {
+pub fn enqueue(model: &mut Model, queue: &str, message: &str) -> Vec<Effect> {
     let dedup_id = Some(format!("{}-{:x}", model.client.replace('/', "-"), model.now.wall_ns));
     let message = EnqueuedMessage { message: value(message), priority: 0, delay_ms: None, dedup_id };
     let body = serde_json::to_value(Enqueue { messages: vec![message] }).ok();
@@ -111,7 +110,7 @@ pub(super) fn enqueue(model: &mut Model, queue: &str, message: &str) -> Vec<Effe
 
 /// Opens the question whether to put dead messages back.
 pub(super) fn open_redrive(model: &mut Model) -> Vec<Effect> {
-    let Some(queue) = selected_queue(&model.screens.team) else { return Vec::new() };
+    let Some(queue) = model.screens.team.selected_queue() else { return Vec::new() };
     let queues = model.screens.team.queues.value.iter().flat_map(|list| &list.queues);
     let dead = queues.filter(|one| one.name == queue).map(|one| one.dead).sum::<usize>();
     let name = format::printable(&queue);
@@ -135,7 +134,7 @@ pub(super) fn open_redrive(model: &mut Model) -> Vec<Effect> {
 
 /// Opens the question why all messages are deleted.
 pub(super) fn open_purge(model: &mut Model) -> Vec<Effect> {
-    let Some(queue) = selected_queue(&model.screens.team) else { return Vec::new() };
+    let Some(queue) = model.screens.team.selected_queue() else { return Vec::new() };
     let name = format::printable(&queue);
     let lines = vec![format!("All messages of {name} are deleted, dead ones as well. A commander may.")];
     let form = Form::text(&format!("Purge {name}?"), lines, "Reason", vec![queue], |model, form, typed| {

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::effect::Effect;
 use crate::format::escape;
-use crate::model::{Answer, Document, Model, Screen};
-use crate::screen::team::model::{Own, PRESENCE, selected_queue};
+use crate::model::api::Watcher;
+use crate::model::{Document, Model, Screen};
+use crate::screen::team::model::{Own, PRESENCE};
 use crate::screen::team::{locks, queues};
 
 /// Values that are read; the others are counted.
@@ -47,7 +48,7 @@ pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     (state.queues, state.values, state.robots) =
         (Document::default(), Document::default(), Document::default());
     let values = format!("/api/v2/kv?limit={VALUES}");
-    let watches: [(&str, fn(&mut Model, &Answer)); 3] = [
+    let watches: [(&str, Watcher); 3] = [
         ("/api/v2/queues", |model, answer| {
             let now = model.now;
             let state = &mut model.screens.team;
@@ -75,13 +76,13 @@ pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
 /// Keeps locks alive, says who is here, and reads the selected queue.
 pub(super) fn tick(model: &mut Model) -> Vec<Effect> {
     let mut effects = locks::keep_alive(model);
-    effects.extend(announce_presence(model));
+    effects.extend(write_presence(model));
     effects.extend(queues::read_detail(model));
     effects
 }
 
 /// Writes who is here and which screen is shown. An observer may not write.
-fn announce_presence(model: &mut Model) -> Vec<Effect> {
+fn write_presence(model: &mut Model) -> Vec<Effect> {
     let screen = model.screen.title();
     let due = match model.screens.team.present {
         None => true,
@@ -106,6 +107,6 @@ pub(super) fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
     let rows = state.rows();
     let at = state.cursor_index(&rows).saturating_add_signed(by).min(rows.len().saturating_sub(1));
     state.cursor = rows.into_iter().nth(at).unwrap_or_default();
-    state.is_detail_old |= selected_queue(state).is_some_and(|queue| queue != state.detail.queue);
+    state.is_detail_old |= state.selected_queue().is_some_and(|queue| queue != state.detail.queue);
     Vec::new()
 }

@@ -2,7 +2,8 @@
 
 use crate::effect::Effect;
 use crate::format::{self, escape};
-use crate::model::{Answer, Document, Model, Screen};
+use crate::model::api::Watcher;
+use crate::model::{Document, Model, Screen};
 use crate::screen::traces::model::Listed;
 
 /// Traces that are listed.
@@ -18,7 +19,7 @@ pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.screens.traces;
     (state.list, state.topics) = (Document::default(), Document::default());
     let list = format!("/api/v2/traces?limit={LISTED_TRACES}");
-    let watches: [(&str, fn(&mut Model, &Answer)); 2] = [
+    let watches: [(&str, Watcher); 2] = [
         (&list, |model, answer| {
             let now = model.now;
             model.screens.traces.list.take(answer, now, |_| 0);

@@ -19,7 +19,7 @@ fn with_trend(model: &Model, row: &mut Row, of: Trend, least: f64) {
 }
 
 /// Motion with the trend of the speed, and distances.
-pub(super) fn motion(model: &Model) -> Group {
+pub fn motion(model: &Model) -> Group {
     let mut group = overview_rows::motion(model);
     group.rows.retain(|row| !row.label.starts_with("Odom"));
     if let Some(speed) = group.rows.iter_mut().find(|row| row.label == "Speed") {
@@ -53,13 +53,13 @@ fn hot(row: &Row) -> f64 {
 }
 
 /// The compass course, from the IMU, else from odometry.
-pub(super) fn course(model: &Model) -> Option<f64> {
+pub fn course(model: &Model) -> Option<f64> {
     let imu = model.rover.imu_heading.as_ref().map(|reading| reading.value);
     imu.or_else(|| model.rover.odometry.as_ref()?.value.heading)
 }
 
 /// A way-point in metres east and north of the start.
-pub(super) fn local_position(model: &Model, goal: WayPoint) -> Option<(f64, f64)> {
+pub fn position_of(model: &Model, goal: WayPoint) -> Option<(f64, f64)> {
     let WayPoint::Global(latitude, longitude) = goal else {
         let WayPoint::Local(x, y) = goal else { return None };
         return Some((x, y));
@@ -95,7 +95,7 @@ fn start(model: &Model) -> Row {
 }
 
 fn next(model: &Model) -> Row {
-    let goal = model.screens.drive.way_points().first().and_then(|goal| local_position(model, *goal));
+    let goal = model.screens.drive.way_points().first().and_then(|goal| position_of(model, *goal));
     from_odometry(model, "To next", || {
         goal.map_or_else(|| "no way-point".to_owned(), |goal| way(model, goal))
     })
