@@ -261,15 +261,16 @@ async fn the_rover_stops_when_its_driver_is_gone() {
         let time = lose(&gateway, &rover, loss).await;
         assert!(time >= TIMEOUT - PERIOD && time < TIMEOUT + MARGIN, "{loss:?}: {time:?}");
     }
-    let events = http::get(gateway.port(Tier::Emergency), "/api/v2/events?type=authority.link_loss&limit=50");
-    let events: Value = serde_json::from_str(&events.body).unwrap();
-    let causes: Vec<&str> = events["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|event| event["data"]["cause"].as_str())
-        .collect();
-    assert_eq!(causes.len(), 4, "one for each loss, though every endpoint notices it: {events}");
+    // One for each loss, though every endpoint notices it; the log has them a little later.
+    let causes = || {
+        let events =
+            http::get(gateway.port(Tier::Emergency), "/api/v2/events?type=authority.link_loss&limit=50");
+        let events: Value = serde_json::from_str(&events.body).unwrap();
+        let causes = events["events"].as_array().unwrap().iter();
+        causes.filter_map(|event| event["data"]["cause"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    tokio::task::block_in_place(|| eventually("an event of each loss", PATIENCE, || causes().len() == 4));
+    let causes = causes();
     assert!(causes[0].contains("for 500 ms; zero is published"), "{causes:?}");
 }
 

@@ -173,6 +173,10 @@ impl From<CommandError> for ApiError {
         let why = error.to_string();
         match error {
             CommandError::Invalid(CommandInvalid { is_missing: true, .. }) => ApiError::not_found(why),
+            // What fits depends on the types that the rover has.
+            CommandError::Invalid(CommandInvalid { field: "body", .. }) => {
+                ApiError::new(StatusCode::CONFLICT, why)
+            }
             CommandError::Invalid(_) | CommandError::Refused(CommandRefused::Velocity { .. }) => {
                 ApiError::unprocessable(why)
             }

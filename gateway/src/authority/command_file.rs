@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RLAUTH01");
@@ -47,6 +48,8 @@ pub struct CommandFile {
     path: PathBuf,
     record: Option<File>,
     boot: u64,
+    /// The newest command of this process, and its topics: they count even if the file cannot be used.
+    own: Mutex<(Option<LastCommand>, Vec<CommandedTopic>)>,
 }
 
 /// Time since boot; it advances while the computer is suspended, and no clock setting changes it.
@@ -77,16 +80,22 @@ impl CommandFile {
         let path = directory.join(name);
         let record =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        Ok(CommandFile { path, record: Some(record), boot: boot_number() })
+        Ok(CommandFile { path, record: Some(record), boot: boot_number(), own: Mutex::default() })
     }
 
-    /// A file that remembers nothing, for an endpoint without a directory.
+    /// Without a file: only what this process dispatches counts.
     pub fn absent() -> CommandFile {
-        CommandFile { path: PathBuf::new(), record: None, boot: 0 }
+        CommandFile { path: PathBuf::new(), record: None, boot: 0, own: Mutex::default() }
     }
 
     /// The newest command since boot, of whichever endpoint.
     pub fn read(&self) -> Option<LastCommand> {
+        let own = self.own.lock().0;
+        // Tokens grow; under one token the later command counts.
+        self.read_file().into_iter().chain(own).max_by_key(|command| (command.token, command.at))
+    }
+
+    fn read_file(&self) -> Option<LastCommand> {
         let mut bytes = [0; RECORD_BYTES];
         // An overwrite by another process may be seen in half; the checksum shows that.
         for _ in 0..3 {
@@ -100,6 +109,7 @@ impl CommandFile {
 
     /// Records a command.
     pub fn write(&self, command: LastCommand) -> io::Result<()> {
+        self.own.lock().0 = Some(command);
         match &self.record {
             Some(record) => record.write_all_at(&self.encode(command), 0),
             None => Ok(()),
@@ -135,6 +145,9 @@ impl CommandFile {
     /// Adds a commanded topic to the list that all endpoints read.
     pub fn add_topic(&self, topic: &CommandedTopic) -> io::Result<()> {
         let known = self.topics();
+        if !known.contains(topic) && known.len() < TARGETS {
+            self.own.lock().1.push(topic.clone());
+        }
         if self.record.is_none() || known.contains(topic) || known.len() >= TARGETS {
             return Ok(());
         }
@@ -149,9 +162,9 @@ impl CommandFile {
         let read = File::open(self.topics_path())
             .and_then(|file| file.take(TARGETS_BYTES).read_to_string(&mut text));
         if read.is_err() {
-            return Vec::new();
+            text.clear();
         }
-        let mut topics: Vec<CommandedTopic> = Vec::new();
+        let mut topics = self.own.lock().1.clone();
         for (topic, type_name) in text.lines().filter_map(|line| line.split_once(' ')) {
             let topic = CommandedTopic { topic: topic.to_owned(), type_name: type_name.to_owned() };
             if topics.len() < TARGETS && !topics.contains(&topic) {
@@ -184,6 +197,10 @@ mod tests {
         assert_eq!(other.read(), Some(command(7, 5_000, false)));
         other.write(command(9, 5_100, true)).unwrap();
         assert_eq!(one.read(), Some(command(9, 5_100, true)));
+        // Without its file, a process still knows its own.
+        let absent = CommandFile::absent();
+        absent.write(command(3, 100, false)).unwrap();
+        assert_eq!(absent.read(), Some(command(3, 100, false)));
         let arm = CommandFile::open(scratch.path(), "arm").unwrap();
         assert_eq!(arm.read(), None);
     }
@@ -191,8 +208,8 @@ mod tests {
     #[test]
     fn a_record_of_another_boot_or_a_damaged_one_is_none() {
         let scratch = tempfile::tempdir().unwrap();
+        CommandFile::open(scratch.path(), "drive").unwrap().write(command(7, 5_000, false)).unwrap();
         let mut file = CommandFile::open(scratch.path(), "drive").unwrap();
-        file.write(command(7, 5_000, false)).unwrap();
         file.boot += 1;
         assert_eq!(file.read(), None);
         file.boot -= 1;

@@ -65,6 +65,14 @@ fn state_word(state: &SourceState) -> &'static str {
     }
 }
 
+/// The namespace of the topics that only gateways publish: alarms, authority.
+const OWN_TOPICS: &str = "/roverline/";
+
+/// Whether gateways publish this topic themselves: it goes on even if the rover is silent.
+fn is_own_topic(name: &str) -> bool {
+    name == DIAGNOSTICS || name.starts_with(OWN_TOPICS)
+}
+
 impl Endpoint {
     /// The endpoint's entry in the directory.
     pub fn document(&self) -> EndpointDocument {
@@ -140,7 +148,7 @@ impl Endpoint {
     /// diagnostics, which continue even if the rover is silent.
     fn rover_data(&self) -> (usize, Option<Duration>) {
         self.hub.with_topics(|topics| {
-            let rovers = topics.filter(|topic| topic.info.name != DIAGNOSTICS);
+            let rovers = topics.filter(|topic| !is_own_topic(&topic.info.name));
             rovers.fold((0, None), |(count, newest), topic| (count + 1, newest.max(topic.meter.newest())))
         })
     }
@@ -150,7 +158,7 @@ impl Endpoint {
         let now = monotonic();
         let mut ages = BTreeMap::new();
         self.hub.with_topics(|topics| {
-            for topic in topics.filter(|topic| topic.info.name != DIAGNOSTICS) {
+            for topic in topics.filter(|topic| !is_own_topic(&topic.info.name)) {
                 let Some(at) = topic.meter.newest() else { continue };
                 let age = now.saturating_sub(at).as_secs_f64();
                 for scope in topic.info.scopes.intersection(self.scopes()).iter() {
