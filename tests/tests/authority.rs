@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test's helper a panic is the report too")]
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -42,7 +42,7 @@ impl Rover {
         let args = ["--domain", domain, "--seconds", &seconds.to_string(), "/cmd_vel"];
         let mut script = Script::start(python, "dds_velocity.py", &args);
         assert_eq!(script.line()["ready"], true);
-        let (sender, received) = channel();
+        let (sender, received) = sync_channel(100_000);
         std::thread::spawn(move || {
             loop {
                 let line = script.line();
@@ -62,9 +62,7 @@ impl Rover {
 
     /// Waits for a velocity.
     fn until(&self, x: f64) -> Duration {
-        poll(PATIENCE, || self.received.try_iter().find(|(_, received)| *received == x))
-            .expect("the velocity")
-            .0
+        poll(PATIENCE, || self.received.try_iter().find(|(_, received)| *received == x)).unwrap().0
     }
 
     /// From the last velocity that is not zero to the first zero after it.

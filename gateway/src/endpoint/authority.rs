@@ -188,13 +188,11 @@ async fn acquire(rover: &GuardedRover, guard: &Guard, claimant: &Claimant) -> Re
         let _ = locks.release(guard.name(), client(&holder.claimant)).await;
     }
     let by = client(claimant);
-    loop {
-        match locks.acquire(guard.name(), by, LockMode::Exclusive, IMPLICIT_TTL).await? {
-            LockStatus::Held(token) => return Ok(token.0),
-            LockStatus::Waiting(_) => {
-                locks.release(guard.name(), by).await?;
-                return std::future::pending().await;
-            }
+    match locks.acquire(guard.name(), by, LockMode::Exclusive, IMPLICIT_TTL).await? {
+        LockStatus::Held(token) => Ok(token.0),
+        LockStatus::Waiting(_) => {
+            locks.release(guard.name(), by).await?;
+            std::future::pending().await
         }
     }
 }

@@ -297,7 +297,7 @@ mod tests {
         Ros::new(Arc::new(Nowhere), Registry::bundled(), watch::channel(Arc::default()).1)
     }
 
-    fn request(change: Value) -> CommandRequest {
+    fn request(change: &Value) -> CommandRequest {
         let mut whole = json!({"id": "0198c2a4-7d3e-7000-8000-000000000001", "kind": "publish", "target": "/led",
             "type": "std_msgs/Bool", "body": {"data": true}});
         for (key, value) in change.as_object().unwrap() {
@@ -306,13 +306,13 @@ mod tests {
         serde_json::from_value(whole).unwrap()
     }
 
-    fn error(change: Value) -> String {
+    fn error(change: &Value) -> String {
         CheckedCommand::new(request(change), "ann", &ros()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_valid_command_is_encoded() {
-        let command = CheckedCommand::new(request(json!({})), "ann", &ros()).unwrap();
+        let command = CheckedCommand::new(request(&json!({})), "ann", &ros()).unwrap();
         assert_eq!(command.type_name, "std_msgs/msg/Bool");
         assert_eq!(command.body, CommandBody::Publish(Bytes::from_static(&[0, 1, 0, 0, 1])));
         assert_eq!((command.ttl, command.timeout), (Duration::from_secs(5), Duration::from_secs(5)));
@@ -344,16 +344,16 @@ mod tests {
             (json!({"kind": "goal", "type": "a/B"}), "target: "),
             (json!({"kind": "parameter", "body": {}}), "target: "),
         ] {
-            let error = error(change.clone());
+            let error = error(&change);
             assert!(error.starts_with(field), "{change}: {error}");
         }
-        assert!(error(json!({"body": {"dato": true}})).contains("dato"));
+        assert!(error(&json!({"body": {"dato": true}})).contains("dato"));
     }
 
     #[test]
     fn the_fingerprint_tells_commands_apart() {
         let of = |change: Value, identity: &str| {
-            CheckedCommand::new(request(change), identity, &ros()).unwrap().fingerprint
+            CheckedCommand::new(request(&change), identity, &ros()).unwrap().fingerprint
         };
         let first = of(json!({}), "ann");
         assert_eq!(first, of(json!({"ttl_ms": 100, "client": "x"}), "ann"), "how it is sent does not matter");

@@ -35,8 +35,8 @@ impl Outcome {
         Outcome { state, reason: None, verified_by: None, result: None }
     }
 
-    fn failed(reason: impl ToString) -> Outcome {
-        Outcome { reason: Some(reason.to_string()), ..Outcome::of(CommandState::Failed) }
+    fn failed(reason: impl Into<String>) -> Outcome {
+        Outcome { reason: Some(reason.into()), ..Outcome::of(CommandState::Failed) }
     }
 
     fn verified(by: impl Into<String>, result: Option<Value>) -> Outcome {
@@ -86,7 +86,7 @@ impl Commands {
             None => self.rover.ros.publish(publication).map(|()| Published::Sent(0)).map_err(Into::into),
         };
         match published {
-            Err(error) => Outcome::failed(error),
+            Err(error) => Outcome::failed(error.to_string()),
             Ok(Published::Pending) => Outcome::failed("the authority was lost meanwhile"),
             Ok(Published::Sent(_)) => {
                 let graph = self.rover.ros.graph();
@@ -108,7 +108,7 @@ impl Commands {
         let ros = &self.rover.ros;
         let response = match ros.call(service, type_name, request, command.timeout).await {
             Ok(response) => response,
-            Err(error) => return Outcome::failed(error),
+            Err(error) => return Outcome::failed(error.to_string()),
         };
         match ros.decode(&format!("{type_name}_Response"), &response) {
             Ok(json) => Outcome::verified("service response", serde_json::from_slice(&json).ok()),
@@ -126,7 +126,7 @@ impl Commands {
     ) -> Outcome {
         let mut goal = match self.rover.ros.send_goal(&command.target, &command.type_name, goal, false) {
             Ok(goal) => goal,
-            Err(error) => return Outcome::failed(error),
+            Err(error) => return Outcome::failed(error.to_string()),
         };
         document.goal_id = Some(goal_text(goal.id));
         // Whoever cancels it may do so at another endpoint.
@@ -161,7 +161,7 @@ impl Commands {
         let entry = match self.rover.coordination.commands.get(id).await {
             Ok(Some(entry)) => entry,
             Ok(None) => return Outcome::failed(format!("there is no command {id}")),
-            Err(error) => return Outcome::failed(error),
+            Err(error) => return Outcome::failed(error.to_string()),
         };
         let goal = entry.document["goal_id"].as_str().and_then(goal_id);
         let is_of_action = entry.document["target"] == action;
@@ -170,7 +170,7 @@ impl Commands {
         };
         match self.rover.ros.cancel_goal(action, goal).await {
             Ok(()) => Outcome::verified("cancel response", None),
-            Err(error) => Outcome::failed(error),
+            Err(error) => Outcome::failed(error.to_string()),
         }
     }
 
