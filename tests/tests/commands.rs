@@ -119,7 +119,7 @@ fn campaign(gateway: &Gateway, first: usize, count: usize, break_it: impl Fn(usi
                         return;
                     }
                     let n = first + at / 2;
-                    if at % 2 == 0 {
+                    if at.is_multiple_of(2) {
                         break_it(at / 2);
                     }
                     let answer = until_answered(&ports, n);
