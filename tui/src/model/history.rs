@@ -13,7 +13,7 @@ use roverline_protocol::native::TopicInfo;
 pub const STEP: Duration = Duration::from_secs(1);
 /// How far back it goes.
 pub const SPAN: Duration = Duration::from_secs(30 * 60);
-/// Most memory it takes, as counted by [`Step::bytes`]: the payloads, and what is stored around each.
+/// Most memory it takes, as counted by `Step::bytes`: the payloads, and what is stored around each.
 pub const MAX_BYTES: usize = 32 << 20;
 /// Larger payloads (pictures, scans) are not kept.
 pub const KEPT_BYTES: usize = 16 << 10;
