@@ -66,7 +66,7 @@ pub(crate) struct Session {
     waiting: VecDeque<ClientMessage>,
     pub(crate) activity: Option<ActivityClock>,
     pub(crate) established: bool,
-    /// Who the endpoint takes us for.
+    /// Our identity at this endpoint.
     pub(crate) identity: Option<ClientIdentity>,
     /// Whether the endpoint records traces and takes our spans.
     pub(crate) traces: bool,

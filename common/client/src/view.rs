@@ -59,7 +59,7 @@ pub struct EndpointView {
     pub loss: f64,
     /// Server clock minus ours, seconds, from the recent exchange with the shortest round trip.
     pub clock_offset_s: Option<f64>,
-    /// Who it takes us for; `None` until it has said so.
+    /// Our identity at this endpoint; `None` until its `hello` has arrived.
     pub identity: Option<ClientIdentity>,
     /// Current and maximum number of clients.
     pub clients: Option<(usize, usize)>,

@@ -22,6 +22,8 @@ use crate::store::{Compare, Entry, Op, Store, StoreError, scan};
 
 /// The prefix of the records' keys.
 pub const PREFIX: &str = "alarm/";
+/// Written now and then so that a watch of the alarms advances; no id has such a character.
+pub(crate) const TICK_KEY: &str = "alarm/~tick";
 
 /// Optimistic attempts of one write.
 const WRITE_ATTEMPTS: usize = 32;

@@ -9,7 +9,7 @@ use roverline_protocol::api::commands::{
 use serde_json::Value;
 use tracing::Span;
 
-use crate::access::Permission;
+use crate::access::{Permission, Role};
 use crate::api::action::{Action, CommandsAction};
 use crate::api::error::ApiError;
 use crate::api::request::{ApiRequest, Caller};
@@ -80,7 +80,9 @@ pub(crate) async fn handle(
             let entry = journal.get(&id.to_ascii_lowercase()).await.map_err(unavailable)?;
             let entry = entry
                 .ok_or_else(|| ApiError::not_found(format!("there is no command {id}, or none any more")))?;
-            Ok(json(&entry.document))
+            let document = serde_json::from_value(entry.document)
+                .map_err(|_| ApiError::not_found("the command cannot be read"))?;
+            Ok(json(&shown(request, document)))
         }
         CommandsAction::List => {
             let params = request.parameters()?;
@@ -90,8 +92,17 @@ pub(crate) async fn handle(
                     && params.text("target").is_none_or(|target| document.target == target)
             };
             let all = all.filter_map(|entry| serde_json::from_value(entry.document).ok());
-            Ok(json(&CommandList { commands: all.filter(matches).collect() }))
+            let all = all.filter(matches).map(|document| shown(request, document));
+            Ok(json(&CommandList { commands: all.collect() }))
         }
+    }
+}
+
+/// A command as its reader may see it: what a service has answered is not for observers.
+fn shown(request: &ApiRequest<'_>, document: CommandDocument) -> CommandDocument {
+    match request.role() < Role::Operator {
+        true => CommandDocument { result: None, ..document },
+        false => document,
     }
 }
 

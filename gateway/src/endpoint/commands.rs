@@ -11,7 +11,7 @@ use std::time::Duration;
 use roverline_coordination::commands::{Begun, JournalEntry, JournalError};
 use roverline_coordination::events::{Expected, NewEvent};
 use roverline_protocol::Tier;
-use roverline_protocol::api::commands::{CommandDocument, CommandState};
+use roverline_protocol::api::commands::{CommandDocument, CommandKind, CommandState};
 use roverline_source::clock::{monotonic, unix_ns};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -146,9 +146,11 @@ impl Commands {
         commander: &Commander,
         deadline: Duration,
     ) -> Result<Option<u64>, CommandError> {
-        let guard = match command.is_publication() {
-            true => self.guards.of_topic(&command.target),
-            false => self.guards.of_service(&command.target),
+        let guard = match command.kind {
+            CommandKind::Publish => self.guards.of_topic(&command.target),
+            CommandKind::Call | CommandKind::Goal => self.guards.of_service(&command.target),
+            // To cancel is to stop: whoever may do it needs no authority.
+            CommandKind::Cancel | CommandKind::Parameter => None,
         };
         let Some(guard) = guard else { return Ok(None) };
         loop {

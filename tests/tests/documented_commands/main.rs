@@ -91,6 +91,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("roverline --host rover.local --ca tls/ca.crt --token-file token", Shows(UP_FOR_OTHERS, "▶◇◇◇ primary")),
     ("roverline status", Prints("primary")),
     ("roverline status --json", Prints("\"endpoints\"")),
+    ("roverline publish /cmd_vel '{linear: {x: 0.2}}'", Prints("")),
     ("roverline alarms", Prints("")),
     ("roverline traces", Prints("")),
     ("roverline topics", Prints("/odom")),

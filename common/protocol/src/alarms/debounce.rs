@@ -7,9 +7,9 @@ use crate::api::alarms::AlarmSeverity;
 /// The delays of a condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
-    /// How long a value has to be bad before the condition begins or becomes worse.
+    /// On-delay: the time for which a value has to be bad before the condition begins or becomes worse.
     pub on: Duration,
-    /// How long it has to be good before the condition ends or becomes milder.
+    /// Off-delay: the time for which it has to be good before the condition ends or becomes milder.
     pub off: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Debounce {
                 is_on
             } else {
                 let delay = if is_reached { delays.on } else { delays.off };
-                // What was pending the other way round is void: another endpoint changed the condition meanwhile.
+                // A pending change in the other direction is void: another endpoint changed the condition meanwhile.
                 let since = pending
                     .filter(|pending| pending.is_reached == is_reached)
                     .map_or(now, |pending| pending.since);

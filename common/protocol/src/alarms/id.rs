@@ -34,7 +34,7 @@ pub fn alarm_id(names: &[&str]) -> String {
     if id.is_empty() { "unnamed".to_owned() } else { id }
 }
 
-/// Whether this can be the id of an alarm.
+/// Checks the form of an alarm's id.
 pub fn is_alarm_id(text: &str) -> bool {
     let is_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"_.-".contains(&c);
     text.len() <= ALARM_ID_BYTES

@@ -18,7 +18,7 @@ pub struct Limit {
     pub side: Side,
     /// The limit itself, finite; a value equal to it is good.
     pub at: f64,
-    /// How bad it is beyond.
+    /// Severity of a value beyond it.
     pub severity: AlarmSeverity,
 }
 
@@ -27,7 +27,7 @@ pub struct Limit {
 pub struct Limits {
     /// The limits.
     pub limits: Vec<Limit>,
-    /// How far on the good side of an exceeded limit a value has to be to end the condition; finite, not negative.
+    /// Hysteresis: the distance on the good side of an exceeded limit at which the condition ends; finite, not negative.
     pub hysteresis: f64,
 }
 

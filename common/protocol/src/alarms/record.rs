@@ -49,7 +49,7 @@ pub struct AlarmSubject {
 pub struct Condition {
     /// Number of the transition.
     pub sequence: u64,
-    /// How bad it is; `None`: it is over.
+    /// Severity; `None`: the condition is over.
     pub severity: Option<AlarmSeverity>,
     /// When, nanoseconds since the Unix epoch.
     pub at_ns: i64,
@@ -70,7 +70,7 @@ pub struct Condition {
 /// What an endpoint observes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// How bad it is, after hysteresis and delays; `None`: it is good.
+    /// Severity after hysteresis and delays; `None`: the value is good.
     pub severity: Option<AlarmSeverity>,
     /// The value, if there is one.
     pub value: Option<f64>,

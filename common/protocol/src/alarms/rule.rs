@@ -62,10 +62,10 @@ pub struct AlarmRule {
     pub below: BTreeMap<AlarmSeverity, f64>,
     /// How far back from a limit ends the condition.
     pub hysteresis: f64,
-    /// How long a value has to be bad, seconds. Absent: 0.5.
+    /// On-delay: the time for which a value has to be bad, seconds. Absent: 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_delay_s: Option<f64>,
-    /// How long it has to be good, seconds, 0.5 or more. Absent: 2.
+    /// Off-delay: the time for which it has to be good, seconds, 0.5 or more. Absent: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_delay_s: Option<f64>,
     /// Whether the alarm stays until it is acknowledged. Absent: it does.

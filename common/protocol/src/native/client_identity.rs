@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who the endpoint takes a client for: what its locks and messages belong to, and what it may do.
+/// Identity and role of a client, as the endpoint has established them. Locks and messages belong to the identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientIdentity {
     /// The name of its token, or its address if it has none.

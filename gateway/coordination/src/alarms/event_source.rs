@@ -6,7 +6,7 @@ use roverline_protocol::alarms::record::{AlarmRecord, Operator};
 use roverline_protocol::api::alarms::AlarmState;
 use serde_json::{Value, json};
 
-use crate::alarms::{PREFIX, decode};
+use crate::alarms::{PREFIX, TICK_KEY, decode};
 use crate::event_source::EventSource;
 use crate::events::NewEvent;
 use crate::store::{Change, Entry};
@@ -39,6 +39,7 @@ impl EventSource for AlarmEventSource {
         let mut events = Vec::new();
         for change in changes {
             match change {
+                Change::Put(entry) if entry.key == TICK_KEY => {}
                 Change::Put(entry) => {
                     let after = decode(entry);
                     let before = self.all.insert(entry.key.clone(), after.clone()).unwrap_or_default();

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use roverline_protocol::alarms::record::AlarmRecord;
 use tokio::sync::watch;
 
-use crate::alarms::{PREFIX, decode};
+use crate::alarms::{PREFIX, TICK_KEY, decode};
 use crate::limits;
 use crate::store::list_watch::{List, each_change, start};
 use crate::store::{Change, Entry, Store, StoreError};
@@ -112,5 +112,17 @@ impl Replica {
 }
 
 fn id(key: &str) -> Option<String> {
-    key.strip_prefix(PREFIX).map(str::to_owned)
+    key.strip_prefix(PREFIX).filter(|_| key != TICK_KEY).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tick_is_no_alarm() {
+        assert_eq!(id("alarm/battery/low").as_deref(), Some("battery/low"));
+        assert_eq!(id(TICK_KEY), None);
+        assert!(!roverline_protocol::alarms::id::is_alarm_id("~tick"));
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::alarms::TICK_KEY as ALARMS_TICK_KEY;
 use crate::events::EventError;
 use crate::limits;
 use crate::locks::TICK_KEY as LOCKS_TICK_KEY;
@@ -21,7 +22,7 @@ const STORE_HISTORY_ENTRIES: u64 = 200_000;
 const STORE_COMPACTION_MS: u64 = 60_000;
 
 /// One key per event source, under the prefix that it watches; they carry no other meaning.
-const TICK_KEYS: [&str; 3] = [LOCKS_TICK_KEY, "queues/tick", "lifecycle/tick"];
+const TICK_KEYS: [&str; 4] = [LOCKS_TICK_KEY, "queues/tick", "lifecycle/tick", ALARMS_TICK_KEY];
 
 /// Past revisions and when they were the newest.
 pub(super) struct Compaction<'a> {

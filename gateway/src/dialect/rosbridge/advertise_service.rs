@@ -19,7 +19,7 @@ impl Session<'_> {
     /// as `key`.
     pub(super) fn authorize_advertise(&self, name: &str, key: &str, type_name: &str) -> OpResult {
         let endpoint = &self.context.endpoint;
-        self.context.authorize_call(name, type_name)?;
+        self.context.authorize_serve(name, type_name)?;
         if let Some(owner) = endpoint.advertised.other_owner(&self.context.info.label(), key) {
             return Err(Conflict::OtherOwner { name: name.to_owned(), owner }.into());
         }

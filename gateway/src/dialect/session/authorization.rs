@@ -64,10 +64,16 @@ impl SessionContext {
         self.check_scope(topic, type_name)
     }
 
-    /// Checks whether this client may call or advertise this service (or action) on this endpoint.
-    pub fn authorize_call(&self, service: &str, type_name: &str) -> Result<(), PermissionDenied> {
+    /// Checks whether this client may advertise this service or action on this endpoint. To serve is not to command: it
+    /// takes no authority.
+    pub fn authorize_serve(&self, service: &str, type_name: &str) -> Result<(), PermissionDenied> {
         self.authorize(Permission::Call(service))?;
-        self.check_scope(service, type_name)?;
+        self.check_scope(service, type_name)
+    }
+
+    /// Checks whether this client may call this service, or send a goal to this action, on this endpoint.
+    pub fn authorize_call(&self, service: &str, type_name: &str) -> Result<(), PermissionDenied> {
+        self.authorize_serve(service, type_name)?;
         match self.endpoint.guards.of_service(service) {
             None => Ok(()),
             Some(guard) => {

@@ -11,7 +11,7 @@ use roverline_protocol::printable::printable;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Finding {
     pub(super) id: String,
-    /// How bad it is now, before delays; the outer `None`: that cannot be said.
+    /// Present severity, before delays; the outer `None`: unknown.
     pub(super) severity: Option<Option<AlarmSeverity>>,
     pub(super) delays: Delays,
     pub(super) quality: AlarmQuality,

@@ -111,11 +111,6 @@ impl CheckedCommand {
         let id = id.hyphenated().to_string();
         Ok(CheckedCommand { id, fingerprint, kind, target, type_name, body, ttl, timeout, client })
     }
-
-    /// Whether its target is a topic.
-    pub fn is_publication(&self) -> bool {
-        self.kind == CommandKind::Publish
-    }
 }
 
 fn within(

@@ -79,7 +79,7 @@ pub struct Entry {
     pub at_ns: i64,
     /// Its source.
     pub origin: Origin,
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
     /// What happened: the event's type, or the node's level.
     pub kind: String,
