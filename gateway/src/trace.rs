@@ -8,6 +8,7 @@ pub mod otlp;
 mod recorded_span;
 mod recorder;
 pub mod ring;
+mod sample_export;
 pub mod sample_ring;
 mod sample_spans;
 pub mod sample_trace;

@@ -5,14 +5,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use roverline_client::{Config, Event, Link};
 use roverline_protocol::Tier;
+use roverline_protocol::api::commands::{CommandDocument, CommandState};
 use roverline_protocol::api::traces::{SpanDocument, TraceDocument, TraceList};
+use roverline_tests::binary;
 use roverline_tests::certs::Certs;
-use roverline_tests::clients::otlp_python;
+use roverline_tests::clients::{otlp_python, python};
 use roverline_tests::gateway::{self, Gateway};
 use roverline_tests::script::Script;
 use roverline_tests::temp::{self, TempDir};
@@ -21,6 +24,8 @@ use roverline_tests::{http, require};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where commands are sent.
+const PATH: &str = "/api/v2/commands";
 /// The example of the recommendation.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -89,7 +94,7 @@ fn trace(gateway: &Gateway, id: &str, count: usize) -> Vec<SpanDocument> {
 
 /// The attributes of a span as OTLP has them: texts, but for those that are integers in the conventions.
 fn attributes(span: &SpanDocument) -> Value {
-    let integers = ["http.response.status_code", "roverline.clock_error_ns"];
+    let integers = ["http.response.status_code", "messaging.message.body.size", "roverline.clock_error_ns"];
     let mut attributes: serde_json::Map<String, Value> = Default::default();
     for (key, value) in &span.attributes {
         let value = match integers.contains(&key.as_str()) {
@@ -173,6 +178,75 @@ async fn a_foreign_collector_receives_what_the_api_shows() {
     // A failed request.
     assert_eq!(http::get(rover.port(Tier::Primary), "/api/v2/kv/none").status, 404);
     assert_no_secret(&rover);
+}
+
+/// A gateway whose traces are exported with the header field of `assert_same`.
+fn exported(collector: &Collector, headers: &Path, mut command: Command, args: &[&str]) -> Gateway {
+    command.args(["--otlp", &collector.url, "--otlp-headers-file"]).arg(headers);
+    Gateway::start(command, args)
+}
+
+#[test]
+fn the_way_through_a_relay_to_a_service_is_exported_as_it_is_shown() {
+    let (python, dds) = (require!(otlp_python()), require!(python()));
+    let mut collector = Collector::start(&python);
+    let folder = temp::dir();
+    let headers = headers_file(&folder);
+    let up = gateway::command(&["up", "--base-port", "0"]);
+    let rover = exported(&collector, &headers, up, &["--source", "dds", "--domain-id", "109"]);
+    let mut robot = Script::start(&dds, "dds_robot.py", &["--domain", "109", "--seconds", "600"]);
+    assert_eq!(robot.line()["ready"], true);
+    let relay = gateway::command(&["relay", "--base-port", "0"]);
+    let relay = exported(&collector, &headers, relay, &["--upstream", &rover.urls().join(",")]);
+    let call = || {
+        let mut command = Command::new(binary::bin("roverline"));
+        gateway::clean_environment(&mut command);
+        command.args(["call", "/robot/count", "--type", "std_srvs/srv/Trigger", "--json", "--url"]);
+        let output = command.arg(&relay.urls()[0]).output().unwrap();
+        serde_json::from_slice::<CommandDocument>(&output.stdout).ok()
+    };
+    let done = poll(PATIENCE, || call().filter(|done| done.state == CommandState::Verified)).unwrap();
+    let id = done.trace_id.unwrap();
+    let shown = poll(PATIENCE, || {
+        let response = http::get(relay.port(Tier::Primary), &format!("/api/v2/traces/{id}"));
+        let trace: TraceDocument = serde_json::from_str(&response.body).ok()?;
+        let of = |service: &str, name: &str| {
+            trace.spans.iter().any(|span| span.service == service && span.name.ends_with(name))
+        };
+        let has_ended = trace.spans.iter().all(|span| span.duration_ns.is_some());
+        (has_ended && of("client", PATH) && of("relay", PATH) && of("primary", "/robot/count"))
+            .then_some(trace.spans)
+    });
+    let shown = shown.unwrap();
+    assert_same(&collector.trace(&id, shown.len()), &shown);
+}
+
+#[test]
+fn the_way_of_a_sample_is_exported_as_it_is_shown() {
+    let python = require!(otlp_python());
+    let mut collector = Collector::start(&python);
+    let folder = temp::dir();
+    let headers = headers_file(&folder);
+    let serve = gateway::command(&["up", "--base-port", "0"]);
+    let rover = exported(&collector, &headers, serve, &["--source", "sim"]);
+    let mut echo = Command::new(binary::bin("roverline"));
+    gateway::clean_environment(&mut echo);
+    echo.args(["echo", "/imu/data", "--count", "2000"]).arg(&rover.urls()[0]);
+    let mut echo = echo.stdout(Stdio::null()).spawn().unwrap();
+    let whole = poll(PATIENCE, || {
+        let body = http::get(rover.port(Tier::Primary), "/api/v2/traces?topic=/imu/data&local=true").body;
+        let list: TraceList = serde_json::from_str(&body).ok()?;
+        list.traces.into_iter().find(|trace| trace.spans >= 10)
+    });
+    let id = whole.unwrap().trace_id;
+    let shown = trace(&rover, &id, 10);
+    let exported = collector.trace(&id, shown.len());
+    echo.kill().unwrap();
+    echo.wait().unwrap();
+    assert_same(&exported, &shown);
+    let root = shown.iter().find(|span| span.parent_span_id.is_none()).unwrap();
+    let stages = shown.iter().filter(|span| span.parent_span_id.as_ref() == Some(&root.span_id));
+    assert!(stages.count() >= 9, "{shown:#?}");
 }
 
 /// Nothing that an endpoint shows has the header's value.

@@ -135,7 +135,7 @@ impl Exporter {
 
     /// Sends what waits. What comes meanwhile waits for the next time, unless it fills a batch or there is none.
     async fn export_waiting(&mut self) {
-        while let Some(batch) = self.queue.next_batch(&self.resource) {
+        while let Some(batch) = self.queue.next_batch(&self.resource, monotonic(), self.stop.is_cancelled()) {
             let delivered = self.deliver(&batch).await;
             let is_last = self.stop.is_cancelled();
             if (!is_last && self.queue.usage().spans < BATCH_SPANS) || (is_last && !delivered) {

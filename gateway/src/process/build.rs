@@ -64,7 +64,7 @@ pub fn build(
     let service = if settings.gateway.source.is_relay() { "relay" } else { tier.name() };
     let samples_per_s = if settings.trace.enabled { settings.trace.samples_per_s } else { 0 };
     if let Some(ring) = SampleRing::new(service, samples_per_s) {
-        hub.trace_samples(ring);
+        hub.trace_samples(ring.exported(spans.as_ref().and_then(|spans| spans.export())));
     }
     let builder = EndpointBuilder {
         tier,

@@ -1,13 +1,17 @@
 //! The queue of ended spans that wait for export, bounded in number and bytes, and the counts of what became of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::trace::otlp::{ExportBatch, ExportResource};
 use crate::trace::recorded_span::RecordedSpan;
+use crate::trace::sample_export::SampleExport;
+use crate::trace::sample_trace::SampleTrace;
 
 /// Spans that wait; with more, the oldest gives way.
 const QUEUED_SPANS: usize = 2_048;
@@ -100,6 +104,7 @@ pub struct ExportQueue {
     /// Whether what observers cause or report is exported.
     observers: bool,
     waiting: Mutex<Waiting>,
+    samples: SampleExport,
     batch_ready: Notify,
     counts: [AtomicU64; ExportResult::ALL.len()],
     failures: AtomicU64,
@@ -108,8 +113,8 @@ pub struct ExportQueue {
 impl ExportQueue {
     /// An empty queue; `observers`: whether what observers cause or report is exported.
     pub fn new(observers: bool) -> ExportQueue {
-        let (waiting, batch_ready, counts, failures) = Default::default();
-        ExportQueue { observers, waiting, batch_ready, counts, failures }
+        let (waiting, samples, batch_ready, counts, failures) = Default::default();
+        ExportQueue { observers, waiting, samples, batch_ready, counts, failures }
     }
 
     /// Adds an ended span.
@@ -134,13 +139,31 @@ impl ExportQueue {
         }
     }
 
+    /// Adds a traced sample of the process `service`. Its spans are exported once its clients have had time to report.
+    pub(super) fn add_sample(&self, sample: Arc<SampleTrace>, service: &'static str) {
+        if self.samples.add(sample, service) {
+            self.count(ExportResult::Dropped, 1);
+        }
+    }
+
+    /// Adds the spans of samples that have waited long enough, until a batch waits.
+    fn add_settled_samples(&self, now: Duration, is_last: bool) {
+        while self.waiting.lock().spans.len() < BATCH_SPANS
+            && let Some(spans) = self.samples.take(now, is_last)
+        {
+            spans.iter().for_each(|span| self.add(span));
+        }
+    }
+
     /// Returns when a whole batch waits.
     pub async fn batch_ready(&self) {
         self.batch_ready.notified().await;
     }
 
-    /// Takes the oldest spans as one request of the process `resource`; `None` if no span waits.
-    pub fn next_batch(&self, resource: &ExportResource) -> Option<ExportBatch> {
+    /// Takes the oldest spans as one request of the process `resource`; `None` if no span waits. `now` is monotonic;
+    /// with `is_last`, samples do not wait for their clients.
+    pub fn next_batch(&self, resource: &ExportResource, now: Duration, is_last: bool) -> Option<ExportBatch> {
+        self.add_settled_samples(now, is_last);
         let mut spans = Vec::new();
         let mut waiting = self.waiting.lock();
         let mut bytes = 0;
@@ -201,7 +224,7 @@ mod tests {
         (0..1_000).for_each(|_| queue.add(&large));
         let usage = queue.usage();
         assert!(usage.bytes <= QUEUED_SPANS_BYTES && usage.spans > 50, "{usage:?}");
-        while queue.next_batch(&resource()).is_some() {}
+        while queue.next_batch(&resource(), Duration::ZERO, false).is_some() {}
         assert_eq!(queue.usage(), QueueUsage::default());
     }
 
@@ -209,7 +232,10 @@ mod tests {
     fn a_batch_is_bounded_in_spans_and_bytes() {
         let queue = ExportQueue::new(false);
         add(&queue, BATCH_SPANS + 1, false);
-        let sizes = || std::iter::from_fn(|| Some(queue.next_batch(&resource())?.spans)).collect::<Vec<_>>();
+        let sizes = || {
+            std::iter::from_fn(|| Some(queue.next_batch(&resource(), Duration::ZERO, false)?.spans))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(sizes(), [BATCH_SPANS as u64, 1]);
         // One that is larger than a batch goes alone.
         let large = RecordedSpan { message: Some("x".repeat(BATCH_SPANS_BYTES)), ..span() };

@@ -25,7 +25,8 @@ const CLIENT_SERVICE: &str = "roverline-client";
 /// The attribute of a span that a client reports: the client's identity. What the span says is not verified.
 const REPORTED_BY: &str = "roverline.reported_by";
 /// Attributes that are integers in the semantic conventions; all others are texts.
-const INTEGERS: [&str; 2] = ["http.response.status_code", "roverline.clock_error_ns"];
+const INTEGERS: [&str; 3] =
+    ["http.response.status_code", "messaging.message.body.size", "roverline.clock_error_ns"];
 /// The flag of a trace context that is recorded.
 const SAMPLED: u32 = 1;
 

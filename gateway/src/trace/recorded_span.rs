@@ -61,6 +61,25 @@ impl RecordedSpan {
         })
     }
 
+    /// A span as the API shows it; `None` if its ids are none.
+    pub(super) fn of_document(span: SpanDocument, is_observers: bool) -> Option<RecordedSpan> {
+        let parent = span.parent_span_id.map(|id| id.parse::<SpanId>()).transpose().ok()?;
+        Some(RecordedSpan {
+            trace_id: span.trace_id.parse().ok()?,
+            span_id: span.span_id.parse().ok()?,
+            parent,
+            name: span.name.into(),
+            kind: span.kind,
+            start_ns: span.start_ns,
+            duration: span.duration_ns.map(Duration::from_nanos),
+            status: span.status,
+            message: span.message,
+            attributes: span.attributes.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            reported_by: span.reported_by,
+            is_observers,
+        })
+    }
+
     /// The process that did it; `own` is this one.
     pub(super) fn service<'a>(&self, own: &'a str) -> &'a str {
         if self.reported_by.is_some() { CLIENT } else { own }

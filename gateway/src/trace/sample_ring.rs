@@ -13,6 +13,7 @@ use roverline_protocol::api::traces::{
 use roverline_protocol::limits;
 use roverline_protocol::trace::{SampleTimes, TraceId};
 
+use crate::trace::export_queue::ExportQueue;
 use crate::trace::sample_spans::{self, summary};
 use crate::trace::sample_trace::{Delivery, SampleTrace, Stage};
 
@@ -52,13 +53,20 @@ pub struct SampleRing {
     kept: Mutex<Kept>,
     /// The stages of all topics, and when they were worked out.
     stages: Mutex<Option<(Duration, Vec<TopicStages>)>>,
+    /// Where samples are exported from as well.
+    export: Option<Arc<ExportQueue>>,
 }
 
 impl SampleRing {
     /// An empty ring of the process `service`, for so many samples of each topic in a second; `None` for no sample.
     pub fn new(service: &'static str, samples_per_s: u32) -> Option<SampleRing> {
         let interval = Duration::from_secs(1).checked_div(samples_per_s)?;
-        Some(SampleRing { service, interval, kept: Mutex::default(), stages: Mutex::default() })
+        Some(SampleRing { service, interval, kept: Mutex::default(), stages: Mutex::default(), export: None })
+    }
+
+    /// The same, whose samples are exported as well, if there is a queue.
+    pub fn exported(self, export: Option<Arc<ExportQueue>>) -> SampleRing {
+        SampleRing { export, ..self }
     }
 
     /// The time between two traced samples of a topic.
@@ -69,6 +77,10 @@ impl SampleRing {
     /// Keeps a sample.
     pub fn keep(&self, sample: Arc<SampleTrace>) {
         let mut kept = self.kept.lock();
+        let is_new = !kept.by_id.contains_key(&sample.trace_id);
+        if let Some(export) = self.export.as_ref().filter(|_| is_new) {
+            export.add_sample(sample.clone(), self.service);
+        }
         if kept.by_id.insert(sample.trace_id, sample.clone()).is_some() {
             // The source delivered it twice.
             kept.samples.retain(|other| other.trace_id != sample.trace_id);

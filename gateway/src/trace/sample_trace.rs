@@ -82,6 +82,11 @@ impl SampleTrace {
         })
     }
 
+    /// When it was traced; monotonic.
+    pub(super) fn traced_at(&self) -> Duration {
+        self.clock.1
+    }
+
     /// Begins the delivery to a session, whose encoding begins at `now`; `None` if enough are traced.
     pub fn deliver(&self, session: SessionKey, now: Duration) -> Option<Arc<DeliveryTrace>> {
         let mut deliveries = self.deliveries.lock();
