@@ -9,7 +9,6 @@ mod live_rover;
 mod lying_peer;
 mod matrix;
 mod measure;
-mod net;
 mod proxy;
 mod scenario;
 mod step;

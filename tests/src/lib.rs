@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod hostile;
 pub mod http;
 pub mod native;
+pub mod net;
 pub mod plain;
 pub mod raw;
 pub mod scheduler_stall;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::listener::{Line, Options, Report, Switch};
-use super::net::Namespace;
 use crate::binary;
+use crate::net::Namespace;
 use crate::process::Guard;
 
 /// Reports waiting to be read.

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use super::net::Net;
 use crate::binary;
 use crate::gateway;
+use crate::net::Net;
 
 /// The running rover; it ends with this value.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use roverline_protocol::Tier;
 use serde::Deserialize;
 
-use super::net::Radio;
+use crate::net::Radio;
 
 /// A file of `tests/scenarios`.
 #[derive(Clone, Debug, Deserialize)]

@@ -9,8 +9,8 @@ use super::{BenchmarkReport, secs};
 use crate::binary;
 use crate::faults::listener::Options as Listening;
 use crate::faults::listener_process::Listener;
-use crate::faults::net::{Counts, Net, Radio};
 use crate::gateway::{self, Gateway};
+use crate::net::{Counts, Net, Radio};
 use crate::wait::observe_for;
 
 const LAN: Radio = Radio { delay_ms: 1.0, jitter_ms: 1.0, loss: 0.0, rate_kbit: 100_000.0 };

@@ -1,22 +1,24 @@
-//! The network of a scenario: this computer's own, or two namespaces at the ends of an emulated radio.
+//! The network of a test: this computer's own, or two namespaces at the ends of an emulated radio.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::Deserialize;
 
 use crate::process;
 
 /// A network namespace, or none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Namespace(Option<String>);
+pub struct Namespace(Option<String>);
 
 impl Namespace {
     /// A command that runs the program in this namespace.
-    pub(crate) fn command(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         match &self.0 {
             None => Command::new(program),
             Some(namespace) => {
@@ -27,55 +29,62 @@ impl Namespace {
             }
         }
     }
+
+    /// Moves the calling thread into this namespace; sockets that it opens from now on belong to it.
+    pub fn enter(&self) {
+        let Some(name) = &self.0 else { return };
+        let file = std::fs::File::open(Path::new("/run/netns").join(name)).unwrap();
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    }
 }
 
 /// The initial properties of the emulated radio.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Radio {
+pub struct Radio {
     /// One-way delay.
-    pub(crate) delay_ms: f64,
+    pub delay_ms: f64,
     /// Added to the delay, uniformly distributed.
     #[serde(default)]
-    pub(crate) jitter_ms: f64,
+    pub jitter_ms: f64,
     /// Share of lost packets, 0 to 1.
     #[serde(default)]
-    pub(crate) loss: f64,
+    pub loss: f64,
     /// 0: unlimited.
     #[serde(default)]
-    pub(crate) rate_kbit: f64,
+    pub rate_kbit: f64,
 }
 
 /// Traffic handed to the radio, in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct Count {
+pub struct Count {
     /// Bytes with IP headers.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Packets.
-    pub(crate) packets: u64,
+    pub packets: u64,
     /// Packets that were dropped.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// Traffic in both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// Ground to rover.
-    pub(crate) up: Count,
+    pub up: Count,
     /// Rover to ground.
-    pub(crate) down: Count,
+    pub down: Count,
 }
 
-/// The network of one scenario.
+/// The network of one test.
 #[derive(Debug)]
-pub(crate) struct Net {
+pub struct Net {
     emulator: Option<Emulator>,
     /// The namespace of the gateway.
-    pub(crate) rover: Namespace,
+    pub rover: Namespace,
     /// The namespace of its clients.
-    pub(crate) ground: Namespace,
+    pub ground: Namespace,
     /// The rover's address as seen from the ground.
-    pub(crate) host: String,
+    pub host: String,
 }
 
 #[derive(Debug)]
@@ -94,13 +103,13 @@ enum Ready {
 
 impl Net {
     /// This computer's own network.
-    pub(crate) fn loopback() -> Net {
+    pub fn loopback() -> Net {
         let host = "127.0.0.1".to_owned();
         Net { emulator: None, rover: Namespace(None), ground: Namespace(None), host }
     }
 
     /// A radio between two namespaces, or the reason why that is impossible here.
-    pub(crate) fn radio(radio: Radio, seed: u64) -> Result<Net, String> {
+    pub fn radio(radio: Radio, seed: u64) -> Result<Net, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
             return Err("network namespaces need root".to_owned());
@@ -136,18 +145,18 @@ impl Net {
     }
 
     /// Whether there is an emulated radio.
-    pub(crate) fn is_radio(&self) -> bool {
+    pub fn is_radio(&self) -> bool {
         self.emulator.is_some()
     }
 
     /// Sends a command to the radio; see `tests/netem/link_emulator.py`.
-    pub(crate) fn send(&mut self, command_line: &str) {
+    pub fn send(&mut self, command_line: &str) {
         let stdin = self.emulator.as_mut().and_then(|emulator| emulator.stdin.as_mut());
         writeln!(stdin.expect("this step needs [radio] in the scenario"), "{command_line}").unwrap();
     }
 
     /// Traffic over the radio so far.
-    pub(crate) fn counts(&mut self) -> Counts {
+    pub fn counts(&mut self) -> Counts {
         self.send("count");
         self.emulator.as_mut().and_then(Emulator::response).unwrap()
     }
