@@ -91,9 +91,8 @@ impl CommandJournal {
         let put = Op::Put { key: key.clone(), value: encode(&entry), lease: Some(lease) };
         match commit(&*self.store, vec![Compare::Absent(key)], vec![put]).await? {
             CommitOutcome::Applied(_) => Ok(Begun::New),
-            CommitOutcome::Conflict => self.known(id, fingerprint).await,
-            // Whether this call began it is not known. Nobody does it: at most once comes first.
-            CommitOutcome::Unknown => match self.known(id, fingerprint).await? {
+            // After an unknown outcome nobody does it, though this call may have begun it: at most once comes first.
+            CommitOutcome::Conflict | CommitOutcome::Unknown => match self.known(id, fingerprint).await? {
                 Begun::Known(entry) => Ok(Begun::Known(entry)),
                 Begun::New => Err(StoreError::Unknown("the journal lost the command".to_owned()).into()),
             },

@@ -232,8 +232,17 @@ async fn drain(clients: &StoreClients, records: &mut Vec<Record>, queue: &str) -
 
 fn report_result(report: &mut Report, result: CheckResult) {
     // A run without operations proves nothing.
-    let needed =
-        ["reads", "writes", "swaps", "locks", "guarded writes", "enqueued", "acknowledged", "events"];
+    let needed = [
+        "reads",
+        "writes",
+        "swaps",
+        "locks",
+        "guarded writes",
+        "enqueued",
+        "acknowledged",
+        "events",
+        "commands begun",
+    ];
     for kind in needed.into_iter().chain(["shared values", "cached reads"]) {
         if result.counts.get(kind).copied().unwrap_or(0) == 0 {
             report.violations([format!("there were no {kind}: nothing is shown")]);

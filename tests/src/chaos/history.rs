@@ -38,7 +38,8 @@ type Check = fn(&[Record], &mut CheckResult);
 const CHECKS: &[Check] = &[registers, revisions, tokens, holders, guarded];
 /// A check of the history together with the final contents of the store.
 type FinalCheck = fn(&[Record], &FinalState, &mut CheckResult);
-const FINAL_CHECKS: &[FinalCheck] = &[services::queues, services::order, services::events, services::cache];
+const FINAL_CHECKS: &[FinalCheck] =
+    &[services::queues, services::order, services::events, services::cache, services::commands];
 
 /// Runs all checks.
 pub(crate) fn check(records: &[Record], state: &FinalState) -> CheckResult {
@@ -85,6 +86,9 @@ fn count(records: &[Record], result: &mut CheckResult) {
             (Operation::Append { .. }, _) => "events",
             (Operation::Share { .. }, _) => "shared values",
             (Operation::CachedRead { .. }, _) => "cached reads",
+            (Operation::Begin { .. }, Some(Outcome::Known { .. })) => "commands known",
+            (Operation::Begin { .. }, _) => "commands begun",
+            (Operation::Finish { .. }, _) => "commands finished",
         };
         *result.counts.entry(kind).or_default() += 1;
     }

@@ -47,6 +47,10 @@ pub(crate) enum Operation {
     Share { key: String, value: u64 },
     /// Reads a shared value from the process's cache.
     CachedRead { key: String },
+    /// Begins a command in the journal of commands, under an id that others use as well; `by` is unique.
+    Begin { id: String, by: String },
+    /// Records the outcome of a command.
+    Finish { id: String, by: String },
 }
 
 /// The outcome of a request.
@@ -78,6 +82,12 @@ pub(crate) enum Outcome {
     Appended { seq: u64 },
     /// The value and its revision; revision 0: there is none.
     Shared { value: Option<u64>, modified: u64 },
+    /// The command is this client's to do.
+    Begun,
+    /// The command was begun before, `by` this attempt.
+    Known { by: String, finished: bool },
+    /// The outcome is recorded.
+    Finished,
     /// Refused; nothing has changed.
     Refused { why: String },
     /// The outcome is unknown: the change may have taken effect by now.

@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use roverline_coordination::Client;
+use roverline_coordination::commands::{Begun, JournalEntry, JournalError};
 use roverline_coordination::events::{EventError, Expected, NewEvent, Query};
 use roverline_coordination::kv::{Author, Expect, Item, KvError};
 use roverline_coordination::queues::{Actor, DequeueOptions, Message, QueueError, Settings};
 use roverline_coordination::store::StoreError;
+use serde_json::json;
 
 use super::journal::Outcome;
 use super::store_clients::{StoreClients, number};
@@ -52,6 +54,18 @@ fn from_kv_error(error: KvError) -> Result<Outcome, StoreError> {
         KvError::Store(error) => Err(error),
         error => Ok(Outcome::Refused { why: error.to_string() }),
     }
+}
+
+fn from_journal_error(error: JournalError) -> Result<Outcome, StoreError> {
+    match error {
+        JournalError::Store(error) => Err(error),
+        error => Ok(Outcome::Refused { why: error.to_string() }),
+    }
+}
+
+fn known(entry: &JournalEntry) -> Outcome {
+    let by = entry.document["by"].as_str().unwrap_or_default().to_owned();
+    Outcome::Known { by, finished: entry.finished }
 }
 
 fn shared(item: Option<&Item>) -> Outcome {
@@ -116,6 +130,19 @@ impl StoreClients {
         let value = Bytes::from(value.to_string());
         let result = self.cache.put(key, value, &Expect::Any, None, &author).await;
         result.map_or_else(from_kv_error, |item| Ok(shared(Some(&item))))
+    }
+
+    pub(crate) async fn begin(&self, id: &str, by: &str) -> Result<Outcome, StoreError> {
+        match self.commands.begin(id, "same", json!({"by": by})).await {
+            Ok(Begun::New) => Ok(Outcome::Begun),
+            Ok(Begun::Known(entry)) => Ok(known(&entry)),
+            Err(error) => from_journal_error(error),
+        }
+    }
+
+    pub(crate) async fn finish(&self, id: &str, by: &str) -> Result<Outcome, StoreError> {
+        let updated = self.commands.update(id, "same", json!({"by": by}), true).await;
+        updated.map_or_else(from_journal_error, |()| Ok(Outcome::Finished))
     }
 
     pub(crate) async fn cached_read(&self, key: &str) -> Result<Outcome, StoreError> {

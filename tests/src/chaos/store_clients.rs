@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_coordination::Client;
+use roverline_coordination::commands::CommandJournal;
 use roverline_coordination::events::{Events, NodeIdentity};
 use roverline_coordination::kv::{Cache, Kv};
 use roverline_coordination::locks::{FencingToken, LockError, LockMode, LockStatus, Locks};
@@ -31,6 +32,7 @@ pub(crate) struct StoreClients {
     pub(crate) queues: Queues,
     pub(crate) events: Events,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) commands: Arc<CommandJournal>,
 }
 
 /// A transaction that writes a value unconditionally.
@@ -56,6 +58,7 @@ impl StoreClients {
             queues: Queues::new(store.clone()),
             events: Events::new(store.clone(), NodeIdentity::ephemeral("proof")),
             cache: Arc::new(Cache::new(Kv::new(store.clone()))),
+            commands: Arc::new(CommandJournal::new(store.clone())),
             store,
         }
     }
@@ -92,6 +95,8 @@ impl StoreClients {
             Operation::Append { stream, id } => self.append(stream, id).await,
             Operation::Share { key, value } => self.share(key, *value, client).await,
             Operation::CachedRead { key } => self.cached_read(key).await,
+            Operation::Begin { id, by } => self.begin(id, by).await,
+            Operation::Finish { id, by } => self.finish(id, by).await,
         };
         result.unwrap_or_else(failed)
     }

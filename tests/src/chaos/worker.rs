@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::journal::{Journal, Operation, Outcome};
+use super::journal::{Journal, Operation, Outcome, now_ns};
 use super::store_clients::{StoreClients, open};
 use crate::wait::observe_for_async;
 
@@ -23,6 +23,8 @@ pub(crate) const QUEUES: u64 = 2;
 const STREAMS: u64 = 3;
 /// Shared values.
 const SHARED: u64 = 3;
+/// Each id of a command is in use for about three of these, at all processes.
+const COMMAND_PERIOD_NS: u64 = 20_000_000;
 /// The lease of a lock.
 pub(crate) const TTL: Duration = Duration::from_millis(1_500);
 /// How long to wait for a lock.
@@ -85,6 +87,8 @@ async fn work(options: &Options) {
         tokio::spawn(client(8).events()),
         tokio::spawn(client(9).cache()),
         tokio::spawn(client(10).cache()),
+        tokio::spawn(client(11).commands()),
+        tokio::spawn(client(12).commands()),
     ];
     let input = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let _ = input.await;
@@ -180,6 +184,24 @@ impl Client {
                     17 => drop(self.execute(Operation::Nak { id, delivery }).await),
                     _ => {}
                 }
+            }
+            self.pause(6_000).await;
+        }
+    }
+
+    /// Begins commands under ids that all processes use, and records their outcome.
+    async fn commands(mut self) {
+        let mut n = 0;
+        while !self.stopped() {
+            n += 1;
+            // Everybody meets at the same ids for a while: they follow the time.
+            let newest = now_ns() / COMMAND_PERIOD_NS;
+            let id = format!("command-{}", newest - self.rng.u64(..3));
+            let by = format!("{}-{n}", self.name);
+            let begin = Operation::Begin { id: id.clone(), by: by.clone() };
+            if self.execute(begin).await == Outcome::Begun {
+                self.pause(5_000).await;
+                self.execute(Operation::Finish { id, by }).await;
             }
             self.pause(6_000).await;
         }

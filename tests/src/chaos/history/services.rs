@@ -1,4 +1,4 @@
-//! Checks of queues, the event log and shared values.
+//! Checks of queues, the event log, shared values and the journal of commands.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -231,6 +231,42 @@ pub(super) fn cache(records: &[Record], _state: &FinalState, result: &mut CheckR
         let seen = writes.partition_point(|(_, write)| write.returned + stale_ns < record.called);
         if let Some((newer, _)) = writes[..seen].iter().rev().take(64).find(|(other, _)| other > modified) {
             result.violations.push(format!("revision {newer} was long there: {record:?}"));
+        }
+    }
+}
+
+/// Each command is begun by one client only, which every other one learns; a recorded outcome stays.
+pub(super) fn commands(records: &[Record], _: &FinalState, result: &mut CheckResult) {
+    let mut begun: BTreeMap<&str, &Record> = BTreeMap::new();
+    let mut finished: BTreeMap<&str, u64> = BTreeMap::new();
+    for record in records {
+        match (&record.operation, &record.outcome) {
+            (Operation::Begin { id, .. }, Some(Outcome::Begun)) => {
+                if let Some(other) = begun.insert(id, record) {
+                    result.violations.push(format!("{id} was begun twice: {other:?} and {record:?}"));
+                }
+            }
+            (Operation::Finish { id, .. }, Some(Outcome::Finished)) => {
+                finished.insert(id, record.returned);
+            }
+            _ => {}
+        }
+    }
+    for record in records {
+        let (Operation::Begin { id, .. }, Some(Outcome::Known { by, finished: is_finished })) =
+            (&record.operation, &record.outcome)
+        else {
+            continue;
+        };
+        let winner = begun.get(id.as_str()).map(|record| &record.operation);
+        if let Some(Operation::Begin { by: first, .. }) = winner
+            && first != by
+        {
+            result.violations.push(format!("{id} was begun by {first}, and is known as that of {by}"));
+        }
+        let ended = finished.get(id.as_str()).is_some_and(|at| *at < record.called);
+        if ended && !is_finished {
+            result.violations.push(format!("the outcome of {id} is lost: {record:?}"));
         }
     }
 }

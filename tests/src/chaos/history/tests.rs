@@ -189,3 +189,20 @@ fn a_cache_that_goes_back_or_is_too_old_is_found() {
         .contains("two values")
     );
 }
+
+#[test]
+fn a_command_that_is_begun_twice_or_loses_its_outcome_is_found() {
+    let begin = |called: u64, by: &str, outcome: Outcome| {
+        let operation = Operation::Begin { id: "c".to_owned(), by: by.to_owned() };
+        record(called, called + 1, operation, outcome)
+    };
+    let known = |by: &str, finished| Outcome::Known { by: by.to_owned(), finished };
+    let finish = Operation::Finish { id: "c".to_owned(), by: "a".to_owned() };
+    let finish = record(5, 6, finish, Outcome::Finished);
+    let check = |records: &[Record]| violations_after(records, &FinalState::default(), services::commands);
+    let (first, second) = (begin(1, "a", Outcome::Begun), begin(3, "b", known("a", false)));
+    assert_eq!(check(&[first.clone(), second.clone(), finish.clone(), begin(7, "b", known("a", true))]), "");
+    assert!(check(&[first.clone(), begin(3, "b", Outcome::Begun)]).contains("begun twice"));
+    assert!(check(&[first.clone(), begin(3, "b", known("b", false))]).contains("known as that of b"));
+    assert!(check(&[first, finish, begin(7, "b", known("a", false))]).contains("is lost"));
+}
