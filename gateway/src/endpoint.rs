@@ -4,6 +4,7 @@ pub mod advertised;
 pub mod alarms;
 pub mod authority;
 pub mod capacity;
+pub mod command_streams;
 pub mod commands;
 pub mod counters;
 pub mod diagnostics;
@@ -55,6 +56,7 @@ use crate::endpoint::advertised::AdvertisedServices;
 use crate::endpoint::alarms::AlarmBoard;
 use crate::endpoint::authority::GuardedRover;
 use crate::endpoint::capacity::Capacity;
+use crate::endpoint::command_streams::CommandStreams;
 use crate::endpoint::commands::Commands;
 use crate::endpoint::counters::Counters;
 use crate::endpoint::drain::Drain;
@@ -121,6 +123,8 @@ pub struct Endpoint {
     pub guards: Arc<Guards>,
     /// Executes what clients do to the rover once.
     pub commands: Arc<Commands>,
+    /// What clients publish now, for the event log.
+    pub command_streams: CommandStreams,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,
     /// When the endpoint was created, nanoseconds since the Unix epoch.
@@ -242,6 +246,7 @@ impl EndpointBuilder {
             rover: self.rover,
             path_prefix: self.path_prefix,
             commands: Arc::new(Commands::new(rover, self.guards.clone(), self.tier)),
+            command_streams: CommandStreams::default(),
             guards: self.guards,
             coordination: self.coordination,
             spans: self.spans,

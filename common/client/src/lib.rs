@@ -63,6 +63,7 @@ mod link;
 mod manager;
 mod offset;
 mod probes;
+mod publications;
 mod ranking;
 mod repair;
 mod request;

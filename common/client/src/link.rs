@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::native::ClientMessage;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::dial::{self, Dialer};
 use crate::manager::Manager;
+use crate::publications::{Publication, Publications};
 use crate::request::{Request, SharedRequests};
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
@@ -28,6 +30,7 @@ pub struct Link {
     commands: Arc<AtomicU64>,
     stops: StopRequests,
     subscriptions: Subscriptions,
+    publications: Publications,
     lost: Arc<AtomicUsize>,
 }
 
@@ -63,11 +66,13 @@ impl Link {
             commands: Arc::default(),
             stops: StopRequests::default(),
             subscriptions: Subscriptions::default(),
+            publications: Publications::default(),
             lost: Arc::default(),
         };
         let shared = SharedRequests {
             stops: link.stops.clone(),
             subscriptions: link.subscriptions.clone(),
+            publications: link.publications.clone(),
             lost: link.lost.clone(),
         };
         tokio::spawn(Manager::new(config, dial, events, shared).run(inbox));
@@ -184,6 +189,25 @@ impl Link {
             message: ClientMessage::Request { id, method, path, body, traceparent },
         });
         id
+    }
+
+    /// Publishes a message through the serving endpoint. Of each topic the newest message counts: one that could not be
+    /// sent yet is replaced, and what has waited for longer than `ttl` is not sent, nor published if it arrives later. What
+    /// an endpoint does not publish is an [`Event::Notice`], once a second at most. `token` is the fencing token of the
+    /// lock that this program holds, if the topic is guarded.
+    pub fn publish(
+        &self,
+        topic: &str,
+        type_name: &str,
+        body: serde_json::Value,
+        ttl: Duration,
+        token: Option<u64>,
+    ) {
+        let publication = Publication { type_name: type_name.to_owned(), body, ttl, token };
+        if self.publications.put(topic, publication, Instant::now()) {
+            // A full queue has such a request already, or the link is lost.
+            let _ = self.requests.try_send(Request::Publish);
+        }
     }
 
     /// Watches an API path: reads it now and again whenever the result may have changed. Holds

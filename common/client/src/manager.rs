@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::limits;
 use crate::ranking::{Candidate, Selector, Stickiness, rank};
 use roverline_protocol::backoff::Jitter;
-use roverline_protocol::native::{ClientMessage, TopicInfo};
+use roverline_protocol::native::{ClientMessage, PublishMessage, TopicInfo};
 use roverline_protocol::resume::Cursors;
 use roverline_protocol::trace::SampleTimes;
 use roverline_protocol::{Guid, ScopeSet};
@@ -28,6 +28,7 @@ use crate::dial::Dialer;
 use crate::endpoint::{Connection, EndpointState};
 use crate::manager::certificates::ReportedCertificate;
 use crate::manager::switch::Switch;
+use crate::publications::Publication;
 use crate::request::{Request, SharedRequests};
 use crate::sample_receipt::ReportPacing;
 use crate::subscriptions::ByPattern;
@@ -187,6 +188,7 @@ impl Manager {
             for view in self.shared.stops.tick() {
                 self.emit(Event::Stop(view)).await;
             }
+            self.publish_waiting();
             self.publish_view().await;
         }
     }
@@ -209,6 +211,8 @@ impl Manager {
             }
             Request::Submit { id, message } => self.submit(id, message).await,
             Request::Unwatch { id } => self.unwatch(id),
+            // After each request.
+            Request::Publish => {}
             Request::SampleTimes { connection, times } => self.report_sample(connection, times),
             Request::Close => {}
         }
@@ -372,6 +376,42 @@ impl Manager {
         if let Some(slot) = self.slots.iter_mut().find(is_same) {
             slot.send_now(ClientMessage::SampleTimes { samples: vec![times] });
         }
+    }
+}
+
+impl Manager {
+    /// Sends the newest messages through the serving endpoint, as far as its connection takes them now.
+    fn publish_waiting(&mut self) {
+        let Some(active) = self.active.filter(|_| self.shared.publications.is_waiting()) else { return };
+        let publications = self.shared.publications.clone();
+        let slot = &mut self.slots[active];
+        while let Some((topic, publication, age)) = publications.take(Instant::now()) {
+            let message = publish_message(&topic, &publication, age, slot.session.clock.seconds());
+            if !slot.send_now(ClientMessage::Publish(message)) {
+                let at = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+                return publications.put_back(topic, publication, at);
+            }
+        }
+    }
+}
+
+/// The message on the wire. When it left the client is said by the endpoint's clock, if that is known.
+fn publish_message(
+    topic: &str,
+    publication: &Publication,
+    age: Duration,
+    offset_s: Option<f64>,
+) -> PublishMessage {
+    let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    let sent_ns =
+        offset_s.map(|offset_s| unix_ns().saturating_add((offset_s * 1e9) as i64).saturating_sub(age_ns));
+    PublishMessage {
+        topic: topic.to_owned(),
+        type_name: publication.type_name.clone(),
+        body: publication.body.clone(),
+        sent_ns,
+        ttl_ms: Some(u64::try_from(publication.ttl.as_millis()).unwrap_or(u64::MAX).max(1)),
+        token: publication.token,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use roverline_protocol::native::ClientMessage;
 use roverline_protocol::trace::SampleTimes;
 
+use crate::publications::Publications;
 use crate::stop::StopRequests;
 use crate::subscriptions::Subscriptions;
 
@@ -22,6 +23,8 @@ pub(crate) enum Request {
     Unwatch {
         id: u64,
     },
+    /// Sends the newest messages that are published.
+    Publish,
     SampleTimes {
         connection: u64,
         times: SampleTimes,
@@ -34,6 +37,7 @@ pub(crate) enum Request {
 pub(crate) struct SharedRequests {
     pub(crate) stops: StopRequests,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) publications: Publications,
     /// Requests that the full queue did not take.
     pub(crate) lost: Arc<AtomicUsize>,
 }

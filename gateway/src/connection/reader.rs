@@ -13,7 +13,7 @@ use roverline_protocol::limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
-use tungstenite::error::{CapacityError, Error};
+use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
@@ -139,6 +139,10 @@ fn close_reason(error: &Error) -> CloseReason {
             CloseReason::new(1009, format!("a message may have {} bytes", limits::INBOUND_MESSAGE_BYTES))
         }
         Error::Utf8(_) => CloseReason::new(1007, "a text message was not UTF-8"),
+        // The client ended, or its computer did: nothing that it sent was wrong (RFC 6455, section 7.1.5).
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            CloseReason::new(1006, "the connection ended without a close frame")
+        }
         Error::Protocol(why) => CloseReason::new(1002, why.to_string()),
         Error::ConnectionClosed => CloseReason::new(1000, "closed"),
         // Over TLS, the end of the connection without a farewell is an error.
@@ -171,5 +175,17 @@ impl AsyncWrite for TeeStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_a_close_frame_is_a_lost_connection_and_no_mistake() {
+        let of = |error| close_reason(&Error::Protocol(error)).code;
+        assert_eq!(of(ProtocolError::ResetWithoutClosingHandshake), 1006);
+        assert_eq!(of(ProtocolError::UnmaskedFrameFromClient), 1002);
     }
 }

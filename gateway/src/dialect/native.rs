@@ -5,6 +5,7 @@ mod directory;
 pub mod encoding;
 mod error;
 mod heartbeat;
+mod publish;
 mod session;
 
 use crate::connection::dialect::Dialect;

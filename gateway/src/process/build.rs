@@ -21,6 +21,7 @@ use crate::emergency_stop::EmergencyStop;
 use crate::endpoint::alarms::evaluator::{AlarmPlan, evaluate_alarms};
 use crate::endpoint::alarms::publication::publish_alarms;
 use crate::endpoint::authority::{follow_locks, publish_authority, watch_link_loss};
+use crate::endpoint::command_streams::log_command_streams;
 use crate::endpoint::diagnostics::publish_diagnostics;
 use crate::endpoint::node_ages::observe_nodes;
 use crate::endpoint::peers::PeerPolicy;
@@ -157,6 +158,7 @@ pub fn spawn_tasks(
     });
     tasks.spawn(run_hub_timers(endpoint.clone()));
     tasks.spawn(observe_nodes(endpoint.clone()));
+    tasks.spawn(log_command_streams(endpoint.clone()));
     if !endpoint.guards.all().is_empty() {
         tasks.spawn(follow_locks(endpoint.clone()));
         tasks.spawn(watch_link_loss(endpoint.clone()));

@@ -22,6 +22,7 @@ use crate::dialect::native::directory::DirectorySync;
 use crate::dialect::native::encoding::FORMAT;
 use crate::dialect::native::error::RequestError;
 use crate::dialect::native::heartbeat::Heartbeat;
+use crate::dialect::native::publish::{PublishReports, publish};
 use crate::dialect::session::driver::{DialectSession, MessageError, stopping};
 use crate::dialect::session::{ServiceReport, SessionContext};
 use crate::endpoint::drain::Drain;
@@ -38,6 +39,7 @@ pub(super) struct Session<'a> {
     drain: watch::Receiver<Option<Drain>>,
     /// The trace context of the last `resume`, for the `subscribe` that follows it.
     switch_traceparent: Option<String>,
+    publish_reports: PublishReports,
 }
 
 impl<'a> Session<'a> {
@@ -57,6 +59,7 @@ impl<'a> Session<'a> {
             events: endpoint.events.subscribe(),
             drain: endpoint.draining(),
             switch_traceparent: None,
+            publish_reports: PublishReports::default(),
         }
     }
 
@@ -139,6 +142,7 @@ impl<'a> Session<'a> {
             }
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
+            ClientMessage::Publish(message) => publish(context, &mut self.publish_reports, message),
             ClientMessage::Spans { spans } => self.record_spans(spans),
             ClientMessage::SampleTimes { samples } => self.record_sample_times(&samples),
             ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
@@ -283,7 +287,7 @@ fn send_hello(context: &SessionContext) {
     send(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
 }
 
-fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
+pub(super) fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
     ServerMessage::Status { level, code: code.to_owned(), message: message.into() }
 }
 

@@ -14,6 +14,7 @@ use crate::dialect::session::SessionContext;
 use crate::emergency_stop::StopRequest;
 use crate::endpoint::authority::{CommandRefused, Commander};
 use crate::endpoint::capacity::ProvenHolder;
+use crate::endpoint::command_streams::{StreamClient, StreamKey};
 
 const BOOL: &str = "std_msgs/msg/Bool";
 
@@ -77,20 +78,20 @@ impl SessionContext {
         match self.endpoint.guards.of_service(service) {
             None => Ok(()),
             Some(guard) => {
-                let admitted = self.endpoint.guarded_rover().admit_call(guard, self.commander());
+                let admitted = self.endpoint.guarded_rover().admit_call(guard, self.commander(None));
                 admitted.map(drop).map_err(|refused| PermissionDenied(refused.to_string()))
             }
         }
     }
 
     /// This client as one that commands. A session has a name of its own: two dashboards on one computer are two.
-    fn commander(&self) -> Commander {
+    fn commander(&self, token: Option<u64>) -> Commander {
         let (tier, started_ns) = (self.endpoint.tier.name(), self.endpoint.started_ns);
         let (label, dialect) = (self.info.label(), self.info.dialect());
         Commander {
             claimant: Claimant::session(label, dialect, tier, self.info.id, started_ns),
             session: Some(Arc::downgrade(&self.info)),
-            token: None,
+            token,
         }
     }
 
@@ -111,15 +112,48 @@ impl SessionContext {
     /// the stop itself, which every endpoint then publishes; that needs the permission to stop and no
     /// rule about topics.
     pub fn publish(&self, publication: Publication) -> Result<(), PublishRejected> {
+        self.publish_with_token(publication, None)
+    }
+
+    /// The same for a client that shows the fencing token of its lock.
+    pub fn publish_with_token(
+        &self,
+        publication: Publication,
+        token: Option<u64>,
+    ) -> Result<(), PublishRejected> {
+        let key = StreamKey { session: self.info.id, topic: publication.topic.clone() };
+        let type_name = publication.type_name.clone();
+        let result = self.publish_unrecorded(publication, token);
+        let client = || StreamClient {
+            by: self.info.label(),
+            client: self.info.client_name(),
+            dialect: self.info.dialect(),
+        };
+        let streams = &self.endpoint.command_streams;
+        streams.record(key, &type_name, client, result.is_err(), monotonic());
+        result
+    }
+
+    fn publish_unrecorded(
+        &self,
+        publication: Publication,
+        token: Option<u64>,
+    ) -> Result<(), PublishRejected> {
         if self.endpoint.is_stop_topic(&publication.topic) && publication.type_name == BOOL {
             let engage = publication.payload.get(4).is_some_and(|byte| *byte != 0);
             return Ok(self.publish_stop(engage)?);
         }
-        self.authorize_publish(&publication.topic, &publication.type_name)?;
-        match self.endpoint.guards.of_topic(&publication.topic) {
+        let guard = self.endpoint.guards.of_topic(&publication.topic);
+        match (guard, token) {
+            // Whoever holds it may command at any endpoint, in its scopes or not: another one takes over at once.
+            (Some(_), Some(_)) => self.authorize(Permission::Publish(&publication.topic))?,
+            _ => self.authorize_publish(&publication.topic, &publication.type_name)?,
+        }
+        match guard {
             None => Ok(self.endpoint.ros.publish(publication)?),
             Some(guard) => {
-                let outcome = self.endpoint.guarded_rover().publish(guard, self.commander(), publication);
+                let commander = self.commander(token);
+                let outcome = self.endpoint.guarded_rover().publish(guard, commander, publication);
                 Ok(outcome.map(drop)?)
             }
         }

@@ -16,6 +16,8 @@ use crate::endpoint::metrics::exposition::Exposition;
 pub struct CommandCounters {
     publications: Outcomes,
     calls: Outcomes,
+    /// Messages that arrived after their time to live.
+    pub expired: AtomicU64,
 }
 
 /// What became of one kind of request.
@@ -47,6 +49,9 @@ impl CommandCounters {
         self.publications.render(page, "roverline_publications_total", what);
         let what = "Service calls of clients: sent, or refused by the source.";
         self.calls.render(page, "roverline_calls_total", what);
+        let what = "Messages of clients that arrived after their time to live, and were not published.";
+        let expired = self.expired.load(Ordering::Relaxed) as f64;
+        page.one("counter", "roverline_publications_expired_total", what, expired);
     }
 }
 
