@@ -114,6 +114,7 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
         sample::restore(&mut past, kept);
     }
     past.topics.adopt(&before.unwrap_or(model).topics, past.now);
+    past.screens.topics = model.screens.topics.until(moment.at);
     past.screens.topics.fields.pending = true;
     past.screens.log = model.screens.log.until(moment.wall_ns);
     past.screens.drive = model.screens.drive.until(moment.at);

@@ -137,6 +137,12 @@ impl History {
         Some((self.steps.front()?.at, self.steps.back()?.at))
     }
 
+    /// The recorded values of a topic, the newest first.
+    pub fn values_of(&self, topic: &str) -> impl Iterator<Item = &Kept> {
+        let values = self.steps.iter().rev().flat_map(|step| &step.values);
+        values.filter(move |kept| kept.info.name == topic)
+    }
+
     /// Memory in use, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -3,10 +3,13 @@
 mod fields;
 mod keys;
 pub mod model;
+pub mod plot;
+pub mod series;
 mod update;
 mod view;
 
 pub use crate::screen::topics::view::list;
+pub use crate::screen::topics::view::plot::{draw_series, trend_of};
 use crate::screen_entry::{ScreenEntry, no_effect};
 
 /// The screen.

@@ -14,6 +14,7 @@ use crate::format;
 use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
 use crate::screen::log;
+use crate::screen::topics::plot;
 use crate::topic_mapping::{self, Slot};
 
 /// Update interval of the selected topic's fields: people cannot read faster.
@@ -39,6 +40,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     }
     row.take(sample, at, watched, now);
     let slot = row.slot;
+    plot::feed(model, &sample.topic, &sample.payload, at);
     if sample.topic.type_name == log::ROSOUT && sample.topic.encoding.is_cdr() {
         log::take_rosout(model, sample);
     }
@@ -211,7 +213,10 @@ pub fn decode_selected(model: &mut Model) -> Vec<Effect> {
     match model.registry.plan(&type_name) {
         Ok(plan) => {
             match plan.decode(&payload) {
-                Ok(value) => model.screens.topics.fields.show(&value),
+                Ok(value) => {
+                    model.screens.topics.fields.show(&value);
+                    plot::follow(model);
+                }
                 Err(error) => model
                     .screens
                     .topics
@@ -242,7 +247,10 @@ fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
     let json =
         (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
     match json {
-        Some(Ok(value)) => model.screens.topics.fields.show(&value.into()),
+        Some(Ok(value)) => {
+            model.screens.topics.fields.show(&value.into());
+            plot::follow(model);
+        }
         Some(Err(error)) => {
             model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len()))
         }

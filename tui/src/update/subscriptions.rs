@@ -13,10 +13,11 @@ const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
 /// Subscribes and unsubscribes to reach the desired set. Topics that there is no room for are counted.
 pub fn adjust(model: &mut Model) -> Vec<Effect> {
     let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
+    let pinned = &model.screens.topics;
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
     let (mut small, mut heavy, mut ended, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (name, row) in &mut model.topics.rows {
-        let is_watched = watched.as_ref() == Some(name);
+        let is_watched = watched.as_ref() == Some(name) || pinned.has_pin_of(name);
         let wanted = is_watched || (!row.heavy() && (row.subscribed || (row.listed && subscribed < MOST)));
         if wanted && !row.subscribed {
             if row.heavy() { &mut heavy } else { &mut small }.push(name.clone());

@@ -29,6 +29,8 @@ pub struct FieldRow {
     pub text: String,
     /// `Some(true)` is expanded, `Some(false)` can be expanded.
     pub open: Option<bool>,
+    /// Whether it is a number or a bool, which can be plotted.
+    pub is_number: bool,
 }
 
 /// The tree and its cursor.
@@ -107,7 +109,12 @@ impl Fields {
                     push(
                         rows,
                         FieldRow {
-                            path: format!("{path}[…]"), depth, label: "…".into(), text, open: None
+                            path: format!("{path}[…]"),
+                            depth,
+                            label: "…".into(),
+                            text,
+                            open: None,
+                            is_number: false,
                         },
                     );
                 }
@@ -120,6 +127,7 @@ impl Fields {
                     label: String::new(),
                     text: scalar(other),
                     open: None,
+                    is_number: other.as_f64().is_some(),
                 },
             ),
         }
@@ -145,7 +153,8 @@ impl Fields {
             other => (None, scalar(other)),
         };
         let at = rows.len();
-        push(rows, FieldRow { path: String::new(), depth, label, text, open });
+        let is_number = value.as_f64().is_some();
+        push(rows, FieldRow { path: String::new(), depth, label, text, open, is_number });
         if open == Some(true) {
             self.children(value, &path, depth + 1, rows);
         }

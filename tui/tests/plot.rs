@@ -1,0 +1,101 @@
+//! Plots of fields on the Topics screen, and those that are pinned to the Drive screen.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests: a panic is the report, and a document is written where it is used"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use roverline_tui::update::Msg;
+use serde_json::json;
+use support::{Rig, picture, topic};
+
+fn snap(name: &str, rig: &mut Rig) {
+    for (width, height) in [(40, 8), (80, 24), (160, 50)] {
+        rig.send(Msg::Resize(width, height));
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), picture(&rig.model, width, height));
+    }
+}
+
+/// A temperature that swings, with a NaN in between; the cursor is on it.
+fn swinging() -> Rig {
+    let mut rig = Rig::attended();
+    rig.keys("5/front_left\n");
+    let of = topic("/motor/front_left/temperature", "sensor_msgs/msg/Temperature");
+    rig.sample(&of, &json!({"temperature": 40.0})).wait(Duration::from_millis(300));
+    rig.keys("\nG").key(crossterm::event::KeyCode::Up);
+    for n in 0..100 {
+        let value = 40.0 + 10.0 * (f64::from(n) / 8.0).sin();
+        let value = if (30..36).contains(&n) { f64::NAN } else { value };
+        let payload = temperature(value);
+        rig.raw(&of, payload).wait(Duration::from_millis(500));
+    }
+    rig
+}
+
+/// JSON has no NaN.
+fn temperature(value: f64) -> Vec<u8> {
+    let plan = roverline_schema::Registry::bundled();
+    let plan = plan.plan("sensor_msgs/msg/Temperature").unwrap();
+    let mut payload = plan.encode_json(&json!({"temperature": 0.125})).unwrap();
+    let at = payload.windows(8).position(|bytes| bytes == 0.125_f64.to_le_bytes()).unwrap();
+    payload[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    payload
+}
+
+#[test]
+fn pictures() {
+    let mut rig = swinging();
+    let plotted = rig.model.screens.topics.plot.series.as_ref().map(|series| series.field.clone());
+    assert_eq!(plotted.as_deref(), Some("temperature"));
+    snap("topics_plot", &mut rig);
+    rig.keys(",,,,,,,,,fz").wait(Duration::from_secs(1));
+    snap("topics_plot_cursor", &mut rig);
+    rig.keys("v");
+    snap("topics_plot_closed", &mut rig);
+    rig.keys("p\u{1b}\u{1b}1");
+    snap("drive_pinned", &mut rig);
+}
+
+#[test]
+fn three_fields_are_pinned_and_no_more() {
+    let mut rig = swinging();
+    rig.keys("p");
+    assert_eq!(rig.model.screens.topics.pins.len(), 1);
+    let latitude = "/gps/fix";
+    rig.keys("\u{1b}\u{1b}/gps\n").sample(
+        &topic(latitude, "sensor_msgs/msg/NavSatFix"),
+        &json!({"latitude": 1.0, "longitude": 2.0, "altitude": 3.0}),
+    );
+    rig.wait(Duration::from_millis(300)).keys("\n");
+    for _ in 0..40 {
+        rig.keys("jp");
+    }
+    let pins = &rig.model.screens.topics.pins;
+    assert!(pins.len() <= 3 && pins[0].topic == "/motor/front_left/temperature", "{pins:?}");
+}
+
+#[test]
+fn a_topic_of_another_type_begins_anew() {
+    let mut rig = swinging();
+    let other = topic("/motor/front_left/temperature", "std_msgs/msg/Float64");
+    rig.sample(&other, &json!({"data": 3.0})).wait(Duration::from_millis(300));
+    let series = rig.model.screens.topics.plot.series.as_ref().unwrap();
+    assert_eq!(series.type_name, "std_msgs/msg/Float64");
+    assert!(series.fault.is_some() && series.newest().unwrap().last.is_nan());
+    assert!(picture(&rig.model, 80, 24).contains("✗ the newest message has no number there"));
+}
+
+#[test]
+fn rewind_shows_the_plot_of_then() {
+    let mut rig = swinging();
+    rig.keys("t,");
+    let past = &rig.model.rewind.as_ref().unwrap().past;
+    let series = past.screens.topics.plot.series.as_ref();
+    let newest = series.and_then(|series| series.newest()).map(|point| point.at);
+    assert!(newest.is_none_or(|at| at <= past.now.mono));
+}
