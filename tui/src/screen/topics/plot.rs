@@ -130,6 +130,12 @@ fn filled(model: &Model, topic: &str, type_name: &str, field: &str) -> Series {
             series.take(&message, kept.at);
         }
     }
+    let newest = model.topics.rows.get(topic).and_then(|row| Some((row, row.latest.as_ref()?, row.at?)));
+    if let Some((row, payload, at)) = newest
+        && let Ok(message) = decode(model, &row.info, payload)
+    {
+        series.take(&message, at);
+    }
     series
 }
 
