@@ -51,6 +51,15 @@ Examples:
   roverline stop --host rover.local --reason 'person in the way'
   roverline stop --release               only after everybody has left the rover";
 
+const PREFLIGHT_HELP: &str = "\
+Each line is go, check (somebody should look at it, and may confirm it in the console) or no-go.
+Exit code 0: no line is no-go. Exit code 1: one is, or nothing answers.
+
+Examples:
+  roverline preflight
+  roverline preflight --stop-check       only with nobody near the rover
+  roverline preflight --json | jq '.checks[] | select(.verdict == \"no-go\")'";
+
 /// Operator console for a rover's redundant telemetry endpoints.
 #[derive(Debug, Parser)]
 #[command(name = "roverline", version, after_help = EXAMPLES, subcommand_precedence_over_arg = true)]
@@ -92,6 +101,14 @@ enum Command {
         to: UrlArgs,
         #[command(flatten)]
         args: StopArgs,
+    },
+    /// Go or no-go before a run: endpoints, clocks, topics, battery, fix, locks, queues, alarms, stop
+    #[command(after_help = PREFLIGHT_HELP)]
+    Preflight {
+        #[command(flatten)]
+        to: UrlArgs,
+        #[command(flatten)]
+        args: PreflightArgs,
     },
     /// Print the topics with their rates
     Topics {
@@ -236,6 +253,20 @@ pub struct OutputArgs {
     pub timeout: Duration,
 }
 
+/// Options of the preflight list.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PreflightArgs {
+    /// Engage the emergency stop and release it again, and count the rover's answers
+    #[arg(long)]
+    pub stop_check: bool,
+    /// How long to wait for what has not been received
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of the emergency stop.
 #[derive(Clone, Debug, Args)]
 pub struct StopArgs {
@@ -290,6 +321,7 @@ impl Cli {
                 Command::Status { to, .. }
                 | Command::Stop { to, .. }
                 | Command::Topics { to, .. }
+                | Command::Preflight { to, .. }
                 | Command::Echo { to, .. },
             ) => (&to.urls, false),
             Some(
@@ -362,6 +394,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             None => command::console::run(config?, cli.appearance.theme.as_deref()).await,
             Some(Command::Status { print, .. }) => command::status::run(config?, print).await,
             Some(Command::Stop { args, .. }) => command::stop::run(config?, args).await,
+            Some(Command::Preflight { args, .. }) => command::preflight::run(config?, args).await,
             Some(Command::Topics { print, .. }) => command::topics::run(config?, print).await,
             Some(Command::Echo { topic, field, count, print, .. }) => {
                 let what = command::echo::What { topic, field, count, print };

@@ -5,6 +5,7 @@ pub mod drive;
 pub mod links;
 pub mod log;
 pub mod map;
+pub mod preflight;
 pub mod team;
 pub mod topics;
 pub mod traces;

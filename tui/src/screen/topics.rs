@@ -2,6 +2,7 @@
 
 mod fields;
 mod keys;
+pub mod limits;
 pub mod model;
 pub mod plot;
 pub mod series;

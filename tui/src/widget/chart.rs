@@ -20,6 +20,8 @@ pub struct Chart<'a> {
     pub parts: &'a [Option<(f64, f64)>],
     /// The values at the bottom and at the top.
     pub bounds: (f64, f64),
+    /// Values that are marked by a line across, with their styles.
+    pub marks: &'a [(f64, Style)],
     /// Where the cursor is, from 0 (oldest) to 1 (newest).
     pub cursor: Option<f64>,
     /// Style of the curve.
@@ -59,6 +61,13 @@ pub fn chart(buf: &mut Buffer, area: Rect, chart: &Chart<'_>) {
         .x_bounds([0.0, count])
         .y_bounds([0.0, 1.0])
         .paint(|context| {
+            for (value, style) in chart.marks {
+                let y = height(*value);
+                if (0.0..=1.0).contains(&y) {
+                    let color = style.fg.unwrap_or(Color::Reset);
+                    context.draw(&Line { x1: 0.0, y1: y, x2: count, y2: y, color });
+                }
+            }
             let mut before: Option<(f64, f64)> = None;
             for (n, part) in chart.parts.iter().enumerate() {
                 let x = n as f64 + 0.5;
@@ -108,7 +117,9 @@ mod tests {
     fn drawn(parts: &[Option<(f64, f64)>], bounds: (f64, f64)) -> String {
         let mut buf = Buffer::empty(Rect::new(0, 0, 30, 4));
         let style = Style::new();
-        let chart_of = Chart { parts, bounds, cursor: Some(1.0), style, scale: style, cursor_style: style };
+        let (cursor, scale, cursor_style) = (Some(1.0), style, style);
+        let marks: &[(f64, Style)] = &[(f64::MAX, style), (f64::NAN, style)];
+        let chart_of = Chart { parts, bounds, marks, cursor, style, scale, cursor_style };
         chart(&mut buf, Rect::new(0, 0, 20, 3), &chart_of);
         assert!((20..30).all(|x| (0..4).all(|y| buf[(x, y)].symbol() == " ")), "drawn outside");
         (0..3).map(|y| (0..20).map(|x| buf[(x, y)].symbol().to_owned()).collect::<String>() + "\n").collect()

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use roverline_protocol::api::kv::KvList;
+
+use crate::model::api::Document;
 pub use crate::screen::topics::fields::{FieldRow, Fields};
 use crate::screen::topics::plot::Plot;
 use crate::screen::topics::series::Series;
@@ -15,6 +18,10 @@ pub struct State {
     pub plot: Plot,
     /// Fields that are pinned to the Drive screen.
     pub pins: Vec<Series>,
+    /// Limits and expected rates that were set from consoles, while this screen is shown.
+    pub settings: Document<KvList>,
+    /// The watch of them.
+    pub watch: Option<u64>,
 }
 
 impl State {
@@ -28,6 +35,6 @@ impl State {
         let series = self.plot.series.as_ref().map(|series| series.until(at));
         let plot = Plot { series, paused: Some(at), ..self.plot.clone() };
         let pins = self.pins.iter().map(|series| series.until(at)).collect();
-        State { fields: Fields::default(), plot, pins }
+        State { plot, pins, ..State::default() }
     }
 }

@@ -4,6 +4,7 @@ use roverline_protocol::printable::is_unprintable;
 
 use crate::effect::Effect;
 use crate::model::{FILTER_CHARS, Focus, Model, Topics};
+use crate::screen::topics::limits;
 use crate::screen::topics::plot::{self, CURSOR_STEPS, Plot, WINDOWS};
 use crate::update::{sample, subscriptions};
 
@@ -12,7 +13,9 @@ const SCALE_PARTS: usize = 256;
 
 pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     model.screens.topics.fields.pending = true;
-    subscriptions::adjust(model)
+    let mut effects = limits::watch(model);
+    effects.extend(subscriptions::adjust(model));
+    effects
 }
 
 pub(super) fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {

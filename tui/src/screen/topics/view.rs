@@ -215,7 +215,12 @@ fn about(model: &Model, theme: &Theme, row: &TopicRow, area: Rect, buf: &mut Buf
     let quality = row.quality(model.now);
     let away = if row.listed { "" } else { "  not served by this endpoint" };
     let latched = if row.info.latched { "  latched" } else { "" };
-    let text = format!("{}  [{}]{latched}{away}", row.info.type_name, row.info.scopes);
+    let expected = match model.screens.topics.rate_of(&row.info.name) {
+        None => String::new(),
+        Some(None) => "  not expected".to_owned(),
+        Some(Some(rate)) => format!("  expected {rate} Hz"),
+    };
+    let text = format!("{}  [{}]{expected}{latched}{away}", row.info.type_name, row.info.scopes);
     let age = row.age(model.now).map_or_else(|| "–".to_owned(), format::age);
     let trust = format!(
         "{}  {} {} {age}",

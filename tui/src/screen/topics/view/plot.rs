@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
+use roverline_protocol::alarms::rule::AlarmRule;
 
 use crate::format;
 use crate::model::Model;
 use crate::model::quality::Quality;
+use crate::screen::alarms::model::URGENT;
+use crate::screen::topics::limits::limits_text;
 use crate::screen::topics::plot::{CURSOR_STEPS, Plot, bounds};
 use crate::screen::topics::series::{SPAN, Series};
 use crate::theme::Theme;
@@ -26,16 +30,21 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         return;
     };
     heading(buf, area, &format!("PLOT {}", series.field), theme.strong, theme.faint);
-    put_right(buf, area.right(), area.y, area.width / 2, &format!(" {}", state(plot)), theme.dim);
+    let limits = model.screens.topics.limits_of(&series.topic, &series.field);
+    let limits_shown = limits.as_ref().map(|rule| format!("limits {}  ", limits_text(rule)));
+    let text = format!(" {}{}", limits_shown.unwrap_or_default(), state(plot));
+    put_right(buf, area.right(), area.y, area.width * 2 / 3, &text, theme.dim);
     let now = model.now.mono;
     let end = plot.end(now);
     let start = end.saturating_sub(plot.span());
     let body = Rect { height: area.height.saturating_sub(2), ..below(area, 1) };
     let parts = series.columns(start, end, usize::from(chart_columns(body)) * 2);
     let cursor = plot.cursor.map(|before| 1.0 - f64::from(before) / f64::from(CURSOR_STEPS));
+    let marks: Vec<(f64, Style)> = limits.iter().flat_map(|rule| marks(rule, theme)).collect();
     let curve = Chart {
         parts: &parts,
         bounds: plot.bounds(&parts),
+        marks: &marks,
         cursor,
         style: theme.accent,
         scale: theme.dim,
@@ -46,6 +55,12 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.height > 1 {
         below_it(model, theme, series, last, buf);
     }
+}
+
+/// The limits as lines.
+fn marks(rule: &AlarmRule, theme: &Theme) -> Vec<(f64, Style)> {
+    let style = |severity| if severity >= URGENT { theme.alarm } else { theme.caution };
+    rule.above.iter().chain(&rule.below).map(|(severity, at)| (*at, style(*severity))).collect()
 }
 
 /// What has been chosen for the plot.
@@ -95,7 +110,7 @@ pub fn draw_series(model: &Model, theme: &Theme, series: &Series, area: Rect, bu
     let now = model.now.mono;
     let parts = series.columns(now.saturating_sub(SPAN), now, usize::from(chart_columns(body)) * 2);
     let (style, scale, cursor_style) = (theme.accent, theme.dim, theme.strong);
-    let curve = Chart { parts: &parts, bounds: bounds(&parts), cursor: None, style, scale, cursor_style };
+    let curve = Chart { parts: &parts, bounds: bounds(&parts), marks: &[], cursor: None, style, scale, cursor_style };
     chart(buf, body, &curve);
 }
 
