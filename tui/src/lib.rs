@@ -13,6 +13,7 @@ pub mod global_keys;
 pub mod keymap;
 pub mod model;
 pub mod overview_rows;
+pub mod picture;
 pub mod preflight;
 pub mod rewind;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! The screens, a folder each; `screen_table` is the list.
 
 pub mod alarms;
+pub mod camera;
 pub mod drive;
 pub mod links;
 pub mod log;

@@ -10,6 +10,7 @@ mod support;
 
 use std::time::Duration;
 
+use roverline_tui::effect::Effect;
 use roverline_tui::update::Msg;
 use serde_json::json;
 use support::{Rig, picture, topic};
@@ -98,4 +99,38 @@ fn rewind_shows_the_plot_of_then() {
     let series = past.screens.topics.plot.series.as_ref();
     let newest = series.and_then(|series| series.newest()).map(|point| point.at);
     assert!(newest.is_none_or(|at| at <= past.now.mono));
+}
+
+#[test]
+fn limits_are_shared_values_and_lines_on_the_plot() {
+    let mut rig = swinging();
+    rig.dialog("x", ">45 >>48 <32 ~1\n");
+    let body = rig.body("PUT /api/v2/kv/alarm/limits/motor/front_left/temperature%3Atemperature");
+    assert_eq!(body["above"], json!({"warning": 45.0, "critical": 48.0}));
+    assert_eq!((&body["topic"], &body["field"]), (&json!("/motor/front_left/temperature"), &json!("temperature")));
+    let value = json!({"key": "alarm/limits/motor/front_left/temperature:temperature", "value": body, "version": 1,
+        "revision": 2, "created": 2, "by": "ann", "client": null, "written_ns": 0, "expires": false});
+    let rate = json!({"key": "alarm/rates/motor/front_left/temperature", "value": 2.0, "version": 1, "revision": 2,
+        "created": 2, "by": "ann", "client": null, "written_ns": 0, "expires": false});
+    let list = json!({"keys": [value, rate], "revision": 2, "next": null});
+    rig.answer_again("WATCH /api/v2/kv?prefix=alarm/&limit=200", 200, list);
+    snap("topics_plot_limits", &mut rig);
+    rig.effects.clear();
+    rig.dialog("x", ">48 >>45\n");
+    assert!(rig.effects.is_empty() && rig.notification().contains("further out"), "{}", rig.notification());
+    rig.dialog("x", "\n");
+    assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::Request { method: "DELETE", .. })));
+}
+
+#[test]
+fn an_expected_rate_is_a_shared_value() {
+    let mut rig = swinging();
+    let path = "PUT /api/v2/kv/alarm/rates/motor/front_left/temperature";
+    rig.dialog("e", "2.5\n");
+    assert_eq!(rig.body(path), json!(2.5));
+    rig.dialog("e", "off\n");
+    assert_eq!(rig.body(path), serde_json::Value::Null);
+    rig.effects.clear();
+    rig.dialog("e", "fast\n");
+    assert!(rig.effects.is_empty() && rig.notification().contains("samples per second"));
 }

@@ -50,7 +50,12 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
         }
         Effect::Unwatch(id) => link.unwatch(*id),
-        Effect::Copy(_) | Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
+        Effect::Copy(_)
+        | Effect::Picture(_)
+        | Effect::Bell
+        | Effect::Title(_)
+        | Effect::Suspend
+        | Effect::Quit => {}
     }
     None
 }

@@ -13,7 +13,7 @@ use crate::effect::Effect;
 use crate::format;
 use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
-use crate::screen::log;
+use crate::screen::{camera, log};
 use crate::screen::topics::plot;
 use crate::topic_mapping::{self, Slot};
 
@@ -48,7 +48,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
         fill(model, &sample.topic, &sample.payload, (slot, rank), at);
     }
-    if watched { decode_selected(model) } else { Vec::new() }
+    if watched { decode_selected(model) } else { camera::feed(model, sample, at) }
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
