@@ -13,7 +13,7 @@ use crate::effect::Effect;
 use crate::format;
 use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
-use crate::screen::{camera, log};
+use crate::screen::{camera, log, map};
 use crate::screen::topics::plot;
 use crate::topic_mapping::{self, Slot};
 
@@ -48,6 +48,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
         fill(model, &sample.topic, &sample.payload, (slot, rank), at);
     }
+    map::feed(model, sample, at);
     if watched { decode_selected(model) } else { camera::feed(model, sample, at) }
 }
 
@@ -140,6 +141,7 @@ impl SampleDecoder<'_> {
                 }
             }
             Slot::Boundary => self.put(&mut rover.boundary, value.map(extract::flag)),
+            Slot::Fence => self.put(&mut rover.fence, value.map(extract::fence)),
             Slot::Temperature => {
                 let label = topic_mapping::temperature_label(self.topic);
                 let room = rover.temperatures.len() < crate::model::MAX_TEMPERATURES;

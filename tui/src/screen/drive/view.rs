@@ -146,7 +146,15 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }));
     let rover = course(model).map_or("●", arrow);
     signs.push(sign(here, rover.to_owned(), theme.strong));
-    plan(buf, body, &Plan { track: &state.track, style: theme.dim, signs, center, scale });
+    let (dots, outline): (&[(f64, f64)], _) = (&[], fence(model));
+    let track = &state.track;
+    let (dots, outline) = ((dots, theme.dim), (outline, theme.faint));
+    plan(buf, body, &Plan { track, style: theme.dim, dots, outline, signs, center, scale });
+}
+
+/// The corners of the boundary, if they were received.
+pub fn fence(model: &Model) -> &[(f64, f64)] {
+    model.rover.fence.as_ref().map_or(&[], |reading| &reading.value)
 }
 
 /// The last entries of the log.
