@@ -9,6 +9,7 @@ use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
 
 use crate::picture::{PictureKind, PictureSetup};
+use crate::theme::ColorDepth;
 
 /// Days of logs that are kept.
 const LOG_FILES: usize = 7;
@@ -38,7 +39,8 @@ pub fn pictures() -> PictureSetup {
     let cell = size.filter(|size| size.width > 0 && size.columns > 0 && size.rows > 0);
     let cell = cell.map(|size| (size.width / size.columns, size.height / size.rows));
     let cell = cell.filter(|(width, height)| *width > 0 && *height > 0);
-    PictureSetup { kind, cell: cell.unwrap_or(PictureSetup::default().cell) }
+    let is_indexed = ColorDepth::detect(|name| std::env::var(name).ok()) == ColorDepth::Indexed;
+    PictureSetup { kind, cell: cell.unwrap_or(PictureSetup::default().cell), is_indexed }
 }
 
 /// Why there is no log. The console runs without one.

@@ -26,6 +26,8 @@ const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
 pub const COMPRESSED: &str = "sensor_msgs/msg/CompressedImage";
 /// The type of pictures as plain pixels.
 pub const RAW: &str = "sensor_msgs/msg/Image";
+/// Most characters of a decoder's reason.
+const REASON_CHARS: usize = 160;
 /// Most characters of a format.
 const FORMAT_CHARS: usize = 32;
 
@@ -94,11 +96,13 @@ pub struct PictureSetup {
     pub kind: PictureKind,
     /// Pixels of a cell, width and height.
     pub cell: (u16, u16),
+    /// Whether it has 256 colours only.
+    pub is_indexed: bool,
 }
 
 impl Default for PictureSetup {
     fn default() -> PictureSetup {
-        PictureSetup { kind: PictureKind::default(), cell: (10, 20) }
+        PictureSetup { kind: PictureKind::default(), cell: (10, 20), is_indexed: false }
     }
 }
 
@@ -141,6 +145,8 @@ pub struct Picture {
     pub format: String,
     /// The cells that it was made for: columns and lines.
     pub size: (u16, u16),
+    /// Whether half blocks need one of 256 colours.
+    pub is_indexed: bool,
     /// What is drawn.
     pub drawing: Drawing,
 }
@@ -187,7 +193,7 @@ impl PictureMaker {
             PictureKind::Ascii => Drawing::Text(text(&image, size).into()),
             kind => Drawing::Protocol(Arc::new(self.protocol(image, kind, size)?)),
         };
-        Ok(Picture { pixels, format, size, drawing })
+        Ok(Picture { pixels, format, size, is_indexed: self.setup.is_indexed, drawing })
     }
 
     fn protocol(
@@ -217,7 +223,7 @@ fn compressed(message: &Value) -> Result<(DynamicImage, String), PictureFault> {
     let Some(Value::Bytes(data)) = message.get("data") else {
         return Err(PictureFault::Data("the message has no data".to_owned()));
     };
-    let unusable = |error: String| PictureFault::Data(printable(&error));
+    let unusable = |error: String| PictureFault::Data(printable(&error, REASON_CHARS));
     let reader = || ImageReader::new(Cursor::new(data.as_slice())).with_guessed_format();
     let header = reader().map_err(|error| unusable(error.to_string()))?;
     let (width, height) = header.into_dimensions().map_err(|error| unusable(error.to_string()))?;
@@ -239,11 +245,11 @@ fn check_size(width: u32, height: u32) -> Result<(), PictureFault> {
 }
 
 fn text_of(message: &Value, field: &str) -> String {
-    printable(message.get(field).and_then(Value::as_str).unwrap_or_default())
+    printable(message.get(field).and_then(Value::as_str).unwrap_or_default(), FORMAT_CHARS)
 }
 
-fn printable(text: &str) -> String {
-    crate::format::printable(&text.chars().take(FORMAT_CHARS).collect::<String>())
+fn printable(text: &str, most: usize) -> String {
+    crate::format::printable(&text.chars().take(most).collect::<String>())
 }
 
 /// Lines of characters, brighter ones for brighter parts.

@@ -69,7 +69,7 @@ fn show(rig: &mut Rig) {
     rig.wait(Duration::from_millis(250));
     let Some(job) = last_job(rig) else { return };
     rig.effects.clear();
-    let mut maker = PictureMaker::new(PictureSetup { kind: PictureKind::Ascii, cell: (10, 20) });
+    let mut maker = PictureMaker::new(PictureSetup { kind: PictureKind::Ascii, ..PictureSetup::default() });
     let made = maker.make(&job);
     rig.send(Msg::Picture { number: job.number, made });
 }

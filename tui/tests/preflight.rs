@@ -39,7 +39,8 @@ fn ready() -> Rig {
     views.iter_mut().for_each(|view| view.clock_offset_s = Some(0.003));
     rig.link(Event::Endpoints(views.into()));
     rig.answer("WATCH /api/v2/locks", 200, json!({"revision": 1, "locks": []}));
-    let totals = json!({"open": 0, "unacknowledged": 0, "shelved": 0, "by_severity": {}});
+    let totals = json!({"open": 0, "unacknowledged": 0, "latched": 0, "shelved": 0, "cleared": 0,
+        "by_severity": {}, "worst": null});
     let none = json!({"alarms": [], "totals": totals, "unshared": null, "dropped": 0, "at_ns": 0});
     rig.answer("WATCH /api/v2/alarms", 200, none);
     rig.keys("P");

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn maker(kind: PictureKind) -> PictureMaker {
-    PictureMaker::new(PictureSetup { kind, cell: (10, 20) })
+    PictureMaker::new(PictureSetup { kind, ..PictureSetup::default() })
 }
 
 fn job(type_name: &str, message: &serde_json::Value, data: &[u8]) -> PictureJob {

@@ -10,7 +10,7 @@ use crate::format;
 use crate::model::{Model, Overlay};
 use crate::picture::{Drawing, Picture};
 use crate::screen::camera::model::{FRAMED_LINES, OLD, topic, topics};
-use crate::theme::Theme;
+use crate::theme::{Theme, indexed};
 use crate::widget::{heading, put, put_right};
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -54,8 +54,9 @@ fn title(model: &Model, theme: &Theme, area: Rect, style: Style, buf: &mut Buffe
         put(buf, area.x + 1, area.y, area.width, " CAMERA ", theme.strong);
         return;
     };
-    let count = topics(model).len();
-    let more = if count > 1 { format!(" 1 of {count}, c next") } else { String::new() };
+    let all = topics(model);
+    let at = all.iter().position(|other| *other == topic).map_or(0, |at| at + 1);
+    let more = if all.len() > 1 { format!("  {at} of {}", all.len()) } else { String::new() };
     let about = model.screens.camera.picture.as_ref().map_or_else(String::new, |(picture, _)| {
         let (width, height) = picture.pixels;
         format!("  {width}×{height} {}", picture.format)
@@ -67,8 +68,10 @@ fn title(model: &Model, theme: &Theme, area: Rect, style: Style, buf: &mut Buffe
 fn put_picture(model: &Model, theme: &Theme, picture: &Picture, area: Rect, buf: &mut Buffer) {
     match &picture.drawing {
         Drawing::Text(lines) => {
+            let width = lines.first().map_or(0, |line| line.chars().count() as u16).min(area.width);
+            let x = area.x + (area.width - width) / 2;
             for (line, y) in lines.iter().zip(area.y..area.bottom()) {
-                put(buf, area.x, y, area.width, line, theme.screen);
+                put(buf, x, y, width, line, theme.screen);
             }
         }
         // A dialog cannot be above what the terminal draws itself.
@@ -79,7 +82,15 @@ fn put_picture(model: &Model, theme: &Theme, picture: &Picture, area: Rect, buf:
             let size = protocol.size();
             let (width, height) = (size.width.min(area.width), size.height.min(area.height));
             let x = area.x + (area.width - width) / 2;
-            Image::new(protocol).allow_clipping(true).render(Rect { x, width, height, ..area }, buf);
+            let area = Rect { x, width, height, ..area };
+            Image::new(protocol).allow_clipping(true).render(area, buf);
+            if picture.is_indexed && is_blocks(protocol) {
+                for position in area.positions() {
+                    if let Some(cell) = buf.cell_mut(position) {
+                        (cell.fg, cell.bg) = (indexed(cell.fg), indexed(cell.bg));
+                    }
+                }
+            }
         }
     }
 }

@@ -9,14 +9,14 @@ use crate::model::Model;
 use crate::preflight::{Check, Evaluation, Verdict, evaluate};
 use crate::screen::preflight::update::cursor;
 use crate::theme::Theme;
-use crate::widget::{Align, Column, below, heading, line, window};
+use crate::widget::{Align, Cell, Column, below, heading, line, window};
 
 const fn left(width: u16) -> Column {
     Column { title: "", width, align: Align::Left }
 }
 
-/// Below this width, who has confirmed has no column.
-const WIDE: u16 = 76;
+/// From this width on, who has confirmed has a column of its own.
+const WIDE: u16 = 110;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let evaluation = evaluate(model);
@@ -28,12 +28,12 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let at = checks.iter().position(|check| check.id == cursor(model)).unwrap_or(0);
     let first = window(at, checks.len(), usize::from(body.height));
     let columns = match area.width {
-        WIDE.. => vec![left(7), left(11), left(0), left(24)],
+        WIDE.. => vec![left(7), left(11), left(0), left(40)],
         _ => vec![left(7), left(10), left(0)],
     };
     for ((n, check), y) in checks.iter().enumerate().skip(first).zip(body.y..body.bottom()) {
         let row = Rect { y, height: 1, ..body };
-        let mut cells = cells(model, theme, check);
+        let mut cells = cells(model, theme, check, area.width);
         if n == at {
             buf.set_style(row, theme.selected);
             for (_, style) in &mut cells {
@@ -68,16 +68,21 @@ fn style(theme: &Theme, verdict: Verdict) -> Style {
     }
 }
 
-fn cells(model: &Model, theme: &Theme, check: &Check) -> Vec<crate::widget::Cell> {
+fn cells(model: &Model, theme: &Theme, check: &Check, width: u16) -> Vec<Cell> {
     let confirmed = check.confirmed.as_ref().map_or_else(String::new, |confirmation| {
         let ago = format::age(model.now.since_wall(confirmation.at_ns));
-        format!("by {} {ago} ago", format::printable(&confirmation.by))
+        format!("confirmed by {} {ago} ago", format::printable(&confirmation.by))
     });
     let verdict = format!("{} {}", check.verdict.glyph(), check.verdict.word());
+    let text = match width {
+        WIDE.. => check.text.clone(),
+        _ if confirmed.is_empty() => check.text.clone(),
+        _ => format!("{}  ({confirmed})", check.text),
+    };
     vec![
         (verdict, style(theme, check.verdict)),
         (check.name.to_owned(), theme.dim),
-        (check.text.clone(), theme.screen),
+        (text, theme.screen),
         (confirmed, theme.dim),
     ]
 }
