@@ -162,7 +162,10 @@ pub enum Drawing {
 
 impl fmt::Debug for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picture").field("pixels", &self.pixels).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Picture")
+            .field("pixels", &self.pixels)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 

@@ -106,7 +106,8 @@ fn marks_fence_and_scan() {
     rig.link(Event::Topics(infos.to_vec().into()));
     rig.effects.clear();
     rig.keys("2");
-    let is_scan = |effect: &Effect| matches!(effect, Effect::Subscribe { topics, .. } if topics[0] == "/scan");
+    let is_scan =
+        |effect: &Effect| matches!(effect, Effect::Subscribe { topics, .. } if topics[0] == "/scan");
     assert!(rig.effects.iter().any(is_scan), "{:?}", rig.effects);
     let mark = |name: &str, value| {
         json!({"key": format!("marks/{name}"), "value": value, "version": 1, "revision": 2, "created": 2,
@@ -128,7 +129,11 @@ fn marks_fence_and_scan() {
     snap("map_layers", &mut rig);
     rig.effects.clear();
     rig.keys("s");
-    assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::Unsubscribe(topics) if topics[0] == "/scan")));
+    assert!(
+        rig.effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Unsubscribe(topics) if topics[0] == "/scan"))
+    );
 }
 
 #[test]
@@ -149,8 +154,6 @@ fn a_mark_is_a_shared_value_and_the_nearest_one_is_deleted() {
     let list = json!({"keys": [mark("far", 500.0), mark("near", 5.0)], "revision": 2, "next": null});
     rig.answer_again("WATCH /api/v2/kv?prefix=marks/&limit=100", 200, list);
     rig.dialog("X", "y");
-    let deleted = |effect: &Effect| {
-        matches!(effect, Effect::Request { method: "DELETE", path, .. } if path == "/api/v2/kv/marks/near")
-    };
+    let deleted = |effect: &Effect| matches!(effect, Effect::Request { method: "DELETE", path, .. } if path == "/api/v2/kv/marks/near");
     assert!(rig.effects.iter().any(deleted), "{:?}", rig.effects);
 }

@@ -107,7 +107,10 @@ fn limits_are_shared_values_and_lines_on_the_plot() {
     rig.dialog("x", ">45 >>48 <32 ~1\n");
     let body = rig.body("PUT /api/v2/kv/alarm/limits/motor/front_left/temperature%3Atemperature");
     assert_eq!(body["above"], json!({"warning": 45.0, "critical": 48.0}));
-    assert_eq!((&body["topic"], &body["field"]), (&json!("/motor/front_left/temperature"), &json!("temperature")));
+    assert_eq!(
+        (&body["topic"], &body["field"]),
+        (&json!("/motor/front_left/temperature"), &json!("temperature"))
+    );
     let value = json!({"key": "alarm/limits/motor/front_left/temperature:temperature", "value": body, "version": 1,
         "revision": 2, "created": 2, "by": "ann", "client": null, "written_ns": 0, "expires": false});
     let rate = json!({"key": "alarm/rates/motor/front_left/temperature", "value": 2.0, "version": 1, "revision": 2,

@@ -58,7 +58,8 @@ fn is_complete(model: &Model) -> bool {
 async fn try_stop(session: &mut HeadlessSession) {
     session.with(begin_stop_check);
     if session.model.screens.preflight.stop_check == StopCheck::NotTried {
-        session.model.screens.preflight.stop_check = StopCheck::Failed("not tried: it is not known to be released");
+        session.model.screens.preflight.stop_check =
+            StopCheck::Failed("not tried: it is not known to be released");
         return;
     }
     let is_waiting = |model: &Model| matches!(model.screens.preflight.stop_check, StopCheck::Engaging { .. });
@@ -74,9 +75,7 @@ async fn try_stop(session: &mut HeadlessSession) {
         return;
     }
     session.with(|_| vec![Effect::EmergencyStop { engage: false }]);
-    session
-        .until(RELEASE, |model| model.stop_state() == crate::model::StopState::Released)
-        .await;
+    session.until(RELEASE, |model| model.stop_state() == crate::model::StopState::Released).await;
     session.with(|model| {
         follow_stop_check(model);
         Vec::new()

@@ -124,7 +124,8 @@ impl TeamMoment {
         let alarms = self.alarms.as_ref().map_or(0, |list| list.alarms.len());
         let queues = self.queues.as_ref().map_or(0, |list| list.queues.len());
         let values = self.values.iter().flat_map(|list| &list.keys);
-        let values: usize = values.map(|value| value.key.len() + json_bytes(&value.value) + ENTRY_BYTES).sum();
+        let values: usize =
+            values.map(|value| value.key.len() + json_bytes(&value.value) + ENTRY_BYTES).sum();
         locks * ENDPOINT_BYTES + alarms * ALARM_BYTES + queues * ENTRY_BYTES + values
     }
 }

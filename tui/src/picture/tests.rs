@@ -87,7 +87,10 @@ fn what_is_hostile_is_refused_before_it_is_decoded() {
 /// The checksum of a PNG's chunk.
 fn crc(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 },
+        )
     };
     !bytes.iter().fold(!0, step)
 }

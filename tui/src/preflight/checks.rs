@@ -112,6 +112,9 @@ fn role(model: &Model) -> Found {
         Some(identity) if identity.role == "observer" => {
             no_go("an observer may not stop the rover: start with --token-file FILE")
         }
+        Some(identity) if format::is_address(&identity.name) => {
+            go(format!("{} may stop", printable(&identity.role)))
+        }
         Some(identity) => go(format!("{} {} may stop", printable(&identity.name), printable(&identity.role))),
     }
 }

@@ -21,8 +21,8 @@ use ratatui::layout::Rect;
 use roverline_protocol::printable::printable;
 
 use crate::model::Model;
-use crate::runtime::pictures;
 use crate::runtime::output::{Finished, Output};
+use crate::runtime::pictures;
 use crate::theme::Theme;
 use crate::view;
 

@@ -13,8 +13,8 @@ use crate::effect::Effect;
 use crate::format;
 use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
-use crate::screen::{camera, log, map};
 use crate::screen::topics::plot;
+use crate::screen::{camera, log, map};
 use crate::topic_mapping::{self, Slot};
 
 /// Update interval of the selected topic's fields: people cannot read faster.

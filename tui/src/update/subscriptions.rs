@@ -20,7 +20,9 @@ pub fn adjust(model: &mut Model) -> Vec<Effect> {
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
     let (mut small, mut heavy, mut ended, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (name, row) in &mut model.topics.rows {
-        let is_watched = watched.as_ref() == Some(name) || pinned.has_pin_of(name) || [&shown, &scanned].into_iter().any(|topic| topic.as_ref() == Some(name));
+        let is_watched = watched.as_ref() == Some(name)
+            || pinned.has_pin_of(name)
+            || [&shown, &scanned].into_iter().any(|topic| topic.as_ref() == Some(name));
         let wanted = is_watched || (!row.heavy() && (row.subscribed || (row.listed && subscribed < MOST)));
         if wanted && !row.subscribed {
             if row.heavy() { &mut heavy } else { &mut small }.push(name.clone());

@@ -86,7 +86,9 @@ mod tests {
         let key = limit_key("/odom", "twist.twist.linear.x");
         assert_eq!(key, "alarm/limits/odom:twist.twist.linear.x");
         let value = json!({"topic": "/odom", "field": "twist.twist.linear.x", "above": {"warning": 1.0}});
-        let Ok(AlarmSetting::Limit(name, Some(rule))) = parse_setting(&key, &value) else { panic!("no rule") };
+        let Ok(AlarmSetting::Limit(name, Some(rule))) = parse_setting(&key, &value) else {
+            panic!("no rule")
+        };
         assert_eq!(name, "odom:twist.twist.linear.x");
         assert!(rule.matches("/odom", "nav_msgs/msg/Odometry") && !rule.matches("/other", "x"));
         let off = parse_setting("alarm/limits/tilt", &json!({"enabled": false}));

@@ -25,7 +25,14 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let age = format::age(age);
         let text = if is_old { format!(" ■ OLD {age} ") } else { format!(" {age} ago ") };
         let right = area.right().saturating_sub(1);
-        put_right(buf, right, area.y, area.width / 2, &text, if is_old { theme.alarm_fill } else { theme.screen });
+        put_right(
+            buf,
+            right,
+            area.y,
+            area.width / 2,
+            &text,
+            if is_old { theme.alarm_fill } else { theme.screen },
+        );
     }
     let center = |buf: &mut Buffer, text: &str, style: Style| {
         put(buf, inner.x, inner.y, inner.width, text, style);

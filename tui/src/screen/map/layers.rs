@@ -151,7 +151,8 @@ mod tests {
         let near = |(a, b): (f64, f64), (x, y): (f64, f64)| (a - x).hypot(b - y) < 1e-6;
         assert!(found.len() == 2 && near(found[0], (1.0, 3.0)) && near(found[1], (-2.0, 1.0)), "{found:?}");
         let many = Value::Array(vec![Value::F32(1.0); 100_000]);
-        let fields = [("angle_min", Value::F64(0.0)), ("angle_increment", Value::F64(1e-4)), ("ranges", many)];
+        let fields =
+            [("angle_min", Value::F64(0.0)), ("angle_increment", Value::F64(1e-4)), ("ranges", many)];
         let many = Value::Struct(fields.into_iter().collect());
         assert!(points(&many, (0.0, 0.0), 0.0).len() <= MAX_SCAN_POINTS);
         assert!(points(&Value::Bool(true), (0.0, 0.0), 0.0).is_empty());

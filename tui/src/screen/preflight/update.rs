@@ -122,9 +122,8 @@ pub(super) fn open_stop_check(model: &mut Model) -> Vec<Effect> {
         "The rover stops at once, and stays stopped.".to_owned(),
         "When it has answered, release it with R: then the check is done.".to_owned(),
     ];
-    let form = Form::yes_or_no("Try the emergency stop?", lines, Vec::new(), |model, _, _| {
-        begin_stop_check(model)
-    });
+    let form =
+        Form::yes_or_no("Try the emergency stop?", lines, Vec::new(), |model, _, _| begin_stop_check(model));
     model.open_question(QuestionKind::Other(form));
     Vec::new()
 }

@@ -77,7 +77,10 @@ pub fn limits_text(rule: &AlarmRule) -> String {
             format!("{}{at}", sign.repeat(count))
         })
     });
-    words.chain((rule.hysteresis > 0.0).then(|| format!("~{}", rule.hysteresis))).collect::<Vec<_>>().join(" ")
+    words
+        .chain((rule.hysteresis > 0.0).then(|| format!("~{}", rule.hysteresis)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The rule of a typed text; `None` for no limits at all.

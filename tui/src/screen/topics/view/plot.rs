@@ -81,7 +81,8 @@ fn below_it(model: &Model, theme: &Theme, series: &Series, area: Rect, buf: &mut
     let plot = &model.screens.topics.plot;
     let now = model.now.mono;
     let mut x = area.x;
-    let mut add = |text: &str, style| x = put(buf, x, area.y, area.right().saturating_sub(x), text, style) + 2;
+    let mut add =
+        |text: &str, style| x = put(buf, x, area.y, area.right().saturating_sub(x), text, style) + 2;
     if let Some(time) = plot.cursor_time(now) {
         let point = series.point_at(time);
         let value = point.map_or_else(|| "–".to_owned(), |point| short_number(point.last));
@@ -110,7 +111,8 @@ pub fn draw_series(model: &Model, theme: &Theme, series: &Series, area: Rect, bu
     let now = model.now.mono;
     let parts = series.columns(now.saturating_sub(SPAN), now, usize::from(chart_columns(body)) * 2);
     let (style, scale, cursor_style) = (theme.accent, theme.dim, theme.strong);
-    let curve = Chart { parts: &parts, bounds: bounds(&parts), marks: &[], cursor: None, style, scale, cursor_style };
+    let curve =
+        Chart { parts: &parts, bounds: bounds(&parts), marks: &[], cursor: None, style, scale, cursor_style };
     chart(buf, body, &curve);
 }
 
