@@ -4,6 +4,7 @@ pub mod alarms;
 pub mod commands;
 pub mod coordination;
 mod duration;
+mod preflight;
 mod reach;
 mod tls;
 mod token_file;
@@ -17,6 +18,7 @@ use roverline_client::Config;
 use roverline_protocol::api::commands::CommandKind;
 
 pub use crate::cli::duration::parse_duration;
+pub use crate::cli::preflight::PreflightArgs;
 use crate::cli::reach::{ReachArgs, UrlArgs, UrlOption};
 use crate::command::{self, Failure};
 use crate::environment;
@@ -50,15 +52,6 @@ engaged. Exit code 0 means exactly that. Anything else means: use the red button
 Examples:
   roverline stop --host rover.local --reason 'person in the way'
   roverline stop --release               only after everybody has left the rover";
-
-const PREFLIGHT_HELP: &str = "\
-Each line is go, check (somebody should look at it, and may confirm it in the console) or no-go.
-Exit code 0: no line is no-go. Exit code 1: one is, or nothing answers.
-
-Examples:
-  roverline preflight
-  roverline preflight --stop-check       only with nobody near the rover
-  roverline preflight --json | jq '.checks[] | select(.verdict == \"no-go\")'";
 
 /// Operator console for a rover's redundant telemetry endpoints.
 #[derive(Debug, Parser)]
@@ -103,7 +96,7 @@ enum Command {
         args: StopArgs,
     },
     /// Go or no-go before a run: endpoints, clocks, topics, battery, fix, locks, queues, alarms, stop
-    #[command(after_help = PREFLIGHT_HELP)]
+    #[command(after_help = preflight::HELP)]
     Preflight {
         #[command(flatten)]
         to: UrlArgs,
@@ -251,20 +244,6 @@ pub struct OutputArgs {
     /// How long to wait for the first data
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
     pub timeout: Duration,
-}
-
-/// Options of the preflight list.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct PreflightArgs {
-    /// Engage the emergency stop and release it again, and count the rover's answers
-    #[arg(long)]
-    pub stop_check: bool,
-    /// How long to wait for what has not been received
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
-    pub timeout: Duration,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of the emergency stop.

@@ -89,6 +89,8 @@ pub struct Model {
     pub screens: Screens,
     /// The name of this client, under which it takes locks.
     pub client: String,
+    /// Whether this is what was, shown by rewind.
+    pub is_past: bool,
     /// Whether a person is at the console; a command that prints is unattended.
     pub is_attended: bool,
     /// Requests to the HTTP API, and watches of its paths.

@@ -116,6 +116,7 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
     let mut past = Model::new(model.theme_names.clone(), model.theme);
     (past.size, past.screen, past.registry) = (model.size, model.screen, model.registry.clone());
     past.client.clone_from(&model.client);
+    past.is_past = true;
     past.now = Now { mono: moment.at, wall_ns: moment.wall_ns };
     past.network = model.network.at(moment.endpoints.clone(), moment.all_down_since, moment.wall_ns);
     let infos: Vec<_> = moment.values.values().map(|kept| (*kept.info).clone()).collect();
@@ -126,7 +127,7 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
     }
     past.topics.adopt(&before.unwrap_or(model).topics, past.now);
     past.screens.topics = model.screens.topics.until(moment.at);
-    past.screens.topics.fields.pending = true;
+    past.screens.topics.fields = before.unwrap_or(model).screens.topics.fields.anew();
     past.screens.log = model.screens.log.until(moment.wall_ns);
     past.screens.drive = model.screens.drive.until(moment.at);
     past.screens.map = model.screens.map.clone();

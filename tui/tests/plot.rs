@@ -94,11 +94,16 @@ fn a_topic_of_another_type_begins_anew() {
 #[test]
 fn rewind_shows_the_plot_of_then() {
     let mut rig = swinging();
-    rig.keys("t,");
+    rig.keys("t");
+    for _ in 0..10 {
+        rig.key(crossterm::event::KeyCode::Left);
+    }
     let past = &rig.model.rewind.as_ref().unwrap().past;
-    let series = past.screens.topics.plot.series.as_ref();
-    let newest = series.and_then(|series| series.newest()).map(|point| point.at);
-    assert!(newest.is_none_or(|at| at <= past.now.mono));
+    let series = past.screens.topics.plot.series.as_ref().unwrap();
+    let newest = series.newest().unwrap().at;
+    assert_eq!(series.field, "temperature", "the cursor is where it was");
+    assert!(newest <= past.now.mono && past.now.since(newest) < Duration::from_secs(2));
+    assert!(picture(&rig.model, 80, 24).contains("‖ paused"));
 }
 
 #[test]

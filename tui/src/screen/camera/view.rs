@@ -108,8 +108,9 @@ fn is_blocks(protocol: &ratatui_image::protocol::Protocol) -> bool {
 
 fn why_none(model: &Model) -> &'static str {
     match topic(model) {
+        _ if model.is_past => "pictures are not recorded: Esc is now",
         None => "no topic with pictures is listed",
-        Some(_) if !model.network.is_connected() => "no endpoint is connected, and pictures are not recorded",
+        Some(_) if !model.network.is_connected() => "no endpoint is connected",
         Some(_) => "waiting for a picture",
     }
 }

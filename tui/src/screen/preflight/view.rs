@@ -19,6 +19,9 @@ const fn left(width: u16) -> Column {
 const WIDE: u16 = 110;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    if model.is_past {
+        return heading(buf, area, "PREFLIGHT is of now: Esc", theme.dim, theme.faint);
+    }
     let evaluation = evaluate(model);
     let verdict = evaluation.verdict();
     let style = if verdict == Verdict::Go { theme.strong } else { style(theme, verdict) };

@@ -55,6 +55,13 @@ impl Fields {
         *self = Fields { pending: true, ..Fields::default() };
     }
 
+    /// The same tree before its message is known: cursor, and what is open.
+    #[must_use]
+    pub fn anew(&self) -> Fields {
+        let (cursor, toggled) = (self.cursor, self.toggled.clone());
+        Fields { cursor, toggled, pending: true, ..Fields::default() }
+    }
+
     /// Shows a message.
     pub fn show(&mut self, value: &Value) {
         self.message = None;
