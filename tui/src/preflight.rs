@@ -3,6 +3,7 @@
 mod checks;
 
 use crate::model::Model;
+pub use crate::screen::preflight::model::Confirmation;
 use crate::screen::preflight::model::MANUAL;
 
 /// What a check has found.
@@ -34,15 +35,6 @@ impl Verdict {
             Verdict::NoGo => "no-go",
         }
     }
-}
-
-/// A confirmation by hand, which everybody sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confirmation {
-    /// Who.
-    pub by: String,
-    /// When, nanoseconds since the Unix epoch.
-    pub at_ns: i64,
 }
 
 /// One line of the list.

@@ -1,8 +1,8 @@
 //! The Topics screen: all topics, and the fields of the selected one.
 
+pub mod alarm_settings;
 mod fields;
 mod keys;
-pub mod limits;
 pub mod model;
 pub mod plot;
 pub mod series;

@@ -11,8 +11,7 @@ use crate::format;
 use crate::model::{Form, Model, QuestionKind, Screen};
 use crate::screen::drive::model::bearing;
 use crate::screen::drive::position_of;
-use crate::screen::map::model::{MARKS, MAX_MARKS, MAX_SCAN_POINTS, Scan};
-use crate::screen::map::update::middle;
+use crate::screen::map::model::{MARKS, MAX_MARKS, MAX_SCAN_POINTS, Scan, middle};
 use crate::shared_values;
 use crate::update::subscriptions;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use roverline_protocol::api::kv::{KvDocument, KvList};
 
+use crate::model::Model;
 use crate::model::api::Document;
 use crate::screen::drive::model::{WayPoint, way_point};
 
@@ -97,6 +98,16 @@ impl State {
         let step = self.scale * PAN_COLUMNS;
         self.center = Some((x + east * step, y + north * step));
     }
+}
+
+/// The rover, metres east and north of the start.
+pub(super) fn rover(model: &Model) -> Option<(f64, f64)> {
+    model.rover.odometry.as_ref().map(|reading| (reading.value.x, reading.value.y))
+}
+
+/// The place in the middle of the map.
+pub(super) fn middle(model: &Model) -> (f64, f64) {
+    model.screens.map.center.or_else(|| rover(model)).unwrap_or((0.0, 0.0))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::format;
 use crate::model::{Form, Model, QuestionKind};
 use crate::screen::drive;
 use crate::screen::map::layers;
+use crate::screen::map::model::middle;
 use crate::screen::team::enqueue;
 use crate::update::subscriptions;
 
@@ -12,16 +13,6 @@ use crate::update::subscriptions;
 pub(super) const QUEUE: &str = "waypoints";
 /// Factor of a zoom.
 const ZOOM: f64 = 1.5;
-
-/// The rover, metres east and north of the start.
-pub(super) fn rover(model: &Model) -> Option<(f64, f64)> {
-    model.rover.odometry.as_ref().map(|reading| (reading.value.x, reading.value.y))
-}
-
-/// The place in the middle of the map.
-pub(super) fn middle(model: &Model) -> (f64, f64) {
-    model.screens.map.center.or_else(|| rover(model)).unwrap_or((0.0, 0.0))
-}
 
 /// Way-points, marks and scans are watched while they are shown.
 pub(super) fn switched(model: &mut Model) -> Vec<Effect> {

@@ -8,8 +8,7 @@ use crate::format::{self, number};
 use crate::model::Model;
 use crate::screen::drive::model::{WayPoint, bearing};
 use crate::screen::drive::{course, fence, motion, position_of};
-use crate::screen::map::model::SCAN_OLD;
-use crate::screen::map::update::{middle, rover};
+use crate::screen::map::model::{SCAN_OLD, middle, rover};
 use crate::theme::Theme;
 use crate::widget::{Plan, Sign, arrow, below, group, heading, plan, put};
 

@@ -7,7 +7,6 @@ use roverline_protocol::api::kv::KvList;
 use roverline_protocol::api::queues::QueueList;
 
 use crate::model::api::Document;
-use crate::preflight::Confirmation;
 
 /// Keys of confirmations begin so.
 pub const CONFIRMED: &str = "preflight/";
@@ -18,6 +17,15 @@ pub const MANUAL: [(&str, &str, &str); 2] = [
     ("area", "Area", "nobody is near the rover"),
     ("red-button", "Red button", "the button on the rover was pressed, and it stopped"),
 ];
+
+/// A confirmation by hand, which everybody sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Who.
+    pub by: String,
+    /// When, nanoseconds since the Unix epoch.
+    pub at_ns: i64,
+}
 
 /// The trial of the stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crossterm::event::KeyCode;
 
 use crate::keymap::{Context, TextInput, char, key};
 use crate::model::{Focus, Model};
-use crate::screen::topics::limits::{open_limits, open_rate};
+use crate::screen::topics::alarm_settings::{open_limits, open_rate};
 use crate::screen::topics::update::*;
 
 /// The list.

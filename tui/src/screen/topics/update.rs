@@ -4,7 +4,7 @@ use roverline_protocol::printable::is_unprintable;
 
 use crate::effect::Effect;
 use crate::model::{FILTER_CHARS, Focus, Model, Topics};
-use crate::screen::topics::limits;
+use crate::screen::topics::alarm_settings;
 use crate::screen::topics::plot::{self, CURSOR_STEPS, Plot, WINDOWS};
 use crate::update::{sample, subscriptions};
 
@@ -13,7 +13,7 @@ const SCALE_PARTS: usize = 256;
 
 pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     model.screens.topics.fields.pending = true;
-    let mut effects = limits::watch(model);
+    let mut effects = alarm_settings::watch(model);
     effects.extend(subscriptions::adjust(model));
     effects
 }

@@ -11,7 +11,7 @@ use crate::format;
 use crate::model::Model;
 use crate::model::quality::Quality;
 use crate::screen::alarms::model::URGENT;
-use crate::screen::topics::limits::limits_text;
+use crate::screen::topics::alarm_settings::limits_text;
 use crate::screen::topics::plot::{CURSOR_STEPS, Plot, bounds};
 use crate::screen::topics::series::{SPAN, Series};
 use crate::theme::Theme;
